@@ -1,0 +1,62 @@
+"""Networks, one file each: the file's name is the network's name, and being there registers it."""
+
+import importlib
+import pkgutil
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from srcli.errors import UsageError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What is true of a network whatever its weights and its size.
+
+    `scales`: what it can be built for; `pre_upsampled`: its input is already enlarged by bicubic;
+    `half_safe`: shown on a GPU to equal single precision within one 8-bit level.
+    """
+
+    scales: tuple[int, ...]
+    pre_upsampled: bool = False
+    half_safe: bool = False
+
+
+def names() -> list[str]:
+    """Every network there is, by listing this folder; nothing is imported."""
+    return sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))
+
+
+def _module(arch: str) -> Any:
+    if arch not in names():
+        raise UsageError(f"no network called '{arch}'", f"known: {', '.join(names())}")
+    return importlib.import_module(f"{__name__}.{arch}")
+
+
+def traits(arch: str) -> Traits:
+    """The traits of a network, by name."""
+    found: Traits = _module(arch).TRAITS
+    return found
+
+
+def build(arch: str, scale: int, config: dict[str, Any] | None = None) -> "nn.Module":
+    """A new network (N, C, H, W) -> (N, C, H*scale, W*scale), in [0, 1], randomly initialised.
+
+    Two attributes say how to feed it: `channels`, 3 for RGB or 1 for BT.601 luma; `halo`, how many
+    input pixels around a pixel can change that pixel's output.
+    """
+    able = traits(arch).scales
+    if scale not in able:
+        raise UsageError(f"{arch} cannot be built for x{scale}", f"scales: {', '.join(map(str, able))}")
+    network: nn.Module = _module(arch).Network(scale=scale, **(config or {}))
+    return network
+
+
+def rename(arch: str, state: dict[str, Any]) -> dict[str, Any]:
+    """A published checkpoint's tensors under our key names; ours pass unchanged."""
+    module = _module(arch)
+    plain = {key.removeprefix("module."): value for key, value in state.items()}
+    renamed: dict[str, Any] = module.rename(plain) if hasattr(module, "rename") else plain
+    return renamed

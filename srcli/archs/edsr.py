@@ -1,0 +1,62 @@
+"""EDSR: residual blocks without batch normalisation. https://arxiv.org/abs/1707.02921
+
+Keys as in the authors' PyTorch port (sanghyun-son/EDSR-PyTorch): head, body, tail. The mean-shift
+tensors that files on the Hub carry beside them are not used by their networks, nor here.
+"""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from srcli.archs import Traits
+
+TRAITS = Traits(scales=(2, 3, 4))
+
+
+class Network(nn.Module):
+    """The baseline by default (16 blocks of 64); the paper's full size is 32 blocks of 256, scaled by 0.1."""
+
+    def __init__(self, *, scale: int, blocks: int = 16, features: int = 64, res_scale: float = 1.0) -> None:
+        super().__init__()
+        self.channels = 3
+        # Head, two per block, body's end; one more for the upsampler and one for the tail.
+        self.halo = 2 * blocks + 4
+        self.head = nn.Sequential(_conv(3, features))
+        residual = [_Block(features, res_scale) for _ in range(blocks)]
+        self.body = nn.Sequential(*residual, _conv(features, features))
+        self.tail = nn.Sequential(_upsampler(scale, features), _conv(features, 3))
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """(N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
+        shallow = self.head(batch)
+        out: Tensor = self.tail(shallow + self.body(shallow))
+        return out
+
+
+class _Block(nn.Module):
+    """x + res_scale * conv(relu(conv(x)))."""
+
+    def __init__(self, features: int, res_scale: float) -> None:
+        super().__init__()
+        self.res_scale = res_scale
+        self.body = nn.Sequential(_conv(features, features), nn.ReLU(), _conv(features, features))
+
+    def forward(self, batch: Tensor) -> Tensor:
+        out: Tensor = batch + self.body(batch) * self.res_scale
+        return out
+
+
+def _upsampler(scale: int, features: int) -> nn.Sequential:
+    """x4 is two steps of x2, as in the paper."""
+    steps = {2: (2,), 3: (3,), 4: (2, 2)}[scale]
+    layers = [(_conv(features, features * step**2), nn.PixelShuffle(step)) for step in steps]
+    return nn.Sequential(*(layer for pair in layers for layer in pair))
+
+
+def _conv(inputs: int, outputs: int) -> nn.Conv2d:
+    return nn.Conv2d(inputs, outputs, 3, padding=1)
+
+
+def rename(state: dict[str, Any]) -> dict[str, Any]:
+    """Drop the mean-shift tensors; the other keys are ours."""
+    return {key: value for key, value in state.items() if "_mean." not in key}

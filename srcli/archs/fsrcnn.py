@@ -1,0 +1,44 @@
+"""FSRCNN: shrink, map, expand, then one transposed convolution. https://arxiv.org/abs/1608.00367
+
+Keys as in the widespread PyTorch port (yjn870/FSRCNN-pytorch): first_part, mid_part, last_part.
+"""
+
+from torch import Tensor, nn
+
+from srcli.archs import Traits
+
+TRAITS = Traits(scales=(2, 3, 4))
+
+
+class Network(nn.Module):
+    """`features` d, `shrunk` s and `depth` m of the paper: FSRCNN(56, 12, 4); FSRCNN-s is (32, 5, 1)."""
+
+    def __init__(self, *, scale: int, features: int = 56, shrunk: int = 12, depth: int = 4) -> None:
+        super().__init__()
+        self.channels = 1
+        # 5x5 features, `depth` 3x3 mappings, and the 9x9 kernel's reach in input pixels.
+        self.halo = 2 + depth + (scale + 3) // scale
+        self.first_part = nn.Sequential(nn.Conv2d(1, features, 5, padding=2), nn.PReLU(features))
+        mapping: list[nn.Module] = [nn.Conv2d(features, shrunk, 1), nn.PReLU(shrunk)]
+        for _ in range(depth):
+            mapping += [nn.Conv2d(shrunk, shrunk, 3, padding=1), nn.PReLU(shrunk)]
+        mapping += [nn.Conv2d(shrunk, features, 1), nn.PReLU(features)]
+        self.mid_part = nn.Sequential(*mapping)
+        self.last_part = nn.ConvTranspose2d(
+            features, 1, 9, stride=scale, padding=4, output_padding=scale - 1
+        )
+        self._initialise()
+
+    def _initialise(self) -> None:
+        """He's initialisation for the convolutions, small Gaussian weights at the end (the paper's)."""
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, a=0.25)
+                nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+        nn.init.normal_(self.last_part.weight, std=0.001)
+        nn.init.zeros_(self.last_part.bias)  # type: ignore[arg-type]
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """(N, 1, H, W) of luma in [0, 1] to (N, 1, H*scale, W*scale)."""
+        out: Tensor = self.last_part(self.mid_part(self.first_part(batch)))
+        return out

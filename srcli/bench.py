@@ -1,0 +1,161 @@
+"""Data set x methods -> rows, by the protocol of the papers; the same scores guide training."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from srcli.datasets import Dataset, Picture
+from srcli.errors import DatasetError, ProtocolError
+from srcli.imaging.color import luma
+from srcli.imaging.degrade import bicubic_lr
+from srcli.imaging.metrics import psnr, ssim
+from srcli.imaging.pixels import Pixels, Plane, crop_to_multiple, quantise
+from srcli.methods import Method
+
+PROTOCOL = "y-crop"
+TOLERANCE = 0.02
+
+# Mean PSNR-Y of bicubic on Set5 by this protocol; the measured row must agree before anything is printed.
+BICUBIC_SET5 = {2: 33.673, 3: 30.403, 4: 28.429}
+
+
+class Score(NamedTuple):
+    """PSNR in dB and SSIM, both of luma."""
+
+    psnr_y: float
+    ssim_y: float
+
+
+@dataclass(frozen=True)
+class ImageScore:
+    """One method on one image; `seconds` is the wall time of the method alone."""
+
+    dataset: str
+    scale: int
+    method: str
+    image: str
+    psnr_y: float
+    ssim_y: float
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Row:
+    """One method on one data set at one scale: means over its images; `params` counts weights."""
+
+    dataset: str
+    scale: int
+    method: str
+    images: int
+    psnr_y: float
+    ssim_y: float
+    seconds_per_image: float
+    params: int
+
+
+@dataclass(frozen=True)
+class Results:
+    """Rows and the scores they are means of, under the protocol that made them."""
+
+    rows: tuple[Row, ...]
+    images: tuple[ImageScore, ...]
+    protocol: str = PROTOCOL
+
+
+def compared_plane(pixels: Pixels, border: int, grey: bool = False) -> Plane:
+    """What is compared: 8-bit samples without `border` pixels, as BT.601 luma over 255.
+
+    One-channel files are compared by their grey values as they are, as the papers' scripts do.
+    """
+    inner = pixels[border : pixels.shape[0] - border, border : pixels.shape[1] - border]
+    samples = quantise(inner.astype(np.float64)) / 255
+    return samples[..., 0] if grey else luma(samples)
+
+
+def score(sr: Pixels, hr: Pixels, border: int, grey: bool = False) -> Score:
+    """PSNR-Y and SSIM-Y of (H, W, 3) images of equal size, `border` pixels cut from every side."""
+    a, b = compared_plane(sr, border, grey), compared_plane(hr, border, grey)
+    if min(a.shape) < 11:
+        raise DatasetError(f"an image of {hr.shape[1]}x{hr.shape[0]} is too small to score", "SSIM needs 11")
+    return Score(psnr(a, b), ssim(a, b))
+
+
+def score_picture(method: Method, picture: Picture, scale: int, dataset: str = "") -> ImageScore:
+    """One method on one image: degraded by bicubic, enlarged, timed, scored."""
+    hr = crop_to_multiple(picture.pixels, scale)
+    lr = bicubic_lr(hr, scale)
+    start = time.perf_counter()
+    sr = method(lr, scale)
+    seconds = time.perf_counter() - start
+    return ImageScore(
+        dataset, scale, method.name, picture.name, *score(sr, hr, scale, picture.grey), seconds
+    )
+
+
+def mean_row(scores: list[ImageScore], params: int) -> Row:
+    """The row of one method on one data set at one scale."""
+    first = scores[0]
+    return Row(
+        first.dataset,
+        first.scale,
+        first.method,
+        len(scores),
+        float(np.mean([s.psnr_y for s in scores])),
+        float(np.mean([s.ssim_y for s in scores])),
+        float(np.mean([s.seconds for s in scores])),
+        params,
+    )
+
+
+def evaluate(method: Method, pictures: Iterable[Picture], scale: int) -> Row:
+    """Mean scores of one method, for validation during training."""
+    return mean_row([score_picture(method, picture, scale) for picture in pictures], method.params)
+
+
+MethodsAt = Callable[[int], list[Method]]
+Progress = Callable[[ImageScore], None]
+
+
+def bench(
+    datasets: Iterable[Dataset], scales: Iterable[int], methods_at: MethodsAt, progress: Progress
+) -> Results:
+    """Every method on every image of every data set; `methods_at` gives the methods of a scale.
+
+    Raises `ProtocolError` where Set5's bicubic row is not what the protocol's is.
+    """
+    rows: list[Row] = []
+    images: list[ImageScore] = []
+    jobs = ((dataset, scale) for dataset in datasets for scale in scales)
+    for dataset, scale in jobs:
+        for scored, params in _scores(dataset, scale, methods_at(scale), progress):
+            rows.append(mean_row(scored, params))
+            images.extend(scored)
+            check_bicubic(rows[-1])
+    return Results(tuple(rows), tuple(images))
+
+
+def _scores(
+    dataset: Dataset, scale: int, methods: list[Method], progress: Progress
+) -> Iterator[tuple[list[ImageScore], int]]:
+    """The scores of each method; images are read one at a time."""
+    columns: list[list[ImageScore]] = [[] for _ in methods]
+    for picture in dataset.pictures():
+        for column, method in zip(columns, methods, strict=True):
+            column.append(score_picture(method, picture, scale, dataset.name))
+            progress(column[-1])
+    yield from ((column, method.params) for column, method in zip(columns, methods, strict=True))
+
+
+def check_bicubic(row: Row) -> None:
+    """Raise `ProtocolError` where a bicubic row on Set5 is off by more than `TOLERANCE` dB."""
+    if (row.dataset, row.method, row.images) != ("Set5", "bicubic", 5) or row.scale not in BICUBIC_SET5:
+        return
+    expected = BICUBIC_SET5[row.scale]
+    if abs(row.psnr_y - expected) > TOLERANCE:
+        raise ProtocolError(
+            f"bicubic x{row.scale} on Set5 gives {row.psnr_y:.3f} dB, protocol {PROTOCOL}: {expected:.3f}",
+            "these are not the images of the papers: re-download Set5, or rename the folder",
+        )

@@ -1,0 +1,69 @@
+"""`sr`: the commands put together, and the one place where errors become messages."""
+
+import sys
+from typing import Annotated
+
+import typer
+
+from srcli import __version__
+from srcli.cli import console
+from srcli.cli.bench import bench
+from srcli.cli.compare import compare
+from srcli.cli.models import models
+from srcli.cli.train import train
+from srcli.cli.upscale import upscale
+from srcli.errors import ExitCode, SrError
+
+app = typer.Typer(
+    name="sr",
+    help="Enlarge images with pretrained networks, and see how well it is done.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for command in (upscale, bench, compare, train, models):
+    app.command()(command)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"sr {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    """Enlarge images with pretrained networks, and see how well it is done."""
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """The exit code of one command line; expected failures are printed, bugs raise."""
+    try:
+        return int(app(arguments, prog_name="sr", standalone_mode=False) or ExitCode.OK)
+    except SrError as error:
+        console.complain(error)
+        return error.exit_code
+    except typer.TyperException as error:
+        console.complain(_as_usage_error(error))
+        return ExitCode.USAGE
+    except (KeyboardInterrupt, typer.Abort):
+        console.talk.print("stopped")
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:
+        return ExitCode.FAILED
+
+
+def _as_usage_error(error: typer.TyperException) -> SrError:
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context else "sr"
+    return SrError(error.format_message().rstrip(".").replace("\n", " "), f"see `{path} --help`")
+
+
+def main() -> None:
+    """The console script `sr`."""
+    sys.exit(run())

@@ -1,0 +1,55 @@
+"""Results go to stdout, talk to stderr."""
+
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from threading import Event
+from types import FrameType
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
+
+from srcli.errors import SrError
+
+talk = Console(stderr=True, highlight=False, soft_wrap=True)
+result = Console(highlight=False, soft_wrap=True)
+
+
+def complain(error: SrError) -> None:
+    """One line for what is wrong and one for what to do."""
+    talk.print(Text.assemble(("error: ", "bold red"), error.message))
+    if error.hint:
+        talk.print(Text.assemble(("hint: ", "bold cyan"), error.hint))
+
+
+@contextmanager
+def bar(*columns: ProgressColumn) -> Iterator[Progress]:
+    """A progress bar on stderr that leaves nothing behind; silent where nobody watches."""
+    shown = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        *columns,
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*shown, console=talk, transient=True, disable=not sys.stderr.isatty()) as progress:
+        yield progress
+
+
+@contextmanager
+def until_signal() -> Iterator[Event]:
+    """An event that the first Ctrl-C (or SIGTERM) sets; the second one interrupts as ever."""
+    stopped = Event()
+
+    def note(number: int, frame: FrameType | None) -> None:
+        stopped.set()
+        signal.signal(number, previous[number])
+
+    previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stopped
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)

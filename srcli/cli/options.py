@@ -1,0 +1,28 @@
+"""Every option, written once."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Scale = Annotated[float, typer.Option("--scale", "-x", help="How many times larger, e.g. -x4.")]
+Scales = Annotated[list[int], typer.Option("--scale", "-x", help="Scale to test; may repeat.")]
+TrainScale = Annotated[int, typer.Option("--scale", "-x", help="Scale to train for.")]
+Model = Annotated[
+    str, typer.Option("--model", "-m", help="Network or interpolator; `sr models` lists them.")
+]
+Models = Annotated[
+    list[str] | None, typer.Option("--model", "-m", help="Network or interpolator; may repeat.")
+]
+Weights = Annotated[
+    list[Path] | None, typer.Option("--weights", "-w", help="Weight file to use as a model; may repeat.")
+]
+OneWeights = Annotated[
+    Path | None, typer.Option("--weights", "-w", help="Weight file, instead of the model's own.")
+]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 or mps; the fastest by default.")]
+Tile = Annotated[int, typer.Option(min=16, help="Tile side in input pixels; less needs less memory.")]
+SelfEnsemble = Annotated[
+    bool, typer.Option("--self-ensemble", help="Mean of 8 orientations: better, 8 times slower.")
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace output files that exist.")]

@@ -1,0 +1,2 @@
+def upscale() -> None:
+    pass

@@ -1,0 +1,1 @@
+"""The runtime: device, tiles, weights, and pixels through a network."""

@@ -1,0 +1,37 @@
+"""What runs a network: tiles in, enlarged tiles out, in order."""
+
+from collections.abc import Iterable, Iterator
+from typing import Protocol
+
+from srcli.imaging.pixels import Pixels
+
+
+class Runtime(Protocol):
+    """A network ready to run. Tiles are (H, W, channels) in [0, 1] and come out `scale` times as large."""
+
+    @property
+    def scale(self) -> int:
+        """How many times larger a tile comes out; 1 where the input is enlarged beforehand."""
+
+    @property
+    def halo(self) -> int:
+        """Input pixels around a tile that its output depends on."""
+
+    @property
+    def channels(self) -> int:
+        """3: RGB; 1: luma."""
+
+    @property
+    def params(self) -> int:
+        """How many weights the network has."""
+
+    @property
+    def where(self) -> str:
+        """Device and precision, with the reason for them."""
+
+    def run(self, tiles: Iterable[Pixels]) -> Iterator[Pixels]:
+        """Enlarged tiles, in order. Raises `OutOfMemory` where one does not fit."""
+
+
+class OutOfMemory(Exception):
+    """A tile did not fit into the device's memory."""

@@ -1,0 +1,46 @@
+"""Tile planning: pure integers in, integers out, so that tiling changes nothing."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Span:
+    """One axis of a tile: `start:stop` is read, of which `keep_start:keep_stop` is kept."""
+
+    start: int
+    stop: int
+    keep_start: int
+    keep_stop: int
+
+    def source(self) -> slice:
+        """What to read of the input."""
+        return slice(self.start, self.stop)
+
+    def inner(self, scale: int) -> slice:
+        """What to keep of the tile's output."""
+        return slice((self.keep_start - self.start) * scale, (self.keep_stop - self.start) * scale)
+
+    def target(self, scale: int) -> slice:
+        """Where the kept part goes in the whole output."""
+        return slice(self.keep_start * scale, self.keep_stop * scale)
+
+
+def spans(length: int, tile: int, halo: int) -> list[Span]:
+    """An axis of `length` cut into kept parts of at most `tile`, each read with `halo` more on both sides.
+
+    The kept parts partition the axis and differ by at most one in length.
+    """
+    count = -(-length // tile)
+    cuts = [length * k // count for k in range(count + 1)]
+    return [
+        Span(max(0, a - halo), min(length, b + halo), a, b)
+        for a, b in zip(cuts[:-1], cuts[1:], strict=True)
+    ]
+
+
+def plan(height: int, width: int, tile: int, halo: int) -> Iterator[tuple[Span, Span]]:
+    """Vertical and horizontal spans of every tile, row by row; all sizes in input pixels."""
+    for y in spans(height, tile, halo):
+        for x in spans(width, tile, halo):
+            yield y, x

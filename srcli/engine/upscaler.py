@@ -1,0 +1,95 @@
+"""Pixels through a network: plan, run, place; luma-only networks get their chroma by bicubic."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from srcli.engine.runtimes import OutOfMemory, Runtime
+from srcli.engine.tiles import Span, plan
+from srcli.imaging.color import luma, luma_to_rgb, merge_luma
+from srcli.imaging.pixels import Pixels, is_grey
+from srcli.imaging.resize import resize
+
+# Larger windows are no faster on a CPU (performance.md), smaller ones pay for their halo.
+DEFAULT_TILE = 512
+SMALLEST_TILE = 32
+
+Progress = Callable[[int, int], None]
+
+
+def silent(done: int, total: int) -> None:
+    """Report nothing."""
+
+
+@dataclass(frozen=True)
+class Upscaler:
+    """One network as a function of pixels, at its own scale.
+
+    `tile` is in pixels of the network's input; `progress` is told tiles done and tiles in all.
+    """
+
+    runtime: Runtime
+    scale: int
+    tile: int = DEFAULT_TILE
+    self_ensemble: bool = False
+    progress: Progress = silent
+
+    def __call__(self, pixels: Pixels) -> Pixels:
+        """(H, W, 3) in [0, 1] to (H*scale, W*scale, 3), not clipped."""
+        if self.runtime.channels == 3:
+            return self._restore(self._enter(pixels))
+        plane = self._restore(luma(self._enter(pixels))[..., None])[..., 0]
+        if is_grey(pixels):
+            return luma_to_rgb(plane)
+        return merge_luma(plane, self._enlarge(pixels))
+
+    def _enter(self, pixels: Pixels) -> Pixels:
+        """What the network is fed with: some want their input at the output's size."""
+        return pixels if self.runtime.scale == self.scale else self._enlarge(pixels)
+
+    def _enlarge(self, pixels: Pixels) -> Pixels:
+        return resize(pixels, pixels.shape[0] * self.scale, pixels.shape[1] * self.scale)
+
+    def _restore(self, source: Pixels) -> Pixels:
+        """(H, W, C) through the network, once or as the mean over its eight orientations."""
+        if not self.self_ensemble:
+            return self._tiled(source, self.tile)
+        total = sum(_turn_back(self._tiled(_turn(source, k), self.tile), k) for k in range(8))
+        return np.asarray(total, np.float32) / np.float32(8)
+
+    def _tiled(self, source: Pixels, tile: int) -> Pixels:
+        """Tile by tile; with tiles half as large where memory runs out."""
+        try:
+            return self._placed(source, tile)
+        except OutOfMemory:
+            if tile <= SMALLEST_TILE:
+                raise
+            largest = min(tile, max(source.shape[:2]))
+            return self._tiled(source, max(SMALLEST_TILE, largest // 2))
+
+    def _placed(self, source: Pixels, tile: int) -> Pixels:
+        height, width, channels = source.shape
+        scale = self.runtime.scale
+        tiles = list(plan(height, width, tile, self.runtime.halo))
+        out = np.empty((height * scale, width * scale, channels), np.float32)
+        results = self.runtime.run(_cut(source, tiles))
+        for done, ((y, x), result) in enumerate(zip(tiles, results, strict=True), 1):
+            out[y.target(scale), x.target(scale)] = result[y.inner(scale), x.inner(scale)]
+            self.progress(done, len(tiles))
+        return out
+
+
+def _cut(source: Pixels, tiles: list[tuple[Span, Span]]) -> Iterator[Pixels]:
+    for y, x in tiles:
+        yield source[y.source(), x.source()]
+
+
+def _turn(pixels: Pixels, k: int) -> Pixels:
+    """The k-th of the eight orientations of a square."""
+    turned = np.rot90(pixels, k % 4)
+    return turned[:, ::-1] if k >= 4 else turned
+
+
+def _turn_back(pixels: Pixels, k: int) -> Pixels:
+    return np.rot90(pixels[:, ::-1] if k >= 4 else pixels, -(k % 4))

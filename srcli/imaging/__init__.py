@@ -1,0 +1,1 @@
+"""Pixels without torch: reading, writing, resizing, colour, degradation and metrics."""

@@ -1,0 +1,231 @@
+"""An image file and what it holds: pixels, and beside them alpha, depth, colour profile and EXIF."""
+
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, UnidentifiedImageError
+from PIL import Image as PilImage
+
+from srcli.errors import ImageError
+from srcli.imaging.pixels import Pixels, Plane, quantise
+
+# Above this an image is refused as a decompression bomb; Pillow's own limit stops honest scans.
+PilImage.MAX_IMAGE_PIXELS = 2**29
+
+_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".avif", ".ppm", ".pgm", ".gif")
+_WRITABLE = tuple(s for s in _SUFFIXES if s != ".gif")
+_OPAQUE = (".jpg", ".jpeg", ".bmp", ".ppm", ".pgm")
+_SAVE: dict[str, dict[str, object]] = {
+    ".png": {"compress_level": 3},
+    ".jpg": {"quality": 95, "subsampling": 0},
+    ".jpeg": {"quality": 95, "subsampling": 0},
+    ".webp": {"quality": 95},
+    ".avif": {"quality": 90},
+    ".tif": {"compression": "tiff_adobe_deflate"},
+    ".tiff": {"compression": "tiff_adobe_deflate"},
+}
+
+# What turns stored samples upright, by the EXIF orientation tag.
+_UPRIGHT: dict[int, Callable[[NDArray[np.generic]], NDArray[np.generic]]] = {
+    2: lambda a: a[:, ::-1],
+    3: lambda a: a[::-1, ::-1],
+    4: lambda a: a[::-1],
+    5: lambda a: a.swapaxes(0, 1),
+    6: lambda a: a.swapaxes(0, 1)[:, ::-1],
+    7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
+    8: lambda a: a.swapaxes(0, 1)[::-1],
+}
+
+
+@dataclass(frozen=True)
+class Image:
+    """`pixels` (H, W, 3) and `alpha` (H, W) in [0, 1]; `depth` in bits; `grey`: one channel on file."""
+
+    pixels: Pixels
+    alpha: Plane | None = None
+    depth: int = 8
+    grey: bool = False
+    icc: bytes | None = None
+    exif: bytes | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Width and height in pixels."""
+        return self.pixels.shape[1], self.pixels.shape[0]
+
+
+def is_image(path: Path) -> bool:
+    """Whether the name looks like an image that can be read."""
+    return path.suffix.lower() in _SUFFIXES and not path.name.startswith(".")
+
+
+def writable_suffix(suffix: str) -> str:
+    """The same suffix where such files can be written, else `.png`."""
+    return suffix if suffix.lower() in _WRITABLE else ".png"
+
+
+def read(path: Path) -> Image:
+    """The image in a file, upright. Raises `ImageError` for anything that is not a whole image."""
+    _check_readable(path)
+    try:
+        with PilImage.open(path) as file:
+            samples = _samples(file, path)
+            exif = file.getexif()
+            # A CMYK profile does not describe the RGB pixels that come out.
+            icc = file.info.get("icc_profile") if file.mode != "CMYK" else None
+    except UnidentifiedImageError as error:
+        raise ImageError(f"{path} is not an image", f"readable: {' '.join(_SUFFIXES)}") from error
+    except PilImage.DecompressionBombError as error:
+        raise ImageError(f"{path} is too large: {error}", "cut it into parts first") from error
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        raise ImageError(f"{path} is damaged: {error}", "copy or download the file again") from error
+    upright = _UPRIGHT.get(exif.get(ExifTags.Base.Orientation, 1), np.asarray)(samples)
+    return replace(_from_samples(upright), icc=icc, exif=_reset_orientation(exif))
+
+
+def _check_readable(path: Path) -> None:
+    if not path.exists():
+        raise ImageError(f"{path} does not exist", "check the path")
+    if path.is_dir():
+        raise ImageError(f"{path} is a folder", "name an image file")
+    if path.stat().st_size == 0:
+        raise ImageError(f"{path} is empty (0 bytes)", "copy or download the file again")
+
+
+def _reset_orientation(exif: PilImage.Exif) -> bytes | None:
+    if not exif:
+        return None
+    if ExifTags.Base.Orientation in exif:
+        exif[ExifTags.Base.Orientation] = 1
+    return exif.tobytes()
+
+
+def _samples(file: PilImage.Image, path: Path) -> NDArray[np.generic]:
+    """Stored samples (H, W) or (H, W, 2..4) as uint8 or uint16."""
+    if _bits(file) == 16:
+        return _read_16bit(path)
+    if file.mode == "P":
+        return np.array(file.convert("RGBA" if "transparency" in file.info else "RGB"))
+    if file.mode in ("L", "LA", "RGB", "RGBA"):
+        return np.array(file)
+    if file.mode in ("I", "F"):
+        raise ImageError(f"{path} has 32-bit samples", "convert it to 8 or 16 bits first")
+    return np.array(file.convert("L" if file.mode == "1" else "RGB"))
+
+
+def _bits(file: PilImage.Image) -> int:
+    """Bits per sample; Pillow opens 16-bit colour as 8 bit and does not say so."""
+    if file.mode.startswith("I;16"):
+        return 16
+    if file.format == "TIFF":
+        return int(max(file.tag_v2.get(258, (8,))))  # type: ignore[attr-defined]
+    if file.format == "PNG" and file.fp is not None:
+        here = file.fp.tell()
+        file.fp.seek(24)
+        depth = file.fp.read(1)[0]
+        file.fp.seek(here)
+        return depth
+    return 8
+
+
+def _read_16bit(path: Path) -> NDArray[np.generic]:
+    import cv2
+
+    # IMREAD_UNCHANGED ignores the orientation tag; read() applies it for every format alike.
+    samples = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    if samples is None:
+        raise ValueError("16-bit data cannot be decoded")
+    return _swap_red_blue(samples)
+
+
+def _swap_red_blue(samples: NDArray[np.generic]) -> NDArray[np.generic]:
+    """RGB(A) to OpenCV's BGR(A) or back; one and two channels stay."""
+    if samples.ndim == 2 or samples.shape[2] < 3:
+        return samples
+    return np.ascontiguousarray(samples[..., [2, 1, 0, *range(3, samples.shape[2])]])
+
+
+def _from_samples(samples: NDArray[np.generic]) -> Image:
+    depth = samples.dtype.itemsize * 8
+    values = samples.astype(np.float32) / np.float32(2**depth - 1)
+    if values.ndim == 2:
+        values = values[..., None]
+    colours = 1 if values.shape[2] < 3 else 3
+    pixels = np.ascontiguousarray(np.broadcast_to(values[..., :colours], (*values.shape[:2], 3)))
+    alpha = values[..., colours] if values.shape[2] > colours else None
+    return Image(pixels, alpha, depth, grey=colours == 1)
+
+
+def check_writable(path: Path, image: Image | None = None) -> None:
+    """Raise `ImageError` where `write` could not put an image (or this one) at `path`."""
+    if path.suffix.lower() not in _WRITABLE:
+        raise ImageError(f"cannot write '{path.suffix}' files", f"writable: {' '.join(_WRITABLE)}")
+    if image and image.alpha is not None and path.suffix.lower() in _OPAQUE:
+        raise ImageError(f"{path.suffix} holds no transparency", "choose .png, .webp or .tif")
+    folder = next(parent for parent in path.parents if parent.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise ImageError(f"cannot write into {folder}", "choose another place with --output")
+
+
+def write(path: Path, image: Image) -> None:
+    """Write by the suffix of `path`, atomically: the file appears whole or not at all."""
+    check_writable(path, image)
+    suffix = path.suffix.lower()
+    samples = _to_samples(image, 16 if image.depth == 16 and suffix in (".png", ".tif", ".tiff") else 8)
+    with replacing(path) as temporary:
+        if samples.dtype == np.uint16:
+            _write_16bit(temporary, samples)
+        else:
+            extra = {"icc_profile": image.icc, "exif": image.exif}
+            kept = {key: value for key, value in extra.items() if value}
+            PilImage.fromarray(samples).save(temporary, **_SAVE.get(suffix, {}), **kept)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A temporary name in the same folder that takes the place of `path` if all goes well."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(suffix=path.suffix, prefix=".sr-", dir=path.parent)
+        os.close(handle)
+    except OSError as error:
+        raise ImageError(f"cannot write {path}: {error.strerror}", "choose another --output") from error
+    temporary = Path(name)
+    try:
+        yield temporary
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except OSError as error:
+        raise ImageError(f"cannot write {path}: {error}", "is the disk full?") from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _to_samples(image: Image, depth: int) -> NDArray[np.generic]:
+    planes = [image.pixels[..., :1] if image.grey else image.pixels]
+    if image.alpha is not None:
+        planes.append(image.alpha[..., None])
+    values = np.concatenate(planes, axis=2) if len(planes) > 1 else planes[0]
+    samples = quantise(values, 2**depth - 1).astype(np.uint16 if depth == 16 else np.uint8)
+    return samples[..., 0] if samples.shape[2] == 1 else samples
+
+
+def _write_16bit(path: Path, samples: NDArray[np.generic]) -> None:
+    import cv2
+
+    if samples.ndim == 3 and samples.shape[2] == 2:  # OpenCV has no grey with alpha
+        samples = samples[..., [0, 0, 0, 1]]
+    _, data = cv2.imencode(path.suffix, _swap_red_blue(samples))
+    data.tofile(path)

@@ -1,0 +1,39 @@
+"""The first noun: `Pixels`, a float32 array (H, W, 3) of RGB in [0, 1], and a `Plane` (H, W) of it."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Pixels = NDArray[np.float32]
+Plane = NDArray[np.float32]
+
+
+def quantise(values: NDArray[np.floating], levels: int = 255) -> NDArray[np.floating]:
+    """Integer levels 0..`levels`, still as floats, of values in [0, 1]; halves go up, as in MATLAB."""
+    return np.floor(np.clip(values, 0, 1) * levels + 0.5)
+
+
+def to_uint8(pixels: NDArray[np.floating]) -> NDArray[np.uint8]:
+    """8-bit samples of values in [0, 1]."""
+    return quantise(pixels).astype(np.uint8)
+
+
+def from_uint8(samples: NDArray[np.uint8]) -> Pixels:
+    """Values in [0, 1] of 8-bit samples."""
+    return samples.astype(np.float32) / np.float32(255)
+
+
+def crop_to_multiple(pixels: Pixels, multiple: int) -> Pixels:
+    """The top left part whose sides are multiples of `multiple`."""
+    height, width = (side - side % multiple for side in pixels.shape[:2])
+    return pixels[:height, :width]
+
+
+def is_grey(pixels: Pixels) -> bool:
+    """Whether the three channels are equal in every pixel."""
+    red, green, blue = pixels[..., 0], pixels[..., 1], pixels[..., 2]
+    return bool(np.array_equal(red, green) and np.array_equal(green, blue))
+
+
+def is_8bit(pixels: Pixels) -> bool:
+    """Whether every value is one of the 256 that 8-bit samples give."""
+    return bool(np.array_equal(pixels, from_uint8(to_uint8(pixels))))

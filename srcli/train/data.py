@@ -1,0 +1,101 @@
+"""Training images, decoded once into memory as 8-bit samples, and random batches cut from them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from srcli.datasets import images_in
+from srcli.errors import DatasetError, ImageError
+from srcli.imaging.color import luma
+from srcli.imaging.degrade import bicubic_lr
+from srcli.imaging.image import read
+from srcli.imaging.pixels import Pixels, crop_to_multiple, to_uint8
+from srcli.imaging.resize import resize_8bit
+
+Samples = NDArray[np.uint8]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """One image twice: `lr` (h, w, 3) as the network is fed, `hr` `step` times as large."""
+
+    lr: Samples
+    hr: Samples
+
+
+@dataclass(frozen=True)
+class Store:
+    """All pairs; `step` is the ratio of their sizes (1 where the network's input is enlarged first)."""
+
+    pairs: tuple[Pair, ...]
+    step: int
+
+    def areas(self) -> NDArray[np.float64]:
+        """The share of each image in all low-resolution pixels: how often it is drawn."""
+        sizes = np.array([pair.lr.shape[0] * pair.lr.shape[1] for pair in self.pairs], np.float64)
+        return sizes / sizes.sum()
+
+
+def load(
+    path: Path, scale: int, patch: int, pre_upsampled: bool, tick: Callable[[int, int], None]
+) -> Store:
+    """Decode and degrade every image below `path`; images smaller than a patch are left out."""
+    files = images_in(path, recursive=True)
+    pairs: list[Pair] = []
+    for done, file in enumerate(files, 1):
+        pairs += _pair(file, scale, patch, pre_upsampled)
+        tick(done, len(files))
+    if not pairs:
+        raise DatasetError(f"no usable image in {path}", f"it needs images of {patch * scale} px or more")
+    return Store(tuple(pairs), 1 if pre_upsampled else scale)
+
+
+def _pair(file: Path, scale: int, patch: int, pre_upsampled: bool) -> list[Pair]:
+    try:
+        hr = crop_to_multiple(read(file).pixels, scale)
+    except ImageError as error:
+        raise ImageError(f"training image {error.message}", error.hint) from error
+    if min(hr.shape[:2]) < patch * scale:
+        return []
+    lr = bicubic_lr(hr, scale)
+    return [Pair(to_uint8(_enlarged(lr, hr) if pre_upsampled else lr), to_uint8(hr))]
+
+
+def _enlarged(lr: Pixels, hr: Pixels) -> Pixels:
+    return resize_8bit(lr, hr.shape[0], hr.shape[1])
+
+
+def draw(store: Store, patch: int, batch: int, channels: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    """Low- and high-resolution batches (N, C, h, w) in [0, 1], cropped, flipped and turned at random.
+
+    `patch` is in pixels of `Pair.lr`; luma is computed on the patches where `channels` is 1.
+    """
+    chosen = rng.choice(len(store.pairs), batch, p=store.areas())
+    crops = [_crop(store.pairs[i], patch, store.step, rng) for i in chosen]
+    return _stack([lr for lr, _ in crops], channels), _stack([hr for _, hr in crops], channels)
+
+
+def _crop(pair: Pair, patch: int, step: int, rng: np.random.Generator) -> tuple[Samples, Samples]:
+    y = int(rng.integers(pair.lr.shape[0] - patch + 1))
+    x = int(rng.integers(pair.lr.shape[1] - patch + 1))
+    lr = pair.lr[y : y + patch, x : x + patch]
+    hr = pair.hr[y * step : (y + patch) * step, x * step : (x + patch) * step]
+    turn, flip = int(rng.integers(4)), bool(rng.integers(2))
+    return _turned(lr, turn, flip), _turned(hr, turn, flip)
+
+
+def _turned(samples: Samples, turn: int, flip: bool) -> Samples:
+    turned = np.rot90(samples, turn)
+    return turned[:, ::-1] if flip else turned
+
+
+def _stack(crops: list[Samples], channels: int) -> Tensor:
+    values = np.stack(crops).astype(np.float32) / np.float32(255)
+    if channels == 1:
+        values = luma(values)[..., None]
+    return torch.from_numpy(np.ascontiguousarray(values.transpose(0, 3, 1, 2)))

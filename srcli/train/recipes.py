@@ -1,0 +1,68 @@
+"""What is trained and how: one function for each network, returning a frozen `Recipe`."""
+
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from srcli.errors import UsageError
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides a training run.
+
+    `patch`: low-resolution pixels on a side; `learning_rate`: peak of Adam's, warmed up over `warmup`
+    steps and then annealed by a cosine to a hundredth; `ema`: decay of the averaged weights that are
+    validated and kept; `clip`: largest gradient norm.
+    """
+
+    arch: str
+    scale: int
+    config: dict[str, Any] = field(default_factory=dict)
+    patch: int = 32
+    batch: int = 16
+    steps: int = 100_000
+    loss: Literal["l1", "l2"] = "l1"
+    learning_rate: float = 1e-3
+    warmup: int = 200
+    ema: float = 0.999
+    clip: float = 1.0
+    seed: int = 0
+    validate_every: int = 2_000
+
+
+def fsrcnn(scale: int) -> Recipe:
+    """FSRCNN(56, 12, 4) with Adam; the paper's SGD at batch 1 reaches the same in many more steps."""
+    return Recipe("fsrcnn", scale, loss="l2")
+
+
+def srcnn(scale: int) -> Recipe:
+    """SRCNN 9-5-5 with the paper's squared error."""
+    return Recipe("srcnn", scale, patch=24, loss="l2", learning_rate=3e-4)
+
+
+def espcn(scale: int) -> Recipe:
+    """ESPCN on luma with the paper's squared error."""
+    return Recipe("espcn", scale, patch=24, loss="l2")
+
+
+def edsr(scale: int) -> Recipe:
+    """EDSR baseline: L1, 48x48 patches, batch 16, learning rate 1e-4, as in the paper."""
+    return Recipe("edsr", scale, patch=48, steps=300_000, learning_rate=1e-4)
+
+
+RECIPES = {"fsrcnn": fsrcnn, "srcnn": srcnn, "espcn": espcn, "edsr": edsr}
+
+
+def find(arch: str, scale: int) -> Recipe:
+    """The recipe of a network."""
+    if arch not in RECIPES:
+        raise UsageError(f"no recipe to train '{arch}'", f"there are: {', '.join(sorted(RECIPES))}")
+    return RECIPES[arch](scale)
+
+
+def changed(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
+    """The recipe with the fields that are given (not None) changed."""
+    given = {name: value for name, value in changes.items() if value is not None}
+    if given.get("loss", recipe.loss) not in ("l1", "l2"):
+        raise UsageError(f"no loss called '{given['loss']}'", "there are: l1, l2")
+    return replace(recipe, **given)
