@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from srcli.datasets import Dataset, Picture
 from srcli.errors import DatasetError, ProtocolError
 from srcli.imaging.color import luma
 from srcli.imaging.degrade import bicubic_lr
 from srcli.imaging.metrics import psnr, ssim
-from srcli.imaging.pixels import Pixels, Plane, crop_to_multiple, quantise
+from srcli.imaging.pixels import Pixels, crop_to_multiple, quantise
 from srcli.methods import Method
 
 PROTOCOL = "y-crop"
@@ -65,7 +66,7 @@ class Results:
     protocol: str = PROTOCOL
 
 
-def compared_plane(pixels: Pixels, border: int, grey: bool = False) -> Plane:
+def compared_plane(pixels: Pixels, border: int, grey: bool = False) -> NDArray[np.floating]:
     """What is compared: 8-bit samples without `border` pixels, as BT.601 luma over 255.
 
     One-channel files are compared by their grey values as they are, as the papers' scripts do.
@@ -90,9 +91,7 @@ def score_picture(method: Method, picture: Picture, scale: int, dataset: str = "
     start = time.perf_counter()
     sr = method(lr, scale)
     seconds = time.perf_counter() - start
-    return ImageScore(
-        dataset, scale, method.name, picture.name, *score(sr, hr, scale, picture.grey), seconds
-    )
+    return ImageScore(dataset, scale, method.name, picture.name, *score(sr, hr, scale, picture.grey), seconds)
 
 
 def mean_row(scores: list[ImageScore], params: int) -> Row:

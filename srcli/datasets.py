@@ -1,9 +1,14 @@
 """Named sets of high-resolution images: built in, from the Hugging Face Hub, or a folder."""
 
+import os
+import re
+import tarfile
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from srcli.engine import hub
 from srcli.errors import DatasetError
 from srcli.imaging.image import is_image, read
 from srcli.imaging.pixels import Pixels
@@ -55,3 +60,86 @@ def images_in(path: Path, recursive: bool = False) -> list[Path]:
 def samples() -> Dataset:
     """The few public-domain photographs that ship with the tool."""
     return folder(PACKAGE / "samples", "samples")
+
+
+@dataclass(frozen=True)
+class HubSet:
+    """A tarball of high-resolution images in a Hugging Face data set repository, at a pinned commit."""
+
+    repo: str
+    revision: str
+    file: str
+
+
+HUB_SETS = {
+    "Set5": HubSet("eugenesiow/Set5", "325646fe7cc8811e312562437885c5c018c74966", "data/Set5_HR.tar.gz"),
+    "Set14": HubSet("eugenesiow/Set14", "5c964717e61b4931236a6dd5561750d11e5a7abb", "data/Set14_HR.tar.gz"),
+    "BSD100": HubSet(
+        "eugenesiow/BSD100", "600666edcba3b8386c367fcb03e72424a1ff9f86", "data/BSD100_HR.tar.gz"
+    ),
+    "Urban100": HubSet(
+        "eugenesiow/Urban100", "57309de03db02ac12ee09ad6127e7b815c211328", "data/Urban100_HR.tar.gz"
+    ),
+}
+
+
+def find(name: str) -> Dataset:
+    """A set by name or by folder; named ones are downloaded once and kept.
+
+    Raises `DatasetError` for a name that is neither.
+    """
+    if name == "samples":
+        return samples()
+    if Path(name).is_dir():
+        return folder(Path(name))
+    if name in HUB_SETS:
+        return folder(_from_hub(name, HUB_SETS[name]), name)
+    known = ", ".join(["samples", *HUB_SETS])
+    raise DatasetError(f"no data set or folder called '{name}'", f"named sets: {known}")
+
+
+def cache_folder() -> Path:
+    """Where unpacked data sets are kept: SR_CACHE, else `sr` under the user's cache folder."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("SR_CACHE") or Path(base) / "sr")
+
+
+def _from_hub(name: str, source: HubSet) -> Path:
+    target = cache_folder() / "datasets" / f"{name}-{source.revision[:12]}"
+    if not target.is_dir():
+        try:
+            archive = hub.fetch(source.repo, source.revision, source.file, kind="dataset")
+        except hub.HubError as error:
+            hint = "`--dataset samples` works now; or give a folder of the images with --dataset FOLDER"
+            raise DatasetError(f"{name} is not on this machine ({error.message})", hint) from error
+        _check_archive(archive)
+        _unpack(archive, target)
+    return target
+
+
+def _check_archive(archive: Path) -> None:
+    """The Hub client names a cached large file by the SHA-256 that the server stated."""
+    stated = archive.resolve().name
+    if re.fullmatch("[0-9a-f]{64}", stated) and hub.sha256(archive) != stated:
+        archive.resolve().unlink()
+        raise DatasetError(
+            f"{archive.name} was damaged on its way and is deleted", "run the same command again"
+        )
+
+
+def _unpack(archive: Path, target: Path) -> None:
+    """The archive's images, without its folders; `target` appears whole or not at all."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
+        unpacked = Path(temporary) / target.name
+        unpacked.mkdir()
+        try:
+            with tarfile.open(archive) as tar:
+                for member in tar:
+                    name = Path(member.name).name
+                    content = tar.extractfile(member) if is_image(Path(name)) else None
+                    if content:
+                        (unpacked / name).write_bytes(content.read())
+        except (tarfile.TarError, OSError, EOFError) as error:
+            raise DatasetError(f"{archive} is damaged: {error}", "delete it and try again") from error
+        unpacked.rename(target)

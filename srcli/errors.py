@@ -29,6 +29,10 @@ class UsageError(SrError):
     exit_code = ExitCode.USAGE
 
 
+class FileError(SrError):
+    """A file or folder cannot be written."""
+
+
 class ImageError(SrError):
     """A file cannot be read as an image, or an image cannot be written."""
 

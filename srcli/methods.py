@@ -3,7 +3,7 @@
 import difflib
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from srcli.engine import weights
 from srcli.engine.device import choose
 from srcli.engine.upscaler import DEFAULT_TILE, Progress, Upscaler, silent
 from srcli.errors import UsageError
+from srcli.imaging.image import Image
 from srcli.imaging.pixels import Pixels, is_8bit
 from srcli.imaging.resize import KERNELS, resize, resize_8bit
 
@@ -54,7 +55,16 @@ def names() -> list[str]:
     return [*KERNELS, *manifest.models()]
 
 
-def find(name: str, scale: float, options: Options = Options()) -> Method:  # noqa: B008 (frozen)
+def enlarge(image: Image, method: Method, scale: float) -> Image:
+    """The image with its pixels through `method`; alpha goes by bicubic, all else is carried over."""
+    pixels = np.clip(method(image.pixels, scale), 0, 1)
+    alpha = image.alpha
+    if alpha is not None:
+        alpha = np.clip(resize(alpha, *pixels.shape[:2]), 0, 1)
+    return replace(image, pixels=pixels, alpha=alpha)
+
+
+def find(name: str, scale: float, options: Options = Options()) -> Method:
     """The method of that name, ready to enlarge by `scale`."""
     check_scale(scale)
     if options.weights:
@@ -70,6 +80,12 @@ def find(name: str, scale: float, options: Options = Options()) -> Method:  # no
     return network_method(name, [_from_entry(entries[step], options) for step in chain])
 
 
+def find_all(named: list[str], files: list[Path], scale: int, options: Options) -> list[Method]:
+    """The methods of these names, each once, then those of these weight files."""
+    found = [find(name, scale, options) for name in dict.fromkeys(named)]
+    return found + [find(file.stem, scale, replace(options, weights=file)) for file in files]
+
+
 def _from_entry(entry: manifest.Entry, options: Options) -> Upscaler:
     spec = weights.Spec(entry.arch, entry.scale, entry.config)
     return upscaler(weights.load(weights.locate(entry), spec), spec, options)
@@ -80,7 +96,9 @@ def _from_file(path: Path, name: str, scale: float, options: Options) -> Method:
     spec = weights.read_spec(path)
     if spec is None:
         if name not in archs.names():
-            raise UsageError(f"{path} does not say what it is", f"add -m with one of: {' '.join(archs.names())}")
+            raise UsageError(
+                f"{path} does not say what it is", f"add -m with one of: {' '.join(archs.names())}"
+            )
         spec = weights.Spec(name, int(scale))
     chain = scale_chain(scale, (spec.scale,))
     step = upscaler(weights.load(path, spec), spec, options)

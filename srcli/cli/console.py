@@ -4,14 +4,23 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from threading import Event
 from types import FrameType
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.text import Text
 
 from srcli.errors import SrError
+from srcli.files import replacing
 
 talk = Console(stderr=True, highlight=False, soft_wrap=True)
 result = Console(highlight=False, soft_wrap=True)
@@ -45,7 +54,7 @@ def until_signal() -> Iterator[Event]:
 
     def note(number: int, frame: FrameType | None) -> None:
         stopped.set()
-        signal.signal(number, previous[number])
+        signal.signal(number, previous[signal.Signals(number)])
 
     previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -53,3 +62,9 @@ def until_signal() -> Iterator[Event]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def save(path: Path, text: str) -> None:
+    """Write a text file whole or not at all. Raises `SrError` where it can't be written."""
+    with replacing(path) as temporary:
+        temporary.write_text(text, "utf-8")

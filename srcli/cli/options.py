@@ -7,10 +7,9 @@ import typer
 
 Scale = Annotated[float, typer.Option("--scale", "-x", help="How many times larger, e.g. -x4.")]
 Scales = Annotated[list[int], typer.Option("--scale", "-x", help="Scale to test; may repeat.")]
+CompareScale = Annotated[int, typer.Option("--scale", "-x", help="How many times larger.")]
 TrainScale = Annotated[int, typer.Option("--scale", "-x", help="Scale to train for.")]
-Model = Annotated[
-    str, typer.Option("--model", "-m", help="Network or interpolator; `sr models` lists them.")
-]
+Model = Annotated[str, typer.Option("--model", "-m", help="Network or interpolator; `sr models` lists them.")]
 Models = Annotated[
     list[str] | None, typer.Option("--model", "-m", help="Network or interpolator; may repeat.")
 ]

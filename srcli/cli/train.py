@@ -53,6 +53,7 @@ def train(
         "learning_rate": learning_rate,
         "validate_every": validate_every,
         "seed": seed,
+        "init": str(init) if init else None,
     }
     folder, where = out or Path("runs") / f"{network}-x{scale}", choose(device)
     if resume:
@@ -60,16 +61,15 @@ def train(
     else:
         recipe = recipes.changed(recipes.find(network, scale), changes)
         loop.new_folder(folder)
-        state = loop.start(recipe, where, init)
+        state = loop.start(recipe, where)
     console.talk.print(f"{recipe}\non {where}, into {folder}")
-    pictures = _pictures(valid)
-    store = _store(data, recipe)
+    setup = loop.Setup(recipe, where, folder, _store(data, recipe), _pictures(valid))
     with console.until_signal() as stopped:
-        for progress in _shown(loop.run(state, recipe, store, pictures, folder, where)):
+        for _ in _shown(loop.run(state, setup)):
             if stopped.is_set():
                 break
     if stopped.is_set():
-        console.talk.print(f"stopped at step {progress.step}; go on with the same command and --resume")
+        console.talk.print(f"stopped at step {state.step}; go on with the same command and --resume")
         raise typer.Exit(ExitCode.INTERRUPTED)
     console.result.print(f"{loop.weights_path(folder, recipe)}  PSNR-Y {state.best:.3f} dB")
 

@@ -39,9 +39,7 @@ def fetch(repo: str, revision: str, file: str, kind: str = "model", again: bool 
     from huggingface_hub import hf_hub_download
 
     try:
-        return Path(
-            hf_hub_download(repo, file, revision=revision, repo_type=kind, force_download=again)
-        )
+        return Path(hf_hub_download(repo, file, revision=revision, repo_type=kind, force_download=again))
     except (httpx2.HTTPError, OSError, ValueError) as error:
         first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise HubError(f"download of {repo}/{file} failed: {first_line}", "try again later") from error

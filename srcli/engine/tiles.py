@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 
 @dataclass(frozen=True)
@@ -33,10 +34,7 @@ def spans(length: int, tile: int, halo: int) -> list[Span]:
     """
     count = -(-length // tile)
     cuts = [length * k // count for k in range(count + 1)]
-    return [
-        Span(max(0, a - halo), min(length, b + halo), a, b)
-        for a, b in zip(cuts[:-1], cuts[1:], strict=True)
-    ]
+    return [Span(max(0, a - halo), min(length, b + halo), a, b) for a, b in pairwise(cuts)]
 
 
 def plan(height: int, width: int, tile: int, halo: int) -> Iterator[tuple[Span, Span]]:

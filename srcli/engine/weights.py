@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from srcli import archs
 from srcli.engine import hub
 from srcli.errors import WeightsError
+from srcli.files import replacing
 from srcli.manifest import Entry, HubFile, bundled_models
 
 if TYPE_CHECKING:
@@ -64,7 +65,9 @@ def load(path: Path, spec: Spec) -> "nn.Module":
     state = archs.rename(spec.arch, read_state(path))
     problem = _difference(network.state_dict(), state)
     if problem:
-        raise WeightsError(f"{path} does not fit {spec.arch} x{spec.scale}: {problem}", "check model and scale")
+        raise WeightsError(
+            f"{path} does not fit {spec.arch} x{spec.scale}: {problem}", "check model and scale"
+        )
     network.load_state_dict(state)
     return network
 
@@ -127,9 +130,8 @@ def save(path: Path, network: "nn.Module", spec: Spec, notes: dict[str, str]) ->
 
     state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
     header = {"arch": spec.arch, "scale": str(spec.scale), "config": json.dumps(spec.config)}
-    temporary = path.with_name(f".{path.name}.part")
-    save_file(state, temporary, metadata={"format": "pt", **header, **notes})
-    temporary.replace(path)
+    with replacing(path) as temporary:
+        save_file(state, temporary, metadata={"format": "pt", **header, **notes})
 
 
 def read_spec(path: Path) -> Spec | None:

@@ -6,16 +6,15 @@ from numpy.typing import NDArray
 from srcli.imaging.pixels import Pixels, Plane
 
 # Rows give Y, Cb, Cr; the range of each is 16..235 or 16..240 of 255, here divided by 255.
-_FORWARD = (
-    np.array([[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]) / 255
-)
+_FORWARD = np.array([[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]) / 255
 _OFFSET = np.array([16.0, 128.0, 128.0]) / 255
 _INVERSE = np.linalg.inv(_FORWARD)
 
 
 def luma(pixels: NDArray[np.floating]) -> NDArray[np.floating]:
     """Y of (H, W, 3) RGB in [0, 1], in 16/255..235/255; keeps the dtype."""
-    return pixels @ _FORWARD[0].astype(pixels.dtype) + pixels.dtype.type(_OFFSET[0])
+    weighted: NDArray[np.floating] = pixels @ _FORWARD[0].astype(pixels.dtype)
+    return weighted + pixels.dtype.type(_OFFSET[0])
 
 
 def rgb_to_ycbcr(pixels: Pixels) -> Pixels:

@@ -1,19 +1,18 @@
 """An image file and what it holds: pixels, and beside them alpha, depth, colour profile and EXIF."""
 
 import os
-import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from PIL import ExifTags, UnidentifiedImageError
 from PIL import Image as PilImage
 
 from srcli.errors import ImageError
-from srcli.imaging.pixels import Pixels, Plane, quantise
+from srcli.files import replacing
+from srcli.imaging.pixels import Pixels, Plane, Samples, quantise
 
 # Above this an image is refused as a decompression bomb; Pillow's own limit stops honest scans.
 PilImage.MAX_IMAGE_PIXELS = 2**29
@@ -21,7 +20,7 @@ PilImage.MAX_IMAGE_PIXELS = 2**29
 _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".avif", ".ppm", ".pgm", ".gif")
 _WRITABLE = tuple(s for s in _SUFFIXES if s != ".gif")
 _OPAQUE = (".jpg", ".jpeg", ".bmp", ".ppm", ".pgm")
-_SAVE: dict[str, dict[str, object]] = {
+_SAVE: dict[str, dict[str, Any]] = {
     ".png": {"compress_level": 3},
     ".jpg": {"quality": 95, "subsampling": 0},
     ".jpeg": {"quality": 95, "subsampling": 0},
@@ -32,7 +31,7 @@ _SAVE: dict[str, dict[str, object]] = {
 }
 
 # What turns stored samples upright, by the EXIF orientation tag.
-_UPRIGHT: dict[int, Callable[[NDArray[np.generic]], NDArray[np.generic]]] = {
+_UPRIGHT: dict[int, Callable[[Samples], Samples]] = {
     2: lambda a: a[:, ::-1],
     3: lambda a: a[::-1, ::-1],
     4: lambda a: a[::-1],
@@ -106,9 +105,9 @@ def _reset_orientation(exif: PilImage.Exif) -> bytes | None:
     return exif.tobytes()
 
 
-def _samples(file: PilImage.Image, path: Path) -> NDArray[np.generic]:
+def _samples(file: PilImage.Image, path: Path) -> Samples:
     """Stored samples (H, W) or (H, W, 2..4) as uint8 or uint16."""
-    if _bits(file) == 16:
+    if _bits(file, path) == 16:
         return _read_16bit(path)
     if file.mode == "P":
         return np.array(file.convert("RGBA" if "transparency" in file.info else "RGB"))
@@ -119,39 +118,36 @@ def _samples(file: PilImage.Image, path: Path) -> NDArray[np.generic]:
     return np.array(file.convert("L" if file.mode == "1" else "RGB"))
 
 
-def _bits(file: PilImage.Image) -> int:
+def _bits(file: PilImage.Image, path: Path) -> int:
     """Bits per sample; Pillow opens 16-bit colour as 8 bit and does not say so."""
     if file.mode.startswith("I;16"):
         return 16
     if file.format == "TIFF":
         return int(max(file.tag_v2.get(258, (8,))))  # type: ignore[attr-defined]
-    if file.format == "PNG" and file.fp is not None:
-        here = file.fp.tell()
-        file.fp.seek(24)
-        depth = file.fp.read(1)[0]
-        file.fp.seek(here)
-        return depth
+    if file.format == "PNG":
+        with path.open("rb") as raw:
+            return raw.read(25)[24]
     return 8
 
 
-def _read_16bit(path: Path) -> NDArray[np.generic]:
+def _read_16bit(path: Path) -> Samples:
     import cv2
 
     # IMREAD_UNCHANGED ignores the orientation tag; read() applies it for every format alike.
-    samples = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    samples: Any = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
     if samples is None:
         raise ValueError("16-bit data cannot be decoded")
     return _swap_red_blue(samples)
 
 
-def _swap_red_blue(samples: NDArray[np.generic]) -> NDArray[np.generic]:
+def _swap_red_blue(samples: Samples) -> Samples:
     """RGB(A) to OpenCV's BGR(A) or back; one and two channels stay."""
     if samples.ndim == 2 or samples.shape[2] < 3:
         return samples
     return np.ascontiguousarray(samples[..., [2, 1, 0, *range(3, samples.shape[2])]])
 
 
-def _from_samples(samples: NDArray[np.generic]) -> Image:
+def _from_samples(samples: Samples) -> Image:
     depth = samples.dtype.itemsize * 8
     values = samples.astype(np.float32) / np.float32(2**depth - 1)
     if values.ndim == 2:
@@ -183,38 +179,13 @@ def write(path: Path, image: Image) -> None:
             _write_16bit(temporary, samples)
         else:
             extra = {"icc_profile": image.icc, "exif": image.exif}
-            kept = {key: value for key, value in extra.items() if value}
-            PilImage.fromarray(samples).save(temporary, **_SAVE.get(suffix, {}), **kept)
+            options: dict[str, Any] = {k: v for k, v in extra.items() if v} | _SAVE.get(suffix, {})
+            PilImage.fromarray(samples).save(temporary, **options)
 
 
-@contextmanager
-def replacing(path: Path) -> Iterator[Path]:
-    """A temporary name in the same folder that takes the place of `path` if all goes well."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(suffix=path.suffix, prefix=".sr-", dir=path.parent)
-        os.close(handle)
-    except OSError as error:
-        raise ImageError(f"cannot write {path}: {error.strerror}", "choose another --output") from error
-    temporary = Path(name)
-    try:
-        yield temporary
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-    except OSError as error:
-        raise ImageError(f"cannot write {path}: {error}", "is the disk full?") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
-
-
-def _to_samples(image: Image, depth: int) -> NDArray[np.generic]:
-    planes = [image.pixels[..., :1] if image.grey else image.pixels]
+def _to_samples(image: Image, depth: int) -> Samples:
+    # The mean, since a network fed with three equal channels need not return three equal ones.
+    planes = [image.pixels.mean(axis=2, keepdims=True) if image.grey else image.pixels]
     if image.alpha is not None:
         planes.append(image.alpha[..., None])
     values = np.concatenate(planes, axis=2) if len(planes) > 1 else planes[0]
@@ -222,7 +193,7 @@ def _to_samples(image: Image, depth: int) -> NDArray[np.generic]:
     return samples[..., 0] if samples.shape[2] == 1 else samples
 
 
-def _write_16bit(path: Path, samples: NDArray[np.generic]) -> None:
+def _write_16bit(path: Path, samples: Samples) -> None:
     import cv2
 
     if samples.ndim == 3 and samples.shape[2] == 2:  # OpenCV has no grey with alpha

@@ -5,11 +5,14 @@ from numpy.typing import NDArray
 
 Pixels = NDArray[np.float32]
 Plane = NDArray[np.float32]
+Values = NDArray[np.floating]
+Samples = NDArray[np.unsignedinteger]
 
 
 def quantise(values: NDArray[np.floating], levels: int = 255) -> NDArray[np.floating]:
     """Integer levels 0..`levels`, still as floats, of values in [0, 1]; halves go up, as in MATLAB."""
-    return np.floor(np.clip(values, 0, 1) * levels + 0.5)
+    scaled: NDArray[np.floating] = np.clip(values, 0, 1) * levels
+    return np.asarray(np.floor(scaled + 0.5))
 
 
 def to_uint8(pixels: NDArray[np.floating]) -> NDArray[np.uint8]:

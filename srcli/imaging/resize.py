@@ -24,7 +24,8 @@ class Kernel:
 
 
 def _box(x: Array) -> Array:
-    return ((x >= -0.5) & (x < 0.5)).astype(np.float64)
+    inside: Array = ((x >= -0.5) & (x < 0.5)).astype(np.float64)
+    return inside
 
 
 def _triangle(x: Array) -> Array:

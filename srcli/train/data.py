@@ -17,15 +17,15 @@ from srcli.imaging.image import read
 from srcli.imaging.pixels import Pixels, crop_to_multiple, to_uint8
 from srcli.imaging.resize import resize_8bit
 
-Samples = NDArray[np.uint8]
+Crop = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class Pair:
     """One image twice: `lr` (h, w, 3) as the network is fed, `hr` `step` times as large."""
 
-    lr: Samples
-    hr: Samples
+    lr: Crop
+    hr: Crop
 
 
 @dataclass(frozen=True)
@@ -38,12 +38,10 @@ class Store:
     def areas(self) -> NDArray[np.float64]:
         """The share of each image in all low-resolution pixels: how often it is drawn."""
         sizes = np.array([pair.lr.shape[0] * pair.lr.shape[1] for pair in self.pairs], np.float64)
-        return sizes / sizes.sum()
+        return np.asarray(sizes / sizes.sum())
 
 
-def load(
-    path: Path, scale: int, patch: int, pre_upsampled: bool, tick: Callable[[int, int], None]
-) -> Store:
+def load(path: Path, scale: int, patch: int, pre_upsampled: bool, tick: Callable[[int, int], None]) -> Store:
     """Decode and degrade every image below `path`; images smaller than a patch are left out."""
     files = images_in(path, recursive=True)
     pairs: list[Pair] = []
@@ -70,7 +68,9 @@ def _enlarged(lr: Pixels, hr: Pixels) -> Pixels:
     return resize_8bit(lr, hr.shape[0], hr.shape[1])
 
 
-def draw(store: Store, patch: int, batch: int, channels: int, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+def draw(
+    store: Store, patch: int, batch: int, channels: int, rng: np.random.Generator
+) -> tuple[Tensor, Tensor]:
     """Low- and high-resolution batches (N, C, h, w) in [0, 1], cropped, flipped and turned at random.
 
     `patch` is in pixels of `Pair.lr`; luma is computed on the patches where `channels` is 1.
@@ -80,7 +80,7 @@ def draw(store: Store, patch: int, batch: int, channels: int, rng: np.random.Gen
     return _stack([lr for lr, _ in crops], channels), _stack([hr for _, hr in crops], channels)
 
 
-def _crop(pair: Pair, patch: int, step: int, rng: np.random.Generator) -> tuple[Samples, Samples]:
+def _crop(pair: Pair, patch: int, step: int, rng: np.random.Generator) -> tuple[Crop, Crop]:
     y = int(rng.integers(pair.lr.shape[0] - patch + 1))
     x = int(rng.integers(pair.lr.shape[1] - patch + 1))
     lr = pair.lr[y : y + patch, x : x + patch]
@@ -89,12 +89,12 @@ def _crop(pair: Pair, patch: int, step: int, rng: np.random.Generator) -> tuple[
     return _turned(lr, turn, flip), _turned(hr, turn, flip)
 
 
-def _turned(samples: Samples, turn: int, flip: bool) -> Samples:
+def _turned(samples: Crop, turn: int, flip: bool) -> Crop:
     turned = np.rot90(samples, turn)
     return turned[:, ::-1] if flip else turned
 
 
-def _stack(crops: list[Samples], channels: int) -> Tensor:
+def _stack(crops: list[Crop], channels: int) -> Tensor:
     values = np.stack(crops).astype(np.float32) / np.float32(255)
     if channels == 1:
         values = luma(values)[..., None]

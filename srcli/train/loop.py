@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+import pickle
 import time
 from collections.abc import Callable, Generator
 from dataclasses import asdict, dataclass, replace
@@ -19,6 +20,7 @@ from srcli.datasets import Picture
 from srcli.engine import weights
 from srcli.engine.device import Device
 from srcli.errors import SrError, UsageError, WeightsError
+from srcli.files import replacing
 from srcli.methods import Options, network_method, upscaler
 from srcli.train.data import Store, draw
 from srcli.train.recipes import Recipe, changed
@@ -52,6 +54,17 @@ class State:
     best: float = -math.inf
 
 
+@dataclass(frozen=True)
+class Setup:
+    """What a run is given: how to train, where, on what, and what to validate with."""
+
+    recipe: Recipe
+    device: Device
+    folder: Path
+    store: Store
+    pictures: list[Picture]
+
+
 def new_folder(folder: Path) -> None:
     """Make the folder of a new run. Raises `UsageError` where a run is in it already."""
     if (folder / STATE).exists():
@@ -62,12 +75,12 @@ def new_folder(folder: Path) -> None:
         raise UsageError(f"cannot make {folder}: {error.strerror}", "choose another --out") from error
 
 
-def start(recipe: Recipe, device: Device, init: Path | None = None) -> State:
-    """A fresh state; `init` gives first weights for every tensor of the same name and shape."""
+def start(recipe: Recipe, device: Device) -> State:
+    """A fresh state, warm-started with the tensors of `recipe.init` that fit by name and shape."""
     torch.manual_seed(recipe.seed)
     network = archs.build(recipe.arch, recipe.scale, recipe.config)
-    if init:
-        _warm_start(network, recipe.arch, init)
+    if recipe.init:
+        _warm_start(network, recipe.arch, Path(recipe.init))
     network.to(device.name, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser = torch.optim.Adam(network.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.99))
     return State(network, copy.deepcopy(network), optimiser, np.random.default_rng(recipe.seed))
@@ -84,20 +97,17 @@ def _warm_start(network: nn.Module, arch: str, path: Path) -> None:
 
 def save_state(folder: Path, state: State, recipe: Recipe) -> None:
     """Write `state.pt`, from which `resume` goes on."""
-    temporary = folder / f".{STATE}.part"
-    torch.save(
-        {
-            "recipe": asdict(recipe),
-            "network": state.network.state_dict(),
-            "ema": state.ema.state_dict(),
-            "optimiser": state.optimiser.state_dict(),
-            "rng": json.dumps(state.rng.bit_generator.state),
-            "step": state.step,
-            "best": state.best,
-        },
-        temporary,
-    )
-    temporary.replace(folder / STATE)
+    saved = {
+        "recipe": asdict(recipe),
+        "network": state.network.state_dict(),
+        "ema": state.ema.state_dict(),
+        "optimiser": state.optimiser.state_dict(),
+        "rng": json.dumps(state.rng.bit_generator.state),
+        "step": state.step,
+        "best": state.best,
+    }
+    with replacing(folder / STATE) as temporary:
+        torch.save(saved, temporary)
 
 
 def resume(folder: Path, device: Device, changes: dict[str, Any]) -> tuple[State, Recipe]:
@@ -108,14 +118,21 @@ def resume(folder: Path, device: Device, changes: dict[str, Any]) -> tuple[State
     path = folder / STATE
     if not path.exists():
         raise WeightsError(f"nothing to resume in {folder}", "give the --out folder of an earlier run")
-    saved: dict[str, Any] = torch.load(path, map_location=device.name, weights_only=True)
-    recipe = changed(Recipe(**saved["recipe"]), changes)
-    state = start(recipe, device)
+    try:
+        saved: dict[str, Any] = torch.load(path, map_location=device.name, weights_only=True)
+        recipe = changed(Recipe(**saved["recipe"]), changes)
+        return _restored(saved, start(replace(recipe, init=""), device)), recipe
+    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, KeyError, TypeError) as error:
+        hint = "network and scale must be those of the run; else start anew in another --out"
+        raise WeightsError(f"{path} does not fit this run: {str(error).splitlines()[0]}", hint) from error
+
+
+def _restored(saved: dict[str, Any], state: State) -> State:
     state.network.load_state_dict(saved["network"])
     state.ema.load_state_dict(saved["ema"])
     state.optimiser.load_state_dict(saved["optimiser"])
     state.rng.bit_generator.state = json.loads(saved["rng"])
-    return replace(state, step=saved["step"], best=saved["best"]), recipe
+    return replace(state, step=saved["step"], best=saved["best"])
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:
@@ -132,25 +149,25 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 }
 
 
-def take_step(state: State, recipe: Recipe, store: Store, device: Device) -> float:
+def take_step(state: State, setup: Setup) -> float:
     """One optimiser step on one random batch; the loss. Raises `SrError` where it is not finite."""
+    recipe, device = setup.recipe, setup.device.name
     for group in state.optimiser.param_groups:
         group["lr"] = learning_rate(recipe, state.step)
     channels = int(state.network.channels)  # type: ignore[arg-type]
-    lr, hr = draw(store, recipe.patch, recipe.batch, channels, state.rng)
-    out = state.network(lr.to(device.name, memory_format=torch.channels_last))
-    loss = LOSSES[recipe.loss](out, hr.to(device.name))
+    lr, hr = draw(setup.store, recipe.patch, recipe.batch, channels, state.rng)
+    out = state.network(lr.to(device, memory_format=torch.channels_last))
+    loss = LOSSES[recipe.loss](out, hr.to(device))
+    value = float(loss.detach())
+    if not math.isfinite(value):
+        hint = "--resume with a smaller --learning-rate"
+        raise SrError(f"the {recipe.loss} loss is not finite at step {state.step}", hint)
     state.optimiser.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(state.network.parameters(), recipe.clip)
     state.optimiser.step()
     state.step += 1
     _average(state, recipe)
-    value = float(loss.detach())
-    if not math.isfinite(value):
-        raise SrError(
-            f"the {recipe.loss} loss is not finite at step {state.step}", "resume with a smaller --learning-rate"
-        )
     return value
 
 
@@ -158,62 +175,63 @@ def take_step(state: State, recipe: Recipe, store: Store, device: Device) -> flo
 def _average(state: State, recipe: Recipe) -> None:
     """Move the averaged weights; early on they follow faster, so that they are never the random start."""
     decay = min(recipe.ema, (1 + state.step) / (10 + state.step))
-    average, current = list(state.ema.parameters()), list(state.network.parameters())
-    torch._foreach_lerp_(average, current, 1 - decay)
+    for average, current in zip(state.ema.parameters(), state.network.parameters(), strict=True):
+        average.lerp_(current, 1 - decay)
     for kept, new in zip(state.ema.buffers(), state.network.buffers(), strict=True):
         kept.copy_(new)
 
 
-def validate(state: State, recipe: Recipe, pictures: list[Picture], device: Device) -> Row:
+def validate(state: State, setup: Setup) -> Row:
     """The averaged weights scored by the same code as `sr bench`."""
-    spec = weights.Spec(recipe.arch, recipe.scale, recipe.config)
-    step = upscaler(copy.deepcopy(state.ema), spec, Options(device=device.name))
-    return evaluate(network_method(recipe.arch, [step]), pictures, recipe.scale)
+    step = upscaler(copy.deepcopy(state.ema), spec_of(setup.recipe), Options(device=setup.device.name))
+    return evaluate(network_method(setup.recipe.arch, [step]), setup.pictures, setup.recipe.scale)
 
 
-def run(
-    state: State, recipe: Recipe, store: Store, pictures: list[Picture], folder: Path, device: Device
-) -> Generator[Progress]:
+def run(state: State, setup: Setup) -> Generator[Progress]:
     """Train to the recipe's last step, yielding after each; leaves `state.pt`, weights and a log.
 
     Closing the generator, or an error, saves the state first, so that `resume` loses nothing.
     """
+    recipe = setup.recipe
     began = saved = time.monotonic()
     first, losses, psnr_y = state.step, [0.0], None
     try:
         while state.step < recipe.steps:
-            losses.append(take_step(state, recipe, store, device))
+            losses.append(take_step(state, setup))
             if state.step % recipe.validate_every == 0 or state.step == recipe.steps:
-                psnr_y = checkpoint(state, recipe, pictures, folder, device, float(np.mean(losses[1:])))
+                psnr_y = checkpoint(state, setup, float(np.mean(losses[1:])))
                 losses = losses[-1:]
             if time.monotonic() - saved > SAVE_EVERY:
-                save_state(folder, state, recipe)
+                save_state(setup.folder, state, recipe)
                 saved = time.monotonic()
             speed = (state.step - first) / (time.monotonic() - began)
             yield Progress(state.step, recipe.steps, losses[-1], psnr_y, speed)
     finally:
-        save_state(folder, state, recipe)
+        save_state(setup.folder, state, recipe)
 
 
-def checkpoint(
-    state: State, recipe: Recipe, pictures: list[Picture], folder: Path, device: Device, loss: float
-) -> float:
+def checkpoint(state: State, setup: Setup, loss: float) -> float:
     """Validate, append to the log, and keep the weights if they are the best so far; PSNR-Y in dB."""
-    row = validate(state, recipe, pictures, device)
+    row = validate(state, setup)
     entry = {"step": state.step, "loss": loss, "psnr_y": row.psnr_y, "ssim_y": row.ssim_y}
-    with (folder / LOG).open("a") as log:
+    with (setup.folder / LOG).open("a") as log:
         log.write(json.dumps(entry) + "\n")
     if row.psnr_y > state.best:
         state.best = row.psnr_y
-        save_weights(folder, state, recipe)
+        save_weights(state, setup)
     return row.psnr_y
 
 
-def save_weights(folder: Path, state: State, recipe: Recipe) -> None:
+def save_weights(state: State, setup: Setup) -> None:
     """Write the averaged weights as the file that upscale, bench and compare take."""
-    spec = weights.Spec(recipe.arch, recipe.scale, recipe.config)
-    notes = {"recipe": json.dumps(asdict(recipe)), "step": str(state.step), "psnr_y": f"{state.best:.4f}"}
-    weights.save(weights_path(folder, recipe), state.ema, spec, notes)
+    recipe = json.dumps(asdict(setup.recipe))
+    notes = {"recipe": recipe, "step": str(state.step), "psnr_y": f"{state.best:.4f}"}
+    weights.save(weights_path(setup.folder, setup.recipe), state.ema, spec_of(setup.recipe), notes)
+
+
+def spec_of(recipe: Recipe) -> weights.Spec:
+    """The network that a recipe trains."""
+    return weights.Spec(recipe.arch, recipe.scale, recipe.config)
 
 
 def weights_path(folder: Path, recipe: Recipe) -> Path:

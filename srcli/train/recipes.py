@@ -12,7 +12,7 @@ class Recipe:
 
     `patch`: low-resolution pixels on a side; `learning_rate`: peak of Adam's, warmed up over `warmup`
     steps and then annealed by a cosine to a hundredth; `ema`: decay of the averaged weights that are
-    validated and kept; `clip`: largest gradient norm.
+    validated and kept; `clip`: largest gradient norm; `init`: weight file that training starts from.
     """
 
     arch: str
@@ -28,6 +28,7 @@ class Recipe:
     clip: float = 1.0
     seed: int = 0
     validate_every: int = 2_000
+    init: str = ""
 
 
 def fsrcnn(scale: int) -> Recipe:

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from typing import Protocol
 
+from srcli.errors import SrError
 from srcli.imaging.pixels import Pixels
 
 
@@ -33,5 +34,5 @@ class Runtime(Protocol):
         """Enlarged tiles, in order. Raises `OutOfMemory` where one does not fit."""
 
 
-class OutOfMemory(Exception):
+class OutOfMemory(SrError):  # noqa: N818 (torch calls it so)
     """A tile did not fit into the device's memory."""

@@ -46,7 +46,11 @@ class TorchRuntime:
             try:
                 yield to_pixels(self._forward(to_batch(tile).to(self.device.name)))
             except torch.OutOfMemoryError as error:
-                raise OutOfMemory from error
+                size = f"{tile.shape[1]}x{tile.shape[0]}"
+                raise OutOfMemory(
+                    f"a tile of {size} does not fit into the memory of {self.device.name}",
+                    "close other programs, or use --device cpu",
+                ) from error
 
     @torch.inference_mode()
     def _forward(self, batch: Tensor) -> Tensor:

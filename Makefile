@@ -1,0 +1,49 @@
+# `make` prints its targets. Everything below sets itself up in .venv first.
+PYTHON ?= python3
+BIN := .venv/bin
+SHARED := ../shared/data
+SETS := $(if $(wildcard $(SHARED)),$(addprefix $(SHARED)/,Set5 Set14 BSD100),Set5 Set14 BSD100)
+COG := README.md CONTRIBUTING.md
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-all fmt check docs bench
+
+help: ## print this
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
+
+setup: .venv/ready ## install everything into .venv
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: setup ## enlarge a photograph four times; pictures in demo/, a table here
+	$(BIN)/sr upscale srcli/samples/coffee.png -x4 -o demo/coffee_x4.png --overwrite
+	$(BIN)/sr compare srcli/samples/coffee.png --hr -x4 -o demo/compare.png --overwrite
+	$(BIN)/sr bench --dataset samples -x4
+	@echo "look at demo/coffee_x4.png and demo/compare.png"
+
+test: setup ## run the tests
+	$(BIN)/python -m pytest -m 'not slow and not gpu and not hub'
+
+test-all: setup ## run every test that this machine can
+	$(BIN)/python -m pytest
+
+fmt: setup ## format, mend what can be mended, generate what is generated
+	$(BIN)/ruff format srcli tests tools
+	$(BIN)/ruff check --fix --quiet srcli tests tools || true
+	$(BIN)/cog -r $(COG)
+
+check: setup ## what CI checks: format, lint, types, layers, generated text
+	$(BIN)/ruff format --check srcli tests tools
+	$(BIN)/ruff check srcli tests tools
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/cog --check $(COG)
+
+docs: setup ## generate the tables and help texts in README.md
+	$(BIN)/cog -r $(COG)
+
+bench: setup ## measure the bundled networks on Set5, Set14 and BSD100
+	$(BIN)/sr bench $(addprefix --dataset ,$(SETS)) -x2 -x3 -x4 --json benchmarks/results/fsrcnn.json

@@ -1,0 +1,108 @@
+"""Methods side by side: the same place of every result, labelled, with scores and error maps."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from srcli.imaging.color import luma
+from srcli.imaging.pixels import Pixels, to_uint8
+from srcli.imaging.resize import resize
+
+# Errors of this size, in units of the data range, are drawn at full brightness.
+_FULL_ERROR = 0.15
+_SHORTEST_SIDE = 240
+_MARGIN = 8
+_FONT_SIZE = 15
+_LINE = 19
+_COLUMNS = 4
+
+
+@dataclass(frozen=True)
+class Region:
+    """A rectangle, in pixels of the low-resolution image."""
+
+    y: int
+    x: int
+    height: int
+    width: int
+
+    def of(self, pixels: Pixels, low_height: int) -> Pixels:
+        """The same place in an image of any size; `low_height` is the low-resolution image's height."""
+        factor = pixels.shape[0] / low_height
+        top, left, bottom, right = (
+            round(side * factor) for side in (self.y, self.x, self.y + self.height, self.x + self.width)
+        )
+        return pixels[top:bottom, left:right]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One picture of the sheet; an empty `score` or no `error` leaves that part out."""
+
+    label: str
+    crop: Pixels
+    score: str = ""
+    error: Pixels | None = None
+
+
+def busiest(lr: Pixels, side: int) -> Region:
+    """The square of at most `side` pixels with the most detail: the largest sum of gradients."""
+    plane = luma(lr)
+    height, width = (min(side, n) for n in plane.shape)
+    steps = np.zeros_like(plane)
+    steps[1:] += np.abs(np.diff(plane, axis=0))
+    steps[:, 1:] += np.abs(np.diff(plane, axis=1))
+    total = np.pad(steps.astype(np.float64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    sums = (
+        total[height:, width:] - total[:-height, width:] - total[height:, :-width] + total[:-height, :-width]
+    )
+    y, x = np.unravel_index(int(np.argmax(sums)), sums.shape)
+    return Region(int(y), int(x), height, width)
+
+
+def error_map(sr: Pixels, hr: Pixels) -> Pixels:
+    """Absolute difference of luma as brightness, black for none, white from 0.15 of the range on."""
+    difference = np.abs(luma(sr) - luma(hr)) / np.float32(_FULL_ERROR)
+    return np.repeat(np.clip(difference, 0, 1)[..., None], 3, axis=2)
+
+
+def sheet(panels: list[Panel]) -> Pixels:
+    """All panels on one white sheet, four in a row, each with its label above its pictures."""
+    tiles = [_tile(panel) for panel in panels]
+    rows = [tiles[i : i + _COLUMNS] for i in range(0, len(tiles), _COLUMNS)]
+    width = max(sum(tile.width + _MARGIN for tile in row) for row in rows) + _MARGIN
+    height = sum(max(tile.height for tile in row) + _MARGIN for row in rows) + _MARGIN
+    canvas = Image.new("RGB", (width, height), "white")
+    top = _MARGIN
+    for row in rows:
+        left = _MARGIN
+        for tile in row:
+            canvas.paste(tile, (left, top))
+            left += tile.width + _MARGIN
+        top += max(tile.height for tile in row) + _MARGIN
+    return np.asarray(canvas, np.float32) / np.float32(255)
+
+
+def _tile(panel: Panel) -> Image.Image:
+    """Label and score, then the crop, then its error map."""
+    pictures = [_visible(picture) for picture in (panel.crop, panel.error) if picture is not None]
+    lines = [line for line in (panel.label, panel.score) if line]
+    font = ImageFont.load_default(_FONT_SIZE)
+    text = max(int(font.getlength(line)) + 1 for line in lines)
+    top = _LINE * len(lines)
+    height = top + sum(picture.height for picture in pictures) + 2 * (len(pictures) - 1)
+    tile = Image.new("RGB", (max(text, pictures[0].width), height), "white")
+    for number, line in enumerate(lines):
+        ImageDraw.Draw(tile).text((0, number * _LINE), line, "black", font)
+    for picture in pictures:
+        tile.paste(picture, (0, top))
+        top += picture.height + 2
+    return tile
+
+
+def _visible(crop: Pixels) -> Image.Image:
+    """Small crops magnified by whole numbers, pixel by pixel, so that nothing is smoothed over."""
+    factor = max(1, -(-_SHORTEST_SIDE // min(crop.shape[:2])))
+    shown = resize(crop, crop.shape[0] * factor, crop.shape[1] * factor, "nearest")
+    return Image.fromarray(to_uint8(shown))

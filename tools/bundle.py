@@ -1,0 +1,97 @@
+"""Take the weights of `sr train` runs into the package, with their record and manifest entries.
+
+    python tools/bundle.py --tiles ../shared/data/train/tiles.csv RUN_FOLDER ...
+
+For each run: copies the weights to srcli/weights, the log to benchmarks/training, writes the images'
+attribution, and replaces the manifest's entry. `make bench` followed by `--expect` fills in its figures.
+"""
+
+import argparse
+import csv
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from srcli.engine.hub import sha256
+from srcli.engine.weights import read_header, read_spec
+from srcli.manifest import BUNDLED
+
+ROOT = Path(__file__).parent.parent
+MANIFEST = ROOT / "weights_manifest.json"
+TRAINING = ROOT / "benchmarks" / "training"
+RESULTS = ROOT / "benchmarks" / "results"
+PAPERS = {"fsrcnn": "https://arxiv.org/abs/1608.00367"}
+
+
+def main() -> None:
+    """Read the command line and do what it says."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("runs", nargs="*", type=Path, help="folders that `sr train` wrote")
+    parser.add_argument("--tiles", type=Path, help="table of the training images: original, licence, source")
+    parser.add_argument("--expect", action="store_true", help="take the figures of benchmarks/results")
+    arguments = parser.parse_args()
+    entries = json.loads(MANIFEST.read_text())["weights"]
+    for run in arguments.runs:
+        entries = replaced(entries, bundle(run))
+    if arguments.tiles:
+        write_attribution(arguments.tiles)
+    if arguments.expect:
+        fill_expected(entries)
+    MANIFEST.write_text(json.dumps({"weights": entries}, indent=1) + "\n")
+
+
+def bundle(run: Path) -> dict[str, Any]:
+    """Copy one run's weights and log; its manifest entry."""
+    (weights,) = run.glob("*.safetensors")
+    spec = read_spec(weights)
+    if spec is None:
+        raise SystemExit(f"{weights} was not written by `sr train`")
+    shutil.copyfile(weights, BUNDLED / weights.name)
+    TRAINING.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(run / "log.jsonl", TRAINING / f"{weights.stem}.jsonl")
+    recipe = json.loads(read_header(weights)["recipe"])
+    (TRAINING / f"{weights.stem}.recipe.json").write_text(json.dumps(recipe, indent=1) + "\n")
+    return {
+        "model": spec.arch,
+        "arch": spec.arch,
+        "scale": spec.scale,
+        "file": weights.name,
+        "sha256": sha256(weights),
+        "bytes": weights.stat().st_size,
+        "config": spec.config,
+        "licence": "Apache-2.0",
+        "licence_source": "trained by this project",
+        "training_data": "photographs under CC0, CC-BY and CC-BY-SA, listed in srcli/weights/ATTRIBUTION.csv",
+        "paper": PAPERS[spec.arch],
+    }
+
+
+def replaced(entries: list[dict[str, Any]], new: dict[str, Any]) -> list[dict[str, Any]]:
+    """The entries with `new` in the place of the one for the same model and scale; bundled ones first."""
+    others = [e for e in entries if (e["model"], e["scale"]) != (new["model"], new["scale"])]
+    return sorted([*others, new], key=lambda e: (not isinstance(e["file"], str), e["model"], e["scale"]))
+
+
+def write_attribution(tiles: Path) -> None:
+    """One line per original photograph: which it is, its licence, where it comes from."""
+    with tiles.open(newline="") as file:
+        rows = sorted({(row["original"], row["licence"], row["source"]) for row in csv.DictReader(file)})
+    with (BUNDLED / "ATTRIBUTION.csv").open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("original", "licence", "source"))
+        writer.writerows(rows)
+
+
+def fill_expected(entries: list[dict[str, Any]]) -> None:
+    """What `make bench` measured becomes what the manifest promises."""
+    for path in RESULTS.glob("*.json"):
+        for row in json.loads(path.read_text())["rows"]:
+            for entry in entries:
+                if (entry["model"], entry["scale"]) == (row["method"], row["scale"]):
+                    figures = {"psnr_y": round(row["psnr_y"], 4), "ssim_y": round(row["ssim_y"], 5)}
+                    entry.setdefault("expect", {})[row["dataset"]] = figures
+
+
+if __name__ == "__main__":
+    main()
