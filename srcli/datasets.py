@@ -137,7 +137,8 @@ def _unpack(archive: Path, target: Path) -> None:
             with tarfile.open(archive) as tar:
                 for member in tar:
                     name = Path(member.name).name
-                    content = tar.extractfile(member) if is_image(Path(name)) else None
+                    wanted = member.isfile() and is_image(Path(name))
+                    content = tar.extractfile(member) if wanted else None
                     if content:
                         (unpacked / name).write_bytes(content.read())
         except (tarfile.TarError, OSError, EOFError) as error:

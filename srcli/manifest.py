@@ -91,14 +91,14 @@ def _entry(raw: dict[str, Any]) -> Entry:
 
 def _checks(entry: Entry) -> dict[str, bool]:
     texts = (entry.model, entry.arch, entry.licence, entry.licence_source, entry.training_data, entry.paper)
-    pinned = isinstance(entry.file, str) or bool(re.fullmatch("[0-9a-f]{40}", entry.file.revision))
+    revision = entry.file.revision if isinstance(entry.file, HubFile) else "0" * 40
     return {
         "model, arch, licence, licence_source, training_data or paper": all(
             isinstance(text, str) and text for text in texts
         ),
         "scale": isinstance(entry.scale, int) and entry.scale >= 1,
         "file": isinstance(entry.file, str | HubFile),
-        "file.revision": not isinstance(entry.file, HubFile) or pinned,
+        "file.revision": bool(re.fullmatch("[0-9a-f]{40}", str(revision))),
         "sha256": bool(re.fullmatch("[0-9a-f]{64}", str(entry.sha256))),
     }
 

@@ -66,15 +66,11 @@ def enlarge(image: Image, method: Method, scale: float) -> Image:
 
 def find(name: str, scale: float, options: Options = Options()) -> Method:
     """The method of that name, ready to enlarge by `scale`."""
-    check_scale(scale)
+    check_model(name, scale, options.weights)
     if options.weights:
         return _from_file(options.weights, name, scale, options)
     if name in KERNELS:
         return interpolator(name)
-    if name not in names():
-        near = difflib.get_close_matches(name, names(), 1)
-        hint = f"did you mean '{near[0]}'? " if near else ""
-        raise UsageError(f"no model called '{name}'", f"{hint}`sr models` lists all")
     entries = manifest.entries_of(name)
     chain = scale_chain(scale, tuple(entries))
     return network_method(name, [_from_entry(entries[step], options) for step in chain])
@@ -127,6 +123,15 @@ def network_method(name: str, steps: list[Upscaler]) -> Method:
 
     first = steps[0].runtime
     return Method(name, run, first.params, first.where)
+
+
+def check_model(name: str, scale: float, weights_file: Path | None = None) -> None:
+    """Raise `UsageError` for what `find` could not find, at no cost; a weight file speaks for itself."""
+    check_scale(scale)
+    if weights_file is None and name not in names():
+        near = difflib.get_close_matches(name, names(), 1)
+        hint = f"did you mean '{near[0]}'? " if near else ""
+        raise UsageError(f"no model called '{name}'", f"{hint}`sr models` lists all")
 
 
 def check_scale(scale: float) -> None:

@@ -1,6 +1,7 @@
 """`sr upscale`: files or folders in, enlarged files out."""
 
 import time
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -11,7 +12,7 @@ from srcli.cli import console, options
 from srcli.errors import ExitCode, SrError, UsageError
 
 if TYPE_CHECKING:
-    from srcli.fleet import Job
+    from srcli.fleet import Job, Outcome
     from srcli.methods import Method
 
 
@@ -31,34 +32,42 @@ def upscale(
 ) -> None:
     """Enlarge images with a network or an interpolator."""
     from srcli.fleet import each_image
-    from srcli.methods import Options, find
+    from srcli.methods import Options, check_model, find
 
+    check_model(model, scale, weights)
     jobs = plan(inputs, output, scale)
-    with console.bar() as bar:
-        task = bar.add_task("loading", total=None)
+    failed = list(_complaints(each_image(jobs, lambda job: _check(job, overwrite))))
+    sound = [job for job in jobs if job not in failed]
+    if sound:
+        with console.bar() as bar:
+            task = bar.add_task("loading", total=None)
 
-        def tell(done: int, total: int) -> None:
-            bar.update(task, completed=done, total=total)
+            def tell(done: int, total: int) -> None:
+                bar.update(task, completed=done, total=total)
 
-        settings = Options(device, tile, self_ensemble, weights, tell)
-        method = find(model, scale, settings)
-        console.talk.print(f"{method.name} on {method.where}")
+            method = find(model, scale, Options(device, tile, self_ensemble, weights, tell))
+            console.talk.print(f"{method.name} on {method.where}", markup=False)
 
-        def work(job: "Job") -> str:
-            bar.update(task, description=escape(job.source.name), completed=0)
-            return _upscale_one(job, method, scale, overwrite)
+            def work(job: "Job") -> str:
+                bar.update(task, description=escape(job.source.name), completed=0)
+                return _upscale_one(job, method, scale)
 
-        failed = []
-        for outcome in each_image(jobs, work):
-            if outcome.error:
-                failed.append(outcome.job.source)
-                console.complain(outcome.error)
-            else:
-                console.result.print(outcome.summary, markup=False)
+            failed += _complaints(each_image(sound, work))
     if failed:
         if len(jobs) > 1:
-            console.talk.print(f"{len(failed)} of {len(jobs)} failed: {', '.join(map(str, failed))}")
+            names = ", ".join(str(job.source) for job in failed)
+            console.talk.print(f"{len(failed)} of {len(jobs)} failed: {names}", markup=False)
         raise typer.Exit(ExitCode.FAILED)
+
+
+def _complaints(outcomes: "Iterable[Outcome]") -> "Iterator[Job]":
+    """Print what became of each job; the jobs that failed."""
+    for outcome in outcomes:
+        if outcome.error:
+            console.complain(outcome.error)
+            yield outcome.job
+        elif outcome.summary:
+            console.result.print(outcome.summary, markup=False)
 
 
 def plan(inputs: list[Path], output: Path | None, scale: float) -> "list[Job]":
@@ -99,17 +108,26 @@ def _check_distinct(jobs: "list[Job]") -> None:
         seen[job.target] = job.source
 
 
-def _upscale_one(job: "Job", method: "Method", scale: float, overwrite: bool) -> str:
+def _check(job: "Job", overwrite: bool) -> str:
+    """Raise `SrError` for what can be known to fail before a network is loaded."""
+    from srcli.imaging.image import check_readable, check_writable
+
+    check_readable(job.source)
+    check_writable(job.target)
+    if job.target.exists():
+        if job.target.samefile(job.source):
+            raise SrError(f"{job.target} is the input itself", "choose another --output")
+        if not overwrite:
+            raise SrError(f"{job.target} exists", "give --overwrite, or another --output")
+    return ""
+
+
+def _upscale_one(job: "Job", method: "Method", scale: float) -> str:
     """Read, enlarge, write; the line to print."""
     from srcli.imaging.image import check_writable, read, write
     from srcli.methods import enlarge
 
     start = time.perf_counter()
-    if job.target.exists():
-        if job.target.samefile(job.source) if job.source.exists() else False:
-            raise SrError(f"{job.target} is the input itself", "choose another --output")
-        if not overwrite:
-            raise SrError(f"{job.target} exists", "give --overwrite, or another --output")
     image = read(job.source)
     check_writable(job.target, image)
     result = enlarge(image, method, scale)

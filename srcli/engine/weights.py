@@ -3,6 +3,7 @@
 import json
 import pickle
 import struct
+import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -92,19 +93,30 @@ def read_state(path: Path) -> dict[str, "Tensor"]:
     from safetensors.torch import load_file
 
     _check_exists(path)
+    if path.suffix != ".safetensors" and not _is_checkpoint(path):
+        raise WeightsError(f"{path} is no weight file", "give a .safetensors, .pth or .pt file")
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():
+            # torch asks to report unusual pickle protocols; what it can't read safely it refuses anyway.
+            warnings.simplefilter("ignore")
+            state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise WeightsError(
             f"{path} holds Python objects, which could run code; not loaded",
             "ask its author for a state_dict or a safetensors file",
         ) from error
-    except (SafetensorError, RuntimeError, OSError, ValueError, EOFError) as error:
-        first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise WeightsError(f"{path} is damaged: {first_line}", "download or copy it again") from error
+    except (SafetensorError, RuntimeError, OSError, ValueError, EOFError, LookupError) as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise WeightsError(f"{path} is damaged: {reason}", "download it again") from error
     return _tensors(state, path)
+
+
+def _is_checkpoint(path: Path) -> bool:
+    """Whether the file begins as torch.save's do: a zip archive or, long ago, a pickle."""
+    with path.open("rb") as file:
+        return file.read(2) in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
 
 
 def _tensors(state: Any, path: Path) -> dict[str, "Tensor"]:

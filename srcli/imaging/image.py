@@ -71,7 +71,7 @@ def writable_suffix(suffix: str) -> str:
 
 def read(path: Path) -> Image:
     """The image in a file, upright. Raises `ImageError` for anything that is not a whole image."""
-    _check_readable(path)
+    check_readable(path)
     try:
         with PilImage.open(path) as file:
             samples = _samples(file, path)
@@ -88,7 +88,8 @@ def read(path: Path) -> Image:
     return replace(_from_samples(upright), icc=icc, exif=_reset_orientation(exif))
 
 
-def _check_readable(path: Path) -> None:
+def check_readable(path: Path) -> None:
+    """Raise `ImageError` where there is no file that `read` could open."""
     if not path.exists():
         raise ImageError(f"{path} does not exist", "check the path")
     if path.is_dir():
@@ -189,7 +190,7 @@ def _to_samples(image: Image, depth: int) -> Samples:
     if image.alpha is not None:
         planes.append(image.alpha[..., None])
     values = np.concatenate(planes, axis=2) if len(planes) > 1 else planes[0]
-    samples = quantise(values, 2**depth - 1).astype(np.uint16 if depth == 16 else np.uint8)
+    samples: Samples = quantise(values, 2**depth - 1).astype(np.uint16 if depth == 16 else np.uint8)
     return samples[..., 0] if samples.shape[2] == 1 else samples
 
 

@@ -1,0 +1,76 @@
+"""What many tests share: the shared folder, a photograph, and `sr` as a function."""
+
+import shutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from srcli.cli.app import run
+from srcli.imaging.image import Image, read, write
+
+ROOT = Path(__file__).parent.parent
+SAMPLES = ROOT / "srcli" / "samples"
+SHARED = ROOT.parent / "shared"
+
+
+@dataclass(frozen=True)
+class Done:
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def sr(capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
+    """Run one command line in this process."""
+
+    def call(*arguments: object) -> Done:
+        capsys.readouterr()
+        code = run([str(argument) for argument in arguments])
+        captured = capsys.readouterr()
+        return Done(code, captured.out, captured.err)
+
+    return call
+
+
+@pytest.fixture
+def shared() -> Path:
+    if not SHARED.is_dir():
+        pytest.skip("needs ../shared")
+    return SHARED
+
+
+@pytest.fixture
+def photo(tmp_path: Path) -> Path:
+    """A small photograph as PNG."""
+    path = tmp_path / "photo.png"
+    write(path, Image(read(SAMPLES / "chelsea.png").pixels[100:160, 120:200]))
+    return path
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder of three small photographs."""
+    folder = tmp_path / "photos"
+    for name in ("astronaut", "chelsea", "coffee"):
+        write(folder / f"{name}.png", Image(read(SAMPLES / f"{name}.png").pixels[60:156, 150:246]))
+    return folder
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+@pytest.fixture
+def in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The working folder is an empty one."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def copy_sample(name: str, to: Path) -> Path:
+    return Path(shutil.copy(SAMPLES / name, to))

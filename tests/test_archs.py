@@ -1,0 +1,160 @@
+"""Every network, by being in the folder: parameters, receptive field, and tiling that changes nothing."""
+
+import numpy as np
+import pytest
+import torch
+
+from srcli import archs
+from srcli.engine.device import Device
+from srcli.engine.runtimes import OutOfMemory
+from srcli.engine.runtimes.torch import TorchRuntime, prepare
+from srcli.engine.upscaler import Upscaler
+from srcli.engine.weights import Spec
+from srcli.errors import UsageError
+
+CPU = Device("cpu", "float32", "test")
+
+# Parameters by (network, scale, config): from the papers, exact where the layers determine them.
+PARAMETERS = [
+    ("srcnn", 2, {}, 57_281),
+    ("srcnn", 2, {"mapping": 1}, 8_129),
+    ("srcnn", 2, {"mapping": 3}, 24_513),
+    ("fsrcnn", 2, {}, 12_809),
+    ("fsrcnn", 4, {}, 12_809),
+    ("espcn", 2, {}, 21_284),
+    ("espcn", 4, {}, 24_752),
+    ("espcn", 3, {"channels": 3}, 31_131),
+    ("edsr", 2, {}, 1_369_859),
+    ("edsr", 3, {}, 1_554_499),
+    ("edsr", 4, {}, 1_517_571),
+    ("edsr", 2, {"blocks": 32, "features": 256, "res_scale": 0.1}, 40_729_603),
+    ("edsr", 4, {"blocks": 32, "features": 256, "res_scale": 0.1}, 43_089_923),
+]
+
+MEMBERS = [(arch, scale) for arch in archs.names() for scale in archs.traits(arch).scales]
+
+
+def upscaler(arch: str, scale: int, tile: int = 512, **options: bool) -> Upscaler:
+    torch.manual_seed(0)
+    runtime = prepare(randomised(arch, scale), 1 if archs.traits(arch).pre_upsampled else scale, CPU)
+    return Upscaler(runtime, scale, tile, **options)
+
+
+def randomised(arch: str, scale: int) -> torch.nn.Module:
+    """Weights that let every input reach the output, unlike some initialisations."""
+    network = archs.build(arch, scale)
+    for weight in network.parameters():
+        torch.nn.init.normal_(weight, std=(0.5 / max(1, weight[0].numel())) ** 0.5 if weight.ndim > 1 else 0.1)
+    return network
+
+
+@pytest.mark.parametrize(("arch", "scale", "config", "expected"), PARAMETERS)
+def test_parameters_are_the_papers(arch: str, scale: int, config: dict[str, float], expected: int) -> None:
+    with torch.device("meta"):
+        network = archs.build(arch, scale, config)
+    assert sum(weight.numel() for weight in network.parameters()) == expected
+
+
+@pytest.mark.parametrize(("arch", "scale"), MEMBERS)
+def test_halo_is_the_receptive_field(arch: str, scale: int) -> None:
+    """A change outside the halo changes nothing; the halo is at most two pixels wider than need be."""
+    network = randomised(arch, scale).double().eval()
+    step = 1 if archs.traits(arch).pre_upsampled else scale
+    halo, channels = int(network.halo), int(network.channels)
+    side = 2 * halo + 9
+    batch = torch.rand(1, channels, side, side, dtype=torch.float64, requires_grad=True)
+    middle = side // 2
+    network(batch)[..., middle * step : (middle + 1) * step, middle * step : (middle + 1) * step].sum().backward()
+    assert batch.grad is not None
+    rows = batch.grad.abs().amax(dim=(0, 1, 3)).nonzero()
+    reach = int((rows - middle).abs().max())
+    assert halo - 2 <= reach <= halo
+
+
+@pytest.mark.parametrize(("arch", "scale"), MEMBERS)
+@pytest.mark.parametrize("size", [(1, 1), (23, 37), (61, 40)])
+@pytest.mark.parametrize("tile", [16, 33, 64])
+def test_tiled_equals_whole(
+    arch: str, scale: int, size: tuple[int, int], tile: int, rng: np.random.Generator
+) -> None:
+    pixels = rng.random((*size, 3), np.float32)
+    whole = upscaler(arch, scale)(pixels)
+    assert whole.shape == (size[0] * scale, size[1] * scale, 3)
+    np.testing.assert_allclose(upscaler(arch, scale, tile)(pixels), whole, atol=1e-5)
+
+
+@pytest.mark.parametrize("arch", archs.names())
+def test_self_ensemble_commutes_with_turning(arch: str, rng: np.random.Generator) -> None:
+    pixels = rng.random((9, 12, 3), np.float32)
+    method = upscaler(arch, 2, self_ensemble=True)
+    turned = np.rot90(method(np.rot90(pixels)), -1)
+    np.testing.assert_allclose(turned, method(pixels), atol=2e-5)
+
+
+@pytest.mark.parametrize("arch", archs.names())
+def test_luma_networks_keep_grey_grey(arch: str, rng: np.random.Generator) -> None:
+    method = upscaler(arch, 3)
+    if method.runtime.channels != 1:
+        pytest.skip("an RGB network")
+    out = method(np.repeat(rng.random((8, 8, 1), np.float32), 3, axis=2))
+    np.testing.assert_array_equal(out[..., 0], out[..., 1])
+    np.testing.assert_array_equal(out[..., 0], out[..., 2])
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_fsrcnn_is_the_transposed_convolution_of_its_paper(scale: int) -> None:
+    network = randomised("fsrcnn", scale).double()
+    batch = torch.rand(2, 1, 7, 9, dtype=torch.float64)
+    features = network.mid_part(network.first_part(batch))  # type: ignore[operator]
+    torch.testing.assert_close(network(batch), network.last_part(features))  # type: ignore[operator]
+
+
+def test_out_of_memory_is_answered_by_smaller_tiles(rng: np.random.Generator) -> None:
+    class Small(TorchRuntime):
+        def run(self, tiles):  # type: ignore[no-untyped-def]
+            for tile in tiles:
+                if tile.shape[0] > 60:
+                    raise OutOfMemory("full")
+                yield from super().run([tile])
+
+    whole = upscaler("fsrcnn", 2)
+    small = Small(whole.runtime.network, 2, CPU)  # type: ignore[attr-defined]
+    pixels = rng.random((150, 40, 3), np.float32)
+    np.testing.assert_allclose(Upscaler(small, 2)(pixels), whole(pixels), atol=1e-5)
+    never = Upscaler(Small(randomised("edsr", 2).eval(), 2, CPU), 2)
+    with pytest.raises(OutOfMemory):
+        never(rng.random((200, 40, 3), np.float32))
+
+
+def test_half_precision_that_overflows_is_rerun_in_single() -> None:
+    network = randomised("espcn", 2).eval()
+    runtime = TorchRuntime(network, 2, Device("cpu", "float16", "test"))
+    tile = np.full((8, 8, 1), 0.5, np.float32)
+    near = next(runtime.run([tile]))
+    exact = next(TorchRuntime(network, 2, CPU).run([tile]))
+    assert 0 < np.abs(near - exact).max() < 0.1
+    with torch.no_grad():
+        network.conv_3.bias += 1e6  # type: ignore[operator]
+    again = next(runtime.run([tile]))
+    np.testing.assert_array_equal(again, next(TorchRuntime(network, 2, CPU).run([tile])))
+
+
+def test_unknown_networks_and_scales_are_named() -> None:
+    with pytest.raises(UsageError, match="no network called 'nope'"):
+        archs.build("nope", 2)
+    with pytest.raises(UsageError, match="cannot be built for x7"):
+        archs.build("fsrcnn", 7)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize(("arch", "scale"), MEMBERS)
+def test_gpu_equals_cpu(arch: str, scale: int, rng: np.random.Generator) -> None:
+    if not torch.cuda.is_available():
+        pytest.skip("no GPU")
+    pixels = rng.random((40, 50, 3), np.float32)
+    network = randomised(arch, scale)
+    spec = Spec(arch, scale)
+    step = 1 if archs.traits(spec.arch).pre_upsampled else scale
+    cpu = Upscaler(prepare(network, step, CPU), scale)(pixels)
+    gpu = Upscaler(prepare(network, step, Device("cuda", "float32", "test")), scale)(pixels)
+    np.testing.assert_allclose(gpu, cpu, atol=2e-3)

@@ -1,0 +1,189 @@
+"""The protocol: its laws, its check of itself, and the published bicubic rows."""
+
+import csv
+import io
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from rich.console import Console
+
+from conftest import ROOT
+from srcli import bench, datasets, manifest, methods
+from srcli.engine import weights
+from srcli.engine.device import choose
+from srcli.engine.runtimes.torch import prepare
+from srcli.errors import DatasetError, ProtocolError
+from srcli.imaging.color import luma, rgb_to_ycbcr, ycbcr_to_rgb
+from srcli.imaging.image import read
+from srcli.imaging.metrics import psnr
+from srcli.imaging.pixels import Pixels, crop_to_multiple
+from srcli.imaging.resize import resize
+from srcli.report import tables
+
+# ../shared/protocol.md, RGB convention, and the published means of BSD100.
+BICUBIC = {
+    "Set5": (33.673, 30.403, 28.429),
+    "Set14": (30.230, 27.537, 25.994),
+    "BSD100": (29.560, 27.209, 25.961),
+}
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize(("name", "scale"), [(name, scale) for name in BICUBIC for scale in (2, 3, 4)])
+def test_bicubic_rows_of_the_protocol(name: str, scale: int, shared: Path) -> None:
+    pictures = datasets.folder(shared / "data" / name).pictures()
+    row = bench.evaluate(methods.find("bicubic", scale), pictures, scale)
+    assert row.psnr_y == pytest.approx(BICUBIC[name][scale - 2], abs=0.005)
+
+
+# weights/README.md: measured on luma alone, in double precision, with nothing rounded.
+PUBLISHED = [
+    ("srcnn", 2, "srcnn-955-y-x2.safetensors", 36.71),
+    ("srcnn", 3, "srcnn-955-y-x3.safetensors", 32.77),
+    ("srcnn", 4, "srcnn-955-y-x4.safetensors", 30.50),
+    ("fsrcnn", 2, "fsrcnn-y-x2.pth", 37.17),
+    ("fsrcnn", 4, "fsrcnn-y-x4.pth", 30.52),
+]
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize(("arch", "scale", "file", "expected"), PUBLISHED)
+def test_published_weights_score_as_published(
+    arch: str, scale: int, file: str, expected: float, shared: Path
+) -> None:
+    network = weights.load(shared / "weights" / file, weights.Spec(arch, scale))
+    runtime = prepare(network, scale, choose("cpu"))
+    scores = []
+    for path in sorted((shared / "data" / "Set5").glob("*.png")):
+        true = luma(crop_to_multiple(read(path).pixels, scale).astype(np.float64))
+        height, width = true.shape
+        low = resize(true, height // scale, width // scale)
+        fed = resize(low, height, width) if arch == "srcnn" else low
+        (out,) = runtime.run([fed.astype(np.float32)[..., None]])
+        inside = (slice(scale, -scale), slice(scale, -scale))
+        scores.append(psnr(out[..., 0][inside], true[inside]))
+    assert np.mean(scores) == pytest.approx(expected, abs=0.02)
+
+
+@pytest.mark.parity
+def test_published_espcn_loads_and_beats_bicubic(shared: Path) -> None:
+    """The file is called RGB, but its network was trained on YCbCr: fed so it gains 1.4 dB, not 0.5."""
+    spec = weights.Spec("espcn", 3, {"channels": 3})
+    network = weights.load(shared / "weights" / "espcn-rgb-x3.pt", spec)
+    step = methods.upscaler(network, spec, methods.Options(device="cpu"))
+    espcn = methods.Method("espcn", lambda pixels, scale: ycbcr_to_rgb(step(rgb_to_ycbcr(pixels))))
+    pictures = list(datasets.folder(shared / "data" / "Set5").pictures())
+    rows = [bench.evaluate(method, pictures, 3) for method in (espcn, methods.find("bicubic", 3))]
+    assert rows[0].psnr_y > rows[1].psnr_y + 1
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize(("scale", "least"), [(2, 36.5), (3, 32.5), (4, 30.3)])
+def test_bundled_fsrcnn_scores_what_the_manifest_says(scale: int, least: float, shared: Path) -> None:
+    pictures = datasets.folder(shared / "data" / "Set5").pictures()
+    row = bench.evaluate(methods.find("fsrcnn", scale), pictures, scale)
+    expected = manifest.entries_of("fsrcnn")[scale].expect["Set5"]
+    assert row.psnr_y == pytest.approx(expected["psnr_y"], abs=0.005)
+    assert row.ssim_y == pytest.approx(expected["ssim_y"], abs=0.0005)
+    assert row.psnr_y >= least
+
+
+def test_manifest_and_result_file_agree() -> None:
+    rows = json.loads((ROOT / "benchmarks" / "results" / "fsrcnn.json").read_text())["rows"]
+    measured = {(r["scale"], r["dataset"]): r["psnr_y"] for r in rows if r["method"] == "fsrcnn"}
+    for scale, entry in manifest.entries_of("fsrcnn").items():
+        for dataset, figures in entry.expect.items():
+            assert figures["psnr_y"] == pytest.approx(measured[scale, dataset], abs=1e-4)
+
+
+def test_the_network_beats_bicubic_on_the_samples() -> None:
+    results = bench.bench(
+        [datasets.samples()],
+        [2, 3, 4],
+        lambda scale: [methods.find(name, scale) for name in ("bicubic", "fsrcnn")],
+        lambda score: None,
+    )
+    assert len(results.rows) == 6
+    for bicubic, network in zip(results.rows[::2], results.rows[1::2], strict=True):
+        assert network.psnr_y > bicubic.psnr_y + 0.5
+        assert network.ssim_y > bicubic.ssim_y
+
+
+def test_scores_of_known_differences() -> None:
+    black = np.zeros((20, 20, 3), np.float32)
+    white = np.ones_like(black)
+    assert bench.score(black, white, 2).psnr_y == pytest.approx(20 * np.log10(255 / 219))
+    assert bench.score(black, white, 2, grey=True).psnr_y == pytest.approx(0)
+    framed = white.copy()
+    framed[:3] = framed[:, :3] = framed[-3:] = framed[:, -3:] = 0
+    assert bench.score(framed, white, 3).psnr_y == float("inf")
+
+
+def test_scoring_quantises() -> None:
+    flat = np.full((20, 20, 3), 100 / 255, np.float32)
+    assert bench.score(flat + np.float32(0.4 / 255), flat, 2).psnr_y == float("inf")
+    assert np.isfinite(bench.score(flat + np.float32(0.6 / 255), flat, 2).psnr_y)
+
+
+def test_images_too_small_for_ssim_are_named() -> None:
+    with pytest.raises(DatasetError, match="too small"):
+        bench.score(*[np.zeros((12, 40, 3), np.float32)] * 2, 2)
+
+
+def row(**changes: object) -> bench.Row:
+    return replace(bench.Row("Set5", 2, "bicubic", 5, 33.673, 0.93, 0.1, 0), **changes)
+
+
+def test_bench_refuses_a_set5_that_is_not_the_papers() -> None:
+    bench.check_bicubic(row())
+    bench.check_bicubic(row(psnr_y=33.69))
+    bench.check_bicubic(row(dataset="mine", psnr_y=20.0))
+    with pytest.raises(ProtocolError, match=r"33\.700 dB, protocol y-crop: 33\.673"):
+        bench.check_bicubic(row(psnr_y=33.70))
+
+
+@pytest.mark.parity
+def test_bench_refuses_before_it_prints(shared: Path, tmp_path: Path, sr, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    """Set5 with a wrong reduction (no antialiasing, as many ports do it)."""
+
+    def wrong(hr: Pixels, scale: int) -> Pixels:
+        return hr[::scale, ::scale]
+
+    monkeypatch.setattr(bench, "bicubic_lr", wrong)
+    done = sr("bench", "-d", shared / "data" / "Set5", "-x2", "-m", "bicubic", "--json", tmp_path / "r.json")
+    assert done.code == 1
+    assert done.out == ""
+    assert "error: bicubic x2 on Set5 gives" in done.err
+    assert not (tmp_path / "r.json").exists()
+
+
+def results() -> bench.Results:
+    image = bench.ImageScore("Set5", 2, "bicubic", "baby", float("inf"), 1.0, 0.1)
+    return bench.Results((row(), row(scale=3, method="fsrcnn", params=12809)), (image,))
+
+
+def test_json_follows_its_schema() -> None:
+    raw = json.loads(tables.to_json(results()))
+    assert set(raw) == {"protocol", "rows", "images"}
+    assert raw["protocol"] == "y-crop"
+    assert raw["rows"][0] == asdict(row())
+    assert raw["images"][0]["psnr_y"] is None
+
+
+def test_csv_and_markdown_and_terminal_have_a_line_a_row() -> None:
+    lines = list(csv.DictReader(io.StringIO(tables.to_csv(results()))))
+    assert [line["method"] for line in lines] == ["bicubic", "fsrcnn"]
+    assert float(lines[0]["psnr_y"]) == 33.673
+    assert "| Set5 | x3 | fsrcnn | 33.67 | 0.9300 | 0.100 | 12,809 |" in tables.markdown(results())
+    console = Console(width=100, record=True, file=io.StringIO())
+    console.print(tables.rich_table(results()))
+    assert "12,809" in console.export_text()
+
+
+def test_validation_counts_parameters() -> None:
+    torch.manual_seed(0)
+    assert methods.find("fsrcnn", 2).params == 12_809

@@ -1,0 +1,249 @@
+"""The commands as a user meets them."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image as PilImage
+from safetensors.torch import save_file
+
+from conftest import copy_sample
+from srcli.imaging.image import Image, read, write
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_upscale_writes_beside_the_input(photo: Path, sr) -> None:  # type: ignore[no-untyped-def]
+    done = sr("upscale", photo)
+    assert done.code == 0
+    assert read(photo.with_name("photo_x4.png")).size == (320, 240)
+    assert "80x60 -> 320x240" in done.out
+    assert "fsrcnn on cpu" in done.err
+
+
+@pytest.mark.parametrize("model", ["nearest", "bilinear", "bicubic", "lanczos", "fsrcnn"])
+@pytest.mark.parametrize("scale", ["-x2", "-x2.5", "--scale=3"])
+def test_upscale_by_any_model_and_scale(model: str, scale: str, photo: Path, tmp_path: Path, sr) -> None:  # type: ignore[no-untyped-def]
+    done = sr("upscale", photo, scale, "-m", model, "-o", tmp_path / "out.png")
+    assert done.code == 0, done.err
+    factor = float(scale.strip("-x").removeprefix("scale="))
+    assert read(tmp_path / "out.png").size == (80 * factor, 60 * factor)
+
+
+def test_upscale_equals_the_network_itself(photo: Path, tmp_path: Path, sr) -> None:  # type: ignore[no-untyped-def]
+    """Tiled, or by way of a file, nothing changes; the ensemble does."""
+    for name, option in {"a": (), "b": ("--tile", "16"), "c": ("--self-ensemble",)}.items():
+        assert sr("upscale", photo, "-x2", "-o", tmp_path / f"{name}.png", *option).code == 0
+    a, b, c = (read(tmp_path / f"{name}.png").pixels for name in "abc")
+    assert np.abs(a - b).max() <= 1 / 255 + 1e-6
+    assert (a != b).mean() < 1e-3
+    assert 0 < np.abs(a - c).mean() < 0.05
+
+
+def test_a_folder_goes_into_a_folder(photos: Path, sr) -> None:  # type: ignore[no-untyped-def]
+    assert sr("upscale", photos, "-x2", "-m", "bicubic").code == 0
+    assert names(photos.with_name("photos_x2")) == ["astronaut_x2.png", "chelsea_x2.png", "coffee_x2.png"]
+    assert sr("upscale", photos, "-x2", "-m", "bicubic", "-o", photos.parent / "there").code == 0
+    assert len(names(photos.parent / "there")) == 3
+    assert len(names(photos)) == 3
+
+
+def test_one_bad_image_does_not_stop_the_others(photos: Path, tmp_path: Path, sr) -> None:  # type: ignore[no-untyped-def]
+    (photos / "bad.png").write_bytes(b"oops")
+    (photos / "empty.jpg").write_bytes(b"")
+    done = sr("upscale", photos, "-x2", "-m", "bicubic", "-o", tmp_path / "out")
+    assert done.code == 1
+    assert len(names(tmp_path / "out")) == 3
+    assert "2 of 5 failed" in done.err
+    assert "bad.png" in done.err.splitlines()[-1]
+    assert "Traceback" not in done.err
+
+
+def test_grey_stays_one_channel_and_alpha_stays(tmp_path: Path, sr) -> None:  # type: ignore[no-untyped-def]
+    camera = copy_sample("camera.png", tmp_path)
+    assert sr("upscale", camera, "-x2").code == 0
+    with PilImage.open(tmp_path / "camera_x2.png") as file:
+        assert (file.mode, file.size) == ("L", (1024, 1024))
+    cut = read(camera)
+    write(tmp_path / "cut.png", Image(cut.pixels[:40, :40], cut.pixels[:40, :40, 0]))
+    assert sr("upscale", tmp_path / "cut.png", "-x2").code == 0
+    with PilImage.open(tmp_path / "cut_x2.png") as file:
+        assert (file.mode, file.size) == ("RGBA", (80, 80))
+
+
+def test_sixteen_bits_stay_sixteen(tmp_path: Path, rng: np.random.Generator, sr) -> None:  # type: ignore[no-untyped-def]
+    write(tmp_path / "deep.png", Image(rng.random((20, 20, 3), np.float32), depth=16))
+    assert sr("upscale", tmp_path / "deep.png", "-x2").code == 0
+    assert read(tmp_path / "deep_x2.png").depth == 16
+
+
+BAD = [
+    (["missing.png"], 1, "does not exist"),
+    (["empty.png"], 1, "is empty"),
+    (["text.png"], 1, "is not an image"),
+    (["truncated.png"], 1, "is damaged"),
+    (["photo.png", "-m", "edrs"], 2, "no model called 'edrs'"),
+    (["photo.png", "-x0"], 2, "cannot enlarge by 0"),
+    (["photo.png", "-x1000"], 2, "cannot enlarge by 1000"),
+    (["photo.png", "-xabc"], 2, "Invalid value"),
+    (["photo.png", "-o", "photo.png", "--overwrite"], 1, "is the input itself"),
+    (["photo.png", "-o", "taken.png"], 1, "taken.png exists"),
+    (["photo.png", "-o", "out.xyz"], 1, "cannot write '.xyz'"),
+    (["photo.png", "text.png", "-o", "out.png"], 2, "one file"),
+    (["photo.png", "-o", "text.png/out.png"], 1, "cannot write into"),
+    (["photo.png", "--device", "tpu"], 2, "no device called 'tpu'"),
+    (["photo.png", "--device", "cpu:7"], 2, "no device called 'cpu:7'"),
+    (["photo.png", "--weights", "missing.safetensors"], 1, "does not exist"),
+    (["photo.png", "--weights", "text.png"], 1, "is no weight file"),
+    (["photo.png", "-m", "bicubic", "--weights", "plain.safetensors"], 2, "does not say what it is"),
+    (["hollow"], 2, "no images in hollow"),
+    (["same.png", "elsewhere/same.png", "-o", "out"], 2, "would both become"),
+    ([], 2, "Missing argument"),
+    (["photo.png", "--nonsense"], 2, "No such option"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "code", "message"), BAD, ids=lambda v: " ".join(v) if isinstance(v, list) else "")
+def test_bad_input_is_one_line_and_a_hint(  # type: ignore[no-untyped-def]
+    arguments: list[str], code: int, message: str, in_tmp: Path, photo: Path, sr
+) -> None:
+    Path("empty.png").touch()
+    Path("text.png").write_text("not an image")
+    Path("truncated.png").write_bytes(photo.read_bytes()[:2000])
+    save_file({"a": torch.zeros(1)}, "plain.safetensors")
+    Path("hollow").mkdir()
+    Path("elsewhere").mkdir()
+    for copy in ("taken.png", "same.png", "elsewhere/same.png"):
+        shutil.copy(photo, copy)
+    before = {path: path.read_bytes() for path in in_tmp.rglob("*") if path.is_file()}
+    done = sr("upscale", *arguments)
+    assert done.code == code, done.err
+    assert done.out == ""
+    talk = [line for line in done.err.splitlines() if "on cpu" not in line]
+    assert [line.split(":")[0] for line in talk] == ["error", "hint"]
+    assert message in talk[0]
+    assert {path: path.read_bytes() for path in in_tmp.rglob("*") if path.is_file()} == before
+
+
+def test_a_read_only_folder_is_refused(photo: Path, tmp_path: Path) -> None:
+    """As another user where the tests run as root, who may write anywhere."""
+    locked = tmp_path / "locked"
+    locked.mkdir(mode=0o555)
+    if os.access(locked, os.W_OK):
+        pytest.skip("this user may write anywhere")
+    done = cli("upscale", photo, "-o", locked / "out.png", cwd=tmp_path)
+    assert done.returncode == 1
+    assert "cannot write into" in done.stderr
+
+
+def cli(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    words = [sys.executable, "-m", "srcli", *map(str, arguments)]
+    return subprocess.run(words, capture_output=True, text=True, check=False, cwd=cwd)
+
+
+def test_help_is_quick_and_loads_nothing_heavy(tmp_path: Path) -> None:
+    code = (
+        "import sys; from srcli.cli.app import run; run(['--help']);"
+        "heavy = {'torch', 'cv2', 'numpy', 'huggingface_hub', 'PIL'} & set(sys.modules);"
+        "sys.exit(f'loaded {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    best = min(_seconds(tmp_path) for _ in range(3))
+    assert best < 0.5
+
+
+def _seconds(folder: Path) -> float:
+    start = time.monotonic()
+    assert cli("--help", cwd=folder).returncode == 0
+    return time.monotonic() - start
+
+
+def test_interpolators_load_no_torch(photo: Path) -> None:
+    code = (
+        f"import sys; from srcli.cli.app import run; code = run(['upscale', {str(photo)!r}, '-m', 'bicubic']);"
+        "sys.exit(1 if 'torch' in sys.modules else code)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False, capture_output=True).returncode == 0
+
+
+def test_bench_writes_what_it_prints(photos: Path, tmp_path: Path, sr) -> None:  # type: ignore[no-untyped-def]
+    files = ("--json", tmp_path / "r.json", "--csv", tmp_path / "r.csv")
+    done = sr("bench", "-d", photos, "-x2", "-x3", "-m", "fsrcnn", *files, "--markdown")
+    assert done.code == 0, done.err
+    raw = json.loads((tmp_path / "r.json").read_text())
+    methods = ["nearest", "bilinear", "bicubic", "fsrcnn"]
+    assert [(r["scale"], r["method"]) for r in raw["rows"]] == [(x, m) for x in (2, 3) for m in methods]
+    assert len(raw["images"]) == 2 * 4 * 3
+    assert set(raw["rows"][0]) == {
+        "dataset", "scale", "method", "images", "psnr_y", "ssim_y", "seconds_per_image", "params",
+    }  # fmt: skip
+    assert done.out.count("| photos |") == 8
+    assert (tmp_path / "r.csv").read_text().count("\n") == 9
+
+
+def test_bench_says_what_is_wrong(in_tmp: Path, sr) -> None:  # type: ignore[no-untyped-def]
+    Path("hollow").mkdir()
+    for arguments, message in (
+        (["-d", "Set55"], "no data set or folder called 'Set55'"),
+        (["-d", "hollow"], "no images in hollow"),
+        (["-m", "nope"], "no model called 'nope'"),
+        (["-x1"], "cannot enlarge by 1"),
+    ):
+        done = sr("bench", *arguments)
+        assert done.code in (1, 2)
+        assert message in done.err
+        assert "hint:" in done.err
+
+
+def test_compare_with_and_without_truth(photo: Path, tmp_path: Path, sr) -> None:  # type: ignore[no-untyped-def]
+    done = sr("compare", photo, "-o", tmp_path / "plain.png", "-m", "nearest", "-m", "fsrcnn")
+    assert done.code == 0, done.err
+    assert "dB" not in done.out
+    done = sr("compare", photo, "--hr", "-x2", "-o", tmp_path / "scored.png")
+    assert done.code == 0, done.err
+    assert done.out.count("dB  SSIM") == 3
+    small = tmp_path / "small.png"
+    PilImage.fromarray(np.asarray(PilImage.open(photo))[::2, ::2]).save(small)
+    done = sr("compare", small, "--truth", photo, "-x2", "-o", tmp_path / "truth.png")
+    assert done.code == 0, done.err
+    assert done.out.count("dB  SSIM") == 3
+    plain, scored = (read(tmp_path / name).size for name in ("plain.png", "scored.png"))
+    assert scored[1] > plain[1]
+
+
+def test_compare_says_what_is_wrong(photo: Path, tmp_path: Path, sr) -> None:  # type: ignore[no-untyped-def]
+    out = tmp_path / "o.png"
+    for arguments, message in (
+        (["--truth", photo], "is 80x60, not 320x240"),
+        (["--truth", photo, "--hr"], "exclude each other"),
+        (["--crop", "1,2"], "is not X,Y,WIDTH,HEIGHT"),
+        (["--crop", "70,0,20,20"], "is outside the image"),
+        (["-o", photo], "exists"),
+    ):
+        done = sr("compare", photo, "-o", out, *arguments)
+        assert done.code in (1, 2)
+        assert message in done.err
+        assert not out.exists()
+
+
+def test_models_lists_everything(sr) -> None:  # type: ignore[no-untyped-def]
+    done = sr("models")
+    assert done.code == 0
+    for word in ("fsrcnn", "bundled", "edsr", "bicubic", "Apache-2.0"):
+        assert word in done.out
+
+
+def test_version(sr) -> None:  # type: ignore[no-untyped-def]
+    from srcli import __version__
+
+    assert sr("--version").out.strip() == f"sr {__version__}"
