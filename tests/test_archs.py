@@ -44,7 +44,9 @@ def randomised(arch: str, scale: int) -> torch.nn.Module:
     """Weights that let every input reach the output, unlike some initialisations."""
     network = archs.build(arch, scale)
     for weight in network.parameters():
-        torch.nn.init.normal_(weight, std=(0.5 / max(1, weight[0].numel())) ** 0.5 if weight.ndim > 1 else 0.1)
+        torch.nn.init.normal_(
+            weight, std=(0.5 / max(1, weight[0].numel())) ** 0.5 if weight.ndim > 1 else 0.1
+        )
     return network
 
 
@@ -64,7 +66,9 @@ def test_halo_is_the_receptive_field(arch: str, scale: int) -> None:
     side = 2 * halo + 9
     batch = torch.rand(1, channels, side, side, dtype=torch.float64, requires_grad=True)
     middle = side // 2
-    network(batch)[..., middle * step : (middle + 1) * step, middle * step : (middle + 1) * step].sum().backward()
+    network(batch)[
+        ..., middle * step : (middle + 1) * step, middle * step : (middle + 1) * step
+    ].sum().backward()
     assert batch.grad is not None
     rows = batch.grad.abs().amax(dim=(0, 1, 3)).nonzero()
     reach = int((rows - middle).abs().max())

@@ -112,7 +112,9 @@ BAD = [
 ]
 
 
-@pytest.mark.parametrize(("arguments", "code", "message"), BAD, ids=lambda v: " ".join(v) if isinstance(v, list) else "")
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"), BAD, ids=lambda v: " ".join(v) if isinstance(v, list) else ""
+)
 def test_bad_input_is_one_line_and_a_hint(  # type: ignore[no-untyped-def]
     arguments: list[str], code: int, message: str, in_tmp: Path, photo: Path, sr
 ) -> None:

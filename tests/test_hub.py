@@ -247,5 +247,7 @@ def test_the_real_hub_has_what_the_manifest_says() -> None:
     from srcli import manifest
     from srcli.engine import weights
 
+    if not reachable("https://huggingface.co"):
+        pytest.skip("the Hub can't be reached")
     for scale, entry in manifest.entries_of("edsr").items():
         weights.load(weights.locate(entry), weights.Spec(entry.arch, scale, entry.config))

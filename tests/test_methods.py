@@ -13,7 +13,17 @@ from srcli.imaging.resize import KERNELS
 
 @pytest.mark.parametrize(
     ("scale", "chain"),
-    [(2, (2,)), (3, (3,)), (4, (4,)), (1.5, (2,)), (2.5, (3,)), (5, (3, 2)), (8, (4, 2)), (16, (4, 4)), (32, (4, 4, 2))],
+    [
+        (2, (2,)),
+        (3, (3,)),
+        (4, (4,)),
+        (1.5, (2,)),
+        (2.5, (3,)),
+        (5, (3, 2)),
+        (8, (4, 2)),
+        (16, (4, 4)),
+        (32, (4, 4, 2)),
+    ],
 )
 def test_scale_chain(scale: float, chain: tuple[int, ...]) -> None:
     assert sorted(methods.scale_chain(scale, (2, 3, 4)), reverse=True) == sorted(chain, reverse=True)

@@ -43,7 +43,9 @@ def test_the_same_size_changes_nothing(method: str, rng: np.random.Generator) ->
 
 @pytest.mark.parametrize("method", ["bilinear", "bicubic", "lanczos"])
 @pytest.mark.parametrize("size", [(18, 14), (27, 30), (4, 3), (13, 11)])
-def test_flipping_commutes_with_resizing(method: str, size: tuple[int, int], rng: np.random.Generator) -> None:
+def test_flipping_commutes_with_resizing(
+    method: str, size: tuple[int, int], rng: np.random.Generator
+) -> None:
     pixels = rng.random((9, 7, 3), np.float32)
     flipped = resize(pixels[::-1, ::-1], *size, method)[::-1, ::-1]
     np.testing.assert_allclose(flipped, resize(pixels, *size, method), atol=1e-6)
