@@ -23,8 +23,11 @@ class Done:
     err: str
 
 
+Run = Callable[..., Done]
+
+
 @pytest.fixture
-def sr(capsys: pytest.CaptureFixture[str]) -> Callable[..., Done]:
+def sr(capsys: pytest.CaptureFixture[str]) -> Run:
     """Run one command line in this process."""
 
     def call(*arguments: object) -> Done:

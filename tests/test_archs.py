@@ -1,5 +1,7 @@
 """Every network, by being in the folder: parameters, receptive field, and tiling that changes nothing."""
 
+from collections.abc import Iterable, Iterator
+
 import numpy as np
 import pytest
 import torch
@@ -11,6 +13,7 @@ from srcli.engine.runtimes.torch import TorchRuntime, prepare
 from srcli.engine.upscaler import Upscaler
 from srcli.engine.weights import Spec
 from srcli.errors import UsageError
+from srcli.imaging.pixels import Pixels
 
 CPU = Device("cpu", "float32", "test")
 
@@ -115,7 +118,7 @@ def test_fsrcnn_is_the_transposed_convolution_of_its_paper(scale: int) -> None:
 
 def test_out_of_memory_is_answered_by_smaller_tiles(rng: np.random.Generator) -> None:
     class Small(TorchRuntime):
-        def run(self, tiles):  # type: ignore[no-untyped-def]
+        def run(self, tiles: Iterable[Pixels]) -> Iterator[Pixels]:
             for tile in tiles:
                 if tile.shape[0] > 60:
                     raise OutOfMemory("full")

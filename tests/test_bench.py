@@ -11,7 +11,7 @@ import pytest
 import torch
 from rich.console import Console
 
-from conftest import ROOT
+from conftest import ROOT, Run
 from srcli import bench, datasets, manifest, methods
 from srcli.engine import weights
 from srcli.engine.device import choose
@@ -147,7 +147,9 @@ def test_bench_refuses_a_set5_that_is_not_the_papers() -> None:
 
 
 @pytest.mark.parity
-def test_bench_refuses_before_it_prints(shared: Path, tmp_path: Path, sr, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+def test_bench_refuses_before_it_prints(
+    shared: Path, tmp_path: Path, sr: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Set5 with a wrong reduction (no antialiasing, as many ports do it)."""
 
     def wrong(hr: Pixels, scale: int) -> Pixels:

@@ -14,7 +14,7 @@ import torch
 from PIL import Image as PilImage
 from safetensors.torch import save_file
 
-from conftest import copy_sample
+from conftest import Run, copy_sample
 from srcli.imaging.image import Image, read, write
 
 
@@ -22,7 +22,7 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_upscale_writes_beside_the_input(photo: Path, sr) -> None:  # type: ignore[no-untyped-def]
+def test_upscale_writes_beside_the_input(photo: Path, sr: Run) -> None:
     done = sr("upscale", photo)
     assert done.code == 0
     assert read(photo.with_name("photo_x4.png")).size == (320, 240)
@@ -32,14 +32,14 @@ def test_upscale_writes_beside_the_input(photo: Path, sr) -> None:  # type: igno
 
 @pytest.mark.parametrize("model", ["nearest", "bilinear", "bicubic", "lanczos", "fsrcnn"])
 @pytest.mark.parametrize("scale", ["-x2", "-x2.5", "--scale=3"])
-def test_upscale_by_any_model_and_scale(model: str, scale: str, photo: Path, tmp_path: Path, sr) -> None:  # type: ignore[no-untyped-def]
+def test_upscale_by_any_model_and_scale(model: str, scale: str, photo: Path, tmp_path: Path, sr: Run) -> None:
     done = sr("upscale", photo, scale, "-m", model, "-o", tmp_path / "out.png")
     assert done.code == 0, done.err
     factor = float(scale.strip("-x").removeprefix("scale="))
     assert read(tmp_path / "out.png").size == (80 * factor, 60 * factor)
 
 
-def test_upscale_equals_the_network_itself(photo: Path, tmp_path: Path, sr) -> None:  # type: ignore[no-untyped-def]
+def test_upscale_equals_the_network_itself(photo: Path, tmp_path: Path, sr: Run) -> None:
     """Tiled, or by way of a file, nothing changes; the ensemble does."""
     for name, option in {"a": (), "b": ("--tile", "16"), "c": ("--self-ensemble",)}.items():
         assert sr("upscale", photo, "-x2", "-o", tmp_path / f"{name}.png", *option).code == 0
@@ -49,7 +49,7 @@ def test_upscale_equals_the_network_itself(photo: Path, tmp_path: Path, sr) -> N
     assert 0 < np.abs(a - c).mean() < 0.05
 
 
-def test_a_folder_goes_into_a_folder(photos: Path, sr) -> None:  # type: ignore[no-untyped-def]
+def test_a_folder_goes_into_a_folder(photos: Path, sr: Run) -> None:
     assert sr("upscale", photos, "-x2", "-m", "bicubic").code == 0
     assert names(photos.with_name("photos_x2")) == ["astronaut_x2.png", "chelsea_x2.png", "coffee_x2.png"]
     assert sr("upscale", photos, "-x2", "-m", "bicubic", "-o", photos.parent / "there").code == 0
@@ -57,7 +57,7 @@ def test_a_folder_goes_into_a_folder(photos: Path, sr) -> None:  # type: ignore[
     assert len(names(photos)) == 3
 
 
-def test_one_bad_image_does_not_stop_the_others(photos: Path, tmp_path: Path, sr) -> None:  # type: ignore[no-untyped-def]
+def test_one_bad_image_does_not_stop_the_others(photos: Path, tmp_path: Path, sr: Run) -> None:
     (photos / "bad.png").write_bytes(b"oops")
     (photos / "empty.jpg").write_bytes(b"")
     done = sr("upscale", photos, "-x2", "-m", "bicubic", "-o", tmp_path / "out")
@@ -68,7 +68,7 @@ def test_one_bad_image_does_not_stop_the_others(photos: Path, tmp_path: Path, sr
     assert "Traceback" not in done.err
 
 
-def test_grey_stays_one_channel_and_alpha_stays(tmp_path: Path, sr) -> None:  # type: ignore[no-untyped-def]
+def test_grey_stays_one_channel_and_alpha_stays(tmp_path: Path, sr: Run) -> None:
     camera = copy_sample("camera.png", tmp_path)
     assert sr("upscale", camera, "-x2").code == 0
     with PilImage.open(tmp_path / "camera_x2.png") as file:
@@ -80,7 +80,7 @@ def test_grey_stays_one_channel_and_alpha_stays(tmp_path: Path, sr) -> None:  # 
         assert (file.mode, file.size) == ("RGBA", (80, 80))
 
 
-def test_sixteen_bits_stay_sixteen(tmp_path: Path, rng: np.random.Generator, sr) -> None:  # type: ignore[no-untyped-def]
+def test_sixteen_bits_stay_sixteen(tmp_path: Path, rng: np.random.Generator, sr: Run) -> None:
     write(tmp_path / "deep.png", Image(rng.random((20, 20, 3), np.float32), depth=16))
     assert sr("upscale", tmp_path / "deep.png", "-x2").code == 0
     assert read(tmp_path / "deep_x2.png").depth == 16
@@ -115,8 +115,8 @@ BAD = [
 @pytest.mark.parametrize(
     ("arguments", "code", "message"), BAD, ids=lambda v: " ".join(v) if isinstance(v, list) else ""
 )
-def test_bad_input_is_one_line_and_a_hint(  # type: ignore[no-untyped-def]
-    arguments: list[str], code: int, message: str, in_tmp: Path, photo: Path, sr
+def test_bad_input_is_one_line_and_a_hint(
+    arguments: list[str], code: int, message: str, in_tmp: Path, photo: Path, sr: Run
 ) -> None:
     Path("empty.png").touch()
     Path("text.png").write_text("not an image")
@@ -172,13 +172,14 @@ def _seconds(folder: Path) -> float:
 
 def test_interpolators_load_no_torch(photo: Path) -> None:
     code = (
-        f"import sys; from srcli.cli.app import run; code = run(['upscale', {str(photo)!r}, '-m', 'bicubic']);"
+        "import sys; from srcli.cli.app import run;"
+        f"code = run(['upscale', {str(photo)!r}, '-m', 'bicubic']);"
         "sys.exit(1 if 'torch' in sys.modules else code)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False, capture_output=True).returncode == 0
 
 
-def test_bench_writes_what_it_prints(photos: Path, tmp_path: Path, sr) -> None:  # type: ignore[no-untyped-def]
+def test_bench_writes_what_it_prints(photos: Path, tmp_path: Path, sr: Run) -> None:
     files = ("--json", tmp_path / "r.json", "--csv", tmp_path / "r.csv")
     done = sr("bench", "-d", photos, "-x2", "-x3", "-m", "fsrcnn", *files, "--markdown")
     assert done.code == 0, done.err
@@ -193,7 +194,7 @@ def test_bench_writes_what_it_prints(photos: Path, tmp_path: Path, sr) -> None: 
     assert (tmp_path / "r.csv").read_text().count("\n") == 9
 
 
-def test_bench_says_what_is_wrong(in_tmp: Path, sr) -> None:  # type: ignore[no-untyped-def]
+def test_bench_says_what_is_wrong(in_tmp: Path, sr: Run) -> None:
     Path("hollow").mkdir()
     for arguments, message in (
         (["-d", "Set55"], "no data set or folder called 'Set55'"),
@@ -207,7 +208,7 @@ def test_bench_says_what_is_wrong(in_tmp: Path, sr) -> None:  # type: ignore[no-
         assert "hint:" in done.err
 
 
-def test_compare_with_and_without_truth(photo: Path, tmp_path: Path, sr) -> None:  # type: ignore[no-untyped-def]
+def test_compare_with_and_without_truth(photo: Path, tmp_path: Path, sr: Run) -> None:
     done = sr("compare", photo, "-o", tmp_path / "plain.png", "-m", "nearest", "-m", "fsrcnn")
     assert done.code == 0, done.err
     assert "dB" not in done.out
@@ -223,7 +224,7 @@ def test_compare_with_and_without_truth(photo: Path, tmp_path: Path, sr) -> None
     assert scored[1] > plain[1]
 
 
-def test_compare_says_what_is_wrong(photo: Path, tmp_path: Path, sr) -> None:  # type: ignore[no-untyped-def]
+def test_compare_says_what_is_wrong(photo: Path, tmp_path: Path, sr: Run) -> None:
     out = tmp_path / "o.png"
     for arguments, message in (
         (["--truth", photo], "is 80x60, not 320x240"),
@@ -238,14 +239,14 @@ def test_compare_says_what_is_wrong(photo: Path, tmp_path: Path, sr) -> None:  #
         assert not out.exists()
 
 
-def test_models_lists_everything(sr) -> None:  # type: ignore[no-untyped-def]
+def test_models_lists_everything(sr: Run) -> None:
     done = sr("models")
     assert done.code == 0
     for word in ("fsrcnn", "bundled", "edsr", "bicubic", "Apache-2.0"):
         assert word in done.out
 
 
-def test_version(sr) -> None:  # type: ignore[no-untyped-def]
+def test_version(sr: Run) -> None:
     from srcli import __version__
 
     assert sr("--version").out.strip() == f"sr {__version__}"

@@ -9,7 +9,7 @@ from PIL import ImageCms
 
 from conftest import SAMPLES
 from srcli.errors import FileError, ImageError
-from srcli.imaging.image import Image, check_writable, read, write, writable_suffix
+from srcli.imaging.image import Image, check_writable, read, writable_suffix, write
 from srcli.imaging.pixels import to_uint8
 
 LOSSLESS = [".png", ".tif", ".bmp", ".ppm"]
@@ -137,7 +137,7 @@ def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.Monke
 
 
 def test_what_cannot_be_written_is_refused_first(tmp_path: Path, rng: np.random.Generator) -> None:
-    with pytest.raises(ImageError, match="cannot write '.xyz'"):
+    with pytest.raises(ImageError, match=r"cannot write '\.xyz'"):
         check_writable(tmp_path / "a.xyz")
     with pytest.raises(ImageError, match="no transparency"):
         check_writable(tmp_path / "a.jpg", random_image(rng, alpha=True))

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest import ROOT, SAMPLES
+from conftest import ROOT, SAMPLES, Run
 from srcli.imaging.degrade import bicubic_lr
 from srcli.imaging.image import Image, read, write
 
@@ -30,7 +30,7 @@ def user_folder(in_tmp: Path) -> Path:
     return in_tmp
 
 
-def test_every_example_runs(user_folder: Path, sr) -> None:  # type: ignore[no-untyped-def]
+def test_every_example_runs(user_folder: Path, sr: Run) -> None:
     assert len(COMMANDS) >= 14
     for command in COMMANDS:
         program, *arguments = shlex.split(command)

@@ -6,12 +6,14 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from conftest import Run
 from srcli import archs, datasets
 from srcli.engine.device import Device
 from srcli.engine.weights import read_header, read_spec, read_state
@@ -122,10 +124,10 @@ def test_schedule_warms_up_and_anneals() -> None:
     assert rates[0] == pytest.approx(recipe.learning_rate / 100)
     assert max(rates) == rates[100] == pytest.approx(recipe.learning_rate)
     assert rates[-1] == pytest.approx(recipe.learning_rate / 100)
-    assert all(a >= b for a, b in zip(rates[100:], rates[101:], strict=False))
+    assert all(a >= b for a, b in pairwise(rates[100:]))
 
 
-def test_the_command_makes_weights_that_all_commands_take(photos: Path, tmp_path: Path, sr) -> None:  # type: ignore[no-untyped-def]
+def test_the_command_makes_weights_that_all_commands_take(photos: Path, tmp_path: Path, sr: Run) -> None:
     out = tmp_path / "run"
     small = ("--patch", 12, "--batch", 4, "--steps", 20, "--validate-every", 10)
     done = sr("train", "espcn", "-x3", "--data", photos, "--valid", photos, "--out", out, *small)
@@ -147,7 +149,7 @@ def test_the_command_makes_weights_that_all_commands_take(photos: Path, tmp_path
         assert "espcn-x3" in done.out + done.err
 
 
-def test_train_says_what_is_wrong(photos: Path, tmp_path: Path, sr) -> None:  # type: ignore[no-untyped-def]
+def test_train_says_what_is_wrong(photos: Path, tmp_path: Path, sr: Run) -> None:
     (tmp_path / "hollow").mkdir()
     (tmp_path / "used").mkdir()
     (tmp_path / "used" / "state.pt").write_bytes(b"PK, but not really")

@@ -142,14 +142,13 @@ def test_damaged_and_foreign_files_are_refused(tmp_path: Path) -> None:
 def test_weights_of_another_network_name_the_first_difference(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     save_file({"first_part.0.weight": torch.zeros(1)}, path)
-    with pytest.raises(WeightsError, match="tensors missing, first first_part.0.bias"):
+    with pytest.raises(WeightsError, match=r"tensors missing, first first_part\.0\.bias"):
         weights.load(path, weights.Spec("fsrcnn", 2))
     weights.save(path, archs.build("espcn", 2), weights.Spec("espcn", 2), {})
-    with pytest.raises(WeightsError, match="conv_3.weight is"):
+    with pytest.raises(WeightsError, match=r"conv_3\.weight is"):
         weights.load(path, weights.Spec("espcn", 3))
+    save_file(archs.build("srcnn", 2).state_dict() | {"more": torch.zeros(1)}, path)
     with pytest.raises(WeightsError, match="too many"):
-        extra = archs.build("srcnn", 2).state_dict() | {"more": torch.zeros(1)}
-        save_file(extra, path)
         weights.load(path, weights.Spec("srcnn", 2))
 
 

@@ -43,6 +43,8 @@ def upscale(
             task = bar.add_task("loading", total=None)
 
             def tell(done: int, total: int) -> None:
+                if done == 1:
+                    bar.reset(task)
                 bar.update(task, completed=done, total=total)
 
             method = find(model, scale, Options(device, tile, self_ensemble, weights, tell))

@@ -53,22 +53,27 @@ class Upscaler:
 
     def _restore(self, source: Pixels) -> Pixels:
         """(H, W, C) through the network, once or as the mean over its eight orientations."""
-        if not self.self_ensemble:
-            return self._tiled(source, self.tile)
-        total = sum(_turn_back(self._tiled(_turn(source, k), self.tile), k) for k in range(8))
-        return np.asarray(total, np.float32) / np.float32(8)
+        turns = 8 if self.self_ensemble else 1
+        results = (
+            _turn_back(self._tiled(_turn(source, k), self.tile, _part(self.progress, k, turns)), k)
+            for k in range(turns)
+        )
+        total = next(results)
+        for result in results:
+            total = total + result
+        return np.asarray(total / np.float32(turns))
 
-    def _tiled(self, source: Pixels, tile: int) -> Pixels:
+    def _tiled(self, source: Pixels, tile: int, progress: Progress) -> Pixels:
         """Tile by tile; with tiles half as large where memory runs out."""
         try:
-            return self._placed(source, tile)
+            return self._placed(source, tile, progress)
         except OutOfMemory:
             if tile <= SMALLEST_TILE:
                 raise
             largest = min(tile, max(source.shape[:2]))
-            return self._tiled(source, max(SMALLEST_TILE, largest // 2))
+            return self._tiled(source, max(SMALLEST_TILE, largest // 2), progress)
 
-    def _placed(self, source: Pixels, tile: int) -> Pixels:
+    def _placed(self, source: Pixels, tile: int, progress: Progress) -> Pixels:
         height, width, channels = source.shape
         scale = self.runtime.scale
         tiles = list(plan(height, width, tile, self.runtime.halo))
@@ -76,8 +81,13 @@ class Upscaler:
         results = self.runtime.run(_cut(source, tiles))
         for done, ((y, x), result) in enumerate(zip(tiles, results, strict=True), 1):
             out[y.target(scale), x.target(scale)] = result[y.inner(scale), x.inner(scale)]
-            self.progress(done, len(tiles))
+            progress(done, len(tiles))
         return out
+
+
+def _part(progress: Progress, number: int, count: int) -> Progress:
+    """Tell `progress` of one of `count` equal parts as of the whole."""
+    return lambda done, total: progress(number * total + done, count * total)
 
 
 def _cut(source: Pixels, tiles: list[tuple[Span, Span]]) -> Iterator[Pixels]:

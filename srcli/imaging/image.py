@@ -21,7 +21,7 @@ _SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".avif",
 _WRITABLE = tuple(s for s in _SUFFIXES if s != ".gif")
 _OPAQUE = (".jpg", ".jpeg", ".bmp", ".ppm", ".pgm")
 _SAVE: dict[str, dict[str, Any]] = {
-    ".png": {"compress_level": 3},
+    ".png": {"compress_level": 2},
     ".jpg": {"quality": 95, "subsampling": 0},
     ".jpeg": {"quality": 95, "subsampling": 0},
     ".webp": {"quality": 95},
