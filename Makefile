@@ -42,7 +42,8 @@ check: setup ## what CI checks: format, lint, types, layers, generated text
 	$(BIN)/lint-imports
 	$(BIN)/cog --check $(COG)
 
-docs: setup ## generate the tables and help texts in README.md
+docs: setup ## generate the tables, help texts and picture of README.md
+	$(BIN)/sr compare srcli/samples/coffee.png --hr -x4 -o docs/compare.png --overwrite
 	$(BIN)/cog -r $(COG)
 
 bench: setup ## measure the bundled networks on Set5, Set14 and BSD100

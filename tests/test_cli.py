@@ -2,9 +2,11 @@
 
 import json
 import os
+import pty
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -136,15 +138,26 @@ def test_bad_input_is_one_line_and_a_hint(
     assert {path: path.read_bytes() for path in in_tmp.rglob("*") if path.is_file()} == before
 
 
-def test_a_read_only_folder_is_refused(photo: Path, tmp_path: Path) -> None:
-    """As another user where the tests run as root, who may write anywhere."""
+def test_a_read_only_folder_is_refused(
+    photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sr: Run
+) -> None:
+    """Asked before a network is loaded; and where only the attempt shows it, the attempt says it."""
     locked = tmp_path / "locked"
-    locked.mkdir(mode=0o555)
-    if os.access(locked, os.W_OK):
-        pytest.skip("this user may write anywhere")
-    done = cli("upscale", photo, "-o", locked / "out.png", cwd=tmp_path)
-    assert done.returncode == 1
-    assert "cannot write into" in done.stderr
+    locked.mkdir()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "access", lambda *a, **k: False)
+        done = sr("upscale", photo, "-o", locked / "out.png")
+        assert done.code == 1
+        assert f"error: cannot write into {locked}" in done.err
+
+    def refuse(**options: object) -> tuple[int, str]:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(tempfile, "mkstemp", refuse)
+    done = sr("upscale", photo, "-m", "bicubic", "-o", locked / "out.png")
+    assert done.code == 1
+    assert "Permission denied" in done.err
+    assert list(locked.iterdir()) == []
 
 
 def cli(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
@@ -250,3 +263,16 @@ def test_version(sr: Run) -> None:
     from srcli import __version__
 
     assert sr("--version").out.strip() == f"sr {__version__}"
+
+
+def test_results_stay_on_stdout_while_a_bar_is_on_the_terminal(photo: Path, tmp_path: Path) -> None:
+    """As in `sr upscale photo.png > log`: stderr is a terminal, stdout a pipe."""
+    parent, child = pty.openpty()
+    words = [sys.executable, "-m", "srcli", "upscale", str(photo), "-m", "bicubic"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=child, text=True, cwd=tmp_path) as process:
+        out, _ = process.communicate(timeout=60)
+    os.close(child)
+    talk = os.read(parent, 65536).decode()
+    os.close(parent)
+    assert "80x60 -> 320x240" in out
+    assert "320x240" not in talk

@@ -49,9 +49,7 @@ def bundle(run: Path) -> dict[str, Any]:
         raise SystemExit(f"{weights} was not written by `sr train`")
     shutil.copyfile(weights, BUNDLED / weights.name)
     TRAINING.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(run / "log.jsonl", TRAINING / f"{weights.stem}.jsonl")
-    recipe = json.loads(read_header(weights)["recipe"])
-    (TRAINING / f"{weights.stem}.recipe.json").write_text(json.dumps(recipe, indent=1) + "\n")
+    keep_record(weights, weights.stem)
     return {
         "model": spec.arch,
         "arch": spec.arch,
@@ -65,6 +63,17 @@ def bundle(run: Path) -> dict[str, Any]:
         "training_data": "photographs under CC0, CC-BY and CC-BY-SA, listed in srcli/weights/ATTRIBUTION.csv",
         "paper": PAPERS[spec.arch],
     }
+
+
+def keep_record(weights: Path, name: str) -> None:
+    """Copy the recipe and the log of a run, and those of the run whose weights it started from."""
+    recipe = {"init": "", **json.loads(read_header(weights)["recipe"])}
+    if recipe["init"]:
+        first = (weights.parent.parent / recipe["init"]).resolve()
+        recipe["init"] = f"{first.stem}-first"
+        keep_record(first, recipe["init"])
+    shutil.copyfile(weights.parent / "log.jsonl", TRAINING / f"{name}.jsonl")
+    (TRAINING / f"{name}.recipe.json").write_text(json.dumps(recipe, indent=1) + "\n")
 
 
 def replaced(entries: list[dict[str, Any]], new: dict[str, Any]) -> list[dict[str, Any]]:

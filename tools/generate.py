@@ -20,29 +20,30 @@ def help_text(*command: str) -> str:
 
 
 def results_table(name: str) -> str:
-    """PSNR-Y / SSIM-Y of `benchmarks/results/NAME.json`: a line per method, a column per set and scale."""
+    """PSNR-Y / SSIM-Y of `benchmarks/results/NAME.json`: a line per set and scale, a column per method."""
     rows = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())["rows"]
-    columns = list(dict.fromkeys((row["dataset"], row["scale"]) for row in rows))
-    cells = {(row["method"], row["dataset"], row["scale"]): row for row in rows}
-    out = ["| | " + " | ".join(f"{d} x{s}" for d, s in columns) + " |", "|---|" + "---|" * len(columns)]
-    for method in dict.fromkeys(row["method"] for row in rows):
-        figures = (cells[method, *column] for column in columns)
-        out.append(
-            f"| {method} | " + " | ".join(f"{r['psnr_y']:.2f} / {r['ssim_y']:.4f}" for r in figures) + " |"
-        )
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+    cells = {(row["dataset"], row["scale"], row["method"]): row for row in rows}
+    out = [f"| | {' | '.join(methods)} |", "|---|" + "---|" * len(methods)]
+    for dataset, scale in dict.fromkeys((row["dataset"], row["scale"]) for row in rows):
+        figures = (cells[dataset, scale, method] for method in methods)
+        shown = " | ".join(f"{r['psnr_y']:.2f} / {r['ssim_y']:.4f}" for r in figures)
+        out.append(f"| {dataset} x{scale} | {shown} |")
     return "\n".join(out)
 
 
 def training_table() -> str:
     """How the bundled weights were trained: from the recipes and logs that `tools/bundle.py` keeps."""
     folder = ROOT / "benchmarks" / "training"
-    out = ["| weights | command | best validation PSNR-Y |", "|---|---|---|"]
+    out = ["| weights | command | steps run | best validation PSNR-Y |", "|---|---|---:|---|"]
     for path in sorted(folder.glob("*.recipe.json")):
         recipe = json.loads(path.read_text())
         name = path.name.removesuffix(".recipe.json")
         log = [json.loads(line) for line in (folder / f"{name}.jsonl").read_text().splitlines()]
         best = max(log, key=lambda entry: entry["psnr_y"])
-        out.append(f"| {name} | `{command(recipe)}` | {best['psnr_y']:.3f} dB at step {best['step']:,} |")
+        out.append(
+            f"| {name} | `{command(recipe)}` | {log[-1]['step']:,} | {best['psnr_y']:.3f} dB at step {best['step']:,} |"
+        )
     return "\n".join(out)
 
 

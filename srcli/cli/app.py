@@ -51,11 +51,8 @@ def run(arguments: list[str] | None = None) -> int:
     except typer.TyperException as error:
         console.complain(_as_usage_error(error))
         return ExitCode.USAGE
-    except (KeyboardInterrupt, typer.Abort):
-        console.talk.print("stopped")
+    except typer.Abort:
         return ExitCode.INTERRUPTED
-    except BrokenPipeError:
-        return ExitCode.FAILED
 
 
 def _as_usage_error(error: typer.TyperException) -> SrError:

@@ -52,10 +52,11 @@ def compare(
         model or ([] if weights else _MODELS), weights or [], scale, Options(device, tile, self_ensemble)
     )
     panels = []
-    for method in methods:
-        panel, score = _panel(method, lr, true, grey, scale, region)
-        panels.append(panel)
-        console.result.print(f"{method.name:20} {_figures(score)}".rstrip(), markup=False)
+    with console.bar() as bar:
+        for method in bar.track(methods, description="comparing"):
+            panel, score = _panel(method, lr, true, grey, scale, region)
+            panels.append(panel)
+            console.result.print(f"{method.name:20} {_figures(score)}".rstrip(), markup=False)
     if true is not None:
         panels.append(_truth_panel(true, region, lr))
     write(output, Image(sheet(panels)))

@@ -43,7 +43,14 @@ def bar(*columns: ProgressColumn) -> Iterator[Progress]:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    with Progress(*shown, console=talk, transient=True, disable=not sys.stderr.isatty()) as progress:
+    # Rich would send stdout to where the bar is, that is to stderr; results in a pipe must stay there.
+    with Progress(
+        *shown,
+        console=talk,
+        transient=True,
+        disable=not sys.stderr.isatty(),
+        redirect_stdout=sys.stdout.isatty(),
+    ) as progress:
         yield progress
 
 
