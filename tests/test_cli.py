@@ -145,7 +145,7 @@ def test_a_read_only_folder_is_refused(
     locked = tmp_path / "locked"
     locked.mkdir()
     with monkeypatch.context() as patch:
-        patch.setattr(os, "access", lambda *a, **k: False)
+        patch.setattr(os, "access", lambda path, mode, **kind: mode != os.W_OK)
         done = sr("upscale", photo, "-o", locked / "out.png")
         assert done.code == 1
         assert f"error: cannot write into {locked}" in done.err

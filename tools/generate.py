@@ -41,9 +41,8 @@ def training_table() -> str:
         name = path.name.removesuffix(".recipe.json")
         log = [json.loads(line) for line in (folder / f"{name}.jsonl").read_text().splitlines()]
         best = max(log, key=lambda entry: entry["psnr_y"])
-        out.append(
-            f"| {name} | `{command(recipe)}` | {log[-1]['step']:,} | {best['psnr_y']:.3f} dB at step {best['step']:,} |"
-        )
+        figures = f"{log[-1]['step']:,} | {best['psnr_y']:.3f} dB at step {best['step']:,}"
+        out.append(f"| {name} | `{command(recipe)}` | {figures} |")
     return "\n".join(out)
 
 

@@ -121,7 +121,7 @@ def _panel(
 def _truth_panel(true: "Pixels", region: "Region", lr: "Pixels") -> "Panel":
     from srcli.report.pictures import Panel
 
-    return Panel("truth", region.of(true, lr.shape[0]))
+    return Panel("truth", region.of(true, lr.shape[0]), "the original")
 
 
 def _figures(score: "Score | None") -> str:
