@@ -73,7 +73,8 @@ def find(name: str, scale: float, options: Options = Options()) -> Method:
         return interpolator(name)
     entries = manifest.entries_of(name)
     chain = scale_chain(scale, tuple(entries))
-    return network_method(name, [_from_entry(entries[step], options) for step in chain])
+    loaded = {step: _from_entry(entries[step], options) for step in set(chain)}
+    return network_method(name, [loaded[step] for step in chain])
 
 
 def find_all(named: list[str], files: list[Path], scale: int, options: Options) -> list[Method]:

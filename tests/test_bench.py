@@ -139,27 +139,26 @@ def row(**changes: object) -> bench.Row:
 
 
 def test_bench_refuses_a_set5_that_is_not_the_papers() -> None:
-    bench.check_bicubic(row())
-    bench.check_bicubic(row(psnr_y=33.69))
-    bench.check_bicubic(row(dataset="mine", psnr_y=20.0))
+    bench.check_set5(row())
+    bench.check_set5(row(psnr_y=33.69))
+    bench.check_set5(row(dataset="mine", psnr_y=20.0))
     with pytest.raises(ProtocolError, match=r"33\.700 dB, protocol y-crop: 33\.673"):
-        bench.check_bicubic(row(psnr_y=33.70))
+        bench.check_set5(row(psnr_y=33.70))
 
 
-@pytest.mark.parity
 def test_bench_refuses_before_it_prints(
-    shared: Path, tmp_path: Path, sr: Run, monkeypatch: pytest.MonkeyPatch
+    photos: Path, tmp_path: Path, sr: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Set5 with a wrong reduction (no antialiasing, as many ports do it)."""
+    """With a wrong reduction (no antialiasing, as many ports have it) no figure comes out."""
 
     def wrong(hr: Pixels, scale: int) -> Pixels:
         return hr[::scale, ::scale]
 
     monkeypatch.setattr(bench, "bicubic_lr", wrong)
-    done = sr("bench", "-d", shared / "data" / "Set5", "-x2", "-m", "bicubic", "--json", tmp_path / "r.json")
+    done = sr("bench", "-d", photos, "-x2", "-m", "bicubic", "--json", tmp_path / "r.json")
     assert done.code == 1
     assert done.out == ""
-    assert "error: bicubic x2 on Set5 gives" in done.err
+    assert "error: bicubic x2 on the samples gives" in done.err
     assert not (tmp_path / "r.json").exists()
 
 
