@@ -14,7 +14,7 @@ from srcli.errors import ExitCode
 if TYPE_CHECKING:
     from srcli.datasets import Picture
     from srcli.train.data import Store
-    from srcli.train.loop import Progress
+    from srcli.train.loop import Progress, Setup, State
     from srcli.train.recipes import Recipe
 
 _LOG_EVERY = 1_000
@@ -64,6 +64,14 @@ def train(
         state = loop.start(recipe, where)
     console.talk.print(f"{recipe}\non {where}, into {folder}")
     setup = loop.Setup(recipe, where, folder, _store(data, recipe), _pictures(valid))
+    _run(state, setup)
+    console.result.print(f"{loop.weights_path(folder, recipe)}  PSNR-Y {state.best:.3f} dB")
+
+
+def _run(state: "State", setup: "Setup") -> None:
+    """Train until the last step or a signal."""
+    from srcli.train import loop
+
     with console.until_signal() as stopped:
         for _ in _shown(loop.run(state, setup)):
             if stopped.is_set():
@@ -71,7 +79,6 @@ def train(
     if stopped.is_set():
         console.talk.print(f"stopped at step {state.step}; go on with the same command and --resume")
         raise typer.Exit(ExitCode.INTERRUPTED)
-    console.result.print(f"{loop.weights_path(folder, recipe)}  PSNR-Y {state.best:.3f} dB")
 
 
 def _pictures(valid: Path | None) -> "list[Picture]":
