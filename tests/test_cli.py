@@ -17,6 +17,8 @@ from PIL import Image as PilImage
 from safetensors.torch import save_file
 
 from conftest import Run, copy_sample
+from srcli import archs
+from srcli.engine import weights
 from srcli.imaging.image import Image, read, write
 
 
@@ -68,6 +70,14 @@ def test_one_bad_image_does_not_stop_the_others(photos: Path, tmp_path: Path, sr
     assert "2 of 5 failed" in done.err
     assert "bad.png" in done.err.splitlines()[-1]
     assert "Traceback" not in done.err
+
+
+def test_rgb_networks_take_files_too(photo: Path, tmp_path: Path, sr: Run) -> None:
+    spec = weights.Spec("edsr", 2, {"blocks": 1, "features": 8})
+    weights.save(tmp_path / "w.safetensors", archs.build("edsr", 2, spec.config), spec, {})
+    done = sr("upscale", photo, "-x2", "-w", tmp_path / "w.safetensors", "-o", tmp_path / "out.png")
+    assert done.code == 0, done.err
+    assert read(tmp_path / "out.png").size == (160, 120)
 
 
 def test_grey_stays_one_channel_and_alpha_stays(tmp_path: Path, sr: Run) -> None:

@@ -33,9 +33,11 @@ def complain(error: SrError) -> None:
         talk.print(Text.assemble(("hint: ", "bold cyan"), error.hint))
 
 
-@contextmanager
-def bar(*columns: ProgressColumn) -> Iterator[Progress]:
-    """A progress bar on stderr that leaves nothing behind; silent where nobody watches."""
+def bar(*columns: ProgressColumn) -> Progress:
+    """A progress bar on stderr, shown while it is entered; it leaves nothing behind.
+
+    Silent where nobody watches. Downloads bring a bar of their own: don't enter this one around them.
+    """
     shown = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -44,14 +46,13 @@ def bar(*columns: ProgressColumn) -> Iterator[Progress]:
         TimeRemainingColumn(),
     )
     # Rich would send stdout to where the bar is, that is to stderr; results in a pipe must stay there.
-    with Progress(
+    return Progress(
         *shown,
         console=talk,
         transient=True,
         disable=not sys.stderr.isatty(),
         redirect_stdout=sys.stdout.isatty(),
-    ) as progress:
-        yield progress
+    )
 
 
 @contextmanager

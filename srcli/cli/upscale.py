@@ -39,21 +39,22 @@ def upscale(
     failed = list(_complaints(each_image(jobs, lambda job: _check(job, overwrite))))
     sound = [job for job in jobs if job not in failed]
     if sound:
-        with console.bar() as bar:
-            task = bar.add_task("loading", total=None)
+        bar = console.bar()
+        task = bar.add_task("upscaling")
 
-            def tell(done: int, total: int) -> None:
-                if done == 1:
-                    bar.reset(task)
-                bar.update(task, completed=done, total=total)
+        def tell(done: int, total: int) -> None:
+            if done == 1:
+                bar.reset(task)
+            bar.update(task, completed=done, total=total)
 
-            method = find(model, scale, Options(device, tile, self_ensemble, weights, tell))
-            console.talk.print(f"{method.name} on {method.where}", markup=False)
+        method = find(model, scale, Options(device, tile, self_ensemble, weights, tell))
+        console.talk.print(f"{method.name} on {method.where}", markup=False)
 
-            def work(job: "Job") -> str:
-                bar.update(task, description=escape(job.source.name), completed=0)
-                return _upscale_one(job, method, scale)
+        def work(job: "Job") -> str:
+            bar.update(task, description=escape(job.source.name), completed=0)
+            return _upscale_one(job, method, scale)
 
+        with bar:
             failed += _complaints(each_image(sound, work))
     if failed:
         if len(jobs) > 1:

@@ -154,7 +154,7 @@ def _from_samples(samples: Samples) -> Image:
     if values.ndim == 2:
         values = values[..., None]
     colours = 1 if values.shape[2] < 3 else 3
-    pixels = np.ascontiguousarray(np.broadcast_to(values[..., :colours], (*values.shape[:2], 3)))
+    pixels = np.repeat(values[..., :colours], 3 // colours, axis=2)
     alpha = values[..., colours] if values.shape[2] > colours else None
     return Image(pixels, alpha, depth, grey=colours == 1)
 
