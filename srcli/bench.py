@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srcli.datasets import Dataset, Picture, samples
-from srcli.errors import DatasetError, ProtocolError
+from srcli.errors import DatasetError, ProtocolError, SrError
 from srcli.imaging.color import luma
 from srcli.imaging.degrade import bicubic_lr
 from srcli.imaging.metrics import psnr, ssim
@@ -146,9 +146,12 @@ def _scores(
     """The scores of each method; images are read one at a time."""
     columns: list[list[ImageScore]] = [[] for _ in methods]
     for picture in dataset.pictures():
-        for column, method in zip(columns, methods, strict=True):
-            column.append(score_picture(method, picture, scale, dataset.name))
-            progress(column[-1])
+        try:
+            for column, method in zip(columns, methods, strict=True):
+                column.append(score_picture(method, picture, scale, dataset.name))
+                progress(column[-1])
+        except SrError as error:
+            raise DatasetError(f"{picture.name} of {dataset.name}: {error.message}", error.hint) from error
     yield from ((column, method.params) for column, method in zip(columns, methods, strict=True))
 
 

@@ -53,12 +53,15 @@ def test_upscale_equals_the_network_itself(photo: Path, tmp_path: Path, sr: Run)
     assert 0 < np.abs(a - c).mean() < 0.05
 
 
-def test_a_folder_goes_into_a_folder(photos: Path, sr: Run) -> None:
+def test_a_folder_goes_into_a_folder(photos: Path, monkeypatch: pytest.MonkeyPatch, sr: Run) -> None:
     assert sr("upscale", photos, "-x2", "-m", "bicubic").code == 0
     assert names(photos.with_name("photos_x2")) == ["astronaut_x2.png", "chelsea_x2.png", "coffee_x2.png"]
     assert sr("upscale", photos, "-x2", "-m", "bicubic", "-o", photos.parent / "there").code == 0
     assert len(names(photos.parent / "there")) == 3
     assert len(names(photos)) == 3
+    monkeypatch.chdir(photos)
+    assert sr("upscale", ".", "-x3", "-m", "bicubic").code == 0
+    assert len(names(photos.with_name("photos_x3"))) == 3
 
 
 def test_one_bad_image_does_not_stop_the_others(photos: Path, tmp_path: Path, sr: Run) -> None:
@@ -229,6 +232,19 @@ def test_bench_says_what_is_wrong(in_tmp: Path, sr: Run) -> None:
         assert done.code in (1, 2)
         assert message in done.err
         assert "hint:" in done.err
+
+
+def test_images_too_small_to_score_are_named(photos: Path, tmp_path: Path, sr: Run) -> None:
+    for side, message in ((1, "cannot be reduced by 4"), (15, "too small to score")):
+        write(photos / "tiny.png", Image(np.zeros((side, side, 3), np.float32)))
+        done = sr("bench", "-d", photos)
+        assert done.code == 1
+        assert "tiny of photos: an image of" in done.err
+        assert message in done.err
+        done = sr("compare", photos / "tiny.png", "--hr", "-o", tmp_path / "c.png")
+        assert done.code == 1
+        assert message in done.err
+        assert not (tmp_path / "c.png").exists()
 
 
 def test_compare_with_and_without_truth(photo: Path, tmp_path: Path, sr: Run) -> None:

@@ -86,13 +86,19 @@ def plan(inputs: list[Path], output: Path | None, scale: float) -> "list[Job]":
         files = images_in(source) if source.is_dir() else [source]
         if not files:
             raise UsageError(f"no images in {source}", "give a folder that holds image files")
-        folder = source.with_name(f"{source.resolve().name}_x{scale:g}") if source.is_dir() else None
+        folder = _folder_beside(source, scale) if source.is_dir() else None
         jobs += [
             Job(file, output if to_file and output else _target(file, output or folder, scale))
             for file in files
         ]
     _check_distinct(jobs)
     return jobs
+
+
+def _folder_beside(source: Path, scale: float) -> Path:
+    """`photos_x4` for `photos`, so that a second run does not find the first one's results."""
+    named = source if source.name not in ("", "..") else source.resolve()
+    return named.parent / f"{named.name}_x{scale:g}"
 
 
 def _target(file: Path, folder: Path | None, scale: float) -> Path:
