@@ -265,12 +265,16 @@ def test_compare_with_and_without_truth(photo: Path, tmp_path: Path, sr: Run) ->
 
 def test_compare_says_what_is_wrong(photo: Path, tmp_path: Path, sr: Run) -> None:
     out = tmp_path / "o.png"
+    shutil.copy(photo, tmp_path / "taken.png")
     for arguments, message in (
         (["--truth", photo], "is 80x60, not 320x240"),
         (["--truth", photo, "--hr"], "exclude each other"),
         (["--crop", "1,2"], "is not X,Y,WIDTH,HEIGHT"),
         (["--crop", "70,0,20,20"], "is outside the image"),
-        (["-o", photo], "exists"),
+        (["-o", photo, "--overwrite"], "is an input itself"),
+        (["-o", photo.with_name("taken.png")], "exists"),
+        (["--hr", "-x0"], "cannot enlarge by 0"),
+        (["-m", "nope"], "no model called 'nope'"),
     ):
         done = sr("compare", photo, "-o", out, *arguments)
         assert done.code in (1, 2)
@@ -283,6 +287,13 @@ def test_models_lists_everything(sr: Run) -> None:
     assert done.code == 0
     for word in ("fsrcnn", "bundled", "edsr", "bicubic", "Apache-2.0"):
         assert word in done.out
+
+
+def test_sr_alone_shows_its_help(sr: Run) -> None:
+    done = sr()
+    assert done.code == 2
+    assert "Usage: sr" in done.out
+    assert done.err == ""
 
 
 def test_version(sr: Run) -> None:

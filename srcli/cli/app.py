@@ -49,7 +49,9 @@ def run(arguments: list[str] | None = None) -> int:
         console.complain(error)
         return error.exit_code
     except typer.TyperException as error:
-        console.complain(_as_usage_error(error))
+        usage = _as_usage_error(error)
+        if usage.message:  # `sr` alone has shown its help already
+            console.complain(usage)
         return ExitCode.USAGE
     except typer.Abort:
         return ExitCode.INTERRUPTED

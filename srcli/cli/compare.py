@@ -39,13 +39,12 @@ def compare(
     overwrite: options.Overwrite = False,
 ) -> None:
     """Show enlarged crops of the same place side by side, with scores where the truth is known."""
-    from srcli.imaging.image import Image, check_writable, write
-    from srcli.methods import Options, find_all
+    from srcli.imaging.image import Image, write
+    from srcli.methods import Options, check_scale, find_all
     from srcli.report.pictures import sheet
 
-    if output.exists() and not overwrite:
-        raise UsageError(f"{output} exists", "give --overwrite, or another --output")
-    check_writable(output)
+    check_scale(scale)
+    _check_output(output, overwrite, [path for path in (image, truth) if path])
     lr, true, grey = _images(image, truth, hr, scale)
     region = _region(crop, lr)
     methods = find_all(
@@ -61,6 +60,16 @@ def compare(
         panels.append(_truth_panel(true, region, lr))
     write(output, Image(sheet(panels)))
     console.result.print(f"{output}", markup=False)
+
+
+def _check_output(output: Path, overwrite: bool, inputs: list[Path]) -> None:
+    from srcli.imaging.image import check_writable
+
+    if output.exists() and any(path.exists() and output.samefile(path) for path in inputs):
+        raise UsageError(f"{output} is an input itself", "choose another --output")
+    if output.exists() and not overwrite:
+        raise UsageError(f"{output} exists", "give --overwrite, or another --output")
+    check_writable(output)
 
 
 def _images(path: Path, truth: Path | None, hr: bool, scale: int) -> "tuple[Pixels, Pixels | None, bool]":
