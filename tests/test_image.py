@@ -1,5 +1,6 @@
 """Files: what goes in comes out, and what is broken is said to be."""
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -121,6 +122,23 @@ def test_broken_files_are_named_with_a_hint(tmp_path: Path, photo: Path) -> None
         assert str(path) in caught.value.message
         assert caught.value.hint
         assert "\n" not in caught.value.message
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif", ".bmp", ".avif", ".ppm"])
+@pytest.mark.parametrize("depth", [8, 16])
+def test_damage_of_any_kind_is_an_image_error_or_an_image(
+    suffix: str, depth: int, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    path = tmp_path / f"a{suffix}"
+    write(path, random_image(rng, depth))
+    whole = np.fromfile(path, np.uint8)
+    for k in range(60):
+        damaged = whole[: rng.integers(1, whole.size)].copy() if k % 2 else whole.copy()
+        damaged[rng.integers(0, min(damaged.size, 200), 3)] = rng.integers(0, 256, 3)
+        damaged.tofile(path)
+        with contextlib.suppress(ImageError):
+            assert read(path).pixels.ndim == 3
 
 
 def test_a_failed_write_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, photo: Path) -> None:

@@ -20,7 +20,7 @@ from srcli.engine.weights import read_header, read_spec, read_state
 from srcli.errors import SrError, UsageError
 from srcli.imaging.color import luma
 from srcli.imaging.degrade import bicubic_lr
-from srcli.imaging.image import read
+from srcli.imaging.image import Image, read, write
 from srcli.imaging.pixels import to_uint8
 from srcli.train import data, loop, recipes
 
@@ -52,6 +52,15 @@ def test_pairs_are_what_the_protocol_makes(photos: Path) -> None:
     np.testing.assert_array_equal(store.pairs[0].hr, to_uint8(hr))
     np.testing.assert_array_equal(store.pairs[0].lr, to_uint8(bicubic_lr(hr, 3)))
     assert store.areas().sum() == pytest.approx(1)
+
+
+def test_images_that_cannot_be_used_are_named_and_left_out(photos: Path) -> None:
+    (photos / "broken.jpg").write_bytes(b"no")
+    write(photos / "small.png", Image(np.zeros((20, 90, 3), np.float32)))
+    store = data.load(photos, 2, 16, pre_upsampled=False, tick=lambda done, total: None)
+    assert len(store.pairs) == 3
+    assert "broken.jpg is not an image" in store.left_out[0]
+    assert "small.png is smaller than a patch of 32x32" in store.left_out[1]
 
 
 @pytest.mark.parametrize("channels", [1, 3])

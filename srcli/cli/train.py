@@ -32,7 +32,9 @@ def train(
     ] = None,
     steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps.")] = None,
     batch: Annotated[int | None, typer.Option(min=1, help="Patches in a step.")] = None,
-    patch: Annotated[int | None, typer.Option(min=8, help="Patch side in low-resolution pixels.")] = None,
+    patch: Annotated[
+        int | None, typer.Option(min=8, help="Patch side in pixels of the network's input.")
+    ] = None,
     loss: Annotated[str | None, typer.Option(help="l1 or l2.")] = None,
     learning_rate: Annotated[float | None, typer.Option(min=0, help="Adam's peak learning rate.")] = None,
     validate_every: Annotated[int | None, typer.Option(min=1, help="Steps between validations.")] = None,
@@ -94,13 +96,17 @@ def _store(data: Path, recipe: "Recipe") -> "Store":
 
     with console.bar() as bar:
         task = bar.add_task("decoding")
-        return load(
+        store = load(
             data,
             recipe.scale,
             recipe.patch,
             archs.traits(recipe.arch).pre_upsampled,
             lambda done, total: bar.update(task, completed=done, total=total),
         )
+    for reason in store.left_out:
+        console.talk.print(f"left out: {reason}", markup=False)
+    console.talk.print(f"{len(store.pairs)} training images, {len(store.left_out)} left out")
+    return store
 
 
 def _shown(steps: "Generator[Progress]") -> "Iterator[Progress]":

@@ -82,8 +82,10 @@ def read(path: Path) -> Image:
         raise ImageError(f"{path} is not an image", f"readable: {' '.join(_SUFFIXES)}") from error
     except PilImage.DecompressionBombError as error:
         raise ImageError(f"{path} is too large: {error}", "cut it into parts first") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
-        raise ImageError(f"{path} is damaged: {error}", "copy or download the file again") from error
+    except (OSError, SyntaxError, ValueError, EOFError, RuntimeError) as error:
+        # What Pillow's plugins raise for damaged data; AVIF's raises RuntimeError.
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise ImageError(f"{path} is damaged: {reason}", "copy or download the file again") from error
     upright = _UPRIGHT.get(exif.get(ExifTags.Base.Orientation, 1), np.asarray)(samples)
     return replace(_from_samples(upright), icc=icc, exif=_reset_orientation(exif))
 
@@ -135,7 +137,10 @@ def _read_16bit(path: Path) -> Samples:
     import cv2
 
     # IMREAD_UNCHANGED ignores the orientation tag; read() applies it for every format alike.
-    samples: Any = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    try:
+        samples: Any = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error as error:
+        raise ValueError(f"16-bit data cannot be decoded: {error.err}") from error
     if samples is None:
         raise ValueError("16-bit data cannot be decoded")
     return _swap_red_blue(samples)

@@ -30,10 +30,14 @@ class Pair:
 
 @dataclass(frozen=True)
 class Store:
-    """All pairs; `step` is the ratio of their sizes (1 where the network's input is enlarged first)."""
+    """All pairs; `step` is the ratio of their sizes (1 where the network's input is enlarged first).
+
+    `left_out` says which files of the folder are not among them, and why.
+    """
 
     pairs: tuple[Pair, ...]
     step: int
+    left_out: tuple[str, ...] = ()
 
     def areas(self) -> NDArray[np.float64]:
         """The share of each image in all low-resolution pixels: how often it is drawn."""
@@ -42,26 +46,31 @@ class Store:
 
 
 def load(path: Path, scale: int, patch: int, pre_upsampled: bool, tick: Callable[[int, int], None]) -> Store:
-    """Decode and degrade every image below `path`; images smaller than a patch are left out."""
+    """Decode and degrade every image below `path`; damaged and too small ones are left out.
+
+    `patch` is in pixels of `Pair.lr`. Raises `DatasetError` where no image is left.
+    """
     files = images_in(path, recursive=True)
+    step = 1 if pre_upsampled else scale
     pairs: list[Pair] = []
+    left_out: list[str] = []
     for done, file in enumerate(files, 1):
-        pairs += _pair(file, scale, patch, pre_upsampled)
+        try:
+            pairs.append(_pair(file, scale, patch * step, pre_upsampled))
+        except ImageError as error:
+            left_out.append(error.message)
         tick(done, len(files))
     if not pairs:
-        raise DatasetError(f"no usable image in {path}", f"it needs images of {patch * scale} px or more")
-    return Store(tuple(pairs), 1 if pre_upsampled else scale)
+        raise DatasetError(f"no usable image in {path}", f"it needs images of {patch * step} px or more")
+    return Store(tuple(pairs), step, tuple(left_out))
 
 
-def _pair(file: Path, scale: int, patch: int, pre_upsampled: bool) -> list[Pair]:
-    try:
-        hr = crop_to_multiple(read(file).pixels, scale)
-    except ImageError as error:
-        raise ImageError(f"training image {error.message}", error.hint) from error
-    if min(hr.shape[:2]) < patch * scale:
-        return []
+def _pair(file: Path, scale: int, least: int, pre_upsampled: bool) -> Pair:
+    hr = crop_to_multiple(read(file).pixels, scale)
+    if min(hr.shape[:2]) < least:
+        raise ImageError(f"{file} is smaller than a patch of {least}x{least}")
     lr = bicubic_lr(hr, scale)
-    return [Pair(to_uint8(_enlarged(lr, hr) if pre_upsampled else lr), to_uint8(hr))]
+    return Pair(to_uint8(_enlarged(lr, hr) if pre_upsampled else lr), to_uint8(hr))
 
 
 def _enlarged(lr: Pixels, hr: Pixels) -> Pixels:

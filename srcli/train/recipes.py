@@ -10,7 +10,7 @@ from srcli.errors import UsageError
 class Recipe:
     """Everything that decides a training run.
 
-    `patch`: low-resolution pixels on a side; `learning_rate`: peak of Adam's, warmed up over `warmup`
+    `patch`: pixels of the network's input on a side; `learning_rate`: peak of Adam's, warmed up over `warmup`
     steps and then annealed by a cosine to a hundredth; `ema`: decay of the averaged weights that are
     validated and kept; `clip`: largest gradient norm; `init`: weight file that training starts from.
     """
