@@ -13,7 +13,8 @@ import numpy as np
 from srcli import archs, manifest
 from srcli.engine import weights
 from srcli.engine.device import choose
-from srcli.engine.upscaler import DEFAULT_TILE, Progress, Upscaler, silent
+from srcli.engine.tiles import DEFAULT_TILE
+from srcli.engine.upscaler import Progress, Upscaler, silent
 from srcli.errors import UsageError
 from srcli.imaging.image import Image
 from srcli.imaging.pixels import Pixels, is_8bit

@@ -28,12 +28,13 @@ def main() -> None:
     """Read the command line and do what it says."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", nargs="*", type=Path, help="folders that `sr train` wrote")
+    parser.add_argument("--started-in", type=Path, default=Path(), help="where `sr train` was called")
     parser.add_argument("--tiles", type=Path, help="table of the training images: original, licence, source")
     parser.add_argument("--expect", action="store_true", help="take the figures of benchmarks/results")
     arguments = parser.parse_args()
     entries = json.loads(MANIFEST.read_text())["weights"]
     for run in arguments.runs:
-        entries = replaced(entries, bundle(run))
+        entries = replaced(entries, bundle(run, arguments.started_in))
     if arguments.tiles:
         write_attribution(arguments.tiles)
     if arguments.expect:
@@ -41,7 +42,7 @@ def main() -> None:
     MANIFEST.write_text(json.dumps({"weights": entries}, indent=1) + "\n")
 
 
-def bundle(run: Path) -> dict[str, Any]:
+def bundle(run: Path, started_in: Path) -> dict[str, Any]:
     """Copy one run's weights and log; its manifest entry."""
     (weights,) = run.glob("*.safetensors")
     spec = read_spec(weights)
@@ -49,7 +50,7 @@ def bundle(run: Path) -> dict[str, Any]:
         raise SystemExit(f"{weights} was not written by `sr train`")
     shutil.copyfile(weights, BUNDLED / weights.name)
     TRAINING.mkdir(parents=True, exist_ok=True)
-    keep_record(weights, weights.stem)
+    keep_record(weights, started_in)
     return {
         "model": spec.arch,
         "arch": spec.arch,
@@ -65,15 +66,20 @@ def bundle(run: Path) -> dict[str, Any]:
     }
 
 
-def keep_record(weights: Path, name: str) -> None:
-    """Copy the recipe and the log of a run, and those of the run whose weights it started from."""
+def keep_record(weights: Path, started_in: Path) -> str:
+    """Copy the recipe and the log of a run, after those of the run whose weights it started from; its name.
+
+    Runs are numbered along the chain: fsrcnn-x2-1 gave its weights to fsrcnn-x2-2.
+    """
     recipe = {"init": "", **json.loads(read_header(weights)["recipe"])}
+    stage = 1
     if recipe["init"]:
-        first = (weights.parent.parent / recipe["init"]).resolve()
-        recipe["init"] = f"{first.stem}-first"
-        keep_record(first, recipe["init"])
+        recipe["init"] = keep_record(started_in / recipe["init"], started_in)
+        stage = int(recipe["init"].rpartition("-")[2]) + 1
+    name = f"{weights.stem}-{stage}"
     shutil.copyfile(weights.parent / "log.jsonl", TRAINING / f"{name}.jsonl")
     (TRAINING / f"{name}.recipe.json").write_text(json.dumps(recipe, indent=1) + "\n")
+    return name
 
 
 def replaced(entries: list[dict[str, Any]], new: dict[str, Any]) -> list[dict[str, Any]]:

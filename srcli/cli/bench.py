@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from srcli.cli import console, options
+from srcli.engine.tiles import DEFAULT_TILE
+from srcli.manifest import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from srcli.bench import ImageScore
@@ -29,13 +31,12 @@ def bench(
     csv_file: Annotated[Path | None, typer.Option("--csv", help="Write the rows here.")] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
     device: options.Device = None,
-    tile: options.Tile = 512,
+    tile: options.Tile = DEFAULT_TILE,
     self_ensemble: options.SelfEnsemble = False,
 ) -> None:
     """Score methods on images; nearest, bilinear and bicubic are always in the table."""
     from srcli import datasets
     from srcli.bench import bench as measure
-    from srcli.manifest import DEFAULT_MODEL
     from srcli.methods import Options, find_all
     from srcli.report import tables
 

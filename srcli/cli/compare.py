@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from srcli.cli import console, options
+from srcli.engine.tiles import DEFAULT_TILE
 from srcli.errors import UsageError
+from srcli.manifest import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from srcli.bench import Score
@@ -14,7 +16,7 @@ if TYPE_CHECKING:
     from srcli.methods import Method
     from srcli.report.pictures import Panel, Region
 
-_MODELS = ["nearest", "bicubic", "fsrcnn"]
+_MODELS = ["nearest", "bicubic", DEFAULT_MODEL]
 
 
 def compare(
@@ -34,7 +36,7 @@ def compare(
         typer.Option(help="Place to show, X,Y,WIDTH,HEIGHT in input pixels; the most detailed by default."),
     ] = None,
     device: options.Device = None,
-    tile: options.Tile = 512,
+    tile: options.Tile = DEFAULT_TILE,
     self_ensemble: options.SelfEnsemble = False,
     overwrite: options.Overwrite = False,
 ) -> None:

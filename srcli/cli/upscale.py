@@ -9,7 +9,9 @@ import typer
 from rich.markup import escape
 
 from srcli.cli import console, options
+from srcli.engine.tiles import DEFAULT_TILE
 from srcli.errors import ExitCode, SrError, UsageError
+from srcli.manifest import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from srcli.fleet import Job, Outcome
@@ -19,14 +21,14 @@ if TYPE_CHECKING:
 def upscale(
     inputs: Annotated[list[Path], typer.Argument(help="Images, or folders of images.", show_default=False)],
     scale: options.Scale = 4,
-    model: options.Model = "fsrcnn",
+    model: options.Model = DEFAULT_MODEL,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="File, or folder; beside the input as NAME_x4 by default."),
     ] = None,
     weights: options.OneWeights = None,
     device: options.Device = None,
-    tile: options.Tile = 512,
+    tile: options.Tile = DEFAULT_TILE,
     self_ensemble: options.SelfEnsemble = False,
     overwrite: options.Overwrite = False,
 ) -> None:
@@ -36,7 +38,7 @@ def upscale(
 
     check_model(model, scale, weights)
     jobs = plan(inputs, output, scale)
-    failed = list(_complaints(each_image(jobs, lambda job: _check(job, overwrite))))
+    failed = list(_reported(each_image(jobs, lambda job: _check(job, overwrite))))
     sound = [job for job in jobs if job not in failed]
     if sound:
         bar = console.bar()
@@ -55,7 +57,7 @@ def upscale(
             return _upscale_one(job, method, scale)
 
         with bar:
-            failed += _complaints(each_image(sound, work))
+            failed += _reported(each_image(sound, work))
     if failed:
         if len(jobs) > 1:
             names = ", ".join(str(job.source) for job in failed)
@@ -63,7 +65,7 @@ def upscale(
         raise typer.Exit(ExitCode.FAILED)
 
 
-def _complaints(outcomes: "Iterable[Outcome]") -> "Iterator[Job]":
+def _reported(outcomes: "Iterable[Outcome]") -> "Iterator[Job]":
     """Print what became of each job; the jobs that failed."""
     for outcome in outcomes:
         if outcome.error:

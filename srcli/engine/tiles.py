@@ -4,6 +4,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
+# In input pixels. Larger windows are no faster on a CPU, smaller ones pay for their halo.
+DEFAULT_TILE = 512
+SMALLEST_TILE = 32
+
 
 @dataclass(frozen=True)
 class Span:

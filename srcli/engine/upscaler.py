@@ -6,14 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from srcli.engine.runtimes import OutOfMemory, Runtime
-from srcli.engine.tiles import Span, plan
+from srcli.engine.tiles import DEFAULT_TILE, SMALLEST_TILE, Span, plan
 from srcli.imaging.color import luma, luma_to_rgb, merge_luma
 from srcli.imaging.pixels import Pixels, is_grey
 from srcli.imaging.resize import resize
-
-# Larger windows are no faster on a CPU (performance.md), smaller ones pay for their halo.
-DEFAULT_TILE = 512
-SMALLEST_TILE = 32
 
 Progress = Callable[[int, int], None]
 
