@@ -9,6 +9,13 @@ from pathlib import Path
 from srcli.errors import FileError
 
 
+def check_place(path: Path) -> None:
+    """Raise `FileError` where no file could be made at `path`, before the work for it is done."""
+    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise FileError(f"cannot write into {folder}", "choose another place for the output")
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A temporary name in the same folder that takes the place of `path` if all goes well.

@@ -221,12 +221,14 @@ def test_bench_writes_what_it_prints(photos: Path, tmp_path: Path, sr: Run) -> N
 
 
 def test_bench_says_what_is_wrong(in_tmp: Path, sr: Run) -> None:
+    Path("file").touch()
     Path("hollow").mkdir()
     for arguments, message in (
         (["-d", "Set55"], "no data set or folder called 'Set55'"),
         (["-d", "hollow"], "no images in hollow"),
         (["-m", "nope"], "no model called 'nope'"),
         (["-x1"], "cannot enlarge by 1"),
+        (["--json", "file/r.json"], "cannot write into"),
     ):
         done = sr("bench", *arguments)
         assert done.code in (1, 2)

@@ -7,6 +7,7 @@ import typer
 
 from srcli.cli import console, options
 from srcli.engine.tiles import DEFAULT_TILE
+from srcli.files import check_place
 from srcli.manifest import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -40,6 +41,8 @@ def bench(
     from srcli.methods import Options, find_all
     from srcli.report import tables
 
+    for place in filter(None, (json_file, csv_file)):
+        check_place(place)
     named = model or ([] if weights else [DEFAULT_MODEL])
     settings = Options(device, tile, self_ensemble)
     chosen = [datasets.find(name) for name in dataset or ["samples"]]
@@ -52,10 +55,10 @@ def bench(
             bar.update(task, advance=1, description=f"{score.dataset} x{score.scale}")
 
         results = measure(chosen, methods, methods.__getitem__, tell)
-    for path, render in ((json_file, tables.to_json), (csv_file, tables.to_csv)):
-        if path:
-            console.save(path, render(results))
     if markdown:
         console.result.print(tables.markdown(results), markup=False)
     else:
         console.result.print(tables.rich_table(results))
+    for path, render in ((json_file, tables.to_json), (csv_file, tables.to_csv)):
+        if path:
+            console.save(path, render(results))

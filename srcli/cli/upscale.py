@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
 
 def upscale(
-    inputs: Annotated[list[Path], typer.Argument(help="Images, or folders of images.", show_default=False)],
+    inputs: Annotated[
+        list[Path], typer.Argument(help="Images, or folders of images.", show_default=False, readable=False)
+    ],
     scale: options.Scale = 4,
     model: options.Model = DEFAULT_MODEL,
     output: Annotated[

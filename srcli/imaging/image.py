@@ -11,7 +11,7 @@ from PIL import ExifTags, UnidentifiedImageError
 from PIL import Image as PilImage
 
 from srcli.errors import ImageError
-from srcli.files import replacing
+from srcli.files import check_place, replacing
 from srcli.imaging.pixels import Pixels, Plane, Samples, quantise
 
 # Above this an image is refused as a decompression bomb; Pillow's own limit stops honest scans.
@@ -96,6 +96,8 @@ def check_readable(path: Path) -> None:
         raise ImageError(f"{path} does not exist", "check the path")
     if path.is_dir():
         raise ImageError(f"{path} is a folder", "name an image file")
+    if not os.access(path, os.R_OK):
+        raise ImageError(f"{path} may not be read", "change its permissions")
     if path.stat().st_size == 0:
         raise ImageError(f"{path} is empty (0 bytes)", "copy or download the file again")
 
@@ -165,14 +167,12 @@ def _from_samples(samples: Samples) -> Image:
 
 
 def check_writable(path: Path, image: Image | None = None) -> None:
-    """Raise `ImageError` where `write` could not put an image (or this one) at `path`."""
+    """Raise `SrError` where `write` could not put an image (or this one) at `path`."""
     if path.suffix.lower() not in _WRITABLE:
         raise ImageError(f"cannot write '{path.suffix}' files", f"writable: {' '.join(_WRITABLE)}")
     if image and image.alpha is not None and path.suffix.lower() in _OPAQUE:
         raise ImageError(f"{path.suffix} holds no transparency", "choose .png, .webp or .tif")
-    folder = next(parent for parent in path.parents if parent.exists())
-    if not folder.is_dir() or not os.access(folder, os.W_OK):
-        raise ImageError(f"cannot write into {folder}", "choose another place with --output")
+    check_place(path)
 
 
 def write(path: Path, image: Image) -> None:
