@@ -43,7 +43,7 @@ class Network(nn.Module):
 
 
 def _enlarged(features: Tensor, layer: nn.ConvTranspose2d) -> Tensor:
-    """What `layer` computes, as a convolution and a pixel shuffle: 3 to 6 times faster on a CPU.
+    """What `layer` computes, as a convolution and a pixel shuffle, which CPU libraries run faster.
 
     Output pixel s*j + r gets the kernel's taps s*d + r + padding for the input pixels j - d.
     """

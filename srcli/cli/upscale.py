@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,7 +16,7 @@ from srcli.manifest import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from srcli.fleet import Job, Outcome
-    from srcli.methods import Method
+    from srcli.methods import Method, Options
 
 
 def upscale(
@@ -36,35 +37,43 @@ def upscale(
 ) -> None:
     """Enlarge images with a network or an interpolator."""
     from srcli.fleet import each_image
-    from srcli.methods import Options, check_model, find
+    from srcli.methods import Options, check_model
 
     check_model(model, scale, weights)
     jobs = plan(inputs, output, scale)
     failed = list(_reported(each_image(jobs, lambda job: _check(job, overwrite))))
     sound = [job for job in jobs if job not in failed]
     if sound:
-        bar = console.bar()
-        task = bar.add_task("upscaling")
-
-        def tell(done: int, total: int) -> None:
-            if done == 1:
-                bar.reset(task)
-            bar.update(task, completed=done, total=total)
-
-        method = find(model, scale, Options(device, tile, self_ensemble, weights, tell))
-        console.talk.print(f"{method.name} on {method.where}", markup=False)
-
-        def work(job: "Job") -> str:
-            bar.update(task, description=escape(job.source.name), completed=0)
-            return _upscale_one(job, method, scale)
-
-        with bar:
-            failed += _reported(each_image(sound, work))
+        failed += _upscale_all(sound, model, scale, Options(device, tile, self_ensemble, weights))
     if failed:
         if len(jobs) > 1:
             names = ", ".join(str(job.source) for job in failed)
             console.talk.print(f"{len(failed)} of {len(jobs)} failed: {names}", markup=False)
         raise typer.Exit(ExitCode.FAILED)
+
+
+def _upscale_all(jobs: "list[Job]", model: str, scale: float, settings: "Options") -> "list[Job]":
+    """Every job in turn, with a bar over its tiles; the jobs that failed."""
+    from srcli.fleet import each_image
+    from srcli.methods import find
+
+    bar = console.bar()
+    task = bar.add_task("upscaling")
+
+    def tell(done: int, total: int) -> None:
+        if done == 1:
+            bar.reset(task)
+        bar.update(task, completed=done, total=total)
+
+    method = find(model, scale, replace(settings, progress=tell))
+    console.talk.print(f"{method.name} on {method.where}", markup=False)
+
+    def work(job: "Job") -> str:
+        bar.update(task, description=escape(job.source.name), completed=0)
+        return _upscale_one(job, method, scale)
+
+    with bar:
+        return list(_reported(each_image(jobs, work)))
 
 
 def _reported(outcomes: "Iterable[Outcome]") -> "Iterator[Job]":
