@@ -129,18 +129,21 @@ def _check_archive(archive: Path) -> None:
 
 def _unpack(archive: Path, target: Path) -> None:
     """The archive's images, without its folders; `target` appears whole or not at all."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=target.parent) as temporary:
-        unpacked = Path(temporary) / target.name
-        unpacked.mkdir()
-        try:
-            with tarfile.open(archive) as tar:
-                for member in tar:
-                    name = Path(member.name).name
-                    wanted = member.isfile() and is_image(Path(name))
-                    content = tar.extractfile(member) if wanted else None
-                    if content:
-                        (unpacked / name).write_bytes(content.read())
-        except (tarfile.TarError, OSError, EOFError) as error:
-            raise DatasetError(f"{archive} is damaged: {error}", "delete it and try again") from error
-        unpacked.rename(target)
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent) as temporary, tarfile.open(archive) as tar:
+            unpacked = Path(temporary) / target.name
+            unpacked.mkdir()
+            for member in tar:
+                name = Path(member.name).name
+                content = tar.extractfile(member) if member.isfile() and is_image(Path(name)) else None
+                if content:
+                    (unpacked / name).write_bytes(content.read())
+            unpacked.rename(target)
+    except (tarfile.TarError, EOFError) as error:
+        raise DatasetError(f"{archive} is damaged: {error}", "delete it and try again") from error
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise DatasetError(
+            f"cannot unpack into {target}: {reason}", "set SR_CACHE to another folder"
+        ) from error

@@ -14,7 +14,6 @@ from srcli.engine.device import Device
 from srcli.engine.runtimes import OutOfMemory
 from srcli.engine.runtimes.torch import TorchRuntime, prepare
 from srcli.engine.upscaler import Upscaler
-from srcli.engine.weights import Spec
 from srcli.errors import UsageError
 from srcli.imaging.pixels import Pixels
 
@@ -157,6 +156,8 @@ def test_unknown_networks_and_scales_are_named() -> None:
         archs.build("nope", 2)
     with pytest.raises(UsageError, match="cannot be built for x7"):
         archs.build("fsrcnn", 7)
+    with pytest.raises(UsageError, match="unexpected keyword argument 'colour'"):
+        archs.build("fsrcnn", 2, {"colour": 1})
 
 
 @pytest.mark.gpu
@@ -166,8 +167,7 @@ def test_gpu_equals_cpu(arch: str, scale: int, rng: np.random.Generator) -> None
         pytest.skip("no GPU")
     pixels = rng.random((40, 50, 3), np.float32)
     network = randomised(arch, scale)
-    spec = Spec(arch, scale)
-    step = 1 if archs.traits(spec.arch).pre_upsampled else scale
+    step = 1 if archs.traits(arch).pre_upsampled else scale
     cpu = Upscaler(prepare(network, step, CPU), scale)(pixels)
     gpu = Upscaler(prepare(network, step, Device("cuda", "float32", "test")), scale)(pixels)
     np.testing.assert_allclose(gpu, cpu, atol=2e-3)

@@ -236,6 +236,15 @@ def test_a_damaged_data_set_is_one_line(stand: Stand, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_a_cache_that_cannot_be_written_is_one_line(stand: Stand, tmp_path: Path) -> None:
+    stand.files[SET5] = tarball([SAMPLES / "chelsea.png"])
+    (tmp_path / "sr").write_text("a file where the cache would be")
+    done = sr(["bench", "-d", "Set5", "-m", "bicubic"], tmp_path, url(stand))
+    assert done.returncode == 1
+    assert "error: cannot unpack into" in done.stderr
+    assert "SR_CACHE" in done.stderr
+
+
 @pytest.mark.parity
 def test_papers_set5_from_the_hub_passes_the_protocol_check(
     stand: Stand, tmp_path: Path, shared: Path

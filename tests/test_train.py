@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -114,17 +115,30 @@ def test_warm_start_takes_what_fits(photos: Path, tmp_path: Path) -> None:
         loop.start(replace(recipes.find("espcn", 2), init=str(path)), CPU)
 
 
+Spoil = Callable[[torch.Tensor], torch.Tensor]
+
+
+@pytest.mark.parametrize("spoil", [lambda loss: loss * float("inf"), lambda loss: (loss - loss).sqrt()])
 def test_a_loss_that_explodes_stops_the_run_and_keeps_the_last_good_state(
-    photos: Path, tmp_path: Path
+    spoil: Spoil,
+    photos: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """An infinite loss, and a finite one whose gradient is not: neither reaches the weights."""
     setup = setup_of(photos, tmp_path / "run")
-    state = loop.start(setup.recipe, CPU)
-    steps = loop.run(state, setup)
+    steps = loop.run(loop.start(setup.recipe, CPU), setup)
     next(steps)
-    with torch.no_grad():
-        state.network.last_part.bias.fill_(float("nan"))  # type: ignore[union-attr, operator]
-    with pytest.raises(SrError, match="l2 loss is not finite at step 1"):
-        next(steps)
+    plain = loop.LOSSES["l2"]
+    with monkeypatch.context() as patch:
+        patch.setitem(loop.LOSSES, "l2", lambda out, hr: spoil(plain(out, hr)))
+        with pytest.raises(SrError, match="l2 loss or its gradient is not finite at step 1"):
+            next(steps)
+    state, recipe = loop.resume(setup.folder, CPU, {"learning_rate": 1e-4})
+    assert (state.step, recipe.learning_rate) == (1, 1e-4)
+    for network in (state.network, state.ema):
+        assert all(weight.isfinite().all() for weight in network.state_dict().values())
+    assert np.isfinite(loop.take_step(state, setup))
 
 
 def test_schedule_warms_up_and_anneals() -> None:
@@ -174,6 +188,7 @@ def test_train_says_what_is_wrong(photos: Path, tmp_path: Path, sr: Run) -> None
         (["fsrcnn", "--data", photos, "--out", tmp_path / "used", "--resume"], "does not fit this run"),
         (["fsrcnn", "--data", photos, "--out", tmp_path / "none", "--resume"], "nothing to resume"),
         (["fsrcnn", "--data", photos, "--init", tmp_path / "no.pth"], "does not exist"),
+        (["fsrcnn", "--data", photos, "--valid", tmp_path / "hollow"], "no images in"),
         (["fsrcnn"], "Missing option"),
     ):
         out = () if "--out" in arguments else ("--out", tmp_path / f"run-{message[:4]}-{len(arguments)}")

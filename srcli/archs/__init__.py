@@ -1,6 +1,7 @@
 """Networks, one file each: the file's name is the network's name, and being there registers it."""
 
 import importlib
+import inspect
 import pkgutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -50,7 +51,12 @@ def build(arch: str, scale: int, config: dict[str, Any] | None = None) -> "nn.Mo
     able = traits(arch).scales
     if scale not in able:
         raise UsageError(f"{arch} cannot be built for x{scale}", f"scales: {', '.join(map(str, able))}")
-    network: nn.Module = _module(arch).Network(scale=scale, **(config or {}))
+    network_class = _module(arch).Network
+    try:
+        settings = inspect.signature(network_class).bind(scale=scale, **(config or {}))
+    except TypeError as error:
+        raise UsageError(f"{arch} cannot be built so: {error}", "is the file for a newer sr?") from error
+    network: nn.Module = network_class(**settings.kwargs)
     return network
 
 

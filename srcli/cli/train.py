@@ -65,7 +65,8 @@ def train(
         loop.new_folder(folder)
         state = loop.start(recipe, where)
     console.talk.print(f"{recipe}\non {where}, into {folder}")
-    setup = loop.Setup(recipe, where, folder, _store(data, recipe), _pictures(valid))
+    pictures = _pictures(valid)  # before the long decoding, so that a bad folder is told at once
+    setup = loop.Setup(recipe, where, folder, _store(data, recipe), pictures)
     _run(state, setup)
     console.result.print(f"{loop.weights_path(folder, recipe)}  PSNR-Y {state.best:.3f} dB")
 

@@ -163,5 +163,5 @@ def read_header(path: Path) -> dict[str, str]:
             (length,) = struct.unpack("<Q", file.read(8))
             header = json.loads(file.read(min(length, 10**8)))
         return dict(header.get("__metadata__", {}))
-    except (OSError, struct.error, ValueError, AttributeError):
+    except (OSError, struct.error, ValueError, AttributeError, TypeError):
         return {}

@@ -150,7 +150,10 @@ LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
 
 
 def take_step(state: State, setup: Setup) -> float:
-    """One optimiser step on one random batch; the loss. Raises `SrError` where it is not finite."""
+    """One optimiser step on one random batch; the loss.
+
+    Raises `SrError`, with the state as it was, where the loss or its gradient is not finite.
+    """
     recipe, device = setup.recipe, setup.device.name
     for group in state.optimiser.param_groups:
         group["lr"] = learning_rate(recipe, state.step)
@@ -158,13 +161,13 @@ def take_step(state: State, setup: Setup) -> float:
     lr, hr = draw(setup.store, recipe.patch, recipe.batch, channels, state.rng)
     out = state.network(lr.to(device, memory_format=torch.channels_last))
     loss = LOSSES[recipe.loss](out, hr.to(device))
-    value = float(loss.detach())
-    if not math.isfinite(value):
-        hint = "--resume with a smaller --learning-rate"
-        raise SrError(f"the {recipe.loss} loss is not finite at step {state.step}", hint)
     state.optimiser.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
-    nn.utils.clip_grad_norm_(state.network.parameters(), recipe.clip)
+    norm = nn.utils.clip_grad_norm_(state.network.parameters(), recipe.clip)
+    value = float(loss.detach())
+    if not (math.isfinite(value) and math.isfinite(float(norm))):
+        hint = "--resume with a smaller --learning-rate"
+        raise SrError(f"the {recipe.loss} loss or its gradient is not finite at step {state.step}", hint)
     state.optimiser.step()
     state.step += 1
     _average(state, recipe)
