@@ -86,7 +86,7 @@ def test_stopping_and_going_on_changes_nothing(photos: Path, tmp_path: Path) -> 
     for _ in loop.run(loop.start(whole.recipe, CPU), whole):
         pass
     parts = replace(whole, folder=tmp_path / "parts")
-    loop.new_folder(parts.folder)
+    loop.check_new(parts.folder)
     steps = loop.run(loop.start(parts.recipe, CPU), parts)
     for progress in steps:
         if progress.step == 7:
@@ -196,6 +196,7 @@ def test_train_says_what_is_wrong(photos: Path, tmp_path: Path, sr: Run) -> None
         assert done.code in (1, 2), arguments
         assert message in done.err
         assert "hint:" in done.err
+    assert not list(tmp_path.glob("run-*"))
 
 
 def test_unknown_loss_is_a_usage_error() -> None:

@@ -62,7 +62,7 @@ def train(
         state, recipe = loop.resume(folder, where, {"arch": network, "scale": scale, **changes})
     else:
         recipe = recipes.changed(recipes.find(network, scale), changes)
-        loop.new_folder(folder)
+        loop.check_new(folder)
         state = loop.start(recipe, where)
     console.talk.print(f"{recipe}\non {where}, into {folder}")
     pictures = _pictures(valid)  # before the long decoding, so that a bad folder is told at once

@@ -20,7 +20,7 @@ from srcli.datasets import Picture
 from srcli.engine import weights
 from srcli.engine.device import Device
 from srcli.errors import SrError, UsageError, WeightsError
-from srcli.files import replacing
+from srcli.files import check_place, replacing
 from srcli.methods import Options, network_method, upscaler
 from srcli.train.data import Store, draw
 from srcli.train.recipes import Recipe, changed
@@ -65,14 +65,11 @@ class Setup:
     pictures: list[Picture]
 
 
-def new_folder(folder: Path) -> None:
-    """Make the folder of a new run. Raises `UsageError` where a run is in it already."""
+def check_new(folder: Path) -> None:
+    """Raise `SrError` where a new run can't be put into `folder`; nothing is made yet."""
     if (folder / STATE).exists():
         raise UsageError(f"{folder} holds a run already", "go on with --resume, or choose another --out")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"cannot make {folder}: {error.strerror}", "choose another --out") from error
+    check_place(folder / STATE)
 
 
 def start(recipe: Recipe, device: Device) -> State:
@@ -196,6 +193,7 @@ def run(state: State, setup: Setup) -> Generator[Progress]:
     Closing the generator, or an error, saves the state first, so that `resume` loses nothing.
     """
     recipe = setup.recipe
+    setup.folder.mkdir(parents=True, exist_ok=True)
     began = saved = time.monotonic()
     first, losses, psnr_y = state.step, [0.0], None
     try:
