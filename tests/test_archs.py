@@ -8,14 +8,17 @@ import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from torch.nn import functional as F
 
 from srcli import archs
+from srcli.archs.blocks import bicubic_phases
 from srcli.engine.device import Device
 from srcli.engine.runtimes import OutOfMemory
 from srcli.engine.runtimes.torch import TorchRuntime, prepare
 from srcli.engine.upscaler import Upscaler
 from srcli.errors import UsageError
 from srcli.imaging.pixels import Pixels
+from srcli.imaging.resize import resize
 
 CPU = Device("cpu", "float32", "test")
 
@@ -29,6 +32,9 @@ PARAMETERS = [
     ("espcn", 2, {}, 21_284),
     ("espcn", 4, {}, 24_752),
     ("espcn", 3, {"channels": 3}, 31_131),
+    ("ecbsr", 2, {"branches": False, "blocks": 16, "features": 64}, 594_884),
+    ("ecbsr", 4, {"branches": False, "blocks": 16, "features": 64}, 601_808),
+    ("ecbsr", 4, {"branches": False}, 97_776),
     ("edsr", 2, {}, 1_369_859),
     ("edsr", 3, {}, 1_554_499),
     ("edsr", 4, {}, 1_517_571),
@@ -119,6 +125,50 @@ def test_fsrcnn_is_the_transposed_convolution_of_its_paper(scale: int) -> None:
     batch = torch.rand(2, 1, 7, 9, dtype=torch.float64)
     features = network.mid_part(network.first_part(batch))  # type: ignore[operator]
     torch.testing.assert_close(network(batch), network.last_part(features))  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("identity", [False, True])
+@pytest.mark.parametrize("residual", ["nearest", "bicubic"])
+def test_ecbsr_deployed_is_the_sum_of_its_branches(residual: str, identity: bool) -> None:
+    """Each branch run as the paper draws it: 1x1, padded with its bias, then 3x3 or an edge filter."""
+    config = {"residual": residual, "identity": identity, "blocks": 2, "features": 4}
+    network = archs.build("ecbsr", 3, config).double()
+    for weight in network.parameters():
+        torch.nn.init.normal_(weight, std=0.3)
+    for block in network.backbone:  # type: ignore[union-attr]
+        batch = torch.rand(2, block.conv3x3.in_channels, 6, 5, dtype=torch.float64)
+        total = block.conv3x3(batch) + (batch if block.identity else 0)
+        for name in ("sbx", "sby", "lpl"):
+            branch = getattr(block, f"conv1x1_{name}")
+            wide = padded_with(F.conv2d(batch, branch.k0, branch.b0), branch.b0)
+            kernel = branch.scale * branch.mask
+            total = total + F.conv2d(wide, kernel, branch.bias, groups=len(kernel))
+        branch = block.conv1x1_3x3
+        wide = padded_with(F.conv2d(batch, branch.k0, branch.b0), branch.b0)
+        total = total + F.conv2d(wide, branch.k1, branch.b1)
+        torch.testing.assert_close(F.conv2d(batch, *block.merged(), padding=1), total)
+    plain, plain_config = archs.deployed("ecbsr", 3, config, network)
+    batch = torch.rand(1, 1, 7, 9)
+    torch.testing.assert_close(plain(batch), network.float()(batch))
+    again = archs.build("ecbsr", 3, plain_config)
+    again.load_state_dict(plain.state_dict())
+    torch.testing.assert_close(again(batch), plain(batch))
+
+
+def padded_with(batch: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    padded = bias[:, None, None].repeat(len(batch), 1, batch.shape[2] + 2, batch.shape[3] + 2)
+    padded[:, :, 1:-1, 1:-1] = batch
+    return padded
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_bicubic_phases_are_the_papers_resize(scale: int, rng: np.random.Generator) -> None:
+    pixels = rng.random((9, 12, 1), np.float32)
+    padded = F.pad(torch.from_numpy(pixels[None, ..., 0]), (2, 2, 2, 2), mode="replicate")[None]
+    ours = F.pixel_shuffle(F.conv2d(padded, bicubic_phases(scale)), scale)[0, 0].numpy()
+    inner = slice(3 * scale, -3 * scale)
+    theirs = resize(pixels, 9 * scale, 12 * scale)[..., 0]
+    np.testing.assert_allclose(ours[inner, inner], theirs[inner, inner], atol=1e-5)
 
 
 def test_out_of_memory_is_answered_by_smaller_tiles(rng: np.random.Generator) -> None:

@@ -17,17 +17,20 @@ class Traits:
     """What is true of a network whatever its weights and its size.
 
     `scales`: what it can be built for; `pre_upsampled`: its input is already enlarged by bicubic;
-    `half_safe`: shown on a GPU to equal single precision within one 8-bit level.
+    `half_safe`: shown on a GPU to equal single precision within one 8-bit level; `local`: an output pixel
+    depends on nothing outside `halo` (not so where means over the whole image enter, as in channel
+    attention: there `halo` is an overlap that keeps tiled close to whole).
     """
 
     scales: tuple[int, ...]
     pre_upsampled: bool = False
     half_safe: bool = False
+    local: bool = True
 
 
 def names() -> list[str]:
     """Every network there is, by listing this folder; nothing is imported."""
-    return sorted(m.name for m in pkgutil.iter_modules(__path__) if not m.name.startswith("_"))
+    return sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name != "blocks")
 
 
 def _module(arch: str) -> Any:
@@ -39,6 +42,12 @@ def _module(arch: str) -> Any:
 def traits(arch: str) -> Traits:
     """The traits of a network, by name."""
     found: Traits = _module(arch).TRAITS
+    return found
+
+
+def variants(arch: str) -> tuple[dict[str, Any], ...]:
+    """The configurations of a network that its papers and public weight files have; `{}` is the default."""
+    found: tuple[dict[str, Any], ...] = getattr(_module(arch), "VARIANTS", ({},))
     return found
 
 
@@ -66,3 +75,14 @@ def rename(arch: str, state: dict[str, Any]) -> dict[str, Any]:
     plain = {key.removeprefix("module."): value for key, value in state.items()}
     renamed: dict[str, Any] = module.rename(plain) if hasattr(module, "rename") else plain
     return renamed
+
+
+def deployed(
+    arch: str, scale: int, config: dict[str, Any], network: "nn.Module"
+) -> tuple["nn.Module", dict[str, Any]]:
+    """The network without what only training needs, and its config; most are as they were."""
+    module = _module(arch)
+    if not hasattr(module, "deploy"):
+        return network, config
+    plain, plain_config = module.deploy(network, config, scale)
+    return plain, plain_config

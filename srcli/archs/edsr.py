@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from srcli.archs import Traits
 
 TRAITS = Traits(scales=(2, 3, 4))
+VARIANTS: tuple[dict[str, Any], ...] = ({}, {"blocks": 32, "features": 256, "res_scale": 0.1})
 
 
 class Network(nn.Module):

@@ -3,11 +3,14 @@
 Keys as in a public RGB port (Nhat-Thanh/ESPCN-Pytorch): conv_1, conv_2, conv_3.
 """
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from srcli.archs import Traits
 
 TRAITS = Traits(scales=(2, 3, 4))
+VARIANTS: tuple[dict[str, Any], ...] = ({}, {"channels": 3})
 
 
 class Network(nn.Module):

@@ -3,12 +3,15 @@
 Keys as in the widespread PyTorch port (yjn870/FSRCNN-pytorch): first_part, mid_part, last_part.
 """
 
+from typing import Any
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from srcli.archs import Traits
 
 TRAITS = Traits(scales=(2, 3, 4))
+VARIANTS: tuple[dict[str, Any], ...] = ({}, {"features": 32, "shrunk": 5, "depth": 1})
 
 
 class Network(nn.Module):

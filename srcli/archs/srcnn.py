@@ -4,11 +4,14 @@ Keys as in the paper's own numbering: conv1 (patches), conv2 (non-linear mapping
 Borders are replicated, as in the published test code, so that the frame does not darken.
 """
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from srcli.archs import Traits
 
 TRAITS = Traits(scales=(2, 3, 4), pre_upsampled=True)
+VARIANTS: tuple[dict[str, Any], ...] = ({}, {"mapping": 1}, {"mapping": 3})
 
 
 class Network(nn.Module):

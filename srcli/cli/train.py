@@ -40,6 +40,10 @@ def train(
     validate_every: Annotated[int | None, typer.Option(min=1, help="Steps between validations.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the initial weights and of the crops.")] = None,
     init: Annotated[Path | None, typer.Option(help="Weights to start from, of any scale.")] = None,
+    assignments: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Any field of the recipe, as in --set zooms=1,0.5; may repeat."),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     device: options.Device = None,
 ) -> None:
@@ -61,7 +65,7 @@ def train(
     if resume:
         state, recipe = loop.resume(folder, where, {"arch": network, "scale": scale, **changes})
     else:
-        recipe = recipes.changed(recipes.find(network, scale), changes)
+        recipe = recipes.assigned(recipes.changed(recipes.find(network, scale), changes), assignments or [])
         loop.check_new(folder)
         state = loop.start(recipe, where)
     console.talk.print(f"{recipe}\non {where}, into {folder}")
@@ -103,6 +107,7 @@ def _store(data: Path, recipe: "Recipe") -> "Store":
             recipe.patch,
             archs.traits(recipe.arch).pre_upsampled,
             lambda done, total: bar.update(task, completed=done, total=total),
+            recipe.zooms,
         )
     for reason in store.left_out:
         console.talk.print(f"left out: {reason}", markup=False)

@@ -45,10 +45,18 @@ class Store:
         return np.asarray(sizes / sizes.sum())
 
 
-def load(path: Path, scale: int, patch: int, pre_upsampled: bool, tick: Callable[[int, int], None]) -> Store:
-    """Decode and degrade every image below `path`; damaged and too small ones are left out.
+def load(
+    path: Path,
+    scale: int,
+    patch: int,
+    pre_upsampled: bool,
+    tick: Callable[[int, int], None],
+    zooms: tuple[float, ...] = (1.0,),
+) -> Store:
+    """Decode and degrade every image below `path`, at every size of `zooms`.
 
-    `patch` is in pixels of `Pair.lr`. Raises `DatasetError` where no image is left.
+    Damaged and too small ones are left out. `patch` is in pixels of `Pair.lr`.
+    Raises `DatasetError` where no image is left.
     """
     files = images_in(path, recursive=True)
     step = 1 if pre_upsampled else scale
@@ -56,7 +64,10 @@ def load(path: Path, scale: int, patch: int, pre_upsampled: bool, tick: Callable
     left_out: list[str] = []
     for done, file in enumerate(files, 1):
         try:
-            pairs.append(_pair(file, scale, patch * step, pre_upsampled))
+            pixels = read(file).pixels
+            pairs += [
+                _pair(file, _zoomed(pixels, zoom), scale, patch * step, pre_upsampled) for zoom in zooms
+            ]
         except ImageError as error:
             left_out.append(error.message)
         tick(done, len(files))
@@ -65,8 +76,15 @@ def load(path: Path, scale: int, patch: int, pre_upsampled: bool, tick: Callable
     return Store(tuple(pairs), step, tuple(left_out))
 
 
-def _pair(file: Path, scale: int, least: int, pre_upsampled: bool) -> Pair:
-    hr = crop_to_multiple(read(file).pixels, scale)
+def _zoomed(pixels: Pixels, zoom: float) -> Pixels:
+    if zoom == 1:
+        return pixels
+    height, width = (max(1, round(side * zoom)) for side in pixels.shape[:2])
+    return resize_8bit(pixels, height, width)
+
+
+def _pair(file: Path, pixels: Pixels, scale: int, least: int, pre_upsampled: bool) -> Pair:
+    hr = crop_to_multiple(pixels, scale)
     if min(hr.shape[:2]) < least:
         raise ImageError(f"{file} is smaller than a patch of {least}x{least}")
     lr = bicubic_lr(hr, scale)

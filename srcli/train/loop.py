@@ -156,8 +156,9 @@ def take_step(state: State, setup: Setup) -> float:
         group["lr"] = learning_rate(recipe, state.step)
     channels = int(state.network.channels)  # type: ignore[arg-type]
     lr, hr = draw(setup.store, recipe.patch, recipe.batch, channels, state.rng)
-    out = state.network(lr.to(device, memory_format=torch.channels_last))
-    loss = LOSSES[recipe.loss](out, hr.to(device))
+    with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
+        out = state.network(lr.to(device, memory_format=torch.channels_last))
+    loss = LOSSES[recipe.loss](out.float(), hr.to(device))
     state.optimiser.zero_grad(set_to_none=True)
     loss.backward()  # type: ignore[no-untyped-call]
     norm = nn.utils.clip_grad_norm_(state.network.parameters(), recipe.clip)
@@ -183,7 +184,8 @@ def _average(state: State, recipe: Recipe) -> None:
 
 def validate(state: State, setup: Setup) -> Row:
     """The averaged weights scored by the same code as `sr bench`."""
-    step = upscaler(copy.deepcopy(state.ema), spec_of(setup.recipe), Options(device=setup.device.name))
+    network, spec = deployed(state, setup.recipe)
+    step = upscaler(copy.deepcopy(network), spec, Options(device=setup.device.name))
     return evaluate(network_method(setup.recipe.arch, [step]), setup.pictures, setup.recipe.scale)
 
 
@@ -227,12 +229,13 @@ def save_weights(state: State, setup: Setup) -> None:
     """Write the averaged weights as the file that upscale, bench and compare take."""
     recipe = json.dumps(asdict(setup.recipe))
     notes = {"recipe": recipe, "step": str(state.step), "psnr_y": f"{state.best:.4f}"}
-    weights.save(weights_path(setup.folder, setup.recipe), state.ema, spec_of(setup.recipe), notes)
+    weights.save(weights_path(setup.folder, setup.recipe), *deployed(state, setup.recipe), notes)
 
 
-def spec_of(recipe: Recipe) -> weights.Spec:
-    """The network that a recipe trains."""
-    return weights.Spec(recipe.arch, recipe.scale, recipe.config)
+def deployed(state: State, recipe: Recipe) -> tuple[nn.Module, weights.Spec]:
+    """The averaged network without what only training needs, and what it is."""
+    network, config = archs.deployed(recipe.arch, recipe.scale, recipe.config, state.ema)
+    return network, weights.Spec(recipe.arch, recipe.scale, config)
 
 
 def weights_path(folder: Path, recipe: Recipe) -> Path:

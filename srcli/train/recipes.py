@@ -1,6 +1,7 @@
 """What is trained and how: one function for each network, returning a frozen `Recipe`."""
 
-from dataclasses import dataclass, field, replace
+import json
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Literal
 
 from srcli.errors import UsageError
@@ -13,6 +14,8 @@ class Recipe:
     `patch`: pixels of the network's input on a side; `learning_rate`: peak of Adam's, warmed up over `warmup`
     steps and then annealed by a cosine to a hundredth; `ema`: decay of the averaged weights that are
     validated and kept; `clip`: largest gradient norm; `init`: weight file that training starts from.
+    `zooms`: sizes at which each image is learned from, relative to its own (FSRCNN's augmentation);
+    `precision`: of the network's convolutions; bfloat16 on a CPU needs AVX-512 BF16 to be fast.
     """
 
     arch: str
@@ -29,6 +32,8 @@ class Recipe:
     seed: int = 0
     validate_every: int = 2_000
     init: str = ""
+    zooms: tuple[float, ...] = (1.0,)
+    precision: Literal["float32", "bfloat16"] = "float32"
 
 
 def fsrcnn(scale: int) -> Recipe:
@@ -51,7 +56,12 @@ def edsr(scale: int) -> Recipe:
     return Recipe("edsr", scale, patch=48, steps=300_000, learning_rate=1e-4)
 
 
-RECIPES = {"fsrcnn": fsrcnn, "srcnn": srcnn, "espcn": espcn, "edsr": edsr}
+def ecbsr(scale: int) -> Recipe:
+    """ECBSR-M10C32 as in the paper: L1, 64x64 patches, batch 32, learning rate 5e-4."""
+    return Recipe("ecbsr", scale, patch=64, batch=32, steps=1_000_000, learning_rate=5e-4)
+
+
+RECIPES = {"fsrcnn": fsrcnn, "srcnn": srcnn, "espcn": espcn, "edsr": edsr, "ecbsr": ecbsr}
 
 
 def find(arch: str, scale: int) -> Recipe:
@@ -59,6 +69,42 @@ def find(arch: str, scale: int) -> Recipe:
     if arch not in RECIPES:
         raise UsageError(f"no recipe to train '{arch}'", f"there are: {', '.join(sorted(RECIPES))}")
     return RECIPES[arch](scale)
+
+
+def assigned(recipe: Recipe, assignments: list[str]) -> Recipe:
+    """The recipe with `field=value` texts applied; `config.name=value` changes the network itself.
+
+    Values have the type of what they replace; numbers of a list are separated by commas.
+    """
+    for text in assignments:
+        name, sign, value = text.partition("=")
+        if not sign:
+            raise UsageError(f"'{text}' is no field=value", "for example --set batch=32")
+        if name.startswith("config."):
+            config = {**recipe.config, name.removeprefix("config."): _plain(value)}
+            recipe = replace(recipe, config=config)
+        else:
+            recipe = replace(recipe, **{name: _typed(recipe, name, value)})
+    return recipe
+
+
+def _plain(value: str) -> Any:
+    """A JSON value where it is one, else the text itself."""
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
+def _typed(recipe: Recipe, name: str, value: str) -> Any:
+    known = [field.name for field in fields(Recipe) if field.name not in ("arch", "scale", "config")]
+    if name not in known:
+        raise UsageError(f"recipes have no field '{name}'", f"there are: {', '.join(known)}, config.NAME")
+    old = getattr(recipe, name)
+    try:
+        return tuple(float(part) for part in value.split(",")) if isinstance(old, tuple) else type(old)(value)
+    except ValueError as error:
+        raise UsageError(f"{name} cannot be '{value}'", f"it is {old!r} by default") from error
 
 
 def changed(recipe: Recipe, changes: dict[str, Any]) -> Recipe:

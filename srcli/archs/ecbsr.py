@@ -1,0 +1,154 @@
+"""ECBSR: plain 3x3 convolutions, over-parameterised while they learn. https://doi.org/10.1145/3474085.3475291
+
+Keys as in the authors' code (xindongzhang/ECBSR). While training, each convolution is the sum of five
+linear branches; they are added up to one kernel at every step, which is the same function at the cost
+of the plain network, and `merged` leaves only that kernel.
+"""
+
+import itertools
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from srcli.archs import Traits
+from srcli.archs.blocks import bicubic_phases
+
+TRAITS = Traits(scales=(2, 3, 4))
+VARIANTS: tuple[dict[str, Any], ...] = tuple(
+    {"blocks": m, "features": c, "branches": b}
+    for m, c in ((10, 32), (4, 8), (4, 16), (10, 16), (16, 64))
+    for b in (True, False)
+)
+
+
+class Network(nn.Module):
+    """M`blocks`C`features` of the paper on luma, with its nearest-neighbour residual or a bicubic one.
+
+    `branches`: with what is learned beside the 3x3 kernels; `identity`: each block adds its input.
+    """
+
+    def __init__(
+        self,
+        *,
+        scale: int,
+        blocks: int = 10,
+        features: int = 32,
+        residual: str = "nearest",
+        branches: bool = True,
+        identity: bool = False,
+    ) -> None:
+        super().__init__()
+        self.channels = 1
+        self.halo = blocks + 2
+        widths = [1, *[features] * (blocks + 1)]
+        layers: list[nn.Module] = [
+            _Block(before, after, branches, identity) for before, after in itertools.pairwise(widths)
+        ]
+        layers.append(_Block(features, scale**2, branches, identity, activated=False))
+        self.backbone = nn.Sequential(*layers)
+        self.upsampler = nn.PixelShuffle(scale)
+        self.register_buffer("phases", _phases(residual, scale), persistent=False)
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """(N, 1, H, W) of luma in [0, 1] to (N, 1, H*scale, W*scale)."""
+        with torch.autocast(batch.device.type, enabled=False):  # half precision would round the image itself
+            padded = F.pad(batch, (2, 2, 2, 2), mode="replicate")
+            simple = F.conv2d(padded, self.phases)  # type: ignore[arg-type]
+        enlarged: Tensor = self.upsampler(self.backbone(batch) + simple)
+        return enlarged
+
+
+def _phases(residual: str, scale: int) -> Tensor:
+    if residual == "bicubic":
+        return bicubic_phases(scale)
+    nearest = torch.zeros(scale**2, 1, 5, 5)
+    nearest[:, :, 2, 2] = 1
+    return nearest
+
+
+class _Block(nn.Module):
+    """A 3x3 convolution that is the sum of its branches, and PReLU."""
+
+    def __init__(
+        self, inputs: int, outputs: int, branches: bool, identity: bool, activated: bool = True
+    ) -> None:
+        super().__init__()
+        self.identity = identity and inputs == outputs
+        self.conv3x3 = nn.Conv2d(inputs, outputs, 3, padding=1)
+        if branches:
+            self.conv1x1_3x3 = _Expanded(inputs, outputs)
+            self.conv1x1_sbx = _Masked(inputs, outputs, [[1, 0, -1], [2, 0, -2], [1, 0, -1]])
+            self.conv1x1_sby = _Masked(inputs, outputs, [[1, 2, 1], [0, 0, 0], [-1, -2, -1]])
+            self.conv1x1_lpl = _Masked(inputs, outputs, [[0, 1, 0], [1, -4, 1], [0, 1, 0]])
+        self.act = nn.PReLU(outputs) if activated else nn.Identity()
+
+    def merged(self) -> tuple[Tensor, Tensor]:
+        """The one kernel (outputs, inputs, 3, 3) and bias that compute the same."""
+        kernel, bias = self.conv3x3.weight, self.conv3x3.bias
+        assert bias is not None
+        for branch in self.children():
+            if isinstance(branch, _Expanded | _Masked):
+                more_kernel, more_bias = branch.merged()
+                kernel, bias = kernel + more_kernel, bias + more_bias
+        if self.identity:
+            kernel = kernel + F.pad(
+                torch.eye(kernel.shape[0], device=kernel.device)[..., None, None], (1, 1, 1, 1)
+            )
+        return kernel, bias
+
+    def forward(self, batch: Tensor) -> Tensor:
+        activated: Tensor = self.act(F.conv2d(batch, *self.merged(), padding=1))
+        return activated
+
+
+class _Expanded(nn.Module):
+    """1x1 to twice the channels, then 3x3; it begins as zero, and so leaves a warm start as it is."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        wide = nn.Conv2d(inputs, 2 * outputs, 1)
+        self.k0, self.b0 = wide.weight, wide.bias
+        self.k1 = nn.Parameter(torch.zeros(outputs, 2 * outputs, 3, 3))
+        self.b1 = nn.Parameter(torch.zeros(outputs))
+
+    def merged(self) -> tuple[Tensor, Tensor]:
+        assert self.b0 is not None
+        kernel = torch.einsum("omyx,mi->oiyx", self.k1, self.k0[..., 0, 0])
+        return kernel, self.k1.sum((2, 3)) @ self.b0 + self.b1
+
+
+class _Masked(nn.Module):
+    """1x1, then a fixed edge filter with a learned factor for each channel, which begins as zero."""
+
+    def __init__(self, inputs: int, outputs: int, mask: list[list[int]]) -> None:
+        super().__init__()
+        point = nn.Conv2d(inputs, outputs, 1)
+        self.k0, self.b0 = point.weight, point.bias
+        self.scale = nn.Parameter(torch.zeros(outputs, 1, 1, 1))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        filters = torch.tensor(mask, dtype=torch.float32).expand(outputs, 1, 3, 3)
+        self.mask = nn.Parameter(filters.clone(), requires_grad=False)
+
+    def merged(self) -> tuple[Tensor, Tensor]:
+        assert self.b0 is not None
+        filters = self.scale * self.mask
+        return self.k0 * filters, filters.sum((1, 2, 3)) * self.b0 + self.bias
+
+
+def deploy(network: nn.Module, config: dict[str, Any], scale: int) -> tuple[nn.Module, dict[str, Any]]:
+    """The same function without branches, and its config."""
+    plain_config = {**config, "branches": False, "identity": False}
+    plain = Network(scale=scale, **plain_config)
+    plain.load_state_dict(_merged_state(network))
+    return plain, plain_config
+
+
+def _merged_state(network: nn.Module) -> dict[str, Tensor]:
+    state: dict[str, Tensor] = {}
+    for name, block in network.named_modules():
+        if isinstance(block, _Block):
+            state[f"{name}.conv3x3.weight"], state[f"{name}.conv3x3.bias"] = block.merged()
+            state |= {f"{name}.act.{key}": value for key, value in block.act.state_dict().items()}
+    return state
