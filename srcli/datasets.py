@@ -1,7 +1,6 @@
 """Named sets of high-resolution images: built in, from the Hugging Face Hub, or a folder."""
 
 import os
-import re
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from srcli.engine import hub
 from srcli.errors import DatasetError
 from srcli.imaging.image import is_image, read
 from srcli.imaging.pixels import Pixels
+from srcli.manifest import HubFile
 
 PACKAGE = Path(__file__).parent
 
@@ -62,24 +62,16 @@ def samples() -> Dataset:
     return folder(PACKAGE / "samples", "samples")
 
 
-@dataclass(frozen=True)
-class HubSet:
-    """A tarball of high-resolution images in a Hugging Face data set repository, at a pinned commit."""
-
-    repo: str
-    revision: str
-    file: str
+def _hub_set(name: str, revision: str) -> HubFile:
+    """A tarball of high-resolution images, at a pinned commit."""
+    return HubFile(f"eugenesiow/{name}", revision, f"data/{name}_HR.tar.gz", "dataset")
 
 
 HUB_SETS = {
-    "Set5": HubSet("eugenesiow/Set5", "325646fe7cc8811e312562437885c5c018c74966", "data/Set5_HR.tar.gz"),
-    "Set14": HubSet("eugenesiow/Set14", "5c964717e61b4931236a6dd5561750d11e5a7abb", "data/Set14_HR.tar.gz"),
-    "BSD100": HubSet(
-        "eugenesiow/BSD100", "600666edcba3b8386c367fcb03e72424a1ff9f86", "data/BSD100_HR.tar.gz"
-    ),
-    "Urban100": HubSet(
-        "eugenesiow/Urban100", "57309de03db02ac12ee09ad6127e7b815c211328", "data/Urban100_HR.tar.gz"
-    ),
+    "Set5": _hub_set("Set5", "325646fe7cc8811e312562437885c5c018c74966"),
+    "Set14": _hub_set("Set14", "5c964717e61b4931236a6dd5561750d11e5a7abb"),
+    "BSD100": _hub_set("BSD100", "600666edcba3b8386c367fcb03e72424a1ff9f86"),
+    "Urban100": _hub_set("Urban100", "57309de03db02ac12ee09ad6127e7b815c211328"),
 }
 
 
@@ -104,11 +96,11 @@ def cache_folder() -> Path:
     return Path(os.environ.get("SR_CACHE") or Path(base) / "sr")
 
 
-def _from_hub(name: str, source: HubSet) -> Path:
+def _from_hub(name: str, source: HubFile) -> Path:
     target = cache_folder() / "datasets" / f"{name}-{source.revision[:12]}"
     if not target.is_dir():
         try:
-            archive = hub.fetch(source.repo, source.revision, source.file, kind="dataset")
+            archive = hub.fetch(source)
         except hub.HubError as error:
             hint = "`--dataset samples` works now; or give a folder of the images with --dataset FOLDER"
             raise DatasetError(f"{name} is not on this machine ({error.message})", hint) from error
@@ -118,10 +110,8 @@ def _from_hub(name: str, source: HubSet) -> Path:
 
 
 def _check_archive(archive: Path) -> None:
-    """The Hub client names a cached large file by the SHA-256 that the server stated."""
-    stated = archive.resolve().name
-    if re.fullmatch("[0-9a-f]{64}", stated) and hub.sha256(archive) != stated:
-        archive.resolve().unlink()
+    if hub.stated_digest(archive) and hub.damaged(archive, None):
+        hub.forget(archive)
         raise DatasetError(
             f"{archive.name} was damaged on its way and is deleted", "run the same command again"
         )

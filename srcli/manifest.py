@@ -2,7 +2,8 @@
 
 import json
 import re
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +12,37 @@ from srcli.errors import ManifestError, UsageError
 _PACKAGE = Path(__file__).parent
 BUNDLED = _PACKAGE / "weights"
 DEFAULT_MODEL = "fsrcnn"
+# In the place of a SHA-256 that is published nowhere: what the Hub states for the file at its commit counts.
+STATED_BY_HUB = "stated by the Hub"
+PURPOSES = ("classical", "real-world")
 
 
 @dataclass(frozen=True)
 class HubFile:
-    """A file in a Hugging Face repository at a full 40-hex commit."""
+    """A file in a Hugging Face repository at a full 40-hex commit, or on a branch where none is known.
+
+    `kind` of the repository: model, dataset or space.
+    """
 
     repo: str
     revision: str
     file: str
+    kind: str = "model"
+
+    @property
+    def pinned(self) -> bool:
+        """Whether the revision is a commit, which can't change."""
+        return bool(re.fullmatch("[0-9a-f]{40}", self.revision))
 
 
 @dataclass(frozen=True)
 class Entry:
     """One weight file.
 
-    `file` is its name under `srcli/weights` (bundled) or a `HubFile`; `expect` maps a data set to
-    its PSNR-Y and SSIM-Y as `sr bench` measures or the publisher states them.
+    `file` is its name under `srcli/weights` (bundled) or a `HubFile`; `sha256` is 64 hex digits or
+    `STATED_BY_HUB`; `licence` is an SPDX name or `unknown`; `purpose` is `classical` (bicubic reduction
+    undone) or `real-world`; `published` maps a data set to the paper's PSNR-Y of the network; `expect` maps
+    one to the PSNR-Y and SSIM-Y that `sr bench` measures with this very file.
     """
 
     model: str
@@ -39,19 +54,26 @@ class Entry:
     licence_source: str
     training_data: str
     paper: str
+    purpose: str
     bytes: int | None = None
     config: dict[str, Any] = field(default_factory=dict)
+    published: dict[str, float] = field(default_factory=dict)
     expect: dict[str, dict[str, float]] = field(default_factory=dict)
 
     @property
     def name(self) -> str:
-        """How the entry is called in messages: `edsr x4`."""
-        return f"{self.model} x{self.scale}"
+        """How the entry is called in messages and on the command line: `edsr-x4`."""
+        return f"{self.model}-x{self.scale}"
 
     @property
     def bundled(self) -> Path | None:
         """The file that ships with the tool, if this one does."""
         return BUNDLED / self.file if isinstance(self.file, str) else None
+
+    @property
+    def digest(self) -> str | None:
+        """The SHA-256 that the file must have; None where the Hub's word has to do."""
+        return None if self.sha256 == STATED_BY_HUB else self.sha256
 
 
 def default_path() -> Path:
@@ -76,31 +98,65 @@ def load(path: Path | None = None) -> tuple[Entry, ...]:
     return entries
 
 
-def _entry(raw: dict[str, Any]) -> Entry:
-    label = f"manifest entry {raw.get('model', '?')} x{raw.get('scale', '?')}"
+def _entry(raw: Any) -> Entry:
+    label = (
+        f"manifest entry {raw.get('model', '?')} x{raw.get('scale', '?')}"
+        if isinstance(raw, dict)
+        else str(raw)
+    )
     try:
-        source = raw.get("file")
+        source = raw["file"]
         entry = Entry(**{**raw, "file": HubFile(**source) if isinstance(source, dict) else source})
-    except TypeError as error:
+    except (TypeError, KeyError) as error:
         raise ManifestError(f"{label}: {error}", "see `Entry` in srcli/manifest.py") from error
-    for name, valid in _checks(entry).items():
-        if not valid:
+    for name in (f.name for f in fields(Entry)):
+        if not _valid(name, getattr(entry, name)):
             raise ManifestError(f"{label}: bad {name}", "see `Entry` in srcli/manifest.py")
     return entry
 
 
-def _checks(entry: Entry) -> dict[str, bool]:
-    texts = (entry.model, entry.arch, entry.licence, entry.licence_source, entry.training_data, entry.paper)
-    revision = entry.file.revision if isinstance(entry.file, HubFile) else "0" * 40
-    return {
-        "model, arch, licence, licence_source, training_data or paper": all(
-            isinstance(text, str) and text for text in texts
-        ),
-        "scale": isinstance(entry.scale, int) and entry.scale >= 1,
-        "file": isinstance(entry.file, str | HubFile),
-        "file.revision": bool(re.fullmatch("[0-9a-f]{40}", str(revision))),
-        "sha256": bool(re.fullmatch("[0-9a-f]{64}", str(entry.sha256))),
-    }
+def _valid(name: str, value: Any) -> bool:
+    """Whether a field's value follows the schema: its own check, or a text that is not empty."""
+    return _CHECKS.get(name, _is_text)(value)
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and bool(value)
+
+
+def _is_file(value: Any) -> bool:
+    if isinstance(value, HubFile):
+        known = value.kind in ("model", "dataset", "space")
+        return (
+            known
+            and bool(re.fullmatch("[^/]+/[^/]+", value.repo))
+            and _is_text(value.file)
+            and _is_text(value.revision)
+        )
+    return _is_text(value)
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and value >= 1
+
+
+def _is_scores(value: Any) -> bool:
+    return isinstance(value, dict) and all(
+        isinstance(scores, dict) and all(isinstance(score, float) for score in scores.values())
+        for scores in value.values()
+    )
+
+
+_CHECKS: dict[str, Callable[[Any], bool]] = {
+    "scale": _is_count,
+    "file": _is_file,
+    "sha256": lambda value: value == STATED_BY_HUB or bool(re.fullmatch("[0-9a-f]{64}", str(value))),
+    "purpose": lambda value: value in PURPOSES,
+    "bytes": lambda value: value is None or _is_count(value),
+    "config": lambda value: isinstance(value, dict),
+    "published": lambda value: isinstance(value, dict) and all(isinstance(v, float) for v in value.values()),
+    "expect": _is_scores,
+}
 
 
 def models() -> list[str]:
@@ -113,6 +169,14 @@ def entries_of(model: str) -> dict[int, Entry]:
     found = {entry.scale: entry for entry in load() if entry.model == model}
     if not found:
         raise UsageError(f"no model called '{model}'", "`sr models` lists all")
+    return found
+
+
+def named(name: str) -> list[Entry]:
+    """The entries that a name means: those of a model (`edsr`), or one (`edsr-x4`)."""
+    found = [entry for entry in load() if name in (entry.model, entry.name)]
+    if not found:
+        raise UsageError(f"no weights called '{name}'", "`sr models` lists all; give MODEL or MODEL-xSCALE")
     return found
 
 

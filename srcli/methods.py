@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from srcli import archs, manifest
-from srcli.engine import weights
+from srcli.engine import foreign, weights
 from srcli.engine.device import choose
 from srcli.engine.tiles import DEFAULT_TILE
 from srcli.engine.upscaler import Progress, Upscaler, silent
-from srcli.errors import UsageError
+from srcli.errors import UsageError, WeightsError
 from srcli.imaging.image import Image
 from srcli.imaging.pixels import Pixels, is_8bit
 from srcli.imaging.resize import KERNELS, resize, resize_8bit
@@ -28,12 +28,16 @@ LARGEST_SCALE = 32
 
 @dataclass(frozen=True)
 class Method:
-    """(H, W, 3) pixels and a scale -> enlarged pixels; `params` counts weights, `where` says what runs it."""
+    """(H, W, 3) pixels and a scale -> enlarged pixels.
+
+    `params` counts weights; `where` says what runs it; `about`, what a weight file was taken for.
+    """
 
     name: str
     run: Callable[[Pixels, float], Pixels]
     params: int = 0
     where: str = "cpu"
+    about: str = ""
 
     def __call__(self, pixels: Pixels, scale: float) -> Pixels:
         """`pixels` enlarged to their size times `scale`, rounded; at least one pixel on a side."""
@@ -42,12 +46,11 @@ class Method:
 
 @dataclass(frozen=True)
 class Options:
-    """How networks are run; `weights` takes the place of the manifest's file."""
+    """How networks are run."""
 
     device: str | None = None
     tile: int = DEFAULT_TILE
     self_ensemble: bool = False
-    weights: Path | None = None
     progress: Progress = silent
 
 
@@ -67,9 +70,7 @@ def enlarge(image: Image, method: Method, scale: float) -> Image:
 
 def find(name: str, scale: float, options: Options = Options()) -> Method:
     """The method of that name, ready to enlarge by `scale`."""
-    check_model(name, scale, options.weights)
-    if options.weights:
-        return _from_file(options.weights, name, scale, options)
+    check_model(name, scale)
     if name in KERNELS:
         return interpolator(name)
     entries = manifest.entries_of(name)
@@ -81,36 +82,75 @@ def find(name: str, scale: float, options: Options = Options()) -> Method:
 def find_all(named: list[str], files: list[Path], scale: int, options: Options) -> list[Method]:
     """The methods of these names, each once, then those of these weight files."""
     found = [find(name, scale, options) for name in dict.fromkeys(named)]
-    return found + [find(file.stem, scale, replace(options, weights=file)) for file in files]
+    return found + [find_file(file, scale, options) for file in files]
+
+
+def find_file(path: Path, scale: float, options: Options = Options(), arch: str | None = None) -> Method:
+    """The method of a weight file, which says what it is by its header or by what its tensors fit.
+
+    `arch` is taken for granted where given. Raises `WeightsError` for files that fit no network.
+    """
+    check_scale(scale)
+    specs = weights.specs_of(path, arch)
+    if not specs:
+        state = weights.read_state(path)
+        reason = weights.no_fit(path, state, arch)
+        if arch:
+            raise WeightsError(reason, f"`sr models info {path}` says what is in it")
+        return _from_foreign(path, foreign.load(state, reason), scale, options)
+    spec = _at_scale(path, specs, scale)
+    step = upscaler(weights.load(path, spec), spec, options)
+    return _repeated(path.stem, step, scale, str(spec))
+
+
+def _at_scale(path: Path, specs: list[archs.Spec], scale: float) -> archs.Spec:
+    """The one of `specs` for `scale`, or the only one there is."""
+    fitting = [spec for spec in specs if spec.scale == scale] or specs
+    if len(fitting) == 1:
+        return fitting[0]
+    if len({spec.arch for spec in fitting}) > 1:
+        raise UsageError(f"{path} fits {' and '.join(map(str, fitting))}", "say which with --arch")
+    known = ", ".join(f"x{spec.scale}" for spec in fitting)
+    raise UsageError(f"{path} does not say for which of {known} it is", "give that scale with -x")
+
+
+def _from_foreign(path: Path, found: "tuple[nn.Module, int]", scale: float, options: Options) -> Method:
+    network, own_scale = found
+    step = _ready(network, own_scale, archs.Traits((own_scale,), local=False), options)
+    return _repeated(path.stem, step, scale, f"x{own_scale}, known to spandrel")
+
+
+def _repeated(name: str, step: Upscaler, scale: float, about: str) -> Method:
+    """One network as often as its own scale takes to reach `scale`."""
+    chain = scale_chain(scale, (step.scale,))
+    return replace(network_method(name, [step] * len(chain)), about=about)
+
+
+def arch_of(name: str) -> str:
+    """The network behind a model's or a network's name. Raises `UsageError` for others."""
+    if name in archs.names():
+        return name
+    if name in KERNELS:
+        raise UsageError(f"{name} has no weights", "leave out --weights or --model")
+    return next(iter(manifest.entries_of(name).values())).arch
 
 
 def _from_entry(entry: manifest.Entry, options: Options) -> Upscaler:
-    spec = weights.Spec(entry.arch, entry.scale, entry.config)
+    spec = archs.Spec(entry.arch, entry.scale, entry.config)
     return upscaler(weights.load(weights.locate(entry), spec), spec, options)
 
 
-def _from_file(path: Path, name: str, scale: float, options: Options) -> Method:
-    """Our own files say what they are; for others `name` is the network and `scale` theirs."""
-    spec = weights.read_spec(path)
-    if spec is None:
-        if name not in archs.names():
-            raise UsageError(
-                f"{path} does not say what it is", f"add -m with one of: {' '.join(archs.names())}"
-            )
-        spec = weights.Spec(name, int(scale))
-    chain = scale_chain(scale, (spec.scale,))
-    step = upscaler(weights.load(path, spec), spec, options)
-    return network_method(path.stem, [step] * len(chain))
-
-
-def upscaler(network: "nn.Module", spec: weights.Spec, options: Options) -> Upscaler:
+def upscaler(network: "nn.Module", spec: archs.Spec, options: Options) -> Upscaler:
     """A network made ready to run on the device that `options` ask for."""
+    return _ready(network, spec.scale, archs.traits(spec.arch), options)
+
+
+def _ready(network: "nn.Module", scale: int, traits: archs.Traits, options: Options) -> Upscaler:
     from srcli.engine.runtimes.torch import prepare
 
-    traits = archs.traits(spec.arch)
     device = choose(options.device, traits.half_safe)
-    runtime = prepare(network, 1 if traits.pre_upsampled else spec.scale, device)
-    return Upscaler(runtime, spec.scale, options.tile, options.self_ensemble, options.progress)
+    runtime = prepare(network, 1 if traits.pre_upsampled else scale, device)
+    return Upscaler(runtime, scale, options.tile, options.self_ensemble, options.progress)
 
 
 def network_method(name: str, steps: list[Upscaler]) -> Method:
@@ -127,10 +167,10 @@ def network_method(name: str, steps: list[Upscaler]) -> Method:
     return Method(name, run, first.params, first.where)
 
 
-def check_model(name: str, scale: float, weights_file: Path | None = None) -> None:
-    """Raise `UsageError` for what `find` could not find, at no cost; a weight file speaks for itself."""
+def check_model(name: str, scale: float) -> None:
+    """Raise `UsageError` for what `find` could not find, at no cost."""
     check_scale(scale)
-    if weights_file is None and name not in names():
+    if name not in names():
         near = difflib.get_close_matches(name, names(), 1)
         hint = f"did you mean '{near[0]}'? " if near else ""
         raise UsageError(f"no model called '{name}'", f"{hint}`sr models` lists all")

@@ -1,19 +1,39 @@
 """What many tests share: the shared folder, a photograph, and `sr` as a function."""
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+from hub_stand import Stand, running
 from srcli.cli.app import run
 from srcli.imaging.image import Image, read, write
 
 ROOT = Path(__file__).parent.parent
 SAMPLES = ROOT / "srcli" / "samples"
 SHARED = ROOT.parent / "shared"
+
+
+# Networks cut down so that tests of what holds for every network are quick; those with attention in the range
+# of [0, 1], as random weights on 255 open and shut its gates at the slightest difference.
+SMALL: dict[str, dict[str, Any]] = {
+    "carn": {"features": 16},
+    "drrn": {"units": 3, "features": 16},
+    "edsr": {"blocks": 2, "features": 16},
+    "han": {"groups": 2, "blocks": 1, "features": 16, "span": 1.0, "mean": 1.0},
+    "imdn": {"blocks": 2, "features": 16},
+    "mdsr": {"blocks": 2, "features": 16},
+    "rcan": {"groups": 2, "blocks": 1, "features": 32, "span": 1.0, "mean": 1.0},
+    "rrdbnet": {"blocks": 1, "features": 16, "growth": 8},
+    "safmn": {"blocks": 2, "features": 16},
+    "srresnet": {"blocks": 2, "features": 16},
+    "srvgg": {"convs": 3, "features": 16},
+    "vdsr": {"layers": 5, "features": 16},
+}
 
 
 @dataclass(frozen=True)
@@ -37,6 +57,13 @@ def sr(capsys: pytest.CaptureFixture[str]) -> Run:
         return Done(code, captured.out, captured.err)
 
     return call
+
+
+@pytest.fixture
+def stand() -> Iterator[Stand]:
+    """A stand-in for the Hub."""
+    with running() as server:
+        yield server
 
 
 @pytest.fixture

@@ -13,15 +13,8 @@ from rich.console import Console
 
 from conftest import ROOT, Run
 from srcli import bench, datasets, manifest, methods
-from srcli.engine import weights
-from srcli.engine.device import choose
-from srcli.engine.runtimes.torch import prepare
 from srcli.errors import DatasetError, ProtocolError
-from srcli.imaging.color import luma, rgb_to_ycbcr, ycbcr_to_rgb
-from srcli.imaging.image import read
-from srcli.imaging.metrics import psnr
-from srcli.imaging.pixels import Pixels, crop_to_multiple
-from srcli.imaging.resize import resize
+from srcli.imaging.pixels import Pixels
 from srcli.report import tables
 
 # ../shared/protocol.md, RGB convention, and the published means of BSD100.
@@ -38,47 +31,6 @@ def test_bicubic_rows_of_the_protocol(name: str, scale: int, shared: Path) -> No
     pictures = datasets.folder(shared / "data" / name).pictures()
     row = bench.evaluate(methods.find("bicubic", scale), pictures, scale)
     assert row.psnr_y == pytest.approx(BICUBIC[name][scale - 2], abs=0.005)
-
-
-# weights/README.md: measured on luma alone, in double precision, with nothing rounded.
-PUBLISHED = [
-    ("srcnn", 2, "srcnn-955-y-x2.safetensors", 36.71),
-    ("srcnn", 3, "srcnn-955-y-x3.safetensors", 32.77),
-    ("srcnn", 4, "srcnn-955-y-x4.safetensors", 30.50),
-    ("fsrcnn", 2, "fsrcnn-y-x2.pth", 37.17),
-    ("fsrcnn", 4, "fsrcnn-y-x4.pth", 30.52),
-]
-
-
-@pytest.mark.parity
-@pytest.mark.parametrize(("arch", "scale", "file", "expected"), PUBLISHED)
-def test_published_weights_score_as_published(
-    arch: str, scale: int, file: str, expected: float, shared: Path
-) -> None:
-    network = weights.load(shared / "weights" / file, weights.Spec(arch, scale))
-    runtime = prepare(network, scale, choose("cpu"))
-    scores = []
-    for path in sorted((shared / "data" / "Set5").glob("*.png")):
-        true = luma(crop_to_multiple(read(path).pixels, scale).astype(np.float64))
-        height, width = true.shape
-        low = resize(true, height // scale, width // scale)
-        fed = resize(low, height, width) if arch == "srcnn" else low
-        (out,) = runtime.run([fed.astype(np.float32)[..., None]])
-        inside = (slice(scale, -scale), slice(scale, -scale))
-        scores.append(psnr(out[..., 0][inside], true[inside]))
-    assert np.mean(scores) == pytest.approx(expected, abs=0.02)
-
-
-@pytest.mark.parity
-def test_published_espcn_loads_and_beats_bicubic(shared: Path) -> None:
-    """The file is called RGB, but its network was trained on YCbCr: fed so it gains 1.4 dB, not 0.5."""
-    spec = weights.Spec("espcn", 3, {"channels": 3})
-    network = weights.load(shared / "weights" / "espcn-rgb-x3.pt", spec)
-    step = methods.upscaler(network, spec, methods.Options(device="cpu"))
-    espcn = methods.Method("espcn", lambda pixels, scale: ycbcr_to_rgb(step(rgb_to_ycbcr(pixels))))
-    pictures = list(datasets.folder(shared / "data" / "Set5").pictures())
-    rows = [bench.evaluate(method, pictures, 3) for method in (espcn, methods.find("bicubic", 3))]
-    assert rows[0].psnr_y > rows[1].psnr_y + 1
 
 
 @pytest.mark.parity

@@ -7,79 +7,16 @@ import os
 import subprocess
 import sys
 import tarfile
-import threading
 import time
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 import torch
 
 from conftest import SAMPLES
+from hub_stand import REVISION, Stand
 from srcli import archs
 from srcli.engine.hub import reachable
-
-REVISION = "a" * 40
-
-
-class Stand(ThreadingHTTPServer):
-    """Files by path; `spoil` maps a path to how many answers come damaged at the right size."""
-
-    files: dict[str, bytes]
-    spoil: dict[str, int]
-    requests: list[str]
-
-
-class Handler(BaseHTTPRequestHandler):
-    server: Stand
-
-    def do_HEAD(self) -> None:
-        self._answer(body=False)
-
-    def do_GET(self) -> None:
-        self._answer(body=True)
-
-    def _answer(self, *, body: bool) -> None:
-        self.server.requests.append(f"{self.command} {self.path}")
-        content = self.server.files.get(self.path)
-        if content is None:
-            self.send_response(404)
-            self.send_header("X-Error-Code", "EntryNotFound")
-            self.send_header("X-Repo-Commit", REVISION)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-            return
-        self.send_response(200)
-        digest = hashlib.sha256(content).hexdigest()
-        self.send_header("X-Repo-Commit", REVISION)
-        self.send_header("ETag", f'"{digest}"')
-        self.send_header("X-Linked-Etag", f'"{digest}"')
-        self.send_header("X-Linked-Size", str(len(content)))
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        if body:
-            self.wfile.write(self._spoilt(content))
-
-    def _spoilt(self, content: bytes) -> bytes:
-        if self.server.spoil.get(self.path, 0) == 0:
-            return content
-        self.server.spoil[self.path] -= 1
-        return bytes(content[0:1]) + bytes(b ^ 1 for b in content[1:])
-
-    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-        pass
-
-
-@pytest.fixture
-def stand() -> Iterator[Stand]:
-    server = Stand(("127.0.0.1", 0), Handler)
-    server.files, server.spoil, server.requests = {}, {}, []
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
 
 
 def environment(tmp_path: Path, endpoint: str) -> dict[str, str]:
@@ -107,10 +44,6 @@ def sr(arguments: list[object], tmp_path: Path, endpoint: str) -> subprocess.Com
     )
 
 
-def url(stand: Stand) -> str:
-    return f"http://127.0.0.1:{stand.server_address[1]}"
-
-
 def edsr_file() -> bytes:
     buffer = io.BytesIO()
     torch.manual_seed(0)
@@ -119,64 +52,72 @@ def edsr_file() -> bytes:
     return buffer.getvalue()
 
 
-def upscale_code(tmp_path: Path, content: bytes, photo: Path) -> str:
-    """`sr upscale -m edsr` with a manifest whose digest is that of `content`."""
-    entry = {
-        "model": "edsr",
-        "arch": "edsr",
-        "scale": 4,
-        "file": {"repo": "who/edsr", "revision": REVISION, "file": "edsr.pt"},
-        "sha256": hashlib.sha256(content).hexdigest(),
-        "licence": "CC0-1.0",
-        "licence_source": "test",
-        "training_data": "none",
-        "paper": "none",
-    }
+PLACE = f"/who/edsr/resolve/{REVISION}/edsr.pt"
+ENTRY = {
+    "model": "edsr",
+    "arch": "edsr",
+    "scale": 4,
+    "file": {"repo": "who/edsr", "revision": REVISION, "file": "edsr.pt"},
+    "licence": "CC0-1.0",
+    "licence_source": "test",
+    "training_data": "none",
+    "paper": "none",
+    "purpose": "classical",
+}
+
+
+def manifest_code(tmp_path: Path, content: bytes, arguments: list[object], **changes: object) -> str:
+    """One command line, with a manifest of one model whose digest is that of `content`."""
+    entry = {**ENTRY, "sha256": hashlib.sha256(content).hexdigest(), **changes}
     path = tmp_path / "manifest.json"
     path.write_text(json.dumps({"weights": [entry]}))
     return (
         "import sys\nfrom pathlib import Path\nfrom srcli import manifest\nfrom srcli.cli.app import run\n"
         f"manifest.default_path = lambda: Path({str(path)!r})\n"
-        f"sys.exit(run(['upscale', {str(photo)!r}, '-o', {str(tmp_path / 'out.png')!r},"
-        " '-m', 'edsr', '--overwrite']))\n"
+        f"sys.exit(run({[str(argument) for argument in arguments]!r}))\n"
     )
+
+
+def upscale_code(tmp_path: Path, content: bytes, photo: Path) -> str:
+    target = tmp_path / "out.png"
+    return manifest_code(tmp_path, content, ["upscale", photo, "-o", target, "-m", "edsr", "--overwrite"])
 
 
 def test_weights_are_downloaded_once_and_verified(stand: Stand, tmp_path: Path, photo: Path) -> None:
     content = edsr_file()
-    stand.files[f"/who/edsr/resolve/{REVISION}/edsr.pt"] = content
+    stand.files[PLACE] = content
     code = upscale_code(tmp_path, content, photo)
-    first = python(code, tmp_path, url(stand))
+    first = python(code, tmp_path, stand.url)
     assert first.returncode == 0, first.stderr
     assert "80x60 -> 320x240" in first.stdout
     assert any(request.startswith("GET") for request in stand.requests)
     stand.requests.clear()
-    again = python(code, tmp_path, url(stand))
+    again = python(code, tmp_path, stand.url)
     assert again.returncode == 0, again.stderr
     assert stand.requests == []
 
 
 def test_a_body_damaged_on_its_way_is_fetched_again(stand: Stand, tmp_path: Path, photo: Path) -> None:
-    content, place = edsr_file(), f"/who/edsr/resolve/{REVISION}/edsr.pt"
-    stand.files[place], stand.spoil[place] = content, 1
-    done = python(upscale_code(tmp_path, content, photo), tmp_path, url(stand))
+    content, place = edsr_file(), PLACE
+    stand.files[place], stand.faults[f"GET {place}"] = content, ["spoil"]
+    done = python(upscale_code(tmp_path, content, photo), tmp_path, stand.url)
     assert done.returncode == 0, done.stderr
-    assert sum(request.startswith("GET") for request in stand.requests) == 2
+    assert stand.count("GET") == 2
 
 
 def test_weights_of_another_digest_are_never_used(stand: Stand, tmp_path: Path, photo: Path) -> None:
-    content, place = edsr_file(), f"/who/edsr/resolve/{REVISION}/edsr.pt"
-    stand.files[place], stand.spoil[place] = content, 9
-    done = python(upscale_code(tmp_path, content, photo), tmp_path, url(stand))
+    content, place = edsr_file(), PLACE
+    stand.files[place], stand.faults[f"GET {place}"] = content, ["spoil"] * 9
+    done = python(upscale_code(tmp_path, content, photo), tmp_path, stand.url)
     assert done.returncode == 1
     assert "SHA-256" in done.stderr
     assert not (tmp_path / "out.png").exists()
 
 
 def test_a_missing_file_is_one_line(stand: Stand, tmp_path: Path, photo: Path) -> None:
-    done = python(upscale_code(tmp_path, b"x", photo), tmp_path, url(stand))
+    done = python(upscale_code(tmp_path, b"x", photo), tmp_path, stand.url)
     assert done.returncode == 1
-    assert "error: edsr x4 is not on this machine" in done.stderr
+    assert "error: edsr-x4 is not on this machine" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -185,7 +126,7 @@ def test_without_network_the_answer_is_quick_and_names_what_works(tmp_path: Path
     done = sr(["upscale", photo, "-m", "edsr"], tmp_path, "http://127.0.0.1:9")
     assert time.monotonic() - start < 3
     assert done.returncode == 1
-    assert done.stderr.splitlines()[0].startswith("error: edsr x4 is not on this machine (no network")
+    assert done.stderr.splitlines()[0].startswith("error: edsr-x4 is not on this machine (no network")
     assert "-m fsrcnn works now" in done.stderr
     assert len(done.stderr.splitlines()) == 2
 
@@ -218,28 +159,28 @@ SET5 = "/datasets/eugenesiow/Set5/resolve/325646fe7cc8811e312562437885c5c018c749
 def test_a_data_set_is_downloaded_and_unpacked_once(stand: Stand, tmp_path: Path) -> None:
     stand.files[SET5] = tarball([SAMPLES / "chelsea.png", SAMPLES / "coffee.png"])
     for _ in range(2):
-        done = sr(["bench", "-d", "Set5", "-m", "bicubic", "--markdown"], tmp_path, url(stand))
+        done = sr(["bench", "-d", "Set5", "-m", "bicubic", "--markdown"], tmp_path, stand.url)
         assert done.returncode == 0, done.stderr
         assert "| Set5 | x4 | bicubic |" in done.stdout
-    assert sum(request.startswith("GET") for request in stand.requests) == 1
+    assert stand.count("GET") == 1
     (folder,) = (tmp_path / "sr" / "datasets").iterdir()
     assert sorted(p.name for p in folder.iterdir()) == ["chelsea.png", "coffee.png"]
 
 
 def test_a_damaged_data_set_is_one_line(stand: Stand, tmp_path: Path) -> None:
     stand.files[SET5] = tarball([SAMPLES / "chelsea.png"])
-    stand.spoil[SET5] = 1
-    done = sr(["bench", "-d", "Set5", "-m", "bicubic"], tmp_path, url(stand))
+    stand.faults[f"GET {SET5}"] = ["spoil"]
+    done = sr(["bench", "-d", "Set5", "-m", "bicubic"], tmp_path, stand.url)
     assert done.returncode == 1
     assert "damaged on its way" in done.stderr
-    done = sr(["bench", "-d", "Set5", "-m", "bicubic"], tmp_path, url(stand))
+    done = sr(["bench", "-d", "Set5", "-m", "bicubic"], tmp_path, stand.url)
     assert done.returncode == 0, done.stderr
 
 
 def test_a_cache_that_cannot_be_written_is_one_line(stand: Stand, tmp_path: Path) -> None:
     stand.files[SET5] = tarball([SAMPLES / "chelsea.png"])
     (tmp_path / "sr").write_text("a file where the cache would be")
-    done = sr(["bench", "-d", "Set5", "-m", "bicubic"], tmp_path, url(stand))
+    done = sr(["bench", "-d", "Set5", "-m", "bicubic"], tmp_path, stand.url)
     assert done.returncode == 1
     assert "error: cannot unpack into" in done.stderr
     assert "SR_CACHE" in done.stderr
@@ -250,7 +191,7 @@ def test_papers_set5_from_the_hub_passes_the_protocol_check(
     stand: Stand, tmp_path: Path, shared: Path
 ) -> None:
     stand.files[SET5] = tarball(sorted((shared / "data" / "Set5").glob("*.png")))
-    done = sr(["bench", "-d", "Set5", "-x2", "-m", "bicubic", "--markdown"], tmp_path, url(stand))
+    done = sr(["bench", "-d", "Set5", "-x2", "-m", "bicubic", "--markdown"], tmp_path, stand.url)
     assert done.returncode == 0, done.stderr
     assert "| Set5 | x2 | bicubic | 33.67 |" in done.stdout
 
@@ -263,4 +204,4 @@ def test_the_real_hub_has_what_the_manifest_says() -> None:
     if not reachable("https://huggingface.co"):
         pytest.skip("the Hub can't be reached")
     for scale, entry in manifest.entries_of("edsr").items():
-        weights.load(weights.locate(entry), weights.Spec(entry.arch, scale, entry.config))
+        weights.load(weights.locate(entry), archs.Spec(entry.arch, scale, entry.config))

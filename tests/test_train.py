@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import Run
+from conftest import SMALL, Run
 from srcli import archs, datasets
 from srcli.engine.device import Device
 from srcli.engine.weights import read_header, read_spec, read_state
@@ -40,7 +40,7 @@ def setup_of(photos: Path, folder: Path, arch: str = "fsrcnn", **changes: object
 @pytest.mark.parametrize("arch", sorted(recipes.RECIPES))
 def test_every_network_has_a_recipe_and_learns(arch: str, photos: Path, tmp_path: Path) -> None:
     assert set(recipes.RECIPES) == set(archs.names())
-    small = {"config": {"blocks": 2, "features": 16}} if arch == "edsr" else {}
+    small = {"config": SMALL[arch]} if arch in SMALL else {}
     rate = {"learning_rate": 1e-3}
     setup = setup_of(photos, tmp_path / "run", arch, steps=150, validate_every=150, **rate, **small)
     losses = [loop.take_step(state, setup) for state in [loop.start(setup.recipe, CPU)] for _ in range(150)]

@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import torch
 from safetensors.torch import save_file
 
 from srcli import archs, manifest
-from srcli.engine import hub, weights
+from srcli.engine import hub, identify, weights
 from srcli.errors import ManifestError, UsageError, WeightsError
 
 HEX = "0" * 64
@@ -27,6 +28,7 @@ def entry(**changes: object) -> dict[str, object]:
         "licence_source": "here",
         "training_data": "none",
         "paper": "none",
+        "purpose": "classical",
     }
     return {**raw, **changes}
 
@@ -43,15 +45,25 @@ def test_every_bundled_file_is_there_verified_and_fits() -> None:
     for e in bundled:
         path = weights.locate(e)
         assert path.stat().st_size == e.bytes
-        spec = weights.Spec(e.arch, e.scale, e.config)
+        spec = archs.Spec(e.arch, e.scale, e.config)
         assert weights.read_spec(path) == spec
         weights.load(path, spec)
 
 
-def test_hub_entries_are_pinned() -> None:
-    remote = [e.file for e in manifest.load() if isinstance(e.file, manifest.HubFile)]
-    assert len(remote) >= 3
-    assert all(len(file.revision) == 40 for file in remote)
+def test_every_entry_is_of_a_network_that_there_is() -> None:
+    for e in manifest.load():
+        with torch.device("meta"):
+            archs.build(e.arch, e.scale, e.config)
+        assert e.model == e.model.lower()
+
+
+def test_hub_entries_are_pinned_or_known_by_digest_as_far_as_the_evidence_goes() -> None:
+    loose = [
+        e.name
+        for e in manifest.load()
+        if isinstance(e.file, manifest.HubFile) and not e.file.pinned and e.digest is None
+    ]
+    assert loose == ["srresnet-x2", "srresnet-x4", "srgan-x2", "srgan-x4", "rrdb-psnr-x4"]
 
 
 @pytest.mark.parametrize(
@@ -61,7 +73,13 @@ def test_hub_entries_are_pinned() -> None:
         ({"scale": "2"}, "scale"),
         ({"licence": ""}, "licence"),
         ({"file": 3}, "file"),
-        ({"file": {"repo": "a/b", "revision": "main", "file": "c"}}, "revision"),
+        ({"file": {"repo": "a/b", "revision": "", "file": "c"}}, "file"),
+        ({"file": {"repo": "a/b", "revision": "main", "file": "c", "kind": "disk"}}, "file"),
+        ({"purpose": "fun"}, "purpose"),
+        ({"bytes": 1.5}, "bytes"),
+        ({"expect": {"Set5": 3}}, "expect"),
+        ({"published": {"Set5": "37"}}, "published"),
+        ({"config": []}, "config"),
         ({"file": {"repo": "a/b"}}, "revision"),
         ({"colour": "red"}, "colour"),
     ],
@@ -89,7 +107,7 @@ def test_a_damaged_bundled_file_is_not_loaded() -> None:
 def test_saved_weights_say_what_they_are(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     network = archs.build("espcn", 3, {"channels": 3})
-    spec = weights.Spec("espcn", 3, {"channels": 3})
+    spec = archs.Spec("espcn", 3, {"channels": 3})
     weights.save(path, network, spec, {"step": "7"})
     assert weights.read_spec(path) == spec
     assert weights.read_header(path)["step"] == "7"
@@ -104,9 +122,25 @@ def test_plain_and_wrapped_checkpoints_load(tmp_path: Path) -> None:
     state["module.sub_mean.weight"] = torch.zeros(3, 3, 1, 1)
     for name, content in {"a.pth": state, "b.pt": {"params_ema": state}}.items():
         torch.save(content, tmp_path / name)
-        loaded = weights.load(tmp_path / name, weights.Spec("edsr", 2)).state_dict()
+        loaded = weights.load(tmp_path / name, archs.Spec("edsr", 2)).state_dict()
         assert torch.equal(loaded["tail.1.bias"], network.state_dict()["tail.1.bias"])
         assert weights.read_spec(tmp_path / name) is None
+
+
+@pytest.mark.parametrize("wrapper", ["params", "params_ema", "state_dict", "model", "generator"])
+def test_customary_wrappers_are_opened(wrapper: str, tmp_path: Path) -> None:
+    state = archs.build("espcn", 2).state_dict()
+    torch.save({"epoch": 3, wrapper: state, "optimizer": {"lr": 1.0}}, tmp_path / "a.pth.tar")
+    assert weights.read_state(tmp_path / "a.pth.tar").keys() == state.keys()
+
+
+def test_half_precision_files_become_single(tmp_path: Path) -> None:
+    network = archs.build("espcn", 2)
+    save_file({key: value.half() for key, value in network.state_dict().items()}, tmp_path / "a.safetensors")
+    loaded = weights.load(tmp_path / "a.safetensors", archs.Spec("espcn", 2))
+    for ours, theirs in zip(loaded.parameters(), network.parameters(), strict=True):
+        assert ours.dtype == torch.float32
+        torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=1e-3)
 
 
 class Evil:
@@ -116,22 +150,48 @@ class Evil:
 
 def test_pickled_code_is_refused_and_never_run(in_tmp: Path) -> None:
     torch.save({"weight": Evil()}, "evil.pth")
+    torch.save({"state_dict": {"weight": torch.zeros(1)}, "note": Evil()}, "wrapped.pth")
+    torch.save({"weight": Evil()}, "old.pth", _use_new_zipfile_serialization=False)
+    torch.save(torch.nn.Conv2d(1, 1, 1), "module.pth")
     Path("raw.pth").write_bytes(pickle.dumps(Evil()))
-    for name in ("evil.pth", "raw.pth"):
+    for name in ("evil.pth", "wrapped.pth", "old.pth", "module.pth", "raw.pth"):
         with pytest.raises(WeightsError, match="could run code"):
             weights.read_state(Path(name))
     assert not Path("hacked").exists()
+    pickle.loads(Path("raw.pth").read_bytes())
+    assert Path("hacked").exists(), "the file would have run code"
+
+
+def test_an_archive_that_unpacks_to_more_than_it_is_large_is_refused(tmp_path: Path) -> None:
+    torch.save({"weight": torch.zeros(10**6)}, tmp_path / "good.pth")
+    bomb = tmp_path / "bomb.pth"
+    with (
+        zipfile.ZipFile(tmp_path / "good.pth") as good,
+        zipfile.ZipFile(bomb, "w", zipfile.ZIP_DEFLATED) as packed,
+    ):
+        for name in good.namelist():
+            packed.writestr(name, good.read(name))
+    assert bomb.stat().st_size < 10**5
+    with pytest.raises(WeightsError, match="would unpack to 4,"):
+        weights.read_state(bomb)
 
 
 def test_damaged_and_foreign_files_are_refused(tmp_path: Path) -> None:
     good = tmp_path / "good.safetensors"
-    weights.save(good, archs.build("fsrcnn", 2), weights.Spec("fsrcnn", 2), {})
+    weights.save(good, archs.build("fsrcnn", 2), archs.Spec("fsrcnn", 2), {})
     (tmp_path / "cut.safetensors").write_bytes(good.read_bytes()[:5000])
     (tmp_path / "text.pth").write_text("hello")
     torch.save([1, 2], tmp_path / "list.pth")
+    torch.save({}, tmp_path / "empty.pth")
+    torch.save({"a": torch.zeros(999)}, tmp_path / "whole.pth")
+    (tmp_path / "cut.pth").write_bytes((tmp_path / "whole.pth").read_bytes()[:900])
+    (tmp_path / "head.pth").write_bytes(b"\x80\x02}q")
     for name, message in {
         "cut.safetensors": "damaged",
         "text.pth": "is no weight file",
+        "cut.pth": "is damaged",
+        "head.pth": "is damaged",
+        "empty.pth": "no tensors by name",
         "list.pth": "no tensors by name",
         "none.pth": "does not exist",
     }.items():
@@ -143,13 +203,13 @@ def test_weights_of_another_network_name_the_first_difference(tmp_path: Path) ->
     path = tmp_path / "a.safetensors"
     save_file({"first_part.0.weight": torch.zeros(1)}, path)
     with pytest.raises(WeightsError, match=r"tensors missing, first first_part\.0\.bias"):
-        weights.load(path, weights.Spec("fsrcnn", 2))
-    weights.save(path, archs.build("espcn", 2), weights.Spec("espcn", 2), {})
+        weights.load(path, archs.Spec("fsrcnn", 2))
+    weights.save(path, archs.build("espcn", 2), archs.Spec("espcn", 2), {})
     with pytest.raises(WeightsError, match=r"conv_3\.weight is"):
-        weights.load(path, weights.Spec("espcn", 3))
+        weights.load(path, archs.Spec("espcn", 3))
     save_file(archs.build("srcnn", 2).state_dict() | {"more": torch.zeros(1)}, path)
     with pytest.raises(WeightsError, match="too many"):
-        weights.load(path, weights.Spec("srcnn", 2))
+        weights.load(path, archs.Spec("srcnn", 2))
 
 
 def test_unknown_models_are_usage_errors() -> None:
@@ -167,3 +227,46 @@ def test_published_pickles_of_code_are_refused(shared: Path) -> None:
     for path in (shared / "weights" / "refuse").iterdir():
         with pytest.raises(WeightsError, match="could run code"):
             weights.read_state(path)
+
+
+@pytest.mark.parametrize("arch", archs.names())
+def test_no_network_stumbles_over_foreign_keys(arch: str) -> None:
+    foreign = {key: torch.zeros(1) for key in ("a", "model.0.weight", "model.x", "body.0.b.weight", "x.y.z")}
+    archs.rename(arch, foreign)
+
+
+@pytest.mark.parametrize("arch", archs.names())
+def test_every_variant_is_found_by_its_tensors(arch: str) -> None:
+    """At least its network, scale and tensors; configurations of equal tensors can't be told apart."""
+    for config in archs.variants(arch):
+        for scale in archs.traits(arch).scales:
+            with torch.device("meta"):
+                state = archs.build(arch, scale, config).state_dict()
+            found = identify.exact(state, arch)
+            assert scale in [spec.scale for spec in found]
+
+
+def test_a_file_without_header_is_known_by_its_tensors(tmp_path: Path) -> None:
+    for arch, scale, config in [
+        ("espcn", 3, {"channels": 3}),
+        ("srvgg", 2, {"convs": 32}),
+        ("ecbsr", 4, {"blocks": 4, "features": 8, "branches": False}),
+    ]:
+        path = tmp_path / f"{arch}.safetensors"
+        save_file(archs.build(arch, scale, config).state_dict(), path)
+        assert weights.specs_of(path) == [archs.Spec(arch, scale, config)]
+        assert weights.specs_of(path, "edsr") == []
+
+
+def test_what_fits_nothing_is_told_what_is_nearest(tmp_path: Path) -> None:
+    state = archs.build("srcnn", 2).state_dict()
+    del state["conv3.bias"]
+    path = tmp_path / "a.safetensors"
+    save_file(state, path)
+    assert weights.specs_of(path) == []
+    message = weights.no_fit(path, state, None)
+    assert (
+        message
+        == f"{path} fits no network that sr has (nearest is srcnn x2: 1 tensors missing, first conv3.bias)"
+    )
+    assert weights.no_fit(path, {"z": torch.zeros(1)}, None).endswith("that sr has")

@@ -3,7 +3,7 @@
 import importlib
 import inspect
 import pkgutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from srcli.errors import UsageError
@@ -26,6 +26,19 @@ class Traits:
     pre_upsampled: bool = False
     half_safe: bool = False
     local: bool = True
+
+
+@dataclass(frozen=True)
+class Spec:
+    """One network: `build` makes it."""
+
+    arch: str
+    scale: int
+    config: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        settings = ", ".join(f"{key}={value}" for key, value in self.config.items())
+        return f"{self.arch} x{self.scale}" + (f" ({settings})" if settings else "")
 
 
 def names() -> list[str]:

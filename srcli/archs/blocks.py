@@ -1,7 +1,14 @@
 """Pieces that several networks are built from, written once."""
 
+import re
+from collections.abc import Callable
+from typing import Any
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+
+# How networks with pixel shuffles reach a scale: the x4 of the papers is two steps of x2.
+STEPS = {2: (2,), 3: (3,), 4: (2, 2), 8: (2, 2, 2)}
 
 
 def bicubic_phases(scale: int) -> Tensor:
@@ -15,3 +22,124 @@ def bicubic_phases(scale: int) -> Tensor:
     far = -0.5 * distance**3 + 2.5 * distance**2 - 4 * distance + 2
     taps = torch.where(distance <= 1, near, torch.where(distance < 2, far, 0))
     return torch.einsum("yi,xj->yxij", taps, taps).reshape(scale**2, 1, 5, 5).float()
+
+
+def conv(inputs: int, outputs: int, size: int = 3, *, groups: int = 1, bias: bool = True) -> nn.Conv2d:
+    """A convolution that keeps height and width."""
+    return nn.Conv2d(inputs, outputs, size, padding=size // 2, groups=groups, bias=bias)
+
+
+def upsampler(
+    scale: int, features: int, *, groups: int = 1, act: Callable[[], nn.Module] | None = None
+) -> nn.Sequential:
+    """Steps of a convolution, `act` where there is one, and a pixel shuffle."""
+    layers: list[nn.Module] = []
+    for step in STEPS[scale]:
+        layers.append(conv(features, features * step**2, groups=groups))
+        layers += [act()] if act else []
+        layers.append(nn.PixelShuffle(step))
+    return nn.Sequential(*layers)
+
+
+class ResidualBlock(nn.Module):
+    """x + res_scale * conv(relu(conv(x))): EDSR's."""
+
+    def __init__(self, features: int, res_scale: float = 1.0, size: int = 3) -> None:
+        super().__init__()
+        self.res_scale = res_scale
+        self.body = nn.Sequential(conv(features, features, size), nn.ReLU(), conv(features, features, size))
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """(N, C, H, W) to the same shape."""
+        out: Tensor = batch + self.body(batch) * self.res_scale
+        return out
+
+
+class ChannelAttention(nn.Module):
+    """Channels weighted by what their means over the whole image say: RCAN's.
+
+    `contrast` adds their standard deviations to the means, as IMDN does.
+    """
+
+    def __init__(self, features: int, reduction: int = 16, contrast: bool = False) -> None:
+        super().__init__()
+        self.contrast = contrast
+        squeezed = features // reduction
+        self.conv_du = nn.Sequential(
+            conv(features, squeezed, 1), nn.ReLU(), conv(squeezed, features, 1), nn.Sigmoid()
+        )
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """(N, C, H, W) to the same shape."""
+        summary = batch.mean((2, 3), keepdim=True)
+        if self.contrast:
+            # A flat channel has no deviation, and there the root no gradient: it is kept just above zero.
+            variance = batch.var((2, 3), correction=0, keepdim=True)
+            summary = summary + variance.clamp_min(1e-12).sqrt()
+        out: Tensor = batch * self.conv_du(summary)
+        return out
+
+
+class Residual(nn.Module):
+    """x + body(x), the layers of the body in a row."""
+
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__()
+        self.body = nn.Sequential(*layers)
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """(N, C, H, W) to the same shape."""
+        out: Tensor = batch + self.body(batch)
+        return out
+
+
+def attention_group(features: int, blocks: int, attention: Callable[[], nn.Module]) -> Residual:
+    """RCAN's residual group of residual blocks, each ending with attention."""
+
+    def block() -> Residual:
+        return Residual(conv(features, features), nn.ReLU(), conv(features, features), attention())
+
+    return Residual(*(block() for _ in range(blocks)), conv(features, features))
+
+
+class MeanShift(nn.Module):
+    """The range that a network was trained in: RGB times `span`, less DIV2K's mean colour times `mean`.
+
+    Published checkpoints carry these numbers as frozen 1x1 convolutions; here they are constants.
+    """
+
+    shift: Tensor
+
+    def __init__(self, span: float, mean: float) -> None:
+        super().__init__()
+        self.span = span
+        colour = torch.tensor((0.4488, 0.4371, 0.4040)).view(1, 3, 1, 1)
+        self.register_buffer("shift", colour * mean, persistent=False)
+
+    def enter(self, batch: Tensor) -> Tensor:
+        """RGB in [0, 1] as the network wants it."""
+        return batch * self.span - self.shift
+
+    def leave(self, batch: Tensor) -> Tensor:
+        """What the network gives as RGB in [0, 1]."""
+        return (batch + self.shift) / self.span
+
+
+def without_mean_shift(state: dict[str, Any]) -> dict[str, Any]:
+    """The tensors but those of `sub_mean` and `add_mean`."""
+    return {key: value for key, value in state.items() if not key.startswith(("sub_mean.", "add_mean."))}
+
+
+def renamed(state: dict[str, Any], rules: dict[str, str]) -> dict[str, Any]:
+    """Each key with every rule applied in turn: a regular expression and what it becomes."""
+    for pattern, replacement in rules.items():
+        state = {re.sub(pattern, replacement, key): value for key, value in state.items()}
+    return state
+
+
+def counted_from_zero(state: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """Keys such as `IMDB1.c1.weight` as `IMDB.0.c1.weight`."""
+    return {
+        re.sub(rf"^{prefix}(\d+)", lambda match: f"{prefix.rstrip('_')}.{int(match[1]) - 1}", key): value
+        for key, value in state.items()
+    }

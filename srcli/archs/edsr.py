@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from srcli.archs import Traits
+from srcli.archs.blocks import ResidualBlock, conv, upsampler, without_mean_shift
 
 TRAITS = Traits(scales=(2, 3, 4))
 VARIANTS: tuple[dict[str, Any], ...] = ({}, {"blocks": 32, "features": 256, "res_scale": 0.1})
@@ -22,10 +23,10 @@ class Network(nn.Module):
         self.channels = 3
         # Head, two per block, body's end; one more for the upsampler and one for the tail.
         self.halo = 2 * blocks + 4
-        self.head = nn.Sequential(_conv(3, features))
-        residual = [_Block(features, res_scale) for _ in range(blocks)]
-        self.body = nn.Sequential(*residual, _conv(features, features))
-        self.tail = nn.Sequential(_upsampler(scale, features), _conv(features, 3))
+        self.head = nn.Sequential(conv(3, features))
+        residual = [ResidualBlock(features, res_scale) for _ in range(blocks)]
+        self.body = nn.Sequential(*residual, conv(features, features))
+        self.tail = nn.Sequential(upsampler(scale, features), conv(features, 3))
 
     def forward(self, batch: Tensor) -> Tensor:
         """(N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
@@ -34,30 +35,6 @@ class Network(nn.Module):
         return out
 
 
-class _Block(nn.Module):
-    """x + res_scale * conv(relu(conv(x)))."""
-
-    def __init__(self, features: int, res_scale: float) -> None:
-        super().__init__()
-        self.res_scale = res_scale
-        self.body = nn.Sequential(_conv(features, features), nn.ReLU(), _conv(features, features))
-
-    def forward(self, batch: Tensor) -> Tensor:
-        out: Tensor = batch + self.body(batch) * self.res_scale
-        return out
-
-
-def _upsampler(scale: int, features: int) -> nn.Sequential:
-    """x4 is two steps of x2, as in the paper."""
-    steps = {2: (2,), 3: (3,), 4: (2, 2)}[scale]
-    layers = [(_conv(features, features * step**2), nn.PixelShuffle(step)) for step in steps]
-    return nn.Sequential(*(layer for pair in layers for layer in pair))
-
-
-def _conv(inputs: int, outputs: int) -> nn.Conv2d:
-    return nn.Conv2d(inputs, outputs, 3, padding=1)
-
-
 def rename(state: dict[str, Any]) -> dict[str, Any]:
     """Drop the mean-shift tensors; the other keys are ours."""
-    return {key: value for key, value in state.items() if "_mean." not in key}
+    return without_mean_shift(state)

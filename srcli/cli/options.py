@@ -5,19 +5,30 @@ from typing import Annotated
 
 import typer
 
+from srcli.manifest import DEFAULT_MODEL
+
 Scale = Annotated[float, typer.Option("--scale", "-x", help="How many times larger, e.g. -x4.")]
 Scales = Annotated[list[int], typer.Option("--scale", "-x", help="Scale to test; may repeat.")]
 CompareScale = Annotated[int, typer.Option("--scale", "-x", help="How many times larger.")]
 TrainScale = Annotated[int, typer.Option("--scale", "-x", help="Scale to train for.")]
-Model = Annotated[str, typer.Option("--model", "-m", help="Network or interpolator; `sr models` lists them.")]
+Model = Annotated[
+    str | None,
+    typer.Option(
+        "--model", "-m", help=f"Network or interpolator, {DEFAULT_MODEL} by default; `sr models` lists them."
+    ),
+]
 Models = Annotated[
     list[str] | None, typer.Option("--model", "-m", help="Network or interpolator; may repeat.")
 ]
 Weights = Annotated[
-    list[Path] | None, typer.Option("--weights", "-w", help="Weight file to use as a model; may repeat.")
+    list[Path] | None, typer.Option("--weights", "-w", help="Weight file of any maker; may repeat.")
 ]
 OneWeights = Annotated[
-    Path | None, typer.Option("--weights", "-w", help="Weight file, instead of the model's own.")
+    Path | None,
+    typer.Option("--weights", "-w", help="Weight file of any maker, instead of the model's own."),
+]
+Arch = Annotated[
+    str | None, typer.Option("--arch", help="Network that --weights is for, where the file does not tell.")
 ]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 or mps; the fastest by default.")]
 Tile = Annotated[int, typer.Option(min=16, help="Tile side in input pixels; less needs less memory.")]

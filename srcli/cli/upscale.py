@@ -1,7 +1,7 @@
 """`sr upscale`: files or folders in, enlarged files out."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -18,18 +18,21 @@ if TYPE_CHECKING:
     from srcli.fleet import Job, Outcome
     from srcli.methods import Method, Options
 
+    Finder = Callable[[Options], Method]
+
 
 def upscale(
     inputs: Annotated[
         list[Path], typer.Argument(help="Images, or folders of images.", show_default=False, readable=False)
     ],
     scale: options.Scale = 4,
-    model: options.Model = DEFAULT_MODEL,
+    model: options.Model = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="File, or folder; beside the input as NAME_x4 by default."),
     ] = None,
     weights: options.OneWeights = None,
+    arch: options.Arch = None,
     device: options.Device = None,
     tile: options.Tile = DEFAULT_TILE,
     self_ensemble: options.SelfEnsemble = False,
@@ -37,14 +40,14 @@ def upscale(
 ) -> None:
     """Enlarge images with a network or an interpolator."""
     from srcli.fleet import each_image
-    from srcli.methods import Options, check_model
+    from srcli.methods import Options
 
-    check_model(model, scale, weights)
+    find = _finder(model, weights, arch, scale)
     jobs = plan(inputs, output, scale)
     failed = list(_reported(each_image(jobs, lambda job: _check(job, overwrite))))
     sound = [job for job in jobs if job not in failed]
     if sound:
-        failed += _upscale_all(sound, model, scale, Options(device, tile, self_ensemble, weights))
+        failed += _upscale_all(sound, find, scale, Options(device, tile, self_ensemble))
     if failed:
         if len(jobs) > 1:
             names = ", ".join(str(job.source) for job in failed)
@@ -52,10 +55,24 @@ def upscale(
         raise typer.Exit(ExitCode.FAILED)
 
 
-def _upscale_all(jobs: "list[Job]", model: str, scale: float, settings: "Options") -> "list[Job]":
+def _finder(model: str | None, weights: Path | None, arch: str | None, scale: float) -> "Finder":
+    """How the method is found, once there is work for it; bad names are told at once."""
+    from srcli.methods import arch_of, check_model, find, find_file
+
+    if weights is None:
+        if arch:
+            raise UsageError("--arch says what --weights is for", "give --weights too, or --model instead")
+        name = model or DEFAULT_MODEL
+        check_model(name, scale)
+        return lambda settings: find(name, scale, settings)
+    said = arch or model
+    named = arch_of(said) if said else None
+    return lambda settings: find_file(weights, scale, settings, named)
+
+
+def _upscale_all(jobs: "list[Job]", find: "Finder", scale: float, settings: "Options") -> "list[Job]":
     """Every job in turn, with a bar over its tiles; the jobs that failed."""
     from srcli.fleet import each_image
-    from srcli.methods import find
 
     bar = console.bar()
     task = bar.add_task("upscaling")
@@ -65,8 +82,9 @@ def _upscale_all(jobs: "list[Job]", model: str, scale: float, settings: "Options
             bar.reset(task)
         bar.update(task, completed=done, total=total)
 
-    method = find(model, scale, replace(settings, progress=tell))
-    console.talk.print(f"{method.name} on {method.where}", markup=False)
+    method = find(replace(settings, progress=tell))
+    taken = f", taken for {method.about}," if method.about else ""
+    console.talk.print(f"{method.name}{taken} on {method.where}", markup=False)
 
     def work(job: "Job") -> str:
         bar.update(task, description=escape(job.source.name), completed=0)

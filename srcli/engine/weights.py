@@ -4,27 +4,19 @@ import json
 import pickle
 import struct
 import warnings
-from dataclasses import dataclass, field
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srcli import archs
-from srcli.engine import hub
+from srcli.archs import Spec
+from srcli.engine import hub, identify
 from srcli.errors import WeightsError
 from srcli.files import replacing
 from srcli.manifest import Entry, HubFile, bundled_models
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-
-
-@dataclass(frozen=True)
-class Spec:
-    """Which network a weight file is for."""
-
-    arch: str
-    scale: int
-    config: dict[str, Any] = field(default_factory=dict)
 
 
 def locate(entry: Entry) -> Path:
@@ -34,27 +26,29 @@ def locate(entry: Entry) -> Path:
     """
     if isinstance(entry.file, HubFile):
         return _from_hub(entry, entry.file)
-    path = entry.bundled
-    if path is None or not path.exists() or hub.sha256(path) != entry.sha256:
+    path = present(entry)
+    if path is None or hub.damaged(path, entry.sha256):
         raise WeightsError(f"the bundled weights of {entry.name} are missing or damaged", "reinstall sr")
     return path
 
 
+def present(entry: Entry) -> Path | None:
+    """The entry's file where it is on this machine, unverified; nothing is downloaded."""
+    if isinstance(entry.file, HubFile):
+        return hub.cached(entry.file)
+    path = entry.bundled
+    return path if path and path.exists() else None
+
+
 def _from_hub(entry: Entry, file: HubFile) -> Path:
     try:
-        return hub.verified(file.repo, file.revision, file.file, entry.sha256)
+        return hub.verified(file, entry.digest)
     except hub.HubError as error:
         instead = " or ".join(f"-m {model}" for model in bundled_models(entry.scale)) or "-m bicubic"
         raise WeightsError(
             f"{entry.name} is not on this machine ({error.message})",
-            f"{instead} works now; or copy {file.repo} into {_cache()} from a machine with a network",
+            f"{error.hint or 'try again later'}; {instead} works now; or copy {file.repo} into {hub.cache()}",
         ) from error
-
-
-def _cache() -> str:
-    from huggingface_hub import constants
-
-    return str(constants.HF_HUB_CACHE)
 
 
 def load(path: Path, spec: Spec) -> "nn.Module":
@@ -64,26 +58,13 @@ def load(path: Path, spec: Spec) -> "nn.Module":
     """
     network = archs.build(spec.arch, spec.scale, spec.config)
     state = archs.rename(spec.arch, read_state(path))
-    problem = _difference(network.state_dict(), state)
-    if problem:
+    fault = identify.compare(spec, network.state_dict(), state).first_fault()
+    if fault:
         raise WeightsError(
-            f"{path} does not fit {spec.arch} x{spec.scale}: {problem}", "check model and scale"
+            f"{path} does not fit {spec.arch} x{spec.scale}: {fault}", "`sr models info FILE` says what it is"
         )
     network.load_state_dict(state)
     return network
-
-
-def _difference(wanted: dict[str, "Tensor"], given: dict[str, "Tensor"]) -> str:
-    missing = [key for key in wanted if key not in given]
-    unexpected = [key for key in given if key not in wanted]
-    if missing:
-        return f"{len(missing)} tensors missing, first {missing[0]}"
-    if unexpected:
-        return f"{len(unexpected)} tensors too many, first {unexpected[0]}"
-    for key, tensor in wanted.items():
-        if tensor.shape != given[key].shape:
-            return f"{key} is {tuple(given[key].shape)}, not {tuple(tensor.shape)}"
-    return ""
 
 
 def read_state(path: Path) -> dict[str, "Tensor"]:
@@ -93,8 +74,8 @@ def read_state(path: Path) -> dict[str, "Tensor"]:
     from safetensors.torch import load_file
 
     _check_exists(path)
-    if path.suffix != ".safetensors" and not _is_checkpoint(path):
-        raise WeightsError(f"{path} is no weight file", "give a .safetensors, .pth or .pt file")
+    if path.suffix != ".safetensors":
+        _check_checkpoint(path)
     try:
         if path.suffix == ".safetensors":
             return load_file(path)
@@ -113,22 +94,46 @@ def read_state(path: Path) -> dict[str, "Tensor"]:
     return _tensors(state, path)
 
 
-def _is_checkpoint(path: Path) -> bool:
-    """Whether the file begins as torch.save's do: a zip archive or, long ago, a pickle."""
+def _check_checkpoint(path: Path) -> None:
+    """Refuse what torch.save did not write: it makes a zip archive, uncompressed, or (long ago) a pickle."""
     with path.open("rb") as file:
-        return file.read(2) in (b"PK", b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05")
+        start = file.read(2)
+    if start == b"PK":
+        _check_archive(path)
+    elif start not in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
+        raise WeightsError(f"{path} is no weight file", "give a .safetensors, .pth or .pt file")
+
+
+def _check_archive(path: Path) -> None:
+    """A compressed archive can grow without bounds when it is read."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+    except zipfile.BadZipFile as error:
+        raise WeightsError(f"{path} is damaged: {error}", "download it again") from error
+    if unpacked > path.stat().st_size:
+        raise WeightsError(
+            f"{path} would unpack to {unpacked:,} bytes; not loaded", "weight files are not compressed"
+        )
+
+
+_WRAPPERS = ("params_ema", "params", "state_dict", "model_state_dict", "model", "generator", "sd")
 
 
 def _tensors(state: Any, path: Path) -> dict[str, "Tensor"]:
     """The state dict itself, or the one that trainers wrap under a customary key."""
     import torch
 
-    for key in ("params_ema", "params", "state_dict"):
-        if isinstance(state, dict) and isinstance(state.get(key), dict):
-            state = state[key]
-    if not isinstance(state, dict) or not all(isinstance(v, torch.Tensor) for v in state.values()):
+    while wrapper := next((key for key in _WRAPPERS if isinstance(_member(state, key), dict)), None):
+        state = state[wrapper]
+    named = isinstance(state, dict) and all(isinstance(key, str) for key in state)
+    if not named or not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
         raise WeightsError(f"{path} holds no tensors by name", "give a state_dict or a safetensors file")
-    return state
+    return dict(state)
+
+
+def _member(state: Any, key: str) -> Any:
+    return state.get(key) if isinstance(state, dict) else None
 
 
 def _check_exists(path: Path) -> None:
@@ -144,6 +149,21 @@ def save(path: Path, network: "nn.Module", spec: Spec, notes: dict[str, str]) ->
     header = {"arch": spec.arch, "scale": str(spec.scale), "config": json.dumps(spec.config)}
     with replacing(path) as temporary:
         save_file(state, temporary, metadata={"format": "pt", **header, **notes})
+
+
+def specs_of(path: Path, arch: str | None = None) -> list[Spec]:
+    """What a weight file is for: what its header says, or every network (or size of `arch`) that it fits."""
+    own = read_spec(path)
+    if own and arch in (None, own.arch):
+        return [own]
+    return identify.exact(read_state(path), arch)
+
+
+def no_fit(path: Path, state: dict[str, "Tensor"], arch: str | None) -> str:
+    """In words that the tensors fit nothing, and what comes nearest."""
+    near = identify.fits(state, arch)[:1]
+    about = f" (nearest is {near[0].spec}: {near[0].first_fault()})" if near else ""
+    return f"{path} fits no {arch or 'network'} that sr has{about}"
 
 
 def read_spec(path: Path) -> Spec | None:

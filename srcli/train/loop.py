@@ -232,10 +232,10 @@ def save_weights(state: State, setup: Setup) -> None:
     weights.save(weights_path(setup.folder, setup.recipe), *deployed(state, setup.recipe), notes)
 
 
-def deployed(state: State, recipe: Recipe) -> tuple[nn.Module, weights.Spec]:
+def deployed(state: State, recipe: Recipe) -> tuple[nn.Module, archs.Spec]:
     """The averaged network without what only training needs, and what it is."""
     network, config = archs.deployed(recipe.arch, recipe.scale, recipe.config, state.ema)
-    return network, weights.Spec(recipe.arch, recipe.scale, config)
+    return network, archs.Spec(recipe.arch, recipe.scale, config)
 
 
 def weights_path(folder: Path, recipe: Recipe) -> Path:

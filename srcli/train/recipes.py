@@ -61,7 +61,80 @@ def ecbsr(scale: int) -> Recipe:
     return Recipe("ecbsr", scale, patch=64, batch=32, steps=1_000_000, learning_rate=5e-4)
 
 
-RECIPES = {"fsrcnn": fsrcnn, "srcnn": srcnn, "espcn": espcn, "edsr": edsr, "ecbsr": ecbsr}
+def vdsr(scale: int) -> Recipe:
+    """VDSR: squared error on 41x41 patches, batch 64; Adam takes the place of SGD with clipped gradients."""
+    return Recipe("vdsr", scale, patch=41, batch=64, steps=80_000, loss="l2", learning_rate=2e-4, clip=0.4)
+
+
+def drrn(scale: int) -> Recipe:
+    """DRRN: squared error on 31x31 patches, batch 128, gradients clipped; Adam in the place of SGD."""
+    return Recipe("drrn", scale, patch=31, batch=128, steps=150_000, loss="l2", learning_rate=1e-4, clip=0.01)
+
+
+def srvgg(scale: int) -> Recipe:
+    """SRVGGNetCompact's first stage: L1, patches of 256x256 of the target at x4, learning rate 2e-4."""
+    return Recipe("srvgg", scale, patch=64, batch=48, steps=400_000, learning_rate=2e-4)
+
+
+def rrdbnet(scale: int) -> Recipe:
+    """ESRGAN's RRDB-PSNR: L1, 128x128 patches of the target at x4, batch 16, learning rate 2e-4."""
+    return Recipe("rrdbnet", scale, steps=1_000_000, learning_rate=2e-4)
+
+
+def srresnet(scale: int) -> Recipe:
+    """SRResNet: squared error, 96x96 patches of the target at x4, batch 16, learning rate 1e-4."""
+    return Recipe("srresnet", scale, patch=24, steps=1_000_000, loss="l2", learning_rate=1e-4)
+
+
+def carn(scale: int) -> Recipe:
+    """CARN: L1, 64x64 patches, batch 64, learning rate 1e-4; for one scale, not the paper's three."""
+    return Recipe("carn", scale, patch=64, batch=64, steps=600_000, learning_rate=1e-4)
+
+
+def mdsr(scale: int) -> Recipe:
+    """MDSR's settings, which are EDSR's; for one scale, not the paper's three."""
+    return Recipe("mdsr", scale, patch=48, steps=1_000_000, learning_rate=1e-4)
+
+
+def imdn(scale: int) -> Recipe:
+    """IMDN: L1, 192x192 patches of the target, batch 16, learning rate 2e-4."""
+    return Recipe("imdn", scale, patch=192 // scale, steps=1_000_000, learning_rate=2e-4)
+
+
+def rcan(scale: int) -> Recipe:
+    """RCAN: L1, 48x48 patches, batch 16, learning rate 1e-4."""
+    return Recipe("rcan", scale, patch=48, steps=1_000_000, learning_rate=1e-4)
+
+
+def han(scale: int) -> Recipe:
+    """HAN: L1, 64x64 patches, batch 16, learning rate 1e-4."""
+    return Recipe("han", scale, patch=64, steps=1_000_000, learning_rate=1e-4)
+
+
+def safmn(scale: int) -> Recipe:
+    """SAFMN: 64x64 patches, batch 64, learning rate 1e-3; L1 without the paper's term on the spectrum."""
+    return Recipe("safmn", scale, patch=64, batch=64, steps=500_000)
+
+
+_ALL = (
+    fsrcnn,
+    srcnn,
+    espcn,
+    edsr,
+    ecbsr,
+    vdsr,
+    drrn,
+    srvgg,
+    rrdbnet,
+    srresnet,
+    carn,
+    mdsr,
+    imdn,
+    safmn,
+    rcan,
+    han,
+)
+RECIPES = {recipe.__name__: recipe for recipe in _ALL}
 
 
 def find(arch: str, scale: int) -> Recipe:

@@ -1,0 +1,123 @@
+"""CARN: residual blocks whose results cascade into 1x1 convolutions. https://arxiv.org/abs/1803.08664
+
+Keys as in the authors' code (nmhkahn/CARN-pytorch): entry, b1 to b3 and c1 to c3 twice over, upsample, exit.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from srcli.archs import Traits
+from srcli.archs.blocks import MeanShift, conv, upsampler, without_mean_shift
+
+TRAITS = Traits(scales=(2, 3, 4))
+VARIANTS: tuple[dict[str, Any], ...] = (
+    {},
+    {"tails": [2, 3, 4]},
+    {"tails": [2, 3, 4], "groups": 4, "recursive": True},
+)
+
+
+class _Cascade(nn.Module):
+    """Three steps, each seeing all before it through a 1x1 convolution; one step three times if recursive."""
+
+    def __init__(self, step: Callable[[], nn.Module], features: int, recursive: bool) -> None:
+        super().__init__()
+        self.b1 = step()
+        if not recursive:
+            self.b2, self.b3 = step(), step()
+        self.steps = ("b1", "b1", "b1") if recursive else ("b1", "b2", "b3")
+        self.c1, self.c2, self.c3 = (_Fusion(count * features, features) for count in (2, 3, 4))
+
+    def forward(self, batch: Tensor) -> Tensor:
+        known = out = batch
+        for name, fusion in zip(self.steps, (self.c1, self.c2, self.c3), strict=True):
+            known = torch.cat((known, self.get_submodule(name)(out)), 1)
+            out = fusion(known)
+        return out
+
+
+class Network(_Cascade):
+    """CARN; CARN-M has `groups` 4 and is `recursive`, sharing its blocks' weights.
+
+    `tails`: the scales that the file has upsamplers for; the published ones have all three.
+    """
+
+    def __init__(
+        self,
+        *,
+        scale: int,
+        features: int = 64,
+        groups: int = 1,
+        recursive: bool = False,
+        tails: Sequence[int] = (),
+    ) -> None:
+        def residual() -> nn.Module:
+            return _Efficient(features, groups) if recursive else _Residual(features)
+
+        super().__init__(lambda: _Cascade(residual, features, recursive), features, recursive=False)
+        self.channels = 3
+        self.scale = scale
+        # Head, two for each of nine residual blocks, upsampler, and the tail on enlarged pixels.
+        self.halo = 1 + 18 + 3
+        self.shift = MeanShift(span=1, mean=1)
+        self.entry = conv(3, features)
+        self.upsample = nn.ModuleDict(
+            {f"up{tail}": _Tail(tail, features, groups) for tail in tails or (scale,)}
+        )
+        self.exit = conv(features, 3)
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """(N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
+        features = super().forward(self.entry(self.shift.enter(batch)))
+        return self.shift.leave(self.exit(self.upsample[f"up{self.scale}"](features)))
+
+
+class _Bodied(nn.Module):
+    """Layers in a row, under the name that the published keys have for them."""
+
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__()
+        self.body = nn.Sequential(*layers)
+
+    def forward(self, batch: Tensor) -> Tensor:
+        out: Tensor = self.body(batch)
+        return out
+
+
+class _Fusion(_Bodied):
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__(conv(inputs, outputs, 1), nn.ReLU())
+
+
+class _Tail(_Bodied):
+    def __init__(self, scale: int, features: int, groups: int) -> None:
+        super().__init__(*upsampler(scale, features, groups=groups, act=nn.ReLU))
+
+
+class _Added(_Bodied):
+    """relu(x + body(x))."""
+
+    def forward(self, batch: Tensor) -> Tensor:
+        return F.relu(batch + self.body(batch))
+
+
+class _Residual(_Added):
+    def __init__(self, features: int) -> None:
+        super().__init__(conv(features, features), nn.ReLU(), conv(features, features))
+
+
+class _Efficient(_Added):
+    """CARN-M's: group convolutions, mixed by a 1x1."""
+
+    def __init__(self, features: int, groups: int) -> None:
+        first, second = (conv(features, features, groups=groups) for _ in range(2))
+        super().__init__(first, nn.ReLU(), second, nn.ReLU(), conv(features, features, 1))
+
+
+def rename(state: dict[str, Any]) -> dict[str, Any]:
+    """Drop the mean-shift tensors; the other keys are ours."""
+    return without_mean_shift(state)

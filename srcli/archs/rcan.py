@@ -1,0 +1,96 @@
+"""RCAN: groups of residual blocks with channel attention, ten of twenty. https://arxiv.org/abs/1807.02758
+
+Keys as in the authors' code (yulunzhang/RCAN): head, body, tail. The Hub's RCAN-BAM (eugenesiow/rcan-bam) has
+balanced attention (https://arxiv.org/abs/2104.07566) in the place of channel attention.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from srcli.archs import Traits
+from srcli.archs.blocks import (
+    ChannelAttention,
+    MeanShift,
+    attention_group,
+    conv,
+    upsampler,
+    without_mean_shift,
+)
+
+TRAITS = Traits(scales=(2, 3, 4, 8), local=False)
+VARIANTS: tuple[dict[str, Any], ...] = ({}, {"bam": True, "span": 1.0})
+
+
+class Network(nn.Module):
+    """`bam`: balanced attention. `span`, `mean`: see `MeanShift`.
+
+    The Hub's network takes [0, 1] as it is and yet subtracts a mean colour of 255: `span` 1 with `mean` 255.
+    """
+
+    def __init__(
+        self,
+        *,
+        scale: int,
+        groups: int = 10,
+        blocks: int = 20,
+        features: int = 64,
+        bam: bool = False,
+        span: float = 255.0,
+        mean: float = 255.0,
+    ) -> None:
+        super().__init__()
+        self.channels = 3
+        # Two per block (and three of balanced attention), one per group, head and body's end, upsampler and
+        # tail; but tiles whose means differ by their content are not made equal by more than some overlap.
+        self.halo = min(64, groups * ((5 if bam else 2) * blocks + 1) + 4)
+        self.shift = MeanShift(span, mean)
+        self.head = nn.Sequential(conv(3, features))
+        attention = _Balanced if bam else ChannelAttention
+        body = [attention_group(features, blocks, lambda: attention(features)) for _ in range(groups)]
+        self.body = nn.Sequential(*body, conv(features, features))
+        self.tail = nn.Sequential(upsampler(scale, features), conv(features, 3))
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """(N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
+        shallow = self.head(self.shift.enter(batch))
+        return self.shift.leave(self.tail(shallow + self.body(shallow)))
+
+
+class _Balanced(nn.Module):
+    """Channels weighted by their means, and pixels by the largest of their channels."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.ca = _ByChannel(features, features // 16)
+        self.sa = _ByPixel()
+
+    def forward(self, batch: Tensor) -> Tensor:
+        out: Tensor = batch * (self.ca(batch) * self.sa(batch))
+        return out
+
+
+class _ByChannel(nn.Module):
+    def __init__(self, features: int, squeezed: int) -> None:
+        super().__init__()
+        self.fc1 = conv(features, squeezed, 1, bias=False)
+        self.relu1 = nn.PReLU(squeezed)
+        self.fc2 = conv(squeezed, features, 1, bias=False)
+
+    def forward(self, batch: Tensor) -> Tensor:
+        return torch.sigmoid(self.fc2(self.relu1(self.fc1(batch.mean((2, 3), keepdim=True)))))
+
+
+class _ByPixel(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = conv(1, 1, 7, bias=False)
+
+    def forward(self, batch: Tensor) -> Tensor:
+        return torch.sigmoid(self.conv1(batch.amax(1, keepdim=True)))
+
+
+def rename(state: dict[str, Any]) -> dict[str, Any]:
+    """Drop the mean-shift tensors; the other keys are ours."""
+    return without_mean_shift(state)

@@ -1,0 +1,103 @@
+"""SRResNet, the generator of SRGAN: residual blocks with batch normalisation. https://arxiv.org/abs/1609.04802
+
+Keys as in a public PyTorch port with weights on the Hub (Lornatang/SRGAN-PyTorch): conv1, trunk, conv2,
+upsampling, conv3. Another port (leftthomas/SRGAN) differs in its blocks, its end and its range.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from srcli.archs import Traits
+from srcli.archs.blocks import STEPS, conv, renamed
+
+TRAITS = Traits(scales=(2, 3, 4))
+VARIANTS: tuple[dict[str, Any], ...] = (
+    {},
+    {"blocks": 5, "bias": True, "tanh": True},
+    {"blocks": 5, "bias": True, "tanh": True, "prelu_end": True},
+)
+
+
+class Network(nn.Module):
+    """The paper's 16 blocks of 64.
+
+    `bias`: of convolutions before a normalisation; `tanh`: the result is tanh's, moved to [0, 1];
+    `prelu_end`: a PReLU in the place of the normalisation after the blocks.
+    """
+
+    def __init__(
+        self,
+        *,
+        scale: int,
+        blocks: int = 16,
+        features: int = 64,
+        bias: bool = False,
+        tanh: bool = False,
+        prelu_end: bool = False,
+    ) -> None:
+        super().__init__()
+        self.channels = 3
+        self.tanh = tanh
+        # 9x9, two per block, the blocks' end, upsampler, and 9x9 on enlarged pixels.
+        self.halo = 4 + 2 * blocks + 1 + 2 + (4 + scale - 1) // scale
+        self.conv1 = nn.Sequential(conv(3, features, 9), nn.PReLU())
+        self.trunk = nn.Sequential(*(_Block(features, bias) for _ in range(blocks)))
+        end = nn.PReLU() if prelu_end else nn.BatchNorm2d(features)
+        self.conv2 = nn.Sequential(conv(features, features, bias=bias), end)
+        self.upsampling = nn.Sequential(*(_Step(features, step) for step in STEPS[scale]))
+        self.conv3 = conv(features, 3, 9)
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """(N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
+        shallow = self.conv1(batch)
+        features = shallow + self.conv2(self.trunk(shallow))
+        out: Tensor = self.conv3(self.upsampling(features))
+        return (torch.tanh(out) + 1) / 2 if self.tanh else out
+
+
+class _Block(nn.Module):
+    def __init__(self, features: int, bias: bool) -> None:
+        super().__init__()
+        first, second = (conv(features, features, bias=bias) for _ in range(2))
+        norms = (nn.BatchNorm2d(features), nn.BatchNorm2d(features))
+        self.rcb = nn.Sequential(first, norms[0], nn.PReLU(), second, norms[1])
+
+    def forward(self, batch: Tensor) -> Tensor:
+        out: Tensor = batch + self.rcb(batch)
+        return out
+
+
+class _Step(nn.Module):
+    def __init__(self, features: int, step: int) -> None:
+        super().__init__()
+        self.upsample_block = nn.Sequential(
+            conv(features, features * step**2), nn.PixelShuffle(step), nn.PReLU()
+        )
+
+    def forward(self, batch: Tensor) -> Tensor:
+        out: Tensor = self.upsample_block(batch)
+        return out
+
+
+LEFTTHOMAS_NAMES = {
+    r"^block1\.": "conv1.",
+    r"^block7\.": "conv2.",
+    r"^block8\.(\d)\.conv\.": r"upsampling.\1.upsample_block.0.",
+    r"^block8\.(\d)\.prelu\.": r"upsampling.\1.upsample_block.2.",
+    r"^block8\.\d\.(weight|bias)$": r"conv3.\1",
+}
+PLACES = {"conv1": 0, "bn1": 1, "prelu": 2, "conv2": 3, "bn2": 4}
+
+
+def rename(state: dict[str, Any]) -> dict[str, Any]:
+    """The names of leftthomas' port as these; files of old PyTorch lack the normalisations' counters."""
+    rules = {
+        rf"^block{number}\.{name}\.": f"trunk.{number - 2}.rcb.{place}."
+        for number in range(2, 7)
+        for name, place in PLACES.items()
+    }
+    state = renamed(state, rules | LEFTTHOMAS_NAMES)
+    norms = [key.removesuffix("running_mean") for key in state if key.endswith("running_mean")]
+    return {f"{norm}num_batches_tracked": torch.tensor(0) for norm in norms} | state

@@ -1,0 +1,59 @@
+"""The model card that goes to the Hub with a weight file: what it is, how it was made, how well it does."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+from srcli.archs import Spec
+from srcli.bench import Results, Row
+from srcli.errors import SrError
+from srcli.report import tables
+
+
+def read_results(path: Path) -> Results:
+    """What `sr bench --json` wrote, without the scores of single images. Raises `SrError` for other files."""
+    try:
+        raw = json.loads(path.read_text("utf-8"))
+        return Results(tuple(Row(**row) for row in raw["rows"]), (), raw["protocol"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SrError(f"{path} holds no results: {error}", "make it with `sr bench --json FILE`") from error
+
+
+def card(
+    file: str,
+    spec: Spec,
+    parameters: int,
+    header: dict[str, str],
+    licence: str,
+    data: str,
+    results: Results | None,
+) -> str:
+    """README.md of a model repository, in the Hub's form."""
+    from huggingface_hub import ModelCardData
+
+    measured = (
+        replace(results, rows=tuple(r for r in results.rows if r.scale == spec.scale)) if results else None
+    )
+
+    about = ModelCardData(
+        license=licence.lower(), pipeline_tag="image-to-image", tags=["super-resolution", spec.arch]
+    )
+    parts = [
+        f"---\n{about.to_yaml()}\n---",
+        f"# {Path(file).stem}",
+        f"Enlarges images {spec.scale} times: {spec}, {parameters:,} parameters.",
+        f"```sh\nsr upscale photo.jpg -x{spec.scale} --weights {file}\n```",
+        f"## Training data\n{data}",
+        _training(header),
+        "## Measured\n" + (tables.markdown(measured) if measured else "Not measured."),
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _training(header: dict[str, str]) -> str:
+    """The recipe that `sr train` leaves in a file's header, as a table."""
+    if "recipe" not in header:
+        return ""
+    rows = [f"| {key} | {value} |" for key, value in json.loads(header["recipe"]).items()]
+    stopped = f"The weights are those of step {header.get('step', '?')}."
+    return "\n".join(["## Recipe", "| field | value |", "|---|---|", *rows, "", stopped])

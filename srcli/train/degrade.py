@@ -1,0 +1,255 @@
+"""The steps of `imaging.steps` on batches of any device, JPEG by its arithmetic instead of a codec.
+
+Rounding passes gradients on as if it were not there, so that a loss can look through a degradation.
+"""
+
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from srcli.imaging.degrade import Degradation
+from srcli.imaging.steps import (
+    FEW,
+    GREY,
+    MOST,
+    Decimate,
+    Filter,
+    Jpeg,
+    Noise,
+    Plan,
+    Poisson,
+    Resize,
+    Rng,
+    Round,
+    Step,
+    Target,
+    operator,
+)
+
+
+def degraded(hr: Tensor, scale: int, degradation: Degradation, rng: Rng) -> Tensor:
+    """Low-resolution batch of (N, 3, H, W) in [0, 1], each image by its own draw; 8-bit levels.
+
+    Height and width must be multiples of `scale`.
+    """
+    target = Target(hr.shape[2], hr.shape[3], scale)
+    return apply(hr, [degradation.plan(target, rng) for _ in hr])
+
+
+def apply(batch: Tensor, plans: Sequence[Plan]) -> Tensor:
+    """Plan i on image i of (N, 3, H, W) in [0, 1]; images whose steps have equal shapes go together.
+
+    All plans must lead to one size.
+    """
+    groups: dict[Hashable, list[int]] = {}
+    for image, plan in enumerate(plans):
+        groups.setdefault(tuple(map(_alike, plan)), []).append(image)
+    parts = [_done(batch[members], [plans[image] for image in members]) for members in groups.values()]
+    order = [image for members in groups.values() for image in members]
+    return torch.cat(parts)[torch.tensor(order, device=batch.device).argsort()]
+
+
+def _alike(step: Step) -> Hashable:
+    """Equal for steps that can be done at once."""
+    match step:
+        case Filter():
+            return Filter, step.kernel.size
+        case Resize() | Decimate():
+            return step
+        case Poisson():
+            return Poisson, step.grey
+        case _:
+            return type(step)
+
+
+def _done(batch: Tensor, plans: list[Plan]) -> Tensor:
+    for steps in zip(*plans, strict=True):
+        batch = _DO[type(steps[0])](batch, steps)
+    return batch
+
+
+def _tensor(array: NDArray[Any], like: Tensor) -> Tensor:
+    return torch.from_numpy(array).to(like)
+
+
+def _filtered(batch: Tensor, steps: Sequence[Filter]) -> Tensor:
+    size, channels = steps[0].kernel.size, batch.shape[1]
+    padded = _mirrored(_mirrored(batch, size // 2, 2), size // 2, 3)
+    weights = _tensor(np.stack([step.kernel.weights() for step in steps]), batch)
+    weights = weights[:, None, None].expand(-1, channels, 1, -1, -1)
+    # One group for each channel of each image: every image has a kernel of its own.
+    flat = padded.reshape(1, -1, *padded.shape[2:])
+    return F.conv2d(flat, weights.reshape(-1, 1, size, size), groups=flat.shape[1]).view(batch.shape)
+
+
+def _mirrored(batch: Tensor, margin: int, axis: int) -> Tensor:
+    """Mirrored at both ends without repeating the border; unlike PyTorch's, also of more than the length."""
+    index = np.pad(np.arange(batch.shape[axis]), margin, mode="reflect")
+    return batch.index_select(axis, torch.from_numpy(index).to(batch.device))
+
+
+def resized(batch: Tensor, height: int, width: int, method: str = "bicubic") -> Tensor:
+    """(N, C, H, W) resized to `height` x `width` as `imaging.resize` does; not clipped.
+
+    `method` is one of `imaging.steps.METHODS`; borders are mirrored, the border pixel repeated.
+    """
+    return _columns(_rows(batch, height, method), width, method)
+
+
+def _rows(batch: Tensor, height: int, method: str) -> Tensor:
+    return _tensor(operator(batch.shape[2], height, method), batch) @ batch
+
+
+def _columns(batch: Tensor, width: int, method: str) -> Tensor:
+    return batch @ _tensor(operator(batch.shape[3], width, method), batch).T
+
+
+def _resize(batch: Tensor, steps: Sequence[Resize]) -> Tensor:
+    step = steps[0]
+    if not step.rounded:
+        return resized(batch, step.height, step.width, step.method)
+    tall = levels(_rows(levels(batch), step.height, step.method))
+    return levels(_columns(tall, step.width, step.method))
+
+
+def levels(batch: Tensor) -> Tensor:
+    """Clipped and rounded to 8-bit levels, still in [0, 1]; halves go up."""
+    return _rounded(batch.clamp(0, 1) * 255) / 255
+
+
+def _rounded(values: Tensor) -> Tensor:
+    return values + (torch.floor(values + 0.5) - values).detach()
+
+
+def _decimate(batch: Tensor, steps: Sequence[Decimate]) -> Tensor:
+    return batch[..., :: steps[0].factor, :: steps[0].factor]
+
+
+def _noisy(batch: Tensor, steps: Sequence[Noise]) -> Tensor:
+    fields = _tensor(np.stack([step.field(*batch.shape[2:]) for step in steps]), batch)
+    mix = _tensor(np.array([step.mix for step in steps]), batch)
+    return (batch + torch.einsum("nij,nhwj->nihw", mix, fields)).clamp(0, 1)
+
+
+def _photons(batch: Tensor, steps: Sequence[Poisson]) -> Tensor:
+    grey = torch.tensor(GREY).to(batch)[:, None, None]
+    clean = levels((batch * grey).sum(1, keepdim=True) if steps[0].grey else batch)
+    white = _white(clean)
+    fields = [np.stack(field) for field in zip(*(s.fields(*batch.shape[2:]) for s in steps), strict=True)]
+    uniform, normal = (_tensor(field.transpose(0, 3, 1, 2), batch) for field in fields)
+    scale = torch.tensor([step.scale for step in steps]).to(batch)[:, None, None, None]
+    noise = _counts(clean.detach() * white, uniform, normal) / white - clean.detach()
+    return (batch + noise * scale).clamp(0, 1)
+
+
+def _white(clean: Tensor) -> Tensor:
+    """For each image, the number of its 8-bit levels raised to a power of two (N, 1, 1, 1)."""
+    found = torch.zeros(len(clean), 256, device=clean.device)
+    found.scatter_(1, (clean * 255).round().long().flatten(1), 1.0)
+    return (2 ** found.sum(1).log2().ceil()).to(clean)[:, None, None, None]
+
+
+def _counts(mean: Tensor, uniform: Tensor, normal: Tensor) -> Tensor:
+    """Poisson counts as `imaging.steps` computes them."""
+    many = (mean + mean.sqrt() * normal + (normal**2 - 1) / 6 + 0.5).floor().clamp(min=0)
+    few, term = torch.zeros_like(mean), torch.exp(-mean)
+    total = term
+    for count in range(1, MOST):
+        few = few + (uniform > total)
+        term = term * (mean / count)
+        total = total + term
+    return torch.where(mean < FEW, few, many)
+
+
+def _round(batch: Tensor, steps: Sequence[Round]) -> Tensor:
+    return levels(batch)
+
+
+def _compressed(batch: Tensor, steps: Sequence[Jpeg]) -> Tensor:
+    return jpeg(batch, torch.tensor([float(step.quality) for step in steps]).to(batch))
+
+
+# --- JPEG, ITU-T T.81: its annex K has the tables, JFIF the colours ---
+
+_LUMA = (
+    (16, 11, 10, 16, 24, 40, 51, 61),
+    (12, 12, 14, 19, 26, 58, 60, 55),
+    (14, 13, 16, 24, 40, 57, 69, 56),
+    (14, 17, 22, 29, 51, 87, 80, 62),
+    (18, 22, 37, 56, 68, 109, 103, 77),
+    (24, 35, 55, 64, 81, 104, 113, 92),
+    (49, 64, 78, 87, 103, 121, 120, 101),
+    (72, 92, 95, 98, 112, 100, 103, 99),
+)
+_CHROMA = (
+    (17, 18, 24, 47, 99, 99, 99, 99),
+    (18, 21, 26, 66, 99, 99, 99, 99),
+    (24, 26, 56, 99, 99, 99, 99, 99),
+    (47, 66, 99, 99, 99, 99, 99, 99),
+    *((99,) * 8,) * 4,
+)
+# Y, Cb, Cr of R, G, B; the two chroma planes are centred at 128.
+_YCC = np.array([GREY, (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312)])
+
+
+def jpeg(batch: Tensor, quality: Tensor) -> Tensor:
+    """(N, 3, H, W) in [0, 1] as it comes back from JPEG of `quality` (N,), 1 to 100, with halved chroma.
+
+    libjpeg-turbo, which transforms in integers, gives the same to about 50 dB; packing is left out.
+    """
+    height, width = batch.shape[2:]
+    # The right margin is filled before chroma is halved, the lower one after, as libjpeg does.
+    whole = F.pad(levels(batch) * 255, (0, -width % 16, 0, height % 2), mode="replicate")
+    ycc = _rounded(torch.einsum("ij,njhw->nihw", _tensor(_YCC, batch), whole))
+    luma = _quantised(ycc[:, :1] - 128, _table(_LUMA, quality)) + 128
+    chroma = _quantised(_halved(ycc[:, 1:]), _table(_CHROMA, quality))[..., : (width + 1) // 2]
+    spread = _rounded(F.interpolate(chroma, scale_factor=2.0, mode="bilinear"))
+    back = torch.cat([part[..., :height, :width] for part in (luma, spread)], 1)
+    return levels(torch.einsum("ij,njhw->nihw", _tensor(np.linalg.inv(_YCC), batch), back) / 255)
+
+
+def _halved(chroma: Tensor) -> Tensor:
+    """Means of 2x2 pixels, halves rounded down and up by turns, as libjpeg does against a drift."""
+    means = F.avg_pool2d(chroma, 2)
+    turns = torch.arange(means.shape[3], device=chroma.device) % 2
+    return _rounded(means - (1 - turns) / 4)
+
+
+def _table(base: tuple[tuple[int, ...], ...], quality: Tensor) -> Tensor:
+    """Quantisation steps (N, 8, 8) as the Independent JPEG Group scales them."""
+    percent = torch.where(quality < 50, (5000 / quality).floor(), 200 - 2 * quality)[:, None, None]
+    return ((torch.tensor(base).to(quality) * percent + 50) / 100).floor().clamp(1, 255)
+
+
+def _quantised(planes: Tensor, table: Tensor) -> Tensor:
+    """Planes (N, C, H, W) around 0, their cosine coefficients rounded to steps; levels again."""
+    cosine = _tensor(_cosine(), planes)
+    whole = F.pad(planes, (0, 0, 0, -planes.shape[2] % 8), mode="replicate")
+    rows, columns = (side // 8 for side in whole.shape[2:])
+    blocks = whole.reshape(*whole.shape[:2], rows, 8, columns, 8).transpose(3, 4)
+    table = table[:, None, None, None]
+    kept = _rounded(cosine @ blocks @ cosine.T / table) * table
+    back = (cosine.T @ kept @ cosine).transpose(3, 4).reshape(whole.shape)
+    return _rounded(back[:, :, : planes.shape[2]]).clamp(-128, 127)
+
+
+def _cosine() -> NDArray[np.float64]:
+    """The orthonormal 8-point cosine transform as a matrix."""
+    k, x = np.indices((8, 8))
+    return np.asarray(np.cos((2 * x + 1) * k * np.pi / 16) * np.where(k == 0, np.sqrt(1 / 8), 0.5))
+
+
+_DO: dict[type[Any], Callable[[Tensor, Any], Tensor]] = {
+    Filter: _filtered,
+    Resize: _resize,
+    Decimate: _decimate,
+    Noise: _noisy,
+    Poisson: _photons,
+    Jpeg: _compressed,
+    Round: _round,
+}

@@ -1,0 +1,109 @@
+"""Networks that tell real images from enlarged ones: SRGAN's and Real-ESRGAN's. They return logits.
+
+https://arxiv.org/abs/1609.04802, figure 4; https://arxiv.org/abs/2107.10833, figure 6
+"""
+
+import itertools
+from collections.abc import Callable
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from srcli.errors import UsageError
+
+
+class Vgg(nn.Module):
+    """SRGAN's: eight convolutions, every second one halving, and two dense layers; one logit an image.
+
+    Made for one size of patches, a multiple of 16: 96 in SRGAN, 128 in ESRGAN.
+    """
+
+    def __init__(self, patch: int = 96, channels: int = 3, features: int = 64) -> None:
+        super().__init__()
+        widths = [features * times for times in (1, 1, 2, 2, 4, 4, 8, 8)]
+        blocks = [
+            _block(before, after, 1 + index % 2)
+            for index, (before, after) in enumerate(itertools.pairwise(widths), 1)
+        ]
+        first = [nn.Conv2d(channels, features, 3, padding=1), nn.LeakyReLU(0.2)]
+        self.body = nn.Sequential(*first, *itertools.chain(*blocks))
+        dense = nn.Linear(widths[-1] * (patch // 16) ** 2, 1024)
+        self.head = nn.Sequential(nn.Flatten(), dense, nn.LeakyReLU(0.2), nn.Linear(1024, 1))
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """Logits (N, 1) of (N, C, patch, patch) in [0, 1]; above 0 is real."""
+        logits: Tensor = self.head(self.body(batch))
+        return logits
+
+
+def _block(before: int, after: int, stride: int) -> list[nn.Module]:
+    # The normalisation has a bias already.
+    convolution = nn.Conv2d(before, after, 3, stride, padding=1, bias=False)
+    return [convolution, nn.BatchNorm2d(after), nn.LeakyReLU(0.2)]
+
+
+class UNet(nn.Module):
+    """Real-ESRGAN's: three levels down and up, sums across, spectrally normalised; one logit a pixel."""
+
+    def __init__(self, channels: int = 3, features: int = 64) -> None:
+        super().__init__()
+        widths = [features * times for times in (1, 2, 4, 8)]
+        self.first = nn.Conv2d(channels, features, 3, padding=1)
+        self.down = nn.ModuleList(_halving(a, b) for a, b in itertools.pairwise(widths))
+        self.up = nn.ModuleList(_normalised(a, b) for a, b in itertools.pairwise(widths[::-1]))
+        self.after = nn.ModuleList(_normalised(features, features) for _ in range(2))
+        self.last = nn.Conv2d(features, 1, 3, padding=1)
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """Logits (N, 1, H, W) of (N, C, H, W) in [0, 1], sides multiples of 8; above 0 is real."""
+        levels = [F.leaky_relu(self.first(batch), 0.2)]
+        for down in self.down:
+            levels.append(F.leaky_relu(down(levels[-1]), 0.2))
+        x = levels.pop()
+        for up in self.up:
+            larger = F.interpolate(x, scale_factor=2.0, mode="bilinear")
+            x = F.leaky_relu(up(larger), 0.2) + levels.pop()
+        for convolution in self.after:
+            x = F.leaky_relu(convolution(x), 0.2)
+        logits: Tensor = self.last(x)
+        return logits
+
+
+def _halving(before: int, after: int) -> nn.Module:
+    return spectral_norm(nn.Conv2d(before, after, 4, 2, padding=1, bias=False))
+
+
+def _normalised(before: int, after: int) -> nn.Module:
+    return spectral_norm(nn.Conv2d(before, after, 3, padding=1, bias=False))
+
+
+def _vgg(patch: int, channels: int) -> nn.Module:
+    _check_patch("vgg", patch, 16)
+    return Vgg(patch, channels)
+
+
+def _unet(patch: int, channels: int) -> nn.Module:
+    _check_patch("unet", patch, 8)
+    return UNet(channels)
+
+
+def _check_patch(name: str, patch: int, multiple: int) -> None:
+    if patch < multiple or patch % multiple:
+        raise UsageError(
+            f"the discriminator '{name}' cannot take patches of {patch} px",
+            f"scale times --patch must be a multiple of {multiple}",
+        )
+
+
+DISCRIMINATORS: dict[str, Callable[[int, int], nn.Module]] = {"vgg": _vgg, "unet": _unet}
+
+
+def build(name: str, patch: int, channels: int) -> nn.Module:
+    """The discriminator for high-resolution patches of `patch` pixels on a side.
+
+    Raises `UsageError` for an unknown name or a patch it can't take.
+    """
+    if name not in DISCRIMINATORS:
+        raise UsageError(f"no discriminator called '{name}'", f"there are: {', '.join(DISCRIMINATORS)}")
+    return DISCRIMINATORS[name](patch, channels)

@@ -1,0 +1,330 @@
+"""Training losses by name, and weighted sums of them, written as `l1=1,content=0.1,adversarial=0.005`."""
+
+import math
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from srcli.errors import UsageError
+from srcli.train.degrade import resized
+from srcli.train.vgg import LAYERS, Features, pretrained
+
+
+@dataclass(frozen=True)
+class Images:
+    """Batches (N, C, H, W) in [0, 1]: the network's output, the truth, and the low-resolution image."""
+
+    sr: Tensor
+    hr: Tensor
+    lr: Tensor
+
+
+# --- losses of pixels ---
+
+
+def l1(images: Images) -> Tensor:
+    """Mean |sr - hr|."""
+    return F.l1_loss(images.sr, images.hr)
+
+
+def l2(images: Images) -> Tensor:
+    """Mean (sr - hr)^2."""
+    return F.mse_loss(images.sr, images.hr)
+
+
+def charbonnier(images: Images) -> Tensor:
+    """Mean sqrt((sr - hr)^2 + e^2) with e = 0.001, which equal images give.
+
+    LapSRN, https://arxiv.org/abs/1704.03915, section 3.3
+    """
+    return ((images.sr - images.hr) ** 2 + 1e-6).sqrt().mean()
+
+
+def tv(images: Images) -> Tensor:
+    """Mean |sr(y + 1, x) - sr(y, x)| + mean |sr(y, x + 1) - sr(y, x)|: anisotropic total variation of sr.
+
+    Rudin, Osher and Fatemi 1992, https://doi.org/10.1016/0167-2789(92)90242-F
+    """
+    return images.sr.diff(dim=2).abs().mean() + images.sr.diff(dim=3).abs().mean()
+
+
+def cycle(images: Images) -> Tensor:
+    """Mean |D sr - lr|, where D is MATLAB's antialiased bicubic reduction to the size of lr.
+
+    CinCGAN's and others' consistency with the input, https://arxiv.org/abs/1809.00437
+    """
+    return F.l1_loss(resized(images.sr, *images.lr.shape[2:]), images.lr)
+
+
+def frequency(images: Images) -> Tensor:
+    """Mean over real and imaginary parts of |F sr - F hr|, where F is the unnormalised Fourier transform.
+
+    MIMO-UNet, https://arxiv.org/abs/2108.05054, equation 6
+    """
+    spectrum = torch.fft.fft2(images.sr - images.hr)
+    return torch.view_as_real(spectrum).abs().mean()
+
+
+PIXEL: dict[str, Callable[[Images], Tensor]] = {
+    "l1": l1,
+    "l2": l2,
+    "charbonnier": charbonnier,
+    "tv": tv,
+    "cycle": cycle,
+    "frequency": frequency,
+}
+
+
+# --- losses of features ---
+
+
+def content(sr: Tensor, hr: Tensor, layer: str) -> Tensor:
+    """Mean |f(sr) - f(hr)| of features before an activation, mean (f(sr) - f(hr))^2 of those after one.
+
+    The first is ESRGAN's with conv5_4, https://arxiv.org/abs/1809.00219; the second SRGAN's VGG22 and VGG54
+    with relu2_2 and relu5_4, https://arxiv.org/abs/1609.04802, which weighs it by 0.006.
+    """
+    return F.l1_loss(sr, hr) if layer.startswith("conv") else F.mse_loss(sr, hr)
+
+
+def texture(sr: Tensor, hr: Tensor, layer: str) -> Tensor:
+    """Mean over images of |G(sr) - G(hr)|^2 (Frobenius), G = f f^T / (C H W) the Gram matrix of features.
+
+    Johnson et al., https://arxiv.org/abs/1603.08155, section 3.2
+    """
+    return (gram(sr) - gram(hr)).square().sum(dim=(1, 2)).mean()
+
+
+def gram(features: Tensor) -> Tensor:
+    """How much each two channels of (N, C, H, W) are active together: (N, C, C), over C H W."""
+    flat = features.flatten(2)
+    return flat @ flat.mT / flat[0].numel()
+
+
+@dataclass(frozen=True)
+class FeatureLoss:
+    """A loss of features, summed over `layers` where none is named."""
+
+    function: Callable[[Tensor, Tensor, str], Tensor]
+    layers: tuple[str, ...]
+
+
+FEATURE = {
+    "content": FeatureLoss(content, ("conv5_4",)),
+    # The layers of EnhanceNet's texture loss, https://arxiv.org/abs/1612.07919.
+    "texture": FeatureLoss(texture, ("relu1_1", "relu2_1", "relu3_1")),
+}
+
+
+# --- adversarial losses: of the logits of real and generated images ---
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What the generator and what the discriminator minimises, of logits (real, fake)."""
+
+    generator: Callable[[Tensor, Tensor], Tensor]
+    discriminator: Callable[[Tensor, Tensor], Tensor]
+
+
+def vanilla_generator(real: Tensor, fake: Tensor) -> Tensor:
+    """-mean log s(fake), s the logistic function: the non-saturating form, https://arxiv.org/abs/1406.2661."""
+    return F.softplus(-fake).mean()
+
+
+def vanilla_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+    """-mean log s(real) - mean log(1 - s(fake)), https://arxiv.org/abs/1406.2661."""
+    return F.softplus(-real).mean() + F.softplus(fake).mean()
+
+
+def lsgan_generator(real: Tensor, fake: Tensor) -> Tensor:
+    """Mean (fake - 1)^2 / 2, https://arxiv.org/abs/1611.04076, equation 9."""
+    return (fake - 1).square().mean() / 2
+
+
+def lsgan_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+    """Mean (real - 1)^2 / 2 + mean fake^2 / 2, https://arxiv.org/abs/1611.04076, equation 9."""
+    return ((real - 1).square().mean() + fake.square().mean()) / 2
+
+
+def hinge_generator(real: Tensor, fake: Tensor) -> Tensor:
+    """-mean fake, https://arxiv.org/abs/1705.02894."""
+    return -fake.mean()
+
+
+def hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+    """Mean max(0, 1 - real) + mean max(0, 1 + fake), https://arxiv.org/abs/1705.02894."""
+    return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
+
+
+def ragan_discriminator(real: Tensor, fake: Tensor) -> Tensor:
+    """-mean log s(real - mean fake) - mean log(1 - s(fake - mean real)).
+
+    It asks whether a real image is more so than the average fake one.
+    https://arxiv.org/abs/1807.00734, section 4.2; ESRGAN, https://arxiv.org/abs/1809.00219, equation 1
+    """
+    return F.softplus(fake.mean() - real).mean() + F.softplus(fake - real.mean()).mean()
+
+
+def ragan_generator(real: Tensor, fake: Tensor) -> Tensor:
+    """The discriminator's with real and fake exchanged, ESRGAN's equation 2."""
+    return ragan_discriminator(fake, real)
+
+
+ADVERSARIAL = {
+    "vanilla": Pair(vanilla_generator, vanilla_discriminator),
+    "lsgan": Pair(lsgan_generator, lsgan_discriminator),
+    "hinge": Pair(hinge_generator, hinge_discriminator),
+    "ragan": Pair(ragan_generator, ragan_discriminator),
+}
+
+
+# --- weighted sums ---
+
+
+@dataclass(frozen=True)
+class Term:
+    """`weight` times the loss `name`; `variant`: the layer of features, or the kind of adversarial loss."""
+
+    name: str
+    weight: float = 1.0
+    variant: str = ""
+
+    @property
+    def label(self) -> str:
+        """As it is written and logged."""
+        return f"{self.name}:{self.variant}" if self.variant else self.name
+
+
+Spec = tuple[Term, ...]
+
+# What may stand behind a colon, by name of loss.
+VARIANTS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(PIXEL, ()),
+    **dict.fromkeys(FEATURE, tuple(LAYERS)),
+    "adversarial": tuple(ADVERSARIAL),
+}
+
+
+def parse(text: str) -> Spec:
+    """The sum written as `name`, `name=weight` or `name:variant=weight`, separated by commas.
+
+    Raises `UsageError` for names and weights that do not exist, and for one written twice.
+    """
+    spec = tuple(_term(part.strip()) for part in text.split(","))
+    labels = [term.label for term in spec]
+    twice = [label for label in labels if labels.count(label) > 1]
+    if twice:
+        raise UsageError(f"the loss '{twice[0]}' is written twice", "once, with the sum of both weights")
+    if sum(term.name == "adversarial" for term in spec) > 1:
+        raise UsageError("there can be one adversarial loss only", "drop the others")
+    return spec
+
+
+def _term(text: str) -> Term:
+    label, sign, weight = text.partition("=")
+    name, colon, variant = label.partition(":")
+    if name not in VARIANTS:
+        raise UsageError(f"no loss called '{name}'", f"there are: {', '.join(VARIANTS)}")
+    if colon and variant not in VARIANTS[name]:
+        there_are = f"there are: {', '.join(VARIANTS[name])}" if VARIANTS[name] else f"write {name}"
+        raise UsageError(f"the loss '{name}' has no variant '{variant}'", there_are)
+    return Term(name, _weight(label, weight) if sign else 1.0, variant)
+
+
+def _weight(label: str, text: str) -> float:
+    try:
+        weight = float(text)
+    except ValueError:
+        weight = math.nan
+    if not 0 < weight < math.inf:
+        raise UsageError(f"the weight of {label} cannot be '{text}'", f"for example {label}=0.1")
+    return weight
+
+
+@dataclass(frozen=True)
+class Objective:
+    """The terms of a sum and the networks that they look through."""
+
+    spec: Spec
+    features: Features | None = None
+    critic: nn.Module | None = None
+
+    def __call__(self, images: Images) -> dict[str, Tensor]:
+        """Each weighted term by its label; what the network minimises is their sum."""
+        found = _both(self.features, images) if self.features else {}
+        return {term.label: term.weight * self._value(term, images, found) for term in self.spec}
+
+    def _value(self, term: Term, images: Images, found: dict[str, tuple[Tensor, Tensor]]) -> Tensor:
+        if term.name in PIXEL:
+            return PIXEL[term.name](images)
+        if term.name in FEATURE:
+            loss = FEATURE[term.name]
+            return torch.stack([loss.function(*found[layer], layer) for layer in _layers_of(term)]).sum()
+        with _still(self._judge):
+            return _pair(term).generator(self._judge(images.hr), self._judge(images.sr))
+
+    def discriminator(self, images: Images) -> Tensor:
+        """What the critic minimises; gradients do not reach the network that made `sr`."""
+        term = next(term for term in self.spec if term.name == "adversarial")
+        return _pair(term).discriminator(self._judge(images.hr), self._judge(images.sr.detach()))
+
+    @property
+    def _judge(self) -> nn.Module:
+        assert self.critic is not None  # `build` sees to it
+        return self.critic
+
+
+def _layers_of(term: Term) -> tuple[str, ...]:
+    return (term.variant,) if term.variant else FEATURE[term.name].layers
+
+
+def _pair(term: Term) -> Pair:
+    return ADVERSARIAL[term.variant or "vanilla"]
+
+
+def _both(features: Features, images: Images) -> dict[str, tuple[Tensor, Tensor]]:
+    """By layer, the features of `sr` and, without gradients, of `hr`."""
+    with torch.no_grad():
+        real = features(images.hr)
+    return {layer: (fake, real[layer]) for layer, fake in features(images.sr).items()}
+
+
+@contextmanager
+def _still(module: nn.Module) -> Iterator[None]:
+    """Inside, gradients pass through the module but none are kept for its own weights."""
+    module.requires_grad_(requires_grad=False)
+    try:
+        yield
+    finally:
+        module.requires_grad_(requires_grad=True)
+
+
+def build(spec: Spec, device: str = "cpu", critic: nn.Module | None = None) -> Objective:
+    """What computes `spec` on `device`, with VGG19 where a term asks for it and `critic` as discriminator.
+
+    Raises `HubError` where VGG19 is needed and can't be had, `UsageError` where a critic is missing.
+    """
+    if is_adversarial(spec) and critic is None:
+        raise UsageError("an adversarial loss needs a discriminator", "name one of them")
+    layers = tuple(dict.fromkeys(layer for t in spec if t.name in FEATURE for layer in _layers_of(t)))
+    return Objective(spec, pretrained(layers).to(device) if layers else None, critic)
+
+
+def is_adversarial(spec: Spec) -> bool:
+    """Whether a discriminator must be trained along."""
+    return any(term.name == "adversarial" for term in spec)
+
+
+def total(terms: dict[str, Tensor]) -> Tensor:
+    """The sum of all terms."""
+    return torch.stack(list(terms.values())).sum()
+
+
+def culprit(terms: dict[str, Tensor]) -> str:
+    """The label of the first term that is not finite, empty where all are."""
+    return next((label for label, value in terms.items() if not bool(value.isfinite())), "")

@@ -1,0 +1,253 @@
+"""`sr models`, and weight files of other makers, as a user meets them."""
+
+import json
+import sys
+import types
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+
+from conftest import ROOT, Run
+from hub_stand import REVISION, Stand
+from srcli import archs, manifest, methods
+from srcli.engine import weights
+from srcli.errors import UsageError, WeightsError
+from test_hub import python
+
+FSRCNN = ROOT / "srcli" / "weights" / "fsrcnn-x2.safetensors"
+
+
+def listed(sr: Run, *options: str) -> set[str]:
+    done = sr("models", "list", *options)
+    assert done.code == 0, done.err
+    return {line.split()[0] for line in done.out.splitlines() if line and "─" not in line}
+
+
+def test_the_list_can_be_narrowed(sr: Run) -> None:
+    everything = listed(sr)
+    assert {"fsrcnn", "edsr-baseline", "edsr", "realesrgan", "realesr-animevideo", "safmn"} <= everything
+    assert "carn" in listed(sr, "-x3")
+    assert "esrgan" not in listed(sr, "-x3")
+    assert "realesrgan" not in listed(sr, "--purpose", "classical")
+    assert "edsr" not in listed(sr, "--bundled") | listed(sr, "--purpose", "real-world")
+    assert {"realesrgan", "realesr-general"} <= listed(sr, "--licence", "bsd-3-clause")
+    assert "edsr" not in listed(sr, "--licence", "bsd-3-clause")
+
+
+def test_the_list_fits_a_terminal_of_80_columns(sr: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert max(map(len, sr("models").out.splitlines())) <= 80
+    assert "37.00 33.16 30.71" in sr("models").out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["list", "--purpose", "fun"], "no purpose called 'fun'"),
+        (["fetch"], "which weights?"),
+        (["fetch", "nope"], "no weights called 'nope'"),
+        (["fetch", "edsr", "--all"], "which weights?"),
+        (["path", "edsr-x9"], "no weights called 'edsr-x9'"),
+    ],
+)
+def test_slips_are_usage_errors(arguments: list[str], message: str, sr: Run) -> None:
+    done = sr("models", *arguments)
+    assert done.code == 2
+    assert message in done.err
+
+
+def test_bundled_weights_are_here_and_stay(sr: Run) -> None:
+    assert sr("models", "path", "fsrcnn-x2").out.strip() == str(FSRCNN)
+    assert "fsrcnn-x2  sound" in sr("models", "verify", "fsrcnn").out
+    assert sr("models", "fetch", "fsrcnn").code == 0
+    done = sr("models", "rm", "fsrcnn-x2")
+    assert done.code == 1
+    assert "fsrcnn-x2 is part of sr" in done.err
+    assert FSRCNN.exists()
+
+
+def test_a_download_that_nobody_confirms_is_not_begun(sr: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.stdin", types.SimpleNamespace(isatty=lambda: False))
+    done = sr("models", "fetch", "esrgan")
+    assert done.code == 2
+    assert "1 files to download, 66.9 MB" in done.err
+    assert "give --yes" in done.err
+
+
+def test_info_says_what_a_file_is(sr: Run, tmp_path: Path) -> None:
+    done = sr("models", "info", FSRCNN)
+    assert done.code == 0
+    assert "23 tensors, 12,809 values, float32" in done.out
+    assert "header: arch = fsrcnn" in done.out
+    assert "fits: fsrcnn x2, 12,809 parameters" in done.out
+    state = archs.build("espcn", 3).state_dict()
+    state["extra"] = state.pop("conv_1.bias")
+    save_file(state, tmp_path / "odd.safetensors")
+    done = sr("models", "info", tmp_path / "odd.safetensors")
+    assert done.code == 1
+    assert "fits nothing; nearest is espcn x3" in done.out
+    assert "1 missing: conv_1.bias" in done.out
+    assert "1 unexpected: extra" in done.out
+    save_file({"z": torch.zeros(1)}, tmp_path / "other.safetensors")
+    assert "no network of sr is anything like it" in sr("models", "info", tmp_path / "other.safetensors").out
+
+
+@pytest.fixture
+def foreign_file(tmp_path: Path) -> Path:
+    """A six-block RRDBNet of another maker: no header, wrapped, in half precision."""
+    torch.manual_seed(0)
+    state = archs.build("rrdbnet", 4, {"blocks": 6}).half().state_dict()
+    torch.save({"params_ema": state}, tmp_path / "anime.pth")
+    return tmp_path / "anime.pth"
+
+
+def test_a_foreign_file_is_taken_for_what_it_fits(
+    foreign_file: Path, photo: Path, sr: Run, tmp_path: Path
+) -> None:
+    for more in ([], ["-m", "realesrgan"], ["--arch", "rrdbnet"]):
+        out = tmp_path / "out.png"
+        done = sr("upscale", photo, "-x2", "-w", foreign_file, "-o", out, "--overwrite", *more)
+        assert done.code == 0, done.err
+        assert "anime, taken for rrdbnet x4 (blocks=6), on cpu" in done.err
+        assert "80x60 -> 160x120" in done.out
+
+
+def test_a_file_that_fits_every_scale_is_taken_at_the_one_asked_for(
+    tmp_path: Path, photo: Path, sr: Run
+) -> None:
+    path = tmp_path / "a.safetensors"
+    save_file(archs.build("fsrcnn", 3).state_dict(), path)
+    assert methods.find_file(path, 3).about == "fsrcnn x3"
+    assert methods.find_file(path, 2).about == "fsrcnn x2"
+    with pytest.raises(UsageError, match="does not say for which of x2, x3, x4"):
+        methods.find_file(path, 5)
+
+
+def test_our_own_files_need_nothing_but_keep_their_network(sr: Run, photo: Path, tmp_path: Path) -> None:
+    done = sr("upscale", photo, "-x2", "-w", FSRCNN, "-m", "edsr", "-o", tmp_path / "o.png")
+    assert done.code == 1
+    assert "fits no edsr that sr has" in done.err
+
+
+class Descriptor:
+    """What spandrel gives for a network that enlarges by three."""
+
+    purpose = "SR"
+    input_channels = output_channels = 3
+    scale = 3
+
+    def __init__(self, state: dict[str, torch.Tensor]) -> None:
+        self.model = torch.nn.Upsample(scale_factor=3)
+        self.architecture = types.SimpleNamespace(name="Mystery")
+
+    def __call__(self, batch: torch.Tensor) -> torch.Tensor:
+        return self.model(batch)  # type: ignore[no-any-return]
+
+
+def stand_in_spandrel(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
+    """The two names of spandrel that are used; the package itself needs torchvision, which is not here."""
+    module = types.ModuleType("spandrel")
+
+    class UnsupportedModelError(Exception):
+        pass
+
+    class ModelLoader:
+        def __init__(self, device: str) -> None:
+            assert device == "cpu"
+
+        def load_from_state_dict(self, state: dict[str, torch.Tensor]) -> Descriptor:
+            if "z" not in state:
+                raise UnsupportedModelError("unknown")
+            return Descriptor(state)
+
+    module.UnsupportedModelError = UnsupportedModelError  # type: ignore[attr-defined]
+    module.ModelLoader = ModelLoader  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "spandrel", module)
+    return module
+
+
+def test_what_fits_nothing_is_tried_with_spandrel(
+    tmp_path: Path, photo: Path, sr: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "mystery.safetensors"
+    save_file({"z": torch.zeros(1)}, path)
+    monkeypatch.setitem(sys.modules, "spandrel", None)
+    done = sr("upscale", photo, "-x3", "-w", path)
+    assert done.code == 1
+    assert "pip install 'sr-cli[spandrel]'" in done.err
+    stand_in_spandrel(monkeypatch)
+    done = sr("upscale", photo, "-x3", "-w", path, "-o", tmp_path / "o.png")
+    assert done.code == 0, done.err
+    assert "taken for x3, known to spandrel" in done.err
+    save_file({"y": torch.zeros(1)}, path)
+    with pytest.raises(WeightsError, match="and none that spandrel knows"):
+        methods.find_file(path, 3)
+    monkeypatch.setattr(Descriptor, "purpose", "Restoration")
+    save_file({"z": torch.zeros(1)}, path)
+    with pytest.raises(WeightsError, match="spandrel takes it for Mystery"):
+        methods.find_file(path, 3)
+
+
+def test_the_real_spandrel(tmp_path: Path) -> None:
+    pytest.importorskip("spandrel")
+    path = tmp_path / "a.safetensors"
+    torch.manual_seed(0)
+    network = archs.build("srvgg", 2).eval()
+    from srcli.engine import foreign
+
+    loaded, scale = foreign.load(network.state_dict(), "no fit")
+    assert scale == 2
+    batch = torch.rand(1, 3, 8, 8)
+    torch.testing.assert_close(loaded(batch), network(batch).clamp(0, 1), atol=1e-5, rtol=1e-5)
+    assert not path.exists()
+
+
+PUSH = ["models", "push", str(FSRCNN), "--repo", "me/small", "--licence", "Apache-2.0"]
+
+
+def test_push_shows_the_card_and_sends_nothing(sr: Run) -> None:
+    results = ROOT / "benchmarks" / "results" / "fsrcnn.json"
+    done = sr(*PUSH, "--data", "photographs", "--results", results, "--dry-run")
+    assert done.code == 0, done.err
+    assert "license: apache-2.0" in done.out
+    assert "sr upscale photo.jpg -x2 --weights fsrcnn-x2.safetensors" in done.out
+    assert "| learning_rate |" in done.out
+    assert "| Set5 | x2 | fsrcnn |" in done.out
+    assert "| x4 |" not in done.out
+    assert "would send to me/small: README.md, fsrcnn-x2.safetensors (0.1 MB)" in done.err
+
+
+def test_push_sends_card_and_weights_in_one_commit(stand: Stand, tmp_path: Path) -> None:
+    """By plain LFS: the Hub's newer transfer, Xet, has a server of its own that has no stand-in."""
+    code = "import os\nos.environ.update(HF_TOKEN='hf_test', HF_HUB_DISABLE_XET='1')\n"
+    code += f"import sys\nfrom srcli.cli.app import run\nsys.exit(run({PUSH!r}))"
+    done = python(code, tmp_path, stand.url)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == f"{stand.url}/me/small/commit/{REVISION}"
+    assert json.loads(stand.posted["/api/repos/create"][0])["name"] == "small"
+    (upload,) = [body for path, (body, *_) in stand.posted.items() if path.startswith("/upload/")]
+    assert upload == FSRCNN.read_bytes()
+    (commit,) = stand.posted["/api/models/me/small/commit/main"]
+    keys = [json.loads(line)["key"] for line in commit.splitlines()]
+    assert keys == ["header", "file", "lfsFile"]
+
+
+def test_push_without_a_right_to_write_is_one_line(stand: Stand, tmp_path: Path, sr: Run) -> None:
+    stand.faults["POST /api/repos/create"] = ["gated"] * 9
+    code = f"import sys\nfrom srcli.cli.app import run\nsys.exit(run({PUSH!r}))"
+    done = python(code, tmp_path, stand.url)
+    assert done.returncode == 1
+    assert "error: cannot publish to me/small" in done.stderr
+    assert "HF_TOKEN" in done.stderr
+    done = sr("models", "push", ROOT / "README.md", "--repo", "me/x", "--licence", "MIT")
+    assert done.code == 1
+    assert "was not written by sr" in done.err
+
+
+def test_every_name_on_the_command_line_is_distinct() -> None:
+    names = [entry.name for entry in manifest.load()] + manifest.models()
+    assert len(names) == len(set(names))
+    assert not set(manifest.models()) & set(methods.KERNELS)
+    assert all(weights.present(entry) for entry in manifest.load() if entry.bundled)

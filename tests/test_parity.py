@@ -1,0 +1,114 @@
+"""Published weights, and other implementations, through our networks: the same figures must come out."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from conftest import SAMPLES
+from srcli import archs, bench, datasets, methods
+from srcli.engine import weights
+from srcli.engine.tiles import DEFAULT_TILE
+from srcli.engine.upscaler import Upscaler
+from srcli.imaging.image import read
+from srcli.imaging.metrics import psnr
+from tools import parity
+
+# Those that take longer than a few seconds on one core.
+SLOW = {"drrn", "vdsr", "rrdbnet"}
+
+
+def rows(chosen: list[parity.Row]) -> list[Any]:
+    """Rows as parameters, named after file and scale."""
+    return [
+        pytest.param(row, id=f"{row.file}-x{row.scale}", marks=[pytest.mark.slow] if row.arch in SLOW else [])
+        for row in chosen
+    ]
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("row", rows([row for row in parity.ROWS if row.must]))
+def test_published_weights_score_what_they_must(row: parity.Row, shared: Path) -> None:
+    assert parity.measure(row, shared) == pytest.approx(row.must, abs=0.02)
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("row", rows([row for row in parity.ROWS if row.published and not row.must]))
+def test_published_weights_score_about_what_their_paper_says(row: parity.Row, shared: Path) -> None:
+    """No other code has measured these files: a port's own training may be a little off its paper."""
+    assert parity.measure(row, shared) == pytest.approx(row.published, abs=0.1)
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("row", rows([row for row in parity.ROWS if row.gan]))
+def test_weights_made_to_please_stay_near_the_truth(row: parity.Row, shared: Path) -> None:
+    assert parity.measure(row, shared) > 24.5
+
+
+@pytest.mark.parity
+def test_published_espcn_loads_and_beats_bicubic(shared: Path) -> None:
+    """The file is called RGB, but its network was trained on YCbCr: fed so it gains 1.4 dB, not 0.5."""
+    (row,) = (row for row in parity.ROWS if row.way == "ycbcr")
+    pictures = datasets.folder(shared / "data" / "Set5").pictures()
+    assert parity.measure(row, shared) > bench.evaluate(methods.find("bicubic", 3), pictures, 3).psnr_y + 1
+
+
+@pytest.mark.parity
+@pytest.mark.slow
+def test_attention_over_tiles_is_close_to_attention_over_the_image(shared: Path) -> None:
+    (row,) = (row for row in parity.ROWS if row.file == "imdn-x4.pth")
+    runtime = parity.upscaler(row, shared).runtime
+    pixels = read(SAMPLES / "coffee.png").pixels
+    whole, tiled = (Upscaler(runtime, row.scale, tile)(pixels) for tile in (1024, DEFAULT_TILE))
+    assert psnr(tiled, whole) >= 50
+
+
+@pytest.mark.parity
+@pytest.mark.parametrize("row", rows(list(parity.ROWS)))
+def test_every_row_is_of_a_file_that_is_there(row: parity.Row, shared: Path) -> None:
+    assert (shared / "weights" / row.file).is_file()
+
+
+def test_the_document_shows_what_was_measured() -> None:
+    assert parity.DOCUMENT.read_text() == parity.document(parity.load())
+
+
+def test_measured_figures_are_within_their_tolerance() -> None:
+    for row in parity.load():
+        if row.must:
+            assert row.measured == pytest.approx(row.must, abs=0.02), row.file
+
+
+HUB: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
+    "Edsr": ("edsr", {}, {}),
+    "Mdsr": ("mdsr", {}, {"blocks": 32, "res_scale": 0.1, "kernel": 3, "span": 1.0, "mean": 0.0}),
+    "Carn": ("carn", {}, {"tails": [2, 3, 4]}),
+    "Rcan": (
+        "rcan",
+        {"n_resgroups": 2, "n_resblocks": 2, "bam": True},
+        {"groups": 2, "blocks": 2, "bam": True, "span": 1.0},
+    ),
+    "Han": ("han", {"n_resblocks": 1}, {"blocks": 1, "span": 1.0}),
+}
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+@pytest.mark.parametrize("name", sorted(HUB))
+def test_networks_of_the_hub_are_those_of_super_image(name: str, scale: int, tmp_path: Path) -> None:
+    """Its Hub files are the state of its own classes: with any weights, ours must compute the same."""
+    pytest.importorskip("h5py", exc_type=ImportError)
+    super_image = pytest.importorskip("super_image", exc_type=ImportError)
+    arch, theirs, ours = HUB[name]
+    torch.manual_seed(0)
+    config = getattr(super_image, f"{name}Config")(scale=scale, **theirs)
+    model = getattr(super_image, f"{name}Model")(config).eval()
+    for weight in model.parameters():
+        # Not the mean shifts, which are numbers and not learned; gates that begin as zero get opened.
+        weight.data += 0.1 * (weight == 0).all()
+    path = tmp_path / "pytorch_model.pt"
+    torch.save({f"module.{key}": value for key, value in model.state_dict().items()}, path)
+    network = weights.load(path, archs.Spec(arch, scale, ours)).eval()
+    batch = torch.rand(2, 3, 17, 20)
+    with torch.no_grad():
+        torch.testing.assert_close(network(batch), model(batch), atol=1e-5, rtol=1e-5)

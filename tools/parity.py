@@ -1,0 +1,168 @@
+"""Measure our networks with published weights, and write what comes out beside what should.
+
+    PYTHONPATH=. python tools/parity.py [FILE ...]
+
+Reads ../shared/weights and Set5 of ../shared/data; writes benchmarks/results/parity.json and docs/parity.md.
+With names of files only these are measured, and the others' figures kept.
+"""
+
+import argparse
+import json
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+
+from srcli import archs, bench, datasets, methods
+from srcli.engine import weights
+from srcli.engine.upscaler import Upscaler
+from srcli.imaging.color import luma, rgb_to_ycbcr, ycbcr_to_rgb
+from srcli.imaging.image import read
+from srcli.imaging.metrics import psnr
+from srcli.imaging.pixels import crop_to_multiple
+from srcli.imaging.resize import resize
+
+ROOT = Path(__file__).parent.parent
+SHARED = ROOT.parent / "shared"
+RESULTS = ROOT / "benchmarks" / "results" / "parity.json"
+DOCUMENT = ROOT / "docs" / "parity.md"
+
+
+@dataclass(frozen=True)
+class Row:
+    """A weight file, how it is scored on Set5, and the scores that its paper and independent code have.
+
+    `way`: "rgb", the protocol of `sr bench`; "y", luma alone in double precision, nothing rounded, as the
+    papers of luma networks do; "ycbcr", the protocol with a network that works on YCbCr.
+    `must`: PSNR-Y in dB that the file itself scored elsewhere. `gan`: made to please, not to score.
+    """
+
+    file: str
+    arch: str
+    scale: int
+    published: float | None = None
+    must: float | None = None
+    way: Literal["rgb", "y", "ycbcr"] = "rgb"
+    config: dict[str, Any] = field(default_factory=dict)
+    gan: bool = False
+    measured: float | None = None
+
+
+HEADING = """# Parity
+Our networks with published weights on Set5, as `tools/parity.py` measures them: mean PSNR-Y in dB.
+
+- Published: what the paper says. Must: what independent code scored with this very file; ours may differ
+  by 0.02 dB.
+- Scored: `rgb` by the protocol of `sr bench`; `y` on luma in double precision with nothing rounded, as papers
+  on luma networks do; `ycbcr` by the protocol, with a network fed with YCbCr; GAN as `rgb`, though PSNR
+  is not its aim.
+
+| file | network | scale | scored | published | must | measured | difference |
+|---|---|---|---|---|---|---|---|
+"""
+
+CARN_M = {"tails": [2, 3, 4], "groups": 4, "recursive": True}
+ROWS = (
+    Row("srcnn-955-y-x2.safetensors", "srcnn", 2, 36.66, 36.71, "y"),
+    Row("srcnn-955-y-x3.safetensors", "srcnn", 3, 32.75, 32.77, "y"),
+    Row("srcnn-955-y-x4.safetensors", "srcnn", 4, 30.49, 30.50, "y"),
+    Row("fsrcnn-y-x2.pth", "fsrcnn", 2, 37.00, 37.17, "y"),
+    Row("fsrcnn-y-x4.pth", "fsrcnn", 4, 30.71, 30.52, "y"),
+    Row("espcn-rgb-x3.pt", "espcn", 3, way="ycbcr", config={"channels": 3}),
+    Row("vdsr-y-x234.safetensors", "vdsr", 2, 37.53, 37.65, "y"),
+    Row("vdsr-y-x234.safetensors", "vdsr", 3, 33.66, 33.77, "y"),
+    Row("vdsr-y-x234.safetensors", "vdsr", 4, 31.35, 31.45, "y"),
+    Row("drrn-b1u25-y-x234.safetensors", "drrn", 2, 37.74, None, "y"),
+    Row("drrn-b1u25-y-x234.safetensors", "drrn", 3, 34.03, 34.02, "y"),
+    Row("drrn-b1u25-y-x234.safetensors", "drrn", 4, 31.68, None, "y"),
+    Row("carn-m-x234.pth", "carn", 2, 37.53, 37.69, config=CARN_M),
+    Row("carn-m-x234.pth", "carn", 3, 33.99, 34.07, config=CARN_M),
+    Row("carn-m-x234.pth", "carn", 4, 31.92, 31.88, config=CARN_M),
+    Row("imdn-x2.pth", "imdn", 2, 38.00, 38.01),
+    Row("imdn-x4.pth", "imdn", 4, 32.21, 32.20),
+    Row("realesr-animevideov3-x4.pth", "srvgg", 4, gan=True),
+    Row("rrdbnet-6b-anime-x4.safetensors", "rrdbnet", 4, config={"blocks": 6}, gan=True),
+    Row(
+        "srgan-generator-x4.pth",
+        "srresnet",
+        4,
+        config={"blocks": 5, "bias": True, "tanh": True, "prelu_end": True},
+        gan=True,
+    ),
+)
+
+
+def main() -> None:
+    """Read the command line and do what it says."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("files", nargs="*", help="measure these only")
+    files = parser.parse_args().files
+    known = {(row.file, row.scale): row.measured for row in load()}
+    rows = []
+    for row in ROWS:
+        measured = known.get((row.file, row.scale)) if files and row.file not in files else measure(row)
+        rows.append(replace(row, measured=measured))
+        print(line(rows[-1]), flush=True)
+    RESULTS.write_text(json.dumps({"rows": [asdict(row) for row in rows]}, indent=1) + "\n")
+    DOCUMENT.parent.mkdir(exist_ok=True)
+    DOCUMENT.write_text(document(rows))
+
+
+def load() -> list[Row]:
+    """The rows as last measured."""
+    if not RESULTS.exists():
+        return []
+    return [Row(**row) for row in json.loads(RESULTS.read_text())["rows"]]
+
+
+def measure(row: Row, shared: Path = SHARED) -> float:
+    """Mean PSNR-Y on Set5 in dB."""
+    step = upscaler(row, shared)
+    if row.way == "y":
+        return float(np.mean([_score_luma(path, row, step) for path in sorted(_set5(shared).glob("*.png"))]))
+    run = (lambda pixels: ycbcr_to_rgb(step(rgb_to_ycbcr(pixels)))) if row.way == "ycbcr" else step
+    method = methods.Method(row.arch, lambda pixels, scale: run(pixels))
+    return bench.evaluate(method, datasets.folder(_set5(shared)).pictures(), row.scale).psnr_y
+
+
+def upscaler(row: Row, shared: Path = SHARED) -> Upscaler:
+    """The row's network with its weights, on the CPU."""
+    spec = archs.Spec(row.arch, row.scale, row.config)
+    network = weights.load(shared / "weights" / row.file, spec)
+    return methods.upscaler(network, spec, methods.Options(device="cpu"))
+
+
+def _set5(shared: Path) -> Path:
+    return shared / "data" / "Set5"
+
+
+def _score_luma(path: Path, row: Row, step: Upscaler) -> float:
+    """PSNR of one image's luma, which goes through the network as it is, without colours around it."""
+    scale = row.scale
+    true = luma(crop_to_multiple(read(path).pixels, scale).astype(np.float64))
+    height, width = true.shape
+    low = resize(true, height // scale, width // scale)
+    fed = resize(low, height, width) if archs.traits(row.arch).pre_upsampled else low
+    (out,) = step.runtime.run([fed.astype(np.float32)[..., None]])
+    inside = (slice(scale, -scale), slice(scale, -scale))
+    return psnr(out[..., 0][inside], true[inside])
+
+
+def document(rows: list[Row]) -> str:
+    """docs/parity.md."""
+    return HEADING + "\n".join(line(row) for row in rows) + "\n"
+
+
+def line(row: Row) -> str:
+    """One line of the table."""
+    figures = [row.published, row.must, row.measured]
+    shown = " | ".join("" if figure is None else f"{figure:.2f}" for figure in figures)
+    missing = row.must is None or row.measured is None
+    difference = "" if missing else f"{row.measured - row.must:+.3f}"  # type: ignore[operator]
+    note = "GAN" if row.gan else row.way
+    return f"| {row.file} | {row.arch} | x{row.scale} | {note} | {shown} | {difference} |"
+
+
+if __name__ == "__main__":
+    main()
