@@ -6,7 +6,7 @@ SETS := $(if $(wildcard $(SHARED)),$(addprefix $(SHARED)/,Set5 Set14 BSD100),Set
 COG := README.md
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all fmt check docs bench
+.PHONY: help setup demo test test-all fmt check docs bench parity verify
 
 help: ## print this
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -46,5 +46,14 @@ docs: setup ## generate the tables, help texts and picture of README.md
 	$(BIN)/sr compare srcli/samples/coffee.png --hr -x4 -o docs/compare.png --overwrite
 	$(BIN)/cog -r $(COG)
 
+BUNDLED = $(shell $(BIN)/python -c "from srcli import manifest as m; print(*{e.model: 0 for e in m.load() if e.bundled})")
+
 bench: setup ## measure the bundled networks on Set5, Set14 and BSD100
-	$(BIN)/sr bench $(addprefix --dataset ,$(SETS)) -x2 -x3 -x4 --json benchmarks/results/fsrcnn.json
+	$(BIN)/sr bench $(addprefix --dataset ,$(SETS)) $(addprefix -m ,$(BUNDLED)) -x2 -x3 -x4 \
+		--json benchmarks/results/bundled.json
+
+parity: setup ## measure the published weights in ../shared/weights, and write docs/parity.md
+	PYTHONPATH=. $(BIN)/python tools/parity.py
+
+verify: setup ## bench every bundled weight file, and compare with what the manifest promises
+	PYTHONPATH=. $(BIN)/python tools/verify.py $(SETS)

@@ -21,15 +21,26 @@ SHARED = ROOT.parent / "shared"
 # Networks cut down so that tests of what holds for every network are quick; those with attention in the range
 # of [0, 1], as random weights on 255 open and shut its gates at the slightest difference.
 SMALL: dict[str, dict[str, Any]] = {
+    "bsrn": {"blocks": 2, "features": 16},
     "carn": {"features": 16},
+    "dbpn": {"stages": 3, "features": 16, "head": 16},
+    "drcn": {"recursions": 3, "features": 16},
     "drrn": {"units": 3, "features": 16},
     "edsr": {"blocks": 2, "features": 16},
+    "falsr": {"features": 32},
     "han": {"groups": 2, "blocks": 1, "features": 16, "span": 1.0, "mean": 1.0},
     "imdn": {"blocks": 2, "features": 16},
+    "lapsrn": {"layers": 2, "features": 8},
+    "latticenet": {"units": 2, "features": 16},
     "mdsr": {"blocks": 2, "features": 16},
     "rcan": {"groups": 2, "blocks": 1, "features": 32, "span": 1.0, "mean": 1.0},
+    "rdn": {"blocks": 2, "layers": 2, "growth": 8, "features": 16},
+    "rfdn": {"blocks": 2, "features": 16},
+    "rlfn": {"blocks": 2, "features": 16, "span": 1.0},
     "rrdbnet": {"blocks": 1, "features": 16, "growth": 8},
     "safmn": {"blocks": 2, "features": 16},
+    "span": {"features": 16, "span": 1.0, "mean": 1.0},
+    "srdensenet": {"blocks": 2, "layers": 2, "growth": 8},
     "srresnet": {"blocks": 2, "features": 16},
     "srvgg": {"convs": 3, "features": 16},
     "vdsr": {"layers": 5, "features": 16},
@@ -57,6 +68,12 @@ def sr(capsys: pytest.CaptureFixture[str]) -> Run:
         return Done(code, captured.out, captured.err)
 
     return call
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is cached in a test does not outlive it."""
+    monkeypatch.setenv("SR_CACHE", str(tmp_path_factory.mktemp("cache")))
 
 
 @pytest.fixture

@@ -208,7 +208,7 @@ PUSH = ["models", "push", str(FSRCNN), "--repo", "me/small", "--licence", "Apach
 
 
 def test_push_shows_the_card_and_sends_nothing(sr: Run) -> None:
-    results = ROOT / "benchmarks" / "results" / "fsrcnn.json"
+    results = ROOT / "benchmarks" / "results" / "bundled.json"
     done = sr(*PUSH, "--data", "photographs", "--results", results, "--dry-run")
     assert done.code == 0, done.err
     assert "license: apache-2.0" in done.out

@@ -36,8 +36,8 @@ def test_published_weights_score_what_they_must(row: parity.Row, shared: Path) -
 @pytest.mark.parity
 @pytest.mark.parametrize("row", rows([row for row in parity.ROWS if row.published and not row.must]))
 def test_published_weights_score_about_what_their_paper_says(row: parity.Row, shared: Path) -> None:
-    """No other code has measured these files: a port's own training may be a little off its paper."""
-    assert parity.measure(row, shared) == pytest.approx(row.published, abs=0.1)
+    """No other code has measured these files; those that are a little off their paper say why."""
+    assert parity.measure(row, shared) == pytest.approx(row.published, abs=0.2 if row.note else 0.02)
 
 
 @pytest.mark.parity

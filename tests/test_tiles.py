@@ -6,13 +6,18 @@ from hypothesis import strategies as st
 from srcli.engine.tiles import plan, spans
 
 
-@given(st.integers(1, 3000), st.integers(1, 600), st.integers(0, 100))
-def test_kept_spans_partition_the_axis(length: int, tile: int, halo: int) -> None:
+@given(st.integers(1, 3000), st.integers(1, 600), st.integers(0, 100), st.integers(1, 9))
+def test_kept_spans_partition_the_axis(length: int, tile: int, halo: int, align: int) -> None:
     covered: list[int] = []
-    for span in spans(length, tile, halo):
+    for span in spans(length, tile, halo, align):
         assert 0 < span.keep_stop - span.keep_start <= tile
-        assert span.start == max(0, span.keep_start - halo)
-        assert span.stop == min(length, span.keep_stop + halo)
+        assert 0 <= span.start <= max(0, span.keep_start - halo)
+        assert span.stop >= min(length, span.keep_stop + halo)
+        assert span.start % align == 0
+        assert span.stop % align == 0 or span.stop == length
+        if align == 1:
+            assert span.start == max(0, span.keep_start - halo)
+            assert span.stop == min(length, span.keep_stop + halo)
         covered += range(span.keep_start, span.keep_stop)
     assert covered == list(range(length))
 

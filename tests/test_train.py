@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 
@@ -15,139 +16,257 @@ import pytest
 import torch
 
 from conftest import SMALL, Run
-from srcli import archs, datasets
+from srcli import archs, bench, datasets, methods
+from srcli.engine import weights
 from srcli.engine.device import Device
 from srcli.engine.weights import read_header, read_spec, read_state
 from srcli.errors import SrError, UsageError
-from srcli.imaging.color import luma
-from srcli.imaging.degrade import bicubic_lr
-from srcli.imaging.image import Image, read, write
-from srcli.imaging.pixels import to_uint8
-from srcli.train import data, loop, recipes
+from srcli.imaging import degrade
+from srcli.imaging.image import read
+from srcli.train import augment, feed, loop, losses, recipe, recipes, schedule, state
+from srcli.train.augment import Batch
+from srcli.train.feed import Feed
+from srcli.train.sources import parse
+from srcli.train.store import Wanted, open_store
 
 CPU = Device("cpu", "float32", "test")
+SHORT = {"patch": 12, "batch": 4, "steps": 12, "validate_every": 6, "warmup": 2}
 
 
-def setup_of(photos: Path, folder: Path, arch: str = "fsrcnn", **changes: object) -> loop.Setup:
-    defaults = {"patch": 12, "batch": 4, "steps": 12, "validate_every": 6, "warmup": 2}
-    recipe = recipes.changed(recipes.find(arch, 2), {**defaults, **changes})
-    pre_upsampled = archs.traits(arch).pre_upsampled
-    store = data.load(photos, recipe.scale, recipe.patch, pre_upsampled, lambda done, total: None)
+def setup_of(photos: Path, folder: Path, name: str = "fsrcnn", **changes: object) -> loop.Setup:
+    made = recipe.changed(recipes.find(name, 2), {**SHORT, **changes})
+    channels = int(state.start(made, CPU).network.channels)  # type: ignore[arg-type]
+    enlarged = archs.traits(made.arch).pre_upsampled
+    feeds = {}
+    for scale in made.scales or (made.scale,):
+        side = max((made.patch, *made.patches))
+        wanted = Wanted(scale, side, degrade.parse(made.degrade), made.zooms, enlarged)
+        store = open_store([parse(str(photos), scale)], wanted, lambda done, total: None)
+        feeds[scale] = Feed(store, channels, augment.parse(made.augment))
     folder.mkdir(exist_ok=True)
-    return loop.Setup(recipe, CPU, folder, store, list(datasets.folder(photos).pictures())[:1])
+
+    def draw(scale: int, patch: int, count: int, rng: np.random.Generator) -> Batch:
+        return feed.draw(feeds[scale], patch, count, rng)
+
+    return loop.Setup(made, CPU, folder, draw, list(datasets.folder(photos).pictures())[:1])
 
 
-@pytest.mark.parametrize("arch", sorted(recipes.RECIPES))
-def test_every_network_has_a_recipe_and_learns(arch: str, photos: Path, tmp_path: Path) -> None:
-    assert set(recipes.RECIPES) == set(archs.names())
+def trained(setup: loop.Setup) -> tuple[state.State, list[loop.Progress]]:
+    """The whole run, and what was told of it."""
+    begun = state.start(setup.recipe, CPU)
+    return begun, list(loop.run(begun, setup))
+
+
+def test_every_network_has_a_recipe() -> None:
+    assert {recipes.find(name, 2).arch for name in recipes.RECIPES} == set(archs.names())
+    for name in recipes.RECIPES:
+        for kind in recipes.PRESETS:
+            recipe.checked(recipes.preset(name, 2, kind))
+
+
+@pytest.mark.parametrize("arch", archs.names())
+def test_every_network_learns(arch: str, photos: Path, tmp_path: Path) -> None:
     small = {"config": SMALL[arch]} if arch in SMALL else {}
-    rate = {"learning_rate": 1e-3}
-    setup = setup_of(photos, tmp_path / "run", arch, steps=150, validate_every=150, **rate, **small)
-    losses = [loop.take_step(state, setup) for state in [loop.start(setup.recipe, CPU)] for _ in range(150)]
-    assert np.mean(losses[-20:]) < np.mean(losses[:5]) / 2
+    setup = setup_of(photos, tmp_path / "run", arch, steps=100, learning_rate=1e-3, **small)
+    begun = state.start(setup.recipe, CPU)
+    work = loop.prepare(begun, setup)
+    losses = [sum(loop.take_step(begun, setup, work).values()) for _ in range(100)]
+    assert np.mean(losses[-20:]) < 0.7 * np.mean(losses[:5])
 
 
-def test_pairs_are_what_the_protocol_makes(photos: Path) -> None:
-    store = data.load(photos, 3, 10, pre_upsampled=False, tick=lambda done, total: None)
-    hr = read(photos / "astronaut.png").pixels
-    np.testing.assert_array_equal(store.pairs[0].hr, to_uint8(hr))
-    np.testing.assert_array_equal(store.pairs[0].lr, to_uint8(bicubic_lr(hr, 3)))
-    assert store.areas().sum() == pytest.approx(1)
-
-
-def test_images_that_cannot_be_used_are_named_and_left_out(photos: Path) -> None:
-    (photos / "broken.jpg").write_bytes(b"no")
-    write(photos / "small.png", Image(np.zeros((20, 90, 3), np.float32)))
-    store = data.load(photos, 2, 16, pre_upsampled=False, tick=lambda done, total: None)
-    assert len(store.pairs) == 3
-    assert "broken.jpg is not an image" in store.left_out[0]
-    assert "small.png is smaller than a patch of 32x32" in store.left_out[1]
-
-
-@pytest.mark.parametrize("channels", [1, 3])
-def test_batches_are_matching_crops_in_every_orientation(photos: Path, channels: int) -> None:
-    """A reduced high-resolution patch is the low-resolution one, but for its border and rounding."""
-    store = data.load(photos, 2, 16, pre_upsampled=False, tick=lambda done, total: None)
-    lr, hr = data.draw(store, 16, 20, channels, np.random.default_rng(1))
-    assert lr.shape == (20, channels, 16, 16)
-    assert hr.shape == (20, channels, 32, 32)
-    mean = torch.nn.functional.avg_pool2d(hr, 2)
-    assert (mean - lr)[..., 2:-2, 2:-2].abs().mean() < 0.02
-
-
-def test_luma_batches_are_luma(photos: Path) -> None:
-    store = data.load(photos, 2, 16, pre_upsampled=False, tick=lambda done, total: None)
-    (y, _), (rgb, _) = (data.draw(store, 16, 3, n, np.random.default_rng(1)) for n in (1, 3))
-    np.testing.assert_allclose(y[:, 0], luma(rgb.permute(0, 2, 3, 1).numpy()), atol=1e-6)
-
-
-def test_stopping_and_going_on_changes_nothing(photos: Path, tmp_path: Path) -> None:
-    whole = setup_of(photos, tmp_path / "whole")
-    for _ in loop.run(loop.start(whole.recipe, CPU), whole):
-        pass
+@pytest.mark.parametrize("name", ["fsrcnn", "srgan"])
+def test_stopping_and_going_on_changes_nothing(name: str, photos: Path, tmp_path: Path) -> None:
+    """Bit for bit, in the first phase and in the one against a discriminator."""
+    gan = recipe.Gan(6, "l1=1,adversarial=0.01") if name == "srgan" else None
+    more = {"gan": gan, "config": SMALL["srresnet"], "patch": 16} if gan else {}
+    whole = setup_of(photos, tmp_path / "whole", name, **more)
+    trained(whole)
     parts = replace(whole, folder=tmp_path / "parts")
     loop.check_new(parts.folder)
-    steps = loop.run(loop.start(parts.recipe, CPU), parts)
+    steps = loop.run(state.start(parts.recipe, CPU), parts)
+    stop = 15 if gan else 7
     for progress in steps:
-        if progress.step == 7:
+        if progress.step == stop:
             break
     steps.close()
-    state, recipe = loop.resume(parts.folder, CPU, {"steps": None})
-    assert (state.step, recipe) == (7, parts.recipe)
-    for _ in loop.run(state, parts):
+    resumed, found = state.resume(parts.folder, CPU, {"steps": None})
+    assert (resumed.step, found) == (stop, parts.recipe)
+    for _ in loop.run(resumed, parts):
         pass
     a, b = (read_state(loop.weights_path(s.folder, s.recipe)) for s in (whole, parts))
     for key, value in a.items():
-        torch.testing.assert_close(b[key], value, rtol=1e-5, atol=1e-7)
+        torch.testing.assert_close(b[key], value, rtol=0, atol=0)
     logs = [(s.folder / loop.LOG).read_text().splitlines() for s in (whole, parts)]
-    assert [json.loads(line)["step"] for line in logs[1]] == [6, 12]
-    assert json.loads(logs[0][-1])["psnr_y"] == pytest.approx(json.loads(logs[1][-1])["psnr_y"], abs=1e-3)
+    assert [json.loads(line)["step"] for line in logs[1]] == ([6, 12, 18] if gan else [6, 12])
+    assert json.loads(logs[0][-1])["psnr_y"] == json.loads(logs[1][-1])["psnr_y"]
 
 
 def test_warm_start_takes_what_fits(photos: Path, tmp_path: Path) -> None:
     setup = setup_of(photos, tmp_path / "run", steps=6)
-    for _ in loop.run(loop.start(setup.recipe, CPU), setup):
-        pass
+    trained(setup)
     path = loop.weights_path(setup.folder, setup.recipe)
     other = replace(setup.recipe, scale=4, init=str(path))
-    torch.testing.assert_close(loop.start(other, CPU).network.state_dict(), read_state(path))
+    torch.testing.assert_close(state.start(other, CPU).network.state_dict(), read_state(path))
     with pytest.raises(SrError, match="no tensor that fits"):
-        loop.start(replace(recipes.find("espcn", 2), init=str(path)), CPU)
+        state.start(replace(recipes.find("espcn", 2), init=str(path)), CPU)
+
+
+def test_networks_with_branches_are_saved_without_them_and_warm_start_again(
+    photos: Path, tmp_path: Path
+) -> None:
+    config = {"blocks": 2, "features": 8}
+    setup = setup_of(photos, tmp_path / "run", "ecbsr", config=config)
+    begun, _ = trained(setup)
+    path = loop.weights_path(setup.folder, setup.recipe)
+    spec = read_spec(path)
+    assert spec is not None
+    assert spec.config["branches"] is False
+    again = state.start(replace(setup.recipe, init=str(path)), CPU).network
+    batch = torch.rand(1, 1, 9, 9)
+    plain = weights.load(path, spec)
+    torch.testing.assert_close(again(batch), plain(batch))
+    torch.testing.assert_close(begun.ema(batch), plain(batch))
 
 
 Spoil = Callable[[torch.Tensor], torch.Tensor]
 
 
 @pytest.mark.parametrize("spoil", [lambda loss: loss * float("inf"), lambda loss: (loss - loss).sqrt()])
-def test_a_loss_that_explodes_stops_the_run_and_keeps_the_last_good_state(
-    spoil: Spoil,
-    photos: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+def test_a_loss_that_explodes_costs_half_the_rate_and_then_the_run(
+    spoil: Spoil, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An infinite loss, and a finite one whose gradient is not: neither reaches the weights."""
-    setup = setup_of(photos, tmp_path / "run")
-    steps = loop.run(loop.start(setup.recipe, CPU), setup)
+    setup = setup_of(photos, tmp_path / "run", loss="l2")
+    begun = state.start(setup.recipe, CPU)
+    steps = loop.run(begun, setup)
     next(steps)
-    plain = loop.LOSSES["l2"]
+    plain = losses.PIXEL["l2"]
     with monkeypatch.context() as patch:
-        patch.setitem(loop.LOSSES, "l2", lambda out, hr: spoil(plain(out, hr)))
-        with pytest.raises(SrError, match="l2 loss or its gradient is not finite at step 1"):
+        patch.setitem(losses.PIXEL, "l2", lambda images: spoil(plain(images)))
+        for rate in ("0.5", "0.25", "0.125"):
+            note = next(steps).note
+            assert "not finite" in note
+            assert "l2" in note
+            assert f"back to step 0, at {rate} of the rate" in note
+        with pytest.raises(SrError, match=r"l2.* is not finite at step 0"):
             next(steps)
-    state, recipe = loop.resume(setup.folder, CPU, {"learning_rate": 1e-4})
-    assert (state.step, recipe.learning_rate) == (1, 1e-4)
-    for network in (state.network, state.ema):
+    resumed, found = state.resume(setup.folder, CPU, {"learning_rate": 1e-4})
+    assert (resumed.step, found.learning_rate, resumed.rate) == (0, 1e-4, 0.125)
+    for network in (resumed.network, resumed.ema):
         assert all(weight.isfinite().all() for weight in network.state_dict().values())
-    assert np.isfinite(loop.take_step(state, setup))
+    work = loop.prepare(resumed, setup)
+    assert np.isfinite(loop.take_step(resumed, setup, work)["l2"])
+
+
+def test_a_full_disk_keeps_the_older_checkpoint(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setup = setup_of(photos, tmp_path / "run")
+    begun = state.start(setup.recipe, CPU)
+    state.save(setup.folder, begun, setup.recipe)
+    older = (setup.folder / state.STATE).read_bytes()
+
+    def full(saved: object, path: Path) -> None:
+        path.write_bytes(b"half of it")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(SrError, match="No space left"):
+        state.save(setup.folder, begun, setup.recipe)
+    assert (setup.folder / state.STATE).read_bytes() == older
+    assert len(list(setup.folder.iterdir())) == 1
+
+
+def test_a_run_of_two_phases_keeps_both_results(photos: Path, tmp_path: Path) -> None:
+    gan = recipe.Gan(6, "l1=1,frequency=0.01,adversarial=0.01", discriminator="unet")
+    setup = setup_of(photos, tmp_path / "run", "esrgan", gan=gan, config=SMALL["rrdbnet"], patch=16)
+    begun, told = trained(setup)
+    assert begun.step == 18
+    assert set(told[0].terms) == {"l1"}
+    assert set(told[-1].terms) == {"l1", "frequency", "adversarial", "discriminator"}
+    names = {path.name for path in setup.folder.glob("*.safetensors")}
+    assert names == {"esrgan-x2.safetensors", "psnr-esrgan-x2.safetensors"}
+
+
+def test_several_scales_share_one_set_of_weights(photos: Path, tmp_path: Path) -> None:
+    for name, config in (
+        ("vdsr", {"layers": 3, "features": 8}),
+        ("mdsr", {**SMALL["mdsr"], "tails": [2, 3]}),
+    ):
+        setup = setup_of(photos, tmp_path / name, name, scales=(2, 3), config=config)
+        begun, told = trained(setup)
+        assert begun.step == 12
+        assert np.isfinite(told[-1].loss)
+
+
+def test_a_teacher_is_imitated(photos: Path, tmp_path: Path) -> None:
+    teacher = setup_of(photos, tmp_path / "teacher")
+    trained(teacher)
+    path = loop.weights_path(teacher.folder, teacher.recipe)
+    pupil = setup_of(photos, tmp_path / "pupil", "espcn", teacher=str(path), distil=0.5)
+    _, told = trained(pupil)
+    assert set(told[0].terms) == {"l2", "teacher"}
+    other = setup_of(photos, tmp_path / "other", teacher=str(path), scale=3)
+    with pytest.raises(SrError):
+        loop.prepare(state.start(replace(other.recipe, teacher="nowhere.pth"), CPU), other)
+
+
+def test_accumulated_batches_are_one_large_batch(photos: Path, tmp_path: Path) -> None:
+    whole = setup_of(photos, tmp_path / "a", batch=8, steps=1, clip=0.0)
+    parts = setup_of(photos, tmp_path / "b", batch=4, accumulate=2, steps=1, clip=0.0)
+    batch = whole.draw(2, 12, 8, np.random.default_rng(0))
+    halves = [batch.part(0, 2), batch.part(1, 2)]
+    results = []
+    for setup, given in ((whole, [batch]), (parts, halves)):
+        begun = state.start(setup.recipe, CPU)
+        fixed = replace(setup, draw=partial(lambda left, *_: next(left), iter(given)))
+        loop.take_step(begun, fixed, loop.prepare(begun, fixed))
+        results.append([w.grad for w in begun.network.parameters()])
+    for a, b in zip(*results, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-7)
+
+
+def test_gradients_are_bounded_as_the_recipe_says() -> None:
+    network = torch.nn.Linear(2, 1, bias=False)
+    for by, bound, rate, expected in (
+        ("norm", 1.0, 1.0, [0.6, 0.8]),
+        ("value", 1.0, 1.0, [1.0, 1.0]),
+        ("rate", 1.0, 0.5, [2.0, 2.0]),
+        ("norm", 0.0, 1.0, [3.0, 4.0]),
+    ):
+        network.weight.grad = torch.tensor([[3.0, 4.0]])
+        made = replace(recipes.find("fsrcnn", 2), clip=bound, clip_by=by)
+        assert schedule.clip(network, made, rate) == pytest.approx(5)
+        torch.testing.assert_close(network.weight.grad, torch.tensor([expected]), rtol=1e-4, atol=1e-4)
+
+
+def test_patches_grow(photos: Path, tmp_path: Path) -> None:
+    setup = setup_of(photos, tmp_path / "run", patches=(8, 10))
+    sides = [schedule.patch_at(setup.recipe, step) for step in range(12)]
+    assert sides == [8, 8, 8, 10, 10, 10] + [12] * 6
+    trained(setup)
 
 
 def test_schedule_warms_up_and_anneals() -> None:
-    recipe = replace(recipes.find("fsrcnn", 2), steps=1000, warmup=100)
-    rates = [loop.learning_rate(recipe, step) for step in range(1001)]
-    assert rates[0] == pytest.approx(recipe.learning_rate / 100)
-    assert max(rates) == rates[100] == pytest.approx(recipe.learning_rate)
-    assert rates[-1] == pytest.approx(recipe.learning_rate / 100)
-    assert all(a >= b for a, b in pairwise(rates[100:]))
+    made = replace(recipes.find("fsrcnn", 2), steps=1000, warmup=100)
+    peak = made.learning_rate
+
+    def rates(kind: str) -> list[float]:
+        changed = replace(made, schedule=kind)
+        return [schedule.learning_rate(changed, recipe.phase_at(changed, 0), step) for step in range(1001)]
+
+    for kind in ("cosine", "step", "constant"):
+        found = rates(kind)
+        assert found[0] == pytest.approx(peak / 100)
+        assert max(found) == found[100] == pytest.approx(peak)
+        assert all(a >= b for a, b in pairwise(found[100:]))
+    assert rates("cosine")[-1] == pytest.approx(peak / 100)
+    assert rates("step")[500] == pytest.approx(peak / 2)
+    assert rates("step")[-1] == pytest.approx(peak / 16)
+    cycle = rates("one-cycle")
+    assert cycle[0] == pytest.approx(peak / 25)
+    assert max(cycle) == cycle[300] == pytest.approx(peak)
+    assert cycle[-1] == pytest.approx(peak / 100)
 
 
 def test_the_command_makes_weights_that_all_commands_take(photos: Path, tmp_path: Path, sr: Run) -> None:
@@ -189,7 +308,11 @@ def test_train_says_what_is_wrong(photos: Path, tmp_path: Path, sr: Run) -> None
         (["fsrcnn", "--data", photos, "--out", tmp_path / "none", "--resume"], "nothing to resume"),
         (["fsrcnn", "--data", photos, "--init", tmp_path / "no.pth"], "does not exist"),
         (["fsrcnn", "--data", photos, "--valid", tmp_path / "hollow"], "no images in"),
-        (["fsrcnn"], "Missing option"),
+        (["fsrcnn"], "there is nothing to learn from"),
+        (["--data", photos], "which network?"),
+        (["fsrcnn", "--data", photos, "--preset", "slow"], "no preset called 'slow'"),
+        (["fsrcnn", "--data", photos, "--set", "batch"], "is no field=value"),
+        (["fsrcnn", "--data", photos, "--degrade", "fog"], "fog"),
     ):
         out = () if "--out" in arguments else ("--out", tmp_path / f"run-{message[:4]}-{len(arguments)}")
         done = sr("train", *arguments, *out, *(() if "--patch" in arguments else small))
@@ -199,9 +322,70 @@ def test_train_says_what_is_wrong(photos: Path, tmp_path: Path, sr: Run) -> None
     assert not list(tmp_path.glob("run-*"))
 
 
-def test_unknown_loss_is_a_usage_error() -> None:
-    with pytest.raises(UsageError):
-        recipes.changed(recipes.find("fsrcnn", 2), {"loss": "l3"})
+def test_any_field_can_be_set_and_is_checked() -> None:
+    made = recipe.assigned(
+        recipes.find("ecbsr", 2),
+        [
+            "batch=3",
+            "zooms=1,0.5",
+            "config.residual=bicubic",
+            "config.blocks=2",
+            "gan.steps=5",
+            "clip_by=value",
+        ],
+    )
+    assert (made.batch, made.zooms, made.clip_by) == (3, (1, 0.5), "value")
+    assert made.config == {"residual": "bicubic", "blocks": 2}
+    assert made.gan is not None
+    assert made.gan.steps == 5
+    for text, message in (
+        ("batch", "is no field=value"),
+        ("colour=red", "no field 'colour'"),
+        ("batch=many", "batch cannot be 'many'"),
+        ("batch=0", "batch cannot be 0"),
+        ("schedule=none", "no schedule called 'none'"),
+        ("loss=l3", "no loss called 'l3'"),
+        ("loss=adversarial", "needs a second phase"),
+        ("gan.discriminator=judge", "no discriminator called 'judge'"),
+        ("degrade=fog", "fog"),
+        ("augment=swirl", "swirl"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            recipe.assigned(made, [text])
+
+
+def test_fine_tuning_begins_with_the_weights_it_is_given(photos: Path, tmp_path: Path, sr: Run) -> None:
+    out = tmp_path / "tuned"
+    small = ("--patch", 12, "--batch", 4, "--steps", 4)
+    done = sr("train", "--from", "fsrcnn-x2", "--data", photos, "--valid", photos, "--out", out, *small)
+    assert done.code == 0, done.err
+    header = json.loads(read_header(out / "fsrcnn-x2.safetensors")["recipe"])
+    assert header["learning_rate"] == pytest.approx(1e-4)
+    assert header["init"].endswith("fsrcnn-x2.safetensors")
+    before = methods_psnr("fsrcnn", photos)
+    assert float(read_header(out / "fsrcnn-x2.safetensors")["psnr_y"]) == pytest.approx(before, abs=0.3)
+    for name, message in (("fsrcnn", "several weights"), ("nope", "no weights called 'nope'")):
+        assert message in sr("train", "--from", name, "--data", photos).err
+    assert "is fsrcnn x2, not edsr" in sr("train", "edsr", "--from", "fsrcnn-x2", "--data", photos).err
+
+
+def methods_psnr(name: str, photos: Path) -> float:
+    pictures = datasets.folder(photos).pictures()
+    return bench.evaluate(methods.find(name, 2), pictures, 2).psnr_y
+
+
+def test_pictures_are_left_at_every_validation(photos: Path, tmp_path: Path, sr: Run) -> None:
+    out = tmp_path / "run"
+    small = ("--patch", 12, "--batch", 4, "--steps", 4, "--validate-every", 2)
+    assert sr("train", "fsrcnn", "-x2", "--data", photos, "--valid", photos, "--out", out, *small).code == 0
+    assert read(out / "curves.png").pixels.shape == (400, 1000, 3)
+    names = [path.name for path in sorted((out / "samples").iterdir())]
+    assert names == ["step-0000002.png", "step-0000004.png"]
+
+
+def test_the_list_names_every_recipe(sr: Run) -> None:
+    shown = sr("train", "--list").out
+    assert all(name in shown for name in recipes.RECIPES)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -219,10 +403,10 @@ def test_ctrl_c_leaves_a_state_that_resume_goes_on_with(
     _, talk = process.communicate(timeout=60)
     assert process.returncode == 130, talk
     assert "go on with the same command and --resume" in talk
-    step = int(torch.load(out / loop.STATE, weights_only=True)["step"])
+    step = int(torch.load(out / state.STATE, weights_only=True)["step"])
     assert step >= 10
     more = subprocess.run(
         [*command, "--resume", "--steps", str(step + 5)], capture_output=True, text=True, check=False
     )
     assert more.returncode == 0, more.stderr
-    assert torch.load(out / loop.STATE, weights_only=True)["step"] == step + 5
+    assert torch.load(out / state.STATE, weights_only=True)["step"] == step + 5

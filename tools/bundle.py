@@ -21,7 +21,16 @@ ROOT = Path(__file__).parent.parent
 MANIFEST = ROOT / "weights_manifest.json"
 TRAINING = ROOT / "benchmarks" / "training"
 RESULTS = ROOT / "benchmarks" / "results"
-PAPERS = {"fsrcnn": "https://arxiv.org/abs/1608.00367"}
+PAPERS = {
+    "fsrcnn": "https://arxiv.org/abs/1608.00367",
+    "espcn": "https://arxiv.org/abs/1609.05158",
+    "ecbsr": "https://doi.org/10.1145/3474085.3475291",
+}
+# The papers' PSNR-Y on Set5 by scale, for a network of the size that is bundled.
+PUBLISHED = {
+    "fsrcnn": {2: 37.0, 3: 33.16, 4: 30.71},
+    "espcn": {2: 36.83, 4: 30.52},
+}
 
 
 def main() -> None:
@@ -63,7 +72,15 @@ def bundle(run: Path, started_in: Path) -> dict[str, Any]:
         "licence_source": "trained by this project",
         "training_data": "photographs under CC0, CC-BY and CC-BY-SA, listed in srcli/weights/ATTRIBUTION.csv",
         "paper": PAPERS[spec.arch],
+        "purpose": "classical",
+        **published(spec.arch, spec.scale),
     }
+
+
+def published(arch: str, scale: int) -> dict[str, Any]:
+    """The paper's figure, if it has one for this scale."""
+    psnr = PUBLISHED.get(arch, {}).get(scale)
+    return {"published": {"Set5": psnr}} if psnr else {}
 
 
 def keep_record(weights: Path, started_in: Path) -> str:

@@ -5,7 +5,11 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
+
+from srcli.train import recipes
 
 ROOT = Path(__file__).parent.parent
 
@@ -46,14 +50,27 @@ def training_table() -> str:
     return "\n".join(out)
 
 
-def command(recipe: dict[str, object]) -> str:
-    """The command line that a recipe is of."""
-    start = f" --init {recipe['init']}" if recipe.get("init") else ""
-    return (
-        f"sr train {recipe['arch']} -x{recipe['scale']} --data DIR --valid DIR --steps {recipe['steps']}"
-        f" --patch {recipe['patch']} --batch {recipe['batch']} --loss {recipe['loss']}"
-        f" --learning-rate {recipe['learning_rate']}{start}"
-    )
+_FLAGS = ("steps", "patch", "batch", "loss", "learning_rate", "degrade", "init")
+
+
+def command(recipe: dict[str, Any]) -> str:
+    """The command line that a recipe is of: what differs from the network's own recipe."""
+    usual = asdict(recipes.find(recipe.get("name") or recipe["arch"], recipe["scale"]))
+    changed = {k: v for k, v in recipe.items() if v != _like_json(usual.get(k)) and k != "validate_every"}
+    config = {f"config.{key}": value for key, value in changed.pop("config", {}).items()}
+    words = [f"sr train {recipe['arch']} -x{recipe['scale']} --data DIR --valid DIR"]
+    words += [f"--{key.replace('_', '-')} {value}" for key, value in changed.items() if key in _FLAGS]
+    others = {key: value for key, value in changed.items() if key not in _FLAGS} | config
+    words += [f"--set {key}={_text(value)}" for key, value in others.items()]
+    return " ".join(words)
+
+
+def _like_json(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _text(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 def attribution() -> str:

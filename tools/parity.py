@@ -35,7 +35,8 @@ class Row:
 
     `way`: "rgb", the protocol of `sr bench`; "y", luma alone in double precision, nothing rounded, as the
     papers of luma networks do; "ycbcr", the protocol with a network that works on YCbCr.
-    `must`: PSNR-Y in dB that the file itself scored elsewhere. `gan`: made to please, not to score.
+    `must`: PSNR-Y in dB that the file itself scored elsewhere; `note`: why a file is not as published.
+    `gan`: made to please, not to score.
     """
 
     file: str
@@ -46,6 +47,7 @@ class Row:
     way: Literal["rgb", "y", "ycbcr"] = "rgb"
     config: dict[str, Any] = field(default_factory=dict)
     gan: bool = False
+    note: str = ""
     measured: float | None = None
 
 
@@ -58,10 +60,11 @@ Our networks with published weights on Set5, as `tools/parity.py` measures them:
   on luma networks do; `ycbcr` by the protocol, with a network fed with YCbCr; GAN as `rgb`, though PSNR
   is not its aim.
 
-| file | network | scale | scored | published | must | measured | difference |
-|---|---|---|---|---|---|---|---|
+| file | network | scale | scored | published | must | measured | difference | |
+|---|---|---|---|---|---|---|---|---|
 """
 
+PORT = "trained by a port, not by the authors"
 CARN_M = {"tails": [2, 3, 4], "groups": 4, "recursive": True}
 ROWS = (
     Row("srcnn-955-y-x2.safetensors", "srcnn", 2, 36.66, 36.71, "y"),
@@ -73,14 +76,19 @@ ROWS = (
     Row("vdsr-y-x234.safetensors", "vdsr", 2, 37.53, 37.65, "y"),
     Row("vdsr-y-x234.safetensors", "vdsr", 3, 33.66, 33.77, "y"),
     Row("vdsr-y-x234.safetensors", "vdsr", 4, 31.35, 31.45, "y"),
-    Row("drrn-b1u25-y-x234.safetensors", "drrn", 2, 37.74, None, "y"),
+    Row("drrn-b1u25-y-x234.safetensors", "drrn", 2, 37.74, None, "y", note=PORT),
     Row("drrn-b1u25-y-x234.safetensors", "drrn", 3, 34.03, 34.02, "y"),
-    Row("drrn-b1u25-y-x234.safetensors", "drrn", 4, 31.68, None, "y"),
+    Row("drrn-b1u25-y-x234.safetensors", "drrn", 4, 31.68, None, "y", note=PORT),
     Row("carn-m-x234.pth", "carn", 2, 37.53, 37.69, config=CARN_M),
     Row("carn-m-x234.pth", "carn", 3, 33.99, 34.07, config=CARN_M),
     Row("carn-m-x234.pth", "carn", 4, 31.92, 31.88, config=CARN_M),
     Row("imdn-x2.pth", "imdn", 2, 38.00, 38.01),
     Row("imdn-x4.pth", "imdn", 4, 32.21, 32.20),
+    Row("latticenet-x2.pt", "latticenet", 2, 38.15, note=PORT),
+    Row("latticenet-x4.pt", "latticenet", 4, 32.30, note=PORT),
+    Row("rlfn-x4.pth", "rlfn", 4, 32.24),
+    Row("bsrn-x4.pth", "bsrn", 4, 32.35),
+    Row("falsr-a-x2.safetensors", "falsr", 2, 37.82, note="the paper's code truncates: so 37.81"),
     Row("realesr-animevideov3-x4.pth", "srvgg", 4, gan=True),
     Row("rrdbnet-6b-anime-x4.safetensors", "rrdbnet", 4, config={"blocks": 6}, gan=True),
     Row(
@@ -160,8 +168,8 @@ def line(row: Row) -> str:
     shown = " | ".join("" if figure is None else f"{figure:.2f}" for figure in figures)
     missing = row.must is None or row.measured is None
     difference = "" if missing else f"{row.measured - row.must:+.3f}"  # type: ignore[operator]
-    note = "GAN" if row.gan else row.way
-    return f"| {row.file} | {row.arch} | x{row.scale} | {note} | {shown} | {difference} |"
+    way = "GAN" if row.gan else row.way
+    return f"| {row.file} | {row.arch} | x{row.scale} | {way} | {shown} | {difference} | {row.note} |"
 
 
 if __name__ == "__main__":

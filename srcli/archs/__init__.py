@@ -67,8 +67,9 @@ def variants(arch: str) -> tuple[dict[str, Any], ...]:
 def build(arch: str, scale: int, config: dict[str, Any] | None = None) -> "nn.Module":
     """A new network (N, C, H, W) -> (N, C, H*scale, W*scale), in [0, 1], randomly initialised.
 
-    Two attributes say how to feed it: `channels`, 3 for RGB or 1 for BT.601 luma; `halo`, how many
-    input pixels around a pixel can change that pixel's output.
+    Its attributes say how to feed it: `channels`, 3 for RGB or 1 for BT.601 luma; `halo`, how many
+    input pixels around a pixel can change that pixel's output; where there is `aligned`, tiles have to
+    begin at multiples of it.
     """
     able = traits(arch).scales
     if scale not in able:

@@ -1,11 +1,12 @@
 """Pieces that several networks are built from, written once."""
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 # How networks with pixel shuffles reach a scale: the x4 of the papers is two steps of x2.
 STEPS = {2: (2,), 3: (3,), 4: (2, 2), 8: (2, 2, 2)}
@@ -24,9 +25,12 @@ def bicubic_phases(scale: int) -> Tensor:
     return torch.einsum("yi,xj->yxij", taps, taps).reshape(scale**2, 1, 5, 5).float()
 
 
-def conv(inputs: int, outputs: int, size: int = 3, *, groups: int = 1, bias: bool = True) -> nn.Conv2d:
-    """A convolution that keeps height and width."""
-    return nn.Conv2d(inputs, outputs, size, padding=size // 2, groups=groups, bias=bias)
+def conv(
+    inputs: int, outputs: int, size: int = 3, *, stride: int = 1, groups: int = 1, bias: bool = True
+) -> nn.Conv2d:
+    """A convolution that keeps height and width; with a stride, one that sees nothing but pixels."""
+    padding = size // 2 if stride == 1 else 0
+    return nn.Conv2d(inputs, outputs, size, stride, padding, groups=groups, bias=bias)
 
 
 def upsampler(
@@ -39,6 +43,14 @@ def upsampler(
         layers += [act()] if act else []
         layers.append(nn.PixelShuffle(step))
     return nn.Sequential(*layers)
+
+
+def he_initialised(layer: nn.Module) -> None:
+    """He's initialisation, without which deep plain networks do not learn; for `Module.apply`."""
+    if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
+        nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
 
 
 class ResidualBlock(nn.Module):
@@ -78,6 +90,94 @@ class ChannelAttention(nn.Module):
             summary = summary + variance.clamp_min(1e-12).sqrt()
         out: Tensor = batch * self.conv_du(summary)
         return out
+
+
+class SpatialAttention(nn.Module):
+    """Pixels weighted by what a few channels see in a wider field: the enhanced spatial attention of RFANet.
+
+    `refining`: names of the convolutions between reducing and enlarging, with `act` between them; `make`:
+    how a 3x3 convolution is made, without padding where a stride is given.
+    """
+
+    # The smallest side that can be reduced: 3 by a stride of 2, then 7 by 3.
+    LEAST = 15
+
+    def __init__(
+        self,
+        features: int,
+        squeezed: int,
+        refining: tuple[str, ...],
+        act: nn.Module,
+        make: Callable[..., nn.Module],
+    ) -> None:
+        super().__init__()
+        self.refining, self.act = refining, act
+        self.conv1 = conv(features, squeezed, 1)
+        self.conv_f = conv(squeezed, squeezed, 1)
+        self.conv2 = make(squeezed, squeezed, stride=2)
+        for name in refining:
+            self.add_module(name, make(squeezed, squeezed))
+        self.conv4 = conv(squeezed, features, 1)
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """(N, C, H, W) to the same shape; at least `LEAST` pixels on a side."""
+        few = self.conv1(batch)
+        seen = F.max_pool2d(self.conv2(few), kernel_size=7, stride=3)
+        for name in self.refining:
+            seen = self.get_submodule(name)(seen)
+            seen = seen if name == self.refining[-1] else self.act(seen)
+        wide = F.interpolate(seen, batch.shape[2:], mode="bilinear", align_corners=False)
+        return batch * torch.sigmoid(self.conv4(wide + self.conv_f(few)))
+
+
+class Distillation(nn.Module):
+    """Each step keeps a distilled half and refines the whole; 1x1 fuses all that was kept: RFDN's block.
+
+    `act`: between its layers, `attention_act`: between those of its attention; `make`: see there.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        act: nn.Module,
+        attention_act: nn.Module,
+        make: Callable[..., nn.Module],
+    ) -> None:
+        super().__init__()
+        kept = features // 2
+        self.act = act
+        self.c1_d, self.c2_d, self.c3_d = (conv(features, kept, 1) for _ in range(3))
+        self.c1_r, self.c2_r, self.c3_r = (make(features, features) for _ in range(3))
+        self.c4 = make(features, kept)
+        self.c5 = conv(4 * kept, features, 1)
+        refining = ("conv_max", "conv3", "conv3_")
+        self.esa = SpatialAttention(features, features // 4, refining, attention_act, make)
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """(N, C, H, W) to the same shape; at least `SpatialAttention.LEAST` pixels on a side."""
+        refined, kept = batch, []
+        steps = ((self.c1_d, self.c1_r), (self.c2_d, self.c2_r), (self.c3_d, self.c3_r))
+        for distil, refine in steps:
+            kept.append(self.act(distil(refined)))
+            refined = self.act(refined + refine(refined))
+        kept.append(self.act(self.c4(refined)))
+        out: Tensor = self.esa(self.c5(torch.cat(kept, 1)))
+        return out
+
+
+def chained(blocks: Iterable[nn.Module], batch: Tensor) -> list[Tensor]:
+    """What each block makes of what the one before it made."""
+    results = [batch]
+    for block in blocks:
+        results.append(block(results[-1]))
+    return results[1:]
+
+
+def at_least(batch: Tensor, side: int) -> Tensor:
+    """The batch with its right and lower edges repeated where it is smaller than `side`."""
+    height, width = batch.shape[2:]
+    missing = (0, max(0, side - width), 0, max(0, side - height))
+    return F.pad(batch, missing, mode="replicate") if any(missing) else batch
 
 
 class Residual(nn.Module):

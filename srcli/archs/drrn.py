@@ -27,7 +27,7 @@ class Network(nn.Module):
         self.conv1 = conv(features, features, bias=False)
         self.conv2 = conv(features, features, bias=False)
         self.output = conv(features, 1, bias=False)
-        # He's initialisation makes each of the units double the variance: less for the second convolution.
+        # Each unit adds to what the one before it gave: small at first, or 25 of them grow without bounds.
         nn.init.kaiming_normal_(self.conv2.weight, a=5)
 
     def forward(self, batch: Tensor) -> Tensor:

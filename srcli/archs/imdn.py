@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from srcli.archs import Traits
-from srcli.archs.blocks import ChannelAttention, conv, counted_from_zero
+from srcli.archs.blocks import ChannelAttention, chained, conv, counted_from_zero
 
 TRAITS = Traits(scales=(2, 3, 4), local=False)
 
@@ -31,12 +31,9 @@ class Network(nn.Module):
 
     def forward(self, batch: Tensor) -> Tensor:
         """(N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
-        features = shallow = self.fea_conv(batch)
-        results = []
-        for block in self.IMDB:
-            features = block(features)
-            results.append(features)
-        out: Tensor = self.upsampler(shallow + self.LR_conv(self.c(torch.cat(results, 1))))
+        shallow = self.fea_conv(batch)
+        fused = self.c(torch.cat(chained(self.IMDB, shallow), 1))
+        out: Tensor = self.upsampler(shallow + self.LR_conv(fused))
         return out
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from srcli.archs import Traits
-from srcli.archs.blocks import conv
+from srcli.archs.blocks import conv, he_initialised
 
 TRAITS = Traits(scales=(2, 3, 4), pre_upsampled=True)
 VARIANTS: tuple[dict[str, Any], ...] = ({}, {"bias": True})
@@ -27,7 +27,8 @@ class Network(nn.Module):
         for name in self.names:
             inputs = 1 if name == self.names[0] else features
             outputs = 1 if name == self.names[-1] else features
-            self.add_module(name, _initialised(conv(inputs, outputs, bias=bias)))
+            self.add_module(name, conv(inputs, outputs, bias=bias))
+        self.apply(he_initialised)
 
     def forward(self, batch: Tensor) -> Tensor:
         """(N, 1, H, W) of enlarged luma in [0, 1] to the same shape, restored."""
@@ -36,11 +37,3 @@ class Network(nn.Module):
             features = F.relu(self.get_submodule(name)(features))
         out: Tensor = batch + self.get_submodule(self.names[-1])(features)
         return out
-
-
-def _initialised(layer: nn.Conv2d) -> nn.Conv2d:
-    """He's initialisation, without which so deep a plain network does not learn."""
-    nn.init.kaiming_normal_(layer.weight)
-    if layer.bias is not None:
-        nn.init.zeros_(layer.bias)
-    return layer

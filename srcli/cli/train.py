@@ -1,5 +1,8 @@
 """`sr train`: weights of one's own, with one command."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -9,21 +12,39 @@ import typer
 from rich.progress import TextColumn
 
 from srcli.cli import console, options
-from srcli.errors import ExitCode
+from srcli.errors import ExitCode, SrError, UsageError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from srcli.archs import Spec
     from srcli.datasets import Picture
-    from srcli.train.data import Store
-    from srcli.train.loop import Progress, Setup, State
-    from srcli.train.recipes import Recipe
+    from srcli.train.feed import Feed
+    from srcli.train.loop import Draw, Progress, Setup
+    from srcli.train.recipe import Recipe
+    from srcli.train.state import State
 
 _LOG_EVERY = 1_000
 
 
 def train(
-    network: Annotated[str, typer.Argument(help="Which network: fsrcnn, espcn, srcnn or edsr.")],
-    data: Annotated[Path, typer.Option(help="Folder of training images, searched recursively.")],
+    network: Annotated[
+        str | None, typer.Argument(help="What to train; --list shows all.", show_default=False)
+    ] = None,
+    data: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Folder of images, searched recursively; FOLDER=WEIGHT to draw from it more or less often;"
+            " FOLDER,lr=FOLDER with low-resolution partners of the same names. May repeat."
+        ),
+    ] = None,
     scale: options.TrainScale = 4,
+    preset: Annotated[
+        str, typer.Option(help="paper: as published; quick: minutes on a CPU, to see that it learns.")
+    ] = "paper",
+    start_from: Annotated[
+        str | None, typer.Option("--from", help="Fine-tune these weights: MODEL-xSCALE or a file.")
+    ] = None,
     valid: Annotated[
         Path | None, typer.Option(help="Folder of images to validate on; the built-in samples by default.")
     ] = None,
@@ -35,8 +56,13 @@ def train(
     patch: Annotated[
         int | None, typer.Option(min=8, help="Patch side in pixels of the network's input.")
     ] = None,
-    loss: Annotated[str | None, typer.Option(help="l1 or l2.")] = None,
-    learning_rate: Annotated[float | None, typer.Option(min=0, help="Adam's peak learning rate.")] = None,
+    loss: Annotated[
+        str | None, typer.Option(help="Weighted sum of losses, as in l1=1,frequency=0.05.")
+    ] = None,
+    degrade: Annotated[
+        str | None, typer.Option(help="How images are reduced: bicubic, blur,sigma=1.6, second-order ...")
+    ] = None,
+    learning_rate: Annotated[float | None, typer.Option(min=0, help="The optimiser's peak rate.")] = None,
     validate_every: Annotated[int | None, typer.Option(min=1, help="Steps between validations.")] = None,
     seed: Annotated[int | None, typer.Option(help="Seed of the initial weights and of the crops.")] = None,
     init: Annotated[Path | None, typer.Option(help="Weights to start from, of any scale.")] = None,
@@ -45,34 +71,118 @@ def train(
         typer.Option("--set", help="Any field of the recipe, as in --set zooms=1,0.5; may repeat."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    allow_leak: Annotated[
+        bool, typer.Option("--allow-leak", help="Train on images of the benchmarks all the same.")
+    ] = False,
+    tensorboard: Annotated[bool, typer.Option("--tensorboard", help="Log for TensorBoard too.")] = False,
+    gpus: Annotated[
+        int | None, typer.Option(min=1, help="Processes on this machine, one for each GPU.")
+    ] = None,
     device: options.Device = None,
+    show_list: Annotated[bool, typer.Option("--list", help="List what can be trained, and stop.")] = False,
 ) -> None:
     """Train a network on a folder of images; Ctrl-C leaves a state that --resume goes on with."""
+    if show_list:
+        _print_recipes(scale)
+        return
+    if gpus and "WORLD_SIZE" not in os.environ:
+        raise typer.Exit(_under_torchrun(gpus))
     from srcli.engine.device import choose
-    from srcli.train import loop, recipes
+    from srcli.train import loop, parallel, recipe, state
 
     changes = {
         "steps": steps,
         "batch": batch,
         "patch": patch,
         "loss": loss,
+        "degrade": degrade,
         "learning_rate": learning_rate,
         "validate_every": validate_every,
         "seed": seed,
         "init": str(init) if init else None,
     }
-    folder, where = out or Path("runs") / f"{network}-x{scale}", choose(device)
+    if data is None:
+        raise UsageError("there is nothing to learn from", "name a folder of images with --data")
+    chosen = _recipe(network, scale, preset, start_from)
+    folder = out or Path("runs") / f"{chosen.title}-x{chosen.scale}"
+    parallel.join()
+    where = choose(parallel.local_device(device))
     if resume:
-        state, recipe = loop.resume(folder, where, {"arch": network, "scale": scale, **changes})
+        begun, chosen = state.resume(folder, where, {"arch": chosen.arch, "scale": chosen.scale, **changes})
+        chosen = recipe.assigned(chosen, assignments or [])
     else:
-        recipe = recipes.assigned(recipes.changed(recipes.find(network, scale), changes), assignments or [])
-        loop.check_new(folder)
-        state = loop.start(recipe, where)
-    console.talk.print(f"{recipe}\non {where}, into {folder}")
+        chosen = recipe.assigned(recipe.changed(chosen, changes), assignments or [])
+        if parallel.is_first():
+            loop.check_new(folder)
+        begun = state.start(chosen, where)
+    console.talk.print(f"{chosen}\non {where}, into {folder}", markup=False)
     pictures = _pictures(valid)  # before the long decoding, so that a bad folder is told at once
-    setup = loop.Setup(recipe, where, folder, _store(data, recipe), pictures)
-    _run(state, setup)
-    console.result.print(f"{loop.weights_path(folder, recipe)}  PSNR-Y {state.best:.3f} dB")
+    draw = _draw(data, chosen, int(begun.network.channels), allow_leak)  # type: ignore[arg-type]
+    log = _tensorboard(folder) if tensorboard else _no_log
+    _run(begun, loop.Setup(chosen, where, folder, draw, pictures, log))
+    parallel.leave()
+    console.result.print(f"{loop.weights_path(folder, chosen)}  PSNR-Y {begun.best:.3f} dB", markup=False)
+
+
+def _recipe(network: str | None, scale: int, preset: str, start_from: str | None) -> "Recipe":
+    """By network and preset or, for fine-tuning, by the weights that it begins with."""
+    from srcli.train import recipes
+
+    if start_from is None:
+        if network is None:
+            raise UsageError("which network?", "`sr train --list` shows all")
+        return recipes.preset(network, scale, preset)
+    spec, path = _known(start_from, scale)
+    if network not in (None, spec.arch):
+        raise UsageError(f"{start_from} is {spec}, not {network}", "leave out the network")
+    return recipes.fine_tuning(spec, str(path))
+
+
+def _known(name: str, scale: int) -> "tuple[Spec, Path]":
+    """What weights are and where: a file, or an entry of the manifest."""
+    from srcli import archs, manifest
+    from srcli.engine import weights
+
+    if Path(name).is_file():
+        specs = weights.specs_of(Path(name))
+        fitting = [spec for spec in specs if spec.scale == scale] or specs
+        if not fitting:
+            raise SrError(f"{name} fits no network that sr has", f"`sr models info {name}` says what it is")
+        return fitting[0], Path(name)
+    entries = manifest.named(name)
+    if len(entries) > 1:
+        known = ", ".join(entry.name for entry in entries)
+        raise UsageError(f"{name} is several weights", f"name one of: {known}")
+    (entry,) = entries
+    return archs.Spec(entry.arch, entry.scale, entry.config), weights.locate(entry)
+
+
+def _under_torchrun(gpus: int) -> int:
+    """The same command line once more, as `gpus` processes that know of each other; the exit code."""
+    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={gpus}"]
+    return subprocess.run([*words, "-m", "srcli", *sys.argv[1:]], check=False).returncode
+
+
+def _print_recipes(scale: int) -> None:
+    from rich.table import Table
+
+    from srcli.train import recipes
+
+    table = Table("Name", "Steps", "Patch", "Batch", "Loss", "Reduced by", "About")
+    for name, make in sorted(recipes.RECIPES.items()):
+        recipe = make(scale)
+        losses = [recipe.loss, recipe.gan.loss] if recipe.gan else [recipe.loss]
+        about = (make.__doc__ or "").split(":")[0].split(".")[0]
+        table.add_row(
+            name,
+            f"{recipe.all_steps:,}",
+            str(recipe.patch),
+            str(recipe.batch),
+            " then ".join(losses),
+            recipe.degrade,
+            about,
+        )
+    console.result.print(table)
 
 
 def _run(state: "State", setup: "Setup") -> None:
@@ -80,12 +190,40 @@ def _run(state: "State", setup: "Setup") -> None:
     from srcli.train import loop
 
     with console.until_signal() as stopped:
-        for _ in _shown(loop.run(state, setup)):
+        for progress in _shown(loop.run(state, setup)):
+            if progress.validated:
+                _picture(state, setup)
             if stopped.is_set():
                 break
     if stopped.is_set():
         console.talk.print(f"stopped at step {state.step}; go on with the same command and --resume")
         raise typer.Exit(ExitCode.INTERRUPTED)
+
+
+def _picture(state: "State", setup: "Setup") -> None:
+    """Curves, and a place of the first validation image by bicubic, by the network and in truth."""
+    from srcli.imaging.degrade import bicubic_lr
+    from srcli.imaging.image import Image, write
+    from srcli.imaging.pixels import crop_to_multiple
+    from srcli.methods import interpolator
+    from srcli.report import curves
+    from srcli.report.pictures import Panel, busiest, sheet
+    from srcli.train import loop, parallel
+
+    if not parallel.is_first():
+        return
+    true = crop_to_multiple(setup.pictures[0].pixels, setup.recipe.scale)
+    low = bicubic_lr(true, setup.recipe.scale)
+    region = busiest(low, 48)
+    methods = (interpolator("bicubic"), loop.method_of(state, setup))
+    shown = {method.name: method(low, setup.recipe.scale) for method in methods} | {"truth": true}
+    panels = [Panel(name, region.of(pixels, low.shape[0])) for name, pixels in shown.items()]
+    write(setup.folder / "samples" / f"step-{state.step:07}.png", Image(sheet(panels)))
+    try:
+        curves.draw({"": curves.read_log(setup.folder / loop.LOG)}, setup.folder / "curves.png")
+    except SrError as error:
+        if state.step <= setup.recipe.validate_every:
+            console.complain(error)
 
 
 def _pictures(valid: Path | None) -> "list[Picture]":
@@ -95,24 +233,61 @@ def _pictures(valid: Path | None) -> "list[Picture]":
     return list(chosen.pictures())
 
 
-def _store(data: Path, recipe: "Recipe") -> "Store":
-    from srcli import archs
-    from srcli.train.data import load
+def _draw(texts: list[str], recipe: "Recipe", channels: int, allow_leak: bool) -> "Draw":
+    """What gives batches of any of the recipe's scales; all scales share the decoded images."""
+    from srcli.train.feed import draw
 
+    feeds = {
+        scale: _feed(texts, recipe, scale, channels, allow_leak) for scale in recipe.scales or (recipe.scale,)
+    }
+    return lambda scale, patch, count, rng: draw(feeds[scale], patch, count, rng)
+
+
+def _feed(texts: list[str], recipe: "Recipe", scale: int, channels: int, allow_leak: bool) -> "Feed":
+    from srcli import archs
+    from srcli.imaging import degrade
+    from srcli.train import augment
+    from srcli.train.feed import Feed
+    from srcli.train.sources import parse
+    from srcli.train.store import Wanted, open_store
+
+    wanted = Wanted(
+        scale,
+        max((recipe.patch, *recipe.patches)),
+        degrade.parse(recipe.degrade),
+        recipe.zooms,
+        archs.traits(recipe.arch).pre_upsampled,
+        allow_leak,
+    )
+    sources = [parse(text, scale) for text in texts]
     with console.bar() as bar:
         task = bar.add_task("decoding")
-        store = load(
-            data,
-            recipe.scale,
-            recipe.patch,
-            archs.traits(recipe.arch).pre_upsampled,
-            lambda done, total: bar.update(task, completed=done, total=total),
-            recipe.zooms,
-        )
+        store = open_store(sources, wanted, lambda done, total: bar.update(task, completed=done, total=total))
     for reason in store.left_out:
         console.talk.print(f"left out: {reason}", markup=False)
-    console.talk.print(f"{len(store.pairs)} training images, {len(store.left_out)} left out")
-    return store
+    for leak in store.leaks:
+        console.talk.print(f"used although it is in a benchmark: {leak}", markup=False)
+    console.talk.print(f"{len(store)} training images at x{scale}, {len(store.left_out)} left out")
+    return Feed(store, channels, augment.parse(recipe.augment))
+
+
+def _no_log(step: int, figures: dict[str, float]) -> None:
+    pass
+
+
+def _tensorboard(folder: Path) -> "Callable[[int, dict[str, float]], None]":
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise SrError("TensorBoard is not here", "`pip install 'sr-cli[tensorboard]'`") from error
+    writer = SummaryWriter(str(folder / "tensorboard"))
+
+    def log(step: int, figures: dict[str, float]) -> None:
+        for name, value in figures.items():
+            writer.add_scalar(name, value, step)
+        writer.flush()
+
+    return log
 
 
 def _shown(steps: "Generator[Progress]") -> "Iterator[Progress]":
@@ -121,11 +296,14 @@ def _shown(steps: "Generator[Progress]") -> "Iterator[Progress]":
         task = bar.add_task("training", about="")
         for progress in steps:
             bar.update(task, completed=progress.step, total=progress.steps, about=_about(progress))
+            if progress.note:
+                console.talk.print(progress.note, markup=False)
             if bar.disable and progress.step % _LOG_EVERY == 0:
                 console.talk.print(f"step {progress.step}/{progress.steps}  {_about(progress)}")
             yield progress
 
 
 def _about(progress: "Progress") -> str:
+    terms = "  ".join(f"{name} {value:.3e}" for name, value in progress.terms.items())
     valid = "" if progress.psnr_y is None else f"  PSNR-Y {progress.psnr_y:.3f} dB"
-    return f"loss {progress.loss:.3e}{valid}  {progress.steps_per_second:.1f} steps/s"
+    return f"{terms}{valid}  {progress.steps_per_second:.1f} steps/s, {progress.waiting:.0%} for data"

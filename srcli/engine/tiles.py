@@ -31,18 +31,22 @@ class Span:
         return slice(self.keep_start * scale, self.keep_stop * scale)
 
 
-def spans(length: int, tile: int, halo: int) -> list[Span]:
+def spans(length: int, tile: int, halo: int, align: int = 1) -> list[Span]:
     """An axis of `length` cut into kept parts of at most `tile`, each read with `halo` more on both sides.
 
-    The kept parts partition the axis and differ by at most one in length.
+    The kept parts partition the axis and differ by at most one in length. What is read begins and ends at
+    multiples of `align`, or at the ends of the axis.
     """
     count = -(-length // tile)
     cuts = [length * k // count for k in range(count + 1)]
-    return [Span(max(0, a - halo), min(length, b + halo), a, b) for a, b in pairwise(cuts)]
+    return [
+        Span(max(0, (a - halo) // align * align), min(length, -(-(b + halo) // align) * align), a, b)
+        for a, b in pairwise(cuts)
+    ]
 
 
-def plan(height: int, width: int, tile: int, halo: int) -> Iterator[tuple[Span, Span]]:
+def plan(height: int, width: int, tile: int, halo: int, align: int = 1) -> Iterator[tuple[Span, Span]]:
     """Vertical and horizontal spans of every tile, row by row; all sizes in input pixels."""
-    for y in spans(height, tile, halo):
-        for x in spans(width, tile, halo):
+    for y in spans(height, tile, halo, align):
+        for x in spans(width, tile, halo, align):
             yield y, x

@@ -72,7 +72,7 @@ class Upscaler:
     def _placed(self, source: Pixels, tile: int, progress: Progress) -> Pixels:
         height, width, channels = source.shape
         scale = self.runtime.scale
-        tiles = list(plan(height, width, tile, self.runtime.halo))
+        tiles = list(plan(height, width, tile, self.runtime.halo, self.runtime.align))
         out = np.empty((height * scale, width * scale, channels), np.float32)
         results = self.runtime.run(_cut(source, tiles))
         for done, ((y, x), result) in enumerate(zip(tiles, results, strict=True), 1):

@@ -3,12 +3,10 @@
 import copy
 import json
 import math
-import pickle
 import time
 from collections.abc import Callable, Generator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,39 +17,45 @@ from srcli.bench import Row, evaluate
 from srcli.datasets import Picture
 from srcli.engine import weights
 from srcli.engine.device import Device
-from srcli.errors import SrError, UsageError, WeightsError
-from srcli.files import check_place, replacing
-from srcli.methods import Options, network_method, upscaler
-from srcli.train.data import Store, draw
-from srcli.train.recipes import Recipe, changed
+from srcli.errors import SrError, UsageError
+from srcli.files import check_place
+from srcli.methods import Method, Options, network_method, upscaler
+from srcli.train import losses, parallel, schedule
+from srcli.train.augment import Batch
+from srcli.train.recipe import Phase, Recipe, phase_at
+from srcli.train.state import STATE, State, add_critic, average, restore, save
 
-STATE = "state.pt"
 LOG = "log.jsonl"
 # A checkpoint at least this often, in seconds, so that a crash costs minutes.
 SAVE_EVERY = 120.0
+# How often a loss that is not finite is answered by half the rate; then the run stops.
+STRIKES = 3
+
+
+# Scale, side of a patch of the network's input, how many, and the one source of randomness.
+Draw = Callable[[int, int, int, np.random.Generator], Batch]
 
 
 @dataclass(frozen=True)
 class Progress:
-    """What is known after a step; `psnr_y` is the newest validation's, None before the first."""
+    """What is known after a step; `psnr_y` is the newest validation's, None before the first.
+
+    `terms` of the loss; `waiting` is the share of the time that went into data; `note` is for the user.
+    """
 
     step: int
     steps: int
-    loss: float
+    terms: dict[str, float]
     psnr_y: float | None
     steps_per_second: float
+    waiting: float = 0.0
+    validated: bool = False
+    note: str = ""
 
-
-@dataclass
-class State:
-    """All that a step changes; what is saved is enough to go on exactly."""
-
-    network: nn.Module
-    ema: nn.Module
-    optimiser: torch.optim.Optimizer
-    rng: np.random.Generator
-    step: int = 0
-    best: float = -math.inf
+    @property
+    def loss(self) -> float:
+        """The sum of all terms."""
+        return sum(self.terms.values())
 
 
 @dataclass(frozen=True)
@@ -61,8 +65,39 @@ class Setup:
     recipe: Recipe
     device: Device
     folder: Path
-    store: Store
+    draw: Draw
     pictures: list[Picture]
+    log: Callable[[int, dict[str, float]], None] = lambda step, figures: None
+
+
+@dataclass
+class Meter:
+    """Where the time went, and the terms since the last validation."""
+
+    began: float = field(default_factory=time.monotonic)
+    saved: float = field(default_factory=time.monotonic)
+    waited: float = 0.0
+    terms: list[dict[str, float]] = field(default_factory=list)
+    last: dict[str, float] = field(default_factory=dict)
+
+    def note(self, terms: dict[str, float]) -> None:
+        """Keep a step's terms."""
+        self.last = terms
+        self.terms.append(terms)
+
+    def mean(self) -> dict[str, float]:
+        """Of each term, over the steps noted; the list begins anew."""
+        labels = dict.fromkeys(label for terms in self.terms for label in terms)
+        found = {
+            label: float(np.mean([terms[label] for terms in self.terms if label in terms]))
+            for label in labels
+        }
+        self.terms.clear()
+        return found
+
+
+class NotFiniteError(SrError):
+    """A loss or a gradient has left the numbers; the state is as it was before the step."""
 
 
 def check_new(folder: Path) -> None:
@@ -72,121 +107,130 @@ def check_new(folder: Path) -> None:
     check_place(folder / STATE)
 
 
-def start(recipe: Recipe, device: Device) -> State:
-    """A fresh state, warm-started with the tensors of `recipe.init` that fit by name and shape."""
-    torch.manual_seed(recipe.seed)
-    network = archs.build(recipe.arch, recipe.scale, recipe.config)
-    if recipe.init:
-        _warm_start(network, recipe.arch, Path(recipe.init))
-    network.to(device.name, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimiser = torch.optim.Adam(network.parameters(), lr=recipe.learning_rate, betas=(0.9, 0.99))
-    return State(network, copy.deepcopy(network), optimiser, np.random.default_rng(recipe.seed))
+@dataclass(frozen=True)
+class Work:
+    """A phase made ready: what it minimises and, for distillation, the network that it imitates."""
+
+    phase: Phase
+    objective: losses.Objective
+    teacher: nn.Module | None = None
 
 
-def _warm_start(network: nn.Module, arch: str, path: Path) -> None:
-    own = network.state_dict()
-    given = archs.rename(arch, weights.read_state(path))
-    fitting = {k: v for k, v in given.items() if k in own and own[k].shape == v.shape}
+def prepare(state: State, setup: Setup) -> Work:
+    """What the state's step needs. Raises `SrError` where features or teacher can't be had."""
+    phase = phase_at(setup.recipe, state.step)
+    add_critic(state, setup.recipe, phase, setup.device)
+    objective = losses.build(losses.parse(phase.loss), setup.device.name, state.critic)
+    return Work(phase, objective, _teacher(setup) if setup.recipe.teacher else None)
+
+
+def _teacher(setup: Setup) -> nn.Module:
+    path = Path(setup.recipe.teacher)
+    specs = weights.specs_of(path)
+    fitting = [spec for spec in specs if spec.scale == setup.recipe.scale]
     if not fitting:
-        raise WeightsError(f"{path} has no tensor that fits {arch}", "give weights of the same network")
-    network.load_state_dict({**own, **fitting})
+        raise UsageError(f"{path} is no teacher for x{setup.recipe.scale}", "give weights of the same scale")
+    network = weights.load(path, fitting[0]).eval().requires_grad_(requires_grad=False)
+    placed: nn.Module = network.to(setup.device.name, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return placed
 
 
-def save_state(folder: Path, state: State, recipe: Recipe) -> None:
-    """Write `state.pt`, from which `resume` goes on."""
-    saved = {
-        "recipe": asdict(recipe),
-        "network": state.network.state_dict(),
-        "ema": state.ema.state_dict(),
-        "optimiser": state.optimiser.state_dict(),
-        "rng": json.dumps(state.rng.bit_generator.state),
-        "step": state.step,
-        "best": state.best,
-    }
-    with replacing(folder / STATE) as temporary:
-        torch.save(saved, temporary)
+def take_step(state: State, setup: Setup, work: Work, meter: Meter | None = None) -> dict[str, float]:
+    """One optimiser step, on one batch or on several whose gradients are added up; the terms of the loss.
 
-
-def resume(folder: Path, device: Device, changes: dict[str, Any]) -> tuple[State, Recipe]:
-    """The state and the recipe that `save_state` left, with the recipe's `changes` applied.
-
-    Raises `WeightsError` where there are none.
+    Raises `NotFiniteError`, with the weights as they were, where the loss or its gradient is not finite.
     """
-    path = folder / STATE
-    if not path.exists():
-        raise WeightsError(f"nothing to resume in {folder}", "give the --out folder of an earlier run")
-    try:
-        saved: dict[str, Any] = torch.load(path, map_location=device.name, weights_only=True)
-        recipe = changed(Recipe(**saved["recipe"]), changes)
-        return _restored(saved, start(replace(recipe, init=""), device)), recipe
-    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, KeyError, TypeError) as error:
-        hint = "network and scale must be those of the run; else start anew in another --out"
-        raise WeightsError(f"{path} does not fit this run: {str(error).splitlines()[0]}", hint) from error
-
-
-def _restored(saved: dict[str, Any], state: State) -> State:
-    state.network.load_state_dict(saved["network"])
-    state.ema.load_state_dict(saved["ema"])
-    state.optimiser.load_state_dict(saved["optimiser"])
-    state.rng.bit_generator.state = json.loads(saved["rng"])
-    return replace(state, step=saved["step"], best=saved["best"])
-
-
-def learning_rate(recipe: Recipe, step: int) -> float:
-    """Linear warm-up, then a cosine from the peak to a hundredth of it at the last step."""
-    if step < recipe.warmup:
-        return recipe.learning_rate * (step + 1) / recipe.warmup
-    done = (step - recipe.warmup) / max(1, recipe.steps - recipe.warmup)
-    return recipe.learning_rate * (0.01 + 0.99 * (1 + math.cos(math.pi * done)) / 2)
-
-
-LOSSES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
-    "l1": nn.functional.l1_loss,
-    "l2": nn.functional.mse_loss,
-}
-
-
-def take_step(state: State, setup: Setup) -> float:
-    """One optimiser step on one random batch; the loss.
-
-    Raises `SrError`, with the state as it was, where the loss or its gradient is not finite.
-    """
-    recipe, device = setup.recipe, setup.device.name
-    for group in state.optimiser.param_groups:
-        group["lr"] = learning_rate(recipe, state.step)
-    channels = int(state.network.channels)  # type: ignore[arg-type]
-    lr, hr = draw(setup.store, recipe.patch, recipe.batch, channels, state.rng)
-    with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
-        out = state.network(lr.to(device, memory_format=torch.channels_last))
-    loss = LOSSES[recipe.loss](out.float(), hr.to(device))
+    recipe, meter = setup.recipe, meter or Meter()
+    rate = state.rate * schedule.learning_rate(recipe, work.phase, state.step)
+    state.network.train()
     state.optimiser.zero_grad(set_to_none=True)
-    loss.backward()  # type: ignore[no-untyped-call]
-    norm = nn.utils.clip_grad_norm_(state.network.parameters(), recipe.clip)
-    value = float(loss.detach())
-    if not (math.isfinite(value) and math.isfinite(float(norm))):
-        hint = "--resume with a smaller --learning-rate"
-        raise SrError(f"the {recipe.loss} loss or its gradient is not finite at step {state.step}", hint)
-    state.optimiser.step()
+    shares = []
+    for _ in range(recipe.accumulate):
+        images, fed = _forward(state, setup, meter)
+        terms = work.objective(images) | _imitation(work, recipe, images, fed)
+        loss = losses.total(terms) / recipe.accumulate
+        loss.backward()  # type: ignore[no-untyped-call]
+        shares.append(terms)
+    parallel.average_gradients(state.network)
+    norm = schedule.clip(state.network, recipe, rate / work.phase.learning_rate)
+    found = [{label: float(value.detach()) for label, value in terms.items()} for terms in shares]
+    figures = {label: float(np.mean([share[label] for share in found])) for label in found[0]}
+    _check_finite(figures, norm, state.step)
+    _step(state.optimiser, rate)
+    if work.phase.discriminator:
+        figures |= _train_critic(state, work, images, rate)
     state.step += 1
-    _average(state, recipe)
-    return value
+    average(state, recipe.ema)
+    return figures
 
 
-@torch.no_grad()
-def _average(state: State, recipe: Recipe) -> None:
-    """Move the averaged weights; early on they follow faster, so that they are never the random start."""
-    decay = min(recipe.ema, (1 + state.step) / (10 + state.step))
-    for average, current in zip(state.ema.parameters(), state.network.parameters(), strict=True):
-        average.lerp_(current, 1 - decay)
-    for kept, new in zip(state.ema.buffers(), state.network.buffers(), strict=True):
-        kept.copy_(new)
+def _forward(state: State, setup: Setup, meter: Meter) -> tuple[losses.Images, Tensor]:
+    """Draw a batch and put it through the network."""
+    recipe, device = setup.recipe, setup.device.name
+    scale = int(state.rng.choice(recipe.scales)) if recipe.scales else recipe.scale
+    begun = time.monotonic()
+    # Every process draws what all of them learn from, and takes its part: so all stay in step.
+    count = parallel.world()
+    whole = setup.draw(scale, schedule.patch_at(recipe, state.step), recipe.batch * count, state.rng)
+    batch = whole.part(parallel.rank(), count)
+    meter.waited += time.monotonic() - begun
+    if recipe.scales:
+        state.network.scale = scale  # type: ignore[assignment]
+    fed = batch.fed.to(device, memory_format=torch.channels_last)
+    with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
+        sr = state.network(fed)
+    return losses.Images(sr.float(), batch.hr.to(device), batch.lr.to(device)), fed
+
+
+def _imitation(work: Work, recipe: Recipe, images: losses.Images, fed: Tensor) -> dict[str, Tensor]:
+    """How far the output is from the teacher's, where there is one: mean |sr - teacher|, weighted."""
+    if work.teacher is None:
+        return {}
+    with torch.no_grad():
+        shown = work.teacher(fed)
+    return {"teacher": recipe.distil * nn.functional.l1_loss(images.sr, shown)}
+
+
+def _check_finite(figures: dict[str, float], norm: float, step: int) -> None:
+    bad = next((label for label, value in figures.items() if not math.isfinite(value)), "")
+    if bad or not math.isfinite(norm):
+        what = f"the {bad} loss" if bad else f"the gradient of {' + '.join(figures)}"
+        raise NotFiniteError(
+            f"{what} is not finite at step {step}", "--resume with a smaller --learning-rate"
+        )
+
+
+def _step(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimiser.param_groups:
+        group["lr"] = rate
+    optimiser.step()
+
+
+def _train_critic(state: State, work: Work, images: losses.Images, rate: float) -> dict[str, float]:
+    assert state.critic is not None
+    assert state.critic_optimiser is not None
+    state.critic_optimiser.zero_grad(set_to_none=True)
+    loss = work.objective.discriminator(images)
+    loss.backward()  # type: ignore[no-untyped-call]
+    parallel.average_gradients(state.critic)
+    value = float(loss.detach())
+    _check_finite({"discriminator": value}, 0.0, state.step)
+    _step(state.critic_optimiser, rate)
+    return {"discriminator": value}
 
 
 def validate(state: State, setup: Setup) -> Row:
     """The averaged weights scored by the same code as `sr bench`."""
+    return evaluate(method_of(state, setup), setup.pictures, setup.recipe.scale)
+
+
+def method_of(state: State, setup: Setup) -> Method:
+    """The averaged weights as a method like any other."""
     network, spec = deployed(state, setup.recipe)
-    step = upscaler(copy.deepcopy(network), spec, Options(device=setup.device.name))
-    return evaluate(network_method(setup.recipe.arch, [step]), setup.pictures, setup.recipe.scale)
+    own = copy.deepcopy(network)
+    if setup.recipe.scales:
+        own.scale = setup.recipe.scale  # type: ignore[assignment]
+    return network_method(setup.recipe.title, [upscaler(own, spec, Options(device=setup.device.name))])
 
 
 def run(state: State, setup: Setup) -> Generator[Progress]:
@@ -194,50 +238,98 @@ def run(state: State, setup: Setup) -> Generator[Progress]:
 
     Closing the generator, or an error, saves the state first, so that `resume` loses nothing.
     """
-    recipe = setup.recipe
     setup.folder.mkdir(parents=True, exist_ok=True)
-    began = saved = time.monotonic()
-    first, losses, psnr_y = state.step, [0.0], None
+    meter, first, psnr_y = Meter(), state.step, None
+    work = prepare(state, setup)
     try:
-        while state.step < recipe.steps:
-            losses.append(take_step(state, setup))
-            if state.step % recipe.validate_every == 0 or state.step == recipe.steps:
-                psnr_y = checkpoint(state, setup, float(np.mean(losses[1:])))
-                losses = losses[-1:]
-            if time.monotonic() - saved > SAVE_EVERY:
-                save_state(setup.folder, state, recipe)
-                saved = time.monotonic()
-            speed = (state.step - first) / (time.monotonic() - began)
-            yield Progress(state.step, recipe.steps, losses[-1], psnr_y, speed)
+        _save(state, setup, meter)
+        while state.step < setup.recipe.all_steps:
+            if work.phase != phase_at(setup.recipe, state.step):
+                work = prepare(state, setup)
+            note = _tried(state, setup, work, meter)
+            due = not note and _is_due(state, setup.recipe)
+            if due:
+                psnr_y = checkpoint(state, setup, meter.mean())
+            if time.monotonic() - meter.saved > SAVE_EVERY:
+                _save(state, setup, meter)
+            yield _progress(state, setup, meter, first, psnr_y, due, note)
     finally:
-        save_state(setup.folder, state, recipe)
+        _save(state, setup, meter)
 
 
-def checkpoint(state: State, setup: Setup, loss: float) -> float:
-    """Validate, append to the log, and keep the weights if they are the best so far; PSNR-Y in dB."""
+def _tried(state: State, setup: Setup, work: Work, meter: Meter) -> str:
+    """A step; or, where it leaves the numbers, back to the last good state with half the rate, and why."""
+    try:
+        meter.note(take_step(state, setup, work, meter))
+    except NotFiniteError as error:
+        if state.strikes == STRIKES:
+            raise
+        state.strikes += 1
+        rng, strikes, rate = state.rng.bit_generator.state, state.strikes, state.rate / 2
+        saved = torch.load(setup.folder / STATE, map_location=setup.device.name, weights_only=True)
+        restore(state, saved, setup.recipe, setup.device)
+        # Not the same batches again: one of them may be what is wrong.
+        state.rng.bit_generator.state = rng
+        state.strikes, state.rate = strikes, rate
+        return f"{error.message}: back to step {state.step}, at {rate:g} of the rate"
+    return ""
+
+
+def _is_due(state: State, recipe: Recipe) -> bool:
+    ends = (recipe.steps, recipe.all_steps)
+    return state.step % recipe.validate_every == 0 or state.step in ends
+
+
+def _save(state: State, setup: Setup, meter: Meter) -> None:
+    if parallel.is_first():
+        save(setup.folder, state, setup.recipe)
+    meter.saved = time.monotonic()
+
+
+def _progress(
+    state: State, setup: Setup, meter: Meter, first: int, psnr_y: float | None, due: bool, note: str
+) -> Progress:
+    passed = time.monotonic() - meter.began
+    speed = (state.step - first) / passed
+    steps = setup.recipe.all_steps
+    return Progress(state.step, steps, meter.last, psnr_y, speed, meter.waited / passed, due, note)
+
+
+def checkpoint(state: State, setup: Setup, terms: dict[str, float]) -> float:
+    """Validate, append to the log, and keep the weights if they are the best so far; PSNR-Y in dB.
+
+    Against a discriminator the newest weights are kept: they are not meant to win in dB.
+    """
+    if not parallel.is_first():
+        return math.nan
     row = validate(state, setup)
-    entry = {"step": state.step, "loss": loss, "psnr_y": row.psnr_y, "ssim_y": row.ssim_y}
+    figures = {"loss": sum(terms.values()), "psnr_y": row.psnr_y, "ssim_y": row.ssim_y}
     with (setup.folder / LOG).open("a") as log:
-        log.write(json.dumps(entry) + "\n")
-    if row.psnr_y > state.best:
-        state.best = row.psnr_y
-        save_weights(state, setup)
+        log.write(json.dumps({"step": state.step, **figures, "terms": terms}) + "\n")
+    setup.log(state.step, figures | terms)
+    playing = state.step > setup.recipe.steps
+    if playing or row.psnr_y > state.best:
+        state.best = max(state.best, row.psnr_y)
+        save_weights(state, setup, row.psnr_y)
+    if state.step == setup.recipe.steps and setup.recipe.gan:
+        save_weights(state, setup, row.psnr_y, "psnr-")
     return row.psnr_y
 
 
-def save_weights(state: State, setup: Setup) -> None:
+def save_weights(state: State, setup: Setup, psnr_y: float, prefix: str = "") -> None:
     """Write the averaged weights as the file that upscale, bench and compare take."""
     recipe = json.dumps(asdict(setup.recipe))
-    notes = {"recipe": recipe, "step": str(state.step), "psnr_y": f"{state.best:.4f}"}
-    weights.save(weights_path(setup.folder, setup.recipe), *deployed(state, setup.recipe), notes)
+    notes = {"recipe": recipe, "step": str(state.step), "psnr_y": f"{psnr_y:.4f}"}
+    weights.save(weights_path(setup.folder, setup.recipe, prefix), *deployed(state, setup.recipe), notes)
 
 
 def deployed(state: State, recipe: Recipe) -> tuple[nn.Module, archs.Spec]:
     """The averaged network without what only training needs, and what it is."""
-    network, config = archs.deployed(recipe.arch, recipe.scale, recipe.config, state.ema)
+    kept = state.ema if recipe.ema > 0 else state.network
+    network, config = archs.deployed(recipe.arch, recipe.scale, recipe.config, kept)
     return network, archs.Spec(recipe.arch, recipe.scale, config)
 
 
-def weights_path(folder: Path, recipe: Recipe) -> Path:
-    """Where a run leaves its best weights."""
-    return folder / f"{recipe.arch}-x{recipe.scale}.safetensors"
+def weights_path(folder: Path, recipe: Recipe, prefix: str = "") -> Path:
+    """Where a run leaves its best weights; those of the first phase begin with `psnr-`."""
+    return folder / f"{prefix}{recipe.title}-x{recipe.scale}.safetensors"

@@ -1,39 +1,10 @@
 """What is trained and how: one function for each network, returning a frozen `Recipe`."""
 
-import json
-from dataclasses import dataclass, field, fields, replace
-from typing import Any, Literal
+from dataclasses import replace
 
+from srcli import archs
 from srcli.errors import UsageError
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """Everything that decides a training run.
-
-    `patch`: pixels of the network's input on a side; `learning_rate`: peak of Adam's, warmed up over `warmup`
-    steps and then annealed by a cosine to a hundredth; `ema`: decay of the averaged weights that are
-    validated and kept; `clip`: largest gradient norm; `init`: weight file that training starts from.
-    `zooms`: sizes at which each image is learned from, relative to its own (FSRCNN's augmentation);
-    `precision`: of the network's convolutions; bfloat16 on a CPU needs AVX-512 BF16 to be fast.
-    """
-
-    arch: str
-    scale: int
-    config: dict[str, Any] = field(default_factory=dict)
-    patch: int = 32
-    batch: int = 16
-    steps: int = 100_000
-    loss: Literal["l1", "l2"] = "l1"
-    learning_rate: float = 1e-3
-    warmup: int = 200
-    ema: float = 0.999
-    clip: float = 1.0
-    seed: int = 0
-    validate_every: int = 2_000
-    init: str = ""
-    zooms: tuple[float, ...] = (1.0,)
-    precision: Literal["float32", "bfloat16"] = "float32"
+from srcli.train.recipe import Gan, Recipe
 
 
 def fsrcnn(scale: int) -> Recipe:
@@ -116,7 +87,89 @@ def safmn(scale: int) -> Recipe:
     return Recipe("safmn", scale, patch=64, batch=64, steps=500_000)
 
 
+def latticenet(scale: int) -> Recipe:
+    """LatticeNet: L1, 48x48 patches, batch 16, learning rate 2e-4."""
+    return Recipe("latticenet", scale, patch=48, steps=1_000_000, learning_rate=2e-4)
+
+
+def rlfn(scale: int) -> Recipe:
+    """RLFN's first stage: L1, 64x64 patches, batch 64, learning rate 5e-4."""
+    return Recipe("rlfn", scale, patch=64, batch=64, steps=1_000_000, learning_rate=5e-4)
+
+
+def bsrn(scale: int) -> Recipe:
+    """BSRN: L1, 48x48 patches, batch 64, learning rate 1e-3, annealed by a cosine."""
+    return Recipe("bsrn", scale, patch=48, batch=64, steps=1_000_000)
+
+
+def falsr(scale: int) -> Recipe:
+    """FALSR: L1, 64x64 patches, batch 16, learning rate 1e-4."""
+    return Recipe("falsr", scale, patch=64, steps=1_000_000, learning_rate=1e-4)
+
+
+def rfdn(scale: int) -> Recipe:
+    """RFDN: L1, 64x64 patches, batch 64, learning rate 5e-4."""
+    return Recipe("rfdn", scale, patch=64, batch=64, steps=1_000_000, learning_rate=5e-4)
+
+
+def rdn(scale: int) -> Recipe:
+    """RDN: L1, 32x32 patches, batch 16, learning rate 1e-4."""
+    return Recipe("rdn", scale, steps=200_000, learning_rate=1e-4)
+
+
+def srdensenet(scale: int) -> Recipe:
+    """SRDenseNet: squared error, 25x25 patches, batch 32, learning rate 1e-4."""
+    return Recipe("srdensenet", scale, patch=25, batch=32, loss="l2", learning_rate=1e-4)
+
+
+def drcn(scale: int) -> Recipe:
+    """DRCN: squared error, 41x41 patches, batch 64; Adam in the place of SGD."""
+    return Recipe("drcn", scale, patch=41, batch=64, loss="l2", learning_rate=1e-4)
+
+
+def dbpn(scale: int) -> Recipe:
+    """D-DBPN: L1, 40x40 patches, batch 16, learning rate 1e-4."""
+    return Recipe("dbpn", scale, patch=40, steps=1_000_000, learning_rate=1e-4)
+
+
+def span(scale: int) -> Recipe:
+    """SPAN: L1, 64x64 patches, batch 64, learning rate 5e-4."""
+    return Recipe("span", scale, patch=64, batch=64, steps=1_000_000, learning_rate=5e-4)
+
+
+def lapsrn(scale: int) -> Recipe:
+    """LapSRN: L1 in the place of its Charbonnier loss, 32x32 patches at x4, batch 64, learning rate 1e-4."""
+    return Recipe("lapsrn", scale, batch=64, steps=500_000, learning_rate=1e-4)
+
+
+def srgan(scale: int) -> Recipe:
+    """SRGAN: SRResNet, then against a discriminator with squared differences of VGG19 features."""
+    gan = Gan(200_000, "content:relu5_4=0.006,adversarial=0.001")
+    return replace(srresnet(scale), name="srgan", gan=gan)
+
+
+def esrgan(scale: int) -> Recipe:
+    """ESRGAN: RRDB-PSNR, then VGG19 features before activation and a relativistic discriminator."""
+    return replace(rrdbnet(scale), name="esrgan", gan=Gan())
+
+
+def bsrgan(scale: int) -> Recipe:
+    """BSRGAN: ESRGAN's network and losses on shuffled degradations; its discriminator is a U-Net."""
+    gan = Gan(400_000, "l1=1,content=1,adversarial=0.1", discriminator="unet")
+    return replace(rrdbnet(scale), name="bsrgan", degrade="bsrgan", gan=gan)
+
+
+def realesrgan(scale: int) -> Recipe:
+    """Real-ESRGAN: RRDB on degradations of second order, first with L1, then against a U-Net."""
+    gan = Gan(400_000, "l1=1,content=1,adversarial=0.1", discriminator="unet")
+    return replace(rrdbnet(scale), name="realesrgan", patch=256 // scale, degrade="second-order", gan=gan)
+
+
 _ALL = (
+    srgan,
+    esrgan,
+    bsrgan,
+    realesrgan,
     fsrcnn,
     srcnn,
     espcn,
@@ -133,6 +186,17 @@ _ALL = (
     safmn,
     rcan,
     han,
+    latticenet,
+    rlfn,
+    bsrn,
+    falsr,
+    rfdn,
+    rdn,
+    srdensenet,
+    drcn,
+    dbpn,
+    span,
+    lapsrn,
 )
 RECIPES = {recipe.__name__: recipe for recipe in _ALL}
 
@@ -144,45 +208,48 @@ def find(arch: str, scale: int) -> Recipe:
     return RECIPES[arch](scale)
 
 
-def assigned(recipe: Recipe, assignments: list[str]) -> Recipe:
-    """The recipe with `field=value` texts applied; `config.name=value` changes the network itself.
-
-    Values have the type of what they replace; numbers of a list are separated by commas.
-    """
-    for text in assignments:
-        name, sign, value = text.partition("=")
-        if not sign:
-            raise UsageError(f"'{text}' is no field=value", "for example --set batch=32")
-        if name.startswith("config."):
-            config = {**recipe.config, name.removeprefix("config."): _plain(value)}
-            recipe = replace(recipe, config=config)
-        else:
-            recipe = replace(recipe, **{name: _typed(recipe, name, value)})
-    return recipe
+def preset(name: str, scale: int, kind: str) -> Recipe:
+    """The recipe as in the paper, or a `quick` one that a CPU is through with in minutes."""
+    if kind not in PRESETS:
+        raise UsageError(f"no preset called '{kind}'", f"there are: {', '.join(PRESETS)}")
+    recipe = find(name, scale)
+    return recipe if kind == "paper" else quick(recipe)
 
 
-def _plain(value: str) -> Any:
-    """A JSON value where it is one, else the text itself."""
-    try:
-        return json.loads(value)
-    except ValueError:
-        return value
+PRESETS = ("paper", "quick")
 
 
-def _typed(recipe: Recipe, name: str, value: str) -> Any:
-    known = [field.name for field in fields(Recipe) if field.name not in ("arch", "scale", "config")]
-    if name not in known:
-        raise UsageError(f"recipes have no field '{name}'", f"there are: {', '.join(known)}, config.NAME")
-    old = getattr(recipe, name)
-    try:
-        return tuple(float(part) for part in value.split(",")) if isinstance(old, tuple) else type(old)(value)
-    except ValueError as error:
-        raise UsageError(f"{name} cannot be '{value}'", f"it is {old!r} by default") from error
+def quick(recipe: Recipe) -> Recipe:
+    """The same network and losses in a few hundred small steps, without features that need a download."""
+    gan = recipe.gan
+    if gan:
+        gan = replace(gan, steps=100, loss="l1=1,frequency=0.01,adversarial=0.003")
+    return replace(
+        recipe,
+        # A multiple of 16 at the target, which discriminators need.
+        patch=min(recipe.patch, 96 if _is_pre_upsampled(recipe) else 24),
+        batch=min(recipe.batch, 8),
+        steps=300,
+        learning_rate=max(recipe.learning_rate, 5e-4),
+        warmup=30,
+        validate_every=100,
+        ema=0.98,
+        gan=gan,
+    )
 
 
-def changed(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
-    """The recipe with the fields that are given (not None) changed."""
-    given = {name: value for name, value in changes.items() if value is not None}
-    if given.get("loss", recipe.loss) not in ("l1", "l2"):
-        raise UsageError(f"no loss called '{given['loss']}'", "there are: l1, l2")
-    return replace(recipe, **given)
+def _is_pre_upsampled(recipe: Recipe) -> bool:
+    return archs.traits(recipe.arch).pre_upsampled
+
+
+def fine_tuning(spec: archs.Spec, init: str) -> Recipe:
+    """A short run at a tenth of the paper's rate that begins with the weights in `init`."""
+    recipe = find(spec.arch, spec.scale)
+    return replace(
+        recipe,
+        config=spec.config,
+        init=init,
+        steps=20_000,
+        learning_rate=recipe.learning_rate / 10,
+        validate_every=1_000,
+    )

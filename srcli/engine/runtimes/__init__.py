@@ -19,6 +19,10 @@ class Runtime(Protocol):
         """Input pixels around a tile that its output depends on."""
 
     @property
+    def align(self) -> int:
+        """Tiles have to begin at multiples of this many input pixels."""
+
+    @property
     def channels(self) -> int:
         """3: RGB; 1: luma."""
 

@@ -26,6 +26,11 @@ class TorchRuntime:
         return int(self.network.halo)  # type: ignore[arg-type]
 
     @property
+    def align(self) -> int:
+        """See `Runtime`."""
+        return int(getattr(self.network, "aligned", 1))
+
+    @property
     def channels(self) -> int:
         """See `Runtime`."""
         return int(self.network.channels)  # type: ignore[arg-type]

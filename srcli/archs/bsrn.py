@@ -1,0 +1,79 @@
+"""BSRN: distillation with separable convolutions and two kinds of attention. https://arxiv.org/abs/2205.05996
+
+Keys as in the authors' code (xiaom233/BSRN): fea_conv, B, c1, c2, upsampler; but its B1 is B.0.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from srcli.archs import Traits
+from srcli.archs.blocks import (
+    ChannelAttention,
+    Distillation,
+    SpatialAttention,
+    at_least,
+    chained,
+    conv,
+    counted_from_zero,
+    renamed,
+)
+
+TRAITS = Traits(scales=(2, 3, 4), local=False)
+VARIANTS: tuple[dict[str, Any], ...] = ({}, {"blocks": 5, "features": 48})
+
+
+class Network(nn.Module):
+    """Eight blocks of 64; BSRN-S has five of 48."""
+
+    def __init__(self, *, scale: int, blocks: int = 8, features: int = 64) -> None:
+        super().__init__()
+        self.channels = 3
+        self.scale = scale
+        # Means over the image and the attention's grid depend on the tile: an overlap that keeps it close.
+        self.halo = 32
+        self.fea_conv = _Separable(12, features)
+        self.B = nn.ModuleList(_Block(features) for _ in range(blocks))
+        self.c1 = conv(blocks * features, features, 1)
+        self.c2 = _Separable(features, features)
+        self.upsampler = nn.Sequential(conv(features, 3 * scale**2), nn.PixelShuffle(scale))
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """(N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
+        shallow = self.fea_conv(at_least(batch, SpatialAttention.LEAST).repeat(1, 4, 1, 1))
+        fused = F.gelu(self.c1(torch.cat(chained(self.B, shallow), 1)))
+        out: Tensor = self.upsampler(shallow + self.c2(fused))
+        height, width = batch.shape[2:]
+        return out[..., : height * self.scale, : width * self.scale]
+
+
+class _Separable(nn.Module):
+    """A blueprint convolution: 1x1 over the channels, then 3x3 within each."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
+        super().__init__()
+        self.pw = conv(inputs, outputs, 1, bias=False)
+        self.dw = conv(outputs, outputs, stride=stride, groups=outputs)
+
+    def forward(self, batch: Tensor) -> Tensor:
+        out: Tensor = self.dw(self.pw(batch))
+        return out
+
+
+class _Block(Distillation):
+    """RFDN's, with channel attention after it, added to its input."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__(features, nn.GELU(), nn.GELU(), _Separable)
+        self.cca = ChannelAttention(features, contrast=True)
+
+    def forward(self, batch: Tensor) -> Tensor:
+        out: Tensor = batch + self.cca(super().forward(batch))
+        return out
+
+
+def rename(state: dict[str, Any]) -> dict[str, Any]:
+    """The authors' numbered blocks as a list, and their upsampler without its wrapper."""
+    return renamed(counted_from_zero(state, "B"), {r"^upsampler\.upsampleOneStep\.": "upsampler."})

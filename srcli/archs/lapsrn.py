@@ -1,0 +1,67 @@
+"""LapSRN: doubled step by step, each with its own residual, as in a Laplacian pyramid. https://arxiv.org/abs/1704.03915
+
+Keys as in a public PyTorch port (twtygqyy/pytorch-LapSRN): conv_input, convt_F, convt_R, convt_I, with the
+number of the step.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from srcli.archs import Traits
+from srcli.archs.blocks import conv, he_initialised
+
+TRAITS = Traits(scales=(2, 4, 8))
+
+
+class Network(nn.Module):
+    """Ten convolutions of 64 in each step, on luma."""
+
+    def __init__(self, *, scale: int, layers: int = 10, features: int = 64) -> None:
+        super().__init__()
+        self.channels = 1
+        self.steps = scale.bit_length() - 1
+        # Head, the first step's layers, and those of the later ones, half as far each time; the residual.
+        self.halo = 2 + sum(-(-layers // 2**step) for step in range(self.steps))
+        self.conv_input = conv(1, features, bias=False)
+        for number in range(1, self.steps + 1):
+            self.add_module(f"convt_F{number}", nn.Sequential(_Step(layers, features)))
+            self.add_module(f"convt_R{number}", conv(features, 1, bias=False))
+        self.apply(he_initialised)
+        for number in range(1, self.steps + 1):
+            self.add_module(f"convt_I{number}", _bilinear())
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """(N, 1, H, W) of luma in [0, 1] to (N, 1, H*scale, W*scale)."""
+        features, image = F.leaky_relu(self.conv_input(batch), 0.2), batch
+        for number in range(1, self.steps + 1):
+            refine, residual, enlarge = (self.get_submodule(f"convt_{part}{number}") for part in "FRI")
+            features = refine(features)
+            image = enlarge(image) + residual(features)
+        return image
+
+
+def _doubling(features: int) -> nn.ConvTranspose2d:
+    return nn.ConvTranspose2d(features, features, 4, stride=2, padding=1, bias=False)
+
+
+def _bilinear() -> nn.ConvTranspose2d:
+    """What enlarges the image itself: it begins as bilinear interpolation, and may be learned."""
+    layer = _doubling(1)
+    taps = torch.tensor((0.25, 0.75, 0.75, 0.25))
+    layer.weight.data = torch.outer(taps, taps).view(1, 1, 4, 4)
+    return layer
+
+
+class _Step(nn.Module):
+    """Convolutions and a doubling, under the name that the port's keys have."""
+
+    def __init__(self, layers: int, features: int) -> None:
+        super().__init__()
+        plain = (conv(features, features, bias=False) for _ in range(layers))
+        pairs = ((layer, nn.LeakyReLU(0.2)) for layer in (*plain, _doubling(features)))
+        self.cov_block = nn.Sequential(*(layer for pair in pairs for layer in pair))
+
+    def forward(self, batch: Tensor) -> Tensor:
+        out: Tensor = self.cov_block(batch)
+        return out

@@ -1,0 +1,72 @@
+"""RDN: dense blocks whose every layer is kept, fused within each block and over all. https://arxiv.org/abs/1802.08797
+
+Keys as in the PyTorch port among EDSR's (sanghyun-son/EDSR-PyTorch): SFENet1, SFENet2, RDBs, GFF, UPNet.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from srcli.archs import Traits
+from srcli.archs.blocks import chained, conv, upsampler
+
+TRAITS = Traits(scales=(2, 3, 4))
+VARIANTS: tuple[dict[str, Any], ...] = ({}, {"blocks": 20, "layers": 6, "growth": 32})
+
+
+class Network(nn.Module):
+    """The paper's 16 blocks of 8 layers of 64; a smaller one in its study has 20 of 6 of 32.
+
+    `span`: the largest value, to the network.
+    """
+
+    def __init__(
+        self,
+        *,
+        scale: int,
+        blocks: int = 16,
+        layers: int = 8,
+        growth: int = 64,
+        features: int = 64,
+        span: float = 255.0,
+    ) -> None:
+        super().__init__()
+        self.channels = 3
+        self.span = span
+        # Two in front, one per layer, one after the blocks; upsampler and tail.
+        self.halo = layers * blocks + 6
+        self.SFENet1 = conv(3, features)
+        self.SFENet2 = conv(features, features)
+        self.RDBs = nn.ModuleList(_Block(features, growth, layers) for _ in range(blocks))
+        self.GFF = nn.Sequential(conv(blocks * features, features, 1), conv(features, features))
+        self.UPNet = nn.Sequential(*upsampler(scale, features), conv(features, 3))
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """(N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
+        shallow = self.SFENet1(batch * self.span)
+        results = chained(self.RDBs, self.SFENet2(shallow))
+        out: Tensor = self.UPNet(shallow + self.GFF(torch.cat(results, 1))) / self.span
+        return out
+
+
+class _Block(nn.Module):
+    """Layers that each see all before them, fused by 1x1 and added to the input."""
+
+    def __init__(self, features: int, growth: int, layers: int) -> None:
+        super().__init__()
+        self.convs = nn.Sequential(*(_Layer(features + n * growth, growth) for n in range(layers)))
+        self.LFF = conv(features + layers * growth, features, 1)
+
+    def forward(self, batch: Tensor) -> Tensor:
+        out: Tensor = batch + self.LFF(self.convs(batch))
+        return out
+
+
+class _Layer(nn.Module):
+    def __init__(self, inputs: int, growth: int) -> None:
+        super().__init__()
+        self.conv = nn.Sequential(conv(inputs, growth), nn.ReLU())
+
+    def forward(self, batch: Tensor) -> Tensor:
+        return torch.cat((batch, self.conv(batch)), 1)

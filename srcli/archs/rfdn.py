@@ -1,0 +1,45 @@
+"""RFDN: IMDN's distillation by 1x1 convolutions, with spatial attention. https://arxiv.org/abs/2009.11551
+
+Keys as in the authors' code (njulj/RFDN): fea_conv, B, c, LR_conv, upsampler; but its B1 is B.0.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from srcli.archs import Traits
+from srcli.archs.blocks import Distillation, SpatialAttention, at_least, chained, conv, counted_from_zero
+
+TRAITS = Traits(scales=(2, 3, 4), local=False)
+
+
+class Network(nn.Module):
+    """Four blocks of 50 as published, the winner of AIM 2020; the paper's tables are of larger ones."""
+
+    def __init__(self, *, scale: int, blocks: int = 4, features: int = 50) -> None:
+        super().__init__()
+        self.channels = 3
+        self.scale = scale
+        # The attention's grid depends on where a tile begins: an overlap that keeps tiles close to the whole.
+        self.halo = 32
+        self.fea_conv = conv(3, features)
+        self.B = nn.ModuleList(
+            Distillation(features, nn.LeakyReLU(0.05), nn.ReLU(), conv) for _ in range(blocks)
+        )
+        self.c = nn.Sequential(conv(blocks * features, features, 1), nn.LeakyReLU(0.05))
+        self.LR_conv = conv(features, features)
+        self.upsampler = nn.Sequential(conv(features, 3 * scale**2), nn.PixelShuffle(scale))
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """(N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
+        shallow = self.fea_conv(at_least(batch, SpatialAttention.LEAST))
+        fused = self.c(torch.cat(chained(self.B, shallow), 1))
+        out: Tensor = self.upsampler(shallow + self.LR_conv(fused))
+        height, width = batch.shape[2:]
+        return out[..., : height * self.scale, : width * self.scale]
+
+
+def rename(state: dict[str, Any]) -> dict[str, Any]:
+    """The authors' numbered blocks as a list."""
+    return counted_from_zero(state, "B")

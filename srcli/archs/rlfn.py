@@ -1,0 +1,60 @@
+"""RLFN: residual blocks of three convolutions and spatial attention, made to be fast. https://arxiv.org/abs/2205.07514
+
+Keys as in the authors' code (bytedance/RLFN): conv_1, block, conv_2, upsampler; but its block_1 is block.0.
+"""
+
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from srcli.archs import Traits
+from srcli.archs.blocks import SpatialAttention, at_least, chained, conv, counted_from_zero
+
+TRAITS = Traits(scales=(2, 3, 4), local=False)
+VARIANTS: tuple[dict[str, Any], ...] = ({}, {"features": 48})
+
+
+class Network(nn.Module):
+    """RLFN: six blocks of 52; RLFN-S has 48 `features`. `span`: the largest value, to the network."""
+
+    def __init__(
+        self, *, scale: int, blocks: int = 6, features: int = 52, squeezed: int = 16, span: float = 255.0
+    ) -> None:
+        super().__init__()
+        self.channels = 3
+        self.scale, self.span = scale, span
+        # The attention's grid depends on where a tile begins: an overlap that keeps tiles close to the whole.
+        self.halo = 32
+        self.conv_1 = conv(3, features)
+        self.block = nn.ModuleList(_Block(features, squeezed) for _ in range(blocks))
+        self.conv_2 = conv(features, features)
+        self.upsampler = nn.Sequential(conv(features, 3 * scale**2), nn.PixelShuffle(scale))
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """(N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
+        shallow = self.conv_1(at_least(batch, SpatialAttention.LEAST) * self.span)
+        features = chained(self.block, shallow)[-1]
+        out: Tensor = self.upsampler(shallow + self.conv_2(features)) / self.span
+        height, width = batch.shape[2:]
+        return out[..., : height * self.scale, : width * self.scale]
+
+
+class _Block(nn.Module):
+    def __init__(self, features: int, squeezed: int) -> None:
+        super().__init__()
+        self.c1_r, self.c2_r, self.c3_r = (conv(features, features) for _ in range(3))
+        self.c5 = conv(features, features, 1)
+        self.esa = SpatialAttention(features, squeezed, ("conv3",), nn.Identity(), conv)
+
+    def forward(self, batch: Tensor) -> Tensor:
+        features = batch
+        for layer in (self.c1_r, self.c2_r, self.c3_r):
+            features = F.leaky_relu(layer(features), 0.05)
+        out: Tensor = self.esa(self.c5(features + batch))
+        return out
+
+
+def rename(state: dict[str, Any]) -> dict[str, Any]:
+    """The authors' numbered blocks as a list."""
+    return counted_from_zero(state, "block_")

@@ -1,0 +1,122 @@
+"""SPAN: attention without parameters, from what the features themselves are. https://arxiv.org/abs/2311.12770
+
+Keys as in the authors' code (hongyuanyu/SPAN): conv_1, block, conv_cat, conv_2, upsampler; but its block_1 is
+block.0. While training, each 3x3 convolution is three in a row beside a 1x1; they are merged to one kernel at
+every step, and `merged` leaves only that.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from srcli.archs import Traits
+from srcli.archs.blocks import MeanShift, chained, conv, counted_from_zero
+
+TRAITS = Traits(scales=(2, 3, 4))
+VARIANTS: tuple[dict[str, Any], ...] = tuple(
+    {"features": features, "branches": branches} for features in (52, 48) for branches in (True, False)
+)
+
+
+class Network(nn.Module):
+    """Six blocks of 52; SPAN-S has 48. `branches`: with what is learned beside the 3x3 kernels.
+
+    `span`, `mean`: see `MeanShift`.
+    """
+
+    def __init__(
+        self,
+        *,
+        scale: int,
+        features: int = 52,
+        branches: bool = True,
+        span: float = 255.0,
+        mean: float = 255.0,
+    ) -> None:
+        super().__init__()
+        self.channels = 3
+        # Head, three per block, one after them, and the upsampler.
+        self.halo = 1 + 18 + 1 + 1
+        self.shift = MeanShift(span, mean)
+        self.conv_1 = _Merged(3, features, branches)
+        self.block = nn.ModuleList(_Block(features, branches) for _ in range(6))
+        self.conv_cat = conv(4 * features, features, 1)
+        self.conv_2 = _Merged(features, features, branches)
+        self.upsampler = nn.Sequential(conv(features, 3 * scale**2), nn.PixelShuffle(scale))
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """(N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale); only the input is shifted."""
+        shallow = self.conv_1(self.shift.enter(batch))
+        *_, before, last = results = chained(self.block, shallow)
+        inner = self.block[-1].c1_r(before)  # type: ignore[operator]
+        kept = (shallow, self.conv_2(last), results[0], F.silu(inner))
+        out: Tensor = self.upsampler(self.conv_cat(torch.cat(kept, 1)))
+        return out
+
+
+class _Block(nn.Module):
+    """Three convolutions whose result, where it is far from zero, lets itself and the input pass."""
+
+    def __init__(self, features: int, branches: bool) -> None:
+        super().__init__()
+        self.c1_r, self.c2_r, self.c3_r = (_Merged(features, features, branches) for _ in range(3))
+
+    def forward(self, batch: Tensor) -> Tensor:
+        seen: Tensor = self.c3_r(F.silu(self.c2_r(F.silu(self.c1_r(batch)))))
+        return (seen + batch) * (torch.sigmoid(seen) - 0.5)
+
+
+class _Merged(nn.Module):
+    """A 3x3 convolution, or the three and the one that are learned in its place."""
+
+    def __init__(self, inputs: int, outputs: int, branches: bool) -> None:
+        super().__init__()
+        self.branches = branches
+        if branches:
+            self.sk = conv(inputs, outputs, 1)
+            self.conv = nn.Sequential(
+                conv(inputs, 2 * inputs, 1), conv(2 * inputs, 2 * outputs), conv(2 * outputs, outputs, 1)
+            )
+        else:
+            self.eval_conv = conv(inputs, outputs)
+
+    def merged(self) -> tuple[Tensor, Tensor]:
+        """The one kernel (outputs, inputs, 3, 3) and bias that compute the same."""
+        if not self.branches:
+            return _of(self.eval_conv)
+        (first, first_bias), (middle, middle_bias), (last, last_bias) = (_of(layer) for layer in self.conv)
+        beside, beside_bias = _of(self.sk)
+        kernel = torch.einsum("om,mnyx,ni->oiyx", last[..., 0, 0], middle, first[..., 0, 0])
+        bias = middle.sum((2, 3)) @ first_bias + middle_bias
+        return kernel + F.pad(beside, (1, 1, 1, 1)), last[..., 0, 0] @ bias + last_bias + beside_bias
+
+    def forward(self, batch: Tensor) -> Tensor:
+        return F.conv2d(batch, *self.merged(), padding=1)
+
+
+def _of(layer: nn.Module) -> tuple[Tensor, Tensor]:
+    assert isinstance(layer, nn.Conv2d)
+    assert layer.bias is not None
+    return layer.weight, layer.bias
+
+
+def deploy(network: nn.Module, config: dict[str, Any], scale: int) -> tuple[nn.Module, dict[str, Any]]:
+    """The same function without branches, and its config."""
+    plain_config = {**config, "branches": False}
+    plain = Network(scale=scale, **plain_config)
+    state = {key: value for key, value in network.state_dict().items() if key in plain.state_dict()}
+    for name, layer in network.named_modules():
+        if isinstance(layer, _Merged):
+            state[f"{name}.eval_conv.weight"], state[f"{name}.eval_conv.bias"] = layer.merged()
+    plain.load_state_dict(state)
+    return plain, plain_config
+
+
+def rename(state: dict[str, Any]) -> dict[str, Any]:
+    """The authors' numbered blocks as a list; where there are branches, not the kernels merged from them."""
+    state = counted_from_zero(state, "block_")
+    if any(".sk." in key for key in state):
+        return {key: value for key, value in state.items() if ".eval_conv." not in key}
+    return state

@@ -1,0 +1,43 @@
+"""Training curves: the loss, term by term, and PSNR over steps, from the log of one run or of several."""
+
+import json
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from srcli.errors import SrError
+from srcli.files import replacing
+
+
+def read_log(path: Path) -> list[dict[str, Any]]:
+    """The validations that `sr train` noted, in order; a line that was cut off is left out."""
+    entries = []
+    for line in path.read_text("utf-8").splitlines():
+        try:
+            entries.append(json.loads(line))
+        except ValueError:
+            continue
+    return entries
+
+
+def draw(logs: dict[str, list[dict[str, Any]]], path: Path) -> None:
+    """Write a picture with both curves of each named log. Raises `SrError` without matplotlib."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise SrError("curves are drawn by matplotlib", "`pip install 'sr-cli[plots]'`") from error
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for name, log in logs.items():
+        steps = [entry["step"] for entry in log]
+        for term in dict.fromkeys(chain.from_iterable(entry.get("terms", {"loss": 0}) for entry in log)):
+            values = [entry.get("terms", entry).get(term) for entry in log]
+            left.plot(steps, values, label=f"{name} {term}".strip())
+        right.plot(steps, [entry["psnr_y"] for entry in log], label=name)
+    left.set(xlabel="step", title="loss", yscale="log")
+    right.set(xlabel="step", title="PSNR-Y of the validation images, dB")
+    for axes in (left, right):
+        axes.grid(alpha=0.3)
+    left.legend(fontsize="small")
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=100)

@@ -1,0 +1,163 @@
+"""What is done to crops so that a few images teach more: named, and all chance drawn from one generator.
+
+mixup: https://arxiv.org/abs/1710.09412, for super-resolution https://arxiv.org/abs/1906.04809; CutMix:
+https://arxiv.org/abs/1905.04899; CutBlur and how the others do beside it: https://arxiv.org/abs/2004.00448
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from srcli.errors import UsageError
+from srcli.imaging.steps import Rng
+from srcli.train.planes import Numbers
+
+# Both ends of Beta(1.2, 1.2): CutBlur's setting for mixup.
+_BETA = 1.2
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Tensors (N, C, h, w) in [0, 1]: small images, large ones, and what the network is fed with.
+
+    `fed` is `lr`, unless the network takes images enlarged by bicubic.
+    """
+
+    lr: Tensor
+    hr: Tensor
+    fed: Tensor
+
+    def part(self, number: int, count: int) -> "Batch":
+        """One of `count` equal parts."""
+        lr, hr, fed = (images.chunk(count)[number] for images in (self.lr, self.hr, self.fed))
+        return Batch(lr, hr, lr if self.fed is self.lr else fed)
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Which of them are done; the last three with a probability for each image.
+
+    `flip`: left and right; `rotate`: by quarter turns; `shuffle`: the order of red, green and blue;
+    `mixup`: blended with another image; `cutmix`: a rectangle of another image; `cutblur`: fed with the sharp
+    image in a rectangle, or in all but a rectangle.
+    """
+
+    flip: bool = False
+    rotate: bool = False
+    shuffle: bool = False
+    mixup: float = 0.0
+    cutmix: float = 0.0
+    cutblur: float = 0.0
+
+    def __str__(self) -> str:
+        values = ((field.name, getattr(self, field.name)) for field in fields(self))
+        return ",".join(n if v is True else f"{n}={v:g}" for n, v in values if v) or "none"
+
+    def turns(self, count: int, rng: Rng) -> Numbers:
+        """An orientation of 0 to 7 for each of `count` crops."""
+        quarters = rng.integers(4, size=count) if self.rotate else np.zeros(count, np.int64)
+        return quarters + 4 * (rng.integers(2, size=count) if self.flip else 0)
+
+    def orders(self, count: int, rng: Rng) -> Numbers | None:
+        """An order of the channels for each of `count` crops (N, 3), or None to leave them."""
+        return rng.permuted(np.tile(np.arange(3), (count, 1)), axis=1) if self.shuffle else None
+
+    def mixed(self, batch: Batch, rng: Rng) -> Batch:
+        """The batch after mixup, CutMix and CutBlur, as far as they are wanted."""
+        for probability, mix in ((self.mixup, _mixup), (self.cutmix, _cutmix), (self.cutblur, _cutblur)):
+            if probability:
+                batch = mix(batch, probability, rng)
+        return batch
+
+
+USUAL = Augmentation(flip=True, rotate=True)
+
+
+def parse(text: str) -> Augmentation:
+    """What is written as `flip,rotate,shuffle,mixup=0.3`, or `none`; a probability that is left out is 0.5.
+
+    Raises `UsageError` for other names and values.
+    """
+    made = Augmentation()
+    for word in text.split(",") if text != "none" else []:
+        name, sign, value = word.strip().partition("=")
+        changes: dict[str, Any] = {name: _value(name, value if sign else None)}
+        made = replace(made, **changes)
+    return made
+
+
+def _value(name: str, value: str | None) -> bool | float:
+    known = {field.name: field.default for field in fields(Augmentation)}
+    if name not in known:
+        raise UsageError(f"no augmentation called '{name}'", f"there are: {', '.join(known)}, none")
+    if known[name] is False:
+        if value is None:
+            return True
+        raise UsageError(f"'{name}' takes no value", f"write {name}, or leave it away")
+    try:
+        probability = 0.5 if value is None else float(value)
+    except ValueError:
+        probability = -1.0
+    if not 0 <= probability <= 1:
+        raise UsageError(f"{name} cannot be '{value}'", f"it is a probability, as in {name}=0.3")
+    return probability
+
+
+def _on_all(batch: Batch, change: Callable[[Tensor], Tensor]) -> Batch:
+    """The same done to all tensors of a batch; to one once that is there twice."""
+    lr = change(batch.lr)
+    return Batch(lr, change(batch.hr), lr if batch.fed is batch.lr else change(batch.fed))
+
+
+def _like(values: NDArray[np.float64], batch: Tensor) -> Tensor:
+    return torch.from_numpy(values).to(batch)
+
+
+def _mixup(batch: Batch, probability: float, rng: Rng) -> Batch:
+    count = len(batch.lr)
+    partner = torch.from_numpy(rng.permutation(count)).to(batch.lr.device)
+    share = np.where(rng.random(count) < probability, rng.beta(_BETA, _BETA, count), 1.0)
+    own = _like(share[:, None, None, None], batch.lr)
+    return _on_all(batch, lambda images: own * images + (1 - own) * images[partner])
+
+
+def _cutmix(batch: Batch, probability: float, rng: Rng) -> Batch:
+    partner = torch.from_numpy(rng.permutation(len(batch.lr))).to(batch.lr.device)
+    mask = _rectangles(batch.lr, probability, rng)
+    return _on_all(batch, lambda images: torch.where(_as_large(mask, images), images[partner], images))
+
+
+def _cutblur(batch: Batch, probability: float, rng: Rng) -> Batch:
+    """Only of `fed` and `hr`, which are of one size; half of the rectangles hold the sharp part."""
+    rectangle = _as_large(_rectangles(batch.lr, 1.0, rng), batch.fed)
+    used, outside = (torch.from_numpy(rng.random(len(batch.lr)) < p) for p in (probability, 0.5))
+    used, outside = (flag.to(batch.fed.device)[:, None, None, None] for flag in (used, outside))
+    return replace(batch, fed=torch.where(used & (rectangle ^ outside), batch.hr, batch.fed))
+
+
+def _rectangles(lr: Tensor, probability: float, rng: Rng) -> Tensor:
+    """(N, 1, h, w): True inside one rectangle of each image that is chosen, its area even over 0..1."""
+    count, _, height, width = lr.shape
+    length = np.sqrt(rng.random(count)) * (rng.random(count) < probability)
+    spans = [_span(side, length, rng) for side in (height, width)]
+    rows, columns = (torch.from_numpy(span).to(lr.device) for span in spans)
+    return rows[:, None, :, None] & columns[:, None, None, :]
+
+
+def _span(side: int, length: NDArray[np.float64], rng: Rng) -> NDArray[np.bool_]:
+    """(N, side): True over `length` of an axis, somewhere on it."""
+    pixels = np.round(length * side)
+    start = np.floor(rng.random(len(length)) * (side - pixels + 1))
+    place = np.arange(side)
+    return np.asarray((place >= start[:, None]) & (place < (start + pixels)[:, None]))
+
+
+def _as_large(mask: Tensor, images: Tensor) -> Tensor:
+    """A mask of low-resolution pixels at the size of `images`."""
+    step = images.shape[2] // mask.shape[2]
+    return mask.repeat_interleave(step, 2).repeat_interleave(step, 3) if step > 1 else mask

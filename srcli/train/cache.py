@@ -1,0 +1,77 @@
+"""How stores are written: by one process at a time, each file whole or not at all, prepared on threads."""
+
+import hashlib
+import json
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from filelock import FileLock
+from numpy.typing import NDArray
+
+from srcli.errors import DatasetError, FileError
+from srcli.files import replacing
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_HINT = "free the disk, or set SR_CACHE to another folder"
+
+
+def key(facts: object) -> str:
+    """A short name for what can be written as JSON."""
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:24]
+
+
+def stamp(file: Path) -> tuple[str, int, int]:
+    """Place, bytes and time of the last change: what tells that a file is the one it was."""
+    try:
+        about = file.stat()
+    except OSError as error:
+        raise DatasetError(f"cannot read {file}: {error.strerror}", "check its permissions") from error
+    return str(file.resolve()), about.st_size, about.st_mtime_ns
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Hold `folder`, made if need be, against other processes; deletes what a killed one left half done."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / ".lock")
+        lock.acquire()
+    except OSError as error:
+        raise DatasetError(f"cannot write into {folder}: {error.strerror}", _HINT) from error
+    try:
+        for part in folder.glob(".sr-*"):
+            part.unlink(missing_ok=True)
+        yield
+    finally:
+        lock.release()
+
+
+def write(path: Path, arrays: Iterable[NDArray[np.uint8]]) -> None:
+    """The samples of all arrays, one after the other. Raises `DatasetError` where the disk says no."""
+    try:
+        with replacing(path) as temporary, temporary.open("wb") as out:
+            for array in arrays:
+                out.write(np.ascontiguousarray(array).data)
+    except FileError as error:
+        raise DatasetError(error.message, _HINT) from error
+
+
+def ahead(function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
+    """`function` of each item, in order, worked out by threads a few items ahead of who takes them."""
+    workers = min(8, os.cpu_count() or 1)
+    waiting: deque[Any] = deque()
+    with ThreadPoolExecutor(workers) as pool:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()

@@ -1,0 +1,152 @@
+"""The decoding pass: every training image at every wanted size, screened for benchmarks, into one file."""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from srcli.errors import ImageError
+from srcli.imaging.image import read
+from srcli.imaging.pixels import Pixels, to_uint8
+from srcli.imaging.resize import resize_8bit
+from srcli.train import cache, leaks
+from srcli.train.planes import Layout, Samples, Tick, layout
+from srcli.train.sources import Source
+
+# Raise it where what is written changes.
+VERSION = 1
+# Smaller images teach nothing and could not be reduced at every scale.
+LEAST = 16
+
+_INDEX = "index.json"
+_SAMPLES = "hr.bin"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One stored image: its file, the number of its source and of the file in it, and its size in pixels."""
+
+    name: str
+    source: int
+    number: int
+    zoom: float
+    height: int
+    width: int
+
+
+@dataclass(frozen=True)
+class Index:
+    """What is stored; `left_out`: which files are not, and why; `leaks`: which show what benchmark image."""
+
+    entries: tuple[Entry, ...]
+    left_out: tuple[str, ...]
+    leaks: tuple[str, ...]
+
+    def layout(self, step: int = 1) -> Layout:
+        """Where the images lie, each side divided by `step`."""
+        sides = np.array([(e.height, e.width) for e in self.entries], np.int64).reshape(-1, 2) // step
+        return layout(sides[:, 0], sides[:, 1])
+
+
+@dataclass(frozen=True)
+class Task:
+    """A file to be decoded, and the sizes wanted of it."""
+
+    file: Path
+    source: int
+    number: int
+    zooms: tuple[float, ...]
+
+
+def tasks(sources: Sequence[Source], zooms: tuple[float, ...]) -> list[Task]:
+    """One for each file; pairs are kept at their own size, as only there both images are known."""
+    return [
+        Task(file, place, number, (1.0,) if source.partners else zooms)
+        for place, source in enumerate(sources)
+        for number, file in enumerate(source.files)
+    ]
+
+
+def facts(work: Sequence[Task]) -> list[Any]:
+    """Everything that decides what is written."""
+    return [VERSION, leaks.version(), [(*cache.stamp(t.file), t.source, t.number, t.zooms) for t in work]]
+
+
+def samples_path(folder: Path) -> Path:
+    """The file of all images."""
+    return folder / _SAMPLES
+
+
+def decoded(folder: Path, work: Sequence[Task], tick: Tick) -> Index:
+    """The images of `folder`, decoded now unless an earlier run did; `tick(done, files)` while it lasts."""
+    known = _known(folder)
+    if known:
+        return known
+    with cache.alone(folder):
+        # Another process may have made it in the meantime.
+        return _known(folder) or _decode(folder, work, tick)
+
+
+def _known(folder: Path) -> Index | None:
+    """The index where all that it speaks of is there."""
+    try:
+        found: dict[str, Any] = json.loads((folder / _INDEX).read_text("utf-8"))
+        entries = tuple(Entry(**entry) for entry in found["entries"])
+        index = Index(entries, tuple(found["left_out"]), tuple(found["leaks"]))
+        return index if index.layout().fits(samples_path(folder)) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _decode(folder: Path, work: Sequence[Task], tick: Tick) -> Index:
+    parts: list[Index] = []
+
+    def images() -> Iterator[Samples]:
+        for part, samples in cache.ahead(_images, work):
+            parts.append(part)
+            tick(len(parts), len(work))
+            yield from samples
+
+    cache.write(samples_path(folder), images())
+    index = _joined(parts)
+    # It comes last: it says that all is there.
+    cache.write(folder / _INDEX, [np.frombuffer(json.dumps(asdict(index)).encode(), np.uint8)])
+    return index
+
+
+def _joined(parts: Sequence[Index]) -> Index:
+    return Index(
+        tuple(entry for part in parts for entry in part.entries),
+        tuple(reason for part in parts for reason in part.left_out),
+        tuple(leak for part in parts for leak in part.leaks),
+    )
+
+
+def _images(task: Task) -> tuple[Index, list[Samples]]:
+    """What is to be noted of a file, and its image at every size that is not too small."""
+    try:
+        pixels = read(task.file).pixels
+    except ImageError as error:
+        return Index((), (error.message,), ()), []
+    if min(pixels.shape[:2]) < LEAST:
+        return Index((), (f"{task.file} is smaller than {LEAST}x{LEAST}",), ()), []
+    sizes = [(zoom, to_uint8(_zoomed(pixels, zoom))) for zoom in task.zooms]
+    kept = [(zoom, samples) for zoom, samples in sizes if min(samples.shape[:2]) >= LEAST]
+    entries = tuple(_entry(task, zoom, samples) for zoom, samples in kept)
+    benchmark = leaks.shown(to_uint8(pixels))
+    found = (f"{task.file} ({benchmark})",) if benchmark else ()
+    return Index(entries, (), found), [samples for _, samples in kept]
+
+
+def _entry(task: Task, zoom: float, samples: Samples) -> Entry:
+    return Entry(str(task.file), task.source, task.number, zoom, samples.shape[0], samples.shape[1])
+
+
+def _zoomed(pixels: Pixels, zoom: float) -> Pixels:
+    if zoom == 1:
+        return pixels
+    height, width = (max(1, round(side * zoom)) for side in pixels.shape[:2])
+    return resize_8bit(pixels, height, width)

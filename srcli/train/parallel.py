@@ -1,0 +1,65 @@
+"""Several processes that train one network, started by torchrun; alone, all of this does nothing."""
+
+import os
+
+import torch
+from torch import distributed, nn
+
+from srcli.errors import SrError
+
+Lost = (RuntimeError, distributed.DistBackendError)
+
+
+def join() -> None:
+    """Meet the other processes that torchrun has started, if it has."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not distributed.is_initialized():
+        distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+
+
+def leave() -> None:
+    """Part from the others."""
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
+
+
+def world() -> int:
+    """How many processes there are."""
+    return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
+def rank() -> int:
+    """The number of this process, from 0."""
+    return distributed.get_rank() if distributed.is_initialized() else 0
+
+
+def is_first() -> bool:
+    """Whether this process is the one that validates, logs and saves."""
+    return rank() == 0
+
+
+def local_device(name: str | None) -> str | None:
+    """The device that is this process's own, where each has one."""
+    if world() > 1 and torch.cuda.is_available() and name in (None, "cuda"):
+        return f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+    return name
+
+
+def average_gradients(network: nn.Module) -> None:
+    """Give every process the mean of all gradients, so that equal batches make one large one.
+
+    Raises `SrError` where another process is gone.
+    """
+    if world() == 1:
+        return
+    gradients = [weight.grad for weight in network.parameters() if weight.grad is not None]
+    flat = torch.cat([gradient.flatten() for gradient in gradients])
+    try:
+        distributed.all_reduce(flat)
+    except Lost as error:
+        raise SrError(
+            "another process of this run is gone", "go on with the same command and --resume"
+        ) from error
+    flat /= world()
+    parts = torch.split(flat, [gradient.numel() for gradient in gradients])
+    for gradient, part in zip(gradients, parts, strict=True):
+        gradient.copy_(part.view_as(gradient))

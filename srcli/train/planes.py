@@ -1,0 +1,175 @@
+"""Many images as one array of pixels, in a file or on a device, and square crops cut from it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+Samples = NDArray[np.uint8]
+Numbers = NDArray[np.int64]
+# Called with how much is done, and of how much.
+Tick = Callable[[int, int], None]
+
+# Pixels are copied as units of three bytes: a turned crop is copied twice as fast so.
+_PIXEL = np.dtype("V3")
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where images lie that are stored one behind the other: sides, and number of the first pixel of each."""
+
+    heights: Numbers
+    widths: Numbers
+    first: Numbers
+
+    @property
+    def pixels(self) -> int:
+        """All pixels up to the end of the last image."""
+        return int((self.first + self.heights * self.widths).max(initial=0))
+
+    def fits(self, path: Path) -> bool:
+        """Whether a file is exactly as long as the images."""
+        return path.is_file() and path.stat().st_size == self.pixels * 3
+
+    def times(self, step: int) -> "Layout":
+        """Of the same images `step` times as large."""
+        return layout(self.heights * step, self.widths * step)
+
+    def only(self, kept: NDArray[np.bool_]) -> "Layout":
+        """The places of some of the images."""
+        return Layout(self.heights[kept], self.widths[kept], self.first[kept])
+
+
+def layout(heights: Numbers, widths: Numbers) -> Layout:
+    """Images of these sides, one behind the other without a gap."""
+    areas = heights * widths
+    return Layout(heights, widths, np.cumsum(areas) - areas)
+
+
+@dataclass(frozen=True)
+class Boxes:
+    """Crops: number of the image, top and left, orientation 0 to 7 (quarter turns, from 4 on mirrored)."""
+
+    image: Numbers
+    top: Numbers
+    left: Numbers
+    turn: Numbers
+
+    def times(self, step: int) -> "Boxes":
+        """The same crops in an image `step` times as large."""
+        return Boxes(self.image, self.top * step, self.left * step, self.turn)
+
+
+class Plane(Protocol):
+    """Images that can be cut."""
+
+    @property
+    def bytes(self) -> int:
+        """How many they are on disk or in memory."""
+        ...
+
+    def only(self, kept: NDArray[np.bool_]) -> "Plane":
+        """Some of the images."""
+        ...
+
+    def cut(self, boxes: Boxes, side: int) -> Tensor:
+        """Crops (N, side, side, 3), uint8."""
+        ...
+
+    def to(self, device: torch.device) -> "Plane":
+        """The same images in the memory of `device`."""
+        ...
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """Images in a file that is mapped into memory: (pixels, 3) samples."""
+
+    places: Layout
+    samples: Samples
+
+    @property
+    def bytes(self) -> int:
+        """Of the file."""
+        return self.samples.nbytes
+
+    def image(self, number: int) -> Samples:
+        """One image (H, W, 3), not copied."""
+        height, width = int(self.places.heights[number]), int(self.places.widths[number])
+        first = int(self.places.first[number])
+        return self.samples[first : first + height * width].reshape(height, width, 3)
+
+    def only(self, kept: NDArray[np.bool_]) -> "Mapped":
+        """Some of the images."""
+        return replace(self, places=self.places.only(kept))
+
+    def cut(self, boxes: Boxes, side: int) -> Tensor:
+        """Crops (N, side, side, 3), uint8, in the computer's own memory."""
+        crops = np.empty((len(boxes.image), side, side), _PIXEL)
+        columns = (boxes.image, boxes.top, boxes.left, boxes.turn)
+        for crop, image, top, left, turn in zip(crops, *(column.tolist() for column in columns), strict=True):
+            whole = self.image(image).view(_PIXEL)[..., 0]
+            crop[...] = turned(whole[top : top + side, left : left + side], turn)
+        return torch.from_numpy(crops.view(np.uint8).reshape(*crops.shape, 3))
+
+    def to(self, device: torch.device) -> "Resident":
+        """The same images as one tensor on `device`."""
+        return Resident(self.places, torch.from_numpy(self.samples).to(device, copy=True))
+
+
+@dataclass(frozen=True)
+class Resident:
+    """Images as one tensor (pixels, 3), cut without a loop."""
+
+    places: Layout
+    samples: Tensor
+
+    @property
+    def bytes(self) -> int:
+        """Of the device's memory."""
+        return self.samples.nbytes
+
+    def only(self, kept: NDArray[np.bool_]) -> "Resident":
+        """Some of the images."""
+        return replace(self, places=self.places.only(kept))
+
+    def cut(self, boxes: Boxes, side: int) -> Tensor:
+        """Crops (N, side, side, 3), uint8, where the samples are."""
+        device, widths = self.samples.device, self.places.widths[boxes.image]
+        corners = self.places.first[boxes.image] + boxes.top * widths + boxes.left
+        # One small copy to the device, not three.
+        corner, width, turn = torch.from_numpy(np.stack([corners, widths, boxes.turn])).to(device)[..., None]
+        inside = _orientations(side, device)[turn[:, 0]]
+        index = corner + inside // side * width + inside % side
+        return self.samples.index_select(0, index.flatten()).view(-1, side, side, 3)
+
+    def to(self, device: torch.device) -> "Resident":
+        """The same images on another device."""
+        return Resident(self.places, self.samples.to(device))
+
+
+def turned(crop: NDArray[Any], turn: int) -> NDArray[Any]:
+    """A square in one of its eight orientations, not copied."""
+    quarter = np.rot90(crop, turn % 4)
+    return quarter[:, ::-1] if turn >= 4 else quarter
+
+
+@lru_cache(maxsize=16)
+def _orientations(side: int, device: torch.device) -> Tensor:
+    """For each orientation, which pixel of a square comes where: (8, side * side), row by row."""
+    square = np.arange(side * side).reshape(side, side)
+    return torch.from_numpy(np.stack([turned(square, turn).ravel() for turn in range(8)])).to(device)
+
+
+def mapped(path: Path, places: Layout) -> Mapped:
+    """The images in a file; nothing is read before it is cut."""
+    if not places.pixels:
+        return Mapped(places, np.empty((0, 3), np.uint8))
+    # "c", copy on write: torch warns of arrays that can't be written, and the file stays as it is.
+    return Mapped(places, np.asarray(np.memmap(path, np.uint8, "c", shape=(places.pixels, 3))))

@@ -1,0 +1,193 @@
+"""A training run's settings, as one frozen value, and how they are changed by text."""
+
+import json
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
+
+from srcli.errors import UsageError
+from srcli.imaging import degrade
+from srcli.train import augment, losses
+
+SCHEDULES = ("cosine", "step", "one-cycle", "constant")
+OPTIMISERS = ("adam", "adamw", "sgd")
+CLIPS = ("norm", "value", "rate")
+PRECISIONS = ("float32", "bfloat16")
+DISCRIMINATORS = ("vgg", "unet")
+
+
+@dataclass(frozen=True)
+class Gan:
+    """The phase after the first: the same network against a `discriminator`, for `steps` more."""
+
+    steps: int = 400_000
+    loss: str = "l1=0.01,content=1,adversarial:ragan=0.005"
+    learning_rate: float = 1e-4
+    discriminator: str = "vgg"
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Everything that decides a training run.
+
+    `name` of the result, the network's by default; `loss` as in `losses.parse`; `degrade` as in
+    `imaging.degrade.parse`; `augment` as in `augment.parse`.
+    `patch`: pixels of the network's input on a side; `patches`: sides that the run begins with, each for an
+    equal share of its first half; `zooms`: sizes at which each image is learned from, relative to its own.
+    `scales`: others that are learned in the same run, for networks that have one set of weights for them.
+    `learning_rate`: the peak, reached after `warmup` steps; `schedule` brings it to a hundredth (`cosine`,
+    `one-cycle`) or multiplies it by `decay` at the shares `decay_at` of all steps (`step`).
+    `clip`: the largest gradient, by `norm`, by `value`, or by value over the relative `rate`; 0: none.
+    `ema`: decay of the averaged weights that are validated and kept; 0 keeps the newest.
+    `accumulate`: batches whose gradients make one step; `precision`: of the network's convolutions.
+    `init`: weights that training starts from; `teacher`: weights that are imitated, at weight `distil`.
+    """
+
+    arch: str
+    scale: int
+    name: str = ""
+    config: dict[str, Any] = field(default_factory=dict)
+    patch: int = 32
+    batch: int = 16
+    steps: int = 100_000
+    loss: str = "l1"
+    degrade: str = "bicubic"
+    augment: str = "flip,rotate"
+    optimiser: str = "adam"
+    beta2: float = 0.99
+    weight_decay: float = 0.0
+    learning_rate: float = 1e-3
+    schedule: str = "cosine"
+    warmup: int = 200
+    decay: float = 0.5
+    decay_at: tuple[float, ...] = (0.5, 0.8, 0.9, 0.95)
+    ema: float = 0.999
+    clip: float = 1.0
+    clip_by: str = "norm"
+    accumulate: int = 1
+    precision: str = "float32"
+    zooms: tuple[float, ...] = (1.0,)
+    patches: tuple[int, ...] = ()
+    scales: tuple[int, ...] = ()
+    seed: int = 0
+    validate_every: int = 2_000
+    init: str = ""
+    teacher: str = ""
+    distil: float = 1.0
+    gan: Gan | None = None
+
+    @property
+    def title(self) -> str:
+        """What the result is called."""
+        return self.name or self.arch
+
+    @property
+    def all_steps(self) -> int:
+        """Of both phases."""
+        return self.steps + (self.gan.steps if self.gan else 0)
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of a run with one loss and one schedule of its own, from step `start` on."""
+
+    start: int
+    steps: int
+    loss: str
+    learning_rate: float
+    discriminator: str = ""
+
+
+def phase_at(recipe: Recipe, step: int) -> Phase:
+    """The phase that a step belongs to."""
+    if recipe.gan and step >= recipe.steps:
+        gan = recipe.gan
+        return Phase(recipe.steps, gan.steps, gan.loss, gan.learning_rate, gan.discriminator)
+    return Phase(0, recipe.steps, recipe.loss, recipe.learning_rate)
+
+
+def from_dict(raw: dict[str, Any]) -> Recipe:
+    """The recipe that `dataclasses.asdict` took apart. Raises `TypeError` for another one's fields."""
+    gan = raw.get("gan")
+    return Recipe(**{**raw, "gan": Gan(**gan) if gan else None})
+
+
+def changed(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
+    """The recipe with the fields that are given (not None) changed, and checked."""
+    return checked(replace(recipe, **{name: value for name, value in changes.items() if value is not None}))
+
+
+def assigned(recipe: Recipe, assignments: list[str]) -> Recipe:
+    """The recipe with `field=value` texts applied, and checked.
+
+    `config.name=value` changes the network, `gan.name=value` the second phase. Values have the type of what
+    they replace; those of a list are separated by commas.
+    """
+    for text in assignments:
+        name, sign, value = text.partition("=")
+        if not sign:
+            raise UsageError(f"'{text}' is no field=value", "for example --set batch=32")
+        recipe = _assigned(recipe, name, value)
+    return checked(recipe)
+
+
+def _assigned(recipe: Recipe, name: str, value: str) -> Recipe:
+    outer, _, inner = name.partition(".")
+    if outer == "config" and inner:
+        return replace(recipe, config={**recipe.config, inner: _plain(value)})
+    if outer == "gan" and inner:
+        gan = recipe.gan or Gan()
+        return replace(recipe, gan=replace(gan, **{inner: _typed(gan, inner, value)}))
+    return replace(recipe, **{name: _typed(recipe, name, value)})
+
+
+def _plain(value: str) -> Any:
+    """A JSON value where it is one, else the text itself."""
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value
+
+
+def _typed(owner: "Recipe | Gan", name: str, value: str) -> Any:
+    known = [f.name for f in fields(owner) if f.name not in ("arch", "scale", "config", "gan")]
+    if name not in known:
+        raise UsageError(
+            f"recipes have no field '{name}'", f"there are: {', '.join(known)}, config.NAME, gan.NAME"
+        )
+    old = getattr(owner, name)
+    try:
+        if isinstance(old, tuple):
+            return tuple(json.loads(part) for part in value.split(",") if part)
+        return type(old)(value)
+    except ValueError as error:
+        raise UsageError(f"{name} cannot be '{value}'", f"it is {old!r} by default") from error
+
+
+def checked(recipe: Recipe) -> Recipe:
+    """The recipe itself. Raises `UsageError` for what no run could be made of."""
+    for name, choices in _CHOICES.items():
+        if getattr(recipe, name) not in choices:
+            raise UsageError(
+                f"no {name} called '{getattr(recipe, name)}'", f"there are: {', '.join(choices)}"
+            )
+    for name in ("patch", "batch", "steps", "accumulate", "validate_every"):
+        if getattr(recipe, name) < 1:
+            raise UsageError(f"{name} cannot be {getattr(recipe, name)}", "give at least 1")
+    degrade.parse(recipe.degrade)
+    augment.parse(recipe.augment)
+    if losses.is_adversarial(losses.parse(recipe.loss)):
+        raise UsageError("an adversarial loss needs a second phase", "give it with --set gan.loss=...")
+    if recipe.gan:
+        if recipe.gan.discriminator not in DISCRIMINATORS:
+            known = ", ".join(DISCRIMINATORS)
+            raise UsageError(f"no discriminator called '{recipe.gan.discriminator}'", f"there are: {known}")
+        losses.parse(recipe.gan.loss)
+    return recipe
+
+
+_CHOICES = {
+    "schedule": SCHEDULES,
+    "optimiser": OPTIMISERS,
+    "clip_by": CLIPS,
+    "precision": PRECISIONS,
+}

@@ -1,0 +1,83 @@
+"""Where training images come from: folders, sets of the Hub and folders of pairs, each with a weight."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from srcli import datasets
+from srcli.errors import DatasetError, UsageError
+
+_HUB = "hub:"
+_LR = ",lr="
+
+
+@dataclass(frozen=True)
+class Source:
+    """Image files; a pixel of them is drawn `weight` times as often as one of another source of weight 1.
+
+    `partners`: their low-resolution images, one for each file; none where they are to be made.
+    """
+
+    name: str
+    files: tuple[Path, ...]
+    weight: float = 1.0
+    partners: tuple[Path, ...] = ()
+
+
+def parse(text: str, scale: int) -> Source:
+    """The source written as `FOLDER`, `hub:NAME` or `FOLDER,lr=FOLDER`, each with `=WEIGHT` or without.
+
+    Folders are searched recursively. The partner of `a/b.png` is `a/b` or `a/bxSCALE` of any suffix.
+    Raises `DatasetError` where no image is found or one has no partner, `UsageError` for a bad weight.
+    """
+    name, lr, weight = _parts(text)
+    files = _files(name)
+    partners = _partners(Path(name), files, Path(lr), scale) if lr else ()
+    return Source(name, files, weight, partners)
+
+
+def _parts(text: str) -> tuple[str, str, float]:
+    """Name, folder of partners or nothing, weight. A folder that exists may have any name."""
+    named, sign, number = text.rpartition("=")
+    bare = not text or Path(text).is_dir() or not sign or named.endswith(_LR.removesuffix("="))
+    name, _, lr = (text if bare else named).partition(_LR)
+    return name, lr, 1.0 if bare else _weight(named, number)
+
+
+def _weight(name: str, number: str) -> float:
+    try:
+        weight = float(number)
+    except ValueError:
+        weight = math.nan
+    if not 0 < weight < math.inf:
+        raise UsageError(
+            f"the weight of {name} cannot be '{number}'", "it is a number above 0, as in FOLDER=2"
+        )
+    return weight
+
+
+def _files(name: str) -> tuple[Path, ...]:
+    if not name:
+        raise UsageError("no folder of training images is named", "give a folder, or hub:NAME")
+    if name.startswith(_HUB):
+        return datasets.find(name.removeprefix(_HUB)).files
+    files = datasets.images_in(Path(name), recursive=True)
+    if not files:
+        raise DatasetError(f"no usable image in {name}", "give a folder that holds image files")
+    return tuple(files)
+
+
+def _partners(folder: Path, files: tuple[Path, ...], lr: Path, scale: int) -> tuple[Path, ...]:
+    found = {path.relative_to(lr).with_suffix(""): path for path in datasets.images_in(lr, recursive=True)}
+    return tuple(_partner(file, file.relative_to(folder), lr, found, scale) for file in files)
+
+
+def _partner(file: Path, place: Path, lr: Path, found: dict[Path, Path], scale: int) -> Path:
+    """The file of the same name, or named as DIV2K's are."""
+    stem = place.with_suffix("")
+    for name in (stem, stem.with_name(f"{stem.name}x{scale}")):
+        if name in found:
+            return found[name]
+    raise DatasetError(
+        f"{file} has no partner in {lr}", f"it would be {stem}.png or {stem}x{scale}.png there"
+    )

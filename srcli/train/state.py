@@ -1,0 +1,160 @@
+"""What a training run is made of at a step: all that is saved, so that it can go on exactly."""
+
+import copy
+import json
+import math
+import pickle
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from srcli import archs
+from srcli.engine import weights
+from srcli.engine.device import Device
+from srcli.errors import WeightsError
+from srcli.files import replacing
+from srcli.train import discriminators
+from srcli.train.recipe import Phase, Recipe, changed, from_dict
+
+STATE = "state.pt"
+
+
+@dataclass
+class State:
+    """All that a step changes.
+
+    `rate` multiplies every learning rate: it is halved by each of the `strikes`, losses that were not finite.
+    """
+
+    network: nn.Module
+    ema: nn.Module
+    optimiser: torch.optim.Optimizer
+    rng: np.random.Generator
+    step: int = 0
+    best: float = -math.inf
+    rate: float = 1.0
+    strikes: int = 0
+    critic: nn.Module | None = None
+    critic_optimiser: torch.optim.Optimizer | None = None
+
+
+def start(recipe: Recipe, device: Device) -> State:
+    """A fresh state, warm-started with the tensors of `recipe.init` that fit by name and shape."""
+    torch.manual_seed(recipe.seed)
+    network = archs.build(recipe.arch, recipe.scale, recipe.config)
+    if recipe.init:
+        _warm_start(network, recipe.arch, Path(recipe.init))
+    network.to(device.name, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return State(
+        network, copy.deepcopy(network), optimiser(network, recipe), np.random.default_rng(recipe.seed)
+    )
+
+
+def optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
+    """The recipe's, over what of the network is learned."""
+    learned = [weight for weight in network.parameters() if weight.requires_grad]
+    rate, decay = recipe.learning_rate, recipe.weight_decay
+    if recipe.optimiser == "sgd":
+        return torch.optim.SGD(learned, rate, momentum=0.9, weight_decay=decay)
+    kind = torch.optim.Adam if recipe.optimiser == "adam" else torch.optim.AdamW
+    return kind(learned, rate, betas=(0.9, recipe.beta2), weight_decay=decay, fused=True)
+
+
+def _warm_start(network: nn.Module, arch: str, path: Path) -> None:
+    own = network.state_dict()
+    given = archs.rename(arch, weights.read_state(path))
+    fitting = {k: v for k, v in given.items() if k in own and own[k].shape == v.shape}
+    if not fitting:
+        raise WeightsError(f"{path} has no tensor that fits {arch}", "give weights of the same network")
+    network.load_state_dict({**own, **fitting})
+
+
+def add_critic(state: State, recipe: Recipe, phase: Phase, device: Device) -> None:
+    """Give the state the phase's discriminator, if it asks for one and there is none yet."""
+    if not phase.discriminator or state.critic is not None:
+        return
+    torch.manual_seed(recipe.seed + 1)
+    side = recipe.patch * (1 if archs.traits(recipe.arch).pre_upsampled else recipe.scale)
+    channels = int(state.network.channels)  # type: ignore[arg-type]
+    critic = discriminators.build(phase.discriminator, side, channels)
+    state.critic = critic.to(device.name)
+    state.critic_optimiser = optimiser(state.critic, replace(recipe, learning_rate=phase.learning_rate))
+
+
+def save(folder: Path, state: State, recipe: Recipe) -> None:
+    """Write `state.pt`, from which `resume` goes on; a failure leaves the older one as it was."""
+    saved = {
+        "recipe": asdict(recipe),
+        "network": state.network.state_dict(),
+        "ema": state.ema.state_dict(),
+        "optimiser": state.optimiser.state_dict(),
+        "rng": json.dumps(state.rng.bit_generator.state),
+        **{name: getattr(state, name) for name in _NUMBERS},
+    }
+    if state.critic is not None and state.critic_optimiser is not None:
+        saved["critic"] = state.critic.state_dict()
+        saved["critic_optimiser"] = state.critic_optimiser.state_dict()
+    with replacing(folder / STATE) as temporary:
+        torch.save(saved, temporary)
+
+
+_NUMBERS = ("step", "best", "rate", "strikes")
+
+
+def resume(folder: Path, device: Device, changes: dict[str, Any]) -> tuple[State, Recipe]:
+    """The state and the recipe that `save` left, with the recipe's `changes` applied.
+
+    Raises `WeightsError` where there are none.
+    """
+    path = folder / STATE
+    if not path.exists():
+        raise WeightsError(f"nothing to resume in {folder}", "give the --out folder of an earlier run")
+    try:
+        saved: dict[str, Any] = torch.load(path, map_location=device.name, weights_only=True)
+        recipe = changed(from_dict(saved["recipe"]), changes)
+        state = start(replace(recipe, init=""), device)
+        restore(state, saved, recipe, device)
+    except (
+        pickle.UnpicklingError,
+        RuntimeError,
+        OSError,
+        EOFError,
+        KeyError,
+        TypeError,
+        ValueError,
+    ) as error:
+        hint = "network and scale must be those of the run; else start anew in another --out"
+        raise WeightsError(f"{path} does not fit this run: {str(error).splitlines()[0]}", hint) from error
+    return state, recipe
+
+
+def restore(state: State, saved: dict[str, Any], recipe: Recipe, device: Device) -> None:
+    """Put what `save` wrote into a state of the same recipe."""
+    state.network.load_state_dict(saved["network"])
+    state.ema.load_state_dict(saved["ema"])
+    state.optimiser.load_state_dict(saved["optimiser"])
+    state.rng.bit_generator.state = json.loads(saved["rng"])
+    for name in _NUMBERS:
+        setattr(state, name, saved.get(name, getattr(state, name)))
+    if "critic" in saved and recipe.gan:
+        phase = Phase(0, 0, "", recipe.gan.learning_rate, recipe.gan.discriminator)
+        add_critic(state, recipe, phase, device)
+        assert state.critic is not None
+        assert state.critic_optimiser is not None
+        state.critic.load_state_dict(saved["critic"])
+        state.critic_optimiser.load_state_dict(saved["critic_optimiser"])
+
+
+@torch.no_grad()
+def average(state: State, decay: float) -> None:
+    """Move the averaged weights; early on they follow faster, so that they are never the random start."""
+    share = 1 - min(decay, (1 + state.step) / (10 + state.step))
+    pairs = list(zip(state.ema.parameters(), state.network.parameters(), strict=True))
+    averages: list[Tensor] = [a.data for a, _ in pairs]
+    torch._foreach_lerp_(averages, [b.data for _, b in pairs], share)
+    for kept, new in zip(state.ema.buffers(), state.network.buffers(), strict=True):
+        kept.copy_(new)

@@ -1,0 +1,199 @@
+"""Training images as samples in files that are mapped into memory: made once, found again by the next run.
+
+A store is a folder of the cache, named by the files that it was made of: `hr.bin` and `index.json`, and the
+low-resolution images of every degradation asked for so far that is not random.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from srcli.datasets import cache_folder
+from srcli.errors import DatasetError
+from srcli.imaging.degrade import Bicubic, Degradation, degraded
+from srcli.imaging.image import read
+from srcli.imaging.pixels import from_uint8, to_uint8
+from srcli.imaging.resize import resize_8bit
+from srcli.imaging.steps import Target
+from srcli.train import cache, decode
+from srcli.train.decode import Entry, Index
+from srcli.train.planes import Layout, Mapped, Numbers, Plane, Samples, Tick, mapped
+from srcli.train.sources import Source
+
+_NAMED = 3
+_BICUBIC = Bicubic()
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked of a store.
+
+    `patch`: side of a crop in pixels of the network's input; `enlarged`: that is as large as its output;
+    `zooms`: sizes at which each image is kept, relative to its own.
+    """
+
+    scale: int
+    patch: int
+    degradation: Degradation = _BICUBIC
+    zooms: tuple[float, ...] = (1.0,)
+    enlarged: bool = False
+    allow_leak: bool = False
+
+    @property
+    def side(self) -> int:
+        """Of a crop, in whole low-resolution pixels."""
+        return -(-self.patch // self.scale) if self.enlarged else self.patch
+
+    @property
+    def fixed(self) -> bool:
+        """Whether nothing is random about the degradation, so that it can be done ahead."""
+        plans = (self.degradation.plan(Target(96, 96, 2), np.random.default_rng(seed)) for seed in (1, 2))
+        return next(plans) == next(plans)
+
+
+@dataclass(frozen=True)
+class Store:
+    """Images as large as a crop or larger, ready to be cut.
+
+    `lr`: None where it is made for each batch; `fed`: the enlarged `lr`, None where it is made for each batch
+    or not wanted; `rows`, `columns`: sizes of the images in low-resolution pixels; `sums`: running sums, up
+    to 1, of how often each is drawn; `left_out`: files that are not here, and why; `leaks`: files that show
+    a benchmark's image, where that is allowed.
+    """
+
+    wanted: Wanted
+    hr: Plane
+    lr: Plane | None
+    fed: Plane | None
+    rows: Numbers
+    columns: Numbers
+    sums: NDArray[np.float64]
+    left_out: tuple[str, ...] = ()
+    leaks: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def bytes(self) -> int:
+        """What `to` takes of a device's memory."""
+        return sum(plane.bytes for plane in (self.hr, self.lr, self.fed) if plane)
+
+    def to(self, device: torch.device) -> "Store":
+        """The same with all samples in the memory of `device`."""
+        lr, fed = (plane and plane.to(device) for plane in (self.lr, self.fed))
+        return replace(self, hr=self.hr.to(device), lr=lr, fed=fed)
+
+
+def open_store(sources: Sequence[Source], wanted: Wanted, tick: Tick) -> Store:
+    """The images of all sources, decoded now unless an earlier run did; `tick(done, all)` while it lasts.
+
+    Raises `DatasetError` where a source has no image as large as a crop, a pair does not fit, a file shows a
+    benchmark's image, or the disk is full.
+    """
+    _check_pairs(sources, wanted)
+    work = decode.tasks(sources, wanted.zooms)
+    folder = cache_folder() / "train" / cache.key(decode.facts(work))
+    index = decode.decoded(folder, work, tick)
+    if index.leaks and not wanted.allow_leak:
+        raise DatasetError(
+            _leaking(index.leaks), "move them away: no score on that benchmark would mean much"
+        )
+    kept = _kept(index, sources, wanted)
+    hr = mapped(decode.samples_path(folder), index.layout())
+    lr, fed = _low(folder, index, hr, sources, wanted, tick)
+    small = index.layout(wanted.scale).only(kept)
+    weights = np.array([sources[entry.source].weight for entry in index.entries])[kept]
+    sums = np.cumsum(weights * small.heights * small.widths)
+    left_out = (*index.left_out, *_too_small(index, kept, wanted))
+    planes = (hr.only(kept), lr and lr.only(kept), fed and fed.only(kept))
+    return Store(wanted, *planes, small.heights, small.widths, sums / sums[-1], left_out, index.leaks)
+
+
+def _check_pairs(sources: Sequence[Source], wanted: Wanted) -> None:
+    paired = [source.name for source in sources if source.partners]
+    if paired and not wanted.fixed:
+        hint = "take a degradation without randomness, or only the high-resolution folder"
+        raise DatasetError(f"a random degradation can't make the pairs of {paired[0]}", hint)
+
+
+def _leaking(found: Sequence[str]) -> str:
+    more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+    return f"training images show benchmark images: {', '.join(found[:_NAMED])}{more}"
+
+
+def _kept(index: Index, sources: Sequence[Source], wanted: Wanted) -> NDArray[np.bool_]:
+    """Which images a crop fits into; at least one of each source."""
+    small = index.layout(wanted.scale)
+    fits = np.minimum(small.heights, small.widths) >= wanted.side
+    good = {entry.source for entry, fit in zip(index.entries, fits, strict=True) if fit}
+    for number, source in enumerate(sources):
+        if number not in good:
+            hint = f"it needs images of {wanted.side * wanted.scale} px or more"
+            raise DatasetError(f"no usable image in {source.name}", hint)
+    return fits
+
+
+def _too_small(index: Index, kept: NDArray[np.bool_], wanted: Wanted) -> list[str]:
+    """A sentence for each file that is too small at its own size."""
+    side = wanted.side * wanted.scale
+    pairs = zip(index.entries, kept, strict=True)
+    names = [entry.name for entry, fits in pairs if entry.zoom == 1 and not fits]
+    return [f"{name} is smaller than a patch of {side}x{side}" for name in names]
+
+
+def _low(
+    folder: Path, index: Index, hr: Mapped, sources: Sequence[Source], wanted: Wanted, tick: Tick
+) -> tuple[Mapped | None, Mapped | None]:
+    """The low-resolution images and the enlarged ones, each where it is wanted and can be made ahead."""
+    if not wanted.fixed:
+        return None, None
+    places = index.layout(wanted.scale)
+    partners = [cache.stamp(file) for source in sources for file in source.partners]
+    name = f"x{wanted.scale}-{cache.key([repr(wanted.degradation), partners])}.bin"
+    lr = _plane(folder / f"lr-{name}", places, lambda n: _reduced(n, index, hr, sources, wanted), tick)
+    if not wanted.enlarged:
+        return lr, None
+    large = places.times(wanted.scale)
+    return lr, _plane(folder / f"fed-{name}", large, lambda n: _enlarged(lr.image(n), wanted.scale), tick)
+
+
+def _plane(path: Path, places: Layout, make: Callable[[int], Samples], tick: Tick) -> Mapped:
+    """The images in a file, which is written first where no earlier run did."""
+    if not places.fits(path):
+        with cache.alone(path.parent):
+            if not places.fits(path):
+                cache.write(path, _made(make, len(places.first), tick))
+    return mapped(path, places)
+
+
+def _made(make: Callable[[int], Samples], count: int, tick: Tick) -> Iterator[Samples]:
+    for done, samples in enumerate(cache.ahead(make, range(count)), 1):
+        tick(done, count)
+        yield samples
+
+
+def _reduced(number: int, index: Index, hr: Mapped, sources: Sequence[Source], wanted: Wanted) -> Samples:
+    entry = index.entries[number]
+    partners = sources[entry.source].partners
+    if partners:
+        return _partner(partners[entry.number], entry, wanted.scale)
+    pixels, unused = from_uint8(hr.image(number)), np.random.default_rng(0)
+    return to_uint8(degraded(pixels, wanted.scale, wanted.degradation, unused))
+
+
+def _partner(file: Path, entry: Entry, scale: int) -> Samples:
+    samples = to_uint8(read(file).pixels)
+    height, width = samples.shape[:2]
+    if (height * scale, width * scale) != (entry.height, entry.width):
+        hint = f"{entry.name} is {entry.width}x{entry.height}, which has to be {scale} times as large"
+        raise DatasetError(f"{file} is {width}x{height} and does not fit its partner", hint)
+    return samples
+
+
+def _enlarged(lr: Samples, scale: int) -> Samples:
+    return to_uint8(resize_8bit(from_uint8(lr), lr.shape[0] * scale, lr.shape[1] * scale))
