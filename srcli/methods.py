@@ -12,7 +12,7 @@ import numpy as np
 
 from srcli import archs, manifest
 from srcli.engine import foreign, weights
-from srcli.engine.device import choose
+from srcli.engine.device import choose, keep_memory
 from srcli.engine.tiles import DEFAULT_TILE
 from srcli.engine.upscaler import Progress, Upscaler, silent
 from srcli.errors import UsageError, WeightsError
@@ -148,6 +148,7 @@ def upscaler(network: "nn.Module", spec: archs.Spec, options: Options) -> Upscal
 def _ready(network: "nn.Module", scale: int, traits: archs.Traits, options: Options) -> Upscaler:
     from srcli.engine.runtimes.torch import prepare
 
+    keep_memory()
     device = choose(options.device, traits.half_safe)
     runtime = prepare(network, 1 if traits.pre_upsampled else scale, device)
     return Upscaler(runtime, scale, options.tile, options.self_ensemble, options.progress)

@@ -246,6 +246,24 @@ def test_push_without_a_right_to_write_is_one_line(stand: Stand, tmp_path: Path,
     assert "was not written by sr" in done.err
 
 
+def test_blending_goes_from_one_network_to_the_other(tmp_path: Path, sr: Run) -> None:
+    files = [tmp_path / "a.safetensors", tmp_path / "b.safetensors"]
+    networks = [archs.build("espcn", 2) for _ in files]
+    for file, network in zip(files, networks, strict=True):
+        weights.save(file, network, archs.Spec("espcn", 2), {})
+    for share in (0, 0.25, 1):
+        out = tmp_path / f"{share}.safetensors"
+        done = sr("models", "blend", *files, "--share", share, "-o", out)
+        assert done.code == 0, done.err
+        mixed = weights.read_state(out)
+        for key, value in mixed.items():
+            first, second = (network.state_dict()[key] for network in networks)
+            torch.testing.assert_close(value, (1 - share) * first + share * second)
+    assert "exists" in sr("models", "blend", *files, "-o", out).err
+    done = sr("models", "blend", files[0], FSRCNN, "-o", tmp_path / "c.safetensors")
+    assert "not of the same network" in done.err
+
+
 def test_every_name_on_the_command_line_is_distinct() -> None:
     names = [entry.name for entry in manifest.load()] + manifest.models()
     assert len(names) == len(set(names))

@@ -240,6 +240,19 @@ def test_gradients_are_bounded_as_the_recipe_says() -> None:
         torch.testing.assert_close(network.weight.grad, torch.tensor([expected]), rtol=1e-4, atol=1e-4)
 
 
+def test_half_precision_learns_or_is_refused(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    setup = setup_of(photos, tmp_path / "run", "espcn", precision="bfloat16", steps=20)
+    able = {"avx512_bf16": True}
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
+    _, told = trained(setup)
+    assert told[-1].loss < told[0].loss
+    able.update(avx512_bf16=False, amx_bf16=False)
+    with pytest.raises(UsageError, match="no instructions for bfloat16"):
+        trained(setup)
+
+
 def test_patches_grow(photos: Path, tmp_path: Path) -> None:
     setup = setup_of(photos, tmp_path / "run", patches=(8, 10))
     sides = [schedule.patch_at(setup.recipe, step) for step in range(12)]

@@ -7,6 +7,7 @@ import typer
 
 from srcli.cli import console
 from srcli.errors import ExitCode, SrError, UsageError, WeightsError
+from srcli.files import check_place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -360,3 +361,20 @@ def push(
         return
     address = hub.publish(repo, {"README.md": text.encode(), file.name: file}, f"{spec}, from sr", private)
     console.result.print(address, markup=False)
+
+
+@models.command()
+def blend(
+    first: Annotated[Path, typer.Argument(help="A weight file.", show_default=False)],
+    second: Annotated[Path, typer.Argument(help="Another of the same network.", show_default=False)],
+    output: Annotated[Path, typer.Option("--output", "-o", help="The file to write.", show_default=False)],
+    share: Annotated[float, typer.Option(min=0, max=1, help="How much of the second.")] = 0.5,
+) -> None:
+    """Mix two weight files of one network, as one for PSNR and one trained against a discriminator."""
+    from srcli.engine import weights
+
+    check_place(output)
+    if output.exists():
+        raise UsageError(f"{output} exists", "choose another --output")
+    spec = weights.blend(first, second, share, output)
+    console.result.print(f"{output}  {spec}", markup=False)

@@ -87,8 +87,10 @@ def train(
         return
     if gpus and "WORLD_SIZE" not in os.environ:
         raise typer.Exit(_under_torchrun(gpus))
-    from srcli.engine.device import choose
+    from srcli.engine.device import choose, keep_memory
     from srcli.train import loop, parallel, recipe, state
+
+    keep_memory()
 
     changes = {
         "steps": steps,

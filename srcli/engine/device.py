@@ -1,8 +1,15 @@
 """Where a network runs and in what precision: decided once, with the reason."""
 
+import contextlib
+import ctypes
+import os
+import sys
 from dataclasses import dataclass
 
 from srcli.errors import UsageError
+
+# The numbers of mallopt's settings in malloc.h.
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
 
 
 @dataclass(frozen=True)
@@ -44,3 +51,26 @@ def _check_index(requested: str | None, count: int) -> None:
     _, colon, index = (requested or "").partition(":")
     if colon and not (index.isdigit() and int(index) < count):
         raise UsageError(f"no device called '{requested}'", f"this machine has {count} of that kind")
+
+
+def keep_memory() -> None:
+    """Tell glibc to keep large blocks that are freed, instead of giving them back to the kernel.
+
+    Networks free and take such blocks all the time, and page faults then cost up to half of it. Elsewhere,
+    and where the user has set it, nothing is done.
+    """
+    if not sys.platform.startswith("linux") or "MALLOC_TRIM_THRESHOLD_" in os.environ:
+        return
+    with contextlib.suppress(OSError, AttributeError):  # musl has no mallopt
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
+        libc.mallopt(_MMAP_THRESHOLD, 2**30)
+
+
+def check_bfloat16(device: Device) -> None:
+    """Raise `UsageError` for processors that would take far longer in bfloat16 than in single precision."""
+    import torch
+
+    able: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
+    if device.name == "cpu" and not (able.get("avx512_bf16", True) or able.get("amx_bf16", True)):
+        raise UsageError("this processor has no instructions for bfloat16", "leave precision at float32")

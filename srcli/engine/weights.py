@@ -189,3 +189,22 @@ def read_header(path: Path) -> dict[str, str]:
         return dict(header.get("__metadata__", {}))
     except (OSError, struct.error, ValueError, AttributeError, TypeError):
         return {}
+
+
+def blend(first: Path, second: Path, share: float, target: Path) -> Spec:
+    """Write the network between two of a kind: `share` of the second's weights, the rest of the first's.
+
+    ESRGAN's network interpolation, https://arxiv.org/abs/1809.00219, section 3.4, between a network that
+    was trained for PSNR and the one that began with it against a discriminator.
+    """
+    specs = [spec for spec in specs_of(first) if spec in specs_of(second)]
+    if not specs:
+        raise WeightsError(f"{first} and {second} are not of the same network", "give two that are")
+    network, other = load(first, specs[0]), load(second, specs[0]).state_dict()
+    mixed = {
+        key: value.lerp(other[key], share) if value.is_floating_point() else value
+        for key, value in network.state_dict().items()
+    }
+    network.load_state_dict(mixed)
+    save(target, network, specs[0], {"blend": f"{1 - share:g} of {first.name}, {share:g} of {second.name}"})
+    return specs[0]

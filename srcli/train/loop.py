@@ -16,7 +16,7 @@ from srcli import archs
 from srcli.bench import Row, evaluate
 from srcli.datasets import Picture
 from srcli.engine import weights
-from srcli.engine.device import Device
+from srcli.engine.device import Device, check_bfloat16
 from srcli.errors import SrError, UsageError
 from srcli.files import check_place
 from srcli.methods import Method, Options, network_method, upscaler
@@ -118,6 +118,8 @@ class Work:
 
 def prepare(state: State, setup: Setup) -> Work:
     """What the state's step needs. Raises `SrError` where features or teacher can't be had."""
+    if setup.recipe.precision == "bfloat16":
+        check_bfloat16(setup.device)
     phase = phase_at(setup.recipe, state.step)
     add_critic(state, setup.recipe, phase, setup.device)
     objective = losses.build(losses.parse(phase.loss), setup.device.name, state.critic)

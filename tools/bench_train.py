@@ -1,0 +1,122 @@
+"""Steps per second of `sr train`, against a minimal PyTorch loop with the data in memory; both in one run.
+
+    python tools/bench_train.py DATA [--seconds 20] [--threads 1]
+
+Each rival is a process of its own; they take turns in short stretches, so that what else the machine does
+hits both alike. Writes benchmarks/results/train.json.
+"""
+
+import argparse
+import json
+import time
+from collections.abc import Callable
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from srcli import archs
+from srcli.engine.device import choose, keep_memory
+from srcli.imaging import degrade
+from srcli.train import augment, loop, recipes, state
+from srcli.train.feed import Feed, draw
+from srcli.train.recipe import changed
+from srcli.train.sources import parse
+from srcli.train.store import Wanted, open_store
+
+RESULTS = Path(__file__).parent.parent / "benchmarks" / "results" / "train.json"
+SCALE, BATCH = 4, 16
+# What makes a step, and what it is called with.
+Rival = tuple[Callable[..., Callable[[], object]], tuple[object, ...]]
+NETWORKS = ("fsrcnn", "espcn", "edsr")
+
+
+def ours(name: str, data: Path, folder: Path) -> Callable[[], object]:
+    """One step of the real loop, data and all."""
+    keep_memory()
+    recipe = changed(recipes.find(name, SCALE), {"batch": BATCH, "patch": 32})
+    begun = state.start(recipe, choose("cpu"))
+    wanted = Wanted(SCALE, recipe.patch, degrade.parse(recipe.degrade))
+    store = open_store([parse(str(data), SCALE)], wanted, lambda done, total: None)
+    feed = Feed(store, int(begun.network.channels), augment.parse(recipe.augment))  # type: ignore[arg-type]
+    setup = loop.Setup(recipe, choose("cpu"), folder, lambda s, p, n, rng: draw(feed, p, n, rng), [])
+    work = loop.prepare(begun, setup)
+    return lambda: loop.take_step(begun, setup, work)
+
+
+def minimal(name: str) -> Callable[[], object]:
+    """What one would write by hand: one batch that lies in memory, default layout, Adam."""
+    network = archs.build(name, SCALE)
+    channels = int(network.channels)  # type: ignore[arg-type]
+    lr, hr = torch.rand(BATCH, channels, 32, 32), torch.rand(BATCH, channels, 32 * SCALE, 32 * SCALE)
+    optimiser = torch.optim.Adam(network.parameters(), lr=1e-4)
+
+    def step() -> None:
+        optimiser.zero_grad()
+        loss = nn.functional.l1_loss(network(lr), hr)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+
+    return step
+
+
+def turns(
+    make: Callable[..., Callable[[], object]], arguments: tuple[object, ...], threads: int, pipe: Connection
+) -> None:
+    """In a process of its own: steps for about a second whenever it is asked, and how many in what time."""
+    torch.set_num_threads(threads)
+    step = make(*arguments)
+    for _ in range(3):
+        step()
+    while pipe.recv():
+        begun, count = time.perf_counter(), 0
+        while time.perf_counter() - begun < 1:
+            step()
+            count += 1
+        pipe.send((count, time.perf_counter() - begun))
+
+
+def rates(rivals: list[Rival], seconds: float, threads: int) -> list[float]:
+    """Steps per second of each, in turns."""
+    spawn = get_context("spawn")
+    pipes = []
+    for make, arguments in rivals:
+        here, there = spawn.Pipe()
+        spawn.Process(target=turns, args=(make, arguments, threads, there), daemon=True).start()
+        pipes.append(here)
+    steps, spent = [0] * len(rivals), [0.0] * len(rivals)
+    while min(spent) < seconds:
+        for number, pipe in enumerate(pipes):
+            pipe.send("go")
+            count, passed = pipe.recv()
+            steps[number] += count
+            spent[number] += passed
+    for pipe in pipes:
+        pipe.send("")
+    return [count / passed for count, passed in zip(steps, spent, strict=True)]
+
+
+def main() -> None:
+    """Measure, print and keep."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--seconds", type=float, default=20)
+    parser.add_argument("--threads", type=int, default=1)
+    given = parser.parse_args()
+    rows = []
+    for name in NETWORKS:
+        rivals: list[Rival] = [(ours, (name, given.data, RESULTS.parent)), (minimal, (name,))]
+        mine, plain = rates(rivals, given.seconds, given.threads)
+        rows.append({"network": name, "ours": mine, "minimal": plain, "ratio": mine / plain})
+        print(
+            f"{name:8} x{SCALE}: {mine:.2f} steps/s, minimal loop {plain:.2f}, ratio {mine / plain:.2f}",
+            flush=True,
+        )
+    about = {"torch": torch.__version__, "threads": given.threads, "batch": BATCH, "patch": 32}
+    RESULTS.write_text(json.dumps({**about, "rows": rows}, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
