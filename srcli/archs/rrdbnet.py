@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from srcli.archs import Traits
 from srcli.archs.blocks import conv, renamed
 
-TRAITS = Traits(scales=(1, 2, 4), local=False)
+TRAITS = Traits(scales=(1, 2, 4, 8), local=False)
 VARIANTS: tuple[dict[str, Any], ...] = ({}, {"blocks": 6}, {"unshuffle": False})
 
 
@@ -36,7 +36,7 @@ class Network(nn.Module):
     ) -> None:
         super().__init__()
         self.channels = 3
-        self.packed = 4 // scale if unshuffle else 1
+        self.packed = max(1, 4 // scale) if unshuffle else 1
         # Tiles have to begin at a multiple of this many pixels.
         self.aligned = self.packed
         # Head, 15 a block, one after them, and two for all on enlarged pixels. But what is farther than 48
@@ -45,7 +45,7 @@ class Network(nn.Module):
         self.conv_first = conv(3 * self.packed**2, features)
         self.body = nn.Sequential(*(_Block(features, growth) for _ in range(blocks)))
         self.conv_body = conv(features, features)
-        self.steps = {1: 0, 2: 1, 4: 2}[scale * self.packed]
+        self.steps = {1: 0, 2: 1, 4: 2, 8: 3}[scale * self.packed]
         for number in range(1, self.steps + 1):
             self.add_module(f"conv_up{number}", conv(features, features))
         self.conv_hr = conv(features, features)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from srcli.archs import Traits
 from srcli.archs.blocks import STEPS, conv, renamed
 
-TRAITS = Traits(scales=(2, 3, 4))
+TRAITS = Traits(scales=(2, 3, 4, 8))
 VARIANTS: tuple[dict[str, Any], ...] = (
     {},
     {"blocks": 5, "bias": True, "tanh": True},
