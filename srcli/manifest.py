@@ -11,7 +11,7 @@ from srcli.errors import ManifestError, UsageError
 
 _PACKAGE = Path(__file__).parent
 BUNDLED = _PACKAGE / "weights"
-DEFAULT_MODEL = "fsrcnn"
+DEFAULT_MODEL = "ecbsr"
 # In the place of a SHA-256 that is published nowhere: what the Hub states for the file at its commit counts.
 STATED_BY_HUB = "stated by the Hub"
 PURPOSES = ("classical", "real-world")

@@ -47,6 +47,7 @@ def bench(
     settings = Options(device, tile, self_ensemble)
     chosen = [datasets.find(name) for name in dataset or ["samples"]]
     methods = {x: find_all([*_BASELINES, *named], weights or [], x, settings) for x in dict.fromkeys(scale)}
+    console.tell_taken(method for found in methods.values() for method in found)
     images = len(methods) * sum(len(one.files) for one in chosen)
     with console.bar() as bar:
         task = bar.add_task("scoring", total=images * len(methods[scale[0]]))

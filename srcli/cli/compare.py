@@ -52,6 +52,7 @@ def compare(
     methods = find_all(
         model or ([] if weights else _MODELS), weights or [], scale, Options(device, tile, self_ensemble)
     )
+    console.tell_taken(methods)
     panels = []
     with console.bar() as bar:
         for method in bar.track(methods, description="comparing"):

@@ -2,11 +2,12 @@
 
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 from types import FrameType
+from typing import TYPE_CHECKING
 
 from rich.console import Console
 from rich.progress import (
@@ -21,6 +22,9 @@ from rich.text import Text
 
 from srcli.errors import SrError
 from srcli.files import replacing
+
+if TYPE_CHECKING:
+    from srcli.methods import Method
 
 talk = Console(stderr=True, highlight=False, soft_wrap=True)
 result = Console(highlight=False, soft_wrap=True)
@@ -76,3 +80,10 @@ def save(path: Path, text: str) -> None:
     """Write a text file whole or not at all. Raises `SrError` where it can't be written."""
     with replacing(path) as temporary:
         temporary.write_text(text, "utf-8")
+
+
+def tell_taken(methods: "Iterable[Method]") -> None:
+    """Say what weight files without a header were taken for."""
+    for method in methods:
+        if method.about:
+            talk.print(f"{method.name}: taken for {method.about}", markup=False)

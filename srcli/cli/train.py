@@ -117,13 +117,24 @@ def train(
         if parallel.is_first():
             loop.check_new(folder)
         begun = state.start(chosen, where)
-    console.talk.print(f"{chosen}\non {where}, into {folder}", markup=False)
+    _tell(chosen)
+    console.talk.print(f"on {where}, into {folder}", markup=False)
     pictures = _pictures(valid)  # before the long decoding, so that a bad folder is told at once
     draw = _draw(data, chosen, int(begun.network.channels), allow_leak)  # type: ignore[arg-type]
     log = _tensorboard(folder) if tensorboard else _no_log
     _run(begun, loop.Setup(chosen, where, folder, draw, pictures, log))
     parallel.leave()
     console.result.print(f"{loop.weights_path(folder, chosen)}  PSNR-Y {begun.best:.3f} dB", markup=False)
+
+
+def _tell(recipe: "Recipe") -> None:
+    """Print every field, many to a line."""
+    from dataclasses import asdict
+
+    given = {key: value for key, value in asdict(recipe).items() if value not in ("", (), {}, None)}
+    console.talk.print(
+        f"recipe {recipe.title}: " + "  ".join(f"{k}={v}" for k, v in given.items()), markup=False
+    )
 
 
 def _recipe(network: str | None, scale: int, preset: str, start_from: str | None) -> "Recipe":
