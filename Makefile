@@ -6,7 +6,7 @@ SETS := $(if $(wildcard $(SHARED)),$(addprefix $(SHARED)/,Set5 Set14 BSD100),Set
 COG := README.md
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all fmt check docs bench parity verify
+.PHONY: help setup demo test test-all fmt check docs bench bench-train parity verify
 
 help: ## print this
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -51,6 +51,9 @@ BUNDLED = $(shell $(BIN)/python -c "from srcli import manifest as m; print(*{e.m
 bench: setup ## measure the bundled networks on Set5, Set14 and BSD100
 	$(BIN)/sr bench $(addprefix --dataset ,$(SETS)) $(addprefix -m ,$(BUNDLED)) -x2 -x3 -x4 \
 		--json benchmarks/results/bundled.json
+
+bench-train: setup ## steps per second of sr train, against a minimal PyTorch loop
+	PYTHONPATH=. $(BIN)/python tools/bench_train.py $(or $(wildcard $(SHARED)/train),srcli/samples)
 
 parity: setup ## measure the published weights in ../shared/weights, and write docs/parity.md
 	PYTHONPATH=. $(BIN)/python tools/parity.py

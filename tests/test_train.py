@@ -396,6 +396,23 @@ def test_pictures_are_left_at_every_validation(photos: Path, tmp_path: Path, sr:
     assert names == ["step-0000002.png", "step-0000004.png"]
 
 
+def test_tensorboard_gets_every_figure(
+    photos: Path, tmp_path: Path, sr: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = ("--patch", 12, "--batch", 4, "--steps", 2, "--data", photos, "--valid", photos)
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "tensorboard", None)
+        patch.delitem(sys.modules, "torch.utils.tensorboard", raising=False)
+        done = sr("train", "fsrcnn", "-x2", "--out", tmp_path / "none", "--tensorboard", *small)
+    assert done.code == 1
+    assert "pip install 'sr-cli[tensorboard]'" in done.err
+    assert not (tmp_path / "none").exists()
+    pytest.importorskip("tensorboard")
+    done = sr("train", "fsrcnn", "-x2", "--out", tmp_path / "run", "--tensorboard", *small)
+    assert done.code == 0, done.err
+    assert list((tmp_path / "run" / "tensorboard").iterdir())
+
+
 def test_the_list_names_every_recipe(sr: Run) -> None:
     shown = sr("train", "--list").out
     assert all(name in shown for name in recipes.RECIPES)

@@ -73,6 +73,18 @@ def _text(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
+def training_speed() -> str:
+    """Steps per second of `sr train` and of a minimal loop, as `make bench-train` measured them in turns."""
+    found = json.loads((ROOT / "benchmarks" / "results" / "train.json").read_text())
+    about = f"batch {found['batch']}, patch {found['patch']}, x4, processor threads: {found['threads']}"
+    rows = [
+        f"| {row['network']} | {row['ours']:.2f} | {row['minimal']:.2f} | {row['ratio']:.2f} |"
+        for row in found["rows"]
+    ]
+    head = ["| network | `sr train`, steps/s | minimal loop, steps/s | ratio |", "|---|---:|---:|---:|"]
+    return "\n".join([f"Speed ({about}):\n", *head, *rows])
+
+
 def attribution() -> str:
     """How many photographs the weights were trained on, by licence."""
     with (ROOT / "srcli" / "weights" / "ATTRIBUTION.csv").open(newline="") as file:
