@@ -42,7 +42,7 @@ def is_one_line(done: subprocess.CompletedProcess[str], message: str, hint: str 
 def test_first_download_then_no_request(stand: Stand, tmp_path: Path) -> None:
     done = fetch(stand, tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "1 files to download, 1.0 MB" in done.stderr
+    assert "1 file to download, 1.0 MB" in done.stderr
     path = Path(done.stdout.split("  ")[1].strip())
     assert path.read_bytes() == CONTENT
     stand.requests.clear()

@@ -72,7 +72,7 @@ def test_a_download_that_nobody_confirms_is_not_begun(sr: Run, monkeypatch: pyte
     monkeypatch.setattr("sys.stdin", types.SimpleNamespace(isatty=lambda: False))
     done = sr("models", "fetch", "esrgan")
     assert done.code == 2
-    assert "1 files to download, 66.9 MB" in done.err
+    assert "1 file to download, 66.9 MB" in done.err
     assert "give --yes" in done.err
 
 

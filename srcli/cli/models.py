@@ -81,7 +81,9 @@ def _print_tables(entries: "list[Entry]", *, interpolators: bool) -> None:
             console.result.print(_table(title, rows))
     if interpolators:
         console.result.print(f"[italic]No network, any scale:[/] {' '.join(KERNELS)}")
-    console.talk.print("PSNR: the paper's for each scale, in dB. *: no commit is known, so it may change.")
+    console.talk.print(
+        "PSNR in dB for each scale: the paper's, or ours where it has none. *: at no known commit."
+    )
 
 
 def _table(title: str, rows: list[tuple[str, ...]]) -> "Table":
@@ -111,15 +113,20 @@ def _cells(entries: "list[Entry]") -> tuple[str, ...]:
     from srcli.manifest import HubFile
 
     unpinned = any(isinstance(entry.file, HubFile) and not entry.file.pinned for entry in entries)
-    figures = [f"{psnr:.2f}" if (psnr := entry.published.get("Set5")) else "  -  " for entry in entries]
+    figures = [f"{psnr:.2f}" if (psnr := _psnr(entry)) else "  -  " for entry in entries]
     return (
         entries[0].model,
         " ".join(str(entry.scale) for entry in entries),
         "/".join(dict.fromkeys(_place(entry) for entry in entries)) + "*" * unpinned,
         _total([entry.bytes for entry in entries]),
         "/".join(dict.fromkeys(entry.licence for entry in entries)),
-        " ".join(figures) if any(entry.published for entry in entries) else "",
+        " ".join(figures) if any(map(_psnr, entries)) else "",
     )
+
+
+def _psnr(entry: "Entry") -> float | None:
+    """On Set5 by the paper or, where it says nothing of this size of network, as we measured it."""
+    return entry.published.get("Set5") or entry.expect.get("Set5", {}).get("psnr_y")
 
 
 def _total(sizes: list[int | None]) -> str:
@@ -169,7 +176,8 @@ def _confirm(entries: "list[Entry]", yes: bool) -> None:
     known = sum(size for size in sizes if size)
     unknown = sizes.count(None)
     more = f" and {unknown} of unknown size" if unknown else ""
-    console.talk.print(f"{len(entries)} files to download, {known / 1e6:.1f} MB{more}")
+    files = "1 file" if len(entries) == 1 else f"{len(entries)} files"
+    console.talk.print(f"{files} to download, {known / 1e6:.1f} MB{more}")
     if yes:
         return
     if not sys.stdin.isatty():
