@@ -73,6 +73,13 @@ def _text(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
+def trial(name: str) -> str:
+    """Where a run that was tried stood last: of `benchmarks/training`, which has its log."""
+    log = ROOT / "benchmarks" / "training" / f"{name}.jsonl"
+    last = json.loads(log.read_text().splitlines()[-1])
+    return f"{last['psnr_y']:.3f} dB at step {last['step']:,}"
+
+
 def training_speed() -> str:
     """Steps per second of `sr train` and of a minimal loop, as `make bench-train` measured them in turns."""
     found = json.loads((ROOT / "benchmarks" / "results" / "train.json").read_text())

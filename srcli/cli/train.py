@@ -110,8 +110,8 @@ def train(
     parallel.join()
     where = choose(parallel.local_device(device))
     if resume:
-        begun, chosen = state.resume(folder, where, {"arch": chosen.arch, "scale": chosen.scale, **changes})
-        chosen = recipe.assigned(chosen, assignments or [])
+        own = {"arch": chosen.arch, "scale": chosen.scale}
+        begun, chosen = state.resume(folder, where, own | changes, assignments or [])
     else:
         chosen = recipe.assigned(recipe.changed(chosen, changes), assignments or [])
         if parallel.is_first():
@@ -120,9 +120,9 @@ def train(
     _tell(chosen)
     console.talk.print(f"on {where}, into {folder}", markup=False)
     pictures = _pictures(valid)  # before the long decoding, so that a bad folder is told at once
-    draw = _draw(data, chosen, int(begun.network.channels), allow_leak)  # type: ignore[arg-type]
+    feeds = _feeds(data, chosen, int(begun.network.channels), allow_leak, where.name)  # type: ignore[arg-type]
     log = _tensorboard(folder) if tensorboard else _no_log
-    _run(begun, loop.Setup(chosen, where, folder, draw, pictures, log))
+    _run(begun, loop.Setup(chosen, where, folder, feeds, pictures, log))
     parallel.leave()
     console.result.print(f"{loop.weights_path(folder, chosen)}  PSNR-Y {begun.best:.3f} dB", markup=False)
 
@@ -177,24 +177,19 @@ def _under_torchrun(gpus: int) -> int:
 
 
 def _print_recipes(scale: int) -> None:
+    from rich import box
     from rich.table import Table
 
     from srcli.train import recipes
 
-    table = Table("Name", "Steps", "Patch", "Batch", "Loss", "Reduced by", "About")
+    table = Table(
+        "Name", "Steps", "Patch", "Batch", "Reduced by", "Loss", box=box.SIMPLE_HEAD, pad_edge=False
+    )
     for name, make in sorted(recipes.RECIPES.items()):
         recipe = make(scale)
         losses = [recipe.loss, recipe.gan.loss] if recipe.gan else [recipe.loss]
-        about = (make.__doc__ or "").split(":")[0].split(".")[0]
-        table.add_row(
-            name,
-            f"{recipe.all_steps:,}",
-            str(recipe.patch),
-            str(recipe.batch),
-            " then ".join(losses),
-            recipe.degrade,
-            about,
-        )
+        sizes = (f"{recipe.all_steps:,}", str(recipe.patch), str(recipe.batch))
+        table.add_row(name, *sizes, recipe.degrade, ", then ".join(losses))
     console.result.print(table)
 
 
@@ -246,17 +241,22 @@ def _pictures(valid: Path | None) -> "list[Picture]":
     return list(chosen.pictures())
 
 
-def _draw(texts: list[str], recipe: "Recipe", channels: int, allow_leak: bool) -> "Draw":
+def _feeds(texts: list[str], recipe: "Recipe", channels: int, allow_leak: bool, device: str) -> "Draw":
     """What gives batches of any of the recipe's scales; all scales share the decoded images."""
     from srcli.train.feed import draw
 
     feeds = {
-        scale: _feed(texts, recipe, scale, channels, allow_leak) for scale in recipe.scales or (recipe.scale,)
+        scale: _feed(texts, recipe, scale, channels, allow_leak, device)
+        for scale in recipe.scales or (recipe.scale,)
     }
     return lambda scale, patch, count, rng: draw(feeds[scale], patch, count, rng)
 
 
-def _feed(texts: list[str], recipe: "Recipe", scale: int, channels: int, allow_leak: bool) -> "Feed":
+def _feed(
+    texts: list[str], recipe: "Recipe", scale: int, channels: int, allow_leak: bool, device: str
+) -> "Feed":
+    import torch
+
     from srcli import archs
     from srcli.imaging import degrade
     from srcli.train import augment
@@ -281,7 +281,9 @@ def _feed(texts: list[str], recipe: "Recipe", scale: int, channels: int, allow_l
     for leak in store.leaks:
         console.talk.print(f"used although it is in a benchmark: {leak}", markup=False)
     console.talk.print(f"{len(store)} training images at x{scale}, {len(store.left_out)} left out")
-    return Feed(store, channels, augment.parse(recipe.augment))
+    # Crops are cut and degraded where the samples lie: for a network on a GPU, there.
+    placed = store if device == "cpu" else store.to(torch.device(device))
+    return Feed(placed, channels, augment.parse(recipe.augment))
 
 
 def _no_log(step: int, figures: dict[str, float]) -> None:

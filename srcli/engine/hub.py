@@ -225,7 +225,7 @@ def forget(path: Path) -> None:
     path.unlink()
     if content == path or not content.exists():
         return
-    snapshots = path.parents[len(path.parts) - path.parts.index("snapshots") - 2]
+    snapshots = content.parent.parent / "snapshots"  # beside the folder of contents
     if not any(other.resolve() == content for other in snapshots.rglob("*") if other.is_symlink()):
         content.unlink()
 

@@ -1,6 +1,5 @@
 """Training losses by name, and weighted sums of them, written as `l1=1,content=0.1,adversarial=0.005`."""
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from torch import Tensor, nn
 
 from srcli.errors import UsageError
 from srcli.train.degrade import resized
+from srcli.train.text import positive
 from srcli.train.vgg import LAYERS, Features, pretrained
 
 
@@ -226,24 +226,14 @@ def parse(text: str) -> Spec:
 
 
 def _term(text: str) -> Term:
-    label, sign, weight = text.partition("=")
+    label, sign, value = text.partition("=")
     name, colon, variant = label.partition(":")
     if name not in VARIANTS:
         raise UsageError(f"no loss called '{name}'", f"there are: {', '.join(VARIANTS)}")
     if colon and variant not in VARIANTS[name]:
         there_are = f"there are: {', '.join(VARIANTS[name])}" if VARIANTS[name] else f"write {name}"
         raise UsageError(f"the loss '{name}' has no variant '{variant}'", there_are)
-    return Term(name, _weight(label, weight) if sign else 1.0, variant)
-
-
-def _weight(label: str, text: str) -> float:
-    try:
-        weight = float(text)
-    except ValueError:
-        weight = math.nan
-    if not 0 < weight < math.inf:
-        raise UsageError(f"the weight of {label} cannot be '{text}'", f"for example {label}=0.1")
-    return weight
+    return Term(name, positive(label, value, f"{label}=0.1") if sign else 1.0, variant)
 
 
 @dataclass(frozen=True)

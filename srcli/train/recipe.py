@@ -1,6 +1,7 @@
 """A training run's settings, as one frozen value, and how they are changed by text."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -116,7 +117,7 @@ def changed(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
     return checked(replace(recipe, **{name: value for name, value in changes.items() if value is not None}))
 
 
-def assigned(recipe: Recipe, assignments: list[str]) -> Recipe:
+def assigned(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
     """The recipe with `field=value` texts applied, and checked.
 
     `config.name=value` changes the network, `gan.name=value` the second phase. Values have the type of what

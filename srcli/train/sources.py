@@ -1,11 +1,11 @@
 """Where training images come from: folders, sets of the Hub and folders of pairs, each with a weight."""
 
-import math
 from dataclasses import dataclass
 from pathlib import Path
 
 from srcli import datasets
 from srcli.errors import DatasetError, UsageError
+from srcli.train.text import positive
 
 _HUB = "hub:"
 _LR = ",lr="
@@ -41,19 +41,7 @@ def _parts(text: str) -> tuple[str, str, float]:
     named, sign, number = text.rpartition("=")
     bare = not text or Path(text).is_dir() or not sign or named.endswith(_LR.removesuffix("="))
     name, _, lr = (text if bare else named).partition(_LR)
-    return name, lr, 1.0 if bare else _weight(named, number)
-
-
-def _weight(name: str, number: str) -> float:
-    try:
-        weight = float(number)
-    except ValueError:
-        weight = math.nan
-    if not 0 < weight < math.inf:
-        raise UsageError(
-            f"the weight of {name} cannot be '{number}'", "it is a number above 0, as in FOLDER=2"
-        )
-    return weight
+    return name, lr, 1.0 if bare else positive(named, number, "FOLDER=2")
 
 
 def _files(name: str) -> tuple[Path, ...]:

@@ -4,6 +4,7 @@ import copy
 import json
 import math
 import pickle
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from srcli.engine.device import Device
 from srcli.errors import WeightsError
 from srcli.files import replacing
 from srcli.train import discriminators
-from srcli.train.recipe import Phase, Recipe, changed, from_dict
+from srcli.train.recipe import Phase, Recipe, assigned, changed, from_dict
 
 STATE = "state.pt"
 
@@ -105,8 +106,10 @@ def save(folder: Path, state: State, recipe: Recipe) -> None:
 _NUMBERS = ("step", "best", "rate", "strikes")
 
 
-def resume(folder: Path, device: Device, changes: dict[str, Any]) -> tuple[State, Recipe]:
-    """The state and the recipe that `save` left, with the recipe's `changes` applied.
+def resume(
+    folder: Path, device: Device, changes: dict[str, Any], assignments: Sequence[str] = ()
+) -> tuple[State, Recipe]:
+    """The state and the recipe that `save` left, with the recipe's `changes` and `assignments` applied.
 
     Raises `WeightsError` where there are none.
     """
@@ -115,7 +118,7 @@ def resume(folder: Path, device: Device, changes: dict[str, Any]) -> tuple[State
         raise WeightsError(f"nothing to resume in {folder}", "give the --out folder of an earlier run")
     try:
         saved: dict[str, Any] = torch.load(path, map_location=device.name, weights_only=True)
-        recipe = changed(from_dict(saved["recipe"]), changes)
+        recipe = assigned(changed(from_dict(saved["recipe"]), changes), assignments)
         state = start(replace(recipe, init=""), device)
         restore(state, saved, recipe, device)
     except (
