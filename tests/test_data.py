@@ -23,6 +23,7 @@ from srcli.imaging.pixels import to_uint8
 from srcli.imaging.resize import resize_8bit
 from srcli.train import augment, cache, decode
 from srcli.train import degrade as torch_degrade
+from srcli.train.ahead import ahead
 from srcli.train.augment import Augmentation, Batch
 from srcli.train.feed import Feed, draw
 from srcli.train.planes import Boxes, Mapped, layout, turned
@@ -260,9 +261,9 @@ def test_a_cache_that_cannot_be_written_is_one_line(photos: Path, sr_cache: Path
 
 
 def test_work_is_done_ahead_in_order_and_errors_come_through() -> None:
-    assert list(cache.ahead(lambda n: n * n, range(50))) == [n * n for n in range(50)]
+    assert list(ahead(lambda n: n * n, range(50))) == [n * n for n in range(50)]
     with pytest.raises(ZeroDivisionError):
-        list(cache.ahead(lambda n: 1 // n, range(3)))
+        list(ahead(lambda n: 1 // n, range(3)))
 
 
 # --- Crops ---

@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
     from srcli.archs import Spec
     from srcli.datasets import Picture
+    from srcli.train.batches import Draw
     from srcli.train.feed import Feed
-    from srcli.train.loop import Draw, Progress, Setup
+    from srcli.train.loop import Progress, Setup
     from srcli.train.recipe import Recipe
     from srcli.train.state import State
 

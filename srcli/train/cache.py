@@ -1,14 +1,10 @@
-"""How stores are written: by one process at a time, each file whole or not at all, prepared on threads."""
+"""How stores are written: by one process at a time, each file whole or not at all."""
 
 import hashlib
 import json
-import os
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
 
 import numpy as np
 from filelock import FileLock
@@ -16,9 +12,6 @@ from numpy.typing import NDArray
 
 from srcli.errors import DatasetError, FileError
 from srcli.files import replacing
-
-T = TypeVar("T")
-R = TypeVar("R")
 
 _HINT = "free the disk, or set SR_CACHE to another folder"
 
@@ -62,16 +55,3 @@ def write(path: Path, arrays: Iterable[NDArray[np.uint8]]) -> None:
                 out.write(np.ascontiguousarray(array).data)
     except FileError as error:
         raise DatasetError(error.message, _HINT) from error
-
-
-def ahead(function: Callable[[T], R], items: Sequence[T]) -> Iterator[R]:
-    """`function` of each item, in order, worked out by threads a few items ahead of who takes them."""
-    workers = min(8, os.cpu_count() or 1)
-    waiting: deque[Any] = deque()
-    with ThreadPoolExecutor(workers) as pool:
-        for item in items:
-            waiting.append(pool.submit(function, item))
-            if len(waiting) > workers:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()

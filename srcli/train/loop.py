@@ -4,7 +4,7 @@ import copy
 import json
 import math
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from srcli.errors import SrError, UsageError
 from srcli.files import check_place
 from srcli.methods import Method, Options, network_method, upscaler
 from srcli.train import losses, parallel, schedule
-from srcli.train.augment import Batch
+from srcli.train.batches import Draw, Drawn, drawn
 from srcli.train.recipe import Phase, Recipe, phase_at
 from srcli.train.state import STATE, State, add_critic, average, restore, save
 
@@ -30,10 +30,6 @@ LOG = "log.jsonl"
 SAVE_EVERY = 120.0
 # How often a loss that is not finite is answered by half the rate; then the run stops.
 STRIKES = 3
-
-
-# Scale, side of a patch of the network's input, how many, and the one source of randomness.
-Draw = Callable[[int, int, int, np.random.Generator], Batch]
 
 
 @dataclass(frozen=True)
@@ -109,10 +105,14 @@ def check_new(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class Work:
-    """A phase made ready: what it minimises and, for distillation, the network that it imitates."""
+    """A phase made ready from the state's step on.
+
+    What it minimises, its batches in turn and, for distillation, the network that it imitates.
+    """
 
     phase: Phase
     objective: losses.Objective
+    batches: Iterator[Drawn]
     teacher: nn.Module | None = None
 
 
@@ -123,7 +123,8 @@ def prepare(state: State, setup: Setup) -> Work:
     phase = phase_at(setup.recipe, state.step)
     add_critic(state, setup.recipe, phase, setup.device)
     objective = losses.build(losses.parse(phase.loss), setup.device.name, state.critic)
-    return Work(phase, objective, _teacher(setup) if setup.recipe.teacher else None)
+    batches = drawn(setup.recipe, setup.draw, state.step, state.strikes)
+    return Work(phase, objective, batches, _teacher(setup) if setup.recipe.teacher else None)
 
 
 def _teacher(setup: Setup) -> nn.Module:
@@ -148,7 +149,7 @@ def take_step(state: State, setup: Setup, work: Work, meter: Meter | None = None
     state.optimiser.zero_grad(set_to_none=True)
     shares = []
     for _ in range(recipe.accumulate):
-        images, fed = _forward(state, setup, meter)
+        images, fed = _forward(state, setup, work, meter)
         terms = work.objective(images) | _imitation(work, recipe, images, fed)
         loss = losses.total(terms) / recipe.accumulate
         loss.backward()  # type: ignore[no-untyped-call]
@@ -166,15 +167,11 @@ def take_step(state: State, setup: Setup, work: Work, meter: Meter | None = None
     return figures
 
 
-def _forward(state: State, setup: Setup, meter: Meter) -> tuple[losses.Images, Tensor]:
-    """Draw a batch and put it through the network."""
+def _forward(state: State, setup: Setup, work: Work, meter: Meter) -> tuple[losses.Images, Tensor]:
+    """Put the next batch through the network."""
     recipe, device = setup.recipe, setup.device.name
-    scale = int(state.rng.choice(recipe.scales)) if recipe.scales else recipe.scale
     begun = time.monotonic()
-    # Every process draws what all of them learn from, and takes its part: so all stay in step.
-    count = parallel.world()
-    whole = setup.draw(scale, schedule.patch_at(recipe, state.step), recipe.batch * count, state.rng)
-    batch = whole.part(parallel.rank(), count)
+    scale, batch = next(work.batches)
     meter.waited += time.monotonic() - begun
     if recipe.scales:
         state.network.scale = scale  # type: ignore[assignment]
@@ -249,6 +246,8 @@ def run(state: State, setup: Setup) -> Generator[Progress]:
             if work.phase != phase_at(setup.recipe, state.step):
                 work = prepare(state, setup)
             note = _tried(state, setup, work, meter)
+            if note:
+                work = prepare(state, setup)  # with other batches: one of these may be what is wrong
             due = not note and _is_due(state, setup.recipe)
             if due:
                 psnr_y = checkpoint(state, setup, meter.mean())
@@ -266,12 +265,9 @@ def _tried(state: State, setup: Setup, work: Work, meter: Meter) -> str:
     except NotFiniteError as error:
         if state.strikes == STRIKES:
             raise
-        state.strikes += 1
-        rng, strikes, rate = state.rng.bit_generator.state, state.strikes, state.rate / 2
+        strikes, rate = state.strikes + 1, state.rate / 2
         saved = torch.load(setup.folder / STATE, map_location=setup.device.name, weights_only=True)
         restore(state, saved, setup.recipe, setup.device)
-        # Not the same batches again: one of them may be what is wrong.
-        state.rng.bit_generator.state = rng
         state.strikes, state.rate = strikes, rate
         return f"{error.message}: back to step {state.step}, at {rate:g} of the rate"
     return ""

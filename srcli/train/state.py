@@ -1,7 +1,6 @@
 """What a training run is made of at a step: all that is saved, so that it can go on exactly."""
 
 import copy
-import json
 import math
 import pickle
 from collections.abc import Sequence
@@ -9,7 +8,6 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -34,7 +32,6 @@ class State:
     network: nn.Module
     ema: nn.Module
     optimiser: torch.optim.Optimizer
-    rng: np.random.Generator
     step: int = 0
     best: float = -math.inf
     rate: float = 1.0
@@ -50,9 +47,7 @@ def start(recipe: Recipe, device: Device) -> State:
     if recipe.init:
         _warm_start(network, recipe.arch, Path(recipe.init))
     network.to(device.name, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return State(
-        network, copy.deepcopy(network), optimiser(network, recipe), np.random.default_rng(recipe.seed)
-    )
+    return State(network, copy.deepcopy(network), optimiser(network, recipe))
 
 
 def optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
@@ -93,7 +88,6 @@ def save(folder: Path, state: State, recipe: Recipe) -> None:
         "network": state.network.state_dict(),
         "ema": state.ema.state_dict(),
         "optimiser": state.optimiser.state_dict(),
-        "rng": json.dumps(state.rng.bit_generator.state),
         **{name: getattr(state, name) for name in _NUMBERS},
     }
     if state.critic is not None and state.critic_optimiser is not None:
@@ -140,7 +134,6 @@ def restore(state: State, saved: dict[str, Any], recipe: Recipe, device: Device)
     state.network.load_state_dict(saved["network"])
     state.ema.load_state_dict(saved["ema"])
     state.optimiser.load_state_dict(saved["optimiser"])
-    state.rng.bit_generator.state = json.loads(saved["rng"])
     for name in _NUMBERS:
         setattr(state, name, saved.get(name, getattr(state, name)))
     if "critic" in saved and recipe.gan:

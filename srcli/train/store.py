@@ -20,6 +20,7 @@ from srcli.imaging.pixels import from_uint8, to_uint8
 from srcli.imaging.resize import resize_8bit
 from srcli.imaging.steps import Target
 from srcli.train import cache, decode
+from srcli.train.ahead import ahead
 from srcli.train.decode import Entry, Index
 from srcli.train.planes import Layout, Mapped, Numbers, Plane, Samples, Tick, mapped
 from srcli.train.sources import Source
@@ -172,7 +173,7 @@ def _plane(path: Path, places: Layout, make: Callable[[int], Samples], tick: Tic
 
 
 def _made(make: Callable[[int], Samples], count: int, tick: Tick) -> Iterator[Samples]:
-    for done, samples in enumerate(cache.ahead(make, range(count)), 1):
+    for done, samples in enumerate(ahead(make, range(count)), 1):
         tick(done, count)
         yield samples
 

@@ -1,0 +1,44 @@
+"""The batches of a run in turn: each has a generator of its own, so that any step can be the first one."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from srcli.train import parallel, schedule
+from srcli.train.ahead import ahead
+from srcli.train.augment import Batch
+from srcli.train.recipe import Recipe
+
+# Scale, side of a patch of the network's input, how many, and the one source of randomness.
+Draw = Callable[[int, int, int, np.random.Generator], Batch]
+# A batch and the scale that it is of.
+Drawn = tuple[int, Batch]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Which batch: the `part` of those whose gradients a step adds up, after `strikes` losses gone wrong."""
+
+    step: int
+    part: int
+    strikes: int
+
+    def generator(self, seed: int) -> np.random.Generator:
+        """All the randomness of this batch."""
+        return np.random.default_rng((seed, self.step, self.part, self.strikes))
+
+
+def drawn(recipe: Recipe, draw: Draw, step: int, strikes: int) -> Iterator[Drawn]:
+    """The batches from `step` on, drawn by a thread while the network learns from those before them."""
+    turns = (Turn(s, part, strikes) for s in itertools.count(step) for part in range(recipe.accumulate))
+    return ahead(lambda turn: _drawn(recipe, draw, turn), turns, workers=1)
+
+
+def _drawn(recipe: Recipe, draw: Draw, turn: Turn) -> Drawn:
+    """What one process learns from of a batch that all of them draw: so all stay in step."""
+    rng, count = turn.generator(recipe.seed), parallel.world()
+    scale = int(rng.choice(recipe.scales)) if recipe.scales else recipe.scale
+    whole = draw(scale, schedule.patch_at(recipe, turn.step), recipe.batch * count, rng)
+    return scale, whole.part(parallel.rank(), count)
