@@ -1,14 +1,12 @@
 """Named sets of high-resolution images: built in, from the Hugging Face Hub, or a folder."""
 
-import os
-import tarfile
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from srcli.engine import hub
+from srcli.engine import collection, hub
 from srcli.errors import DatasetError
+from srcli.files import cache_folder
 from srcli.imaging.image import is_image, read
 from srcli.imaging.pixels import Pixels
 from srcli.manifest import HubFile
@@ -67,6 +65,8 @@ def _hub_set(name: str, revision: str) -> HubFile:
     return HubFile(f"eugenesiow/{name}", revision, f"data/{name}_HR.tar.gz", "dataset")
 
 
+# What repositories of the Hub begin with, where a folder could be meant.
+HUB = "hub:"
 HUB_SETS = {
     "Set5": _hub_set("Set5", "325646fe7cc8811e312562437885c5c018c74966"),
     "Set14": _hub_set("Set14", "5c964717e61b4931236a6dd5561750d11e5a7abb"),
@@ -76,9 +76,9 @@ HUB_SETS = {
 
 
 def find(name: str) -> Dataset:
-    """A set by name or by folder; named ones are downloaded once and kept.
+    """A set by name, by folder or by repository of the Hub; what is downloaded is kept.
 
-    Raises `DatasetError` for a name that is neither.
+    Raises `DatasetError` for a name that is none of these.
     """
     if name == "samples":
         return samples()
@@ -86,14 +86,21 @@ def find(name: str) -> Dataset:
         return folder(Path(name))
     if name in HUB_SETS:
         return folder(_from_hub(name, HUB_SETS[name]), name)
+    if name.startswith(HUB):
+        return _collected(name)
     known = ", ".join(["samples", *HUB_SETS])
-    raise DatasetError(f"no data set or folder called '{name}'", f"named sets: {known}")
+    raise DatasetError(
+        f"no data set or folder called '{name}'", f"named sets: {known}; others: hub:OWNER/NAME"
+    )
 
 
-def cache_folder() -> Path:
-    """Where unpacked data sets are kept: SR_CACHE, else `sr` under the user's cache folder."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("SR_CACHE") or Path(base) / "sr")
+def _collected(name: str) -> Dataset:
+    """`hub:` and a set's name, or a repository."""
+    bare = name.removeprefix(HUB)
+    if "/" not in bare:
+        return find(bare)
+    wanted = collection.parse(bare)
+    return folder(collection.fetched(wanted), wanted.repo.rpartition("/")[2])
 
 
 def _from_hub(name: str, source: HubFile) -> Path:
@@ -105,7 +112,7 @@ def _from_hub(name: str, source: HubFile) -> Path:
             hint = "`--dataset samples` works now; or give a folder of the images with --dataset FOLDER"
             raise DatasetError(f"{name} is not on this machine ({error.message})", hint) from error
         _check_archive(archive)
-        _unpack(archive, target)
+        collection.unpack([(source.file, archive)], target)
     return target
 
 
@@ -115,25 +122,3 @@ def _check_archive(archive: Path) -> None:
         raise DatasetError(
             f"{archive.name} was damaged on its way and is deleted", "run the same command again"
         )
-
-
-def _unpack(archive: Path, target: Path) -> None:
-    """The archive's images, without its folders; `target` appears whole or not at all."""
-    try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=target.parent) as temporary, tarfile.open(archive) as tar:
-            unpacked = Path(temporary) / target.name
-            unpacked.mkdir()
-            for member in tar:
-                name = Path(member.name).name
-                content = tar.extractfile(member) if member.isfile() and is_image(Path(name)) else None
-                if content:
-                    (unpacked / name).write_bytes(content.read())
-            unpacked.rename(target)
-    except (tarfile.TarError, EOFError) as error:
-        raise DatasetError(f"{archive} is damaged: {error}", "delete it and try again") from error
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise DatasetError(
-            f"cannot unpack into {target}: {reason}", "set SR_CACHE to another folder"
-        ) from error

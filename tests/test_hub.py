@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tarfile
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -164,7 +165,7 @@ def test_a_data_set_is_downloaded_and_unpacked_once(stand: Stand, tmp_path: Path
         assert "| Set5 | x4 | bicubic |" in done.stdout
     assert stand.count("GET") == 1
     (folder,) = (tmp_path / "sr" / "datasets").iterdir()
-    assert sorted(p.name for p in folder.iterdir()) == ["chelsea.png", "coffee.png"]
+    assert sorted(p.name for p in folder.rglob("*.png")) == ["chelsea.png", "coffee.png"]
 
 
 def test_a_damaged_data_set_is_one_line(stand: Stand, tmp_path: Path) -> None:
@@ -184,6 +185,83 @@ def test_a_cache_that_cannot_be_written_is_one_line(stand: Stand, tmp_path: Path
     assert done.returncode == 1
     assert "error: cannot unpack into" in done.stderr
     assert "SR_CACHE" in done.stderr
+
+
+def offer(stand: Stand, files: dict[str, bytes]) -> None:
+    """A data set repository `me/pictures` that holds `files`."""
+    about = {"id": "me/pictures", "sha": REVISION, "siblings": [{"rfilename": name} for name in files]}
+    stand.files["/api/datasets/me/pictures/revision/main"] = json.dumps(about).encode()
+    for name, content in files.items():
+        stand.files[f"/datasets/me/pictures/resolve/{REVISION}/{name}"] = content
+
+
+def zipped(content: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        for name, data in content.items():
+            archive.writestr(name, data)
+    return buffer.getvalue()
+
+
+def table(images: list[bytes]) -> bytes:
+    """As the `datasets` library writes images."""
+    from pyarrow import BufferOutputStream, parquet, table
+
+    out = BufferOutputStream()
+    parquet.write_table(table({"image": [{"bytes": data, "path": None} for data in images]}), out)
+    return bytes(out.getvalue())
+
+
+COFFEE, CHELSEA = ((SAMPLES / f"{name}.png").read_bytes() for name in ("coffee", "chelsea"))
+
+
+def test_any_repository_of_images_is_a_data_set(stand: Stand, tmp_path: Path) -> None:
+    outside = {"b/coffee.png": COFFEE, "../out.png": COFFEE, "/abs.png": COFFEE, "notes.txt": b"no"}
+    offer(
+        stand,
+        {
+            "README.md": b"#",
+            "train/a.png": CHELSEA,
+            "train/more.zip": zipped(outside),
+            "train/old.tar.gz": tarball([SAMPLES / "astronaut.png"]),
+            "train/rows.parquet": table([COFFEE, CHELSEA]),
+            "test/b.png": CHELSEA,
+        },
+    )
+    words = ["bench", "-d", "hub:me/pictures/train", "-m", "bicubic", "--json", tmp_path / "r.json"]
+    for _ in range(2):
+        done = sr(words, tmp_path, stand.url)
+        assert done.returncode == 0, done.stderr
+    row = json.loads((tmp_path / "r.json").read_text())["rows"][0]
+    names = {image["name"] for image in row["images"]}
+    assert names == {"a", "astronaut", "coffee", "rows-000000", "rows-000001"}
+    assert sum("/api/" in request for request in stand.requests) == 1
+    assert not (tmp_path / "sr" / "datasets" / "out.png").exists()
+
+
+def test_a_repository_trains(stand: Stand, tmp_path: Path) -> None:
+    offer(stand, {"a.png": CHELSEA, "b.png": COFFEE})
+    small = ["--steps", 2, "--patch", 12, "--batch", 2, "--out", tmp_path / "run"]
+    done = sr(["train", "espcn", "-x2", "--data", "hub:me/pictures=2", *small], tmp_path, stand.url)
+    assert done.returncode == 0, done.stderr
+    assert "2 training images" in done.stderr
+
+
+def test_what_is_wrong_with_a_repository_is_one_line(stand: Stand, tmp_path: Path) -> None:
+    for files, name, message in (
+        ({"README.md": b"#"}, "me/pictures", "no images in me/pictures on the Hub"),
+        ({"a.png": CHELSEA}, "me/pictures/train", "no images in me/pictures/train on the Hub"),
+        ({"a.zip": b"PK no"}, "me/pictures", "a.zip is damaged"),
+        ({"b.zip": zipped({"notes.txt": b"no"})}, "me/pictures", "b.zip holds no images"),
+        ({}, "me/other", "me/other"),
+        ({}, "me/", "'me/' is no repository"),
+    ):
+        offer(stand, files)
+        done = sr(["bench", "-d", f"hub:{name}", "-m", "bicubic"], tmp_path, stand.url)
+        assert done.returncode in (1, 2), done.stdout
+        assert message in done.stderr
+        assert "hint:" in done.stderr
+        assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parity

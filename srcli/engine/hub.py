@@ -178,6 +178,20 @@ def reachable(endpoint: str, patience: float = _PATIENCE) -> bool:
     return bool(opened)
 
 
+def listed(repo: str, revision: str) -> list[HubFile]:
+    """Every file of a data set, at the commit that `revision` names now. Raises `HubError`."""
+    _check_reachable()
+    import httpx2
+    from huggingface_hub import HfApi
+
+    try:
+        found = HfApi().dataset_info(repo, revision=revision)
+        names = [file.rfilename for file in found.siblings or ()]
+        return [HubFile(repo, found.sha or revision, name, "dataset") for name in names]
+    except (httpx2.HTTPError, OSError, ValueError) as error:
+        raise _explained(error, HubFile(repo, revision, "", "dataset")) from error
+
+
 def sha256(path: Path) -> str:
     """The file's SHA-256 in hex."""
     with path.open("rb") as file:

@@ -22,6 +22,7 @@ from srcli.files import check_place
 from srcli.methods import Method, Options, network_method, upscaler
 from srcli.train import losses, parallel, schedule
 from srcli.train.batches import Draw, Drawn, drawn
+from srcli.train.compiled import Forward, forward_of
 from srcli.train.recipe import Phase, Recipe, phase_at
 from srcli.train.state import STATE, State, add_critic, average, restore, save
 
@@ -107,10 +108,12 @@ def check_new(folder: Path) -> None:
 class Work:
     """A phase made ready from the state's step on.
 
-    What it minimises, its batches in turn and, for distillation, the network that it imitates.
+    What puts batches through the network, what it minimises, its batches in turn and, for distillation, the
+    network that it imitates.
     """
 
     phase: Phase
+    forward: Forward
     objective: losses.Objective
     batches: Iterator[Drawn]
     teacher: nn.Module | None = None
@@ -123,8 +126,13 @@ def prepare(state: State, setup: Setup) -> Work:
     phase = phase_at(setup.recipe, state.step)
     add_critic(state, setup.recipe, phase, setup.device)
     objective = losses.build(losses.parse(phase.loss), setup.device.name, state.critic)
-    batches = drawn(setup.recipe, setup.draw, state.step, state.strikes)
-    return Work(phase, objective, batches, _teacher(setup) if setup.recipe.teacher else None)
+    return Work(
+        phase,
+        forward_of(state.network, setup.device.name, setup.recipe.compile),
+        objective,
+        drawn(setup.recipe, setup.draw, state.step, state.strikes),
+        _teacher(setup) if setup.recipe.teacher else None,
+    )
 
 
 def _teacher(setup: Setup) -> nn.Module:
@@ -177,7 +185,7 @@ def _forward(state: State, setup: Setup, work: Work, meter: Meter) -> tuple[loss
         state.network.scale = scale  # type: ignore[assignment]
     fed = batch.fed.to(device, memory_format=torch.channels_last)
     with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
-        sr = state.network(fed)
+        sr = work.forward(fed)
     return losses.Images(sr.float(), batch.hr.to(device), batch.lr.to(device)), fed
 
 

@@ -39,7 +39,8 @@ class Recipe:
     `one-cycle`) or multiplies it by `decay` at the shares `decay_at` of all steps (`step`).
     `clip`: the largest gradient, by `norm`, by `value`, or by value over the relative `rate`; 0: none.
     `ema`: decay of the averaged weights that are validated and kept; 0 keeps the newest.
-    `accumulate`: batches whose gradients make one step; `precision`: of the network's convolutions.
+    `accumulate`: batches whose gradients make one step; `precision`: of the network's convolutions;
+    `compile`: by torch.compile, which takes a minute and pays in long runs.
     `init`: weights that training starts from; `teacher`: weights that are imitated, at weight `distil`.
     """
 
@@ -66,6 +67,7 @@ class Recipe:
     clip_by: str = "norm"
     accumulate: int = 1
     precision: str = "float32"
+    compile: bool = False
     zooms: tuple[float, ...] = (1.0,)
     patches: tuple[int, ...] = ()
     scales: tuple[int, ...] = ()
@@ -159,8 +161,8 @@ def _typed(owner: "Recipe | Gan", name: str, value: str) -> Any:
     try:
         if isinstance(old, tuple):
             return tuple(json.loads(part) for part in value.split(",") if part)
-        return type(old)(value)
-    except ValueError as error:
+        return _TRUTH[value.lower()] if isinstance(old, bool) else type(old)(value)
+    except (ValueError, KeyError) as error:
         raise UsageError(f"{name} cannot be '{value}'", f"it is {old!r} by default") from error
 
 
@@ -186,6 +188,7 @@ def checked(recipe: Recipe) -> Recipe:
     return recipe
 
 
+_TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _CHOICES = {
     "schedule": SCHEDULES,
     "optimiser": OPTIMISERS,

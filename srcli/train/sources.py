@@ -7,7 +7,6 @@ from srcli import datasets
 from srcli.errors import DatasetError, UsageError
 from srcli.train.text import positive
 
-_HUB = "hub:"
 _LR = ",lr="
 
 
@@ -25,7 +24,7 @@ class Source:
 
 
 def parse(text: str, scale: int) -> Source:
-    """The source written as `FOLDER`, `hub:NAME` or `FOLDER,lr=FOLDER`, each with `=WEIGHT` or without.
+    """The source written as `FOLDER`, `hub:OWNER/NAME` or `FOLDER,lr=FOLDER`, each with `=WEIGHT` or without.
 
     Folders are searched recursively. The partner of `a/b.png` is `a/b` or `a/bxSCALE` of any suffix.
     Raises `DatasetError` where no image is found or one has no partner, `UsageError` for a bad weight.
@@ -46,9 +45,9 @@ def _parts(text: str) -> tuple[str, str, float]:
 
 def _files(name: str) -> tuple[Path, ...]:
     if not name:
-        raise UsageError("no folder of training images is named", "give a folder, or hub:NAME")
-    if name.startswith(_HUB):
-        return datasets.find(name.removeprefix(_HUB)).files
+        raise UsageError("no folder of training images is named", "give a folder, or hub:OWNER/NAME")
+    if name.startswith(datasets.HUB):
+        return datasets.find(name).files
     files = datasets.images_in(Path(name), recursive=True)
     if not files:
         raise DatasetError(f"no usable image in {name}", "give a folder that holds image files")

@@ -1,0 +1,29 @@
+"""A network as one compiled function, where a run is long enough to earn the minute that this takes."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from srcli.errors import SrError
+
+Forward = Callable[[Tensor], Tensor]
+
+
+def forward_of(network: nn.Module, device: str, compiled: bool) -> Forward:
+    """What puts a batch through the network: itself, or torch.compile's of it, on a GPU as a CUDA graph."""
+    if not compiled:
+        return network
+    on_gpu = torch.device(device).type == "cuda"
+    function: Forward = torch.compile(network, mode="reduce-overhead" if on_gpu else None)
+
+    def forward(batch: Tensor) -> Tensor:
+        torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
+        try:
+            return function(batch)
+        except torch._dynamo.exc.TorchDynamoException as error:
+            reason = str(error).strip().splitlines()[0]
+            hint = "it needs a C++ compiler; --set compile=false goes on without"
+            raise SrError(f"the network can't be compiled: {reason}", hint) from error
+
+    return forward
