@@ -232,8 +232,7 @@ def test_any_repository_of_images_is_a_data_set(stand: Stand, tmp_path: Path) ->
     for _ in range(2):
         done = sr(words, tmp_path, stand.url)
         assert done.returncode == 0, done.stderr
-    row = json.loads((tmp_path / "r.json").read_text())["rows"][0]
-    names = {image["name"] for image in row["images"]}
+    names = {image["image"] for image in json.loads((tmp_path / "r.json").read_text())["images"]}
     assert names == {"a", "astronaut", "coffee", "rows-000000", "rows-000001"}
     assert sum("/api/" in request for request in stand.requests) == 1
     assert not (tmp_path / "sr" / "datasets" / "out.png").exists()
