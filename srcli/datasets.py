@@ -100,7 +100,8 @@ def _collected(name: str) -> Dataset:
     if "/" not in bare:
         return find(bare)
     wanted = collection.parse(bare)
-    return folder(collection.fetched(wanted), wanted.repo.rpartition("/")[2])
+    files = images_in(collection.fetched(wanted), recursive=True)
+    return Dataset(wanted.repo.rpartition("/")[2], tuple(files))
 
 
 def _from_hub(name: str, source: HubFile) -> Path:

@@ -261,12 +261,13 @@ def test_patches_grow(photos: Path, tmp_path: Path) -> None:
 
 
 def test_schedule_warms_up_and_anneals() -> None:
-    made = replace(recipes.find("fsrcnn", 2), steps=1000, warmup=100)
+    made = replace(recipes.find("fsrcnn", 2), steps=1000, warmup=100, decay_at=(0.5, 0.8))
     peak = made.learning_rate
 
     def rates(kind: str) -> list[float]:
         changed = replace(made, schedule=kind)
-        return [schedule.learning_rate(changed, recipe.phase_at(changed, 0), step) for step in range(1001)]
+        phase = recipe.phase_at(changed, 0)
+        return [schedule.learning_rate(changed, phase, step) for step in range(1001)]
 
     for kind in ("cosine", "step", "constant"):
         found = rates(kind)
@@ -275,11 +276,89 @@ def test_schedule_warms_up_and_anneals() -> None:
         assert all(a >= b for a, b in pairwise(found[100:]))
     assert rates("cosine")[-1] == pytest.approx(peak / 100)
     assert rates("step")[500] == pytest.approx(peak / 2)
-    assert rates("step")[-1] == pytest.approx(peak / 16)
+    assert rates("step")[-1] == pytest.approx(peak / 4)
     cycle = rates("one-cycle")
     assert cycle[0] == pytest.approx(peak / 25)
     assert max(cycle) == cycle[300] == pytest.approx(peak)
     assert cycle[-1] == pytest.approx(peak / 100)
+    made = replace(made, warmup=0, cycles=4, floor=0.1)
+    restarts = rates("cosine")
+    assert restarts[0] == restarts[250] == restarts[750] == pytest.approx(peak)
+    assert restarts[125] == pytest.approx(0.55 * peak)
+    assert restarts[-1] == pytest.approx(peak / 10)
+    made = replace(made, decay=0.1, decay_at=(0.2, 0.4, 0.6))
+    assert rates("step")[-1] == pytest.approx(peak / 10)  # the floor
+
+
+def test_the_second_phase_has_rates_of_its_own() -> None:
+    made = replace(recipes.find("srgan", 4), steps=100)
+    begin = recipe.phase_at(made, 100)
+    assert begin.steps == 200_000
+    for step, rate in ((100, 1e-4), (100_099, 1e-4), (100_100, 1e-5)):
+        assert schedule.learning_rate(made, begin, step) == pytest.approx(rate)
+
+
+def test_the_last_layer_may_be_slower(photos: Path, tmp_path: Path) -> None:
+    """With plain SGD's first step the change is the gradient times the rate."""
+    setup = setup_of(photos, tmp_path / "run", optimiser="sgd", last_rate=0.1, learning_rate=1e-3, warmup=0)
+    begun = state.start(setup.recipe, CPU)
+    before = {name: weight.detach().clone() for name, weight in begun.network.named_parameters()}
+    loop.take_step(begun, setup, loop.prepare(begun, setup))
+    for name, weight in begun.network.named_parameters():
+        rate = 1e-4 if name.startswith("last_part") else 1e-3
+        torch.testing.assert_close(weight.detach(), before[name] - rate * weight.grad)
+
+
+def test_weights_begin_as_the_recipe_says() -> None:
+    def spread(text: str) -> float:
+        made = replace(recipes.find("edsr", 2), initial=text)
+        return float(state.start(made, CPU).network.state_dict()["body.0.body.0.weight"].std())
+
+    assert spread("normal=0.02") == pytest.approx(0.02, rel=0.02)
+    assert spread("he") == pytest.approx((2 / (64 * 9)) ** 0.5, rel=0.02)
+    assert spread("he=0.1") == pytest.approx(0.1 * spread("he"), rel=0.02)
+    assert spread("orthogonal") == pytest.approx((64 * 9) ** -0.5, rel=0.02)
+    with pytest.raises(UsageError, match="no initial weights called 'magic'"):
+        recipe.assigned(recipes.find("edsr", 2), ["initial=magic"])
+
+
+@pytest.mark.parametrize(("arch", "scale"), [("drcn", 2), ("lapsrn", 4)])
+def test_what_is_shown_before_the_end_is_supervised(
+    arch: str, scale: int, photos: Path, tmp_path: Path
+) -> None:
+    changes = {"supervise": (0.5, 0.0), "config": SMALL[arch], "scale": scale}
+    setup = setup_of(photos, tmp_path / "run", arch, optimiser="adam", loss="l1", **changes)
+    begun, told = trained(setup)
+    assert set(told[0].terms) == {"l1", "stages"}
+    assert told[0].terms["stages"] > 10 * told[-1].terms["stages"]  # its weight falls to nothing
+    network = begun.network.eval()
+    batch = torch.rand(1, 1, 8, 8)
+    torch.testing.assert_close(network.stages(batch)[-1], network(batch))
+    with pytest.raises(UsageError, match="espcn shows nothing before its end"):
+        trained(setup_of(photos, tmp_path / "other", "espcn", supervise=(1.0, 1.0)))
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own
+def test_a_compiled_network_learns_the_same(photos: Path, tmp_path: Path) -> None:
+    losses = []
+    for compiled in (False, True):
+        setup = setup_of(photos, tmp_path / str(compiled), "espcn", steps=3, compile=compiled)
+        losses.append([progress.loss for progress in trained(setup)[1]])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own
+def test_a_network_that_cannot_be_compiled_is_one_line(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from torch._inductor import config
+
+    monkeypatch.setattr(config.cpp, "cxx", (None, "no-such-compiler"))
+    monkeypatch.setattr(config, "force_disable_caches", True)
+    torch.compiler.reset()
+    with pytest.raises(SrError, match="can't be compiled") as caught:
+        trained(setup_of(photos, tmp_path / "run", "srcnn", compile=True))
+    assert "--set compile=false" in caught.value.hint
 
 
 def test_the_command_makes_weights_that_all_commands_take(photos: Path, tmp_path: Path, sr: Run) -> None:
@@ -374,6 +453,7 @@ def test_fine_tuning_begins_with_the_weights_it_is_given(photos: Path, tmp_path:
     assert done.code == 0, done.err
     header = json.loads(read_header(out / "fsrcnn-x2.safetensors")["recipe"])
     assert header["learning_rate"] == pytest.approx(1e-4)
+    assert header["optimiser"] == "adam"
     assert header["init"].endswith("fsrcnn-x2.safetensors")
     before = methods_psnr("fsrcnn", photos)
     assert float(read_header(out / "fsrcnn-x2.safetensors")["psnr_y"]) == pytest.approx(before, abs=0.3)

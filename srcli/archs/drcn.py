@@ -30,8 +30,13 @@ class Network(nn.Module):
 
     def forward(self, batch: Tensor) -> Tensor:
         """(N, 1, H, W) of enlarged luma in [0, 1] to the same shape, restored."""
-        features, total = self.embedding(batch), torch.zeros_like(batch)
+        return self.stages(batch)[-1]
+
+    def stages(self, batch: Tensor) -> list[Tensor]:
+        """The prediction after each recursion, and the result; the paper compares all with the truth."""
+        features, predictions, total = self.embedding(batch), [], torch.zeros_like(batch)
         for weight in self.weights:
             features = F.relu(self.inference(features))
-            total = total + weight * (batch + self.reconstruction(features))
-        return total
+            predictions.append(batch + self.reconstruction(features))
+            total = total + weight * predictions[-1]
+        return [*predictions, total]

@@ -33,12 +33,16 @@ class Network(nn.Module):
 
     def forward(self, batch: Tensor) -> Tensor:
         """(N, 1, H, W) of luma in [0, 1] to (N, 1, H*scale, W*scale)."""
-        features, image = F.leaky_relu(self.conv_input(batch), 0.2), batch
+        return self.stages(batch)[-1]
+
+    def stages(self, batch: Tensor) -> list[Tensor]:
+        """The image at every doubling, the last one the result; the paper compares all with the truth."""
+        features, images = F.leaky_relu(self.conv_input(batch), 0.2), [batch]
         for number in range(1, self.steps + 1):
             refine, residual, enlarge = (self.get_submodule(f"convt_{part}{number}") for part in "FRI")
             features = refine(features)
-            image = enlarge(image) + residual(features)
-        return image
+            images.append(enlarge(images[-1]) + residual(features))
+        return images[1:]
 
 
 def _doubling(features: int) -> nn.ConvTranspose2d:

@@ -23,6 +23,7 @@ from srcli.methods import Method, Options, network_method, upscaler
 from srcli.train import losses, parallel, schedule
 from srcli.train.batches import Draw, Drawn, drawn
 from srcli.train.compiled import Forward, forward_of
+from srcli.train.degrade import resized
 from srcli.train.recipe import Phase, Recipe, phase_at
 from srcli.train.state import STATE, State, add_critic, average, restore, save
 
@@ -123,6 +124,8 @@ def prepare(state: State, setup: Setup) -> Work:
     """What the state's step needs. Raises `SrError` where features or teacher can't be had."""
     if setup.recipe.precision == "bfloat16":
         check_bfloat16(setup.device)
+    if any(setup.recipe.supervise) and not hasattr(state.network, "stages"):
+        raise UsageError(f"{setup.recipe.arch} shows nothing before its end", "leave supervise at 0,0")
     phase = phase_at(setup.recipe, state.step)
     add_critic(state, setup.recipe, phase, setup.device)
     objective = losses.build(losses.parse(phase.loss), setup.device.name, state.critic)
@@ -157,13 +160,14 @@ def take_step(state: State, setup: Setup, work: Work, meter: Meter | None = None
     state.optimiser.zero_grad(set_to_none=True)
     shares = []
     for _ in range(recipe.accumulate):
-        images, fed = _forward(state, setup, work, meter)
-        terms = work.objective(images) | _imitation(work, recipe, images, fed)
+        images, fed, earlier = _forward(state, setup, work, meter)
+        terms = work.objective(images) | _supervision(state, work, recipe, images, earlier)
+        terms |= _imitation(work, recipe, images, fed)
         loss = losses.total(terms) / recipe.accumulate
         loss.backward()  # type: ignore[no-untyped-call]
         shares.append(terms)
     parallel.average_gradients(state.network)
-    norm = schedule.clip(state.network, recipe, rate / work.phase.learning_rate)
+    norm = schedule.clip(state.network, recipe, rate)
     found = [{label: float(value.detach()) for label, value in terms.items()} for terms in shares]
     figures = {label: float(np.mean([share[label] for share in found])) for label in found[0]}
     _check_finite(figures, norm, state.step)
@@ -175,8 +179,10 @@ def take_step(state: State, setup: Setup, work: Work, meter: Meter | None = None
     return figures
 
 
-def _forward(state: State, setup: Setup, work: Work, meter: Meter) -> tuple[losses.Images, Tensor]:
-    """Put the next batch through the network."""
+def _forward(
+    state: State, setup: Setup, work: Work, meter: Meter
+) -> tuple[losses.Images, Tensor, list[Tensor]]:
+    """Put the next batch through the network: images, what it was fed with, and what it showed earlier."""
     recipe, device = setup.recipe, setup.device.name
     begun = time.monotonic()
     scale, batch = next(work.batches)
@@ -185,8 +191,26 @@ def _forward(state: State, setup: Setup, work: Work, meter: Meter) -> tuple[loss
         state.network.scale = scale  # type: ignore[assignment]
     fed = batch.fed.to(device, memory_format=torch.channels_last)
     with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
-        sr = work.forward(fed)
-    return losses.Images(sr.float(), batch.hr.to(device), batch.lr.to(device)), fed
+        *earlier, sr = state.network.stages(fed) if any(recipe.supervise) else [work.forward(fed)]  # type: ignore[operator]
+    return losses.Images(sr.float(), batch.hr.to(device), batch.lr.to(device)), fed, earlier
+
+
+def _supervision(
+    state: State, work: Work, recipe: Recipe, images: losses.Images, earlier: list[Tensor]
+) -> dict[str, Tensor]:
+    """The same loss of what the network shows before its end, summed, against the truth in those sizes."""
+    weight = schedule.supervision(recipe, state.step)
+    if not earlier or not weight or work.phase.discriminator:
+        return {}
+    found = [
+        losses.total(work.objective(losses.Images(shown.float(), _sized(images.hr, shown), images.lr)))
+        for shown in earlier
+    ]
+    return {"stages": weight * torch.stack(found).sum()}
+
+
+def _sized(hr: Tensor, shown: Tensor) -> Tensor:
+    return hr if hr.shape == shown.shape else resized(hr, *shown.shape[2:])
 
 
 def _imitation(work: Work, recipe: Recipe, images: losses.Images, fed: Tensor) -> dict[str, Tensor]:
@@ -209,7 +233,7 @@ def _check_finite(figures: dict[str, float], norm: float, step: int) -> None:
 
 def _step(optimiser: torch.optim.Optimizer, rate: float) -> None:
     for group in optimiser.param_groups:
-        group["lr"] = rate
+        group["lr"] = rate * group["share"]
     optimiser.step()
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from srcli.errors import UsageError
 from srcli.imaging import degrade
-from srcli.train import augment, losses
+from srcli.train import augment, initial, losses
 
 SCHEDULES = ("cosine", "step", "one-cycle", "constant")
 OPTIMISERS = ("adam", "adamw", "sgd")
@@ -18,11 +18,16 @@ DISCRIMINATORS = ("vgg", "unet")
 
 @dataclass(frozen=True)
 class Gan:
-    """The phase after the first: the same network against a `discriminator`, for `steps` more."""
+    """The phase after the first: the same network against a `discriminator`, for `steps` more.
+
+    `learning_rate` is multiplied by `decay` at the shares `decay_at` of the phase.
+    """
 
     steps: int = 400_000
     loss: str = "l1=0.01,content=1,adversarial:ragan=0.005"
     learning_rate: float = 1e-4
+    decay: float = 0.5
+    decay_at: tuple[float, ...] = ()
     discriminator: str = "vgg"
 
 
@@ -35,9 +40,12 @@ class Recipe:
     `patch`: pixels of the network's input on a side; `patches`: sides that the run begins with, each for an
     equal share of its first half; `zooms`: sizes at which each image is learned from, relative to its own.
     `scales`: others that are learned in the same run, for networks that have one set of weights for them.
-    `learning_rate`: the peak, reached after `warmup` steps; `schedule` brings it to a hundredth (`cosine`,
-    `one-cycle`) or multiplies it by `decay` at the shares `decay_at` of all steps (`step`).
-    `clip`: the largest gradient, by `norm`, by `value`, or by value over the relative `rate`; 0: none.
+    `initial`: how weights begin, as in `initial.parse`.
+    `supervise`: weight of the loss of what a network shows before its end, at the first and the last step.
+    `learning_rate`: the peak, reached after `warmup` steps; `schedule` brings it to the relative `floor`
+    (`cosine`, in `cycles` that each begin at the peak, or `one-cycle`), or multiplies it by `decay` at the
+    shares `decay_at` of all steps, down to the floor (`step`); `last_rate`: that of the last layer, relative.
+    `clip`: the largest gradient, by `norm`, by `value`, or by value over the learning `rate`; 0: none.
     `ema`: decay of the averaged weights that are validated and kept; 0 keeps the newest.
     `accumulate`: batches whose gradients make one step; `precision`: of the network's convolutions;
     `compile`: by torch.compile, which takes a minute and pays in long runs.
@@ -55,15 +63,20 @@ class Recipe:
     degrade: str = "bicubic"
     augment: str = "flip,rotate"
     optimiser: str = "adam"
-    beta2: float = 0.99
+    beta2: float = 0.999
     weight_decay: float = 0.0
+    initial: str = "own"
+    supervise: tuple[float, float] = (0.0, 0.0)
     learning_rate: float = 1e-3
+    last_rate: float = 1.0
     schedule: str = "cosine"
-    warmup: int = 200
+    warmup: int = 0
     decay: float = 0.5
-    decay_at: tuple[float, ...] = (0.5, 0.8, 0.9, 0.95)
+    decay_at: tuple[float, ...] = ()
+    floor: float = 0.01
+    cycles: int = 1
     ema: float = 0.999
-    clip: float = 1.0
+    clip: float = 0.0
     clip_by: str = "norm"
     accumulate: int = 1
     precision: str = "float32"
@@ -97,15 +110,24 @@ class Phase:
     steps: int
     loss: str
     learning_rate: float
+    schedule: str
+    decay: float
+    decay_at: tuple[float, ...]
     discriminator: str = ""
 
 
 def phase_at(recipe: Recipe, step: int) -> Phase:
     """The phase that a step belongs to."""
     if recipe.gan and step >= recipe.steps:
-        gan = recipe.gan
-        return Phase(recipe.steps, gan.steps, gan.loss, gan.learning_rate, gan.discriminator)
-    return Phase(0, recipe.steps, recipe.loss, recipe.learning_rate)
+        return second_phase(recipe.gan, recipe.steps)
+    first = (recipe.loss, recipe.learning_rate, recipe.schedule, recipe.decay, recipe.decay_at)
+    return Phase(0, recipe.steps, *first)
+
+
+def second_phase(gan: Gan, start: int) -> Phase:
+    """The phase against a discriminator."""
+    rates = (gan.learning_rate, "step", gan.decay, gan.decay_at)
+    return Phase(start, gan.steps, gan.loss, *rates, gan.discriminator)
 
 
 def from_dict(raw: dict[str, Any]) -> Recipe:
@@ -173,10 +195,11 @@ def checked(recipe: Recipe) -> Recipe:
             raise UsageError(
                 f"no {name} called '{getattr(recipe, name)}'", f"there are: {', '.join(choices)}"
             )
-    for name in ("patch", "batch", "steps", "accumulate", "validate_every"):
+    for name in ("patch", "batch", "steps", "accumulate", "cycles", "validate_every"):
         if getattr(recipe, name) < 1:
             raise UsageError(f"{name} cannot be {getattr(recipe, name)}", "give at least 1")
     degrade.parse(recipe.degrade)
+    initial.parse(recipe.initial)
     augment.parse(recipe.augment)
     if losses.is_adversarial(losses.parse(recipe.loss)):
         raise UsageError("an adversarial loss needs a second phase", "give it with --set gan.loss=...")

@@ -4,165 +4,350 @@ from dataclasses import replace
 
 from srcli import archs
 from srcli.errors import UsageError
+from srcli.train.initial import OWN
 from srcli.train.recipe import Gan, Recipe
+
+# ESRGAN's and Real-ESRGAN's features, before activations: conv1_2 ... conv5_4 of VGG19.
+_FIVE_LAYERS = "content:conv1_2=0.1,content:conv2_2=0.1,content:conv3_4=1,content:conv4_4=1,content:conv5_4=1"
+_ALL_SCALES = (2, 3, 4)
 
 
 def fsrcnn(scale: int) -> Recipe:
-    """FSRCNN(56, 12, 4) with Adam; the paper's SGD at batch 1 reaches the same in many more steps."""
-    return Recipe("fsrcnn", scale, loss="l2")
+    """FSRCNN(56, 12, 4): SGD at 1e-3, the last layer at a tenth of that, patches of 10, 7 or 6 pixels.
+
+    Caffe's loss, half the squared error summed over a patch, is `l2` times half its pixels. The paper trains
+    until nothing changes; x2 and x4 begin with x3's weights (`--init`) and learn only the last layer anew.
+    """
+    patch = {2: 10, 3: 7}.get(scale, 6)
+    return _summed(
+        Recipe(
+            "fsrcnn",
+            scale,
+            patch=patch,
+            batch=128,
+            steps=1_000_000,
+            learning_rate=1e-3,
+            last_rate=0.1,
+            schedule="constant",
+        ),
+        scale,
+    )
 
 
 def srcnn(scale: int) -> Recipe:
-    """SRCNN 9-5-5 with the paper's squared error."""
-    return Recipe("srcnn", scale, patch=24, loss="l2", learning_rate=3e-4)
+    """SRCNN 9-5-5: SGD at 1e-4, the last layer at 1e-5, 33x33 patches, batch 128, N(0, 0.001) weights."""
+    made = Recipe(
+        "srcnn",
+        scale,
+        patch=33,
+        batch=128,
+        steps=15_000_000,
+        initial="normal=0.001",
+        learning_rate=1e-4,
+        last_rate=0.1,
+        schedule="constant",
+    )
+    return _summed(made, 1)
+
+
+def _summed(recipe: Recipe, scale: int) -> Recipe:
+    """SGD on half the squared error summed over a patch, enlarged by `scale`: Caffe's EuclideanLoss."""
+    return replace(recipe, optimiser="sgd", loss=f"l2={(recipe.patch * scale) ** 2 / 2}")
+
+
+def _halved(recipe: Recipe) -> Recipe:
+    """A million steps, the rate halved every 200,000."""
+    return replace(recipe, steps=1_000_000, schedule="step", decay_at=(0.2, 0.4, 0.6, 0.8))
 
 
 def espcn(scale: int) -> Recipe:
-    """ESPCN on luma with the paper's squared error."""
-    return Recipe("espcn", scale, patch=24, loss="l2")
+    """ESPCN on luma: squared error, patches of 17, rate 1e-2 down to 1e-4, the last layer's a tenth of that.
+
+    The paper names neither optimiser nor batch, and lowers the rate where the loss stands still.
+    """
+    return Recipe("espcn", scale, patch=17, loss="l2", learning_rate=1e-2, last_rate=0.1)
 
 
 def edsr(scale: int) -> Recipe:
-    """EDSR baseline: L1, 48x48 patches, batch 16, learning rate 1e-4, as in the paper."""
-    return Recipe("edsr", scale, patch=48, steps=300_000, learning_rate=1e-4)
+    """EDSR baseline: L1, 48x48, batch 16, 1e-4 halved after 200,000 steps; x3 and x4 with x2's `--init`."""
+    return Recipe(
+        "edsr", scale, patch=48, steps=300_000, learning_rate=1e-4, schedule="step", decay_at=(2 / 3,)
+    )
 
 
 def ecbsr(scale: int) -> Recipe:
-    """ECBSR-M10C32 as in the paper: L1, 64x64 patches, batch 32, learning rate 5e-4."""
-    return Recipe("ecbsr", scale, patch=64, batch=32, steps=1_000_000, learning_rate=5e-4)
+    """ECBSR-M10C32: L1 on luma, 64x64 patches, batch 32, always at 5e-4, without averaged weights."""
+    return Recipe(
+        "ecbsr", scale, patch=64, batch=32, steps=1_600_000, learning_rate=5e-4, schedule="constant", ema=0.0
+    )
 
 
 def vdsr(scale: int) -> Recipe:
-    """VDSR: squared error on 41x41 patches, batch 64; Adam takes the place of SGD with clipped gradients."""
-    return Recipe("vdsr", scale, patch=41, batch=64, steps=80_000, loss="l2", learning_rate=2e-4, clip=0.4)
+    """VDSR: SGD at 0.1, a tenth after each quarter of 80 epochs, gradients clipped at 0.01 over the rate.
+
+    41x41 patches of all scales, a batch of 64 of one scale at a time; the paper mixes them in the batch, and
+    does not publish its bound of gradients.
+    """
+    made = Recipe(
+        "vdsr",
+        scale,
+        patch=41,
+        batch=64,
+        steps=936_000,
+        weight_decay=1e-4,
+        scales=_ALL_SCALES,
+        learning_rate=0.1,
+        schedule="step",
+        decay=0.1,
+        decay_at=(0.25, 0.5, 0.75),
+        floor=0.0,
+    )
+    return replace(_summed(made, 1), clip=0.01, clip_by="rate")
 
 
 def drrn(scale: int) -> Recipe:
-    """DRRN: squared error on 31x31 patches, batch 128, gradients clipped; Adam in the place of SGD."""
-    return Recipe("drrn", scale, patch=31, batch=128, steps=150_000, loss="l2", learning_rate=1e-4, clip=0.01)
+    """DRRN: SGD at 0.1, halved every 65,360 steps, clipped at 0.01 over it; 31x31 patches, batch 128."""
+    made = Recipe(
+        "drrn",
+        scale,
+        patch=31,
+        batch=128,
+        steps=326_800,
+        weight_decay=1e-4,
+        scales=_ALL_SCALES,
+        learning_rate=0.1,
+        schedule="step",
+        decay_at=(0.2, 0.4, 0.6, 0.8),
+    )
+    return replace(_summed(made, 1), clip=0.01, clip_by="rate")
+
+
+def drcn(scale: int) -> Recipe:
+    """DRCN: SGD at 0.01, a tenth of that where it stands still, 41x41 patches, batch 64.
+
+    Each recursion's prediction is compared with the truth too, ever less as the steps go on.
+    """
+    made = Recipe(
+        "drcn",
+        scale,
+        patch=41,
+        batch=64,
+        weight_decay=1e-4,
+        supervise=(1 / 16, 0.0),
+        learning_rate=0.01,
+        schedule="step",
+        decay=0.1,
+        decay_at=(0.5, 0.75),
+        floor=0.0,
+    )
+    return _summed(made, 1)
+
+
+def lapsrn(scale: int) -> Recipe:
+    """LapSRN: SGD at 1e-5, halved each 5 % to a tenth, on its Charbonnier loss summed over 128x128 pixels.
+
+    The levels before the last are compared with the truth in their size; summed errors weigh them by pixels.
+    """
+    levels = (0.25, 0.25) if scale > 2 else (0.0, 0.0)
+    return Recipe(
+        "lapsrn",
+        scale,
+        patch=128 // scale,
+        batch=64,
+        learning_rate=1e-5,
+        schedule="step",
+        decay_at=(0.05, 0.1, 0.15, 0.2),
+        floor=0.1,
+        loss=f"charbonnier={128 * 128}",
+        optimiser="sgd",
+        weight_decay=5e-4,
+        supervise=levels,
+    )
 
 
 def srvgg(scale: int) -> Recipe:
-    """SRVGGNetCompact's first stage: L1, patches of 256x256 of the target at x4, learning rate 2e-4."""
-    return Recipe("srvgg", scale, patch=64, batch=48, steps=400_000, learning_rate=2e-4)
+    """SRVGGNetCompact: its settings are not published; those of Real-ESRGAN's first phase."""
+    return Recipe("srvgg", scale, patch=64, batch=48, steps=400_000, learning_rate=2e-4, schedule="constant")
 
 
 def rrdbnet(scale: int) -> Recipe:
-    """ESRGAN's RRDB-PSNR: L1, 128x128 patches of the target at x4, batch 16, learning rate 2e-4."""
-    return Recipe("rrdbnet", scale, steps=1_000_000, learning_rate=2e-4)
+    """ESRGAN's RRDB-PSNR: L1, 128x128 pixels at x4, four cosines of 250,000 steps, He's weights times 0.1."""
+    return Recipe(
+        "rrdbnet",
+        scale,
+        steps=1_000_000,
+        initial="he=0.1",
+        learning_rate=2e-4,
+        beta2=0.99,
+        cycles=4,
+        floor=5e-4,
+    )
 
 
 def srresnet(scale: int) -> Recipe:
-    """SRResNet: squared error, 96x96 patches of the target at x4, batch 16, learning rate 1e-4."""
-    return Recipe("srresnet", scale, patch=24, steps=1_000_000, loss="l2", learning_rate=1e-4)
+    """SRResNet: squared error, 96x96 pixels at x4, batch 16, a million steps at 1e-4."""
+    return Recipe(
+        "srresnet", scale, patch=24, steps=1_000_000, loss="l2", learning_rate=1e-4, schedule="constant"
+    )
 
 
 def carn(scale: int) -> Recipe:
-    """CARN: L1, 64x64 patches, batch 64, learning rate 1e-4; for one scale, not the paper's three."""
-    return Recipe("carn", scale, patch=64, batch=64, steps=600_000, learning_rate=1e-4)
+    """CARN: L1, 64x64, batch 64 of one of three scales, 1e-4 halved at two thirds, norms clipped at 10."""
+    made = Recipe(
+        "carn",
+        scale,
+        patch=64,
+        batch=64,
+        steps=600_000,
+        learning_rate=1e-4,
+        schedule="step",
+        decay_at=(2 / 3,),
+        clip=10.0,
+    )
+    return replace(made, config={"tails": list(_ALL_SCALES)}, scales=_ALL_SCALES)
 
 
 def mdsr(scale: int) -> Recipe:
-    """MDSR's settings, which are EDSR's; for one scale, not the paper's three."""
-    return Recipe("mdsr", scale, patch=48, steps=1_000_000, learning_rate=1e-4)
+    """MDSR: L1, 48x48 patches, batch 16 of one of three scales, 1e-4 halved every 200,000 steps."""
+    made = Recipe(
+        "mdsr",
+        scale,
+        patch=48,
+        steps=650_000,
+        learning_rate=1e-4,
+        schedule="step",
+        decay_at=(200 / 650, 400 / 650, 600 / 650),
+    )
+    return replace(made, config={"tails": list(_ALL_SCALES)}, scales=_ALL_SCALES)
 
 
 def imdn(scale: int) -> Recipe:
-    """IMDN: L1, 192x192 patches of the target, batch 16, learning rate 2e-4."""
-    return Recipe("imdn", scale, patch=192 // scale, steps=1_000_000, learning_rate=2e-4)
+    """IMDN: L1, 192x192 pixels, batch 16, 2e-4 halved every 200,000 steps."""
+    return _halved(Recipe("imdn", scale, patch=192 // scale, learning_rate=2e-4))
 
 
 def rcan(scale: int) -> Recipe:
-    """RCAN: L1, 48x48 patches, batch 16, learning rate 1e-4."""
-    return Recipe("rcan", scale, patch=48, steps=1_000_000, learning_rate=1e-4)
+    """RCAN: L1, 48x48 patches, batch 16, 1e-4 halved every 200,000 steps; other scales with x2's `--init`."""
+    return _halved(Recipe("rcan", scale, patch=48, learning_rate=1e-4))
 
 
 def han(scale: int) -> Recipe:
-    """HAN: L1, 64x64 patches, batch 16, learning rate 1e-4."""
-    return Recipe("han", scale, patch=64, steps=1_000_000, learning_rate=1e-4)
+    """HAN: L1, 48x48, batch 16, 1e-4 halved every 200,000 steps; the authors begin with RCAN's x2 weights."""
+    return _halved(Recipe("han", scale, patch=48, learning_rate=1e-4))
 
 
 def safmn(scale: int) -> Recipe:
-    """SAFMN: 64x64 patches, batch 64, learning rate 1e-3; L1 without the paper's term on the spectrum."""
-    return Recipe("safmn", scale, patch=64, batch=64, steps=500_000)
+    """SAFMN: L1 and 0.05 of the spectrum's, 64x64 patches, batch 64, a cosine from 1e-3 to 1e-5."""
+    loss = "l1=1,frequency=0.05"
+    return Recipe("safmn", scale, patch=64, batch=64, steps=500_000, loss=loss, beta2=0.99)
 
 
 def latticenet(scale: int) -> Recipe:
-    """LatticeNet: L1, 48x48 patches, batch 16, learning rate 2e-4."""
-    return Recipe("latticenet", scale, patch=48, steps=1_000_000, learning_rate=2e-4)
+    """LatticeNet: L1, 48x48 patches, batch 16, 2e-4 halved every 200,000 steps."""
+    return _halved(Recipe("latticenet", scale, patch=48, learning_rate=2e-4))
 
 
 def rlfn(scale: int) -> Recipe:
-    """RLFN's first stage: L1, 64x64 patches, batch 64, learning rate 5e-4."""
-    return Recipe("rlfn", scale, patch=64, batch=64, steps=1_000_000, learning_rate=5e-4)
+    """RLFN's first stage: L1, 256x256 pixels, batch 64, 5e-4 halved every 200,000; `--init` for more."""
+    return _halved(Recipe("rlfn", scale, patch=256 // scale, batch=64, learning_rate=5e-4))
 
 
 def bsrn(scale: int) -> Recipe:
-    """BSRN: L1, 48x48 patches, batch 64, learning rate 1e-3, annealed by a cosine."""
-    return Recipe("bsrn", scale, patch=48, batch=64, steps=1_000_000)
+    """BSRN: L1, 48x48 patches, batch 64, a cosine from 1e-3 to 1e-7."""
+    return Recipe("bsrn", scale, patch=48, batch=64, steps=1_000_000, floor=1e-4)
 
 
 def falsr(scale: int) -> Recipe:
-    """FALSR: L1, 64x64 patches, batch 16, learning rate 1e-4."""
+    """FALSR: its training is not published; L1, 64x64 patches, batch 16, rate 1e-4 as its predecessors."""
     return Recipe("falsr", scale, patch=64, steps=1_000_000, learning_rate=1e-4)
 
 
 def rfdn(scale: int) -> Recipe:
-    """RFDN: L1, 64x64 patches, batch 64, learning rate 5e-4."""
-    return Recipe("rfdn", scale, patch=64, batch=64, steps=1_000_000, learning_rate=5e-4)
+    """RFDN: L1, 64x64 patches, batch 64, 5e-4 halved every 200,000 steps; x3 and x4 with x2's `--init`."""
+    return _halved(Recipe("rfdn", scale, patch=64, batch=64, learning_rate=5e-4))
 
 
 def rdn(scale: int) -> Recipe:
-    """RDN: L1, 32x32 patches, batch 16, learning rate 1e-4."""
-    return Recipe("rdn", scale, steps=200_000, learning_rate=1e-4)
+    """RDN: L1, 48x48 at x2, then 32x32 with x2's `--init`, batch 16, 1e-4 halved every 200,000 steps."""
+    return _halved(Recipe("rdn", scale, patch=48 if scale == 2 else 32, learning_rate=1e-4))
 
 
 def srdensenet(scale: int) -> Recipe:
-    """SRDenseNet: squared error, 25x25 patches, batch 32, learning rate 1e-4."""
-    return Recipe("srdensenet", scale, patch=25, batch=32, loss="l2", learning_rate=1e-4)
-
-
-def drcn(scale: int) -> Recipe:
-    """DRCN: squared error, 41x41 patches, batch 64; Adam in the place of SGD."""
-    return Recipe("drcn", scale, patch=41, batch=64, loss="l2", learning_rate=1e-4)
+    """SRDenseNet: squared error, 100x100 pixels, batch 32, 60 epochs of 50,000 images, 1e-4, then a tenth."""
+    return Recipe(
+        "srdensenet",
+        scale,
+        patch=100 // scale,
+        batch=32,
+        steps=93_750,
+        loss="l2",
+        learning_rate=1e-4,
+        schedule="step",
+        decay=0.1,
+        decay_at=(0.5,),
+    )
 
 
 def dbpn(scale: int) -> Recipe:
-    """D-DBPN: L1, 40x40 patches, batch 16, learning rate 1e-4."""
-    return Recipe("dbpn", scale, patch=40, steps=1_000_000, learning_rate=1e-4)
+    """D-DBPN: L1, 40x40 patches, batch 16, 1e-4, a tenth of it in the second half."""
+    return Recipe(
+        "dbpn",
+        scale,
+        patch=40,
+        steps=1_000_000,
+        learning_rate=1e-4,
+        schedule="step",
+        decay=0.1,
+        decay_at=(0.5,),
+    )
 
 
 def span(scale: int) -> Recipe:
-    """SPAN: L1, 64x64 patches, batch 64, learning rate 5e-4."""
-    return Recipe("span", scale, patch=64, batch=64, steps=1_000_000, learning_rate=5e-4)
-
-
-def lapsrn(scale: int) -> Recipe:
-    """LapSRN: L1 in the place of its Charbonnier loss, 32x32 patches at x4, batch 64, learning rate 1e-4."""
-    return Recipe("lapsrn", scale, batch=64, steps=500_000, learning_rate=1e-4)
+    """SPAN: L1, 256x256 pixels, batch 64, 5e-4 halved every 200,000 steps."""
+    return _halved(Recipe("span", scale, patch=256 // scale, batch=64, learning_rate=5e-4))
 
 
 def srgan(scale: int) -> Recipe:
     """SRGAN: SRResNet, then against a discriminator with squared differences of VGG19 features."""
-    gan = Gan(200_000, "content:relu5_4=0.006,adversarial=0.001")
+    gan = Gan(200_000, "content:relu5_4=0.006,adversarial=0.001", decay=0.1, decay_at=(0.5,))
     return replace(srresnet(scale), name="srgan", gan=gan)
 
 
 def esrgan(scale: int) -> Recipe:
     """ESRGAN: RRDB-PSNR, then VGG19 features before activation and a relativistic discriminator."""
-    return replace(rrdbnet(scale), name="esrgan", gan=Gan())
+    return replace(rrdbnet(scale), name="esrgan", gan=Gan(decay_at=(0.125, 0.25, 0.5, 0.75)))
 
 
 def bsrgan(scale: int) -> Recipe:
-    """BSRGAN: ESRGAN's network and losses on shuffled degradations; its discriminator is a U-Net."""
-    gan = Gan(400_000, "l1=1,content=1,adversarial=0.1", discriminator="unet")
-    return replace(rrdbnet(scale), name="bsrgan", degrade="bsrgan", gan=gan)
+    """BSRGAN: RRDB on shuffled degradations with L1, then also VGG19's features and a U-Net, by LSGAN.
+
+    The authors' options; the number of steps is not in them. The paper has batch 48 and 0.1 of the judgement.
+    """
+    loss = f"l1=1,{_FIVE_LAYERS},adversarial:lsgan=1"
+    gan = Gan(2_000_000, loss, 5e-5, decay_at=(0.4, 0.8), discriminator="unet")
+    made = _halved(Recipe("rrdbnet", scale, patch=72, batch=4, learning_rate=1e-4))
+    return replace(made, name="bsrgan", initial="orthogonal=0.2", degrade="bsrgan", gan=gan)
 
 
 def realesrgan(scale: int) -> Recipe:
-    """Real-ESRGAN: RRDB on degradations of second order, first with L1, then against a U-Net."""
-    gan = Gan(400_000, "l1=1,content=1,adversarial=0.1", discriminator="unet")
-    return replace(rrdbnet(scale), name="realesrgan", patch=256 // scale, degrade="second-order", gan=gan)
+    """Real-ESRGAN: RRDB on degradations of second order, with L1, then also VGG19's features and a U-Net.
+
+    The authors begin with ESRGAN's weights (`--init`) and sharpen the images that L1 and the features see.
+    """
+    loss = f"l1=1,{_FIVE_LAYERS},adversarial=0.1"
+    gan = Gan(400_000, loss, discriminator="unet")
+    made = Recipe(
+        "rrdbnet",
+        scale,
+        patch=256 // scale,
+        batch=48,
+        steps=1_000_000,
+        initial="he=0.1",
+        learning_rate=2e-4,
+        beta2=0.99,
+        schedule="constant",
+    )
+    return replace(made, name="realesrgan", augment="flip", degrade="second-order", gan=gan)
 
 
 _ALL = (
@@ -220,22 +405,34 @@ PRESETS = ("paper", "quick")
 
 
 def quick(recipe: Recipe) -> Recipe:
-    """The same network and losses in a few hundred small steps, without features that need a download."""
+    """The same network and loss in a thousand small steps with Adam, without what needs a download."""
     gan = recipe.gan
     if gan:
-        gan = replace(gan, steps=100, loss="l1=1,frequency=0.01,adversarial=0.003")
+        gan = replace(gan, steps=200, loss="l1=1,frequency=0.01,adversarial=0.003", decay_at=())
     return replace(
         recipe,
         # A multiple of 16 at the target, which discriminators need.
-        patch=min(recipe.patch, 96 if _is_pre_upsampled(recipe) else 24),
+        patch=96 if _is_pre_upsampled(recipe) else 24,
         batch=min(recipe.batch, 8),
-        steps=300,
-        learning_rate=max(recipe.learning_rate, 5e-4),
-        warmup=30,
-        validate_every=100,
+        steps=1_000,
+        loss=recipe.loss.partition("=")[0],
+        optimiser="adam",
+        weight_decay=0.0,
+        learning_rate=5e-3 if recipe.arch in _SHALLOW else 1e-3,
+        last_rate=1.0,
+        schedule="one-cycle",
+        floor=0.01,
+        initial=OWN,
+        clip=1.0,
+        clip_by="norm",
+        validate_every=200,
         ema=0.98,
         gan=gan,
     )
+
+
+# Few layers and no residual to begin with: they bear a high rate, and need it to be quick.
+_SHALLOW = ("espcn", "fsrcnn")
 
 
 def _is_pre_upsampled(recipe: Recipe) -> bool:
@@ -250,6 +447,19 @@ def fine_tuning(spec: archs.Spec, init: str) -> Recipe:
         config=spec.config,
         init=init,
         steps=20_000,
-        learning_rate=recipe.learning_rate / 10,
+        loss=recipe.loss.partition("=")[0],
+        scales=(),
+        supervise=(0.0, 0.0),
+        optimiser="adam",
+        weight_decay=0.0,
+        learning_rate=min(1e-4, recipe.learning_rate / 10),
+        last_rate=1.0,
+        schedule="cosine",
+        floor=0.01,
+        initial=OWN,
+        warmup=200,
+        clip=1.0,
+        clip_by="norm",
+        ema=0.999,
         validate_every=1_000,
     )

@@ -7,39 +7,45 @@ from torch import nn
 
 from srcli.train.recipe import Phase, Recipe
 
-# What cosine and one-cycle end with, relative to the peak.
-_END = 0.01
-
 
 def learning_rate(recipe: Recipe, phase: Phase, step: int) -> float:
     """The rate of a step of the run, which lies in `phase`."""
-    within = step - phase.start
-    if recipe.schedule == "one-cycle":
-        return phase.learning_rate * _one_cycle(within / phase.steps)
+    return phase.learning_rate * _relative(recipe, phase, step - phase.start)
+
+
+def _relative(recipe: Recipe, phase: Phase, within: int) -> float:
+    """To the phase's peak, of a step of the phase."""
+    if phase.schedule == "one-cycle":
+        return _one_cycle(within / phase.steps, recipe.floor)
     if within < recipe.warmup:
-        return phase.learning_rate * (within + 1) / recipe.warmup
-    if recipe.schedule == "step":
-        passed = sum(within >= share * phase.steps for share in recipe.decay_at)
-        return phase.learning_rate * recipe.decay**passed
-    if recipe.schedule == "constant":
-        return phase.learning_rate
+        return (within + 1) / recipe.warmup
+    if phase.schedule == "step":
+        passed = sum(within >= share * phase.steps for share in phase.decay_at)
+        return max(phase.decay**passed, recipe.floor)
+    if phase.schedule == "constant":
+        return 1.0
     done = (within - recipe.warmup) / max(1, phase.steps - recipe.warmup)
-    return phase.learning_rate * _cosine(1, _END, done)
+    return _cosine(1, recipe.floor, _within_cycle(done, recipe.cycles))
 
 
-def _one_cycle(done: float) -> float:
+def _within_cycle(done: float, cycles: int) -> float:
+    """How much of the present cycle is done; of the last one all, at the end."""
+    return done * cycles - min(int(done * cycles), cycles - 1)
+
+
+def _one_cycle(done: float, floor: float) -> float:
     """Up from a 25th in three tenths of the time, then down. https://arxiv.org/abs/1708.07120"""
-    return _cosine(0.04, 1, done / 0.3) if done < 0.3 else _cosine(1, _END, (done - 0.3) / 0.7)
+    return _cosine(0.04, 1, done / 0.3) if done < 0.3 else _cosine(1, floor, (done - 0.3) / 0.7)
 
 
 def _cosine(first: float, last: float, done: float) -> float:
     return last + (first - last) * (1 + math.cos(math.pi * min(1.0, done))) / 2
 
 
-def clip(network: nn.Module, recipe: Recipe, relative_rate: float) -> float:
+def clip(network: nn.Module, recipe: Recipe, rate: float) -> float:
     """Bound the gradients as the recipe says; their norm before that, which is not finite if one is not.
 
-    `relative_rate` is the learning rate over its peak: VDSR lets gradients grow as the rate falls.
+    `rate` is the learning rate: VDSR lets gradients grow as it falls.
     """
     weights = [weight for weight in network.parameters() if weight.grad is not None]
     norm = nn.utils.get_total_norm([weight.grad for weight in weights if weight.grad is not None])
@@ -48,9 +54,15 @@ def clip(network: nn.Module, recipe: Recipe, relative_rate: float) -> float:
     if recipe.clip_by == "norm":
         nn.utils.clip_grads_with_norm_(weights, recipe.clip, norm)
     else:
-        bound = recipe.clip / (relative_rate if recipe.clip_by == "rate" else 1)
+        bound = recipe.clip / (rate if recipe.clip_by == "rate" else 1)
         nn.utils.clip_grad_value_(weights, bound)
     return float(norm)
+
+
+def supervision(recipe: Recipe, step: int) -> float:
+    """The weight of what a network shows before its end: from the first of `supervise` to the second."""
+    first, last = recipe.supervise
+    return first + (last - first) * min(1.0, step / recipe.steps)
 
 
 def patch_at(recipe: Recipe, step: int) -> int:

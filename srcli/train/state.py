@@ -17,7 +17,8 @@ from srcli.engine.device import Device
 from srcli.errors import WeightsError
 from srcli.files import replacing
 from srcli.train import discriminators
-from srcli.train.recipe import Phase, Recipe, assigned, changed, from_dict
+from srcli.train.initial import initialise, parse
+from srcli.train.recipe import Phase, Recipe, assigned, changed, from_dict, second_phase
 
 STATE = "state.pt"
 
@@ -44,6 +45,7 @@ def start(recipe: Recipe, device: Device) -> State:
     """A fresh state, warm-started with the tensors of `recipe.init` that fit by name and shape."""
     torch.manual_seed(recipe.seed)
     network = archs.build(recipe.arch, recipe.scale, recipe.config)
+    initialise(network, parse(recipe.initial))
     if recipe.init:
         _warm_start(network, recipe.arch, Path(recipe.init))
     network.to(device.name, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -51,13 +53,23 @@ def start(recipe: Recipe, device: Device) -> State:
 
 
 def optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """The recipe's, over what of the network is learned."""
+    """The recipe's, over what of the network is learned; each group's `share` of the rate is in the group."""
     learned = [weight for weight in network.parameters() if weight.requires_grad]
+    last = _last_layer(network) if recipe.last_rate != 1 else set()
+    groups = [{"params": [weight for weight in learned if weight not in last], "share": 1.0}]
+    if last:
+        groups.append({"params": [weight for weight in learned if weight in last], "share": recipe.last_rate})
     rate, decay = recipe.learning_rate, recipe.weight_decay
     if recipe.optimiser == "sgd":
-        return torch.optim.SGD(learned, rate, momentum=0.9, weight_decay=decay)
+        return torch.optim.SGD(groups, rate, momentum=0.9, weight_decay=decay)
     kind = torch.optim.Adam if recipe.optimiser == "adam" else torch.optim.AdamW
-    return kind(learned, rate, betas=(0.9, recipe.beta2), weight_decay=decay, fused=True)
+    return kind(groups, rate, betas=(0.9, recipe.beta2), weight_decay=decay, fused=True)
+
+
+def _last_layer(network: nn.Module) -> set[Tensor]:
+    """The weights of the convolution that the network ends with."""
+    layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
+    return set(layers[-1].parameters())
 
 
 def _warm_start(network: nn.Module, arch: str, path: Path) -> None:
@@ -78,7 +90,9 @@ def add_critic(state: State, recipe: Recipe, phase: Phase, device: Device) -> No
     channels = int(state.network.channels)  # type: ignore[arg-type]
     critic = discriminators.build(phase.discriminator, side, channels)
     state.critic = critic.to(device.name)
-    state.critic_optimiser = optimiser(state.critic, replace(recipe, learning_rate=phase.learning_rate))
+    state.critic_optimiser = optimiser(
+        state.critic, replace(recipe, learning_rate=phase.learning_rate, last_rate=1.0)
+    )
 
 
 def save(folder: Path, state: State, recipe: Recipe) -> None:
@@ -137,8 +151,7 @@ def restore(state: State, saved: dict[str, Any], recipe: Recipe, device: Device)
     for name in _NUMBERS:
         setattr(state, name, saved.get(name, getattr(state, name)))
     if "critic" in saved and recipe.gan:
-        phase = Phase(0, 0, "", recipe.gan.learning_rate, recipe.gan.discriminator)
-        add_critic(state, recipe, phase, device)
+        add_critic(state, recipe, second_phase(recipe.gan, recipe.steps), device)
         assert state.critic is not None
         assert state.critic_optimiser is not None
         state.critic.load_state_dict(saved["critic"])
