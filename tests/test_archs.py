@@ -66,8 +66,12 @@ PARAMETERS = [
     ("rlfn", 2, {"features": 48}, 454_620),  # RLFN-S: 454K
     ("bsrn", 2, {}, 331_628),  # 332K
     ("bsrn", 4, {}, 352_400),  # 352K
+    ("bsrn", 4, {"blocks": 5, "features": 48, "lean": True}, 155_172),  # BSRN-S: 0.156M
     ("falsr", 2, {}, 1_021_401),  # 1021K
     ("rfdn", 4, {}, 433_448),  # 0.433M in the report of AIM 2020
+    ("rfdn", 2, {"blocks": 6, "features": 48, "spatial": False}, 534_036),  # 534K
+    ("rfdn", 3, {"blocks": 6, "features": 48, "spatial": False}, 540_531),  # 541K
+    ("rfdn", 4, {"blocks": 6, "features": 48, "spatial": False}, 549_624),  # 550K
     ("rdn", 2, {}, 22_123_395),  # 22.1M
     ("rdn", 3, {}, 22_308_035),
     ("rdn", 4, {}, 22_271_107),
@@ -78,8 +82,8 @@ PARAMETERS = [
     ("dbpn", 8, {}, 23_205_878),  # 23205K
     ("span", 2, {"branches": False}, 481_324),  # 481K
     ("span", 2, {"branches": False, "features": 48}, 410_700),  # SPAN-S: 411K
-    ("lapsrn", 2, {}, 435_344),
-    ("lapsrn", 4, {}, 870_112),  # tables say 813K, which is what kernels of 3x3 for doubling would have
+    ("lapsrn", 4, {}, 812_768),  # 813K
+    ("lapsrn", 4, {"kernel": 4}, 870_112),
     ("imdn", 2, {}, 694_404),  # 694K
     ("imdn", 3, {}, 703_059),  # 703K
     ("imdn", 4, {}, 715_176),  # 715K

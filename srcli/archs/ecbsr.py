@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from srcli.archs import Traits
-from srcli.archs.blocks import bicubic_phases
+from srcli.archs.blocks import bicubic_phases, full_precision
 
 TRAITS = Traits(scales=(2, 3, 4))
 VARIANTS: tuple[dict[str, Any], ...] = tuple(
@@ -28,6 +28,8 @@ class Network(nn.Module):
 
     `branches`: with what is learned beside the 3x3 kernels; `identity`: each block adds its input.
     """
+
+    phases: Tensor | None
 
     def __init__(
         self,
@@ -49,23 +51,20 @@ class Network(nn.Module):
         layers.append(_Block(features, scale**2, branches, identity, activated=False))
         self.backbone = nn.Sequential(*layers)
         self.upsampler = nn.PixelShuffle(scale)
-        self.register_buffer("phases", _phases(residual, scale), persistent=False)
+        phases = bicubic_phases(scale) if residual == "bicubic" else None
+        self.register_buffer("phases", phases, persistent=False)
 
     def forward(self, batch: Tensor) -> Tensor:
         """(N, 1, H, W) of luma in [0, 1] to (N, 1, H*scale, W*scale)."""
-        with torch.autocast(batch.device.type, enabled=False):  # half precision would round the image itself
-            padded = F.pad(batch, (2, 2, 2, 2), mode="replicate")
-            simple = F.conv2d(padded, self.phases)  # type: ignore[arg-type]
-        enlarged: Tensor = self.upsampler(self.backbone(batch) + simple)
+        enlarged: Tensor = self.upsampler(self.backbone(batch) + self._simple(batch))
         return enlarged
 
-
-def _phases(residual: str, scale: int) -> Tensor:
-    if residual == "bicubic":
-        return bicubic_phases(scale)
-    nearest = torch.zeros(scale**2, 1, 5, 5)
-    nearest[:, :, 2, 2] = 1
-    return nearest
+    def _simple(self, batch: Tensor) -> Tensor:
+        """What the pixel shuffle turns into the plain enlargement: (N, 1, H, W), or a channel per place."""
+        if self.phases is None:
+            return batch
+        with full_precision(batch):  # half precision would round the image itself
+            return F.conv2d(F.pad(batch, (2, 2, 2, 2), mode="replicate"), self.phases)
 
 
 class _Block(nn.Module):
