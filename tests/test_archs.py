@@ -300,6 +300,21 @@ def test_bicubic_phases_are_the_papers_resize(scale: int, rng: np.random.Generat
     np.testing.assert_allclose(ours[inner, inner], theirs[inner, inner], atol=1e-5)
 
 
+def test_bsrn_s_takes_matrices_for_its_convolutions() -> None:
+    """As its authors' file has them: linear layers over the channels, and no list of blocks."""
+    config = {"blocks": 2, "features": 16, "lean": True}
+    state = archs.build("bsrn", 4, config).state_dict()
+    published = {
+        key.replace("B.0.", "B1.").replace("B.1.", "B2."): value[..., 0, 0]
+        if value.shape[2:] == (1, 1) and ".pw." not in key
+        else value
+        for key, value in state.items()
+    }
+    renamed = archs.rename("bsrn", published)
+    assert renamed.keys() == state.keys()
+    assert all(renamed[key].shape == state[key].shape for key in state)
+
+
 OLD_ESRGAN = {
     "conv_first": "model.0",
     "conv_body": "model.1.sub.1",

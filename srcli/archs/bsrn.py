@@ -1,4 +1,4 @@
-"""BSRN: distillation with separable convolutions and two kinds of attention. https://arxiv.org/abs/2205.05996
+"""BSRN: distillation with separable convolutions and two kinds of attention.
 
 Keys as in the authors' code (xiaom233/BSRN): fea_conv, B, c1, c2, upsampler; but its B1 is B.0.
 """
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srcli.archs import Traits
+from srcli.archs import Paper, Traits
 from srcli.archs.blocks import (
     REFINING,
     ChannelAttention,
@@ -23,6 +23,11 @@ from srcli.archs.blocks import (
     renamed,
 )
 
+PAPER = Paper(
+    "Blueprint Separable Residual Network for Efficient Image Super-Resolution",
+    2022,
+    "https://arxiv.org/abs/2205.05996",
+)
 TRAITS = Traits(scales=(2, 3, 4), local=False)
 VARIANTS: tuple[dict[str, Any], ...] = ({}, {"blocks": 5, "features": 48, "lean": True})
 
@@ -82,7 +87,7 @@ class _Block(Distillation):
 
 
 class _LeanBlock(Distillation):
-    """RFDN's, with a learned weight for each channel and a 1x1 convolution in the place of attention to them."""
+    """RFDN's, with a learned weight for each channel in the place of attention to them, and a 1x1."""
 
     def __init__(self, features: int) -> None:
         super().__init__(features, nn.GELU(), _attention(features, conv), _Separable)

@@ -1,4 +1,4 @@
-"""ECBSR: plain 3x3 convolutions, over-parameterised while they learn. https://doi.org/10.1145/3474085.3475291
+"""ECBSR: plain 3x3 convolutions, over-parameterised while they learn.
 
 Keys as in the authors' code (xindongzhang/ECBSR). While training, each convolution is the sum of five
 linear branches; they are added up to one kernel at every step, which is the same function at the cost
@@ -12,9 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srcli.archs import Traits
+from srcli.archs import Paper, Traits
 from srcli.archs.blocks import bicubic_phases, full_precision
 
+PAPER = Paper(
+    "Edge-oriented Convolution Block for Real-time Super Resolution on Mobile Devices",
+    2021,
+    "https://doi.org/10.1145/3474085.3475291",
+)
 TRAITS = Traits(scales=(2, 3, 4))
 VARIANTS: tuple[dict[str, Any], ...] = tuple(
     {"blocks": m, "features": c, "branches": b}

@@ -1,4 +1,4 @@
-"""LapSRN: doubled step by step, each with its own residual, as in a Laplacian pyramid. https://arxiv.org/abs/1704.03915
+"""LapSRN: doubled step by step, each with its own residual, as in a Laplacian pyramid.
 
 Keys as in a public PyTorch port (twtygqyy/pytorch-LapSRN): conv_input, convt_F, convt_R, convt_I, with the
 number of the step. The port doubles features by kernels of 4x4, of which the paper speaks; the authors' code
@@ -11,9 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srcli.archs import Traits
+from srcli.archs import Paper, Traits
 from srcli.archs.blocks import conv, he_initialised
 
+PAPER = Paper(
+    "Deep Laplacian Pyramid Networks for Fast and Accurate Super-Resolution",
+    2017,
+    "https://arxiv.org/abs/1704.03915",
+)
 TRAITS = Traits(scales=(2, 4, 8))
 VARIANTS: tuple[dict[str, Any], ...] = ({}, {"kernel": 4})
 
@@ -47,9 +52,7 @@ class Network(nn.Module):
 
 def _doubling(features: int, kernel: int) -> nn.ConvTranspose2d:
     odd = kernel % 2
-    return nn.ConvTranspose2d(
-        features, features, kernel, stride=2, padding=1, output_padding=odd, bias=False
-    )
+    return nn.ConvTranspose2d(features, features, kernel, stride=2, padding=1, output_padding=odd, bias=False)
 
 
 def _bilinear() -> nn.ConvTranspose2d:

@@ -1,4 +1,4 @@
-"""RFDN: IMDN's distillation by 1x1 convolutions, with spatial attention. https://arxiv.org/abs/2009.11551
+"""RFDN: IMDN's distillation by 1x1 convolutions, with spatial attention.
 
 Keys as in the authors' code (njulj/RFDN): fea_conv, B, c, LR_conv, upsampler; but its B1 is B.0.
 """
@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from srcli.archs import Traits
+from srcli.archs import Paper, Traits
 from srcli.archs.blocks import (
     REFINING,
     ChannelAttention,
@@ -20,6 +20,11 @@ from srcli.archs.blocks import (
     counted_from_zero,
 )
 
+PAPER = Paper(
+    "Residual Feature Distillation Network for Lightweight Image Super-Resolution",
+    2020,
+    "https://arxiv.org/abs/2009.11551",
+)
 TRAITS = Traits(scales=(2, 3, 4), local=False)
 VARIANTS: tuple[dict[str, Any], ...] = (
     {},
