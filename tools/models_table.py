@@ -63,7 +63,7 @@ class Book:
 
 @dataclass(frozen=True)
 class Row:
-    """What we count for a network at a scale; `name` as in `Published`, or the file's if it is not there."""
+    """What we count for a network at a scale; `name` as in `Published`, or after the file."""
 
     name: str
     arch: str
@@ -107,7 +107,7 @@ def sizes(arch: str) -> Iterator[Published]:
     """The published sizes of a network that can be built; before them its default, if it is none of them."""
     known = [each for each in book().networks if each.arch == arch and _can_be_built(each)]
     if all(each.config for each in known):
-        yield Published(arch, arch)
+        yield Published(f"{arch} by default", arch)
     yield from known
 
 
@@ -196,7 +196,7 @@ def _line(row: Row, network: Published) -> str:
 
 
 def _beside(ours: int, printed: str) -> tuple[str, str]:
-    return (printed, f"{ours / value(printed) - 1:+.1%}") if printed else ("", "")
+    return (printed, f"{ours / value(printed) - 1:+.1%}".replace("-0.0%", "+0.0%")) if printed else ("", "")
 
 
 def giga(multiply_adds: int) -> str:
