@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SHARED := ../shared/data
 SETS := $(if $(wildcard $(SHARED)),$(addprefix $(SHARED)/,Set5 Set14 BSD100),Set5 Set14 BSD100)
-COG := README.md docs/weights/log.md
+COG := README.md docs/models.md docs/weights/log.md
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-all fmt check docs bench bench-train parity verify
@@ -42,8 +42,9 @@ check: setup ## what CI checks: format, lint, types, layers, generated text
 	$(BIN)/lint-imports
 	$(BIN)/cog --check $(COG)
 
-docs: setup ## generate the tables, help texts and picture of README.md
+docs: setup ## generate tables, help texts and picture; count what networks cost
 	$(BIN)/sr compare srcli/samples/coffee.png --hr -x4 -o docs/compare.png --overwrite
+	PYTHONPATH=. $(BIN)/python tools/models_table.py
 	$(BIN)/cog -r $(COG)
 
 BUNDLED = $(shell $(BIN)/python -c "from srcli import manifest as m; print(*{e.model: 0 for e in m.load() if e.bundled})")

@@ -172,6 +172,11 @@ def entries_of(model: str) -> dict[int, Entry]:
     return found
 
 
+def models_of(arch: str) -> dict[str, Entry]:
+    """The models that are weights of a network, by name: an entry of each."""
+    return {entry.model: entry for entry in load() if entry.arch == arch}
+
+
 def named(name: str) -> list[Entry]:
     """The entries that a name means: those of a model (`edsr`), or one (`edsr-x4`)."""
     found = [entry for entry in load() if name in (entry.model, entry.name)]

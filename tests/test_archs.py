@@ -66,8 +66,12 @@ PARAMETERS = [
     ("rlfn", 2, {"features": 48}, 454_620),  # RLFN-S: 454K
     ("bsrn", 2, {}, 331_628),  # 332K
     ("bsrn", 4, {}, 352_400),  # 352K
+    ("bsrn", 4, {"blocks": 5, "features": 48, "lean": True}, 155_172),  # BSRN-S: 0.156M
     ("falsr", 2, {}, 1_021_401),  # 1021K
     ("rfdn", 4, {}, 433_448),  # 0.433M in the report of AIM 2020
+    ("rfdn", 2, {"blocks": 6, "features": 48, "spatial": False}, 534_036),  # 534K
+    ("rfdn", 3, {"blocks": 6, "features": 48, "spatial": False}, 540_531),  # 541K
+    ("rfdn", 4, {"blocks": 6, "features": 48, "spatial": False}, 549_624),  # 550K
     ("rdn", 2, {}, 22_123_395),  # 22.1M
     ("rdn", 3, {}, 22_308_035),
     ("rdn", 4, {}, 22_271_107),
@@ -78,8 +82,8 @@ PARAMETERS = [
     ("dbpn", 8, {}, 23_205_878),  # 23205K
     ("span", 2, {"branches": False}, 481_324),  # 481K
     ("span", 2, {"branches": False, "features": 48}, 410_700),  # SPAN-S: 411K
-    ("lapsrn", 2, {}, 435_344),
-    ("lapsrn", 4, {}, 870_112),  # tables say 813K, which is what kernels of 3x3 for doubling would have
+    ("lapsrn", 4, {}, 812_768),  # 813K
+    ("lapsrn", 4, {"kernel": 4}, 870_112),
     ("imdn", 2, {}, 694_404),  # 694K
     ("imdn", 3, {}, 703_059),  # 703K
     ("imdn", 4, {}, 715_176),  # 715K
@@ -294,6 +298,21 @@ def test_bicubic_phases_are_the_papers_resize(scale: int, rng: np.random.Generat
     inner = slice(3 * scale, -3 * scale)
     theirs = resize(pixels, 9 * scale, 12 * scale)[..., 0]
     np.testing.assert_allclose(ours[inner, inner], theirs[inner, inner], atol=1e-5)
+
+
+def test_bsrn_s_takes_matrices_for_its_convolutions() -> None:
+    """As its authors' file has them: linear layers over the channels, and no list of blocks."""
+    config = {"blocks": 2, "features": 16, "lean": True}
+    state = archs.build("bsrn", 4, config).state_dict()
+    published = {
+        key.replace("B.0.", "B1.").replace("B.1.", "B2."): value[..., 0, 0]
+        if value.shape[2:] == (1, 1) and ".pw." not in key
+        else value
+        for key, value in state.items()
+    }
+    renamed = archs.rename("bsrn", published)
+    assert renamed.keys() == state.keys()
+    assert all(renamed[key].shape == state[key].shape for key in state)
 
 
 OLD_ESRGAN = {

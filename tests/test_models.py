@@ -42,10 +42,33 @@ def test_the_list_fits_a_terminal_of_80_columns(sr: Run, monkeypatch: pytest.Mon
     assert "37.00 33.16 30.71" in sr("models").out
 
 
+def test_every_network_is_listed_with_its_paper_and_weights(sr: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    out = sr("models", "list", "--all").out
+    assert max(map(len, out.splitlines())) <= 80
+    words = " ".join(out.split())
+    with_weights = {entry.arch for entry in manifest.load()}
+    for arch in archs.names():
+        paper = archs.paper(arch)
+        assert f" {arch} " in f" {words}"
+        assert all(word in words for word in (*paper.title.split(), f"({paper.year})"))
+        assert (f"train it yourself: sr train {arch}" in words) == (arch not in with_weights)
+    assert "57,281" in words
+    assert "bundled: fsrcnn" in words
+    assert "Hub: edsr edsr-baseline" in words
+
+
+def test_networks_are_listed_by_scale(sr: Run) -> None:
+    assert {"dbpn", "rcan"} <= listed(sr, "--all", "-x8")
+    assert not {"edsr", "falsr"} & listed(sr, "--all", "-x8")
+    assert "23,205,878" in sr("models", "list", "--all", "-x8").out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
         (["list", "--purpose", "fun"], "no purpose called 'fun'"),
+        (["list", "--all", "--bundled"], "--all lists networks, with weights or without"),
         (["fetch"], "which weights?"),
         (["fetch", "nope"], "no weights called 'nope'"),
         (["fetch", "edsr", "--all"], "which weights?"),

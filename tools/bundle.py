@@ -15,6 +15,7 @@ from typing import Any
 
 from safetensors.torch import save_file
 
+from srcli import archs
 from srcli.engine.hub import sha256
 from srcli.engine.weights import read_header, read_spec, read_state
 from srcli.manifest import BUNDLED
@@ -23,11 +24,6 @@ ROOT = Path(__file__).parent.parent
 MANIFEST = ROOT / "weights_manifest.json"
 TRAINING = ROOT / "benchmarks" / "training"
 RESULTS = ROOT / "benchmarks" / "results" / "bundled.json"
-PAPERS = {
-    "fsrcnn": "https://arxiv.org/abs/1608.00367",
-    "espcn": "https://arxiv.org/abs/1609.05158",
-    "ecbsr": "https://doi.org/10.1145/3474085.3475291",
-}
 # The papers' PSNR-Y on Set5 by scale, for a network of the size that is bundled.
 PUBLISHED = {
     "fsrcnn": {2: 37.0, 3: 33.16, 4: 30.71},
@@ -74,7 +70,7 @@ def bundle(run: Path, started_in: Path) -> dict[str, Any]:
         "licence": "Apache-2.0",
         "licence_source": "trained by this project",
         "training_data": "photographs under CC0, CC-BY and CC-BY-SA, listed in srcli/weights/ATTRIBUTION.csv",
-        "paper": PAPERS[spec.arch],
+        "paper": archs.paper(spec.arch).url,
         "purpose": "classical",
         **published(spec.arch, spec.scale),
     }

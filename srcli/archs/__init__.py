@@ -29,6 +29,15 @@ class Traits:
 
 
 @dataclass(frozen=True)
+class Paper:
+    """What a network is described in; `year` of the conference or journal."""
+
+    title: str
+    year: int
+    url: str
+
+
+@dataclass(frozen=True)
 class Spec:
     """One network: `build` makes it."""
 
@@ -55,6 +64,12 @@ def _module(arch: str) -> Any:
 def traits(arch: str) -> Traits:
     """The traits of a network, by name."""
     found: Traits = _module(arch).TRAITS
+    return found
+
+
+def paper(arch: str) -> Paper:
+    """The paper of a network, by name."""
+    found: Paper = _module(arch).PAPER
     return found
 
 

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -23,6 +24,13 @@ def bicubic_phases(scale: int) -> Tensor:
     far = -0.5 * distance**3 + 2.5 * distance**2 - 4 * distance + 2
     taps = torch.where(distance <= 1, near, torch.where(distance < 2, far, 0))
     return torch.einsum("yi,xj->yxij", taps, taps).reshape(scale**2, 1, 5, 5).float()
+
+
+def full_precision(batch: Tensor) -> AbstractContextManager[object]:
+    """What is done in it is not done in half precision, whatever is around it."""
+    if batch.is_meta:  # has no autocast: only shapes are asked for
+        return nullcontext()
+    return torch.autocast(batch.device.type, enabled=False)
 
 
 def conv(
@@ -95,8 +103,8 @@ class ChannelAttention(nn.Module):
 class SpatialAttention(nn.Module):
     """Pixels weighted by what a few channels see in a wider field: the enhanced spatial attention of RFANet.
 
-    `refining`: names of the convolutions between reducing and enlarging, with `act` between them; `make`:
-    how a 3x3 convolution is made, without padding where a stride is given.
+    `refining`: names of the convolutions between reducing and enlarging, with `act` between them; `make`,
+    `reduce`: how these and the one that reduces are made, which has a stride and no padding.
     """
 
     # The smallest side that can be reduced: 3 by a stride of 2, then 7 by 3.
@@ -108,13 +116,14 @@ class SpatialAttention(nn.Module):
         squeezed: int,
         refining: tuple[str, ...],
         act: nn.Module,
-        make: Callable[..., nn.Module],
+        make: Callable[..., nn.Module] = conv,
+        reduce: Callable[..., nn.Module] | None = None,
     ) -> None:
         super().__init__()
         self.refining, self.act = refining, act
         self.conv1 = conv(features, squeezed, 1)
         self.conv_f = conv(squeezed, squeezed, 1)
-        self.conv2 = make(squeezed, squeezed, stride=2)
+        self.conv2 = (reduce or make)(squeezed, squeezed, stride=2)
         for name in refining:
             self.add_module(name, make(squeezed, squeezed))
         self.conv4 = conv(squeezed, features, 1)
@@ -130,18 +139,19 @@ class SpatialAttention(nn.Module):
         return batch * torch.sigmoid(self.conv4(wide + self.conv_f(few)))
 
 
+# The names of RFDN's three convolutions there.
+REFINING = ("conv_max", "conv3", "conv3_")
+
+
 class Distillation(nn.Module):
     """Each step keeps a distilled half and refines the whole; 1x1 fuses all that was kept: RFDN's block.
 
-    `act`: between its layers, `attention_act`: between those of its attention; `make`: see there.
+    `act`: between its layers; `attention`: at its end, `esa` in published keys; `make`: how a 3x3
+    convolution is made.
     """
 
     def __init__(
-        self,
-        features: int,
-        act: nn.Module,
-        attention_act: nn.Module,
-        make: Callable[..., nn.Module],
+        self, features: int, act: nn.Module, attention: nn.Module, make: Callable[..., nn.Module]
     ) -> None:
         super().__init__()
         kept = features // 2
@@ -150,11 +160,10 @@ class Distillation(nn.Module):
         self.c1_r, self.c2_r, self.c3_r = (make(features, features) for _ in range(3))
         self.c4 = make(features, kept)
         self.c5 = conv(4 * kept, features, 1)
-        refining = ("conv_max", "conv3", "conv3_")
-        self.esa = SpatialAttention(features, features // 4, refining, attention_act, make)
+        self.esa = attention
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, C, H, W) to the same shape; at least `SpatialAttention.LEAST` pixels on a side."""
+        """(N, C, H, W) to the same shape; as large as the attention needs it."""
         refined, kept = batch, []
         steps = ((self.c1_d, self.c1_r), (self.c2_d, self.c2_r), (self.c3_d, self.c3_r))
         for distil, refine in steps:

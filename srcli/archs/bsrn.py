@@ -1,16 +1,18 @@
-"""BSRN: distillation with separable convolutions and two kinds of attention. https://arxiv.org/abs/2205.05996
+"""BSRN: distillation with separable convolutions and two kinds of attention.
 
 Keys as in the authors' code (xiaom233/BSRN): fea_conv, B, c1, c2, upsampler; but its B1 is B.0.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srcli.archs import Traits
+from srcli.archs import Paper, Traits
 from srcli.archs.blocks import (
+    REFINING,
     ChannelAttention,
     Distillation,
     SpatialAttention,
@@ -21,21 +23,27 @@ from srcli.archs.blocks import (
     renamed,
 )
 
+PAPER = Paper(
+    "Blueprint Separable Residual Network for Efficient Image Super-Resolution",
+    2022,
+    "https://arxiv.org/abs/2205.05996",
+)
 TRAITS = Traits(scales=(2, 3, 4), local=False)
-VARIANTS: tuple[dict[str, Any], ...] = ({}, {"blocks": 5, "features": 48})
+VARIANTS: tuple[dict[str, Any], ...] = ({}, {"blocks": 5, "features": 48, "lean": True})
 
 
 class Network(nn.Module):
-    """Eight blocks of 64; BSRN-S has five of 48."""
+    """Eight blocks of 64; BSRN-S, winner of a track of NTIRE 2022, has five `lean` ones of 48."""
 
-    def __init__(self, *, scale: int, blocks: int = 8, features: int = 64) -> None:
+    def __init__(self, *, scale: int, blocks: int = 8, features: int = 64, lean: bool = False) -> None:
         super().__init__()
         self.channels = 3
         self.scale = scale
         # Means over the image and the attention's grid depend on the tile: an overlap that keeps it close.
         self.halo = 32
         self.fea_conv = _Separable(12, features)
-        self.B = nn.ModuleList(_Block(features) for _ in range(blocks))
+        block = _LeanBlock if lean else _Block
+        self.B = nn.ModuleList(block(features) for _ in range(blocks))
         self.c1 = conv(blocks * features, features, 1)
         self.c2 = _Separable(features, features)
         self.upsampler = nn.Sequential(conv(features, 3 * scale**2), nn.PixelShuffle(scale))
@@ -62,11 +70,15 @@ class _Separable(nn.Module):
         return out
 
 
+def _attention(features: int, reduce: Callable[..., nn.Module]) -> SpatialAttention:
+    return SpatialAttention(features, features // 4, REFINING, nn.GELU(), _Separable, reduce)
+
+
 class _Block(Distillation):
     """RFDN's, with channel attention after it, added to its input."""
 
     def __init__(self, features: int) -> None:
-        super().__init__(features, nn.GELU(), nn.GELU(), _Separable)
+        super().__init__(features, nn.GELU(), _attention(features, _Separable), _Separable)
         self.cca = ChannelAttention(features, contrast=True)
 
     def forward(self, batch: Tensor) -> Tensor:
@@ -74,6 +86,27 @@ class _Block(Distillation):
         return out
 
 
+class _LeanBlock(Distillation):
+    """RFDN's, with a learned weight for each channel in the place of attention to them, and a 1x1."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__(features, nn.GELU(), _attention(features, conv), _Separable)
+        self.cw = nn.Parameter(1 + 0.2 * torch.randn(1, features))
+        self.conv_out = conv(features, features, 1)
+
+    def forward(self, batch: Tensor) -> Tensor:
+        weighted = super().forward(batch) * self.cw[..., None, None]
+        out: Tensor = batch + self.conv_out(weighted)
+        return out
+
+
 def rename(state: dict[str, Any]) -> dict[str, Any]:
-    """The authors' numbered blocks as a list, and their upsampler without its wrapper."""
+    """The authors' numbered blocks as a list, their upsampler without its wrapper, and 1x1 convolutions.
+
+    BSRN-S has them as matrices.
+    """
+    state = {
+        key: value[..., None, None] if key.endswith(".weight") and value.ndim == 2 else value
+        for key, value in state.items()
+    }
     return renamed(counted_from_zero(state, "B"), {r"^upsampler\.upsampleOneStep\.": "upsampler."})

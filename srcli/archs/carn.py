@@ -1,4 +1,4 @@
-"""CARN: residual blocks whose results cascade into 1x1 convolutions. https://arxiv.org/abs/1803.08664
+"""CARN: residual blocks whose results cascade into 1x1 convolutions.
 
 Keys as in the authors' code (nmhkahn/CARN-pytorch): entry, b1 to b3 and c1 to c3 twice over, upsample, exit.
 """
@@ -10,9 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srcli.archs import Traits
+from srcli.archs import Paper, Traits
 from srcli.archs.blocks import MeanShift, conv, upsampler, without_mean_shift
 
+PAPER = Paper(
+    "Fast, Accurate, and Lightweight Super-Resolution with Cascading Residual Network",
+    2018,
+    "https://arxiv.org/abs/1803.08664",
+)
 TRAITS = Traits(scales=(2, 3, 4))
 VARIANTS: tuple[dict[str, Any], ...] = (
     {},

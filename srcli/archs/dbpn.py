@@ -1,4 +1,4 @@
-"""D-DBPN: features projected up and down again, each time correcting the error. https://arxiv.org/abs/1803.02735
+"""D-DBPN: features projected up and down again, each time correcting the error.
 
 Keys as in the authors' code (alterzero/DBPN-Pytorch): feat0, feat1, up1 to up7, down1 to down6, output_conv.
 """
@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from srcli.archs import Traits
+from srcli.archs import Paper, Traits
 from srcli.archs.blocks import conv
 
+PAPER = Paper("Deep Back-Projection Networks For Super-Resolution", 2018, "https://arxiv.org/abs/1803.02735")
 TRAITS = Traits(scales=(2, 4, 8))
 
 

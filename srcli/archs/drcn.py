@@ -1,4 +1,4 @@
-"""DRCN: one convolution applied sixteen times, and a prediction after each. https://arxiv.org/abs/1511.04491
+"""DRCN: one convolution applied sixteen times, and a prediction after each.
 
 No weights of it are public that could be loaded; the keys follow the paper's three networks.
 """
@@ -7,9 +7,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srcli.archs import Traits
+from srcli.archs import Paper, Traits
 from srcli.archs.blocks import conv, he_initialised
 
+PAPER = Paper(
+    "Deeply-Recursive Convolutional Network for Image Super-Resolution",
+    2016,
+    "https://arxiv.org/abs/1511.04491",
+)
 TRAITS = Traits(scales=(2, 3, 4), pre_upsampled=True)
 
 

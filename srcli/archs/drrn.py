@@ -1,4 +1,4 @@
-"""DRRN: one residual unit of two convolutions, applied again and again. https://doi.org/10.1109/CVPR.2017.298
+"""DRRN: one residual unit of two convolutions, applied again and again.
 
 Keys as in a public PyTorch port (jt827859032/DRRN-pytorch): input, conv1, conv2, output. It leaves out
 the authors' batch normalisation, and so does this.
@@ -9,9 +9,14 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srcli.archs import Traits
+from srcli.archs import Paper, Traits
 from srcli.archs.blocks import conv, renamed
 
+PAPER = Paper(
+    "Image Super-Resolution via Deep Recursive Residual Network",
+    2017,
+    "https://doi.org/10.1109/CVPR.2017.298",
+)
 TRAITS = Traits(scales=(2, 3, 4), pre_upsampled=True)
 
 

@@ -1,4 +1,4 @@
-"""ECBSR: plain 3x3 convolutions, over-parameterised while they learn. https://doi.org/10.1145/3474085.3475291
+"""ECBSR: plain 3x3 convolutions, over-parameterised while they learn.
 
 Keys as in the authors' code (xindongzhang/ECBSR). While training, each convolution is the sum of five
 linear branches; they are added up to one kernel at every step, which is the same function at the cost
@@ -12,9 +12,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srcli.archs import Traits
-from srcli.archs.blocks import bicubic_phases
+from srcli.archs import Paper, Traits
+from srcli.archs.blocks import bicubic_phases, full_precision
 
+PAPER = Paper(
+    "Edge-oriented Convolution Block for Real-time Super Resolution on Mobile Devices",
+    2021,
+    "https://doi.org/10.1145/3474085.3475291",
+)
 TRAITS = Traits(scales=(2, 3, 4))
 VARIANTS: tuple[dict[str, Any], ...] = tuple(
     {"blocks": m, "features": c, "branches": b}
@@ -28,6 +33,8 @@ class Network(nn.Module):
 
     `branches`: with what is learned beside the 3x3 kernels; `identity`: each block adds its input.
     """
+
+    phases: Tensor | None
 
     def __init__(
         self,
@@ -49,23 +56,20 @@ class Network(nn.Module):
         layers.append(_Block(features, scale**2, branches, identity, activated=False))
         self.backbone = nn.Sequential(*layers)
         self.upsampler = nn.PixelShuffle(scale)
-        self.register_buffer("phases", _phases(residual, scale), persistent=False)
+        phases = bicubic_phases(scale) if residual == "bicubic" else None
+        self.register_buffer("phases", phases, persistent=False)
 
     def forward(self, batch: Tensor) -> Tensor:
         """(N, 1, H, W) of luma in [0, 1] to (N, 1, H*scale, W*scale)."""
-        with torch.autocast(batch.device.type, enabled=False):  # half precision would round the image itself
-            padded = F.pad(batch, (2, 2, 2, 2), mode="replicate")
-            simple = F.conv2d(padded, self.phases)  # type: ignore[arg-type]
-        enlarged: Tensor = self.upsampler(self.backbone(batch) + simple)
+        enlarged: Tensor = self.upsampler(self.backbone(batch) + self._simple(batch))
         return enlarged
 
-
-def _phases(residual: str, scale: int) -> Tensor:
-    if residual == "bicubic":
-        return bicubic_phases(scale)
-    nearest = torch.zeros(scale**2, 1, 5, 5)
-    nearest[:, :, 2, 2] = 1
-    return nearest
+    def _simple(self, batch: Tensor) -> Tensor:
+        """What the pixel shuffle turns into the plain enlargement: (N, 1, H, W), or a channel per place."""
+        if self.phases is None:
+            return batch
+        with full_precision(batch):  # half precision would round the image itself
+            return F.conv2d(F.pad(batch, (2, 2, 2, 2), mode="replicate"), self.phases)
 
 
 class _Block(nn.Module):

@@ -1,4 +1,4 @@
-"""EDSR: residual blocks without batch normalisation. https://arxiv.org/abs/1707.02921
+"""EDSR: residual blocks without batch normalisation.
 
 Keys as in the authors' PyTorch port (sanghyun-son/EDSR-PyTorch): head, body, tail. The mean-shift
 tensors that files on the Hub carry beside them are not used by their networks, nor here.
@@ -8,9 +8,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from srcli.archs import Traits
+from srcli.archs import Paper, Traits
 from srcli.archs.blocks import ResidualBlock, conv, upsampler, without_mean_shift
 
+PAPER = Paper(
+    "Enhanced Deep Residual Networks for Single Image Super-Resolution",
+    2017,
+    "https://arxiv.org/abs/1707.02921",
+)
 TRAITS = Traits(scales=(2, 3, 4))
 VARIANTS: tuple[dict[str, Any], ...] = ({}, {"blocks": 32, "features": 256, "res_scale": 0.1})
 

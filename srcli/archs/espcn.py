@@ -1,4 +1,4 @@
-"""ESPCN: sub-pixel convolution at the end of a small network. https://arxiv.org/abs/1609.05158
+"""ESPCN: sub-pixel convolution at the end of a small network.
 
 Keys as in a public RGB port (Nhat-Thanh/ESPCN-Pytorch): conv_1, conv_2, conv_3.
 """
@@ -7,8 +7,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from srcli.archs import Traits
+from srcli.archs import Paper, Traits
 
+PAPER = Paper(
+    "Real-Time Single Image and Video Super-Resolution"
+    " Using an Efficient Sub-Pixel Convolutional Neural Network",
+    2016,
+    "https://arxiv.org/abs/1609.05158",
+)
 TRAITS = Traits(scales=(2, 3, 4))
 VARIANTS: tuple[dict[str, Any], ...] = ({}, {"channels": 3})
 

@@ -1,4 +1,4 @@
-"""FALSR-A: cells and the wires between them, found by evolution. https://arxiv.org/abs/1901.07261
+"""FALSR-A: cells and the wires between them, found by evolution.
 
 Keys are ours: the authors' file (xiaomi-automl/FALSR) is a TensorFlow graph. Its luma is of full range.
 """
@@ -9,9 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srcli.archs import Traits
+from srcli.archs import Paper, Traits
 from srcli.archs.blocks import conv, renamed
 
+PAPER = Paper(
+    "Fast, Accurate and Lightweight Super-Resolution with Neural Architecture Search",
+    2020,
+    "https://arxiv.org/abs/1901.07261",
+)
 TRAITS = Traits(scales=(2,))
 
 

@@ -1,4 +1,4 @@
-"""FSRCNN: shrink, map, expand, then one transposed convolution. https://arxiv.org/abs/1608.00367
+"""FSRCNN: shrink, map, expand, then one transposed convolution.
 
 Keys as in the widespread PyTorch port (yjn870/FSRCNN-pytorch): first_part, mid_part, last_part.
 """
@@ -8,8 +8,11 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srcli.archs import Traits
+from srcli.archs import Paper, Traits
 
+PAPER = Paper(
+    "Accelerating the Super-Resolution Convolutional Neural Network", 2016, "https://arxiv.org/abs/1608.00367"
+)
 TRAITS = Traits(scales=(2, 3, 4))
 VARIANTS: tuple[dict[str, Any], ...] = ({}, {"features": 32, "shrunk": 5, "depth": 1})
 

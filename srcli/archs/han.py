@@ -1,4 +1,4 @@
-"""HAN: RCAN with attention over its layers, and over channels and places at once. https://arxiv.org/abs/2008.08767
+"""HAN: RCAN with attention over its layers, and over channels and places at once.
 
 Keys as in the authors' code (wwlCape/HAN): head, body, csa, la, last_conv, last, tail.
 """
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srcli.archs import Traits
+from srcli.archs import Paper, Traits
 from srcli.archs.blocks import (
     ChannelAttention,
     MeanShift,
@@ -20,6 +20,9 @@ from srcli.archs.blocks import (
     without_mean_shift,
 )
 
+PAPER = Paper(
+    "Single Image Super-Resolution via a Holistic Attention Network", 2020, "https://arxiv.org/abs/2008.08767"
+)
 TRAITS = Traits(scales=(2, 3, 4, 8), local=False)
 
 

@@ -1,4 +1,4 @@
-"""IMDN: features distilled step by step, with contrast-aware channel attention. https://arxiv.org/abs/1909.11856
+"""IMDN: features distilled step by step, with contrast-aware channel attention.
 
 Keys as in the authors' code (Zheng222/IMDN): fea_conv, IMDB, c, LR_conv, upsampler; but its IMDB1 is IMDB.0.
 """
@@ -9,9 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srcli.archs import Traits
+from srcli.archs import Paper, Traits
 from srcli.archs.blocks import ChannelAttention, chained, conv, counted_from_zero
 
+PAPER = Paper(
+    "Lightweight Image Super-Resolution with Information Multi-distillation Network",
+    2019,
+    "https://arxiv.org/abs/1909.11856",
+)
 TRAITS = Traits(scales=(2, 3, 4), local=False)
 
 

@@ -1,23 +1,32 @@
-"""LapSRN: doubled step by step, each with its own residual, as in a Laplacian pyramid. https://arxiv.org/abs/1704.03915
+"""LapSRN: doubled step by step, each with its own residual, as in a Laplacian pyramid.
 
 Keys as in a public PyTorch port (twtygqyy/pytorch-LapSRN): conv_input, convt_F, convt_R, convt_I, with the
-number of the step.
+number of the step. The port doubles features by kernels of 4x4, of which the paper speaks; the authors' code
+(phoenix104104/LapSRN) by 3x3, which the published count of parameters is of.
 """
+
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srcli.archs import Traits
+from srcli.archs import Paper, Traits
 from srcli.archs.blocks import conv, he_initialised
 
+PAPER = Paper(
+    "Deep Laplacian Pyramid Networks for Fast and Accurate Super-Resolution",
+    2017,
+    "https://arxiv.org/abs/1704.03915",
+)
 TRAITS = Traits(scales=(2, 4, 8))
+VARIANTS: tuple[dict[str, Any], ...] = ({}, {"kernel": 4})
 
 
 class Network(nn.Module):
-    """Ten convolutions of 64 in each step, on luma."""
+    """Ten convolutions of 64 in each step, on luma; `kernel`: the size of what doubles the features."""
 
-    def __init__(self, *, scale: int, layers: int = 10, features: int = 64) -> None:
+    def __init__(self, *, scale: int, layers: int = 10, features: int = 64, kernel: int = 3) -> None:
         super().__init__()
         self.channels = 1
         self.steps = scale.bit_length() - 1
@@ -25,7 +34,7 @@ class Network(nn.Module):
         self.halo = 2 + sum(-(-layers // 2**step) for step in range(self.steps))
         self.conv_input = conv(1, features, bias=False)
         for number in range(1, self.steps + 1):
-            self.add_module(f"convt_F{number}", nn.Sequential(_Step(layers, features)))
+            self.add_module(f"convt_F{number}", nn.Sequential(_Step(layers, features, kernel)))
             self.add_module(f"convt_R{number}", conv(features, 1, bias=False))
         self.apply(he_initialised)
         for number in range(1, self.steps + 1):
@@ -45,13 +54,14 @@ class Network(nn.Module):
         return images[1:]
 
 
-def _doubling(features: int) -> nn.ConvTranspose2d:
-    return nn.ConvTranspose2d(features, features, 4, stride=2, padding=1, bias=False)
+def _doubling(features: int, kernel: int) -> nn.ConvTranspose2d:
+    odd = kernel % 2
+    return nn.ConvTranspose2d(features, features, kernel, stride=2, padding=1, output_padding=odd, bias=False)
 
 
 def _bilinear() -> nn.ConvTranspose2d:
     """What enlarges the image itself: it begins as bilinear interpolation, and may be learned."""
-    layer = _doubling(1)
+    layer = _doubling(1, 4)
     taps = torch.tensor((0.25, 0.75, 0.75, 0.25))
     layer.weight.data = torch.outer(taps, taps).view(1, 1, 4, 4)
     return layer
@@ -60,10 +70,10 @@ def _bilinear() -> nn.ConvTranspose2d:
 class _Step(nn.Module):
     """Convolutions and a doubling, under the name that the port's keys have."""
 
-    def __init__(self, layers: int, features: int) -> None:
+    def __init__(self, layers: int, features: int, kernel: int) -> None:
         super().__init__()
         plain = (conv(features, features, bias=False) for _ in range(layers))
-        pairs = ((layer, nn.LeakyReLU(0.2)) for layer in (*plain, _doubling(features)))
+        pairs = ((layer, nn.LeakyReLU(0.2)) for layer in (*plain, _doubling(features, kernel)))
         self.cov_block = nn.Sequential(*(layer for pair in pairs for layer in pair))
 
     def forward(self, batch: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""LatticeNet: pairs of small networks crossed as in a lattice filter. https://doi.org/10.1007/978-3-030-58542-6_17
+"""LatticeNet: pairs of small networks crossed as in a lattice filter.
 
 Keys as in a public port with weights (ymff0592/super-resolution): sub_mean, conv1, conv2, body_unit, T_tdm,
 L_tdm, tail, add_mean; but its body_unit1 is body_unit.0. The mean shift of those weights was learned too.
@@ -9,9 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from srcli.archs import Traits
+from srcli.archs import Paper, Traits
 from srcli.archs.blocks import MeanShift, chained, conv, counted_from_zero
 
+PAPER = Paper(
+    "LatticeNet: Towards Lightweight Image Super-Resolution with Lattice Block",
+    2020,
+    "https://doi.org/10.1007/978-3-030-58542-6_17",
+)
 TRAITS = Traits(scales=(2, 3, 4), local=False)
 
 

@@ -1,4 +1,4 @@
-"""MDSR: one EDSR body for several scales, between each scale's own blocks and tail. https://arxiv.org/abs/1707.02921
+"""MDSR: one EDSR body for several scales, between each scale's own blocks and tail.
 
 Keys as in the authors' PyTorch port (sanghyun-son/EDSR-PyTorch): head, pre_process, body, upsample, tail; but
 each scale's parts carry its number, as in the files on the Hub (eugenesiow/mdsr), which hold one scale each.
@@ -9,9 +9,14 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from srcli.archs import Traits
+from srcli.archs import Paper, Traits
 from srcli.archs.blocks import MeanShift, ResidualBlock, conv, renamed, upsampler, without_mean_shift
 
+PAPER = Paper(
+    "Enhanced Deep Residual Networks for Single Image Super-Resolution",
+    2017,
+    "https://arxiv.org/abs/1707.02921",
+)
 TRAITS = Traits(scales=(2, 3, 4))
 VARIANTS: tuple[dict[str, Any], ...] = (
     {},

@@ -1,4 +1,4 @@
-"""RCAN: groups of residual blocks with channel attention, ten of twenty. https://arxiv.org/abs/1807.02758
+"""RCAN: groups of residual blocks with channel attention, ten of twenty.
 
 Keys as in the authors' code (yulunzhang/RCAN): head, body, tail. The Hub's RCAN-BAM (eugenesiow/rcan-bam) has
 balanced attention (https://arxiv.org/abs/2104.07566) in the place of channel attention.
@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from srcli.archs import Traits
+from srcli.archs import Paper, Traits
 from srcli.archs.blocks import (
     ChannelAttention,
     MeanShift,
@@ -19,6 +19,11 @@ from srcli.archs.blocks import (
     without_mean_shift,
 )
 
+PAPER = Paper(
+    "Image Super-Resolution Using Very Deep Residual Channel Attention Networks",
+    2018,
+    "https://arxiv.org/abs/1807.02758",
+)
 TRAITS = Traits(scales=(2, 3, 4, 8), local=False)
 VARIANTS: tuple[dict[str, Any], ...] = ({}, {"bam": True, "span": 1.0})
 

@@ -1,4 +1,4 @@
-"""RDN: dense blocks whose every layer is kept, fused within each block and over all. https://arxiv.org/abs/1802.08797
+"""RDN: dense blocks whose every layer is kept, fused within each block and over all.
 
 Keys as in the PyTorch port among EDSR's (sanghyun-son/EDSR-PyTorch): SFENet1, SFENet2, RDBs, GFF, UPNet.
 """
@@ -8,9 +8,10 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from srcli.archs import Traits
+from srcli.archs import Paper, Traits
 from srcli.archs.blocks import chained, conv, upsampler
 
+PAPER = Paper("Residual Dense Network for Image Super-Resolution", 2018, "https://arxiv.org/abs/1802.08797")
 TRAITS = Traits(scales=(2, 3, 4))
 VARIANTS: tuple[dict[str, Any], ...] = ({}, {"blocks": 20, "layers": 6, "growth": 32})
 

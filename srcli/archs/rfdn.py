@@ -1,4 +1,4 @@
-"""RFDN: IMDN's distillation by 1x1 convolutions, with spatial attention. https://arxiv.org/abs/2009.11551
+"""RFDN: IMDN's distillation by 1x1 convolutions, with spatial attention.
 
 Keys as in the authors' code (njulj/RFDN): fea_conv, B, c, LR_conv, upsampler; but its B1 is B.0.
 """
@@ -8,16 +8,38 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from srcli.archs import Traits
-from srcli.archs.blocks import Distillation, SpatialAttention, at_least, chained, conv, counted_from_zero
+from srcli.archs import Paper, Traits
+from srcli.archs.blocks import (
+    REFINING,
+    ChannelAttention,
+    Distillation,
+    SpatialAttention,
+    at_least,
+    chained,
+    conv,
+    counted_from_zero,
+)
 
+PAPER = Paper(
+    "Residual Feature Distillation Network for Lightweight Image Super-Resolution",
+    2020,
+    "https://arxiv.org/abs/2009.11551",
+)
 TRAITS = Traits(scales=(2, 3, 4), local=False)
+VARIANTS: tuple[dict[str, Any], ...] = (
+    {},
+    {"blocks": 6, "features": 48, "spatial": False},
+    {"blocks": 6, "features": 52, "spatial": False},
+)
 
 
 class Network(nn.Module):
-    """Four blocks of 50 as published, the winner of AIM 2020; the paper's tables are of larger ones."""
+    """Four blocks of 50, the authors' code and the winner of AIM 2020 (E-RFDN in the paper).
 
-    def __init__(self, *, scale: int, blocks: int = 4, features: int = 50) -> None:
+    The paper's RFDN has six of 48, RFDN-L six of 52, and IMDN's channel attention, without `spatial`.
+    """
+
+    def __init__(self, *, scale: int, blocks: int = 4, features: int = 50, spatial: bool = True) -> None:
         super().__init__()
         self.channels = 3
         self.scale = scale
@@ -25,7 +47,8 @@ class Network(nn.Module):
         self.halo = 32
         self.fea_conv = conv(3, features)
         self.B = nn.ModuleList(
-            Distillation(features, nn.LeakyReLU(0.05), nn.ReLU(), conv) for _ in range(blocks)
+            Distillation(features, nn.LeakyReLU(0.05), _attention(features, spatial), conv)
+            for _ in range(blocks)
         )
         self.c = nn.Sequential(conv(blocks * features, features, 1), nn.LeakyReLU(0.05))
         self.LR_conv = conv(features, features)
@@ -38,6 +61,12 @@ class Network(nn.Module):
         out: Tensor = self.upsampler(shallow + self.LR_conv(fused))
         height, width = batch.shape[2:]
         return out[..., : height * self.scale, : width * self.scale]
+
+
+def _attention(features: int, spatial: bool) -> nn.Module:
+    if spatial:
+        return SpatialAttention(features, features // 4, REFINING, nn.ReLU())
+    return ChannelAttention(features, reduction=4, contrast=True)
 
 
 def rename(state: dict[str, Any]) -> dict[str, Any]:

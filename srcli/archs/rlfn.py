@@ -1,4 +1,4 @@
-"""RLFN: residual blocks of three convolutions and spatial attention, made to be fast. https://arxiv.org/abs/2205.07514
+"""RLFN: residual blocks of three convolutions and spatial attention, made to be fast.
 
 Keys as in the authors' code (bytedance/RLFN): conv_1, block, conv_2, upsampler; but its block_1 is block.0.
 """
@@ -8,9 +8,12 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srcli.archs import Traits
+from srcli.archs import Paper, Traits
 from srcli.archs.blocks import SpatialAttention, at_least, chained, conv, counted_from_zero
 
+PAPER = Paper(
+    "Residual Local Feature Network for Efficient Super-Resolution", 2022, "https://arxiv.org/abs/2205.07514"
+)
 TRAITS = Traits(scales=(2, 3, 4), local=False)
 VARIANTS: tuple[dict[str, Any], ...] = ({}, {"features": 48})
 

@@ -1,4 +1,4 @@
-"""RRDBNet: dense residual blocks within residual blocks, the generator of ESRGAN. https://arxiv.org/abs/1809.00219
+"""RRDBNet: dense residual blocks within residual blocks, the generator of ESRGAN.
 
 Also of BSRGAN (https://arxiv.org/abs/2103.14006) and Real-ESRGAN (https://arxiv.org/abs/2107.10833). Keys as
 in BasicSR and Real-ESRGAN: conv_first, body, conv_body, conv_up1, conv_up2, conv_hr, conv_last.
@@ -11,9 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srcli.archs import Traits
+from srcli.archs import Paper, Traits
 from srcli.archs.blocks import conv, renamed
 
+PAPER = Paper(
+    "ESRGAN: Enhanced Super-Resolution Generative Adversarial Networks",
+    2018,
+    "https://arxiv.org/abs/1809.00219",
+)
 TRAITS = Traits(scales=(1, 2, 4, 8), local=False)
 VARIANTS: tuple[dict[str, Any], ...] = ({}, {"blocks": 6}, {"unshuffle": False})
 

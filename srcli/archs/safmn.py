@@ -1,4 +1,4 @@
-"""SAFMN: features modulated by what is seen at several sizes. https://arxiv.org/abs/2302.13800
+"""SAFMN: features modulated by what is seen at several sizes.
 
 Keys as in the authors' code (sunny2109/SAFMN): to_feat, feats, to_img.
 """
@@ -9,9 +9,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srcli.archs import Traits
+from srcli.archs import Paper, Traits
 from srcli.archs.blocks import conv
 
+PAPER = Paper(
+    "Spatially-Adaptive Feature Modulation for Efficient Image Super-Resolution",
+    2023,
+    "https://arxiv.org/abs/2302.13800",
+)
 # Windows that are pooled begin anew in each tile, and their size depends on the image's.
 TRAITS = Traits(scales=(2, 3, 4), local=False)
 VARIANTS: tuple[dict[str, Any], ...] = ({}, {"features": 128, "blocks": 16})

@@ -1,4 +1,4 @@
-"""SPAN: attention without parameters, from what the features themselves are. https://arxiv.org/abs/2311.12770
+"""SPAN: attention without parameters, from what the features themselves are.
 
 Keys as in the authors' code (hongyuanyu/SPAN): conv_1, block, conv_cat, conv_2, upsampler; but its block_1 is
 block.0. While training, each 3x3 convolution is three in a row beside a 1x1; they are merged to one kernel at
@@ -11,9 +11,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srcli.archs import Traits
+from srcli.archs import Paper, Traits
 from srcli.archs.blocks import MeanShift, chained, conv, counted_from_zero
 
+PAPER = Paper(
+    "Swift Parameter-free Attention Network for Efficient Super-Resolution",
+    2024,
+    "https://arxiv.org/abs/2311.12770",
+)
 TRAITS = Traits(scales=(2, 3, 4))
 VARIANTS: tuple[dict[str, Any], ...] = tuple(
     {"features": features, "branches": branches} for features in (52, 48) for branches in (True, False)

@@ -1,4 +1,4 @@
-"""SRCNN: three convolutions over a bicubic enlargement. https://arxiv.org/abs/1501.00092
+"""SRCNN: three convolutions over a bicubic enlargement.
 
 Keys as in the paper's own numbering: conv1 (patches), conv2 (non-linear mapping), conv3 (reconstruction).
 Borders are replicated, as in the published test code, so that the frame does not darken.
@@ -8,8 +8,11 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from srcli.archs import Traits
+from srcli.archs import Paper, Traits
 
+PAPER = Paper(
+    "Image Super-Resolution Using Deep Convolutional Networks", 2016, "https://arxiv.org/abs/1501.00092"
+)
 TRAITS = Traits(scales=(2, 3, 4), pre_upsampled=True)
 VARIANTS: tuple[dict[str, Any], ...] = ({}, {"mapping": 1}, {"mapping": 3})
 

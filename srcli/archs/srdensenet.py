@@ -1,4 +1,4 @@
-"""SRDenseNet: dense blocks, all kept, and transposed convolutions. https://doi.org/10.1109/ICCV.2017.514
+"""SRDenseNet: dense blocks, all kept, and transposed convolutions.
 
 Keys as in a public PyTorch port (yjn870/SRDenseNet-pytorch): conv, dense_blocks, bottleneck, deconv,
 reconstruction.
@@ -8,9 +8,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srcli.archs import Traits
+from srcli.archs import Paper, Traits
 from srcli.archs.blocks import conv, he_initialised
 
+PAPER = Paper(
+    "Image Super-Resolution Using Dense Skip Connections", 2017, "https://doi.org/10.1109/ICCV.2017.514"
+)
 TRAITS = Traits(scales=(2, 4))
 
 

@@ -1,4 +1,4 @@
-"""SRResNet, the generator of SRGAN: residual blocks with batch normalisation. https://arxiv.org/abs/1609.04802
+"""SRResNet, the generator of SRGAN: residual blocks with batch normalisation.
 
 Keys as in a public PyTorch port with weights on the Hub (Lornatang/SRGAN-PyTorch): conv1, trunk, conv2,
 upsampling, conv3. Another port (leftthomas/SRGAN) differs in its blocks, its end and its range.
@@ -9,9 +9,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from srcli.archs import Traits
+from srcli.archs import Paper, Traits
 from srcli.archs.blocks import STEPS, conv, renamed
 
+PAPER = Paper(
+    "Photo-Realistic Single Image Super-Resolution Using a Generative Adversarial Network",
+    2017,
+    "https://arxiv.org/abs/1609.04802",
+)
 TRAITS = Traits(scales=(2, 3, 4, 8))
 VARIANTS: tuple[dict[str, Any], ...] = (
     {},

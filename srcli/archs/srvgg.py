@@ -1,4 +1,4 @@
-"""SRVGGNetCompact: a plain network for video, of Real-ESRGAN. https://arxiv.org/abs/2107.10833
+"""SRVGGNetCompact: a plain network for video, of Real-ESRGAN.
 
 Keys as in the authors' code (xinntao/Real-ESRGAN): body, numbered over convolutions and activations.
 """
@@ -8,9 +8,14 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srcli.archs import Traits
+from srcli.archs import Paper, Traits
 from srcli.archs.blocks import conv
 
+PAPER = Paper(
+    "Real-ESRGAN: Training Real-World Blind Super-Resolution with Pure Synthetic Data",
+    2021,
+    "https://arxiv.org/abs/2107.10833",
+)
 TRAITS = Traits(scales=(2, 3, 4))
 VARIANTS: tuple[dict[str, Any], ...] = ({}, {"convs": 32})
 

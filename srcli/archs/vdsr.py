@@ -1,4 +1,4 @@
-"""VDSR: twenty 3x3 convolutions that learn what bicubic leaves out. https://arxiv.org/abs/1511.04587
+"""VDSR: twenty 3x3 convolutions that learn what bicubic leaves out.
 
 Keys as the layers are numbered in a public Caffe port (huangzehao/caffe-vdsr): conv1 to conv20. One set
 of weights serves every scale.
@@ -9,9 +9,14 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srcli.archs import Traits
+from srcli.archs import Paper, Traits
 from srcli.archs.blocks import conv, he_initialised
 
+PAPER = Paper(
+    "Accurate Image Super-Resolution Using Very Deep Convolutional Networks",
+    2016,
+    "https://arxiv.org/abs/1511.04587",
+)
 TRAITS = Traits(scales=(2, 3, 4), pre_upsampled=True)
 VARIANTS: tuple[dict[str, Any], ...] = ({}, {"bias": True})
 

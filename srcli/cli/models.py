@@ -44,11 +44,19 @@ def list_models(
     ] = None,
     bundled: Annotated[bool, typer.Option("--bundled", help="Only what ships with sr.")] = False,
     cached: Annotated[bool, typer.Option("--cached", help="Only what works now, with no download.")] = False,
+    every: Annotated[
+        bool, typer.Option("--all", help="Every network, those that you have to train yourself too.")
+    ] = False,
 ) -> None:
-    """List weights by model and scale, and the interpolators."""
+    """List weights by model and scale, and the interpolators; or with --all the networks."""
     from srcli import manifest
     from srcli.engine.weights import present
 
+    if every:
+        if licence or purpose or bundled or cached:
+            raise UsageError("--all lists networks, with weights or without", "only --scale goes with it")
+        _print_networks(scale)
+        return
     if purpose not in (None, *manifest.PURPOSES):
         raise UsageError(f"no purpose called '{purpose}'", f"there are: {', '.join(manifest.PURPOSES)}")
     chosen = [
@@ -83,6 +91,42 @@ def _print_tables(entries: "list[Entry]", *, interpolators: bool) -> None:
         console.result.print(f"[italic]No network, any scale:[/] {' '.join(KERNELS)}")
     console.talk.print(
         "PSNR in dB for each scale: the paper's, or ours where it has none. *: at no known commit."
+    )
+
+
+def _print_networks(scale: int | None) -> None:
+    """Every network that can be built for the scale, its paper and where its weights come from."""
+    from rich import box
+    from rich.table import Table
+
+    from srcli import archs
+
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
+    for heading in ("Network", "Scale", "Parameters"):
+        table.add_column(heading, no_wrap=True, justify="right" if heading == "Parameters" else "left")
+    table.add_column("Paper; weights")
+    for arch in archs.names():
+        if scale in (None, *archs.traits(arch).scales):
+            table.add_row(*_network_cells(arch, scale))
+    console.result.print(table)
+    console.talk.print(
+        "Parameters: of the network as it is by default, at the first scale or the one asked for."
+    )
+
+
+def _network_cells(arch: str, scale: int | None) -> tuple[str, ...]:
+    from srcli import archs, manifest
+    from srcli.engine.count import parameters
+
+    paper, scales = archs.paper(arch), archs.traits(arch).scales
+    models = manifest.models_of(arch)
+    places = " and ".join(dict.fromkeys("bundled" if m.bundled else "Hub" for m in models.values()))
+    weights = f"{places}: {' '.join(models)}" if models else f"train it yourself: sr train {arch}"
+    return (
+        arch,
+        " ".join(map(str, scales)),
+        f"{parameters(archs.Spec(arch, scale or scales[0])):,}",
+        f"{paper.title} ({paper.year})\n[italic]{weights}[/]",
     )
 
 
