@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from conftest import SAMPLES, SMALL
 from srcli import archs
 from srcli.archs import lapar
-from srcli.archs.blocks import bicubic_phases
+from srcli.archs.blocks import Moments, bicubic_phases, pooled
 from srcli.engine.device import Device
 from srcli.engine.runtimes import OutOfMemory
 from srcli.engine.runtimes.torch import TorchRuntime, prepare
@@ -190,6 +190,42 @@ def test_tiled_is_close_to_whole_where_the_whole_image_counts(
     pixels = read(SAMPLES / "coffee.png").pixels[: sides[0], : sides[1]]
     whole, tiled = (upscaler(arch, scale, tile)(pixels) for tile in (1024, DEFAULT_TILE))
     assert psnr(tiled, whole) >= 50
+
+
+class Centred(torch.nn.Module):
+    """Colours less their mean over the image, by their deviation."""
+
+    channels, halo = 3, 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.moments = Moments(variances=True)
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        mean, variance = self.moments(batch)
+        out: torch.Tensor = (batch - mean) / variance.sqrt()
+        return out
+
+
+def test_tiles_are_told_the_moments_of_the_whole_image(rng: np.random.Generator) -> None:
+    pixels = rng.random((70, 90, 3), np.float32) + np.linspace(0, 2, 90, dtype=np.float32)[:, None]
+    told: list[tuple[int, int]] = []
+    method = Upscaler(prepare(Centred(), 1, CPU), 1, 40, progress=lambda *shares: told.append(shares))
+    whole = (pixels - pixels.mean((0, 1))) / pixels.std((0, 1))
+    np.testing.assert_allclose(method(pixels), whole, atol=1e-4)
+    assert told == [(done, 12) for done in range(1, 13)]
+    runtime = upscaler("edsr", 2).runtime
+    assert runtime.surveyed(iter(())) is runtime
+
+
+@pytest.mark.parametrize("variances", [False, True])
+def test_moments_of_parts_are_pooled_to_those_of_the_whole(variances: bool) -> None:
+    batch = torch.rand(2, 3, 7, 30, dtype=torch.float64)
+    parts = batch.split((4, 9, 17), dim=3)
+    moments = Moments(variances)
+    torch.testing.assert_close(
+        pooled([part[0, 0].numel() for part in parts], [moments(part) for part in parts]), moments(batch)
+    )
 
 
 @pytest.mark.parametrize(("arch", "scale"), LOCAL)

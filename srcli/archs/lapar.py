@@ -210,11 +210,12 @@ class _Normed(nn.Module):
         return self.weight_v * (self.weight_g / _lengths(self.weight_v))
 
     def forward(self, batch: Tensor) -> Tensor:
-        return F.conv2d(batch, self.merged(), self.bias, padding=self.padding)  # type: ignore[arg-type]
+        return F.conv2d(batch, self.merged(), self.bias, padding=self.padding)
 
 
 def _lengths(kernels: Tensor) -> Tensor:
-    return torch.linalg.vector_norm(kernels, dim=(1, 2, 3), keepdim=True)
+    lengths: Tensor = torch.linalg.vector_norm(kernels, dim=(1, 2, 3), keepdim=True)
+    return lengths
 
 
 def _layer(inputs: int, outputs: int, size: int = 3, *, normed: bool) -> nn.Module:
