@@ -500,6 +500,8 @@ def test_unknown_networks_and_scales_are_named() -> None:
         archs.build("fsrcnn", 7)
     with pytest.raises(UsageError, match="unexpected keyword argument 'colour'"):
         archs.build("fsrcnn", 2, {"colour": 1})
+    with pytest.raises(UsageError, match="there is no FALSR-D"):
+        archs.build("falsr", 2, {"model": "D"})
 
 
 @pytest.mark.gpu

@@ -13,6 +13,7 @@ from srcli.archs import Traits
 from srcli.archs.blocks import conv, renamed
 
 TRAITS = Traits(scales=(2, 3, 4), pre_upsampled=True)
+VARIANTS: tuple[dict[str, Any], ...] = ({}, {"units": 9})
 
 
 class Network(nn.Module):

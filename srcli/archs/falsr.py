@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from srcli.archs import Traits
 from srcli.archs.blocks import conv, renamed
+from srcli.errors import UsageError
 
 TRAITS = Traits(scales=(2,))
 VARIANTS: tuple[dict[str, Any], ...] = ({}, {"model": "B"}, {"model": "C"})
@@ -98,6 +99,8 @@ class Network(nn.Module):
 
     def __init__(self, *, scale: int, features: int = 64, model: str = "A") -> None:
         super().__init__()
+        if model not in PLANS:
+            raise UsageError(f"there is no FALSR-{model}", f"models: {', '.join(PLANS)}")
         self.channels = 1
         self.scale = scale
         self.plan = PLANS[model]
