@@ -30,6 +30,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "falsr": {"features": 32},
     "han": {"groups": 2, "blocks": 1, "features": 16, "span": 1.0, "mean": 1.0},
     "imdn": {"blocks": 2, "features": 16},
+    "lapar": {"features": 8, "blocks": 1},
     "lapsrn": {"layers": 2, "features": 8},
     "latticenet": {"units": 2, "features": 16},
     "mdsr": {"blocks": 2, "features": 16},

@@ -1,7 +1,9 @@
 """Every network, by being in the folder: parameters, receptive field, and tiling that changes nothing."""
 
+import pickletools
 from collections.abc import Iterable, Iterator
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +15,8 @@ from torch.nn import functional as F
 
 from conftest import SAMPLES, SMALL
 from srcli import archs
-from srcli.archs.blocks import bicubic_phases
+from srcli.archs import lapar
+from srcli.archs.blocks import Moments, bicubic_phases, pooled
 from srcli.engine.device import Device
 from srcli.engine.runtimes import OutOfMemory
 from srcli.engine.runtimes.torch import TorchRuntime, prepare
@@ -34,6 +37,7 @@ PARAMETERS = [
     ("srcnn", 2, {"mapping": 3}, 24_513),
     ("fsrcnn", 2, {}, 12_809),
     ("fsrcnn", 4, {}, 12_809),
+    ("fsrcnn", 3, {"features": 32, "shrunk": 5, "depth": 1}, 4_086),  # FSRCNN-s: 3937 and biases, PReLU
     ("espcn", 2, {}, 21_284),
     ("espcn", 4, {}, 24_752),
     ("espcn", 3, {"channels": 3}, 31_131),
@@ -68,6 +72,17 @@ PARAMETERS = [
     ("bsrn", 4, {}, 352_400),  # 352K
     ("bsrn", 4, {"blocks": 5, "features": 48, "lean": True}, 155_172),  # BSRN-S: 0.156M
     ("falsr", 2, {}, 1_021_401),  # 1021K
+    ("falsr", 2, {"model": "B"}, 324_745),  # 326K
+    ("falsr", 2, {"model": "C"}, 426_569),  # the authors' file; their table says 408K
+    ("lapar", 2, {}, 547_866),  # A: 548K
+    ("lapar", 3, {}, 594_266),  # 594K in SAFMN's table; 544K in the paper's, which their code does not give
+    ("lapar", 4, {}, 659_226),  # 659K
+    ("lapar", 2, {"features": 24, "blocks": 3}, 250_184),  # B: 250K
+    ("lapar", 3, {"features": 24, "blocks": 3}, 276_344),  # 276K
+    ("lapar", 4, {"features": 24, "blocks": 3}, 312_968),  # 313K
+    ("lapar", 2, {"features": 16, "blocks": 2}, 87_318),  # C: 87K
+    ("lapar", 3, {"features": 16, "blocks": 2}, 98_998),  # 99K
+    ("lapar", 4, {"features": 16, "blocks": 2}, 115_350),  # 115K
     ("rfdn", 4, {}, 433_448),  # 0.433M in the report of AIM 2020
     ("rfdn", 2, {"blocks": 6, "features": 48, "spatial": False}, 534_036),  # 534K
     ("rfdn", 3, {"blocks": 6, "features": 48, "spatial": False}, 540_531),  # 541K
@@ -112,9 +127,9 @@ def upscaler(arch: str, scale: int, tile: int = 512, **options: bool) -> Upscale
     return Upscaler(runtime, scale, tile, **options)
 
 
-def randomised(arch: str, scale: int) -> torch.nn.Module:
+def randomised(arch: str, scale: int, config: dict[str, Any] | None = None) -> torch.nn.Module:
     """Weights that let every input reach the output, unlike some initialisations."""
-    network = archs.build(arch, scale, SMALL.get(arch))
+    network = archs.build(arch, scale, config or SMALL.get(arch))
     for weight in network.parameters():
         torch.nn.init.normal_(
             weight, std=(0.5 / max(1, weight[0].numel())) ** 0.5 if weight.ndim > 1 else 0.1
@@ -179,6 +194,42 @@ def test_tiled_is_close_to_whole_where_the_whole_image_counts(
     pixels = read(SAMPLES / "coffee.png").pixels[: sides[0], : sides[1]]
     whole, tiled = (upscaler(arch, scale, tile)(pixels) for tile in (1024, DEFAULT_TILE))
     assert psnr(tiled, whole) >= 50
+
+
+class Centred(torch.nn.Module):
+    """Colours less their mean over the image, by their deviation."""
+
+    channels, halo = 3, 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.moments = Moments(variances=True)
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        mean, variance = self.moments(batch)
+        out: torch.Tensor = (batch - mean) / variance.sqrt()
+        return out
+
+
+def test_tiles_are_told_the_moments_of_the_whole_image(rng: np.random.Generator) -> None:
+    pixels = rng.random((70, 90, 3), np.float32) + np.linspace(0, 2, 90, dtype=np.float32)[:, None]
+    told: list[tuple[int, int]] = []
+    method = Upscaler(prepare(Centred(), 1, CPU), 1, 40, progress=lambda *shares: told.append(shares))
+    whole = (pixels - pixels.mean((0, 1))) / pixels.std((0, 1))
+    np.testing.assert_allclose(method(pixels), whole, atol=1e-4)
+    assert told == [(done, 12) for done in range(1, 13)]
+    runtime = upscaler("edsr", 2).runtime
+    assert runtime.surveyed(iter(())) is runtime
+
+
+@pytest.mark.parametrize("variances", [False, True])
+def test_moments_of_parts_are_pooled_to_those_of_the_whole(variances: bool) -> None:
+    batch = torch.rand(2, 3, 7, 30, dtype=torch.float64)
+    parts = batch.split((4, 9, 17), dim=3)
+    moments = Moments(variances)
+    torch.testing.assert_close(
+        pooled([part[0, 0].numel() for part in parts], [moments(part) for part in parts]), moments(batch)
+    )
 
 
 @pytest.mark.parametrize(("arch", "scale"), LOCAL)
@@ -282,6 +333,70 @@ def test_span_deployed_is_its_convolutions_in_a_row(config: dict[str, bool]) -> 
     plain, plain_config = archs.deployed("span", 2, {"features": 4, **config}, network.float())
     torch.testing.assert_close(plain(batch.float()), network(batch.float()))
     assert plain_config == {"features": 4, "branches": False}
+
+
+@pytest.mark.parametrize("model", ["B", "C"])
+def test_falsr_cells_see_as_far_as_they_say(model: str) -> None:
+    network = randomised("falsr", 2, {"model": model, "features": 32}).double().eval()
+    for weight in network.parameters():
+        weight.data.abs_()  # or a corner's one way through five rectifiers is closed somewhere
+    halo = int(network.halo)  # type: ignore[arg-type]
+    reach = reach_of(network, halo + 4, 2, 2 * halo + 9)
+    assert halo - 2 <= reach <= halo
+
+
+def test_falsr_takes_the_names_of_the_authors_graphs() -> None:
+    own = archs.build("falsr", 2, {"model": "B"}).state_dict()
+    of_head = {"n32s1.c.kernel": "head.weight", "n32s1.2.0.bias": "fusion.bias", "yout.kernel": "yout.weight"}
+    of_cells = {
+        "cell0.invertBotConE2_f16_k3_b1_isskip_conv_supple.kernel": "cells.0.enter.weight",
+        "cell3.invertBotConE2_f32_k3_b4_noskip_b3_conv_1.kernel": "cells.3.body.3.widen.weight",
+        "cell1.invertBotConE2_f48_k1_b2_isskip_b1depth_wise.W_depthwise2d": "cells.1.body.1.depth.weight",
+        "cell1.invertBotConE2_f48_k1_b2_isskip_b1depth_wise.b_depthwise2d": "cells.1.body.1.depth.bias",
+        "cell1.invertBotConE2_f48_k1_b2_isskip_b0_conv_2.bias": "cells.1.body.0.narrow.bias",
+        "cell5.groupConG4_f16_k3_b4_noskip_b2.W": "cells.5.2.weight",
+        "cell5.groupConG4_f16_k3_b4_noskip_b2.b": "cells.5.2.bias",
+        "cell6.conv_f16_k3_b1_isskip_b0.kernel": "cells.6.0.weight",
+    }
+    for theirs, ours in (of_head | of_cells).items():
+        turned = (2, 3, 0, 1) if "depthwise2d" in theirs else (2, 3, 1, 0)
+        value = own[ours].permute(turned) if own[ours].ndim == 4 else own[ours]
+        ((name, renamed),) = archs.rename("falsr", {f"test_sr_evaluator_i1_b0_g.{theirs}": value}).items()
+        assert name == ours
+        torch.testing.assert_close(renamed, own[ours])
+
+
+def test_lapar_dictionary_is_the_authors(shared: Path) -> None:
+    """Their file is a pickle: its one block of bytes is taken out without running it."""
+    operations = pickletools.genops((shared / "weights" / "lapar-kernel-dictionary-72x5x5.pkl").read_bytes())
+    (block,) = (value for operation, value, _ in operations if operation.name == "BINBYTES")
+    theirs = torch.frombuffer(bytearray(block), dtype=torch.float64).view(72, 5, 5)
+    torch.testing.assert_close(lapar.dictionary(), theirs, atol=1e-15, rtol=0)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_lapar_is_the_mixture_of_what_its_kernels_give(scale: int) -> None:
+    """As the paper has it: every kernel over the bicubic enlargement, then a weighted sum for each pixel."""
+    network: Any = randomised("lapar", scale).double().eval()
+    batch = torch.rand(2, 3, 5, 7, dtype=torch.float64)
+    enlarged = F.interpolate(batch, scale_factor=scale, mode="bicubic").flatten(0, 1)[:, None]
+    filtered = F.conv2d(F.pad(enlarged, (2, 2, 2, 2), mode="reflect"), network.decom_conv.weight)
+    coefficients = network.w_conv(network.shift.enter(batch))
+    mixed = (coefficients[:, None] * filtered.unflatten(0, (2, 3))).sum(2)
+    torch.testing.assert_close(network(batch), mixed)
+
+
+def test_lapar_deployed_has_the_same_kernels() -> None:
+    network = randomised("lapar", 2).eval()
+    plain, plain_config = archs.deployed("lapar", 2, SMALL["lapar"], network)
+    batch = torch.rand(1, 3, 7, 9)
+    torch.testing.assert_close(plain(batch), network(batch))
+    assert plain_config == {**SMALL["lapar"], "normed": False}
+    kernels = torch.nn.utils.parametrizations.weight_norm(torch.nn.Conv2d(3, 8, 3))
+    layer: Any = network.w_conv.head[0]  # type: ignore[union-attr, index]
+    kernels.parametrizations.weight.original0.data = layer.weight_g.data
+    kernels.parametrizations.weight.original1.data = layer.weight_v.data
+    torch.testing.assert_close(layer.merged(), kernels.weight)
 
 
 def padded_with(batch: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
@@ -404,6 +519,8 @@ def test_unknown_networks_and_scales_are_named() -> None:
         archs.build("fsrcnn", 7)
     with pytest.raises(UsageError, match="unexpected keyword argument 'colour'"):
         archs.build("fsrcnn", 2, {"colour": 1})
+    with pytest.raises(UsageError, match="there is no FALSR-D"):
+        archs.build("falsr", 2, {"model": "D"})
 
 
 @pytest.mark.gpu

@@ -1,7 +1,7 @@
 """Pieces that several networks are built from, written once."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -73,6 +73,35 @@ class ResidualBlock(nn.Module):
         """(N, C, H, W) to the same shape."""
         out: Tensor = batch + self.body(batch) * self.res_scale
         return out
+
+
+class Moments(nn.Module):
+    """The channels' means over the image, and with `variances` those too.
+
+    A module of its own: a runtime that has only a tile at a time puts those of the image in its place.
+    To be called once in a pass.
+    """
+
+    def __init__(self, variances: bool = False) -> None:
+        super().__init__()
+        self.variances = variances
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """(N, C, H, W) to (1 or 2, N, C, 1, 1)."""
+        means = batch.mean((2, 3), keepdim=True)
+        if not self.variances:
+            return means[None]
+        return torch.stack((means, batch.var((2, 3), correction=0, keepdim=True)))
+
+
+def pooled(counts: Sequence[int], moments: Sequence[Tensor]) -> Tensor:
+    """The moments of an image from those of its tiles, which have so many pixels each."""
+    each = torch.stack(tuple(moments))
+    shares = torch.tensor(counts, dtype=each.dtype, device=each.device).view(-1, 1, 1, 1, 1) / sum(counts)
+    means, *variances = each.unbind(1)
+    mean = (shares * means).sum(0)
+    within = [(shares * (variance + (means - mean) ** 2)).sum(0) for variance in variances]
+    return torch.stack((mean, *within))
 
 
 class ChannelAttention(nn.Module):

@@ -18,6 +18,7 @@ PAPER = Paper(
     "https://doi.org/10.1109/CVPR.2017.298",
 )
 TRAITS = Traits(scales=(2, 3, 4), pre_upsampled=True)
+VARIANTS: tuple[dict[str, Any], ...] = ({}, {"units": 9})
 
 
 class Network(nn.Module):

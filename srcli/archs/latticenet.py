@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from srcli.archs import Paper, Traits
-from srcli.archs.blocks import MeanShift, chained, conv, counted_from_zero
+from srcli.archs.blocks import MeanShift, Moments, chained, conv, counted_from_zero
 
 PAPER = Paper(
     "LatticeNet: Towards Lightweight Image Super-Resolution with Lattice Block",
@@ -97,13 +97,14 @@ class _Weights(nn.Module):
     def __init__(self, features: int) -> None:
         super().__init__()
         self.conv_mean, self.conv_std = _gate(features), _gate(features)
+        self.moments = Moments(variances=True)
 
     def forward(self, batch: Tensor) -> Tensor:
         count = batch.shape[2] * batch.shape[3]
-        mean = batch.mean((2, 3), keepdim=True)
-        variance = batch.var((2, 3), correction=0, keepdim=True) * count / max(1, count - 1)
+        mean, variance = self.moments(batch)
+        unbiased = variance * count / max(1, count - 1)
         # The root has no gradient at zero, where a flat channel would be.
-        weights: Tensor = self.conv_mean(mean) + self.conv_std(variance.clamp_min(1e-12).sqrt())
+        weights: Tensor = self.conv_mean(mean) + self.conv_std(unbiased.clamp_min(1e-12).sqrt())
         return weights / 2
 
 

@@ -74,11 +74,22 @@ class Upscaler:
         scale = self.runtime.scale
         tiles = list(plan(height, width, tile, self.runtime.halo, self.runtime.align))
         out = np.empty((height * scale, width * scale, channels), np.float32)
-        results = self.runtime.run(_cut(source, tiles))
+        runtime, progress = self._surveyed(source, tiles, progress)
+        results = runtime.run(_cut(source, tiles))
         for done, ((y, x), result) in enumerate(zip(tiles, results, strict=True), 1):
             out[y.target(scale), x.target(scale)] = result[y.inner(scale), x.inner(scale)]
             progress(done, len(tiles))
         return out
+
+    def _surveyed(
+        self, source: Pixels, tiles: list[tuple[Span, Span]], progress: Progress
+    ) -> tuple[Runtime, Progress]:
+        """The runtime for these tiles, and whom to tell: half is done if all were looked at before."""
+        if len(tiles) == 1:
+            return self.runtime, progress
+        half = _part(progress, 0, 2)
+        runtime = self.runtime.surveyed(_counted(_cut(source, tiles), half, len(tiles)))
+        return runtime, progress if runtime is self.runtime else _part(progress, 1, 2)
 
 
 def _part(progress: Progress, number: int, count: int) -> Progress:
@@ -89,6 +100,13 @@ def _part(progress: Progress, number: int, count: int) -> Progress:
 def _cut(source: Pixels, tiles: list[tuple[Span, Span]]) -> Iterator[Pixels]:
     for y, x in tiles:
         yield source[y.source(), x.source()]
+
+
+def _counted(tiles: Iterator[Pixels], progress: Progress, count: int) -> Iterator[Pixels]:
+    """The tiles as they are; `progress` is told when the next is asked for."""
+    for done, tile in enumerate(tiles, 1):
+        yield tile
+        progress(done, count)
 
 
 def _turn(pixels: Pixels, k: int) -> Pixels:

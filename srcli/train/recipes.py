@@ -350,6 +350,11 @@ def realesrgan(scale: int) -> Recipe:
     return replace(made, name="realesrgan", augment="flip", degrade="second-order", gan=gan)
 
 
+def lapar(scale: int) -> Recipe:
+    """LAPAR: L1, 64x64 patches, batch 32, 4e-4 after 2,000 steps, three cosines of 200,000."""
+    return Recipe("lapar", scale, patch=64, batch=32, steps=600_000, learning_rate=4e-4, warmup=2_000, cycles=3)
+
+
 _ALL = (
     srgan,
     esrgan,
@@ -382,6 +387,7 @@ _ALL = (
     dbpn,
     span,
     lapsrn,
+    lapar,
 )
 RECIPES = {recipe.__name__: recipe for recipe in _ALL}
 

@@ -34,6 +34,12 @@ class Runtime(Protocol):
     def where(self) -> str:
         """Device and precision, with the reason for them."""
 
+    def surveyed(self, tiles: Iterable[Pixels]) -> "Runtime":
+        """The runtime for these tiles of one image: one that knows the means over all of it that enter there.
+
+        Itself, and no tile is taken, where the network has none. Raises `OutOfMemory` as `run`.
+        """
+
     def run(self, tiles: Iterable[Pixels]) -> Iterator[Pixels]:
         """Enlarged tiles, in order. Raises `OutOfMemory` where one does not fit."""
 

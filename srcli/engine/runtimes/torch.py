@@ -1,12 +1,16 @@
 """PyTorch on any device: the one place where pixels become batches and come back."""
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from srcli.archs.blocks import Moments, pooled
 from srcli.engine.device import Device
 from srcli.engine.runtimes import OutOfMemory
 from srcli.imaging.pixels import Pixels
@@ -14,11 +18,15 @@ from srcli.imaging.pixels import Pixels
 
 @dataclass(frozen=True)
 class TorchRuntime:
-    """A network on a device. `scale` is that of the network's own tensors (1 if pre-upsampled)."""
+    """A network on a device. `scale` is that of the network's own tensors (1 if pre-upsampled).
+
+    `known`: moments over the whole image, by the names of the modules that they take the place of.
+    """
 
     network: nn.Module
     scale: int
     device: Device
+    known: Mapping[str, Tensor] = field(default_factory=dict)
 
     @property
     def halo(self) -> int:
@@ -45,6 +53,25 @@ class TorchRuntime:
         """See `Runtime`."""
         return str(self.device)
 
+    def surveyed(self, tiles: Iterable[Pixels]) -> "TorchRuntime":
+        """See `Runtime`.
+
+        What is found is near the image's, not equal: each mean depends on those before it, and what is in
+        two tiles counts twice.
+        """
+        named = {name: part for name, part in self.network.named_modules() if isinstance(part, Moments)}
+        if not named:
+            return self
+        counts, latest = [], dict[str, Tensor]()
+        seen: dict[str, list[Tensor]] = {name: [] for name in named}
+        with _hooked(named, latest.__setitem__):
+            for tile in tiles:
+                next(self.run([tile]))
+                counts.append(tile.shape[0] * tile.shape[1])
+                for name, moments in latest.items():
+                    seen[name].append(moments)
+        return replace(self, known={name: pooled(counts, moments) for name, moments in seen.items()})
+
     def run(self, tiles: Iterable[Pixels]) -> Iterator[Pixels]:
         """See `Runtime`."""
         for tile in tiles:
@@ -62,11 +89,29 @@ class TorchRuntime:
         """In the device's precision; again in single precision where half overflowed."""
         batch = batch.contiguous(memory_format=torch.channels_last)
         kind, dtype = self.device.name.split(":")[0], getattr(torch, self.device.dtype)
-        with torch.autocast(kind, dtype=dtype, enabled=dtype is not torch.float32):
-            out: Tensor = self.network(batch).float()
-        if dtype is not torch.float32 and not torch.isfinite(out).all():
-            out = self.network(batch)
+        with _hooked(self._told, lambda name, found: self.known[name].to(found.dtype)):
+            with torch.autocast(kind, dtype=dtype, enabled=dtype is not torch.float32):
+                out: Tensor = self.network(batch).float()
+            if dtype is not torch.float32 and not torch.isfinite(out).all():
+                out = self.network(batch)
         return out
+
+    @property
+    def _told(self) -> dict[str, nn.Module]:
+        return {name: self.network.get_submodule(name) for name in self.known}
+
+
+@contextmanager
+def _hooked(parts: Mapping[str, nn.Module], answer: Callable[[str, Tensor], Tensor | None]) -> Iterator[None]:
+    """`answer` is told what each part gives, by name; what it says, if anything, takes its place."""
+
+    def hook(name: str, part: nn.Module, inputs: Any, output: Tensor) -> Tensor | None:
+        return answer(name, output)
+
+    with ExitStack() as hooks:
+        for name, part in parts.items():
+            hooks.enter_context(part.register_forward_hook(partial(hook, name)))
+        yield
 
 
 def prepare(network: nn.Module, scale: int, device: Device) -> TorchRuntime:

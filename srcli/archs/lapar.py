@@ -1,0 +1,245 @@
+"""LAPAR: each pixel filtered with its own mixture of 72 fixed kernels.
+
+Keys as in the authors' code (dvlab-research/Simple-SR): w_conv.head, body, up, tail and decom_conv. Kernels
+are mixed first and then applied, not the other way round: the same sum, with 25 planes to keep, not 216.
+"""
+
+import itertools
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from srcli.archs import Paper, Traits
+from srcli.archs.blocks import MeanShift, at_least, conv
+
+PAPER = Paper(
+    "LAPAR: Linearly-Assembled Pixel-Adaptive Regression Network for Single Image Super-Resolution and Beyond",
+    2020,
+    "https://arxiv.org/abs/2105.10422",
+)
+TRAITS = Traits(scales=(2, 3, 4))
+VARIANTS: tuple[dict[str, Any], ...] = (
+    {},
+    {"features": 24, "blocks": 3},
+    {"features": 16, "blocks": 2},
+)
+
+SIZE = 5
+
+# The paper tells the kinds of its kernels; these numbers were read off the authors' file and give it back.
+# Deviations along the longer axis in pixels, what the shorter is of it, and how many turns of half a circle.
+ROUND, OVAL, NEEDLE = 1, 6, 12
+GAUSSIANS = {
+    2.0: {1.0: ROUND, 0.8: OVAL, 0.6: OVAL, 0.4: OVAL, 0.2: NEEDLE},
+    1.2: {1.0: ROUND, 0.8: OVAL, 0.6: OVAL, 0.4: OVAL},
+    0.4: {1.0: ROUND},
+}
+# Of round kernels every difference, of oval ones that of the two larger deviations.
+ROUND_PAIRS = ((2.0, 1.2), (2.0, 0.4), (1.2, 0.4))
+OVAL_PAIR, OVAL_RATIOS = (2.0, 1.2), (0.8, 0.6, 0.4)
+# What the negative weights of a difference are scaled to; the positive ones make its sum one.
+NEGATIVE = 0.4
+
+
+class Network(nn.Module):
+    """LAPAR-A; B has 24 features and 3 blocks, C 16 and 2. `normed`: kernels as directions and lengths."""
+
+    def __init__(self, *, scale: int, features: int = 32, blocks: int = 4, normed: bool = True) -> None:
+        super().__init__()
+        self.channels = 3
+        self.scale = scale
+        # Head, nine per block, upsampler, and four enlarged pixels in the tail.
+        self.halo = 1 + 9 * blocks + 1 + (3 + scale) // scale
+        self.shift = MeanShift(span=1, mean=1)
+        self.decom_conv = _Dictionary()
+        self.w_conv = _Coefficients(scale, features, blocks, len(self.decom_conv.weight), normed)
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """(N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
+        height, width = (side * self.scale for side in batch.shape[2:])
+        # A single pixel, enlarged, is too small to be mirrored at its edge.
+        batch = at_least(batch, 2)
+        kernels = self.decom_conv(self.w_conv(self.shift.enter(batch)))
+        enlarged = F.interpolate(batch, scale_factor=self.scale, mode="bicubic", align_corners=False)
+        return _filtered(enlarged, kernels)[..., :height, :width]
+
+
+def _filtered(batch: Tensor, kernels: Tensor) -> Tensor:
+    """(N, C, H, W), each pixel by its own kernel (N, 25, H, W), beyond the edge mirrored."""
+    height, width = batch.shape[2:]
+    padded = F.pad(batch, (SIZE // 2,) * 4, mode="reflect")
+    out = torch.zeros_like(batch)
+    for tap, (y, x) in enumerate(itertools.product(range(SIZE), repeat=2)):
+        out = out + kernels[:, tap : tap + 1] * padded[..., y : y + height, x : x + width]
+    return out
+
+
+class _Dictionary(nn.Module):
+    """Mixtures of 72 kernels, by their coefficients."""
+
+    weight: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("weight", dictionary().float()[:, None])
+
+    def forward(self, coefficients: Tensor) -> Tensor:
+        """(N, 72, H, W) to kernels (N, 25, H, W)."""
+        return F.conv2d(coefficients, self.weight.flatten(1).t()[..., None, None])
+
+
+def dictionary() -> Tensor:
+    """The 72 kernels (72, 5, 5) in double precision: 51 Gaussians, then 21 differences, each of sum one."""
+    gaussians = [
+        _gaussian(deviation, ratio, turn / turns)
+        for deviation, ratios in GAUSSIANS.items()
+        for ratio, turns in ratios.items()
+        for turn in range(turns)
+    ]
+    differences = [_difference(*pair, 1.0, 0.0) for pair in ROUND_PAIRS]
+    differences += [
+        _difference(*OVAL_PAIR, ratio, turn / OVAL) for ratio in OVAL_RATIOS for turn in range(OVAL)
+    ]
+    return torch.stack(gaussians + differences)
+
+
+def _gaussian(deviation: float, ratio: float, turn: float) -> Tensor:
+    """Sampled, of sum one; `turn` counts half circles, from the x axis towards the top."""
+    across = torch.arange(SIZE, dtype=torch.float64) - SIZE // 2
+    cosine, sine = math.cos(turn * math.pi), math.sin(turn * math.pi)
+    longer = across * cosine - across[:, None] * sine
+    shorter = across * sine + across[:, None] * cosine
+    kernel = torch.exp(-((longer / deviation) ** 2 + (shorter / (deviation * ratio)) ** 2) / 2)
+    return kernel / kernel.sum()
+
+
+def _difference(wide: float, narrow: float, ratio: float, turn: float) -> Tensor:
+    """The wide Gaussian less the narrow one: it sharpens."""
+    kernel = _gaussian(wide, ratio, turn) - _gaussian(narrow, ratio, turn)
+    positive, negative = kernel.clamp_min(0), kernel.clamp_max(0)
+    return (1 + NEGATIVE) * positive / positive.sum() - NEGATIVE * negative / negative.sum()
+
+
+class _Scale(nn.Module):
+    """A factor to be learned."""
+
+    def __init__(self, start: float) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor([start]))
+
+    def forward(self, batch: Tensor) -> Tensor:
+        return batch * self.scale
+
+
+class _Weighted(nn.Module):
+    """Two branches, added with factors to be learned."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.res_scale, self.x_scale = _Scale(1.0), _Scale(1.0)
+
+    def weigh(self, branch: Tensor, batch: Tensor) -> Tensor:
+        out: Tensor = self.res_scale(branch) + self.x_scale(batch)
+        return out
+
+
+class _Unit(_Weighted):
+    def __init__(self, features: int, normed: bool) -> None:
+        super().__init__()
+        first, last = (_layer(features, features, normed=normed) for _ in range(2))
+        self.body = nn.Sequential(first, nn.ReLU(), last)
+
+    def forward(self, batch: Tensor) -> Tensor:
+        return self.weigh(self.body(batch), batch)
+
+
+class _Block(_Weighted):
+    """Four units in a row, all of whose results are fused."""
+
+    def __init__(self, features: int, normed: bool) -> None:
+        super().__init__()
+        self.b0, self.b1, self.b2, self.b3 = (_Unit(features, normed) for _ in range(4))
+        self.reduction = _layer(4 * features, features, normed=normed)
+
+    def forward(self, batch: Tensor) -> Tensor:
+        results = [batch]
+        for unit in (self.b0, self.b1, self.b2, self.b3):
+            results.append(unit(results[-1]))
+        return self.weigh(self.reduction(torch.cat(results[1:], 1)), batch)
+
+
+class _Tail(nn.Module):
+    """What 3x3 and 5x5 see, weighted, to one coefficient for each kernel of the dictionary."""
+
+    def __init__(self, features: int, outputs: int, normed: bool) -> None:
+        super().__init__()
+        self.tail_k3 = _layer(features, features, normed=normed)
+        self.tail_k5 = _layer(features, features, 5, normed=normed)
+        self.scale_k3, self.scale_k5 = _Scale(0.5), _Scale(0.5)
+        self.fuse = _layer(features, features, normed=normed)
+        self.w_conv = _layer(features, outputs, normed=normed)
+
+    def forward(self, batch: Tensor) -> Tensor:
+        seen = self.scale_k3(self.tail_k3(batch)) + self.scale_k5(self.tail_k5(batch))
+        out: Tensor = self.w_conv(F.relu(self.fuse(seen)))
+        return out
+
+
+class _Coefficients(nn.Sequential):
+    """RGB less its mean to (N, outputs, H*scale, W*scale)."""
+
+    def __init__(self, scale: int, features: int, blocks: int, outputs: int, normed: bool) -> None:
+        super().__init__()
+        self.head = nn.Sequential(_layer(3, features, normed=normed), nn.ReLU())
+        self.body = nn.Sequential(*(_Block(features, normed) for _ in range(blocks)))
+        enlarging = _layer(features, features * scale**2, normed=normed)
+        self.up = nn.Sequential(enlarging, nn.ReLU(), nn.PixelShuffle(scale))
+        self.tail = _Tail(features, outputs, normed)
+
+
+class _Normed(nn.Module):
+    """A convolution whose kernels are learned as directions and lengths: https://arxiv.org/abs/1602.07868"""
+
+    def __init__(self, layer: nn.Conv2d) -> None:
+        super().__init__()
+        self.weight_v = nn.Parameter(layer.weight.detach())
+        self.weight_g = nn.Parameter(_lengths(self.weight_v).detach())
+        self.bias = layer.bias
+        self.padding = layer.padding
+
+    def merged(self) -> Tensor:
+        """The kernels themselves."""
+        return self.weight_v * (self.weight_g / _lengths(self.weight_v))
+
+    def forward(self, batch: Tensor) -> Tensor:
+        return F.conv2d(batch, self.merged(), self.bias, padding=self.padding)
+
+
+def _lengths(kernels: Tensor) -> Tensor:
+    lengths: Tensor = torch.linalg.vector_norm(kernels, dim=(1, 2, 3), keepdim=True)
+    return lengths
+
+
+def _layer(inputs: int, outputs: int, size: int = 3, *, normed: bool) -> nn.Module:
+    layer = conv(inputs, outputs, size)
+    return _Normed(layer) if normed else layer
+
+
+def deploy(network: nn.Module, config: dict[str, Any], scale: int) -> tuple[nn.Module, dict[str, Any]]:
+    """The same function with plain convolutions, and its config."""
+    plain_config = {**config, "normed": False}
+    plain = Network(scale=scale, **plain_config)
+    state = {key: value for key, value in network.state_dict().items() if key in plain.state_dict()}
+    for name, layer in network.named_modules():
+        if isinstance(layer, _Normed):
+            state[f"{name}.weight"] = layer.merged()
+    plain.load_state_dict(state)
+    return plain, plain_config
+
+
+def rename(state: dict[str, Any]) -> dict[str, Any]:
+    """Drop the mean colour, which is no weight; the other keys are ours."""
+    return {key: value for key, value in state.items() if key != "w_conv.rgb_mean"}
