@@ -58,6 +58,14 @@ PARAMETERS = [
     ("rcan", 3, {}, 15_629_283),  # 15.63M
     ("rcan", 4, {}, 15_592_355),  # 15.59M
     ("han", 4, {}, 16_071_745),  # 16.07M
+    ("san", 2, {}, 15_674_732),  # 15.71M with 38K that the authors' network has and never uses
+    ("san", 3, {}, 15_859_372),  # 15.90M
+    ("san", 4, {}, 15_822_444),  # 15.86M
+    ("csnln", 2, {}, 3_061_265),  # the authors' code's; 3M
+    ("csnln", 3, {}, 6_010_385),
+    ("csnln", 4, {}, 6_568_603),  # 6.57M
+    ("cran", 4, {}, 19_882_355),  # 19.94M
+    ("superresnet", 2, {}, 335_875),  # no publication counts it
     ("latticenet", 2, {}, 756_196),  # 756K
     ("latticenet", 3, {}, 764_851),  # 765K
     ("latticenet", 4, {}, 776_968),  # 777K

@@ -165,6 +165,26 @@ def realesrgan(scale: int) -> Recipe:
     return replace(rrdbnet(scale), name="realesrgan", patch=256 // scale, degrade="second-order", gan=gan)
 
 
+def san(scale: int) -> Recipe:
+    """SAN: L1, 48x48 patches, batch 16, learning rate 1e-4."""
+    return Recipe("san", scale, patch=48, steps=1_000_000, learning_rate=1e-4)
+
+
+def csnln(scale: int) -> Recipe:
+    """CSNLN: L1, 48x48 patches, batch 16, learning rate 1e-4."""
+    return Recipe("csnln", scale, patch=48, steps=1_000_000, learning_rate=1e-4)
+
+
+def cran(scale: int) -> Recipe:
+    """CRAN with RCAN's settings: L1, 48x48 patches, batch 16, learning rate 1e-4."""
+    return Recipe("cran", scale, patch=48, steps=1_000_000, learning_rate=1e-4)
+
+
+def superresnet(scale: int) -> Recipe:
+    """SuperResNet with EDSR baseline's settings, as none are published: L1, 48x48 patches, learning rate 1e-4."""
+    return Recipe("superresnet", scale, patch=48, steps=300_000, learning_rate=1e-4)
+
+
 _ALL = (
     srgan,
     esrgan,
@@ -197,6 +217,10 @@ _ALL = (
     dbpn,
     span,
     lapsrn,
+    san,
+    csnln,
+    cran,
+    superresnet,
 )
 RECIPES = {recipe.__name__: recipe for recipe in _ALL}
 
