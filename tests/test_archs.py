@@ -13,7 +13,8 @@ from torch.nn import functional as F
 
 from conftest import SAMPLES, SMALL
 from srcli import archs
-from srcli.archs.blocks import bicubic_phases
+from srcli.archs import san
+from srcli.archs.blocks import bicubic_phases, non_local
 from srcli.engine.device import Device
 from srcli.engine.runtimes import OutOfMemory
 from srcli.engine.runtimes.torch import TorchRuntime, prepare
@@ -302,6 +303,75 @@ def test_bicubic_phases_are_the_papers_resize(scale: int, rng: np.random.Generat
     inner = slice(3 * scale, -3 * scale)
     theirs = resize(pixels, 9 * scale, 12 * scale)[..., 0]
     np.testing.assert_allclose(ours[inner, inner], theirs[inner, inner], atol=1e-5)
+
+
+def test_non_local_is_the_softmax_of_all_pairs() -> None:
+    queries, keys, values = (torch.randn(2, 5, *size) for size in ((4, 6), (3, 2), (3, 2)))
+    weights = torch.einsum("nchw,ncij->nhwij", queries, keys).flatten(3).softmax(3)
+    expected = torch.einsum("nhwk,nck->nchw", weights, values.flatten(2))
+    torch.testing.assert_close(non_local(queries, keys, values), expected)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_superresnet_begins_with_a_bilinear_enlargement(scale: int) -> None:
+    network: Any = archs.build("superresnet", scale, SMALL["superresnet"])
+    torch.nn.init.zeros_(network.reconstruct.weight)
+    batch = torch.rand(2, 3, 7, 9)
+    expected = F.interpolate(batch, scale_factor=scale, mode="bilinear", align_corners=False)
+    torch.testing.assert_close(network(batch), expected)
+
+
+def test_san_takes_the_root_of_covariances() -> None:
+    """Near where the eigenvalues are alike: the authors' five steps have not yet brought up small ones."""
+    turn = torch.linalg.qr(torch.randn(1, 6, 6, dtype=torch.float64))[0]
+    values = torch.tensor([1.0, 1.5, 2.0, 2.5, 3.0, 4.0], dtype=torch.float64)
+    root = san._root(turn * values @ turn.mT)
+    torch.testing.assert_close(root @ root, turn * values @ turn.mT, rtol=1e-2, atol=1e-2)
+    batch = torch.rand(2, 3, 5, 7)
+    own = torch.stack([torch.cov(image.flatten(1), correction=0) for image in batch])
+    torch.testing.assert_close(san._covariance(batch), own)
+    flat = torch.full((1, 16, 5, 7), 0.5, requires_grad=True)
+    san._SecondOrder(16)(flat).sum().backward()
+    assert flat.grad is not None
+    assert torch.isfinite(flat.grad).all()
+
+
+def test_san_takes_the_authors_names() -> None:
+    ours = archs.build("san", 2, SMALL["san"]).state_dict()
+    wrapped = {"non_local.g.": "non_local.g.0.", "non_local.phi.": "non_local.phi.0."}
+    theirs = {}
+    for key, value in ours.items():
+        name = next((key.replace(old, new) for old, new in wrapped.items() if old in key), key)
+        theirs[f"non_local.{name}" if name.startswith("non_local.") else name] = value
+    unused = ("sub_mean.weight", "conv_last.weight", "RG.1.gamma", "non_local.soca.conv_du.0.bias")
+    assert archs.rename("san", theirs | dict.fromkeys(unused, torch.zeros(1))) == ours
+
+
+@pytest.mark.parametrize("sides", [(1, 1), (1, 7), (3, 2), (400, 5)])
+def test_attention_in_parts_takes_any_size(sides: tuple[int, int]) -> None:
+    for arch in ("san", "csnln"):
+        out = randomised(arch, 3).eval()(torch.rand(1, 3, *sides))
+        assert out.shape == (1, 3, 3 * sides[0], 3 * sides[1])
+        assert torch.isfinite(out).all()
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_csnln_is_undivided_up_to_its_cell(scale: int) -> None:
+    network: Any = archs.build("csnln", scale, {**SMALL["csnln"], "cell": 12}).eval()
+    batch = torch.rand(2, 3, 6, 12)
+    torch.testing.assert_close(network(batch), network._whole(batch))
+    # The second cell is seen with as much of the first as lies within the overlap.
+    wide = torch.rand(1, 3, 12, 24)
+    torch.testing.assert_close(
+        network(wide)[..., 12 * scale :], network._whole(wide[..., 6:])[..., 6 * scale :]
+    )
+
+
+def test_cran_has_kernels_for_each_image_alone() -> None:
+    network = randomised("cran", 2).eval()
+    batch = torch.rand(3, 3, 9, 11)
+    alone = torch.cat([network(image[None]) for image in batch])
+    torch.testing.assert_close(network(batch), alone, atol=1e-5, rtol=1e-4)
 
 
 OLD_ESRGAN = {

@@ -1,8 +1,8 @@
 """CRAN: RCAN with convolutions that the whole image's context modulates. https://doi.org/10.1109/ICCV48922.2021.00424
 
-No code or weights of the authors' are public. What the paper shares with RCAN has the keys of RCAN's code, and what
-it shares with context-gated convolution those of that code (XudongLinthu/context-gated-convolution): weight, bias,
-ce, ce_bn, ci_bn2, ci, ci_bn, gd, gd2. Its batch normalisation is kept: the paper's count has room for it.
+No code or weights of the authors' are public. What the paper shares with RCAN has the keys of RCAN's code;
+what it shares with context-gated convolution those of XudongLinthu/context-gated-convolution: weight, bias, ce,
+ce_bn, ci_bn2, ci, ci_bn, gd, gd2. Batch normalisation is kept from there: the paper's count has room for it.
 """
 
 from typing import Any
@@ -79,12 +79,14 @@ class _Modulated(nn.Conv2d):
         context = self.reasoning(self.ce(F.adaptive_avg_pool2d(batch, 3).flatten(2)))
         of_inputs = self.gd(F.relu(self.ce_bn(context)))
         of_outputs = self.gd2(F.relu(self.ci_bn(self._exchanged(F.relu(self.ci_bn2(context))))))
-        return torch.sigmoid(of_inputs[:, None] + of_outputs[:, :, None]).unflatten(3, (3, 3))
+        gate = torch.sigmoid(of_inputs[:, None] + of_outputs[:, :, None])
+        return gate.view(*gate.shape[:3], 3, 3)
 
     def _exchanged(self, context: Tensor) -> Tensor:
         """(N, C, 5) to the same shape, mixed within groups of channels."""
-        grouped = context.unflatten(1, (-1, self.together))
-        return self.ci(grouped.mT).mT.flatten(1, 2)
+        grouped = context.view(len(context), -1, self.together, context.shape[2])
+        out: Tensor = self.ci(grouped.mT).mT.flatten(1, 2)
+        return out
 
 
 class _Reasoning(nn.Module):

@@ -2,10 +2,10 @@
 
 Keys as in the authors' code (SHI-Labs/Cross-Scale-Non-Local-Attention): head, SEM, tail.
 
-Every pixel is compared with every other, so that cost grows with the square of the area. The authors cut images
-into pieces below 60x60 that overlap by ten; here each cell of 48x48, the size of a training patch, is restored
-alone, with six pixels more on each side. Up to that size the network is the authors' exactly, and as cells lie
-where multiples of their side do, tiles change nothing.
+Every pixel is compared with every other, so that cost grows with the square of the area. The authors cut
+images into pieces below 60x60 that overlap by ten; here each cell of 48x48, the size of a training patch, is
+restored alone, with six pixels more on each side. Up to that size the network is the authors' exactly, and as
+cells lie at multiples of their side, tiles change nothing.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from srcli.archs import Traits
-from srcli.archs.blocks import MeanShift, conv, without_mean_shift
+from srcli.archs.blocks import MeanShift, conv, non_local, without_mean_shift
 
 TRAITS = Traits(scales=(2, 3, 4))
 
@@ -24,7 +24,7 @@ OVERLAP = 6
 
 
 class Network(nn.Module):
-    """Twelve times the same unit on 128 features. `cell`: side of what is restored at once, a multiple of 6."""
+    """Twelve times the same unit. `cell`: the side of what is restored at once, a multiple of 6."""
 
     def __init__(self, *, scale: int, depth: int = 12, features: int = 128, cell: int = 48) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ def _activated(layer: nn.Module) -> nn.Sequential:
 
 
 class _Unit(nn.Module):
-    """Self-exemplars mined, and corrected by what enlarging them lost; twice where x4 is reached by two steps."""
+    """Details found and corrected by what is lost when they are reduced again; at x4 in two steps."""
 
     def __init__(self, features: int, scale: int, step: int) -> None:
         super().__init__()
@@ -162,9 +162,7 @@ class _InScale(nn.Module):
         queries, keys, values = self.conv_match1(batch), self.conv_match2(batch), self.conv_assembly(batch)
         # Zeros change no product; with as many channels in all three, no matrix of all pairs is made.
         queries, keys = (torch.cat((half, torch.zeros_like(half)), 1) for half in (queries, keys))
-        rows = (features.flatten(2).mT.contiguous()[:, None] for features in (queries, keys, values))
-        out = F.scaled_dot_product_attention(*rows, scale=1.0)
-        return out[:, 0].mT.reshape(batch.shape)
+        return non_local(queries, keys, values)
 
 
 class _CrossScale(nn.Module):
@@ -192,10 +190,10 @@ class _CrossScale(nn.Module):
         return self._assembled(self.conv_assembly(batch), weights)
 
     def _assembled(self, values: Tensor, weights: Tensor) -> Tensor:
-        """Large patches, added by (N, patches, pixels) of weights; the six is the authors', for all scales."""
+        """Large patches, added by (N, patches, pixels) of weights; 6 is the authors', whatever the scale."""
         side, step = self.SIDE * self.step, self.step
         patches = F.unfold(values, side, padding=step, stride=step)
-        size = [length * step for length in values.shape[2:]]
+        size = (values.shape[2] * step, values.shape[3] * step)
         return F.fold(patches @ weights, size, side, padding=step, stride=step) / 6
 
 

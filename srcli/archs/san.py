@@ -1,6 +1,10 @@
 """SAN: groups of residual blocks with attention by covariance. https://doi.org/10.1109/CVPR.2019.01132
 
 Keys as in the authors' code (daitao/SAN): head, non_local, gamma, RG, tail.
+
+The authors attend within the quarters of an image, and cut what is larger than 400x400 into pieces before. Here
+it is cut into cells of 384x384, each in quarters, so that a tile has the regions of the whole image; up to that
+size the network is the authors' exactly.
 """
 
 from typing import Any
@@ -10,13 +14,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from srcli.archs import Traits
-from srcli.archs.blocks import MeanShift, conv, renamed, upsampler, without_mean_shift
+from srcli.archs.blocks import MeanShift, conv, non_local, renamed, upsampler, without_mean_shift
 
 TRAITS = Traits(scales=(2, 3, 4, 8), local=False)
 
 
 class Network(nn.Module):
-    """Twenty groups of ten blocks. `span`, `mean`: see `MeanShift`."""
+    """Twenty groups of ten blocks. `cell`: what has quarters of its own. `span`, `mean`: see `MeanShift`."""
 
     def __init__(
         self,
@@ -25,16 +29,18 @@ class Network(nn.Module):
         groups: int = 20,
         blocks: int = 10,
         features: int = 64,
+        cell: int = 384,
         span: float = 255.0,
         mean: float = 255.0,
     ) -> None:
         super().__init__()
         self.channels = 3
-        # As RCAN: an overlap, as quarters and statistics of a tile are not the image's however wide it is.
+        self.aligned = cell
+        # As RCAN: an overlap, as a tile's covariance is not the image's however wide it is.
         self.halo = min(64, groups * (2 * blocks + 1) + 3)
         self.shift = MeanShift(span, mean)
         self.head = nn.Sequential(conv(3, features))
-        self.non_local = _Quarters(features, features // 8)
+        self.non_local = _Quarters(features, features // 8, cell)
         self.gamma = nn.Parameter(torch.zeros(1))
         self.RG = nn.ModuleList(_Group(features, blocks) for _ in range(groups))
         self.tail = nn.Sequential(upsampler(scale, features), conv(features, 3))
@@ -49,10 +55,11 @@ class Network(nn.Module):
 
 
 class _Quarters(nn.Module):
-    """Each pixel with those of its quarter of the image added that resemble it, the strongest of each 2x2."""
+    """Each pixel with those of its quarter of a cell added that resemble it, the strongest of each 2x2."""
 
-    def __init__(self, features: int, squeezed: int) -> None:
+    def __init__(self, features: int, squeezed: int, cell: int) -> None:
         super().__init__()
+        self.cell = cell
         self.theta, self.phi, self.g = (conv(features, squeezed, 1) for _ in range(3))
         self.W = conv(squeezed, features, 1)
         nn.init.zeros_(self.W.weight)
@@ -61,18 +68,19 @@ class _Quarters(nn.Module):
     def forward(self, batch: Tensor) -> Tensor:
         """(N, C, H, W) to the same shape."""
         asked = torch.cat((self.theta(batch), self.phi(batch), self.g(batch)), 1)
-        halves = (_quarter(half, 3) for half in _halves(asked, 2))
-        out: Tensor = batch + self.W(torch.cat(list(halves), 2))
+        rows, columns = (_halves_of_cells(side, self.cell) for side in batch.shape[2:])
+        bands = (
+            torch.cat([_attended(region) for region in torch.split(band, columns, 3)], 3)
+            for band in torch.split(asked, rows, 2)
+        )
+        out: Tensor = batch + self.W(torch.cat(list(bands), 2))
         return out
 
 
-def _quarter(half: Tensor, axis: int) -> Tensor:
-    return torch.cat([_attended(part) for part in _halves(half, axis)], axis)
-
-
-def _halves(batch: Tensor, axis: int) -> tuple[Tensor, ...]:
-    length = batch.shape[axis]
-    return batch.split([length // 2, length - length // 2], axis)
+def _halves_of_cells(length: int, cell: int) -> list[int]:
+    """Lengths of the two halves of each cell along an axis; the last cell has what is left."""
+    cells = [min(cell, length - start) for start in range(0, length, cell)]
+    return [half for side in cells for half in (side // 2, side - side // 2)]
 
 
 def _attended(asked: Tensor) -> Tensor:
@@ -80,14 +88,7 @@ def _attended(asked: Tensor) -> Tensor:
     queries, keys, values = asked.chunk(3, 1)
     if min(asked.shape[2:]) < 2:
         return torch.zeros_like(queries)  # nothing is left of keys that are pooled
-    rows = (_rows(batch) for batch in (queries, F.max_pool2d(keys, 2), F.max_pool2d(values, 2)))
-    out = F.scaled_dot_product_attention(*rows, scale=1.0)
-    return out[:, 0].mT.reshape(queries.shape)
-
-
-def _rows(batch: Tensor) -> Tensor:
-    """(N, C, H, W) to (N, 1, H*W, C)."""
-    return batch.flatten(2).mT.contiguous()[:, None]
+    return non_local(queries, F.max_pool2d(keys, 2), F.max_pool2d(values, 2))
 
 
 class _Group(nn.Module):

@@ -1,7 +1,7 @@
 """SuperResNet: ten convolutions over a bilinear enlargement, which is added to what they give.
 
-No publication or public code of this name with these layers was found; they are as the project's list has them:
-two blocks of a convolution that take 64 features from the enlarged image, eight that map them, a reconstruction,
+No publication or public code of this name with these layers was found; they are as the project's list has
+them: two convolutions that take 64 features from the enlarged image, eight that map them, a reconstruction,
 and the enlarged image added. The keys name those parts: extract, map, reconstruct.
 """
 
@@ -16,7 +16,7 @@ TRAITS = Traits(scales=(2, 3, 4))
 
 
 class Network(nn.Module):
-    """2 + 8 blocks of 64 features. It enlarges by itself: bicubic, which `pre_upsampled` means, is another."""
+    """2 + 8 convolutions of 64 features. It enlarges by itself, as `pre_upsampled` means bicubic."""
 
     phases: Tensor
 
@@ -44,9 +44,8 @@ class Network(nn.Module):
     def _enlarged(self, batch: Tensor) -> Tensor:
         """Bilinear by a kernel for each place between pixels, which are the same wherever a tile begins."""
         planes = F.pad(batch, (1, 1, 1, 1), mode="replicate").flatten(0, 1)[:, None]
-        return F.pixel_shuffle(F.conv2d(planes, self.phases), self.scale).unflatten(0, batch.shape[:2])[
-            :, :, 0
-        ]
+        large = F.pixel_shuffle(F.conv2d(planes, self.phases), self.scale)
+        return large.view(*batch.shape[:2], *large.shape[2:])
 
 
 def _block(inputs: int, outputs: int) -> nn.Sequential:

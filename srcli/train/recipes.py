@@ -181,7 +181,7 @@ def cran(scale: int) -> Recipe:
 
 
 def superresnet(scale: int) -> Recipe:
-    """SuperResNet with EDSR baseline's settings, as none are published: L1, 48x48 patches, learning rate 1e-4."""
+    """SuperResNet with the settings of EDSR's baseline, as none are published."""
     return Recipe("superresnet", scale, patch=48, steps=300_000, learning_rate=1e-4)
 
 
