@@ -24,7 +24,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "bsrn": {"blocks": 2, "features": 16},
     "carn": {"features": 16},
     "cran": {"groups": 2, "blocks": 1, "features": 32, "span": 1.0, "mean": 1.0},
-    "csnln": {"depth": 1, "features": 8, "cell": 6},
+    "csnln": {"depth": 1, "features": 4, "cell": 6},
     "dbpn": {"stages": 3, "features": 16, "head": 16},
     "drcn": {"recursions": 3, "features": 16},
     "drrn": {"units": 3, "features": 16},

@@ -2,9 +2,9 @@
 
 Keys as in the authors' code (daitao/SAN): head, non_local, gamma, RG, tail.
 
-The authors attend within the quarters of an image, and cut what is larger than 400x400 into pieces before. Here
-it is cut into cells of 384x384, each in quarters, so that a tile has the regions of the whole image; up to that
-size the network is the authors' exactly.
+The authors attend within the quarters of an image, and cut what is larger than 400x400 into pieces before.
+Here it is cut into cells of 384x384, each in quarters, so that a tile has the regions of the whole image; up
+to that size the network is the authors' exactly.
 """
 
 from typing import Any
