@@ -23,6 +23,8 @@ SHARED = ROOT.parent / "shared"
 SMALL: dict[str, dict[str, Any]] = {
     "bsrn": {"blocks": 2, "features": 16},
     "carn": {"features": 16},
+    "cran": {"groups": 2, "blocks": 1, "features": 32, "span": 1.0, "mean": 1.0},
+    "csnln": {"depth": 1, "features": 4, "cell": 6},
     "dbpn": {"stages": 3, "features": 16, "head": 16},
     "drcn": {"recursions": 3, "features": 16},
     "drrn": {"units": 3, "features": 16},
@@ -40,10 +42,12 @@ SMALL: dict[str, dict[str, Any]] = {
     "rlfn": {"blocks": 2, "features": 16, "span": 1.0},
     "rrdbnet": {"blocks": 1, "features": 16, "growth": 8},
     "safmn": {"blocks": 2, "features": 16},
+    "san": {"groups": 2, "blocks": 1, "features": 32, "cell": 96, "span": 1.0, "mean": 1.0},
     "span": {"features": 16, "span": 1.0, "mean": 1.0},
     "srdensenet": {"blocks": 2, "layers": 2, "growth": 8},
     "srresnet": {"blocks": 2, "features": 16},
     "srvgg": {"convs": 3, "features": 16},
+    "superresnet": {"blocks": 2, "features": 16},
     "vdsr": {"layers": 5, "features": 16},
 }
 

@@ -15,8 +15,8 @@ from torch.nn import functional as F
 
 from conftest import SAMPLES, SMALL
 from srcli import archs
-from srcli.archs import lapar
-from srcli.archs.blocks import Moments, bicubic_phases, pooled
+from srcli.archs import lapar, san
+from srcli.archs.blocks import Moments, bicubic_phases, non_local, pooled
 from srcli.engine.device import Device
 from srcli.engine.runtimes import OutOfMemory
 from srcli.engine.runtimes.torch import TorchRuntime, prepare
@@ -62,6 +62,14 @@ PARAMETERS = [
     ("rcan", 3, {}, 15_629_283),  # 15.63M
     ("rcan", 4, {}, 15_592_355),  # 15.59M
     ("han", 4, {}, 16_071_745),  # 16.07M
+    ("san", 2, {}, 15_674_732),  # 15.71M with 38K that the authors' network has and never uses
+    ("san", 3, {}, 15_859_372),  # 15.90M
+    ("san", 4, {}, 15_822_444),  # 15.86M
+    ("csnln", 2, {}, 3_061_265),  # the authors' code's; 3M
+    ("csnln", 3, {}, 6_010_385),
+    ("csnln", 4, {}, 6_568_603),  # 6.57M
+    ("cran", 4, {}, 19_882_355),  # 19.94M
+    ("superresnet", 2, {}, 335_875),  # no publication counts it
     ("latticenet", 2, {}, 756_196),  # 756K
     ("latticenet", 3, {}, 764_851),  # 765K
     ("latticenet", 4, {}, 776_968),  # 777K
@@ -428,6 +436,75 @@ def test_bsrn_s_takes_matrices_for_its_convolutions() -> None:
     renamed = archs.rename("bsrn", published)
     assert renamed.keys() == state.keys()
     assert all(renamed[key].shape == state[key].shape for key in state)
+
+
+def test_non_local_is_the_softmax_of_all_pairs() -> None:
+    queries, keys, values = (torch.randn(2, 5, *size) for size in ((4, 6), (3, 2), (3, 2)))
+    weights = torch.einsum("nchw,ncij->nhwij", queries, keys).flatten(3).softmax(3)
+    expected = torch.einsum("nhwk,nck->nchw", weights, values.flatten(2))
+    torch.testing.assert_close(non_local(queries, keys, values), expected)
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_superresnet_begins_with_a_bilinear_enlargement(scale: int) -> None:
+    network: Any = archs.build("superresnet", scale, SMALL["superresnet"])
+    torch.nn.init.zeros_(network.reconstruct.weight)
+    batch = torch.rand(2, 3, 7, 9)
+    expected = F.interpolate(batch, scale_factor=scale, mode="bilinear", align_corners=False)
+    torch.testing.assert_close(network(batch), expected)
+
+
+def test_san_takes_the_root_of_covariances() -> None:
+    """Near where the eigenvalues are alike: the authors' five steps have not yet brought up small ones."""
+    turn = torch.linalg.qr(torch.randn(1, 6, 6, dtype=torch.float64))[0]
+    values = torch.tensor([1.0, 1.5, 2.0, 2.5, 3.0, 4.0], dtype=torch.float64)
+    root = san._root(turn * values @ turn.mT)
+    torch.testing.assert_close(root @ root, turn * values @ turn.mT, rtol=1e-2, atol=1e-2)
+    batch = torch.rand(2, 3, 5, 7)
+    own = torch.stack([torch.cov(image.flatten(1), correction=0) for image in batch])
+    torch.testing.assert_close(san._covariance(batch), own)
+    flat = torch.full((1, 16, 5, 7), 0.5, requires_grad=True)
+    san._SecondOrder(16)(flat).sum().backward()
+    assert flat.grad is not None
+    assert torch.isfinite(flat.grad).all()
+
+
+def test_san_takes_the_authors_names() -> None:
+    ours = archs.build("san", 2, SMALL["san"]).state_dict()
+    wrapped = {"non_local.g.": "non_local.g.0.", "non_local.phi.": "non_local.phi.0."}
+    theirs = {}
+    for key, value in ours.items():
+        name = next((key.replace(old, new) for old, new in wrapped.items() if old in key), key)
+        theirs[f"non_local.{name}" if name.startswith("non_local.") else name] = value
+    unused = ("sub_mean.weight", "conv_last.weight", "RG.1.gamma", "non_local.soca.conv_du.0.bias")
+    assert archs.rename("san", theirs | dict.fromkeys(unused, torch.zeros(1))) == ours
+
+
+@pytest.mark.parametrize("sides", [(1, 1), (1, 7), (3, 2), (400, 5)])
+def test_attention_in_parts_takes_any_size(sides: tuple[int, int]) -> None:
+    for arch in ("san", "csnln"):
+        out = randomised(arch, 3).eval()(torch.rand(1, 3, *sides))
+        assert out.shape == (1, 3, 3 * sides[0], 3 * sides[1])
+        assert torch.isfinite(out).all()
+
+
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_csnln_is_undivided_up_to_its_cell(scale: int) -> None:
+    network: Any = archs.build("csnln", scale, {**SMALL["csnln"], "cell": 12}).eval()
+    batch = torch.rand(2, 3, 6, 12)
+    torch.testing.assert_close(network(batch), network._whole(batch))
+    # The second cell is seen with as much of the first as lies within the overlap.
+    wide = torch.rand(1, 3, 12, 24)
+    torch.testing.assert_close(
+        network(wide)[..., 12 * scale :], network._whole(wide[..., 6:])[..., 6 * scale :]
+    )
+
+
+def test_cran_has_kernels_for_each_image_alone() -> None:
+    network = randomised("cran", 2).eval()
+    batch = torch.rand(3, 3, 9, 11)
+    alone = torch.cat([network(image[None]) for image in batch])
+    torch.testing.assert_close(network(batch), alone, atol=1e-5, rtol=1e-4)
 
 
 OLD_ESRGAN = {

@@ -154,7 +154,8 @@ def networks_table() -> str:
     out = ["| network | paper | year | scales | weights |", "|---|---|---|---|---|"]
     for arch in archs.names():
         paper, scales = archs.paper(arch), " ".join(f"x{scale}" for scale in archs.traits(arch).scales)
-        out.append(f"| {arch} | [{paper.title}]({paper.url}) | {paper.year} | {scales} | {_weights(arch)} |")
+        title = f"[{paper.title}]({paper.url})" if paper.url else paper.title
+        out.append(f"| {arch} | {title} | {paper.year or ''} | {scales} | {_weights(arch)} |")
     return "\n".join(out)
 
 

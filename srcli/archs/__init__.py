@@ -36,6 +36,12 @@ class Paper:
     year: int
     url: str
 
+    def __str__(self) -> str:
+        return f"{self.title} ({self.year})" if self.year else self.title
+
+
+UNPUBLISHED = Paper("no publication known", 0, "")
+
 
 @dataclass(frozen=True)
 class Spec:

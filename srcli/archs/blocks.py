@@ -129,6 +129,17 @@ class ChannelAttention(nn.Module):
         return out
 
 
+def non_local(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """For each query the mean of all values, weighted by the softmax of its products with their keys.
+
+    All are (N, C, H, W), keys and values of another height and width than queries; so is the result, of
+    the queries' size. The matrix of all pairs is never made as a whole.
+    """
+    rows = [batch.flatten(2).mT.contiguous()[:, None] for batch in (queries, keys, values)]
+    out = F.scaled_dot_product_attention(rows[0], rows[1], rows[2], scale=1.0)
+    return out[:, 0].mT.reshape(queries.shape)
+
+
 class SpatialAttention(nn.Module):
     """Pixels weighted by what a few channels see in a wider field: the enhanced spatial attention of RFANet.
 

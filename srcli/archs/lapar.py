@@ -16,7 +16,8 @@ from srcli.archs import Paper, Traits
 from srcli.archs.blocks import MeanShift, at_least, conv
 
 PAPER = Paper(
-    "LAPAR: Linearly-Assembled Pixel-Adaptive Regression Network for Single Image Super-Resolution and Beyond",
+    "LAPAR: Linearly-Assembled Pixel-Adaptive Regression Network for Single Image Super-Resolution and "
+    "Beyond",
     2020,
     "https://arxiv.org/abs/2105.10422",
 )

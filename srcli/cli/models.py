@@ -126,7 +126,7 @@ def _network_cells(arch: str, scale: int | None) -> tuple[str, ...]:
         arch,
         " ".join(map(str, scales)),
         f"{parameters(archs.Spec(arch, scale or scales[0])):,}",
-        f"{paper.title} ({paper.year})\n[italic]{weights}[/]",
+        f"{paper}\n[italic]{weights}[/]",
     )
 
 

@@ -352,7 +352,29 @@ def realesrgan(scale: int) -> Recipe:
 
 def lapar(scale: int) -> Recipe:
     """LAPAR: L1, 64x64 patches, batch 32, 4e-4 after 2,000 steps, three cosines of 200,000."""
-    return Recipe("lapar", scale, patch=64, batch=32, steps=600_000, learning_rate=4e-4, warmup=2_000, cycles=3)
+    return Recipe(
+        "lapar", scale, patch=64, batch=32, steps=600_000, learning_rate=4e-4, warmup=2_000, cycles=3
+    )
+
+
+def san(scale: int) -> Recipe:
+    """SAN: L1, 48x48 patches, batch 16, 1e-4 halved every 200,000 steps."""
+    return _halved(Recipe("san", scale, patch=48, learning_rate=1e-4))
+
+
+def csnln(scale: int) -> Recipe:
+    """CSNLN: L1, 48x48 patches, batch 16, 1e-4 halved every 200,000 steps."""
+    return _halved(Recipe("csnln", scale, patch=48, learning_rate=1e-4))
+
+
+def cran(scale: int) -> Recipe:
+    """CRAN: with RCAN's settings."""
+    return replace(rcan(scale), arch="cran")
+
+
+def superresnet(scale: int) -> Recipe:
+    """SuperResNet with the settings of EDSR's baseline, as none are published."""
+    return replace(edsr(scale), arch="superresnet")
 
 
 _ALL = (
@@ -388,6 +410,10 @@ _ALL = (
     span,
     lapsrn,
     lapar,
+    san,
+    csnln,
+    cran,
+    superresnet,
 )
 RECIPES = {recipe.__name__: recipe for recipe in _ALL}
 

@@ -1,0 +1,207 @@
+"""CSNLN: details looked up elsewhere in the image, at its own scale and a larger one.
+
+Keys as in the authors' code (SHI-Labs/Cross-Scale-Non-Local-Attention): head, SEM, tail.
+
+Every pixel is compared with every other, so that cost grows with the square of the area. The authors cut
+images into pieces below 60x60 that overlap by ten; here each cell of 48x48, the size of a training patch, is
+restored alone, with six pixels more on each side. Up to that size the network is the authors' exactly, and as
+cells lie at multiples of their side, tiles change nothing.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from srcli.archs import Paper, Traits
+from srcli.archs.blocks import MeanShift, conv, non_local, without_mean_shift
+
+PAPER = Paper(
+    "Image Super-Resolution with Cross-Scale Non-Local Attention and Exhaustive Self-Exemplars Mining",
+    2020,
+    "https://arxiv.org/abs/2006.01424",
+)
+TRAITS = Traits(scales=(2, 3, 4))
+
+# What is seen around a cell: a multiple of 2 and 3, so that all begin on the grid of the smaller scale.
+OVERLAP = 6
+
+
+class Network(nn.Module):
+    """Twelve times the same unit. `cell`: the side of what is restored at once, a multiple of 6."""
+
+    def __init__(self, *, scale: int, depth: int = 12, features: int = 128, cell: int = 48) -> None:
+        super().__init__()
+        self.channels = 3
+        self.scale, self.depth = scale, depth
+        self.aligned = cell
+        self.halo = cell - 1 + OVERLAP
+        # How much larger a unit's attention looks: x4 is twice x2.
+        self.step = 3 if scale == 3 else 2
+        self.shift = MeanShift(1.0, 1.0)
+        self.head = nn.Sequential(_activated(conv(3, features, 3)), _activated(conv(features, features)))
+        self.SEM = _Unit(features, scale, self.step)
+        self.tail = nn.Sequential(conv(depth * features, 3))
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """(N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
+        height, width = batch.shape[2:]
+        rows = (
+            [self._restored(batch, top, left) for left in range(0, width, self.aligned)]
+            for top in range(0, height, self.aligned)
+        )
+        return torch.cat([torch.cat(row, 3) for row in rows], 2)
+
+    def _restored(self, batch: Tensor, top: int, left: int) -> Tensor:
+        """The cell at a place, restored with what is around it."""
+        above, before = min(top, OVERLAP), min(left, OVERLAP)
+        height, width = (
+            min(self.aligned, side - at) for side, at in zip(batch.shape[2:], (top, left), strict=True)
+        )
+        seen = batch[
+            :, :, top - above : top + self.aligned + OVERLAP, left - before : left + self.aligned + OVERLAP
+        ]
+        out = self._whole(_whole_steps(seen, self.step))
+        above, before, height, width = (length * self.scale for length in (above, before, height, width))
+        return out[:, :, above : above + height, before : before + width]
+
+    def _whole(self, batch: Tensor) -> Tensor:
+        """What the authors' network makes of sides that `step` divides."""
+        features, kept = self.head(self.shift.enter(batch)), []
+        for _ in range(self.depth):
+            features, enlarged = self.SEM(features)
+            kept.append(enlarged)
+        return self.shift.leave(self.tail(torch.cat(kept, 1)))
+
+
+def _whole_steps(batch: Tensor, step: int) -> Tensor:
+    """The batch with its right and lower edges repeated up to multiples of `step`."""
+    height, width = batch.shape[2:]
+    missing = (0, -width % step, 0, -height % step)
+    return F.pad(batch, missing, mode="replicate") if any(missing) else batch
+
+
+def _activated(layer: nn.Module) -> nn.Sequential:
+    return nn.Sequential(layer, nn.PReLU())
+
+
+class _Unit(nn.Module):
+    """Details found and corrected by what is lost when they are reduced again; at x4 in two steps."""
+
+    def __init__(self, features: int, scale: int, step: int) -> None:
+        super().__init__()
+        self.twice = scale == 4
+        self.multi_source_projection = _Projection(features, step)
+        self.down_sample_1 = _activated(_reducing(features, step))
+        self.error_encode = _activated(_enlarging(features, step))
+        if self.twice:
+            self.multi_source_projection_2 = _Projection(features, step)
+            self.down_sample_3, self.down_sample_4 = (_activated(_reducing(features, 4)) for _ in range(2))
+            self.error_encode_2 = _activated(_enlarging(features, 4))
+        else:
+            self.down_sample_2 = _activated(_reducing(features, step))
+        self.post_conv = _activated(conv(features, features))
+
+    def forward(self, batch: Tensor) -> tuple[Tensor, Tensor]:
+        """(N, C, H, W) to the same shape, and to (N, C, H*scale, W*scale)."""
+        large = self.multi_source_projection(batch)
+        large = large + self.error_encode(batch - self.down_sample_1(large))
+        if not self.twice:
+            return self.post_conv(self.down_sample_2(large)), large
+        large = self.multi_source_projection_2(large)
+        large = large + self.error_encode_2(batch - self.down_sample_3(large))
+        return self.post_conv(self.down_sample_4(large)), large
+
+
+def _reducing(features: int, step: int) -> nn.Conv2d:
+    return nn.Conv2d(features, features, **_shape(step))
+
+
+def _enlarging(features: int, step: int) -> nn.ConvTranspose2d:
+    return nn.ConvTranspose2d(features, features, **_shape(step))
+
+
+def _shape(step: int) -> dict[str, Any]:
+    """A kernel of three strides, but of two at 4."""
+    return {"kernel_size": 8 if step == 4 else 3 * step, "stride": step, "padding": 2 if step == 4 else step}
+
+
+class _Projection(nn.Module):
+    """What both kinds of attention find, enlarged by `step`; where they differ is refined and added."""
+
+    def __init__(self, features: int, step: int) -> None:
+        super().__init__()
+        self.up_attention = _CrossScale(features, step)
+        self.down_attention = _InScale(features)
+        self.upsample = _activated(_enlarging(features, step))
+        self.encoder = _Residual(features)
+
+    def forward(self, batch: Tensor) -> Tensor:
+        own = self.upsample(self.down_attention(batch))
+        out: Tensor = own + self.encoder(self.up_attention(batch) - own)
+        return out
+
+
+class _Residual(nn.Module):
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(conv(features, features), nn.PReLU(), conv(features, features))
+
+    def forward(self, batch: Tensor) -> Tensor:
+        out: Tensor = batch + self.body(batch)
+        return out
+
+
+class _InScale(nn.Module):
+    """Each pixel as a mean of all, by how much they resemble it."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        squeezed = features // 2
+        self.conv_match1, self.conv_match2 = (_activated(conv(features, squeezed, 1)) for _ in range(2))
+        self.conv_assembly = _activated(conv(features, features, 1))
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """(N, C, H, W) to the same shape, without the matrix of all pairs."""
+        queries, keys, values = self.conv_match1(batch), self.conv_match2(batch), self.conv_assembly(batch)
+        # Zeros change no product; with as many channels in all three, no matrix of all pairs is made.
+        queries, keys = (torch.cat((half, torch.zeros_like(half)), 1) for half in (queries, keys))
+        return non_local(queries, keys, values)
+
+
+class _CrossScale(nn.Module):
+    """Around each pixel, patches `step` times as large from where the reduced image looks like it."""
+
+    SIDE = 3
+    SHARPNESS = 10.0
+    LEAST_NORM = 1e-4
+
+    def __init__(self, features: int, step: int) -> None:
+        super().__init__()
+        self.step = step
+        squeezed = features // 2
+        self.conv_match_1, self.conv_match_2 = (_activated(conv(features, squeezed, 1)) for _ in range(2))
+        self.conv_assembly = _activated(conv(features, features, 1))
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, C, H*step, W*step); `step` divides H and W."""
+        small = [side // self.step for side in batch.shape[2:]]
+        reduced = F.interpolate(batch, small, mode="bilinear", align_corners=False)
+        keys = F.unfold(self.conv_match_2(reduced), self.SIDE, padding=1)
+        keys = keys / keys.norm(dim=1, keepdim=True).clamp_min(self.LEAST_NORM)
+        asked = F.unfold(self.conv_match_1(batch), self.SIDE, padding=1)
+        weights = torch.softmax(self.SHARPNESS * keys.mT @ asked, 1)
+        return self._assembled(self.conv_assembly(batch), weights)
+
+    def _assembled(self, values: Tensor, weights: Tensor) -> Tensor:
+        """Large patches, added by (N, patches, pixels) of weights; 6 is the authors', whatever the scale."""
+        side, step = self.SIDE * self.step, self.step
+        patches = F.unfold(values, side, padding=step, stride=step)
+        size = (values.shape[2] * step, values.shape[3] * step)
+        return F.fold(patches @ weights, size, side, padding=step, stride=step) / 6
+
+
+def rename(state: dict[str, Any]) -> dict[str, Any]:
+    """Drop the mean-shift tensors and the constant that the norm is kept above."""
+    return {key: value for key, value in without_mean_shift(state).items() if not key.endswith(".escape_NaN")}

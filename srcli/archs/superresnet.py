@@ -1,0 +1,60 @@
+"""SuperResNet: ten convolutions over a bilinear enlargement, which is added to what they give.
+
+No publication or public code of this name with these layers was found; they are as the project's list has
+them: two convolutions that take 64 features from the enlarged image, eight that map them, a reconstruction,
+and the enlarged image added. The keys name those parts: extract, map, reconstruct.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from srcli.archs import UNPUBLISHED, Traits
+from srcli.archs.blocks import conv, full_precision, he_initialised
+
+PAPER = UNPUBLISHED
+TRAITS = Traits(scales=(2, 3, 4))
+
+
+class Network(nn.Module):
+    """2 + 8 convolutions of 64 features. It enlarges by itself, as `pre_upsampled` means bicubic."""
+
+    phases: Tensor
+
+    def __init__(self, *, scale: int, extract: int = 2, blocks: int = 8, features: int = 64) -> None:
+        super().__init__()
+        self.channels, self.scale = 3, scale
+        layers = extract + blocks + 1
+        # All layers at the output's size, and the next input pixel where they end between two.
+        self.halo = -(-(scale + 2 * layers - 1) // (2 * scale))
+        self.extract = nn.Sequential(
+            _block(3, features), *(_block(features, features) for _ in range(extract - 1))
+        )
+        self.map = nn.Sequential(*(_block(features, features) for _ in range(blocks)))
+        self.reconstruct = conv(features, 3)
+        self.register_buffer("phases", _bilinear_phases(scale), persistent=False)
+        self.apply(he_initialised)
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """(N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
+        with full_precision(batch):  # half precision would round the image itself
+            enlarged = self._enlarged(batch)
+        out: Tensor = enlarged + self.reconstruct(self.map(self.extract(enlarged)))
+        return out
+
+    def _enlarged(self, batch: Tensor) -> Tensor:
+        """Bilinear by a kernel for each place between pixels, which are the same wherever a tile begins."""
+        planes = F.pad(batch, (1, 1, 1, 1), mode="replicate").flatten(0, 1)[:, None]
+        large = F.pixel_shuffle(F.conv2d(planes, self.phases), self.scale)
+        return large.view(*batch.shape[:2], *large.shape[2:])
+
+
+def _block(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(conv(inputs, outputs), nn.ReLU())
+
+
+def _bilinear_phases(scale: int) -> Tensor:
+    """A kernel (scale**2, 1, 3, 3) that with a pixel shuffle enlarges a plane padded by its edge."""
+    centres = (torch.arange(scale, dtype=torch.float64) + 0.5) / scale - 0.5
+    taps = (1 - (torch.arange(-1, 2) - centres[:, None]).abs()).clamp_min(0)
+    return torch.einsum("yi,xj->yxij", taps, taps).reshape(scale**2, 1, 3, 3).float()
