@@ -40,6 +40,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "rrdbnet": {"blocks": 1, "features": 16, "growth": 8},
     "safmn": {"blocks": 2, "features": 16},
     "span": {"features": 16, "span": 1.0, "mean": 1.0},
+    "splut": {"size": "s"},
     "srdensenet": {"blocks": 2, "layers": 2, "growth": 8},
     "srresnet": {"blocks": 2, "features": 16},
     "srvgg": {"convs": 3, "features": 16},
