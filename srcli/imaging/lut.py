@@ -207,11 +207,10 @@ def _interpolated(table: Table, cells: Floats) -> Floats:
     strides = samples ** np.arange(inputs - 1, -1, -1)
     shares, steps = _walk(cells - corner, strides)
     entries = table.reshape(-1, table.shape[-1])
-    place = strides @ corner
+    places = itertools.accumulate(steps, initial=strides @ corner)
     total = np.zeros((cells.shape[1], entries.shape[1]), np.float32)
-    for share, step in zip(shares, [*steps, np.int64(0)], strict=True):
-        np.add(total, np.take(entries, place, 0, mode="clip") * share[:, None], out=total)
-        place = place + step
+    for place, share in zip(places, shares, strict=True):
+        total += np.take(entries, place, 0, mode="clip") * share[:, None]
     return total
 
 
