@@ -230,6 +230,18 @@ def test_an_array_is_known_by_its_shape(
     assert found["table"].shape == (samples,) * inputs + (3, 3)
 
 
+@pytest.mark.parametrize("config", SRLUT)
+def test_srlut_is_written_as_its_authors_do(config: dict[str, Any], tmp_path: Path) -> None:
+    spec = archs.Spec("srlut", 4, config)
+    for name in ("t.npy", "t.safetensors"):
+        tables.save(tmp_path / name, sampled("srlut", 4, config), spec)
+    (one, array), (two, own) = (tables.read(tmp_path / name) for name in ("t.npy", "t.safetensors"))
+    assert one == two == spec
+    np.testing.assert_array_equal(array["table"], own["table"])
+    with pytest.raises(UsageError, match="cannot hold all"):
+        tables.save(tmp_path / "u.npy", sampled("splut", 4, {"size": "s"}), archs.Spec("splut", 4))
+
+
 def test_arrays_that_are_no_tables_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "t.npy"
     bad = [
@@ -268,6 +280,7 @@ def test_files_of_tables_that_do_not_fit_are_refused(tmp_path: Path) -> None:
         ({**found, first: found[first][..., :-1]}, {}),
         ({**found, first: found[first].astype(np.float64)}, {}),
         ({**found, first + lut.UNIT: np.ones(5, np.float32)}, {}),
+        ({**found, first + lut.UNIT: np.full(16, np.nan, np.float32)}, {}),
         (found, {"scale": "3"}),
         (found, {"arch": "srlut"}),
         (found, {"arch": "edsr"}),

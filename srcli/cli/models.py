@@ -305,7 +305,8 @@ def _table_lines(file: Path) -> list[str]:
     spec, found = tables.read(file)
     values = sum(table.size for table in found.values())
     kinds = sorted({str(table.dtype) for table in found.values()})
-    lines = [f"{file}: {len(found)} {'table' if len(found) == 1 else 'arrays'}, {values:,} values, {', '.join(kinds)}"]
+    number = "1 array" if len(found) == 1 else f"{len(found)} arrays"
+    lines = [f"{file}: {number}, {values:,} values, {', '.join(kinds)}"]
     lines += [f"header: {key} = {value}" for key, value in weights.read_header(file).items()]
     shape = " x ".join(map(str, next(iter(found.values())).shape))
     return [*lines, f"a look-up table of {spec}, the first {shape}; it runs without a network"]

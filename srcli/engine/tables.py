@@ -1,7 +1,6 @@
 """Look-up tables: sampled from a network, written, recognised and read. Only sampling needs torch."""
 
 import json
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
@@ -20,6 +19,8 @@ if TYPE_CHECKING:
 Precision = Literal["int8", "float16", "float32"]
 # SR-LUT's configuration by the number of its pixels.
 _CONFIGS: dict[int, dict[str, Any]] = {4: {}, 3: {"kernel": "f"}, 2: {"kernel": "v"}}
+# How many samples of a pixel there can be: they part its 256 levels equally.
+_SAMPLES = tuple(2**k + 1 for k in range(9))
 _HINT = "`sr models info FILE` says what it is"
 
 
@@ -46,13 +47,29 @@ def save(path: Path, found: dict[str, Table], spec: Spec, precision: Precision =
     """Write tables in single precision as `precision`, with a header that says what they are of.
 
     int8 is what the papers count. SR-LUT is trained for it; SPLUT loses up to 0.07 dB, in float16 nothing.
+    A name that ends in .npy makes an array as SR-LUT's authors have it, with no header.
     """
-    from safetensors.numpy import save_file
-
     if precision == "int8":
         found = _in_127ths(found) if spec.arch == "srlut" else _with_units(found)
     else:
         found = {name: table.astype(precision) for name, table in found.items()}
+    if path.suffix == ".npy":
+        _save_array(path, found, spec)
+    else:
+        _save_own(path, found, spec)
+
+
+def _save_array(path: Path, found: dict[str, Table], spec: Spec) -> None:
+    table = found.get("table")
+    if table is None or table.dtype == np.float16:
+        raise UsageError(f"{path} cannot hold all of {spec}", "give a name that ends in .safetensors")
+    with replacing(path) as temporary:
+        np.save(temporary, table.reshape(-1, 1, spec.scale, spec.scale))
+
+
+def _save_own(path: Path, found: dict[str, Table], spec: Spec) -> None:
+    from safetensors.numpy import save_file
+
     header = {"kind": "table", "arch": spec.arch, "scale": str(spec.scale), "config": json.dumps(spec.config)}
     with replacing(path) as temporary:
         save_file(found, temporary, metadata=header)
@@ -103,9 +120,9 @@ def _read_array(path: Path) -> tuple[Spec, dict[str, Table]]:
 
 
 def _axes(entries: int) -> tuple[int, ...] | None:
-    """The axes of so many entries: 2**k + 1 samples for each of as many inputs as there can be."""
+    """The axes of so many entries, for as many inputs as there can be."""
     for inputs in sorted(WINDOWS, reverse=True):
-        for samples in (2**k + 1 for k in range(9)):
+        for samples in _SAMPLES:
             if samples**inputs == entries:
                 return (samples,) * inputs
     return None
@@ -127,17 +144,19 @@ def _read_own(path: Path) -> tuple[Spec, dict[str, Table]]:
 def _checked(path: Path, spec: Spec, found: dict[str, Table]) -> tuple[Spec, dict[str, Table]]:
     """Both as they are. Raises `WeightsError` where the tables cannot be those of `spec`."""
     fits = {"srlut": _fits_srlut, "splut": _fits_splut}.get(spec.arch)
-    known = all(str(table.dtype) in get_args(Precision) for table in found.values())
-    if fits is None or not known or not fits(spec.scale, found):
+    sound = all(
+        str(table.dtype) in get_args(Precision) and np.isfinite(table).all() for table in found.values()
+    )
+    if fits is None or not sound or not fits(spec.scale, found):
         raise WeightsError(f"the tables in {path} are not those of {spec}", "export them again")
     return spec, found
 
 
 def _fits_srlut(scale: int, found: dict[str, Table]) -> bool:
     table = found.get("table")
-    if table is None or table.ndim - 2 not in WINDOWS:
+    if table is None or table.ndim - 2 not in WINDOWS or len(table) not in _SAMPLES:
         return False
-    return _axes(math.prod(table.shape[:-2])) == table.shape[:-2] and table.shape[-2:] == (scale, scale)
+    return table.shape == (len(table),) * (table.ndim - 2) + (scale, scale)
 
 
 def _fits_splut(scale: int, found: dict[str, Table]) -> bool:
