@@ -330,7 +330,7 @@ def test_a_table_asked_for_what_it_cannot_is_told_in_one_line(sr: Run, in_tmp: P
         ("upscale", photo, "-x2", "-w", "bad.npy"),
         ("upscale", photo, "-x2", "-w", "none.npy"),
         ("models", "info", "bad.npy"),
-        ("train", "srlut", "-x2", "--init", "t.npy", "-d", photo.parent, "-o", "run"),
+        ("train", "srlut", "-x2", "--from", "t.npy", "--data", photo.parent, "--out", "run"),
     ):
         done = sr(*words)
         assert done.code != 0, words
