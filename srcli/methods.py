@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from srcli import archs, manifest
-from srcli.engine import foreign, weights
+from srcli.engine import foreign, tables, weights
 from srcli.engine.device import choose, keep_memory
 from srcli.engine.tiles import DEFAULT_TILE
 from srcli.engine.upscaler import Progress, Upscaler, silent
@@ -86,11 +86,13 @@ def find_all(named: list[str], files: list[Path], scale: int, options: Options) 
 
 
 def find_file(path: Path, scale: float, options: Options = Options(), arch: str | None = None) -> Method:
-    """The method of a weight file, which says what it is by its header or by what its tensors fit.
+    """The method of a weight file or a table, which says what it is by its header or by what it fits.
 
     `arch` is taken for granted where given. Raises `WeightsError` for files that fit no network.
     """
     check_scale(scale)
+    if tables.is_table(path):
+        return _from_table(path, scale, options, arch)
     specs = weights.specs_of(path, arch)
     if not specs:
         state = weights.read_state(path)
@@ -112,6 +114,24 @@ def _at_scale(path: Path, specs: list[archs.Spec], scale: float) -> archs.Spec:
         raise UsageError(f"{path} fits {' and '.join(map(str, fitting))}", "say which with --arch")
     known = ", ".join(f"x{spec.scale}" for spec in fitting)
     raise UsageError(f"{path} does not say for which of {known} it is", "give that scale with -x")
+
+
+def _from_table(path: Path, scale: float, options: Options, arch: str | None) -> Method:
+    spec, step = table_upscaler(path, options)
+    if arch not in (None, spec.arch):
+        raise WeightsError(f"{path} holds a table of {spec}, not of {arch}", "leave out --arch and --model")
+    return _repeated(path.stem, step, scale, str(spec))
+
+
+def table_upscaler(path: Path, options: Options) -> tuple[archs.Spec, Upscaler]:
+    """What a file's tables are of, and they themselves ready to run; torch stays out of it."""
+    from srcli.engine.runtimes.table import TableRuntime
+
+    if options.device not in (None, "cpu"):
+        raise UsageError(f"a table runs on the processor, not on {options.device}", "leave out --device")
+    spec, found = tables.read(path)
+    runtime = TableRuntime(tables.enlarger(spec, found))
+    return spec, Upscaler(runtime, spec.scale, options.tile, options.self_ensemble, options.progress)
 
 
 def _from_foreign(path: Path, found: "tuple[nn.Module, int]", scale: float, options: Options) -> Method:

@@ -44,6 +44,7 @@ SMALL: dict[str, dict[str, Any]] = {
     "safmn": {"blocks": 2, "features": 16},
     "san": {"groups": 2, "blocks": 1, "features": 32, "cell": 96, "span": 1.0, "mean": 1.0},
     "span": {"features": 16, "span": 1.0, "mean": 1.0},
+    "splut": {"size": "s"},
     "srdensenet": {"blocks": 2, "layers": 2, "growth": 8},
     "srresnet": {"blocks": 2, "features": 16},
     "srvgg": {"convs": 3, "features": 16},

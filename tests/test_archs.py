@@ -114,6 +114,12 @@ PARAMETERS = [
     ("safmn", 3, {}, 232_695),  # 233K
     ("safmn", 4, {}, 239_520),  # 240K
     ("safmn", 4, {"features": 128, "blocks": 16}, 5_600_816),  # 5.60M
+    ("srlut", 4, {}, 18_000),
+    ("srlut", 4, {"kernel": "f"}, 17_936),
+    ("srlut", 2, {"kernel": "v"}, 17_092),
+    ("splut", 4, {}, 165_920),  # as in the authors' files, as are the next two
+    ("splut", 4, {"size": "m"}, 85_360),
+    ("splut", 4, {"size": "s"}, 83_800),
     ("edsr", 2, {}, 1_369_859),
     ("edsr", 3, {}, 1_554_499),
     ("edsr", 4, {}, 1_517_571),

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from srcli import archs, bench, datasets, methods
-from srcli.engine import weights
+from srcli.engine import tables, weights
 from srcli.engine.upscaler import Upscaler
 from srcli.imaging.color import luma, rgb_to_ycbcr, ycbcr_to_rgb
 from srcli.imaging.image import read
@@ -89,6 +89,8 @@ ROWS = (
     Row("rlfn-x4.pth", "rlfn", 4, 32.24),
     Row("bsrn-x4.pth", "bsrn", 4, 32.35),
     Row("falsr-a-x2.safetensors", "falsr", 2, 37.82, note="the paper's code truncates: so 37.81"),
+    Row("srlut-s-x2.npy", "srlut", 2),
+    Row("srlut-s-x4.npy", "srlut", 4, 29.82),
     Row("realesr-animevideov3-x4.pth", "srvgg", 4, gan=True),
     Row("rrdbnet-6b-anime-x4.safetensors", "rrdbnet", 4, config={"blocks": 6}, gan=True),
     Row(
@@ -135,9 +137,12 @@ def measure(row: Row, shared: Path = SHARED) -> float:
 
 
 def upscaler(row: Row, shared: Path = SHARED) -> Upscaler:
-    """The row's network with its weights, on the CPU."""
+    """The row's network with its weights, or its table, on the CPU."""
+    file = shared / "weights" / row.file
+    if tables.is_table(file):
+        return methods.table_upscaler(file, methods.Options(device="cpu"))[1]
     spec = archs.Spec(row.arch, row.scale, row.config)
-    network = weights.load(shared / "weights" / row.file, spec)
+    network = weights.load(file, spec)
     return methods.upscaler(network, spec, methods.Options(device="cpu"))
 
 

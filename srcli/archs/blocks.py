@@ -229,6 +229,26 @@ def at_least(batch: Tensor, side: int) -> Tensor:
     return F.pad(batch, missing, mode="replicate") if any(missing) else batch
 
 
+def mirrored(batch: Tensor, sides: tuple[int, int, int, int]) -> Tensor:
+    """The batch with so many pixels more at its left, right, upper and lower side, as in a mirror there.
+
+    An axis that is too short for that has its ends repeated.
+    """
+    left, right, top, bottom = sides
+    for before, after, size, padding in (
+        (left, right, batch.shape[3], (left, right, 0, 0)),
+        (top, bottom, batch.shape[2], (0, 0, top, bottom)),
+    ):
+        if before or after:
+            batch = F.pad(batch, padding, mode="reflect" if size > max(before, after) else "replicate")
+    return batch
+
+
+def combinations(values: Tensor, count: int) -> Tensor:
+    """(L**count, count) with every choice of `count` of the L values, the last one changing fastest."""
+    return torch.cartesian_prod(*[values] * count)
+
+
 class Residual(nn.Module):
     """x + body(x), the layers of the body in a row."""
 

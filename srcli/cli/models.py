@@ -320,8 +320,11 @@ def _check_there(entry: "Entry") -> str:
 def info(file: Annotated[Path, typer.Argument(help="A weight file.", show_default=False)]) -> None:
     """Say what a weight file is: network, scale, size; or the nearest network and what does not fit."""
     from srcli import archs
-    from srcli.engine import identify, weights
+    from srcli.engine import identify, tables, weights
 
+    if tables.is_table(file):
+        console.result.print("\n".join(_table_lines(file)), markup=False)
+        return
     state = weights.read_state(file)
     kinds = sorted({str(value.dtype).removeprefix("torch.") for value in state.values()})
     values = sum(value.numel() for value in state.values())
@@ -338,6 +341,19 @@ def info(file: Annotated[Path, typer.Argument(help="A weight file.", show_defaul
     console.result.print("\n".join(lines), markup=False)
     if not exact:
         raise typer.Exit(ExitCode.FAILED)
+
+
+def _table_lines(file: Path) -> list[str]:
+    from srcli.engine import tables, weights
+
+    spec, found = tables.read(file)
+    values = sum(table.size for table in found.values())
+    kinds = sorted({str(table.dtype) for table in found.values()})
+    number = "1 array" if len(found) == 1 else f"{len(found)} arrays"
+    lines = [f"{file}: {number}, {values:,} values, {', '.join(kinds)}"]
+    lines += [f"header: {key} = {value}" for key, value in weights.read_header(file).items()]
+    shape = " x ".join(map(str, next(iter(found.values())).shape))
+    return [*lines, f"a look-up table of {spec}, the first {shape}; it runs without a network"]
 
 
 def _nearest(found: "list[Fit]") -> list[str]:
