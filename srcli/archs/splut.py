@@ -1,4 +1,4 @@
-"""SPLUT: networks of four values each, in rows and side by side, to be tabulated. https://arxiv.org/abs/2207.12987
+"""SPLUT: networks of four values each, in rows and side by side, to be tabulated.
 
 Keys as in the authors' code (zhjy2016/SPLUT), whose two files for the upper and the lower four bits of a
 pixel are here `upper.` and `lower.`. In the names, 122 is a window of 2x2 in one channel, 221 and 212 one of
@@ -12,10 +12,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srcli.archs import Traits
+from srcli.archs import Paper, Traits
 from srcli.archs.blocks import combinations, he_initialised, mirrored
 from srcli.errors import UsageError
 
+PAPER = Paper(
+    "Learning Series-Parallel Lookup Tables for Efficient Image Super-Resolution",
+    2022,
+    "https://arxiv.org/abs/2207.12987",
+)
 TRAITS = Traits(scales=(2, 3, 4))
 VARIANTS: tuple[dict[str, Any], ...] = ({}, {"size": "m"}, {"size": "s"})
 

@@ -1,7 +1,5 @@
 """SR-LUT: a network of so few pixels that it can be tabulated.
 
-https://openaccess.thecvf.com/content/CVPR2021/html/Jo_Practical_Single-Image_Super-Resolution_Using_Look-Up_Table_CVPR_2021_paper.html
-
 Keys as in the authors' code (yhjo09/SR-LUT): conv1 sees a window of pixels, the others have 1x1 kernels.
 What it says of an image in four turns is added up, so that a window of 2x2 sees 3x3 pixels.
 `imaging/lut.py` runs its table.
@@ -12,10 +10,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from srcli.archs import Traits
+from srcli.archs import Paper, Traits
 from srcli.archs.blocks import combinations, conv, he_initialised, mirrored
 from srcli.errors import UsageError
 
+PAPER = Paper(
+    "Practical Single-Image Super-Resolution Using Look-Up Table",
+    2021,
+    "https://openaccess.thecvf.com/CVPR2021",
+)
 TRAITS = Traits(scales=(2, 3, 4))
 VARIANTS: tuple[dict[str, Any], ...] = ({}, {"kernel": "f"}, {"kernel": "v"})
 

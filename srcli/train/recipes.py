@@ -377,6 +377,18 @@ def superresnet(scale: int) -> Recipe:
     return replace(edsr(scale), arch="superresnet")
 
 
+def srlut(scale: int) -> Recipe:
+    """SR-LUT: squared error, 48x48 patches, batch 32, learning rate 1e-4 throughout."""
+    return Recipe(
+        "srlut", scale, patch=48, batch=32, steps=200_000, loss="l2", learning_rate=1e-4, schedule="constant"
+    )
+
+
+def splut(scale: int) -> Recipe:
+    """SPLUT: squared error, 48x48 patches, batch 32, learning rate 1e-3 throughout."""
+    return Recipe("splut", scale, patch=48, batch=32, steps=2_000_000, loss="l2", schedule="constant")
+
+
 _ALL = (
     srgan,
     esrgan,
@@ -414,6 +426,8 @@ _ALL = (
     csnln,
     cran,
     superresnet,
+    srlut,
+    splut,
 )
 RECIPES = {recipe.__name__: recipe for recipe in _ALL}
 
@@ -495,18 +509,3 @@ def fine_tuning(spec: archs.Spec, init: str) -> Recipe:
         ema=0.999,
         validate_every=1_000,
     )
-
-
-def srlut(scale: int) -> Recipe:
-    """SR-LUT: squared error, 48x48 patches, batch 32, learning rate 1e-4 throughout."""
-    return Recipe(
-        "srlut", scale, patch=48, batch=32, steps=200_000, loss="l2", learning_rate=1e-4, schedule="constant"
-    )
-
-
-def splut(scale: int) -> Recipe:
-    """SPLUT: squared error, 48x48 patches, batch 32, learning rate 1e-3 throughout."""
-    return Recipe("splut", scale, patch=48, batch=32, steps=2_000_000, loss="l2", schedule="constant")
-
-
-RECIPES |= {recipe.__name__: recipe for recipe in (srlut, splut)}
