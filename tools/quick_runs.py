@@ -1,36 +1,47 @@
 """Train every network for a few minutes, all with the same steps and seed, and see which pass bicubic.
 
-    python tools/quick_runs.py DATA [NAME ...] [--out FOLDER] [--limit SECONDS]
+    PYTHONPATH=. python tools/quick_runs.py DATA [NAME ...] [--out FOLDER] [--limit SECONDS]
 
-Runs `sr train NAME -x2 --preset quick` for each, validated on the bundled samples; one that would take longer
-than the limit is stopped there and marked. Writes benchmarks/results/quick_runs.json and docs/training.md.
+Runs `sr train NAME -x2 --preset quick` for each, validated on the bundled samples. Those that would take a core
+more than minutes are cut down (`tools/small.py`) and marked; one that takes longer than the limit all the same
+is stopped and marked. Writes benchmarks/results/quick_runs.json and docs/training.md.
 """
 
 import argparse
 import json
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from srcli import archs, bench, datasets, methods
+from srcli.engine import count
 from srcli.engine.device import choose, keep_memory
 from srcli.imaging import degrade
 from srcli.train import augment, loop, recipes, state
 from srcli.train.feed import Feed, draw
+from srcli.train.recipe import Recipe
 from srcli.train.sources import parse
 from srcli.train.store import Wanted, open_store
+from tools.small import SMALL
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "quick_runs.json"
 DOCUMENT = ROOT / "docs" / "training.md"
 SCALE = 2
+# Multiply-adds of one step's forward pass from which on a network is cut down.
+LARGEST = 0.5e9
 
 
 @dataclass(frozen=True)
 class Run:
-    """One network's short run: PSNR-Y on the bundled samples in dB, after `steps` of `planned` steps."""
+    """One network's short run: PSNR-Y on the bundled samples in dB, after `steps` of `planned` steps.
+
+    `config`: what it was cut down to, empty where it is as it is by default.
+    """
 
     network: str
+    config: dict[str, Any]
     params: int
     steps: int
     planned: int
@@ -40,14 +51,15 @@ class Run:
 
     def line(self) -> str:
         """A row of the table."""
-        short = "" if self.steps == self.planned else " (slow: stopped)"
-        figures = f"{self.psnr_y:.2f} | {self.bicubic:.2f} | {self.psnr_y - self.bicubic:+.2f}"
-        return f"| {self.network} | {self.params:,} | {self.steps}{short} | {self.seconds:.0f} | {figures} |"
+        short = "" if self.steps == self.planned else " (stopped)"
+        cut = " (cut down)" if self.config else ""
+        gain = f"{self.psnr_y:.2f} | {self.bicubic:.2f} | {self.psnr_y - self.bicubic:+.2f}"
+        return f"| {self.network}{cut} | {self.params:,} | {self.steps}{short} | {self.seconds:.0f} | {gain} |"
 
 
 def trained(name: str, data: Path, out: Path, limit: float) -> Run:
     """Train and validate one network."""
-    recipe = recipes.preset(name, SCALE, "quick")
+    recipe = fitting(recipes.preset(name, SCALE, "quick"))
     device = choose("cpu")
     begun = state.start(recipe, device)
     traits = archs.traits(recipe.arch)
@@ -62,7 +74,20 @@ def trained(name: str, data: Path, out: Path, limit: float) -> Run:
     seconds = time.monotonic() - start
     bicubic = bench.evaluate(methods.find("bicubic", SCALE), pictures, SCALE).psnr_y
     row = loop.validate(begun, setup)
-    return Run(name, row.params, begun.step, recipe.steps, seconds, row.psnr_y, bicubic)
+    return Run(name, cut_down(recipe), row.params, begun.step, recipe.steps, seconds, row.psnr_y, bicubic)
+
+
+def fitting(recipe: Recipe) -> Recipe:
+    """The recipe, for a smaller network where its own is too much for minutes on a core."""
+    side = recipe.patch * (1 if archs.traits(recipe.arch).pre_upsampled else SCALE)
+    cost = count.cost(archs.Spec(recipe.arch, SCALE, recipe.config), side, side)
+    small = cost.multiply_adds * recipe.batch > LARGEST and recipe.arch in SMALL
+    return replace(recipe, config=SMALL[recipe.arch]) if small else recipe
+
+
+def cut_down(recipe: Recipe) -> dict[str, Any]:
+    """What `fitting` made of its network."""
+    return recipe.config if recipe.config == SMALL.get(recipe.arch) else {}
 
 
 def document(runs: list[Run]) -> str:
@@ -70,8 +95,8 @@ def document(runs: list[Run]) -> str:
     rows = "\n".join(run.line() for run in sorted(runs, key=lambda run: -run.psnr_y))
     return f"""# Short training runs
 What `sr train NAME -x{SCALE} --preset quick` reaches on one processor core, the same steps and seed for all.
-`tools/quick_runs.py` measured it, PSNR-Y on the bundled samples in dB. A few hundred steps say that a network
-learns, not how good it is.
+`tools/quick_runs.py` measured it, PSNR-Y on the bundled samples in dB. A thousand small steps say that a
+network learns, not how good it is. Slow ones are cut down to a few layers and features (`tools/small.py`).
 
 | network | parameters | steps | seconds | PSNR-Y | bicubic | gain |
 |---|---:|---:|---:|---:|---:|---:|

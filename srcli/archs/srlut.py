@@ -17,7 +17,8 @@ from srcli.errors import UsageError
 PAPER = Paper(
     "Practical Single-Image Super-Resolution Using Look-Up Table",
     2021,
-    "https://openaccess.thecvf.com/CVPR2021",
+    "https://openaccess.thecvf.com/content/CVPR2021/html/"
+    "Jo_Practical_Single-Image_Super-Resolution_Using_Look-Up_Table_CVPR_2021_paper.html",
 )
 TRAITS = Traits(scales=(2, 3, 4))
 VARIANTS: tuple[dict[str, Any], ...] = ({}, {"kernel": "f"}, {"kernel": "v"})

@@ -458,7 +458,7 @@ def quick(recipe: Recipe) -> Recipe:
     return replace(
         recipe,
         # A multiple of 16 at the target, which discriminators need.
-        patch=96 if _is_pre_upsampled(recipe) else 24,
+        patch=48 if _is_pre_upsampled(recipe) else 24,
         batch=min(recipe.batch, 8),
         steps=1_000,
         loss=recipe.loss.partition("=")[0],
@@ -466,6 +466,7 @@ def quick(recipe: Recipe) -> Recipe:
         weight_decay=0.0,
         learning_rate=5e-3 if recipe.arch in _SHALLOW else 1e-3,
         last_rate=1.0,
+        scales=(),
         schedule="one-cycle",
         floor=0.01,
         initial=OWN,

@@ -44,6 +44,10 @@ class TableRuntime:
         """See `Runtime`."""
         return "cpu (a table)"
 
+    def surveyed(self, tiles: Iterable[Pixels]) -> "TableRuntime":
+        """See `Runtime`."""
+        return self
+
     def run(self, tiles: Iterable[Pixels]) -> Iterator[Pixels]:
         """See `Runtime`."""
         for tile in tiles:
