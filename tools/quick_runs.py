@@ -2,9 +2,9 @@
 
     PYTHONPATH=. python tools/quick_runs.py DATA [NAME ...] [--out FOLDER] [--limit SECONDS]
 
-Runs `sr train NAME -x2 --preset quick` for each, validated on the bundled samples. Those that would take a core
-more than minutes are cut down (`tools/small.py`) and marked; one that takes longer than the limit all the same
-is stopped and marked. Writes benchmarks/results/quick_runs.json and docs/training.md.
+Runs `sr train NAME -x2 --preset quick` for each, validated on the bundled samples. Those that would take a
+core more than minutes are cut down (`tools/small.py`) and marked; one that takes longer than the limit all the
+same is stopped and marked. Writes benchmarks/results/quick_runs.json and docs/training.md.
 """
 
 import argparse
@@ -54,7 +54,8 @@ class Run:
         short = "" if self.steps == self.planned else " (stopped)"
         cut = " (cut down)" if self.config else ""
         gain = f"{self.psnr_y:.2f} | {self.bicubic:.2f} | {self.psnr_y - self.bicubic:+.2f}"
-        return f"| {self.network}{cut} | {self.params:,} | {self.steps}{short} | {self.seconds:.0f} | {gain} |"
+        cost = f"{self.params:,} | {self.steps}{short} | {self.seconds:.0f}"
+        return f"| {self.network}{cut} | {cost} | {gain} |"
 
 
 def trained(name: str, data: Path, out: Path, limit: float) -> Run:
