@@ -3,9 +3,8 @@
     PYTHONPATH=. python tools/quick_runs.py DATA [NAME ...] [--out FOLDER] [--limit SECONDS]
 
 Runs `sr train NAME -x2 --preset quick` for each, validated on the bundled samples. Those that would take a
-core more than minutes are cut down (`tools/small.py`) and marked; one that takes longer than the limit all the
-same is stopped and marked. Writes benchmarks/results/quick_runs.json and docs/training.md.
-"""
+core more than minutes are cut down (`tools/small.py`) and marked; one that takes longer than the limit all
+the same is stopped and marked. Writes benchmarks/results/quick_runs.json and docs/training.md.
 
 import argparse
 import json
