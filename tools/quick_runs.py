@@ -5,6 +5,7 @@
 Runs `sr train NAME -x2 --preset quick` for each, validated on the bundled samples. Those that would take a
 core more than minutes are cut down (`tools/small.py`) and marked; one that takes longer than the limit all
 the same is stopped and marked. Writes benchmarks/results/quick_runs.json and docs/training.md.
+"""
 
 import argparse
 import json
