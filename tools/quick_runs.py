@@ -31,6 +31,7 @@ DOCUMENT = ROOT / "docs" / "training.md"
 SCALE = 2
 # Multiply-adds of one step's forward pass from which on a network is cut down.
 LARGEST = 0.5e9
+SMALLER = SMALL | {"carn": {"features": 32}}
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ class Run:
 
 def trained(name: str, data: Path, out: Path, limit: float) -> Run:
     """Train and validate one network."""
-    recipe = fitting(recipes.preset(name, SCALE, "quick"))
+    recipe = fitting(recipes.find(name, SCALE))
     device = choose("cpu")
     begun = state.start(recipe, device)
     traits = archs.traits(recipe.arch)
@@ -79,16 +80,17 @@ def trained(name: str, data: Path, out: Path, limit: float) -> Run:
 
 
 def fitting(recipe: Recipe) -> Recipe:
-    """The recipe, for a smaller network where its own is too much for minutes on a core."""
-    side = recipe.patch * (1 if archs.traits(recipe.arch).pre_upsampled else SCALE)
+    """The quick recipe, for a smaller network where its own is too much for minutes on a core."""
+    quick = recipes.quick(recipe)
+    side = quick.patch * (1 if archs.traits(recipe.arch).pre_upsampled else SCALE)
     cost = count.cost(archs.Spec(recipe.arch, SCALE, recipe.config), side, side)
-    small = cost.multiply_adds * recipe.batch > LARGEST and recipe.arch in SMALL
-    return replace(recipe, config=SMALL[recipe.arch]) if small else recipe
+    small = cost.multiply_adds * quick.batch > LARGEST and recipe.arch in SMALLER
+    return recipes.quick(replace(recipe, config=SMALLER[recipe.arch])) if small else quick
 
 
 def cut_down(recipe: Recipe) -> dict[str, Any]:
     """What `fitting` made of its network."""
-    return recipe.config if recipe.config == SMALL.get(recipe.arch) else {}
+    return recipe.config if recipe.config == SMALLER.get(recipe.arch) else {}
 
 
 def document(runs: list[Run]) -> str:

@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from srcli import archs
+from srcli.engine.count import parameters
 from srcli.errors import UsageError
 from srcli.train.initial import OWN
 from srcli.train.recipe import Gan, Recipe
@@ -467,7 +468,7 @@ def quick(recipe: Recipe) -> Recipe:
         loss=recipe.loss.partition("=")[0],
         optimiser="adam",
         weight_decay=0.0,
-        learning_rate=5e-3 if recipe.arch in _SHALLOW else 1e-3,
+        learning_rate=_quick_rate(recipe),
         last_rate=1.0,
         scales=(),
         schedule="one-cycle",
@@ -481,8 +482,13 @@ def quick(recipe: Recipe) -> Recipe:
     )
 
 
-# Few layers and no residual to begin with: they bear a high rate, and need it to be quick.
-_SHALLOW = ("espcn", "fsrcnn")
+def _quick_rate(recipe: Recipe) -> float:
+    """A high one where the network is small and begins with nothing: it bears that, and needs it to be quick."""
+    size = parameters(archs.Spec(recipe.arch, recipe.scale, recipe.config))
+    return 5e-3 if size < _SMALL and not _is_pre_upsampled(recipe) else 1e-3
+
+
+_SMALL = 80_000
 
 
 def _is_pre_upsampled(recipe: Recipe) -> bool:
