@@ -1,20 +1,86 @@
-"""A whole image by a method: to any size, with its alpha, its greys, its range of values and its metadata."""
+"""A whole image or file by a method: to any size, with alpha, greys, range of values, frames and metadata."""
 
+import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from srcli.errors import ImageError
+from srcli.imaging import formats
 from srcli.imaging.alpha import bleed
-from srcli.imaging.image import Image
+from srcli.imaging.formats import Format
+from srcli.imaging.image import Image, read_frames, to_stored, write_frames
 from srcli.imaging.metadata import enlarged
 from srcli.imaging.pixels import Pixels, is_grey
+from srcli.imaging.provenance import with_record
+from srcli.imaging.reading import MAX_PIXELS, Stored, timing
 from srcli.imaging.resize import resize
 from srcli.imaging.size import Size, Wanted
+from srcli.imaging.writing import Output, check_writable
+from srcli.jobs import Job
 from srcli.methods import LARGEST_SCALE, Method
+from srcli.records import Recipe, note
 
 Find = Callable[[float], Method]
+
+
+@dataclass(frozen=True)
+class Work:
+    """How every file of a batch is done."""
+
+    find: Find
+    wanted: Wanted
+    recipe: Recipe
+    output: Output = Output()
+    max_pixels: int = MAX_PIXELS
+    tile: int = 0
+
+
+@dataclass(frozen=True)
+class Done:
+    """What became of a file: sizes as (width, height), depths in bits."""
+
+    old: Size
+    new: Size
+    old_depth: int
+    new_depth: int
+    frames: int
+    seconds: float
+
+
+def enlarge_file(job: Job, work: Work) -> Done:
+    """Read, enlarge every frame, write. Raises `SrError`; the target appears whole or not at all."""
+    start = time.perf_counter()
+    form, times = formats.of(job.target), timing(job.source)
+    check_writable(job.target, frames=times.count, output=work.output)
+    frames: list[Stored] = []
+    for image in read_frames(job.source, work.max_pixels):
+        shown = _fit_for(image, form)
+        check_writable(job.target, shown.alpha is not None, times.count, work.output)
+        result = enlarge(shown, work.find, work.wanted)
+        if not frames:
+            first = (image.size, result.size, image.depth)
+            result = _with_record(result, image, job, work)
+        frames.append(to_stored(result, job.target, work.output))
+    write_frames(job.target, frames, times, work.output)
+    if work.output.strip or not {"xmp", "comment"} & set(form.carries):
+        note(job.target, job.source, work.recipe.digest)
+    return Done(*first, frames[0].depth, len(frames), time.perf_counter() - start)
+
+
+def _fit_for(image: Image, form: Format) -> Image:
+    """Without an alpha channel that hides nothing, where the format has none."""
+    if image.alpha is None or form.alpha or image.alpha.min() < 1:
+        return image
+    return replace(image, alpha=None)
+
+
+def _with_record(result: Image, image: Image, job: Job, work: Work) -> Image:
+    scale = _scale(image.size, result.size, work.wanted)
+    where = work.find(scale).where if scale > 1 else ""
+    record = work.recipe.record(job.source, image.size, scale, where, work.tile)
+    return replace(result, metadata=with_record(result.metadata, record, formats.of(job.target)))
 
 
 def enlarge(image: Image, find: Find, wanted: Wanted) -> Image:
@@ -60,4 +126,5 @@ def _in_range(pixels: Pixels, work: Callable[[Pixels], Pixels]) -> Pixels:
     if peak <= 1:
         return work(np.clip(pixels, 0, 1))
     top = np.log1p(np.float32(peak))
-    return np.expm1(work(np.log1p(np.maximum(pixels, 0)) / top) * top)
+    light: Pixels = np.expm1(work(np.log1p(np.maximum(pixels, 0)) / top) * top)
+    return light

@@ -145,7 +145,9 @@ def test_damage_of_any_kind_is_an_image_error_or_an_image(
 
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".jpg", ".ppm"])
 @pytest.mark.parametrize("depth", [8, 16])
-def test_a_failed_write_leaves_nothing(suffix: str, depth: int, tmp_path: Path, rng: np.random.Generator) -> None:
+def test_a_failed_write_leaves_nothing(
+    suffix: str, depth: int, tmp_path: Path, rng: np.random.Generator
+) -> None:
     image = Image(rng.random((64, 64, 3), np.float32), depth=depth)
     target = tmp_path / "out" / f"a{suffix}"
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)

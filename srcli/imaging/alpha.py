@@ -15,20 +15,23 @@ def bleed(pixels: Pixels, alpha: Plane) -> Pixels:
     hidden = alpha <= 0
     if not hidden.any() or hidden.all():
         return pixels
-    filled = _filled(pixels * alpha[..., None], alpha)
-    return np.where(hidden[..., None], filled, pixels)
+    out = pixels.copy()
+    out[hidden] = _filled(pixels * alpha[..., None], alpha)[hidden]
+    return out
 
 
 def _filled(weighted: Pixels, weight: Plane) -> Pixels:
     """Colours everywhere, of sums of colours times their weight, and the sums of the weights."""
     height, width = weight.shape
     known = weight > 0
-    colours = weighted / np.where(known, weight, 1)[..., None]
+    colours = np.zeros_like(weighted)
+    colours[known] = weighted[known] / weight[known, None]
     if known.all() or height == width == 1:
         return colours
     coarse = _filled(_halved(weighted), _halved(weight))
     below = resize(coarse, coarse.shape[0] * 2, coarse.shape[1] * 2, "bilinear")[:height, :width]
-    return np.where(known[..., None], colours, below)
+    colours[~known] = below[~known]
+    return colours
 
 
 def _halved(values: Pixels) -> Pixels:

@@ -10,7 +10,7 @@ from srcli.errors import ImageError
 class Format:
     """What can be written into files of a format.
 
-    `name` is Pillow's; `depths` are bits per sample, 32 being float; `carries` names the fields of `Metadata`;
+    `name` is Pillow's; `depths` are bits per sample, 32 being float; `carries` names fields of `Metadata`;
     `lossy` is the quality by default, 0 where nothing is ever lost; `extra` is what has to be installed.
     """
 
@@ -32,7 +32,14 @@ class Format:
 
 
 FORMATS = (
-    Format("PNG", (".png", ".apng"), (1, 8, 16), True, True, ("icc", "exif", "xmp", "dpi", "chunks")),
+    Format(
+        "PNG",
+        (".png", ".apng"),
+        (1, 8, 16),
+        alpha=True,
+        frames=True,
+        carries=("icc", "exif", "xmp", "dpi", "chunks"),
+    ),
     Format(
         "JPEG",
         (".jpg", ".jpeg", ".jpe", ".jfif"),
@@ -49,7 +56,14 @@ FORMATS = (
         lossy=95,
         lossless=True,
     ),
-    Format("TIFF", (".tif", ".tiff"), (1, 8, 16, 32), True, True, ("icc", "exif", "xmp", "dpi")),
+    Format(
+        "TIFF",
+        (".tif", ".tiff"),
+        (1, 8, 16, 32),
+        alpha=True,
+        frames=True,
+        carries=("icc", "exif", "xmp", "dpi"),
+    ),
     Format("BMP", (".bmp",), (1, 8), carries=("dpi",)),
     Format("GIF", (".gif",), alpha=True, frames=True, carries=("comment",)),
     Format(
@@ -97,4 +111,5 @@ def suffix_of(name: str) -> str:
     """The suffix for a format as a user names it, `jpeg` or `.TIF`. Raises `ImageError` for others."""
     suffix = f".{name.lower().removeprefix('.')}"
     named = next((f.suffixes[0] for f in FORMATS if name.upper() == f.name), suffix)
-    return of(Path(f"x{named}")) and named
+    of(Path(f"x{named}"))
+    return named

@@ -1,11 +1,12 @@
 """An image file and what it holds: pixels, and beside them alpha, depth and metadata."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from srcli.errors import ImageError
 from srcli.imaging import formats, reading, writing
 from srcli.imaging.metadata import Metadata
 from srcli.imaging.pixels import Pixels, Plane, StoredSamples, quantise
@@ -49,10 +50,34 @@ def write(path: Path, image: Image, output: Output = Output()) -> None:
 
 
 def write_frames(path: Path, frames: list[Stored], timing: Timing, output: Output = Output()) -> None:
-    """`write` for several frames, each made by `to_stored`."""
-    alpha = any(frame.samples.ndim == 3 and frame.samples.shape[2] in (2, 4) for frame in frames)
-    writing.check_writable(path, alpha, len(frames), output)
+    """`write` for several frames, each made by `to_stored`.
+
+    Raises `ImageError` for what the format can't hold.
+    """
+    if len(frames) > 1 and formats.of(path).name != "TIFF":
+        frames = _alike(path, frames)
+    writing.check_writable(path, any(map(_has_alpha, frames)), len(frames), output)
     writing.write(path, frames, timing, output)
+
+
+def _has_alpha(frame: Stored) -> bool:
+    return frame.samples.ndim == 3 and frame.samples.shape[2] in (2, 4)
+
+
+def _alike(path: Path, frames: list[Stored]) -> list[Stored]:
+    """The frames of an animation: of one size, with 8 bits, and with the same channels."""
+    if len({frame.samples.shape[:2] for frame in frames}) > 1:
+        raise ImageError(f"{path.suffix} holds frames of one size only", "choose .tif")
+    if frames[0].depth > 8:
+        raise ImageError(f"{path.suffix} holds frames of 8 bits only", "choose .tif, or --depth 8")
+    if len({frame.samples.shape[2:] for frame in frames}) == 1:
+        return frames
+    images = [_from_stored(frame) for frame in frames]
+    alpha, grey = any(map(_has_alpha, frames)), all(image.grey for image in images)
+    opaque = np.ones(images[0].pixels.shape[:2], np.float32)
+    alphas = ((opaque if image.alpha is None else image.alpha) if alpha else None for image in images)
+    same = (replace(i, grey=grey, alpha=plane) for i, plane in zip(images, alphas, strict=True))
+    return [Stored(_to_samples(image, 8), 8, image.metadata) for image in same]
 
 
 def to_stored(image: Image, path: Path, output: Output = Output()) -> Stored:
@@ -66,7 +91,7 @@ def to_stored(image: Image, path: Path, output: Output = Output()) -> Stored:
 
 def _from_stored(stored: Stored) -> Image:
     samples = stored.samples
-    top = np.float32(np.iinfo(samples.dtype).max if samples.dtype.kind == "u" else 1)
+    top = np.float32({"uint8": 255, "uint16": 65535}.get(samples.dtype.name, 1))
     values = samples.astype(np.float32) / top
     if values.ndim == 2:
         values = values[..., None]

@@ -11,7 +11,7 @@ Size = tuple[int, int]
 
 @dataclass(frozen=True)
 class Metadata:
-    """Everything optional: `dpi` horizontal and vertical, `chunks` those of a PNG that are kept as they are."""
+    """Everything optional: `dpi` horizontal and vertical; `chunks` of a PNG that are kept as they are."""
 
     icc: bytes | None = None
     exif: bytes | None = None
@@ -41,18 +41,17 @@ def stripped(metadata: Metadata) -> Metadata:
     return Metadata(icc=metadata.icc, chunks=colour)
 
 
-_XMP_VALUES = {
-    b"tiff:Orientation": lambda size: 1,
-    b"tiff:ImageWidth": lambda size: size[0],
-    b"tiff:ImageLength": lambda size: size[1],
-    b"exif:PixelXDimension": lambda size: size[0],
-    b"exif:PixelYDimension": lambda size: size[1],
-}
-
-
 def _enlarged_xmp(xmp: bytes, size: Size) -> bytes:
     """Values that depend on the size replaced, whether they are attributes or elements."""
-    for name, value in _XMP_VALUES.items():
+    width, height = size
+    values = {
+        b"tiff:Orientation": 1,
+        b"tiff:ImageWidth": width,
+        b"tiff:ImageLength": height,
+        b"exif:PixelXDimension": width,
+        b"exif:PixelYDimension": height,
+    }
+    for name, value in values.items():
         pattern = rb"(%s\s*=\s*[\"']|<%s>)\s*\d+\s*" % (name, name)
-        xmp = re.sub(pattern, lambda found, new=value(size): found[1] + b"%d" % new, xmp)
+        xmp = re.sub(pattern, rb"\g<1>%d" % value, xmp)
     return re.sub(rb"<xmp:Thumbnails>.*?</xmp:Thumbnails>", b"", xmp, flags=re.DOTALL)

@@ -11,7 +11,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from srcli.imaging.pixels import Samples
+from srcli.imaging.pixels import StoredSamples
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # Kept as they are: how samples relate to light, and what people wrote. XMP, EXIF and ICC go their own way.
@@ -76,7 +76,7 @@ def resolution_chunk(dpi: tuple[float, float]) -> Chunk:
     return b"pHYs", struct.pack(">IIB", *(round(value / 0.0254) for value in dpi), 1)
 
 
-def write_16bit(file: BinaryIO, samples: Samples, extra: list[Chunk]) -> None:
+def write_16bit(file: BinaryIO, samples: StoredSamples, extra: list[Chunk]) -> None:
     """(H, W) or (H, W, 1..4) as uint16, with `extra` chunks before the samples."""
     values = samples.reshape(*samples.shape[:2], -1)
     height, width, channels = values.shape
@@ -92,7 +92,7 @@ def _write_chunk(file: BinaryIO, chunk: Chunk) -> None:
     file.write(struct.pack(">I", zlib.crc32(name + content)))
 
 
-def _bands(values: Samples) -> Iterator[Chunk]:
+def _bands(values: StoredSamples) -> Iterator[Chunk]:
     """The samples, filtered and compressed, a band of rows at a time."""
     height, width, channels = values.shape
     packer = zlib.compressobj(4)

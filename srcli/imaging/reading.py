@@ -62,6 +62,18 @@ class Timing:
     cover: bool = False
 
 
+@dataclass(frozen=True)
+class About:
+    """What a file is, without its samples; `colours` as Pillow calls its modes, `depth` 32 for float."""
+
+    format: str
+    size: tuple[int, int]
+    colours: str
+    depth: int
+    metadata: Metadata
+    frames: int = 1
+
+
 def check_readable(path: Path) -> None:
     """Raise `ImageError` where there is no file that could be opened."""
     try:
@@ -89,6 +101,33 @@ def timing(path: Path) -> Timing:
             return Timing()
         with PilImage.open(path) as file:
             return _timing(file)
+
+
+def about(path: Path) -> About:
+    """What a file is; little of it is decoded. Raises `ImageError` for anything that is no image."""
+    check_readable(path)
+    with _faults(path):
+        if _is_tiff(path):
+            whole = tiff.pages(path)
+            kind = "float" if whole[0].is_float else whole[0].colours
+            depth = 32 if whole[0].is_float else whole[0].bits
+            found, _ = tiff.metadata(path, whole[0])
+            return About("TIFF", whole[0].size, kind, depth, found, len(whole))
+        if _is_float(path):
+            size = _float_size(_start(path, 65536))
+            return About("PFM" if _start(path, 1) == b"P" else "HDR", size, "float", 32, Metadata())
+        with PilImage.open(path) as file:
+            frames = int(getattr(file, "n_frames", 1)) if file.format in _FRAMED else 1
+            depth = 16 if _is_deep(file, path) else 1 if file.mode == "1" else 8
+            kind = file.mode.split(";")[0]
+            return About(
+                file.format or "",
+                file.size,
+                "L" if kind == "I" else kind,
+                depth,
+                _metadata(file, path),
+                frames,
+            )
 
 
 def frames(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[Stored]:
@@ -167,11 +206,12 @@ def _check_size(path: Path, size: tuple[int, int], max_pixels: int) -> None:
         )
 
 
-def _upright(stored: Stored, orientation: int) -> Stored:
+def _oriented(stored: Stored, orientation: int, upright: bool = False) -> Stored:
+    """Samples turned upright, unless they are already, and metadata that says so."""
     turn = _UPRIGHT.get(orientation)
     if turn is None:
         return stored
-    samples = np.ascontiguousarray(turn(stored.samples))
+    samples = stored.samples if upright else np.ascontiguousarray(turn(stored.samples))
     about, size = stored.metadata, (samples.shape[1], samples.shape[0])
     if about.dpi and orientation in _TURNED:
         about = replace(about, dpi=about.dpi[::-1])
@@ -224,13 +264,16 @@ def _tiff_frames(path: Path, max_pixels: int) -> Iterator[Stored]:
         _check_size(path, page.size, max_pixels)
         found, orientation = tiff.metadata(path, page)
         if page.bits > 8:
-            samples, depth = tiff.read_deep(path, page), 32 if page.is_float else 16
-            stored = Stored(_finite(samples) if page.is_float else samples, depth, found)
+            samples, upright = tiff.read_deep(path, page)
+            stored = Stored(
+                _finite(samples) if page.is_float else samples, 32 if page.is_float else 16, found
+            )
         else:
-            with PilImage.open(path) as file:
+            # Not by its name: Pillow 13 maps such files into memory, and garbles them where it turns them.
+            with path.open("rb") as raw, PilImage.open(raw) as file:
                 file.seek(page.index)
-                stored = _plain(file, found)
-        yield _upright(stored, orientation)
+                stored, upright = _plain(file, found), True
+        yield _oriented(stored, orientation, upright)
 
 
 # All else, by Pillow
@@ -243,7 +286,7 @@ def _pillow_frames(path: Path, max_pixels: int) -> Iterator[Stored]:
         for number in range(_timing(file).count):
             file.seek(number)
             stored = _frame(file, path, found)
-            yield _upright(stored, orientation)
+            yield _oriented(stored, orientation)
 
 
 def _timing(file: PilImage.Image) -> Timing:
@@ -272,7 +315,7 @@ def _metadata(file: PilImage.Image, path: Path) -> Metadata:
         icc=info.get("icc_profile"),
         exif=exif.bare(block) or None if block else None,
         xmp=xmp.encode() if isinstance(xmp, str) else xmp,
-        dpi=dpi if len(dpi) == 2 and min(dpi) > 1 else None,  # type: ignore[arg-type]
+        dpi=dpi if len(dpi) == 2 and min(dpi) > 1 else None,
         comment=comment.encode() if isinstance(comment, str) else comment,
         chunks=png.kept_chunks(path.read_bytes()) if file.format == "PNG" else (),
     )
@@ -292,7 +335,7 @@ def _is_deep(file: PilImage.Image, path: Path) -> bool:
         return _jpeg2000_bits(_start(path, 65536)) > 8
     if file.format == "PPM":
         found = re.match(rb"P[2356](?:\s*#[^\n]*\n)*\s+\d+\s+\d+\s+(\d+)\s", _start(path, 4096))
-        return bool(found) and int(found[1]) > 255  # type: ignore[index]
+        return found is not None and int(found[1]) > 255
     return file.mode.startswith("I;16")
 
 
@@ -310,10 +353,10 @@ def _deep(file: PilImage.Image, path: Path) -> StoredSamples:
     samples: Any = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
     if samples is None or samples.dtype != np.uint16 or samples.shape[1::-1] != file.size:
         raise ValueError("16-bit data cannot be decoded")
-    samples = _swap_red_blue(samples)
+    straight = _swap_red_blue(samples)
     if file.format == "PNG":
-        return _png_channels(samples, path, file.info.get("transparency"))
-    return samples
+        return _png_channels(straight, path, file.info.get("transparency"))
+    return straight
 
 
 def _png_channels(samples: StoredSamples, path: Path, clear: Any) -> StoredSamples:

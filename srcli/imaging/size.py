@@ -30,7 +30,13 @@ class Wanted:
         """For the names of files."""
         if self.box:
             return "x".join(map(str, self.box))
-        signs = {"scale": "x{:g}", "width": "w{}", "height": "h{}", "long_edge": "l{}", "megapixels": "{:g}mp"}
+        signs = {
+            "scale": "x{:g}",
+            "width": "w{}",
+            "height": "h{}",
+            "long_edge": "l{}",
+            "megapixels": "{:g}mp",
+        }
         return "".join(
             sign.format(getattr(self, name)) for name, sign in signs.items() if getattr(self, name)
         )
@@ -46,15 +52,12 @@ class Wanted:
     def factor(self, size: Size) -> float:
         """How many times larger the sides become, the larger of two."""
         width, height = size
-        wanted = {
-            "scale": lambda: self.scale or 0,
-            "width": lambda: (self.width or 0) / width,
-            "height": lambda: (self.height or 0) / height,
-            "long_edge": lambda: (self.long_edge or 0) / max(size),
-            "megapixels": lambda: math.sqrt((self.megapixels or 0) * 1e6 / (width * height)),
-            "box": lambda: self._box_factor(size),
-        }
-        return next(factor() for name, factor in wanted.items() if getattr(self, name) is not None)
+        if self.box:
+            return self._box_factor(size)
+        if self.megapixels:
+            return math.sqrt(self.megapixels * 1e6 / (width * height))
+        sides = ((self.scale, 1), (self.width, width), (self.height, height), (self.long_edge, max(size)))
+        return next(wanted / side for wanted, side in sides if wanted)
 
     def _box_factor(self, size: Size) -> float:
         factors = [new / old for new, old in zip(self.box or size, size, strict=True)]
@@ -91,5 +94,7 @@ def _box(text: str) -> tuple[Size, bool]:
     """`1920x1080`, or `1920x1080!` for exactly that."""
     numbers = text.removesuffix("!").lower().split("x")
     if len(numbers) != 2 or not all(number.isdecimal() for number in numbers):
-        raise UsageError(f"--size {text} is not WIDTHxHEIGHT", "as in --size 1920x1080, or 1920x1080! exactly")
+        raise UsageError(
+            f"--size {text} is not WIDTHxHEIGHT", "as in --size 1920x1080, or 1920x1080! exactly"
+        )
     return (int(numbers[0]), int(numbers[1])), text.endswith("!")

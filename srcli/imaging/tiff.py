@@ -3,10 +3,9 @@
 Source: TIFF 6.0; Adobe Photoshop TIFF technical notes 3 (predictor); the BigTIFF design.
 """
 
-import itertools
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -22,6 +21,7 @@ from srcli.imaging.pixels import StoredSamples
 
 SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
+_DESCRIPTION = 270
 _SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 256, 257, 258, 259, 262
 _STRIPS, _CHANNELS, _ROWS, _STRIP_BYTES, _PREDICTOR = 273, 277, 278, 279, 317
 _X_DPI, _Y_DPI, _UNIT, _EXTRA, _SAMPLE_FORMAT, _XMP, _ICC = 282, 283, 296, 338, 339, 700, 34675
@@ -50,6 +50,14 @@ class Page:
     def bits(self) -> int:
         """The most bits that a sample has."""
         return int(max(self.directory.get(_BITS, (1,))))
+
+    @property
+    def colours(self) -> str:
+        """As Pillow calls it."""
+        kind = {2: "RGB", 3: "P", 5: "CMYK", 6: "RGB", 8: "LAB"}.get(
+            int(self.directory.get(_PHOTOMETRIC, 1)), "L"
+        )
+        return kind + ("A" if _EXTRA in self.directory and kind in ("L", "RGB") else "")
 
     @property
     def is_float(self) -> bool:
@@ -81,6 +89,13 @@ def _directories(file: BinaryIO) -> Iterator[Directory]:
             raise ValueError(f"page {len(seen)} has no size")
         yield directory
         at = int(directory.next)
+
+
+def _as_read(value: Any) -> Any:
+    """Text as its bytes: Pillow reads it as Latin-1, and would write what is not ASCII as question marks."""
+    if isinstance(value, dict):
+        return {tag: _as_read(inner) for tag, inner in value.items()}
+    return value.encode("latin-1", "replace") if isinstance(value, str) else value
 
 
 def _head(file: BinaryIO) -> bytes:
@@ -115,31 +130,36 @@ def _exif(path: Path) -> bytes | None:
         found = PilImage.Exif()
         found.endian, found.bigtiff = "<" if head[:2] == b"II" else ">", b"+" in head[:4]
         found.load_from_fp(file, int(Directory(head).next))
-        for pointer in _EXIF_POINTERS:
+        for pointer in set(found) & set(_EXIF_POINTERS):
             found.get_ifd(pointer)
+        if str(found.get(_DESCRIPTION, "")).startswith('{"shape"'):
+            del found[_DESCRIPTION]  # tifffile's note of a shape that is no longer true
         for tag in set(found) & _STRUCTURE:
             del found[tag]
+        for tag in found:
+            found[tag] = _as_read(found[tag])
         found.bigtiff, found.endian = False, "<"
         return found.tobytes() if found else None
 
 
-def read_deep(path: Path, page: Page) -> StoredSamples:
-    """Samples of more than 8 bits: (H, W) or (H, W, C) as uint16 or float32.
+def read_deep(path: Path, page: Page) -> tuple[StoredSamples, bool]:
+    """Samples of more than 8 bits, (H, W) or (H, W, C) as uint16 or float32; and whether they are upright.
 
     Raises `ValueError` for what neither tifffile nor OpenCV can unpack.
     """
     import tifffile
 
+    upright = False
     try:
         with tifffile.TiffFile(path) as file:
-            values = _in_order(file.pages[page.index])  # type: ignore[arg-type]
+            values = _in_order(file.pages[page.index])
     except (tifffile.TiffFileError, LookupError, zlib.error, struct.error, TypeError) as error:
         raise ValueError(str(error)) from error
     except ValueError as error:
         if "imagecodecs" not in str(error):
             raise
-        values = _by_opencv(path, page)
-    return _straight(_bright(values, page), page)
+        values, upright = _by_opencv(path, page), True
+    return _straight(_bright(values, page), page), upright
 
 
 def _in_order(page: Any) -> NDArray[Any]:
@@ -149,7 +169,7 @@ def _in_order(page: Any) -> NDArray[Any]:
 
 
 def _by_opencv(path: Path, page: Page) -> NDArray[Any]:
-    """LZW and others that tifffile has no codec for. OpenCV turns what it can't hold to 8 bits silently."""
+    """LZW and others that tifffile has no codec for, upright; what it cannot hold comes with 8 bits."""
     import cv2
 
     data = np.fromfile(path, np.uint8)
@@ -157,7 +177,8 @@ def _by_opencv(path: Path, page: Page) -> NDArray[Any]:
     channels = int(page.directory.get(_CHANNELS, 1))
     if not fine or found[0].itemsize * 8 != page.bits or found[0].size != np.prod(page.size) * channels:
         raise ValueError(f"{page.bits}-bit samples in this compression can't be read")
-    return found[0][..., [2, 1, 0, *range(3, channels)]] if channels > 2 else found[0]
+    values: NDArray[Any] = found[0]
+    return values[..., [2, 1, 0, *range(3, channels)]] if channels > 2 else values
 
 
 def _bright(values: NDArray[Any], page: Page) -> StoredSamples:
@@ -169,7 +190,8 @@ def _bright(values: NDArray[Any], page: Page) -> StoredSamples:
         return np.asarray(values, np.float32)
     if values.dtype.kind != "u" or page.bits > 16:
         raise ValueError(f"its samples are {page.bits}-bit integers; convert it to 16 bits")
-    full = (values.astype(np.uint32) * 65535 + (2**page.bits - 1) // 2) // (2**page.bits - 1)
+    top = 2**page.bits - 1
+    full: NDArray[np.uint32] = (values.astype(np.uint32) * 65535 + top // 2) // top
     return (65535 - full if photometric == 0 else full).astype(np.uint16)
 
 
@@ -193,20 +215,16 @@ def _straight(values: StoredSamples, page: Page) -> StoredSamples:
     return values
 
 
-def write(file: BinaryIO, frames: Iterable[tuple[StoredSamples, int, Metadata]]) -> None:
+def write(file: BinaryIO, frames: Sequence[tuple[StoredSamples, int, Metadata]]) -> None:
     """Pages of samples (H, W) or (H, W, 2..4), each with its depth (1, 8, 16; 32 is float) and metadata.
 
-    A file that may pass 4 GB becomes a BigTIFF; that is decided by the first page, so pages come in one size.
+    A file that may pass 4 GB becomes a BigTIFF.
     """
-    frames = iter(frames)
-    first = next(frames)
-    remaining = list(frames)
-    total = sum(samples.nbytes for samples, _, _ in [first, *remaining])
-    big = total > _LARGEST_CLASSIC
+    big = sum(samples.nbytes for samples, _, _ in frames) > _LARGEST_CLASSIC
     head = b"II+\0\x08\0\0\0" + struct.pack("<Q", 16) if big else b"II*\0" + struct.pack("<I", 8)
     file.write(head)
     at = pointer = len(head)
-    for number, (samples, depth, about) in enumerate(itertools.chain([first], remaining)):
+    for number, (samples, depth, about) in enumerate(frames):
         strips = [_packed(rows) for rows in _strips(samples, depth)]
         directory = _directory(head, samples, depth, about, [len(strip) for strip in strips])
         data = directory.tobytes(at)
@@ -248,10 +266,11 @@ def _directory(
     height, width = samples.shape[:2]
     channels = 1 if samples.ndim == 2 else samples.shape[2]
     tags = _kept_tags(Directory(head), about)
+    kind = _FLOAT if depth == 32 else _UINT
     numbers = {
         _WIDTH: width, _HEIGHT: height, _BITS: (depth,) * channels, _COMPRESSION: 8,
         _PHOTOMETRIC: 2 if channels > 2 else 1, _CHANNELS: channels, _ROWS: _ROWS_PER_STRIP,
-        _PREDICTOR: 2 if depth in (8, 16) else 1, _SAMPLE_FORMAT: (_FLOAT if depth == 32 else _UINT,) * channels,
+        _PREDICTOR: 2 if depth in (8, 16) else 1, _SAMPLE_FORMAT: (kind,) * channels,
     }  # fmt: skip
     for tag, value in numbers.items():
         tags[tag] = value
@@ -269,10 +288,10 @@ def _kept_tags(tags: Directory, about: Metadata) -> Directory:
     if about.exif:
         found = PilImage.Exif()
         found.load(exif_block.prefixed(about.exif))
-        inner = {pointer: found.get_ifd(pointer) for pointer in _EXIF_POINTERS}
+        inner = {pointer: found.get_ifd(pointer) for pointer in set(found) & set(_EXIF_POINTERS)}
         for tag, value in (dict(found) | {k: v for k, v in inner.items() if v}).items():
             if tag not in _STRUCTURE:
-                tags[tag] = value
+                tags[tag] = _as_read(value)
     for tag, content in ((_ICC, about.icc), (_XMP, about.xmp)):
         if content:
             tags.tagtype[tag] = 7 if tag == _ICC else 1
@@ -280,4 +299,3 @@ def _kept_tags(tags: Directory, about: Metadata) -> Directory:
     if about.dpi:
         tags[_X_DPI], tags[_Y_DPI], tags[_UNIT] = about.dpi[0], about.dpi[1], 2
     return tags
-

@@ -198,5 +198,7 @@ def _timing_options(found: Format, timing: Timing) -> dict[str, Any]:
     if found.name == "GIF":
         return options | ({} if timing.loops is None else {"loop": timing.loops}) | {"disposal": 2}
     if found.name == "PNG":
+        if timing.cover:
+            options["duration"] = durations[1:]
         return options | {"loop": timing.loops or 0, "default_image": timing.cover}
     return options | ({"loop": timing.loops or 0} if found.name == "WEBP" else {})
