@@ -67,7 +67,7 @@ def plan(inputs: list[Path], layout: Layout) -> list[Job]:
     """
     layout.check()
     found = [(file, top) for given in inputs for file, top in _files(given, layout)]
-    several = len(found) > 1 or any(given.is_dir() for given in inputs)
+    several = len(found) > 1 or any(map(_is_folder, inputs))
     if layout.to_file and several:
         raise UsageError(f"{layout.output} is one file, the input is several", "name a folder with --output")
     jobs = list(dict.fromkeys(Job(file, _target(file, top, layout)) for file, top in found))

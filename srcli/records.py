@@ -60,10 +60,8 @@ def file_digest(path: Path) -> str:
 
 def is_done(source: Path, target: Path, digest: str) -> bool:
     """Whether `target` was made of what is in `source` now, with the recipe of that digest."""
-    if not target.is_file():
-        return False
-    made = _recorded(target) or _noted(target)
-    return made == (file_digest(source), digest)
+    made = (_recorded(target) or _noted(target)) if target.is_file() else None
+    return made == (file_digest(source), digest) and _is_whole(target)
 
 
 def _recorded(target: Path) -> tuple[str, str] | None:
@@ -73,6 +71,14 @@ def _recorded(target: Path) -> tuple[str, str] | None:
     except ImageError:
         return None
     return (record.source, record.settings) if record else None
+
+
+def _is_whole(target: Path) -> bool:
+    """Whether a file can be decoded to its end: a copy that broke off may still say what it is."""
+    try:
+        return all(frame.samples.size for frame in reading.frames(target))
+    except ImageError:
+        return False
 
 
 def note(target: Path, source: Path, digest: str) -> None:
