@@ -57,7 +57,8 @@ def enlarge_file(job: Job, work: Work) -> Done:
     frames: list[Stored] = []
     for image in read_frames(job.source, work.max_pixels):
         shown = _fit_for(image, form)
-        check_writable(job.target, shown.alpha is not None, times.count, work.output)
+        size = work.wanted.of(image.size)
+        check_writable(job.target, shown.alpha is not None, times.count, work.output, size)
         result = enlarge(shown, work.find, work.wanted)
         if not frames:
             first = (image.size, result.size, image.depth)

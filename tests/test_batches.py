@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image as PilImage
 
-from conftest import Done, Run, copy_sample
+from conftest import ROOT, Done, Run, copy_sample
 from srcli.imaging.image import Image, read, write
 
 FAST = ("-m", "bicubic", "-x2")
@@ -198,7 +198,8 @@ def test_quiet_and_verbose(photo: Path, sr: Run) -> None:
 
 LONG = "n" * 250
 ODD = ["with space.png", "tab\there.png", "-x9.png", "quote'\".png", "[bold]x.png", "日本語.png", "😀.png",
-       unicodedata.normalize("NFD", "é.png"), "new\nline.png", ".png.png", f"{LONG}.png", f"{'é' * 122}.png"]  # fmt: skip
+       unicodedata.normalize("NFD", "é.png"), "new\nline.png", ".png.png", f"{LONG}.png",
+       f"{'é' * 122}.png"]  # fmt: skip
 
 
 @pytest.mark.parametrize("name", ODD)
@@ -236,7 +237,7 @@ def test_a_name_beyond_any_file_system(tmp_path: Path, sr: Run) -> None:
 
 
 def test_links(album: Path, photo: Path, tmp_path: Path, sr: Run) -> None:
-    """To files and folders they are followed; a circle ends; an output that is a link is replaced, not its end."""
+    """To files and folders they are followed; a circle ends; of an output that is a link, the link is replaced."""
     (album / "link.png").symlink_to(photo)
     (album / "circle").symlink_to(album)
     (album / "broken.png").symlink_to(tmp_path / "nowhere.png")
@@ -301,39 +302,14 @@ def test_two_hundred_files_of_which_twenty_are_broken(photo: Path, tmp_path: Pat
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.*")} == stamps
 
 
-SOAK = """
-import sys, numpy as np
-from pathlib import Path
-from srcli.cli import voices
-from srcli.cli.app import run
-from srcli.imaging.image import Image, write
-folder, count, rng = Path(sys.argv[1]), int(sys.argv[2]), np.random.default_rng(0)
-for k in range(40):
-    pixels = rng.random((int(rng.integers(16, 64)), 48, 3), np.float32)
-    write(folder / "in" / f"{k}.{'png jpg webp tif gif'.split()[k % 5]}", Image(pixels))
-files, seen = sorted((folder / "in").iterdir()), []
-plain = voices.Lines.outcome
-def outcome(self, done):
-    seen.append(int(Path("/proc/self/statm").read_text().split()[1]))
-    plain(self, done)
-    done.job.target.unlink()
-voices.Lines.outcome = outcome
-for k in range(40, count):
-    (folder / "in" / f"link{k}{files[k % 40].suffix}").symlink_to(files[k % 40])
-code = run(["upscale", str(folder / "in"), "-x2", "-q", "-o", str(folder / "out")])
-print(code, len(seen), max(seen[50:]) / max(seen[:50]))
-"""
-
-
 @pytest.mark.slow
 def test_memory_stays_flat(tmp_path: Path) -> None:
-    """Resident memory after 50 images and to the end of 1,000 (or SR_SOAK) of many sizes: within 5 %."""
-    count = int(os.environ.get("SR_SOAK", "1000"))
-    words = [sys.executable, "-c", SOAK, str(tmp_path), str(count)]
+    """Resident memory after 50 images and to the end of 1,000 of many sizes: within 5 %."""
+    words = [sys.executable, str(ROOT / "tools" / "soak.py"), "1000", str(tmp_path / "soak.json")]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
-    code, images, growth = done.stdout.split()[-3:]
-    assert (int(code), int(images)) == (0, count), done.stderr
-    assert float(growth) < 1.05
+    found = json.loads((tmp_path / "soak.json").read_text())
+    assert found["images"] == 1000, done.stderr
+    assert found["growth"] < 0.05
 
 
 def test_camera_sample(tmp_path: Path, sr: Run) -> None:

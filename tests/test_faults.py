@@ -192,6 +192,15 @@ def test_bombs_are_refused_at_once_in_every_format(tmp_path: Path, sr: Run) -> N
         assert time.monotonic() - begin < 2
 
 
+@pytest.mark.parametrize(("name", "side"), [("webp", 16384), ("gif", 65536), ("jpg", 65536), ("avif", 32769)])
+def test_what_a_format_is_too_small_for_is_told_first(name: str, side: int, tmp_path: Path, sr: Run) -> None:
+    write(tmp_path / "long.png", Image(np.zeros((4, 4096, 3), np.float32)))
+    done = sr("upscale", tmp_path / "long.png", "-m", "bicubic", "--size", f"{side}x4!", "--format", name)
+    assert done.code == 1
+    assert f".{name} holds" in done.err
+    assert f"not {side}x4" in done.err
+
+
 def test_the_limit_is_the_users(photo: Path, sr: Run) -> None:
     done = sr("upscale", photo, *FAST, "--max-pixels", "4799")
     assert (done.code, "80x60 pixels, more than the 4,799 allowed" in done.err) == (1, True)

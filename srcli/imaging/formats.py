@@ -11,7 +11,7 @@ class Format:
     """What can be written into files of a format.
 
     `name` is Pillow's; `depths` are bits per sample, 32 being float; `carries` names fields of `Metadata`;
-    `lossy` is the quality by default, 0 where nothing is ever lost; `extra` is what has to be installed.
+    `lossy` is the quality by default, 0 where nothing is ever lost; `largest` is for either side; `extra` is what has to be installed.
     """
 
     name: str
@@ -23,6 +23,7 @@ class Format:
     lossy: int = 0
     lossless: bool = False
     subsampling: bool = False
+    largest: int = 2**31 - 1
     extra: str = ""
 
     def depth_for(self, depth: int) -> int:
@@ -46,6 +47,7 @@ FORMATS = (
         carries=("icc", "exif", "xmp", "dpi", "comment"),
         lossy=95,
         subsampling=True,
+        largest=65500,
     ),
     Format(
         "WEBP",
@@ -55,6 +57,7 @@ FORMATS = (
         carries=("icc", "exif", "xmp"),
         lossy=95,
         lossless=True,
+        largest=16383,
     ),
     Format(
         "TIFF",
@@ -65,7 +68,7 @@ FORMATS = (
         carries=("icc", "exif", "xmp", "dpi"),
     ),
     Format("BMP", (".bmp",), (1, 8), carries=("dpi",)),
-    Format("GIF", (".gif",), alpha=True, frames=True, carries=("comment",)),
+    Format("GIF", (".gif",), alpha=True, frames=True, carries=("comment",), largest=65535),
     Format(
         "AVIF",
         (".avif",),
@@ -74,6 +77,7 @@ FORMATS = (
         carries=("icc", "exif", "xmp"),
         lossy=90,
         subsampling=True,
+        largest=32768,
     ),
     Format("JPEG2000", (".jp2", ".j2k", ".jpx", ".jpf"), (8, 16), alpha=True, carries=("comment",)),
     Format("PPM", (".ppm", ".pgm", ".pnm"), (8, 16)),

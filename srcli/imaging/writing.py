@@ -1,6 +1,7 @@
 """Samples to files: as much of depth, channels, metadata and timing as the format holds."""
 
 import io
+import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -42,7 +43,13 @@ class Output:
             raise UsageError(f"no images of {self.depth} bits", "--depth 1, 8, 16, or 32 for float")
 
 
-def check_writable(path: Path, alpha: bool = False, frames: int = 1, output: Output = Output()) -> None:
+def check_writable(
+    path: Path,
+    alpha: bool = False,
+    frames: int = 1,
+    output: Output = Output(),
+    size: tuple[int, int] = (1, 1),
+) -> None:
     """Raise `SrError` where `write` could not put an image (or one with these properties) at `path`."""
     found = formats.of(path)
     suffix = path.suffix.lower()
@@ -55,6 +62,11 @@ def check_writable(path: Path, alpha: bool = False, frames: int = 1, output: Out
     if output.depth and output.depth not in found.depths:
         held = " or ".join(map(str, found.depths))
         raise ImageError(f"{suffix} holds no {output.depth} bits", f"give --depth {held}, or another format")
+    if max(size) > found.largest:
+        given = "x".join(map(str, size))
+        raise ImageError(
+            f"{suffix} holds {found.largest:,} pixels on a side, not {given}", "choose .png or .tif"
+        )
     check_place(path)
 
 
@@ -67,7 +79,12 @@ def write(path: Path, frames: Sequence[Stored], timing: Timing = Timing(), outpu
     if output.strip:
         frames = [replace(frame, metadata=stripped(frame.metadata)) for frame in frames]
     with replacing(path) as temporary, temporary.open("wb") as file:
-        _encode(file, found, path.suffix.lower(), list(frames), timing, output)
+        try:
+            _encode(file, found, path.suffix.lower(), list(frames), timing, output)
+        except (ValueError, RuntimeError, OverflowError, struct.error, SystemError) as error:
+            # What encoders raise for an image that they do not take.
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise ImageError(f"cannot write {path}: {reason}", "choose another format") from error
 
 
 def _encode(
