@@ -237,7 +237,7 @@ def test_a_name_beyond_any_file_system(tmp_path: Path, sr: Run) -> None:
 
 
 def test_links(album: Path, photo: Path, tmp_path: Path, sr: Run) -> None:
-    """To files and folders they are followed; a circle ends; of an output that is a link, the link is replaced."""
+    """To files and folders they are followed; a circle ends; an output that is a link is itself replaced."""
     (album / "link.png").symlink_to(photo)
     (album / "circle").symlink_to(album)
     (album / "broken.png").symlink_to(tmp_path / "nowhere.png")

@@ -1,8 +1,9 @@
 """Damaged files through the command: `python tools/fuzz.py [--cases 300] [--seed 0]`, or `make fuzz`.
 
-Images of every format through `sr upscale -m bicubic`, and weight files through what reads them. Each case is to
-end within five seconds, in an output that can be read or in an error of one line; a crash, a hang, a traceback or
-an output beside an error is a fault. Cases run in child processes, so that a crash is a figure and not an end.
+Images of every format through `sr upscale -m bicubic`, and weight files through what reads them. Each case is
+to end within five seconds, in an output that can be read or in an error of one line; a crash, a hang, a
+traceback or an output beside an error is a fault. Cases run in child processes, so that a crash is a figure
+and not an end.
 """
 
 import argparse
@@ -188,7 +189,7 @@ def _structure(data: bytes, rng: Rng) -> bytes:
     """For weight files: the header of a safetensors file, or the pickle in a checkpoint, changed as such."""
     if data.startswith(b"PK"):
         return _pickle_changed(data, rng)
-    if len(data) < 9 or not data[8:9] == b"{":
+    if len(data) < 9 or data[8:9] != b"{":
         return _number(data, rng)
     (length,) = struct.unpack("<Q", data[:8])
     header = data[8 : 8 + length]

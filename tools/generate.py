@@ -108,8 +108,8 @@ def soak() -> str:
     """How much memory grew over many images, as `make fuzz` measured it."""
     found = json.loads((ROOT / "benchmarks" / "results" / "soak.json").read_text())
     return (
-        f"{found['images']:,} images in one command: at most {found['first_50']:.0f} MiB resident over the first "
-        f"50, at most {found['later']:.0f} MiB after that ({found['growth']:+.1%})."
+        f"{found['images']:,} images in one command: at most {found['first_50']:.0f} MiB resident over the "
+        f"first 50, at most {found['later']:.0f} MiB after that ({found['growth']:+.1%})."
     )
 
 

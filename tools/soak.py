@@ -9,6 +9,8 @@ import numpy as np
 
 from srcli.cli import voices
 from srcli.cli.app import run
+from srcli.enlarge import Done
+from srcli.fleet import Outcome
 from srcli.imaging.image import Image, write
 
 ROOT = Path(__file__).parent.parent
@@ -41,7 +43,7 @@ def measure(folder: Path, count: int) -> dict[str, float]:
     seen: list[float] = []
 
     class Watched(voices.Lines):
-        def outcome(self, outcome: "voices.Outcome[voices.Done | None]") -> None:
+        def outcome(self, outcome: Outcome[Done | None]) -> None:
             seen.append(resident())
             super().outcome(outcome)
             outcome.job.target.unlink()

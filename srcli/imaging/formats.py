@@ -11,7 +11,8 @@ class Format:
     """What can be written into files of a format.
 
     `name` is Pillow's; `depths` are bits per sample, 32 being float; `carries` names fields of `Metadata`;
-    `lossy` is the quality by default, 0 where nothing is ever lost; `largest` is for either side; `extra` is what has to be installed.
+    `lossy` is the quality by default, 0 where nothing is ever lost; `largest` is for either side; `extra` is
+    what has to be installed.
     """
 
     name: str

@@ -15,7 +15,7 @@ from PIL import ExifTags, ImageCms, UnidentifiedImageError
 from PIL import Image as PilImage
 
 from srcli.errors import ImageError
-from srcli.imaging import exif, png, tiff
+from srcli.imaging import exif, opencv, png, tiff
 from srcli.imaging.formats import SUFFIXES
 from srcli.imaging.metadata import Metadata, enlarged
 from srcli.imaging.pixels import StoredSamples
@@ -64,7 +64,10 @@ class Timing:
 
 @dataclass(frozen=True)
 class About:
-    """What a file is, without its samples; `colours` as Pillow calls its modes, `depth` 32 for float."""
+    """What a file is, without its samples; `colours` as Pillow calls its modes, `depth` 32 for float.
+
+    `quality` is a JPEG's, estimated.
+    """
 
     format: str
     size: tuple[int, int]
@@ -72,6 +75,7 @@ class About:
     depth: int
     metadata: Metadata
     frames: int = 1
+    quality: int | None = None
 
 
 def check_readable(path: Path) -> None:
@@ -127,7 +131,29 @@ def about(path: Path) -> About:
                 depth,
                 _metadata(file, path),
                 frames,
+                _jpeg_quality(getattr(file, "quantization", {})),
             )
+
+
+# The luma quantisation table for quality 50 (ITU-T T.81, table K.1).
+_LUMA_TABLE = (
+    16, 11, 10, 16, 24, 40, 51, 61, 12, 12, 14, 19, 26, 58, 60, 55, 14, 13, 16, 24, 40, 57, 69, 56,
+    14, 17, 22, 29, 51, 87, 80, 62, 18, 22, 37, 56, 68, 109, 103, 77, 24, 35, 55, 64, 81, 104, 113, 92,
+    49, 64, 78, 87, 103, 121, 120, 101, 72, 92, 95, 98, 112, 100, 103, 99,
+)  # fmt: skip
+
+
+def _jpeg_quality(tables: dict[int, list[int]]) -> int | None:
+    """1 to 100 as the Independent JPEG Group scales tables; None where there are none."""
+    if not tables:
+        return None
+    total = sum(tables[min(tables)])
+    return min(range(1, 101), key=lambda quality: abs(_table_sum(quality) - total))
+
+
+def _table_sum(quality: int) -> int:
+    percent = 5000 // quality if quality < 50 else 200 - 2 * quality
+    return sum(min(255, max(1, (value * percent + 50) // 100)) for value in _LUMA_TABLE)
 
 
 def frames(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[Stored]:
@@ -158,8 +184,8 @@ def _faults(path: Path) -> Iterator[None]:
         # AVIF's decoder raises RuntimeError, Pillow's TIFF reader the others on absurd tags.
         raise _damaged(path, error) from error
     except Exception as error:
-        # struct.error, zlib.error, ImageCms.PyCMSError and cv2.error have no parent in common.
-        if type(error).__module__.split(".")[0] not in ("struct", "zlib", "PIL", "cv2"):
+        # struct.error, zlib.error and ImageCms.PyCMSError have no parent in common.
+        if type(error).__module__.split(".")[0] not in ("struct", "zlib", "PIL"):
             raise
         raise _damaged(path, error) from error
 
@@ -222,14 +248,8 @@ def _oriented(stored: Stored, orientation: int, upright: bool = False) -> Stored
 
 
 def _float_frame(path: Path, max_pixels: int) -> Stored:
-    import cv2
-
-    data = np.fromfile(path, np.uint8)
-    _check_size(path, _float_size(data[:65536].tobytes()), max_pixels)
-    samples: Any = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
-    if samples is None:
-        raise ValueError("float data cannot be decoded")
-    return Stored(_finite(_swap_red_blue(samples.astype(np.float32))), 32)
+    _check_size(path, _float_size(_start(path, 65536)), max_pixels)
+    return Stored(_finite(opencv.decode(path).astype(np.float32)), 32)
 
 
 def _float_size(start: bytes) -> tuple[int, int]:
@@ -247,13 +267,6 @@ def _finite(samples: StoredSamples) -> StoredSamples:
     if not np.isfinite(samples).all():
         raise ValueError("it has samples that are not numbers")
     return samples
-
-
-def _swap_red_blue(samples: StoredSamples) -> StoredSamples:
-    """RGB(A) to OpenCV's BGR(A) or back; one channel stays."""
-    if samples.ndim == 2:
-        return samples
-    return np.ascontiguousarray(samples[..., [2, 1, 0, *range(3, samples.shape[2])]])
 
 
 # TIFF
@@ -347,16 +360,12 @@ def _jpeg2000_bits(start: bytes) -> int:
 
 def _deep(file: PilImage.Image, path: Path) -> StoredSamples:
     """Samples (H, W) or (H, W, 2..4) as uint16."""
-    import cv2
-
-    # IMREAD_UNCHANGED ignores the orientation tag; it is applied for every format alike.
-    samples: Any = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
-    if samples is None or samples.dtype != np.uint16 or samples.shape[1::-1] != file.size:
+    samples = opencv.decode(path)
+    if samples.dtype != np.uint16 or samples.shape[1::-1] != file.size:
         raise ValueError("16-bit data cannot be decoded")
-    straight = _swap_red_blue(samples)
     if file.format == "PNG":
-        return _png_channels(straight, path, file.info.get("transparency"))
-    return straight
+        return _png_channels(samples, path, file.info.get("transparency"))
+    return samples
 
 
 def _png_channels(samples: StoredSamples, path: Path, clear: Any) -> StoredSamples:

@@ -16,6 +16,7 @@ from PIL import Image as PilImage
 from PIL.TiffImagePlugin import ImageFileDirectory_v2 as Directory
 
 from srcli.imaging import exif as exif_block
+from srcli.imaging import opencv
 from srcli.imaging.metadata import Metadata
 from srcli.imaging.pixels import StoredSamples
 
@@ -168,17 +169,13 @@ def _in_order(page: Any) -> NDArray[Any]:
     return np.moveaxis(values, 0, -1) if page.axes == "SYX" else values
 
 
-def _by_opencv(path: Path, page: Page) -> NDArray[Any]:
-    """LZW and others that tifffile has no codec for, upright; what it cannot hold comes with 8 bits."""
-    import cv2
-
-    data = np.fromfile(path, np.uint8)
-    fine, found = cv2.imdecodemulti(data, cv2.IMREAD_UNCHANGED, None, (page.index, page.index + 1))
+def _by_opencv(path: Path, page: Page) -> StoredSamples:
+    """LZW and others that tifffile has no codec for, upright; what OpenCV cannot hold comes with 8 bits."""
+    found = opencv.decode_page(path, page.index)
     channels = int(page.directory.get(_CHANNELS, 1))
-    if not fine or found[0].itemsize * 8 != page.bits or found[0].size != np.prod(page.size) * channels:
+    if found.itemsize * 8 != page.bits or found.size != np.prod(page.size) * channels:
         raise ValueError(f"{page.bits}-bit samples in this compression can't be read")
-    values: NDArray[Any] = found[0]
-    return values[..., [2, 1, 0, *range(3, channels)]] if channels > 2 else values
+    return found
 
 
 def _bright(values: NDArray[Any], page: Page) -> StoredSamples:

@@ -14,9 +14,10 @@ from PIL.PngImagePlugin import PngInfo
 
 from srcli.errors import ImageError, UsageError
 from srcli.files import check_place, replacing
-from srcli.imaging import exif, formats, png, tiff
+from srcli.imaging import exif, formats, opencv, png, tiff
 from srcli.imaging.formats import Format
 from srcli.imaging.metadata import Metadata, stripped
+from srcli.imaging.pixels import StoredSamples
 from srcli.imaging.reading import Stored, Timing
 
 SUBSAMPLING = ("4:4:4", "4:2:2", "4:2:0")
@@ -111,23 +112,17 @@ def _png_chunks(about: Metadata) -> list[png.Chunk]:
     return out + ([png.xmp_chunk(about.xmp)] if about.xmp else [])
 
 
-def _by_opencv(samples: Any, suffix: str) -> bytes:
+def _by_opencv(samples: StoredSamples, suffix: str) -> bytes:
     """16-bit JPEG 2000 and PNM, Radiance HDR, PFM."""
-    import cv2
-
-    if samples.ndim == 3:
-        order = [0, 0, 0, 1] if samples.shape[2] == 2 else [2, 1, 0, *range(3, samples.shape[2])]
-        samples = np.ascontiguousarray(samples[..., order])
-    elif suffix == ".hdr":
+    if samples.ndim == 3 and samples.shape[2] == 2:  # OpenCV has no grey with alpha
+        samples = samples[..., [0, 0, 0, 1]]
+    elif samples.ndim == 2 and suffix == ".hdr":
         samples = np.repeat(samples[..., None], 3, axis=2)
-    kind = {".jpx": ".jp2", ".jpf": ".jp2", ".j2k": ".jp2"}.get(suffix, suffix)
-    try:
-        done, data = cv2.imencode(".pnm" if kind == ".ppm" else kind, samples)
-    except cv2.error:
-        done = False
-    if not done:
-        raise ImageError(f"cannot write 16-bit samples as {suffix}", "choose .png or .tif, or --depth 8")
-    return data.tobytes()
+    # Names of the same formats that OpenCV does not know, or takes for colour only.
+    kind = {".jpx": ".jp2", ".jpf": ".jp2", ".j2k": ".jp2", ".ppm": ".pnm", ".pgm": ".pnm"}.get(
+        suffix, suffix
+    )
+    return opencv.encode(samples, kind)
 
 
 def _by_pillow(
