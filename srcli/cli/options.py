@@ -122,3 +122,12 @@ SelfEnsemble = Annotated[
     bool, typer.Option("--self-ensemble", help="Mean of 8 orientations: better, 8 times slower.")
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace output files that exist.")]
+Consistent = Annotated[
+    bool, typer.Option("--consistent", help="Change the result so that reduced again it is the input.")
+]
+Strength = Annotated[float, typer.Option(help="Between bicubic, 0, and the network, 1.")]
+ColorFix = Annotated[bool, typer.Option("--color-fix", help="Take the coarse colours of the input.")]
+Uncertainty = Annotated[
+    Path | None,
+    typer.Option(help="Where 8 orientations differ, as a map; white is 25 levels. Of one image."),
+]

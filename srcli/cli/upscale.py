@@ -3,7 +3,7 @@
 import math
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,7 +17,7 @@ from srcli.errors import ExitCode, SrError, UsageError
 from srcli.manifest import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from srcli.enlarge import Done, Work
+    from srcli.enlarge import Done, Finish, Work
     from srcli.fleet import Outcome
     from srcli.imaging.size import Wanted
     from srcli.imaging.writing import Output
@@ -65,9 +65,13 @@ def upscale(
     device: options.Device = None,
     tile: options.Tile = DEFAULT_TILE,
     self_ensemble: options.SelfEnsemble = False,
+    uncertainty: options.Uncertainty = None,
+    consistent: options.Consistent = False,
+    strength: options.Strength = 1.0,
+    color_fix: options.ColorFix = False,
 ) -> None:
     """Enlarge images with a network or an interpolator."""
-    from srcli.enlarge import Work
+    from srcli.enlarge import Finish, Work
     from srcli.imaging.formats import suffix_of
     from srcli.imaging.size import wanted
     from srcli.imaging.writing import Output
@@ -79,6 +83,8 @@ def upscale(
     finder = _finder(model, weights, arch, aim)
     coding = Output(quality, lossless, subsampling, depth, strip)
     coding.check()
+    finish = Finish(consistent, color_fix, strength, uncertainty)
+    finish.check()
     tail = f"_{aim.label}" if suffix is None else suffix
     called = weights.stem if weights else model or DEFAULT_MODEL
     layout = Layout(
@@ -87,9 +93,11 @@ def upscale(
     )  # fmt: skip
     jobs = plan(_named(inputs, files_from), layout)
     voice = _voice(json, quiet, verbose, any(job.target == PIPE for job in jobs))
-    find = _remembered(finder, Options(device, tile, self_ensemble, voice.progress), voice)
-    recipe = Recipe(called, aim.label, _choices(coding, self_ensemble), weights)
-    work = Work(find, aim, recipe, coding, max_pixels, tile)
+    _check_map(uncertainty, jobs, overwrite)
+    once = self_ensemble and not uncertainty  # for the map all eight are looked at here
+    find = _remembered(finder, Options(device, tile, once, voice.progress), voice)
+    recipe = Recipe(called, aim.label, _choices(coding, finish, self_ensemble), weights)
+    work = Work(find, aim, recipe, coding, max_pixels, tile, finish)
     with pipes.through_files(jobs, layout.suffix) as files, console.terminated_as_interrupted():
         code = _run(files, work, voice, overwrite, skip_existing)
     raise typer.Exit(code)
@@ -107,10 +115,23 @@ def _literal(text: str) -> str:
     return text.replace("{", "{{").replace("}", "}}")
 
 
-def _choices(coding: "Output", self_ensemble: bool) -> dict[str, str]:
+def _check_map(target: Path | None, jobs: "list[Job]", overwrite: bool) -> None:
+    from srcli.imaging.writing import check_writable
+
+    if target is None:
+        return
+    if len(jobs) > 1:
+        raise UsageError("--uncertainty is one map, the input is several", "upscale them one by one")
+    if target.exists() and not overwrite:
+        raise SrError(f"{target} exists", "give --overwrite, or another --uncertainty")
+    check_writable(target)
+
+
+def _choices(coding: "Output", finish: "Finish", self_ensemble: bool) -> dict[str, str]:
     """What differs from the defaults and changes pixels or files, for the record."""
-    chosen = asdict(coding) | {"self_ensemble": self_ensemble}
-    return {key: str(value) for key, value in chosen.items() if value}
+    chosen = asdict(coding) | asdict(replace(finish, uncertainty=None))
+    chosen |= {"self_ensemble": self_ensemble or finish.uncertainty is not None}
+    return {key: str(value) for key, value in chosen.items() if value and (key, value) != ("strength", 1.0)}
 
 
 def _voice(json: bool, quiet: bool, verbose: bool, piped: bool) -> Voice:
