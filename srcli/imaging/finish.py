@@ -33,7 +33,7 @@ def with_colours_of(small: Pixels, large: Pixels) -> Pixels:
 
 def blended(large: Pixels, small: Pixels, strength: float) -> Pixels:
     """Between bicubic (`strength` 0) and `large` (1)."""
-    bicubic: Pixels = np.clip(_like(small, large), 0, 1)
+    bicubic: Pixels = _like(small, large).clip(0, 1)
     return large * np.float32(strength) + bicubic * np.float32(1 - strength)
 
 
