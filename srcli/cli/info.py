@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from srcli.cli import console, options
+from srcli.cli import console
 from srcli.manifest import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _REPAIRER = "realesrgan"
 
 def info(
     files: Annotated[list[Path], typer.Argument(help="Images.", show_default=False)],
-    json: options.JsonLines = False,
+    json: Annotated[bool, typer.Option("--json", help="The same for scripts, an object for each.")] = False,
 ) -> None:
     """Say what an image is, which model suits it and why; for an output of ours, how it was made."""
     from srcli.imaging.image import read

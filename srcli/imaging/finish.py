@@ -28,7 +28,8 @@ def with_colours_of(small: Pixels, large: Pixels) -> Pixels:
     shift = small - _like(large, small)
     height, width = (max(1, round(side / _COLOUR_CELL)) for side in shift.shape[:2])
     coarse = resize(shift, height, width, "bilinear")
-    return np.clip(large + resize(coarse, large.shape[0], large.shape[1], "bilinear"), 0, 1)
+    fixed: Pixels = large + resize(coarse, large.shape[0], large.shape[1], "bilinear")
+    return fixed.clip(0, 1)
 
 
 def blended(large: Pixels, small: Pixels, strength: float) -> Pixels:
