@@ -164,14 +164,13 @@ def _remembered(finder: "Finder", settings: "Options", voice: Voice) -> "Callabl
     def find(scale: float) -> "Method":
         key = math.ceil(scale)
         if key not in loaded:
+            voice.loading()
             try:
-                method = finder(scale, settings)
+                loaded[key] = finder(scale, settings)
             except SrError as error:
                 error.for_all = True
                 raise
-            if not loaded:
-                voice.method(method)
-            loaded[key] = method
+            voice.method(loaded[key])
         return loaded[key]
 
     return find

@@ -26,6 +26,9 @@ class Voice(Protocol):
 
     def __exit__(self, *reason: object) -> None: ...
 
+    def loading(self) -> None:
+        """A method is going to be loaded, with a bar of its own if it is downloaded."""
+
     def method(self, method: "Method") -> None:
         """What enlarges, once it is loaded."""
 
@@ -55,17 +58,24 @@ class Lines:
     def __enter__(self) -> "Lines":
         if self.verbosity:
             self._task = self.bar.add_task("upscaling")
-            self.bar.start()
         return self
 
     def __exit__(self, *reason: object) -> None:
         self.bar.stop()
 
-    def method(self, method: "Method") -> None:
+    def loading(self) -> None:
         """See `Voice`."""
+        self.bar.stop()
+
+    def method(self, method: "Method") -> None:
+        """See `Voice`. Said once, however many scales it is loaded for."""
+        taken = f", taken for {method.about}," if method.about else ""
+        line = f"{method.name}{taken} on {method.where}"
+        if self.verbosity and line not in self._told:
+            console.talk.print(line, markup=False)
+        self._told.add(line)
         if self.verbosity:
-            taken = f", taken for {method.about}," if method.about else ""
-            console.talk.print(f"{method.name}{taken} on {method.where}", markup=False)
+            self.bar.start()
 
     def begin(self, job: "Job") -> None:
         """See `Voice`."""
@@ -126,6 +136,9 @@ class Records:
 
     def __exit__(self, *reason: object) -> None:
         return
+
+    def loading(self) -> None:
+        """See `Voice`."""
 
     def method(self, method: "Method") -> None:
         """See `Voice`."""
