@@ -3,10 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 SHARED := ../shared/data
 SETS := $(if $(wildcard $(SHARED)),$(addprefix $(SHARED)/,Set5 Set14 BSD100),Set5 Set14 BSD100)
-COG := README.md docs/models.md docs/weights/log.md
+COG := README.md docs/models.md docs/weights/log.md docs/reliability.md
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all fmt check docs bench bench-train parity verify
+.PHONY: help setup demo test test-all fmt check docs bench bench-train parity verify fuzz formats
 
 help: ## print this
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -58,6 +58,14 @@ bench-train: setup ## steps per second of sr train, against a minimal PyTorch lo
 
 parity: setup ## measure the published weights in ../shared/weights, and write docs/parity.md
 	PYTHONPATH=. $(BIN)/python tools/parity.py
+
+formats: setup ## measure what each image format keeps, and write docs/formats.md
+	PYTHONPATH=. $(BIN)/python tools/formats.py
+
+fuzz: setup ## thousands of damaged files, and memory over 10,000 images; figures for docs/reliability.md
+	PYTHONPATH=. $(BIN)/python tools/fuzz.py
+	PYTHONPATH=. $(BIN)/python tools/soak.py
+	$(BIN)/cog -r docs/reliability.md
 
 verify: setup ## bench every bundled weight file, and compare with what the manifest promises
 	PYTHONPATH=. $(BIN)/python tools/verify.py $(SETS)

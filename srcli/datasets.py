@@ -7,7 +7,8 @@ from pathlib import Path
 from srcli.engine import collection, hub
 from srcli.errors import DatasetError
 from srcli.files import cache_folder
-from srcli.imaging.image import is_image, read
+from srcli.imaging.formats import is_image
+from srcli.imaging.image import read
 from srcli.imaging.pixels import Pixels
 from srcli.manifest import HubFile
 

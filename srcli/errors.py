@@ -4,18 +4,26 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What the process returns to the shell."""
+    """What the process returns to the shell.
+
+    FAILED: nothing was done; PARTLY: some images were done, others failed and are named.
+    """
 
     OK = 0
     FAILED = 1
     USAGE = 2
+    PARTLY = 3
     INTERRUPTED = 130
 
 
 class SrError(Exception):
-    """An expected failure: `message` says what is wrong, `hint` what to do next, each one line."""
+    """An expected failure: `message` says what is wrong, `hint` what to do next, each one line.
+
+    `for_all`: whatever else is tried would fail alike, as on a full disk.
+    """
 
     exit_code = ExitCode.FAILED
+    for_all = False
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -31,6 +39,10 @@ class UsageError(SrError):
 
 class FileError(SrError):
     """A file or folder cannot be written."""
+
+    def __init__(self, message: str, hint: str = "", for_all: bool = False) -> None:
+        super().__init__(message, hint)
+        self.for_all = for_all
 
 
 class ImageError(SrError):

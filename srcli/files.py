@@ -1,5 +1,6 @@
 """Files that appear whole or not at all."""
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -17,9 +18,16 @@ def cache_folder() -> Path:
 
 def check_place(path: Path) -> None:
     """Raise `FileError` where no file could be made at `path`, before the work for it is done."""
-    folder = next(parent for parent in path.absolute().parents if parent.exists())
+    try:
+        folder = next(parent for parent in path.absolute().parents if parent.exists())
+    except OSError as error:
+        raise FileError(f"cannot write {path}: {error.strerror}", "choose another place") from error
     if not folder.is_dir() or not os.access(folder, os.W_OK):
         raise FileError(f"cannot write into {folder}", "choose another place for the output")
+
+
+# What says that the disk is at its end, not that one file or folder is in the way.
+_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
 @contextmanager
@@ -39,7 +47,8 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     except OSError as error:
         reason = error.strerror or str(error)
-        raise FileError(f"cannot write {path}: {reason}", "choose another place, or free the disk") from error
+        hint = "choose another place, or free the disk"
+        raise FileError(f"cannot write {path}: {reason}", hint, error.errno in _DISK) from error
     finally:
         if temporary:
             temporary.unlink(missing_ok=True)

@@ -16,7 +16,6 @@ from srcli.engine.device import choose, keep_memory
 from srcli.engine.tiles import DEFAULT_TILE
 from srcli.engine.upscaler import Progress, Upscaler, silent
 from srcli.errors import UsageError, WeightsError
-from srcli.imaging.image import Image
 from srcli.imaging.pixels import Pixels, is_8bit
 from srcli.imaging.resize import KERNELS, resize, resize_8bit
 
@@ -57,15 +56,6 @@ class Options:
 def names() -> list[str]:
     """Everything that `--model` takes."""
     return [*KERNELS, *manifest.models()]
-
-
-def enlarge(image: Image, method: Method, scale: float) -> Image:
-    """The image with its pixels through `method`; alpha goes by bicubic, all else is carried over."""
-    pixels = np.clip(method(image.pixels, scale), 0, 1)
-    alpha = image.alpha
-    if alpha is not None:
-        alpha = np.clip(resize(alpha, *pixels.shape[:2]), 0, 1)
-    return replace(image, pixels=pixels, alpha=alpha)
 
 
 def find(name: str, scale: float, options: Options = Options()) -> Method:

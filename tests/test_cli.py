@@ -68,7 +68,7 @@ def test_one_bad_image_does_not_stop_the_others(photos: Path, tmp_path: Path, sr
     (photos / "bad.png").write_bytes(b"oops")
     (photos / "empty.jpg").write_bytes(b"")
     done = sr("upscale", photos, "-x2", "-m", "bicubic", "-o", tmp_path / "out")
-    assert done.code == 1
+    assert done.code == 3
     assert len(names(tmp_path / "out")) == 3
     assert "2 of 5 failed" in done.err
     assert "bad.png" in done.err.splitlines()[-1]
@@ -126,7 +126,7 @@ BAD = [
     (["photo.png", "--weights", "plain.safetensors", "--arch", "edsr"], 1, "fits no edsr that sr has"),
     (["hollow"], 2, "no images in hollow"),
     (["same.png", "elsewhere/same.png", "-o", "out"], 2, "would both become"),
-    ([], 2, "Missing argument"),
+    ([], 2, "no input is named"),
     (["photo.png", "--nonsense"], 2, "No such option"),
 ]
 

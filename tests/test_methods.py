@@ -7,7 +7,6 @@ from hypothesis import strategies as st
 
 from srcli import methods
 from srcli.errors import UsageError
-from srcli.imaging.image import Image
 from srcli.imaging.resize import KERNELS
 
 
@@ -45,16 +44,6 @@ def test_every_method_takes_any_scale(name: str, scale: float, rng: np.random.Ge
     out = methods.find(name, scale)(pixels, scale)
     assert out.shape == (*methods.target_size(pixels, scale), 3)
     assert out.dtype == np.float32
-
-
-def test_alpha_depth_and_profile_are_carried(rng: np.random.Generator) -> None:
-    image = Image(rng.random((8, 9, 3), np.float32), np.ones((8, 9), np.float32), 16, icc=b"x")
-    out = methods.enlarge(image, methods.find("bicubic", 2), 2)
-    assert out.alpha is not None
-    np.testing.assert_allclose(out.alpha, 1, atol=1e-6)
-    assert (out.size, out.depth, out.icc) == ((18, 16), 16, b"x")
-    assert out.pixels.min() >= 0
-    assert out.pixels.max() <= 1
 
 
 @pytest.mark.parametrize("scale", [0, -2, 1, 33, float("nan"), float("inf")])

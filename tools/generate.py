@@ -92,6 +92,27 @@ def training_speed() -> str:
     return "\n".join([f"Speed ({about}):\n", *head, *rows])
 
 
+def fuzz_table() -> str:
+    """What became of damaged files, as `make fuzz` counted it."""
+    found = json.loads((ROOT / "benchmarks" / "results" / "fuzz.json").read_text())
+    out = ["| kind | cases | read all the same | refused in one line | faults |", "|---|---:|---:|---:|---:|"]
+    totals = [0, 0, 0, 0]
+    for kind, row in found["kinds"].items():
+        figures = [row["cases"], row["read"], row["refused"], len(row["faults"])]
+        totals = [total + figure for total, figure in zip(totals, figures, strict=True)]
+        out.append(f"| {kind} | {' | '.join(map(str, figures))} |")
+    return "\n".join([*out, f"| all | {' | '.join(f'{total:,}' for total in totals)} |"])
+
+
+def soak() -> str:
+    """How much memory grew over many images, as `make fuzz` measured it."""
+    found = json.loads((ROOT / "benchmarks" / "results" / "soak.json").read_text())
+    return (
+        f"{found['images']:,} images in one command: at most {found['first_50']:.0f} MiB resident over the "
+        f"first 50, at most {found['later']:.0f} MiB after that ({found['growth']:+.1%})."
+    )
+
+
 def attribution() -> str:
     """How many photographs the weights were trained on, by licence."""
     with (ROOT / "srcli" / "weights" / "ATTRIBUTION.csv").open(newline="") as file:

@@ -9,6 +9,8 @@ from srcli import __version__
 from srcli.cli import console
 from srcli.cli.bench import bench
 from srcli.cli.compare import compare
+from srcli.cli.config import config, default_map
+from srcli.cli.info import info
 from srcli.cli.models import models
 from srcli.cli.train import train
 from srcli.cli.upscale import upscale
@@ -22,7 +24,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (upscale, bench, compare, train):
+for command in (upscale, bench, compare, train, info, config):
     app.command()(command)
 app.add_typer(models, name="models")
 
@@ -35,11 +37,13 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def options(
+    context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
     """Enlarge images with pretrained networks, and see how well it is done."""
+    context.default_map = default_map(context.command)
 
 
 def run(arguments: list[str] | None = None) -> int:

@@ -66,7 +66,7 @@ def compare(
 
 
 def _check_output(output: Path, overwrite: bool, inputs: list[Path]) -> None:
-    from srcli.imaging.image import check_writable
+    from srcli.imaging.writing import check_writable
 
     if output.exists() and any(path.exists() and output.samefile(path) for path in inputs):
         raise UsageError(f"{output} is an input itself", "choose another --output")

@@ -76,6 +76,20 @@ def until_signal() -> Iterator[Event]:
             signal.signal(number, handler)
 
 
+@contextmanager
+def terminated_as_interrupted() -> Iterator[None]:
+    """SIGTERM as Ctrl-C: what is in hand is cleared away before the process ends."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    previous = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
+
+
 def save(path: Path, text: str) -> None:
     """Write a text file whole or not at all. Raises `SrError` where it can't be written."""
     with replacing(path) as temporary:

@@ -7,7 +7,93 @@ import typer
 
 from srcli.manifest import DEFAULT_MODEL
 
-Scale = Annotated[float, typer.Option("--scale", "-x", help="How many times larger, e.g. -x4.")]
+SIZE, NAMING, FORMAT, BATCH = "Size", "Names and places", "Format", "Batches"
+
+Scale = Annotated[
+    float | None,
+    typer.Option(
+        "--scale", "-x", help="How many times larger, any number; 4 by default.", rich_help_panel=SIZE
+    ),
+]
+Width = Annotated[int | None, typer.Option(help="Width in pixels.", rich_help_panel=SIZE)]
+Height = Annotated[int | None, typer.Option(help="Height in pixels.", rich_help_panel=SIZE)]
+Size = Annotated[
+    str | None,
+    typer.Option(
+        metavar="WxH", help="Fit into a box, 1920x1080; or exactly that, 1920x1080!", rich_help_panel=SIZE
+    ),
+]
+LongEdge = Annotated[int | None, typer.Option(help="The longer side in pixels.", rich_help_panel=SIZE)]
+Megapixels = Annotated[float | None, typer.Option(help="Millions of pixels.", rich_help_panel=SIZE)]
+Output = Annotated[
+    Path | None,
+    typer.Option(
+        "--output",
+        "-o",
+        help="File, folder, or - for stdout; beside the input as NAME_x4 by default.",
+        rich_help_panel=NAMING,
+    ),
+]
+Suffix = Annotated[
+    str | None, typer.Option(help="What to put after the name; _x4 by default.", rich_help_panel=NAMING)
+]
+Prefix = Annotated[str, typer.Option(help="What to put before the name.", rich_help_panel=NAMING)]
+Name = Annotated[
+    str | None,
+    typer.Option(help='The whole name, as "{stem}_{model}_x{scale}".', rich_help_panel=NAMING),
+]
+Flat = Annotated[
+    bool,
+    typer.Option("--flat", help="All into one folder; else as in the input's tree.", rich_help_panel=NAMING),
+]
+Format = Annotated[
+    str | None,
+    typer.Option("--format", help="png, jpg, webp, tif ...; the input's by default.", rich_help_panel=FORMAT),
+]
+Quality = Annotated[
+    int | None,
+    typer.Option(min=1, max=100, help="Of JPEG, WebP, AVIF; 90 or 95 by default.", rich_help_panel=FORMAT),
+]
+Lossless = Annotated[bool, typer.Option("--lossless", help="WebP without loss.", rich_help_panel=FORMAT)]
+Subsampling = Annotated[
+    str | None,
+    typer.Option(metavar="RATIO", help="4:4:4, 4:2:2 or 4:2:0, of JPEG and AVIF.", rich_help_panel=FORMAT),
+]
+Depth = Annotated[
+    int | None,
+    typer.Option(help="Bits: 1, 8, 16, or 32 for float; the input's by default.", rich_help_panel=FORMAT),
+]
+Strip = Annotated[
+    bool,
+    typer.Option("--strip", help="Leave out EXIF, XMP, text and how it was made.", rich_help_panel=FORMAT),
+]
+Recursive = Annotated[
+    bool, typer.Option("--recursive", "-r", help="Folders with all that is below.", rich_help_panel=BATCH)
+]
+FilesFrom = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Inputs listed in a file, or - for stdin.", rich_help_panel=BATCH),
+]
+SkipExisting = Annotated[
+    bool,
+    typer.Option(
+        "--skip-existing",
+        help="Leave outputs made of the same content with the same settings.",
+        rich_help_panel=BATCH,
+    ),
+]
+MaxPixels = Annotated[
+    int,
+    typer.Option(min=1, help="Refuse inputs with more pixels.", rich_help_panel=BATCH),
+]
+JsonLines = Annotated[
+    bool,
+    typer.Option(
+        "--json", help="A JSON record per image on stdout, events on stderr.", rich_help_panel=BATCH
+    ),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.", rich_help_panel=BATCH)]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more.", rich_help_panel=BATCH)]
 Scales = Annotated[list[int], typer.Option("--scale", "-x", help="Scale to test; may repeat.")]
 CompareScale = Annotated[int, typer.Option("--scale", "-x", help="How many times larger.")]
 TrainScale = Annotated[int, typer.Option("--scale", "-x", help="Scale to train for.")]
@@ -36,3 +122,12 @@ SelfEnsemble = Annotated[
     bool, typer.Option("--self-ensemble", help="Mean of 8 orientations: better, 8 times slower.")
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace output files that exist.")]
+Consistent = Annotated[
+    bool, typer.Option("--consistent", help="Change the result so that reduced again it is the input.")
+]
+Strength = Annotated[float, typer.Option(help="Between bicubic, 0, and the network, 1.")]
+ColorFix = Annotated[bool, typer.Option("--color-fix", help="Take the coarse colours of the input.")]
+Uncertainty = Annotated[
+    Path | None,
+    typer.Option(help="Where 8 orientations differ, as a map; white is 25 levels. Of one image."),
+]

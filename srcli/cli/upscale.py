@@ -1,177 +1,250 @@
-"""`sr upscale`: files or folders in, enlarged files out."""
+"""`sr upscale`: files, folders, patterns or stdin in, enlarged files out."""
 
-import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import replace
+import math
+import os
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.markup import escape
 
-from srcli.cli import console, options
+from srcli.cli import console, options, pipes
+from srcli.cli.voices import Lines, Records, Voice
 from srcli.engine.tiles import DEFAULT_TILE
 from srcli.errors import ExitCode, SrError, UsageError
 from srcli.manifest import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from srcli.fleet import Job, Outcome
+    from srcli.enlarge import Done, Finish, Work
+    from srcli.fleet import Outcome
+    from srcli.imaging.size import Wanted
+    from srcli.imaging.writing import Output
+    from srcli.jobs import Job
     from srcli.methods import Method, Options
 
-    Finder = Callable[[Options], Method]
+    Finder = Callable[[float, Options], Method]
+
+_DEFAULT_MAX_PIXELS = 2**29
 
 
 def upscale(
     inputs: Annotated[
-        list[Path], typer.Argument(help="Images, or folders of images.", show_default=False, readable=False)
-    ],
-    scale: options.Scale = 4,
-    model: options.Model = None,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", help="File, or folder; beside the input as NAME_x4 by default."),
+        list[Path] | None,
+        typer.Argument(help="Images, folders, patterns, or - for stdin.", show_default=False, readable=False),
     ] = None,
+    scale: options.Scale = None,
+    model: options.Model = None,
+    width: options.Width = None,
+    height: options.Height = None,
+    size: options.Size = None,
+    long_edge: options.LongEdge = None,
+    megapixels: options.Megapixels = None,
+    output: options.Output = None,
+    suffix: options.Suffix = None,
+    prefix: options.Prefix = "",
+    name: options.Name = None,
+    flat: options.Flat = False,
+    format_: options.Format = None,
+    quality: options.Quality = None,
+    lossless: options.Lossless = False,
+    subsampling: options.Subsampling = None,
+    depth: options.Depth = None,
+    strip: options.Strip = False,
+    recursive: options.Recursive = False,
+    files_from: options.FilesFrom = None,
+    overwrite: options.Overwrite = False,
+    skip_existing: options.SkipExisting = False,
+    max_pixels: options.MaxPixels = _DEFAULT_MAX_PIXELS,
+    json: options.JsonLines = False,
+    quiet: options.Quiet = False,
+    verbose: options.Verbose = False,
     weights: options.OneWeights = None,
     arch: options.Arch = None,
     device: options.Device = None,
     tile: options.Tile = DEFAULT_TILE,
     self_ensemble: options.SelfEnsemble = False,
-    overwrite: options.Overwrite = False,
+    uncertainty: options.Uncertainty = None,
+    consistent: options.Consistent = False,
+    strength: options.Strength = 1.0,
+    color_fix: options.ColorFix = False,
 ) -> None:
     """Enlarge images with a network or an interpolator."""
-    from srcli.fleet import each_image
+    from srcli.enlarge import Finish, Work
+    from srcli.imaging.formats import suffix_of
+    from srcli.imaging.size import wanted
+    from srcli.imaging.writing import Output
+    from srcli.jobs import PIPE, Layout, plan
     from srcli.methods import Options
+    from srcli.records import Recipe
 
-    find = _finder(model, weights, arch, scale)
-    jobs = plan(inputs, output, scale)
-    failed = list(_reported(each_image(jobs, lambda job: _check(job, overwrite))))
-    sound = [job for job in jobs if job not in failed]
-    if sound:
-        failed += _upscale_all(sound, find, scale, Options(device, tile, self_ensemble))
-    if failed:
-        if len(jobs) > 1:
-            names = ", ".join(str(job.source) for job in failed)
-            console.talk.print(f"{len(failed)} of {len(jobs)} failed: {names}", markup=False)
-        raise typer.Exit(ExitCode.FAILED)
+    aim = wanted(scale, width, height, size, long_edge, megapixels)
+    finder = _finder(model, weights, arch, aim)
+    coding = Output(quality, lossless, subsampling, depth, strip)
+    coding.check()
+    finish = Finish(consistent, color_fix, strength, uncertainty)
+    finish.check()
+    tail = f"_{aim.label}" if suffix is None else suffix
+    called = weights.stem if weights else model or DEFAULT_MODEL
+    layout = Layout(
+        output, name or f"{_literal(prefix)}{{stem}}{_literal(tail)}", aim.label.removeprefix("x"), called,
+        suffix_of(format_) if format_ else None, recursive, flat, tail or f"_{aim.label}",
+    )  # fmt: skip
+    jobs = plan(_named(inputs, files_from), layout)
+    voice = _voice(json, quiet, verbose, any(job.target == PIPE for job in jobs))
+    _check_map(uncertainty, jobs, overwrite)
+    once = self_ensemble and not uncertainty  # for the map all eight are looked at here
+    find = _remembered(finder, Options(device, tile, once, voice.progress), voice)
+    recipe = Recipe(called, aim.label, _choices(coding, finish, self_ensemble), weights)
+    work = Work(find, aim, recipe, coding, max_pixels, tile, finish)
+    with pipes.through_files(jobs, layout.suffix) as files, console.terminated_as_interrupted():
+        code = _run(files, work, voice, overwrite, skip_existing)
+    raise typer.Exit(code)
 
 
-def _finder(model: str | None, weights: Path | None, arch: str | None, scale: float) -> "Finder":
-    """How the method is found, once there is work for it; bad names are told at once."""
-    from srcli.methods import arch_of, check_model, find, find_file
+def _named(inputs: list[Path] | None, files_from: Path | None) -> list[Path]:
+    named = [*(inputs or []), *(pipes.names_from(files_from) if files_from else [])]
+    if not named:
+        raise UsageError("no input is named", "as in `sr upscale photo.jpg`")
+    return named
 
+
+def _literal(text: str) -> str:
+    """As part of a template, whatever braces are in it."""
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+def _check_map(target: Path | None, jobs: "list[Job]", overwrite: bool) -> None:
+    from srcli.imaging.writing import check_writable
+
+    if target is None:
+        return
+    if len(jobs) > 1:
+        raise UsageError("--uncertainty is one map, the input is several", "upscale them one by one")
+    if target.exists() and not overwrite:
+        raise SrError(f"{target} exists", "give --overwrite, or another --uncertainty")
+    check_writable(target)
+
+
+def _choices(coding: "Output", finish: "Finish", self_ensemble: bool) -> dict[str, str]:
+    """What differs from the defaults and changes pixels or files, for the record."""
+    chosen = asdict(coding) | asdict(replace(finish, uncertainty=None))
+    chosen |= {"self_ensemble": self_ensemble or finish.uncertainty is not None}
+    return {key: str(value) for key, value in chosen.items() if value and (key, value) != ("strength", 1.0)}
+
+
+def _voice(json: bool, quiet: bool, verbose: bool, piped: bool) -> Voice:
+    if json and piped:
+        raise UsageError("--json and the image both want stdout", "name a file with --output")
+    return Records() if json else Lines(0 if quiet else 2 if verbose else 1, piped)
+
+
+def _finder(model: str | None, weights: Path | None, arch: str | None, aim: "Wanted") -> "Finder":
+    """How methods are found, once there is work for them; bad names are told at once."""
+    from srcli.methods import arch_of, check_model, check_scale, find, find_file
+
+    scale = 2 if aim.scale is None else aim.scale
     if weights is None:
         if arch:
             raise UsageError("--arch says what --weights is for", "give --weights too, or --model instead")
         name = model or DEFAULT_MODEL
         check_model(name, scale)
-        return lambda settings: find(name, scale, settings)
+        return partial(find, name)
+    check_scale(scale)
     said = arch or model
     named = arch_of(said) if said else None
-    return lambda settings: find_file(weights, scale, settings, named)
+    return lambda scale, settings: find_file(weights, scale, settings, named)
 
 
-def _upscale_all(jobs: "list[Job]", find: "Finder", scale: float, settings: "Options") -> "list[Job]":
-    """Every job in turn, with a bar over its tiles; the jobs that failed."""
+def _remembered(finder: "Finder", settings: "Options", voice: Voice) -> "Callable[[float], Method]":
+    """Methods loaded when first asked for. Scales between two whole numbers take the same networks."""
+    loaded: dict[int, Method] = {}
+
+    def find(scale: float) -> "Method":
+        key = math.ceil(scale)
+        if key not in loaded:
+            voice.loading()
+            try:
+                loaded[key] = finder(scale, settings)
+            except SrError as error:
+                error.for_all = True
+                raise
+            voice.method(loaded[key])
+        return loaded[key]
+
+    return find
+
+
+@dataclass
+class _Tally:
+    """What became of the jobs so far."""
+
+    failed: "list[Job]"
+    done: int = 0
+    last_error: SrError | None = None
+
+    def note(self, outcome: "Outcome[Done | None]") -> None:
+        if outcome.error:
+            self.failed.append(outcome.job)
+            self.last_error = outcome.error
+        else:
+            self.done += 1
+
+    @property
+    def code(self) -> int:
+        if not self.failed:
+            return ExitCode.OK
+        if self.done:
+            return ExitCode.PARTLY
+        usage = self.last_error and self.last_error.for_all and self.last_error.exit_code
+        return usage or ExitCode.FAILED
+
+
+def _run(jobs: "list[Job]", work: "Work", voice: Voice, overwrite: bool, skip_existing: bool) -> int:
+    """Every job in turn; the exit code."""
+    from srcli.enlarge import enlarge_file
     from srcli.fleet import each_image
 
-    bar = console.bar()
-    task = bar.add_task("upscaling")
+    sources = {os.path.realpath(job.source) for job in jobs}
 
-    def tell(done: int, total: int) -> None:
-        if done == 1:
-            bar.reset(task)
-        bar.update(task, completed=done, total=total)
+    def do(job: "Job") -> "Done | None":
+        voice.begin(job)
+        if _is_there(job, work, sources, overwrite, skip_existing):
+            return None
+        return enlarge_file(job, work)
 
-    method = find(replace(settings, progress=tell))
-    taken = f", taken for {method.about}," if method.about else ""
-    console.talk.print(f"{method.name}{taken} on {method.where}", markup=False)
-
-    def work(job: "Job") -> str:
-        bar.update(task, description=escape(job.source.name), completed=0)
-        return _upscale_one(job, method, scale)
-
-    with bar:
-        return list(_reported(each_image(jobs, work)))
-
-
-def _reported(outcomes: "Iterable[Outcome]") -> "Iterator[Job]":
-    """Print what became of each job; the jobs that failed."""
-    for outcome in outcomes:
-        if outcome.error:
-            console.complain(outcome.error)
-            yield outcome.job
-        elif outcome.summary:
-            console.result.print(outcome.summary, markup=False)
+    tally = _Tally([])
+    try:
+        with voice:
+            for outcome in each_image(jobs, do):
+                tally.note(outcome)
+                voice.outcome(outcome)
+    except KeyboardInterrupt:
+        if len(jobs) > 1:
+            console.talk.print(f"stopped; {tally.done} of {len(jobs)} done, --skip-existing goes on")
+        raise
+    voice.end(tally.failed, len(jobs), len(jobs) - tally.done - len(tally.failed))
+    return tally.code
 
 
-def plan(inputs: list[Path], output: Path | None, scale: float) -> "list[Job]":
-    """Which file goes where. Raises `SrError` where the command line can't be carried out as a whole."""
-    from srcli.datasets import images_in
-    from srcli.fleet import Job
-
-    to_file = output is not None and bool(output.suffix) and not output.is_dir()
-    if to_file and (len(inputs) > 1 or inputs[0].is_dir()):
-        raise UsageError(f"{output} is one file, the input is several", "name a folder with --output")
-    jobs: list[Job] = []
-    for source in inputs:
-        files = images_in(source) if source.is_dir() else [source]
-        if not files:
-            raise UsageError(f"no images in {source}", "give a folder that holds image files")
-        folder = _folder_beside(source, scale) if source.is_dir() else None
-        jobs += [
-            Job(file, output if to_file and output else _target(file, output or folder, scale))
-            for file in files
-        ]
-    _check_distinct(jobs)
-    return jobs
-
-
-def _folder_beside(source: Path, scale: float) -> Path:
-    """`photos_x4` for `photos`, so that a second run does not find the first one's results."""
-    named = source if source.name not in ("", "..") else source.resolve()
-    return named.parent / f"{named.name}_x{scale:g}"
-
-
-def _target(file: Path, folder: Path | None, scale: float) -> Path:
-    from srcli.imaging.image import writable_suffix
-
-    name = f"{file.stem}_x{scale:g}{writable_suffix(file.suffix)}"
-    return (folder or file.parent) / name
-
-
-def _check_distinct(jobs: "list[Job]") -> None:
-    seen: dict[Path, Path] = {}
-    for job in jobs:
-        if job.target in seen:
-            both = f"{seen[job.target]} and {job.source}"
-            raise UsageError(f"{both} would both become {job.target}", "upscale them one by one")
-        seen[job.target] = job.source
-
-
-def _check(job: "Job", overwrite: bool) -> str:
-    """Raise `SrError` for what can be known to fail before a network is loaded."""
-    from srcli.imaging.image import check_readable, check_writable
+def _is_there(job: "Job", work: "Work", sources: set[str], overwrite: bool, skip_existing: bool) -> bool:
+    """Whether the output is done already. Raises `SrError` for what can be known to fail before the work."""
+    from srcli.imaging.reading import check_readable
+    from srcli.imaging.writing import check_writable
+    from srcli.records import is_done
 
     check_readable(job.source)
-    check_writable(job.target)
-    if job.target.exists():
-        if job.target.samefile(job.source):
-            raise SrError(f"{job.target} is the input itself", "choose another --output")
-        if not overwrite:
-            raise SrError(f"{job.target} exists", "give --overwrite, or another --output")
-    return ""
-
-
-def _upscale_one(job: "Job", method: "Method", scale: float) -> str:
-    """Read, enlarge, write; the line to print."""
-    from srcli.imaging.image import check_writable, read, write
-    from srcli.methods import enlarge
-
-    start = time.perf_counter()
-    image = read(job.source)
-    check_writable(job.target, image)
-    result = enlarge(image, method, scale)
-    write(job.target, result)
-    seconds = time.perf_counter() - start
-    old, new = ("x".join(map(str, i.size)) for i in (image, result))
-    return f"{job.target}  {old} -> {new}  {seconds:.1f} s"
+    check_writable(job.target, output=work.output)
+    if not os.path.lexists(job.target):
+        return False
+    if os.path.realpath(job.target) == os.path.realpath(job.source):
+        raise SrError(f"{job.target} is the input itself", "choose another --output")
+    if os.path.realpath(job.target) in sources:
+        raise SrError(f"{job.target} is an input too", "choose another --output")
+    if skip_existing and is_done(job.source, job.target, work.recipe.digest):
+        return True
+    if not overwrite:
+        other = ", made of other content or with other settings" if skip_existing else ""
+        raise SrError(f"{job.target} exists{other}", "give --overwrite, or another --output")
+    return False

@@ -17,7 +17,7 @@ from typing import IO
 from srcli.engine import hub
 from srcli.errors import DatasetError, UsageError
 from srcli.files import cache_folder
-from srcli.imaging.image import is_image
+from srcli.imaging.formats import is_image
 from srcli.manifest import HubFile
 
 # A file of an archive: its place inside, and what opens it.

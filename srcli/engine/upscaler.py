@@ -51,7 +51,7 @@ class Upscaler:
         """(H, W, C) through the network, once or as the mean over its eight orientations."""
         turns = 8 if self.self_ensemble else 1
         results = (
-            _turn_back(self._tiled(_turn(source, k), self.tile, _part(self.progress, k, turns)), k)
+            turn_back(self._tiled(turn(source, k), self.tile, _part(self.progress, k, turns)), k)
             for k in range(turns)
         )
         total = next(results)
@@ -109,11 +109,12 @@ def _counted(tiles: Iterator[Pixels], progress: Progress, count: int) -> Iterato
         progress(done, count)
 
 
-def _turn(pixels: Pixels, k: int) -> Pixels:
+def turn(pixels: Pixels, k: int) -> Pixels:
     """The k-th of the eight orientations of a square."""
     turned = np.rot90(pixels, k % 4)
     return turned[:, ::-1] if k >= 4 else turned
 
 
-def _turn_back(pixels: Pixels, k: int) -> Pixels:
+def turn_back(pixels: Pixels, k: int) -> Pixels:
+    """What `turn` did undone."""
     return np.rot90(pixels[:, ::-1] if k >= 4 else pixels, -(k % 4))

@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srcli.errors import ImageError
-from srcli.imaging.image import check_readable, is_image, read
+from srcli.imaging.formats import is_image
+from srcli.imaging.image import read
+from srcli.imaging.reading import check_readable
 
 Weights = NDArray[np.float64]
 

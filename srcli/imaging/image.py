@@ -1,57 +1,31 @@
-"""An image file and what it holds: pixels, and beside them alpha, depth, colour profile and EXIF."""
+"""An image file and what it holds: pixels, and beside them alpha, depth and metadata."""
 
-import os
-from collections.abc import Callable
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from PIL import ExifTags, UnidentifiedImageError
-from PIL import Image as PilImage
 
 from srcli.errors import ImageError
-from srcli.files import check_place, replacing
-from srcli.imaging.pixels import Pixels, Plane, Samples, quantise
-
-# Above this an image is refused as a decompression bomb; Pillow's own limit stops honest scans.
-PilImage.MAX_IMAGE_PIXELS = 2**29
-
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".avif", ".ppm", ".pgm", ".gif")
-_WRITABLE = tuple(s for s in _SUFFIXES if s != ".gif")
-_OPAQUE = (".jpg", ".jpeg", ".bmp", ".ppm", ".pgm")
-_SAVE: dict[str, dict[str, Any]] = {
-    ".png": {"compress_level": 2},
-    ".jpg": {"quality": 95, "subsampling": 0},
-    ".jpeg": {"quality": 95, "subsampling": 0},
-    ".webp": {"quality": 95},
-    ".avif": {"quality": 90},
-    ".tif": {"compression": "tiff_adobe_deflate"},
-    ".tiff": {"compression": "tiff_adobe_deflate"},
-}
-
-# What turns stored samples upright, by the EXIF orientation tag.
-_UPRIGHT: dict[int, Callable[[Samples], Samples]] = {
-    2: lambda a: a[:, ::-1],
-    3: lambda a: a[::-1, ::-1],
-    4: lambda a: a[::-1],
-    5: lambda a: a.swapaxes(0, 1),
-    6: lambda a: a.swapaxes(0, 1)[:, ::-1],
-    7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
-    8: lambda a: a.swapaxes(0, 1)[::-1],
-}
+from srcli.imaging import formats, reading, writing
+from srcli.imaging.metadata import Metadata
+from srcli.imaging.pixels import Pixels, Plane, StoredSamples, quantise
+from srcli.imaging.reading import MAX_PIXELS, Stored, Timing
+from srcli.imaging.writing import Output
 
 
 @dataclass(frozen=True)
 class Image:
-    """`pixels` (H, W, 3) and `alpha` (H, W) in [0, 1]; `depth` in bits; `grey`: one channel on file."""
+    """`pixels` (H, W, 3) and `alpha` (H, W) in [0, 1]; above 1 too where `depth` is 32, which is float.
+
+    `depth` in bits; `grey`: one channel on file.
+    """
 
     pixels: Pixels
     alpha: Plane | None = None
     depth: int = 8
     grey: bool = False
-    icc: bytes | None = None
-    exif: bytes | None = None
+    metadata: Metadata = Metadata()
 
     @property
     def size(self) -> tuple[int, int]:
@@ -59,150 +33,87 @@ class Image:
         return self.pixels.shape[1], self.pixels.shape[0]
 
 
-def is_image(path: Path) -> bool:
-    """Whether the name looks like an image that can be read."""
-    return path.suffix.lower() in _SUFFIXES and not path.name.startswith(".")
+def read(path: Path, max_pixels: int = MAX_PIXELS) -> Image:
+    """The (first) image in a file, upright. Raises `ImageError` for anything that is not a whole image."""
+    return next(read_frames(path, max_pixels))
 
 
-def writable_suffix(suffix: str) -> str:
-    """The same suffix where such files can be written, else `.png`."""
-    return suffix if suffix.lower() in _WRITABLE else ".png"
+def read_frames(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[Image]:
+    """The frames or pages of a file, one at a time, upright."""
+    return (_from_stored(stored) for stored in reading.frames(path, max_pixels))
 
 
-def read(path: Path) -> Image:
-    """The image in a file, upright. Raises `ImageError` for anything that is not a whole image."""
-    check_readable(path)
-    try:
-        with PilImage.open(path) as file:
-            samples = _samples(file, path)
-            exif = file.getexif()
-            # A CMYK profile does not describe the RGB pixels that come out.
-            icc = file.info.get("icc_profile") if file.mode != "CMYK" else None
-    except UnidentifiedImageError as error:
-        raise ImageError(f"{path} is not an image", f"readable: {' '.join(_SUFFIXES)}") from error
-    except PilImage.DecompressionBombError as error:
-        raise ImageError(f"{path} is too large: {error}", "cut it into parts first") from error
-    except (OSError, SyntaxError, ValueError, EOFError, RuntimeError) as error:
-        # What Pillow's plugins raise for damaged data; AVIF's raises RuntimeError.
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise ImageError(f"{path} is damaged: {reason}", "copy or download the file again") from error
-    upright = _UPRIGHT.get(exif.get(ExifTags.Base.Orientation, 1), np.asarray)(samples)
-    return replace(_from_samples(upright), icc=icc, exif=_reset_orientation(exif))
+def write(path: Path, image: Image, output: Output = Output()) -> None:
+    """Write by the suffix of `path`, atomically: the file appears whole or not at all."""
+    writing.check_writable(path, image.alpha is not None, output=output)
+    writing.write(path, [to_stored(image, path, output)], output=output)
 
 
-def check_readable(path: Path) -> None:
-    """Raise `ImageError` where there is no file that `read` could open."""
-    if not path.exists():
-        raise ImageError(f"{path} does not exist", "check the path")
-    if path.is_dir():
-        raise ImageError(f"{path} is a folder", "name an image file")
-    if not os.access(path, os.R_OK):
-        raise ImageError(f"{path} may not be read", "change its permissions")
-    if path.stat().st_size == 0:
-        raise ImageError(f"{path} is empty (0 bytes)", "copy or download the file again")
+def write_frames(path: Path, frames: list[Stored], timing: Timing, output: Output = Output()) -> None:
+    """`write` for several frames, each made by `to_stored`.
+
+    Raises `ImageError` for what the format can't hold.
+    """
+    if len(frames) > 1 and formats.of(path).name != "TIFF":
+        frames = _alike(path, frames)
+    writing.check_writable(path, any(map(_has_alpha, frames)), len(frames), output)
+    writing.write(path, frames, timing, output)
 
 
-def _reset_orientation(exif: PilImage.Exif) -> bytes | None:
-    if not exif:
-        return None
-    if ExifTags.Base.Orientation in exif:
-        exif[ExifTags.Base.Orientation] = 1
-    return exif.tobytes()
+def _has_alpha(frame: Stored) -> bool:
+    return frame.samples.ndim == 3 and frame.samples.shape[2] in (2, 4)
 
 
-def _samples(file: PilImage.Image, path: Path) -> Samples:
-    """Stored samples (H, W) or (H, W, 2..4) as uint8 or uint16."""
-    if _bits(file, path) == 16:
-        return _read_16bit(path)
-    if file.mode == "P":
-        return np.array(file.convert("RGBA" if "transparency" in file.info else "RGB"))
-    if file.mode in ("L", "LA", "RGB", "RGBA"):
-        return np.array(file)
-    if file.mode in ("I", "F"):
-        raise ImageError(f"{path} has 32-bit samples", "convert it to 8 or 16 bits first")
-    return np.array(file.convert("L" if file.mode == "1" else "RGB"))
+def _alike(path: Path, frames: list[Stored]) -> list[Stored]:
+    """The frames of an animation: of one size, with 8 bits, and with the same channels."""
+    if len({frame.samples.shape[:2] for frame in frames}) > 1:
+        raise ImageError(f"{path.suffix} holds frames of one size only", "choose .tif")
+    if frames[0].depth > 8:
+        raise ImageError(f"{path.suffix} holds frames of 8 bits only", "choose .tif, or --depth 8")
+    if len({frame.samples.shape[2:] for frame in frames}) == 1:
+        return frames
+    images = [_from_stored(frame) for frame in frames]
+    alpha, grey = any(map(_has_alpha, frames)), all(image.grey for image in images)
+    opaque = np.ones(images[0].pixels.shape[:2], np.float32)
+    alphas = ((opaque if image.alpha is None else image.alpha) if alpha else None for image in images)
+    same = (replace(i, grey=grey, alpha=plane) for i, plane in zip(images, alphas, strict=True))
+    return [Stored(_to_samples(image, 8), 8, image.metadata) for image in same]
 
 
-def _bits(file: PilImage.Image, path: Path) -> int:
-    """Bits per sample; Pillow opens 16-bit colour as 8 bit and does not say so."""
-    if file.mode.startswith("I;16"):
-        return 16
-    if file.format == "TIFF":
-        return int(max(file.tag_v2.get(258, (8,))))  # type: ignore[attr-defined]
-    if file.format == "PNG":
-        with path.open("rb") as raw:
-            return raw.read(25)[24]
-    return 8
+def to_stored(image: Image, path: Path, output: Output = Output()) -> Stored:
+    """Samples as a file at `path` will hold them: at the image's depth, or the nearest that the format has.
+
+    One-bit images are written with 8 bits, as what is between black and white is the gain of enlarging them.
+    """
+    depth = output.depth or formats.of(path).depth_for(max(image.depth, 8))
+    return Stored(_to_samples(image, depth), depth, image.metadata)
 
 
-def _read_16bit(path: Path) -> Samples:
-    import cv2
-
-    # IMREAD_UNCHANGED ignores the orientation tag; read() applies it for every format alike.
-    try:
-        samples: Any = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_UNCHANGED)
-    except cv2.error as error:
-        raise ValueError(f"16-bit data cannot be decoded: {error.err}") from error
-    if samples is None:
-        raise ValueError("16-bit data cannot be decoded")
-    return _swap_red_blue(samples)
-
-
-def _swap_red_blue(samples: Samples) -> Samples:
-    """RGB(A) to OpenCV's BGR(A) or back; one and two channels stay."""
-    if samples.ndim == 2 or samples.shape[2] < 3:
-        return samples
-    return np.ascontiguousarray(samples[..., [2, 1, 0, *range(3, samples.shape[2])]])
-
-
-def _from_samples(samples: Samples) -> Image:
-    depth = samples.dtype.itemsize * 8
-    values = samples.astype(np.float32) / np.float32(2**depth - 1)
+def _from_stored(stored: Stored) -> Image:
+    samples = stored.samples
+    top = np.float32({"uint8": 255, "uint16": 65535}.get(samples.dtype.name, 1))
+    values = samples.astype(np.float32) / top
     if values.ndim == 2:
         values = values[..., None]
     colours = 1 if values.shape[2] < 3 else 3
     pixels = np.repeat(values[..., :colours], 3 // colours, axis=2)
     alpha = values[..., colours] if values.shape[2] > colours else None
-    return Image(pixels, alpha, depth, grey=colours == 1)
+    return Image(pixels, alpha, stored.depth, colours == 1, stored.metadata)
 
 
-def check_writable(path: Path, image: Image | None = None) -> None:
-    """Raise `SrError` where `write` could not put an image (or this one) at `path`."""
-    if path.suffix.lower() not in _WRITABLE:
-        raise ImageError(f"cannot write '{path.suffix}' files", f"writable: {' '.join(_WRITABLE)}")
-    if image and image.alpha is not None and path.suffix.lower() in _OPAQUE:
-        raise ImageError(f"{path.suffix} holds no transparency", "choose .png, .webp or .tif")
-    check_place(path)
-
-
-def write(path: Path, image: Image) -> None:
-    """Write by the suffix of `path`, atomically: the file appears whole or not at all."""
-    check_writable(path, image)
-    suffix = path.suffix.lower()
-    samples = _to_samples(image, 16 if image.depth == 16 and suffix in (".png", ".tif", ".tiff") else 8)
-    with replacing(path) as temporary:
-        if samples.dtype == np.uint16:
-            _write_16bit(temporary, samples)
-        else:
-            extra = {"icc_profile": image.icc, "exif": image.exif}
-            options: dict[str, Any] = {k: v for k, v in extra.items() if v} | _SAVE.get(suffix, {})
-            PilImage.fromarray(samples).save(temporary, **options)
-
-
-def _to_samples(image: Image, depth: int) -> Samples:
+def _to_samples(image: Image, depth: int) -> StoredSamples:
     # The mean, since a network fed with three equal channels need not return three equal ones.
     planes = [image.pixels.mean(axis=2, keepdims=True) if image.grey else image.pixels]
     if image.alpha is not None:
         planes.append(image.alpha[..., None])
     values = np.concatenate(planes, axis=2) if len(planes) > 1 else planes[0]
-    samples: Samples = quantise(values, 2**depth - 1).astype(np.uint16 if depth == 16 else np.uint8)
+    samples = _coded(values, depth)
     return samples[..., 0] if samples.shape[2] == 1 else samples
 
 
-def _write_16bit(path: Path, samples: Samples) -> None:
-    import cv2
-
-    if samples.ndim == 3 and samples.shape[2] == 2:  # OpenCV has no grey with alpha
-        samples = samples[..., [0, 0, 0, 1]]
-    _, data = cv2.imencode(path.suffix, _swap_red_blue(samples))
-    data.tofile(path)
+def _coded(values: Pixels, depth: int) -> StoredSamples:
+    if depth == 32:
+        return values.astype(np.float32)
+    if depth == 1:
+        return ((values >= 0.5) * np.uint8(255)).astype(np.uint8)
+    return quantise(values, 2**depth - 1).astype(np.uint16 if depth == 16 else np.uint8)

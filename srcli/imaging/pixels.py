@@ -7,6 +7,7 @@ Pixels = NDArray[np.float32]
 Plane = NDArray[np.float32]
 Values = NDArray[np.floating]
 Samples = NDArray[np.unsignedinteger]
+StoredSamples = NDArray[np.number]
 
 
 def quantise(values: NDArray[np.floating], levels: int = 255) -> NDArray[np.floating]:

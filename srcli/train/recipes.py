@@ -483,7 +483,7 @@ def quick(recipe: Recipe) -> Recipe:
 
 
 def _quick_rate(recipe: Recipe) -> float:
-    """A high one where the network is small and begins with nothing: it bears that, and needs it to be quick."""
+    """A high one where the network is small and begins with nothing: it bears that, and needs it."""
     size = parameters(archs.Spec(recipe.arch, recipe.scale, recipe.config))
     return 5e-3 if size < _SMALL and not _is_pre_upsampled(recipe) else 1e-3
 

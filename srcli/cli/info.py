@@ -1,0 +1,115 @@
+"""`sr info`: what an image is, what it has been through, which model suits it, and how it was made."""
+
+import json as json_format
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.table import Table
+from rich.text import Text
+
+from srcli.cli import console
+from srcli.manifest import DEFAULT_MODEL
+
+if TYPE_CHECKING:
+    from srcli.imaging.metadata import Metadata
+    from srcli.imaging.probe import Probe
+    from srcli.imaging.provenance import Record
+    from srcli.imaging.reading import About
+
+_REPAIRER = "realesrgan"
+
+
+def info(
+    files: Annotated[list[Path], typer.Argument(help="Images.", show_default=False)],
+    json: Annotated[bool, typer.Option("--json", help="The same for scripts, an object for each.")] = False,
+) -> None:
+    """Say what an image is, which model suits it and why; for an output of ours, how it was made."""
+    from srcli.imaging.image import read
+    from srcli.imaging.probe import needs_repair, probe
+    from srcli.imaging.provenance import record_of
+    from srcli.imaging.reading import about
+
+    for path in files:
+        found = about(path)
+        seen = probe(read(path).pixels)
+        reasons = needs_repair(seen, found.quality)
+        record = record_of(found.metadata)
+        if json:
+            console.result.print_json(json_format.dumps(_record(path, found, seen, reasons, record)))
+        else:
+            _show(path, found, seen, reasons, record)
+
+
+def _show(path: Path, found: "About", seen: "Probe", reasons: list[str], record: "Record | None") -> None:
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), title=None)
+    for name, text in [*_facts(found, seen), ("suits", _advice(reasons)), *_history(record)]:
+        table.add_row(Text(name, "bold"), Text(text, overflow="fold"))
+    console.result.print(f"{path}", markup=False)
+    # Wrapped, unlike all other results, which scripts may want in one line.
+    console.result.print(table, soft_wrap=False)
+
+
+def _facts(found: "About", seen: "Probe") -> list[tuple[str, str]]:
+    width, height = found.size
+    frames = f", {found.frames} frames" if found.frames > 1 else ""
+    dpi = f", {found.metadata.dpi[0]:.0f} dpi" if found.metadata.dpi else ""
+    depth = "float" if found.depth == 32 else f"{found.depth} bit"
+    quality = f", quality about {found.quality}" if found.quality else ""
+    detail = (
+        "full"
+        if seen.spare == 1
+        else f"as of an image 1/{seen.spare:g} as large: blurred, or enlarged before"
+    )
+    return [
+        ("format", f"{found.format}{quality}{frames}"),
+        ("size", f"{width}x{height}, {width * height / 1e6:.1f} megapixels{dpi}"),
+        ("samples", f"{found.colours}, {depth}"),
+        ("carries", ", ".join(_carried(found.metadata)) or "no metadata"),
+        ("noise", f"about {seen.noise:.1f} of 255"),
+        ("detail", detail),
+    ]
+
+
+def _carried(metadata: "Metadata") -> list[str]:
+    names = {
+        "colour profile": metadata.icc is not None,
+        "EXIF": metadata.exif is not None,
+        "XMP": metadata.xmp is not None,
+        "comment": metadata.comment is not None,
+        "PNG text or colour": bool(metadata.chunks),
+    }
+    return [name for name, there in names.items() if there]
+
+
+def _advice(reasons: list[str]) -> str:
+    if reasons:
+        return f"-m {_REPAIRER}, a network for spoilt images: {'; '.join(reasons)}"
+    return f"-m {DEFAULT_MODEL}, or any classical network: it is clean and sharp"
+
+
+def _history(record: "Record | None") -> list[tuple[str, str]]:
+    """How one of our outputs was made."""
+    if record is None:
+        return []
+    weights = [f"{name} sha256 {digest[:16]}" for name, digest in record.weights.items()]
+    chosen = [f"{name} {value}" for name, value in record.options.items()]
+    made = [f"sr {record.version}", f"{record.model} {record.scale}", *weights, *chosen]
+    return [
+        ("made by", ", ".join(made)),
+        ("made of", f"an image of {record.size}, sha256 {record.source[:16]}"),
+        ("made on", f"{record.where or 'cpu'}, tiles of {record.tile}"),
+    ]
+
+
+def _record(
+    path: Path, found: "About", seen: "Probe", reasons: list[str], record: "Record | None"
+) -> dict[str, Any]:
+    return {
+        "file": str(path), "format": found.format, "size": found.size, "colours": found.colours,
+        "depth": found.depth, "frames": found.frames, "quality": found.quality, "dpi": found.metadata.dpi,
+        "carries": _carried(found.metadata), "noise": round(seen.noise, 2), "spare": seen.spare,
+        "model": _REPAIRER if reasons else DEFAULT_MODEL, "because": reasons,
+        "made": asdict(record) if record else None,
+    }  # fmt: skip

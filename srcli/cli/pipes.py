@@ -1,0 +1,71 @@
+"""stdin and stdout as images: `cat a.png | sr upscale - -o - > b.png`."""
+
+import shutil
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from srcli.errors import ImageError, UsageError
+
+if TYPE_CHECKING:
+    from srcli.jobs import Job
+
+
+def names_from(listing: Path) -> list[Path]:
+    """The paths in a file (on stdin for `-`), one on a line, or apart by NUL as `find -print0` has them."""
+    try:
+        text = sys.stdin.buffer.read() if str(listing) == "-" else listing.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{listing} cannot be read: {error.strerror}", "check --files-from") from error
+    names = text.split(b"\0" if b"\0" in text else b"\n")
+    return [Path(name.rstrip(b"\r").decode(sys.getfilesystemencoding(), "surrogateescape")) for name in names
+            if name.strip()]  # fmt: skip
+
+
+@contextmanager
+def through_files(jobs: "list[Job]", suffix: str | None) -> "Iterator[list[Job]]":
+    """The jobs with files in place of stdin and stdout; what was made for stdout is sent there at the end."""
+    from srcli.jobs import PIPE
+
+    if not any(PIPE in (job.source, job.target) for job in jobs):
+        yield jobs
+        return
+    if any(job.target == PIPE for job in jobs) and sys.stdout.isatty():
+        raise UsageError("an image on a terminal is of no use", "send stdout to a file: > large.png")
+    with tempfile.TemporaryDirectory(prefix="sr-") as folder:
+        real = [_as_files(job, Path(folder), suffix) for job in jobs]
+        yield real
+        for job, file in zip(jobs, real, strict=True):
+            if job.target == PIPE and file.target.exists():
+                _send(file.target)
+
+
+def _as_files(job: "Job", folder: Path, suffix: str | None) -> "Job":
+    from srcli.jobs import PIPE
+
+    if job.source == PIPE:
+        job = replace(job, source=folder / "stdin")
+        with job.source.open("wb") as file:
+            shutil.copyfileobj(sys.stdin.buffer, file)
+    if job.target == PIPE:
+        job = replace(job, target=folder / f"stdout{suffix or _suffix_by_content(job.source)}")
+    return job
+
+
+def _suffix_by_content(path: Path) -> str:
+    from srcli.imaging import formats, reading
+
+    try:
+        return formats.suffix_of(reading.about(path).format)
+    except ImageError:
+        return ".png"
+
+
+def _send(path: Path) -> None:
+    with path.open("rb") as file:
+        shutil.copyfileobj(file, sys.stdout.buffer)
+    sys.stdout.buffer.flush()

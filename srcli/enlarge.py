@@ -1,0 +1,183 @@
+"""A whole image or file by a method: to any size, with alpha, greys, range of values, frames and metadata."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from srcli.engine.upscaler import turn, turn_back
+from srcli.errors import ImageError, UsageError
+from srcli.imaging import formats
+from srcli.imaging.alpha import bleed
+from srcli.imaging.finish import blended, consistent, with_colours_of
+from srcli.imaging.formats import Format
+from srcli.imaging.image import Image, read_frames, to_stored, write, write_frames
+from srcli.imaging.metadata import enlarged
+from srcli.imaging.pixels import Pixels, is_grey
+from srcli.imaging.provenance import with_record
+from srcli.imaging.reading import MAX_PIXELS, Stored, timing
+from srcli.imaging.resize import resize
+from srcli.imaging.size import Size, Wanted
+from srcli.imaging.writing import Output, check_writable
+from srcli.jobs import Job
+from srcli.methods import LARGEST_SCALE, Method
+from srcli.records import Recipe, note
+
+Find = Callable[[float], Method]
+# What is white in a map of uncertainty: 25 of 255 levels.
+_WHITE = 0.1
+
+
+@dataclass(frozen=True)
+class Finish:
+    """What to do after the method, see `imaging.finish`; `uncertainty` is where a map of it goes.
+
+    The map is the deviation over the eight orientations of the image; their mean is the result then.
+    """
+
+    consistent: bool = False
+    color_fix: bool = False
+    strength: float = 1.0
+    uncertainty: Path | None = None
+
+    def check(self) -> None:
+        """Raise `UsageError` for a strength that is none."""
+        if not 0 <= self.strength <= 1:
+            hint = "0 is bicubic, 1 the network"
+            raise UsageError(f"--strength {self.strength:g} is not between 0 and 1", hint)
+
+    def __call__(self, large: Pixels, small: Pixels) -> Pixels:
+        """`large`, made of `small`, finished; values in [0, 1]."""
+        if self.strength < 1:
+            large = blended(large, small, self.strength)
+        if self.color_fix:
+            large = with_colours_of(small, large)
+        return consistent(large, small) if self.consistent else large
+
+
+@dataclass(frozen=True)
+class Work:
+    """How every file of a batch is done."""
+
+    find: Find
+    wanted: Wanted
+    recipe: Recipe
+    output: Output = Output()
+    max_pixels: int = MAX_PIXELS
+    tile: int = 0
+    finish: Finish = Finish()
+
+
+@dataclass(frozen=True)
+class Done:
+    """What became of a file: sizes as (width, height), depths in bits."""
+
+    old: Size
+    new: Size
+    old_depth: int
+    new_depth: int
+    frames: int
+    seconds: float
+
+
+def enlarge_file(job: Job, work: Work) -> Done:
+    """Read, enlarge every frame, write. Raises `SrError`; the target appears whole or not at all."""
+    start = time.perf_counter()
+    form, times = formats.of(job.target), timing(job.source)
+    check_writable(job.target, frames=times.count, output=work.output)
+    frames: list[Stored] = []
+    for image in read_frames(job.source, work.max_pixels):
+        shown = _fit_for(image, form)
+        size = work.wanted.of(image.size)
+        check_writable(job.target, shown.alpha is not None, times.count, work.output, size)
+        result = enlarge(shown, work.find, work.wanted, work.finish)
+        if not frames:
+            first = (image.size, result.size, image.depth)
+            result = _with_record(result, image, job, work)
+        frames.append(to_stored(result, job.target, work.output))
+    write_frames(job.target, frames, times, work.output)
+    if work.output.strip or not {"xmp", "comment"} & set(form.carries):
+        note(job.target, job.source, work.recipe.digest)
+    return Done(*first, frames[0].depth, len(frames), time.perf_counter() - start)
+
+
+def _fit_for(image: Image, form: Format) -> Image:
+    """Without an alpha channel that hides nothing, where the format has none."""
+    if image.alpha is None or form.alpha or image.alpha.min() < 1:
+        return image
+    return replace(image, alpha=None)
+
+
+def _with_record(result: Image, image: Image, job: Job, work: Work) -> Image:
+    scale = _scale(image.size, result.size, work.wanted)
+    where = work.find(scale).where if scale > 1 else ""
+    record = work.recipe.record(job.source, image.size, scale, where, work.tile)
+    return replace(result, metadata=with_record(result.metadata, record, formats.of(job.target)))
+
+
+def enlarge(image: Image, find: Find, wanted: Wanted, finish: Finish = Finish()) -> Image:
+    """`image` at the size that is wanted, by the method that `find` has for that scale.
+
+    What is wanted smaller than it is gets reduced by bicubic. Raises `ImageError` for absurd sizes.
+    """
+    size = wanted.of(image.size)
+    scale = _scale(image.size, size, wanted)
+    source = image.pixels if image.alpha is None else bleed(image.pixels, image.alpha)
+    method = find(scale) if scale > 1 else None
+    if method and finish.uncertainty:
+        method = replace(method, run=_spread(method, finish.uncertainty))
+    pixels = _in_range(source, lambda values: _at_size(values, method, scale, size, finish))
+    if is_grey(source):
+        # To the bit, whatever a network for colours makes of it.
+        pixels = np.repeat(pixels.mean(axis=2, keepdims=True), 3, axis=2)
+    alpha = None if image.alpha is None else np.clip(resize(image.alpha, size[1], size[0]), 0, 1)
+    return replace(
+        image, pixels=pixels, alpha=alpha, metadata=enlarged(image.metadata, image.size, pixels.shape[1::-1])
+    )
+
+
+def _scale(old: Size, new: Size, wanted: Wanted) -> float:
+    scale = wanted.scale or max(new[0] / old[0], new[1] / old[1])
+    if scale > LARGEST_SCALE:
+        sizes = f"{old[0]}x{old[1]} to {new[0]}x{new[1]}"
+        raise ImageError(f"{sizes} is more than {LARGEST_SCALE} times", "ask for a smaller size")
+    return scale
+
+
+def _at_size(pixels: Pixels, method: Method | None, scale: float, size: Size, finish: Finish) -> Pixels:
+    """Values in [0, 1] through the method, to the exact size, and finished where they are enlarged."""
+    out = method(pixels, scale) if method else pixels
+    width, height = size
+    out = np.clip(out if out.shape[:2] == (height, width) else resize(out, height, width), 0, 1)
+    return finish(out, pixels) if method else out
+
+
+def _spread(method: Method, target: Path) -> Callable[[Pixels, float], Pixels]:
+    """The method as the mean over eight orientations; the map of their deviation is written to `target`."""
+
+    def run(pixels: Pixels, scale: float) -> Pixels:
+        total = squares = np.zeros(1, np.float32)
+        for k in range(8):
+            out = turn_back(np.clip(method(np.ascontiguousarray(turn(pixels, k)), scale), 0, 1), k)
+            total, squares = total + out, squares + out**2
+        mean: Pixels = total / np.float32(8)
+        deviation = np.sqrt(np.maximum(squares / 8 - mean**2, 0)).mean(axis=2, keepdims=True)
+        write(target, Image(np.repeat(np.clip(deviation / _WHITE, 0, 1), 3, axis=2), grey=True))
+        return mean
+
+    return run
+
+
+def _in_range(pixels: Pixels, work: Callable[[Pixels], Pixels]) -> Pixels:
+    """`work`, which knows values in [0, 1], on values from 0 to any height.
+
+    Light beyond 1 is compressed by log(1 + x), so that what is dark keeps its share of the range.
+    """
+    peak = float(pixels.max())
+    if peak <= 1:
+        return work(np.clip(pixels, 0, 1))
+    top = np.log1p(np.float32(peak))
+    light: Pixels = np.expm1(work(np.log1p(np.maximum(pixels, 0)) / top) * top)
+    return light

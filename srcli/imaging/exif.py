@@ -1,0 +1,136 @@
+"""EXIF as a block of bytes, changed in place: what a camera wrote otherwise stays as it is.
+
+Rewriting the whole block would move the maker's notes, whose offsets count from the block's start.
+Source: TIFF 6.0, section 2; CIPA DC-008 (Exif 2.32), section 4.6.
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+_PREFIX = b"Exif\x00\x00"
+_ORIENTATION, _EXIF, _INTEROP = 0x0112, 0x8769, 0xA005
+_WIDTHS, _HEIGHTS = (0x0100, 0xA002), (0x0101, 0xA003)
+_RESOLUTIONS = (0x011A, 0x011B)
+_THUMBNAIL, _THUMBNAIL_BYTES = 0x0201, 0x0202
+_SHORT, _LONG, _RATIONAL = 3, 4, 5
+
+
+@dataclass(frozen=True)
+class _Entry:
+    """A tag and where its twelve bytes begin."""
+
+    tag: int
+    kind: int
+    at: int
+
+
+@dataclass(frozen=True)
+class _Block:
+    """The bytes from `II` or `MM` on; `order` is struct's sign of the byte order."""
+
+    data: bytearray
+    order: str
+
+    def number(self, at: int, code: str) -> int:
+        return int(struct.unpack_from(self.order + code, self.data, at)[0])
+
+    def put(self, at: int, code: str, *values: int) -> None:
+        struct.pack_into(self.order + code, self.data, at, *values)
+
+    def entries(self, at: int) -> Iterator[_Entry]:
+        """The entries of the directory that begins at `at`."""
+        for k in range(self.number(at, "H")):
+            entry = at + 2 + 12 * k
+            yield _Entry(self.number(entry, "H"), self.number(entry + 2, "H"), entry)
+
+    def next(self, at: int) -> int:
+        """Where the pointer to the directory after the one at `at` lies."""
+        return at + 2 + 12 * self.number(at, "H")
+
+    def set_number(self, entry: _Entry, value: int) -> None:
+        """A single SHORT or LONG; as LONG where it is too large for the other."""
+        if entry.kind in (_SHORT, _LONG):
+            short = value < 2**16 and entry.kind == _SHORT
+            self.put(entry.at + 2, "H", _SHORT if short else _LONG)
+            self.put(entry.at + 8, "HH" if short else "I", *([value, 0] if short else [value]))
+
+
+def bare(exif: bytes) -> bytes:
+    """From `II` or `MM` on, without the prefix that JPEG puts before it."""
+    return exif[len(_PREFIX) :] if exif.startswith(_PREFIX) else exif
+
+
+def prefixed(exif: bytes) -> bytes:
+    """With the prefix that JPEG wants."""
+    return exif if exif.startswith(_PREFIX) else _PREFIX + exif
+
+
+def enlarged(exif: bytes, old: tuple[int, int], new: tuple[int, int]) -> bytes | None:
+    """For an image of `new` (width, height) made of one of `old`, both upright.
+
+    Orientation is reset, sizes and resolution are updated, the thumbnail is dropped. None where the block
+    is too damaged to be changed.
+    """
+    block = _opened(exif)
+    if block is None:
+        return None
+    try:
+        first = block.number(4, "I")
+        for entry in _entries_below(block, first):
+            _update(block, entry, old, new)
+        _drop_thumbnail(block, first)
+    except struct.error:
+        return None
+    return bytes(block.data)
+
+
+def _opened(exif: bytes) -> _Block | None:
+    data = bytearray(bare(exif))
+    order = {b"II": "<", b"MM": ">"}.get(bytes(data[:2]))
+    return _Block(data, order) if order else None
+
+
+def _entries_below(block: _Block, first: int) -> Iterator[_Entry]:
+    """Those of the main directory and of the camera's."""
+    for entry in block.entries(first):
+        yield entry
+        if entry.tag == _EXIF:
+            yield from block.entries(block.number(entry.at + 8, "I"))
+
+
+def _update(block: _Block, entry: _Entry, old: tuple[int, int], new: tuple[int, int]) -> None:
+    if entry.tag == _ORIENTATION:
+        block.set_number(entry, 1)
+    elif entry.tag in _WIDTHS:
+        block.set_number(entry, new[0])
+    elif entry.tag in _HEIGHTS:
+        block.set_number(entry, new[1])
+    elif entry.tag in _RESOLUTIONS and entry.kind == _RATIONAL:
+        axis = _RESOLUTIONS.index(entry.tag)
+        _scale_rational(block, block.number(entry.at + 8, "I"), new[axis] / old[axis])
+
+
+def _scale_rational(block: _Block, at: int, factor: float) -> None:
+    numerator, denominator = block.number(at, "I"), block.number(at + 4, "I")
+    if denominator:
+        value = numerator / denominator * factor
+        unit = 1000 if value < 2**22 else 1
+        block.put(at, "II", min(round(value * unit), 2**32 - 1), unit)
+
+
+def _drop_thumbnail(block: _Block, first: int) -> None:
+    """Unlink the second directory, and blank the picture in it; cut it off where it comes last."""
+    pointer = block.next(first)
+    second = block.number(pointer, "I")
+    if not second:
+        return
+    tags = {entry.tag: block.number(entry.at + 8, "I") for entry in block.entries(second)}
+    block.put(pointer, "I", 0)
+    start, length = tags.get(_THUMBNAIL, 0), tags.get(_THUMBNAIL_BYTES, 0)
+    stop = min(start + length, len(block.data))
+    if 8 <= start < stop:
+        if stop == len(block.data):
+            del block.data[start:]
+        else:
+            block.data[start:stop] = bytes(stop - start)

@@ -1,0 +1,100 @@
+"""How large an image is wanted: by a factor, a side, a box or an area."""
+
+import math
+from dataclasses import dataclass, fields
+
+from srcli.errors import UsageError
+
+Size = tuple[int, int]
+LARGEST_SIDE = 2**20
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """One of its fields; sizes in pixels, `megapixels` in millions.
+
+    `box` is width and height that the image has to fit in; with `exact`, its size, whatever becomes of its
+    proportions.
+    """
+
+    scale: float | None = None
+    width: int | None = None
+    height: int | None = None
+    long_edge: int | None = None
+    megapixels: float | None = None
+    box: Size | None = None
+    exact: bool = False
+
+    @property
+    def label(self) -> str:
+        """For the names of files."""
+        if self.box:
+            return "x".join(map(str, self.box))
+        signs = {
+            "scale": "x{:g}",
+            "width": "w{}",
+            "height": "h{}",
+            "long_edge": "l{}",
+            "megapixels": "{:g}mp",
+        }
+        return "".join(
+            sign.format(getattr(self, name)) for name, sign in signs.items() if getattr(self, name)
+        )
+
+    def of(self, size: Size) -> Size:
+        """Width and height for an image of that width and height; at least one pixel each."""
+        if self.exact and self.box:
+            return self.box
+        factor = self.factor(size)
+        width, height = (max(1, math.floor(side * factor + 0.5)) for side in size)
+        return width, height
+
+    def factor(self, size: Size) -> float:
+        """How many times larger the sides become, the larger of two."""
+        width, height = size
+        if self.box:
+            return self._box_factor(size)
+        if self.megapixels:
+            return math.sqrt(self.megapixels * 1e6 / (width * height))
+        sides = ((self.scale, 1), (self.width, width), (self.height, height), (self.long_edge, max(size)))
+        return next(wanted / side for wanted, side in sides if wanted)
+
+    def _box_factor(self, size: Size) -> float:
+        factors = [new / old for new, old in zip(self.box or size, size, strict=True)]
+        return max(factors) if self.exact else min(factors)
+
+
+def wanted(
+    scale: float | None,
+    width: int | None,
+    height: int | None,
+    size: str | None,
+    long_edge: int | None,
+    megapixels: float | None,
+) -> Wanted:
+    """What the options ask for: x4 where nothing is said. Raises `UsageError` for two wishes at once."""
+    box, exact = _box(size) if size else (None, False)
+    found = Wanted(scale, width, height, long_edge, megapixels, box, exact)
+    given = [f.name for f in fields(found) if f.name != "exact" and getattr(found, f.name) is not None]
+    if len(given) > 1:
+        names = " and ".join(f"--{_OPTIONS.get(name, name)}" for name in given)
+        raise UsageError(f"{names} exclude each other", "--size WIDTHxHEIGHT fits into a box")
+    for name in given:
+        value = getattr(found, name)
+        sides = value if isinstance(value, tuple) else (value,)
+        if not all(math.isfinite(side) and 0 < side <= LARGEST_SIDE for side in sides) and name != "scale":
+            raise UsageError(f"--{_OPTIONS.get(name, name)} {value} is no size", "give a number above 0")
+    return found if given else Wanted(scale=4)
+
+
+_OPTIONS = {"long_edge": "long-edge", "box": "size"}
+
+
+def _box(text: str) -> tuple[Size, bool]:
+    """`1920x1080`, or `1920x1080!` for exactly that."""
+    numbers = text.removesuffix("!").lower().split("x")
+    if len(numbers) != 2 or not all(number.isdecimal() for number in numbers):
+        raise UsageError(
+            f"--size {text} is not WIDTHxHEIGHT", "as in --size 1920x1080, or 1920x1080! exactly"
+        )
+    return (int(numbers[0]), int(numbers[1])), text.endswith("!")

@@ -1,0 +1,78 @@
+"""Defaults from sr.toml and the environment; flags win."""
+
+from pathlib import Path
+
+import pytest
+
+from conftest import Run
+from srcli.imaging.image import read
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The user's own sr.toml; the working folder is an empty one."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home"))
+    (tmp_path / "work").mkdir()
+    monkeypatch.chdir(tmp_path / "work")
+    (tmp_path / "home" / "sr").mkdir(parents=True)
+    return tmp_path / "home" / "sr" / "sr.toml"
+
+
+def test_flags_win_over_environment_over_folder_over_home(
+    home: Path, photo: Path, monkeypatch: pytest.MonkeyPatch, sr: Run
+) -> None:
+    def side(*arguments: str) -> int:
+        assert sr("upscale", photo, "-o", "o.png", "--overwrite", *arguments).code == 0
+        return read(Path("o.png")).size[0]
+
+    home.write_text('[tool.sr]\nmodel = "bicubic"\n[tool.sr.upscale]\nscale = 2\n')
+    assert side() == 160
+    Path("sr.toml").write_text("[tool.sr]\nscale = 3\n")
+    assert side() == 240
+    monkeypatch.setenv("SR_SCALE", "1.5")
+    assert side() == 120
+    monkeypatch.setenv("SR_UPSCALE_SCALE", "5")
+    assert side() == 400
+    assert side("-x6") == 480
+    done = sr("config")
+    assert done.code == 0
+    told = {line.split(" = ")[0]: line.split()[-1] for line in done.out.splitlines()}
+    assert told["upscale --model"] == str(home)
+    assert told["upscale --scale"] == "SR_UPSCALE_SCALE"
+    assert told["bench --scale"] == "SR_SCALE"
+
+
+def test_flags_and_lists(home: Path, photo: Path, monkeypatch: pytest.MonkeyPatch, sr: Run) -> None:
+    home.write_text('[tool.sr.upscale]\nmodel = "bicubic"\nquiet = true\nformat = "jpg"\nlong-edge = 100\n')
+    done = sr("upscale", photo)
+    assert (done.code, done.out, done.err) == (0, "", "")
+    assert read(photo.with_name("photo_l100.jpg")).size == (100, 75)
+    monkeypatch.setenv("SR_QUIET", "0")
+    monkeypatch.setenv("SR_BENCH_MODEL", "nearest,lanczos")
+    assert sr("upscale", photo, "--overwrite").out
+    assert "['nearest', 'lanczos']" in sr("config").out
+
+
+BAD = [
+    ("[tool.sr]\nmodle = 'x'", "no option called 'modle'", "did you mean 'model'"),
+    ("[tool.sr.upscal]\nx = 1", "no command called 'upscal'", "did you mean 'upscale'"),
+    ("[tool.sr.upscale]\nscael = 1", "upscale has no option called 'scael'", "did you mean 'scale'"),
+    ("[tool.sr", "cannot be read", "mend it"),
+    ("[tool]\nsr = 1", "[tool.sr] is no table", "as in"),
+    ("[tool.sr.upscale]\nscale = 'many'", "Invalid value", "see `sr upscale --help`"),
+]
+
+
+@pytest.mark.parametrize(("text", "message", "hint"), BAD)
+def test_bad_files_are_named(text: str, message: str, hint: str, home: Path, photo: Path, sr: Run) -> None:
+    Path("sr.toml").write_text(text)
+    done = sr("upscale", photo)
+    assert done.code == 2
+    assert message in done.err
+    assert hint in done.err
+
+
+def test_nothing_set(home: Path, sr: Run) -> None:
+    done = sr("config")
+    assert (done.code, done.out) == (0, "")
+    assert f"{home}: not there" in done.err

@@ -1,0 +1,208 @@
+"""What goes wrong in the middle: signals, disks, folders and bombs leave no half-written file."""
+
+import os
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import time
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conftest import Run
+from srcli import enlarge
+from srcli.imaging import writing
+from srcli.imaging.image import Image, read, write
+
+FAST = ("-m", "bicubic", "-x2")
+
+
+def start(*arguments: object, cwd: Path, prefix: tuple[str, ...] = ()) -> "subprocess.Popen[str]":
+    words = [*prefix, sys.executable, "-m", "srcli", *map(str, arguments)]
+    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd)
+
+
+def many(folder: Path, count: int, side: int = 300) -> Path:
+    rng = np.random.default_rng(0)
+    for k in range(count):
+        write(folder / f"{k:03}.png", Image(rng.random((side, side, 3), np.float32)))
+    return folder
+
+
+def wait_for(check: Callable[[], bool]) -> None:
+    end = time.monotonic() + 60
+    while not check():
+        assert time.monotonic() < end
+        time.sleep(0.01)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+def test_signals_leave_whole_files_only(number: signal.Signals, tmp_path: Path) -> None:
+    folder, out = many(tmp_path / "in", 40), tmp_path / "out"
+    process = start("upscale", folder, *FAST, "-o", out, cwd=tmp_path)
+    wait_for(lambda: out.is_dir() and len(list(out.glob("[!.]*.png"))) >= 3)
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    done = list(out.glob("[!.]*.png"))
+    assert 3 <= len(done) < 40
+    for path in done:
+        assert read(path).size == (600, 600)
+    if number == signal.SIGKILL:
+        return
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert "of 40 done, --skip-existing goes on" in err
+    assert list(out.glob(".*")) == []
+
+
+def test_killed_and_gone_on(tmp_path: Path) -> None:
+    folder, out = many(tmp_path / "in", 15), tmp_path / "out"
+    words = ("upscale", folder, *FAST, "-o", out, "--skip-existing")
+    process = start(*words, cwd=tmp_path)
+    wait_for(lambda: out.is_dir() and len(list(out.glob("[!.]*.png"))) >= 3)
+    process.kill()
+    process.communicate(timeout=60)
+    before = {path: path.stat().st_mtime_ns for path in out.glob("[!.]*.png")}
+    process = start(*words, cwd=tmp_path)
+    told, err = process.communicate(timeout=120)
+    assert process.returncode == 0, err
+    assert told.count("is there already") == len(before)
+    assert all(path.stat().st_mtime_ns == stamp for path, stamp in before.items())
+    assert len(list(out.glob("[!.]*.png"))) == 15
+
+
+def test_a_full_disk_is_told_once(tmp_path: Path) -> None:
+    """On a small disk of its own; what fits stays, the rest is not tried."""
+    folder, disk = many(tmp_path / "in", 12, 200), tmp_path / "disk"
+    disk.mkdir()
+    words = [sys.executable, "-m", "srcli", "upscale", str(folder), *FAST, "-o", str(disk)]
+    mount = f"mount -t tmpfs -o size=2m tmpfs {disk} && {' '.join(words)}; code=$?; ls -A {disk}; exit $code"
+    done = subprocess.run(
+        ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mount],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if "unshare" in done.stderr or "mount:" in done.stderr:
+        pytest.skip("needs mount name spaces")
+    assert done.returncode == 3, done.stderr
+    assert done.stderr.count("No space left on device") == 1
+    assert "not tried" in done.stderr
+    left = [line for line in done.stdout.splitlines() if " -> " not in line]
+    assert left
+    assert all(name.endswith("_x2.png") and not name.startswith(".") for name in left)
+
+
+def test_a_folder_that_vanishes_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sr: Run
+) -> None:
+    folder, out = many(tmp_path / "in", 4, 20), tmp_path / "out"
+    plain, written = writing._encode, []
+
+    def encode(*arguments: object) -> None:
+        plain(*arguments)  # type: ignore[arg-type]
+        written.append(1)
+        if len(written) == 2:
+            shutil.rmtree(out)
+
+    monkeypatch.setattr(writing, "_encode", encode)
+    done = sr("upscale", folder, *FAST, "-o", out)
+    assert done.code == 3
+    assert "cannot write" in done.err
+    assert sorted(path.name for path in out.iterdir()) == ["002_x2.png", "003_x2.png"]
+
+
+def test_permission_lost_in_the_middle_is_told_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sr: Run
+) -> None:
+    folder, out = many(tmp_path / "in", 6, 20), tmp_path / "out"
+    plain = os.access
+
+    def access(path: object, mode: int) -> bool:
+        return plain(path, mode) and not (  # type: ignore[arg-type]
+            mode == os.W_OK and str(path) == str(out) and len(list(out.iterdir())) >= 2
+        )
+
+    monkeypatch.setattr(os, "access", access)
+    done = sr("upscale", folder, *FAST, "-o", out)
+    assert done.code == 3
+    assert len(list(out.iterdir())) == 2
+    assert done.err.count("error: ") == 1
+    assert f"cannot write into {out}" in done.err
+    assert "4 of 6 failed" in done.err
+
+
+def test_memory_that_does_not_suffice_is_named(photo: Path, monkeypatch: pytest.MonkeyPatch, sr: Run) -> None:
+    def fail(*arguments: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(enlarge, "enlarge", fail)
+    done = sr("upscale", photo, *FAST)
+    assert done.code == 1
+    assert "needs more memory" in done.err
+
+
+def bomb(path: Path, width: int, height: int) -> Path:
+    """A PNG whose header promises more than anybody has."""
+
+    def chunk(name: bytes, content: bytes) -> bytes:
+        return (
+            struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+        )
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
+    path.write_bytes(
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + chunk(b"IDAT", zlib.compress(bytes(9)))
+        + chunk(b"IEND", b"")
+    )
+    return path
+
+
+def headers(tmp_path: Path) -> list[Path]:
+    hdr, pfm, ppm, tif = (tmp_path / f"bomb.{name}" for name in ("hdr", "pfm", "ppm", "tif"))
+    hdr.write_bytes(b"#?RADIANCE\nFORMAT=32-bit_rle_rgbe\n\n-Y 999999 +X 999999\n")
+    pfm.write_bytes(b"PF\n999999 999999\n-1.0\n")
+    ppm.write_bytes(b"P6 999999 999999 255\n")
+    entries = [
+        (256, 4, 999999),
+        (257, 4, 999999),
+        (258, 3, 16),
+        (259, 3, 1),
+        (262, 3, 1),
+        (273, 4, 8),
+        (279, 4, 8),
+    ]
+    directory = b"".join(struct.pack("<HHII", tag, kind, 1, value) for tag, kind, value in entries)
+    tif.write_bytes(b"II*\0\x08\0\0\0" + struct.pack("<H", len(entries)) + directory + bytes(4))
+    return [bomb(tmp_path / "bomb.png", 999999, 999999), hdr, pfm, ppm, tif]
+
+
+def test_bombs_are_refused_at_once_in_every_format(tmp_path: Path, sr: Run) -> None:
+    for path in headers(tmp_path):
+        begin = time.monotonic()
+        done = sr("upscale", path, *FAST, "-o", tmp_path / "o.png")
+        assert done.code == 1
+        assert "999999x999999 pixels, more than the 536,870,912 allowed" in done.err, path
+        assert "--max-pixels" in done.err
+        assert time.monotonic() - begin < 2
+
+
+@pytest.mark.parametrize(("name", "side"), [("webp", 16384), ("gif", 65536), ("jpg", 65536), ("avif", 32769)])
+def test_what_a_format_is_too_small_for_is_told_first(name: str, side: int, tmp_path: Path, sr: Run) -> None:
+    write(tmp_path / "long.png", Image(np.zeros((4, 4096, 3), np.float32)))
+    done = sr("upscale", tmp_path / "long.png", "-m", "bicubic", "--size", f"{side}x4!", "--format", name)
+    assert done.code == 1
+    assert f".{name} holds" in done.err
+    assert f"not {side}x4" in done.err
+
+
+def test_the_limit_is_the_users(photo: Path, sr: Run) -> None:
+    done = sr("upscale", photo, *FAST, "--max-pixels", "4799")
+    assert (done.code, "80x60 pixels, more than the 4,799 allowed" in done.err) == (1, True)
+    assert sr("upscale", photo, *FAST, "--max-pixels", "4800").code == 0
+    assert sr("upscale", bomb(photo.with_name("b.png"), 9999, 9999), *FAST, "--max-pixels", "5").code == 1

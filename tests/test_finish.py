@@ -1,0 +1,80 @@
+"""What is done after the network: consistency, strength, colours, and a map of where it is unsure."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conftest import SAMPLES, Run
+from srcli.imaging.finish import blended, consistent, with_colours_of
+from srcli.imaging.image import read
+from srcli.imaging.pixels import Pixels
+from srcli.imaging.resize import resize
+from srcli.methods import find
+
+
+def reduced_error(large: Pixels, small: Pixels) -> float:
+    return float(np.abs(resize(large, *small.shape[:2]) - small).max())
+
+
+@pytest.mark.parametrize("model", ["nearest", "bicubic", "ecbsr"])
+@pytest.mark.parametrize("size", [(120, 160), (97, 211), (240, 320)])
+def test_reduced_again_it_is_the_input(model: str, size: tuple[int, int], photo: Path) -> None:
+    small = read(photo).pixels
+    method = find(model, 4)(small, size[0] / 60)
+    large = np.clip(resize(method, *size), 0, 1)
+    back = consistent(large, small)
+    assert reduced_error(back, small) < 0.02
+    assert reduced_error(back, small) < 0.5 * reduced_error(large, small)
+    assert np.abs(back - large).mean() < 0.05
+
+
+def test_consistent_changes_nothing_that_is() -> None:
+    grey = np.full((40, 40, 3), 0.5, np.float32)
+    np.testing.assert_array_equal(consistent(grey, grey[::4, ::4]), grey)
+
+
+def test_strength_goes_from_bicubic_to_the_network(photo: Path, tmp_path: Path, sr: Run) -> None:
+    out = {}
+    for strength in ("0", "0.5", "1"):
+        done = sr("upscale", photo, "-x2", "--strength", strength, "-o", tmp_path / f"{strength}.png")
+        assert done.code == 0, done.err
+        out[strength] = read(tmp_path / f"{strength}.png").pixels
+    assert sr("upscale", photo, "-x2", "-m", "bicubic", "-o", tmp_path / "b.png").code == 0
+    assert np.abs(out["0"] - read(tmp_path / "b.png").pixels).max() <= 1.01 / 255
+    np.testing.assert_allclose(out["0.5"], (out["0"] + out["1"]) / 2, atol=1.01 / 255)
+    assert np.abs(out["1"] - out["0"]).mean() > 0.003
+    assert sr("upscale", photo, "--strength", "1.5").code == 2
+
+
+def test_colours_come_from_the_input() -> None:
+    small = read(SAMPLES / "coffee.png").pixels[:120, :160]
+    sharp = np.clip(resize(small, 480, 640), 0, 1)
+    tinted = np.clip(sharp * np.float32([1.06, 0.97, 0.92]) + np.float32(0.02), 0, 1)
+    fixed = with_colours_of(small, tinted)
+    assert np.abs(fixed - sharp).mean() < 0.3 * np.abs(tinted - sharp).mean()
+    assert np.abs(blended(sharp, small, 1) - sharp).max() == 0
+
+
+def test_a_map_of_where_orientations_differ(photo: Path, tmp_path: Path, sr: Run) -> None:
+    mean, plain = tmp_path / "mean.png", tmp_path / "plain.png"
+    done = sr("upscale", photo, "-x2", "--uncertainty", tmp_path / "map.png", "-o", mean)
+    assert done.code == 0, done.err
+    assert sr("upscale", photo, "-x2", "--self-ensemble", "-o", plain).code == 0
+    assert np.abs(read(mean).pixels - read(plain).pixels).max() <= 1.01 / 255
+    chart = read(tmp_path / "map.png")
+    assert (chart.size, chart.grey) == ((160, 120), True)
+    assert chart.pixels.max() > 0.05
+    busy = np.abs(np.diff(read(mean).pixels.mean(axis=2), axis=0, append=0)) > 0.1
+    assert chart.pixels[..., 0][busy].mean() > 1.5 * chart.pixels[..., 0][~busy].mean()
+    done = sr("upscale", photo, "-x2", "--uncertainty", tmp_path / "map.png", "-o", tmp_path / "o.png")
+    assert (done.code, "map.png exists" in done.err) == (1, True)
+    done = sr("upscale", photo, photo, "-x2", "--uncertainty", tmp_path / "m.png", "-o", tmp_path / "d")
+    assert done.code in (0, 2)
+
+
+def test_settings_are_in_the_record(photo: Path, tmp_path: Path, sr: Run) -> None:
+    assert sr("upscale", photo, "-x2", "--consistent", "--color-fix", "--strength", "0.7").code == 0
+    shown = " ".join(sr("info", tmp_path / "photo_x2.png").out.split())
+    for words in ("consistent True", "color_fix True", "strength 0.7"):
+        assert words in shown

@@ -1,0 +1,65 @@
+"""A small sample of what `make fuzz` does: damaged files end in an image or in an error of one line."""
+
+import warnings
+from pathlib import Path
+
+import pytest
+
+from srcli import enlarge
+from srcli.cli.app import run
+from srcli.errors import ImageError
+from srcli.imaging.image import read_frames
+from tools import fuzz
+
+SAMPLE = 12
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("kind", fuzz.kinds())
+def test_damaged_files(kind: str, tmp_path: Path) -> None:
+    sound = fuzz.kinds()[kind][1](tmp_path)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        verdicts = {k: fuzz.case(kind, 1, k, tmp_path, sound) for k in range(SAMPLE)}
+    assert not {k: v for k, v in verdicts.items() if v not in ("read", "refused")}
+
+
+def test_faults_would_be_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader that loses its head, or that never ends, is a fault and not a refusal."""
+
+    def lose(path: Path) -> None:
+        raise ZeroDivisionError("lost")
+
+    def spin(path: Path) -> None:
+        while True:
+            pass
+
+    sound = fuzz.kinds()["PNG 8"][1](tmp_path)
+    monkeypatch.setattr(fuzz, "LIMIT", 0.3)
+    monkeypatch.setattr(enlarge, "timing", spin)
+    assert fuzz.case("PNG 8", 0, 0, tmp_path, sound) == "hang"
+    monkeypatch.setattr(enlarge, "timing", lose)
+    assert fuzz.case("PNG 8", 0, 0, tmp_path, sound) == "traceback: ZeroDivisionError: lost"
+
+
+IMAGES = [kind for kind, (suffix, _) in fuzz.kinds().items() if suffix not in (".pth", ".safetensors")]
+
+
+@pytest.mark.parametrize("kind", IMAGES)
+def test_no_part_of_a_file_is_taken_for_the_whole(kind: str, tmp_path: Path) -> None:
+    suffix, make = fuzz.kinds()[kind]
+    whole, path = make(tmp_path), tmp_path / f"part{suffix}"
+    path.write_bytes(whole)
+    assert list(read_frames(path))
+    for share in (0.3, 0.6, 0.9, 0.99):
+        path.write_bytes(whole[: int(len(whole) * share)])
+        with pytest.raises(ImageError):
+            list(read_frames(path))
+
+
+def test_codecs_do_not_talk(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    for kind in ("HDR 32", "PPM 16", "JPEG2000 16", "PNG 16"):
+        suffix, make = fuzz.kinds()[kind]
+        (tmp_path / f"a{suffix}").write_bytes(make(tmp_path)[:-60])
+        assert run(["upscale", str(tmp_path / f"a{suffix}"), "-x2", "-m", "bicubic"]) == 1
+    assert "ERROR" not in capfd.readouterr().err

@@ -1,0 +1,48 @@
+"""HEIC: with the extra as any other format, without it a hint."""
+
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conftest import Run
+from srcli.imaging import reading, writing
+from srcli.imaging.image import Image, read, write
+from srcli.imaging.metadata import Metadata
+from tools import formats as table
+
+HAS = find_spec("pillow_heif") is not None
+
+
+def test_without_the_extra_it_says_what_to_install(
+    photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sr: Run
+) -> None:
+    for module in (reading, writing):
+        monkeypatch.setattr(module, "find_spec", lambda name: None)
+    (tmp_path / "a.heic").write_bytes(bytes(99))
+    done = sr("upscale", tmp_path / "a.heic", "-m", "bicubic", "-o", tmp_path / "o.png")
+    assert done.code == 1
+    assert "reading" in done.err
+    assert "pip install 'sr-cli[heif]'" in done.err
+    done = sr("upscale", photo, "-m", "bicubic", "--format", "heic")
+    assert done.code == 1
+    assert "writing .heic needs pillow-heif" in done.err
+
+
+@pytest.mark.skipif(not HAS, reason="needs pillow-heif")
+@pytest.mark.parametrize("alpha", [False, True])
+def test_with_the_extra_it_is_kept(alpha: bool, photo: Path, tmp_path: Path, sr: Run) -> None:
+    pixels = read(photo).pixels
+    plane = np.linspace(0, 1, 80, dtype=np.float32) * np.ones((60, 1), np.float32) if alpha else None
+    about = Metadata(icc=table.profile(), exif=table.exif().tobytes())
+    write(tmp_path / "a.heic", Image(pixels, plane, metadata=about))
+    done = sr("upscale", tmp_path / "a.heic", "-x2", "-m", "bicubic")
+    assert done.code == 0, done.err
+    out = read(tmp_path / "a_x2.heic")
+    assert sorted(out.size) == [120, 160]
+    assert (out.alpha is not None) == alpha
+    assert out.metadata.icc == table.profile()
+    assert b"a cup" in (out.metadata.exif or b"")
+    (tmp_path / "b.heic").write_bytes((tmp_path / "a.heic").read_bytes()[:500])
+    assert sr("upscale", tmp_path / "b.heic", "-x2", "-m", "bicubic").code == 1

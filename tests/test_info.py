@@ -1,0 +1,119 @@
+"""`sr info`: what a picture has been through, and how ours was made."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conftest import SAMPLES, Run, copy_sample
+from srcli import __version__, manifest
+from srcli.imaging.formats import FORMATS
+from srcli.imaging.image import Image, read, write
+from srcli.imaging.metadata import Metadata
+from srcli.imaging.pixels import Pixels, quantise
+from srcli.imaging.probe import probe
+from srcli.imaging.provenance import Record, record_of, with_record
+from srcli.imaging.reading import about
+from srcli.imaging.resize import resize
+
+PHOTOS = ["astronaut", "camera", "chelsea", "coffee"]
+
+
+def photo_of(name: str) -> Pixels:
+    return read(SAMPLES / f"{name}.png").pixels
+
+
+@pytest.mark.parametrize("name", PHOTOS)
+@pytest.mark.parametrize("deviation", [0, 5, 10])
+def test_noise_is_about_what_was_added(name: str, deviation: int) -> None:
+    pixels = photo_of(name)
+    noisy = pixels + np.random.default_rng(0).normal(0, deviation / 255, pixels.shape[:2])[..., None]
+    found = probe((quantise(noisy) / 255).astype(np.float32)).noise
+    assert found == pytest.approx(deviation, abs=1.5)
+
+
+@pytest.mark.parametrize("name", PHOTOS)
+def test_what_was_enlarged_before_is_found_out(name: str) -> None:
+    pixels = photo_of(name)
+    height, width = (side // 4 * 4 for side in pixels.shape[:2])
+    assert probe(pixels).spare == 1
+    for factor in (2, 4):
+        small = resize(pixels, height // factor, width // factor)
+        large = (quantise(resize(small, height, width)) / 255).astype(np.float32)
+        assert factor * 0.75 <= probe(large).spare <= factor * 1.5
+
+
+@pytest.mark.parametrize("quality", [10, 40, 50, 75, 90, 98])
+def test_jpeg_quality(quality: int, tmp_path: Path, sr: Run) -> None:
+    from PIL import Image as PilImage
+
+    with PilImage.open(SAMPLES / "coffee.png") as file:
+        file.save(tmp_path / "a.jpg", quality=quality)
+    assert about(tmp_path / "a.jpg").quality == pytest.approx(quality, abs=1)
+
+
+def test_what_an_output_says_of_itself(tmp_path: Path, sr: Run) -> None:
+    photo = copy_sample("chelsea.png", tmp_path)
+    assert sr("upscale", photo, "-x3", "--format", "jpg").code == 0
+    done = sr("info", tmp_path / "chelsea_x3.jpg", "--json")
+    assert done.code == 0, done.err
+    made = json.loads(done.out)["made"]
+    entry = manifest.entries_of("ecbsr")[3]
+    assert made["weights"] == {"ecbsr-x3": entry.sha256}
+    assert (made["version"], made["model"], made["scale"]) == (__version__, "ecbsr", "x3")
+    assert made["size"] == "451x300"
+    assert "float32" in made["where"]
+    shown = sr("info", tmp_path / "chelsea_x3.jpg").out
+    assert f"sr {__version__}, ecbsr x3, ecbsr-x3 sha256 {entry.sha256[:16]}" in " ".join(shown.split())
+
+
+def test_advice(tmp_path: Path, sr: Run) -> None:
+    photo = copy_sample("coffee.png", tmp_path)
+    assert "-m ecbsr, or any classical network" in sr("info", photo).out
+    write(tmp_path / "noisy.png", Image(np.clip(read(photo).pixels + np.random.default_rng(0).normal(
+        0, 0.05, read(photo).pixels.shape).astype(np.float32), 0, 1)))  # fmt: skip
+    assert "-m realesrgan" in sr("info", tmp_path / "noisy.png").out
+
+
+def test_info_of_what_is_no_image(tmp_path: Path, sr: Run) -> None:
+    (tmp_path / "a.png").write_text("no")
+    done = sr("info", tmp_path / "a.png", tmp_path / "b.png")
+    assert done.code == 1
+    assert "is not an image" in done.err
+
+
+def test_info_of_a_tiny_image(tmp_path: Path, sr: Run) -> None:
+    write(tmp_path / "a.tif", Image(np.zeros((1, 1, 3), np.float32), depth=16))
+    done = sr("info", tmp_path / "a.tif")
+    assert done.code == 0
+    assert "RGB, 16 bit" in done.out
+
+
+RECORD = Record("1.0", 'mine "<&>" 猫', "x2", "3x4", "ab", "cd", {"w": "ef"}, "cpu", 512, {"quality": "9"})
+
+
+@pytest.mark.parametrize("form", FORMATS, ids=lambda form: form.name)
+def test_records_come_back_and_replace_each_other(form: object) -> None:
+    from srcli.imaging.formats import Format
+
+    assert isinstance(form, Format)
+    own = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF><rdf:Description dc:a="b"/></rdf:RDF></x:xmpmeta>'
+    for before in (Metadata(), Metadata(xmp=own, comment=b"mine")):
+        once = with_record(before, RECORD, form)
+        twice = with_record(once, RECORD, form)
+        carries = {"xmp", "comment"} & set(form.carries)
+        assert record_of(twice) == (RECORD if carries else None)
+        assert twice == once
+        if before.xmp and "xmp" in carries:
+            assert b'dc:a="b"' in (twice.xmp or b"")
+        if before.comment and carries == {"comment"}:
+            assert (twice.comment or b"").startswith(b"mine\n")
+
+
+@pytest.mark.parametrize(
+    "text", ['sr:record="{}"', 'sr:record="[1"', "", 'sr:record="{&quot;version&quot;:1}"']
+)
+def test_records_of_others_are_none(text: str) -> None:
+    element = f'<rdf:Description rdf:about="" xmlns:sr="urn:sr-cli:provenance:1" {text}/>'
+    assert record_of(Metadata(xmp=element.encode())) is None

@@ -1,0 +1,360 @@
+"""Damaged files through the command: `python tools/fuzz.py [--cases 300] [--seed 0]`, or `make fuzz`.
+
+Images of every format through `sr upscale -m bicubic`, and weight files through what reads them. Each case is
+to end within five seconds, in an output that can be read or in an error of one line; a crash, a hang, a
+traceback or an output beside an error is a fault. Cases run in child processes, so that a crash is a figure
+and not an end.
+"""
+
+import argparse
+import contextlib
+import io
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import zipfile
+import zlib
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import numpy as np
+from PIL import Image as PilImage
+from PIL import ImageCms
+
+from srcli import archs
+from srcli.cli.app import run
+from srcli.errors import SrError
+from srcli.imaging import png
+from srcli.imaging.formats import FORMATS
+from srcli.imaging.image import Image, read, write
+from srcli.imaging.metadata import Metadata
+
+ROOT = Path(__file__).parent.parent
+RESULT = ROOT / "benchmarks" / "results" / "fuzz.json"
+LIMIT = 5.0
+_GROUP = 100
+_INTERESTING = (0, 1, 0x7F, 0x80, 0xFF)
+
+Rng = np.random.Generator
+
+
+class HangError(BaseException):
+    """A case took too long; no Exception, so that nothing takes it for a damaged file."""
+
+
+# Seeds
+
+
+def _picture(depth: int, alpha: bool = False) -> Image:
+    rng = np.random.default_rng(1)
+    exif = PilImage.Exif()
+    exif[0x010E], exif[0x0112] = "a cup", 6
+    about = Metadata(
+        icc=bytes(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()),
+        exif=exif.tobytes(),
+        dpi=(300.0, 300.0),
+        comment=b"a cup",
+        chunks=((b"tEXt", b"Title\0a cup"),),
+    )
+    plane = rng.random((16, 24), np.float32) if alpha else None
+    return Image(rng.random((16, 24, 3), np.float32), plane, depth, metadata=about)
+
+
+def _image_seed(suffix: str, depth: int, alpha: bool, folder: Path) -> bytes:
+    path = folder / f"seed{suffix}"
+    image = _picture(depth, alpha)
+    if suffix == ".jp2" and depth == 16:  # the encoder takes none smaller
+        image = Image(np.tile(image.pixels, (4, 4, 1)), depth=16)
+    write(path, image)
+    return path.read_bytes()
+
+
+def _frames_seed(suffix: str, folder: Path) -> bytes:
+    frames = [PilImage.fromarray(np.full((16, 24, 3), 60 * k, np.uint8)) for k in range(3)]
+    frames[0].save(folder / f"seed{suffix}", save_all=True, append_images=frames[1:])
+    return (folder / f"seed{suffix}").read_bytes()
+
+
+def _mode_seed(suffix: str, mode: str, folder: Path) -> bytes:
+    PilImage.fromarray(np.zeros((16, 24, 3), np.uint8)).convert(mode).save(folder / f"seed{suffix}")
+    return (folder / f"seed{suffix}").read_bytes()
+
+
+def _weights_seed(suffix: str, folder: Path) -> bytes:
+    import torch
+    from safetensors.torch import save_file
+
+    state = archs.build("espcn", 2, {}).state_dict()
+    path = folder / f"seed{suffix}"
+    if suffix == ".safetensors":
+        save_file(state, path, metadata={"arch": "espcn", "scale": "2", "config": "{}"})
+    else:
+        torch.save(state, path)
+    return path.read_bytes()
+
+
+def kinds() -> dict[str, tuple[str, Callable[[Path], bytes]]]:
+    """Name -> suffix and what makes a sound file of the kind."""
+    out: dict[str, tuple[str, Callable[[Path], bytes]]] = {}
+    for form in FORMATS:
+        if form.name == "HEIF":
+            continue
+        for depth in form.depths:
+            name, suffix = f"{form.name} {depth}", form.suffixes[0]
+            out[name] = (suffix, partial(_image_seed, suffix, depth, form.alpha and depth in (8, 16)))
+        if form.frames:
+            out[f"{form.name} frames"] = (form.suffixes[0], partial(_frames_seed, form.suffixes[0]))
+    out["PNG palette"] = (".png", partial(_mode_seed, ".png", "P"))
+    out["TIFF CMYK"] = (".tif", partial(_mode_seed, ".tif", "CMYK"))
+    out["JPEG CMYK"] = (".jpg", partial(_mode_seed, ".jpg", "CMYK"))
+    out["safetensors"] = (".safetensors", partial(_weights_seed, ".safetensors"))
+    out["checkpoint"] = (".pth", partial(_weights_seed, ".pth"))
+    return out
+
+
+# Mutations
+
+
+def mutated(data: bytes, rng: Rng) -> bytes:
+    """A damaged copy: one to three of the mutations below."""
+    for _ in range(int(rng.integers(1, 4))):
+        if not data:
+            break
+        data = _MUTATIONS[int(rng.integers(len(_MUTATIONS)))](data, rng)
+    # Half of the PNGs with sums that are right again, or nothing behind the sums would ever be tried.
+    return _summed(data) if data.startswith(png.SIGNATURE) and rng.random() < 0.5 else data
+
+
+def _summed(data: bytes) -> bytes:
+    out, at = bytearray(data), len(png.SIGNATURE)
+    while at + 12 <= len(out):
+        (length,) = struct.unpack_from(">I", out, at)
+        if at + 12 + length > len(out):
+            break
+        struct.pack_into(">I", out, at + 8 + length, zlib.crc32(out[at + 4 : at + 8 + length]))
+        at += 12 + length
+    return bytes(out)
+
+
+def _flip(data: bytes, rng: Rng) -> bytes:
+    out = bytearray(data)
+    for at in rng.integers(0, len(out), int(rng.integers(1, 9))):
+        out[at] ^= 1 << int(rng.integers(8))
+    return bytes(out)
+
+
+def _header(data: bytes, rng: Rng) -> bytes:
+    out = bytearray(data)
+    for at in rng.integers(0, min(len(out), 128), int(rng.integers(1, 5))):
+        out[at] = int(rng.choice(_INTERESTING))
+    return bytes(out)
+
+
+def _number(data: bytes, rng: Rng) -> bytes:
+    """Four bytes as a large, small or negative number, in either order."""
+    at = int(rng.integers(0, max(1, len(data) - 4)))
+    value = int(rng.choice([0, 1, 2**16, 2**31 - 1, 2**31, 2**32 - 1, len(data), 10**6]))
+    return data[:at] + struct.pack(str(rng.choice(["<I", ">I"])), value) + data[at + 4 :]
+
+
+def _cut(data: bytes, rng: Rng) -> bytes:
+    return data[: int(rng.integers(0, len(data)))]
+
+
+def _remove(data: bytes, rng: Rng) -> bytes:
+    start, stop = sorted(int(at) for at in rng.integers(0, len(data), 2))
+    return data[:start] + data[min(stop, start + 64) :]
+
+
+def _repeat(data: bytes, rng: Rng) -> bytes:
+    start, stop = sorted(int(at) for at in rng.integers(0, len(data), 2))
+    return data[:stop] + data[start : min(stop, start + 256)] + data[stop:]
+
+
+def _zeros(data: bytes, rng: Rng) -> bytes:
+    start = int(rng.integers(0, len(data)))
+    length = int(rng.integers(1, 65))
+    return data[:start] + bytes(len(data[start : start + length])) + data[start + length :]
+
+
+def _structure(data: bytes, rng: Rng) -> bytes:
+    """For weight files: the header of a safetensors file, or the pickle in a checkpoint, changed as such."""
+    if data.startswith(b"PK"):
+        return _pickle_changed(data, rng)
+    if len(data) < 9 or data[8:9] != b"{":
+        return _number(data, rng)
+    (length,) = struct.unpack("<Q", data[:8])
+    header = data[8 : 8 + length]
+    swaps = (
+        (b"F32", b"F64"),
+        (b"F32", b"Q99"),
+        (b"[", b"[-"),
+        (b"0", b"99999999999"),
+        (b":", b","),
+        (b"shape", b"shap"),
+    )
+    old, new = swaps[int(rng.integers(len(swaps)))]
+    header = header.replace(old, new, int(rng.integers(1, 4)))
+    return struct.pack("<Q", len(header)) + header + data[8 + length :]
+
+
+def _pickle_changed(data: bytes, rng: Rng) -> bytes:
+    out = io.BytesIO()
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(out, "w") as new:
+            for name in old.namelist():
+                content = old.read(name)
+                new.writestr(name, _flip(content, rng) if name.endswith(".pkl") and content else content)
+    except (
+        zipfile.BadZipFile,
+        ValueError,
+        OSError,
+        NotImplementedError,
+        EOFError,
+        RuntimeError,
+        struct.error,
+    ):
+        return _flip(data, rng)
+    return out.getvalue()
+
+
+_MUTATIONS = (_flip, _header, _number, _cut, _remove, _repeat, _zeros, _structure)
+
+
+# Cases
+
+
+def case(kind: str, seed: int, number: int, folder: Path, sound: bytes) -> str:
+    """What became of one damaged file: read, refused, or the name of a fault."""
+    suffix = kinds()[kind][0]
+    rng = np.random.default_rng([seed, sum(kind.encode()), number])
+    source = folder / f"case{suffix}"
+    source.write_bytes(mutated(sound, rng))
+    # The processor's time, as other work on the machine is no fault of a file.
+    signal.signal(signal.SIGPROF, _ring)
+    signal.setitimer(signal.ITIMER_PROF, LIMIT)
+    try:
+        return _weights_case(source) if suffix in (".safetensors", ".pth") else _image_case(source, folder)
+    except HangError:
+        return "hang"
+    except Exception as error:
+        return f"traceback: {type(error).__name__}: {str(error)[:100]}"
+    finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
+
+
+def _ring(number: int, frame: FrameType | None) -> None:
+    raise HangError
+
+
+def _image_case(source: Path, folder: Path) -> str:
+    target = folder / "out" / f"out{source.suffix}"
+    target.parent.mkdir(exist_ok=True)
+    talk = io.StringIO()
+    with contextlib.redirect_stderr(talk), contextlib.redirect_stdout(talk):
+        # The limit keeps a sound but large claim from being a hang of this machine.
+        words = ["upscale", str(source), "-x2", "-m", "bicubic", "-o", str(target), "-q", "--overwrite"]
+        code = run([*words, "--max-pixels", "4000000"])
+    left = list(target.parent.iterdir())
+    if code:
+        for path in left:
+            path.unlink()
+        return "output beside an error" if left else "refused"
+    if left != [target]:
+        return "no output"
+    try:
+        read(target)
+    except SrError:
+        return "output that cannot be read"
+    target.unlink()
+    return "read"
+
+
+def _weights_case(source: Path) -> str:
+    from srcli.engine import weights
+
+    try:
+        weights.read_spec(source)
+        weights.read_state(source)
+    except SrError as error:
+        return "refused" if error.hint and "\n" not in error.message else "error without a hint"
+    return "read"
+
+
+def child(kind: str, seed: int, start: int, stop: int, log: Path) -> None:
+    """Cases `start` to `stop`; a line for each, written before it begins and when it has ended."""
+    with tempfile.TemporaryDirectory() as scratch, log.open("a") as file:
+        folder = Path(scratch)
+        sound = kinds()[kind][1](folder)
+        for number in range(start, stop):
+            file.write(f"{number} began\n")
+            file.flush()
+            file.write(f"{number} {case(kind, seed, number, folder, sound)}\n")
+            file.flush()
+
+
+def fuzz(kind: str, cases: int, seed: int = 0) -> dict[str, Any]:
+    """Counts of what became of `cases` files of a kind, and the faults by number."""
+    verdicts: dict[int, str] = {}
+    with tempfile.TemporaryDirectory() as scratch:
+        log = Path(scratch) / "log"
+        start = 0
+        while start < cases:
+            stop = min(start + _GROUP, cases)
+            end = _run_child(kind, seed, start, stop, log)
+            for line in log.read_text().splitlines():
+                number, verdict = line.split(" ", 1)
+                verdicts[int(number)] = end if verdict == "began" else verdict
+            start = max(verdicts, default=start) + 1
+            log.unlink()
+    faults = {str(k): v for k, v in sorted(verdicts.items()) if v not in ("read", "refused")}
+    counts = Counter(verdicts.values())
+    return {"cases": len(verdicts), "read": counts["read"], "refused": counts["refused"], "faults": faults}
+
+
+def _run_child(kind: str, seed: int, start: int, stop: int, log: Path) -> str:
+    """How the child ended, for the case that it was at."""
+    words = [sys.executable, __file__, "--child", kind, str(seed), str(start), str(stop), str(log)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "SR_CACHE": str(log.parent / "cache")}
+    log.touch()
+    try:
+        # Of the clock on the wall, for what holds no lock and no processor; a busy machine is no fault.
+        limit = 60 + LIMIT * (stop - start)
+        done = subprocess.run(
+            words, env=environment, capture_output=True, text=True, timeout=limit, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return "hang"
+    return f"crash: exit {done.returncode} {done.stderr.strip()[-200:]}"
+
+
+def main() -> int:
+    """Run it all and keep the figures; the exit code says whether there was a fault."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--cases", type=int, default=300, help="of each kind")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--only", help="one kind")
+    arguments = parser.parse_args()
+    found = {}
+    for kind in [arguments.only] if arguments.only else kinds():
+        found[kind] = fuzz(kind, arguments.cases, arguments.seed)
+        print(kind, found[kind], flush=True)
+    if not arguments.only:
+        RESULT.write_text(json.dumps({"seed": arguments.seed, "kinds": found}, indent=1) + "\n")
+    return int(any(result["faults"] for result in found.values()))
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--child"]:
+        kind_, seed_, start_, stop_, log_ = sys.argv[2:]
+        child(kind_, int(seed_), int(start_), int(stop_), Path(log_))
+    else:
+        sys.exit(main())

@@ -1,0 +1,65 @@
+"""Resident memory of `sr upscale` over many images: `python tools/soak.py [COUNT] [RESULT.json]`."""
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+
+from srcli.cli import voices
+from srcli.cli.app import run
+from srcli.enlarge import Done
+from srcli.fleet import Outcome
+from srcli.imaging.image import Image, write
+
+ROOT = Path(__file__).parent.parent
+RESULT = ROOT / "benchmarks" / "results" / "soak.json"
+SUFFIXES = ("png", "jpg", "webp", "tif", "gif")
+_DIFFERENT, _SETTLED = 40, 50
+_PAGE_MIB = 4096 / 2**20
+
+
+def images(folder: Path, count: int) -> Path:
+    """A few images of many sizes and formats, under as many names as are asked for."""
+    rng = np.random.default_rng(0)
+    for k in range(_DIFFERENT):
+        pixels = rng.random((int(rng.integers(16, 64)), int(rng.integers(16, 64)), 3), np.float32)
+        write(folder / f"{k}.{SUFFIXES[k % len(SUFFIXES)]}", Image(pixels))
+    files = sorted(folder.iterdir())
+    for k in range(_DIFFERENT, count):
+        file = files[k % _DIFFERENT]
+        (folder / f"link{k}{file.suffix}").symlink_to(file)
+    return folder
+
+
+def resident() -> float:
+    """Of this process, in MiB."""
+    return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE_MIB
+
+
+def measure(folder: Path, count: int) -> dict[str, float]:
+    """One command over all images; outputs are deleted as they come, since only memory is of interest."""
+    seen: list[float] = []
+    plain = voices.Lines.outcome
+
+    def watched(self: voices.Lines, outcome: Outcome[Done | None]) -> None:
+        seen.append(resident())
+        plain(self, outcome)
+        outcome.job.target.unlink()
+
+    voices.Lines.outcome = watched  # type: ignore[method-assign]
+    code = run(["upscale", str(images(folder / "in", count)), "-x2", "-q", "-o", str(folder / "out")])
+    if code:
+        raise SystemExit(code)
+    before, after = max(seen[:_SETTLED]), max(seen[_SETTLED:])
+    return {"images": len(seen), "first_50": before, "later": after, "growth": after / before - 1}
+
+
+if __name__ == "__main__":
+    wanted = int(sys.argv[1]) if len(sys.argv) > 1 else 10_000
+    target = Path(sys.argv[2]) if len(sys.argv) > 2 else RESULT
+    with tempfile.TemporaryDirectory() as scratch:
+        found = measure(Path(scratch), wanted)
+    target.write_text(json.dumps(found, indent=1) + "\n")
+    print(found)
