@@ -1,6 +1,5 @@
 """Named sets of high-resolution images: built in, from the Hugging Face Hub, or a folder."""
 
-import os
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -9,6 +8,7 @@ from pathlib import Path
 
 from srcli.engine import hub
 from srcli.errors import DatasetError
+from srcli.files import cache_folder
 from srcli.imaging.image import is_image, read
 from srcli.imaging.pixels import Pixels
 from srcli.manifest import HubFile
@@ -88,12 +88,6 @@ def find(name: str) -> Dataset:
         return folder(_from_hub(name, HUB_SETS[name]), name)
     known = ", ".join(["samples", *HUB_SETS])
     raise DatasetError(f"no data set or folder called '{name}'", f"named sets: {known}")
-
-
-def cache_folder() -> Path:
-    """Where unpacked data sets are kept: SR_CACHE, else `sr` under the user's cache folder."""
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(os.environ.get("SR_CACHE") or Path(base) / "sr")
 
 
 def _from_hub(name: str, source: HubFile) -> Path:

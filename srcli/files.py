@@ -9,6 +9,12 @@ from pathlib import Path
 from srcli.errors import FileError
 
 
+def cache_folder() -> Path:
+    """Where what can be made again is kept: SR_CACHE, else `sr` under the user's cache folder."""
+    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(os.environ.get("SR_CACHE") or Path(base) / "sr")
+
+
 def check_place(path: Path) -> None:
     """Raise `FileError` where no file could be made at `path`, before the work for it is done."""
     folder = next(parent for parent in path.absolute().parents if parent.exists())
