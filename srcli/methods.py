@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from srcli import archs, manifest
-from srcli.engine import foreign, weights
-from srcli.engine.device import choose, keep_memory
+from srcli.engine import foreign, ready, weights
+from srcli.engine.ready import Source, Wanted
+from srcli.engine.runtimes import Runtime
 from srcli.engine.tiles import DEFAULT_TILE
 from srcli.engine.upscaler import Progress, Upscaler, silent
 from srcli.errors import UsageError, WeightsError
@@ -52,6 +53,7 @@ class Options:
     tile: int = DEFAULT_TILE
     self_ensemble: bool = False
     progress: Progress = silent
+    runtime: str = "auto"
 
 
 def names() -> list[str]:
@@ -99,7 +101,7 @@ def find_file(path: Path, scale: float, options: Options = Options(), arch: str 
             raise WeightsError(reason, f"`sr models info {path}` says what is in it")
         return _from_foreign(path, foreign.load(state, reason), scale, options)
     spec = _at_scale(path, specs, scale)
-    step = upscaler(weights.load(path, spec), spec, options)
+    step = _step(ready.from_file(Source(path, spec), _wanted(options)), spec.scale, options)
     return _repeated(path.stem, step, scale, str(spec))
 
 
@@ -116,7 +118,9 @@ def _at_scale(path: Path, specs: list[archs.Spec], scale: float) -> archs.Spec:
 
 def _from_foreign(path: Path, found: "tuple[nn.Module, int]", scale: float, options: Options) -> Method:
     network, own_scale = found
-    step = _ready(network, own_scale, archs.Traits((own_scale,), local=False), options)
+    traits = archs.Traits((own_scale,), local=False)
+    runtime = ready.on_torch(network, own_scale, traits, options.device)
+    step = _step(runtime, own_scale, options)
     return _repeated(path.stem, step, scale, f"x{own_scale}, known to spandrel")
 
 
@@ -137,20 +141,21 @@ def arch_of(name: str) -> str:
 
 def _from_entry(entry: manifest.Entry, options: Options) -> Upscaler:
     spec = archs.Spec(entry.arch, entry.scale, entry.config)
-    return upscaler(weights.load(weights.locate(entry), spec), spec, options)
+    source = Source(weights.locate(entry), spec, entry.digest, entry.packed)
+    return _step(ready.from_file(source, _wanted(options)), spec.scale, options)
+
+
+def _wanted(options: Options) -> Wanted:
+    return Wanted(options.runtime, options.device)
 
 
 def upscaler(network: "nn.Module", spec: archs.Spec, options: Options) -> Upscaler:
-    """A network made ready to run on the device that `options` ask for."""
-    return _ready(network, spec.scale, archs.traits(spec.arch), options)
+    """A network made ready to run by torch on the device that `options` ask for."""
+    runtime = ready.on_torch(network, spec.scale, archs.traits(spec.arch), options.device)
+    return _step(runtime, spec.scale, options)
 
 
-def _ready(network: "nn.Module", scale: int, traits: archs.Traits, options: Options) -> Upscaler:
-    from srcli.engine.runtimes.torch import prepare
-
-    keep_memory()
-    device = choose(options.device, traits.half_safe)
-    runtime = prepare(network, 1 if traits.pre_upsampled else scale, device)
+def _step(runtime: Runtime, scale: int, options: Options) -> Upscaler:
     return Upscaler(runtime, scale, options.tile, options.self_ensemble, options.progress)
 
 

@@ -34,6 +34,7 @@ def upscale(
     weights: options.OneWeights = None,
     arch: options.Arch = None,
     device: options.Device = None,
+    runtime: options.Runtime = "auto",
     tile: options.Tile = DEFAULT_TILE,
     self_ensemble: options.SelfEnsemble = False,
     overwrite: options.Overwrite = False,
@@ -47,7 +48,7 @@ def upscale(
     failed = list(_reported(each_image(jobs, lambda job: _check(job, overwrite))))
     sound = [job for job in jobs if job not in failed]
     if sound:
-        failed += _upscale_all(sound, find, scale, Options(device, tile, self_ensemble))
+        failed += _upscale_all(sound, find, scale, Options(device, tile, self_ensemble, runtime=runtime))
     if failed:
         if len(jobs) > 1:
             names = ", ".join(str(job.source) for job in failed)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from srcli.datasets import cache_folder
+from srcli.files import cache_folder
 from srcli.errors import DatasetError
 from srcli.imaging.degrade import Bicubic, Degradation, degraded
 from srcli.imaging.image import read

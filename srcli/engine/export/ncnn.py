@@ -16,6 +16,8 @@ from srcli.engine.packed import Packed, Shape
 
 # Sizes to trace with: not equal, not square, multiples of all that networks pack.
 _HEIGHT, _WIDTH = 48, 64
+# torch says of every size that it may vary that it is not 1, whatever the network.
+_SMALLEST_SYMBOL = 2
 
 
 def write(network: nn.Module, scale: int) -> Packed:
@@ -56,8 +58,8 @@ def _aligned(network: nn.Module) -> int:
 
 def _least(program: ExportedProgram) -> int:
     """The smallest side that the graph holds for."""
-    lowest = (int(span.lower) for span in program.range_constraints.values())
-    return max(lowest, default=1)
+    lowest = max((int(span.lower) for span in program.range_constraints.values()), default=1)
+    return lowest if lowest > _SMALLEST_SYMBOL else 1
 
 
 def _layers(program: ExportedProgram) -> list[graph.Layer]:

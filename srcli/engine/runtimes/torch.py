@@ -14,11 +14,15 @@ from srcli.imaging.pixels import Pixels
 
 @dataclass(frozen=True)
 class TorchRuntime:
-    """A network on a device. `scale` is that of the network's own tensors (1 if pre-upsampled)."""
+    """A network on a device. `scale` is that of the network's own tensors (1 if pre-upsampled).
+
+    `why` it is torch that runs it, where there was a choice.
+    """
 
     network: nn.Module
     scale: int
     device: Device
+    why: str = ""
 
     @property
     def halo(self) -> int:
@@ -43,7 +47,7 @@ class TorchRuntime:
     @property
     def where(self) -> str:
         """See `Runtime`."""
-        return str(self.device)
+        return f"{self.device}, by torch ({self.why})" if self.why else str(self.device)
 
     def run(self, tiles: Iterable[Pixels]) -> Iterator[Pixels]:
         """See `Runtime`."""
@@ -69,10 +73,10 @@ class TorchRuntime:
         return out
 
 
-def prepare(network: nn.Module, scale: int, device: Device) -> TorchRuntime:
+def prepare(network: nn.Module, scale: int, device: Device, why: str = "") -> TorchRuntime:
     """The network in evaluation mode on its device, in the memory layout that is fast there."""
     placed = network.eval().to(device.name, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return TorchRuntime(placed, scale, device)
+    return TorchRuntime(placed, scale, device, why)
 
 
 def to_batch(pixels: Pixels) -> Tensor:
