@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from srcli import archs
 from srcli.archs import Spec
 from srcli.engine import hub, packed, weights
-from srcli.engine.device import choose, gpu_likely, keep_memory, threads
+from srcli.engine.device import choose, gpu_likely, keep_memory, threads, wait_briefly
 from srcli.engine.packed import Found
 from srcli.engine.runtimes import Runtime
 from srcli.errors import FileError, UsageError
@@ -47,6 +47,7 @@ def from_file(source: Source, wanted: Wanted) -> Runtime:
 
     Raises `UsageError` for a runtime that does not exist or can't run it.
     """
+    wait_briefly()
     against = _against_ncnn(wanted)
     if not against:
         found = _packed(source)
