@@ -94,15 +94,44 @@ def find_file(path: Path, scale: float, options: Options = Options(), arch: str 
     """
     check_scale(scale)
     specs = weights.specs_of(path, arch)
-    if not specs:
+    if not specs and arch is None:
         state = weights.read_state(path)
-        reason = weights.no_fit(path, state, arch)
-        if arch:
-            raise WeightsError(reason, f"`sr models info {path}` says what is in it")
-        return _from_foreign(path, foreign.load(state, reason), scale, options)
-    spec = _at_scale(path, specs, scale)
-    step = _step(ready.from_file(Source(path, spec), _wanted(options)), spec.scale, options)
-    return _repeated(path.stem, step, scale, str(spec))
+        return _from_foreign(path, foreign.load(state, weights.no_fit(path, state, arch)), scale, options)
+    source = _chosen(path, specs, scale, arch)
+    step = _step(ready.from_file(source, _wanted(options)), source.spec.scale, options)
+    return _repeated(path.stem, step, scale, str(source.spec))
+
+
+def file_source(path: Path, scale: int, arch: str | None = None) -> Source:
+    """What a weight file is for, at that scale and no other. Raises `WeightsError` where it fits nothing."""
+    source = _chosen(path, weights.specs_of(path, arch), scale, arch)
+    if source.spec.scale != scale:
+        raise UsageError(f"{path} is for x{source.spec.scale}", "give that scale with -x")
+    return source
+
+
+def _chosen(path: Path, specs: list[archs.Spec], scale: float, arch: str | None) -> Source:
+    if not specs:
+        reason = weights.no_fit(path, weights.read_state(path), arch)
+        raise WeightsError(reason, f"`sr models info {path}` says what is in it")
+    return Source(path, _at_scale(path, specs, scale))
+
+
+def source(name: str, scale: int) -> Source:
+    """The weights of a model at that scale, on this machine. Raises `UsageError` where there are none."""
+    check_model(name, scale)
+    if name in KERNELS:
+        raise UsageError(f"{name} has no weights", "name a network; `sr models` lists them")
+    entries = manifest.entries_of(name)
+    if scale not in entries:
+        known = ", ".join(f"x{known}" for known in entries)
+        raise UsageError(f"{name} has no weights for x{scale}", f"it has them for {known}")
+    return _entry_source(entries[scale])
+
+
+def _entry_source(entry: manifest.Entry) -> Source:
+    spec = archs.Spec(entry.arch, entry.scale, entry.config)
+    return Source(weights.locate(entry), spec, entry.digest, entry.packed)
 
 
 def _at_scale(path: Path, specs: list[archs.Spec], scale: float) -> archs.Spec:
@@ -140,9 +169,7 @@ def arch_of(name: str) -> str:
 
 
 def _from_entry(entry: manifest.Entry, options: Options) -> Upscaler:
-    spec = archs.Spec(entry.arch, entry.scale, entry.config)
-    source = Source(weights.locate(entry), spec, entry.digest, entry.packed)
-    return _step(ready.from_file(source, _wanted(options)), spec.scale, options)
+    return _step(ready.from_file(_entry_source(entry), _wanted(options)), entry.scale, options)
 
 
 def _wanted(options: Options) -> Wanted:

@@ -15,11 +15,11 @@ from typing import Any
 
 from safetensors.torch import save_file
 
-from srcli import archs
 from srcli.archs import Spec
 from srcli.engine import packed
 from srcli.engine.export.pack import pack
 from srcli.engine.hub import sha256
+from srcli.engine.ready import own_scale
 from srcli.engine.weights import load, read_header, read_spec, read_state
 from srcli.manifest import BUNDLED
 
@@ -96,8 +96,7 @@ def packed_again(entry: dict[str, Any]) -> dict[str, Any]:
 
 def pack_beside(shipped: Path, spec: Spec) -> str:
     """Write the network for ncnn beside its weights, compared with torch; the SHA-256 of its card."""
-    pre_upsampled = archs.traits(spec.arch).pre_upsampled
-    made, difference = pack(load(shipped, spec), 1 if pre_upsampled else spec.scale)
+    made, difference = pack(load(shipped, spec), own_scale(spec))
     print(f"{shipped.name} packed: {difference}")
     packed.write(packed.beside(shipped), made, sha256(shipped))
     return sha256(Path(f"{packed.beside(shipped)}.json"))

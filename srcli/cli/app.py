@@ -9,6 +9,7 @@ from srcli import __version__
 from srcli.cli import console
 from srcli.cli.bench import bench
 from srcli.cli.compare import compare
+from srcli.cli.export import export
 from srcli.cli.models import models
 from srcli.cli.train import train
 from srcli.cli.upscale import upscale
@@ -22,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (upscale, bench, compare, train):
+for command in (upscale, bench, compare, train, export):
     app.command()(command)
 app.add_typer(models, name="models")
 

@@ -51,7 +51,10 @@ def compare(
     lr, true, grey = _images(image, truth, hr, scale)
     region = _region(crop, lr)
     methods = find_all(
-        model or ([] if weights else _MODELS), weights or [], scale, Options(device, tile, self_ensemble, runtime=runtime)
+        model or ([] if weights else _MODELS),
+        weights or [],
+        scale,
+        Options(device, tile, self_ensemble, runtime=runtime),
     )
     console.tell_taken(methods)
     panels = []

@@ -91,7 +91,7 @@ def _pack(source: Source, digest: str, place: Path) -> Found:
     spec = source.spec
     network, _ = archs.deployed(spec.arch, spec.scale, spec.config, weights.load(source.path, spec))
     try:
-        made, _ = pack(network, _own_scale(spec))
+        made, _ = pack(network, own_scale(spec))
         packed.write(place, made, digest)
     except Unexportable as error:
         packed.refuse(place, error.message)
@@ -101,7 +101,7 @@ def _pack(source: Source, digest: str, place: Path) -> Found:
     return packed.find(place) or Found(place, refused="what was written cannot be read")
 
 
-def _own_scale(spec: Spec) -> int:
+def own_scale(spec: Spec) -> int:
     """The scale of the network's own tensors."""
     return 1 if archs.traits(spec.arch).pre_upsampled else spec.scale
 

@@ -12,8 +12,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from srcli.files import cache_folder
 from srcli.errors import DatasetError
+from srcli.files import cache_folder
 from srcli.imaging.degrade import Bicubic, Degradation, degraded
 from srcli.imaging.image import read
 from srcli.imaging.pixels import from_uint8, to_uint8

@@ -14,8 +14,10 @@ from srcli.imaging.color import luma
 from srcli.imaging.image import read
 from srcli.imaging.pixels import Pixels, quantise
 
-# Height and width: of a multiple of all that networks pack, of none and less than some can take, and of a line.
-SIZES = ((48, 64), (27, 13), (1, 5))
+# Height and width: of a multiple of all that networks pack, and of none.
+SIZES = ((48, 64), (27, 19))
+# Less than some networks can take, and a line.
+TINY = ((9, 13), (1, 5))
 LARGEST_DIFFERENCE = 1e-3
 LARGEST_SHARE = 1e-3
 _PHOTOGRAPH = Path(__file__).parents[2] / "samples" / "chelsea.png"
@@ -30,7 +32,10 @@ class Difference:
     share: float
 
     def __str__(self) -> str:
-        return f"at most {self.largest:.1e} from torch, {self.share:.2%} of 8-bit samples by {self.levels}"
+        samples = (
+            f"{self.share:.3%} of 8-bit samples differ, by {self.levels}" if self.levels else "8-bit equal"
+        )
+        return f"at most {self.largest:.1e} from torch, {samples}"
 
     @property
     def small(self) -> bool:
@@ -39,12 +44,14 @@ class Difference:
         return close and self.levels <= 1 and self.share <= LARGEST_SHARE
 
 
-def difference(network: nn.Module, run: Callable[[Pixels], Pixels]) -> Difference:
+def difference(
+    network: nn.Module, run: Callable[[Pixels], Pixels], sizes: tuple[tuple[int, int], ...] = SIZES
+) -> Difference:
     """How far `run` is from the network, which is in evaluation mode, on the CPU.
 
     Raises `Unexportable` where that is too far.
     """
-    pairs = [_pair(network, run, patch(height, width, network)) for height, width in SIZES]
+    pairs = [_pair(network, run, patch(height, width, network)) for height, width in sizes]
     if any(one.shape != other.shape for one, other in pairs):
         raise Unexportable("its result has another size than torch's")
     ours, theirs = (np.concatenate([pair[side].ravel() for pair in pairs]) for side in (0, 1))

@@ -66,7 +66,11 @@ def _layers(program: ExportedProgram) -> list[graph.Layer]:
     builder = Builder()
     given = program.graph_signature
     tensors = {**program.state_dict, **program.constants}
-    names = {**given.inputs_to_parameters, **given.inputs_to_buffers, **given.inputs_to_lifted_tensor_constants}
+    names = {
+        **given.inputs_to_parameters,
+        **given.inputs_to_buffers,
+        **given.inputs_to_lifted_tensor_constants,
+    }
     places = [node for node in program.graph.nodes if node.op == "placeholder"]
     (image,) = (node for node in places if node.name in given.user_inputs)
     first = Blob("in0", shape_of(image))
@@ -112,4 +116,3 @@ def _done(builder: Builder, node: Node, values: dict[Node, Any]) -> Any:
             return Size(str(node.meta["val"]))
         raise Unexportable(f"no layer for {name.removeprefix('aten.').split('.')[0]}")
     return OPERATIONS[name](builder, node, *args, **kwargs)
-

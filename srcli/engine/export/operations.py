@@ -154,10 +154,10 @@ def _convolution(
     (down, right), (high, wide), (dilated_y, dilated_x) = map(_pair, (stride, padding, dilation))
     return {
         0: outputs,
-        **{1: kernel.shape[3], 11: kernel.shape[2]},
-        **{2: dilated_x, 12: dilated_y},
-        **{3: right, 13: down},
-        **{4: wide, 14: high, 15: wide, 16: high},
+        1: kernel.shape[3], 11: kernel.shape[2],
+        2: dilated_x, 12: dilated_y,
+        3: right, 13: down,
+        4: wide, 14: high, 15: wide, 16: high,
         5: int(bias is not None),
         6: kernel.numel(),
     }
@@ -179,7 +179,7 @@ def _check_known(what: str, *weights: Any) -> None:
 
 
 def _affine(builder: Builder, blob: Blob, factor: Tensor | float, offset: Tensor | float) -> Blob:
-    """blob * factor + offset, each for all channels or one for each."""
+    """Blob * factor + offset, each for all channels or one for each."""
     weights = tuple(_per_channel(value, blob) for value in (factor, offset))
     return builder.add("Affine", [blob], blob.shape, {}, weights)
 
@@ -265,7 +265,7 @@ def _batch_norm(
     bias: Tensor | None,
     mean: Tensor,
     variance: Tensor,
-    training: bool,  # noqa: FBT001 (torch's order)
+    training: bool,
     momentum: float,
     epsilon: float,
     *rest: Any,
@@ -277,19 +277,19 @@ def _batch_norm(
     return _affine(builder, blob, factor, offset)
 
 
-def _mean(builder: Builder, node: Node, blob: Blob, axes: Any, keep: bool = False, **options: Any) -> Blob:  # noqa: FBT001, FBT002
+def _mean(builder: Builder, node: Node, blob: Blob, axes: Any, keep: bool = False, **options: Any) -> Blob:
     return _reduced(builder, node, blob, axes, keep, _MEAN)
 
 
-def _sum(builder: Builder, node: Node, blob: Blob, axes: Any, keep: bool = False, **options: Any) -> Blob:  # noqa: FBT001, FBT002
+def _sum(builder: Builder, node: Node, blob: Blob, axes: Any, keep: bool = False, **options: Any) -> Blob:
     return _reduced(builder, node, blob, axes, keep, _SUM)
 
 
-def _amax(builder: Builder, node: Node, blob: Blob, axes: Any, keep: bool = False) -> Blob:  # noqa: FBT001, FBT002
+def _amax(builder: Builder, node: Node, blob: Blob, axes: Any, keep: bool = False) -> Blob:
     return _reduced(builder, node, blob, axes, keep, _MAX)
 
 
-def _reduced(builder: Builder, node: Node, blob: Blob, axes: Any, keep: bool, kind: int) -> Blob:  # noqa: FBT001
+def _reduced(builder: Builder, node: Node, blob: Blob, axes: Any, keep: bool, kind: int) -> Blob:
     """One axis after the other, the last first: sums of sums lose less than one long sum."""
     if not keep or len(blob.shape) != 4:
         raise Unexportable(f"{node.target} that drops an axis")
@@ -331,7 +331,13 @@ def _repeat(builder: Builder, node: Node, blob: Blob, times: list[int]) -> Blob:
 
 
 def _slice(
-    builder: Builder, node: Node, blob: Blob, axis: int = 0, start: Any = None, stop: Any = None, step: int = 1
+    builder: Builder,
+    node: Node,
+    blob: Blob,
+    axis: int = 0,
+    start: Any = None,
+    stop: Any = None,
+    step: int = 1,
 ) -> Blob:
     if shape_of(node) == blob.shape:
         return blob
@@ -387,14 +393,12 @@ def _max_pool2d(
     stride: Any = (),
     padding: Any = (0, 0),
     dilation: Any = (1, 1),
-    ceil: bool = False,  # noqa: FBT001, FBT002 (torch's order)
+    ceil: bool = False,
 ) -> Blob:
     (high, wide), (down, right) = _pair(size), _pair(stride or size)
     if any((*padding, ceil)) or set(dilation) != {1}:
         raise Unexportable("a pooling with padding")
-    return builder.add(
-        "Pooling", [blob], shape_of(node), {0: 0, 1: wide, 11: high, 2: right, 12: down, 5: 1}
-    )
+    return builder.add("Pooling", [blob], shape_of(node), {0: 0, 1: wide, 11: high, 2: right, 12: down, 5: 1})
 
 
 def _upsample_nearest(
@@ -404,13 +408,23 @@ def _upsample_nearest(
 
 
 def _upsample_bilinear(
-    builder: Builder, node: Node, blob: Blob, size: Any, corners: bool, factors: list[float] | None = None  # noqa: FBT001
+    builder: Builder,
+    node: Node,
+    blob: Blob,
+    size: Any,
+    corners: bool,
+    factors: list[float] | None = None,
 ) -> Blob:
     return _resized(builder, node, blob, _BILINEAR, size, factors, corners)
 
 
 def _upsample_bicubic(
-    builder: Builder, node: Node, blob: Blob, size: Any, corners: bool, factors: list[float] | None = None  # noqa: FBT001
+    builder: Builder,
+    node: Node,
+    blob: Blob,
+    size: Any,
+    corners: bool,
+    factors: list[float] | None = None,
 ) -> Blob:
     return _resized(builder, node, blob, _BICUBIC, size, factors, corners)
 
@@ -422,7 +436,7 @@ def _resized(
     kind: int,
     size: Any,
     factors: list[float] | None,
-    corners: bool = False,  # noqa: FBT001, FBT002
+    corners: bool = False,
 ) -> Blob:
     """By a factor, or to the size of a blob that there was before."""
     shape = shape_of(node)

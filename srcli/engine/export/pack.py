@@ -8,7 +8,7 @@ from torch import nn
 from srcli.engine import packed
 from srcli.engine.device import threads
 from srcli.engine.export import ncnn
-from srcli.engine.export.check import Difference, difference
+from srcli.engine.export.check import SIZES, TINY, Difference, difference
 from srcli.engine.packed import Packed
 from srcli.engine.runtimes.ncnn import prepare
 
@@ -25,4 +25,4 @@ def pack(network: nn.Module, scale: int) -> tuple[Packed, Difference]:
         found = packed.find(path)
         assert found is not None
         runtime = prepare(found, threads(), "")
-        return made, difference(network, lambda pixels: next(iter(runtime.run([pixels]))))
+        return made, difference(network, lambda pixels: next(iter(runtime.run([pixels]))), SIZES + TINY)
