@@ -66,9 +66,7 @@ def gpu_likely() -> bool:
 
 
 def threads() -> int:
-    """Processor cores that are really ours: those we may run on, within the cgroup's quota, as
-    OMP_NUM_THREADS says where it is set.
-    """
+    """OMP_NUM_THREADS, else the cores that are really ours: those we may run on, within the cgroup's quota."""
     asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
     if asked.isdigit() and int(asked) > 0:
         return int(asked)
@@ -81,7 +79,7 @@ def threads() -> int:
 
 
 def _quota(mount: Path, membership: Path) -> float:
-    """Cores that the cgroups of this process, and those above them, may use together; infinite if unlimited."""
+    """Cores that the cgroups of this process and those above them may use; infinite where unlimited."""
     try:
         lines = membership.read_text().splitlines()
     except OSError:
@@ -109,7 +107,7 @@ def wait_briefly() -> None:
     """Tell GNU's OpenMP to sleep soon while threads wait for each other; it spins for milliseconds by itself.
 
     Where other programs use the cores too, those that spin keep away the one that is waited for: that cost
-    half of an enlargement's time. To be called before what is built on it is loaded; what the user has set stays.
+    half of an enlargement's time. To be called before what is built on it is loaded; what is set stays.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "3000")

@@ -16,8 +16,9 @@ from srcli.files import replacing
 
 @dataclass(frozen=True)
 class Job:
-    """A network in evaluation mode without what only training needs, the scale of its own tensors, the
-    SHA-256 of its weights, and where it goes.
+    """A network in evaluation mode, without what only training needs, and where it goes.
+
+    `scale` is that of its own tensors; `made_from`, the SHA-256 of its weights.
     """
 
     network: nn.Module

@@ -100,7 +100,8 @@ def _merged(first: Layer, second: Layer) -> Layer | None:
     if first.kind not in _CONVOLUTIONS or _ACTIVATION in first.parameters:
         return None
     if second.kind == "Affine":
-        return _scaled(first, *second.weights, outputs)
+        factor, offset = second.weights
+        return _scaled(first, factor, offset, outputs)
     if second.kind == "ReLU":
         slope = second.parameters[0]
         activation: dict[int, Parameter] = {_ACTIVATION: 2, _ACTIVATION_VALUES: (slope,)}  # type: ignore[dict-item]

@@ -75,7 +75,7 @@ class _Runner:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter tells of its steps, of versions and of what it could not optimise; none is for the user."""
+    """The exporter tells of its steps, of versions and of what it left as it was; none is for the user."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

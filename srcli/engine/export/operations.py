@@ -48,7 +48,7 @@ class Size:
 
 @dataclass(frozen=True)
 class Grouped:
-    """A blob whose channels are seen as a table, `groups` rows of it, perhaps with rows and columns swapped."""
+    """A blob whose channels are seen as a table of `groups` rows, which may be `swapped` with its columns."""
 
     blob: Blob
     groups: int
@@ -154,10 +154,16 @@ def _convolution(
     (down, right), (high, wide), (dilated_y, dilated_x) = map(_pair, (stride, padding, dilation))
     return {
         0: outputs,
-        1: kernel.shape[3], 11: kernel.shape[2],
-        2: dilated_x, 12: dilated_y,
-        3: right, 13: down,
-        4: wide, 14: high, 15: wide, 16: high,
+        1: kernel.shape[3],
+        11: kernel.shape[2],
+        2: dilated_x,
+        12: dilated_y,
+        3: right,
+        13: down,
+        4: wide,
+        14: high,
+        15: wide,
+        16: high,
         5: int(bias is not None),
         6: kernel.numel(),
     }
