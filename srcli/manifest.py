@@ -42,8 +42,8 @@ class Entry:
     `file` is its name under `srcli/weights` (bundled) or a `HubFile`; `sha256` is 64 hex digits or
     `STATED_BY_HUB`; `packed` is the SHA-256 of the card of its form for ncnn, which a bundled one has beside
     it (see `srcli/engine/packed.py`); `licence` is an SPDX name or `unknown`; `purpose` is `classical`
-    (bicubic reduction undone) or `real-world`; `published` maps a data set to the paper's PSNR-Y of the network; `expect` maps
-    one to the PSNR-Y and SSIM-Y that `sr bench` measures with this very file.
+    (bicubic reduction undone) or `real-world`; `published` maps a data set to the paper's PSNR-Y of the
+    network; `expect` maps one to the PSNR-Y and SSIM-Y that `sr bench` measures with this very file.
     """
 
     model: str

@@ -66,7 +66,7 @@ def gpu_likely() -> bool:
 
 
 def threads() -> int:
-    """OMP_NUM_THREADS, else the cores that are really ours: those we may run on, within the cgroup's quota."""
+    """OMP_NUM_THREADS, else the cores that are ours: those we may run on, within the cgroup's quota."""
     asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
     if asked.isdigit() and int(asked) > 0:
         return int(asked)

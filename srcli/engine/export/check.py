@@ -25,7 +25,7 @@ _PHOTOGRAPH = Path(__file__).parents[2] / "samples" / "chelsea.png"
 
 @dataclass(frozen=True)
 class Difference:
-    """What separates two results in [0, 1]: `largest`; and of 8-bit samples the `share`, by how many `levels`."""
+    """What separates two results in [0, 1]: `largest`; and of 8-bit samples the `share`, and `levels`."""
 
     largest: float
     levels: int
