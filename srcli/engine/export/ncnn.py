@@ -33,7 +33,7 @@ def write(network: nn.Module, scale: int) -> Packed:
         align=_aligned(network),
         channels=int(network.channels),  # type: ignore[arg-type]
         params=sum(weight.numel() for weight in network.parameters()),
-        least=_least(program),
+        least=_least(program) * _aligned(network),
         multiple=_aligned(network),
     )
     return Packed(shape, graph.param_text(layers), graph.bin_bytes(layers))
@@ -57,9 +57,10 @@ def _aligned(network: nn.Module) -> int:
 
 
 def _least(program: ExportedProgram) -> int:
-    """The smallest side that the graph holds for."""
-    lowest = max((int(span.lower) for span in program.range_constraints.values()), default=1)
-    return lowest if lowest > _SMALLEST_SYMBOL else 1
+    """The smallest side that the graph holds for, in squares of pixels where it packs them."""
+    spans = program.range_constraints.items()
+    lowest = (int(span.lower) for symbol, span in spans if symbol.is_Symbol)
+    return max((side for side in lowest if side > _SMALLEST_SYMBOL), default=1)
 
 
 def _layers(program: ExportedProgram) -> list[graph.Layer]:
