@@ -117,7 +117,10 @@ def _on_ncnn(found: Found, wanted: Wanted) -> Runtime:
 
 def _on_torch(source: Source, wanted: Wanted, why: str) -> Runtime:
     spec = source.spec
+    import torch
+
     choose(wanted.device)  # a name that is wrong is told before anything is loaded
+    torch.set_num_threads(threads())
     return on_torch(weights.load(source.path, spec), spec.scale, archs.traits(spec.arch), wanted.device, why)
 
 
