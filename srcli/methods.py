@@ -147,8 +147,10 @@ def _at_scale(path: Path, specs: list[archs.Spec], scale: float) -> archs.Spec:
 
 def _from_foreign(path: Path, found: "tuple[nn.Module, int]", scale: float, options: Options) -> Method:
     network, own_scale = found
+    if options.runtime == "ncnn":
+        raise UsageError(f"ncnn cannot run {path}: only spandrel knows it", "leave out --runtime")
     traits = archs.Traits((own_scale,), local=False)
-    runtime = ready.on_torch(network, own_scale, traits, options.device)
+    runtime = ready.on_torch(network, own_scale, traits, options.device, "only spandrel knows it")
     step = _step(runtime, own_scale, options)
     return _repeated(path.stem, step, scale, f"x{own_scale}, known to spandrel")
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from test_archs import randomised
 from torch import nn
 
 from conftest import ROOT, SAMPLES, Run
@@ -17,7 +18,6 @@ from srcli.engine.runtimes.torch import to_batch, to_pixels
 from srcli.imaging.color import luma
 from srcli.imaging.image import read
 from srcli.imaging.pixels import Pixels
-from test_archs import randomised
 
 BUNDLED = ROOT / "srcli" / "weights" / "fsrcnn-x2.safetensors"
 
