@@ -36,7 +36,8 @@ def test_the_installed_tool_works(installed: Path, tmp_path: Path) -> None:
     code = (
         "import sys, srcli; from srcli.cli.app import run;"
         f"assert srcli.__file__.startswith({str(installed)!r}), srcli.__file__;"
-        f"code = run(['upscale', {str(SAMPLES / 'chelsea.png')!r}, '-x2', '-o', 'out.png', '--device', 'cpu']);"
+        f"words = ['-x2', '-o', 'out.png', '--device', 'cpu', {str(SAMPLES / 'chelsea.png')!r}];"
+        "code = run(['upscale', *words]);"
         "assert 'torch' not in sys.modules;"
         "sys.exit(code)"
     )
