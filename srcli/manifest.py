@@ -40,9 +40,10 @@ class Entry:
     """One weight file.
 
     `file` is its name under `srcli/weights` (bundled) or a `HubFile`; `sha256` is 64 hex digits or
-    `STATED_BY_HUB`; `licence` is an SPDX name or `unknown`; `purpose` is `classical` (bicubic reduction
-    undone) or `real-world`; `published` maps a data set to the paper's PSNR-Y of the network; `expect` maps
-    one to the PSNR-Y and SSIM-Y that `sr bench` measures with this very file.
+    `STATED_BY_HUB`; `packed` is the SHA-256 of the card of its form for ncnn, which a bundled one has beside
+    it (see `srcli/engine/packed.py`); `licence` is an SPDX name or `unknown`; `purpose` is `classical`
+    (bicubic reduction undone) or `real-world`; `published` maps a data set to the paper's PSNR-Y of the
+    network; `expect` maps one to the PSNR-Y and SSIM-Y that `sr bench` measures with this very file.
     """
 
     model: str
@@ -56,6 +57,7 @@ class Entry:
     paper: str
     purpose: str
     bytes: int | None = None
+    packed: str | None = None
     config: dict[str, Any] = field(default_factory=dict)
     published: dict[str, float] = field(default_factory=dict)
     expect: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -153,6 +155,7 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "sha256": lambda value: value == STATED_BY_HUB or bool(re.fullmatch("[0-9a-f]{64}", str(value))),
     "purpose": lambda value: value in PURPOSES,
     "bytes": lambda value: value is None or _is_count(value),
+    "packed": lambda value: value is None or bool(re.fullmatch("[0-9a-f]{64}", str(value))),
     "config": lambda value: isinstance(value, dict),
     "published": lambda value: isinstance(value, dict) and all(isinstance(v, float) for v in value.values()),
     "expect": _is_scores,

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from srcli import archs, manifest
-from srcli.engine import foreign, tables, weights
-from srcli.engine.device import choose, keep_memory
+from srcli.engine import foreign, ready, tables, weights
+from srcli.engine.ready import Source, Wanted
+from srcli.engine.runtimes import Runtime
 from srcli.engine.tiles import DEFAULT_TILE
 from srcli.engine.upscaler import Progress, Upscaler, silent
 from srcli.errors import UsageError, WeightsError
@@ -51,6 +52,7 @@ class Options:
     tile: int = DEFAULT_TILE
     self_ensemble: bool = False
     progress: Progress = silent
+    runtime: str = "auto"
 
 
 def names() -> list[str]:
@@ -84,15 +86,44 @@ def find_file(path: Path, scale: float, options: Options = Options(), arch: str 
     if tables.is_table(path):
         return _from_table(path, scale, options, arch)
     specs = weights.specs_of(path, arch)
-    if not specs:
+    if not specs and arch is None:
         state = weights.read_state(path)
-        reason = weights.no_fit(path, state, arch)
-        if arch:
-            raise WeightsError(reason, f"`sr models info {path}` says what is in it")
-        return _from_foreign(path, foreign.load(state, reason), scale, options)
-    spec = _at_scale(path, specs, scale)
-    step = upscaler(weights.load(path, spec), spec, options)
-    return _repeated(path.stem, step, scale, str(spec))
+        return _from_foreign(path, foreign.load(state, weights.no_fit(path, state, arch)), scale, options)
+    source = _chosen(path, specs, scale, arch)
+    step = _step(ready.from_file(source, _wanted(options)), source.spec.scale, options)
+    return _repeated(path.stem, step, scale, str(source.spec))
+
+
+def file_source(path: Path, scale: int, arch: str | None = None) -> Source:
+    """What a weight file is for, at that scale and no other. Raises `WeightsError` where it fits nothing."""
+    source = _chosen(path, weights.specs_of(path, arch), scale, arch)
+    if source.spec.scale != scale:
+        raise UsageError(f"{path} is for x{source.spec.scale}", "give that scale with -x")
+    return source
+
+
+def _chosen(path: Path, specs: list[archs.Spec], scale: float, arch: str | None) -> Source:
+    if not specs:
+        reason = weights.no_fit(path, weights.read_state(path), arch)
+        raise WeightsError(reason, f"`sr models info {path}` says what is in it")
+    return Source(path, _at_scale(path, specs, scale))
+
+
+def source(name: str, scale: int) -> Source:
+    """The weights of a model at that scale, on this machine. Raises `UsageError` where there are none."""
+    check_model(name, scale)
+    if name in KERNELS:
+        raise UsageError(f"{name} has no weights", "name a network; `sr models` lists them")
+    entries = manifest.entries_of(name)
+    if scale not in entries:
+        known = ", ".join(f"x{known}" for known in entries)
+        raise UsageError(f"{name} has no weights for x{scale}", f"it has them for {known}")
+    return _entry_source(entries[scale])
+
+
+def _entry_source(entry: manifest.Entry) -> Source:
+    spec = archs.Spec(entry.arch, entry.scale, entry.config)
+    return Source(weights.locate(entry), spec, entry.digest, entry.packed)
 
 
 def _at_scale(path: Path, specs: list[archs.Spec], scale: float) -> archs.Spec:
@@ -126,7 +157,11 @@ def table_upscaler(path: Path, options: Options) -> tuple[archs.Spec, Upscaler]:
 
 def _from_foreign(path: Path, found: "tuple[nn.Module, int]", scale: float, options: Options) -> Method:
     network, own_scale = found
-    step = _ready(network, own_scale, archs.Traits((own_scale,), local=False), options)
+    if options.runtime == "ncnn":
+        raise UsageError(f"ncnn cannot run {path}: only spandrel knows it", "leave out --runtime")
+    traits = archs.Traits((own_scale,), local=False)
+    runtime = ready.on_torch(network, own_scale, traits, options.device, "only spandrel knows it")
+    step = _step(runtime, own_scale, options)
     return _repeated(path.stem, step, scale, f"x{own_scale}, known to spandrel")
 
 
@@ -146,21 +181,20 @@ def arch_of(name: str) -> str:
 
 
 def _from_entry(entry: manifest.Entry, options: Options) -> Upscaler:
-    spec = archs.Spec(entry.arch, entry.scale, entry.config)
-    return upscaler(weights.load(weights.locate(entry), spec), spec, options)
+    return _step(ready.from_file(_entry_source(entry), _wanted(options)), entry.scale, options)
+
+
+def _wanted(options: Options) -> Wanted:
+    return Wanted(options.runtime, options.device)
 
 
 def upscaler(network: "nn.Module", spec: archs.Spec, options: Options) -> Upscaler:
-    """A network made ready to run on the device that `options` ask for."""
-    return _ready(network, spec.scale, archs.traits(spec.arch), options)
+    """A network made ready to run by torch on the device that `options` ask for."""
+    runtime = ready.on_torch(network, spec.scale, archs.traits(spec.arch), options.device)
+    return _step(runtime, spec.scale, options)
 
 
-def _ready(network: "nn.Module", scale: int, traits: archs.Traits, options: Options) -> Upscaler:
-    from srcli.engine.runtimes.torch import prepare
-
-    keep_memory()
-    device = choose(options.device, traits.half_safe)
-    runtime = prepare(network, 1 if traits.pre_upsampled else scale, device)
+def _step(runtime: Runtime, scale: int, options: Options) -> Upscaler:
     return Upscaler(runtime, scale, options.tile, options.self_ensemble, options.progress)
 
 

@@ -24,7 +24,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_wheel_has_manifest_weights_and_samples(installed: Path) -> None:
-    for name in ("weights_manifest.json", "weights/fsrcnn-x4.safetensors", "samples/coffee.png"):
+    packed = [f"weights/ecbsr-x4.ncnn.{suffix}" for suffix in ("param", "bin", "json")]
+    for name in ("weights_manifest.json", "weights/fsrcnn-x4.safetensors", "samples/coffee.png", *packed):
         assert (installed / "srcli" / name).stat().st_size > 0
     assert (installed / "srcli" / "weights" / "ATTRIBUTION.csv").exists()
     assert (installed / "srcli" / "samples" / "README.md").exists()
@@ -35,7 +36,10 @@ def test_the_installed_tool_works(installed: Path, tmp_path: Path) -> None:
     code = (
         "import sys, srcli; from srcli.cli.app import run;"
         f"assert srcli.__file__.startswith({str(installed)!r}), srcli.__file__;"
-        f"sys.exit(run(['upscale', {str(SAMPLES / 'chelsea.png')!r}, '-x2', '-o', 'out.png']))"
+        f"words = ['-x2', '-o', 'out.png', '--device', 'cpu', {str(SAMPLES / 'chelsea.png')!r}];"
+        "code = run(['upscale', *words]);"
+        "assert 'torch' not in sys.modules;"
+        "sys.exit(code)"
     )
     environment = {**os.environ, "PYTHONPATH": str(installed), "HF_HUB_OFFLINE": "1"}
     words = [sys.executable, "-c", code]

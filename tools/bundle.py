@@ -16,8 +16,12 @@ from typing import Any
 from safetensors.torch import save_file
 
 from srcli import archs
+from srcli.archs import Spec
+from srcli.engine import packed
+from srcli.engine.export.pack import pack
 from srcli.engine.hub import sha256
-from srcli.engine.weights import read_header, read_spec, read_state
+from srcli.engine.ready import own_scale
+from srcli.engine.weights import load, read_header, read_spec, read_state
 from srcli.manifest import BUNDLED
 
 ROOT = Path(__file__).parent.parent
@@ -37,11 +41,14 @@ def main() -> None:
     parser.add_argument("runs", nargs="*", type=Path, help="folders that `sr train` wrote")
     parser.add_argument("--started-in", type=Path, default=Path(), help="where `sr train` was called")
     parser.add_argument("--tiles", type=Path, help="table of the training images: original, licence, source")
+    parser.add_argument("--pack", action="store_true", help="pack all that is bundled for ncnn again")
     parser.add_argument("--expect", action="store_true", help="take the figures of benchmarks/results")
     arguments = parser.parse_args()
     entries = json.loads(MANIFEST.read_text())["weights"]
     for run in arguments.runs:
         entries = replaced(entries, bundle(run, arguments.started_in))
+    if arguments.pack:
+        entries = [packed_again(entry) if isinstance(entry["file"], str) else entry for entry in entries]
     if arguments.tiles:
         write_attribution(arguments.tiles)
     if arguments.expect:
@@ -66,6 +73,7 @@ def bundle(run: Path, started_in: Path) -> dict[str, Any]:
         "file": weights.name,
         "sha256": sha256(shipped),
         "bytes": shipped.stat().st_size,
+        "packed": pack_beside(shipped, spec),
         "config": spec.config,
         "licence": "Apache-2.0",
         "licence_source": "trained by this project",
@@ -74,6 +82,20 @@ def bundle(run: Path, started_in: Path) -> dict[str, Any]:
         "purpose": "classical",
         **published(spec.arch, spec.scale),
     }
+
+
+def packed_again(entry: dict[str, Any]) -> dict[str, Any]:
+    """The entry, its network packed as it is packed today."""
+    spec = Spec(entry["arch"], entry["scale"], entry["config"])
+    return {**entry, "packed": pack_beside(BUNDLED / entry["file"], spec)}
+
+
+def pack_beside(shipped: Path, spec: Spec) -> str:
+    """Write the network for ncnn beside its weights, compared with torch; the SHA-256 of its card."""
+    made, difference = pack(load(shipped, spec), own_scale(spec))
+    print(f"{shipped.name} packed: {difference}")
+    packed.write(packed.beside(shipped), made, sha256(shipped))
+    return sha256(Path(f"{packed.beside(shipped)}.json"))
 
 
 def published(arch: str, scale: int) -> dict[str, Any]:

@@ -32,6 +32,7 @@ def bench(
     csv_file: Annotated[Path | None, typer.Option("--csv", help="Write the rows here.")] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
     device: options.Device = None,
+    runtime: options.Runtime = "auto",
     tile: options.Tile = DEFAULT_TILE,
     self_ensemble: options.SelfEnsemble = False,
 ) -> None:
@@ -44,7 +45,7 @@ def bench(
     for place in filter(None, (json_file, csv_file)):
         check_place(place)
     named = model or ([] if weights else [DEFAULT_MODEL])
-    settings = Options(device, tile, self_ensemble)
+    settings = Options(device, tile, self_ensemble, runtime=runtime)
     chosen = [datasets.find(name) for name in dataset or ["samples"]]
     methods = {x: find_all([*_BASELINES, *named], weights or [], x, settings) for x in dict.fromkeys(scale)}
     console.tell_taken(method for found in methods.values() for method in found)

@@ -36,6 +36,7 @@ def compare(
         typer.Option(help="Place to show, X,Y,WIDTH,HEIGHT in input pixels; the most detailed by default."),
     ] = None,
     device: options.Device = None,
+    runtime: options.Runtime = "auto",
     tile: options.Tile = DEFAULT_TILE,
     self_ensemble: options.SelfEnsemble = False,
     overwrite: options.Overwrite = False,
@@ -50,7 +51,10 @@ def compare(
     lr, true, grey = _images(image, truth, hr, scale)
     region = _region(crop, lr)
     methods = find_all(
-        model or ([] if weights else _MODELS), weights or [], scale, Options(device, tile, self_ensemble)
+        model or ([] if weights else _MODELS),
+        weights or [],
+        scale,
+        Options(device, tile, self_ensemble, runtime=runtime),
     )
     console.tell_taken(methods)
     panels = []

@@ -1,7 +1,7 @@
 """Every option, written once."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -117,6 +117,10 @@ Arch = Annotated[
     str | None, typer.Option("--arch", help="Network that --weights is for, where the file does not tell.")
 ]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 or mps; the fastest by default.")]
+Runtime = Annotated[
+    Literal["auto", "torch", "ncnn"],
+    typer.Option(help="What runs networks; auto is ncnn on a CPU, and torch for what ncnn can't run."),
+]
 Tile = Annotated[int, typer.Option(min=16, help="Tile side in input pixels; less needs less memory.")]
 SelfEnsemble = Annotated[
     bool, typer.Option("--self-ensemble", help="Mean of 8 orientations: better, 8 times slower.")

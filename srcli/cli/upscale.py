@@ -63,6 +63,7 @@ def upscale(
     weights: options.OneWeights = None,
     arch: options.Arch = None,
     device: options.Device = None,
+    runtime: options.Runtime = "auto",
     tile: options.Tile = DEFAULT_TILE,
     self_ensemble: options.SelfEnsemble = False,
     uncertainty: options.Uncertainty = None,
@@ -95,7 +96,7 @@ def upscale(
     voice = _voice(json, quiet, verbose, any(job.target == PIPE for job in jobs))
     _check_map(uncertainty, jobs, overwrite)
     once = self_ensemble and not uncertainty  # for the map all eight are looked at here
-    find = _remembered(finder, Options(device, tile, once, voice.progress), voice)
+    find = _remembered(finder, Options(device, tile, once, voice.progress, runtime), voice)
     recipe = Recipe(called, aim.label, _choices(coding, finish, self_ensemble), weights)
     work = Work(find, aim, recipe, coding, max_pixels, tile, finish)
     with pipes.through_files(jobs, layout.suffix) as files, console.terminated_as_interrupted():

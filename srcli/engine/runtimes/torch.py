@@ -20,13 +20,14 @@ from srcli.imaging.pixels import Pixels
 class TorchRuntime:
     """A network on a device. `scale` is that of the network's own tensors (1 if pre-upsampled).
 
-    `known`: moments over the whole image, by the names of the modules that they take the place of.
+    `known`: moments over the whole image, by the names of the modules that they take the place of; `why` it is torch that runs it, where there was a choice.
     """
 
     network: nn.Module
     scale: int
     device: Device
     known: Mapping[str, Tensor] = field(default_factory=dict)
+    why: str = ""
 
     @property
     def halo(self) -> int:
@@ -51,7 +52,7 @@ class TorchRuntime:
     @property
     def where(self) -> str:
         """See `Runtime`."""
-        return str(self.device)
+        return f"{self.device}, by torch ({self.why})" if self.why else str(self.device)
 
     def surveyed(self, tiles: Iterable[Pixels]) -> "TorchRuntime":
         """See `Runtime`.
@@ -114,10 +115,10 @@ def _hooked(parts: Mapping[str, nn.Module], answer: Callable[[str, Tensor], Tens
         yield
 
 
-def prepare(network: nn.Module, scale: int, device: Device) -> TorchRuntime:
+def prepare(network: nn.Module, scale: int, device: Device, why: str = "") -> TorchRuntime:
     """The network in evaluation mode on its device, in the memory layout that is fast there."""
     placed = network.eval().to(device.name, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return TorchRuntime(placed, scale, device)
+    return TorchRuntime(placed, scale, device, why=why)
 
 
 def to_batch(pixels: Pixels) -> Tensor:

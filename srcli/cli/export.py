@@ -1,0 +1,75 @@
+"""`sr export`: a network for other runtimes, compared with torch as soon as it is written."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from srcli.cli import console, options
+from srcli.errors import SrError, UsageError
+from srcli.files import check_place
+
+if TYPE_CHECKING:
+    from srcli.engine.export.formats import Format, Job
+    from srcli.engine.ready import Source
+
+
+def export(
+    name: Annotated[
+        str | None, typer.Argument(help="Model, or the network that --weights is for.", show_default=False)
+    ] = None,
+    scale: options.CompareScale = 4,
+    to: Annotated[str, typer.Option("--to", help="onnx, torchscript or ncnn.")] = "onnx",
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="File to write; NAME-x4 with a suffix by default.")
+    ] = None,
+    weights: options.OneWeights = None,
+    overwrite: options.Overwrite = False,
+) -> None:
+    """Write a network for another runtime, any height and width, and compare it with torch."""
+    from srcli.engine.export import Unexportable, formats
+
+    source = _source(name, weights, scale)
+    chosen = formats.find(to)
+    label = name if name and not weights else source.path.stem
+    path = output or Path(f"{label.removesuffix(f'-x{scale}')}-x{scale}{chosen.suffixes[0]}")
+    _check_output(chosen, path, overwrite)
+    try:
+        difference = chosen.write(_job(source, path))
+    except Unexportable as error:
+        raise SrError(
+            f"{source.spec.arch} cannot be exported to {to}: {error.message}",
+            f"try --to {' or '.join(sorted(formats.FORMATS.keys() - {to}))}",
+        ) from error
+    verdict = difference or "not compared with torch: that needs onnxruntime"
+    console.result.print(f"{' '.join(map(str, chosen.files(path)))}  {verdict}", markup=False)
+
+
+def _source(name: str | None, weights: Path | None, scale: int) -> "Source":
+    from srcli import methods
+
+    if weights:
+        return methods.file_source(weights, scale, methods.arch_of(name) if name else None)
+    if name is None:
+        raise UsageError("nothing to export", "name a model, or give --weights")
+    return methods.source(name, scale)
+
+
+def _check_output(chosen: "Format", path: Path, overwrite: bool) -> None:
+    if path.suffix != chosen.suffixes[0]:
+        raise UsageError(f"{path} does not end in {chosen.suffixes[0]}", "as files of that format do")
+    taken = [file for file in chosen.files(path) if file.exists()]
+    if taken and not overwrite:
+        raise SrError(f"{taken[0]} exists", "give --overwrite, or another --output")
+    check_place(path)
+
+
+def _job(source: "Source", path: Path) -> "Job":
+    from srcli import archs
+    from srcli.engine import hub, ready, weights
+    from srcli.engine.export.formats import Job
+
+    spec = source.spec
+    network, _ = archs.deployed(spec.arch, spec.scale, spec.config, weights.load(source.path, spec))
+    digest = source.digest or hub.sha256(source.path)
+    return Job(network.eval(), ready.own_scale(spec), digest, path)

@@ -1,0 +1,79 @@
+"""The formats that `sr export` writes, by name."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import nn
+
+from srcli.engine import packed
+from srcli.engine.export import onnx, torchscript
+from srcli.engine.export.check import Difference
+from srcli.engine.export.pack import pack
+from srcli.errors import UsageError
+from srcli.files import replacing
+
+
+@dataclass(frozen=True)
+class Job:
+    """A network in evaluation mode, without what only training needs, and where it goes.
+
+    `scale` is that of its own tensors; `made_from`, the SHA-256 of its weights.
+    """
+
+    network: nn.Module
+    scale: int
+    made_from: str
+    path: Path
+
+
+def _nothing() -> None:
+    """All that it needs is there."""
+
+
+@dataclass(frozen=True)
+class Format:
+    """`write` returns how far the file is from torch, None where that could not be told.
+
+    `suffixes`: of the files it writes, the first being what is named; `check` raises `SrError` where
+    something has to be installed first.
+    """
+
+    suffixes: tuple[str, ...]
+    write: Callable[[Job], Difference | None]
+    check: Callable[[], None] = _nothing
+
+    def files(self, path: Path) -> list[Path]:
+        """What is written where `path` is asked for."""
+        return [path, *(path.with_suffix(suffix) for suffix in self.suffixes[1:])]
+
+
+def _onnx(job: Job) -> Difference | None:
+    with replacing(job.path) as temporary:
+        return onnx.write(job.network, temporary)
+
+
+def _torchscript(job: Job) -> Difference | None:
+    with replacing(job.path) as temporary:
+        return torchscript.write(job.network, temporary)
+
+
+def _ncnn(job: Job) -> Difference | None:
+    made, difference = pack(job.network, job.scale)
+    packed.write(job.path.with_suffix(""), made, job.made_from)
+    return difference
+
+
+FORMATS = {
+    "onnx": Format((".onnx",), _onnx, onnx.check_installed),
+    "torchscript": Format((".pt",), _torchscript),
+    "ncnn": Format((".param", ".bin", ".json"), _ncnn),
+}
+
+
+def find(name: str) -> Format:
+    """The format of that name. Raises `UsageError` for others, `SrError` for what has to be installed."""
+    if name not in FORMATS:
+        raise UsageError(f"no format called '{name}'", f"known: {', '.join(FORMATS)}")
+    FORMATS[name].check()
+    return FORMATS[name]

@@ -1,0 +1,135 @@
+"""Weights made ready to run: by ncnn on a CPU where it can, else by torch; chosen once, with the reason."""
+
+import importlib.util
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from srcli import archs
+from srcli.archs import Spec
+from srcli.engine import hub, packed, weights
+from srcli.engine.device import choose, gpu_likely, keep_memory, threads, wait_briefly
+from srcli.engine.packed import Found
+from srcli.engine.runtimes import Runtime
+from srcli.errors import FileError, UsageError
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from srcli.engine.runtimes.torch import TorchRuntime
+
+RUNTIMES = ("auto", "torch", "ncnn")
+
+
+@dataclass(frozen=True)
+class Source:
+    """Weights in a file, and what they are for.
+
+    `digest`: the file's SHA-256, where it was verified; `card`: that of its packed form's card, if one ships.
+    """
+
+    path: Path
+    spec: Spec
+    digest: str | None = None
+    card: str | None = None
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What was asked for."""
+
+    runtime: str = "auto"
+    device: str | None = None
+
+
+def from_file(source: Source, wanted: Wanted) -> Runtime:
+    """The network in a file, ready. torch is not imported where ncnn runs it and has it packed already.
+
+    Raises `UsageError` for a runtime that does not exist or can't run it.
+    """
+    wait_briefly()
+    against = _against_ncnn(wanted)
+    if not against:
+        found = _packed(source)
+        if not found.refused:
+            return _on_ncnn(found, wanted)
+        against = found.refused
+    if wanted.runtime == "ncnn":
+        raise UsageError(f"ncnn cannot run {source.spec.arch}: {against}", "leave out --runtime")
+    return _on_torch(source, wanted, against)
+
+
+def _against_ncnn(wanted: Wanted) -> str:
+    """Why ncnn does not come into question whatever the network; empty where it does."""
+    if wanted.runtime not in RUNTIMES:
+        raise UsageError(f"no runtime called '{wanted.runtime}'", f"known: {', '.join(RUNTIMES)}")
+    if wanted.runtime == "torch":
+        return "asked for"
+    if wanted.device not in (None, "cpu"):
+        return "ncnn runs on the CPU only"
+    if importlib.util.find_spec("ncnn") is None:
+        return "ncnn is not installed"
+    asks_for_cpu = wanted.device == "cpu" or wanted.runtime == "ncnn"
+    if not asks_for_cpu and gpu_likely() and choose().name != "cpu":
+        return "ncnn runs on the CPU only"
+    return ""
+
+
+def _packed(source: Source) -> Found:
+    """The network's packed form: shipped, kept from an earlier run, or made now."""
+    if source.card:
+        return packed.shipped(source.path, source.card)
+    digest = source.digest or hub.sha256(source.path)
+    place = packed.kept(digest, source.spec)
+    return packed.find(place) or _pack(source, digest, place)
+
+
+def _pack(source: Source, digest: str, place: Path) -> Found:
+    from srcli.engine.export import Unexportable
+    from srcli.engine.export.pack import pack
+
+    spec = source.spec
+    network, _ = archs.deployed(spec.arch, spec.scale, spec.config, weights.load(source.path, spec))
+    try:
+        made, _ = pack(network, own_scale(spec))
+        packed.write(place, made, digest)
+    except Unexportable as error:
+        packed.refuse(place, error.message)
+        return Found(place, refused=error.message)
+    except FileError as error:
+        return Found(place, refused=error.message)
+    return packed.find(place) or Found(place, refused="what was written cannot be read")
+
+
+def own_scale(spec: Spec) -> int:
+    """The scale of the network's own tensors."""
+    return 1 if archs.traits(spec.arch).pre_upsampled else spec.scale
+
+
+def _on_ncnn(found: Found, wanted: Wanted) -> Runtime:
+    from srcli.engine.runtimes.ncnn import prepare
+
+    keep_memory()
+    device = "asked for" if wanted.device else "no GPU found"
+    why = "asked for" if wanted.runtime == "ncnn" else "fastest on a CPU"
+    return prepare(found, threads(), f"cpu, float32 ({device}), by ncnn ({why})")
+
+
+def _on_torch(source: Source, wanted: Wanted, why: str) -> Runtime:
+    spec = source.spec
+    import torch
+
+    choose(wanted.device)  # a name that is wrong is told before anything is loaded
+    torch.set_num_threads(threads())
+    return on_torch(weights.load(source.path, spec), spec.scale, archs.traits(spec.arch), wanted.device, why)
+
+
+def on_torch(
+    network: "nn.Module", scale: int, traits: archs.Traits, device: str | None, why: str = ""
+) -> "TorchRuntime":
+    """A network on the device asked for, or the fastest; `why` it is torch that runs it."""
+    from srcli.engine.runtimes.torch import prepare
+
+    keep_memory()
+    chosen = choose(device, traits.half_safe)
+    return prepare(network, 1 if traits.pre_upsampled else scale, chosen, why)

@@ -1,0 +1,243 @@
+"""ncnn beside torch: every network is packed and gives the same image, or it is known why not."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from test_archs import MEMBERS, randomised
+from torch import nn
+from torch.nn import functional as F
+
+from conftest import ROOT, SAMPLES, Run
+from srcli import archs, manifest
+from srcli.engine import device, packed, ready, weights
+from srcli.engine.device import Device
+from srcli.engine.export import Unexportable, check
+from srcli.engine.export.pack import pack
+from srcli.engine.packed import Found
+from srcli.engine.runtimes import Runtime, ncnn
+from srcli.engine.runtimes.torch import prepare
+from srcli.engine.upscaler import Upscaler
+from srcli.errors import SrError
+from srcli.imaging.image import read
+from srcli.imaging.pixels import Pixels, quantise
+
+# Networks that ncnn can't run, with what it has no layer for.
+ON_TORCH = {"han": "stack", "latticenet": "Size", "safmn": "movedim"}
+CPU = Device("cpu", "float32", "")
+
+
+def photograph(height: int, width: int) -> Pixels:
+    return read(SAMPLES / "chelsea.png").pixels[60 : 60 + height, 100 : 100 + width]
+
+
+def packed_runtime(network: nn.Module, scale: int, folder: Path) -> Runtime:
+    packed.write(folder / "network", pack(network, scale)[0], "")
+    found = packed.find(folder / "network")
+    assert found
+    return ncnn.prepare(found, 1, "")
+
+
+def assert_same_image(ours: Pixels, theirs: Pixels) -> None:
+    """Close before they are rounded, and after."""
+    assert_same_samples(ours, theirs)
+    assert np.abs(ours - theirs).max() <= 1e-3
+
+
+def assert_same_samples(ours: Pixels, theirs: Pixels) -> None:
+    """The bound that every runtime keeps: 0.1 % of 8-bit samples, one level."""
+    steps = np.abs(quantise(ours) - quantise(theirs))
+    assert ours.shape == theirs.shape
+    assert steps.max() <= 1
+    assert (steps > 0).mean() <= 1e-3
+
+
+@pytest.mark.parametrize(("arch", "scale"), MEMBERS)
+def test_the_runtimes_agree(arch: str, scale: int, tmp_path: Path) -> None:
+    """Whole, odd in size and small enough to need more than there is; tiled where tiles change nothing."""
+    torch.manual_seed(0)
+    network = randomised(arch, scale).eval()
+    own = 1 if archs.traits(arch).pre_upsampled else scale
+    if arch in ON_TORCH:
+        with pytest.raises(Unexportable, match=ON_TORCH[arch]):
+            pack(network, own)
+        return
+    packs, torches = packed_runtime(network, own, tmp_path), prepare(network, own, CPU)
+    for name in ("scale", "halo", "align", "channels", "params"):
+        assert getattr(packs, name) == getattr(torches, name)
+    for height, width in ((57, 46), (5, 1)):
+        pixels = photograph(height, width)
+        assert_same_image(Upscaler(packs, scale)(pixels), Upscaler(torches, scale)(pixels))
+    if archs.traits(arch).local:
+        pixels = photograph(50, 70)
+        assert_same_image(Upscaler(packs, scale, tile=32)(pixels), Upscaler(torches, scale)(pixels))
+
+
+def test_what_stays_on_torch_is_no_more_than_it_has_to_be() -> None:
+    assert set(ON_TORCH) < set(archs.names())
+
+
+BUNDLED = [entry for entry in manifest.load() if entry.bundled]
+
+
+@pytest.mark.parametrize("entry", BUNDLED, ids=lambda entry: entry.name)
+def test_bundled_networks_ship_packed(entry: manifest.Entry) -> None:
+    """Made from the very weights beside them, and the same image as by torch on a whole photograph."""
+    assert entry.bundled
+    assert entry.packed
+    found = packed.shipped(entry.bundled, entry.packed)
+    card = json.loads(Path(f"{found.path}.json").read_text())
+    assert card["made_from"] == entry.sha256
+    network = weights.load(entry.bundled, archs.Spec(entry.arch, entry.scale, entry.config))
+    pixels = photograph(200, 300)
+    ours, theirs = (
+        Upscaler(runtime, entry.scale)(pixels)
+        for runtime in (ncnn.prepare(found, 1, ""), prepare(network, entry.scale, CPU))
+    )
+    assert_same_image(ours, theirs)
+
+
+def test_a_damaged_packed_form_is_refused(tmp_path: Path) -> None:
+    entry = BUNDLED[0]
+    assert entry.bundled
+    assert entry.packed
+    for suffix in ("json", "param", "bin"):
+        name = f"{packed.beside(entry.bundled).name}.{suffix}"
+        content = (entry.bundled.parent / name).read_bytes()
+        (tmp_path / name).write_bytes(content if suffix != "bin" else content[:-4])
+    with pytest.raises(SrError, match="damaged"):
+        packed.shipped(tmp_path / entry.bundled.name, entry.packed)
+
+
+class Odd(nn.Module):
+    """A network with what ncnn has no layer for, or has otherwise."""
+
+    channels, halo = 3, 1
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind = kind
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        if self.kind == "cumsum":
+            return batch.cumsum(2)
+        if self.kind == "branch":
+            return batch if batch.mean() > 0.5 else batch * 2
+        return F.pad(batch, (1, 1, 1, 1), mode="circular")[..., 1:-1, 1:-1]
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"), [("cumsum", "cumsum"), ("branch", "depends"), ("pad", "padding|size")]
+)
+def test_what_ncnn_cannot_do_is_said(kind: str, why: str) -> None:
+    with pytest.raises(Unexportable, match=why):
+        pack(Odd(kind), 1)
+
+
+def test_a_result_that_differs_is_refused() -> None:
+    network = Odd("")
+    with pytest.raises(Unexportable, match="differs"):
+        check.difference(network, lambda pixels: pixels + np.float32(0.003))
+    with pytest.raises(Unexportable, match="another size"):
+        check.difference(network, lambda pixels: pixels[:-1])
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    """A weight file of a small network."""
+    path = tmp_path / "mine.safetensors"
+    spec = weights.Spec("edsr", 2, {"blocks": 1, "features": 8})
+    weights.save(path, archs.build("edsr", 2, spec.config), spec, {})
+    return path
+
+
+def test_networks_are_packed_once(mine: Path, photo: Path, tmp_path: Path, sr: Run) -> None:
+    """The first run imports torch and keeps what it made; the second does without torch."""
+    words = ["upscale", str(photo), "-x2", "-w", str(mine), "--device", "cpu", "--overwrite"]
+    done = sr(*words)
+    assert done.code == 0, done.err
+    assert "by ncnn (fastest on a CPU)" in done.err
+    code = (
+        "import sys; from srcli.cli.app import run;"
+        f"code = run({words!r}); sys.exit(1 if 'torch' in sys.modules else code)"
+    )
+    again = subprocess.run(
+        [sys.executable, "-c", code], check=False, capture_output=True, text=True, cwd=ROOT
+    )
+    assert again.returncode == 0, again.stderr
+
+
+def test_what_stays_on_torch_says_why_and_is_not_tried_again(
+    photo: Path, tmp_path: Path, sr: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spec = weights.Spec("safmn", 2, {"blocks": 1, "features": 16})
+    weights.save(tmp_path / "w.safetensors", archs.build("safmn", 2, spec.config), spec, {})
+    words = ("upscale", photo, "-x2", "-w", tmp_path / "w.safetensors", "--device", "cpu", "--overwrite")
+    assert "by torch (no layer for movedim)" in sr(*words).err
+    monkeypatch.setattr(ready, "_pack", None)
+    assert "by torch (no layer for movedim)" in sr(*words).err
+    done = sr(*words, "--runtime", "ncnn")
+    assert done.code == 2
+    assert "ncnn cannot run safmn: no layer for movedim" in done.err
+
+
+def test_the_runtime_can_be_chosen(photo: Path, tmp_path: Path, sr: Run) -> None:
+    for runtime in ("torch", "ncnn"):
+        done = sr(
+            "upscale", photo, "--runtime", runtime, "-o", tmp_path / f"{runtime}.png", "--device", "cpu"
+        )
+        assert done.code == 0, done.err
+        assert f"ecbsr on cpu, float32 (asked for), by {runtime} (asked for)" in done.err
+    assert_same_samples(*(read(tmp_path / f"{name}.png").pixels for name in ("torch", "ncnn")))
+    assert sr("compare", photo, "--runtime", "torch", "-o", tmp_path / "c.png").code == 0
+    assert sr("bench", "-d", photo.parent / "none", "--runtime", "tflite").code == 2
+
+
+def test_a_cache_that_cannot_be_written_leaves_torch(
+    mine: Path, photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sr: Run
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("SR_CACHE", str(tmp_path / "file"))
+    done = sr("upscale", photo, "-x2", "-w", mine, "--device", "cpu")
+    assert done.code == 0, done.err
+    assert "by torch (cannot write" in done.err
+
+
+def test_threads_are_the_cores_that_are_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "3,2")
+    assert device.threads() == 3
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    monkeypatch.setattr(device.os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
+    monkeypatch.setattr(device, "_quota", lambda *places: 2.5)
+    assert device.threads() == 3
+
+
+@pytest.mark.parametrize(
+    ("files", "membership", "cores"),
+    [
+        ({"a/b/cpu.max": "max 100000", "a/cpu.max": "150000 100000"}, "0::/a/b", 1.5),
+        ({"cpu.max": "max 100000"}, "0::/", np.inf),
+        ({"cpu/x/cpu.cfs_quota_us": "400000", "cpu/x/cpu.cfs_period_us": "100000"}, "3:cpu:/x\n0::/", 4),
+        ({"cpu/x/cpu.cfs_quota_us": "-1", "cpu/x/cpu.cfs_period_us": "100000"}, "3:cpu:/x", np.inf),
+    ],
+)
+def test_the_quota_is_that_of_all_cgroups_above(
+    files: dict[str, str], membership: str, cores: float, tmp_path: Path
+) -> None:
+    for name, text in files.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    (tmp_path / "membership").write_text(membership)
+    assert device._quota(tmp_path, tmp_path / "membership") == cores
+
+
+def test_nothing_is_found_where_nothing_sound_is(tmp_path: Path) -> None:
+    assert packed.find(tmp_path / "network") is None
+    (tmp_path / "network.json").write_text("[]")
+    assert packed.find(tmp_path / "network") is None
+    packed.refuse(tmp_path / "network", "no layer for it")
+    assert packed.find(tmp_path / "network") == Found(tmp_path / "network", refused="no layer for it")
