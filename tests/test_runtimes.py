@@ -27,7 +27,18 @@ from srcli.imaging.image import read
 from srcli.imaging.pixels import Pixels, quantise
 
 # Networks that ncnn can't run, with what it has no layer for.
-ON_TORCH = {"han": "stack", "latticenet": "Size", "safmn": "movedim"}
+ON_TORCH = {
+    "cran": "adaptive_avg_pool2d",
+    "csnln": "cells",
+    "han": "stack",
+    "lapar": "slice",
+    "latticenet": "Size",
+    "safmn": "movedim",
+    "san": "cells",
+    "splut": "reshape",
+    "srlut": "reshape",
+    "superresnet": "view",
+}
 CPU = Device("cpu", "float32", "")
 
 

@@ -19,7 +19,7 @@ def export(
         str | None, typer.Argument(help="Model, or the network that --weights is for.", show_default=False)
     ] = None,
     scale: options.CompareScale = 4,
-    to: Annotated[str, typer.Option("--to", help="onnx, torchscript or ncnn.")] = "onnx",
+    to: Annotated[str, typer.Option("--to", help="onnx, torchscript, ncnn or table.")] = "onnx",
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File to write; NAME-x4 with a suffix by default.")
     ] = None,
@@ -72,4 +72,4 @@ def _job(source: "Source", path: Path) -> "Job":
     spec = source.spec
     network, _ = archs.deployed(spec.arch, spec.scale, spec.config, weights.load(source.path, spec))
     digest = source.digest or hub.sha256(source.path)
-    return Job(network.eval(), ready.own_scale(spec), digest, path)
+    return Job(network.eval(), spec, ready.own_scale(spec), digest, path)

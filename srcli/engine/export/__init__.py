@@ -1,7 +1,18 @@
 """Networks in the formats of other runtimes: written from torch, and compared with it."""
 
+from typing import TYPE_CHECKING
+
 from srcli.errors import SrError
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 class Unexportable(SrError):  # noqa: N818 (it says what a network is)
     """A network that a format can't hold; the message names what it lacks."""
+
+
+def check_undivided(network: "nn.Module") -> None:
+    """Raise `Unexportable` for a network that works in cells: a graph has the same steps for every size."""
+    if getattr(network, "in_cells", False):
+        raise Unexportable("it works in cells, and how many depends on the image")

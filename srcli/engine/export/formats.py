@@ -6,10 +6,12 @@ from pathlib import Path
 
 from torch import nn
 
-from srcli.engine import packed
+from srcli.archs import Spec
+from srcli.engine import packed, tables
 from srcli.engine.export import onnx, torchscript
-from srcli.engine.export.check import Difference
+from srcli.engine.export.check import SIZES, Difference, difference
 from srcli.engine.export.pack import pack
+from srcli.engine.runtimes.table import TableRuntime
 from srcli.errors import UsageError
 from srcli.files import replacing
 
@@ -18,10 +20,11 @@ from srcli.files import replacing
 class Job:
     """A network in evaluation mode, without what only training needs, and where it goes.
 
-    `scale` is that of its own tensors; `made_from`, the SHA-256 of its weights.
+    `spec`: what it is; `scale` is that of its own tensors; `made_from`, the SHA-256 of its weights.
     """
 
     network: nn.Module
+    spec: Spec
     scale: int
     made_from: str
     path: Path
@@ -64,10 +67,18 @@ def _ncnn(job: Job) -> Difference | None:
     return difference
 
 
+def _table(job: Job) -> Difference:
+    with replacing(job.path) as temporary:
+        tables.export(temporary, job.network, job.spec, "float32")
+        runtime = TableRuntime(tables.enlarger(*tables.read(temporary)))
+        return difference(job.network, lambda pixels: next(iter(runtime.run([pixels]))), SIZES)
+
+
 FORMATS = {
     "onnx": Format((".onnx",), _onnx, onnx.check_installed),
     "torchscript": Format((".pt",), _torchscript),
     "ncnn": Format((".param", ".bin", ".json"), _ncnn),
+    "table": Format((".safetensors",), _table),
 }
 
 

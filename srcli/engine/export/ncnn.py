@@ -10,7 +10,7 @@ from torch.export import Dim, ExportedProgram, export
 from torch.fx import GraphModule, Node
 from torch.utils import _pytree as pytree
 
-from srcli.engine.export import Unexportable, graph
+from srcli.engine.export import Unexportable, check_undivided, graph
 from srcli.engine.export.operations import OPERATIONS, Blob, Builder, Grouped, Size, shape_of
 from srcli.engine.packed import Packed, Shape
 
@@ -25,6 +25,7 @@ def write(network: nn.Module, scale: int) -> Packed:
 
     `scale` is that of its own tensors. Raises `Unexportable` where ncnn has no such layer.
     """
+    check_undivided(network)
     program = traced(network)
     layers = graph.simplified(_layers(program))
     shape = Shape(

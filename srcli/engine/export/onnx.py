@@ -14,7 +14,7 @@ import torch
 from torch import nn
 from torch.export import Dim
 
-from srcli.engine.export import Unexportable
+from srcli.engine.export import Unexportable, check_undivided
 from srcli.engine.export.check import SIZES, Difference, difference, patch
 from srcli.engine.runtimes.torch import to_batch
 from srcli.errors import SrError
@@ -32,6 +32,7 @@ def write(network: nn.Module, path: Path) -> Difference | None:
 
     Raises `Unexportable` where torch can't write it, or ONNX Runtime computes something else.
     """
+    check_undivided(network)
     example = to_batch(patch(*SIZES[0], network))
     sides = ({2: Dim.AUTO, 3: Dim.AUTO},)
     try:

@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from srcli.engine.export import Unexportable
+from srcli.engine.export import Unexportable, check_undivided
 from srcli.engine.export.check import SIZES, Difference, difference, patch
 from srcli.engine.runtimes.torch import to_batch, to_pixels
 
@@ -16,6 +16,7 @@ def write(network: nn.Module, path: Path) -> Difference:
 
     Raises `Unexportable` where tracing fails, or what is traced holds for one size only.
     """
+    check_undivided(network)
     example = to_batch(patch(*SIZES[0], network))
     try:
         with warnings.catch_warnings(), torch.inference_mode():

@@ -20,7 +20,7 @@ from srcli.imaging.pixels import Pixels
 class TorchRuntime:
     """A network on a device. `scale` is that of the network's own tensors (1 if pre-upsampled).
 
-    `known`: moments over the whole image, by the names of the modules that they take the place of; `why` it is
+    `known`: moments over the whole image, by the names of the modules they stand for; `why` it is
     torch that runs it, where there was a choice.
     """
 
