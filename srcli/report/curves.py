@@ -32,8 +32,8 @@ def draw(logs: dict[str, list[dict[str, Any]]], path: Path) -> None:
         steps = [entry["step"] for entry in log]
         for term in dict.fromkeys(chain.from_iterable(entry.get("terms", {"loss": 0}) for entry in log)):
             values = [entry.get("terms", entry).get(term) for entry in log]
-            left.plot(steps, values, label=f"{name} {term}".strip())
-        right.plot(steps, [entry["psnr_y"] for entry in log], label=name)
+            left.plot(steps, values, marker=".", label=f"{name} {term}".strip())
+        right.plot(steps, [entry["psnr_y"] for entry in log], marker=".", label=name)
     left.set(xlabel="step", title="loss", yscale="log")
     right.set(xlabel="step", title="PSNR-Y of the validation images, dB")
     for axes in (left, right):

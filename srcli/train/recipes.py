@@ -476,7 +476,7 @@ def quick(recipe: Recipe) -> Recipe:
         initial=OWN,
         clip=1.0,
         clip_by="norm",
-        validate_every=100 if gan else 200,
+        validate_every=50 if gan else 200,
         ema=0.98,
         gan=gan,
     )
