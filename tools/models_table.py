@@ -1,12 +1,13 @@
 """How large our networks are and what they cost, beside what was published: the tables of docs/models.md.
 
-    PYTHONPATH=. python tools/models_table.py
+    PYTHONPATH=. python tools/models_table.py [ARCH ...]
 
 Counts every network, in every published size and at every scale, into benchmarks/results/costs.json. Cog puts
 the tables into docs/models.md, from that file and from benchmarks/published.toml.
 """
 
 import json
+import sys
 import tomllib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -39,11 +40,15 @@ class Figure:
 
 @dataclass(frozen=True)
 class Published:
-    """A network under the name that its paper gives to this size of it."""
+    """A network under the name that its paper gives to this size of it.
+
+    `uncounted`: its multiply-adds would take minutes to count, and nobody has published them.
+    """
 
     name: str
     arch: str
     config: dict[str, Any] = field(default_factory=dict)
+    uncounted: bool = False
     figures: tuple[Figure, ...] = ()
 
     def figure(self, scale: int, quantity: Quantity) -> Figure | None:
@@ -63,14 +68,17 @@ class Book:
 
 @dataclass(frozen=True)
 class Row:
-    """What we count for a network at a scale; `name` as in `Published`, or after the file."""
+    """What we count for a network at a scale; `name` as in `Published`, or after the file.
+
+    `multiply_adds` is None where they are not counted.
+    """
 
     name: str
     arch: str
     config: dict[str, Any]
     scale: int
     parameters: int
-    multiply_adds: int
+    multiply_adds: int | None
 
     @property
     def spec(self) -> archs.Spec:
@@ -94,13 +102,22 @@ def rows() -> list[Row]:
 
 
 def main() -> None:
-    """Count and keep."""
+    """Count all networks, or those named and those that are new; and keep."""
+    again = sys.argv[1:] or archs.names()
+    known = {row.arch: [each for each in rows() if each.arch == row.arch] for row in rows()}
     counted = []
-    for network in (each for arch in archs.names() for each in sizes(arch)):
-        for scale in archs.traits(network.arch).scales:
-            counted.append(counted_row(network, scale))
-            print(f"{counted[-1].name} x{scale}: {counted[-1].parameters:,}", flush=True)
+    for arch in archs.names():
+        counted += _counted(arch) if arch in again else known.get(arch) or _counted(arch)
     RESULTS.write_text(json.dumps({"rows": [asdict(row) for row in counted]}, indent=1) + "\n")
+
+
+def _counted(arch: str) -> list[Row]:
+    found = []
+    for network in sizes(arch):
+        for scale in archs.traits(arch).scales:
+            found.append(counted_row(network, scale))
+            print(f"{found[-1].name} x{scale}: {found[-1].parameters:,}", flush=True)
+    return found
 
 
 def sizes(arch: str) -> Iterator[Published]:
@@ -121,8 +138,11 @@ def _can_be_built(network: Published) -> bool:
 
 def counted_row(network: Published, scale: int) -> Row:
     """One network at one scale."""
-    cost = count.cost(archs.Spec(network.arch, scale, network.config))
-    return Row(network.name, network.arch, network.config, scale, **asdict(cost))
+    spec = archs.Spec(network.arch, scale, network.config)
+    place = (network.name, network.arch, network.config, scale)
+    if network.uncounted:
+        return Row(*place, count.parameters(spec), None)
+    return Row(*place, **asdict(count.cost(spec)))
 
 
 def value(printed: str) -> float:
@@ -189,8 +209,8 @@ def _line(row: Row, network: Published) -> str:
         f"x{row.scale}",
         f"{row.parameters:,}",
         *_beside(row.parameters, size.parameters if size else ""),
-        giga(row.multiply_adds),
-        *_beside(row.multiply_adds, work.multiply_adds if work else ""),
+        "not counted" if row.multiply_adds is None else giga(row.multiply_adds),
+        *_beside(row.multiply_adds or 0, work.multiply_adds if work else ""),
         f"{sources}; see {reasons}" if reasons else sources,
     )
     return f"| {' | '.join(cells)} |"

@@ -31,7 +31,7 @@ DOCUMENT = ROOT / "docs" / "training.md"
 SCALE = 2
 # Multiply-adds of one step's forward pass from which on a network is cut down.
 LARGEST = 0.5e9
-SMALLER = SMALL | {"carn": {"features": 32}}
+SMALLER = SMALL | {"carn": {"features": 32}, "dbpn": {"stages": 2, "features": 12, "head": 16}}
 
 
 @dataclass(frozen=True)
