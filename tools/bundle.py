@@ -108,6 +108,7 @@ def halve(weights: Path, target: Path) -> None:
     """Write the same file in half precision: half the size, and `make verify` shows that nothing is lost."""
     state = {key: value.half() for key, value in read_state(weights).items()}
     save_file(state, target, metadata={"format": "pt", **read_header(weights)})
+    target.chmod(0o644)
 
 
 def keep_record(weights: Path, started_in: Path) -> str:
