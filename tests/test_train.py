@@ -67,7 +67,9 @@ def test_every_network_has_a_recipe() -> None:
 @pytest.mark.parametrize("arch", archs.names())
 def test_every_network_learns(arch: str, photos: Path, tmp_path: Path) -> None:
     small = {"config": SMALL[arch]} if arch in SMALL else {}
-    setup = setup_of(photos, tmp_path / "run", arch, steps=100, learning_rate=1e-3, **small)
+    plain = {"optimiser": "adam", "schedule": "constant", "initial": "own", "clip": 1.0, "clip_by": "norm"}
+    rates = {"learning_rate": 1e-3, "last_rate": 1.0, "scales": (), "supervise": (0.0, 0.0)}
+    setup = setup_of(photos, tmp_path / "run", arch, steps=100, **plain, **rates, **small)
     begun = state.start(setup.recipe, CPU)
     work = loop.prepare(begun, setup)
     losses = [sum(loop.take_step(begun, setup, work).values()) for _ in range(100)]

@@ -488,7 +488,7 @@ def _quick_rate(recipe: Recipe) -> float:
     return 5e-3 if size < _SMALL and not _is_pre_upsampled(recipe) else 1e-3
 
 
-_SMALL = 80_000
+_SMALL = 85_000
 
 
 def _is_pre_upsampled(recipe: Recipe) -> bool:
