@@ -32,7 +32,7 @@ ON_TORCH = {
     "csnln": "cells",
     "han": "stack",
     "lapar": "slice",
-    "latticenet": "Size",
+    "latticenet": "stack",
     "safmn": "movedim",
     "san": "cells",
     "splut": "reshape",
