@@ -3,13 +3,16 @@
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
+from srcli.imaging import degrade
 from srcli.train import parallel, schedule
 from srcli.train.ahead import ahead
 from srcli.train.augment import Batch
 from srcli.train.recipe import Recipe
+from srcli.train.store import Wanted
 
 # Scale, side of a patch of the network's input, how many, and the one source of randomness.
 Draw = Callable[[int, int, int, np.random.Generator], Batch]
@@ -31,9 +34,15 @@ class Turn:
 
 
 def drawn(recipe: Recipe, draw: Draw, step: int, strikes: int) -> Iterator[Drawn]:
-    """The batches from `step` on, drawn by a thread while the network learns from those before them."""
+    """The batches from `step` on.
+
+    Where each has to be degraded, a thread does it while the network learns from those before it; mere crops
+    are cheaper than a thread that takes Python's lock from the loop.
+    """
     turns = (Turn(s, part, strikes) for s in itertools.count(step) for part in range(recipe.accumulate))
-    return ahead(lambda turn: _drawn(recipe, draw, turn), turns, workers=1)
+    make = partial(_drawn, recipe, draw)
+    cheap = Wanted(recipe.scale, recipe.patch, degrade.parse(recipe.degrade)).fixed
+    return map(make, turns) if cheap else ahead(make, turns, workers=1)
 
 
 def _drawn(recipe: Recipe, draw: Draw, turn: Turn) -> Drawn:

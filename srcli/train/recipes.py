@@ -14,46 +14,19 @@ _ALL_SCALES = (2, 3, 4)
 
 
 def fsrcnn(scale: int) -> Recipe:
-    """FSRCNN(56, 12, 4): SGD at 1e-3, the last layer at a tenth of that, patches of 10, 7 or 6 pixels.
+    """FSRCNN(56, 12, 4): squared error, 1e-3, the last layer at a tenth, batch 128; Adam, not SGD.
 
-    Caffe's loss, half the squared error summed over a patch, is `l2` times half its pixels. The paper trains
-    until nothing changes; x2 and x4 begin with x3's weights (`--init`) and learn only the last layer anew.
+    SGD on Caffe's summed error left the numbers here within steps. The paper's patches of 10, 7 and 6 pixels
+    are its input's alone; these have its surroundings too.
     """
-    patch = {2: 10, 3: 7}.get(scale, 6)
-    return _summed(
-        Recipe(
-            "fsrcnn",
-            scale,
-            patch=patch,
-            batch=128,
-            steps=1_000_000,
-            learning_rate=1e-3,
-            last_rate=0.1,
-            schedule="constant",
-        ),
-        scale,
-    )
+    return Recipe("fsrcnn", scale, batch=128, loss="l2", steps=1_000_000, last_rate=0.1, clip=1.0)
 
 
 def srcnn(scale: int) -> Recipe:
-    """SRCNN 9-5-5: SGD at 1e-4, the last layer at 1e-5, 33x33 patches, batch 128, N(0, 0.001) weights."""
-    made = Recipe(
-        "srcnn",
-        scale,
-        patch=33,
-        batch=128,
-        steps=15_000_000,
-        initial="normal=0.001",
-        learning_rate=1e-4,
-        last_rate=0.1,
-        schedule="constant",
+    """SRCNN 9-5-5: squared error, 33x33 patches, batch 128, the last layer at a tenth; Adam, not SGD."""
+    return Recipe(
+        "srcnn", scale, patch=33, batch=128, steps=1_000_000, loss="l2", learning_rate=3e-4, last_rate=0.1
     )
-    return _summed(made, 1)
-
-
-def _summed(recipe: Recipe, scale: int) -> Recipe:
-    """SGD on half the squared error summed over a patch, enlarged by `scale`: Caffe's EuclideanLoss."""
-    return replace(recipe, optimiser="sgd", loss=f"l2={(recipe.patch * scale) ** 2 / 2}")
 
 
 def _halved(recipe: Recipe) -> Recipe:
@@ -84,70 +57,72 @@ def ecbsr(scale: int) -> Recipe:
 
 
 def vdsr(scale: int) -> Recipe:
-    """VDSR: SGD at 0.1, a tenth after each quarter of 80 epochs, gradients clipped at 0.01 over the rate.
+    """VDSR: squared error, 41x41 patches, batch 64, 80 epochs, a tenth of the rate after each quarter.
 
-    41x41 patches of all scales, a batch of 64 of one scale at a time; the paper mixes them in the batch, and
-    does not publish its bound of gradients.
+    Adam with clipped norms takes the place of SGD at 0.1 with values clipped over the rate (`clip_by=rate`).
+    A batch is of one of three scales; the paper mixes them in the batch.
     """
-    made = Recipe(
+    return Recipe(
         "vdsr",
         scale,
         patch=41,
         batch=64,
         steps=936_000,
-        weight_decay=1e-4,
-        scales=_ALL_SCALES,
-        learning_rate=0.1,
+        loss="l2",
+        learning_rate=2e-4,
         schedule="step",
         decay=0.1,
         decay_at=(0.25, 0.5, 0.75),
         floor=0.0,
+        clip=0.4,
+        scales=_ALL_SCALES,
     )
-    return replace(_summed(made, 1), clip=0.01, clip_by="rate")
 
 
 def drrn(scale: int) -> Recipe:
-    """DRRN: SGD at 0.1, halved every 65,360 steps, clipped at 0.01 over it; 31x31 patches, batch 128."""
-    made = Recipe(
+    """DRRN: squared error, 31x31 patches, batch 128 of one of three scales, halved every 65,360 steps.
+
+    Adam takes the place of SGD at 0.1 with values clipped over the rate.
+    """
+    return Recipe(
         "drrn",
         scale,
         patch=31,
         batch=128,
         steps=326_800,
-        weight_decay=1e-4,
-        scales=_ALL_SCALES,
-        learning_rate=0.1,
+        loss="l2",
+        learning_rate=1e-4,
         schedule="step",
         decay_at=(0.2, 0.4, 0.6, 0.8),
+        clip=0.01,
+        scales=_ALL_SCALES,
     )
-    return replace(_summed(made, 1), clip=0.01, clip_by="rate")
 
 
 def drcn(scale: int) -> Recipe:
-    """DRCN: SGD at 0.01, a tenth of that where it stands still, 41x41 patches, batch 64.
+    """DRCN: squared error on 41x41 patches, batch 64; Adam at 1e-4 in the place of SGD at 0.01.
 
     Each recursion's prediction is compared with the truth too, ever less as the steps go on.
     """
-    made = Recipe(
+    return Recipe(
         "drcn",
         scale,
         patch=41,
         batch=64,
-        weight_decay=1e-4,
-        supervise=(1 / 16, 0.0),
-        learning_rate=0.01,
+        loss="l2",
+        learning_rate=1e-4,
         schedule="step",
         decay=0.1,
         decay_at=(0.5, 0.75),
-        floor=0.0,
+        clip=1.0,
+        supervise=(1 / 16, 0.0),
     )
-    return _summed(made, 1)
 
 
 def lapsrn(scale: int) -> Recipe:
-    """LapSRN: SGD at 1e-5, halved each 5 % to a tenth, on its Charbonnier loss summed over 128x128 pixels.
+    """LapSRN: its Charbonnier loss on 128x128 pixels, batch 64; Adam at 1e-4 in the place of SGD at 1e-5.
 
-    The levels before the last are compared with the truth in their size; summed errors weigh them by pixels.
+    The levels before the last are compared with the truth in their size, weighed by their pixels.
     """
     levels = (0.25, 0.25) if scale > 2 else (0.0, 0.0)
     return Recipe(
@@ -155,13 +130,12 @@ def lapsrn(scale: int) -> Recipe:
         scale,
         patch=128 // scale,
         batch=64,
-        learning_rate=1e-5,
+        loss="charbonnier",
+        learning_rate=1e-4,
         schedule="step",
         decay_at=(0.05, 0.1, 0.15, 0.2),
         floor=0.1,
-        loss=f"charbonnier={128 * 128}",
-        optimiser="sgd",
-        weight_decay=5e-4,
+        clip=1.0,
         supervise=levels,
     )
 
