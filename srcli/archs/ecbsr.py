@@ -22,8 +22,8 @@ PAPER = Paper(
 )
 TRAITS = Traits(scales=(2, 3, 4))
 VARIANTS: tuple[dict[str, Any], ...] = tuple(
-    {"blocks": m, "features": c, "branches": b}
-    for m, c in ((10, 32), (4, 8), (4, 16), (10, 16), (16, 64))
+    {"blocks": m, "features": c, "branches": b, "channels": planes}
+    for m, c, planes in ((10, 32, 1), (4, 8, 1), (4, 16, 1), (10, 16, 1), (16, 64, 1), (10, 32, 3))
     for b in (True, False)
 )
 
@@ -31,7 +31,8 @@ VARIANTS: tuple[dict[str, Any], ...] = tuple(
 class Network(nn.Module):
     """M`blocks`C`features` of the paper on luma, with its nearest-neighbour residual or a bicubic one.
 
-    `branches`: with what is learned beside the 3x3 kernels; `identity`: each block adds its input.
+    `branches`: with what is learned beside the 3x3 kernels; `identity`: each block adds its input;
+    `channels`: 3 for one that sees colours.
     """
 
     phases: Tensor | None
@@ -45,31 +46,34 @@ class Network(nn.Module):
         residual: str = "nearest",
         branches: bool = True,
         identity: bool = False,
+        channels: int = 1,
     ) -> None:
         super().__init__()
-        self.channels = 1
+        self.channels = channels
         self.halo = blocks + 2
-        widths = [1, *[features] * (blocks + 1)]
+        widths = [channels, *[features] * (blocks + 1)]
         layers: list[nn.Module] = [
             _Block(before, after, branches, identity) for before, after in itertools.pairwise(widths)
         ]
-        layers.append(_Block(features, scale**2, branches, identity, activated=False))
+        layers.append(_Block(features, channels * scale**2, branches, identity, activated=False))
         self.backbone = nn.Sequential(*layers)
         self.upsampler = nn.PixelShuffle(scale)
-        phases = bicubic_phases(scale) if residual == "bicubic" else None
+        phases = bicubic_phases(scale).repeat(channels, 1, 1, 1) if residual == "bicubic" else None
         self.register_buffer("phases", phases, persistent=False)
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, 1, H, W) of luma in [0, 1] to (N, 1, H*scale, W*scale)."""
+        """(N, C, H, W) of luma, or RGB, in [0, 1] to (N, C, H*scale, W*scale)."""
         enlarged: Tensor = self.upsampler(self.backbone(batch) + self._simple(batch))
         return enlarged
 
     def _simple(self, batch: Tensor) -> Tensor:
-        """What the pixel shuffle turns into the plain enlargement: (N, 1, H, W), or a channel per place."""
+        """What the pixel shuffle turns into the plain enlargement: a channel per place, or one for all."""
         if self.phases is None:
-            return batch
+            return (
+                batch if self.channels == 1 else batch.repeat_interleave(self.upsampler.upscale_factor**2, 1)
+            )
         with full_precision(batch):  # half precision would round the image itself
-            return F.conv2d(F.pad(batch, (2, 2, 2, 2), mode="replicate"), self.phases)
+            return F.conv2d(F.pad(batch, (2, 2, 2, 2), mode="replicate"), self.phases, groups=self.channels)
 
 
 class _Block(nn.Module):

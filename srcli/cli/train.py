@@ -272,6 +272,7 @@ def _feed(
         recipe.zooms,
         archs.traits(recipe.arch).pre_upsampled,
         allow_leak,
+        recipe.sharpen,
     )
     sources = [parse(text, scale) for text in texts]
     with console.bar() as bar:

@@ -7,12 +7,13 @@ import torch
 from torch import Tensor
 
 from srcli.errors import UsageError
+from srcli.imaging import degrade as imaging
 from srcli.imaging.color import luma
 from srcli.imaging.steps import Resize, Rng
 from srcli.train import degrade
 from srcli.train.augment import USUAL, Augmentation, Batch
 from srcli.train.planes import Boxes, Numbers, Plane
-from srcli.train.store import Store
+from srcli.train.store import Store, Wanted
 
 # Luma is an affine function: its value at black, and what each channel adds to it.
 _OFFSET = luma(np.zeros(3))
@@ -79,12 +80,21 @@ def _made(feed: Feed, boxes: Boxes, side: int, order: Numbers | None, rng: Rng) 
     wanted = feed.store.wanted
     crops = feed.store.hr.cut(boxes.times(wanted.scale), side * wanted.scale)
     hr = _values(_reordered(crops, order), 3)
-    lr = degrade.degraded(hr, wanted.scale, wanted.degradation, rng)
+    lr = _degraded(hr, wanted, rng)
     fed = _enlarged(lr, hr) if wanted.enlarged else lr
     if feed.channels == 3:
         return Batch(lr, hr, fed)
     y = _luma(lr)
     return Batch(y, _luma(hr), _luma(fed) if wanted.enlarged else y)
+
+
+def _degraded(hr: Tensor, wanted: Wanted, rng: Rng) -> Tensor:
+    """On a CPU one image after another, by NumPy and a real codec: three times as fast as the twin there."""
+    if hr.device.type != "cpu":
+        return degrade.degraded(hr, wanted.scale, wanted.degradation, rng)
+    images = hr.permute(0, 2, 3, 1).contiguous().numpy()
+    small = [imaging.degraded(image, wanted.scale, wanted.degradation, rng) for image in images]
+    return torch.from_numpy(np.stack(small)).permute(0, 3, 1, 2).contiguous()
 
 
 def _enlarged(lr: Tensor, hr: Tensor) -> Tensor:

@@ -36,7 +36,8 @@ class Recipe:
     """Everything that decides a training run.
 
     `name` of the result, the network's by default; `loss` as in `losses.parse`; `degrade` as in
-    `imaging.degrade.parse`; `augment` as in `augment.parse`.
+    `imaging.degrade.parse`; `augment` as in `augment.parse`; `sharpen`: how much the images that are learned
+    from are sharpened first (`imaging.sharpen`).
     `patch`: pixels of the network's input on a side; `patches`: sides that the run begins with, each for an
     equal share of its first half; `zooms`: sizes at which each image is learned from, relative to its own.
     `scales`: others that are learned in the same run, for networks that have one set of weights for them.
@@ -62,6 +63,7 @@ class Recipe:
     loss: str = "l1"
     degrade: str = "bicubic"
     augment: str = "flip,rotate"
+    sharpen: float = 0.0
     optimiser: str = "adam"
     beta2: float = 0.999
     weight_decay: float = 0.0
@@ -198,6 +200,8 @@ def checked(recipe: Recipe) -> Recipe:
     for name in ("patch", "batch", "steps", "accumulate", "cycles", "validate_every"):
         if getattr(recipe, name) < 1:
             raise UsageError(f"{name} cannot be {getattr(recipe, name)}", "give at least 1")
+    if not 0 <= recipe.sharpen <= 2:
+        raise UsageError(f"sharpen cannot be {recipe.sharpen:g}", "give 0 to 2; Real-ESRGAN takes 0.5")
     degrade.parse(recipe.degrade)
     initial.parse(recipe.initial)
     augment.parse(recipe.augment)

@@ -307,7 +307,7 @@ def bsrgan(scale: int) -> Recipe:
 def realesrgan(scale: int) -> Recipe:
     """Real-ESRGAN: RRDB on degradations of second order, with L1, then also VGG19's features and a U-Net.
 
-    The authors begin with ESRGAN's weights (`--init`) and sharpen the images that L1 and the features see.
+    The authors begin with ESRGAN's weights (`--init`), and show the discriminator unsharpened images.
     """
     loss = f"l1=1,{_FIVE_LAYERS},adversarial=0.1"
     gan = Gan(400_000, loss, discriminator="unet")
@@ -322,7 +322,7 @@ def realesrgan(scale: int) -> Recipe:
         beta2=0.99,
         schedule="constant",
     )
-    return replace(made, name="realesrgan", augment="flip", degrade="second-order", gan=gan)
+    return replace(made, name="realesrgan", augment="flip", sharpen=0.5, degrade="second-order", gan=gan)
 
 
 def lapar(scale: int) -> Recipe:

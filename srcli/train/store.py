@@ -18,6 +18,7 @@ from srcli.imaging.degrade import Bicubic, Degradation, degraded
 from srcli.imaging.image import read
 from srcli.imaging.pixels import from_uint8, to_uint8
 from srcli.imaging.resize import resize_8bit
+from srcli.imaging.sharpen import sharpened
 from srcli.imaging.steps import Target
 from srcli.train import cache, decode
 from srcli.train.ahead import ahead
@@ -34,7 +35,8 @@ class Wanted:
     """What is asked of a store.
 
     `patch`: side of a crop in pixels of the network's input; `enlarged`: that is as large as its output;
-    `zooms`: sizes at which each image is kept, relative to its own.
+    `zooms`: sizes at which each image is kept, relative to its own; `sharpen`: how much the high-resolution
+    images are sharpened, before they are reduced too.
     """
 
     scale: int
@@ -43,6 +45,7 @@ class Wanted:
     zooms: tuple[float, ...] = (1.0,)
     enlarged: bool = False
     allow_leak: bool = False
+    sharpen: float = 0.0
 
     @property
     def side(self) -> int:
@@ -105,7 +108,7 @@ def open_store(sources: Sequence[Source], wanted: Wanted, tick: Tick) -> Store:
             _leaking(index.leaks), "move them away: no score on that benchmark would mean much"
         )
     kept = _kept(index, sources, wanted)
-    hr = mapped(decode.samples_path(folder), index.layout())
+    hr = _high(folder, index, wanted.sharpen, tick)
     lr, fed = _low(folder, index, hr, sources, wanted, tick)
     small = index.layout(wanted.scale).only(kept)
     weights = np.array([sources[entry.source].weight for entry in index.entries])[kept]
@@ -147,6 +150,19 @@ def _too_small(index: Index, kept: NDArray[np.bool_], wanted: Wanted) -> list[st
     return [f"{name} is smaller than a patch of {side}x{side}" for name in names]
 
 
+def _high(folder: Path, index: Index, sharpen: float, tick: Tick) -> Mapped:
+    """The high-resolution images, as they are or sharpened."""
+    places = index.layout()
+    images = mapped(decode.samples_path(folder), places)
+    if not sharpen:
+        return images
+
+    def sharp(number: int) -> Samples:
+        return to_uint8(sharpened(from_uint8(images.image(number)), sharpen))
+
+    return _plane(folder / f"hr-sharpened-{sharpen:g}.bin", places, sharp, tick)
+
+
 def _low(
     folder: Path, index: Index, hr: Mapped, sources: Sequence[Source], wanted: Wanted, tick: Tick
 ) -> tuple[Mapped | None, Mapped | None]:
@@ -155,7 +171,8 @@ def _low(
         return None, None
     places = index.layout(wanted.scale)
     partners = [cache.stamp(file) for source in sources for file in source.partners]
-    name = f"x{wanted.scale}-{cache.key([repr(wanted.degradation), partners])}.bin"
+    facts = [repr(wanted.degradation), partners, *([wanted.sharpen] if wanted.sharpen else [])]
+    name = f"x{wanted.scale}-{cache.key(facts)}.bin"
     lr = _plane(folder / f"lr-{name}", places, lambda n: _reduced(n, index, hr, sources, wanted), tick)
     if not wanted.enlarged:
         return lr, None
