@@ -27,7 +27,7 @@ def test_wheel_has_manifest_weights_and_samples(installed: Path) -> None:
     packed = [f"weights/ecbsr-x4.ncnn.{suffix}" for suffix in ("param", "bin", "json")]
     for name in ("weights_manifest.json", "weights/fsrcnn-x4.safetensors", "samples/coffee.png", *packed):
         assert (installed / "srcli" / name).stat().st_size > 0
-    assert (installed / "srcli" / "weights" / "ATTRIBUTION.csv").exists()
+    assert (installed / "srcli" / "weights" / "ATTRIBUTION.md").exists()
     assert (installed / "srcli" / "samples" / "README.md").exists()
 
 

@@ -23,10 +23,12 @@ from srcli.engine.hub import sha256
 from srcli.engine.ready import own_scale
 from srcli.engine.weights import load, read_header, read_spec, read_state
 from srcli.manifest import BUNDLED
+from srcli.report.curves import draw, read_log
 
 ROOT = Path(__file__).parent.parent
 MANIFEST = ROOT / "weights_manifest.json"
 TRAINING = ROOT / "benchmarks" / "training"
+CURVES = ROOT / "docs" / "weights"
 RESULTS = ROOT / "benchmarks" / "results" / "bundled.json"
 # The papers' PSNR-Y on Set5 by scale, for a network of the size that is bundled.
 PUBLISHED = {
@@ -42,6 +44,7 @@ def main() -> None:
     parser.add_argument("--started-in", type=Path, default=Path(), help="where `sr train` was called")
     parser.add_argument("--tiles", type=Path, help="table of the training images: original, licence, source")
     parser.add_argument("--pack", action="store_true", help="pack all that is bundled for ncnn again")
+    parser.add_argument("--curves", action="store_true", help="draw the training of all that is bundled")
     parser.add_argument("--expect", action="store_true", help="take the figures of benchmarks/results")
     arguments = parser.parse_args()
     entries = json.loads(MANIFEST.read_text())["weights"]
@@ -53,6 +56,8 @@ def main() -> None:
         write_attribution(arguments.tiles)
     if arguments.expect:
         fill_expected(entries)
+    if arguments.curves:
+        draw_curves([Path(entry["file"]).stem for entry in entries if isinstance(entry["file"], str)])
     MANIFEST.write_text(json.dumps({"weights": entries}, indent=1) + "\n")
 
 
@@ -64,10 +69,11 @@ def bundle(run: Path, started_in: Path) -> dict[str, Any]:
         raise SystemExit(f"{weights} was not written by `sr train`")
     shipped = BUNDLED / weights.name
     halve(weights, shipped)
+    recipe = json.loads(read_header(weights)["recipe"])
     TRAINING.mkdir(parents=True, exist_ok=True)
     keep_record(weights, started_in)
     return {
-        "model": spec.arch,
+        "model": recipe.get("name") or spec.arch,
         "arch": spec.arch,
         "scale": spec.scale,
         "file": weights.name,
@@ -77,9 +83,9 @@ def bundle(run: Path, started_in: Path) -> dict[str, Any]:
         "config": spec.config,
         "licence": "Apache-2.0",
         "licence_source": "trained by this project",
-        "training_data": "photographs under CC0, CC-BY and CC-BY-SA, listed in srcli/weights/ATTRIBUTION.csv",
+        "training_data": "photographs under CC0, CC-BY and CC-BY-SA, named in srcli/weights/ATTRIBUTION.md",
         "paper": archs.paper(spec.arch).url,
-        "purpose": "classical",
+        "purpose": "classical" if recipe["degrade"] == "bicubic" else "real-world",
         **published(spec.arch, spec.scale),
     }
 
@@ -114,11 +120,15 @@ def halve(weights: Path, target: Path) -> None:
 def keep_record(weights: Path, started_in: Path) -> str:
     """Copy the recipe and the log of a run, after those of the run whose weights it started from; its name.
 
-    Runs are numbered along the chain: fsrcnn-x2-1 gave its weights to fsrcnn-x2-2.
+    Runs are numbered along the chain: fsrcnn-x2-1 gave its weights to fsrcnn-x2-2. Weights that no run wrote
+    say themselves where they come from.
     """
     recipe = {"init": "", **json.loads(read_header(weights)["recipe"])}
     stage = 1
-    if recipe["init"]:
+    origin = recipe["init"] and read_header(started_in / recipe["init"]).get("origin")
+    if origin:
+        recipe["init"] = origin
+    elif recipe["init"]:
         recipe["init"] = keep_record(started_in / recipe["init"], started_in)
         stage = int(recipe["init"].rpartition("-")[2]) + 1
     name = f"{weights.stem}-{stage}"
@@ -141,6 +151,27 @@ def write_attribution(tiles: Path) -> None:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(("original", "licence", "source"))
         writer.writerows(rows)
+
+
+def draw_curves(names: list[str]) -> None:
+    """docs/weights/NAME.png: loss and PSNR of each run that led to a weight file."""
+    for name in names:
+        logs = {f"run {path.stem.rpartition('-')[2]}": read_log(path) for path in chain_of(name)}
+        draw(logs, CURVES / f"{name}.png")
+
+
+def chain_of(name: str) -> list[Path]:
+    """The logs of the runs from nothing to these weights, the first one first."""
+    newest = max(TRAINING.glob(f"{name}-[0-9]*.jsonl"), key=lambda path: int(path.stem.rpartition("-")[2]))
+    logs = [newest]
+    while (log := TRAINING / f"{json.loads(recipe_of(logs[0]).read_text()).get('init')}.jsonl").exists():
+        logs.insert(0, log)
+    return logs
+
+
+def recipe_of(log: Path) -> Path:
+    """Beside the log."""
+    return log.with_name(f"{log.stem}.recipe.json")
 
 
 def fill_expected(entries: list[dict[str, Any]]) -> None:

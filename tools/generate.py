@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -115,9 +116,29 @@ def soak() -> str:
 
 def attribution() -> str:
     """How many photographs the weights were trained on, by licence."""
+    counts = Counter(row["licence"] for row in _photographs())
+    return "\n".join(f"- {counts[licence]} under {licence}" for licence in sorted(counts))
+
+
+def photographs() -> str:
+    """The photographs by name, a list for each set of images and licence."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for row in _photographs():
+        name = row["original"].partition("/")[2]
+        groups.setdefault((row["source"], row["licence"]), []).append(f"`{name}`")
+    parts = [
+        f"## {source}\n{licence}, {len(names)} photographs: {', '.join(names)}"
+        for (source, licence), names in sorted(groups.items())
+    ]
+    return "\n\n".join(parts)
+
+
+def _photographs() -> list[dict[str, str]]:
     with (ROOT / "srcli" / "weights" / "ATTRIBUTION.csv").open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    by_licence = dict.fromkeys(sorted({row["licence"] for row in rows}), 0)
-    for row in rows:
-        by_licence[row["licence"]] += 1
-    return "\n".join(f"- {count} under {licence}" for licence, count in by_licence.items())
+        return list(csv.DictReader(file))
+
+
+def curves() -> str:
+    """A picture of the training of each weight file that was drawn by `tools/bundle.py --curves`."""
+    names = sorted(path.stem for path in (ROOT / "docs" / "weights").glob("*.png"))
+    return "\n".join(f"![{name}: loss and PSNR over steps, stage by stage]({name}.png)" for name in names)
