@@ -1,26 +1,28 @@
 """A whole image or file by a method: to any size, with alpha, greys, range of values, frames and metadata."""
 
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from srcli import stream
 from srcli.engine.upscaler import turn, turn_back
 from srcli.errors import ImageError, UsageError
 from srcli.imaging import formats
 from srcli.imaging.alpha import bleed
 from srcli.imaging.finish import blended, consistent, with_colours_of
 from srcli.imaging.formats import Format
-from srcli.imaging.image import Image, read_frames, to_stored, write, write_frames
-from srcli.imaging.metadata import enlarged
+from srcli.imaging.image import Image, depth_for, from_stored, to_stored, write, write_frames
+from srcli.imaging.metadata import Metadata, enlarged
 from srcli.imaging.pixels import Pixels, is_grey
 from srcli.imaging.provenance import with_record
-from srcli.imaging.reading import MAX_PIXELS, Stored, timing
+from srcli.imaging.reading import MAX_PIXELS, Stored, Timing, frames, timing
 from srcli.imaging.resize import resize
 from srcli.imaging.size import Size, Wanted
-from srcli.imaging.writing import Output, check_writable
+from srcli.imaging.writing import Banded, Output, check_writable, write_bands
 from srcli.jobs import Job
 from srcli.methods import LARGEST_SCALE, Method
 from srcli.records import Recipe, note
@@ -28,6 +30,8 @@ from srcli.records import Recipe, note
 Find = Callable[[float], Method]
 # What is white in a map of uncertainty: 25 of 255 levels.
 _WHITE = 0.1
+# Fields of `Finish` that look at all of the picture before any of it is done.
+_WANT_ALL = ("consistent", "color_fix", "uncertainty")
 
 
 @dataclass(frozen=True)
@@ -59,7 +63,7 @@ class Finish:
 
 @dataclass(frozen=True)
 class Work:
-    """How every file of a batch is done."""
+    """How every file of a batch is done. `stream`: with few rows held; None where the output is large."""
 
     find: Find
     wanted: Wanted
@@ -68,6 +72,7 @@ class Work:
     max_pixels: int = MAX_PIXELS
     tile: int = 0
     finish: Finish = Finish()
+    stream: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -85,22 +90,83 @@ class Done:
 def enlarge_file(job: Job, work: Work) -> Done:
     """Read, enlarge every frame, write. Raises `SrError`; the target appears whole or not at all."""
     start = time.perf_counter()
-    form, times = formats.of(job.target), timing(job.source)
+    times = timing(job.source)
     check_writable(job.target, frames=times.count, output=work.output)
-    frames: list[Stored] = []
-    for image in read_frames(job.source, work.max_pixels):
+    read = frames(job.source, work.max_pixels)
+    if times.count == 1:
+        [only] = read  # to the end of the file, so that the decoder's own copy is freed
+        done = _stream(only, job, work) if _has_to_stream(only, work) else _enlarge([only], times, job, work)
+    else:
+        _check_held(work, "a file of several frames")
+        done = _enlarge(read, times, job, work)
+    if work.output.strip or not {"xmp", "comment"} & set(formats.of(job.target).carries):
+        note(job.target, job.source, work.recipe.digest)
+    return replace(done, seconds=time.perf_counter() - start)
+
+
+def _enlarge(read: Iterable[Stored], times: Timing, job: Job, work: Work) -> Done:
+    """With whole frames in memory."""
+    form = formats.of(job.target)
+    made: list[Stored] = []
+    for image in map(from_stored, read):
         shown = _fit_for(image, form)
         size = work.wanted.of(image.size)
         check_writable(job.target, shown.alpha is not None, times.count, work.output, size)
         result = enlarge(shown, work.find, work.wanted, work.finish)
-        if not frames:
+        if not made:
             first = (image.size, result.size, image.depth)
-            result = _with_record(result, image, job, work)
-        frames.append(to_stored(result, job.target, work.output))
-    write_frames(job.target, frames, times, work.output)
-    if work.output.strip or not {"xmp", "comment"} & set(form.carries):
-        note(job.target, job.source, work.recipe.digest)
-    return Done(*first, frames[0].depth, len(frames), time.perf_counter() - start)
+            about = _with_record(result.metadata, image.size, result.size, job, work)
+            result = replace(result, metadata=about)
+        made.append(to_stored(result, job.target, work.output))
+    write_frames(job.target, made, times, work.output)
+    return Done(*first, made[0].depth, len(made), 0)
+
+
+def _has_to_stream(only: Stored, work: Work) -> bool:
+    """Whether rows are to be made as they are written. Raises `UsageError` where they can't be."""
+    old = only.samples.shape[1::-1]
+    size = work.wanted.of(old)
+    if work.stream is False or (work.stream is None and math.prod(size) < stream.LARGE):
+        return False
+    scale = _scale(old, size, work.wanted)
+    wants_all = [f"--{name.replace('_', '-')}" for name in _WANT_ALL if getattr(work.finish, name)]
+    if not wants_all and scale > 1 and work.find(scale).flow is None:
+        wants_all = [work.find(scale).name]
+    _check_held(work, *wants_all)
+    return not wants_all
+
+
+def _check_held(work: Work, *wants_all: str) -> None:
+    if work.stream and wants_all:
+        raise UsageError(f"{wants_all[0]} needs the whole picture in memory", "leave out --stream")
+
+
+def _stream(only: Stored, job: Job, work: Work) -> Done:
+    """With few rows in memory."""
+    shown = _without_idle_alpha(only, formats.of(job.target))
+    old: Size = (shown.samples.shape[1], shown.samples.shape[0])
+    size = work.wanted.of(old)
+    shape = stream.shape(shown, size)
+    check_writable(job.target, len(shape) == 3 and shape[2] in (2, 4), 1, work.output, size)
+    scale = _scale(old, size, work.wanted)
+    depth = depth_for(only.depth, job.target, work.output)
+    method = work.find(scale) if scale > 1 else None
+    aim = stream.Aim(method, scale, size, work.finish.strength, depth)
+    about = _with_record(enlarged(only.metadata, old, size), old, size, job, work)
+    write_bands(job.target, Banded(shape, depth, stream.bands(shown, aim), about), work.output)
+    return Done(old, size, only.depth, depth, 1, 0)
+
+
+def _without_idle_alpha(stored: Stored, form: Format) -> Stored:
+    """`_fit_for` of samples."""
+    samples = stored.samples
+    if form.alpha or samples.ndim == 2 or samples.shape[2] not in (2, 4):
+        return stored
+    top = {"uint8": 255, "uint16": 65535}.get(samples.dtype.name, 1)
+    if samples[..., -1].min() < top:
+        return stored
+    colours = samples[..., 0] if samples.shape[2] == 2 else samples[..., :3]
+    return replace(stored, samples=colours)
 
 
 def _fit_for(image: Image, form: Format) -> Image:
@@ -110,11 +176,11 @@ def _fit_for(image: Image, form: Format) -> Image:
     return replace(image, alpha=None)
 
 
-def _with_record(result: Image, image: Image, job: Job, work: Work) -> Image:
-    scale = _scale(image.size, result.size, work.wanted)
+def _with_record(metadata: Metadata, old: Size, new: Size, job: Job, work: Work) -> Metadata:
+    scale = _scale(old, new, work.wanted)
     where = work.find(scale).where if scale > 1 else ""
-    record = work.recipe.record(job.source, image.size, scale, where, work.tile)
-    return replace(result, metadata=with_record(result.metadata, record, formats.of(job.target)))
+    record = work.recipe.record(job.source, old, scale, where, work.tile)
+    return with_record(metadata, record, formats.of(job.target))
 
 
 def enlarge(image: Image, find: Find, wanted: Wanted, finish: Finish = Finish()) -> Image:

@@ -17,8 +17,10 @@ from srcli.engine.runtimes import Runtime
 from srcli.engine.tiles import DEFAULT_TILE
 from srcli.engine.upscaler import Progress, Upscaler, silent
 from srcli.errors import UsageError, WeightsError
-from srcli.imaging.pixels import Pixels, is_8bit
-from srcli.imaging.resize import KERNELS, resize, resize_8bit
+from srcli.imaging import rows
+from srcli.imaging.pixels import Pixels
+from srcli.imaging.resize import KERNELS
+from srcli.imaging.rows import Rows
 
 if TYPE_CHECKING:
     from torch import nn
@@ -30,7 +32,8 @@ LARGEST_SCALE = 32
 class Method:
     """(H, W, 3) pixels and a scale -> enlarged pixels.
 
-    `params` counts weights; `where` says what runs it; `about`, what a weight file was taken for.
+    `params` counts weights; `where` says what runs it; `about`, what a weight file was taken for. `flow` does
+    what `run` does, with no more rows held at a time than it takes; None where all are needed at once.
     """
 
     name: str
@@ -38,6 +41,7 @@ class Method:
     params: int = 0
     where: str = "cpu"
     about: str = ""
+    flow: Callable[[Rows, float], Rows] | None = None
 
     def __call__(self, pixels: Pixels, scale: float) -> Pixels:
         """`pixels` enlarged to their size times `scale`, rounded; at least one pixel on a side."""
@@ -201,15 +205,22 @@ def _step(runtime: Runtime, scale: int, options: Options) -> Upscaler:
 def network_method(name: str, steps: list[Upscaler]) -> Method:
     """Networks one after the other, and bicubic from what they reach to the size asked for."""
 
-    def run(pixels: Pixels, scale: float) -> Pixels:
-        out = pixels
+    def flow(source: Rows, scale: float) -> Rows:
+        out = source
         for step in steps:
-            out = np.clip(step(out), 0, 1)
-        wanted = target_size(pixels, scale)
-        return out if out.shape[:2] == wanted else resize(out, *wanted)
+            out = step.flow(out).each(_clipped)
+        wanted = target_size(source, scale)
+        return out if out.shape == wanted else rows.resized(out, *wanted)
+
+    def run(pixels: Pixels, scale: float) -> Pixels:
+        return flow(rows.of(pixels), scale).whole()
 
     first = steps[0].runtime
-    return Method(name, run, first.params, first.where)
+    return Method(name, run, first.params, first.where, flow=flow)
+
+
+def _clipped(band: Pixels) -> Pixels:
+    return np.clip(band, 0, 1)
 
 
 def check_model(name: str, scale: float) -> None:
@@ -227,7 +238,7 @@ def check_scale(scale: float) -> None:
         raise UsageError(f"cannot enlarge by {scale:g}", f"give a scale above 1, up to {LARGEST_SCALE}")
 
 
-def target_size(pixels: Pixels, scale: float) -> tuple[int, int]:
+def target_size(pixels: Pixels | Rows, scale: float) -> tuple[int, int]:
     """Height and width that `pixels` have when enlarged by `scale`."""
     height, width = (max(1, math.floor(side * scale + 0.5)) for side in pixels.shape[:2])
     return height, width
@@ -236,11 +247,13 @@ def target_size(pixels: Pixels, scale: float) -> tuple[int, int]:
 def interpolator(name: str) -> Method:
     """A classical kernel; 8-bit pixels are rounded after each pass as MATLAB does for uint8."""
 
-    def run(pixels: Pixels, scale: float) -> Pixels:
-        enlarge = resize_8bit if is_8bit(pixels) else resize
-        return enlarge(pixels, *target_size(pixels, scale), name)
+    def flow(source: Rows, scale: float) -> Rows:
+        return rows.interpolated(source, *target_size(source, scale), name)
 
-    return Method(name, run)
+    def run(pixels: Pixels, scale: float) -> Pixels:
+        return flow(rows.of(pixels), scale).whole()
+
+    return Method(name, run, flow=flow)
 
 
 def scale_chain(scale: float, available: tuple[int, ...]) -> tuple[int, ...]:

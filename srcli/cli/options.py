@@ -135,3 +135,11 @@ Uncertainty = Annotated[
     Path | None,
     typer.Option(help="Where 8 orientations differ, as a map; white is 25 levels. Of one image."),
 ]
+Stream = Annotated[
+    bool | None,
+    typer.Option(
+        "--stream/--no-stream",
+        help="Hold few rows of the picture at a time; by default from 16 megapixels on.",
+        show_default=False,
+    ),
+]

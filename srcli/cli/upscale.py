@@ -70,6 +70,7 @@ def upscale(
     consistent: options.Consistent = False,
     strength: options.Strength = 1.0,
     color_fix: options.ColorFix = False,
+    stream: options.Stream = None,
 ) -> None:
     """Enlarge images with a network or an interpolator."""
     from srcli.enlarge import Finish, Work
@@ -98,7 +99,7 @@ def upscale(
     once = self_ensemble and not uncertainty  # for the map all eight are looked at here
     find = _remembered(finder, Options(device, tile, once, voice.progress, runtime), voice)
     recipe = Recipe(called, aim.label, _choices(coding, finish, self_ensemble), weights)
-    work = Work(find, aim, recipe, coding, max_pixels, tile, finish)
+    work = Work(find, aim, recipe, coding, max_pixels, tile, finish, stream)
     with pipes.through_files(jobs, layout.suffix) as files, console.terminated_as_interrupted():
         code = _run(files, work, voice, overwrite, skip_existing)
     raise typer.Exit(code)

@@ -7,6 +7,8 @@ from itertools import pairwise
 # In input pixels. Larger windows are no faster on a CPU, smaller ones pay for their halo.
 DEFAULT_TILE = 512
 SMALLEST_TILE = 32
+# In bytes, of a row of tiles as they come out.
+LARGEST_BAND = 3 * 2**26
 
 
 @dataclass(frozen=True)
@@ -31,22 +33,37 @@ class Span:
         return slice(self.keep_start * scale, self.keep_stop * scale)
 
 
-def spans(length: int, tile: int, halo: int, align: int = 1) -> list[Span]:
+def spans(length: int, tile: int, halo: int, align: int = 1, begin: int = 0) -> list[Span]:
     """An axis of `length` cut into kept parts of at most `tile`, each read with `halo` more on both sides.
 
-    The kept parts partition the axis and differ by at most one in length. What is read begins and ends at
-    multiples of `align`, or at the ends of the axis.
+    The kept parts partition the axis from `begin` on and differ by at most one in length. What is read begins
+    and ends at multiples of `align`, or at the ends of the axis.
     """
-    count = -(-length // tile)
-    cuts = [length * k // count for k in range(count + 1)]
+    count = -(-(length - begin) // tile)
+    cuts = [begin + (length - begin) * k // count for k in range(count + 1)]
     return [
         Span(max(0, (a - halo) // align * align), min(length, -(-(b + halo) // align) * align), a, b)
         for a, b in pairwise(cuts)
     ]
 
 
-def plan(height: int, width: int, tile: int, halo: int, align: int = 1) -> Iterator[tuple[Span, Span]]:
-    """Vertical and horizontal spans of every tile, row by row; all sizes in input pixels."""
-    for y in spans(height, tile, halo, align):
-        for x in spans(width, tile, halo, align):
+def sides(tile: int, width: int, pixel_bytes: int) -> tuple[int, int]:
+    """Height and width of tiles of `tile` squared pixels or fewer for an image so wide.
+
+    They are less high than wide where a row of them would come out larger than `LARGEST_BAND`: each of their
+    pixels comes out as `pixel_bytes`.
+    """
+    high = min(tile, max(SMALLEST_TILE, LARGEST_BAND // (width * pixel_bytes)))
+    return high, tile * tile // high
+
+
+def plan(
+    height: int, width: int, tile: tuple[int, int], halo: int, align: int = 1, begin: int = 0
+) -> Iterator[tuple[Span, Span]]:
+    """Vertical and horizontal spans of every tile from the row `begin` on, row by row.
+
+    All sizes in input pixels; `tile` is height and width.
+    """
+    for y in spans(height, tile[0], halo, align, begin):
+        for x in spans(width, tile[1], halo, align):
             yield y, x

@@ -2,14 +2,17 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
+from itertools import groupby
 
 import numpy as np
 
 from srcli.engine.runtimes import OutOfMemory, Runtime
-from srcli.engine.tiles import DEFAULT_TILE, SMALLEST_TILE, Span, plan
+from srcli.engine.tiles import DEFAULT_TILE, SMALLEST_TILE, Span, plan, sides
+from srcli.imaging import rows
 from srcli.imaging.color import luma, luma_to_rgb, merge_luma
-from srcli.imaging.pixels import Pixels, is_grey
-from srcli.imaging.resize import resize
+from srcli.imaging.pixels import Pixels
+from srcli.imaging.rows import Rows
 
 Progress = Callable[[int, int], None]
 
@@ -33,63 +36,119 @@ class Upscaler:
 
     def __call__(self, pixels: Pixels) -> Pixels:
         """(H, W, 3) in [0, 1] to (H*scale, W*scale, 3), not clipped."""
+        return self.flow(rows.of(pixels)).whole()
+
+    def flow(self, source: Rows) -> Rows:
+        """The same of an image of which only some rows are held; with `self_ensemble` all of it is."""
         if self.runtime.channels == 3:
-            return self._restore(self._enter(pixels))
-        plane = self._restore(luma(self._enter(pixels))[..., None])[..., 0]
-        if is_grey(pixels):
-            return luma_to_rgb(plane)
-        return merge_luma(plane, self._enlarge(pixels))
+            return self._restore(self._enter(source))
+        plane = self._restore(self._enter(source).each(_as_plane))
+        if source.grey:
+            return plane.each(lambda band: luma_to_rgb(band[..., 0]))
+        chroma = self._enlarge(source)
 
-    def _enter(self, pixels: Pixels) -> Pixels:
+        def merged(start: int, stop: int) -> Pixels:
+            return merge_luma(plane.read(start, stop)[..., 0], chroma.read(start, stop))
+
+        return Rows(plane.height, plane.width, merged)
+
+    def _enter(self, source: Rows) -> Rows:
         """What the network is fed with: some want their input at the output's size."""
-        return pixels if self.runtime.scale == self.scale else self._enlarge(pixels)
+        return source if self.runtime.scale == self.scale else self._enlarge(source)
 
-    def _enlarge(self, pixels: Pixels) -> Pixels:
-        return resize(pixels, pixels.shape[0] * self.scale, pixels.shape[1] * self.scale)
+    def _enlarge(self, source: Rows) -> Rows:
+        return rows.resized(source, source.height * self.scale, source.width * self.scale)
 
-    def _restore(self, source: Pixels) -> Pixels:
+    def _restore(self, source: Rows) -> Rows:
         """(H, W, C) through the network, once or as the mean over its eight orientations."""
-        turns = 8 if self.self_ensemble else 1
-        results = (
-            turn_back(self._tiled(turn(source, k), self.tile, _part(self.progress, k, turns)), k)
-            for k in range(turns)
-        )
-        total = next(results)
-        for result in results:
-            total = total + result
-        return np.asarray(total / np.float32(turns))
+        height, width = (side * self.runtime.scale for side in source.shape)
+        if not self.self_ensemble:
+            start = partial(self._bands, source, self.progress)
+            return rows.flowing(height, width, start, source.grey)
+        return Rows(height, width, _Once(partial(self._ensemble, source)).read, source.grey)
 
-    def _tiled(self, source: Pixels, tile: int, progress: Progress) -> Pixels:
-        """Tile by tile; with tiles half as large where memory runs out."""
-        try:
-            return self._placed(source, tile, progress)
-        except OutOfMemory:
-            if tile <= SMALLEST_TILE:
-                raise
-            largest = min(tile, max(source.shape[:2]))
-            return self._tiled(source, max(SMALLEST_TILE, largest // 2), progress)
+    def _ensemble(self, source: Rows) -> Pixels:
+        pixels = source.whole()
+        total: Pixels | None = None
+        for k in range(8):
+            turned = rows.of(np.ascontiguousarray(turn(pixels, k)))
+            height, width = (side * self.runtime.scale for side in turned.shape)
+            start = partial(self._bands, turned, _part(self.progress, k, 8))
+            result = turn_back(rows.flowing(height, width, start).whole(), k)
+            total = result if total is None else np.add(total, result, out=total)
+        assert total is not None
+        total /= np.float32(8)
+        return total
 
-    def _placed(self, source: Pixels, tile: int, progress: Progress) -> Pixels:
-        height, width, channels = source.shape
-        scale = self.runtime.scale
-        tiles = list(plan(height, width, tile, self.runtime.halo, self.runtime.align))
-        out = np.empty((height * scale, width * scale, channels), np.float32)
-        runtime, progress = self._surveyed(source, tiles, progress)
-        results = runtime.run(_cut(source, tiles))
-        for done, ((y, x), result) in enumerate(zip(tiles, results, strict=True), 1):
-            out[y.target(scale), x.target(scale)] = result[y.inner(scale), x.inner(scale)]
-            progress(done, len(tiles))
-        return out
+    def _bands(self, source: Rows, progress: Progress) -> Iterator[Pixels]:
+        """A row of tiles at a time; where memory runs out, what is left in tiles half as large."""
+        runtime, tile, progress = self._surveyed(source, self.tile, progress)
+        top = done = 0
+        while top < source.height:
+            tiles = self._plan(source, tile, top)
+            results = _told(runtime.run(_cut(source, tiles)), progress, done, done + len(tiles))
+            try:
+                for row in _by_row(tiles):
+                    yield _placed(row, results, source.width, runtime)
+                    top, done = row[0][0].keep_stop, done + len(row)
+            except OutOfMemory as error:
+                tile = _halved(tile, source.shape, error)
 
-    def _surveyed(
-        self, source: Pixels, tiles: list[tuple[Span, Span]], progress: Progress
-    ) -> tuple[Runtime, Progress]:
-        """The runtime for these tiles, and whom to tell: half is done if all were looked at before."""
+    def _plan(self, source: Rows, tile: int, top: int = 0) -> list[tuple[Span, Span]]:
+        size = sides(tile, source.width, 4 * self.runtime.channels * self.runtime.scale**2)
+        return list(plan(*source.shape, size, self.runtime.halo, self.runtime.align, top))
+
+    def _surveyed(self, source: Rows, tile: int, progress: Progress) -> tuple[Runtime, int, Progress]:
+        """The runtime for this image, the largest tile that fits as far as that was tried, and whom to tell.
+
+        Half is done if all tiles were looked at before.
+        """
+        tiles = self._plan(source, tile)
         if len(tiles) == 1:
-            return self.runtime, progress
-        half = _part(progress, 0, 2)
-        runtime = self.runtime.surveyed(_counted(_cut(source, tiles), half, len(tiles)))
-        return runtime, progress if runtime is self.runtime else _part(progress, 1, 2)
+            return self.runtime, tile, progress
+        seen = _counted(_cut(source, tiles), _part(progress, 0, 2), len(tiles))
+        try:
+            runtime = self.runtime.surveyed(seen)
+        except OutOfMemory as error:
+            return self._surveyed(source, _halved(tile, source.shape, error), progress)
+        return runtime, tile, progress if runtime is self.runtime else _part(progress, 1, 2)
+
+
+@dataclass
+class _Once:
+    """An image that is made as a whole, when the first of it is asked for."""
+
+    make: Callable[[], Pixels]
+    made: Pixels | None = None
+
+    def read(self, start: int, stop: int) -> Pixels:
+        if self.made is None:
+            self.made = self.make()
+        return self.made[start:stop]
+
+
+def _as_plane(band: Pixels) -> Pixels:
+    return np.asarray(luma(band)[..., None], np.float32)
+
+
+def _halved(tile: int, size: tuple[int, int], error: OutOfMemory) -> int:
+    """A tile half as large; `error` is raised where there is none."""
+    if tile <= SMALLEST_TILE:
+        raise error
+    return max(SMALLEST_TILE, min(tile, max(size)) // 2)
+
+
+def _by_row(tiles: list[tuple[Span, Span]]) -> list[list[tuple[Span, Span]]]:
+    return [list(row) for _, row in groupby(tiles, lambda tile: tile[0])]
+
+
+def _placed(row: list[tuple[Span, Span]], results: Iterator[Pixels], width: int, runtime: Runtime) -> Pixels:
+    """The next tiles put side by side: the rows of the output that they give."""
+    scale, height = runtime.scale, row[0][0].keep_stop - row[0][0].keep_start
+    band = np.empty((height * scale, width * scale, runtime.channels), np.float32)
+    for y, x in row:
+        band[:, x.target(scale)] = next(results)[y.inner(scale), x.inner(scale)]
+    return band
 
 
 def _part(progress: Progress, number: int, count: int) -> Progress:
@@ -97,9 +156,11 @@ def _part(progress: Progress, number: int, count: int) -> Progress:
     return lambda done, total: progress(number * total + done, count * total)
 
 
-def _cut(source: Pixels, tiles: list[tuple[Span, Span]]) -> Iterator[Pixels]:
-    for y, x in tiles:
-        yield source[y.source(), x.source()]
+def _cut(source: Rows, tiles: list[tuple[Span, Span]]) -> Iterator[Pixels]:
+    for row in _by_row(tiles):
+        window = source.read(row[0][0].start, row[0][0].stop)
+        for _, x in row:
+            yield window[:, x.source()]
 
 
 def _counted(tiles: Iterator[Pixels], progress: Progress, count: int) -> Iterator[Pixels]:
@@ -107,6 +168,13 @@ def _counted(tiles: Iterator[Pixels], progress: Progress, count: int) -> Iterato
     for done, tile in enumerate(tiles, 1):
         yield tile
         progress(done, count)
+
+
+def _told(results: Iterator[Pixels], progress: Progress, before: int, total: int) -> Iterator[Pixels]:
+    """The results as they are; `progress` is told when one is there."""
+    for done, result in enumerate(results, before + 1):
+        progress(done, total)
+        yield result
 
 
 def turn(pixels: Pixels, k: int) -> Pixels:

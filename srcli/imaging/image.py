@@ -40,7 +40,7 @@ def read(path: Path, max_pixels: int = MAX_PIXELS) -> Image:
 
 def read_frames(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[Image]:
     """The frames or pages of a file, one at a time, upright."""
-    return (_from_stored(stored) for stored in reading.frames(path, max_pixels))
+    return (from_stored(stored) for stored in reading.frames(path, max_pixels))
 
 
 def write(path: Path, image: Image, output: Output = Output()) -> None:
@@ -72,12 +72,12 @@ def _alike(path: Path, frames: list[Stored]) -> list[Stored]:
         raise ImageError(f"{path.suffix} holds frames of 8 bits only", "choose .tif, or --depth 8")
     if len({frame.samples.shape[2:] for frame in frames}) == 1:
         return frames
-    images = [_from_stored(frame) for frame in frames]
+    images = [from_stored(frame) for frame in frames]
     alpha, grey = any(map(_has_alpha, frames)), all(image.grey for image in images)
     opaque = np.ones(images[0].pixels.shape[:2], np.float32)
     alphas = ((opaque if image.alpha is None else image.alpha) if alpha else None for image in images)
     same = (replace(i, grey=grey, alpha=plane) for i, plane in zip(images, alphas, strict=True))
-    return [Stored(_to_samples(image, 8), 8, image.metadata) for image in same]
+    return [Stored(to_samples(image, 8), 8, image.metadata) for image in same]
 
 
 def to_stored(image: Image, path: Path, output: Output = Output()) -> Stored:
@@ -85,11 +85,17 @@ def to_stored(image: Image, path: Path, output: Output = Output()) -> Stored:
 
     One-bit images are written with 8 bits, as what is between black and white is the gain of enlarging them.
     """
-    depth = output.depth or formats.of(path).depth_for(max(image.depth, 8))
-    return Stored(_to_samples(image, depth), depth, image.metadata)
+    depth = depth_for(image.depth, path, output)
+    return Stored(to_samples(image, depth), depth, image.metadata)
 
 
-def _from_stored(stored: Stored) -> Image:
+def depth_for(depth: int, path: Path, output: Output = Output()) -> int:
+    """The bits that samples will have in a file at `path`, of an image that has so many."""
+    return output.depth or formats.of(path).depth_for(max(depth, 8))
+
+
+def from_stored(stored: Stored) -> Image:
+    """Samples of a file as values in [0, 1], or above where they are floats."""
     samples = stored.samples
     top = np.float32({"uint8": 255, "uint16": 65535}.get(samples.dtype.name, 1))
     values = samples.astype(np.float32) / top
@@ -101,7 +107,8 @@ def _from_stored(stored: Stored) -> Image:
     return Image(pixels, alpha, stored.depth, colours == 1, stored.metadata)
 
 
-def _to_samples(image: Image, depth: int) -> StoredSamples:
+def to_samples(image: Image, depth: int) -> StoredSamples:
+    """Values as samples of so many bits: uint8, uint16, or float32 for 32."""
     # The mean, since a network fed with three equal channels need not return three equal ones.
     planes = [image.pixels.mean(axis=2, keepdims=True) if image.grey else image.pixels]
     if image.alpha is not None:

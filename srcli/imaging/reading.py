@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import Any
 
@@ -36,6 +37,7 @@ _UPRIGHT: dict[int, Callable[[StoredSamples], StoredSamples]] = {
 }
 _TURNED = (5, 6, 7, 8)
 _FRAMED = ("GIF", "WEBP", "PNG", "AVIF", "TIFF")
+_BAND = 256
 _PLAIN = ("1", "L", "LA", "RGB", "RGBA")
 
 
@@ -330,8 +332,13 @@ def _metadata(file: PilImage.Image, path: Path) -> Metadata:
         xmp=xmp.encode() if isinstance(xmp, str) else xmp,
         dpi=dpi if len(dpi) == 2 and min(dpi) > 1 else None,
         comment=comment.encode() if isinstance(comment, str) else comment,
-        chunks=png.kept_chunks(path.read_bytes()) if file.format == "PNG" else (),
+        chunks=_chunks(path) if file.format == "PNG" else (),
     )
+
+
+def _chunks(path: Path) -> tuple[png.Chunk, ...]:
+    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+        return png.kept_chunks(data)
 
 
 def _frame(file: PilImage.Image, path: Path, found: Metadata) -> Stored:
@@ -394,7 +401,17 @@ def _plain(file: PilImage.Image, found: Metadata) -> Stored:
         raise ValueError("its samples are 32-bit integers; convert it to 16 bits")
     if file.mode == "P" and _is_grey_palette(file):
         return Stored(np.array(file.convert("L")), 8, found)
-    return Stored(np.array(file if file.mode in _PLAIN else file.convert("RGB")), 8, found)
+    return Stored(_samples(file if file.mode in _PLAIN else file.convert("RGB")), 8, found)
+
+
+def _samples(file: PilImage.Image) -> StoredSamples:
+    """What a decoded picture holds, a band at a time: Pillow would make two copies of all of it."""
+    first = np.asarray(file.crop((0, 0, file.width, min(_BAND, file.height))))
+    out = np.empty((file.height, *first.shape[1:]), first.dtype)
+    for top in range(0, file.height, _BAND):
+        bottom = min(top + _BAND, file.height)
+        out[top:bottom] = np.asarray(file.crop((0, top, file.width, bottom)))
+    return out
 
 
 def _is_grey_palette(file: PilImage.Image) -> bool:

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from srcli.imaging.pixels import Pixels, quantise
 
 Array = NDArray[np.float64]
+Taps = tuple[NDArray[np.intp], Array]
 
 _BLOCK = 64
 
@@ -78,18 +79,25 @@ def _reflect(index: NDArray[np.intp], size: int) -> NDArray[np.intp]:
 
 
 def _resize_rows(values: NDArray[np.floating], out: int, kernel: Kernel) -> NDArray[np.floating]:
-    """The first axis resized to length `out`, a block of rows at a time so that the sums stay in cache."""
-    index, weights = taps(values.shape[0], out, kernel)
+    """The first axis resized to length `out`."""
+    return weigh(values, *taps(values.shape[0], out, kernel))
+
+
+def weigh(values: NDArray[np.floating], index: NDArray[np.intp], weights: Array) -> NDArray[np.floating]:
+    """Weighted sums along the first axis: each output adds the inputs `index` (out, n) by `weights` (out, n).
+
+    A block of rows at a time, so that the sums stay in cache.
+    """
     weights = weights.astype(values.dtype)
     flat = np.ascontiguousarray(values).reshape(values.shape[0], -1)
-    result = np.empty((out, flat.shape[1]), values.dtype)
-    for start in range(0, out, _BLOCK):
+    result = np.empty((len(index), flat.shape[1]), values.dtype)
+    for start in range(0, len(index), _BLOCK):
         rows = slice(start, start + _BLOCK)
         total = result[rows]
         np.multiply(flat[index[rows, 0]], weights[rows, :1], out=total)
         for k in range(1, index.shape[1]):
             total += flat[index[rows, k]] * weights[rows, k : k + 1]
-    return result.reshape(out, *values.shape[1:])
+    return result.reshape(len(index), *values.shape[1:])
 
 
 def resize(pixels: Pixels, height: int, width: int, method: str = "bicubic") -> Pixels:
@@ -97,9 +105,7 @@ def resize(pixels: Pixels, height: int, width: int, method: str = "bicubic") -> 
 
     `method` is a key of `KERNELS`. Source: MATLAB's documented imresize algorithm.
     """
-    kernel = KERNELS[method]
-    tall = _resize_rows(pixels, height, kernel)
-    return np.ascontiguousarray(_resize_rows(tall.swapaxes(0, 1), width, kernel).swapaxes(0, 1))
+    return widened(pixels, taps(pixels.shape[0], height, KERNELS[method]), width, method)
 
 
 def resize_8bit(pixels: Pixels, height: int, width: int, method: str = "bicubic") -> Pixels:
@@ -107,9 +113,19 @@ def resize_8bit(pixels: Pixels, height: int, width: int, method: str = "bicubic"
 
     This is how the low-resolution images of the papers were made; values in and out are in [0, 1].
     """
-    kernel = KERNELS[method]
-    tall = _round_levels(_resize_rows(quantise(pixels.astype(np.float64)), height, kernel))
-    wide = _round_levels(_resize_rows(tall.swapaxes(0, 1), width, kernel)).swapaxes(0, 1)
+    return widened_8bit(pixels, taps(pixels.shape[0], height, KERNELS[method]), width, method)
+
+
+def widened(pixels: Pixels, tall: Taps, width: int, method: str = "bicubic") -> Pixels:
+    """The rows that `tall` makes of those of `pixels`, see `taps`, resized to `width`."""
+    high = weigh(pixels, *tall)
+    return np.ascontiguousarray(_resize_rows(high.swapaxes(0, 1), width, KERNELS[method]).swapaxes(0, 1))
+
+
+def widened_8bit(pixels: Pixels, tall: Taps, width: int, method: str) -> Pixels:
+    """`widened` for `resize_8bit`."""
+    high = _round_levels(weigh(quantise(pixels.astype(np.float64)), *tall))
+    wide = _round_levels(_resize_rows(high.swapaxes(0, 1), width, KERNELS[method])).swapaxes(0, 1)
     return np.ascontiguousarray(wide, np.float32) / np.float32(255)
 
 

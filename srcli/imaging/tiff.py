@@ -3,9 +3,10 @@
 Source: TIFF 6.0; Adobe Photoshop TIFF technical notes 3 (predictor); the BigTIFF design.
 """
 
+import math
 import struct
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -212,26 +213,45 @@ def _straight(values: StoredSamples, page: Page) -> StoredSamples:
     return values
 
 
-def write(file: BinaryIO, frames: Sequence[tuple[StoredSamples, int, Metadata]]) -> None:
-    """Pages of samples (H, W) or (H, W, 2..4), each with its depth (1, 8, 16; 32 is float) and metadata.
+@dataclass(frozen=True)
+class Sheet:
+    """A page to be written: samples of `shape` (H, W) or (H, W, 2..4), whose rows come in bands from the top.
 
-    A file that may pass 4 GB becomes a BigTIFF.
+    `depth` in bits: 1, 8, 16, or 32 for float.
     """
-    big = sum(samples.nbytes for samples, _, _ in frames) > _LARGEST_CLASSIC
+
+    shape: tuple[int, ...]
+    depth: int
+    about: Metadata
+    bands: Iterable[StoredSamples]
+
+    @property
+    def channels(self) -> int:
+        """Of each pixel."""
+        return 1 if len(self.shape) == 2 else self.shape[2]
+
+    @property
+    def size(self) -> int:
+        """Bytes of its samples."""
+        return math.prod(self.shape) * self.depth // 8
+
+
+def write(file: BinaryIO, frames: Sequence[tuple[StoredSamples, int, Metadata]]) -> None:
+    """`write_sheets` for samples that are there as a whole, each with its depth and metadata."""
+    write_sheets(file, [Sheet(samples.shape, depth, about, [samples]) for samples, depth, about in frames])
+
+
+def write_sheets(file: BinaryIO, sheets: Sequence[Sheet]) -> None:
+    """Pages one after the other. A file that may pass 4 GB becomes a BigTIFF."""
+    big = sum(sheet.size for sheet in sheets) > _LARGEST_CLASSIC
     head = b"II+\0\x08\0\0\0" + struct.pack("<Q", 16) if big else b"II*\0" + struct.pack("<I", 8)
     file.write(head)
     at = pointer = len(head)
-    for number, (samples, depth, about) in enumerate(frames):
-        strips = [_packed(rows) for rows in _strips(samples, depth)]
-        directory = _directory(head, samples, depth, about, [len(strip) for strip in strips])
-        data = directory.tobytes(at)
+    for number, sheet in enumerate(sheets):
         if number:
             file.seek(pointer)
             file.write(struct.pack("<Q" if big else "<I", at))
-        file.seek(at)
-        file.write(data)
-        file.writelines(strips)
-        count = struct.unpack_from("<Q" if big else "<H", data)[0]
+        count = _write_sheet(file, head, sheet, at)
         pointer = at + (8 + 20 * count if big else 2 + 12 * count)
         at = file.tell()
         if at % 2:
@@ -239,30 +259,51 @@ def write(file: BinaryIO, frames: Sequence[tuple[StoredSamples, int, Metadata]])
             at += 1
 
 
-def _strips(samples: StoredSamples, depth: int) -> Iterator[NDArray[Any]]:
-    """Bands of rows as bytes lie in the file, each row less its left neighbour where that helps."""
-    for top in range(0, samples.shape[0], _ROWS_PER_STRIP):
-        rows = samples[top : top + _ROWS_PER_STRIP]
-        if depth == 1:
-            yield np.packbits(rows > 0, axis=1)
-        elif depth == 32:
-            yield np.ascontiguousarray(rows, "<f4")
-        else:
-            left = np.zeros_like(rows)
-            left[:, 1:] = rows[:, :-1]
-            yield np.ascontiguousarray(rows - left, f"<u{depth // 8}")
+def _write_sheet(file: BinaryIO, head: bytes, sheet: Sheet, at: int) -> int:
+    """Directory and strips; how many entries the directory has, which is known in full only at the end."""
+    file.seek(at)
+    file.write(_directory(head, sheet, [0] * -(-sheet.shape[0] // _ROWS_PER_STRIP)).tobytes(at))
+    lengths = [file.write(_packed(rows, sheet.depth)) for rows in _strips(sheet.bands)]
+    end = file.tell()
+    data = _directory(head, sheet, lengths).tobytes(at)
+    file.seek(at)
+    file.write(data)
+    file.seek(end)
+    return int(struct.unpack_from("<Q" if b"+" in head[:4] else "<H", data)[0])
 
 
-def _packed(rows: NDArray[Any]) -> bytes:
-    return zlib.compress(rows.tobytes(), 4)
+def _strips(bands: Iterable[StoredSamples]) -> Iterator[StoredSamples]:
+    """The same rows, as many at a time as a strip has."""
+    held: list[StoredSamples] = []
+    for band in bands:
+        held.append(band)
+        while sum(map(len, held)) >= _ROWS_PER_STRIP:
+            rows = held[0] if len(held) == 1 else np.concatenate(held)
+            yield rows[:_ROWS_PER_STRIP]
+            held = [rows[_ROWS_PER_STRIP:]]
+    rows = np.concatenate(held)
+    if len(rows):
+        yield rows
 
 
-def _directory(
-    head: bytes, samples: StoredSamples, depth: int, about: Metadata, lengths: list[int]
-) -> Directory:
-    height, width = samples.shape[:2]
-    channels = 1 if samples.ndim == 2 else samples.shape[2]
-    tags = _kept_tags(Directory(head), about)
+def _packed(rows: StoredSamples, depth: int) -> bytes:
+    """Rows as bytes lie in the file, each less its left neighbour where that helps, compressed."""
+    if depth == 1:
+        return zlib.compress(np.packbits(rows > 0, axis=1).tobytes(), 4)
+    if depth == 32:
+        return zlib.compress(np.ascontiguousarray(rows, "<f4").data, 4)
+    less = np.ascontiguousarray(rows, f"<u{depth // 8}").copy()
+    less[:, 1:] -= rows[:, :-1]
+    if depth == 16:
+        return zlib.compress(less.data, 4)
+    packer = zlib.compressobj(1, zlib.DEFLATED, 15, 9, zlib.Z_RLE)  # as for PNG
+    return packer.compress(less.data) + packer.flush()
+
+
+def _directory(head: bytes, sheet: Sheet, lengths: list[int]) -> Directory:
+    height, width = sheet.shape[:2]
+    depth, channels = sheet.depth, sheet.channels
+    tags = _kept_tags(Directory(head), sheet.about)
     kind = _FLOAT if depth == 32 else _UINT
     numbers = {
         _WIDTH: width, _HEIGHT: height, _BITS: (depth,) * channels, _COMPRESSION: 8,

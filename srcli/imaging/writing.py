@@ -2,7 +2,7 @@
 
 import io
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -10,11 +10,12 @@ from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image as PilImage
+from PIL.JpegImagePlugin import RAWMODE
 from PIL.PngImagePlugin import PngInfo
 
 from srcli.errors import ImageError, UsageError
 from srcli.files import check_place, replacing
-from srcli.imaging import exif, formats, opencv, png, tiff
+from srcli.imaging import canvas, exif, formats, opencv, png, tiff
 from srcli.imaging.formats import Format
 from srcli.imaging.metadata import Metadata, stripped
 from srcli.imaging.pixels import StoredSamples
@@ -94,12 +95,84 @@ def _encode(
     first = frames[0]
     if found.name == "TIFF":
         tiff.write(file, [(frame.samples, frame.depth, frame.metadata) for frame in frames])
-    elif found.name == "PNG" and first.depth == 16:
-        png.write_16bit(file, first.samples, _png_chunks(first.metadata))
+    elif found.name == "PNG" and len(frames) == 1 and first.depth > 1:
+        _png(file, _as_banded(first))
     elif first.depth > 8:
         file.write(_by_opencv(first.samples, suffix))
     else:
         _by_pillow(file, found, suffix, frames, timing, output)
+
+
+@dataclass(frozen=True)
+class Banded:
+    """An image of `shape` (H, W) or (H, W, 2..4) whose samples come in bands from the top, as in `Stored`."""
+
+    shape: tuple[int, ...]
+    depth: int
+    bands: Iterator[StoredSamples]
+    metadata: Metadata = Metadata()
+
+
+def _as_banded(frame: Stored) -> Banded:
+    return Banded(frame.samples.shape, frame.depth, png.bands(frame.samples), frame.metadata)
+
+
+def write_bands(path: Path, image: Banded, output: Output = Output()) -> None:
+    """`write` for an image of which no more than a band is held.
+
+    PNG and TIFF are written band by band, JPEG from a file on the disk; encoders of other formats want all
+    samples in memory.
+    """
+    found = formats.of(path)
+    if output.strip:
+        image = replace(image, metadata=stripped(image.metadata))
+    if found.name not in ("PNG", "TIFF", "JPEG") or image.depth == 1:
+        write(path, [Stored(_together(image), image.depth, image.metadata)], output=output)
+        return
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        if found.name == "PNG":
+            _png(file, image)
+        elif found.name == "TIFF":
+            tiff.write_sheets(file, [tiff.Sheet(image.shape, image.depth, image.metadata, image.bands)])
+        else:
+            _jpeg(file, path.parent, image, found, output)
+
+
+def _together(image: Banded) -> StoredSamples:
+    out, top = np.empty(image.shape, _dtype(image.depth)), 0
+    for band in image.bands:
+        out[top : top + len(band)] = band
+        top += len(band)
+    return out
+
+
+def _dtype(depth: int) -> str:
+    return {16: "uint16", 32: "float32"}.get(depth, "uint8")
+
+
+def _png(file: BinaryIO, image: Banded) -> None:
+    height, width = image.shape[:2]
+    channels = 1 if len(image.shape) == 2 else image.shape[2]
+    header = png.Header(width, height, channels, image.depth)
+    png.write(file, header, image.bands, _png_chunks(image.metadata))
+
+
+def _jpeg(file: BinaryIO, folder: Path, image: Banded, found: Format, output: Output) -> None:
+    """By way of a file, since the encoder wants the picture whole, with four bytes a pixel of any colour."""
+    height, width = image.shape[:2]
+    grey = len(image.shape) == 2
+    with canvas.on_disk((height, width) if grey else (height, width, 4), folder) as place:
+        top = 0
+        for band in image.bands:
+            (place.samples if grey else place.samples[..., :3])[top : top + len(band)] = band
+            top += len(band)
+            place.forget()
+        mode = "L" if grey else "RGBX"
+        picture = PilImage.frombuffer(mode, (width, height), place.samples, "raw", mode, 0, 1)
+        line = Stored(place.samples[:1], 8)
+        options = _metadata_options(found, image.metadata) | _coding_options(found, line, output)
+        RAWMODE.setdefault("RGBX", "RGB")  # the encoder knows these bytes by that name only
+        picture.save(canvas.Forgetful(file, place), "JPEG", **options)  # type: ignore[arg-type]
 
 
 def _png_chunks(about: Metadata) -> list[png.Chunk]:

@@ -1,0 +1,117 @@
+"""An image of which only some rows are held: they are made when they are asked for, from top to bottom."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from srcli.imaging.pixels import Pixels, is_8bit, is_grey
+from srcli.imaging.resize import KERNELS, Taps, taps, widened, widened_8bit
+
+_BAND = 64
+# So much is held of a flow above what was asked for last, for a second reader that is a band behind.
+_SLACK = _BAND + 16
+Widen = Callable[[Pixels, Taps, int, str], Pixels]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """`read(start, stop)` gives those rows as (stop - start, width, channels).
+
+    `grey`: whether the channels of the image that all of it was made of are equal.
+    """
+
+    height: int
+    width: int
+    read: Callable[[int, int], Pixels]
+    grey: bool = False
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Height and width."""
+        return self.height, self.width
+
+    def bands(self) -> Iterator[Pixels]:
+        """All of it, a few rows at a time."""
+        return (self.read(top, min(top + _BAND, self.height)) for top in range(0, self.height, _BAND))
+
+    def whole(self) -> Pixels:
+        """All of it at once."""
+        bands = self.bands()
+        first = next(bands)
+        if len(first) == self.height:
+            return first
+        out = np.empty((self.height, *first.shape[1:]), first.dtype)
+        out[: len(first)] = first
+        for number, band in enumerate(bands, 1):
+            out[number * _BAND : number * _BAND + len(band)] = band
+        return out
+
+    def each(self, change: Callable[[Pixels], Pixels]) -> "Rows":
+        """With `change` applied, which sees any number of rows and looks at no neighbours."""
+        return Rows(self.height, self.width, lambda start, stop: change(self.read(start, stop)), self.grey)
+
+
+def of(pixels: Pixels) -> Rows:
+    """All rows of an array (H, W, C)."""
+    height, width, channels = pixels.shape
+    grey = channels == 1 or is_grey(pixels)
+    return Rows(height, width, lambda start, stop: pixels[start:stop], grey)
+
+
+def flowing(height: int, width: int, start: Callable[[], Iterator[Pixels]], grey: bool = False) -> Rows:
+    """Rows that `start` makes in bands from the top.
+
+    Those asked for should begin ever lower. What is more than a few rows further up is forgotten, and all is
+    made again where it is wanted after all.
+    """
+    return Rows(height, width, _Window(start).read, grey)
+
+
+@dataclass
+class _Window:
+    """What is held of a flow: `rows`, of which the first is number `top`."""
+
+    start: Callable[[], Iterator[Pixels]]
+    flow: Iterator[Pixels] | None = None
+    top: int = 0
+    rows: Pixels = field(default_factory=lambda: np.empty((0, 0, 0), np.float32))
+
+    def read(self, start: int, stop: int) -> Pixels:
+        if self.flow is None or start < self.top:
+            self.flow, self.top, self.rows = self.start(), 0, self.rows[:0]
+        while self.top + len(self.rows) < stop:
+            self._go_on(start)
+        return self.rows[start - self.top : stop - self.top]
+
+    def _go_on(self, start: int) -> None:
+        """The next band put below what is still needed of those before."""
+        assert self.flow is not None
+        unneeded = min(max(0, start - _SLACK - self.top), len(self.rows))
+        kept = self.rows[unneeded:].copy()
+        self.top += unneeded
+        self.rows = kept  # the band itself is free before the next is made
+        band = next(self.flow)
+        self.rows = np.concatenate([kept, band]) if len(kept) else band
+
+
+def resized(rows: Rows, height: int, width: int, method: str = "bicubic") -> Rows:
+    """`resize`, equal to the bit, of rows."""
+    return _resized(rows, height, width, method, widened)
+
+
+def interpolated(rows: Rows, height: int, width: int, method: str) -> Rows:
+    """`resized`, by way of 8-bit levels as MATLAB goes for an image of such."""
+    return _resized(rows, height, width, method, widened_8bit if all(map(is_8bit, rows.bands())) else widened)
+
+
+def _resized(rows: Rows, height: int, width: int, method: str, widen: Widen) -> Rows:
+    index, weights = taps(rows.height, height, KERNELS[method])
+
+    def read(start: int, stop: int) -> Pixels:
+        wanted = index[start:stop]
+        first, last = int(wanted.min()), int(wanted.max())
+        part = rows.read(first, last + 1)
+        return widen(part, (wanted - first, weights[start:stop]), width, method)
+
+    return Rows(height, width, read, rows.grey)

@@ -1,0 +1,227 @@
+"""Images of which few rows are held at a time come out as those that are held whole."""
+
+import struct
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image as PilImage
+
+from conftest import SAMPLES, Run
+from srcli import stream
+from srcli.engine import tiles
+from srcli.imaging import canvas, rows
+from srcli.imaging.image import Image, read, write
+from srcli.imaging.metadata import Metadata
+from srcli.imaging.pixels import Pixels
+from srcli.imaging.reading import about, frames
+from srcli.imaging.resize import KERNELS, resize, resize_8bit
+
+
+@pytest.fixture(autouse=True)
+def short_bands(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a small image has many of them."""
+    monkeypatch.setattr(rows, "_BAND", 7)
+    monkeypatch.setattr(rows, "_SLACK", 12)
+
+
+@given(st.integers(1, 60), st.lists(st.integers(1, 9), min_size=1, max_size=20), st.integers(1, 30))
+def test_a_flow_gives_the_rows_that_are_asked_for(start: int, heights: list[int], length: int) -> None:
+    whole = np.arange(sum(heights) * 2, dtype=np.float32).reshape(-1, 2, 1)
+
+    def parts() -> Iterator[Pixels]:
+        yield from np.split(whole, np.cumsum(heights)[:-1])
+
+    flow = rows.flowing(*whole.shape[:2], parts)
+    for top in [*range(0, len(whole), 3), min(start, len(whole) - 1)]:
+        stop = min(len(whole), top + length)
+        np.testing.assert_array_equal(flow.read(top, stop), whole[top:stop])
+    np.testing.assert_array_equal(flow.whole(), whole)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.sampled_from(sorted(KERNELS)),
+    st.integers(1, 40), st.integers(1, 9), st.integers(1, 90), st.integers(1, 30),
+)  # fmt: skip
+def test_resized_by_rows_is_resized_to_the_bit(
+    kernel: str, height: int, width: int, tall: int, wide: int
+) -> None:
+    pixels = np.random.default_rng(height).random((height, width, 3), np.float32)
+    out = resize(pixels, tall, wide, kernel)
+    np.testing.assert_array_equal(rows.resized(rows.of(pixels), tall, wide, kernel).whole(), out)
+    levels = np.round(pixels * 255) / np.float32(255)
+    out = resize_8bit(levels, tall, wide, kernel)
+    np.testing.assert_array_equal(rows.interpolated(rows.of(levels), tall, wide, kernel).whole(), out)
+
+
+def write_kind(kind: str, folder: Path) -> Path:
+    """A picture as people have them."""
+    pixels = read(SAMPLES / "chelsea.png").pixels[100:137, 120:173]
+    ramp = np.linspace(0, 1, 53, dtype=np.float32) * np.ones((37, 1), np.float32)
+    made = {
+        "colour": ("a.png", Image(pixels)),
+        "grey": ("a.png", Image(pixels.mean(2, keepdims=True).repeat(3, 2), grey=True)),
+        "grey in colour": ("a.png", Image(pixels.mean(2, keepdims=True).repeat(3, 2))),
+        "alpha": ("a.png", Image(pixels, np.maximum(ramp, 0.1))),
+        "hidden": ("a.png", Image(pixels, np.clip(ramp * 2 - 0.5, 0, 1))),
+        "grey alpha": ("a.png", Image(pixels.mean(2, keepdims=True).repeat(3, 2), ramp, grey=True)),
+        "16 bits": ("a.png", Image(pixels, depth=16)),
+        "16 bits alpha": ("a.tif", Image(pixels, ramp, depth=16)),
+        "float": ("a.tif", Image(pixels * 7, depth=32)),
+    }[kind]
+    write(folder / made[0], made[1])
+    return folder / made[0]
+
+
+KINDS = [
+    "colour", "grey", "grey in colour", "alpha", "hidden", "grey alpha", "16 bits", "16 bits alpha", "float",
+]  # fmt: skip
+
+
+def both(sr: Run, path: Path, suffix: str, *options: object) -> tuple[Path, Path]:
+    """The same command with and without streaming."""
+    out = path.with_name(f"streamed{suffix}"), path.with_name(f"held{suffix}")
+    for target, option in zip(out, ("--stream", "--no-stream"), strict=True):
+        done = sr("upscale", path, "-o", target, option, "--overwrite", *options)
+        assert done.code == 0, done.err
+    return out
+
+
+def assert_same(streamed: Path, held: Path) -> None:
+    [one], [other] = frames(streamed), frames(held)
+    assert (one.depth, one.samples.dtype) == (other.depth, other.samples.dtype)
+    np.testing.assert_array_equal(one.samples, other.samples)
+    assert one.metadata.icc == other.metadata.icc
+    assert one.metadata.exif == other.metadata.exif
+    assert one.metadata.dpi == other.metadata.dpi
+    assert one.metadata.xmp == other.metadata.xmp
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("suffix", [".png", ".tif"])
+def test_streamed_is_what_is_held(kind: str, suffix: str, tmp_path: Path, sr: Run) -> None:
+    if (kind, suffix) == ("float", ".png"):
+        pytest.skip("PNG has no floats")
+    assert_same(*both(sr, write_kind(kind, tmp_path), suffix, "-x2", "--tile", "24"))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("-m", "bicubic", "-x3.3"), ("-m", "lanczos", "-x1.5", "--depth", "1"), ("-m", "fsrcnn", "-x3"),
+        ("-x2.5", "--strength", "0.4"), ("-x6",), ("-m", "fsrcnn", "-x5"), ("--width", "40"),
+        ("-x2", "--self-ensemble"), ("-x2", "--strip", "--depth", "16"),
+    ],
+    ids=str,
+)  # fmt: skip
+@pytest.mark.parametrize("kind", ["colour", "grey"])
+def test_streamed_by_any_method_and_size(
+    options: tuple[str, ...], kind: str, tmp_path: Path, sr: Run
+) -> None:
+    assert_same(*both(sr, write_kind(kind, tmp_path), ".png", "--tile", "40", *options))
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".webp", ".bmp", ".ppm", ".jp2"])
+@pytest.mark.parametrize("kind", ["colour", "grey"])
+def test_other_formats_too(suffix: str, kind: str, tmp_path: Path, sr: Run) -> None:
+    streamed, held = both(sr, write_kind(kind, tmp_path), suffix, "-x2", "--tile", "24")
+    if suffix == ".jpg":
+        assert streamed.read_bytes() == held.read_bytes()
+    assert_same(streamed, held)
+
+
+@pytest.mark.parametrize("suffix", [".png", ".tif", ".jpg"])
+def test_metadata_goes_along(suffix: str, tmp_path: Path, sr: Run) -> None:
+    exif = PilImage.Exif()
+    exif[0x010F], exif[0x0112] = "a maker", 6
+    picture = PilImage.fromarray((read(SAMPLES / "coffee.png").pixels[:50, :70] * 255).astype(np.uint8))
+    path = tmp_path / "photo.jpg"
+    picture.save(path, exif=exif, icc_profile=b"a profile" * 9, dpi=(300, 200), comment=b"of mine")
+    streamed, held = both(sr, path, suffix, "-x2")
+    assert_same(streamed, held)
+    found = about(streamed)
+    assert found.size == (100, 140)
+    assert found.metadata.icc == b"a profile" * 9
+    assert found.metadata.exif
+    assert b"a maker" in found.metadata.exif
+
+
+def test_streaming_begins_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sr: Run) -> None:
+    path = write_kind("colour", tmp_path)
+    begun: list[stream.Aim] = []
+    monkeypatch.setattr(stream, "bands", lambda stored, aim: begun.append(aim) or iter(()))
+    monkeypatch.setattr(stream, "LARGE", 37 * 53 * 4)
+    sr("upscale", path, "-x2", "-o", tmp_path / "large.png")
+    assert len(begun) == 1
+    sr("upscale", path, "--width", "105", "-o", tmp_path / "small.png")
+    assert len(begun) == 1
+
+
+@pytest.mark.parametrize("option", ["--consistent", "--color-fix", "--uncertainty=map.png"])
+def test_what_needs_the_whole_is_told(option: str, in_tmp: Path, sr: Run) -> None:
+    path = write_kind("colour", in_tmp)
+    done = sr("upscale", path, "-x2", "--stream", option)
+    assert done.code != 0
+    assert f"{option.split('=', maxsplit=1)[0]} needs the whole picture in memory" in done.err
+    assert not (in_tmp / "a_x2.png").exists()
+
+
+def test_a_side_that_a_format_does_not_have_is_told(tmp_path: Path, sr: Run) -> None:
+    write(tmp_path / "a.png", Image(np.zeros((4, 9000, 3), np.float32)))
+    done = sr("upscale", tmp_path / "a.png", "-x8", "-m", "nearest", "--format", "jpg", "--stream")
+    assert done.code != 0
+    assert "holds 65,500 pixels on a side, not 72000x32" in done.err
+
+
+def test_bigtiff_is_streamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sr: Run) -> None:
+    from srcli.imaging import tiff
+
+    monkeypatch.setattr(tiff, "_LARGEST_CLASSIC", 0)
+    monkeypatch.setattr(tiff, "_ROWS_PER_STRIP", 9)
+    streamed, held = both(sr, write_kind("16 bits alpha", tmp_path), ".tif", "-x2")
+    assert streamed.read_bytes()[:4] == b"II+\0"
+    assert_same(streamed, held)
+    np.testing.assert_array_equal(tifffile.imread(streamed), tifffile.imread(held))
+
+
+def test_tiles_of_a_wide_image_are_flat() -> None:
+    for width in (10, 3000, 24000, 10**6):
+        high, wide = tiles.sides(512, width, 192)
+        assert tiles.SMALLEST_TILE <= high <= 512
+        assert high * wide <= 512**2
+        assert high == tiles.SMALLEST_TILE or high * width * 192 <= tiles.LARGEST_BAND
+    assert tiles.sides(512, 1000, 192) == (512, 512)
+
+
+def test_a_canvas_forgets_nothing(tmp_path: Path, rng: np.random.Generator) -> None:
+    with canvas.on_disk((300, 70, 4), tmp_path) as place:
+        samples = rng.integers(0, 256, (300, 70, 4), np.uint8)
+        for top in range(0, 300, 64):
+            place.samples[top : top + 64] = samples[top : top + 64]
+            place.forget()
+        np.testing.assert_array_equal(place.samples, samples)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_png_by_pillow_and_opencv(tmp_path: Path, rng: np.random.Generator) -> None:
+    """Every kind of 8-bit PNG that is written, by other readers; and no chunk is empty."""
+    import cv2
+
+    for channels, mode in ((1, "L"), (2, "LA"), (3, "RGB"), (4, "RGBA")):
+        samples = rng.integers(0, 256, (130, 37, channels), np.uint8)
+        samples[40:90] = 77
+        pixels = samples[..., :1].repeat(3, 2) if channels < 3 else samples[..., :3]
+        alpha = samples[..., -1] / np.float32(255) if channels % 2 == 0 else None
+        image = Image(pixels / np.float32(255), alpha, grey=channels < 3, metadata=Metadata(dpi=(72, 72)))
+        write(tmp_path / "a.png", image)
+        with PilImage.open(tmp_path / "a.png") as file:
+            assert file.mode == mode
+            np.testing.assert_array_equal(np.asarray(file).reshape(samples.shape), samples)
+        found = cv2.imread(str(tmp_path / "a.png"), cv2.IMREAD_COLOR_RGB)
+        np.testing.assert_array_equal(found, pixels)
+        assert struct.pack(">I", 0) + b"IDAT" not in (tmp_path / "a.png").read_bytes()
