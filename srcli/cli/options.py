@@ -82,6 +82,14 @@ SkipExisting = Annotated[
         rich_help_panel=BATCH,
     ),
 ]
+Watch = Annotated[
+    bool,
+    typer.Option(
+        "--watch",
+        help="Wait in folders for new images, until Ctrl-C; leaves what is done as --skip-existing does.",
+        rich_help_panel=BATCH,
+    ),
+]
 MaxPixels = Annotated[
     int,
     typer.Option(min=1, help="Refuse inputs with more pixels.", rich_help_panel=BATCH),
