@@ -75,6 +75,31 @@ def plan(inputs: list[Path], layout: Layout) -> list[Job]:
     return jobs
 
 
+def check_watchable(folders: list[Path], layout: Layout) -> None:
+    """Raise `UsageError` where `now_in` would not do: for files, and for outputs that would be inputs."""
+    layout.check()
+    for folder in folders:
+        if not _is_folder(folder):
+            raise UsageError(f"--watch takes folders, and {folder} is none", "name the folder that it is in")
+        if layout.output and layout.output.resolve() == folder.resolve():
+            raise UsageError(f"{folder} is watched, and the outputs go there", "choose another --output")
+    if layout.to_file:
+        raise UsageError(f"{layout.output} is one file, a folder holds many", "name a folder with --output")
+
+
+def now_in(folders: list[Path], layout: Layout) -> list[Job]:
+    """The jobs for what is in `folders` at the moment; none if nothing is.
+
+    Raises `DatasetError` where one can't be listed.
+    """
+    found = [
+        (file, folder)
+        for folder in folders
+        for file in images_in(folder, layout.recursive, _output_root(folder, layout))
+    ]
+    return list(dict.fromkeys(Job(file, _target(file, folder, layout)) for file, folder in found))
+
+
 def _files(given: Path, layout: Layout) -> Iterator[tuple[Path, Path | None]]:
     """Image files, each with the folder that it was found under (None where it was named itself)."""
     if _is_folder(given):

@@ -25,7 +25,6 @@ app = typer.Typer(
     name="sr",
     help="Enlarge images with pretrained networks, and see how well it is done.",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from srcli.cli import console, options
+from srcli.cli import completion, console, options
 from srcli.engine.tiles import DEFAULT_TILE
 from srcli.files import check_place
 from srcli.manifest import DEFAULT_MODEL
@@ -20,7 +20,10 @@ def bench(
     dataset: Annotated[
         list[str] | None,
         typer.Option(
-            "--dataset", "-d", help="Set5, Set14, BSD100, Urban100, samples or a folder; may repeat."
+            "--dataset",
+            "-d",
+            help="Set5, Set14, BSD100, Urban100, samples or a folder; may repeat.",
+            autocompletion=completion.datasets,
         ),
     ] = None,
     scale: options.Scales = [4],  # noqa: B006 (Typer copies it)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from srcli.cli import console, options
+from srcli.cli import completion, console, options
 from srcli.errors import SrError, UsageError
 from srcli.files import check_place
 
@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 def export(
     name: Annotated[
-        str | None, typer.Argument(help="Model, or the network that --weights is for.", show_default=False)
+        str | None,
+        typer.Argument(
+            help="Model, or the network that --weights is for.",
+            show_default=False,
+            autocompletion=completion.with_weights,
+        ),
     ] = None,
     scale: options.CompareScale = 4,
     to: Annotated[str, typer.Option("--to", help="onnx, torchscript, ncnn or table.")] = "onnx",

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from srcli.cli import console
+from srcli.cli import completion, console
 from srcli.errors import ExitCode, SrError, UsageError, WeightsError
 from srcli.files import check_place
 
@@ -22,7 +22,12 @@ models = typer.Typer(
 )
 
 Names = Annotated[
-    list[str], typer.Argument(help="MODEL or MODEL-xSCALE, as `sr models` lists them.", show_default=False)
+    list[str],
+    typer.Argument(
+        help="MODEL or MODEL-xSCALE, as `sr models` lists them.",
+        show_default=False,
+        autocompletion=completion.entries,
+    ),
 ]
 
 
@@ -190,7 +195,10 @@ def _place(entry: "Entry") -> str:
 @models.command()
 def fetch(
     names: Annotated[
-        list[str] | None, typer.Argument(help="MODEL or MODEL-xSCALE, as `sr models` lists them.")
+        list[str] | None,
+        typer.Argument(
+            help="MODEL or MODEL-xSCALE, as `sr models` lists them.", autocompletion=completion.entries
+        ),
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="All there are.")] = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
@@ -264,7 +272,8 @@ def _each(entries: "Iterable[Entry]", work: "Callable[[Entry], str]") -> None:
 @models.command()
 def verify(
     names: Annotated[
-        list[str] | None, typer.Argument(help="Only these; all that are here by default.")
+        list[str] | None,
+        typer.Argument(help="Only these; all that are here by default.", autocompletion=completion.entries),
     ] = None,
     online: Annotated[
         bool, typer.Option("--online", help="Ask the Hub too, without downloading: is each file as listed?")

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 
 import typer
 
+from srcli.cli import completion
 from srcli.manifest import DEFAULT_MODEL
 
 SIZE, NAMING, FORMAT, BATCH = "Size", "Names and places", "Format", "Batches"
@@ -48,7 +49,12 @@ Flat = Annotated[
 ]
 Format = Annotated[
     str | None,
-    typer.Option("--format", help="png, jpg, webp, tif ...; the input's by default.", rich_help_panel=FORMAT),
+    typer.Option(
+        "--format",
+        help="png, jpg, webp, tif ...; the input's by default.",
+        rich_help_panel=FORMAT,
+        autocompletion=completion.formats,
+    ),
 ]
 Quality = Annotated[
     int | None,
@@ -82,6 +88,14 @@ SkipExisting = Annotated[
         rich_help_panel=BATCH,
     ),
 ]
+Watch = Annotated[
+    bool,
+    typer.Option(
+        "--watch",
+        help="Wait in folders for new images, until Ctrl-C; leaves what is done as --skip-existing does.",
+        rich_help_panel=BATCH,
+    ),
+]
 MaxPixels = Annotated[
     int,
     typer.Option(min=1, help="Refuse inputs with more pixels.", rich_help_panel=BATCH),
@@ -100,11 +114,17 @@ TrainScale = Annotated[int, typer.Option("--scale", "-x", help="Scale to train f
 Model = Annotated[
     str | None,
     typer.Option(
-        "--model", "-m", help=f"Network or interpolator, {DEFAULT_MODEL} by default; `sr models` lists them."
+        "--model",
+        "-m",
+        help=f"Network or interpolator, {DEFAULT_MODEL} by default; `sr models` lists them.",
+        autocompletion=completion.models,
     ),
 ]
 Models = Annotated[
-    list[str] | None, typer.Option("--model", "-m", help="Network or interpolator; may repeat.")
+    list[str] | None,
+    typer.Option(
+        "--model", "-m", help="Network or interpolator; may repeat.", autocompletion=completion.models
+    ),
 ]
 Weights = Annotated[
     list[Path] | None, typer.Option("--weights", "-w", help="Weight file of any maker; may repeat.")
@@ -114,9 +134,17 @@ OneWeights = Annotated[
     typer.Option("--weights", "-w", help="Weight file of any maker, instead of the model's own."),
 ]
 Arch = Annotated[
-    str | None, typer.Option("--arch", help="Network that --weights is for, where the file does not tell.")
+    str | None,
+    typer.Option(
+        "--arch",
+        help="Network that --weights is for, where the file does not tell.",
+        autocompletion=completion.archs,
+    ),
 ]
-Device = Annotated[str | None, typer.Option(help="cpu, cuda, cuda:1 or mps; the fastest by default.")]
+Device = Annotated[
+    str | None,
+    typer.Option(help="cpu, cuda, cuda:1 or mps; the fastest by default.", autocompletion=completion.devices),
+]
 Runtime = Annotated[
     Literal["auto", "torch", "ncnn"],
     typer.Option(help="What runs networks; auto is ncnn on a CPU, and torch for what ncnn can't run."),

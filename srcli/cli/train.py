@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import TextColumn
 
-from srcli.cli import console, options
+from srcli.cli import completion, console, options
 from srcli.errors import ExitCode, SrError, UsageError
 
 if TYPE_CHECKING:
@@ -30,7 +30,10 @@ _LOG_EVERY = 1_000
 
 def train(
     network: Annotated[
-        str | None, typer.Argument(help="What to train; --list shows all.", show_default=False)
+        str | None,
+        typer.Argument(
+            help="What to train; --list shows all.", show_default=False, autocompletion=completion.archs
+        ),
     ] = None,
     data: Annotated[
         list[str] | None,

@@ -3,7 +3,7 @@
 import math
 import os
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from srcli.fleet import Outcome
     from srcli.imaging.size import Wanted
     from srcli.imaging.writing import Output
-    from srcli.jobs import Job
+    from srcli.jobs import Job, Layout
     from srcli.methods import Method, Options
 
     Finder = Callable[[float, Options], Method]
@@ -56,6 +56,7 @@ def upscale(
     files_from: options.FilesFrom = None,
     overwrite: options.Overwrite = False,
     skip_existing: options.SkipExisting = False,
+    watch: options.Watch = False,
     max_pixels: options.MaxPixels = _DEFAULT_MAX_PIXELS,
     json: options.JsonLines = False,
     quiet: options.Quiet = False,
@@ -77,7 +78,7 @@ def upscale(
     from srcli.imaging.formats import suffix_of
     from srcli.imaging.size import wanted
     from srcli.imaging.writing import Output
-    from srcli.jobs import PIPE, Layout, plan
+    from srcli.jobs import PIPE, Layout, check_watchable, plan
     from srcli.methods import Options
     from srcli.records import Recipe
 
@@ -93,7 +94,11 @@ def upscale(
         output, name or f"{_literal(prefix)}{{stem}}{_literal(tail)}", aim.label.removeprefix("x"), called,
         suffix_of(format_) if format_ else None, recursive, flat, tail or f"_{aim.label}",
     )  # fmt: skip
-    jobs = plan(_named(inputs, files_from), layout)
+    named = _named(inputs, files_from)
+    if watch:
+        check_watchable(named, layout)
+        _check_one(uncertainty)
+    jobs = [] if watch else plan(named, layout)
     voice = _voice(json, quiet, verbose, any(job.target == PIPE for job in jobs))
     _check_map(uncertainty, jobs, overwrite)
     once = self_ensemble and not uncertainty  # for the map all eight are looked at here
@@ -101,7 +106,10 @@ def upscale(
     recipe = Recipe(called, aim.label, _choices(coding, finish, self_ensemble), weights)
     work = Work(find, aim, recipe, coding, max_pixels, tile, finish, stream)
     with pipes.through_files(jobs, layout.suffix) as files, console.terminated_as_interrupted():
-        code = _run(files, work, voice, overwrite, skip_existing)
+        if watch:
+            code = _watch(named, layout, work, voice, overwrite)
+        else:
+            code = _run(files, work, voice, overwrite, skip_existing)
     raise typer.Exit(code)
 
 
@@ -123,10 +131,15 @@ def _check_map(target: Path | None, jobs: "list[Job]", overwrite: bool) -> None:
     if target is None:
         return
     if len(jobs) > 1:
-        raise UsageError("--uncertainty is one map, the input is several", "upscale them one by one")
+        _check_one(target)
     if target.exists() and not overwrite:
         raise SrError(f"{target} exists", "give --overwrite, or another --uncertainty")
     check_writable(target)
+
+
+def _check_one(target: Path | None) -> None:
+    if target:
+        raise UsageError("--uncertainty is one map, the input is several", "upscale them one by one")
 
 
 def _choices(coding: "Output", finish: "Finish", self_ensemble: bool) -> dict[str, str]:
@@ -180,18 +193,21 @@ def _remembered(finder: "Finder", settings: "Options", voice: Voice) -> "Callabl
 
 @dataclass
 class _Tally:
-    """What became of the jobs so far."""
+    """What became of the jobs so far; of one done twice, as when its file has grown, the last time counts."""
 
-    failed: "list[Job]"
-    done: int = 0
-    last_error: SrError | None = None
+    became: "dict[Job, SrError | None]" = field(default_factory=dict)
 
     def note(self, outcome: "Outcome[Done | None]") -> None:
-        if outcome.error:
-            self.failed.append(outcome.job)
-            self.last_error = outcome.error
-        else:
-            self.done += 1
+        self.became.pop(outcome.job, None)
+        self.became[outcome.job] = outcome.error
+
+    @property
+    def failed(self) -> "list[Job]":
+        return [job for job, error in self.became.items() if error]
+
+    @property
+    def done(self) -> int:
+        return len(self.became) - len(self.failed)
 
     @property
     def code(self) -> int:
@@ -199,27 +215,19 @@ class _Tally:
             return ExitCode.OK
         if self.done:
             return ExitCode.PARTLY
-        usage = self.last_error and self.last_error.for_all and self.last_error.exit_code
-        return usage or ExitCode.FAILED
+        last = list(self.became.values())[-1]
+        return last.exit_code if last and last.for_all else ExitCode.FAILED
 
 
 def _run(jobs: "list[Job]", work: "Work", voice: Voice, overwrite: bool, skip_existing: bool) -> int:
     """Every job in turn; the exit code."""
-    from srcli.enlarge import enlarge_file
     from srcli.fleet import each_image
 
+    tally = _Tally()
     sources = {os.path.realpath(job.source) for job in jobs}
-
-    def do(job: "Job") -> "Done | None":
-        voice.begin(job)
-        if _is_there(job, work, sources, overwrite, skip_existing):
-            return None
-        return enlarge_file(job, work)
-
-    tally = _Tally([])
     try:
         with voice:
-            for outcome in each_image(jobs, do):
+            for outcome in each_image(jobs, _doing(work, voice, sources, overwrite, skip_existing)):
                 tally.note(outcome)
                 voice.outcome(outcome)
     except KeyboardInterrupt:
@@ -228,6 +236,49 @@ def _run(jobs: "list[Job]", work: "Work", voice: Voice, overwrite: bool, skip_ex
         raise
     voice.end(tally.failed, len(jobs), len(jobs) - tally.done - len(tally.failed))
     return tally.code
+
+
+def _watch(folders: list[Path], layout: "Layout", work: "Work", voice: Voice, overwrite: bool) -> int:
+    """What is in the folders and what comes into them, until a signal; the exit code.
+
+    The first signal lets the image in hand be finished, the second does not.
+    """
+    from srcli.fleet import each_image
+    from srcli.jobs import now_in
+    from srcli.watch import Looking, arriving
+
+    tally, sources = _Tally(), set[str]()
+    with console.until_signal() as stopped, voice:
+        voice.watching(folders)
+        looking = Looking(partial(now_in, folders, layout), stopped.is_set, voice.idle, voice.trouble)
+        for outcome in each_image(
+            arriving(looking), _doing(work, voice, sources, overwrite, skip_existing=True)
+        ):
+            tally.note(outcome)
+            voice.outcome(outcome)
+    voice.end(tally.failed, tally.done + len(tally.failed), 0)
+    return tally.code
+
+
+def _doing(
+    work: "Work", voice: Voice, sources: set[str], overwrite: bool, skip_existing: bool
+) -> "Callable[[Job], Done | None]":
+    """What is done with each job; `sources` are the inputs so far, none of which may be written to."""
+    from srcli.enlarge import enlarge_file
+
+    claimed: dict[Path, Path] = {}
+
+    def do(job: "Job") -> "Done | None":
+        voice.begin(job)
+        sources.add(os.path.realpath(job.source))
+        if claimed.setdefault(job.target, job.source) != job.source:
+            both = f"{claimed[job.target]} and {job.source}"
+            raise SrError(f"{both} would both become {job.target}", "rename one of them")
+        if _is_there(job, work, sources, overwrite, skip_existing):
+            return None
+        return enlarge_file(job, work)
+
+    return do
 
 
 def _is_there(job: "Job", work: "Work", sources: set[str], overwrite: bool, skip_existing: bool) -> bool:

@@ -3,6 +3,7 @@
 import json
 import sys
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TextIO
 
 from rich.markup import escape
@@ -41,6 +42,15 @@ class Voice(Protocol):
     def outcome(self, outcome: "Outcome[Done | None]") -> None:
         """What became of it; a result of None is an output that was there already."""
 
+    def watching(self, folders: list[Path]) -> None:
+        """What comes into these folders will be taken."""
+
+    def idle(self) -> None:
+        """All that has come is done."""
+
+    def trouble(self, error: SrError) -> None:
+        """What is wrong with a folder that is watched."""
+
     def end(self, failed: "list[Job]", jobs: int, untried: int) -> None:
         """The whole."""
 
@@ -54,6 +64,8 @@ class Lines:
     bar: "Progress" = field(default_factory=console.bar)
     _task: "TaskID | None" = None
     _told: set[str] = field(default_factory=set)
+    _watches: bool = False
+    _loaded: bool = False
 
     def __enter__(self) -> "Lines":
         if self.verbosity:
@@ -74,6 +86,7 @@ class Lines:
         if self.verbosity and line not in self._told:
             console.talk.print(line, markup=False)
         self._told.add(line)
+        self._loaded = True
         if self.verbosity:
             self.bar.start()
 
@@ -83,6 +96,8 @@ class Lines:
             console.talk.print(f"{job.source} -> {job.target}", markup=False)
         if self._task is not None:
             self.bar.update(self._task, description=escape(job.source.name), completed=0)
+            if self._watches and self._loaded:
+                self.bar.start()
 
     def progress(self, done: int, total: int) -> None:
         """See `Voice`."""
@@ -94,9 +109,7 @@ class Lines:
     def outcome(self, outcome: "Outcome[Done | None]") -> None:
         """See `Voice`. What is wrong with a folder or a disk is said once, not for every image."""
         if outcome.error:
-            if outcome.error.message not in self._told:
-                self._told.add(outcome.error.message)
-                console.complain(outcome.error)
+            self.trouble(outcome.error)
         elif outcome.result is None:
             self._say(f"{outcome.job.target}  is there already")
         else:
@@ -104,10 +117,31 @@ class Lines:
 
     def _say(self, line: str) -> None:
         if self.verbosity:
-            (console.talk if self.piped else console.result).print(line, markup=False)
+            # Where both are one terminal, only the console that has the bar can put a line above it.
+            on_screen = sys.stdout.isatty() and sys.stderr.isatty()
+            (console.talk if self.piped or on_screen else console.result).print(line, markup=False)
+
+    def watching(self, folders: list[Path]) -> None:
+        """See `Voice`."""
+        self._watches = True
+        if self.verbosity:
+            names = ", ".join(map(str, folders))
+            console.talk.print(f"watching {names}; Ctrl-C ends it after the image in hand", markup=False)
+
+    def idle(self) -> None:
+        """See `Voice`. The bar goes: it would count the seconds of an image that is done."""
+        self.bar.stop()
+
+    def trouble(self, error: SrError) -> None:
+        """See `Voice`. Once, however often it is met; a hint that many have in common likewise."""
+        if error.message not in self._told:
+            console.complain(SrError(error.message, "" if error.hint in self._told else error.hint))
+            self._told |= {error.message, error.hint}
 
     def end(self, failed: "list[Job]", jobs: int, untried: int) -> None:
         """See `Voice`."""
+        if self._watches and self.verbosity:
+            console.talk.print(f"stopped; {jobs - len(failed)} done")
         if failed and jobs > 1:
             names = ", ".join(str(job.source) for job in failed)
             console.talk.print(f"{len(failed)} of {jobs} failed: {names}", markup=False)
@@ -157,6 +191,17 @@ class Records:
         """See `Voice`."""
         record = {"input": str(outcome.job.source), "output": str(outcome.job.target)}
         _print(sys.stdout, record | _fields(outcome.result, outcome.error, self.model))
+
+    def watching(self, folders: list[Path]) -> None:
+        """See `Voice`."""
+        _event("watching", folders=[str(folder) for folder in folders])
+
+    def idle(self) -> None:
+        """See `Voice`."""
+
+    def trouble(self, error: SrError) -> None:
+        """See `Voice`."""
+        _event("trouble", error=error.message, hint=error.hint)
 
     def end(self, failed: "list[Job]", jobs: int, untried: int) -> None:
         """See `Voice`."""

@@ -1,0 +1,163 @@
+"""`--watch`: what comes into a folder is done once it stops growing, and Ctrl-C ends it cleanly."""
+
+import json
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from test_faults import FAST, start, wait_for
+
+from conftest import Run
+from srcli.errors import DatasetError, SrError
+from srcli.imaging.image import read
+from srcli.jobs import Job, Layout, check_watchable, now_in
+from srcli.watch import Looking, arriving
+
+
+def looking(jobs: Callable[[], list[Job]], rounds: int, trouble: list[SrError] | None = None) -> Looking:
+    """At `jobs` so many times, without much of a pause."""
+    left = iter(range(rounds))
+    seen = trouble if trouble is not None else []
+
+    def stopped() -> bool:
+        return next(left, None) is None
+
+    return Looking(jobs, stopped, lambda: None, seen.append, pause=0.02, settled=0.05)
+
+
+def taken(folder: Path, rounds: int, **options: object) -> Iterator[str]:
+    layout = Layout(**options)  # type: ignore[arg-type]
+    return (job.source.name for job in arriving(looking(lambda: now_in([folder], layout), rounds)))
+
+
+def test_each_file_is_taken_once_and_again_when_it_changes(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(b"1")
+    found = taken(tmp_path, 100)
+    assert next(found) == "a.png"
+    (tmp_path / "b.png").write_bytes(b"1")
+    assert next(found) == "b.png"
+    (tmp_path / "a.png").write_bytes(b"12")
+    assert next(found) == "a.png"
+    (tmp_path / "a.png").unlink()
+    assert list(found) == []
+
+
+def test_a_file_that_grows_is_left_alone(tmp_path: Path) -> None:
+    ends: list[float] = []
+
+    def grow() -> None:
+        for _ in range(15):
+            with (tmp_path / "a.png").open("ab") as file:
+                file.write(b"more")
+            time.sleep(0.02)
+        ends.append(time.monotonic())
+
+    writer = threading.Thread(target=grow)
+    writer.start()
+    assert next(taken(tmp_path, 1000)) == "a.png"
+    assert ends
+    assert time.monotonic() - ends[0] > 0.02
+    writer.join()
+
+
+def test_outputs_and_files_in_the_making_are_no_inputs(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    for name in (".sr-123.png", "a.png.part", "notes.txt", "sub/b.png"):
+        (tmp_path / name).write_bytes(b"1")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "a_x4.png").write_bytes(b"1")
+    assert list(taken(tmp_path, 12, recursive=True, output=tmp_path / "out")) == ["b.png"]
+    source, made = tmp_path / "sub" / "b.png", tmp_path / "out" / "a_x4.png"
+    jobs = [Job(source, made), Job(made, tmp_path / "again.png")]
+    assert [job.source for job in arriving(looking(lambda: jobs, 12))] == [source]
+
+
+def test_a_folder_that_goes_is_waited_for(tmp_path: Path) -> None:
+    folder, trouble = tmp_path / "in", list[SrError]()
+    folder.mkdir()
+    (folder / "a.png").write_bytes(b"1")
+    found = arriving(looking(lambda: now_in([folder], Layout()), 200, trouble))
+    assert next(found).source.name == "a.png"
+    shutil.rmtree(folder)
+    threading.Timer(0.1, lambda: (folder.mkdir(), (folder / "b.png").write_bytes(b"1"))).start()
+    assert next(found).source.name == "b.png"
+    assert isinstance(trouble[0], DatasetError)
+
+
+BAD = [
+    (["photo.png"], "--watch takes folders, and photo.png is none"),
+    (["-"], "--watch takes folders, and - is none"),
+    (["missing"], "--watch takes folders, and missing is none"),
+    (["in", "-o", "in"], "in is watched, and the outputs go there"),
+    (["in", "-o", "one.png"], "one.png is one file, a folder holds many"),
+    (["in", "--uncertainty", "map.png"], "--uncertainty is one map, the input is several"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "message"), BAD)
+def test_what_cannot_be_watched(
+    arguments: list[str], message: str, photo: Path, monkeypatch: pytest.MonkeyPatch, sr: Run
+) -> None:
+    monkeypatch.chdir(photo.parent)
+    Path("in").mkdir()
+    done = sr("upscale", "--watch", *FAST, *arguments)
+    assert done.code == 2
+    assert message in done.err
+
+
+def test_a_folder_within_the_outputs_may_be_watched(tmp_path: Path) -> None:
+    check_watchable([tmp_path], Layout(output=tmp_path / "out"))
+
+
+def test_from_the_first_image_to_ctrl_c(photo: Path, tmp_path: Path) -> None:
+    """One there before, one that comes in parts, one that is broken; the exit code is of the images."""
+    folder, out = tmp_path / "in", tmp_path / "in_x2"
+    folder.mkdir()
+    shutil.copy(photo, folder / "a.png")
+    process = start("upscale", "--watch", folder, *FAST, "--json", cwd=tmp_path)
+    wait_for((out / "a_x2.png").exists)
+    whole = photo.read_bytes()
+    with (folder / "b.png").open("wb") as file:
+        for at in range(0, len(whole), len(whole) // 4):
+            file.write(whole[at : at + len(whole) // 4])
+            file.flush()
+            os.fsync(file.fileno())
+            time.sleep(0.4)
+    (folder / "c.png").write_bytes(b"no image")
+    wait_for((out / "b_x2.png").exists)
+    time.sleep(0.6)
+    process.send_signal(signal.SIGINT)
+    told, err = process.communicate(timeout=60)
+    records = [json.loads(line) for line in told.splitlines()]
+    became = {Path(record["input"]).name: record["status"] for record in records}
+    assert became == {"a.png": "done", "b.png": "done", "c.png": "failed"}
+    assert len(records) == 3
+    assert process.returncode == 3
+    assert "Traceback" not in err
+    assert json.loads(err.splitlines()[-1]) == {"event": "end", "jobs": 3, "failed": 1, "untried": 0}
+    assert sorted(path.name for path in out.iterdir()) == ["a_x2.png", "b_x2.png"]
+    assert read(out / "b_x2.png").size == (160, 120)
+
+
+def test_nothing_is_done_twice(photo: Path, tmp_path: Path) -> None:
+    """Neither when it is started again, nor when a file is only touched; two of one output are told."""
+    folder = tmp_path / "in"
+    folder.mkdir()
+    shutil.copy(photo, folder / "a.png")
+    for said in ("done", "skipped"):
+        process = start("upscale", "--watch", folder, *FAST, "--json", "--format", "png", cwd=tmp_path)
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["status"] == said
+        if said == "skipped":
+            (folder / "a.png").touch()
+            assert json.loads(process.stdout.readline())["status"] == "skipped"
+            shutil.copy(photo, folder / "a.webp")
+            assert "would both become" in json.loads(process.stdout.readline())["error"]
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=60)
+        assert process.returncode == (0 if said == "done" else 3)
