@@ -78,18 +78,25 @@ def _reflect(index: NDArray[np.intp], size: int) -> NDArray[np.intp]:
 
 
 def _resize_rows(values: NDArray[np.floating], out: int, kernel: Kernel) -> NDArray[np.floating]:
-    """The first axis resized to length `out`, a block of rows at a time so that the sums stay in cache."""
-    index, weights = taps(values.shape[0], out, kernel)
+    """The first axis resized to length `out`."""
+    return weigh(values, *taps(values.shape[0], out, kernel))
+
+
+def weigh(values: NDArray[np.floating], index: NDArray[np.intp], weights: Array) -> NDArray[np.floating]:
+    """Weighted sums along the first axis: each output adds the inputs `index` (out, n) by `weights` (out, n).
+
+    A block of rows at a time, so that the sums stay in cache.
+    """
     weights = weights.astype(values.dtype)
     flat = np.ascontiguousarray(values).reshape(values.shape[0], -1)
-    result = np.empty((out, flat.shape[1]), values.dtype)
-    for start in range(0, out, _BLOCK):
+    result = np.empty((len(index), flat.shape[1]), values.dtype)
+    for start in range(0, len(index), _BLOCK):
         rows = slice(start, start + _BLOCK)
         total = result[rows]
         np.multiply(flat[index[rows, 0]], weights[rows, :1], out=total)
         for k in range(1, index.shape[1]):
             total += flat[index[rows, k]] * weights[rows, k : k + 1]
-    return result.reshape(out, *values.shape[1:])
+    return result.reshape(len(index), *values.shape[1:])
 
 
 def resize(pixels: Pixels, height: int, width: int, method: str = "bicubic") -> Pixels:
