@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from srcli import archs, manifest
-from srcli.engine import foreign, ready, tables, weights
+from srcli import archs, classical, manifest
+from srcli.engine import device, foreign, ready, tables, weights
 from srcli.engine.ready import Source, Wanted
 from srcli.engine.runtimes import Runtime
 from srcli.engine.tiles import DEFAULT_TILE
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 LARGEST_SCALE = 32
+WEIGHTLESS = (*KERNELS, *classical.METHODS)
 
 
 @dataclass(frozen=True)
@@ -50,18 +51,19 @@ class Method:
 
 @dataclass(frozen=True)
 class Options:
-    """How networks are run."""
+    """How networks are run, and methods without a training set."""
 
     device: str | None = None
     tile: int = DEFAULT_TILE
     self_ensemble: bool = False
     progress: Progress = silent
     runtime: str = "auto"
+    untrained: classical.Settings = classical.Settings()
 
 
 def names() -> list[str]:
     """Everything that `--model` takes."""
-    return [*KERNELS, *manifest.models()]
+    return [*WEIGHTLESS, *manifest.models()]
 
 
 def find(name: str, scale: float, options: Options = Options()) -> Method:
@@ -69,6 +71,8 @@ def find(name: str, scale: float, options: Options = Options()) -> Method:
     check_model(name, scale)
     if name in KERNELS:
         return interpolator(name)
+    if name in classical.METHODS:
+        return untrained(name, options)
     entries = manifest.entries_of(name)
     chain = scale_chain(scale, tuple(entries))
     loaded = {step: _from_entry(entries[step], options) for step in set(chain)}
@@ -116,7 +120,7 @@ def _chosen(path: Path, specs: list[archs.Spec], scale: float, arch: str | None)
 def source(name: str, scale: int) -> Source:
     """The weights of a model at that scale, on this machine. Raises `UsageError` where there are none."""
     check_model(name, scale)
-    if name in KERNELS:
+    if name in WEIGHTLESS:
         raise UsageError(f"{name} has no weights", "name a network; `sr models` lists them")
     entries = manifest.entries_of(name)
     if scale not in entries:
@@ -179,7 +183,7 @@ def arch_of(name: str) -> str:
     """The network behind a model's or a network's name. Raises `UsageError` for others."""
     if name in archs.names():
         return name
-    if name in KERNELS:
+    if name in WEIGHTLESS:
         raise UsageError(f"{name} has no weights", "leave out --weights or --model")
     return next(iter(manifest.entries_of(name).values())).arch
 
@@ -254,6 +258,20 @@ def interpolator(name: str) -> Method:
         return flow(rows.of(pixels), scale).whole()
 
     return Method(name, run, flow=flow)
+
+
+def untrained(name: str, options: Options) -> Method:
+    """A method that learns from the image in hand alone. Raises `SrError` where it can't be run here."""
+    classical.check(name)
+    settings, where = replace(options.untrained, progress=options.progress), "cpu"
+    if classical.uses_torch(name, settings):
+        chosen = device.choose(options.device)
+        settings, where = replace(settings, device=chosen.name), str(chosen)
+
+    def run(pixels: Pixels, scale: float) -> Pixels:
+        return classical.enlarge(name, pixels, target_size(pixels, scale), settings)
+
+    return Method(name, run, where=where)
 
 
 def scale_chain(scale: float, available: tuple[int, ...]) -> tuple[int, ...]:

@@ -11,8 +11,7 @@ from srcli.errors import FileError, ImageError, WeightsError
 from srcli.files import cache_folder, replacing
 from srcli.imaging import reading
 from srcli.imaging.provenance import Record, record_of
-from srcli.imaging.resize import KERNELS
-from srcli.methods import scale_chain
+from srcli.methods import WEIGHTLESS, scale_chain
 
 
 @dataclass(frozen=True)
@@ -34,7 +33,7 @@ class Recipe:
         """SHA-256 of the weights by name: of those for `scale`, or of all the model's for 0."""
         if self.weights:
             return {self.weights.name: file_digest(self.weights)}
-        if self.model in KERNELS:
+        if self.model in WEIGHTLESS:
             return {}
         entries = manifest.entries_of(self.model)
         used = scale_chain(scale, tuple(entries)) if scale > 1 else entries

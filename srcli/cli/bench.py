@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from srcli.cli import completion, console, options
+from srcli.cli import completion, console, options, untrained
 from srcli.engine.tiles import DEFAULT_TILE
 from srcli.files import check_place
 from srcli.manifest import DEFAULT_MODEL
@@ -38,6 +38,9 @@ def bench(
     runtime: options.Runtime = "auto",
     tile: options.Tile = DEFAULT_TILE,
     self_ensemble: options.SelfEnsemble = False,
+    seed: options.Seed = 0,
+    within: options.Within = None,
+    kernel: options.BlurKernel = None,
 ) -> None:
     """Score methods on images; nearest, bilinear and bicubic are always in the table."""
     from srcli import datasets
@@ -48,7 +51,8 @@ def bench(
     for place in filter(None, (json_file, csv_file)):
         check_place(place)
     named = model or ([] if weights else [DEFAULT_MODEL])
-    settings = Options(device, tile, self_ensemble, runtime=runtime)
+    alone = untrained.settings(named, seed, within, kernel)
+    settings = Options(device, tile, self_ensemble, runtime=runtime, untrained=alone)
     chosen = [datasets.find(name) for name in dataset or ["samples"]]
     methods = {x: find_all([*_BASELINES, *named], weights or [], x, settings) for x in dict.fromkeys(scale)}
     console.tell_taken(method for found in methods.values() for method in found)

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from srcli.cli import console, options
+from srcli.cli import console, options, untrained
 from srcli.engine.tiles import DEFAULT_TILE
 from srcli.errors import UsageError
 from srcli.manifest import DEFAULT_MODEL
@@ -39,6 +39,9 @@ def compare(
     runtime: options.Runtime = "auto",
     tile: options.Tile = DEFAULT_TILE,
     self_ensemble: options.SelfEnsemble = False,
+    seed: options.Seed = 0,
+    within: options.Within = None,
+    kernel: options.BlurKernel = None,
     overwrite: options.Overwrite = False,
 ) -> None:
     """Show enlarged crops of the same place side by side, with scores where the truth is known."""
@@ -50,12 +53,10 @@ def compare(
     _check_output(output, overwrite, [path for path in (image, truth) if path])
     lr, true, grey = _images(image, truth, hr, scale)
     region = _region(crop, lr)
-    methods = find_all(
-        model or ([] if weights else _MODELS),
-        weights or [],
-        scale,
-        Options(device, tile, self_ensemble, runtime=runtime),
-    )
+    named = model or ([] if weights else _MODELS)
+    alone = untrained.settings(named, seed, within, kernel)
+    settings = Options(device, tile, self_ensemble, runtime=runtime, untrained=alone)
+    methods = find_all(named, weights or [], scale, settings)
     console.tell_taken(methods)
     panels = []
     with console.bar() as bar:

@@ -84,6 +84,7 @@ _PURPOSES = {
 
 def _print_tables(entries: "list[Entry]", *, interpolators: bool) -> None:
     """One table for each purpose; below them what needs no weights."""
+    from srcli import classical
     from srcli.imaging.resize import KERNELS
 
     for purpose, title in _PURPOSES.items():
@@ -94,6 +95,7 @@ def _print_tables(entries: "list[Entry]", *, interpolators: bool) -> None:
             console.result.print(_table(title, rows))
     if interpolators:
         console.result.print(f"[italic]No network, any scale:[/] {' '.join(KERNELS)}")
+        console.result.print(f"[italic]No training set, any scale:[/] {' '.join(classical.METHODS)}")
     console.talk.print(
         "PSNR in dB for each scale: the paper's, or ours where it has none. *: at no known commit."
     )

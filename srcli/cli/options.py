@@ -9,6 +9,7 @@ from srcli.cli import completion
 from srcli.manifest import DEFAULT_MODEL
 
 SIZE, NAMING, FORMAT, BATCH = "Size", "Names and places", "Format", "Batches"
+UNTRAINED = "Methods without a training set"
 
 Scale = Annotated[
     float | None,
@@ -152,6 +153,24 @@ Runtime = Annotated[
 Tile = Annotated[int, typer.Option(min=16, help="Tile side in input pixels; less needs less memory.")]
 SelfEnsemble = Annotated[
     bool, typer.Option("--self-ensemble", help="Mean of 8 orientations: better, 8 times slower.")
+]
+Seed = Annotated[int, typer.Option(min=0, help="Of methods that draw at random.", rich_help_panel=UNTRAINED)]
+Within = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME",
+        help="For one image, as 30s or 2m; else as long as it takes.",
+        rich_help_panel=UNTRAINED,
+    ),
+]
+BlurKernel = Annotated[
+    str | None,
+    typer.Option(
+        "--kernel",
+        metavar="auto|FILE",
+        help="What blurred the image: a .npy, an image or a text of numbers; auto estimates it.",
+        rich_help_panel=UNTRAINED,
+    ),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace output files that exist.")]
 Consistent = Annotated[

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from srcli.cli import console, options, pipes
+from srcli.cli import console, options, pipes, untrained
 from srcli.cli.voices import Lines, Records, Voice
 from srcli.engine.tiles import DEFAULT_TILE
 from srcli.errors import ExitCode, SrError, UsageError
@@ -72,6 +72,9 @@ def upscale(
     strength: options.Strength = 1.0,
     color_fix: options.ColorFix = False,
     stream: options.Stream = None,
+    seed: options.Seed = 0,
+    within: options.Within = None,
+    kernel: options.BlurKernel = None,
 ) -> None:
     """Enlarge images with a network or an interpolator."""
     from srcli.enlarge import Finish, Work
@@ -90,6 +93,7 @@ def upscale(
     finish.check()
     tail = f"_{aim.label}" if suffix is None else suffix
     called = weights.stem if weights else model or DEFAULT_MODEL
+    alone = untrained.settings([] if weights else [called], seed, within, kernel)
     layout = Layout(
         output, name or f"{_literal(prefix)}{{stem}}{_literal(tail)}", aim.label.removeprefix("x"), called,
         suffix_of(format_) if format_ else None, recursive, flat, tail or f"_{aim.label}",
@@ -102,8 +106,11 @@ def upscale(
     voice = _voice(json, quiet, verbose, any(job.target == PIPE for job in jobs))
     _check_map(uncertainty, jobs, overwrite)
     once = self_ensemble and not uncertainty  # for the map all eight are looked at here
-    find = _remembered(finder, Options(device, tile, once, voice.progress, runtime), voice)
-    recipe = Recipe(called, aim.label, _choices(coding, finish, self_ensemble), weights)
+    find = _remembered(finder, Options(device, tile, once, voice.progress, runtime, alone), voice)
+    choices = _choices(coding, finish, self_ensemble)
+    if not weights:
+        choices |= untrained.choices(called, seed, within, kernel)
+    recipe = Recipe(called, aim.label, choices, weights)
     work = Work(find, aim, recipe, coding, max_pixels, tile, finish, stream)
     with pipes.through_files(jobs, layout.suffix) as files, console.terminated_as_interrupted():
         if watch:

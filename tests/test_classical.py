@@ -1,0 +1,258 @@
+"""Methods without a training set: the laws of their parts, and what all of them owe to whoever calls."""
+
+import itertools
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from conftest import SAMPLES, Run
+from srcli import classical, methods
+from srcli.bench import score
+from srcli.classical import ibp, selfex, tv
+from srcli.classical.operators import Blur, Reduction
+from srcli.classical.problem import Problem
+from srcli.classical.settings import Clock, Settings, seconds
+from srcli.errors import SrError, UsageError
+from srcli.imaging.blur import Bell, Given
+from srcli.imaging.degrade import bicubic_lr
+from srcli.imaging.image import Image, read, write
+from srcli.imaging.pixels import Pixels, from_uint8, is_grey, to_uint8
+from srcli.imaging.resize import resize, resize_8bit
+from srcli.imaging.steps import Filter
+
+sides = st.integers(1, 30)
+BELL = Bell(9, 2.0, 1.0, 0.5)
+
+
+@pytest.fixture(scope="module")
+def hr() -> Pixels:
+    return np.ascontiguousarray(read(SAMPLES / "chelsea.png").pixels[80:176, 140:236])
+
+
+@pytest.fixture(scope="module")
+def lr(hr: Pixels) -> Pixels:
+    return bicubic_lr(hr, 2)
+
+
+def lopsided(size: int) -> Blur:
+    return Blur(np.random.default_rng(size).random((size, size)) / size**2)
+
+
+def gain(large: Pixels, hr: Pixels, lr: Pixels) -> float:
+    """PSNR-Y over bicubic in dB."""
+    bicubic = resize_8bit(lr, *hr.shape[:2])
+    return score(large, hr, 2).psnr_y - score(bicubic, hr, 2).psnr_y
+
+
+@settings(deadline=None, max_examples=60)
+@given(sides, sides, sides, sides, st.sampled_from([0, 1, 3, 5, 11]))
+def test_the_adjoint_is_the_transpose(height: int, width: int, h: int, w: int, kernel: int) -> None:
+    reduce = Reduction((height, width), (h, w), lopsided(kernel) if kernel else None)
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((height, width, 2)), rng.standard_normal((h, w, 2))
+    assert np.vdot(reduce(x), y) == pytest.approx(np.vdot(x, reduce.adjoint(y)), abs=1e-9)
+
+
+@pytest.mark.parametrize("kernel", [None, lopsided(5)])
+@pytest.mark.parametrize("small", [(14, 17), (41, 20), (60, 70)])
+def test_the_bound_is_not_below_the_norm(small: tuple[int, int], kernel: Blur | None) -> None:
+    reduce = Reduction((41, 37), small, kernel)
+    x = np.random.default_rng(0).random((41, 37, 1))
+    for _ in range(60):
+        x = reduce.adjoint(reduce(x))
+        norm = np.sqrt(np.linalg.norm(x))
+        x /= norm**2
+    assert norm <= reduce.bound <= 2.2 * norm
+
+
+def test_the_operator_is_what_degradations_do(hr: Pixels) -> None:
+    reduce = Reduction(hr.shape[:2], (40, 33), Blur(BELL.weights()))
+    np.testing.assert_allclose(reduce(hr), resize(Filter(BELL).on(hr), 40, 33), atol=1e-5)
+
+
+def test_divergence_is_the_negative_transpose_of_the_gradient(rng: np.random.Generator) -> None:
+    x, q = rng.standard_normal((7, 9, 3)), rng.standard_normal((2, 7, 9, 3))
+    assert np.vdot(tv.gradient(x), q) == pytest.approx(-np.vdot(x, tv.divergence(q)))
+
+
+def test_total_variation_falls_to_a_minimum(lr: Pixels, hr: Pixels) -> None:
+    problem = Problem(lr, hr.shape[:2])
+    found = {rounds: tv.minimised(problem, 1e-3, rounds) for rounds in (10, 40, 300)}
+    energies = [tv.energy(x, problem, 1e-3) for x in found.values()]
+    assert energies == sorted(energies, reverse=True)
+    assert energies[0] < tv.energy(problem.reduction.enlarged(lr), problem, 1e-3)
+    rng = np.random.default_rng(1)
+    for _ in range(5):  # convex: what is lowest around is lowest
+        aside = np.clip(found[300] + rng.normal(0, 0.01, hr.shape), 0, 1)
+        assert tv.energy(aside, problem, 1e-3) > energies[-1]
+
+
+@pytest.mark.parametrize("kernel", [None, Blur(BELL.weights()), lopsided(5)])
+def test_back_projection_makes_the_result_consistent(kernel: Blur | None, hr: Pixels) -> None:
+    if kernel is not None:
+        kernel = Blur(kernel.weights / kernel.weights.sum())
+    reduce = Reduction(hr.shape[:2], (40, 40), kernel)
+    small = np.asarray(reduce(hr), np.float32)
+    large = reduce.enlarged(small)
+    errors = [
+        np.abs(small - reduce(ibp.projected(large, small, reduce, rounds=n))).mean() for n in (1, 4, 16)
+    ]
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] < 0.3 * np.abs(small - reduce(large)).mean()
+
+
+def test_sizes_on_the_way() -> None:
+    for small, large in itertools.product([(9, 30), (20, 20)], [(18, 60), (55, 97), (160, 31)]):
+        sizes = selfex.steps(small, large)
+        assert sizes[-1] == large
+        for before, after in itertools.pairwise([small, *sizes]):
+            assert all(b <= a * selfex.STEP + 1 for a, b in zip(before, after, strict=True))
+
+
+def test_a_repeated_detail_is_found_again() -> None:
+    """A stripe that is sharp in one place of the image is made sharp where it is larger."""
+    y, x = np.mgrid[:64, :64]
+    hr = np.repeat((np.hypot(y - 20, x + 30) % 16 < 8).astype(np.float32)[..., None], 3, axis=2)
+    small = bicubic_lr(hr, 2)
+    assert gain(classical.enlarge("selfex", small, (64, 64)), hr, small) > 1.5
+
+
+@pytest.mark.parametrize("text", ["30s", "0.5m", "30", "0.5 min"])
+def test_times(text: str) -> None:
+    assert seconds(text) == 30
+    assert seconds("2h") == 7200
+
+
+@pytest.mark.parametrize("text", ["", "s", "-3s", "3d", "0s", "nan", "1e9s"])
+def test_times_that_are_none(text: str) -> None:
+    with pytest.raises(UsageError, match="no length of time"):
+        seconds(text)
+
+
+def test_the_clock_stops_in_time_and_tells_what_is_done() -> None:
+    told: list[int] = []
+    clock = Clock(0.2, lambda done, total: told.append(done))
+    first, second = clock.part(0.5)
+    start = time.perf_counter()
+    counts = []
+    for part in (first, second):
+        counts.append(0)
+        for _ in part.rounds(1000):
+            time.sleep(0.01)
+            counts[-1] += 1
+    assert time.perf_counter() - start < 0.5
+    assert all(2 <= count <= 10 for count in counts)
+    assert told == sorted(told)
+    assert told[-1] == 100
+    assert sum(1 for _ in Clock(0.0).rounds(5)) == 1
+    assert sum(1 for _ in Clock().rounds(7)) == 7
+
+
+QUICK = ["ibp", "tv", "selfex"]
+
+
+@pytest.mark.parametrize(("name", "least"), [("ibp", 0.5), ("tv", 0.5), ("selfex", 0.5)])
+def test_better_than_bicubic(name: str, least: float, hr: Pixels, lr: Pixels) -> None:
+    assert gain(methods.find(name, 2)(lr, 2), hr, lr) > least
+
+
+@pytest.mark.parametrize("name", ["ibp", "tv"])
+def test_a_blur_that_is_known_is_undone(name: str, hr: Pixels) -> None:
+    small = from_uint8(to_uint8(Reduction(hr.shape[:2], (48, 48), Blur(BELL.weights()))(hr)))
+    blind, told = (
+        gain(classical.enlarge(name, small, (96, 96), Settings(kernel=kernel)), hr, small)
+        for kernel in (None, BELL)
+    )
+    assert told > max(blind, 0) + 1
+
+
+@pytest.mark.parametrize("name", QUICK)
+@pytest.mark.parametrize("scale", [1.3, 2.7, 4])
+def test_any_size_and_grey(name: str, scale: float, lr: Pixels) -> None:
+    part = lr[:11, :16]
+    out = methods.find(name, scale)(part, scale)
+    assert (out.shape, out.dtype) == ((*methods.target_size(part, scale), 3), np.float32)
+    assert 0 <= out.min() <= out.max() <= 1
+    grey = np.repeat(part[..., 1:2], 3, axis=2)
+    result = methods.find(name, scale)(grey, scale)
+    assert is_grey(result)
+    assert np.abs(resize(result, *grey.shape[:2]) - grey).max() < 0.05
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_one_seed_one_result(name: str, lr: Pixels) -> None:
+    first, again = (classical.enlarge(name, lr, (90, 80), Settings(seed=3)) for _ in range(2))
+    np.testing.assert_array_equal(first, again)
+
+
+@pytest.mark.parametrize("name", QUICK)
+def test_time_is_kept(name: str, hr: Pixels) -> None:
+    told: list[int] = []
+    limit = Settings(within=0.3, progress=lambda done, total: told.append(done))
+    start = time.perf_counter()
+    out = classical.enlarge(name, hr, (384, 384), limit)
+    assert time.perf_counter() - start < 0.8
+    assert out.shape == (384, 384, 3)
+    assert told == sorted(told)
+    assert told[-1] == 100
+
+
+@pytest.mark.parametrize("name", ["selfex"])
+def test_too_small_to_learn_from(name: str) -> None:
+    with pytest.raises(SrError, match="3x4 shows too little"):
+        classical.enlarge(name, np.zeros((4, 3, 3), np.float32), (8, 6))
+
+
+@pytest.mark.parametrize("name", ["ibp", "tv"])
+def test_a_single_pixel(name: str) -> None:
+    out = classical.enlarge(name, np.full((1, 1, 3), 0.5, np.float32), (3, 2))
+    np.testing.assert_allclose(out, 0.5, atol=1e-3)
+
+
+def test_from_the_command_line(lr: Pixels, tmp_path: Path, sr: Run) -> None:
+    source, out = tmp_path / "a.png", tmp_path / "b.png"
+    alpha = np.ones((48, 48), np.float32)
+    alpha[:20] = 0
+    write(source, Image(lr, alpha))
+    words = ("upscale", source, "-x2", "-m", "tv", "--within", "1s", "--seed", "4", "--tile", "32", "-o", out)
+    done = sr(*words)
+    assert done.code == 0, done.err
+    made = read(out)
+    assert made.size == (96, 96)
+    assert made.alpha is not None
+    assert "tv on cpu" in done.err
+    shown = " ".join(sr("info", out).out.split())
+    assert "seed 4" in shown
+    assert "within 1s" in shown
+    assert sr(*words, "--skip-existing").code == 0
+    assert sr("compare", source, "-x2", "-m", "bicubic", "-m", "ibp", "-o", tmp_path / "c.png").code == 0
+    listed = sr("models").out
+    assert all(name in listed for name in classical.METHODS)
+
+
+def test_a_kernel_from_a_file(hr: Pixels, tmp_path: Path, sr: Run) -> None:
+    psf = BELL.weights()[::-1, ::-1]
+    np.save(tmp_path / "psf.npy", psf)
+    kernel = Given(tuple(tuple(map(float, row)) for row in BELL.weights()))
+    small = from_uint8(to_uint8(Reduction(hr.shape[:2], (48, 48), Blur(BELL.weights()))(hr)))
+    write(tmp_path / "a.png", Image(small))
+    words = ("upscale", tmp_path / "a.png", "-x2", "-m", "ibp", "-o", tmp_path / "b.png")
+    done = sr(*words, "--kernel", tmp_path / "psf.npy")
+    assert done.code == 0, done.err
+    expected = classical.enlarge("ibp", small, (96, 96), Settings(kernel=kernel))
+    assert np.abs(read(tmp_path / "b.png").pixels - expected).max() <= 0.51 / 255
+    assert sr(*words, "--kernel", tmp_path / "none.npy").code == 1
+    refused = sr("upscale", tmp_path / "a.png", "-m", "bicubic", "--kernel", tmp_path / "psf.npy")
+    assert refused.code == 2
+    assert "name one with -m" in refused.err
+    assert sr("upscale", tmp_path / "a.png", "-m", "tv", "--within", "soon").code == 2
+
+
+def test_no_weights_no_table(sr: Run, tmp_path: Path) -> None:
+    done = sr("export", "zssr" if "zssr" in classical.METHODS else "tv", "-x2", "-o", tmp_path / "m.onnx")
+    assert done.code == 2, done.err
+    assert "has no weights" in done.err
