@@ -154,7 +154,7 @@ Tile = Annotated[int, typer.Option(min=16, help="Tile side in input pixels; less
 SelfEnsemble = Annotated[
     bool, typer.Option("--self-ensemble", help="Mean of 8 orientations: better, 8 times slower.")
 ]
-Seed = Annotated[int, typer.Option(min=0, help="Of methods that draw at random.", rich_help_panel=UNTRAINED)]
+Seed = Annotated[int, typer.Option(min=0, help="Of all that is drawn at random.", rich_help_panel=UNTRAINED)]
 Within = Annotated[
     str | None,
     typer.Option(
