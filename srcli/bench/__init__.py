@@ -1,7 +1,7 @@
 """Data set x methods -> rows, by the protocol of the papers; the same scores guide training."""
 
+from srcli.bench.measure import check_set5, run, self_check
 from srcli.bench.results import PROTOCOL, ImageScore, Results, Row, mean_row
-from srcli.bench.run import check_set5, run, self_check
 from srcli.bench.scoring import Score, compared_plane, score
 from srcli.bench.work import evaluate
 

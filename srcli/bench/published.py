@@ -16,13 +16,17 @@ _PROTOCOL = "y-crop"
 
 @dataclass(frozen=True)
 class Figure:
-    """PSNR in dB and SSIM of luma as `source` prints them; `conflict`: what others print."""
+    """PSNR in dB and SSIM of luma as `source` prints them.
+
+    `conflict`: what others print, of the columns in `disputed`.
+    """
 
     network: str
     psnr_y: float
     ssim_y: float | None
     source: str
     conflict: str = ""
+    disputed: tuple[str, ...] = ()
 
     def get(self, key: str) -> float | None:
         """The figure in the column of that key."""
@@ -53,18 +57,19 @@ def book() -> Book:
     for group in raw["figures"]:
         network, scale = group["network"], group["scale"]
         for dataset, (psnr, *ssim) in group["of"].items():
-            conflict = conflicts.get((network, scale, dataset), "")
-            figure = Figure(network, psnr, ssim[0] if ssim else None, group["source"], conflict)
+            conflict = conflicts.get((network, scale, dataset), ("", ()))
+            figure = Figure(network, psnr, ssim[0] if ssim else None, group["source"], *conflict)
             figures[network.lower(), scale, dataset] = figure
     return Book(raw["sources"], raw["models"], figures)
 
 
-def _told(conflict: dict[str, Any]) -> str:
-    """As a footnote says it: `37.05 / 0.9560 (RCAN)`."""
+def _told(conflict: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
+    """As a footnote says it, `37.05 / 0.9560 (RCAN)`; and the columns that it is about."""
     printed = [f"{conflict['psnr']:.2f}"] if "psnr" in conflict else []
     printed += [f"{conflict['ssim']:.4f}"] if "ssim" in conflict else []
     why = f": {conflict['why']}" if "why" in conflict else ""
-    return f"{' / '.join(printed)} ({conflict['sources']}{why})"
+    disputed = tuple(f"{name}_y" for name in ("psnr", "ssim") if name in conflict)
+    return f"{' / '.join(printed)} ({conflict['sources']}{why})", disputed
 
 
 def beside(results: Results, row: Row) -> Figure | None:

@@ -169,10 +169,9 @@ def _read(files: list[Path]) -> "Results":
 def _measured(plan: "Plan", workers: int, *, keep: bool, keep_going: bool, costs: bool) -> "Results":
     """The bench itself, told about as it goes."""
     from srcli.bench.costs import with_costs
+    from srcli.bench.measure import kept_scores, run
     from srcli.bench.plan import check
-    from srcli.bench.run import kept_scores, run, self_check
 
-    self_check(plan.scales, plan.reduction.protocol)
     for note in plan.field.check(plan.scales):
         console.talk.print(note, markup=False)
     units, lost = check(plan)

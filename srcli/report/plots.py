@@ -76,7 +76,7 @@ def _scattered(
     axes = figure.subplots()
     for number, (x, y, name) in enumerate(points):
         axes.plot(x, y, "o", color=f"C{number % 10}")
-        axes.annotate(name, (x, y), textcoords="offset points", xytext=(5, 4))
+        axes.annotate(_plain(name), (x, y), textcoords="offset points", xytext=(5, 4))
     axes.set(xscale="log", xlabel=label, ylabel=heading)
     axes.margins(x=0.25, y=0.15)
     axes.grid(alpha=0.3)
@@ -88,7 +88,7 @@ def _boxes(new: "type[Figure]", scores: dict[str, dict[str, ImageScore]], key: s
     figure = new(figsize=(4.6, 0.5 + 0.4 * len(scores)), layout="constrained")
     axes = figure.subplots()
     values = [[score.figures[key] for score in by_image.values()] for by_image in scores.values()]
-    axes.boxplot(values, orientation="horizontal", tick_labels=list(scores))
+    axes.boxplot(values, orientation="horizontal", tick_labels=list(map(_plain, scores)))
     axes.invert_yaxis()
     axes.set(xlabel=f"{heading} of single images")
     axes.grid(alpha=0.3, axis="x")
@@ -110,7 +110,7 @@ def _image_by_image(
     y = [second[image].figures[key] for image in first if image in second]
     axes.plot(x, y, ".")
     axes.axline((x[0], x[0]), slope=1, color="grey", linewidth=0.8)
-    axes.set(xlabel=f"{heading} of {pair[0]}", ylabel=f"{heading} of {pair[1]}")
+    axes.set(xlabel=f"{heading} of {_plain(pair[0])}", ylabel=f"{heading} of {_plain(pair[1])}")
     axes.grid(alpha=0.3)
     return figure
 
@@ -128,6 +128,11 @@ def _two_best(group: list[Row], column: Any) -> tuple[str, str] | None:
     """The second best and the best method."""
     ranked = sorted(group, key=lambda row: column.rank(row.figures[column.key]))
     return (ranked[1].method, ranked[0].method) if len(ranked) > 1 else None
+
+
+def _plain(text: str) -> str:
+    """A name that may hold dollar signs, between which matplotlib would read formulas."""
+    return text.replace("$", r"\$")
 
 
 def _svg(figure: "Figure") -> str:

@@ -165,7 +165,7 @@ def _beside(results: Results, column: Column, row: Row) -> str:
     if figure is None or value is None:
         return ""
     difference = f"{row.figures[column.key] - value:+.{column.digits}f}"
-    return f"{column.written(value)}{'*' if figure.conflict else ''} {difference}"
+    return f"{column.written(value)}{'*' if column.key in figure.disputed else ''} {difference}"
 
 
 def _notes(results: Results) -> list[str]:
