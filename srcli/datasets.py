@@ -1,12 +1,14 @@
 """Named sets of high-resolution images: built in, from the Hugging Face Hub, or a folder."""
 
+import hashlib
+import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from srcli.engine import collection, hub
-from srcli.errors import DatasetError
-from srcli.files import cache_folder
+from srcli.errors import DatasetError, UsageError
+from srcli.files import cache_folder, replacing
 from srcli.imaging.formats import is_image
 from srcli.imaging.image import read
 from srcli.imaging.pixels import Pixels
@@ -17,25 +19,75 @@ PACKAGE = Path(__file__).parent
 
 @dataclass(frozen=True)
 class Picture:
-    """One image of a set; `grey`: its file has one channel."""
+    """One image of a set; `grey`: one channel on file; `lr`: its low resolution, where that is given."""
 
     name: str
     pixels: Pixels
     grey: bool
+    lr: Pixels | None = None
 
 
 @dataclass(frozen=True)
 class Dataset:
-    """A name and the files of a set, in the order of their names."""
+    """A name and the files of a set, in the order of their names.
+
+    `root` is the folder they are in; `lr` the folder of their low-resolution partners, "" for none, in which
+    `{scale}` stands for the scale.
+    """
 
     name: str
     files: tuple[Path, ...]
+    root: Path = Path()
+    lr: str = ""
 
     def pictures(self) -> Iterator[Picture]:
-        """The images, read one at a time."""
+        """The images, read one at a time, without their partners."""
         for path in self.files:
-            image = read(path)
-            yield Picture(path.stem, image.pixels, image.grey)
+            yield picture(path)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the images are called: their files' stems, or their places where several have the same."""
+        stems = tuple(path.stem for path in self.files)
+        if len(set(stems)) == len(stems):
+            return stems
+        return tuple(path.relative_to(self.root).as_posix() for path in self.files)
+
+    def partners(self, scale: int) -> tuple[Path, ...]:
+        """The low-resolution file of each file; none where the set has none.
+
+        Raises `DatasetError` where one is missing.
+        """
+        if not self.lr:
+            return ()
+        folder = Path(self.lr.replace("{scale}", str(scale)))
+        inside = next((folder / f"{x}{scale}" for x in "Xx" if (folder / f"{x}{scale}").is_dir()), folder)
+        return partners(self.root, self.files, inside, scale)
+
+
+def picture(path: Path, lr: Path | None = None) -> Picture:
+    """The image in a file, and its low resolution where that is in another."""
+    image = read(path)
+    return Picture(path.stem, image.pixels, image.grey, read(lr).pixels if lr else None)
+
+
+def partners(root: Path, files: tuple[Path, ...], lr: Path, scale: int) -> tuple[Path, ...]:
+    """For each file below `root` that of the same place and name below `lr`, or named as DIV2K's are.
+
+    The partner of `a/b.png` is `a/b` or `a/bxSCALE` of any suffix. Raises `DatasetError` where it is missing.
+    """
+    found = {path.relative_to(lr).with_suffix(""): path for path in images_in(lr, recursive=True)}
+    return tuple(_partner(file, file.relative_to(root), lr, found, scale) for file in files)
+
+
+def _partner(file: Path, place: Path, lr: Path, found: dict[Path, Path], scale: int) -> Path:
+    stem = place.with_suffix("")
+    for name in (stem, stem.with_name(f"{stem.name}x{scale}")):
+        if name in found:
+            return found[name]
+    raise DatasetError(
+        f"{file} has no partner in {lr}", f"it would be {stem}.png or {stem}x{scale}.png there"
+    )
 
 
 def folder(path: Path, name: str = "") -> Dataset:
@@ -43,7 +95,7 @@ def folder(path: Path, name: str = "") -> Dataset:
     files = images_in(path) or images_in(path, recursive=True)
     if not files:
         raise DatasetError(f"no images in {path}", "give a folder that holds image files")
-    return Dataset(name or path.resolve().name, tuple(files))
+    return Dataset(name or path.resolve().name, tuple(files), path)
 
 
 def images_in(path: Path, recursive: bool = False) -> list[Path]:
@@ -76,11 +128,33 @@ HUB_SETS = {
 }
 
 
-def find(name: str) -> Dataset:
+# Sets that can't be downloaded, and how many images they have.
+OWN_COPY = {"Manga109": 109, "DIV2K-valid": 100}
+# Of each set that papers use, how many images it has.
+SIZES = {"Set5": 5, "Set14": 14, "BSD100": 100, "Urban100": 100, **OWN_COPY}
+_LR = ",lr="
+
+
+def find(text: str) -> Dataset:
     """A set by name, by folder or by repository of the Hub; what is downloaded is kept.
 
-    Raises `DatasetError` for a name that is none of these.
+    `NAME=FOLDER` gives a folder a name, `,lr=FOLDER` behind any of them names the low-resolution partners.
+    Raises `DatasetError` for what is none of these.
     """
+    if not Path(text).is_dir() and _LR in text:
+        name, _, lr = text.rpartition(_LR)
+        if not lr:
+            raise UsageError(f"'{text}' names no folder of partners", "write SET,lr=FOLDER")
+        return replace(find(name), lr=lr)
+    name, equals, place = text.partition("=")
+    if equals and not Path(text).is_dir():
+        if not name or not place:
+            raise UsageError(f"'{text}' lacks a name or a folder", "write NAME=FOLDER")
+        return folder(Path(place), name)
+    return _named(text)
+
+
+def _named(name: str) -> Dataset:
     if name == "samples":
         return samples()
     if Path(name).is_dir():
@@ -89,9 +163,13 @@ def find(name: str) -> Dataset:
         return folder(_from_hub(name, HUB_SETS[name]), name)
     if name.startswith(HUB):
         return _collected(name)
+    if name in OWN_COPY:
+        hint = f"point to your copy: --dataset {name}=FOLDER"
+        raise DatasetError(f"{name} can't be downloaded by sr", hint)
     known = ", ".join(["samples", *HUB_SETS])
     raise DatasetError(
-        f"no data set or folder called '{name}'", f"named sets: {known}; others: hub:OWNER/NAME"
+        f"no data set or folder called '{name}'",
+        f"named sets: {known}; your own: FOLDER or NAME=FOLDER; others: hub:OWNER/NAME",
     )
 
 
@@ -99,10 +177,10 @@ def _collected(name: str) -> Dataset:
     """`hub:` and a set's name, or a repository."""
     bare = name.removeprefix(HUB)
     if "/" not in bare:
-        return find(bare)
+        return _named(bare)
     wanted = collection.parse(bare)
-    files = images_in(collection.fetched(wanted), recursive=True)
-    return Dataset(wanted.repo.rpartition("/")[2], tuple(files))
+    root = collection.fetched(wanted)
+    return Dataset(wanted.repo.rpartition("/")[2], tuple(images_in(root, recursive=True)), root)
 
 
 def _from_hub(name: str, source: HubFile) -> Path:
@@ -115,7 +193,31 @@ def _from_hub(name: str, source: HubFile) -> Path:
             raise DatasetError(f"{name} is not on this machine ({error.message})", hint) from error
         _check_archive(archive)
         collection.unpack([(source.file, archive)], target)
+    _check_record(name, target)
     return target
+
+
+def _check_record(name: str, place: Path) -> None:
+    """Note the SHA-256 of every image at first use; raise `DatasetError` where one is another one later."""
+    record = place / "sha256.json"
+    found = {str(path.relative_to(place)): _digest(path) for path in images_in(place, recursive=True)}
+    if not record.exists():
+        with replacing(record) as temporary:
+            temporary.write_text(json.dumps(found, indent=1), "utf-8")
+        return
+    try:
+        noted: dict[str, str] = dict(json.loads(record.read_text("utf-8")))
+    except (OSError, ValueError, TypeError) as error:
+        raise DatasetError(f"{record} can't be read: {error}", f"delete {place}") from error
+    changed = [file for file in sorted(noted | found) if noted.get(file) != found.get(file)]
+    if changed:
+        hint = f"delete {place}: it will be unpacked again"
+        raise DatasetError(f"{name} is not what it was: {', '.join(changed)} changed since first used", hint)
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _check_archive(archive: Path) -> None:

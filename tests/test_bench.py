@@ -3,7 +3,7 @@
 import csv
 import io
 import json
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +13,14 @@ from rich.console import Console
 
 from conftest import ROOT, Run
 from srcli import bench, datasets, manifest, methods
-from srcli.errors import DatasetError, ProtocolError
+from srcli.bench import protocols
+from srcli.bench.entrants import enter
+from srcli.bench.plan import Plan
+from srcli.bench.results import read as read_results
+from srcli.errors import DatasetError, ProtocolError, SrError
 from srcli.imaging.pixels import Pixels
 from srcli.report import tables
+from srcli.report.sheet import Show
 
 # ../shared/protocol.md, RGB convention, and the published means of BSD100.
 BICUBIC = {
@@ -58,12 +63,8 @@ def test_manifest_and_result_file_agree() -> None:
 
 
 def test_the_network_beats_bicubic_on_the_samples() -> None:
-    results = bench.bench(
-        [datasets.samples()],
-        [2, 3, 4],
-        lambda scale: [methods.find(name, scale) for name in ("bicubic", "fsrcnn")],
-        lambda score: None,
-    )
+    field = enter(["bicubic", "fsrcnn"], [], methods.Options())
+    results = bench.run(Plan((datasets.samples(),), (2, 3, 4), field))
     assert len(results.rows) == 6
     for bicubic, network in zip(results.rows[::2], results.rows[1::2], strict=True):
         assert network.psnr_y > bicubic.psnr_y + 0.5
@@ -91,8 +92,12 @@ def test_images_too_small_for_ssim_are_named() -> None:
         bench.score(*[np.zeros((12, 40, 3), np.float32)] * 2, 2)
 
 
-def row(**changes: object) -> bench.Row:
-    return replace(bench.Row("Set5", 2, "bicubic", 5, 33.673, 0.93, 0.1, 0), **changes)
+EVERYTHING = Show(published=True, stats=True)
+
+
+def row(psnr_y: float = 33.673, **changes: object) -> bench.Row:
+    figures = {"psnr_y": psnr_y, "ssim_y": 0.93}
+    return replace(bench.Row("Set5", 2, "bicubic", 5, figures, 0.1, 0), **changes)
 
 
 def test_bench_refuses_a_set5_that_is_not_the_papers() -> None:
@@ -111,7 +116,8 @@ def test_bench_refuses_before_it_prints(
     def wrong(hr: Pixels, scale: int) -> Pixels:
         return hr[::scale, ::scale]
 
-    monkeypatch.setattr(bench, "bicubic_lr", wrong)
+    spoiled = replace(protocols.PROTOCOLS["y-crop"], reduce=wrong)
+    monkeypatch.setitem(protocols.PROTOCOLS, "y-crop", spoiled)
     done = sr("bench", "-d", photos, "-x2", "-m", "bicubic", "--json", tmp_path / "r.json")
     assert done.code == 1
     assert done.out == ""
@@ -120,16 +126,29 @@ def test_bench_refuses_before_it_prints(
 
 
 def results() -> bench.Results:
-    image = bench.ImageScore("Set5", 2, "bicubic", "baby", float("inf"), 1.0, 0.1)
+    figures = {"psnr_y": float("inf"), "ssim_y": 1.0}
+    image = bench.ImageScore("Set5", 2, "bicubic", "baby", figures, 0.1)
     return bench.Results((row(), row(scale=3, method="fsrcnn", params=12809)), (image,))
 
 
 def test_json_follows_its_schema() -> None:
     raw = json.loads(tables.to_json(results()))
-    assert set(raw) == {"protocol", "rows", "images"}
+    assert set(raw) == {"protocol", "columns", "conditions", "rows", "images", "failures"}
     assert raw["protocol"] == "y-crop"
-    assert raw["rows"][0] == asdict(row())
+    assert raw["rows"][0] == {
+        "dataset": "Set5", "scale": 2, "method": "bicubic", "images": 5, "psnr_y": 33.673, "ssim_y": 0.93,
+        "seconds_per_image": 0.1, "params": 0,
+    }  # fmt: skip
     assert raw["images"][0]["psnr_y"] is None
+
+
+def test_json_can_be_read_again(tmp_path: Path) -> None:
+    (tmp_path / "r.json").write_text(tables.to_json(results(), EVERYTHING))
+    assert read_results(tmp_path / "r.json") == results()
+    for text in ("", "[]", "{}", '{"protocol": "y-crop", "rows": [{}]}'):
+        (tmp_path / "bad.json").write_text(text)
+        with pytest.raises(SrError, match=r"bad\.json holds no results"):
+            read_results(tmp_path / "bad.json")
 
 
 def test_csv_and_markdown_and_terminal_have_a_line_a_row() -> None:
@@ -137,9 +156,11 @@ def test_csv_and_markdown_and_terminal_have_a_line_a_row() -> None:
     assert [line["method"] for line in lines] == ["bicubic", "fsrcnn"]
     assert float(lines[0]["psnr_y"]) == 33.673
     assert "| Set5 | x3 | fsrcnn | 33.67 | 0.9300 | 0.100 | 12,809 |" in tables.markdown(results())
-    console = Console(width=100, record=True, file=io.StringIO())
-    console.print(tables.rich_table(results()))
-    assert "12,809" in console.export_text()
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(tables.terminal(results(), EVERYTHING, 80))
+    text = console.export_text()
+    assert "12,809" in text
+    assert max(map(len, text.splitlines())) <= 80
 
 
 def test_validation_counts_parameters() -> None:

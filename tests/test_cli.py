@@ -228,7 +228,7 @@ def test_bench_writes_what_it_prints(photos: Path, tmp_path: Path, sr: Run) -> N
     assert [(r["scale"], r["method"]) for r in raw["rows"]] == [(x, m) for x in (2, 3) for m in methods]
     assert len(raw["images"]) == 2 * 4 * 3
     assert set(raw["rows"][0]) == {
-        "dataset", "scale", "method", "images", "psnr_y", "ssim_y", "seconds_per_image", "params",
+        "dataset", "scale", "method", "images", "psnr_y", "ssim_y", "seconds_per_image", "params", "where",
     }  # fmt: skip
     assert done.out.count("| photos |") == 8
     assert (tmp_path / "r.csv").read_text().count("\n") == 9
@@ -240,6 +240,17 @@ def test_bench_says_what_is_wrong(in_tmp: Path, sr: Run) -> None:
     for arguments, message in (
         (["-d", "Set55"], "no data set or folder called 'Set55'"),
         (["-d", "hollow"], "no images in hollow"),
+        (["-d", "Manga109"], "Manga109 can't be downloaded"),
+        (["-d", "mine="], "'mine=' lacks a name or a folder"),
+        (["-d", "samples,lr="], "names no folder of partners"),
+        (["-d", "samples,lr=hollow"], "has no partner in hollow"),
+        (["-x3", "-m", "srgan"], "srgan has no weights for x3"),
+        (["--protocol", "z"], "no protocol called 'z'"),
+        (["--degrade", "blurr"], "no degradation called 'blurr'"),
+        (["--metric", "psrn"], "no metric called 'psrn'"),
+        (["--from", "file"], "file holds no results"),
+        (["--from", "a.json", "-m", "fsrcnn"], "--from measures nothing"),
+        (["--save", "file/images"], "cannot write into"),
         (["-m", "nope"], "no model called 'nope'"),
         (["-x1"], "cannot enlarge by 1"),
         (["--json", "file/r.json"], "cannot write into"),

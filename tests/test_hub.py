@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -168,6 +169,20 @@ def test_a_data_set_is_downloaded_and_unpacked_once(stand: Stand, tmp_path: Path
     assert sorted(p.name for p in folder.rglob("*.png")) == ["chelsea.png", "coffee.png"]
 
 
+def test_a_data_set_that_changed_is_refused_by_name(stand: Stand, tmp_path: Path) -> None:
+    stand.files[SET5] = tarball([SAMPLES / "chelsea.png", SAMPLES / "coffee.png"])
+    words = ["bench", "-d", "Set5", "-m", "bicubic"]
+    assert sr(words, tmp_path, stand.url).returncode == 0
+    (folder,) = (tmp_path / "sr" / "datasets").iterdir()
+    (changed,) = folder.rglob("coffee.png")
+    changed.write_bytes(CHELSEA)
+    done = sr(words, tmp_path, stand.url)
+    assert done.returncode == 1
+    assert "Set5 is not what it was: Set5_HR/coffee.png changed since first used" in done.stderr
+    shutil.rmtree(folder)
+    assert sr(words, tmp_path, stand.url).returncode == 0
+
+
 def test_a_damaged_data_set_is_one_line(stand: Stand, tmp_path: Path) -> None:
     stand.files[SET5] = tarball([SAMPLES / "chelsea.png"])
     stand.faults[f"GET {SET5}"] = ["spoil"]
@@ -270,7 +285,7 @@ def test_papers_set5_from_the_hub_passes_the_protocol_check(
     stand.files[SET5] = tarball(sorted((shared / "data" / "Set5").glob("*.png")))
     done = sr(["bench", "-d", "Set5", "-x2", "-m", "bicubic", "--markdown"], tmp_path, stand.url)
     assert done.returncode == 0, done.stderr
-    assert "| Set5 | x2 | bicubic | 33.67 |" in done.stdout
+    assert "| Set5 | x2 | bicubic | **33.67** |" in done.stdout
 
 
 @pytest.mark.hub

@@ -1,5 +1,7 @@
-"""`sr bench`: PSNR and SSIM of methods on data sets, next to the interpolators."""
+"""`sr bench`: how well methods do on data sets, next to the interpolators, as tables that one can print."""
 
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -7,13 +9,18 @@ import typer
 
 from srcli.cli import completion, console, options, untrained
 from srcli.engine.tiles import DEFAULT_TILE
+from srcli.errors import DatasetError, ExitCode, SrError, UsageError
 from srcli.files import check_place
 from srcli.manifest import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from srcli.bench import ImageScore
+    from srcli.bench.plan import Plan, Unit
+    from srcli.bench.results import Failure, Results
+    from srcli.bench.work import Scored
+    from srcli.report.sheet import Show
 
 _BASELINES = ("nearest", "bilinear", "bicubic")
+_WHAT, _HOW, _TABLE, _FILES = "What is measured", "How", "What tables show", "What is written"
 
 
 def bench(
@@ -22,18 +29,87 @@ def bench(
         typer.Option(
             "--dataset",
             "-d",
-            help="Set5, Set14, BSD100, Urban100, samples or a folder; may repeat.",
+            help="Set5, Set14, BSD100, Urban100, samples, FOLDER or NAME=FOLDER; ,lr=FOLDER behind it for "
+            "low resolution of its own; may repeat.",
+            rich_help_panel=_WHAT,
             autocompletion=completion.datasets,
         ),
     ] = None,
     scale: options.Scales = [4],  # noqa: B006 (Typer copies it)
     model: options.Models = None,
     weights: options.Weights = None,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write rows and per-image scores here.")
+    protocol: Annotated[
+        str, typer.Option(help="y-crop (the papers'), rgb-crop or pil.", rich_help_panel=_HOW)
+    ] = "y-crop",
+    degrade: Annotated[
+        str,
+        typer.Option(
+            help="Low resolution not by the protocol: blur,sigma=1.6, noise, jpeg, camera:kernel.npy, "
+            "second-order ...",
+            rich_help_panel=_HOW,
+        ),
+    ] = "",
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Besides PSNR and SSIM: mse, psnr, ssim, ms-ssim (or any with -y, -rgb), niqe, "
+            "lr-consistency, sharpness, all; lpips, dists ... by pyiqa; may repeat.",
+            rich_help_panel=_HOW,
+        ),
     ] = None,
-    csv_file: Annotated[Path | None, typer.Option("--csv", help="Write the rows here.")] = None,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
+    costs: Annotated[
+        bool,
+        typer.Option("--costs", help="Multiply-adds and peak memory for 1280x720.", rich_help_panel=_TABLE),
+    ] = False,
+    published: Annotated[
+        bool,
+        typer.Option("--published", help="What papers print, and the difference.", rich_help_panel=_TABLE),
+    ] = False,
+    stats: Annotated[
+        bool,
+        typer.Option("--stats", help="95 % intervals, and who can't be told apart.", rich_help_panel=_TABLE),
+    ] = False,
+    json_file: Annotated[
+        Path | None,
+        typer.Option("--json", help="Rows and scores of images; --from reads it.", rich_help_panel=_FILES),
+    ] = None,
+    csv_file: Annotated[Path | None, typer.Option("--csv", help="The rows.", rich_help_panel=_FILES)] = None,
+    latex: Annotated[Path | None, typer.Option(help="Tables for a paper.", rich_help_panel=_FILES)] = None,
+    html: Annotated[
+        Path | None, typer.Option(help="A page with everything in it.", rich_help_panel=_FILES)
+    ] = None,
+    plots: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Plots as SVG.", rich_help_panel=_FILES)
+    ] = None,
+    markdown: Annotated[
+        bool, typer.Option("--markdown", help="Print Markdown tables.", rich_help_panel=_FILES)
+    ] = False,
+    save_lr: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Keep the low-resolution images.", rich_help_panel=_FILES),
+    ] = None,
+    save: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Keep the enlarged images.", rich_help_panel=_FILES)
+    ] = None,
+    from_files: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--from",
+            help="Measure nothing: a table of what --json wrote; may repeat.",
+            rich_help_panel=_WHAT,
+        ),
+    ] = None,
+    workers: Annotated[
+        int,
+        typer.Option(min=1, help="Processes side by side; several GPUs are shared.", rich_help_panel=_HOW),
+    ] = 1,
+    fresh: Annotated[
+        bool,
+        typer.Option("--fresh", help="Don't go on with a run that was stopped.", rich_help_panel=_HOW),
+    ] = False,
+    keep_going: Annotated[
+        bool, typer.Option("--keep-going", help="Leave out images that can't be read.", rich_help_panel=_HOW)
+    ] = False,
     device: options.Device = None,
     runtime: options.Runtime = "auto",
     tile: options.Tile = DEFAULT_TILE,
@@ -41,33 +117,137 @@ def bench(
     seed: options.Seed = 0,
     within: options.Within = None,
     kernel: options.BlurKernel = None,
-) -> None:
-    """Score methods on images; nearest, bilinear and bicubic are always in the table."""
-    from srcli import datasets
-    from srcli.bench import bench as measure
-    from srcli.methods import Options, find_all
-    from srcli.report import tables
+) -> int:
+    """Score methods on images; nearest, bilinear and bicubic are always in the table.
 
-    for place in filter(None, (json_file, csv_file)):
+    A run that is stopped goes on where it was when the same command is given again.
+    """
+    from srcli.report.sheet import Show
+
+    for place in filter(None, (json_file, csv_file, latex, html, plots, save_lr, save)):
         check_place(place)
-    named = model or ([] if weights else [DEFAULT_MODEL])
-    alone = untrained.settings(named, seed, within, kernel)
-    settings = Options(device, tile, self_ensemble, runtime=runtime, untrained=alone)
-    chosen = [datasets.find(name) for name in dataset or ["samples"]]
-    methods = {x: find_all([*_BASELINES, *named], weights or [], x, settings) for x in dict.fromkeys(scale)}
-    console.tell_taken(method for found in methods.values() for method in found)
-    images = len(methods) * sum(len(one.files) for one in chosen)
-    with console.bar() as bar:
-        task = bar.add_task("scoring", total=images * len(methods[scale[0]]))
+    if from_files:
+        _check_alone(dataset, model, weights)
+        results = _read(from_files)
+    else:
+        from srcli import datasets
+        from srcli.bench import entrants, protocols
+        from srcli.bench.plan import Plan
+        from srcli.methods import Options
 
-        def tell(score: "ImageScore") -> None:
+        named = model or ([] if weights else [DEFAULT_MODEL])
+        alone = untrained.settings(named, seed, within, kernel)
+        settings = Options(device, tile, self_ensemble, runtime=runtime, untrained=alone)
+        reduction = protocols.Reduction(protocols.find(protocol), degrade, seed)
+        reduction.check()
+        plan = Plan(
+            tuple(datasets.find(name) for name in dict.fromkeys(dataset or ["samples"])),
+            tuple(dict.fromkeys(scale)),
+            entrants.enter([*_BASELINES, *named], weights or [], settings),
+            reduction,
+            tuple(metric or ()),
+            save_lr,
+            save,
+        )
+        results = _measured(plan, workers, keep=not fresh, keep_going=keep_going, costs=costs)
+    show = Show(published, stats)
+    _print(results, show, markdown)
+    _write(results, show, {"json": json_file, "csv": csv_file, "latex": latex, "html": html}, plots)
+    return ExitCode.PARTLY if results.failures and not from_files else ExitCode.OK
+
+
+def _check_alone(*others: object) -> None:
+    if any(others):
+        raise UsageError("--from measures nothing", "leave out --dataset, --model and --weights")
+
+
+def _read(files: list[Path]) -> "Results":
+    """The results of several runs as one; each run is called after its file."""
+    from srcli.bench.results import merged, read
+
+    stems = Counter(file.stem for file in files)
+    named = {file.stem if stems[file.stem] == 1 else str(file): read(file) for file in files}
+    return merged(named)
+
+
+def _measured(plan: "Plan", workers: int, *, keep: bool, keep_going: bool, costs: bool) -> "Results":
+    """The bench itself, told about as it goes."""
+    from srcli.bench.costs import with_costs
+    from srcli.bench.measure import kept_scores, run
+    from srcli.bench.plan import check
+
+    for note in plan.field.check(plan.scales):
+        console.talk.print(note, markup=False)
+    units, lost = check(plan)
+    _tell_lost(lost, units, keep_going)
+    kept = kept_scores(plan, units) if keep else 0
+    if kept:
+        console.talk.print(f"going on with {kept} scores of a run that was stopped; --fresh begins anew")
+    _tell_taken(plan)
+    total = sum(len(plan.field.at(unit.scale)) for unit in units)
+    with console.bar() as bar:
+        task = bar.add_task("scoring", total=total)
+
+        def tell(score: "Scored") -> None:
             bar.update(task, advance=1, description=f"{score.dataset} x{score.scale}")
 
-        results = measure(chosen, methods, methods.__getitem__, tell)
+        results = run(plan, tell, workers, keep, units)
+        if costs:
+            bar.update(task, description="costs")
+            results = with_costs(results, plan.field)
+    for failure in results.failures:
+        place = f"{failure.image} of {failure.dataset} x{failure.scale}, {failure.method}"
+        console.complain(SrError(f"{place}: {failure.reason}"))
+    if not results.rows:
+        raise SrError("nothing could be scored", "the lines above say why")
+    return replace(results, failures=(*lost, *results.failures))
+
+
+def _tell_taken(plan: "Plan") -> None:
+    """Say what weight files without a header were taken for."""
+    from srcli.bench.entrants import described
+
+    taken = {about.name: about.taken_for for scale in plan.scales for about in described(plan.field, scale)}
+    for name, what in taken.items():
+        if what:
+            console.talk.print(f"{name}: taken for {what}", markup=False)
+
+
+def _tell_lost(lost: "list[Failure]", units: "list[Unit]", keep_going: bool) -> None:
+    """Name images that can't be read; raise `DatasetError` unless they may be left out."""
+    reasons = list(dict.fromkeys(failure.reason for failure in lost))
+    if lost and not (keep_going and units):
+        more = f", and {len(reasons) - 1} more" if len(reasons) > 1 else ""
+        hint = "mend or remove it, or leave such images out by --keep-going"
+        raise DatasetError(f"{reasons[0]}{more}", hint)
+    for reason in reasons:
+        console.complain(SrError(reason))
+
+
+def _print(results: "Results", show: "Show", markdown: bool) -> None:
+    from srcli.report import tables
+
     if markdown:
-        console.result.print(tables.markdown(results), markup=False)
+        console.result.print(tables.markdown(results, show), markup=False)
     else:
-        console.result.print(tables.rich_table(results))
-    for path, render in ((json_file, tables.to_json), (csv_file, tables.to_csv)):
+        width = console.result.width
+        console.result.print(tables.terminal(results, show, width))
+
+
+def _write(results: "Results", show: "Show", places: "dict[str, Path | None]", plots: Path | None) -> None:
+    from srcli.report import bench_page, tables
+
+    renderers = {
+        "json": tables.to_json,
+        "csv": tables.to_csv,
+        "latex": tables.latex,
+        "html": bench_page.page,
+    }
+    for kind, path in places.items():
         if path:
-            console.save(path, render(results))
+            console.save(path, renderers[kind](results, show))
+    if plots:
+        from srcli.report import plots as drawn
+
+        for path in drawn.write_all(results, plots):
+            console.talk.print(f"{path}", markup=False)

@@ -424,15 +424,16 @@ def push(
     ] = False,
 ) -> None:
     """Publish a weight file on the Hub with a model card."""
+    from srcli.bench.results import read
     from srcli.engine import hub, weights
-    from srcli.report.card import card, read_results
+    from srcli.report.card import card
 
     spec = weights.read_spec(file)
     if spec is None:
         raise WeightsError(f"{file} was not written by sr", "only such files say what they are")
     network = weights.load(file, spec)
     parameters = sum(value.numel() for value in network.parameters())
-    measured = read_results(results) if results else None
+    measured = read(results) if results else None
     text = card(file.name, spec, parameters, weights.read_header(file), licence, data, measured)
     if dry_run:
         console.result.print(text, markup=False)

@@ -1,4 +1,4 @@
-"""How near an image is to the truth: MSE, PSNR and SSIM at data range 1."""
+"""How near an image is to the truth, and how it looks by itself: functions of arrays at data range 1."""
 
 from collections.abc import Callable
 
@@ -6,11 +6,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 Values = NDArray[np.floating]
+Array = NDArray[np.float64]
 
 _WINDOW = 11
 _SIGMA = 1.5
 _C1 = 0.01**2
 _C2 = 0.03**2
+# How much each scale of MS-SSIM counts, the finest first: Wang et al. 2003, section 3.2.
+_SCALES = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
+# Smaller sides would leave less than a window at the coarsest of five scales.
+MS_SSIM_LEAST = (_WINDOW - 1) * 2 ** (len(_SCALES) - 1) + 1
 
 
 def mse(a: Values, b: Values) -> float:
@@ -26,29 +31,81 @@ def psnr(a: Values, b: Values) -> float:
 
 
 def ssim(a: Values, b: Values) -> float:
-    """Mean structural similarity of two planes (H, W) of at least 11x11, at data range 1.
+    """Mean structural similarity of two images (H, W) or (H, W, C) of at least 11x11, at data range 1.
 
-    Gaussian window 11x11 of sigma 1.5, K1 0.01, K2 0.03, valid region only.
+    Gaussian window 11x11 of sigma 1.5, K1 0.01, K2 0.03, valid region only; the mean over channels.
     Source: Wang et al. 2004, https://doi.org/10.1109/TIP.2003.819861
     """
-    x, y = a.astype(np.float64), b.astype(np.float64)
+    luminance, structure = _similarity(a.astype(np.float64), b.astype(np.float64))
+    return float(np.mean(luminance * structure))
+
+
+def ms_ssim(a: Values, b: Values) -> float:
+    """SSIM over five scales of (H, W) or (H, W, C) of at least 161x161; the mean over channels.
+
+    The contrast and structure of each scale, the luminance of the coarsest, to the powers of the paper; what
+    is negative counts as 0. Source: Wang et al. 2003, https://doi.org/10.1109/ACSSC.2003.1292216
+    """
+    x, y = (_with_channels(values.astype(np.float64)) for values in (a, b))
+    total = np.ones(x.shape[2])
+    for number, power in enumerate(_SCALES, 1):
+        luminance, structure = _similarity(x, y)
+        last = number == len(_SCALES)
+        mean = (luminance * structure if last else structure).mean(axis=(0, 1))
+        total *= np.maximum(mean, 0) ** power
+        x, y = _halved(x), _halved(y)
+    return float(total.mean())
+
+
+def sharpness(a: Values, b: Values) -> float:
+    """How steep `a` (H, W) is against `b`: the ratio of mean Sobel gradients; 1 alike, below it smoother.
+
+    1 where both are flat, infinite where only `b` is.
+    """
+    steep, reference = (float(gradient(values.astype(np.float64)).mean()) for values in (a, b))
+    if reference == 0:
+        return 1.0 if steep == 0 else float("inf")
+    return steep / reference
+
+
+def gradient(plane: Array) -> Array:
+    """The length of Sobel's gradient at each inner pixel of (H, W): (H - 2, W - 2)."""
+    smooth = (plane[:-2] + 2 * plane[1:-1] + plane[2:], plane[:, :-2] + 2 * plane[:, 1:-1] + plane[:, 2:])
+    across = smooth[0][:, 2:] - smooth[0][:, :-2]
+    down = smooth[1][2:] - smooth[1][:-2]
+    return np.asarray(np.hypot(across, down))
+
+
+def _similarity(x: Array, y: Array) -> tuple[Array, Array]:
+    """Luminance, and contrast times structure, at each place where the window lies inside."""
     mean_x, mean_y = _blur(x), _blur(y)
     var_x = _blur(x * x) - mean_x**2
     var_y = _blur(y * y) - mean_y**2
     cov = _blur(x * y) - mean_x * mean_y
     luminance = (2 * mean_x * mean_y + _C1) / (mean_x**2 + mean_y**2 + _C1)
     structure = (2 * cov + _C2) / (var_x + var_y + _C2)
-    return float(np.mean(luminance * structure))
+    return luminance, structure
 
 
-def _blur(plane: NDArray[np.float64]) -> NDArray[np.float64]:
+def _with_channels(values: Array) -> Array:
+    return values if values.ndim == 3 else values[..., None]
+
+
+def _halved(values: Array) -> Array:
+    """The mean of each 2x2 pixels; an odd last row or column counts twice."""
+    even = np.pad(values, [(0, values.shape[0] % 2), (0, values.shape[1] % 2), (0, 0)], "edge")
+    return np.asarray(even[::2, ::2] + even[1::2, ::2] + even[::2, 1::2] + even[1::2, 1::2]) / 4
+
+
+def _blur(plane: Array) -> Array:
     """The Gaussian mean around each pixel whose window lies inside the plane."""
     offset = np.arange(_WINDOW) - _WINDOW // 2
     window = np.exp(-(offset**2) / (2 * _SIGMA**2))
     window /= window.sum()
-    height, width = (side - _WINDOW + 1 for side in plane.shape)
+    height, width = (side - _WINDOW + 1 for side in plane.shape[:2])
     tall = sum(w * plane[k : k + height] for k, w in enumerate(window))
     return np.asarray(sum(w * tall[:, k : k + width] for k, w in enumerate(window)))
 
 
+# Of two images alike in shape; without those that only some sizes have.
 METRICS: dict[str, Callable[[Values, Values], float]] = {"mse": mse, "psnr": psnr, "ssim": ssim}

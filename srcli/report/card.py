@@ -5,18 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from srcli.archs import Spec
-from srcli.bench import Results, Row
-from srcli.errors import SrError
+from srcli.bench import Results
 from srcli.report import tables
-
-
-def read_results(path: Path) -> Results:
-    """What `sr bench --json` wrote, without the scores of single images. Raises `SrError` for other files."""
-    try:
-        raw = json.loads(path.read_text("utf-8"))
-        return Results(tuple(Row(**row) for row in raw["rows"]), (), raw["protocol"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise SrError(f"{path} holds no results: {error}", "make it with `sr bench --json FILE`") from error
 
 
 def card(

@@ -1,70 +1,172 @@
-"""Bench results as a Rich table, Markdown, CSV or JSON."""
+"""Bench results as Rich tables, Markdown, LaTeX, CSV or JSON."""
 
 import csv
 import io
 import json
-from dataclasses import asdict, fields
+from dataclasses import asdict, replace
+from typing import Any
 
+from rich import box
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
+from rich.text import Text
 
-from srcli.bench import Results, Row
+from srcli.bench import published, stats
+from srcli.bench import results as found
+from srcli.bench.results import Results, Row
+from srcli.report.sheet import PLAIN, Cell, Sheet, Show, sheets
 
-_HEADINGS = ("Dataset", "Scale", "Method", "PSNR-Y", "SSIM-Y", "s/image", "Parameters")
+_STYLES = ("", "bold", "underline")
 
 
-def _cells(row: Row) -> tuple[str, ...]:
-    return (
-        row.dataset,
-        f"x{row.scale}",
-        row.method,
-        f"{row.psnr_y:.2f}",
-        f"{row.ssim_y:.4f}",
-        f"{row.seconds_per_image:.3f}",
-        f"{row.params:,}" if row.params else "-",
+def terminal(results: Results, show: Show, width: int) -> RenderableType:
+    """Tables that fit into `width` columns; where they don't, costs have one of their own."""
+    parts: list[RenderableType] = []
+    for sheet in sheets(results, show):
+        whole = rich_table(sheet)
+        fits = Console(width=10_000).measure(whole).maximum <= width
+        halves = [sheet.only("name", "score"), replace(sheet.only("name", "cost"), title="costs")]
+        parts += [whole] if fits or len(halves[1].headings) == 1 else map(rich_table, halves)
+        parts += [Text(note, style="dim") for note in sheet.notes]
+        parts.append("")
+    return Group(*parts[:-1])
+
+
+def rich_table(sheet: Sheet) -> Table:
+    """For a terminal; a line with the name of each data set and scale stands above its methods."""
+    table = Table(
+        title=sheet.title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False
     )
-
-
-def rich_table(results: Results) -> Table:
-    """For a terminal; the title names the protocol, a rule separates data sets and scales."""
-    table = Table(title=f"protocol {results.protocol}", title_justify="left")
-    for heading in _HEADINGS:
-        table.add_column(heading, justify="left" if heading in ("Dataset", "Method") else "right")
-    for row, following in zip(results.rows, [*results.rows[1:], None], strict=True):
-        last = following is None or (row.dataset, row.scale) != (following.dataset, following.scale)
-        table.add_row(*_cells(row), end_section=last)
+    for heading in sheet.headings:
+        table.add_column(heading.text, justify="left" if heading.kind == "name" else "right", no_wrap=True)
+    for group in sheet.groups:
+        table.add_row(Text(group.title, style="italic"))
+        for number, line in enumerate(group.lines, 1):
+            cells = [Text(cell.text, style=_STYLES[cell.place]) for cell in line]
+            table.add_row(*cells, end_section=number == len(group.lines))
     return table
 
 
-def markdown(results: Results) -> str:
-    """A Markdown table; below it the protocol."""
-    lines = ["| " + " | ".join(_HEADINGS) + " |", "|---|---:|---|---:|---:|---:|---:|"]
-    lines += ["| " + " | ".join(_cells(row)) + " |" for row in results.rows]
-    return "\n".join([*lines, "", f"Protocol: {results.protocol}."])
+def markdown(results: Results, show: Show = PLAIN) -> str:
+    """Markdown tables, the best in bold and the second underlined; below them the protocol and notes."""
+    parts = [_markdown(sheet) for sheet in sheets(results, show)]
+    return "\n\n".join([*parts, f"Protocol: {results.protocol}."])
 
 
-def to_csv(results: Results) -> str:
-    """One line per row, every figure in full."""
+def _markdown(sheet: Sheet) -> str:
+    headings = ["Dataset", "Scale", *(heading.text for heading in sheet.headings)]
+    lines = [_line(headings), "|---|---:|---|" + "---:|" * (len(sheet.headings) - 1)]
+    for group in sheet.groups:
+        lines += [_line([group.dataset, f"x{group.scale}", *map(_marked, line)]) for line in group.lines]
+    notes = [f"- {note}" for note in sheet.notes]
+    return "\n".join([*lines, *([""] if notes else []), *notes])
+
+
+def _line(cells: list[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+
+
+def _marked(cell: Cell) -> str:
+    return (cell.text, f"**{cell.text}**", f"<u>{cell.text}</u>")[cell.place]
+
+
+def latex(results: Results, show: Show = PLAIN) -> str:
+    """Tables for LaTeX with the booktabs package, the best in bold and the second underlined."""
+    head = "% Made by `sr bench --latex`. Needs \\usepackage{booktabs}."
+    parts = [_latex(sheet) for sheet in sheets(results, show)]
+    return "\n\n".join([head, *parts]) + "\n"
+
+
+def _latex(sheet: Sheet) -> str:
+    count = len(sheet.headings)
+    lines = [
+        "\\begin{table}",
+        "\\centering",
+        f"\\caption{{{escaped(sheet.title[:1].upper() + sheet.title[1:])}}}",
+        f"\\begin{{tabular}}{{l{'r' * (count - 1)}}}",
+        "\\toprule",
+        _latex_line([escaped(heading.text) for heading in sheet.headings]),
+    ]
+    for group in sheet.groups:
+        title = f"{escaped(group.dataset)} $\\times{group.scale}$"
+        lines += ["\\midrule", f"\\multicolumn{{{count}}}{{l}}{{\\textit{{{title}}}}} \\\\"]
+        lines += [_latex_line([_latex_marked(cell) for cell in line]) for line in group.lines]
+    lines += ["\\bottomrule", "\\end{tabular}"]
+    lines += [f"\\\\ \\footnotesize {escaped(note)}" for note in sheet.notes]
+    return "\n".join([*lines, "\\end{table}"])
+
+
+def _latex_line(cells: list[str]) -> str:
+    return " & ".join(cells) + " \\\\"
+
+
+def _latex_marked(cell: Cell) -> str:
+    text = escaped(cell.text)
+    return (text, f"\\textbf{{{text}}}", f"\\underline{{{text}}}")[cell.place]
+
+
+_ESCAPES = {
+    "\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "<": "\\textless{}",
+    ">": "\\textgreater{}", **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+}  # fmt: skip
+
+
+def escaped(text: str) -> str:
+    """What LaTeX would take for commands, written so that it is printed."""
+    return "".join(_ESCAPES.get(sign, sign) for sign in text)
+
+
+def to_csv(results: Results, show: Show = PLAIN) -> str:
+    """One line per row, every figure in full; what is published and the intervals in columns of their own."""
+    lines = [
+        {"protocol": results.protocol, **found.flat(row), **_published(results, row, show)}
+        for row in results.rows
+    ]
+    if show.stats:
+        column = results.columns[0]
+        spread = stats.intervals(results, column)
+        for line, row in zip(lines, results.rows, strict=True):
+            interval = spread.get((row.dataset, row.scale, row.method))
+            line |= {
+                f"{column.key}_low": interval and interval.low,
+                f"{column.key}_high": interval and interval.high,
+            }
+    names = dict.fromkeys(name for line in lines for name in line)
     text = io.StringIO()
-    writer = csv.DictWriter(text, ["protocol", *(f.name for f in fields(Row))], lineterminator="\n")
+    writer = csv.DictWriter(text, list(names), lineterminator="\n")
     writer.writeheader()
-    writer.writerows({"protocol": results.protocol, **asdict(row)} for row in results.rows)
+    writer.writerows(lines)
     return text.getvalue()
 
 
-def to_json(results: Results) -> str:
-    """`{"protocol", "rows", "images"}`; infinite values (equal images) as null."""
-    raw = {
-        "protocol": results.protocol,
-        "rows": [asdict(row) for row in results.rows],
-        "images": [asdict(image) for image in results.images],
+def _published(results: Results, row: Row, show: Show) -> dict[str, Any]:
+    figure = published.beside(results, row) if show.published else None
+    if figure is None:
+        return {}
+    return {
+        "psnr_y_published": figure.psnr_y,
+        "ssim_y_published": figure.ssim_y,
+        "published_in": figure.source,
+        "published_otherwise": figure.conflict,
     }
-    return json.dumps(_finite(raw), indent=1, allow_nan=False)
 
 
-def _finite(value: object) -> object:
-    """JSON has no infinity: null stands for it."""
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    return None if value == float("inf") else value
+def to_json(results: Results, show: Show = PLAIN) -> str:
+    """What `bench.results.read` reads, and beside it what is published and how sure the differences are."""
+    raw = json.loads(found.to_json(results))
+    if show.published:
+        raw["published"] = [
+            {"dataset": row.dataset, "scale": row.scale, "method": row.method, **asdict(figure)}
+            for row in results.rows
+            if (figure := published.beside(results, row))
+        ]
+    if show.stats:
+        column = results.columns[0]
+        raw["intervals"] = [
+            {"dataset": dataset, "scale": scale, "method": method, "metric": column.key, **asdict(each)}
+            for (dataset, scale, method), each in stats.intervals(results, column).items()
+        ]
+        raw["comparisons"] = [
+            {"metric": column.key, **asdict(each)} for each in stats.comparisons(results, column)
+        ]
+    return json.dumps(found.finite(raw), indent=1, allow_nan=False)

@@ -31,7 +31,7 @@ def parse(text: str, scale: int) -> Source:
     """
     name, lr, weight = _parts(text)
     files = _files(name)
-    partners = _partners(Path(name), files, Path(lr), scale) if lr else ()
+    partners = datasets.partners(Path(name), files, Path(lr), scale) if lr else ()
     return Source(name, files, weight, partners)
 
 
@@ -52,19 +52,3 @@ def _files(name: str) -> tuple[Path, ...]:
     if not files:
         raise DatasetError(f"no usable image in {name}", "give a folder that holds image files")
     return tuple(files)
-
-
-def _partners(folder: Path, files: tuple[Path, ...], lr: Path, scale: int) -> tuple[Path, ...]:
-    found = {path.relative_to(lr).with_suffix(""): path for path in datasets.images_in(lr, recursive=True)}
-    return tuple(_partner(file, file.relative_to(folder), lr, found, scale) for file in files)
-
-
-def _partner(file: Path, place: Path, lr: Path, found: dict[Path, Path], scale: int) -> Path:
-    """The file of the same name, or named as DIV2K's are."""
-    stem = place.with_suffix("")
-    for name in (stem, stem.with_name(f"{stem.name}x{scale}")):
-        if name in found:
-            return found[name]
-    raise DatasetError(
-        f"{file} has no partner in {lr}", f"it would be {stem}.png or {stem}x{scale}.png there"
-    )

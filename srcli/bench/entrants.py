@@ -1,0 +1,147 @@
+"""Who is measured: models and weight files, at the scales that they have."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from srcli import manifest, methods
+from srcli.archs import Spec
+from srcli.engine import tables
+from srcli.errors import UsageError, WeightsError
+from srcli.imaging.resize import KERNELS
+from srcli.methods import Method, Options
+from srcli.records import file_digest
+
+# The side of the grey image that networks begin with.
+_WARM = 48
+
+
+@dataclass(frozen=True)
+class Entrant:
+    """A model's name or a weight file, as it is called in tables."""
+
+    name: str
+    file: Path | None = None
+
+    def has(self, scale: int) -> bool:
+        """Whether it is made for that scale, rather than for others that lead there."""
+        if self.file is None:
+            methods.check_model(self.name, scale)
+            return self.name not in manifest.models() or scale in manifest.entries_of(self.name)
+        try:
+            own = _scales(self.file, scale)
+        except WeightsError:  # a network that only spandrel knows: it says its scale when it is loaded
+            return True
+        return scale in own
+
+    def digest(self, scale: int) -> str:
+        """SHA-256 of the weights for a scale, or nothing where there are none."""
+        if self.file:
+            return file_digest(self.file)
+        known = manifest.entries_of(self.name) if self.name in manifest.models() else {}
+        return known[scale].sha256 if scale in known else ""
+
+    def spec(self, scale: int) -> Spec | None:
+        """The network for that scale; None for what has none, and for networks that only spandrel knows."""
+        try:
+            if self.file and tables.is_table(self.file):
+                return tables.read(self.file)[0]
+            if self.file:
+                return methods.file_source(self.file, scale).spec
+            return None if self.name in KERNELS else methods.source(self.name, scale).spec
+        except (WeightsError, UsageError):
+            return None
+
+    def method(self, scale: int, options: Options) -> Method:
+        """It, ready to run."""
+        found = (
+            methods.find_file(self.file, scale, options)
+            if self.file
+            else methods.find(self.name, scale, options)
+        )
+        return replace(found, name=self.name)
+
+
+def _scales(file: Path, scale: int) -> tuple[int, ...]:
+    """Those that a weight file can be for; where it can be for any, the one asked for."""
+    if tables.is_table(file):
+        return (tables.read(file)[0].scale,)
+    try:
+        return (methods.file_source(file, scale).spec.scale,)
+    except UsageError:
+        return ()
+
+
+@dataclass(frozen=True)
+class Field:
+    """All entrants, and how networks among them are run."""
+
+    entrants: tuple[Entrant, ...]
+    options: Options = field(default_factory=Options)
+
+    def at(self, scale: int) -> tuple[Entrant, ...]:
+        """Those that have that scale."""
+        return _at(self.entrants, scale)
+
+    def check(self, scales: Iterable[int]) -> list[str]:
+        """Raise `UsageError` for an entrant without any of the scales; say which lack some of them."""
+        asked, notes = list(scales), []
+        for entrant in self.entrants:
+            lacking = [scale for scale in asked if not entrant.has(scale)]
+            told = ", ".join(f"x{scale}" for scale in lacking)
+            if len(lacking) == len(asked):
+                raise UsageError(f"{entrant.name} has no weights for {told}", "`sr models` lists what it has")
+            if lacking:
+                notes.append(f"{entrant.name} has no weights for {told} and is left out there")
+        return notes
+
+
+@lru_cache(maxsize=64)
+def _at(entrants: tuple[Entrant, ...], scale: int) -> tuple[Entrant, ...]:
+    return tuple(entrant for entrant in entrants if entrant.has(scale))
+
+
+def enter(models: Iterable[str], files: Iterable[Path], options: Options) -> Field:
+    """The field of these models, each once, and of these weight files, each under a name of its own."""
+    named = [Entrant(name) for name in dict.fromkeys(models)]
+    given = list(dict.fromkeys(files))
+    stems = Counter([entrant.name for entrant in named] + [file.stem for file in given])
+    named += [Entrant(file.stem if stems[file.stem] == 1 else str(file), file) for file in given]
+    return Field(tuple(named), options)
+
+
+@lru_cache(maxsize=1)
+def ready(entered: Field, scale: int) -> tuple[Method, ...]:
+    """The methods of a scale, loaded; those of the scale before are let go.
+
+    Networks run once, on a small grey image, so that no image's time has in it what only the first one needs.
+    """
+    found = tuple(entrant.method(scale, entered.options) for entrant in entered.at(scale))
+    for method in found:
+        if method.params:
+            method(np.full((_WARM, _WARM, 3), 0.5, np.float32), scale)
+    return found
+
+
+@dataclass(frozen=True)
+class About:
+    """A method at a scale, as `Method` says it; `digest` of its weights."""
+
+    name: str
+    params: int
+    where: str
+    taken_for: str
+    digest: str
+
+
+@lru_cache(maxsize=64)
+def described(entered: Field, scale: int) -> tuple[About, ...]:
+    """What is known of the methods of a scale, once they are loaded."""
+    return tuple(
+        About(method.name, method.params, method.where, method.about, entrant.digest(scale))
+        for entrant, method in zip(entered.at(scale), ready(entered, scale), strict=True)
+    )

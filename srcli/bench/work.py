@@ -1,0 +1,97 @@
+"""The work on one image: reduced, enlarged by every method, timed, scored, and kept where asked for."""
+
+import time
+from collections.abc import Callable, Collection, Iterable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from srcli.bench import entrants, scoring
+from srcli.bench.plan import Plan, Unit
+from srcli.bench.protocols import Y_CROP
+from srcli.bench.results import Failure, ImageScore, Row, mean_row
+from srcli.bench.scoring import Pair
+from srcli.datasets import Picture, picture
+from srcli.errors import SrError
+from srcli.imaging.image import Image, write
+from srcli.imaging.pixels import Pixels, crop_to_multiple
+from srcli.methods import Method
+
+Scored = ImageScore | Failure
+
+
+def inputs(unit: Unit, plan: Plan) -> tuple[Picture, Pixels, Callable[[Pixels], Pixels]]:
+    """The truth, cropped to a multiple of the scale; its low resolution; and what made this of that.
+
+    What made a low resolution that is given is unknown: the protocol's own reduction stands for it.
+    """
+    found = picture(unit.file, unit.lr)
+    hr = crop_to_multiple(found.pixels, unit.scale)
+    reduction = replace(plan.reduction, degrade="") if unit.lr else plan.reduction
+    reduce = reduction.of(unit.image, unit.scale)
+    return replace(found, pixels=hr), reduce(hr) if found.lr is None else found.lr, reduce
+
+
+def scores(plan: Plan, unit: Unit, done: Collection[str] = ()) -> Iterator[Scored]:
+    """Every method's score on an image, or its failure, but for those named in `done`."""
+    wanted = [method for method in entrants.ready(plan.field, unit.scale) if method.name not in done]
+    if not wanted:
+        return
+    try:
+        truth, lr, reduce = inputs(unit, plan)
+        if plan.lr_folder:
+            _keep(plan.lr_folder, unit, "", lr)
+    except SrError as error:
+        if error.for_all:
+            raise
+        yield from (_failure(unit, method.name, error.message) for method in wanted)
+        return
+    for method in wanted:
+        try:
+            yield _score(plan, unit, method, truth, lr, reduce)
+        except SrError as error:
+            if error.for_all:
+                raise
+            yield _failure(unit, method.name, error.message)
+        except MemoryError:
+            yield _failure(unit, method.name, "not enough memory")
+
+
+def _failure(unit: Unit, method: str, reason: str) -> Failure:
+    return Failure(unit.dataset, unit.scale, method, unit.image, reason)
+
+
+def _score(
+    plan: Plan, unit: Unit, method: Method, truth: Picture, lr: Pixels, reduce: Callable[[Pixels], Pixels]
+) -> ImageScore:
+    start = time.perf_counter()
+    sr = method(lr, unit.scale)
+    seconds = time.perf_counter() - start
+    if plan.sr_folder:
+        _keep(plan.sr_folder, unit, method.name, np.clip(sr, 0, 1))
+    pair = Pair(sr, truth.pixels, unit.scale, truth.grey, lr, reduce)
+    figures = {metric.key: metric.measure(pair) for metric in plan.measured}
+    return ImageScore(unit.dataset, unit.scale, method.name, unit.image, figures, seconds)
+
+
+def _keep(folder: Path, unit: Unit, method: str, pixels: Pixels) -> None:
+    """Write an image as PNG into FOLDER/SET/xSCALE, in a folder of its method."""
+    place = folder / unit.dataset / f"x{unit.scale}" / method.replace("/", "_")
+    write(place / f"{Path(unit.image).with_suffix('').as_posix().replace('/', '_')}.png", Image(pixels))
+
+
+def evaluate(method: Method, pictures: Iterable[Picture], scale: int) -> Row:
+    """Mean scores of one method by y-crop, for validation during training."""
+    return mean_row([score_picture(method, each, scale) for each in pictures], method.params, method.where)
+
+
+def score_picture(method: Method, truth: Picture, scale: int, dataset: str = "") -> ImageScore:
+    """One method on one image: degraded by bicubic, enlarged, timed, scored."""
+    hr = crop_to_multiple(truth.pixels, scale)
+    lr = Y_CROP.protocol.reduce(hr, scale)
+    start = time.perf_counter()
+    sr = method(lr, scale)
+    seconds = time.perf_counter() - start
+    figures = scoring.score(sr, hr, scale, truth.grey)._asdict()
+    return ImageScore(dataset, scale, method.name, truth.name, figures, seconds)

@@ -1,0 +1,142 @@
+"""Plots of bench results: quality against time, size and work, image by image, and its spread."""
+
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from srcli.bench.results import ImageScore, Results, Row
+from srcli.errors import SrError
+from srcli.files import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# What a plot's x axis may have, by the name of its file: the field of `Row`, and what it says.
+_AGAINST = {
+    "time": ("seconds_per_image", "seconds per image"),
+    "parameters": ("params", "parameters"),
+    "multiply-adds": ("multiply_adds", "multiply-adds for 1280x720"),
+}
+
+
+def available() -> bool:
+    """Whether matplotlib is there; it is not imported."""
+    from importlib.util import find_spec
+
+    return find_spec("matplotlib") is not None
+
+
+def write_all(results: Results, folder: Path) -> list[Path]:
+    """Every plot that there are figures for, as SVG in `folder`. Raises `SrError` without matplotlib."""
+    written = []
+    for name, svg in svgs(results):
+        path = folder / f"{name}.svg"
+        with replacing(path) as temporary:
+            temporary.write_text(svg, "utf-8")
+        written.append(path)
+    return written
+
+
+def svgs(results: Results) -> Iterator[tuple[str, str]]:
+    """Names and SVG texts of the plots. Raises `SrError` without matplotlib."""
+    try:
+        import matplotlib as mpl
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise SrError("plots are drawn by matplotlib", "`pip install 'sr-cli[plots]'`") from error
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "sr", "font.size": 9}):
+        for group in results.groups():
+            place = f"{group[0].dataset}-x{group[0].scale}"
+            for name, figure in _of_group(results, group, Figure):
+                yield f"{place}-{name}", _svg(figure)
+
+
+def _of_group(results: Results, group: list[Row], new: "type[Figure]") -> "Iterator[tuple[str, Figure]]":
+    column = results.columns[0]
+    for name, (field, label) in _AGAINST.items():
+        points = [(getattr(row, field), row.figures[column.key], row.method) for row in group]
+        shown = [point for point in points if point[0]]
+        if len(shown) > 1:
+            yield name, _scattered(new, shown, label, column.heading)
+    scores = _by_method(results, group)
+    if any(len(column_scores) > 1 for column_scores in scores.values()):
+        yield "images", _boxes(new, scores, column.key, column.heading)
+        pair = _two_best(group, column)
+        if pair:
+            yield "scatter", _image_by_image(new, scores, pair, column.key, column.heading)
+
+
+def _scattered(
+    new: "type[Figure]", points: list[tuple[Any, float, str]], label: str, heading: str
+) -> "Figure":
+    """Methods as named points, the x axis in powers of ten."""
+    figure = new(figsize=(4.6, 3.2), layout="constrained")
+    axes = figure.subplots()
+    for number, (x, y, name) in enumerate(points):
+        axes.plot(x, y, "o", color=f"C{number % 10}")
+        axes.annotate(_plain(name), (x, y), textcoords="offset points", xytext=(5, 4))
+    axes.set(xscale="log", xlabel=label, ylabel=heading)
+    axes.margins(x=0.25, y=0.15)
+    axes.grid(alpha=0.3)
+    return figure
+
+
+def _boxes(new: "type[Figure]", scores: dict[str, dict[str, ImageScore]], key: str, heading: str) -> "Figure":
+    """How each method's figures spread over the images."""
+    figure = new(figsize=(4.6, 0.5 + 0.4 * len(scores)), layout="constrained")
+    axes = figure.subplots()
+    values = [[score.figures[key] for score in by_image.values()] for by_image in scores.values()]
+    axes.boxplot(values, orientation="horizontal", tick_labels=list(map(_plain, scores)))
+    axes.invert_yaxis()
+    axes.set(xlabel=f"{heading} of single images")
+    axes.grid(alpha=0.3, axis="x")
+    return figure
+
+
+def _image_by_image(
+    new: "type[Figure]",
+    scores: dict[str, dict[str, ImageScore]],
+    pair: tuple[str, str],
+    key: str,
+    heading: str,
+) -> "Figure":
+    """One method's figures against another's, a point for each image; above the line the second is higher."""
+    figure = new(figsize=(4.6, 3.2), layout="constrained")
+    axes = figure.subplots()
+    first, second = (scores[name] for name in pair)
+    x = [first[image].figures[key] for image in first if image in second]
+    y = [second[image].figures[key] for image in first if image in second]
+    axes.plot(x, y, ".")
+    axes.axline((x[0], x[0]), slope=1, color="grey", linewidth=0.8)
+    axes.set(xlabel=f"{heading} of {_plain(pair[0])}", ylabel=f"{heading} of {_plain(pair[1])}")
+    axes.grid(alpha=0.3)
+    return figure
+
+
+def _by_method(results: Results, group: list[Row]) -> dict[str, dict[str, ImageScore]]:
+    place = (group[0].dataset, group[0].scale)
+    found: dict[str, dict[str, ImageScore]] = {row.method: {} for row in group}
+    for score in results.images:
+        if (score.dataset, score.scale) == place and score.method in found:
+            found[score.method][score.image] = score
+    return {method: by_image for method, by_image in found.items() if by_image}
+
+
+def _two_best(group: list[Row], column: Any) -> tuple[str, str] | None:
+    """The second best and the best method."""
+    ranked = sorted(group, key=lambda row: column.rank(row.figures[column.key]))
+    return (ranked[1].method, ranked[0].method) if len(ranked) > 1 else None
+
+
+def _plain(text: str) -> str:
+    """A name that may hold dollar signs, between which matplotlib would read formulas."""
+    return text.replace("$", r"\$")
+
+
+def _svg(figure: "Figure") -> str:
+    """The figure as an SVG element that a page can hold: without the head of a file and without a date."""
+    out = io.StringIO()
+    figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
+    return re.sub(r"^.*?(?=<svg)", "", out.getvalue(), count=1, flags=re.DOTALL)

@@ -1,0 +1,337 @@
+"""Runs of `sr bench` as a user has them: stopped, shared, with images that fail, with LR of one's own."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as PilImage
+from skimage.metrics import peak_signal_noise_ratio
+
+from conftest import ROOT, SAMPLES, Run
+from srcli import datasets, methods
+from srcli.bench import costs, entrants, measure, protocols, workers
+from srcli.bench.entrants import enter
+from srcli.bench.plan import Plan
+from srcli.bench.protocols import PROTOCOLS, Reduction
+from srcli.bench.scoring import BUILT_IN, Pair
+from srcli.errors import SrError
+from srcli.imaging.degrade import bicubic_lr, degraded, parse
+from srcli.imaging.image import Image, read, write
+from srcli.imaging.pixels import crop_to_multiple, from_uint8, to_uint8
+from srcli.imaging.resize import resize_8bit
+
+# One line of Python that ends itself, as kill -9 does, once so many scores are on disk.
+KILLED = """
+import os, sys
+from srcli.bench.ledger import Ledger
+from srcli.cli.app import run
+keep, kept = Ledger.add, []
+def add(self, key, score):
+    keep(self, key, score)
+    kept.append(key)
+    if len(kept) == 5:
+        os.kill(os.getpid(), 9)
+Ledger.add = add
+run(sys.argv[1:])
+"""
+
+
+def figures(path: Path) -> list[tuple[object, ...]]:
+    rows = json.loads(path.read_text())["rows"]
+    return [(r["dataset"], r["scale"], r["method"], r["images"], r["psnr_y"], r["ssim_y"]) for r in rows]
+
+
+def test_a_killed_run_goes_on_where_it_stopped(photos: Path, in_tmp: Path, sr: Run) -> None:
+    words = ["bench", "-d", str(photos), "-x2", "-m", "bicubic", "--json", "r.json"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run([sys.executable, "-c", KILLED, *words], env=environment, check=False)
+    assert done.returncode == -signal.SIGKILL
+    assert not Path("r.json").exists()
+    (ledger,) = (Path(os.environ["SR_CACHE"]) / "bench").iterdir()
+    with ledger.open("a") as file:
+        file.write('{"key": "cut o')
+    again = sr(*words)
+    assert again.code == 0, again.err
+    assert "going on with 5 scores of a run that was stopped" in again.err
+    assert not ledger.exists()
+    at_once = sr(*words[:-1], "whole.json")
+    assert "going on" not in at_once.err
+    assert figures(Path("r.json")) == figures(Path("whole.json"))
+    assert len(figures(Path("r.json"))) == 3
+
+
+def test_what_changed_since_the_kill_is_measured_again(photos: Path, sr: Run) -> None:
+    field = enter(["bicubic"], [], methods.Options())
+    plan = Plan((datasets.folder(photos),), (2,), field)
+    taken: list[object] = []
+
+    def stop(score: object) -> None:
+        taken.append(score)
+        if len(taken) == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        measure.run(plan, stop)
+    units = list(plan.units())
+    assert measure.kept_scores(plan, units) == 2
+    assert measure.kept_scores(replace(plan, metrics=("mse",)), units) == 0
+    assert measure.kept_scores(replace(plan, reduction=Reduction(PROTOCOLS["pil"])), units) == 0
+    shutil.copy(photos / "coffee.png", photos / "astronaut.png")
+    assert measure.kept_scores(plan, units) == 1
+
+
+def test_processes_side_by_side_give_the_same_figures(photos: Path, in_tmp: Path, sr: Run) -> None:
+    words = ["bench", "-d", photos, "-x2", "-m", "fsrcnn"]
+    for workers_, name in ((1, "one.json"), (2, "two.json")):
+        done = sr(*words, "--workers", workers_, "--json", name)
+        assert done.code == 0, done.err
+    assert figures(Path("one.json")) == figures(Path("two.json"))
+    assert "times are of 2 processes side by side" in done.out
+
+
+def test_gpus_are_dealt_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workers.device, "gpu_likely", lambda: True)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
+    assert workers.visible_gpus() == ["2", "5"]
+    assert [workers.gpu_of(n, workers.visible_gpus()) for n in range(3)] == ["2", "5", "2"]
+
+
+def test_an_image_that_fails_is_named_and_the_others_are_done(
+    photos: Path, in_tmp: Path, sr: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(photos / "large.png", Image(read(SAMPLES / "coffee.png").pixels[:120, :120]))
+    find = methods.find
+
+    def fragile(name: str, scale: float, options: methods.Options) -> methods.Method:
+        method = find(name, scale, options)
+
+        def run(pixels: np.ndarray, x: float) -> np.ndarray:
+            if pixels.shape == (60, 60, 3):
+                raise SrError("it does not fit")
+            return method(pixels, x)
+
+        return replace(method, run=run) if name == "fsrcnn" else method
+
+    monkeypatch.setattr(methods, "find", fragile)
+    for kept in (entrants.ready, entrants.described):
+        kept.cache_clear()
+    done = sr("bench", "-d", photos, "-x2", "-m", "fsrcnn", "--json", "r.json")
+    assert done.code == 3
+    assert "error: large of photos x2, fsrcnn: it does not fit" in done.err
+    assert "large of photos x2 is left out: fsrcnn: it does not fit" in done.out
+    assert [(row[2], row[3]) for row in figures(Path("r.json"))] == [
+        (name, 3) for name in ("nearest", "bilinear", "bicubic", "fsrcnn")
+    ]
+    assert json.loads(Path("r.json").read_text())["failures"][0]["image"] == "large"
+    for kept in (entrants.ready, entrants.described):
+        kept.cache_clear()
+
+
+def test_a_corrupt_image_is_told_before_the_work(photos: Path, in_tmp: Path, sr: Run) -> None:
+    (photos / "bad.png").write_bytes((photos / "coffee.png").read_bytes()[:2000])
+    done = sr("bench", "-d", photos, "-x2", "-m", "bicubic", "--json", "r.json")
+    assert (done.code, done.out) == (1, "")
+    assert "bad.png" in done.err
+    assert "--keep-going" in done.err
+    done = sr("bench", "-d", photos, "-x2", "-m", "bicubic", "--keep-going", "--json", "r.json")
+    assert done.code == 3
+    assert "bad.png" in done.err
+    assert {row[3] for row in figures(Path("r.json"))} == {3}
+
+
+def test_low_resolution_of_ones_own(photos: Path, in_tmp: Path, sr: Run) -> None:
+    for path in sorted(photos.iterdir()):
+        write(Path("low/X2") / f"{path.stem}x2.png", Image(bicubic_lr(read(path).pixels, 2)))
+    for given, name in ((photos, "made.json"), (f"{photos},lr=low", "given.json")):
+        done = sr("bench", "-d", given, "-x2", "-m", "bicubic", "--json", name)
+        assert done.code == 0, done.err
+    assert figures(Path("made.json")) == figures(Path("given.json"))
+    write(Path("low/X2/coffeex2.png"), Image(np.zeros((40, 48, 3), np.float32)))
+    done = sr("bench", "-d", f"{photos},lr=low", "-x2")
+    assert done.code == 1
+    assert "coffee of photos: low/X2/coffeex2.png is 48x40, x2 of it is 48x48" in done.err
+    Path("low/X2/coffeex2.png").unlink()
+    done = sr("bench", "-d", f"{photos},lr=low/X{{scale}}", "-x2")
+    assert "coffee.png has no partner in low/X2" in done.err
+
+
+@pytest.mark.parity
+def test_the_papers_own_low_resolution_gives_the_papers_rows(shared: Path, sr: Run) -> None:
+    place = shared / "data" / "Set5"
+    done = sr("bench", "-d", f"Set5={place},lr={place}/LR_bicubic", "-x3", "-m", "bicubic", "--markdown")
+    assert done.code == 0, done.err
+    assert "| Set5 | x3 | bicubic | **30.40** |" in done.out
+
+
+def test_degradations_are_seeded_and_named(photos: Path, in_tmp: Path, sr: Run) -> None:
+    for seed, name in ((0, "a"), (0, "b"), (1, "c")):
+        words = ["--degrade", "noise,sigma=30", "--seed", seed, "--save-lr", name, "--json", f"{name}.json"]
+        done = sr("bench", "-d", photos, "-x2", "-m", "bicubic", *words)
+        assert done.code == 0, done.err
+    assert "protocol y-crop, noise,sigma=30, seed 1" in done.out
+    a, b, c = (figures(Path(f"{name}.json")) for name in "abc")
+    assert a == b
+    assert a != c
+    kept = sorted(path.name for path in Path("a/photos/x2").iterdir())
+    assert kept == ["astronaut.png", "chelsea.png", "coffee.png"]
+    assert Path("a/photos/x2/coffee.png").read_bytes() != Path("c/photos/x2/coffee.png").read_bytes()
+
+
+def test_a_degradation_is_the_one_of_training(photos: Path) -> None:
+    hr = read(photos / "coffee.png").pixels
+    made = Reduction(PROTOCOLS["y-crop"], "blur,sigma=1.6,size=7").of("coffee", 2)(hr)
+    rng = np.random.default_rng(0)
+    assert np.array_equal(made, degraded(hr, 2, parse("blur,sigma=1.6,size=7"), rng))
+
+
+def test_images_that_are_kept_score_what_was_printed(photos: Path, in_tmp: Path, sr: Run) -> None:
+    done = sr("bench", "-d", photos, "-x2", "-m", "fsrcnn", "--save", "kept", "--json", "r.json")
+    assert done.code == 0, done.err
+    values = []
+    for path in sorted(photos.iterdir()):
+        pair = Pair(read(Path("kept/photos/x2/fsrcnn") / path.name).pixels, read(path).pixels, 2)
+        values.append(BUILT_IN["psnr-y"].measure(pair))
+    assert figures(Path("r.json"))[-1][4] == pytest.approx(np.mean(values))
+    inside = sr("bench", "-d", photos, "--save", photos / "out")
+    assert inside.code == 2
+    assert "is inside photos, whose images are measured" in inside.err
+
+
+def test_protocols_are_what_they_say(photos: Path) -> None:
+    hr = read(photos / "coffee.png").pixels
+    small = PilImage.fromarray(to_uint8(hr)).resize((32, 32), PilImage.Resampling.BICUBIC)
+    pil = PROTOCOLS["pil"].reduce(hr, 3)
+    assert np.array_equal(pil, from_uint8(np.asarray(small)))
+    assert np.abs(pil - bicubic_lr(hr, 3)).max() < 0.04  # other than MATLAB's, but not by much
+    sr = resize_8bit(bicubic_lr(hr, 3), 96, 96)
+    ours = BUILT_IN["psnr-rgb"].measure(Pair(sr, hr, 3))
+    inner = [to_uint8(image)[3:-3, 3:-3] for image in (hr, sr)]
+    assert ours == pytest.approx(peak_signal_noise_ratio(*inner, data_range=255), abs=1e-9)
+
+
+def test_metrics_of_a_protocol_and_others_are_shown(in_tmp: Path, sr: Run) -> None:
+    write(Path("one/coffee.png"), Image(read(SAMPLES / "coffee.png").pixels[:204, :304]))
+    words = ["-d", "one", "--protocol", "rgb-crop", "--metric", "niqe", "--metric", "mse-y"]
+    done = sr("bench", "-x2", "-m", "bicubic", *words)
+    assert done.code == 0, done.err
+    heading = next(line for line in done.out.splitlines() if "Method" in line)
+    assert heading.split()[1:5] == ["PSNR-RGB", "SSIM-RGB", "NIQE", "MSE-Y"]
+    assert max(map(len, done.out.splitlines())) <= 80
+
+
+def test_runs_become_one_table(photos: Path, in_tmp: Path, sr: Run) -> None:
+    for model, name in (("fsrcnn", "a.json"), ("espcn", "b.json")):
+        assert sr("bench", "-d", photos, "-x2", "-m", model, "--json", name).code == 0
+    raw = json.loads(Path("b.json").read_text())
+    raw["conditions"]["machine"] = "another"
+    Path("b.json").write_text(json.dumps(raw))
+    done = sr(
+        "bench", "--from", "a.json", "--from", "b.json", "--stats", "--csv", "r.csv", "--json", "c.json"
+    )
+    assert done.code == 0, done.err
+    names = [row[2] for row in figures(Path("c.json"))]
+    assert names == [
+        *("nearest (a)", "bilinear (a)", "bicubic (a)", "fsrcnn"),
+        *("nearest (b)", "bilinear (b)", "bicubic (b)", "espcn"),
+    ]
+    assert Path("r.csv").read_text().splitlines()[0].endswith("psnr_y_low,psnr_y_high")
+    same = sr("bench", "--from", "a.json", "--from", "a.json", "--markdown")
+    assert same.out.count("| photos | x2 |") == 4
+    raw["protocol"] = "pil"
+    Path("b.json").write_text(json.dumps(raw))
+    done = sr("bench", "--from", "a.json", "--from", "b.json")
+    assert done.code == 2
+    assert "results of 'y-crop' and 'pil' are not comparable" in done.err
+
+
+def test_two_sets_of_one_name_are_refused(photos: Path, in_tmp: Path, sr: Run) -> None:
+    shutil.copytree(photos, "other/photos")
+    done = sr("bench", "-d", photos, "-d", "other/photos")
+    assert done.code == 2
+    assert "two data sets are called photos" in done.err
+    assert sr("bench", "-d", photos, "-d", "mine=other/photos", "-x2", "-m", "bicubic").code == 0
+
+
+def test_images_of_one_stem_are_kept_apart(photos: Path) -> None:
+    write(photos / "coffee.tif", Image(read(photos / "coffee.png").pixels))
+    assert len(set(datasets.folder(photos).names)) == 4
+
+
+def test_a_model_is_left_out_where_it_has_no_weights(photos: Path, sr: Run) -> None:
+    field = enter(["bicubic", "srgan"], [], methods.Options())
+    assert field.check([2, 3]) == ["srgan has no weights for x3 and is left out there"]
+    assert [entrant.name for entrant in field.at(3)] == ["bicubic"]
+
+
+def test_weight_files_of_one_name_are_told_apart(tmp_path: Path) -> None:
+    bundled = ROOT / "srcli" / "weights" / "fsrcnn-x2.safetensors"
+    files = [bundled, tmp_path / bundled.name]
+    shutil.copy(*files)
+    field = enter(["fsrcnn"], files, methods.Options())
+    assert len({entrant.name for entrant in field.entrants}) == 3
+    assert not field.entrants[1].has(3)
+    assert field.entrants[1].spec(2) == field.entrants[0].spec(2)
+
+
+def test_costs_are_those_of_the_table_of_models(
+    in_tmp: Path, photos: Path, sr: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(costs, "peak_memory", lambda entrant, scale, options: 123.4)
+    done = sr("bench", "-d", photos, "-x4", "-m", "fsrcnn", "--costs", "--json", "r.json")
+    assert done.code == 0, done.err
+    *others, fsrcnn = json.loads(Path("r.json").read_text())["rows"]
+    assert not any("multiply_adds" in row for row in others)
+    counted = json.loads((ROOT / "benchmarks" / "results" / "costs.json").read_text())["rows"]
+    (known,) = (row for row in counted if (row["name"], row["scale"]) == ("FSRCNN", 4))
+    assert (fsrcnn["params"], fsrcnn["multiply_adds"]) == (known["parameters"], known["multiply_adds"])
+    assert "0.92G" in done.out
+    assert " 123" in done.out
+
+
+def test_memory_is_that_of_a_process_of_its_own() -> None:
+    (bicubic,) = enter(["bicubic"], [], methods.Options()).entrants
+    peak = costs.peak_memory(bicubic, 4, methods.Options())
+    # More than an output of 1280x720 takes in float, and less than what torch would bring with it.
+    assert 1280 * 720 * 3 * 4 / 2**20 < (peak or 0) < 400
+    assert (costs.resident_peak() or 0) > 10
+
+
+@pytest.mark.parametrize("scale", [2, 4])
+def test_figures_do_not_depend_on_the_runtime(scale: int) -> None:
+    """To a hundredth of a decibel: ncnn and torch, on photographs."""
+    values = []
+    for runtime in ("ncnn", "torch"):
+        field = enter(["fsrcnn"], [], methods.Options(device="cpu", runtime=runtime))
+        results = measure.run(Plan((datasets.samples(),), (scale,), field), keep=False)
+        values.append([score.psnr_y for score in results.images])
+    assert values[0] == pytest.approx(values[1], abs=0.01)
+
+
+@pytest.mark.gpu
+def test_figures_do_not_depend_on_the_device() -> None:
+    import torch
+
+    if not torch.cuda.is_available():
+        pytest.skip("needs a GPU")
+    values = []
+    for device in ("cpu", "cuda"):
+        field = enter(["fsrcnn", "ecbsr"], [], methods.Options(device=device, runtime="torch"))
+        results = measure.run(Plan((datasets.samples(),), (2, 4), field), keep=False)
+        values.append([score.psnr_y for score in results.images])
+    assert values[0] == pytest.approx(values[1], abs=0.01)
+
+
+def test_seeds_do_not_depend_on_the_order() -> None:
+    reduction = Reduction(protocols.PROTOCOLS["y-crop"], "noise", 3)
+    hr = crop_to_multiple(read(SAMPLES / "coffee.png").pixels[:64, :64], 2)
+    first = reduction.of("a", 2)(hr)
+    reduction.of("b", 2)(hr)
+    assert np.array_equal(reduction.of("a", 2)(hr), first)
+    assert not np.array_equal(reduction.of("b", 2)(hr), first)
