@@ -231,10 +231,10 @@ def check_own_scale(name: str, scale: int) -> None:
 
 
 def licence_of(name: str, scale: float) -> str:
-    """Of the weights that a model uses at a scale; `-` where it has none."""
+    """Of the weights that a model uses at a scale; `none` where it has none."""
     entries = {entry.scale: entry for entry in manifest.load() if entry.model == name}
     if not entries:
-        return "-"
+        return "none"
     chain = scale_chain(scale, tuple(entries))
     return ", ".join(dict.fromkeys(entries[step].licence for step in chain))
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from srcli.cli import console, options
+from srcli.cli.ratings import show_ratings
 from srcli.engine.tiles import DEFAULT_TILE
 from srcli.files import check_place
 from srcli.manifest import DEFAULT_MODEL
@@ -17,6 +18,9 @@ _BASELINES = ("nearest", "bilinear", "bicubic")
 
 
 def bench(
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Files of ratings, with --ratings.", show_default=False)
+    ] = None,
     dataset: Annotated[
         list[str] | None,
         typer.Option(
@@ -30,6 +34,9 @@ def bench(
         Path | None, typer.Option("--json", help="Write rows and per-image scores here.")
     ] = None,
     csv_file: Annotated[Path | None, typer.Option("--csv", help="Write the rows here.")] = None,
+    ratings: Annotated[
+        bool, typer.Option("--ratings", help="Sum up what pages of `sr compare --rate` saved: FILES.")
+    ] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
     device: options.Device = None,
     runtime: options.Runtime = "auto",
@@ -44,6 +51,8 @@ def bench(
 
     for place in filter(None, (json_file, csv_file)):
         check_place(place)
+    if ratings or files:
+        return show_ratings(files or [], ratings, json_file)
     named = model or ([] if weights else [DEFAULT_MODEL])
     settings = Options(device, tile, self_ensemble, runtime=runtime)
     chosen = [datasets.find(name) for name in dataset or ["samples"]]

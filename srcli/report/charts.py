@@ -198,7 +198,7 @@ def _round_steps(low: float, high: float) -> list[float]:
     power = 10.0 ** np.floor(np.log10(rough))
     step = power * min((n for n in (1, 2, 5, 10) if n * power >= rough * 0.8), default=10)
     first = np.ceil(low / step - 1e-9)
-    return [float(round(k * step, 10)) for k in np.arange(first, np.floor(high / step + 1e-9) + 1)]
+    return [float(round(k * step, 10)) + 0.0 for k in np.arange(first, np.floor(high / step + 1e-9) + 1)]
 
 
 def _path(x: Values, y: Values) -> str:

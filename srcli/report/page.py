@@ -1,6 +1,7 @@
 """One self-contained HTML page on which methods are compared, image by image."""
 
 import math
+import re
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,11 @@ class About:
     licence: str
     params: int
     where: str
+
+    @property
+    def where_short(self) -> str:
+        """`where` without its reasons, which stand in parentheses."""
+        return re.sub(r" \([^)]*\)", "", self.where)
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ from srcli.imaging.pixels import Pixels, Plane, crop_to_multiple, quantise
 from srcli.methods import Method
 from srcli.report.pictures import Region, busiest, densest
 
-SIDE = 64
+_WIDEST, _NARROWEST = 64, 24
 _SMALLEST = 11  # SSIM's window
 
 
@@ -139,12 +139,13 @@ def outcome(method: Method, subject: Subject, scale: int) -> Outcome:
     return Outcome(method.name, (quantise(made) / 255).astype(np.float32), seconds, figures)
 
 
-def places(subject: Subject, outcomes: list[Outcome], count: int, side: int = SIDE) -> list[Region]:
-    """Where the methods differ most, at most `count` squares of `side` input pixels that hardly overlap.
+def places(subject: Subject, outcomes: list[Outcome], count: int) -> list[Region]:
+    """Where the methods differ most: at most `count` squares of the input that hardly overlap.
 
     The measure is the standard deviation of luma among the methods. One method alone is compared with the
     truth; without one, the place with the most detail is taken.
     """
+    side = min(_WIDEST, max(_NARROWEST, min(subject.lr.shape[:2]) // 3))
     planes = [luma(one.pixels) for one in outcomes]
     if len(planes) == 1 and subject.truth is not None:
         planes.append(luma(subject.truth))

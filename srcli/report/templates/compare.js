@@ -192,8 +192,9 @@ function setScene(index) {
   }
   const has = (source) => sources().includes(source);
   setPair(has(state.left) ? state.left : 0, has(state.right) ? state.right : DATA.methods.length - 1);
-  view.onLayout();
+  canvas.style.aspectRatio = `${width} / ${height}`;
   view.show(width, height);
+  view.resize();
   drawStrips();
 }
 
