@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -31,6 +32,15 @@ _FLAGS = (
     "--hide-scrollbars",
 )
 _PATIENCE = 30  # seconds for one answer
+# Chromium reads commands from descriptor 3 and answers on 4: the pipes are put there, by way of others
+# lest one of them is where the other belongs.
+_LAUNCH = """
+import fcntl, os, sys
+high = [fcntl.fcntl(int(end), fcntl.F_DUPFD, 10) for end in sys.argv[1:3]]
+for end, place in zip(high, (3, 4)):
+    os.dup2(end, place)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
 
 
 def installed() -> str | None:
@@ -170,6 +180,16 @@ class Page:
         taken = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
         path.write_bytes(base64.b64decode(taken["data"]))
 
+    def picture(self, selector: str) -> bytes:
+        """PNG of one element as the screen shows it."""
+        self.settle()
+        box = f"document.querySelector({selector!r}).getBoundingClientRect()"
+        sides = "b.left + scrollX, b.top + scrollY, b.width, b.height"
+        x, y, width, height = self.run(f"(b => [{sides}].map(Math.round))({box})")
+        clip = {"x": x, "y": y, "width": width, "height": height, "scale": 1}
+        taken = self.call("Page.captureScreenshot", format="png", clip=clip, optimizeForSpeed=True)
+        return base64.b64decode(taken["data"])
+
     def requests(self) -> list[str]:
         """The addresses of all that was asked for since `open`, except the page and what is inside it."""
         asked = [e["params"]["request"]["url"] for e in self.events if e.get("method") == "Network.requestWillBeSent"]
@@ -201,10 +221,9 @@ def opened() -> Iterator[Page]:
     from_read, from_write = os.pipe()
     sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        # Chromium reads commands from descriptor 3 and answers on 4; the shell puts the pipes there.
-        words = ["sh", "-c", f'exec "$0" "$@" 3<&{to_read} 4>&{from_write}', program, *_FLAGS, *sandbox]
+        launch = [sys.executable, "-c", _LAUNCH, str(to_read), str(from_write)]
         process = subprocess.Popen(
-            [*words, f"--user-data-dir={profile}"],
+            [*launch, program, *_FLAGS, *sandbox, f"--user-data-dir={profile}"],
             pass_fds=(to_read, from_write),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -2,7 +2,9 @@ const MODES = { slider: "s", side: "d", all: "a", blink: "b", map: "e" };
 const BLINK_MS = 700;
 const canvas = byId("canvas");
 const handle = byId("handle");
-const state = { scene: 0, mode: "slider", left: 0, right: 0, split: 0.5, blinkRight: false, held: false, kind: "absolute", place: -1 };
+const state = {
+  scene: 0, mode: "slider", left: 0, right: 0, split: 0.5, blinkRight: false, held: false, kind: "absolute", place: -1, before: null,
+};
 const view = new View(canvas, paint);
 const probe = new OffscreenCanvas(1, 1).getContext("2d", { willReadFrequently: true });
 let mapCache = { key: "", image: null };
@@ -137,7 +139,20 @@ function layout() {
   view.fitted ? view.fit() : view.paint();
 }
 
+/** A map is against the truth, if there is one; what was on the left before comes back after it. */
+function turnToTruth(mode) {
+  const entering = mode === "map" && state.mode !== "map";
+  if (entering && scene().truth) {
+    state.before = state.left;
+    setPair("truth", state.right === "truth" ? state.left : state.right);
+  } else if (mode !== "map" && state.before !== null) {
+    setPair(state.left === "truth" ? state.before : state.left, state.right);
+    state.before = null;
+  }
+}
+
 function setMode(mode) {
+  turnToTruth(mode);
   state.mode = mode;
   all("[data-mode]").forEach((button) => button.setAttribute("aria-pressed", button.dataset.mode === mode));
   byId("maps").hidden = mode !== "map";
@@ -299,7 +314,7 @@ handle.addEventListener("pointerdown", (event) => {
   handle.focus();
 });
 handle.addEventListener("pointermove", (event) => {
-  if (!handle.hasPointerCapture(event.pointerId)) return;
+  if (!handle.hasPointerCapture(event.pointerId)) return view.onHover(view.place(event));
   const box = canvas.getBoundingClientRect();
   setSplit((event.clientX - box.left) / box.width);
 });

@@ -121,7 +121,7 @@ class View {
 
   listen() {
     const { canvas, pointers } = this;
-    canvas.addEventListener("wheel", (event) => {
+    canvas.parentElement.addEventListener("wheel", (event) => {
       event.preventDefault();
       const lines = event.deltaMode === 1 ? 30 : 1;
       this.zoomTo(this.zoom * Math.exp(-event.deltaY * lines * 0.0018), ...this.place(event));
