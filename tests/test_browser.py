@@ -1,4 +1,4 @@
-"""The pages of `sr compare` in a real browser: what is painted, what keys, mouse and fingers do, what is saved."""
+"""The pages of `sr compare` in a real browser: what is painted, what input does, what is saved."""
 
 import io
 import json
@@ -87,8 +87,8 @@ def test_the_slider_parts_the_very_pixels_of_both_methods(page: Page, made: Path
     shown = middle_of(canvas(page), 120, 160)
     left, right = expected(made, "nearest"), expected(made, "lanczos")
     # Names lie on the top, the knob of the slider in the middle.
-    np.testing.assert_array_equal(shown[85:, :45], left[85:, :45])
-    np.testing.assert_array_equal(shown[85:, 55:], right[85:, 55:])
+    np.testing.assert_array_equal(shown[95:, :45], left[95:, :45])
+    np.testing.assert_array_equal(shown[95:, 55:], right[95:, 55:])
     page.run("handle.focus()")
     page.key("ArrowRight")
     assert page.run("handle.getAttribute('aria-valuenow')") == str(round(page.run("state.split") * 100))
@@ -105,7 +105,7 @@ def test_wheel_and_drag_move_all_panes_alike(page: Page) -> None:
     panes = page.run("view.panes.length")
     assert panes == 4
     before = page.run("view.zoom")
-    x, y = page.middle("#canvas")
+    x, _ = page.middle("#canvas")
     place = page.run(f"view.pixelAt({x} - canvas.getBoundingClientRect().left - 80, 60)")
     left = page.run("canvas.getBoundingClientRect().left")
     top = page.run("canvas.getBoundingClientRect().top")
@@ -134,7 +134,9 @@ def test_the_pixel_under_the_cursor_is_told_as_it_is_on_file(page: Page, made: P
     assert (abs(x - 100) <= 1, abs(y - 70) <= 1) == (True, True)
     for source, method in ((0, "nearest"), (2, "lanczos")):
         told = page.run(f"document.querySelector('[data-source=\"{source}\"] b').textContent")
-        assert [int(v) for v in told.replace("\u2007", "").split(" ")] == expected(made, method)[y, x].tolist()
+        assert [int(v) for v in told.replace("\u2007", "").split(" ")] == expected(made, method)[
+            y, x
+        ].tolist()
     true = page.run("document.querySelector('#status [data-source=truth] b').textContent")
     want = quantise(read(made / "in" / EVIL).pixels)[y, x].astype(int).tolist()
     assert [int(v) for v in true.replace("\u2007", "").split(" ")] == want
@@ -224,9 +226,12 @@ def test_nothing_can_leave_the_page(page: Page) -> None:
     """The policy stops what the page itself never tries; the complaint is the browser's."""
     refused = page.run("fetch('http://127.0.0.1:9/').then(() => false, () => true)")
     assert refused
-    page.run("new Promise(done => { const i = new Image(); i.onerror = done; i.src = 'http://127.0.0.1:9/'; })")
+    page.run(
+        "new Promise(done => { const i = new Image(); i.onerror = done; i.src = 'http://127.0.0.1:9/'; })"
+    )
     assert page.run(
-        "(() => { document.body.insertAdjacentHTML('beforeend', '<p onclick=\"window.bad = 1\" id=trap></p>');"
+        "(() => { const html = '<p onclick=\"window.bad = 1\" id=trap></p>';"
+        "document.body.insertAdjacentHTML('beforeend', html);"
         "document.getElementById('trap').click(); return window.bad === undefined; })()"
     )
     told = page.faults()

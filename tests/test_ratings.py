@@ -84,7 +84,12 @@ def test_one_who_always_wins_stays_finite() -> None:
 
 
 def test_scores_tell_which_of_two_is_preferred() -> None:
-    given = [Score("r", "i", "a", 4), Score("r", "i", "b", 2), Score("r", "i", "c", 4), Score("s", "i", "a", 1)]
+    given = [
+        Score("r", "i", "a", 4),
+        Score("r", "i", "b", 2),
+        Score("r", "i", "c", 4),
+        Score("s", "i", "a", 1),
+    ]
     assert {(one.methods, one.first) for one in implied(given)} == {
         (("a", "b"), 1.0), (("a", "c"), 0.5), (("b", "c"), 0.0),
     }  # fmt: skip

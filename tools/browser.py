@@ -111,7 +111,9 @@ class Page:
         """Wait for two frames, after which all that was asked for is painted."""
         self.run("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
-    def look(self, width: int, height: int, density: float = 1, dark: bool = False, phone: bool = False) -> None:
+    def look(
+        self, width: int, height: int, density: float = 1, dark: bool = False, phone: bool = False
+    ) -> None:
         """The size of the window, and what the system prefers."""
         self.call(
             "Emulation.setDeviceMetricsOverride",
@@ -192,7 +194,11 @@ class Page:
 
     def requests(self) -> list[str]:
         """The addresses of all that was asked for since `open`, except the page and what is inside it."""
-        asked = [e["params"]["request"]["url"] for e in self.events if e.get("method") == "Network.requestWillBeSent"]
+        asked = [
+            e["params"]["request"]["url"]
+            for e in self.events
+            if e.get("method") == "Network.requestWillBeSent"
+        ]
         page = self.run("location.href.split('#')[0]")
         return [url for url in asked if url != page and not url.startswith(("data:", "blob:"))]
 
@@ -206,7 +212,11 @@ class Page:
                 out.append(str(told["exceptionDetails"].get("exception", told["exceptionDetails"])))
             elif event.get("method") == "Log.entryAdded":
                 out.append(told["entry"]["text"])
-            elif event.get("method") == "Runtime.consoleAPICalled" and told["type"] in ("error", "warning", "assert"):
+            elif event.get("method") == "Runtime.consoleAPICalled" and told["type"] in (
+                "error",
+                "warning",
+                "assert",
+            ):
                 out.append(str(told["args"]))
         return out
 

@@ -52,7 +52,8 @@ def bench(
     for place in filter(None, (json_file, csv_file)):
         check_place(place)
     if ratings or files:
-        return show_ratings(files or [], ratings, json_file)
+        show_ratings(files or [], ratings, json_file)
+        return
     named = model or ([] if weights else [DEFAULT_MODEL])
     settings = Options(device, tile, self_ensemble, runtime=runtime)
     chosen = [datasets.find(name) for name in dataset or ["samples"]]

@@ -1,4 +1,4 @@
-"""`sr compare`: images by several methods side by side, as a sheet, a page, in the terminal, or to be rated."""
+"""`sr compare`: images by several methods side by side: a sheet, a page, the terminal, or to be rated."""
 
 import os
 from collections import Counter
@@ -50,7 +50,9 @@ def compare(
     ] = False,
     crop: Annotated[
         str | None,
-        typer.Option(help="Place to show, X,Y,WIDTH,HEIGHT in input pixels; where methods differ by default."),
+        typer.Option(
+            help="Place to show, X,Y,WIDTH,HEIGHT in input pixels; where methods differ by default."
+        ),
     ] = None,
     preview: Annotated[
         Literal["auto", "none", "blocks", "kitty", "sixel"],
@@ -110,7 +112,9 @@ def compare(
     abouts = _abouts(methods, named, scale)
     for path in outputs:
         if rate:
-            console.save(path, rating.page(scenes, abouts, scale, rating.Task("pairs" if pairs else "scores", seed)))
+            console.save(
+                path, rating.page(scenes, abouts, scale, rating.Task("pairs" if pairs else "scores", seed))
+            )
         elif _is_page(path):
             console.save(path, page.page(scenes, abouts, scale, hr))
         else:

@@ -118,7 +118,7 @@ def profile(pixels: Pixels, found: Edges, reach: int) -> tuple[Values, Values]:
 
 
 def width_at_half(x: Values, y: Values) -> float:
-    """The width of the middle hump at half its height, in units of `x`; its whole reach if it never falls so low."""
+    """How wide the middle hump is at half its height, in units of `x`; all of it if it never falls so low."""
     half, middle = y[len(y) // 2] / 2, len(y) // 2
     right = next((_crossing(x, y, k, half) for k in range(middle, len(y) - 1) if y[k + 1] < half), x[-1])
     left = next((_crossing(x, y, k - 1, half) for k in range(middle, 0, -1) if y[k - 1] < half), x[0])

@@ -12,6 +12,8 @@ from srcli.report.charts import Chart, profile_chart, spectrum_chart
 from srcli.report.pictures import Region
 from srcli.report.subjects import Outcome, Subject
 
+_NOTHING = "\N{EN DASH}"
+
 
 @dataclass(frozen=True)
 class About:
@@ -126,7 +128,7 @@ def _table(one: Scene) -> list[Cells]:
     return [
         Cells(
             _decibels(shot.psnr),
-            "–" if shot.ssim is None else f"{shot.ssim:.4f}",
+            _NOTHING if shot.ssim is None else f"{shot.ssim:.4f}",
             _duration(shot.seconds),
             shot.psnr is not None and shot.psnr == most[0],
             shot.ssim is not None and shot.ssim == most[1],
@@ -137,7 +139,7 @@ def _table(one: Scene) -> list[Cells]:
 
 def _decibels(value: float | None) -> str:
     if value is None:
-        return "–"
+        return _NOTHING
     return f"{value:.2f}" if math.isfinite(value) else "∞"
 
 

@@ -37,8 +37,8 @@ class Region:
 
     def inside(self, lr: Pixels) -> bool:
         """Whether it is a place of that low-resolution image."""
-        height, width = lr.shape[:2]
-        return 0 <= self.x < self.x + self.width <= width and 0 <= self.y < self.y + self.height <= height
+        wide = 0 <= self.x < self.x + self.width <= lr.shape[1]
+        return bool(wide and 0 <= self.y < self.y + self.height <= lr.shape[0])
 
     def __str__(self) -> str:
         return f"{self.x},{self.y},{self.width},{self.height}"
@@ -100,7 +100,9 @@ def sheet(panels: list[Panel]) -> Pixels:
 def stacked(sheets: list[Pixels]) -> Pixels:
     """Sheets one below the other, on white."""
     width = max(one.shape[1] for one in sheets)
-    return np.concatenate([np.pad(s, ((0, 0), (0, width - s.shape[1]), (0, 0)), constant_values=1) for s in sheets])
+    return np.concatenate(
+        [np.pad(s, ((0, 0), (0, width - s.shape[1]), (0, 0)), constant_values=1) for s in sheets]
+    )
 
 
 def _tile(panel: Panel) -> Image.Image:

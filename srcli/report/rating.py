@@ -40,7 +40,7 @@ def check_count(methods: int) -> None:
 
 
 def page(scenes: list[Scene], abouts: list[About], scale: int, task: Task) -> str:
-    """The HTML text. What is what stands in the page and in the results as a key that nobody reads by chance."""
+    """The HTML text. Page and results hold what is what as a key that nobody reads by chance."""
     shuffled = random.Random(task.seed)
     items = _items(scenes, shuffled)
     trials = _score_trials(items, shuffled) if task.kind == "scores" else _pair_trials(items, shuffled)
@@ -72,13 +72,17 @@ def page(scenes: list[Scene], abouts: list[About], scale: int, task: Task) -> st
 def identity(scenes: list[Scene], abouts: list[About], scale: int) -> str:
     """16 hex digits that the same images, made by the same methods, always have, and no others."""
     told = [scale, [about.name for about in abouts]]
-    told += [[one.name, [hashlib.sha256(shot.source.encode()).hexdigest() for shot in one.shots]] for one in scenes]
+    told += [
+        [one.name, [hashlib.sha256(shot.source.encode()).hexdigest() for shot in one.shots]] for one in scenes
+    ]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
 
 
 def _items(scenes: list[Scene], shuffled: random.Random) -> list[Item]:
     """In an order, and with names, that tell nothing."""
-    known = [(number, k, shot.source) for number, one in enumerate(scenes) for k, shot in enumerate(one.shots)]
+    known = [
+        (number, k, shot.source) for number, one in enumerate(scenes) for k, shot in enumerate(one.shots)
+    ]
     shuffled.shuffle(known)
     names = shuffled.sample(range(16**4), len(known))
     return [Item(f"{name:04x}", *rest) for name, rest in zip(names, known, strict=True)]
@@ -86,7 +90,7 @@ def _items(scenes: list[Scene], shuffled: random.Random) -> list[Item]:
 
 def _score_trials(items: list[Item], shuffled: random.Random) -> list[list[str]]:
     """Every item once, and never the same image twice in a row where that can be avoided."""
-    left = [item for item in items]
+    left = list(items)
     shuffled.shuffle(left)
     out: list[Item] = []
     while left:

@@ -61,7 +61,7 @@ class Answers:
 
 @dataclass(frozen=True)
 class Opinion:
-    """Mean opinion score of a method from 1 to 5, and half the width of its 95 % interval (None: one value)."""
+    """Mean opinion score of a method, 1 to 5; half its 95 % interval, None for a single value."""
 
     mean: float
     margin: float | None
@@ -88,7 +88,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class Summary:
-    """The table, and Krippendorff's alpha of scores (interval) and of choices (nominal), None where unknown."""
+    """The table, and Krippendorff's alpha of scores (interval) and choices (nominal), None where unknown."""
 
     comparison: str
     raters: int
@@ -99,7 +99,10 @@ class Summary:
 
 
 def read(paths: list[Path]) -> Answers:
-    """The answers in all files. Raises `SrError` for a file that is damaged, given twice, or of another comparison."""
+    """The answers in all files.
+
+    Raises `SrError` for a file that is damaged, given twice, or of another comparison.
+    """
     if not paths:
         raise UsageError("no rating files", _HINT)
     raws = {path: _raw(path) for path in paths}
@@ -110,13 +113,17 @@ def read(paths: list[Path]) -> Answers:
     methods: set[str] = set()
     for path, raw in raws.items():
         if raw["comparison"] != raws[first]["comparison"]:
-            raise SrError(f"{path} rates another comparison than {first}", "give files of one comparison at a time")
+            raise SrError(
+                f"{path} rates another comparison than {first}", "give files of one comparison at a time"
+            )
         if raw["session"] in sessions:
-            raise SrError(f"{path} holds the same ratings as {sessions[raw['session']]}", "leave one of them out")
+            raise SrError(
+                f"{path} holds the same ratings as {sessions[raw['session']]}", "leave one of them out"
+            )
         sessions[raw["session"]] = path
         key = _parsed(path, raw, scores, choices)
         methods |= {method for _, method in key.values()}
-    raters = len({one.rater for one in (*scores, *choices)})
+    raters = len({one.rater for one in scores} | {one.rater for one in choices})
     return Answers(raws[first]["comparison"], tuple(sorted(methods)), raters, tuple(scores), tuple(choices))
 
 
@@ -184,8 +191,8 @@ def summarise(answers: Answers) -> Summary:
 def opinion(scores: Iterable[Score], method: str) -> Opinion | None:
     """The mean of a method's scores, and Student's 95 % interval of it; None where it has none.
 
-    Scores of one rater are not independent: each rater's mean is one value. With a single rater the interval is
-    over images, and tells nothing of other people.
+    Scores of one rater are not independent: each rater's mean is one value. With a single rater the interval
+    is over images, and tells nothing of other people.
     """
     own = [one for one in scores if one.method == method]
     if not own:
@@ -207,7 +214,7 @@ def _means(pairs: Iterable[tuple[str, int]]) -> list[float]:
 
 
 def implied(scores: Iterable[Score]) -> list[Choice]:
-    """What scores say of pairs: of two methods on one image, a rater prefers the one with the higher score."""
+    """What scores say of pairs: of two methods on one image, a rater prefers the higher score."""
     seen: defaultdict[tuple[str, str], dict[str, int]] = defaultdict(dict)
     for one in scores:
         seen[one.rater, one.image][one.method] = one.score
@@ -221,8 +228,8 @@ def implied(scores: Iterable[Score]) -> list[Choice]:
 def bradley_terry(methods: tuple[str, ...], choices: Iterable[Choice]) -> dict[str, Strength]:
     """Maximum of the posterior by Newton's method; a tie is half a win for each.
 
-    P(a beats b) = 1 / (1 + exp(b - a)), Bradley and Terry 1952. Each method also has one tie against an average
-    one, so that one that always wins stays finite. Margins are 1.96 standard errors by the Hessian.
+    P(a beats b) = 1 / (1 + exp(b - a)), Bradley and Terry 1952. Each method also has one tie against an
+    average one, so that one that always wins stays finite. Margins are 1.96 standard errors by the Hessian.
     """
     number = {method: k for k, method in enumerate(methods)}
     wins = np.zeros((len(methods), len(methods)))

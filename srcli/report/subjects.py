@@ -1,4 +1,4 @@
-"""The images that methods are compared on, checked before any method runs, and what each method made of them."""
+"""The images that methods are compared on, checked before any method runs, and what methods make of them."""
 
 import re
 import time
@@ -32,7 +32,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Subject:
-    """`lr` (h, w, 3), and the `truth` (h * scale, w * scale, 3) if known; `grey`: its file has one channel."""
+    """`lr` (h, w, 3), and the `truth` (h * scale, w * scale, 3) if known; `grey`: one channel on file."""
 
     name: str
     lr: Pixels
@@ -81,7 +81,9 @@ def _truth_of(image: Path, known: dict[str, Path], folder: Path | None) -> Path 
         return None
     found = known.get(image.stem) or known.get(re.sub(r"_?x\d+$", "", image.stem))
     if found is None:
-        raise DatasetError(f"no truth for {image.name} in {folder}", "true images have the names of the images")
+        raise DatasetError(
+            f"no truth for {image.name} in {folder}", "true images have the names of the images"
+        )
     return found
 
 
@@ -98,7 +100,9 @@ def load(source: Source, scale: int) -> Subject:
     wanted = (given.pixels.shape[0] * scale, given.pixels.shape[1] * scale)
     if true.shape[:2] != wanted:
         size = "x".join(map(str, image.size))
-        raise UsageError(f"{source.truth} is {size}, not {wanted[1]}x{wanted[0]}", "check --scale, or use --hr")
+        raise UsageError(
+            f"{source.truth} is {size}, not {wanted[1]}x{wanted[0]}", "check --scale, or use --hr"
+        )
     return Subject(source.image.name, given.pixels, true, image.grey)
 
 
@@ -106,7 +110,9 @@ def _scored(true: Pixels, scale: int, path: Path) -> Pixels:
     """`true`, if a border of `scale` pixels leaves enough to score."""
     height, width = true.shape[:2]
     if 0 < min(height, width) < _SMALLEST + 2 * scale:
-        raise DatasetError(f"{path}: an image of {width}x{height} is too small to score", "SSIM needs 11 pixels")
+        raise DatasetError(
+            f"{path}: an image of {width}x{height} is too small to score", "SSIM needs 11 pixels"
+        )
     return true
 
 
@@ -168,4 +174,4 @@ def _reduced(plane: Plane, size: tuple[int, ...]) -> Plane:
     """The mean of the pixels that one pixel of the input became."""
     height, width = size
     scale = plane.shape[0] // height
-    return plane.reshape(height, scale, width, scale).mean(axis=(1, 3))
+    return np.asarray(plane.reshape(height, scale, width, scale).mean(axis=(1, 3)))
