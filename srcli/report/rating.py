@@ -41,16 +41,14 @@ def check_count(methods: int) -> None:
 
 def page(scenes: list[Scene], abouts: list[About], scale: int, task: Task) -> str:
     """The HTML text. Page and results hold what is what as a key that nobody reads by chance."""
-    shuffled = random.Random(task.seed)
-    items = _items(scenes, shuffled)
-    trials = _score_trials(items, shuffled) if task.kind == "scores" else _pair_trials(items, shuffled)
+    items, shown = trials(scenes, task)
     data = {
         "format": FORMAT,
         "comparison": identity(scenes, abouts, scale),
         "kind": task.kind,
         "seed": task.seed,
         "key": _key(items, scenes, abouts),
-        "trials": trials,
+        "trials": shown,
         "scenes": [
             {"width": one.width, "height": one.height, "place": one.places[0], "truth": one.truth is not None}
             for one in scenes
@@ -64,7 +62,7 @@ def page(scenes: list[Scene], abouts: list[About], scale: int, task: Task) -> st
         kind=task.kind,
         items=items,
         truths=[one.truth for one in scenes],
-        count=len(trials),
+        count=len(shown),
         data=data,
     )
 
@@ -76,6 +74,13 @@ def identity(scenes: list[Scene], abouts: list[About], scale: int) -> str:
         [one.name, [hashlib.sha256(shot.source.encode()).hexdigest() for shot in one.shots]] for one in scenes
     ]
     return hashlib.sha256(json.dumps(told).encode()).hexdigest()[:16]
+
+
+def trials(scenes: list[Scene], task: Task) -> tuple[list[Item], list[list[str]]]:
+    """All items, and the names of those that are shown together, one or two, in the order of the showing."""
+    shuffled = random.Random(task.seed)
+    items = _items(scenes, shuffled)
+    return items, (_score_trials if task.kind == "scores" else _pair_trials)(items, shuffled)
 
 
 def _items(scenes: list[Scene], shuffled: random.Random) -> list[Item]:
