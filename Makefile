@@ -20,9 +20,9 @@ setup: .venv/ready ## install everything into .venv
 
 demo: setup ## enlarge a photograph four times; pictures in demo/, a table here
 	$(BIN)/sr upscale srcli/samples/coffee.png -x4 -o demo/coffee_x4.png --overwrite
-	$(BIN)/sr compare srcli/samples/coffee.png --hr -x4 -o demo/compare.png --overwrite
+	$(BIN)/sr compare srcli/samples/coffee.png --hr -x4 -o demo/compare.png -o demo/compare.html --overwrite
 	$(BIN)/sr bench --dataset samples -x4
-	@echo "look at demo/coffee_x4.png and demo/compare.png"
+	@echo "look at demo/coffee_x4.png, demo/compare.png and demo/compare.html"
 
 test: setup ## run the tests
 	$(BIN)/python -m pytest -m 'not slow and not gpu and not hub'

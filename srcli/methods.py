@@ -236,6 +236,26 @@ def check_model(name: str, scale: float) -> None:
         raise UsageError(f"no model called '{name}'", f"{hint}`sr models` lists all")
 
 
+def check_own_scale(name: str, scale: int) -> None:
+    """Raise `UsageError` where a network would overshoot `scale` and be reduced to it."""
+    check_model(name, scale)
+    own = tuple(entry.scale for entry in manifest.load() if entry.model == name)
+    if own and math.prod(scale_chain(scale, own)) != scale:
+        known = ", ".join(f"x{one}" for one in own)
+        raise UsageError(
+            f"{name} has no weights for x{scale}", f"it has them for {known}; leave it out, or change -x"
+        )
+
+
+def licence_of(name: str, scale: float) -> str:
+    """Of the weights that a model uses at a scale; `none` where it has none."""
+    entries = {entry.scale: entry for entry in manifest.load() if entry.model == name}
+    if not entries:
+        return "none"
+    chain = scale_chain(scale, tuple(entries))
+    return ", ".join(dict.fromkeys(entries[step].licence for step in chain))
+
+
 def check_scale(scale: float) -> None:
     """Raise `UsageError` for scales that enlarge nothing or too much."""
     if not (math.isfinite(scale) and 1 < scale <= LARGEST_SCALE):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from srcli.cli import completion, console, options, untrained
+from srcli.cli.ratings import show_ratings
 from srcli.engine.tiles import DEFAULT_TILE
 from srcli.errors import DatasetError, ExitCode, SrError, UsageError
 from srcli.files import check_place
@@ -24,6 +25,9 @@ _WHAT, _HOW, _TABLE, _FILES = "What is measured", "How", "What tables show", "Wh
 
 
 def bench(
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Files of ratings, with --ratings.", show_default=False)
+    ] = None,
     dataset: Annotated[
         list[str] | None,
         typer.Option(
@@ -110,6 +114,14 @@ def bench(
     keep_going: Annotated[
         bool, typer.Option("--keep-going", help="Leave out images that can't be read.", rich_help_panel=_HOW)
     ] = False,
+    ratings: Annotated[
+        bool,
+        typer.Option(
+            "--ratings",
+            help="Measure nothing: sum up what pages of `sr compare --rate` saved, FILES.",
+            rich_help_panel=_WHAT,
+        ),
+    ] = False,
     device: options.Device = None,
     runtime: options.Runtime = "auto",
     tile: options.Tile = DEFAULT_TILE,
@@ -126,6 +138,9 @@ def bench(
 
     for place in filter(None, (json_file, csv_file, latex, html, plots, save_lr, save)):
         check_place(place)
+    if ratings or files:
+        show_ratings(files or [], ratings, json_file)
+        return ExitCode.OK
     if from_files:
         _check_alone(dataset, model, weights)
         results = _read(from_files)

@@ -1,7 +1,11 @@
-"""`sr compare`: the same place of one image by several methods, side by side."""
+"""`sr compare`: images by several methods side by side: a sheet, a page, the terminal, or to be rated."""
 
+import os
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -12,29 +16,56 @@ from srcli.manifest import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from srcli.bench import Score
-    from srcli.imaging.pixels import Pixels
     from srcli.methods import Method
+    from srcli.report.page import About
     from srcli.report.pictures import Panel, Region
+    from srcli.report.subjects import Outcome, Source, Subject
 
 _MODELS = ["nearest", "bicubic", DEFAULT_MODEL]
+_RATING = "Blind rating"
+_PLACES = 4
 
 
 def compare(
-    image: Annotated[Path, typer.Argument(help="The image to enlarge.", show_default=False)],
-    output: Annotated[Path, typer.Option("--output", "-o", help="The sheet to write.")] = Path("compare.png"),
+    images: Annotated[
+        list[Path], typer.Argument(help="Images, or folders of images, to enlarge.", show_default=False)
+    ],
+    output: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--output",
+            "-o",
+            help="A sheet (.png ...) or a page (.html); may repeat. compare.png and compare.html by default.",
+        ),
+    ] = None,
     scale: options.CompareScale = 4,
     model: options.Models = None,
     weights: options.Weights = None,
     truth: Annotated[
-        Path | None, typer.Option(help="The true image, SCALE times as large: adds scores and error maps.")
+        Path | None,
+        typer.Option(help="The true image, SCALE times as large, or a folder of them: adds scores."),
     ] = None,
     hr: Annotated[
         bool, typer.Option("--hr", help="The image is the truth itself: reduce it by bicubic first.")
     ] = False,
     crop: Annotated[
         str | None,
-        typer.Option(help="Place to show, X,Y,WIDTH,HEIGHT in input pixels; the most detailed by default."),
+        typer.Option(
+            help="Place to show, X,Y,WIDTH,HEIGHT in input pixels; where methods differ by default."
+        ),
     ] = None,
+    preview: Annotated[
+        Literal["auto", "none", "blocks", "kitty", "sixel"],
+        typer.Option(help="Pictures in the terminal; auto is the best that it can show."),
+    ] = "auto",
+    rate: Annotated[
+        bool,
+        typer.Option("--rate", help="Write a page to rate methods unseen.", rich_help_panel=_RATING),
+    ] = False,
+    pairs: Annotated[
+        bool,
+        typer.Option("--pairs", help="Choose of two, instead of scores 1 to 5.", rich_help_panel=_RATING),
+    ] = False,
     device: options.Device = None,
     runtime: options.Runtime = "auto",
     tile: options.Tile = DEFAULT_TILE,
@@ -44,101 +75,168 @@ def compare(
     kernel: options.BlurKernel = None,
     overwrite: options.Overwrite = False,
 ) -> None:
-    """Show enlarged crops of the same place side by side, with scores where the truth is known."""
-    from srcli.imaging.image import Image, write
-    from srcli.methods import Options, check_scale, find_all
-    from srcli.report.pictures import sheet
+    """Show images enlarged by several methods, with scores where the truth is known.
+
+    A sheet has the places where the methods differ most, a page has all, in one file that needs no network.
+    With --rate the page hides which method is which; `sr bench --ratings` reads what people answer.
+    """
+    from srcli.methods import Options, check_own_scale, check_scale, find_all
+    from srcli.report import page, rating, subjects
 
     check_scale(scale)
-    _check_output(output, overwrite, [path for path in (image, truth) if path])
-    lr, true, grey = _images(image, truth, hr, scale)
-    region = _region(crop, lr)
-    named = model or ([] if weights else _MODELS)
+    outputs = _outputs(output, rate, pairs)
+    _check_outputs(outputs, overwrite, [*images, *([truth] if truth else [])])
+    region = _region(crop)
+    named = list(dict.fromkeys(model or ([] if weights else _MODELS)))
+    for name in named:
+        check_own_scale(name, scale)
+    found = subjects.sources(images, truth, hr)
+    pixels = subjects.check(found, scale, region)
     alone = untrained.settings(named, seed, within, kernel)
     settings = Options(device, tile, self_ensemble, runtime=runtime, untrained=alone)
-    methods = find_all(named, weights or [], scale, settings)
+    methods = _distinct(find_all(named, weights or [], scale, settings))
+    paged = any(map(_is_page, outputs))
+    if paged:
+        page.check_size(pixels * (len(methods) + bool(hr or truth)))
+    if rate:
+        rating.check_count(len(methods))
     console.tell_taken(methods)
-    panels = []
-    with console.bar() as bar:
-        for method in bar.track(methods, description="comparing"):
-            panel, score = _panel(method, lr, true, grey, scale, region)
-            panels.append(panel)
-            console.result.print(f"{method.name:20} {_figures(score)}".rstrip(), markup=False)
-    if true is not None:
-        panels.append(_truth_panel(true, region, lr))
-    write(output, Image(sheet(panels)))
-    console.result.print(f"{output}", markup=False)
+    shown, scenes = [], []
+    for one, outcomes in _outcomes(found, methods, scale):
+        places = [region] if region else subjects.places(one, outcomes, _PLACES)
+        shown.append(_panels(one, outcomes, places[0]))
+        if paged:
+            scenes.append(page.scene(one, outcomes, places, scale, charts=not rate))
+        if not rate:
+            _tell(one, outcomes, len(found) > 1)
+    _preview("none" if rate else preview, shown)
+    abouts = _abouts(methods, named, scale)
+    for path in outputs:
+        if rate:
+            console.save(
+                path, rating.page(scenes, abouts, scale, rating.Task("pairs" if pairs else "scores", seed))
+            )
+        elif _is_page(path):
+            console.save(path, page.page(scenes, abouts, scale, hr))
+        else:
+            _write_sheet(path, shown)
+        console.result.print(f"{path}", markup=False)
 
 
-def _check_output(output: Path, overwrite: bool, inputs: list[Path]) -> None:
+def _is_page(path: Path) -> bool:
+    return path.suffix.lower() in (".html", ".htm")
+
+
+def _outputs(given: list[Path] | None, rate: bool, pairs: bool) -> list[Path]:
+    """What to write; a sheet would tell raters which method is which."""
+    if pairs and not rate:
+        raise UsageError("--pairs is for --rate", "give both")
+    if rate and not all(map(_is_page, given or [])):
+        raise UsageError("--rate writes a page", "give an --output that ends in .html")
+    usual = [Path("rating.html")] if rate else [Path("compare.png"), Path("compare.html")]
+    return list(dict.fromkeys(given)) if given else usual
+
+
+def _check_outputs(outputs: list[Path], overwrite: bool, inputs: list[Path]) -> None:
+    from srcli.files import check_place
     from srcli.imaging.writing import check_writable
 
-    if output.exists() and any(path.exists() and output.samefile(path) for path in inputs):
-        raise UsageError(f"{output} is an input itself", "choose another --output")
-    if output.exists() and not overwrite:
-        raise UsageError(f"{output} exists", "give --overwrite, or another --output")
-    check_writable(output)
+    for output in outputs:
+        if output.exists() and any(path.exists() and output.samefile(path) for path in inputs):
+            raise UsageError(f"{output} is an input itself", "choose another --output")
+        if output.exists() and not overwrite:
+            raise UsageError(f"{output} exists", "give --overwrite, or another --output")
+        (check_place if _is_page(output) else check_writable)(output)
 
 
-def _images(path: Path, truth: Path | None, hr: bool, scale: int) -> "tuple[Pixels, Pixels | None, bool]":
-    """The low-resolution pixels, the true ones if known, and whether the truth is a one-channel file."""
-    from srcli.imaging.degrade import bicubic_lr
-    from srcli.imaging.image import read
-    from srcli.imaging.pixels import crop_to_multiple
-
-    if hr and truth:
-        raise UsageError("--hr and --truth exclude each other", "--hr takes the image itself as the truth")
-    given = read(path)
-    if hr:
-        true = crop_to_multiple(given.pixels, scale)
-        return bicubic_lr(true, scale), true, given.grey
-    if truth is None:
-        return given.pixels, None, given.grey
-    true_image = read(truth)
-    true = crop_to_multiple(true_image.pixels, scale)
-    wanted = (given.pixels.shape[0] * scale, given.pixels.shape[1] * scale)
-    if true.shape[:2] != wanted:
-        size = "x".join(map(str, true_image.size))
-        raise UsageError(f"{truth} is {size}, not {wanted[1]}x{wanted[0]}", "check --scale, or use --hr")
-    return given.pixels, true, true_image.grey
-
-
-def _region(crop: str | None, lr: "Pixels") -> "Region":
-    from srcli.report.pictures import Region, busiest
+def _region(crop: str | None) -> "Region | None":
+    from srcli.report.pictures import Region
 
     if crop is None:
-        return busiest(lr, 64)
+        return None
     try:
         x, y, width, height = map(int, crop.split(","))
     except ValueError as error:
         raise UsageError(
             f"--crop {crop} is not X,Y,WIDTH,HEIGHT", "for instance --crop 10,20,64,64"
         ) from error
-    inside = 0 <= x < x + width <= lr.shape[1] and 0 <= y < y + height <= lr.shape[0]
-    if not inside:
-        raise UsageError(f"--crop {crop} is outside the image", f"it is {lr.shape[1]}x{lr.shape[0]} pixels")
     return Region(y, x, height, width)
 
 
-def _panel(
-    method: "Method", lr: "Pixels", true: "Pixels | None", grey: bool, scale: int, region: "Region"
-) -> "tuple[Panel, Score | None]":
-    from srcli.bench import score
+def _distinct(methods: "list[Method]") -> "list[Method]":
+    """The methods under names of their own: two weight files may have the same."""
+    seen: Counter[str] = Counter()
+    out = []
+    for method in methods:
+        seen[method.name] += 1
+        number = seen[method.name]
+        out.append(method if number == 1 else replace(method, name=f"{method.name} ({number})"))
+    return out
+
+
+def _abouts(methods: "list[Method]", named: list[str], scale: int) -> "list[About]":
+    from srcli.methods import licence_of
+    from srcli.report.page import About
+
+    licences = [licence_of(name, scale) for name in named]
+    licences += ["unknown"] * (len(methods) - len(named))
+    return [About(m.name, text, m.params, m.where) for m, text in zip(methods, licences, strict=True)]
+
+
+def _outcomes(
+    found: "list[Source]", methods: "list[Method]", scale: int
+) -> "Iterator[tuple[Subject, list[Outcome]]]":
+    """Every method on every image, with a bar that is away while results are told."""
+    from srcli.report import subjects
+
+    for number, source in enumerate(found, 1):
+        one = subjects.load(source, scale)
+        count = f" ({number} of {len(found)})" if len(found) > 1 else ""
+        with console.bar() as bar:
+            tracked = bar.track(methods, description=f"{one.name}{count}")
+            outcomes = [subjects.outcome(method, one, scale) for method in tracked]
+        yield one, outcomes
+
+
+def _tell(one: "Subject", outcomes: "list[Outcome]", several: bool) -> None:
+    if several:
+        console.result.print(one.name, markup=False)
+    for outcome in outcomes:
+        console.result.print(f"{outcome.method:20} {_figures(outcome.score)}".rstrip(), markup=False)
+
+
+def _panels(one: "Subject", outcomes: "list[Outcome]", region: "Region") -> "list[Panel]":
     from srcli.report.pictures import Panel, error_map
 
-    sr = method(lr, scale).clip(0, 1)
-    crop = region.of(sr, lr.shape[0])
-    if true is None:
-        return Panel(method.name, crop), None
-    figures = score(sr, true, scale, grey)
-    error = error_map(crop, region.of(true, lr.shape[0]))
-    return Panel(method.name, crop, _figures(figures), error), figures
+    height = one.lr.shape[0]
+    crops = [region.of(outcome.pixels, height) for outcome in outcomes]
+    if one.truth is None:
+        return [Panel(outcome.method, crop) for outcome, crop in zip(outcomes, crops, strict=True)]
+    true = region.of(one.truth, height)
+    panels = [
+        Panel(outcome.method, crop, _figures(outcome.score), error_map(crop, true))
+        for outcome, crop in zip(outcomes, crops, strict=True)
+    ]
+    return [*panels, Panel("truth", true, "the original")]
 
 
-def _truth_panel(true: "Pixels", region: "Region", lr: "Pixels") -> "Panel":
-    from srcli.report.pictures import Panel
+def _write_sheet(path: Path, shown: "list[list[Panel]]") -> None:
+    from srcli.imaging.image import Image, write
+    from srcli.report.pictures import sheet, stacked
 
-    return Panel("truth", region.of(true, lr.shape[0]), "the original")
+    write(path, Image(stacked([sheet(panels) for panels in shown])))
+
+
+def _preview(wanted: str, shown: "list[list[Panel]]") -> None:
+    from srcli.report import terminal
+    from srcli.report.pictures import sheet
+
+    kind = terminal.best(os.environ) if wanted == "auto" else wanted
+    for panels in shown if kind != "none" else []:
+        if kind == "blocks":
+            console.result.print(terminal.blocks(panels, console.result.width))
+        else:
+            typer.echo((terminal.kitty if kind == "kitty" else terminal.sixel)(sheet(panels)), nl=False)
 
 
 def _figures(score: "Score | None") -> str:

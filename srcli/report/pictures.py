@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from srcli.imaging.color import luma
-from srcli.imaging.pixels import Pixels, to_uint8
+from srcli.imaging.pixels import Pixels, Plane, to_uint8
 from srcli.imaging.resize import resize
 
 # Errors of this size, in units of the data range, are drawn at full brightness.
@@ -35,6 +35,14 @@ class Region:
         )
         return pixels[top:bottom, left:right]
 
+    def inside(self, lr: Pixels) -> bool:
+        """Whether it is a place of that low-resolution image."""
+        wide = 0 <= self.x < self.x + self.width <= lr.shape[1]
+        return bool(wide and 0 <= self.y < self.y + self.height <= lr.shape[0])
+
+    def __str__(self) -> str:
+        return f"{self.x},{self.y},{self.width},{self.height}"
+
 
 @dataclass(frozen=True)
 class Panel:
@@ -49,11 +57,16 @@ class Panel:
 def busiest(lr: Pixels, side: int) -> Region:
     """The square of at most `side` pixels with the most detail: the largest sum of gradients."""
     plane = luma(lr)
-    height, width = (min(side, n) for n in plane.shape)
     steps = np.zeros_like(plane)
     steps[1:] += np.abs(np.diff(plane, axis=0))
     steps[:, 1:] += np.abs(np.diff(plane, axis=1))
-    total = np.pad(steps.astype(np.float64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    return densest(steps, side)
+
+
+def densest(weights: Plane, side: int) -> Region:
+    """The square of at most `side` pixels with the largest sum of `weights` (H, W)."""
+    height, width = (min(side, n) for n in weights.shape)
+    total = np.pad(weights.astype(np.float64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
     sums = (
         total[height:, width:] - total[:-height, width:] - total[height:, :-width] + total[:-height, :-width]
     )
@@ -82,6 +95,14 @@ def sheet(panels: list[Panel]) -> Pixels:
             left += tile.width + _MARGIN
         top += max(tile.height for tile in row) + _MARGIN
     return np.asarray(canvas, np.float32) / np.float32(255)
+
+
+def stacked(sheets: list[Pixels]) -> Pixels:
+    """Sheets one below the other, on white."""
+    width = max(one.shape[1] for one in sheets)
+    return np.concatenate(
+        [np.pad(s, ((0, 0), (0, width - s.shape[1]), (0, 0)), constant_values=1) for s in sheets]
+    )
 
 
 def _tile(panel: Panel) -> Image.Image:
