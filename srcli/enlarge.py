@@ -127,7 +127,7 @@ def enlarge(image: Image, find: Find, wanted: Wanted, finish: Finish = Finish())
     source = image.pixels if image.alpha is None else bleed(image.pixels, image.alpha)
     method = find(scale) if scale > 1 else None
     if method and finish.uncertainty:
-        method = replace(method, run=_spread(method, finish.uncertainty))
+        method = replace(method, run=_spread(method, finish.uncertainty), to=None)
     pixels = _in_range(source, lambda values: _at_size(values, method, scale, size, finish))
     if is_grey(source):
         # To the bit, whatever a network for colours makes of it.
@@ -148,8 +148,11 @@ def _scale(old: Size, new: Size, wanted: Wanted) -> float:
 
 def _at_size(pixels: Pixels, method: Method | None, scale: float, size: Size, finish: Finish) -> Pixels:
     """Values in [0, 1] through the method, to the exact size, and finished where they are enlarged."""
-    out = method(pixels, scale) if method else pixels
     width, height = size
+    if method and method.to and height >= pixels.shape[0] and width >= pixels.shape[1]:
+        out = method.to(pixels, (height, width))
+    else:
+        out = method(pixels, scale) if method else pixels
     out = np.clip(out if out.shape[:2] == (height, width) else resize(out, height, width), 0, 1)
     return finish(out, pixels) if method else out
 

@@ -15,10 +15,11 @@ from srcli.engine import foreign, ready, tables, weights
 from srcli.engine.ready import Source, Wanted
 from srcli.engine.runtimes import Runtime
 from srcli.engine.tiles import DEFAULT_TILE
-from srcli.engine.upscaler import Progress, Upscaler, silent
+from srcli.engine.upscaler import Progress, Sides, Upscaler, silent
 from srcli.errors import UsageError, WeightsError
 from srcli.imaging.pixels import Pixels, is_8bit
 from srcli.imaging.resize import KERNELS, resize, resize_8bit
+from srcli.scales import ANY, label
 
 if TYPE_CHECKING:
     from torch import nn
@@ -30,7 +31,8 @@ LARGEST_SCALE = 32
 class Method:
     """(H, W, 3) pixels and a scale -> enlarged pixels.
 
-    `params` counts weights; `where` says what runs it; `about`, what a weight file was taken for.
+    `params` counts weights; `where` says what runs it; `about`, what a weight file was taken for; `to` is
+    there where it can enlarge to any height and width, whatever becomes of the proportions.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Method:
     params: int = 0
     where: str = "cpu"
     about: str = ""
+    to: Callable[[Pixels, Sides], Pixels] | None = None
 
     def __call__(self, pixels: Pixels, scale: float) -> Pixels:
         """`pixels` enlarged to their size times `scale`, rounded; at least one pixel on a side."""
@@ -97,7 +100,7 @@ def find_file(path: Path, scale: float, options: Options = Options(), arch: str 
 def file_source(path: Path, scale: int, arch: str | None = None) -> Source:
     """What a weight file is for, at that scale and no other. Raises `WeightsError` where it fits nothing."""
     source = _chosen(path, weights.specs_of(path, arch), scale, arch)
-    if source.spec.scale != scale:
+    if source.spec.scale not in (scale, ANY):
         raise UsageError(f"{path} is for x{source.spec.scale}", "give that scale with -x")
     return source
 
@@ -115,10 +118,11 @@ def source(name: str, scale: int) -> Source:
     if name in KERNELS:
         raise UsageError(f"{name} has no weights", "name a network; `sr models` lists them")
     entries = manifest.entries_of(name)
-    if scale not in entries:
-        known = ", ".join(f"x{known}" for known in entries)
+    entry = entries.get(scale) or entries.get(ANY)
+    if entry is None:
+        known = ", ".join(map(label, entries))
         raise UsageError(f"{name} has no weights for x{scale}", f"it has them for {known}")
-    return _entry_source(entries[scale])
+    return _entry_source(entry)
 
 
 def _entry_source(entry: manifest.Entry) -> Source:
@@ -166,7 +170,7 @@ def _from_foreign(path: Path, found: "tuple[nn.Module, int]", scale: float, opti
 
 
 def _repeated(name: str, step: Upscaler, scale: float, about: str) -> Method:
-    """One network as often as its own scale takes to reach `scale`."""
+    """One network as often as its own scale takes to reach `scale`; once, where that is any."""
     chain = scale_chain(scale, (step.scale,))
     return replace(network_method(name, [step] * len(chain)), about=about)
 
@@ -199,7 +203,13 @@ def _step(runtime: Runtime, scale: int, options: Options) -> Upscaler:
 
 
 def network_method(name: str, steps: list[Upscaler]) -> Method:
-    """Networks one after the other, and bicubic from what they reach to the size asked for."""
+    """Networks one after the other, and bicubic from what they reach to the size asked for.
+
+    One of any scale is alone, and gives that size itself.
+    """
+    first = steps[0].runtime
+    if steps[0].scale == ANY:
+        return _to_any_size(name, steps[0])
 
     def run(pixels: Pixels, scale: float) -> Pixels:
         out = pixels
@@ -208,8 +218,17 @@ def network_method(name: str, steps: list[Upscaler]) -> Method:
         wanted = target_size(pixels, scale)
         return out if out.shape[:2] == wanted else resize(out, *wanted)
 
-    first = steps[0].runtime
     return Method(name, run, first.params, first.where)
+
+
+def _to_any_size(name: str, step: Upscaler) -> Method:
+    def to(pixels: Pixels, size: Sides) -> Pixels:
+        return np.clip(step(pixels, size), 0, 1)
+
+    def run(pixels: Pixels, scale: float) -> Pixels:
+        return to(pixels, target_size(pixels, scale))
+
+    return Method(name, run, step.runtime.params, step.runtime.where, to=to)
 
 
 def check_model(name: str, scale: float) -> None:
@@ -227,7 +246,7 @@ def check_scale(scale: float) -> None:
         raise UsageError(f"cannot enlarge by {scale:g}", f"give a scale above 1, up to {LARGEST_SCALE}")
 
 
-def target_size(pixels: Pixels, scale: float) -> tuple[int, int]:
+def target_size(pixels: Pixels, scale: float) -> Sides:
     """Height and width that `pixels` have when enlarged by `scale`."""
     height, width = (max(1, math.floor(side * scale + 0.5)) for side in pixels.shape[:2])
     return height, width
@@ -244,7 +263,12 @@ def interpolator(name: str) -> Method:
 
 
 def scale_chain(scale: float, available: tuple[int, ...]) -> tuple[int, ...]:
-    """The fewest networks whose scales multiply to `scale` or, among equally few, least above it."""
+    """The fewest networks whose scales multiply to `scale` or, among equally few, least above it.
+
+    One of any scale is enough.
+    """
+    if ANY in available:
+        return (ANY,)
     for length in range(1, 6):
         chains = combinations_with_replacement(sorted(available, reverse=True), length)
         enough = [chain for chain in chains if math.prod(chain) >= scale]
