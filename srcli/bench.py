@@ -1,5 +1,6 @@
 """Data set x methods -> rows, by the protocol of the papers; the same scores guide training."""
 
+import math
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
@@ -21,8 +22,8 @@ TOLERANCE = 0.02
 
 # Mean PSNR-Y of bicubic by this protocol; the measured rows must agree before any figure is printed.
 # Set5: the published rows. The samples: measured by the code that reproduces Set5's files and rows.
-BICUBIC_SET5 = {2: 33.673, 3: 30.403, 4: 28.429}
-BICUBIC_SAMPLES = {2: 31.860, 3: 29.410, 4: 27.942}
+BICUBIC_SET5: dict[float, float] = {2: 33.673, 3: 30.403, 4: 28.429}
+BICUBIC_SAMPLES: dict[float, float] = {2: 31.860, 3: 29.410, 4: 27.942}
 
 
 class Score(NamedTuple):
@@ -37,7 +38,7 @@ class ImageScore:
     """One method on one image; `seconds` is the wall time of the method alone."""
 
     dataset: str
-    scale: int
+    scale: float
     method: str
     image: str
     psnr_y: float
@@ -50,7 +51,7 @@ class Row:
     """One method on one data set at one scale: means over its images; `params` counts weights."""
 
     dataset: str
-    scale: int
+    scale: float
     method: str
     images: int
     psnr_y: float
@@ -86,14 +87,21 @@ def score(sr: Pixels, hr: Pixels, border: int, grey: bool = False) -> Score:
     return Score(psnr(a, b), ssim(a, b))
 
 
-def score_picture(method: Method, picture: Picture, scale: int, dataset: str = "") -> ImageScore:
+def border_of(scale: float) -> int:
+    """Pixels cut from every side: as many as the scale, or the next whole number."""
+    return math.ceil(scale)
+
+
+def score_picture(method: Method, picture: Picture, scale: float, dataset: str = "") -> ImageScore:
     """One method on one image: degraded by bicubic, enlarged, timed, scored."""
     hr = crop_to_multiple(picture.pixels, scale)
     lr = bicubic_lr(hr, scale)
     start = time.perf_counter()
     sr = method(lr, scale)
     seconds = time.perf_counter() - start
-    return ImageScore(dataset, scale, method.name, picture.name, *score(sr, hr, scale, picture.grey), seconds)
+    return ImageScore(
+        dataset, scale, method.name, picture.name, *score(sr, hr, border_of(scale), picture.grey), seconds
+    )
 
 
 def mean_row(scores: list[ImageScore], params: int) -> Row:
@@ -111,17 +119,17 @@ def mean_row(scores: list[ImageScore], params: int) -> Row:
     )
 
 
-def evaluate(method: Method, pictures: Iterable[Picture], scale: int) -> Row:
+def evaluate(method: Method, pictures: Iterable[Picture], scale: float) -> Row:
     """Mean scores of one method, for validation during training."""
     return mean_row([score_picture(method, picture, scale) for picture in pictures], method.params)
 
 
-MethodsAt = Callable[[int], list[Method]]
+MethodsAt = Callable[[float], list[Method]]
 Progress = Callable[[ImageScore], None]
 
 
 def bench(
-    datasets: Iterable[Dataset], scales: Collection[int], methods_at: MethodsAt, progress: Progress
+    datasets: Iterable[Dataset], scales: Collection[float], methods_at: MethodsAt, progress: Progress
 ) -> Results:
     """Every method on every image of every data set; `methods_at` gives the methods of a scale.
 
@@ -141,7 +149,7 @@ def bench(
 
 
 def _scores(
-    dataset: Dataset, scale: int, methods: list[Method], progress: Progress
+    dataset: Dataset, scale: float, methods: list[Method], progress: Progress
 ) -> Iterator[tuple[list[ImageScore], int]]:
     """The scores of each method; images are read one at a time."""
     columns: list[list[ImageScore]] = [[] for _ in methods]
@@ -155,9 +163,9 @@ def _scores(
     yield from ((column, method.params) for column, method in zip(columns, methods, strict=True))
 
 
-def self_check(scales: Collection[int]) -> None:
+def self_check(scales: Collection[float]) -> None:
     """Raise `ProtocolError` where bicubic on the bundled samples is not what it was when Set5's was right."""
-    for scale in sorted(BICUBIC_SAMPLES.keys() & scales):
+    for scale in sorted(BICUBIC_SAMPLES.keys() & set(scales)):
         row = evaluate(interpolator("bicubic"), samples().pictures(), scale)
         _compare(row, "the samples", BICUBIC_SAMPLES, "this installation computes wrongly: reinstall sr")
 
@@ -169,8 +177,8 @@ def check_set5(row: Row) -> None:
         _compare(row, "Set5", BICUBIC_SET5, hint)
 
 
-def _compare(row: Row, name: str, reference: dict[int, float], hint: str) -> None:
+def _compare(row: Row, name: str, reference: dict[float, float], hint: str) -> None:
     expected = reference.get(row.scale, row.psnr_y)
     if abs(row.psnr_y - expected) > TOLERANCE:
-        found = f"bicubic x{row.scale} on {name} gives {row.psnr_y:.3f} dB"
+        found = f"bicubic x{row.scale:g} on {name} gives {row.psnr_y:.3f} dB"
         raise ProtocolError(f"{found}, protocol {PROTOCOL}: {expected:.3f}", hint)

@@ -41,10 +41,11 @@ class Entry:
     """One weight file.
 
     `file` is its name under `srcli/weights` (bundled) or a `HubFile`; `sha256` is 64 hex digits or
-    `STATED_BY_HUB`; `scale` is a whole number or `"any"`, which is `ANY` here; `packed` is the SHA-256 of the card of its form for ncnn, which a bundled one has beside
+    `STATED_BY_HUB`; `packed` is the SHA-256 of the card of its form for ncnn, which a bundled one has beside
     it (see `srcli/engine/packed.py`); `licence` is an SPDX name or `unknown`; `purpose` is `classical`
     (bicubic reduction undone) or `real-world`; `published` maps a data set to the paper's PSNR-Y of the
-    network; `expect` maps one to the PSNR-Y and SSIM-Y that `sr bench` measures with this very file.
+    network; `expect` maps one to the PSNR-Y and SSIM-Y that `sr bench` measures with this very file. A
+    `scale` of `"any"`, for networks that take every one, is `ANY` here.
     """
 
     model: str
@@ -173,7 +174,7 @@ def models() -> list[str]:
 
 
 def entries_of(model: str) -> dict[int, Entry]:
-    """A model's entries by scale, one for `ANY` alone. Raises `UsageError` for a name that is not in the manifest."""
+    """A model's entries by scale. Raises `UsageError` for a name that is not in the manifest."""
     found = {entry.scale: entry for entry in load() if entry.model == model}
     if not found:
         raise UsageError(f"no model called '{model}'", "`sr models` lists all")

@@ -74,7 +74,7 @@ def find(name: str, scale: float, options: Options = Options()) -> Method:
     return network_method(name, [loaded[step] for step in chain])
 
 
-def find_all(named: list[str], files: list[Path], scale: int, options: Options) -> list[Method]:
+def find_all(named: list[str], files: list[Path], scale: float, options: Options) -> list[Method]:
     """The methods of these names, each once, then those of these weight files."""
     found = [find(name, scale, options) for name in dict.fromkeys(named)]
     return found + [find_file(file, scale, options) for file in files]

@@ -15,6 +15,15 @@ def label(scale: float) -> str:
     return "any" if scale == ANY else f"x{scale:g}"
 
 
+def plain(scale: float) -> float:
+    """A whole number where it is one, for tables and files.
+
+    >>> plain(4.0), plain(2.7)
+    (4, 2.7)
+    """
+    return int(scale) if float(scale).is_integer() else scale
+
+
 def number(text: str) -> int:
     """The scale that a file's header names. Raises `ValueError` for what is none.
 
@@ -42,6 +51,10 @@ class Axis:
     def target(self) -> slice:
         """Where they go in the whole output."""
         return slice(self.first, self.last)
+
+    def corner(self, place: int) -> int:
+        """The pixel of the tile in which an output pixel's left corner lies."""
+        return place * self.inputs // self.outputs - self.start
 
     @property
     def cell(self) -> float:

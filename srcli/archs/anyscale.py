@@ -24,12 +24,12 @@ def encoder_of(name: str, blocks: int, features: int) -> "edsr.Encoder | rdn.Enc
 
 
 class Near(NamedTuple):
-    """For each output pixel of an axis one input pixel: its `index` in the tile, and how far it is from it.
+    """For each output pixel of an axis one input pixel: its number in the tile, and how far it is from it.
 
     `offset` in input pixels, centre from centre, positive where the output pixel comes after.
     """
 
-    index: Tensor
+    pixel: Tensor
     offset: Tensor
 
 
@@ -52,12 +52,12 @@ def neighbours(axis: Axis, length: int, like: Tensor) -> tuple[Near, Near]:
     return near, far
 
 
-def corners(axis: Axis, length: int, like: Tensor) -> Near:
+def corners(axis: Axis, like: Tensor) -> Near:
     """The input pixel in which each output pixel's left corner lies, and how far that is from its own."""
     corner = _numbers(axis, like) * axis.inputs
     index = corner.div(axis.outputs, rounding_mode="floor")
     beyond = (corner - index * axis.outputs).to(like.dtype) / axis.outputs
-    return Near((index - axis.start).clamp(0, length - 1), beyond)
+    return Near(index - axis.start, beyond)
 
 
 def taken(planes: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
@@ -126,6 +126,18 @@ class Mlp(nn.Module):
             inputs = size
         self.layers = nn.Sequential(*layers, nn.Linear(inputs, outputs))
 
+    @property
+    def first(self) -> nn.Linear:
+        """The first layer, whose share of what is the same for many can be made once."""
+        layer = self.layers[0]
+        assert isinstance(layer, nn.Linear)
+        return layer
+
+    def after_first(self, values: Tensor) -> Tensor:
+        """What `forward` gives where `values` (..., hidden) are what the first layer makes."""
+        out: Tensor = self.layers[1:](values)
+        return out
+
     def forward(self, values: Tensor) -> Tensor:
         """(..., inputs) to (..., outputs)."""
         out: Tensor = self.layers(values)
@@ -133,7 +145,7 @@ class Mlp(nn.Module):
 
 
 def without_mean_shift(state: dict[str, Any]) -> dict[str, Any]:
-    """The tensors but those of `sub_mean` and `add_mean`, which files carry for an encoder that has no use of them."""
+    """The tensors but the encoder's `sub_mean` and `add_mean`, which files carry and networks do not use."""
     return {key: value for key, value in state.items() if not key.startswith(_SHIFTS)}
 
 

@@ -41,10 +41,10 @@ class Network(Continuous):
 
     def forward(self, batch: Tensor, window: Window | None = None) -> Tensor:
         """(N, 3, H, W) of RGB in [0, 1] to the window of the output, by default all at `scale`."""
-        first = self.imnet.layers[0]
+        first = self.imnet.first
         wide = 9 * self.features
-        # The decoder's first layer is linear: what it makes of the features is made once for each input pixel.
-        kernel = first.weight[:, :wide].unflatten(1, (self.features, 3, 3))
+        # The decoder begins with a linear layer: its share of the features is made once for each input pixel.
+        kernel = first.weight[:, :wide].reshape(-1, self.features, 3, 3)
         planes = F.conv2d(self.encoder(2 * batch - 1), kernel, first.bias, padding=1).movedim(1, 3)
 
         def make(part: Window) -> Tensor:
@@ -54,16 +54,15 @@ class Network(Continuous):
 
     def _decoded(self, planes: Tensor, window: Window) -> Tensor:
         """(N, H, W, hidden) to (N, 3, h, w) in [-1, 1]."""
-        first = self.imnet.layers[0]
-        place, size = first.weight[:, 9 * self.features :].split(2, 1)
+        weights = self.imnet.first.weight[:, 9 * self.features :]
+        place, size = weights[:, :2], weights[:, 2:]
         cells = size @ planes.new_tensor([2 * axis.cell for axis in window])
 
         def made(y: Near, x: Near) -> Tensor:
             # As the authors have it: a pixel is 2 wide.
             across = 2 * x.offset[:, None] * place[:, 1] + cells
-            values = taken(planes, y.index, x.index) + (2 * y.offset[:, None] * place[:, 0])[:, None] + across
-            out: Tensor = self.imnet.layers[1:](values)
-            return out
+            values = taken(planes, y.pixel, x.pixel) + (2 * y.offset[:, None] * place[:, 0])[:, None] + across
+            return self.imnet.after_first(values)
 
         rows, columns = (
             neighbours(axis, length, planes) for axis, length in zip(window, planes.shape[1:3], strict=True)

@@ -9,6 +9,7 @@ from srcli.cli import console, options
 from srcli.engine.tiles import DEFAULT_TILE
 from srcli.files import check_place
 from srcli.manifest import DEFAULT_MODEL
+from srcli.scales import plain
 
 if TYPE_CHECKING:
     from srcli.bench import ImageScore
@@ -47,14 +48,15 @@ def bench(
     named = model or ([] if weights else [DEFAULT_MODEL])
     settings = Options(device, tile, self_ensemble, runtime=runtime)
     chosen = [datasets.find(name) for name in dataset or ["samples"]]
-    methods = {x: find_all([*_BASELINES, *named], weights or [], x, settings) for x in dict.fromkeys(scale)}
+    scales = dict.fromkeys(map(plain, scale))
+    methods = {x: find_all([*_BASELINES, *named], weights or [], x, settings) for x in scales}
     console.tell_taken(method for found in methods.values() for method in found)
     images = len(methods) * sum(len(one.files) for one in chosen)
     with console.bar() as bar:
-        task = bar.add_task("scoring", total=images * len(methods[scale[0]]))
+        task = bar.add_task("scoring", total=images * len(methods[next(iter(scales))]))
 
         def tell(score: "ImageScore") -> None:
-            bar.update(task, advance=1, description=f"{score.dataset} x{score.scale}")
+            bar.update(task, advance=1, description=f"{score.dataset} x{score.scale:g}")
 
         results = measure(chosen, methods, methods.__getitem__, tell)
     if markdown:

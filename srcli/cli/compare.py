@@ -9,6 +9,7 @@ from srcli.cli import console, options
 from srcli.engine.tiles import DEFAULT_TILE
 from srcli.errors import UsageError
 from srcli.manifest import DEFAULT_MODEL
+from srcli.scales import plain
 
 if TYPE_CHECKING:
     from srcli.bench import Score
@@ -47,6 +48,7 @@ def compare(
     from srcli.report.pictures import sheet
 
     check_scale(scale)
+    scale = plain(scale)
     _check_output(output, overwrite, [path for path in (image, truth) if path])
     lr, true, grey = _images(image, truth, hr, scale)
     region = _region(crop, lr)
@@ -79,11 +81,12 @@ def _check_output(output: Path, overwrite: bool, inputs: list[Path]) -> None:
     check_writable(output)
 
 
-def _images(path: Path, truth: Path | None, hr: bool, scale: int) -> "tuple[Pixels, Pixels | None, bool]":
+def _images(path: Path, truth: Path | None, hr: bool, scale: float) -> "tuple[Pixels, Pixels | None, bool]":
     """The low-resolution pixels, the true ones if known, and whether the truth is a one-channel file."""
     from srcli.imaging.degrade import bicubic_lr
     from srcli.imaging.image import read
     from srcli.imaging.pixels import crop_to_multiple
+    from srcli.methods import target_size
 
     if hr and truth:
         raise UsageError("--hr and --truth exclude each other", "--hr takes the image itself as the truth")
@@ -95,7 +98,7 @@ def _images(path: Path, truth: Path | None, hr: bool, scale: int) -> "tuple[Pixe
         return given.pixels, None, given.grey
     true_image = read(truth)
     true = crop_to_multiple(true_image.pixels, scale)
-    wanted = (given.pixels.shape[0] * scale, given.pixels.shape[1] * scale)
+    wanted = target_size(given.pixels, scale)
     if true.shape[:2] != wanted:
         size = "x".join(map(str, true_image.size))
         raise UsageError(f"{truth} is {size}, not {wanted[1]}x{wanted[0]}", "check --scale, or use --hr")
@@ -120,16 +123,16 @@ def _region(crop: str | None, lr: "Pixels") -> "Region":
 
 
 def _panel(
-    method: "Method", lr: "Pixels", true: "Pixels | None", grey: bool, scale: int, region: "Region"
+    method: "Method", lr: "Pixels", true: "Pixels | None", grey: bool, scale: float, region: "Region"
 ) -> "tuple[Panel, Score | None]":
-    from srcli.bench import score
+    from srcli.bench import border_of, score
     from srcli.report.pictures import Panel, error_map
 
     sr = method(lr, scale).clip(0, 1)
     crop = region.of(sr, lr.shape[0])
     if true is None:
         return Panel(method.name, crop), None
-    figures = score(sr, true, scale, grey)
+    figures = score(sr, true, border_of(scale), grey)
     error = error_map(crop, region.of(true, lr.shape[0]))
     return Panel(method.name, crop, _figures(figures), error), figures
 

@@ -15,7 +15,7 @@ _HEADINGS = ("Dataset", "Scale", "Method", "PSNR-Y", "SSIM-Y", "s/image", "Param
 def _cells(row: Row) -> tuple[str, ...]:
     return (
         row.dataset,
-        f"x{row.scale}",
+        f"x{row.scale:g}",
         row.method,
         f"{row.psnr_y:.2f}",
         f"{row.ssim_y:.4f}",

@@ -34,7 +34,8 @@ class Wanted:
     """What is asked of a store.
 
     `patch`: side of a crop in pixels of the network's input; `enlarged`: that is as large as its output;
-    `zooms`: sizes at which each image is kept, relative to its own.
+    `zooms`: sizes at which each image is kept, relative to its own; `large_only`: low resolution is made for
+    each batch, whatever the degradation.
     """
 
     scale: int
@@ -43,6 +44,7 @@ class Wanted:
     zooms: tuple[float, ...] = (1.0,)
     enlarged: bool = False
     allow_leak: bool = False
+    large_only: bool = False
 
     @property
     def side(self) -> int:
@@ -52,6 +54,8 @@ class Wanted:
     @property
     def fixed(self) -> bool:
         """Whether nothing is random about the degradation, so that it can be done ahead."""
+        if self.large_only:
+            return False
         plans = (self.degradation.plan(Target(96, 96, 2), np.random.default_rng(seed)) for seed in (1, 2))
         return next(plans) == next(plans)
 
@@ -119,7 +123,8 @@ def _check_pairs(sources: Sequence[Source], wanted: Wanted) -> None:
     paired = [source.name for source in sources if source.partners]
     if paired and not wanted.fixed:
         hint = "take a degradation without randomness, or only the high-resolution folder"
-        raise DatasetError(f"a random degradation can't make the pairs of {paired[0]}", hint)
+        what = "a spread of scales" if wanted.large_only else "a random degradation"
+        raise DatasetError(f"{what} can't make the pairs of {paired[0]}", hint)
 
 
 def _leaking(found: Sequence[str]) -> str:
