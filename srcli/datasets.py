@@ -53,7 +53,7 @@ class Dataset:
             return stems
         return tuple(path.relative_to(self.root).as_posix() for path in self.files)
 
-    def partners(self, scale: int) -> tuple[Path, ...]:
+    def partners(self, scale: float) -> tuple[Path, ...]:
         """The low-resolution file of each file; none where the set has none.
 
         Raises `DatasetError` where one is missing.
@@ -71,7 +71,7 @@ def picture(path: Path, lr: Path | None = None) -> Picture:
     return Picture(path.stem, image.pixels, image.grey, read(lr).pixels if lr else None)
 
 
-def partners(root: Path, files: tuple[Path, ...], lr: Path, scale: int) -> tuple[Path, ...]:
+def partners(root: Path, files: tuple[Path, ...], lr: Path, scale: float) -> tuple[Path, ...]:
     """For each file below `root` that of the same place and name below `lr`, or named as DIV2K's are.
 
     The partner of `a/b.png` is `a/b` or `a/bxSCALE` of any suffix. Raises `DatasetError` where it is missing.
@@ -80,7 +80,7 @@ def partners(root: Path, files: tuple[Path, ...], lr: Path, scale: int) -> tuple
     return tuple(_partner(file, file.relative_to(root), lr, found, scale) for file in files)
 
 
-def _partner(file: Path, place: Path, lr: Path, found: dict[Path, Path], scale: int) -> Path:
+def _partner(file: Path, place: Path, lr: Path, found: dict[Path, Path], scale: float) -> Path:
     stem = place.with_suffix("")
     for name in (stem, stem.with_name(f"{stem.name}x{scale}")):
         if name in found:

@@ -11,7 +11,7 @@ import numpy as np
 from srcli import stream
 from srcli.engine.upscaler import turn, turn_back
 from srcli.errors import ImageError, UsageError
-from srcli.imaging import formats
+from srcli.imaging import formats, rows
 from srcli.imaging.alpha import bleed
 from srcli.imaging.finish import blended, consistent, with_colours_of
 from srcli.imaging.formats import Format
@@ -193,7 +193,7 @@ def enlarge(image: Image, find: Find, wanted: Wanted, finish: Finish = Finish())
     source = image.pixels if image.alpha is None else bleed(image.pixels, image.alpha)
     method = find(scale) if scale > 1 else None
     if method and finish.uncertainty:
-        method = replace(method, run=_spread(method, finish.uncertainty))
+        method = replace(method, run=_spread(method, finish.uncertainty), to=None)
     pixels = _in_range(source, lambda values: _at_size(values, method, scale, size, finish))
     if is_grey(source):
         # To the bit, whatever a network for colours makes of it.
@@ -214,8 +214,11 @@ def _scale(old: Size, new: Size, wanted: Wanted) -> float:
 
 def _at_size(pixels: Pixels, method: Method | None, scale: float, size: Size, finish: Finish) -> Pixels:
     """Values in [0, 1] through the method, to the exact size, and finished where they are enlarged."""
-    out = method(pixels, scale) if method else pixels
     width, height = size
+    if method and method.to and height >= pixels.shape[0] and width >= pixels.shape[1]:
+        out = method.to(rows.of(pixels), (height, width)).whole()
+    else:
+        out = method(pixels, scale) if method else pixels
     out = np.clip(out if out.shape[:2] == (height, width) else resize(out, height, width), 0, 1)
     return finish(out, pixels) if method else out
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from srcli.errors import ManifestError, UsageError
+from srcli.scales import ANY, label
 
 _PACKAGE = Path(__file__).parent
 BUNDLED = _PACKAGE / "weights"
@@ -43,7 +44,8 @@ class Entry:
     `STATED_BY_HUB`; `packed` is the SHA-256 of the card of its form for ncnn, which a bundled one has beside
     it (see `srcli/engine/packed.py`); `licence` is an SPDX name or `unknown`; `purpose` is `classical`
     (bicubic reduction undone) or `real-world`; `published` maps a data set to the paper's PSNR-Y of the
-    network; `expect` maps one to the PSNR-Y and SSIM-Y that `sr bench` measures with this very file.
+    network; `expect` maps one to the PSNR-Y and SSIM-Y that `sr bench` measures with this very file. A
+    `scale` of `"any"`, for networks that take every one, is `ANY` here.
     """
 
     model: str
@@ -64,8 +66,8 @@ class Entry:
 
     @property
     def name(self) -> str:
-        """How the entry is called in messages and on the command line: `edsr-x4`."""
-        return f"{self.model}-x{self.scale}"
+        """How the entry is called in messages and on the command line: `edsr-x4`, `liif-any`."""
+        return f"{self.model}-{label(self.scale)}"
 
     @property
     def bundled(self) -> Path | None:
@@ -107,8 +109,12 @@ def _entry(raw: Any) -> Entry:
         else str(raw)
     )
     try:
-        source = raw["file"]
-        entry = Entry(**{**raw, "file": HubFile(**source) if isinstance(source, dict) else source})
+        source, scale = raw["file"], raw["scale"]
+        given = {
+            "file": HubFile(**source) if isinstance(source, dict) else source,
+            "scale": ANY if scale == "any" else scale or None,
+        }
+        entry = Entry(**{**raw, **given})
     except (TypeError, KeyError) as error:
         raise ManifestError(f"{label}: {error}", "see `Entry` in srcli/manifest.py") from error
     for name in (f.name for f in fields(Entry)):
@@ -150,7 +156,7 @@ def _is_scores(value: Any) -> bool:
 
 
 _CHECKS: dict[str, Callable[[Any], bool]] = {
-    "scale": _is_count,
+    "scale": lambda value: value == ANY or _is_count(value),
     "file": _is_file,
     "sha256": lambda value: value == STATED_BY_HUB or bool(re.fullmatch("[0-9a-f]{64}", str(value))),
     "purpose": lambda value: value in PURPOSES,
@@ -173,6 +179,11 @@ def entries_of(model: str) -> dict[int, Entry]:
     if not found:
         raise UsageError(f"no model called '{model}'", "`sr models` lists all")
     return found
+
+
+def for_scale(entries: dict[int, Entry], scale: float) -> Entry | None:
+    """The one of a model's entries for a scale: its own, or the one for any."""
+    return entries.get(ANY) or (entries.get(int(scale)) if scale == int(scale) else None)
 
 
 def models_of(arch: str) -> dict[str, Entry]:

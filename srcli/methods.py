@@ -15,12 +15,13 @@ from srcli.engine import device, foreign, ready, tables, weights
 from srcli.engine.ready import Source, Wanted
 from srcli.engine.runtimes import Runtime
 from srcli.engine.tiles import DEFAULT_TILE
-from srcli.engine.upscaler import Progress, Upscaler, silent
+from srcli.engine.upscaler import Progress, Sides, Upscaler, silent
 from srcli.errors import UsageError, WeightsError
 from srcli.imaging import rows
 from srcli.imaging.pixels import Pixels
 from srcli.imaging.resize import KERNELS
 from srcli.imaging.rows import Rows
+from srcli.scales import ANY, label
 
 if TYPE_CHECKING:
     from torch import nn
@@ -34,7 +35,8 @@ class Method:
     """(H, W, 3) pixels and a scale -> enlarged pixels.
 
     `params` counts weights; `where` says what runs it; `about`, what a weight file was taken for. `flow` does
-    what `run` does, with no more rows held at a time than it takes; None where all are needed at once.
+    what `run` does, with no more rows held at a time than it takes; None where all are needed at once. `to`
+    is there where it can enlarge to any height and width, whatever becomes of the proportions.
     """
 
     name: str
@@ -43,6 +45,7 @@ class Method:
     where: str = "cpu"
     about: str = ""
     flow: Callable[[Rows, float], Rows] | None = None
+    to: Callable[[Rows, Sides], Rows] | None = None
 
     def __call__(self, pixels: Pixels, scale: float) -> Pixels:
         """`pixels` enlarged to their size times `scale`, rounded; at least one pixel on a side."""
@@ -79,7 +82,7 @@ def find(name: str, scale: float, options: Options = Options()) -> Method:
     return network_method(name, [loaded[step] for step in chain])
 
 
-def find_all(named: list[str], files: list[Path], scale: int, options: Options) -> list[Method]:
+def find_all(named: list[str], files: list[Path], scale: float, options: Options) -> list[Method]:
     """The methods of these names, each once, then those of these weight files."""
     found = [find(name, scale, options) for name in dict.fromkeys(named)]
     return found + [find_file(file, scale, options) for file in files]
@@ -102,10 +105,10 @@ def find_file(path: Path, scale: float, options: Options = Options(), arch: str 
     return _repeated(path.stem, step, scale, str(source.spec))
 
 
-def file_source(path: Path, scale: int, arch: str | None = None) -> Source:
+def file_source(path: Path, scale: float, arch: str | None = None) -> Source:
     """What a weight file is for, at that scale and no other. Raises `WeightsError` where it fits nothing."""
     source = _chosen(path, weights.specs_of(path, arch), scale, arch)
-    if source.spec.scale != scale:
+    if source.spec.scale not in (scale, ANY):
         raise UsageError(f"{path} is for x{source.spec.scale}", "give that scale with -x")
     return source
 
@@ -117,16 +120,17 @@ def _chosen(path: Path, specs: list[archs.Spec], scale: float, arch: str | None)
     return Source(path, _at_scale(path, specs, scale))
 
 
-def source(name: str, scale: int) -> Source:
+def source(name: str, scale: float) -> Source:
     """The weights of a model at that scale, on this machine. Raises `UsageError` where there are none."""
     check_model(name, scale)
     if name in WEIGHTLESS:
         raise UsageError(f"{name} has no weights", "name a network; `sr models` lists them")
     entries = manifest.entries_of(name)
-    if scale not in entries:
-        known = ", ".join(f"x{known}" for known in entries)
+    entry = manifest.for_scale(entries, scale)
+    if entry is None:
+        known = ", ".join(map(label, entries))
         raise UsageError(f"{name} has no weights for x{scale}", f"it has them for {known}")
-    return _entry_source(entries[scale])
+    return _entry_source(entry)
 
 
 def _entry_source(entry: manifest.Entry) -> Source:
@@ -174,7 +178,7 @@ def _from_foreign(path: Path, found: "tuple[nn.Module, int]", scale: float, opti
 
 
 def _repeated(name: str, step: Upscaler, scale: float, about: str) -> Method:
-    """One network as often as its own scale takes to reach `scale`."""
+    """One network as often as its own scale takes to reach `scale`; once, where that is any."""
     chain = scale_chain(scale, (step.scale,))
     return replace(network_method(name, [step] * len(chain)), about=about)
 
@@ -207,7 +211,13 @@ def _step(runtime: Runtime, scale: int, options: Options) -> Upscaler:
 
 
 def network_method(name: str, steps: list[Upscaler]) -> Method:
-    """Networks one after the other, and bicubic from what they reach to the size asked for."""
+    """Networks one after the other, and bicubic from what they reach to the size asked for.
+
+    One of any scale is alone, and gives that size itself.
+    """
+    first = steps[0].runtime
+    if steps[0].scale == ANY:
+        return _to_any_size(name, steps[0])
 
     def flow(source: Rows, scale: float) -> Rows:
         out = source
@@ -219,12 +229,24 @@ def network_method(name: str, steps: list[Upscaler]) -> Method:
     def run(pixels: Pixels, scale: float) -> Pixels:
         return flow(rows.of(pixels), scale).whole()
 
-    first = steps[0].runtime
     return Method(name, run, first.params, first.where, flow=flow)
 
 
 def _clipped(band: Pixels) -> Pixels:
     return np.clip(band, 0, 1)
+
+
+def _to_any_size(name: str, step: Upscaler) -> Method:
+    def to(source: Rows, size: Sides) -> Rows:
+        return step.flow(source, size).each(_clipped)
+
+    def flow(source: Rows, scale: float) -> Rows:
+        return to(source, target_size(source, scale))
+
+    def run(pixels: Pixels, scale: float) -> Pixels:
+        return flow(rows.of(pixels), scale).whole()
+
+    return Method(name, run, step.runtime.params, step.runtime.where, flow=flow, to=to)
 
 
 def check_model(name: str, scale: float) -> None:
@@ -236,11 +258,11 @@ def check_model(name: str, scale: float) -> None:
         raise UsageError(f"no model called '{name}'", f"{hint}`sr models` lists all")
 
 
-def check_own_scale(name: str, scale: int) -> None:
+def check_own_scale(name: str, scale: float) -> None:
     """Raise `UsageError` where a network would overshoot `scale` and be reduced to it."""
     check_model(name, scale)
     own = tuple(entry.scale for entry in manifest.load() if entry.model == name)
-    if own and math.prod(scale_chain(scale, own)) != scale:
+    if own and ANY not in own and math.prod(scale_chain(scale, own)) != scale:
         known = ", ".join(f"x{one}" for one in own)
         raise UsageError(
             f"{name} has no weights for x{scale}", f"it has them for {known}; leave it out, or change -x"
@@ -262,7 +284,7 @@ def check_scale(scale: float) -> None:
         raise UsageError(f"cannot enlarge by {scale:g}", f"give a scale above 1, up to {LARGEST_SCALE}")
 
 
-def target_size(pixels: Pixels | Rows, scale: float) -> tuple[int, int]:
+def target_size(pixels: Pixels | Rows, scale: float) -> Sides:
     """Height and width that `pixels` have when enlarged by `scale`."""
     height, width = (max(1, math.floor(side * scale + 0.5)) for side in pixels.shape[:2])
     return height, width
@@ -295,7 +317,12 @@ def untrained(name: str, options: Options) -> Method:
 
 
 def scale_chain(scale: float, available: tuple[int, ...]) -> tuple[int, ...]:
-    """The fewest networks whose scales multiply to `scale` or, among equally few, least above it."""
+    """The fewest networks whose scales multiply to `scale` or, among equally few, least above it.
+
+    One of any scale is enough.
+    """
+    if ANY in available:
+        return (ANY,)
     for length in range(1, 6):
         chains = combinations_with_replacement(sorted(available, reverse=True), length)
         enough = [chain for chain in chains if math.prod(chain) >= scale]

@@ -111,11 +111,18 @@ def _to_the_bit(band: Pixels) -> Pixels:
 
 def _at_size(source: Rows, aim: Aim) -> Rows:
     width, height = aim.size
-    out = aim.method.flow(source, aim.scale) if aim.method and aim.method.flow else source
+    out = _grown(source, aim)
     if out.shape != (height, width):
         out = rows.resized(out, height, width)
     out = out.each(lambda band: np.clip(band, 0, 1))
     return _blended(out, source, aim.strength) if aim.method and aim.strength < 1 else out
+
+
+def _grown(source: Rows, aim: Aim) -> Rows:
+    width, height = aim.size
+    if aim.method and aim.method.to and height >= source.height and width >= source.width:
+        return aim.method.to(source, (height, width))
+    return aim.method.flow(source, aim.scale) if aim.method and aim.method.flow else source
 
 
 def _blended(large: Rows, small: Rows, strength: float) -> Rows:

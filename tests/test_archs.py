@@ -120,6 +120,11 @@ PARAMETERS = [
     ("splut", 4, {}, 165_920),  # as in the authors' files, as are the next two
     ("splut", 4, {"size": "m"}, 85_360),
     ("splut", 4, {"size": "s"}, 83_800),
+    ("liif", 2, {}, 1_567_299),  # the authors' file, less its mean shift
+    ("liif", 2, {"encoder": "rdn"}, 22_320_835),
+    ("metasr", 2, {}, 22_419_072),  # 22.4M
+    ("lte", 2, {}, 1_714_243),  # 1.7M
+    ("lte", 2, {"encoder": "rdn"}, 22_467_779),  # 22.5M
     ("edsr", 2, {}, 1_369_859),
     ("edsr", 3, {}, 1_554_499),
     ("edsr", 4, {}, 1_517_571),

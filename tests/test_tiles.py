@@ -26,6 +26,20 @@ def test_kept_spans_partition_the_axis(length: int, tile: int, halo: int, align:
 def test_slices_agree(height: int, width: int, tile: int, scale: int) -> None:
     for y, x in plan(height, width, (tile, 2 * tile), 5):
         for span in (y, x):
-            inner, target = span.inner(scale), span.target(scale)
+            length = height if span is y else width
+            inner, target = span.inner(scale), span.axis(length, length * scale).target
             assert inner.stop - inner.start == target.stop - target.start
+            assert target.start == span.keep_start * scale
             assert inner.stop <= (span.source().stop - span.source().start) * scale
+
+
+@given(st.integers(1, 3000), st.integers(1, 9000), st.integers(1, 600), st.integers(0, 100))
+def test_outputs_of_any_size_are_partitioned_too(inputs: int, outputs: int, tile: int, halo: int) -> None:
+    """Each output belongs to the tile in whose kept part its centre lies."""
+    covered: list[int] = []
+    for span in spans(inputs, tile, halo):
+        axis = span.axis(inputs, outputs)
+        for place in {axis.first, axis.last - 1} if axis.first < axis.last else ():
+            assert span.keep_start <= (place + 0.5) * inputs / outputs < span.keep_stop
+        covered += range(axis.first, axis.last)
+    assert covered == list(range(outputs))

@@ -38,15 +38,18 @@ def setup_of(photos: Path, folder: Path, name: str = "fsrcnn", **changes: object
     channels = int(state.start(made, CPU).network.channels)  # type: ignore[arg-type]
     enlarged = archs.traits(made.arch).pre_upsampled
     feeds = {}
-    for scale in made.scales or (made.scale,):
-        side = max((made.patch, *made.patches))
-        wanted = Wanted(scale, side, degrade.parse(made.degrade), made.zooms, enlarged)
+    for scale in (1,) if made.spread else made.scales or (made.scale,):
+        side = round(max((made.patch, *made.patches)) * max(made.spread, default=1))
+        reduced = degrade.parse(made.degrade)
+        wanted = Wanted(scale, side, reduced, made.zooms, enlarged, large_only=bool(made.spread))
         store = open_store([parse(str(photos), scale)], wanted, lambda done, total: None)
         feeds[scale] = Feed(store, channels, augment.parse(made.augment))
     folder.mkdir(exist_ok=True)
 
-    def draw(scale: int, patch: int, count: int, rng: np.random.Generator) -> Batch:
-        return feed.draw(feeds[scale], patch, count, rng)
+    def draw(scale: float, patch: int, count: int, rng: np.random.Generator) -> Batch:
+        if made.spread:
+            return feed.draw_any(feeds[1], scale, patch, count, rng)
+        return feed.draw(feeds[int(scale)], patch, count, rng)
 
     return loop.Setup(made, CPU, folder, draw, list(datasets.folder(photos).pictures())[:1])
 

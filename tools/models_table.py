@@ -17,6 +17,7 @@ from typing import Any, Literal
 from srcli import archs, manifest
 from srcli.engine import count
 from srcli.errors import UsageError
+from srcli.scales import label
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "costs.json"
@@ -173,7 +174,7 @@ def networks_table() -> str:
     """Every network: paper, year, scales, and where its weights come from."""
     out = ["| network | paper | year | scales | weights |", "|---|---|---|---|---|"]
     for arch in archs.names():
-        paper, scales = archs.paper(arch), " ".join(f"x{scale}" for scale in archs.traits(arch).scales)
+        paper, scales = archs.paper(arch), " ".join(map(label, archs.traits(arch).kinds))
         title = f"[{paper.title}]({paper.url})" if paper.url else paper.title
         out.append(f"| {arch} | {title} | {paper.year or ''} | {scales} | {_weights(arch)} |")
     return "\n".join(out)

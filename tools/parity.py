@@ -65,6 +65,7 @@ Our networks with published weights on Set5, as `tools/parity.py` measures them:
 """
 
 PORT = "trained by a port, not by the authors"
+LIIF = "its paper has no Set5 of it; its encoder in EDSR: 37.99, 34.37, 32.09"
 CARN_M = {"tails": [2, 3, 4], "groups": 4, "recursive": True}
 ROWS = (
     Row("srcnn-955-y-x2.safetensors", "srcnn", 2, 36.66, 36.71, "y"),
@@ -91,6 +92,9 @@ ROWS = (
     Row("falsr-a-x2.safetensors", "falsr", 2, 37.82, note="the paper's code truncates: so 37.81"),
     Row("srlut-s-x2.npy", "srlut", 2),
     Row("srlut-s-x4.npy", "srlut", 4, 29.82),
+    Row("liif-edsr-baseline.safetensors", "liif", 2, note=LIIF),
+    Row("liif-edsr-baseline.safetensors", "liif", 3, note=LIIF),
+    Row("liif-edsr-baseline.safetensors", "liif", 4, note=LIIF),
     Row("realesr-animevideov3-x4.pth", "srvgg", 4, gan=True),
     Row("rrdbnet-6b-anime-x4.safetensors", "rrdbnet", 4, config={"blocks": 6}, gan=True),
     Row(

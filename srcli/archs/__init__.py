@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from srcli.errors import UsageError
+from srcli.scales import ANY, label
 
 if TYPE_CHECKING:
     from torch import nn
@@ -19,13 +20,20 @@ class Traits:
     `scales`: what it can be built for; `pre_upsampled`: its input is already enlarged by bicubic;
     `half_safe`: shown on a GPU to equal single precision within one 8-bit level; `local`: an output pixel
     depends on nothing outside `halo` (not so where means over the whole image enter, as in channel
-    attention: there `halo` is an overlap that keeps tiled close to whole).
+    attention: there `halo` is an overlap that keeps tiled close to whole); `any_scale`: the size of the
+    output is an input, and `scales` but the ones that are counted and tested.
     """
 
     scales: tuple[int, ...]
     pre_upsampled: bool = False
     half_safe: bool = False
     local: bool = True
+    any_scale: bool = False
+
+    @property
+    def kinds(self) -> tuple[int, ...]:
+        """For which scales there are different weights: for each one, or one set for any."""
+        return (ANY,) if self.any_scale else self.scales
 
 
 @dataclass(frozen=True)
@@ -45,7 +53,7 @@ UNPUBLISHED = Paper("no publication known", 0, "")
 
 @dataclass(frozen=True)
 class Spec:
-    """One network: `build` makes it."""
+    """One network: `build` makes it. `scale` is `ANY` where it is not the network's but the output's."""
 
     arch: str
     scale: int
@@ -53,12 +61,16 @@ class Spec:
 
     def __str__(self) -> str:
         settings = ", ".join(f"{key}={value}" for key, value in self.config.items())
-        return f"{self.arch} x{self.scale}" + (f" ({settings})" if settings else "")
+        return f"{self.arch} {label(self.scale)}" + (f" ({settings})" if settings else "")
 
 
 def names() -> list[str]:
     """Every network there is, by listing this folder; nothing is imported."""
-    return sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name != "blocks")
+    return sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name not in _SHARED)
+
+
+# What networks are made of, and no networks themselves.
+_SHARED = ("anyscale", "blocks")
 
 
 def _module(arch: str) -> Any:
@@ -90,11 +102,15 @@ def build(arch: str, scale: int, config: dict[str, Any] | None = None) -> "nn.Mo
 
     Its attributes say how to feed it: `channels`, 3 for RGB or 1 for BT.601 luma; `halo`, how many
     input pixels around a pixel can change that pixel's output; where there is `aligned`, tiles have to
-    begin at multiples of it.
+    begin at multiples of it. With `Traits.any_scale` it takes a `Window` of the output as well, and the
+    scale is of the output where none is given.
     """
-    able = traits(arch).scales
-    if scale not in able:
-        raise UsageError(f"{arch} cannot be built for x{scale}", f"scales: {', '.join(map(str, able))}")
+    able = traits(arch)
+    if scale not in (*able.kinds, *able.scales) and not (able.any_scale and scale > 0):
+        raise UsageError(
+            f"{arch} cannot be built for x{scale}", f"scales: {', '.join(map(str, able.scales))}"
+        )
+    scale = scale or able.scales[0]
     network_class = _module(arch).Network
     try:
         settings = inspect.signature(network_class).bind(scale=scale, **(config or {}))

@@ -20,23 +20,36 @@ TRAITS = Traits(scales=(2, 3, 4))
 VARIANTS: tuple[dict[str, Any], ...] = ({}, {"blocks": 32, "features": 256, "res_scale": 0.1})
 
 
-class Network(nn.Module):
-    """The baseline by default (16 blocks of 64); the paper's full size is 32 blocks of 256, scaled by 0.1."""
+class Encoder(nn.Module):
+    """Head and residual blocks: the features that tails of all kinds begin with."""
 
-    def __init__(self, *, scale: int, blocks: int = 16, features: int = 64, res_scale: float = 1.0) -> None:
+    def __init__(self, blocks: int = 16, features: int = 64, res_scale: float = 1.0) -> None:
         super().__init__()
-        self.channels = 3
-        # Head, two per block, body's end; one more for the upsampler and one for the tail.
-        self.halo = 2 * blocks + 4
+        # Head, two per block, body's end.
+        self.halo = 2 * blocks + 2
         self.head = nn.Sequential(conv(3, features))
         residual = [ResidualBlock(features, res_scale) for _ in range(blocks)]
         self.body = nn.Sequential(*residual, conv(features, features))
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """(N, 3, H, W) to (N, features, H, W)."""
+        shallow = self.head(batch)
+        out: Tensor = shallow + self.body(shallow)
+        return out
+
+
+class Network(Encoder):
+    """The baseline by default (16 blocks of 64); the paper's full size is 32 blocks of 256, scaled by 0.1."""
+
+    def __init__(self, *, scale: int, blocks: int = 16, features: int = 64, res_scale: float = 1.0) -> None:
+        super().__init__(blocks, features, res_scale)
+        self.channels = 3
+        self.halo += 2  # one for the upsampler and one for the tail
         self.tail = nn.Sequential(upsampler(scale, features), conv(features, 3))
 
     def forward(self, batch: Tensor) -> Tensor:
         """(N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
-        shallow = self.head(batch)
-        out: Tensor = self.tail(shallow + self.body(shallow))
+        out: Tensor = self.tail(super().forward(batch))
         return out
 
 

@@ -16,7 +16,27 @@ TRAITS = Traits(scales=(2, 3, 4))
 VARIANTS: tuple[dict[str, Any], ...] = ({}, {"blocks": 20, "layers": 6, "growth": 32})
 
 
-class Network(nn.Module):
+class Encoder(nn.Module):
+    """Dense blocks and their fusion: the features that tails of all kinds begin with."""
+
+    def __init__(self, blocks: int = 16, layers: int = 8, growth: int = 64, features: int = 64) -> None:
+        super().__init__()
+        # Two in front, one per layer, one after the blocks.
+        self.halo = layers * blocks + 3
+        self.SFENet1 = conv(3, features)
+        self.SFENet2 = conv(features, features)
+        self.RDBs = nn.ModuleList(_Block(features, growth, layers) for _ in range(blocks))
+        self.GFF = nn.Sequential(conv(blocks * features, features, 1), conv(features, features))
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """(N, 3, H, W) to (N, features, H, W)."""
+        shallow = self.SFENet1(batch)
+        results = chained(self.RDBs, self.SFENet2(shallow))
+        out: Tensor = shallow + self.GFF(torch.cat(results, 1))
+        return out
+
+
+class Network(Encoder):
     """The paper's 16 blocks of 8 layers of 64; a smaller one in its study has 20 of 6 of 32.
 
     `span`: the largest value, to the network.
@@ -32,22 +52,15 @@ class Network(nn.Module):
         features: int = 64,
         span: float = 255.0,
     ) -> None:
-        super().__init__()
+        super().__init__(blocks, layers, growth, features)
         self.channels = 3
         self.span = span
-        # Two in front, one per layer, one after the blocks; upsampler and tail.
-        self.halo = layers * blocks + 6
-        self.SFENet1 = conv(3, features)
-        self.SFENet2 = conv(features, features)
-        self.RDBs = nn.ModuleList(_Block(features, growth, layers) for _ in range(blocks))
-        self.GFF = nn.Sequential(conv(blocks * features, features, 1), conv(features, features))
+        self.halo += 3  # of the upsampler, and one for the tail
         self.UPNet = nn.Sequential(*upsampler(scale, features), conv(features, 3))
 
     def forward(self, batch: Tensor) -> Tensor:
         """(N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
-        shallow = self.SFENet1(batch * self.span)
-        results = chained(self.RDBs, self.SFENet2(shallow))
-        out: Tensor = self.UPNet(shallow + self.GFF(torch.cat(results, 1))) / self.span
+        out: Tensor = self.UPNet(super().forward(batch * self.span)) / self.span
         return out
 
 

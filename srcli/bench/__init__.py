@@ -2,7 +2,7 @@
 
 from srcli.bench.measure import check_set5, run, self_check
 from srcli.bench.results import PROTOCOL, ImageScore, Results, Row, mean_row
-from srcli.bench.scoring import Score, compared_plane, score
+from srcli.bench.scoring import Score, border_of, compared_plane, score
 from srcli.bench.work import evaluate
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "Results",
     "Row",
     "Score",
+    "border_of",
     "check_set5",
     "compared_plane",
     "evaluate",

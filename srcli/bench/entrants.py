@@ -15,6 +15,7 @@ from srcli.errors import UsageError, WeightsError
 from srcli.imaging.resize import KERNELS
 from srcli.methods import Method, Options
 from srcli.records import file_digest
+from srcli.scales import ANY, label
 
 # The side of the grey image that networks begin with.
 _WARM = 48
@@ -27,25 +28,29 @@ class Entrant:
     name: str
     file: Path | None = None
 
-    def has(self, scale: int) -> bool:
+    def has(self, scale: float) -> bool:
         """Whether it is made for that scale, rather than for others that lead there."""
         if self.file is None:
             methods.check_model(self.name, scale)
-            return self.name not in manifest.models() or scale in manifest.entries_of(self.name)
+            return (
+                self.name not in manifest.models()
+                or manifest.for_scale(manifest.entries_of(self.name), scale) is not None
+            )
         try:
             own = _scales(self.file, scale)
         except WeightsError:  # a network that only spandrel knows: it says its scale when it is loaded
             return True
-        return scale in own
+        return scale in own or ANY in own
 
-    def digest(self, scale: int) -> str:
+    def digest(self, scale: float) -> str:
         """SHA-256 of the weights for a scale, or nothing where there are none."""
         if self.file:
             return file_digest(self.file)
         known = manifest.entries_of(self.name) if self.name in manifest.models() else {}
-        return known[scale].sha256 if scale in known else ""
+        entry = manifest.for_scale(known, scale)
+        return entry.sha256 if entry else ""
 
-    def spec(self, scale: int) -> Spec | None:
+    def spec(self, scale: float) -> Spec | None:
         """The network for that scale; None for what has none, and for networks that only spandrel knows."""
         try:
             if self.file and tables.is_table(self.file):
@@ -56,7 +61,7 @@ class Entrant:
         except (WeightsError, UsageError):
             return None
 
-    def method(self, scale: int, options: Options) -> Method:
+    def method(self, scale: float, options: Options) -> Method:
         """It, ready to run."""
         found = (
             methods.find_file(self.file, scale, options)
@@ -66,7 +71,7 @@ class Entrant:
         return replace(found, name=self.name)
 
 
-def _scales(file: Path, scale: int) -> tuple[int, ...]:
+def _scales(file: Path, scale: float) -> tuple[int, ...]:
     """Those that a weight file can be for; where it can be for any, the one asked for."""
     if tables.is_table(file):
         return (tables.read(file)[0].scale,)
@@ -83,16 +88,16 @@ class Field:
     entrants: tuple[Entrant, ...]
     options: Options = field(default_factory=Options)
 
-    def at(self, scale: int) -> tuple[Entrant, ...]:
+    def at(self, scale: float) -> tuple[Entrant, ...]:
         """Those that have that scale."""
         return _at(self.entrants, scale)
 
-    def check(self, scales: Iterable[int]) -> list[str]:
+    def check(self, scales: Iterable[float]) -> list[str]:
         """Raise `UsageError` for an entrant without any of the scales; say which lack some of them."""
         asked, notes = list(scales), []
         for entrant in self.entrants:
             lacking = [scale for scale in asked if not entrant.has(scale)]
-            told = ", ".join(f"x{scale}" for scale in lacking)
+            told = ", ".join(label(scale) for scale in lacking)
             if len(lacking) == len(asked):
                 raise UsageError(f"{entrant.name} has no weights for {told}", "`sr models` lists what it has")
             if lacking:
@@ -101,7 +106,7 @@ class Field:
 
 
 @lru_cache(maxsize=64)
-def _at(entrants: tuple[Entrant, ...], scale: int) -> tuple[Entrant, ...]:
+def _at(entrants: tuple[Entrant, ...], scale: float) -> tuple[Entrant, ...]:
     return tuple(entrant for entrant in entrants if entrant.has(scale))
 
 
@@ -115,7 +120,7 @@ def enter(models: Iterable[str], files: Iterable[Path], options: Options) -> Fie
 
 
 @lru_cache(maxsize=1)
-def ready(entered: Field, scale: int) -> tuple[Method, ...]:
+def ready(entered: Field, scale: float) -> tuple[Method, ...]:
     """The methods of a scale, loaded; those of the scale before are let go.
 
     Networks run once, on a small grey image, so that no image's time has in it what only the first one needs.
@@ -139,7 +144,7 @@ class About:
 
 
 @lru_cache(maxsize=64)
-def described(entered: Field, scale: int) -> tuple[About, ...]:
+def described(entered: Field, scale: float) -> tuple[About, ...]:
     """What is known of the methods of a scale, once they are loaded."""
     return tuple(
         About(method.name, method.params, method.where, method.about, entrant.digest(scale))

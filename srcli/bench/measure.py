@@ -98,7 +98,7 @@ def gathered(plan: Plan, units: Iterable[Unit], found: Iterable[Scored]) -> Resu
     An image that one method failed on counts for none, so that all rows are means over the same images; a
     method that failed on every image has no row.
     """
-    groups: dict[tuple[str, int], _Group] = {}
+    groups: dict[tuple[str, float], _Group] = {}
     failures = []
     for score in found:
         if isinstance(score, Failure):
@@ -119,7 +119,7 @@ def gathered(plan: Plan, units: Iterable[Unit], found: Iterable[Scored]) -> Resu
 
 
 def _columns(
-    plan: Plan, scale: int, group: _Group, names: list[str]
+    plan: Plan, scale: float, group: _Group, names: list[str]
 ) -> Iterable[tuple[entrants.About, list[ImageScore]]]:
     """The scores of each method on the images that every method did."""
     common = [name for name in names if group and all(name in scored for scored in group.values())]
@@ -128,7 +128,7 @@ def _columns(
             yield about, [group[about.name][name] for name in common]
 
 
-def self_check(scales: Collection[int], protocol: Protocol = Y_CROP.protocol) -> None:
+def self_check(scales: Collection[float], protocol: Protocol = Y_CROP.protocol) -> None:
     """Raise `ProtocolError` where bicubic on the bundled samples is not what it was when Set5's was right."""
     hint = "this installation computes wrongly: reinstall sr"
     metric = scoring.BUILT_IN[protocol.metrics[0]]
@@ -138,7 +138,9 @@ def self_check(scales: Collection[int], protocol: Protocol = Y_CROP.protocol) ->
         for each in samples().pictures():
             hr = crop_to_multiple(each.pixels, scale)
             values.append(
-                metric.measure(Pair(method(protocol.reduce(hr, scale), scale), hr, scale, each.grey))
+                metric.measure(
+                    Pair(method(protocol.reduce(hr, scale), scale), hr, scoring.border_of(scale), each.grey)
+                )
             )
         _compare(float(np.mean(values)), protocol.samples[scale], f"x{scale} on the samples", protocol, hint)
 

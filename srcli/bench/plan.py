@@ -13,6 +13,7 @@ from srcli.bench.scoring import Metric
 from srcli.datasets import Dataset
 from srcli.errors import DatasetError, ImageError, UsageError
 from srcli.imaging.image import read
+from srcli.imaging.pixels import times
 
 # What every row has, whatever is shown: the self-check needs the one, training the other.
 _ALWAYS = ("psnr-y", "ssim-y")
@@ -23,7 +24,7 @@ class Plan:
     """What is measured. `lr_folder` and `sr_folder` take the images, where they are to be kept."""
 
     datasets: tuple[Dataset, ...]
-    scales: tuple[int, ...]
+    scales: tuple[float, ...]
     field: Field
     reduction: Reduction = Y_CROP
     metrics: tuple[str, ...] = ()
@@ -68,7 +69,7 @@ class Unit:
     """An image at a scale, and the file of its low resolution where that is given."""
 
     dataset: str
-    scale: int
+    scale: float
     image: str
     file: Path
     lr: Path | None
@@ -131,13 +132,13 @@ def _check_folders(plan: Plan) -> None:
 def _check_unit(unit: Unit, sizes: dict[Path, _Size], least: int) -> None:
     width, height = (int(side) for side in sizes[unit.file])
     scale = unit.scale
-    low = (width // scale, height // scale)
+    low = (times(width, scale), times(height, scale))
     try:
         if 0 in low:
             raise DatasetError(
                 f"an image of {width}x{height} cannot be reduced by {scale}", "take a larger one"
             )
-        scoring.check_size(height, width, scale, least)
+        scoring.check_size(height, width, scoring.border_of(scale), least)
     except DatasetError as error:
         raise DatasetError(f"{unit}: {error.message}", error.hint) from error
     if unit.lr and sizes[unit.lr] != low:

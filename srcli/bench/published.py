@@ -39,9 +39,9 @@ class Book:
 
     sources: dict[str, str]
     models: dict[str, str]
-    figures: dict[tuple[str, int, str], Figure]
+    figures: dict[tuple[str, float, str], Figure]
 
-    def figure(self, model: str, scale: int, dataset: str) -> Figure | None:
+    def figure(self, model: str, scale: float, dataset: str) -> Figure | None:
         """Of a model, or of a weight file that is called after a network."""
         bare = model.partition(" (")[0].removesuffix(f"-x{scale}")
         network = self.models.get(bare, bare)

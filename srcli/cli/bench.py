@@ -13,6 +13,7 @@ from srcli.engine.tiles import DEFAULT_TILE
 from srcli.errors import DatasetError, ExitCode, SrError, UsageError
 from srcli.files import check_place
 from srcli.manifest import DEFAULT_MODEL
+from srcli.scales import plain
 
 if TYPE_CHECKING:
     from srcli.bench.plan import Plan, Unit
@@ -154,10 +155,10 @@ def bench(
         alone = untrained.settings(named, seed, within, kernel)
         settings = Options(device, tile, self_ensemble, runtime=runtime, untrained=alone)
         reduction = protocols.Reduction(protocols.find(protocol), degrade, seed)
-        reduction.check()
+        reduction.check(scale)
         plan = Plan(
             tuple(datasets.find(name) for name in dict.fromkeys(dataset or ["samples"])),
-            tuple(dict.fromkeys(scale)),
+            tuple(dict.fromkeys(map(plain, scale))),
             entrants.enter([*_BASELINES, *named], weights or [], settings),
             reduction,
             tuple(metric or ()),
@@ -204,7 +205,7 @@ def _measured(plan: "Plan", workers: int, *, keep: bool, keep_going: bool, costs
         task = bar.add_task("scoring", total=total)
 
         def tell(score: "Scored") -> None:
-            bar.update(task, advance=1, description=f"{score.dataset} x{score.scale}")
+            bar.update(task, advance=1, description=f"{score.dataset} x{score.scale:g}")
 
         results = run(plan, tell, workers, keep, units)
         if costs:

@@ -13,6 +13,7 @@ from srcli.cli import console, options, untrained
 from srcli.engine.tiles import DEFAULT_TILE
 from srcli.errors import UsageError
 from srcli.manifest import DEFAULT_MODEL
+from srcli.scales import plain
 
 if TYPE_CHECKING:
     from srcli.bench import Score
@@ -84,6 +85,7 @@ def compare(
     from srcli.report import page, rating, subjects
 
     check_scale(scale)
+    scale = plain(scale)
     outputs = _outputs(output, rate, pairs)
     _check_outputs(outputs, overwrite, [*images, *([truth] if truth else [])])
     region = _region(crop)
@@ -174,7 +176,7 @@ def _distinct(methods: "list[Method]") -> "list[Method]":
     return out
 
 
-def _abouts(methods: "list[Method]", named: list[str], scale: int) -> "list[About]":
+def _abouts(methods: "list[Method]", named: list[str], scale: float) -> "list[About]":
     from srcli.methods import licence_of
     from srcli.report.page import About
 
@@ -184,7 +186,7 @@ def _abouts(methods: "list[Method]", named: list[str], scale: int) -> "list[Abou
 
 
 def _outcomes(
-    found: "list[Source]", methods: "list[Method]", scale: int
+    found: "list[Source]", methods: "list[Method]", scale: float
 ) -> "Iterator[tuple[Subject, list[Outcome]]]":
     """Every method on every image, with a bar that is away while results are told."""
     from srcli.report import subjects

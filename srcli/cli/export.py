@@ -23,7 +23,7 @@ def export(
             autocompletion=completion.with_weights,
         ),
     ] = None,
-    scale: options.CompareScale = 4,
+    scale: options.ExportScale = 4,
     to: Annotated[str, typer.Option("--to", help="onnx, torchscript, ncnn or table.")] = "onnx",
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File to write; NAME-x4 with a suffix by default.")

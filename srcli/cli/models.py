@@ -8,6 +8,7 @@ import typer
 from srcli.cli import completion, console
 from srcli.errors import ExitCode, SrError, UsageError, WeightsError
 from srcli.files import check_place
+from srcli.scales import ANY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -67,11 +68,14 @@ def list_models(
     chosen = [
         entry
         for entry in manifest.load()
-        if scale in (None, entry.scale)
-        and (licence is None or licence.lower() == entry.licence.lower())
-        and purpose in (None, entry.purpose)
-        and (entry.bundled or not bundled)
-        and (not cached or present(entry))
+        if scale is None
+        or (
+            entry.scale in (scale, ANY)
+            and (licence is None or licence.lower() == entry.licence.lower())
+            and purpose in (None, entry.purpose)
+            and (entry.bundled or not bundled)
+            and (not cached or present(entry))
+        )
     ]
     _print_tables(chosen, interpolators=licence is None and purpose in (None, "classical"))
 
@@ -113,7 +117,7 @@ def _print_networks(scale: int | None) -> None:
         table.add_column(heading, no_wrap=True, justify="right" if heading == "Parameters" else "left")
     table.add_column("Paper; weights")
     for arch in archs.names():
-        if scale in (None, *archs.traits(arch).scales):
+        if scale in (None, *archs.traits(arch).scales) or archs.traits(arch).any_scale:
             table.add_row(*_network_cells(arch, scale))
     console.result.print(table)
     console.talk.print(
@@ -125,14 +129,14 @@ def _network_cells(arch: str, scale: int | None) -> tuple[str, ...]:
     from srcli import archs, manifest
     from srcli.engine.count import parameters
 
-    paper, scales = archs.paper(arch), archs.traits(arch).scales
+    paper, traits = archs.paper(arch), archs.traits(arch)
     models = manifest.models_of(arch)
     places = " and ".join(dict.fromkeys("bundled" if m.bundled else "Hub" for m in models.values()))
     weights = f"{places}: {' '.join(models)}" if models else f"train it yourself: sr train {arch}"
     return (
         arch,
-        " ".join(map(str, scales)),
-        f"{parameters(archs.Spec(arch, scale or scales[0])):,}",
+        _numbers(traits.kinds),
+        f"{parameters(archs.Spec(arch, scale or traits.scales[0])):,}",
         f"{paper}\n[italic]{weights}[/]",
     )
 
@@ -167,12 +171,17 @@ def _cells(entries: "list[Entry]") -> tuple[str, ...]:
     figures = [f"{psnr:.2f}" if (psnr := _psnr(entry)) else "  -  " for entry in entries]
     return (
         entries[0].model,
-        " ".join(str(entry.scale) for entry in entries),
+        _numbers(entry.scale for entry in entries),
         "/".join(dict.fromkeys(_place(entry) for entry in entries)) + "*" * unpinned,
         _total([entry.bytes for entry in entries]),
         "/".join(dict.fromkeys(entry.licence for entry in entries)),
         " ".join(figures) if any(map(_psnr, entries)) else "",
     )
+
+
+def _numbers(scales: "Iterable[int]") -> str:
+    """As in a column that is headed by what they are."""
+    return " ".join("any" if scale == ANY else str(scale) for scale in scales)
 
 
 def _psnr(entry: "Entry") -> float | None:

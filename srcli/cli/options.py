@@ -109,8 +109,9 @@ JsonLines = Annotated[
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.", rich_help_panel=BATCH)]
 Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more.", rich_help_panel=BATCH)]
-Scales = Annotated[list[int], typer.Option("--scale", "-x", help="Scale to test; may repeat.")]
-CompareScale = Annotated[int, typer.Option("--scale", "-x", help="How many times larger.")]
+Scales = Annotated[list[float], typer.Option("--scale", "-x", help="Scale to test, any number; may repeat.")]
+CompareScale = Annotated[float, typer.Option("--scale", "-x", help="How many times larger, any number.")]
+ExportScale = Annotated[int, typer.Option("--scale", "-x", help="How many times larger.")]
 TrainScale = Annotated[int, typer.Option("--scale", "-x", help="Scale to train for.")]
 Model = Annotated[
     str | None,

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Generator, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -110,7 +111,7 @@ def train(
     if data is None:
         raise UsageError("there is nothing to learn from", "name a folder of images with --data")
     chosen = _recipe(network, scale, preset, start_from)
-    folder = out or Path("runs") / f"{chosen.title}-x{chosen.scale}"
+    folder = out or Path("runs") / f"{chosen.title}-{chosen.label}"
     parallel.join()
     where = choose(parallel.local_device(device))
     if resume:
@@ -152,7 +153,7 @@ def _recipe(network: str | None, scale: int, preset: str, start_from: str | None
     spec, path = _known(start_from, scale)
     if network not in (None, spec.arch):
         raise UsageError(f"{start_from} is {spec}, not {network}", "leave out the network")
-    return recipes.fine_tuning(spec, str(path))
+    return recipes.fine_tuning(replace(spec, scale=spec.scale or scale), str(path))
 
 
 def _known(name: str, scale: int) -> "tuple[Spec, Path]":
@@ -247,13 +248,16 @@ def _pictures(valid: Path | None) -> "list[Picture]":
 
 def _feeds(texts: list[str], recipe: "Recipe", channels: int, allow_leak: bool, device: str) -> "Draw":
     """What gives batches of any of the recipe's scales; all scales share the decoded images."""
-    from srcli.train.feed import draw
+    from srcli.train.feed import draw, draw_any
 
+    if recipe.spread:
+        feed = _feed(texts, recipe, 1, channels, allow_leak, device)
+        return lambda scale, patch, count, rng: draw_any(feed, scale, patch, count, rng)
     feeds = {
         scale: _feed(texts, recipe, scale, channels, allow_leak, device)
         for scale in recipe.scales or (recipe.scale,)
     }
-    return lambda scale, patch, count, rng: draw(feeds[scale], patch, count, rng)
+    return lambda scale, patch, count, rng: draw(feeds[int(scale)], patch, count, rng)
 
 
 def _feed(
@@ -268,14 +272,16 @@ def _feed(
     from srcli.train.sources import parse
     from srcli.train.store import Wanted, open_store
 
+    patch = max((recipe.patch, *recipe.patches))
     wanted = Wanted(
         scale,
-        max((recipe.patch, *recipe.patches)),
+        round(patch * max(recipe.spread, default=1)),
         degrade.parse(recipe.degrade),
         recipe.zooms,
         archs.traits(recipe.arch).pre_upsampled,
         allow_leak,
         recipe.sharpen,
+        bool(recipe.spread),
     )
     sources = [parse(text, scale) for text in texts]
     with console.bar() as bar:
@@ -285,7 +291,8 @@ def _feed(
         console.talk.print(f"left out: {reason}", markup=False)
     for leak in store.leaks:
         console.talk.print(f"used although it is in a benchmark: {leak}", markup=False)
-    console.talk.print(f"{len(store)} training images at x{scale}, {len(store.left_out)} left out")
+    what = f"{len(store)} training images at {'any scale' if recipe.spread else f'x{scale}'}"
+    console.talk.print(f"{what}, {len(store.left_out)} left out")
     # Crops are cut and degraded where the samples lie: for a network on a GPU, there.
     placed = store if device == "cpu" else store.to(torch.device(device))
     return Feed(placed, channels, augment.parse(recipe.augment))

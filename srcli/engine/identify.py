@@ -60,7 +60,7 @@ def _tried(arch: str, state: "dict[str, Tensor]") -> Iterator[Fit]:
 
     given = archs.rename(arch, state)
     for config in archs.variants(arch):
-        for scale in archs.traits(arch).scales:
+        for scale in archs.traits(arch).kinds:
             with torch.device("meta"):
                 wanted = archs.build(arch, scale, config).state_dict()
             fit = compare(Spec(arch, scale, config), wanted, given)

@@ -12,6 +12,7 @@ from srcli.engine.device import choose, gpu_likely, keep_memory, threads, wait_b
 from srcli.engine.packed import Found
 from srcli.engine.runtimes import Runtime
 from srcli.errors import FileError, UsageError
+from srcli.scales import ANY
 
 if TYPE_CHECKING:
     from torch import nn
@@ -48,7 +49,7 @@ def from_file(source: Source, wanted: Wanted) -> Runtime:
     Raises `UsageError` for a runtime that does not exist or can't run it.
     """
     wait_briefly()
-    against = _against_ncnn(wanted)
+    against = _against_ncnn(wanted) or _no_graph(source.spec)
     if not against:
         found = _packed(source)
         if not found.refused:
@@ -73,6 +74,10 @@ def _against_ncnn(wanted: Wanted) -> str:
     if not asks_for_cpu and gpu_likely() and choose().name != "cpu":
         return "ncnn runs on the CPU only"
     return ""
+
+
+def _no_graph(spec: Spec) -> str:
+    return "its scale is an input" if spec.scale == ANY else ""
 
 
 def _packed(source: Source) -> Found:

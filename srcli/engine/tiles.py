@@ -4,6 +4,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
+from srcli.scales import Axis, outputs_before
+
 # In input pixels. Larger windows are no faster on a CPU, smaller ones pay for their halo.
 DEFAULT_TILE = 512
 SMALLEST_TILE = 32
@@ -28,9 +30,10 @@ class Span:
         """What to keep of the tile's output."""
         return slice((self.keep_start - self.start) * scale, (self.keep_stop - self.start) * scale)
 
-    def target(self, scale: int) -> slice:
-        """Where the kept part goes in the whole output."""
-        return slice(self.keep_start * scale, self.keep_stop * scale)
+    def axis(self, inputs: int, outputs: int) -> Axis:
+        """The outputs of the kept part, those whose centres are in it, where `inputs` become `outputs`."""
+        first, last = (outputs_before(cut, inputs, outputs) for cut in (self.keep_start, self.keep_stop))
+        return Axis(inputs, outputs, self.start, first, last)
 
 
 def spans(length: int, tile: int, halo: int, align: int = 1, begin: int = 0) -> list[Span]:

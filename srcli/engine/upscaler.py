@@ -7,13 +7,16 @@ from itertools import groupby
 
 import numpy as np
 
-from srcli.engine.runtimes import OutOfMemory, Runtime
+from srcli.engine.runtimes import OutOfMemory, Runtime, Sampler
 from srcli.engine.tiles import DEFAULT_TILE, SMALLEST_TILE, Span, plan, sides
 from srcli.imaging import rows
 from srcli.imaging.color import luma, luma_to_rgb, merge_luma
 from srcli.imaging.pixels import Pixels
 from srcli.imaging.rows import Rows
+from srcli.scales import ANY, Window
 
+# Height and width.
+Sides = tuple[int, int]
 Progress = Callable[[int, int], None]
 
 
@@ -23,7 +26,7 @@ def silent(done: int, total: int) -> None:
 
 @dataclass(frozen=True)
 class Upscaler:
-    """One network as a function of pixels, at its own scale.
+    """One network as a function of pixels, at its own scale, or where that is `ANY` to any size.
 
     `tile` is in pixels of the network's input; `progress` is told tiles done and tiles in all.
     """
@@ -34,83 +37,82 @@ class Upscaler:
     self_ensemble: bool = False
     progress: Progress = silent
 
-    def __call__(self, pixels: Pixels) -> Pixels:
-        """(H, W, 3) in [0, 1] to (H*scale, W*scale, 3), not clipped."""
-        return self.flow(rows.of(pixels)).whole()
+    def __call__(self, pixels: Pixels, size: Sides | None = None) -> Pixels:
+        """(H, W, 3) in [0, 1] to (H*scale, W*scale, 3), or to `size` if the scale is any; not clipped."""
+        return self.flow(rows.of(pixels), size).whole()
 
-    def flow(self, source: Rows) -> Rows:
+    def flow(self, source: Rows, size: Sides | None = None) -> Rows:
         """The same of an image of which only some rows are held; with `self_ensemble` all of it is."""
+        size = size or (source.height * self.scale, source.width * self.scale)
         if self.runtime.channels == 3:
-            return self._restore(self._enter(source))
-        plane = self._restore(self._enter(source).each(_as_plane))
+            return self._restore(self._enter(source, size), size)
+        plane = self._restore(self._enter(source, size).each(_as_plane), size)
         if source.grey:
             return plane.each(lambda band: luma_to_rgb(band[..., 0]))
-        chroma = self._enlarge(source)
+        chroma = rows.resized(source, *size)
 
         def merged(start: int, stop: int) -> Pixels:
             return merge_luma(plane.read(start, stop)[..., 0], chroma.read(start, stop))
 
         return Rows(plane.height, plane.width, merged)
 
-    def _enter(self, source: Rows) -> Rows:
+    def _enter(self, source: Rows, size: Sides) -> Rows:
         """What the network is fed with: some want their input at the output's size."""
-        return source if self.runtime.scale == self.scale else self._enlarge(source)
+        return source if self.runtime.scale == self.scale else rows.resized(source, *size)
 
-    def _enlarge(self, source: Rows) -> Rows:
-        return rows.resized(source, source.height * self.scale, source.width * self.scale)
-
-    def _restore(self, source: Rows) -> Rows:
+    def _restore(self, source: Rows, size: Sides) -> Rows:
         """(H, W, C) through the network, once or as the mean over its eight orientations."""
-        height, width = (side * self.runtime.scale for side in source.shape)
         if not self.self_ensemble:
-            start = partial(self._bands, source, self.progress)
-            return rows.flowing(height, width, start, source.grey)
-        return Rows(height, width, _Once(partial(self._ensemble, source)).read, source.grey)
+            start = partial(self._bands, source, size, self.progress)
+            return rows.flowing(*size, start, source.grey)
+        return Rows(*size, _Once(partial(self._ensemble, source, size)).read, source.grey)
 
-    def _ensemble(self, source: Rows) -> Pixels:
+    def _ensemble(self, source: Rows, size: Sides) -> Pixels:
         pixels = source.whole()
         total: Pixels | None = None
         for k in range(8):
-            turned = rows.of(np.ascontiguousarray(turn(pixels, k)))
-            height, width = (side * self.runtime.scale for side in turned.shape)
-            start = partial(self._bands, turned, _part(self.progress, k, 8))
-            result = turn_back(rows.flowing(height, width, start).whole(), k)
+            turned, shape = rows.of(np.ascontiguousarray(turn(pixels, k))), _turned(size, k)
+            start = partial(self._bands, turned, shape, _part(self.progress, k, 8))
+            result = turn_back(rows.flowing(*shape, start).whole(), k)
             total = result if total is None else np.add(total, result, out=total)
         assert total is not None
         total /= np.float32(8)
         return total
 
-    def _bands(self, source: Rows, progress: Progress) -> Iterator[Pixels]:
+    def _bands(self, source: Rows, size: Sides, progress: Progress) -> Iterator[Pixels]:
         """A row of tiles at a time; where memory runs out, what is left in tiles half as large."""
-        runtime, tile, progress = self._surveyed(source, self.tile, progress)
+        runtime, tile, progress = self._surveyed(source, size, self.tile, progress)
         top = done = 0
         while top < source.height:
-            tiles = self._plan(source, tile, top)
-            results = _told(runtime.run(_cut(source, tiles)), progress, done, done + len(tiles))
+            tiles = self._plan(source, size, tile, top)
+            results = _told(_kept(runtime, source, size, tiles), progress, done, done + len(tiles))
             try:
                 for row in _by_row(tiles):
-                    yield _placed(row, results, source.width, runtime)
+                    yield _placed(_windows(row, source, size), results, runtime.channels)
                     top, done = row[0][0].keep_stop, done + len(row)
             except OutOfMemory as error:
                 tile = _halved(tile, source.shape, error)
 
-    def _plan(self, source: Rows, tile: int, top: int = 0) -> list[tuple[Span, Span]]:
-        size = sides(tile, source.width, 4 * self.runtime.channels * self.runtime.scale**2)
-        return list(plan(*source.shape, size, self.runtime.halo, self.runtime.align, top))
+    def _plan(self, source: Rows, size: Sides, tile: int, top: int = 0) -> list[tuple[Span, Span]]:
+        growth = -(-size[0] * size[1] // (source.height * source.width))
+        shape = sides(tile, source.width, 4 * self.runtime.channels * growth)
+        return list(plan(*source.shape, shape, self.runtime.halo, self.runtime.align, top))
 
-    def _surveyed(self, source: Rows, tile: int, progress: Progress) -> tuple[Runtime, int, Progress]:
+    def _surveyed(
+        self, source: Rows, size: Sides, tile: int, progress: Progress
+    ) -> tuple[Runtime, int, Progress]:
         """The runtime for this image, the largest tile that fits as far as that was tried, and whom to tell.
 
         Half is done if all tiles were looked at before.
         """
-        tiles = self._plan(source, tile)
+        tiles = self._plan(source, size, tile)
         if len(tiles) == 1:
             return self.runtime, tile, progress
         seen = _counted(_cut(source, tiles), _part(progress, 0, 2), len(tiles))
         try:
             runtime = self.runtime.surveyed(seen)
         except OutOfMemory as error:
-            return self._surveyed(source, _halved(tile, source.shape, error), progress)
+            return self._surveyed(source, size, _halved(tile, source.shape, error), progress)
         return runtime, tile, progress if runtime is self.runtime else _part(progress, 1, 2)
 
 
@@ -142,13 +144,33 @@ def _by_row(tiles: list[tuple[Span, Span]]) -> list[list[tuple[Span, Span]]]:
     return [list(row) for _, row in groupby(tiles, lambda tile: tile[0])]
 
 
-def _placed(row: list[tuple[Span, Span]], results: Iterator[Pixels], width: int, runtime: Runtime) -> Pixels:
+def _windows(row: list[tuple[Span, Span]], source: Rows, size: Sides) -> list[Window]:
+    """Where the outputs of tiles lie."""
+    return [(y.axis(source.height, size[0]), x.axis(source.width, size[1])) for y, x in row]
+
+
+def _placed(windows: list[Window], results: Iterator[Pixels], channels: int) -> Pixels:
     """The next tiles put side by side: the rows of the output that they give."""
-    scale, height = runtime.scale, row[0][0].keep_stop - row[0][0].keep_start
-    band = np.empty((height * scale, width * scale, runtime.channels), np.float32)
-    for y, x in row:
-        band[:, x.target(scale)] = next(results)[y.inner(scale), x.inner(scale)]
+    y, width = windows[0][0], windows[0][1].outputs
+    band = np.empty((y.last - y.first, width, channels), np.float32)
+    for _, x in windows:
+        band[:, x.target] = next(results)
     return band
+
+
+def _kept(runtime: Runtime, source: Rows, size: Sides, tiles: list[tuple[Span, Span]]) -> Iterator[Pixels]:
+    """What is kept of each tile's output: all of what is made for a window, else what is inside the halo."""
+    if runtime.scale == ANY:
+        assert isinstance(runtime, Sampler)
+        yield from runtime.sample(zip(_cut(source, tiles), _windows(tiles, source, size), strict=True))
+        return
+    for (y, x), result in zip(tiles, runtime.run(_cut(source, tiles)), strict=True):
+        yield result[y.inner(runtime.scale), x.inner(runtime.scale)]
+
+
+def _turned(size: Sides, k: int) -> Sides:
+    """The size in the k-th of eight orientations."""
+    return (size[1], size[0]) if k % 2 else size
 
 
 def _part(progress: Progress, number: int, count: int) -> Progress:

@@ -14,6 +14,7 @@ from srcli.engine import hub, identify
 from srcli.errors import WeightsError
 from srcli.files import replacing
 from srcli.manifest import Entry, HubFile, bundled_models
+from srcli.scales import label, number
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -61,7 +62,8 @@ def load(path: Path, spec: Spec) -> "nn.Module":
     fault = identify.compare(spec, network.state_dict(), state).first_fault()
     if fault:
         raise WeightsError(
-            f"{path} does not fit {spec.arch} x{spec.scale}: {fault}", "`sr models info FILE` says what it is"
+            f"{path} does not fit {spec.arch} {label(spec.scale)}: {fault}",
+            "`sr models info FILE` says what it is",
         )
     network.load_state_dict(state)
     return network
@@ -150,7 +152,11 @@ def save(path: Path, network: "nn.Module", spec: Spec, notes: dict[str, str]) ->
     from safetensors.torch import save_file
 
     state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
-    header = {"arch": spec.arch, "scale": str(spec.scale), "config": json.dumps(spec.config)}
+    header = {
+        "arch": spec.arch,
+        "scale": label(spec.scale).removeprefix("x"),
+        "config": json.dumps(spec.config),
+    }
     with replacing(path) as temporary:
         save_file(state, temporary, metadata={"format": "pt", **header, **notes})
 
@@ -175,7 +181,7 @@ def read_spec(path: Path) -> Spec | None:
     _check_exists(path)
     header = read_header(path)
     try:
-        return Spec(header["arch"], int(header["scale"]), json.loads(header.get("config", "{}")))
+        return Spec(header["arch"], number(header["scale"]), json.loads(header.get("config", "{}")))
     except (KeyError, ValueError):
         return None
 

@@ -62,7 +62,7 @@ def _plots(results: Results) -> Iterator[_Plot]:
 
 def _images(results: Results) -> Iterator[_Images]:
     column = results.columns[0]
-    found: dict[tuple[str, int], dict[str, dict[str, str]]] = {}
+    found: dict[tuple[str, float], dict[str, dict[str, str]]] = {}
     for score in results.images:
         group = found.setdefault((score.dataset, score.scale), {})
         group.setdefault(score.image, {})[score.method] = column.written(score.figures[column.key])

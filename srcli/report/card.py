@@ -7,6 +7,7 @@ from pathlib import Path
 from srcli.archs import Spec
 from srcli.bench import Results
 from srcli.report import tables
+from srcli.scales import ANY
 
 
 def card(
@@ -22,7 +23,9 @@ def card(
     from huggingface_hub import ModelCardData
 
     measured = (
-        replace(results, rows=tuple(r for r in results.rows if r.scale == spec.scale)) if results else None
+        replace(results, rows=tuple(r for r in results.rows if spec.scale in (r.scale, ANY)))
+        if results
+        else None
     )
 
     about = ModelCardData(
@@ -31,13 +34,17 @@ def card(
     parts = [
         f"---\n{about.to_yaml()}\n---",
         f"# {Path(file).stem}",
-        f"Enlarges images {spec.scale} times: {spec}, {parameters:,} parameters.",
-        f"```sh\nsr upscale photo.jpg -x{spec.scale} --weights {file}\n```",
+        f"Enlarges images {_how_far(spec.scale)}: {spec}, {parameters:,} parameters.",
+        f"```sh\nsr upscale photo.jpg -x{spec.scale or 2.7} --weights {file}\n```",
         f"## Training data\n{data}",
         _training(header),
         "## Measured\n" + (tables.markdown(measured) if measured else "Not measured."),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _how_far(scale: int) -> str:
+    return "to any size" if scale == ANY else f"{scale} times"
 
 
 def _training(header: dict[str, str]) -> str:

@@ -141,16 +141,16 @@ def _sampled(plane: Values, places: Values) -> Values:
     return np.asarray(upper * (1 - down) + lower * down)
 
 
-def spectrum_chart(named: list[tuple[str, int, Pixels]], scale: int) -> Chart:
+def spectrum_chart(named: list[tuple[str, int, Pixels]], scale: float) -> Chart:
     """Power over frequency of all images, with a line where the input's own frequencies end."""
     curves = [Curve(name, mark, *spectrum(pixels)) for name, mark, pixels in named]
     about = "Right of the dashed line is detail that the input cannot hold: whatever is there, a method made."
     return _chart("Spectrum", about, ("cycles per pixel", "power, dB"), curves, (0.0, 0.5), 0.5 / scale)
 
 
-def profile_chart(named: list[tuple[str, int, Pixels]], reference: Pixels, scale: int) -> Chart | None:
+def profile_chart(named: list[tuple[str, int, Pixels]], reference: Pixels, scale: float) -> Chart | None:
     """The mean slope across the steepest edges of `reference`; None where it has none."""
-    reach = 2 * scale
+    reach = round(2 * scale)
     found = edges(reference, reach + 2) if min(reference.shape[:2]) > 2 * reach + 8 else None
     if found is None or not len(found.points):
         return None

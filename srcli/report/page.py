@@ -63,7 +63,7 @@ def check_size(pixels: int) -> None:
 
 
 def scene(
-    subject: Subject, outcomes: list[Outcome], places: list[Region], scale: int, charts: bool = True
+    subject: Subject, outcomes: list[Outcome], places: list[Region], scale: float, charts: bool = True
 ) -> Scene:
     """All that the page holds of one image, ready to be written."""
     height, width = outcomes[0].pixels.shape[:2]
@@ -74,9 +74,14 @@ def scene(
         embed.thumbnail(subject.lr),
         None if subject.truth is None else embed.lossless(subject.truth),
         tuple(_shot(one) for one in outcomes),
-        tuple((p.x * scale, p.y * scale, p.width * scale, p.height * scale) for p in places),
+        tuple(_enlarged(place, scale) for place in places),
         _charts(subject, outcomes, scale) if charts else (),
     )
+
+
+def _enlarged(place: Region, scale: float) -> tuple[int, int, int, int]:
+    x, y, width, height = (round(side * scale) for side in (place.x, place.y, place.width, place.height))
+    return x, y, width, height
 
 
 def _shot(one: Outcome) -> Shot:
@@ -86,7 +91,7 @@ def _shot(one: Outcome) -> Shot:
     return Shot(source, one.seconds, one.score.psnr_y, one.score.ssim_y)
 
 
-def _charts(subject: Subject, outcomes: list[Outcome], scale: int) -> tuple[Chart, ...]:
+def _charts(subject: Subject, outcomes: list[Outcome], scale: float) -> tuple[Chart, ...]:
     named = [(one.method, mark, one.pixels) for mark, one in enumerate(outcomes)]
     if subject.truth is not None:
         named.insert(0, ("truth", -1, subject.truth))
@@ -97,7 +102,7 @@ def _charts(subject: Subject, outcomes: list[Outcome], scale: int) -> tuple[Char
     return tuple(chart for chart in both if chart)
 
 
-def page(scenes: list[Scene], abouts: list[About], scale: int, reduced: bool) -> str:
+def page(scenes: list[Scene], abouts: list[About], scale: float, reduced: bool) -> str:
     """The HTML text; `reduced`: the inputs were made of the truth by bicubic."""
     return embed.render(
         "compare.html.j2",
@@ -147,7 +152,7 @@ def _duration(seconds: float) -> str:
     return f"{seconds * 1000:.0f} ms" if seconds < 1 else f"{seconds:.2f} s"
 
 
-def _data(scenes: list[Scene], abouts: list[About], scale: int) -> dict[str, object]:
+def _data(scenes: list[Scene], abouts: list[About], scale: float) -> dict[str, object]:
     """What the script needs; pixels are in the page's own images."""
     return {
         "scale": scale,

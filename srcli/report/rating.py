@@ -39,7 +39,7 @@ def check_count(methods: int) -> None:
         raise UsageError("--rate needs two methods or more", "add one with -m")
 
 
-def page(scenes: list[Scene], abouts: list[About], scale: int, task: Task) -> str:
+def page(scenes: list[Scene], abouts: list[About], scale: float, task: Task) -> str:
     """The HTML text. Page and results hold what is what as a key that nobody reads by chance."""
     items, shown = trials(scenes, task)
     data = {
@@ -67,7 +67,7 @@ def page(scenes: list[Scene], abouts: list[About], scale: int, task: Task) -> st
     )
 
 
-def identity(scenes: list[Scene], abouts: list[About], scale: int) -> str:
+def identity(scenes: list[Scene], abouts: list[About], scale: float) -> str:
     """16 hex digits that the same images, made by the same methods, always have, and no others."""
     told = [scale, [about.name for about in abouts]]
     told += [

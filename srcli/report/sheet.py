@@ -45,7 +45,7 @@ class Group:
     """The lines of a data set at a scale, a cell for each heading."""
 
     dataset: str
-    scale: int
+    scale: float
     images: int
     lines: tuple[tuple[Cell, ...], ...]
 
@@ -205,7 +205,7 @@ def sureness(results: Results) -> Sheet:
 def _sure_lines(
     group: list[Row],
     column: Column,
-    spread: dict[tuple[str, int, str], stats.Interval],
+    spread: dict[tuple[str, float, str], stats.Interval],
     compared: list[stats.Comparison],
 ) -> tuple[tuple[Cell, ...], ...]:
     best = min(group, key=lambda row: column.rank(row.figures[column.key]))

@@ -1,5 +1,6 @@
 """The images that methods are compared on, checked before any method runs, and what methods make of them."""
 
+import math
 import re
 import time
 from dataclasses import dataclass
@@ -7,14 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from srcli.bench import Score, score
+from srcli.bench import Score, border_of, score
 from srcli.datasets import images_in
 from srcli.errors import DatasetError, SrError, UsageError
 from srcli.imaging.color import luma
 from srcli.imaging.degrade import bicubic_lr
 from srcli.imaging.image import read
 from srcli.imaging.pixels import Pixels, Plane, crop_to_multiple, quantise
-from srcli.methods import Method
+from srcli.methods import Method, target_size
 from srcli.report.pictures import Region, busiest, densest
 
 _WIDEST, _NARROWEST = 64, 24
@@ -87,7 +88,7 @@ def _truth_of(image: Path, known: dict[str, Path], folder: Path | None) -> Path 
     return found
 
 
-def load(source: Source, scale: int) -> Subject:
+def load(source: Source, scale: float) -> Subject:
     """The images of one source. Raises `SrError` for what can't be read, or scored, or does not fit."""
     given = read(source.image)
     if source.hr:
@@ -97,7 +98,7 @@ def load(source: Source, scale: int) -> Subject:
         return Subject(source.image.name, given.pixels, None, given.grey)
     image = read(source.truth)
     true = _scored(crop_to_multiple(image.pixels, scale), scale, source.truth)
-    wanted = (given.pixels.shape[0] * scale, given.pixels.shape[1] * scale)
+    wanted = target_size(given.pixels, scale)
     if true.shape[:2] != wanted:
         size = "x".join(map(str, image.size))
         raise UsageError(
@@ -106,17 +107,17 @@ def load(source: Source, scale: int) -> Subject:
     return Subject(source.image.name, given.pixels, true, image.grey)
 
 
-def _scored(true: Pixels, scale: int, path: Path) -> Pixels:
+def _scored(true: Pixels, scale: float, path: Path) -> Pixels:
     """`true`, if a border of `scale` pixels leaves enough to score."""
     height, width = true.shape[:2]
-    if 0 < min(height, width) < _SMALLEST + 2 * scale:
+    if 0 < min(height, width) < _SMALLEST + 2 * border_of(scale):
         raise DatasetError(
             f"{path}: an image of {width}x{height} is too small to score", "SSIM needs 11 pixels"
         )
     return true
 
 
-def check(found: list[Source], scale: int, crop: Region | None) -> int:
+def check(found: list[Source], scale: float, crop: Region | None) -> int:
     """Read every image once; how many pixels all of them have when enlarged.
 
     Raises the first fault, so that no work is done in vain.
@@ -132,16 +133,16 @@ def check(found: list[Source], scale: int, crop: Region | None) -> int:
         if crop and not crop.inside(lr):
             size = f"{source.image.name} is {lr.shape[1]}x{lr.shape[0]} pixels"
             raise UsageError(f"--crop {crop} is outside the image", size)
-        pixels += lr.shape[0] * lr.shape[1] * scale**2
+        pixels += math.prod(target_size(lr, scale))
     return pixels
 
 
-def outcome(method: Method, subject: Subject, scale: int) -> Outcome:
+def outcome(method: Method, subject: Subject, scale: float) -> Outcome:
     """Run one method on one image, and score it where the truth is known."""
     start = time.perf_counter()
     made = method(subject.lr, scale)
     seconds = time.perf_counter() - start
-    figures = None if subject.truth is None else score(made, subject.truth, scale, subject.grey)
+    figures = None if subject.truth is None else score(made, subject.truth, border_of(scale), subject.grey)
     return Outcome(method.name, (quantise(made) / 255).astype(np.float32), seconds, figures)
 
 
@@ -172,6 +173,6 @@ def places(subject: Subject, outcomes: list[Outcome], count: int) -> list[Region
 
 def _reduced(plane: Plane, size: tuple[int, ...]) -> Plane:
     """The mean of the pixels that one pixel of the input became."""
-    height, width = size
-    scale = plane.shape[0] // height
-    return np.asarray(plane.reshape(height, scale, width, scale).mean(axis=(1, 3)))
+    import cv2
+
+    return np.asarray(cv2.resize(plane, size[1::-1], interpolation=cv2.INTER_AREA), np.float32)

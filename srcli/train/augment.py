@@ -15,6 +15,7 @@ from torch import Tensor
 
 from srcli.errors import UsageError
 from srcli.imaging.steps import Rng
+from srcli.scales import Window
 from srcli.train.planes import Numbers
 
 # Both ends of Beta(1.2, 1.2): CutBlur's setting for mixup.
@@ -25,17 +26,19 @@ _BETA = 1.2
 class Batch:
     """Tensors (N, C, h, w) in [0, 1]: small images, large ones, and what the network is fed with.
 
-    `fed` is `lr`, unless the network takes images enlarged by bicubic.
+    `fed` is `lr`, unless the network takes images enlarged by bicubic. `window`: which part of the network's
+    output `hr` is, for one of any scale.
     """
 
     lr: Tensor
     hr: Tensor
     fed: Tensor
+    window: Window | None = None
 
     def part(self, number: int, count: int) -> "Batch":
         """One of `count` equal parts."""
         lr, hr, fed = (images.chunk(count)[number] for images in (self.lr, self.hr, self.fed))
-        return Batch(lr, hr, lr if self.fed is self.lr else fed)
+        return Batch(lr, hr, lr if self.fed is self.lr else fed, self.window)
 
 
 @dataclass(frozen=True)

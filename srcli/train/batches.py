@@ -15,9 +15,9 @@ from srcli.train.recipe import Recipe
 from srcli.train.store import Wanted
 
 # Scale, side of a patch of the network's input, how many, and the one source of randomness.
-Draw = Callable[[int, int, int, np.random.Generator], Batch]
+Draw = Callable[[float, int, int, np.random.Generator], Batch]
 # A batch and the scale that it is of.
-Drawn = tuple[int, Batch]
+Drawn = tuple[float, Batch]
 
 
 @dataclass(frozen=True)
@@ -41,13 +41,21 @@ def drawn(recipe: Recipe, draw: Draw, step: int, strikes: int) -> Iterator[Drawn
     """
     turns = (Turn(s, part, strikes) for s in itertools.count(step) for part in range(recipe.accumulate))
     make = partial(_drawn, recipe, draw)
-    cheap = Wanted(recipe.scale, recipe.patch, degrade.parse(recipe.degrade)).fixed
+    degradation = degrade.parse(recipe.degrade)
+    cheap = Wanted(recipe.scale, recipe.patch, degradation, large_only=bool(recipe.spread)).fixed
     return map(make, turns) if cheap else ahead(make, turns, workers=1)
 
 
 def _drawn(recipe: Recipe, draw: Draw, turn: Turn) -> Drawn:
     """What one process learns from of a batch that all of them draw: so all stay in step."""
     rng, count = turn.generator(recipe.seed), parallel.world()
-    scale = int(rng.choice(recipe.scales)) if recipe.scales else recipe.scale
+    scale = _scale(recipe, rng)
     whole = draw(scale, schedule.patch_at(recipe, turn.step), recipe.batch * count, rng)
     return scale, whole.part(parallel.rank(), count)
+
+
+def _scale(recipe: Recipe, rng: np.random.Generator) -> float:
+    if recipe.spread:
+        low, high = recipe.spread
+        return float(rng.uniform(low, high))
+    return int(rng.choice(recipe.scales)) if recipe.scales else recipe.scale

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from srcli.errors import SrError
 
-Forward = Callable[[Tensor], Tensor]
+Forward = Callable[..., Tensor]
 
 
 def forward_of(network: nn.Module, device: str, compiled: bool) -> Forward:

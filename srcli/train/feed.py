@@ -10,6 +10,7 @@ from srcli.errors import UsageError
 from srcli.imaging import degrade as imaging
 from srcli.imaging.color import luma
 from srcli.imaging.steps import Resize, Rng
+from srcli.scales import Axis
 from srcli.train import degrade
 from srcli.train.augment import USUAL, Augmentation, Batch
 from srcli.train.planes import Boxes, Numbers, Plane
@@ -52,6 +53,30 @@ def draw(feed: Feed, patch: int, count: int, rng: Rng) -> Batch:
     lr = feed.store.lr
     batch = _ahead(feed, lr, boxes, side, order) if lr else _made(feed, boxes, side, order, rng)
     return feed.augmentation.mixed(batch, rng)
+
+
+@torch.no_grad()
+def draw_any(feed: Feed, scale: float, patch: int, count: int, rng: Rng) -> Batch:
+    """`count` images of `patch` pixels a side, reduced by any scale, and as large a part of what they were.
+
+    The store's own scale has to be 1, and its patch that of the largest scale.
+    """
+    side = round(patch * scale)
+    if side > feed.store.wanted.patch:
+        raise ValueError(f"the store was opened for {feed.store.wanted.patch} pixels, not {side}")
+    boxes = _boxes(feed, side, count, rng)
+    crops = _reordered(feed.store.hr.cut(boxes, side), feed.augmentation.orders(count, rng))
+    hr = _values(crops, 3)
+    lr = degrade.apply(hr, [(Resize(patch, patch, "bicubic", rounded=True),)] * count)
+    y, x = (_axis(patch, side, int(rng.integers(side - patch + 1))) for _ in range(2))
+    hr = hr[..., y.target, x.target]
+    lr, hr = (images if feed.channels == 3 else _luma(images) for images in (lr, hr))
+    return Batch(lr, hr, lr, (y, x))
+
+
+def _axis(inputs: int, outputs: int, first: int) -> Axis:
+    """As many outputs as inputs."""
+    return Axis(inputs, outputs, 0, first, first + inputs)
 
 
 def _boxes(feed: Feed, side: int, count: int, rng: Rng) -> Boxes:

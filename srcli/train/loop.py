@@ -190,8 +190,9 @@ def _forward(
     if recipe.scales:
         state.network.scale = scale  # type: ignore[assignment]
     fed = batch.fed.to(device, memory_format=torch.channels_last)
+    window = () if batch.window is None else (batch.window,)
     with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
-        *earlier, sr = state.network.stages(fed) if any(recipe.supervise) else [work.forward(fed)]  # type: ignore[operator]
+        *earlier, sr = state.network.stages(fed) if any(recipe.supervise) else [work.forward(fed, *window)]  # type: ignore[operator]
     return losses.Images(sr.float(), batch.hr.to(device), batch.lr.to(device)), fed, earlier
 
 
@@ -357,9 +358,9 @@ def deployed(state: State, recipe: Recipe) -> tuple[nn.Module, archs.Spec]:
     """The averaged network without what only training needs, and what it is."""
     kept = state.ema if recipe.ema > 0 else state.network
     network, config = archs.deployed(recipe.arch, recipe.scale, recipe.config, kept)
-    return network, archs.Spec(recipe.arch, recipe.scale, config)
+    return network, archs.Spec(recipe.arch, recipe.kind, config)
 
 
 def weights_path(folder: Path, recipe: Recipe, prefix: str = "") -> Path:
     """Where a run leaves its best weights; those of the first phase begin with `psnr-`."""
-    return folder / f"{prefix}{recipe.title}-x{recipe.scale}.safetensors"
+    return folder / f"{prefix}{recipe.title}-{recipe.label}.safetensors"

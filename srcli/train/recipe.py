@@ -5,8 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
+from srcli import archs
 from srcli.errors import UsageError
 from srcli.imaging import degrade
+from srcli.scales import ANY, label
 from srcli.train import augment, initial, losses
 
 SCHEDULES = ("cosine", "step", "one-cycle", "constant")
@@ -41,6 +43,8 @@ class Recipe:
     `patch`: pixels of the network's input on a side; `patches`: sides that the run begins with, each for an
     equal share of its first half; `zooms`: sizes at which each image is learned from, relative to its own.
     `scales`: others that are learned in the same run, for networks that have one set of weights for them.
+    `spread`: for networks of any scale, the lowest and the highest scale, between which each batch draws its
+    own; of each image a square of `patch` output pixels is learned. `scale` is then for validation.
     `initial`: how weights begin, as in `initial.parse`.
     `supervise`: weight of the loss of what a network shows before its end, at the first and the last step.
     `learning_rate`: the peak, reached after `warmup` steps; `schedule` brings it to the relative `floor`
@@ -86,6 +90,7 @@ class Recipe:
     zooms: tuple[float, ...] = (1.0,)
     patches: tuple[int, ...] = ()
     scales: tuple[int, ...] = ()
+    spread: tuple[float, ...] = ()
     seed: int = 0
     validate_every: int = 2_000
     init: str = ""
@@ -97,6 +102,16 @@ class Recipe:
     def title(self) -> str:
         """What the result is called."""
         return self.name or self.arch
+
+    @property
+    def label(self) -> str:
+        """What its weights are for: `x4`, or `any` scale."""
+        return label(self.kind)
+
+    @property
+    def kind(self) -> int:
+        """The scale that its weights are for, or `ANY`."""
+        return ANY if archs.traits(self.arch).any_scale else self.scale
 
     @property
     def all_steps(self) -> int:
@@ -205,6 +220,8 @@ def checked(recipe: Recipe) -> Recipe:
     degrade.parse(recipe.degrade)
     initial.parse(recipe.initial)
     augment.parse(recipe.augment)
+    if recipe.spread:
+        _check_spread(recipe)
     if losses.is_adversarial(losses.parse(recipe.loss)):
         raise UsageError("an adversarial loss needs a second phase", "give it with --set gan.loss=...")
     if recipe.gan:
@@ -215,6 +232,27 @@ def checked(recipe: Recipe) -> Recipe:
     return recipe
 
 
+def _check_spread(recipe: Recipe) -> None:
+    """Raise `UsageError` for a spread of scales that is none, or with what needs whole scales."""
+    if len(recipe.spread) != 2 or not 1 <= recipe.spread[0] <= recipe.spread[1] <= LARGEST_SPREAD:
+        found = ",".join(f"{scale:g}" for scale in recipe.spread)
+        raise UsageError(f"spread cannot be {found}", f"two scales from 1 to {LARGEST_SPREAD}, as in 1,4")
+    if not archs.traits(recipe.arch).any_scale:
+        raise UsageError(f"{recipe.arch} takes no spread of scales", "leave it away, or list scales")
+    chance = augment.parse(recipe.augment)
+    against = {
+        "degrade": recipe.degrade != "bicubic",
+        "augment": any((chance.mixup, chance.cutmix, chance.cutblur)),
+        "loss": "cycle" in recipe.loss,
+        "gan": recipe.gan is not None,
+        "teacher": bool(recipe.teacher),
+        "compile": recipe.compile,
+    }
+    for name in (name for name, found in against.items() if found):
+        raise UsageError(f"{name}={getattr(recipe, name)} needs one scale", "add --set spread=")
+
+
+LARGEST_SPREAD = 32
 _TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _CHOICES = {
     "schedule": SCHEDULES,

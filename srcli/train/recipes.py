@@ -13,6 +13,9 @@ _FIVE_LAYERS = "content:conv1_2=0.1,content:conv2_2=0.1,content:conv3_4=1,conten
 _ALL_SCALES = (2, 3, 4)
 
 
+_ANY_SCALE = (1.0, 4.0)
+
+
 def fsrcnn(scale: int) -> Recipe:
     """FSRCNN(56, 12, 4): squared error, 1e-3, the last layer at a tenth, batch 128; Adam, not SGD.
 
@@ -206,6 +209,27 @@ def rcan(scale: int) -> Recipe:
     return _halved(Recipe("rcan", scale, patch=48, learning_rate=1e-4))
 
 
+def liif(scale: int) -> Recipe:
+    """LIIF: L1, 48x48 pixels, batch 16 of one scale from 1 to 4, 1e-4 halved every 200,000 steps.
+
+    The authors draw a scale for each image, and 48 x 48 output pixels anywhere: here they are a square.
+    """
+    return _halved(Recipe("liif", scale, patch=48, learning_rate=1e-4, spread=_ANY_SCALE))
+
+
+def metasr(scale: int) -> Recipe:
+    """Meta-SR: L1, 50x50 patches, batch 16 of one scale from 1 to 4, 1e-4 halved every 200,000 steps.
+
+    The authors' scales are tenths, and whole patches are learned: here a square of 50 x 50 output pixels.
+    """
+    return _halved(Recipe("metasr", scale, patch=50, learning_rate=1e-4, spread=_ANY_SCALE))
+
+
+def lte(scale: int) -> Recipe:
+    """LTE: as LIIF, whose settings its authors took over."""
+    return replace(liif(scale), arch="lte")
+
+
 def han(scale: int) -> Recipe:
     """HAN: L1, 48x48, batch 16, 1e-4 halved every 200,000 steps; the authors begin with RCAN's x2 weights."""
     return _halved(Recipe("han", scale, patch=48, learning_rate=1e-4))
@@ -382,6 +406,9 @@ _ALL = (
     carn,
     mdsr,
     imdn,
+    liif,
+    lte,
+    metasr,
     safmn,
     rcan,
     han,

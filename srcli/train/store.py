@@ -36,7 +36,8 @@ class Wanted:
 
     `patch`: side of a crop in pixels of the network's input; `enlarged`: that is as large as its output;
     `zooms`: sizes at which each image is kept, relative to its own; `sharpen`: how much the high-resolution
-    images are sharpened, before they are reduced too.
+    images are sharpened, before they are reduced too; `large_only`: low resolution is made for each batch,
+    whatever the degradation.
     """
 
     scale: int
@@ -46,6 +47,7 @@ class Wanted:
     enlarged: bool = False
     allow_leak: bool = False
     sharpen: float = 0.0
+    large_only: bool = False
 
     @property
     def side(self) -> int:
@@ -55,6 +57,8 @@ class Wanted:
     @property
     def fixed(self) -> bool:
         """Whether nothing is random about the degradation, so that it can be done ahead."""
+        if self.large_only:
+            return False
         plans = (self.degradation.plan(Target(96, 96, 2), np.random.default_rng(seed)) for seed in (1, 2))
         return next(plans) == next(plans)
 
@@ -122,7 +126,8 @@ def _check_pairs(sources: Sequence[Source], wanted: Wanted) -> None:
     paired = [source.name for source in sources if source.partners]
     if paired and not wanted.fixed:
         hint = "take a degradation without randomness, or only the high-resolution folder"
-        raise DatasetError(f"a random degradation can't make the pairs of {paired[0]}", hint)
+        what = "a spread of scales" if wanted.large_only else "a random degradation"
+        raise DatasetError(f"{what} can't make the pairs of {paired[0]}", hint)
 
 
 def _leaking(found: Sequence[str]) -> str:

@@ -13,6 +13,8 @@ class Unexportable(SrError):  # noqa: N818 (it says what a network is)
 
 
 def check_undivided(network: "nn.Module") -> None:
-    """Raise `Unexportable` for a network that works in cells: a graph has the same steps for every size."""
+    """Raise `Unexportable` for what has no graph of the same steps for every image."""
+    if getattr(network, "any_scale", False):
+        raise Unexportable("its scale is an input, and the file would be for one")
     if getattr(network, "in_cells", False):
         raise Unexportable("it works in cells, and how many depends on the image")

@@ -1,10 +1,11 @@
 """What runs a network: tiles in, enlarged tiles out, in order."""
 
 from collections.abc import Iterable, Iterator
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from srcli.errors import SrError
 from srcli.imaging.pixels import Pixels
+from srcli.scales import Window
 
 
 class Runtime(Protocol):
@@ -12,7 +13,7 @@ class Runtime(Protocol):
 
     @property
     def scale(self) -> int:
-        """How many times larger a tile comes out; 1 where the input is enlarged beforehand."""
+        """How many times larger a tile comes out; 1 where the input is enlarged beforehand, or `ANY`."""
 
     @property
     def halo(self) -> int:
@@ -42,6 +43,14 @@ class Runtime(Protocol):
 
     def run(self, tiles: Iterable[Pixels]) -> Iterator[Pixels]:
         """Enlarged tiles, in order. Raises `OutOfMemory` where one does not fit."""
+
+
+@runtime_checkable
+class Sampler(Runtime, Protocol):
+    """A network of any scale ready to run."""
+
+    def sample(self, tiles: Iterable[tuple[Pixels, Window]]) -> Iterator[Pixels]:
+        """The windows of the output that are asked for of each tile, in order. Raises as `run`."""
 
 
 class OutOfMemory(SrError):  # noqa: N818 (torch calls it so)

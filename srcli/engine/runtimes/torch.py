@@ -14,11 +14,12 @@ from srcli.archs.blocks import Moments, pooled
 from srcli.engine.device import Device
 from srcli.engine.runtimes import OutOfMemory
 from srcli.imaging.pixels import Pixels
+from srcli.scales import Window
 
 
 @dataclass(frozen=True)
 class TorchRuntime:
-    """A network on a device. `scale` is that of the network's own tensors (1 if pre-upsampled).
+    """A network on a device. `scale` is that of the network's own tensors (1 if pre-upsampled), or `ANY`.
 
     `known`: moments over the whole image, by the names of the modules they stand for; `why` it is
     torch that runs it, where there was a choice.
@@ -77,25 +78,33 @@ class TorchRuntime:
     def run(self, tiles: Iterable[Pixels]) -> Iterator[Pixels]:
         """See `Runtime`."""
         for tile in tiles:
-            try:
-                yield to_pixels(self._forward(to_batch(tile).to(self.device.name)))
-            except torch.OutOfMemoryError as error:
-                size = f"{tile.shape[1]}x{tile.shape[0]}"
-                raise OutOfMemory(
-                    f"a tile of {size} does not fit into the memory of {self.device.name}",
-                    "close other programs, or use --device cpu",
-                ) from error
+            yield self._enlarged(tile)
+
+    def sample(self, tiles: Iterable[tuple[Pixels, Window]]) -> Iterator[Pixels]:
+        """See `Sampler`."""
+        for tile, window in tiles:
+            yield self._enlarged(tile, window)
+
+    def _enlarged(self, tile: Pixels, *window: Window) -> Pixels:
+        try:
+            return to_pixels(self._forward(to_batch(tile).to(self.device.name), *window))
+        except torch.OutOfMemoryError as error:
+            size = f"{tile.shape[1]}x{tile.shape[0]}"
+            raise OutOfMemory(
+                f"a tile of {size} does not fit into the memory of {self.device.name}",
+                "close other programs, or use --device cpu",
+            ) from error
 
     @torch.inference_mode()
-    def _forward(self, batch: Tensor) -> Tensor:
+    def _forward(self, batch: Tensor, *window: Window) -> Tensor:
         """In the device's precision; again in single precision where half overflowed."""
         batch = batch.contiguous(memory_format=torch.channels_last)
         kind, dtype = self.device.name.split(":")[0], getattr(torch, self.device.dtype)
         with _hooked(self._told, lambda name, found: self.known[name].to(found.dtype)):
             with torch.autocast(kind, dtype=dtype, enabled=dtype is not torch.float32):
-                out: Tensor = self.network(batch).float()
+                out: Tensor = self.network(batch, *window).float()
             if dtype is not torch.float32 and not torch.isfinite(out).all():
-                out = self.network(batch)
+                out = self.network(batch, *window)
         return out
 
     @property

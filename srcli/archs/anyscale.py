@@ -1,0 +1,152 @@
+"""What networks of any scale share: encoders, where output pixels lie on the input, output in portions."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from srcli.archs import edsr, rdn
+from srcli.errors import UsageError
+from srcli.scales import Axis, Window, whole
+
+# Output pixels that are made at once: bounds the memory of an output of any size.
+PORTION = 2**15
+
+
+def encoder_of(name: str, blocks: int, features: int) -> "edsr.Encoder | rdn.Encoder":
+    """EDSR or RDN up to its last features, of `blocks` blocks; raises `UsageError` for other names."""
+    if name == "edsr":
+        return edsr.Encoder(blocks, features)
+    if name == "rdn":
+        return rdn.Encoder(blocks, features=features)
+    raise UsageError(f"no encoder called '{name}'", "there are: edsr, rdn")
+
+
+class Near(NamedTuple):
+    """For each output pixel of an axis one input pixel: its number in the tile, and how far it is from it.
+
+    `offset` in input pixels, centre from centre, positive where the output pixel comes after.
+    """
+
+    pixel: Tensor
+    offset: Tensor
+
+
+def _numbers(axis: Axis, like: Tensor) -> Tensor:
+    return torch.arange(axis.first, axis.last, device=like.device)
+
+
+def neighbours(axis: Axis, length: int, like: Tensor) -> tuple[Near, Near]:
+    """The input pixels before (or at) and after each output pixel's centre, by whole numbers.
+
+    `length` of the tile; outside it, which is outside the image, the pixel at its end takes their place.
+    """
+    doubled = 2 * axis.outputs
+    centre = (2 * _numbers(axis, like) + 1) * axis.inputs - axis.outputs
+    before = centre.div(doubled, rounding_mode="floor")
+    beyond = (centre - before * doubled).to(like.dtype) / doubled
+    before = before - axis.start
+    found = [(before + step).clamp(0, length - 1) for step in (0, 1)]
+    near, far = (Near(index, beyond + (before - index).to(like.dtype)) for index in found)
+    return near, far
+
+
+def corners(axis: Axis, like: Tensor) -> Near:
+    """The input pixel in which each output pixel's left corner lies, and how far that is from its own."""
+    corner = _numbers(axis, like) * axis.inputs
+    index = corner.div(axis.outputs, rounding_mode="floor")
+    beyond = (corner - index * axis.outputs).to(like.dtype) / axis.outputs
+    return Near(index - axis.start, beyond)
+
+
+def taken(planes: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """(N, H, W, C) at some rows and columns, each of any number: (N, rows, columns, C)."""
+    return planes.index_select(1, rows).index_select(2, columns)
+
+
+def blended(
+    made: Callable[[Near, Near], Tensor], rows: tuple[Near, Near], columns: tuple[Near, Near]
+) -> Tensor:
+    """What is `made` (N, h, w, C) of each of the four input pixels around, the nearer one weighing more.
+
+    LIIF's local ensemble: the weight of each is the area between the output pixel and the opposite one.
+    """
+    total: Tensor | None = None
+    for y, vertical in zip(rows, _shares(rows), strict=True):
+        for x, horizontal in zip(columns, _shares(columns), strict=True):
+            part = made(y, x) * (vertical[:, None] * horizontal)[..., None]
+            total = part if total is None else total + part
+    assert total is not None
+    return total
+
+
+def _shares(pair: tuple[Near, Near]) -> tuple[Tensor, Tensor]:
+    """Of the pixel before and of the one after: half each where both are the one at the border."""
+    before, after = (near.offset.abs() + 1e-9 for near in pair)
+    total = before + after
+    return after / total, before / total
+
+
+def in_portions(make: Callable[[Window], Tensor], window: Window) -> Tensor:
+    """What is made (N, C, h, w) of the window, a few of its rows at a time."""
+    y, x = window
+    step = max(1, PORTION // max(1, x.last - x.first))
+    bands = [
+        Axis(y.inputs, y.outputs, y.start, first, min(first + step, y.last))
+        for first in range(y.first, y.last, step)
+    ]
+    return torch.cat([make((band, x)) for band in bands], 2)
+
+
+class Continuous(nn.Module):
+    """A network whose output has any size: `window` says which part of it, by default all, at `scale`."""
+
+    any_scale = True
+
+    def __init__(self, scale: int) -> None:
+        super().__init__()
+        self.channels = 3
+        self.scale = scale
+
+    def window(self, batch: Tensor) -> Window:
+        """All of the output at the scale that it was built for."""
+        height, width = batch.shape[2:]
+        return whole(height, width, (height * self.scale, width * self.scale))
+
+
+class Mlp(nn.Module):
+    """Linear layers with rectifiers between them; keys as in LIIF's."""
+
+    def __init__(self, inputs: int, hidden: tuple[int, ...], outputs: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        for size in hidden:
+            layers += [nn.Linear(inputs, size), nn.ReLU()]
+            inputs = size
+        self.layers = nn.Sequential(*layers, nn.Linear(inputs, outputs))
+
+    @property
+    def first(self) -> nn.Linear:
+        """The first layer, whose share of what is the same for many can be made once."""
+        layer = self.layers[0]
+        assert isinstance(layer, nn.Linear)
+        return layer
+
+    def after_first(self, values: Tensor) -> Tensor:
+        """What `forward` gives where `values` (..., hidden) are what the first layer makes."""
+        out: Tensor = self.layers[1:](values)
+        return out
+
+    def forward(self, values: Tensor) -> Tensor:
+        """(..., inputs) to (..., outputs)."""
+        out: Tensor = self.layers(values)
+        return out
+
+
+def without_mean_shift(state: dict[str, Any]) -> dict[str, Any]:
+    """The tensors but the encoder's `sub_mean` and `add_mean`, which files carry and networks do not use."""
+    return {key: value for key, value in state.items() if not key.startswith(_SHIFTS)}
+
+
+_SHIFTS = ("encoder.sub_mean.", "encoder.add_mean.")

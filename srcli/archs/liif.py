@@ -1,0 +1,70 @@
+"""LIIF: an image as a function of its place, decoded from the features around it; its scale is any.
+
+Keys as in the authors' code (yinboc/liif): encoder, imnet. The mean-shift tensors that its files carry beside
+EDSR's are not used there, nor here.
+"""
+
+from typing import Any
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from srcli.archs import Paper, Traits
+from srcli.archs.anyscale import Continuous, Mlp, Near, blended, encoder_of, in_portions, neighbours, taken
+from srcli.archs.anyscale import without_mean_shift as rename
+from srcli.scales import Window
+
+__all__ = ["PAPER", "TRAITS", "VARIANTS", "Network", "rename"]
+
+PAPER = Paper(
+    "Learning Continuous Image Representation with Local Implicit Image Function",
+    2021,
+    "https://arxiv.org/abs/2012.09161",
+)
+TRAITS = Traits(scales=(2, 3, 4), any_scale=True)
+VARIANTS: tuple[dict[str, Any], ...] = ({}, {"encoder": "rdn"})
+
+
+class Network(Continuous):
+    """On EDSR's baseline by default; the paper's other one is on RDN. `hidden`: width of its decoder."""
+
+    def __init__(
+        self, *, scale: int, encoder: str = "edsr", blocks: int = 16, features: int = 64, hidden: int = 256
+    ) -> None:
+        super().__init__(scale)
+        self.features = features
+        self.encoder = encoder_of(encoder, blocks, features)
+        # One for the features around each, one for the pixel on the other side.
+        self.halo = self.encoder.halo + 2
+        # Nine features, a place and the size of an output pixel.
+        self.imnet = Mlp(9 * features + 4, (hidden,) * 4, 3)
+
+    def forward(self, batch: Tensor, window: Window | None = None) -> Tensor:
+        """(N, 3, H, W) of RGB in [0, 1] to the window of the output, by default all at `scale`."""
+        first = self.imnet.first
+        wide = 9 * self.features
+        # The decoder begins with a linear layer: its share of the features is made once for each input pixel.
+        kernel = first.weight[:, :wide].reshape(-1, self.features, 3, 3)
+        planes = F.conv2d(self.encoder(2 * batch - 1), kernel, first.bias, padding=1).movedim(1, 3)
+
+        def make(part: Window) -> Tensor:
+            return self._decoded(planes, part)
+
+        return in_portions(make, window or self.window(batch)) / 2 + 0.5
+
+    def _decoded(self, planes: Tensor, window: Window) -> Tensor:
+        """(N, H, W, hidden) to (N, 3, h, w) in [-1, 1]."""
+        weights = self.imnet.first.weight[:, 9 * self.features :]
+        place, size = weights[:, :2], weights[:, 2:]
+        cells = size @ planes.new_tensor([2 * axis.cell for axis in window])
+
+        def made(y: Near, x: Near) -> Tensor:
+            # As the authors have it: a pixel is 2 wide.
+            across = 2 * x.offset[:, None] * place[:, 1] + cells
+            values = taken(planes, y.pixel, x.pixel) + (2 * y.offset[:, None] * place[:, 0])[:, None] + across
+            return self.imnet.after_first(values)
+
+        rows, columns = (
+            neighbours(axis, length, planes) for axis, length in zip(window, planes.shape[1:3], strict=True)
+        )
+        return blended(made, rows, columns).movedim(3, 1)

@@ -1,0 +1,78 @@
+"""LTE: LIIF fed with waves, whose amplitudes, frequencies and phases are estimated from the features.
+
+Keys as in the authors' code (jaewon-lee-b/lte): encoder, coef, freq, phase, imnet. The mean-shift tensors that
+files carry beside EDSR's are not used there, nor here.
+"""
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from srcli.archs import Paper, Traits
+from srcli.archs.anyscale import Continuous, Mlp, Near, blended, encoder_of, in_portions, neighbours, taken
+from srcli.archs.anyscale import without_mean_shift as rename
+from srcli.archs.blocks import conv
+from srcli.scales import Window
+
+__all__ = ["PAPER", "TRAITS", "VARIANTS", "Network", "rename"]
+
+PAPER = Paper(
+    "Local Texture Estimator for Implicit Representation Function", 2022, "https://arxiv.org/abs/2111.08918"
+)
+TRAITS = Traits(scales=(2, 3, 4), any_scale=True)
+VARIANTS: tuple[dict[str, Any], ...] = ({}, {"encoder": "rdn"})
+# The largest scale of the training: beyond it the size of an output pixel is told as at it.
+_LARGEST = 4
+
+
+class Network(Continuous):
+    """On EDSR's baseline by default, or on RDN. `hidden`: how many sines and cosines, and the decoder's width."""
+
+    def __init__(
+        self, *, scale: int, encoder: str = "edsr", blocks: int = 16, features: int = 64, hidden: int = 256
+    ) -> None:
+        super().__init__(scale)
+        self.encoder = encoder_of(encoder, blocks, features)
+        # One for what estimates, one for the pixel on the other side.
+        self.halo = self.encoder.halo + 2
+        self.coef = conv(features, hidden)
+        self.freq = conv(features, hidden)
+        self.phase = nn.Linear(2, hidden // 2, bias=False)
+        self.imnet = Mlp(hidden, (hidden,) * 3, 3)
+
+    def forward(self, batch: Tensor, window: Window | None = None) -> Tensor:
+        """(N, 3, H, W) of RGB in [0, 1] to the window of the output, by default all at `scale`."""
+        given = 2 * batch - 1
+        features = self.encoder(given)
+        amplitudes, frequencies = self.coef(features).movedim(1, 3), self.freq(features).movedim(1, 3)
+
+        def make(part: Window) -> Tensor:
+            return self._decoded(amplitudes, frequencies, given.movedim(1, 3), part)
+
+        return in_portions(make, window or self.window(batch)) / 2 + 0.5
+
+    def _decoded(self, amplitudes: Tensor, frequencies: Tensor, given: Tensor, window: Window) -> Tensor:
+        """(N, H, W, hidden) twice and (N, H, W, 3) to (N, 3, h, w) in [-1, 1]."""
+        # As the authors have it: a pixel is 2 wide.
+        cells = [2 * max(axis.cell, 1 / _LARGEST) for axis in window]
+        phase = self.phase(given.new_tensor(cells))
+        rows, columns = (
+            neighbours(axis, length, given) for axis, length in zip(window, given.shape[1:3], strict=True)
+        )
+
+        def made(y: Near, x: Near) -> Tensor:
+            waves = taken(frequencies, y.pixel, x.pixel)
+            down, across = waves[..., ::2] * y.offset[:, None, None], waves[..., 1::2] * x.offset[:, None]
+            angle = 2 * (down + across) + phase
+            basis = torch.cat(((math.pi * angle).cos(), (math.pi * angle).sin()), 3)
+            texture: Tensor = self.imnet(taken(amplitudes, y.pixel, x.pixel) * basis)
+            return texture
+
+        def itself(y: Near, x: Near) -> Tensor:
+            return taken(given, y.pixel, x.pixel)
+
+        # Weighted so, the image itself is its bilinear enlargement.
+        out = blended(made, rows, columns) + blended(itself, rows, columns)
+        return out.movedim(3, 1)
