@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from conftest import SAMPLES, SMALL
 from srcli import archs
-from srcli.archs import lapar, san
+from srcli.archs import lapar, san, swinir
 from srcli.archs.blocks import Moments, bicubic_phases, non_local, pooled
 from srcli.engine.device import Device
 from srcli.engine.runtimes import OutOfMemory
@@ -120,6 +120,12 @@ PARAMETERS = [
     ("splut", 4, {}, 165_920),  # as in the authors' files, as are the next two
     ("splut", 4, {"size": "m"}, 85_360),
     ("splut", 4, {"size": "s"}, 83_800),
+    ("swinir", 2, {}, 11_752_487),  # 11.75M
+    ("swinir", 3, {}, 11_937_127),  # 11.94M
+    ("swinir", 4, {}, 11_900_199),  # 11.90M
+    ("swinir", 2, swinir.LIGHT, 910_152),  # 878K and 32,400 in tables of relative positions
+    ("swinir", 4, swinir.LIGHT, 929_628),  # 897K and as many
+    ("swinir", 4, swinir.VARIANTS[3], 28_013_059),
     ("edsr", 2, {}, 1_369_859),
     ("edsr", 3, {}, 1_554_499),
     ("edsr", 4, {}, 1_517_571),

@@ -38,6 +38,7 @@ ON_TORCH = {
     "splut": "reshape",
     "srlut": "reshape",
     "superresnet": "view",
+    "swinir": "cells",
 }
 CPU = Device("cpu", "float32", "")
 

@@ -33,5 +33,6 @@ SMALL: dict[str, dict[str, Any]] = {
     "srresnet": {"blocks": 2, "features": 16},
     "srvgg": {"convs": 3, "features": 16},
     "superresnet": {"blocks": 2, "features": 16},
+    "swinir": {"features": 12, "groups": 2, "blocks": 2, "heads": 2, "window": 4, "end": "direct"},
     "vdsr": {"layers": 5, "features": 16},
 }
