@@ -17,6 +17,9 @@ Size = tuple[int, int]
 # What is taken from the product of pixels that must not see each other: as good as all, and finite in half.
 APART = -100.0
 
+# Numbers in a mask that is made at once: 64 MB.
+LARGEST_MASK = 2**24
+
 # An overlap of tiles: the authors' own, as receptive fields of dozens of layers are too large to be honoured.
 OVERLAP = 32
 
@@ -62,12 +65,12 @@ def _differences(side: int, like: Tensor) -> Tensor:
 
 
 def separated(height: int, width: int, size: Size, shift: Size, like: Tensor) -> Tensor:
-    """What keeps pixels apart that only a cyclic shift brought together: (windows, L, L) of 0 and `APART`."""
+    """Which pixels only a cyclic shift brought together in a window: (windows, L, L), true where so."""
     rows, columns = (
         _regions(length, *steps, like) for length, *steps in zip((height, width), size, shift, strict=True)
     )
     labels = windows((rows[:, None] * 3 + columns)[None, :, :, None], size)[..., 0]
-    return (labels[:, :, None] != labels[:, None]).to(like.dtype) * APART
+    return labels[:, :, None] != labels[:, None]
 
 
 def _regions(length: int, side: int, shift: int, like: Tensor) -> Tensor:
@@ -87,15 +90,47 @@ def attended(
 ) -> Tensor:
     """For each query of a window the mean of its values, by the softmax of products with the keys.
 
-    (B, L, C) with (B, M, C) of keys and values; `bias` (heads, L, M) is added to the products, and `apart`
-    (windows of an image, L, M); they are divided by the root of a head's channels, or times `scale`.
+    (B, L, C) with (B, M, C) of keys and values; `bias` (heads, L, M) is added to the products, which are
+    divided by the root of a head's channels, or times `scale`; `apart` (windows of an image, L, M) is true
+    where a pixel must not be seen.
     """
-    mask = None if bias is None else bias[None].to(queries.dtype)
-    if mask is not None and apart is not None:
-        mask = (mask + apart[:, None].to(mask.dtype)).repeat(len(queries) // len(apart), 1, 1, 1)
-    split = (each.unflatten(2, (heads, -1)).transpose(1, 2) for each in (queries, keys, values))
-    out = F.scaled_dot_product_attention(*split, attn_mask=mask, scale=scale)
+    split = [each.unflatten(2, (heads, -1)).transpose(1, 2) for each in (queries, keys, values)]
+    if bias is None or apart is None:
+        mask = None if bias is None else bias[None].to(queries.dtype)
+        out = F.scaled_dot_product_attention(*split, attn_mask=mask, scale=scale)
+    else:
+        out = _attended_apart(split, bias.to(queries.dtype), apart, scale)
     return out.transpose(1, 2).flatten(2)
+
+
+def _attended_apart(split: list[Tensor], bias: Tensor, apart: Tensor, scale: float | None) -> Tensor:
+    """As many windows at once as their masks, which differ, leave in reasonable memory."""
+    apart = apart.repeat(len(split[0]) // len(apart), 1, 1)
+    count = max(1, LARGEST_MASK // bias.numel())
+    parts = zip(*(each.split(count) for each in (*split, apart)), strict=True)
+    return torch.cat(
+        [
+            F.scaled_dot_product_attention(*part, attn_mask=bias + hidden[:, None] * APART, scale=scale)
+            for *part, hidden in parts
+        ]
+    )
+
+
+def in_windows(
+    asked: Tensor, size: Size, heads: int, bias: Tensor | None, shift: Size, scale: float | None = None
+) -> Tensor:
+    """(N, H, W, 3C) of queries, keys and values to (N, H, W, C); the first window begins at `shift`."""
+    moved, apart = shifted(asked, size, shift)
+    mixed = attended(*windows(moved, size).chunk(3, 2), heads, bias, apart, scale)
+    out = joined(mixed, size, *asked.shape[1:3])
+    return torch.roll(out, shift, (1, 2)) if any(shift) else out
+
+
+def shifted(grid: Tensor, size: Size, shift: Size) -> tuple[Tensor, Tensor | None]:
+    """The grid turned round so that windows begin at `shift`, and which of their pixels are `separated`."""
+    if not any(shift):
+        return grid, None
+    return torch.roll(grid, (-shift[0], -shift[1]), (1, 2)), separated(*grid.shape[1:3], size, shift, grid)
 
 
 class WindowAttention(nn.Module):
@@ -110,14 +145,9 @@ class WindowAttention(nn.Module):
 
     def forward(self, grid: Tensor, shift: Size = (0, 0)) -> Tensor:
         """(N, H, W, C) to the same shape, multiples of the window; `shift`: where the first window begins."""
-        height, width = grid.shape[1:3]
-        moved = torch.roll(grid, (-shift[0], -shift[1]), (1, 2)) if any(shift) else grid
-        apart = separated(height, width, self.size, shift, grid) if any(shift) else None
-        queries, keys, values = self.qkv(windows(moved, self.size)).chunk(3, 2)
         bias = relative_bias(self.relative_position_bias_table, self.size)
-        mixed = self.proj(attended(queries, keys, values, self.heads, bias, apart))
-        out = joined(mixed, self.size, height, width)
-        return torch.roll(out, shift, (1, 2)) if any(shift) else out
+        out: Tensor = self.proj(in_windows(self.qkv(grid), self.size, self.heads, bias, shift))
+        return out
 
 
 def bias_table(rows: int, heads: int) -> nn.Parameter:
@@ -166,7 +196,7 @@ def closing(features: int, narrow: bool) -> nn.Module:
 class Framed(nn.Module):
     """SwinIR's frame: a convolution, a deep body added to it, and the enlarged image; the body is `deep`.
 
-    `multiple`: what sides are reflected to. `end`: pixel shuffles in "steps", one pixel shuffle ("direct"), or
+    `multiple`: what sides are reflected to, and tiles begin at. `end`: pixel shuffles in "steps", one pixel shuffle ("direct"), or
     convolutions on features repeated to the next size ("nearest"). `narrow`: see `closing`.
     """
 
@@ -175,7 +205,7 @@ class Framed(nn.Module):
     def __init__(self, scale: int, features: int, multiple: int, end: str, narrow: bool = False) -> None:
         super().__init__()
         self.channels, self.halo, self.aligned = 3, OVERLAP, multiple
-        self.scale, self.end = scale, end
+        self.scale, self.multiple, self.end = scale, multiple, end
         self.in_cells = True
         self.shift = MeanShift(1.0, 1.0)
         self.conv_first = conv(3, features)
@@ -199,7 +229,7 @@ class Framed(nn.Module):
     def forward(self, batch: Tensor) -> Tensor:
         """(N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
         height, width = batch.shape[2:]
-        shallow = self.conv_first(self.shift.enter(reflected(batch, self.aligned)))
+        shallow = self.conv_first(self.shift.enter(reflected(batch, self.multiple)))
         deep = self.conv_after_body(to_batch(self.deep(to_grid(shallow))))
         out = self.shift.leave(self._enlarged(shallow + deep))
         return out[:, :, : height * self.scale, : width * self.scale]

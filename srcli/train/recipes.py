@@ -378,6 +378,26 @@ def swinir(scale: int) -> Recipe:
     return _late(Recipe("swinir", scale, patch=48, batch=32))
 
 
+def hat(scale: int) -> Recipe:
+    """HAT on DIV2K and Flickr2K: L1, 64x64 patches, batch 32, 2e-4 halved four times; x4 with x2's `--init`."""
+    return _late(Recipe("hat", scale, patch=64, batch=32))
+
+
+def dat(scale: int) -> Recipe:
+    """DAT: L1, 64x64 patches, batch 32, 2e-4 halved four times; other scales with x2's `--init`."""
+    return _late(Recipe("dat", scale, patch=64, batch=32))
+
+
+def swin2sr(scale: int) -> Recipe:
+    """Swin2SR's classical size: L1, 64x64 patches, batch 32, 2e-4 halved four times."""
+    return _late(Recipe("swin2sr", scale, patch=64, batch=32))
+
+
+def omnisr(scale: int) -> Recipe:
+    """OmniSR: L1, 64x64 patches, batch 64, 5e-4 halved every 200,000 steps; AdamW."""
+    return _halved(Recipe("omnisr", scale, patch=64, batch=64, learning_rate=5e-4, optimiser="adamw"))
+
+
 _ALL = (
     srgan,
     esrgan,
@@ -416,6 +436,10 @@ _ALL = (
     cran,
     superresnet,
     swinir,
+    hat,
+    dat,
+    swin2sr,
+    omnisr,
     srlut,
     splut,
 )
