@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from conftest import SAMPLES, SMALL
 from srcli import archs
-from srcli.archs import lapar, san
+from srcli.archs import dat, hat, lapar, san, swin2sr, swinir
 from srcli.archs.blocks import Moments, bicubic_phases, non_local, pooled
 from srcli.engine.device import Device
 from srcli.engine.runtimes import OutOfMemory
@@ -125,6 +125,24 @@ PARAMETERS = [
     ("metasr", 2, {}, 22_419_072),  # 22.4M
     ("lte", 2, {}, 1_714_243),  # 1.7M
     ("lte", 2, {"encoder": "rdn"}, 22_467_779),  # 22.5M
+    ("swinir", 2, {}, 11_752_487),  # 11.75M
+    ("swinir", 3, {}, 11_937_127),  # 11.94M
+    ("swinir", 4, {}, 11_900_199),  # 11.90M
+    ("swinir", 2, swinir.LIGHT, 910_152),  # 878K and 32,400 in tables of relative positions
+    ("swinir", 4, swinir.LIGHT, 929_628),  # 897K and as many
+    ("swinir", 4, swinir.VARIANTS[3], 28_013_059),
+    ("hat", 2, {}, 20_624_795),  # 20.6M
+    ("hat", 4, {}, 20_772_507),  # 20.8M
+    ("hat", 4, hat.SMALL, 9_621_183),  # 9.6M
+    ("hat", 4, hat.LARGE, 40_846_575),  # 40.84M
+    ("dat", 4, {}, 14_802_051),  # 14.80M
+    ("dat", 4, dat.SMALL, 11_212_131),  # 11.21M
+    ("dat", 4, dat.SECOND, 11_212_131),  # 11.21M
+    ("dat", 4, dat.LIGHT, 572_766),  # 573K
+    ("swin2sr", 4, {}, 12_239_283),  # the authors' code's, as the next
+    ("swin2sr", 2, swin2sr.LIGHT, 1_005_348),
+    ("omnisr", 2, {}, 784_604),  # 772K and 12,880 that the paper does not count
+    ("omnisr", 4, {}, 805_376),  # 792K and as many
     ("edsr", 2, {}, 1_369_859),
     ("edsr", 3, {}, 1_554_499),
     ("edsr", 4, {}, 1_517_571),

@@ -16,7 +16,7 @@ from srcli.imaging.metrics import psnr
 from tools import parity
 
 # Those that take longer than a few seconds on one core.
-SLOW = {"drrn", "vdsr", "rrdbnet"}
+SLOW = {"dat", "drrn", "vdsr", "rrdbnet"}
 
 
 def rows(chosen: list[parity.Row]) -> list[Any]:

@@ -30,17 +30,22 @@ from srcli.imaging.pixels import Pixels, quantise
 ON_TORCH = {
     "cran": "adaptive_avg_pool2d",
     "csnln": "cells",
+    "dat": "cells",
     "han": "stack",
+    "hat": "cells",
     "lapar": "slice",
     "liif": "its scale is an input",
     "lte": "its scale is an input",
     "metasr": "its scale is an input",
     "latticenet": "stack",
+    "omnisr": "cells",
     "safmn": "movedim",
     "san": "cells",
     "splut": "reshape",
     "srlut": "reshape",
     "superresnet": "view",
+    "swin2sr": "cells",
+    "swinir": "cells",
 }
 CPU = Device("cpu", "float32", "")
 

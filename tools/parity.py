@@ -67,6 +67,7 @@ Our networks with published weights on Set5, as `tools/parity.py` measures them:
 PORT = "trained by a port, not by the authors"
 LIIF = "its paper has no Set5 of it; its encoder in EDSR: 37.99, 34.37, 32.09"
 CARN_M = {"tails": [2, 3, 4], "groups": 4, "recursive": True}
+DAT_LIGHT = {"features": 60, "groups": 1, "blocks": 18, "ratio": 2, "end": "direct", "narrow": True}
 ROWS = (
     Row("srcnn-955-y-x2.safetensors", "srcnn", 2, 36.66, 36.71, "y"),
     Row("srcnn-955-y-x3.safetensors", "srcnn", 3, 32.75, 32.77, "y"),
@@ -89,6 +90,8 @@ ROWS = (
     Row("latticenet-x4.pt", "latticenet", 4, 32.30, note=PORT),
     Row("rlfn-x4.pth", "rlfn", 4, 32.24),
     Row("bsrn-x4.pth", "bsrn", 4, 32.35),
+    Row("dat-light-x2.pth", "dat", 2, 38.24, config=DAT_LIGHT),
+    Row("dat-light-x4.pth", "dat", 4, 32.57, config=DAT_LIGHT),
     Row("falsr-a-x2.safetensors", "falsr", 2, 37.82, note="the paper's code truncates: so 37.81"),
     Row("srlut-s-x2.npy", "srlut", 2),
     Row("srlut-s-x4.npy", "srlut", 4, 29.82),

@@ -64,13 +64,13 @@ class Spec:
         return f"{self.arch} {label(self.scale)}" + (f" ({settings})" if settings else "")
 
 
+# Modules here that are no networks.
+SHARED = ("anyscale", "attention", "blocks")
+
+
 def names() -> list[str]:
     """Every network there is, by listing this folder; nothing is imported."""
-    return sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name not in _SHARED)
-
-
-# What networks are made of, and no networks themselves.
-_SHARED = ("anyscale", "blocks")
+    return sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name not in SHARED)
 
 
 def _module(arch: str) -> Any:

@@ -244,6 +244,37 @@ def mirrored(batch: Tensor, sides: tuple[int, int, int, int]) -> Tensor:
     return batch
 
 
+def by_cells(
+    batch: Tensor, cell: int, overlap: int, scale: int, restore: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """Each cell of `cell` x `cell` pixels restored alone, with `overlap` more on each side where there are."""
+    height, width = batch.shape[2:]
+    rows = (
+        [_cell(batch, (top, left), cell, overlap, scale, restore) for left in range(0, width, cell)]
+        for top in range(0, height, cell)
+    )
+    return torch.cat([torch.cat(row, 3) for row in rows], 2)
+
+
+def _cell(
+    batch: Tensor,
+    place: tuple[int, int],
+    cell: int,
+    overlap: int,
+    scale: int,
+    restore: Callable[[Tensor], Tensor],
+) -> Tensor:
+    """The cell at a place, restored with what is around it."""
+    seen = [slice(max(0, at - overlap), at + cell + overlap) for at in place]
+    out = restore(batch[:, :, seen[0], seen[1]])
+    sides = zip(place, seen, batch.shape[2:], strict=True)
+    above, before = (
+        slice((at - part.start) * scale, (min(at + cell, length) - part.start) * scale)
+        for at, part, length in sides
+    )
+    return out[:, :, above, before]
+
+
 def combinations(values: Tensor, count: int) -> Tensor:
     """(L**count, count) with every choice of `count` of the L values, the last one changing fastest."""
     return torch.cartesian_prod(*[values] * count)

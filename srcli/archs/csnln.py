@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from srcli.archs import Paper, Traits
-from srcli.archs.blocks import MeanShift, conv, non_local, without_mean_shift
+from srcli.archs.blocks import MeanShift, by_cells, conv, non_local, without_mean_shift
 
 PAPER = Paper(
     "Image Super-Resolution with Cross-Scale Non-Local Attention and Exhaustive Self-Exemplars Mining",
@@ -47,25 +47,9 @@ class Network(nn.Module):
 
     def forward(self, batch: Tensor) -> Tensor:
         """(N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
-        height, width = batch.shape[2:]
-        rows = (
-            [self._restored(batch, top, left) for left in range(0, width, self.aligned)]
-            for top in range(0, height, self.aligned)
+        return by_cells(
+            batch, self.aligned, OVERLAP, self.scale, lambda seen: self._whole(_whole_steps(seen, self.step))
         )
-        return torch.cat([torch.cat(row, 3) for row in rows], 2)
-
-    def _restored(self, batch: Tensor, top: int, left: int) -> Tensor:
-        """The cell at a place, restored with what is around it."""
-        above, before = min(top, OVERLAP), min(left, OVERLAP)
-        height, width = (
-            min(self.aligned, side - at) for side, at in zip(batch.shape[2:], (top, left), strict=True)
-        )
-        seen = batch[
-            :, :, top - above : top + self.aligned + OVERLAP, left - before : left + self.aligned + OVERLAP
-        ]
-        out = self._whole(_whole_steps(seen, self.step))
-        above, before, height, width = (length * self.scale for length in (above, before, height, width))
-        return out[:, :, above : above + height, before : before + width]
 
     def _whole(self, batch: Tensor) -> Tensor:
         """What the authors' network makes of sides that `step` divides."""

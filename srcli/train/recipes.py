@@ -388,6 +388,40 @@ def splut(scale: int) -> Recipe:
     return Recipe("splut", scale, patch=48, batch=32, steps=2_000_000, loss="l2", schedule="constant")
 
 
+def _late(recipe: Recipe) -> Recipe:
+    """Half a million steps at 2e-4, which is halved after 250,000, 400,000, 450,000 and 475,000."""
+    rate = replace(recipe, steps=500_000, learning_rate=2e-4, beta2=0.99)
+    return replace(rate, schedule="step", decay_at=(0.5, 0.8, 0.9, 0.95))
+
+
+def swinir(scale: int) -> Recipe:
+    """SwinIR: L1, 48x48 patches, batch 32, 2e-4 halved four times; x2's `--init` for the other scales.
+
+    Those on DIV2K and Flickr2K, and the lightweight ones, are learned from patches of 64x64.
+    """
+    return _late(Recipe("swinir", scale, patch=48, batch=32))
+
+
+def hat(scale: int) -> Recipe:
+    """HAT on DIV2K and Flickr2K: L1, 64x64 patches, batch 32, 2e-4 halved four times; x4 with x2's `--init`."""
+    return _late(Recipe("hat", scale, patch=64, batch=32))
+
+
+def dat(scale: int) -> Recipe:
+    """DAT: L1, 64x64 patches, batch 32, 2e-4 halved four times; other scales with x2's `--init`."""
+    return _late(Recipe("dat", scale, patch=64, batch=32))
+
+
+def swin2sr(scale: int) -> Recipe:
+    """Swin2SR's classical size: L1, 64x64 patches, batch 32, 2e-4 halved four times."""
+    return _late(Recipe("swin2sr", scale, patch=64, batch=32))
+
+
+def omnisr(scale: int) -> Recipe:
+    """OmniSR: L1, 64x64 patches, batch 64, 5e-4 halved every 200,000 steps; AdamW."""
+    return _halved(Recipe("omnisr", scale, patch=64, batch=64, learning_rate=5e-4, optimiser="adamw"))
+
+
 _ALL = (
     srgan,
     esrgan,
@@ -428,6 +462,11 @@ _ALL = (
     csnln,
     cran,
     superresnet,
+    swinir,
+    hat,
+    dat,
+    swin2sr,
+    omnisr,
     srlut,
     splut,
 )

@@ -1,0 +1,260 @@
+"""What transformers for images share: attention within windows, and SwinIR's frame around a deep body.
+
+A `grid` is (N, H, W, C), the layout that linear layers and layer norms want; `windows` are (B, L, C), where B
+counts the windows of all images, row by row, and L the pixels of one.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from srcli.archs.blocks import STEPS, MeanShift, conv, mirrored, upsampler
+
+Size = tuple[int, int]
+
+# What is taken from the product of pixels that must not see each other: as good as all, and finite in half.
+APART = -100.0
+
+# Numbers in a mask that is made at once: 64 MB.
+LARGEST_MASK = 2**24
+
+# An overlap of tiles: the authors' own, as receptive fields of dozens of layers are too large to be honoured.
+OVERLAP = 32
+
+
+def to_grid(batch: Tensor) -> Tensor:
+    """(N, C, H, W) to (N, H, W, C)."""
+    return batch.permute(0, 2, 3, 1)
+
+
+def to_batch(grid: Tensor) -> Tensor:
+    """(N, H, W, C) to (N, C, H, W)."""
+    return grid.permute(0, 3, 1, 2)
+
+
+def windows(grid: Tensor, size: Size) -> Tensor:
+    """(N, H, W, C) cut into (B, L, C); H and W are multiples of `size`."""
+    (high, wide), (_, height, width, channels) = size, grid.shape
+    cut = grid.reshape(-1, height // high, high, width // wide, wide, channels).transpose(2, 3)
+    return cut.reshape(-1, high * wide, channels)
+
+
+def joined(cut: Tensor, size: Size, height: int, width: int) -> Tensor:
+    """(B, L, C) put together again: (N, H, W, C)."""
+    (high, wide), channels = size, cut.shape[2]
+    parts = cut.reshape(-1, height // high, width // wide, high, wide, channels)
+    return parts.transpose(2, 3).reshape(-1, height, width, channels)
+
+
+def relative_bias(table: Tensor, size: Size) -> Tensor:
+    """What `table` has for how the pixels of a window lie to each other: (heads, L, L).
+
+    Its rows are for all differences that own and other row can have, and of columns: (2h - 1) * (2w - 1).
+    """
+    rows, columns = (_differences(side, table) for side in size)
+    places = rows[:, None, :, None] * (2 * size[1] - 1) + columns[None, :, None, :]
+    return table[places.flatten(2).flatten(0, 1)].permute(2, 0, 1)
+
+
+def _differences(side: int, like: Tensor) -> Tensor:
+    """(side, side) of own less other place, counted from 0."""
+    place = torch.arange(side, device=like.device)
+    return place[:, None] - place + side - 1
+
+
+def separated(height: int, width: int, size: Size, shift: Size, like: Tensor) -> Tensor:
+    """Which pixels only a cyclic shift brought together in a window: (windows, L, L), true where so."""
+    rows, columns = (
+        _regions(length, *steps, like) for length, *steps in zip((height, width), size, shift, strict=True)
+    )
+    labels = windows((rows[:, None] * 3 + columns)[None, :, :, None], size)[..., 0]
+    return labels[:, :, None] != labels[:, None]
+
+
+def _regions(length: int, side: int, shift: int, like: Tensor) -> Tensor:
+    """0, but 1 in what the last window keeps and 2 in what came round to it."""
+    place = torch.arange(length, device=like.device)
+    return (place >= length - side).int() + (place >= length - shift)
+
+
+def attended(
+    queries: Tensor,
+    keys: Tensor,
+    values: Tensor,
+    heads: int,
+    bias: Tensor | None = None,
+    apart: Tensor | None = None,
+    scale: float | None = None,
+) -> Tensor:
+    """For each query of a window the mean of its values, by the softmax of products with the keys.
+
+    (B, L, C) with (B, M, C) of keys and values; `bias` (heads, L, M) is added to the products, which are
+    divided by the root of a head's channels, or times `scale`; `apart` (windows of an image, L, M) is true
+    where a pixel must not be seen.
+    """
+    split = [each.unflatten(2, (heads, -1)).transpose(1, 2) for each in (queries, keys, values)]
+    if bias is None or apart is None:
+        mask = None if bias is None else bias[None].to(queries.dtype)
+        out = F.scaled_dot_product_attention(*split, attn_mask=mask, scale=scale)
+    else:
+        out = _attended_apart(split, bias.to(queries.dtype), apart, scale)
+    return out.transpose(1, 2).flatten(2)
+
+
+def _attended_apart(split: list[Tensor], bias: Tensor, apart: Tensor, scale: float | None) -> Tensor:
+    """As many windows at once as their masks, which differ, leave in reasonable memory."""
+    apart = apart.repeat(len(split[0]) // len(apart), 1, 1)
+    count = max(1, LARGEST_MASK // bias.numel())
+    parts = zip(*(each.split(count) for each in (*split, apart)), strict=True)
+    return torch.cat(
+        [
+            F.scaled_dot_product_attention(*part, attn_mask=bias + hidden[:, None] * APART, scale=scale)
+            for *part, hidden in parts
+        ]
+    )
+
+
+def in_windows(
+    asked: Tensor, size: Size, heads: int, bias: Tensor | None, shift: Size, scale: float | None = None
+) -> Tensor:
+    """(N, H, W, 3C) of queries, keys and values to (N, H, W, C); the first window begins at `shift`."""
+    moved, apart = shifted(asked, size, shift)
+    mixed = attended(*windows(moved, size).chunk(3, 2), heads, bias, apart, scale)
+    out = joined(mixed, size, *asked.shape[1:3])
+    return torch.roll(out, shift, (1, 2)) if any(shift) else out
+
+
+def shifted(grid: Tensor, size: Size, shift: Size) -> tuple[Tensor, Tensor | None]:
+    """The grid turned round so that windows begin at `shift`, and which of their pixels are `separated`."""
+    if not any(shift):
+        return grid, None
+    return torch.roll(grid, (-shift[0], -shift[1]), (1, 2)), separated(*grid.shape[1:3], size, shift, grid)
+
+
+class WindowAttention(nn.Module):
+    """Pixels mixed within windows, by likeness and by how they lie to each other: the Swin transformer's."""
+
+    def __init__(self, features: int, size: Size, heads: int) -> None:
+        super().__init__()
+        self.size, self.heads = size, heads
+        self.relative_position_bias_table = bias_table((2 * size[0] - 1) * (2 * size[1] - 1), heads)
+        self.qkv = nn.Linear(features, 3 * features)
+        self.proj = nn.Linear(features, features)
+
+    def forward(self, grid: Tensor, shift: Size = (0, 0)) -> Tensor:
+        """(N, H, W, C) to the same shape, multiples of the window; `shift`: where the first window begins."""
+        bias = relative_bias(self.relative_position_bias_table, self.size)
+        out: Tensor = self.proj(in_windows(self.qkv(grid), self.size, self.heads, bias, shift))
+        return out
+
+
+def bias_table(rows: int, heads: int) -> nn.Parameter:
+    """A learned number for each head and each way in which two pixels can lie to each other."""
+    return nn.Parameter(nn.init.trunc_normal_(torch.empty(rows, heads), std=0.02))
+
+
+class Mlp(nn.Module):
+    """Two linear layers with GELU between them."""
+
+    def __init__(self, features: int, hidden: int) -> None:
+        super().__init__()
+        self.fc1, self.fc2 = nn.Linear(features, hidden), nn.Linear(hidden, features)
+
+    def forward(self, grid: Tensor) -> Tensor:
+        """(..., C) to the same shape."""
+        out: Tensor = self.fc2(F.gelu(self.fc1(grid)))
+        return out
+
+
+def transformer_initialised(layer: nn.Module) -> None:
+    """Linear layers as the Swin transformer begins with them; for `Module.apply`."""
+    if isinstance(layer, nn.Linear):
+        nn.init.trunc_normal_(layer.weight, std=0.02)
+        if layer.bias is not None:
+            nn.init.zeros_(layer.bias)
+
+
+def bottleneck(features: int) -> nn.Sequential:
+    """Three convolutions in the place of one, with a quarter of the features between them."""
+    few = features // 4
+    return nn.Sequential(
+        conv(features, few),
+        nn.LeakyReLU(0.2),
+        conv(few, few, 1),
+        nn.LeakyReLU(0.2),
+        conv(few, features),
+    )
+
+
+def closing(features: int, narrow: bool) -> nn.Module:
+    """What ends a group or the body: one convolution, or a `bottleneck`."""
+    return bottleneck(features) if narrow else conv(features, features)
+
+
+class Framed(nn.Module):
+    """SwinIR's frame: a convolution, a deep body added to it, and the enlarged image; the body is `deep`.
+
+    `multiple`: what sides are reflected to, and tiles begin at. `end`: pixel shuffles in "steps", one pixel shuffle ("direct"), or
+    convolutions on features repeated to the next size ("nearest"). `narrow`: see `closing`.
+    """
+
+    WIDTH = 64
+
+    def __init__(self, scale: int, features: int, multiple: int, end: str, narrow: bool = False) -> None:
+        super().__init__()
+        self.channels, self.halo, self.aligned = 3, OVERLAP, multiple
+        self.scale, self.multiple, self.end = scale, multiple, end
+        self.in_cells = True
+        self.shift = MeanShift(1.0, 1.0)
+        self.conv_first = conv(3, features)
+        self.conv_after_body = closing(features, narrow)
+        if end == "direct":
+            self.upsample = nn.Sequential(conv(features, 3 * scale**2), nn.PixelShuffle(scale))
+            return
+        self.conv_before_upsample = nn.Sequential(conv(features, self.WIDTH), nn.LeakyReLU())
+        self.conv_last = conv(self.WIDTH, 3)
+        if end == "steps":
+            self.upsample = upsampler(scale, self.WIDTH)
+            return
+        for number in range(1, len(STEPS[scale]) + 1):
+            self.add_module(f"conv_up{number}", conv(self.WIDTH, self.WIDTH))
+        self.conv_hr = conv(self.WIDTH, self.WIDTH)
+
+    def deep(self, grid: Tensor) -> Tensor:
+        """(N, H, W, C) to the same shape."""
+        raise NotImplementedError
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """(N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
+        height, width = batch.shape[2:]
+        shallow = self.conv_first(self.shift.enter(reflected(batch, self.multiple)))
+        deep = self.conv_after_body(to_batch(self.deep(to_grid(shallow))))
+        out = self.shift.leave(self._enlarged(shallow + deep))
+        return out[:, :, : height * self.scale, : width * self.scale]
+
+    def _enlarged(self, batch: Tensor) -> Tensor:
+        if self.end == "direct":
+            out: Tensor = self.upsample(batch)
+            return out
+        batch = self.conv_before_upsample(batch)
+        if self.end == "steps":
+            out = self.conv_last(self.upsample(batch))
+            return out
+        for number, step in enumerate(STEPS[self.scale], 1):
+            large = F.interpolate(batch, scale_factor=step, mode="nearest")
+            batch = F.leaky_relu(self.get_submodule(f"conv_up{number}")(large), 0.2)
+        out = self.conv_last(F.leaky_relu(self.conv_hr(batch), 0.2))
+        return out
+
+
+def reflected(batch: Tensor, multiple: int) -> Tensor:
+    """The batch with as much of its mirror image at its right and lower edge as makes sides multiples."""
+    height, width = batch.shape[2:]
+    return mirrored(batch, (0, -width % multiple, 0, -height % multiple))
+
+
+def without(state: dict[str, Any], *endings: str) -> dict[str, Any]:
+    """The tensors but those whose names end so: numbers that files carry and a network works out itself."""
+    return {key: value for key, value in state.items() if not key.endswith(endings)}

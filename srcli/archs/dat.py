@@ -1,0 +1,272 @@
+"""DAT: blocks that mix pixels within windows and blocks that mix channels, by turns, each beside a convolution.
+
+Keys as in the authors' code (zhengchen1999/DAT): conv_first, before_RG, layers, norm, conv_after_body, and what
+enlarges. Their files may also carry masks and indices, which are worked out here.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from srcli.archs import Paper, Traits
+from srcli.archs.attention import (
+    Framed,
+    Size,
+    closing,
+    in_windows,
+    relative_bias,
+    to_batch,
+    to_grid,
+    transformer_initialised,
+    without,
+)
+from srcli.archs.blocks import conv
+
+PAPER = Paper(
+    "Dual Aggregation Transformer for Image Super-Resolution", 2023, "https://arxiv.org/abs/2308.03364"
+)
+TRAITS = Traits(scales=(2, 3, 4), local=False)
+LIGHT: dict[str, Any] = {
+    "features": 60,
+    "groups": 1,
+    "blocks": 18,
+    "ratio": 2,
+    "end": "direct",
+    "narrow": True,
+}
+SMALL: dict[str, Any] = {"split": [8, 16], "ratio": 2}
+SECOND: dict[str, Any] = {"ratio": 2}
+VARIANTS: tuple[dict[str, Any], ...] = ({}, LIGHT, SMALL, SECOND)
+
+
+class Network(Framed):
+    """The full size by default; `VARIANTS` has DAT-light, DAT-S and DAT-2.
+
+    `split`: height and width of the windows of half of the channels; those of the other half lie across.
+    `ratio`: of the features within the gated layers; `end`, `narrow`: see `Framed`.
+    """
+
+    def __init__(
+        self,
+        *,
+        scale: int,
+        features: int = 180,
+        groups: int = 6,
+        blocks: int = 6,
+        heads: int = 6,
+        split: tuple[int, int] = (8, 32),
+        ratio: int = 4,
+        end: str = "steps",
+        narrow: bool = False,
+    ) -> None:
+        super().__init__(scale, features, 1, end, narrow)
+        self.aligned = max(split)
+        self.before_RG = nn.ModuleDict({"1": nn.LayerNorm(features)})
+        shape = (features, heads, (split[0], split[1]), ratio)
+        self.layers = nn.ModuleList(_Group(*shape, group, blocks, narrow) for group in range(groups))
+        self.norm = nn.LayerNorm(features)
+        self.apply(transformer_initialised)
+
+    def deep(self, grid: Tensor) -> Tensor:
+        """(N, H, W, C) to the same shape."""
+        grid = self.before_RG["1"](grid)
+        for layer in self.layers:
+            grid = layer(grid)
+        out: Tensor = self.norm(grid)
+        return out
+
+
+class _Group(nn.Module):
+    """Blocks and a convolution, added to what they began with."""
+
+    def __init__(
+        self, features: int, heads: int, split: Size, ratio: int, group: int, blocks: int, narrow: bool
+    ) -> None:
+        super().__init__()
+        self.blocks = nn.Sequential(
+            *(
+                _Block(features, _mixer(features, heads, split, group, place), ratio)
+                for place in range(blocks)
+            )
+        )
+        self.conv = closing(features, narrow)
+
+    def forward(self, grid: Tensor) -> Tensor:
+        """(N, H, W, C) to the same shape."""
+        return grid + to_grid(self.conv(to_batch(self.blocks(grid))))
+
+
+def _mixer(features: int, heads: int, split: Size, group: int, place: int) -> nn.Module:
+    """Channels at odd places; at even ones pixels, every other time within windows that are shifted."""
+    if place % 2:
+        return _Channels(features, heads)
+    # Groups begin by turns with windows that are not shifted, and with such that are.
+    return _Pixels(features, heads, split, shift=place % 4 == (0 if group % 2 else 2))
+
+
+class _Block(nn.Module):
+    def __init__(self, features: int, mixer: nn.Module, ratio: int) -> None:
+        super().__init__()
+        self.norm1 = nn.LayerNorm(features)
+        self.attn = mixer
+        self.norm2 = nn.LayerNorm(features)
+        self.ffn = _Gated(features, features * ratio)
+
+    def forward(self, grid: Tensor) -> Tensor:
+        grid = grid + self.attn(self.norm1(grid))
+        out: Tensor = grid + self.ffn(self.norm2(grid))
+        return out
+
+
+class _Gated(nn.Module):
+    """Two linear layers; between them half of the channels is multiplied by what the other half sees around."""
+
+    def __init__(self, features: int, hidden: int) -> None:
+        super().__init__()
+        half = hidden // 2
+        self.fc1, self.fc2 = nn.Linear(features, hidden), nn.Linear(half, features)
+        self.sg = nn.ModuleDict({"norm": nn.LayerNorm(half), "conv": conv(half, half, groups=half)})
+
+    def forward(self, grid: Tensor) -> Tensor:
+        """(N, H, W, C) to the same shape."""
+        own, gate = F.gelu(self.fc1(grid)).chunk(2, 3)
+        out: Tensor = self.fc2(own * to_grid(self.sg["conv"](to_batch(self.sg["norm"](gate)))))
+        return out
+
+
+class _Mixer(nn.Module):
+    """Attention beside a convolution of its values; each is weighed by what the other gives."""
+
+    def __init__(self, features: int) -> None:
+        super().__init__()
+        by_channel, by_pixel = features // 8, features // 16
+        self.qkv = nn.Linear(features, 3 * features)
+        self.proj = nn.Linear(features, features)
+        self.dwconv = nn.Sequential(
+            conv(features, features, groups=features), nn.BatchNorm2d(features), nn.GELU()
+        )
+        self.channel_interaction = nn.Sequential(
+            nn.AdaptiveAvgPool2d(1),
+            conv(features, by_channel, 1),
+            nn.BatchNorm2d(by_channel),
+            nn.GELU(),
+            conv(by_channel, features, 1),
+        )
+        self.spatial_interaction = nn.Sequential(
+            conv(features, by_pixel, 1), nn.BatchNorm2d(by_pixel), nn.GELU(), conv(by_pixel, 1, 1)
+        )
+
+    def forward(self, grid: Tensor) -> Tensor:
+        """(N, H, W, C) to the same shape."""
+        asked = self.qkv(grid)
+        mixed = to_batch(self.mixed(asked))
+        beside = self.dwconv(to_batch(asked.chunk(3, 3)[2]))
+        out: Tensor = self.proj(to_grid(self.weighed(mixed, beside)))
+        return out
+
+    def mixed(self, asked: Tensor) -> Tensor:
+        """(N, H, W, 3C) of queries, keys and values to (N, H, W, C)."""
+        raise NotImplementedError
+
+    def weighed(self, mixed: Tensor, beside: Tensor) -> Tensor:
+        """The sum of both (N, C, H, W), each weighed by the other."""
+        raise NotImplementedError
+
+    def by_channel(self, batch: Tensor) -> Tensor:
+        """(N, C, H, W) to weights (N, C, 1, 1)."""
+        return torch.sigmoid(self.channel_interaction(batch))
+
+    def by_pixel(self, batch: Tensor) -> Tensor:
+        """(N, C, H, W) to weights (N, 1, H, W)."""
+        return torch.sigmoid(self.spatial_interaction(batch))
+
+
+class _Pixels(_Mixer):
+    """Attention within windows that lie for half of the channels, and stand for the others."""
+
+    def __init__(self, features: int, heads: int, split: Size, shift: bool) -> None:
+        super().__init__(features)
+        self.heads, self.split, self.shift = heads, split, shift
+        self.attns = nn.ModuleList(
+            nn.ModuleDict({"pos": _Places(features // 8, heads // 2)}) for _ in range(2)
+        )
+
+    def mixed(self, asked: Tensor) -> Tensor:
+        """As in `_Mixer`; zeros lie around an image whose sides are no multiples of the windows'."""
+        height, width = asked.shape[1:3]
+        multiple = max(self.split)
+        padded = F.pad(asked, (0, 0, 0, -width % multiple, 0, -height % multiple))
+        queries, keys, values = (each.chunk(2, 3) for each in padded.chunk(3, 3))
+        sizes = (self.split, (self.split[1], self.split[0]))
+        halves = [
+            self._half(torch.cat(half, 3), size, attention["pos"])  # type: ignore[index]
+            for half, size, attention in zip(
+                zip(queries, keys, values, strict=True), sizes, self.attns, strict=True
+            )
+        ]
+        return torch.cat(halves, 3)[:, :height, :width]
+
+    def _half(self, asked: Tensor, size: Size, places: nn.Module) -> Tensor:
+        shift = (size[0] // 2, size[1] // 2) if self.shift else (0, 0)
+        bias = relative_bias(places(_differences(size, asked)), size)
+        return in_windows(asked, size, self.heads // 2, bias, shift)
+
+    def weighed(self, mixed: Tensor, beside: Tensor) -> Tensor:
+        """As in `_Mixer`: attention by channels, the convolution by pixels."""
+        return mixed * self.by_channel(beside) + beside * self.by_pixel(mixed)
+
+
+def _differences(size: Size, like: Tensor) -> Tensor:
+    """All ways in which two pixels of a window can lie to each other: ((2h - 1) * (2w - 1), 2)."""
+    steps = (torch.arange(1 - side, side, dtype=like.dtype, device=like.device) for side in size)
+    return torch.cartesian_prod(*steps)
+
+
+class _Channels(_Mixer):
+    """Attention between the channels of a head, by how alike they are over the image."""
+
+    def __init__(self, features: int, heads: int) -> None:
+        super().__init__(features)
+        self.temperature = nn.Parameter(torch.ones(heads, 1, 1))
+
+    def mixed(self, asked: Tensor) -> Tensor:
+        """As in `_Mixer`."""
+        heads = len(self.temperature)
+        # (N, heads, channels of a head, pixels)
+        split = (each.flatten(1, 2).mT.unflatten(1, (heads, -1)) for each in asked.chunk(3, 3))
+        queries, keys, values = split
+        alike = F.normalize(queries, dim=3) @ F.normalize(keys, dim=3).mT
+        out = torch.softmax(alike * self.temperature, 3) @ values
+        return out.permute(0, 3, 1, 2).reshape(*asked.shape[:3], -1)
+
+    def weighed(self, mixed: Tensor, beside: Tensor) -> Tensor:
+        """As in `_Mixer`: attention by pixels, the convolution by channels."""
+        return mixed * self.by_pixel(beside) + beside * self.by_channel(mixed)
+
+
+class _Places(nn.Module):
+    """A small network that says what it means for pixels to lie so to each other, for each head."""
+
+    def __init__(self, features: int, heads: int) -> None:
+        super().__init__()
+        few = features // 4
+        self.pos_proj = nn.Linear(2, few)
+        self.pos1, self.pos2, self.pos3 = (
+            nn.Sequential(nn.LayerNorm(few), nn.ReLU(), nn.Linear(few, outputs))
+            for outputs in (few, few, heads)
+        )
+
+    def forward(self, differences: Tensor) -> Tensor:
+        """(D, 2) to (D, heads)."""
+        out: Tensor = self.pos3(self.pos2(self.pos1(self.pos_proj(differences))))
+        return out
+
+
+def rename(state: dict[str, Any]) -> dict[str, Any]:
+    """Without what the network works out itself, and with the counters of batches that some files leave out."""
+    worked_out = (".rpe_biases", ".relative_position_index", ".attn_mask_0", ".attn_mask_1")
+    means = (key for key in state if key.endswith(".running_mean"))
+    counters = (f"{key.removesuffix('running_mean')}num_batches_tracked" for key in means)
+    return without({**dict.fromkeys(counters, torch.tensor(0)), **state}, *worked_out)

@@ -1,0 +1,105 @@
+"""SwinIR: residual groups of transformer blocks, whose attention looks within windows that are shifted by turns.
+
+Keys as in the authors' code (JingyunLiang/SwinIR): conv_first, patch_embed, layers, norm, conv_after_body, and
+what enlarges. Their files also carry masks and indices, which are worked out here.
+"""
+
+from typing import Any
+
+from torch import Tensor, nn
+
+from srcli.archs import Paper, Traits
+from srcli.archs.attention import (
+    Framed,
+    Mlp,
+    WindowAttention,
+    closing,
+    to_batch,
+    to_grid,
+    transformer_initialised,
+    without,
+)
+
+PAPER = Paper("SwinIR: Image Restoration Using Swin Transformer", 2021, "https://arxiv.org/abs/2108.10257")
+TRAITS = Traits(scales=(2, 3, 4, 8), local=False)
+LIGHT: dict[str, Any] = {"features": 60, "groups": 4, "end": "direct"}
+VARIANTS: tuple[dict[str, Any], ...] = (
+    {},
+    LIGHT,
+    {"end": "nearest"},
+    {"features": 240, "groups": 9, "heads": 8, "end": "nearest", "narrow": True},
+)
+
+
+class Network(Framed):
+    """The medium size for reduced images by default; `VARIANTS` has S for those, and M and L for photographs.
+
+    `end`, `narrow`: see `Framed`; `ratio`: of the features within the blocks' linear layers.
+    """
+
+    def __init__(
+        self,
+        *,
+        scale: int,
+        features: int = 180,
+        groups: int = 6,
+        blocks: int = 6,
+        heads: int = 6,
+        window: int = 8,
+        ratio: int = 2,
+        end: str = "steps",
+        narrow: bool = False,
+    ) -> None:
+        super().__init__(scale, features, window, end, narrow)
+        self.patch_embed = nn.ModuleDict({"norm": nn.LayerNorm(features)})
+        self.layers = nn.ModuleList(
+            Group([Block(features, heads, window, ratio, place) for place in range(blocks)], features, narrow)
+            for _ in range(groups)
+        )
+        self.norm = nn.LayerNorm(features)
+        self.apply(transformer_initialised)
+
+    def deep(self, grid: Tensor) -> Tensor:
+        """(N, H, W, C) to the same shape."""
+        grid = self.patch_embed["norm"](grid)
+        for layer in self.layers:
+            grid = layer(grid)
+        out: Tensor = self.norm(grid)
+        return out
+
+
+class Group(nn.Module):
+    """Blocks and a convolution, added to what they began with."""
+
+    def __init__(self, blocks: list[nn.Module], features: int, narrow: bool = False) -> None:
+        super().__init__()
+        self.residual_group = nn.ModuleDict({"blocks": nn.Sequential(*blocks)})
+        self.conv = closing(features, narrow)
+
+    def forward(self, grid: Tensor) -> Tensor:
+        """(N, H, W, C) to the same shape."""
+        deep = to_batch(self.residual_group["blocks"](grid))
+        return grid + to_grid(self.conv(deep))
+
+
+class Block(nn.Module):
+    """Attention within windows, then two linear layers; at odd places windows begin half a window later."""
+
+    def __init__(self, features: int, heads: int, window: int, ratio: int, place: int) -> None:
+        super().__init__()
+        self.begin = place % 2 * (window // 2)
+        self.norm1 = nn.LayerNorm(features)
+        self.attn = WindowAttention(features, (window, window), heads)
+        self.norm2 = nn.LayerNorm(features)
+        self.mlp = Mlp(features, features * ratio)
+
+    def forward(self, grid: Tensor) -> Tensor:
+        """(N, H, W, C) to the same shape, multiples of the window."""
+        grid = grid + self.attn(self.norm1(grid), (self.begin, self.begin))
+        out: Tensor = grid + self.mlp(self.norm2(grid))
+        return out
+
+
+def rename(state: dict[str, Any]) -> dict[str, Any]:
+    """Drop what the network works out itself; the other keys are ours."""
+    return without(state, ".relative_position_index", ".attn_mask")
