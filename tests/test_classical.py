@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from conftest import SAMPLES, Run
 from srcli import classical, methods
 from srcli.bench import score
-from srcli.classical import ibp, selfex, tv
+from srcli.classical import dip, ibp, selfex, sparse, tv, zssr
 from srcli.classical.operators import Blur, Reduction
 from srcli.classical.problem import Problem
 from srcli.classical.settings import Clock, Settings, seconds
@@ -152,10 +152,20 @@ def test_the_clock_stops_in_time_and_tells_what_is_done() -> None:
     assert sum(1 for _ in Clock().rounds(7)) == 7
 
 
-QUICK = ["ibp", "tv", "selfex"]
+@pytest.fixture(autouse=True)
+def little(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Less learning than usual: what holds with all of it is measured by tools/classical.py."""
+    for name, value in {"ATOMS": 64, "ROUNDS": 8, "MOST_EXAMPLES": 1500}.items():
+        monkeypatch.setattr(sparse, name, value)
+    for module, steps, features in ((zssr, 60, 16), (dip, 60, 8)):
+        monkeypatch.setattr(module, "STEPS", steps)
+        monkeypatch.setattr(module, "FEATURES", features)
 
 
-@pytest.mark.parametrize(("name", "least"), [("ibp", 0.5), ("tv", 0.5), ("selfex", 0.5)])
+@pytest.mark.parametrize(
+    ("name", "least"),
+    [("ibp", 0.5), ("tv", 0.5), ("selfex", 0.5), ("sparse", 0.5), ("zssr", 0.5)],
+)
 def test_better_than_bicubic(name: str, least: float, hr: Pixels, lr: Pixels) -> None:
     assert gain(methods.find(name, 2)(lr, 2), hr, lr) > least
 
@@ -170,10 +180,10 @@ def test_a_blur_that_is_known_is_undone(name: str, hr: Pixels) -> None:
     assert told > max(blind, 0) + 1
 
 
-@pytest.mark.parametrize("name", QUICK)
+@pytest.mark.parametrize("name", classical.METHODS)
 @pytest.mark.parametrize("scale", [1.3, 2.7, 4])
 def test_any_size_and_grey(name: str, scale: float, lr: Pixels) -> None:
-    part = lr[:11, :16]
+    part = lr[:17, :22]
     out = methods.find(name, scale)(part, scale)
     assert (out.shape, out.dtype) == ((*methods.target_size(part, scale), 3), np.float32)
     assert 0 <= out.min() <= out.max() <= 1
@@ -183,25 +193,25 @@ def test_any_size_and_grey(name: str, scale: float, lr: Pixels) -> None:
     assert np.abs(resize(result, *grey.shape[:2]) - grey).max() < 0.05
 
 
-@pytest.mark.parametrize("name", QUICK)
+@pytest.mark.parametrize("name", classical.METHODS)
 def test_one_seed_one_result(name: str, lr: Pixels) -> None:
     first, again = (classical.enlarge(name, lr, (90, 80), Settings(seed=3)) for _ in range(2))
     np.testing.assert_array_equal(first, again)
 
 
-@pytest.mark.parametrize("name", QUICK)
+@pytest.mark.parametrize("name", classical.METHODS)
 def test_time_is_kept(name: str, hr: Pixels) -> None:
     told: list[int] = []
-    limit = Settings(within=0.3, progress=lambda done, total: told.append(done))
+    limit = Settings(within=1, progress=lambda done, total: told.append(done))
     start = time.perf_counter()
     out = classical.enlarge(name, hr, (384, 384), limit)
-    assert time.perf_counter() - start < 0.8
+    assert time.perf_counter() - start < 3
     assert out.shape == (384, 384, 3)
     assert told == sorted(told)
     assert told[-1] == 100
 
 
-@pytest.mark.parametrize("name", ["selfex"])
+@pytest.mark.parametrize("name", ["selfex", "sparse", "zssr", "dip"])
 def test_too_small_to_learn_from(name: str) -> None:
     with pytest.raises(SrError, match="3x4 shows too little"):
         classical.enlarge(name, np.zeros((4, 3, 3), np.float32), (8, 6))
@@ -253,6 +263,6 @@ def test_a_kernel_from_a_file(hr: Pixels, tmp_path: Path, sr: Run) -> None:
 
 
 def test_no_weights_no_table(sr: Run, tmp_path: Path) -> None:
-    done = sr("export", "zssr" if "zssr" in classical.METHODS else "tv", "-x2", "-o", tmp_path / "m.onnx")
+    done = sr("export", "zssr", "-x2", "-o", tmp_path / "m.onnx")
     assert done.code == 2, done.err
     assert "has no weights" in done.err

@@ -25,6 +25,9 @@ METHODS = {
     "ibp": "what is lost when the result is made small again is added",
     "tv": "few and sharp edges, by total variation",
     "selfex": "details of patches that the image shows again at another size",
+    "sparse": "patches of few parts, from dictionaries learned from the image",
+    "zssr": "a small network trained on the image itself",
+    "dip": "what a network can draw at once, and noise can't be",
 }
 TRAINED = ("zssr", "dip")
 _EXTRAS = {"sparse": ("sklearn", "scikit-learn", "sparse")}

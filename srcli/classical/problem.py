@@ -3,15 +3,17 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from srcli.classical.operators import Blur, Reduction, Side
 from srcli.classical.settings import Clock
 from srcli.errors import ImageError
-from srcli.imaging.pixels import Pixels
+from srcli.imaging.pixels import Pixels, from_uint8, is_8bit, to_uint8
+from srcli.imaging.resize import resize
 
 # The variance of what rounding to 8 bits does to a value.
 ROUNDING = 1 / 255**2 / 12
+# Sizes of what is learned from, as shares of the given image's.
+_SHARES = (1.0, 0.9, 0.8, 0.7, 0.6)
 
 
 @dataclass(frozen=True)
@@ -54,7 +56,22 @@ class Problem:
             raise ImageError(f"an image of {size} shows too little to learn from", hint)
 
 
-def reduced(large: Pixels, size: Side, blur: Blur | None) -> NDArray[np.float32]:
-    """A large image made small as the given one is thought to have been, 8-bit rounding left out."""
-    height, width = large.shape[:2]
-    return np.asarray(Reduction((height, width), size, blur)(large), np.float32)
+def fathers(small: Pixels, least: int) -> list[Pixels]:
+    """The image (h, w, C) and smaller versions of it, no side below `least`: what a method learns from."""
+    out = [small]
+    for share in _SHARES[1:]:
+        sides = [max(least, round(side * share)) for side in small.shape[:2]]
+        out.append(np.clip(resize(small, *sides), 0, 1))
+    return out
+
+
+def son(father: Pixels, problem: Problem, least: int) -> tuple[Pixels, Reduction]:
+    """A father (h, w, C) reduced as the image of `problem` is thought to have been, and the way it was done.
+
+    Rounded to 8 bits if that image is; by a lesser scale where a side would fall below `least`.
+    """
+    height, width = father.shape[:2]
+    scale = max(1, min(problem.scale, min(height, width) / least))
+    reduction = Reduction((height, width), (round(height / scale), round(width / scale)), problem.blur)
+    small = np.clip(np.asarray(reduction(father), np.float32), 0, 1)
+    return (from_uint8(to_uint8(small)) if is_8bit(problem.small) else small), reduction

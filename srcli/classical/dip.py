@@ -1,0 +1,118 @@
+"""Deep image prior: a network that knows no image draws natural ones sooner than it draws anything else.
+
+An hourglass network g with random weights w and fixed random input z is fitted to the given image alone,
+
+    min over w of  mean (D K g(z + n; w) - y)^2,    n new noise at every step
+
+and stopped before it draws what is not there: when the error is that of rounding to 8 bits (the discrepancy
+principle), when it no longer falls, or when time is over. The result is a running mean of what was drawn,
+errors against the given image projected back (see `ibp`). Ulyanov, Vedaldi and Lempitsky, CVPR 2018,
+https://arxiv.org/abs/1711.10925. The network here is narrower than the paper's, for processors.
+"""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from srcli.classical.ibp import projected
+from srcli.classical.networks import Reduce, drawing, to_batch, to_pixels
+from srcli.classical.operators import Values
+from srcli.classical.problem import ROUNDING, Problem
+from srcli.classical.settings import Clock
+
+FEATURES, SKIPPED, INPUTS = 48, 4, 16
+# Halvings; fewer where the image is small.
+DEPTH = 5
+STEPS = 1500
+RATE = 1e-2
+NOISE, AMPLITUDE = 0.03, 0.1
+# How much of the running mean stays at each step.
+KEEP = 0.98
+# Steps without a smaller error, on average, after which it is enough.
+PATIENCE = 300
+_FITTING = 0.95
+
+
+def _turn(inputs: int, outputs: int, size: int = 3, stride: int = 1) -> nn.Sequential:
+    padded = nn.Conv2d(inputs, outputs, size, stride, size // 2, padding_mode="reflect")
+    return nn.Sequential(padded, nn.BatchNorm2d(outputs), nn.LeakyReLU(0.2))
+
+
+class Hourglass(nn.Module):
+    """(1, INPUTS, H, W) to (1, C, H, W): down by halves and up again, a few channels across at each size."""
+
+    def __init__(self, channels: int, depth: int) -> None:
+        super().__init__()
+        widths = [INPUTS, *[FEATURES] * depth]
+        self.across = nn.ModuleList(_turn(width, SKIPPED, 1) for width in widths[:-1])
+        self.down = nn.ModuleList(
+            nn.Sequential(_turn(width, FEATURES, stride=2), _turn(FEATURES, FEATURES))
+            for width in widths[:-1]
+        )
+        self.up = nn.ModuleList(
+            nn.Sequential(_turn(FEATURES + SKIPPED, FEATURES), _turn(FEATURES, FEATURES, 1))
+            for _ in range(depth)
+        )
+        self.last = nn.Conv2d(FEATURES, channels, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Values in [0, 1]."""
+        passed = []
+        for across, down in zip(self.across, self.down, strict=True):
+            passed.append(across(x))
+            x = down(x)
+        for aside, up in zip(reversed(passed), self.up, strict=True):
+            wide = F.interpolate(x, aside.shape[2:], mode="bilinear")
+            x = up(torch.cat([wide, aside], 1))
+        return torch.sigmoid(self.last(x))
+
+
+def solve(problem: Problem) -> Values:
+    """The image (H, W, C) as the network drew it."""
+    problem.check_sides(8)
+    fitting, rest = problem.clock.part(_FITTING)
+    with drawing(problem.seed, problem.device):
+        drawn = fitted(problem, fitting)
+    return projected(to_pixels(drawn), problem.small, problem.reduction, rest)
+
+
+@dataclass
+class Patience:
+    """Whether an error that jumps about still falls: its running mean against the least there was."""
+
+    mean: float = 1.0
+    least: float = 1.0
+    waited: int = 0
+
+    def spent(self, error: float) -> bool:
+        """Whether no hope is left after this error."""
+        self.mean = 0.98 * self.mean + 0.02 * error
+        self.waited = 0 if self.mean < 0.99 * self.least else self.waited + 1
+        self.least = min(self.least, self.mean)
+        return self.waited >= PATIENCE
+
+
+def fitted(problem: Problem, clock: Clock) -> Tensor:
+    """(1, C, H, W): the running mean over the later steps."""
+    given, reduce = to_batch(problem.small, problem.device), Reduce(problem)
+    depth = max(1, min(DEPTH, min(problem.size).bit_length() - 3))
+    network = Hourglass(problem.small.shape[2], depth).to(problem.device)
+    source = AMPLITUDE * torch.rand(1, INPUTS, *problem.size, device=problem.device)
+    optimiser = torch.optim.Adam(network.parameters(), RATE)
+    patience, mean = Patience(), torch.zeros(())
+    for number, _ in enumerate(clock.rounds(STEPS)):
+        optimiser.zero_grad()
+        drawn = network(source + NOISE * torch.randn_like(source))
+        loss = F.mse_loss(reduce(drawn), given)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        mean = (
+            drawn.detach()
+            if number == 0
+            else torch.lerp(drawn.detach(), mean, min(KEEP, number / (number + 9)))
+        )
+        if loss.item() < ROUNDING or patience.spent(loss.item()):
+            break
+    return mean
