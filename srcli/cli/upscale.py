@@ -101,7 +101,7 @@ def upscale(
     voice = _voice(json, quiet, verbose, any(job.target == PIPE for job in jobs))
     _check_map(uncertainty, jobs, overwrite)
     once = self_ensemble and not uncertainty  # for the map all eight are looked at here
-    find = _remembered(finder, Options(device, tile, once, voice.progress, runtime), voice)
+    find = _remembered(finder, Options(device, tile, once, voice.progress, runtime, voice.seam), voice)
     recipe = Recipe(called, aim.label, _choices(coding, finish, self_ensemble), weights)
     work = Work(find, aim, recipe, coding, max_pixels, tile, finish)
     with pipes.through_files(jobs, layout.suffix) as files, console.terminated_as_interrupted():

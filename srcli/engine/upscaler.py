@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from srcli.engine.runtimes import OutOfMemory, Runtime
+from srcli.engine.seams import Meter, Mismatch, Report, Seam, overlaps, untold
 from srcli.engine.tiles import DEFAULT_TILE, SMALLEST_TILE, Span, plan
 from srcli.imaging.color import luma, luma_to_rgb, merge_luma
 from srcli.imaging.pixels import Pixels, is_grey
@@ -22,7 +23,8 @@ def silent(done: int, total: int) -> None:
 class Upscaler:
     """One network as a function of pixels, at its own scale.
 
-    `tile` is in pixels of the network's input; `progress` is told tiles done and tiles in all.
+    `tile` is in pixels of the network's input; `progress` is told tiles done and tiles in all, `report` how
+    tiles meet.
     """
 
     runtime: Runtime
@@ -30,6 +32,7 @@ class Upscaler:
     tile: int = DEFAULT_TILE
     self_ensemble: bool = False
     progress: Progress = silent
+    report: Report = untold
 
     def __call__(self, pixels: Pixels) -> Pixels:
         """(H, W, 3) in [0, 1] to (H*scale, W*scale, 3), not clipped."""
@@ -62,21 +65,36 @@ class Upscaler:
     def _tiled(self, source: Pixels, tile: int, progress: Progress) -> Pixels:
         """Tile by tile; with tiles half as large where memory runs out."""
         try:
-            return self._placed(source, tile, progress)
+            return self._joined(source, tile, progress)
         except OutOfMemory:
             if tile <= SMALLEST_TILE:
                 raise
             largest = min(tile, max(source.shape[:2]))
             return self._tiled(source, max(SMALLEST_TILE, largest // 2), progress)
 
-    def _placed(self, source: Pixels, tile: int, progress: Progress) -> Pixels:
+    def _joined(self, source: Pixels, tile: int, progress: Progress) -> Pixels:
+        """With more overlap where tiles do not meet."""
+        for overlap, limit in overlaps(self.runtime.halo, tile):
+            meter = Meter(self.runtime.scale, limit)
+            try:
+                out = self._placed(source, tile, overlap, progress, meter)
+            except Mismatch as found:
+                self.report(Seam(found.step, overlap, again=True))
+                continue
+            if meter.sides:
+                self.report(Seam(meter.worst, overlap))
+            return out
+        raise AssertionError("the last overlap takes any step")
+
+    def _placed(self, source: Pixels, tile: int, overlap: int, progress: Progress, meter: Meter) -> Pixels:
         height, width, channels = source.shape
         scale = self.runtime.scale
-        tiles = list(plan(height, width, tile, self.runtime.halo, self.runtime.align))
+        tiles = list(plan(height, width, tile, overlap, self.runtime.align))
         out = np.empty((height * scale, width * scale, channels), np.float32)
         runtime, progress = self._surveyed(source, tiles, progress)
         results = runtime.run(_cut(source, tiles))
         for done, ((y, x), result) in enumerate(zip(tiles, results, strict=True), 1):
+            meter.see(y, x, result)
             out[y.target(scale), x.target(scale)] = result[y.inner(scale), x.inner(scale)]
             progress(done, len(tiles))
         return out
