@@ -23,12 +23,12 @@ from tools import formats as table
 BICUBIC = ("-m", "bicubic", "-x2")
 
 
+@pytest.mark.skipif(any(form.missing for form in FORMATS), reason="the table needs all extras")
 def test_the_table_in_the_docs_is_true_and_nothing_is_lost(tmp_path: Path) -> None:
     text = table.page(tmp_path)
     assert text == table.TABLE.read_text("utf-8"), "run `python tools/formats.py`"
     assert table.LOST not in text
-    for form in FORMATS:
-        assert form.name == "HEIF" or f" {form.name} " in text
+    assert all(f" {form.name} " in text for form in FORMATS)
 
 
 def deep(rng: np.random.Generator, channels: int, shape: tuple[int, int] = (20, 30)) -> Any:
@@ -123,13 +123,6 @@ def test_not_a_number_is_refused(tmp_path: Path, sr: Run) -> None:
     done = sr("upscale", tmp_path / "a.tif", *BICUBIC)
     assert done.code == 1
     assert "samples that are not numbers" in done.err
-
-
-def test_exr_says_what_to_do(tmp_path: Path, sr: Run) -> None:
-    (tmp_path / "a.exr").write_bytes(b"\x76\x2f\x31\x01" + bytes(90))
-    done = sr("upscale", tmp_path / "a.exr", *BICUBIC, "-o", tmp_path / "o.png")
-    assert "is OpenEXR, which sr cannot read" in done.err
-    assert "convert it to .hdr" in done.err
 
 
 def test_inks_are_converted_through_their_profile(tmp_path: Path, photo: Path) -> None:

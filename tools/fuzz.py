@@ -105,7 +105,7 @@ def kinds() -> dict[str, tuple[str, Callable[[Path], bytes]]]:
     """Name -> suffix and what makes a sound file of the kind."""
     out: dict[str, tuple[str, Callable[[Path], bytes]]] = {}
     for form in FORMATS:
-        if form.name == "HEIF":
+        if form.name == "HEIF" or form.missing:
             continue
         for depth in form.depths:
             name, suffix = f"{form.name} {depth}", form.suffixes[0]
