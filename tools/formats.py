@@ -103,6 +103,18 @@ def _deep(channels: int) -> Callable[[Path, Format], bool]:
     return make
 
 
+def _of_model(photometric: str, dtype: str, channels: int) -> Callable[[Path, Format], bool]:
+    """TIFF of a colour model that is no RGB."""
+
+    def make(path: Path, form: Format) -> bool:
+        if form.name == "TIFF":
+            samples = smooth(channels, int(np.iinfo(dtype).max), dtype)
+            tifffile.imwrite(path, samples, photometric=photometric, metadata=None)
+        return form.name == "TIFF"
+
+    return make
+
+
 def _float(channels: int) -> Callable[[Path, Format], bool]:
     def make(path: Path, form: Format) -> bool:
         if 32 not in form.depths or (channels == 4 and not form.alpha):
@@ -215,13 +227,13 @@ def _is(mode: str, otherwise: dict[str, str] | None = None) -> Callable[[Path], 
     return check
 
 
-def _is_deep(channels: int, dtype: str) -> Callable[[Path], str]:
+def _is_deep(channels: int, dtype: str, word: str = KEPT) -> Callable[[Path], str]:
     def check(path: Path) -> str:
         other = lambda path: cv2.imread(str(path), cv2.IMREAD_UNCHANGED | cv2.IMREAD_ANYDEPTH)  # noqa: E731
         read: dict[str, Any] = {".tif": tifffile.imread, ".exr": _exr_samples}
         samples: Any = read.get(path.suffix, other)(path)
         shown = 1 if samples.ndim == 2 else samples.shape[2]
-        return KEPT if samples.dtype == dtype and shown == channels else LOST
+        return word if samples.dtype == dtype and shown == channels else LOST
 
     return check
 
@@ -286,6 +298,9 @@ PROPERTIES = {
     "RGB": Property(_colour, _is("RGB", {"P": KEPT})),
     "RGBA": Property(_alpha(4), _is("RGBA")),
     "CMYK": Property(_mode("CMYK"), _is("CMYK", {"RGB": "as sRGB"})),
+    "LAB": Property(_of_model("cielab", "uint8", 3), _is("LAB", {"RGB": "as sRGB"})),
+    "CMYK 16": Property(_of_model("separated", "uint16", 4), _is_deep(3, "uint16", "as sRGB 16")),
+    "LAB 16": Property(_of_model("cielab", "uint16", 3), _is_deep(3, "uint16", "as sRGB 16")),
     "grey 16": Property(_deep(1), _is_deep(1, "uint16")),
     "RGB 16": Property(_deep(3), _is_deep(3, "uint16")),
     "RGBA 16": Property(_deep(4), _is_deep(4, "uint16")),

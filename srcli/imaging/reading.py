@@ -15,7 +15,7 @@ from PIL import ExifTags, ImageCms, UnidentifiedImageError
 from PIL import Image as PilImage
 
 from srcli.errors import ImageError
-from srcli.imaging import exif, exr, opencv, png, tiff
+from srcli.imaging import exif, exr, inks, opencv, png, tiff
 from srcli.imaging.formats import SUFFIXES
 from srcli.imaging.metadata import Metadata, enlarged
 from srcli.imaging.pixels import StoredSamples
@@ -283,6 +283,8 @@ def _tiff_frames(path: Path, max_pixels: int) -> Iterator[Stored]:
         found, orientation = tiff.metadata(path, page)
         if page.bits > 8:
             samples, upright = tiff.read_deep(path, page)
+            if page.colours in ("CMYK", "LAB"):
+                samples, found = _deep_srgb(samples, page, found)
             stored = Stored(
                 _finite(samples) if page.is_float else samples, 32 if page.is_float else 16, found
             )
@@ -292,6 +294,14 @@ def _tiff_frames(path: Path, max_pixels: int) -> Iterator[Stored]:
                 file.seek(page.index)
                 stored, upright = _plain(file, found), True
         yield _oriented(stored, orientation, upright)
+
+
+def _deep_srgb(samples: StoredSamples, page: tiff.Page, found: Metadata) -> tuple[StoredSamples, Metadata]:
+    inks_ = page.colours == "CMYK"
+    light = (
+        inks.cmyk_to_srgb(samples, found.icc) if inks_ else inks.lab_to_srgb(samples, page.photometric == 9)
+    )
+    return light, replace(found, icc=_srgb_profile())
 
 
 # All else, by Pillow
