@@ -39,7 +39,7 @@ def cmyk_to_srgb(samples: StoredSamples, icc: bytes | None) -> StoredSamples:
 
 
 def lab_to_srgb(samples: StoredSamples, is_icc: bool) -> StoredSamples:
-    """(H, W, 3) uint16 L*a*b* at D50 to sRGB; `is_icc`: a and b have an offset (photometric 9), not a sign (8)."""
+    """(H, W, 3) uint16 L*a*b* at D50 to sRGB; `is_icc`: a and b have an offset, as in photometric 9."""
 
     def convert(band: StoredSamples) -> Floats:
         values = band.astype(np.float32)
