@@ -127,7 +127,8 @@ class Lines:
         elif outcome.result is None:
             self._say(f"{outcome.job.target}  is there already")
         else:
-            self._say(f"{outcome.job.target}  {_summary(outcome.result, self.verbosity, worst(self._seams))}")
+            shown = "stdout" if self.piped else outcome.job.target
+            self._say(f"{shown}  {_summary(outcome.result, self.verbosity, worst(self._seams))}")
 
     def _say(self, line: str) -> None:
         if self.verbosity:
