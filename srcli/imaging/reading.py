@@ -435,5 +435,16 @@ def _to_srgb(file: PilImage.Image, icc: bytes | None) -> PilImage.Image:
     return converted
 
 
+def profile_name(icc: bytes) -> str:
+    """What a colour profile calls itself; empty where it does not say, or is damaged."""
+    from io import BytesIO
+
+    try:
+        described = ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(BytesIO(icc)))
+    except (OSError, ImageCms.PyCMSError):
+        return ""
+    return " ".join(described.split())
+
+
 def _srgb_profile() -> bytes:
     return bytes(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
