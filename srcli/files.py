@@ -27,7 +27,7 @@ def check_place(path: Path) -> None:
 
 
 # What says that the disk is at its end, not that one file or folder is in the way.
-_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
+DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
 @contextmanager
@@ -48,7 +48,7 @@ def replacing(path: Path) -> Iterator[Path]:
     except OSError as error:
         reason = error.strerror or str(error)
         hint = "choose another place, or free the disk"
-        raise FileError(f"cannot write {path}: {reason}", hint, error.errno in _DISK) from error
+        raise FileError(f"cannot write {path}: {reason}", hint, error.errno in DISK_ERRORS) from error
     finally:
         if temporary:
             temporary.unlink(missing_ok=True)

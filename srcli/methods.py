@@ -14,6 +14,7 @@ from srcli import archs, classical, manifest
 from srcli.engine import device, foreign, ready, tables, weights
 from srcli.engine.ready import Source, Wanted
 from srcli.engine.runtimes import Runtime
+from srcli.engine.seams import Report, untold
 from srcli.engine.tiles import DEFAULT_TILE
 from srcli.engine.upscaler import Progress, Sides, Upscaler, silent
 from srcli.errors import UsageError, WeightsError
@@ -62,6 +63,7 @@ class Options:
     progress: Progress = silent
     runtime: str = "auto"
     untrained: classical.Settings = classical.Settings()
+    report: Report = untold
 
 
 def names() -> list[str]:
@@ -163,8 +165,7 @@ def table_upscaler(path: Path, options: Options) -> tuple[archs.Spec, Upscaler]:
     if options.device not in (None, "cpu"):
         raise UsageError(f"a table runs on the processor, not on {options.device}", "leave out --device")
     spec, found = tables.read(path)
-    runtime = TableRuntime(tables.enlarger(spec, found))
-    return spec, Upscaler(runtime, spec.scale, options.tile, options.self_ensemble, options.progress)
+    return spec, _step(TableRuntime(tables.enlarger(spec, found)), spec.scale, options)
 
 
 def _from_foreign(path: Path, found: "tuple[nn.Module, int]", scale: float, options: Options) -> Method:
@@ -207,7 +208,7 @@ def upscaler(network: "nn.Module", spec: archs.Spec, options: Options) -> Upscal
 
 
 def _step(runtime: Runtime, scale: int, options: Options) -> Upscaler:
-    return Upscaler(runtime, scale, options.tile, options.self_ensemble, options.progress)
+    return Upscaler(runtime, scale, options.tile, options.self_ensemble, options.progress, options.report)
 
 
 def network_method(name: str, steps: list[Upscaler]) -> Method:

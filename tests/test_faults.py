@@ -1,5 +1,6 @@
 """What goes wrong in the middle: signals, disks, folders and bombs leave no half-written file."""
 
+import json
 import os
 import shutil
 import signal
@@ -94,6 +95,72 @@ def test_a_full_disk_is_told_once(tmp_path: Path) -> None:
     left = [line for line in done.stdout.splitlines() if " -> " not in line]
     assert left
     assert all(name.endswith("_x2.png") and not name.startswith(".") for name in left)
+
+
+@pytest.mark.parametrize("arguments", [("-o", "-"), ()])
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_a_full_disk_behind_stdout(arguments: tuple[str, ...], photo: Path) -> None:
+    words = [sys.executable, "-m", "srcli", "upscale", str(photo), *FAST, *arguments]
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 1
+    assert "error: cannot write to stdout: No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_killed_at_any_moment(tmp_path: Path) -> None:
+    """Whole outputs only, however far it was; and all is done in the end."""
+    folder, out = many(tmp_path / "in", 8), tmp_path / "out"
+    words = ("upscale", folder, *FAST, "-o", out, "--skip-existing")
+    moments = np.random.default_rng(int(time.time())).uniform(0.3, 1.5, 3)
+    for moment in moments:
+        process = start(*words, cwd=tmp_path)
+        time.sleep(moment)
+        process.kill()
+        process.communicate(timeout=60)
+        for path in out.glob("[!.]*.png"):
+            assert read(path).size == (600, 600), moments
+    process = start(*words, cwd=tmp_path)
+    process.communicate(timeout=120)
+    assert process.returncode == 0
+    assert len(list(out.glob("[!.]*.png"))) == 8
+    assert len(list(out.glob(".*"))) <= len(moments)
+
+
+def test_the_output_folder_vanishes_under_a_running_batch(tmp_path: Path) -> None:
+    """What comes later is there; at most the image in hand is lost, and named."""
+    folder, out = many(tmp_path / "in", 15), tmp_path / "out"
+    process = start("upscale", folder, *FAST, "-o", out, "--json", cwd=tmp_path)
+    wait_for(lambda: out.is_dir() and len(list(out.glob("[!.]*.png"))) >= 3)
+    gone = {path.name for path in out.glob("[!.]*.png")}
+    out.rename(tmp_path / "moved")
+    told, err = process.communicate(timeout=60)
+    records = [json.loads(line) for line in told.splitlines()]
+    failed = [record for record in records if record["status"] == "failed"]
+    assert len(failed) <= 1
+    assert process.returncode == (3 if failed else 0)
+    assert "Traceback" not in err
+    there = {path.name for place in (out, tmp_path / "moved") for path in place.glob("[!.]*.png")}
+    assert len(there) == 15 - len(failed)
+    assert gone <= there
+
+
+@pytest.mark.skipif(os.geteuid() == 0 and not shutil.which("setpriv"), reason="root may write anywhere")
+def test_the_right_to_write_is_lost_under_a_running_batch(tmp_path: Path) -> None:
+    folder, out = many(tmp_path / "in", 15), tmp_path / "out"
+    prefix = ("setpriv", "--bounding-set=-all") if os.geteuid() == 0 else ()
+    process = start("upscale", folder, *FAST, "-o", out, cwd=tmp_path, prefix=prefix)
+    wait_for(lambda: out.is_dir() and len(list(out.glob("[!.]*.png"))) >= 3)
+    out.chmod(0o555)
+    _, err = process.communicate(timeout=60)
+    out.chmod(0o755)
+    done = list(out.glob("[!.]*.png"))
+    assert process.returncode == 3
+    assert 3 <= len(done) < 15
+    assert f"{15 - len(done)} of 15 failed" in err
+    assert err.count("error: ") <= 2
+    assert "ermission denied" in err or f"cannot write into {out}" in err
+    assert all(read(path).size == (600, 600) for path in done)
 
 
 def test_a_folder_that_vanishes_is_made_again(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from conftest import Run
-from srcli.imaging import reading, writing
+from srcli.imaging import formats, reading
 from srcli.imaging.image import Image, read, write
 from srcli.imaging.metadata import Metadata
 from tools import formats as table
@@ -18,7 +18,7 @@ HAS = find_spec("pillow_heif") is not None
 def test_without_the_extra_it_says_what_to_install(
     photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sr: Run
 ) -> None:
-    for module in (reading, writing):
+    for module in (reading, formats):
         monkeypatch.setattr(module, "find_spec", lambda name: None)
     (tmp_path / "a.heic").write_bytes(bytes(99))
     done = sr("upscale", tmp_path / "a.heic", "-m", "bicubic", "-o", tmp_path / "o.png")

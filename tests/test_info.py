@@ -16,6 +16,7 @@ from srcli.imaging.probe import probe
 from srcli.imaging.provenance import Record, record_of, with_record
 from srcli.imaging.reading import about
 from srcli.imaging.resize import resize
+from tools import formats as table
 
 PHOTOS = ["astronaut", "camera", "chelsea", "coffee"]
 
@@ -88,6 +89,25 @@ def test_info_of_a_tiny_image(tmp_path: Path, sr: Run) -> None:
     done = sr("info", tmp_path / "a.tif")
     assert done.code == 0
     assert "RGB, 16 bit" in done.out
+
+
+def test_a_bad_file_stops_nothing(photo: Path, tmp_path: Path, sr: Run) -> None:
+    (tmp_path / "bad.png").write_bytes(b"no image")
+    done = sr("info", tmp_path / "bad.png", photo)
+    assert done.code == 3
+    assert "bad.png is not an image" in done.err
+    assert "80x60" in done.out
+    assert sr("info", tmp_path / "bad.png").code == 1
+    done = sr("info", tmp_path / "bad.png", "--json")
+    assert "is not an image" in json.loads(done.out)["error"]
+
+
+def test_profiles_are_named(photo: Path, tmp_path: Path, sr: Run) -> None:
+    write(tmp_path / "a.png", Image(read(photo).pixels, metadata=Metadata(icc=table.profile())))
+    assert "sRGB" in json.loads(sr("info", tmp_path / "a.png", "--json").out)["profile"]
+    write(tmp_path / "b.tif", Image(read(photo).pixels, metadata=Metadata(icc=b"no profile")))
+    assert json.loads(sr("info", tmp_path / "b.tif", "--json").out)["profile"] == "without a name"
+    assert json.loads(sr("info", photo, "--json").out)["profile"] is None
 
 
 RECORD = Record("1.0", 'mine "<&>" 猫', "x2", "3x4", "ab", "cd", {"w": "ef"}, "cpu", 512, {"quality": "9"})

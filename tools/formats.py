@@ -58,7 +58,7 @@ def exif() -> PilImage.Exif:
 
 def _save(picture: PilImage.Image, path: Path, form: Format, **options: Any) -> bool:
     """Whether Pillow can write such a picture, and reads it again in the same mode."""
-    if form.name in ("PFM", "HDR") or (form.name == "HEIF" and not _has_heif()):
+    if form.name in ("PFM", "HDR", "EXR"):
         return False
     try:
         picture.save(path, form.name, **options)
@@ -66,10 +66,6 @@ def _save(picture: PilImage.Image, path: Path, form: Format, **options: Any) -> 
         return False
     with PilImage.open(path) as file:
         return file.mode == picture.mode
-
-
-def _has_heif() -> bool:
-    return "HEIF" in PilImage.SAVE
 
 
 def _colour(path: Path, form: Format) -> bool:
@@ -107,14 +103,50 @@ def _deep(channels: int) -> Callable[[Path, Format], bool]:
     return make
 
 
-def _float(path: Path, form: Format) -> bool:
-    if 32 not in form.depths:
-        return False
-    samples = smooth(3, 4, "float32")
-    if form.name == "TIFF":
-        tifffile.imwrite(path, samples, photometric="rgb", metadata=None)
-        return True
-    return bool(cv2.imwrite(str(path), samples[..., ::-1]))
+def _of_model(photometric: str, dtype: str, channels: int) -> Callable[[Path, Format], bool]:
+    """TIFF of a colour model that is no RGB."""
+
+    def make(path: Path, form: Format) -> bool:
+        if form.name == "TIFF":
+            samples = smooth(channels, int(np.iinfo(dtype).max), dtype)
+            tifffile.imwrite(path, samples, photometric=photometric, metadata=None)
+        return form.name == "TIFF"
+
+    return make
+
+
+def _float(channels: int) -> Callable[[Path, Format], bool]:
+    def make(path: Path, form: Format) -> bool:
+        if 32 not in form.depths or (channels == 4 and not form.alpha):
+            return False
+        samples = smooth(channels, 4, "float32")
+        samples[..., 3:] /= 4
+        if form.name == "TIFF":
+            extra = ["unassalpha"] if channels == 4 else None
+            tifffile.imwrite(path, samples, photometric="rgb", metadata=None, extrasamples=extra)
+            return True
+        if form.name == "EXR":
+            return _exr(path, samples)
+        return bool(cv2.imwrite(str(path), samples[..., ::-1]))
+
+    return make
+
+
+def _exr(path: Path, samples: Any) -> bool:
+    import OpenEXR
+
+    header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
+    with OpenEXR.File(header, {"RGBA"[: samples.shape[2]]: samples}) as file:
+        file.write(str(path))
+    return True
+
+
+def _exr_samples(path: Path) -> Any:
+    import OpenEXR
+
+    with OpenEXR.File(str(path)) as file:
+        (channel,) = file.channels().values()
+        return channel.pixels
 
 
 def _with(**options: Any) -> Callable[[Path, Format], bool]:
@@ -168,7 +200,9 @@ def _bytes(text: Any) -> bytes:
 
 def _frames(path: Path, form: Format) -> bool:
     pictures = [PilImage.fromarray(np.roll(smooth(3), 5 * k, axis=1)) for k in range(3)]
-    options: dict[str, Any] = {"duration": [100, 200, 300], "loop": 2} if form.name != "TIFF" else {}
+    options: dict[str, Any] = (
+        {"duration": [100, 200, 300], "loop": 2} if form.name not in ("TIFF", "HEIF") else {}
+    )
     try:
         pictures[0].save(path, form.name, save_all=True, append_images=pictures[1:], **options)
         with PilImage.open(path) as file:
@@ -193,15 +227,13 @@ def _is(mode: str, otherwise: dict[str, str] | None = None) -> Callable[[Path], 
     return check
 
 
-def _is_deep(channels: int, dtype: str) -> Callable[[Path], str]:
+def _is_deep(channels: int, dtype: str, word: str = KEPT) -> Callable[[Path], str]:
     def check(path: Path) -> str:
-        samples: Any = (
-            tifffile.imread(path)
-            if path.suffix == ".tif"
-            else cv2.imread(str(path), cv2.IMREAD_UNCHANGED | cv2.IMREAD_ANYDEPTH)
-        )
+        other = lambda path: cv2.imread(str(path), cv2.IMREAD_UNCHANGED | cv2.IMREAD_ANYDEPTH)  # noqa: E731
+        read: dict[str, Any] = {".tif": tifffile.imread, ".exr": _exr_samples}
+        samples: Any = read.get(path.suffix, other)(path)
         shown = 1 if samples.ndim == 2 else samples.shape[2]
-        return KEPT if samples.dtype == dtype and shown == channels else LOST
+        return word if samples.dtype == dtype and shown == channels else LOST
 
     return check
 
@@ -224,8 +256,10 @@ def _exif_kept(path: Path) -> str:
             inner.get(ExifTags.Base.ExifImageWidth),
             block.get_ifd(ExifTags.IFD.GPSInfo).get(1),
         )
-        upright = file.size == (2 * SIZE[1], 2 * SIZE[0])
-        return KEPT if upright and kept == (1, "a cup", 2 * SIZE[1], "N") else LOST
+        # HEIF turns images by a box of its own; what EXIF says there counts for nothing.
+        width, height = SIZE if path.suffix == ".heic" else SIZE[::-1]
+        upright = file.size == (2 * width, 2 * height)
+        return KEPT if upright and kept == (1, "a cup", 2 * width, "N") else LOST
 
 
 def _xmp_kept(path: Path) -> str:
@@ -251,7 +285,7 @@ def _frames_kept(path: Path) -> str:
             file.seek(k)
             file.load()
             times.append(file.info.get("duration"))
-    if path.suffix == ".tif":
+    if path.suffix in (".tif", ".heic"):
         return KEPT if count == 3 else LOST
     return KEPT if times == [100, 200, 300] and loops in (2, None) else LOST
 
@@ -264,10 +298,14 @@ PROPERTIES = {
     "RGB": Property(_colour, _is("RGB", {"P": KEPT})),
     "RGBA": Property(_alpha(4), _is("RGBA")),
     "CMYK": Property(_mode("CMYK"), _is("CMYK", {"RGB": "as sRGB"})),
+    "LAB": Property(_of_model("cielab", "uint8", 3), _is("LAB", {"RGB": "as sRGB"})),
+    "CMYK 16": Property(_of_model("separated", "uint16", 4), _is_deep(3, "uint16", "as sRGB 16")),
+    "LAB 16": Property(_of_model("cielab", "uint16", 3), _is_deep(3, "uint16", "as sRGB 16")),
     "grey 16": Property(_deep(1), _is_deep(1, "uint16")),
     "RGB 16": Property(_deep(3), _is_deep(3, "uint16")),
     "RGBA 16": Property(_deep(4), _is_deep(4, "uint16")),
-    "float": Property(_float, _is_deep(3, "float32")),
+    "float": Property(_float(3), _is_deep(3, "float32")),
+    "float, alpha": Property(_float(4), _is_deep(4, "float32")),
     "ICC": Property(_with(icc_profile=profile()), _info("icc_profile", profile)),
     "EXIF": Property(_with(exif=exif()), _exif_kept),
     "XMP": Property(_with(xmp=_XMP), _xmp_kept),
@@ -290,8 +328,12 @@ def cell(form: Format, name: str, folder: Path) -> str:
 
 
 def table(folder: Path) -> str:
-    """All of it in Markdown, a row for each property."""
-    forms = [form for form in FORMATS if form.name != "HEIF" or _has_heif()]
+    """All of it in Markdown, a row for each property, a column for each format that works here."""
+    forms = [form for form in FORMATS if not form.missing]
+    if any(form.name == "HEIF" for form in forms):
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
     lines = [f"| | {' | '.join(form.name for form in forms)} |", "|---" * (len(forms) + 1) + "|"]
     rows = (f"| {name} | {' | '.join(cell(form, name, folder) for form in forms)} |" for name in PROPERTIES)
     return "\n".join([*lines, *rows])

@@ -26,6 +26,7 @@ from types import FrameType
 from typing import Any
 
 import numpy as np
+import tifffile
 from PIL import Image as PilImage
 from PIL import ImageCms
 
@@ -79,12 +80,22 @@ def _image_seed(suffix: str, depth: int, alpha: bool, folder: Path) -> bytes:
 
 def _frames_seed(suffix: str, folder: Path) -> bytes:
     frames = [PilImage.fromarray(np.full((16, 24, 3), 60 * k, np.uint8)) for k in range(3)]
+    if suffix == ".heic":
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
     frames[0].save(folder / f"seed{suffix}", save_all=True, append_images=frames[1:])
     return (folder / f"seed{suffix}").read_bytes()
 
 
 def _mode_seed(suffix: str, mode: str, folder: Path) -> bytes:
     PilImage.fromarray(np.zeros((16, 24, 3), np.uint8)).convert(mode).save(folder / f"seed{suffix}")
+    return (folder / f"seed{suffix}").read_bytes()
+
+
+def _inks_seed(suffix: str, folder: Path) -> bytes:
+    samples = np.random.default_rng(1).integers(0, 65536, (16, 24, 4), dtype=np.uint16)
+    tifffile.imwrite(folder / f"seed{suffix}", samples, photometric="separated", compression="zlib")
     return (folder / f"seed{suffix}").read_bytes()
 
 
@@ -105,7 +116,7 @@ def kinds() -> dict[str, tuple[str, Callable[[Path], bytes]]]:
     """Name -> suffix and what makes a sound file of the kind."""
     out: dict[str, tuple[str, Callable[[Path], bytes]]] = {}
     for form in FORMATS:
-        if form.name == "HEIF":
+        if form.missing:
             continue
         for depth in form.depths:
             name, suffix = f"{form.name} {depth}", form.suffixes[0]
@@ -114,6 +125,7 @@ def kinds() -> dict[str, tuple[str, Callable[[Path], bytes]]]:
             out[f"{form.name} frames"] = (form.suffixes[0], partial(_frames_seed, form.suffixes[0]))
     out["PNG palette"] = (".png", partial(_mode_seed, ".png", "P"))
     out["TIFF CMYK"] = (".tif", partial(_mode_seed, ".tif", "CMYK"))
+    out["TIFF CMYK 16"] = (".tif", partial(_inks_seed, ".tif"))
     out["JPEG CMYK"] = (".jpg", partial(_mode_seed, ".jpg", "CMYK"))
     out["safetensors"] = (".safetensors", partial(_weights_seed, ".safetensors"))
     out["checkpoint"] = (".pth", partial(_weights_seed, ".pth"))

@@ -106,7 +106,7 @@ def fuzz_table() -> str:
 
 
 def soak() -> str:
-    """How much memory grew over many images, as `make fuzz` measured it."""
+    """How much memory grew over many images, as `make soak` measured it."""
     found = json.loads((ROOT / "benchmarks" / "results" / "soak.json").read_text())
     return (
         f"{found['images']:,} images in one command: at most {found['first_50']:.0f} MiB resident over the "

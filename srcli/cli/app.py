@@ -20,6 +20,7 @@ from srcli.cli.models import models
 from srcli.cli.train import train
 from srcli.cli.upscale import upscale
 from srcli.errors import ExitCode, SrError
+from srcli.files import DISK_ERRORS
 
 app = typer.Typer(
     name="sr",
@@ -64,6 +65,18 @@ def run(arguments: list[str] | None = None) -> int:
         return ExitCode.USAGE
     except typer.Abort:
         return ExitCode.INTERRUPTED
+    except OSError as error:
+        if error.errno not in DISK_ERRORS or error.filename:
+            raise
+        console.complain(SrError(f"cannot write to stdout: {error.strerror}", "send it to another place"))
+        _forget_stdout()
+        return ExitCode.FAILED
+
+
+def _forget_stdout() -> None:
+    """What could not be written would be tried again, and complained of, at the end."""
+    with contextlib.suppress(OSError):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _as_usage_error(error: typer.TyperException) -> SrError:

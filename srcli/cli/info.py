@@ -10,6 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from srcli.cli import console
+from srcli.errors import ExitCode, SrError
 from srcli.manifest import DEFAULT_MODEL
 
 if TYPE_CHECKING:
@@ -26,20 +27,33 @@ def info(
     json: Annotated[bool, typer.Option("--json", help="The same for scripts, an object for each.")] = False,
 ) -> None:
     """Say what an image is, which model suits it and why; for an output of ours, how it was made."""
+    failed = 0
+    for path in files:
+        try:
+            _tell(path, json)
+        except SrError as error:
+            failed += 1
+            console.complain(error)
+            if json:
+                console.result.print_json(json_format.dumps({"file": str(path), "error": error.message}))
+    if failed:
+        raise typer.Exit(ExitCode.FAILED if failed == len(files) else ExitCode.PARTLY)
+
+
+def _tell(path: Path, json: bool) -> None:
     from srcli.imaging.image import read
     from srcli.imaging.probe import needs_repair, probe
     from srcli.imaging.provenance import record_of
     from srcli.imaging.reading import about
 
-    for path in files:
-        found = about(path)
-        seen = probe(read(path).pixels)
-        reasons = needs_repair(seen, found.quality)
-        record = record_of(found.metadata)
-        if json:
-            console.result.print_json(json_format.dumps(_record(path, found, seen, reasons, record)))
-        else:
-            _show(path, found, seen, reasons, record)
+    found = about(path)
+    seen = probe(read(path).pixels)
+    reasons = needs_repair(seen, found.quality)
+    record = record_of(found.metadata)
+    if json:
+        console.result.print_json(json_format.dumps(_record(path, found, seen, reasons, record)))
+    else:
+        _show(path, found, seen, reasons, record)
 
 
 def _show(path: Path, found: "About", seen: "Probe", reasons: list[str], record: "Record | None") -> None:
@@ -67,9 +81,16 @@ def _facts(found: "About", seen: "Probe") -> list[tuple[str, str]]:
         ("size", f"{width}x{height}, {width * height / 1e6:.1f} megapixels{dpi}"),
         ("samples", f"{found.colours}, {depth}"),
         ("carries", ", ".join(_carried(found.metadata)) or "no metadata"),
+        *([("profile", _profile(found.metadata))] if found.metadata.icc else []),
         ("noise", f"about {seen.noise:.1f} of 255"),
         ("detail", detail),
     ]
+
+
+def _profile(metadata: "Metadata") -> str:
+    from srcli.imaging.reading import profile_name
+
+    return profile_name(metadata.icc or b"") or "without a name"
 
 
 def _carried(metadata: "Metadata") -> list[str]:
@@ -109,7 +130,9 @@ def _record(
     return {
         "file": str(path), "format": found.format, "size": found.size, "colours": found.colours,
         "depth": found.depth, "frames": found.frames, "quality": found.quality, "dpi": found.metadata.dpi,
-        "carries": _carried(found.metadata), "noise": round(seen.noise, 2), "spare": seen.spare,
+        "carries": _carried(found.metadata),
+        "profile": _profile(found.metadata) if found.metadata.icc else None,
+        "noise": round(seen.noise, 2), "spare": seen.spare,
         "model": _REPAIRER if reasons else DEFAULT_MODEL, "because": reasons,
         "made": asdict(record) if record else None,
     }  # fmt: skip

@@ -106,7 +106,8 @@ def upscale(
     voice = _voice(json, quiet, verbose, any(job.target == PIPE for job in jobs))
     _check_map(uncertainty, jobs, overwrite)
     once = self_ensemble and not uncertainty  # for the map all eight are looked at here
-    find = _remembered(finder, Options(device, tile, once, voice.progress, runtime, alone), voice)
+    running = Options(device, tile, once, voice.progress, runtime, alone, voice.seam)
+    find = _remembered(finder, running, voice)
     choices = _choices(coding, finish, self_ensemble)
     if not weights:
         choices |= untrained.choices(called, seed, within, kernel)

@@ -14,6 +14,7 @@ from srcli.errors import SrError
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+    from srcli.engine.seams import Seam
     from srcli.enlarge import Done
     from srcli.fleet import Outcome
     from srcli.jobs import Job
@@ -38,6 +39,9 @@ class Voice(Protocol):
 
     def progress(self, done: int, total: int) -> None:
         """Tiles of that image."""
+
+    def seam(self, seam: "Seam") -> None:
+        """How tiles of that image meet."""
 
     def outcome(self, outcome: "Outcome[Done | None]") -> None:
         """What became of it; a result of None is an output that was there already."""
@@ -64,6 +68,7 @@ class Lines:
     bar: "Progress" = field(default_factory=console.bar)
     _task: "TaskID | None" = None
     _told: set[str] = field(default_factory=set)
+    _seams: list["Seam"] = field(default_factory=list)
     _watches: bool = False
     _loaded: bool = False
 
@@ -92,6 +97,7 @@ class Lines:
 
     def begin(self, job: "Job") -> None:
         """See `Voice`."""
+        self._seams = []
         if self.verbosity > 1:
             console.talk.print(f"{job.source} -> {job.target}", markup=False)
         if self._task is not None:
@@ -106,6 +112,14 @@ class Lines:
                 self.bar.reset(self._task)
             self.bar.update(self._task, completed=done, total=total)
 
+    def seam(self, seam: "Seam") -> None:
+        """See `Voice`. What nobody would see is told with the image, and only if more is to be said."""
+        self._seams.append(seam)
+        if self.verbosity and (seam.again or seam.visible):
+            next_ = "again with more overlap" if seam.again else "a larger --tile has fewer edges"
+            told = f"tiles differ by {seam.levels:.1f} of 255 levels where they meet; {next_}"
+            console.talk.print(told, markup=False)
+
     def outcome(self, outcome: "Outcome[Done | None]") -> None:
         """See `Voice`. What is wrong with a folder or a disk is said once, not for every image."""
         if outcome.error:
@@ -113,7 +127,8 @@ class Lines:
         elif outcome.result is None:
             self._say(f"{outcome.job.target}  is there already")
         else:
-            self._say(f"{outcome.job.target}  {_summary(outcome.result, self.verbosity)}")
+            shown = "stdout" if self.piped else outcome.job.target
+            self._say(f"{shown}  {_summary(outcome.result, self.verbosity, worst(self._seams))}")
 
     def _say(self, line: str) -> None:
         if self.verbosity:
@@ -149,13 +164,20 @@ class Lines:
             console.talk.print(f"{untried} not tried", markup=False)
 
 
-def _summary(done: "Done", verbosity: int) -> str:
+def worst(seams: "list[Seam]") -> "Seam | None":
+    """The worst that is left; None where there was only one tile."""
+    return max((seam for seam in seams if not seam.again), key=lambda seam: seam.step, default=None)
+
+
+def _summary(done: "Done", verbosity: int, seam: "Seam | None") -> str:
     old, new = ("x".join(map(str, size)) for size in (done.old, done.new))
     parts = [f"{old} -> {new}"]
     if done.frames > 1:
         parts.append(f"{done.frames} frames")
     if done.new_depth < done.old_depth or verbosity > 1:
         parts.append(f"{done.old_depth} -> {done.new_depth} bits")
+    if seam and verbosity > 1:
+        parts.append(f"seams {seam.levels:.3f} of 255")
     return "  ".join([*parts, f"{done.seconds:.1f} s"])
 
 
@@ -164,6 +186,7 @@ class Records:
     """For scripts: one JSON object for each image on stdout, one for each event on stderr."""
 
     model: str = ""
+    _seams: list["Seam"] = field(default_factory=list)
 
     def __enter__(self) -> "Records":
         return self
@@ -181,16 +204,24 @@ class Records:
 
     def begin(self, job: "Job") -> None:
         """See `Voice`."""
+        self._seams = []
         _event("begin", input=str(job.source), output=str(job.target))
 
     def progress(self, done: int, total: int) -> None:
         """See `Voice`."""
         _event("progress", done=done, total=total)
 
+    def seam(self, seam: "Seam") -> None:
+        """See `Voice`."""
+        self._seams.append(seam)
+        _event("seam", levels=round(seam.levels, 4), overlap=seam.overlap, again=seam.again)
+
     def outcome(self, outcome: "Outcome[Done | None]") -> None:
         """See `Voice`."""
-        record = {"input": str(outcome.job.source), "output": str(outcome.job.target)}
-        _print(sys.stdout, record | _fields(outcome.result, outcome.error, self.model))
+        record: dict[str, Any] = {"input": str(outcome.job.source), "output": str(outcome.job.target)}
+        record |= _fields(outcome.result, outcome.error, self.model)
+        seam = worst(self._seams)
+        _print(sys.stdout, record | ({"seam": round(seam.levels, 4)} if seam and outcome.result else {}))
 
     def watching(self, folders: list[Path]) -> None:
         """See `Voice`."""

@@ -8,6 +8,7 @@ from itertools import groupby
 import numpy as np
 
 from srcli.engine.runtimes import OutOfMemory, Runtime, Sampler
+from srcli.engine.seams import Meter, Mismatch, Report, Seam, overlaps, untold
 from srcli.engine.tiles import DEFAULT_TILE, SMALLEST_TILE, Span, plan, sides
 from srcli.imaging import rows
 from srcli.imaging.color import luma, luma_to_rgb, merge_luma
@@ -28,7 +29,8 @@ def silent(done: int, total: int) -> None:
 class Upscaler:
     """One network as a function of pixels, at its own scale, or where that is `ANY` to any size.
 
-    `tile` is in pixels of the network's input; `progress` is told tiles done and tiles in all.
+    `tile` is in pixels of the network's input; `progress` is told tiles done and tiles in all, `report` how
+    tiles meet.
     """
 
     runtime: Runtime
@@ -36,6 +38,7 @@ class Upscaler:
     tile: int = DEFAULT_TILE
     self_ensemble: bool = False
     progress: Progress = silent
+    report: Report = untold
 
     def __call__(self, pixels: Pixels, size: Sides | None = None) -> Pixels:
         """(H, W, 3) in [0, 1] to (H*scale, W*scale, 3), or to `size` if the scale is any; not clipped."""
@@ -80,23 +83,35 @@ class Upscaler:
         return total
 
     def _bands(self, source: Rows, size: Sides, progress: Progress) -> Iterator[Pixels]:
-        """A row of tiles at a time; where memory runs out, what is left in tiles half as large."""
+        """A row of tiles at a time; what is left has smaller tiles where memory runs out.
+
+        It has more overlap where tiles do not meet.
+        """
         runtime, tile, progress = self._surveyed(source, size, self.tile, progress)
+        tries = iter(overlaps(runtime.halo, tile))
+        overlap, meter = _measured(runtime, tries)
         top = done = 0
         while top < source.height:
-            tiles = self._plan(source, size, tile, top)
-            results = _told(_kept(runtime, source, size, tiles), progress, done, done + len(tiles))
+            tiles = self._plan(source, size, tile, overlap, top)
+            results = _told(_kept(runtime, source, size, tiles, meter), progress, done, done + len(tiles))
             try:
                 for row in _by_row(tiles):
                     yield _placed(_windows(row, source, size), results, runtime.channels)
                     top, done = row[0][0].keep_stop, done + len(row)
             except OutOfMemory as error:
                 tile = _halved(tile, source.shape, error)
+            except Mismatch as found:
+                self.report(Seam(found.step, overlap, again=True))
+                overlap, meter = _measured(runtime, tries)
+        if meter.sides:
+            self.report(Seam(meter.worst, overlap))
 
-    def _plan(self, source: Rows, size: Sides, tile: int, top: int = 0) -> list[tuple[Span, Span]]:
+    def _plan(
+        self, source: Rows, size: Sides, tile: int, overlap: int, top: int = 0
+    ) -> list[tuple[Span, Span]]:
         growth = -(-size[0] * size[1] // (source.height * source.width))
         shape = sides(tile, source.width, 4 * self.runtime.channels * growth)
-        return list(plan(*source.shape, shape, self.runtime.halo, self.runtime.align, top))
+        return list(plan(*source.shape, shape, overlap, self.runtime.align, top))
 
     def _surveyed(
         self, source: Rows, size: Sides, tile: int, progress: Progress
@@ -105,7 +120,7 @@ class Upscaler:
 
         Half is done if all tiles were looked at before.
         """
-        tiles = self._plan(source, size, tile)
+        tiles = self._plan(source, size, tile, self.runtime.halo)
         if len(tiles) == 1:
             return self.runtime, tile, progress
         seen = _counted(_cut(source, tiles), _part(progress, 0, 2), len(tiles))
@@ -158,13 +173,22 @@ def _placed(windows: list[Window], results: Iterator[Pixels], channels: int) -> 
     return band
 
 
-def _kept(runtime: Runtime, source: Rows, size: Sides, tiles: list[tuple[Span, Span]]) -> Iterator[Pixels]:
+def _measured(runtime: Runtime, tries: Iterator[tuple[int, float]]) -> tuple[int, Meter]:
+    """The next overlap to try, and what measures how tiles meet with it."""
+    overlap, limit = next(tries)
+    return overlap, Meter(runtime.scale, limit)
+
+
+def _kept(
+    runtime: Runtime, source: Rows, size: Sides, tiles: list[tuple[Span, Span]], meter: Meter
+) -> Iterator[Pixels]:
     """What is kept of each tile's output: all of what is made for a window, else what is inside the halo."""
     if runtime.scale == ANY:
         assert isinstance(runtime, Sampler)
         yield from runtime.sample(zip(_cut(source, tiles), _windows(tiles, source, size), strict=True))
         return
     for (y, x), result in zip(tiles, runtime.run(_cut(source, tiles)), strict=True):
+        meter.see(y, x, result)
         yield result[y.inner(runtime.scale), x.inner(runtime.scale)]
 
 

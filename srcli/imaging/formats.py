@@ -1,6 +1,7 @@
 """The image formats: which suffixes they have, and what their files can hold. Facts only."""
 
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from srcli.errors import ImageError
@@ -12,7 +13,7 @@ class Format:
 
     `name` is Pillow's; `depths` are bits per sample, 32 being float; `carries` names fields of `Metadata`;
     `lossy` is the quality by default, 0 where nothing is ever lost; `largest` is for either side; `extra` is
-    what has to be installed.
+    what has to be installed, for the module that it `needs`.
     """
 
     name: str
@@ -26,6 +27,12 @@ class Format:
     subsampling: bool = False
     largest: int = 2**31 - 1
     extra: str = ""
+    needs: str = ""
+
+    @property
+    def missing(self) -> str:
+        """The package that this machine lacks for it; empty where nothing is lacking."""
+        return self.needs.replace("_", "-") if self.needs and find_spec(self.needs) is None else ""
 
     def depth_for(self, depth: int) -> int:
         """The depth that keeps most of `depth` bits."""
@@ -84,15 +91,18 @@ FORMATS = (
     Format("PPM", (".ppm", ".pgm", ".pnm"), (8, 16)),
     Format("PFM", (".pfm",), (32,)),
     Format("HDR", (".hdr",), (32,)),
+    Format("EXR", (".exr",), (32,), alpha=True, extra="exr", needs="OpenEXR"),
     Format(
         "HEIF",
         (".heic", ".heif"),
         alpha=True,
+        frames=True,
         carries=("icc", "exif", "xmp"),
         lossy=90,
         lossless=True,
         subsampling=True,
         extra="heif",
+        needs="pillow_heif",
     ),
 )
 _BY_SUFFIX = {suffix: format_ for format_ in FORMATS for suffix in format_.suffixes}

@@ -16,7 +16,7 @@ from PIL import ExifTags, ImageCms, UnidentifiedImageError
 from PIL import Image as PilImage
 
 from srcli.errors import ImageError
-from srcli.imaging import exif, opencv, png, tiff
+from srcli.imaging import exif, exr, inks, opencv, png, tiff
 from srcli.imaging.formats import SUFFIXES
 from srcli.imaging.metadata import Metadata, enlarged
 from srcli.imaging.pixels import StoredSamples
@@ -36,7 +36,8 @@ _UPRIGHT: dict[int, Callable[[StoredSamples], StoredSamples]] = {
     8: lambda a: a.swapaxes(0, 1)[::-1],
 }
 _TURNED = (5, 6, 7, 8)
-_FRAMED = ("GIF", "WEBP", "PNG", "AVIF", "TIFF")
+_FRAMED = ("GIF", "WEBP", "PNG", "AVIF", "TIFF", "HEIF")
+_FLOAT_NAMES = {b"P": "PFM", exr.SIGNATURE[:1]: "EXR"}
 _BAND = 256
 _PLAIN = ("1", "L", "LA", "RGB", "RGBA")
 
@@ -120,8 +121,8 @@ def about(path: Path) -> About:
             found, _ = tiff.metadata(path, whole[0])
             return About("TIFF", whole[0].size, kind, depth, found, len(whole))
         if _is_float(path):
-            size = _float_size(_start(path, 65536))
-            return About("PFM" if _start(path, 1) == b"P" else "HDR", size, "float", 32, Metadata())
+            name = _FLOAT_NAMES.get(_start(path, 1), "HDR")
+            return About(name, _float_size(path), "float", 32, Metadata())
         with PilImage.open(path) as file:
             frames = int(getattr(file, "n_frames", 1)) if file.format in _FRAMED else 1
             depth = 16 if _is_deep(file, path) else 1 if file.mode == "1" else 8
@@ -218,9 +219,9 @@ def _is_tiff(path: Path) -> bool:
 
 def _is_float(path: Path) -> bool:
     start = _start(path, 4)
-    if start == b"\x76\x2f\x31\x01":
-        raise ImageError(f"{path} is OpenEXR, which sr cannot read", "convert it to .hdr or to float .tif")
-    return start.startswith((b"#?", b"PF\n", b"Pf\n"))
+    if start == exr.SIGNATURE:
+        exr.check(path)
+    return start.startswith((b"#?", b"PF\n", b"Pf\n", exr.SIGNATURE))
 
 
 def _check_size(path: Path, size: tuple[int, int], max_pixels: int) -> None:
@@ -246,16 +247,20 @@ def _oriented(stored: Stored, orientation: int, upright: bool = False) -> Stored
     return replace(stored, samples=samples, metadata=enlarged(about, size, size))
 
 
-# Radiance HDR and PFM, by OpenCV
+# Radiance HDR and PFM, by OpenCV; OpenEXR
 
 
 def _float_frame(path: Path, max_pixels: int) -> Stored:
-    _check_size(path, _float_size(_start(path, 65536)), max_pixels)
-    return Stored(_finite(opencv.decode(path).astype(np.float32)), 32)
+    _check_size(path, _float_size(path), max_pixels)
+    samples = exr.read(path) if _start(path, 4) == exr.SIGNATURE else opencv.decode(path)
+    return Stored(_finite(samples.astype(np.float32)), 32)
 
 
-def _float_size(start: bytes) -> tuple[int, int]:
-    """Width and height in the header of a Radiance or a PFM file."""
+def _float_size(path: Path) -> tuple[int, int]:
+    """Width and height in the header."""
+    start = _start(path, 65536)
+    if start.startswith(exr.SIGNATURE):
+        return exr.size(path)
     found = re.match(rb"P[Ff]\s+(\d+)\s+(\d+)\s", start)
     if found:
         return int(found[1]), int(found[2])
@@ -280,6 +285,8 @@ def _tiff_frames(path: Path, max_pixels: int) -> Iterator[Stored]:
         found, orientation = tiff.metadata(path, page)
         if page.bits > 8:
             samples, upright = tiff.read_deep(path, page)
+            if page.colours in ("CMYK", "LAB"):
+                samples, found = _deep_srgb(samples, page, found)
             stored = Stored(
                 _finite(samples) if page.is_float else samples, 32 if page.is_float else 16, found
             )
@@ -289,6 +296,14 @@ def _tiff_frames(path: Path, max_pixels: int) -> Iterator[Stored]:
                 file.seek(page.index)
                 stored, upright = _plain(file, found), True
         yield _oriented(stored, orientation, upright)
+
+
+def _deep_srgb(samples: StoredSamples, page: tiff.Page, found: Metadata) -> tuple[StoredSamples, Metadata]:
+    inks_ = page.colours == "CMYK"
+    light = (
+        inks.cmyk_to_srgb(samples, found.icc) if inks_ else inks.lab_to_srgb(samples, page.photometric == 9)
+    )
+    return light, replace(found, icc=_srgb_profile())
 
 
 # All else, by Pillow
@@ -306,8 +321,8 @@ def _pillow_frames(path: Path, max_pixels: int) -> Iterator[Stored]:
 
 def _timing(file: PilImage.Image) -> Timing:
     count = int(getattr(file, "n_frames", 1)) if file.format in _FRAMED else 1
-    if count == 1:
-        return Timing()
+    if count == 1 or file.format == "HEIF":
+        return Timing(count)
     cover, loops = bool(file.info.get("default_image")), file.info.get("loop")
     durations = []
     for number in range(count):
@@ -435,6 +450,17 @@ def _to_srgb(file: PilImage.Image, icc: bytes | None) -> PilImage.Image:
     if converted is None:
         raise ValueError("its colours cannot be converted")
     return converted
+
+
+def profile_name(icc: bytes) -> str:
+    """What a colour profile calls itself; empty where it does not say, or is damaged."""
+    from io import BytesIO
+
+    try:
+        described = ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(BytesIO(icc)))
+    except (OSError, ImageCms.PyCMSError):
+        return ""
+    return " ".join(described.split())
 
 
 def _srgb_profile() -> bytes:

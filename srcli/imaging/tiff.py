@@ -54,11 +54,14 @@ class Page:
         return int(max(self.directory.get(_BITS, (1,))))
 
     @property
+    def photometric(self) -> int:
+        """What samples stand for, by the number that TIFF has for it."""
+        return int(self.directory.get(_PHOTOMETRIC, 1))
+
+    @property
     def colours(self) -> str:
         """As Pillow calls it."""
-        kind = {2: "RGB", 3: "P", 5: "CMYK", 6: "RGB", 8: "LAB"}.get(
-            int(self.directory.get(_PHOTOMETRIC, 1)), "L"
-        )
+        kind = {2: "RGB", 3: "P", 5: "CMYK", 6: "RGB", 8: "LAB", 9: "LAB"}.get(self.photometric, "L")
         return kind + ("A" if _EXTRA in self.directory and kind in ("L", "RGB") else "")
 
     @property
@@ -147,7 +150,8 @@ def _exif(path: Path) -> bytes | None:
 def read_deep(path: Path, page: Page) -> tuple[StoredSamples, bool]:
     """Samples of more than 8 bits, (H, W) or (H, W, C) as uint16 or float32; and whether they are upright.
 
-    Raises `ValueError` for what neither tifffile nor OpenCV can unpack.
+    CMYK and L*a*b* come as they are stored, without alpha. Raises `ValueError` for what neither tifffile nor
+    OpenCV can unpack.
     """
     import tifffile
 
@@ -160,8 +164,22 @@ def read_deep(path: Path, page: Page) -> tuple[StoredSamples, bool]:
     except ValueError as error:
         if "imagecodecs" not in str(error):
             raise
+        if page.colours in ("CMYK", "LAB"):
+            raise ValueError(f"16-bit {page.colours} in this compression can't be read") from error
         values, upright = _by_opencv(path, page), True
+    if page.colours in ("CMYK", "LAB"):
+        return _separate(values, page), upright
     return _straight(_bright(values, page), page), upright
+
+
+def _separate(values: NDArray[Any], page: Page) -> StoredSamples:
+    """Inks or L*a*b* as uint16, without what else there is of channels."""
+    count = len("CMYK") if page.colours == "CMYK" else len("LAB")
+    if page.bits != 16 or values.dtype.kind not in "ui" or values.ndim != 3:
+        raise ValueError(f"its samples are {page.bits}-bit {page.colours}; convert it to 16 bits")
+    if values.shape[2] < count:
+        raise ValueError(f"its samples have {values.shape[2]} channels, not {count}")
+    return np.ascontiguousarray(values[..., :count]).view(np.uint16)
 
 
 def _in_order(page: Any) -> NDArray[Any]:
@@ -181,22 +199,21 @@ def _by_opencv(path: Path, page: Page) -> StoredSamples:
 
 def _bright(values: NDArray[Any], page: Page) -> StoredSamples:
     """With zero as black, as uint16 or float32."""
-    photometric = int(page.directory.get(_PHOTOMETRIC, 1))
-    if photometric not in (0, 1, 2):
-        raise ValueError(f"{page.bits}-bit samples of this colour model (photometric {photometric})")
+    if page.photometric not in (0, 1, 2):
+        raise ValueError(f"{page.bits}-bit samples of this colour model (photometric {page.photometric})")
     if page.is_float:
         return np.asarray(values, np.float32)
     if values.dtype.kind != "u" or page.bits > 16:
         raise ValueError(f"its samples are {page.bits}-bit integers; convert it to 16 bits")
     top = 2**page.bits - 1
     full: NDArray[np.uint32] = (values.astype(np.uint32) * 65535 + top // 2) // top
-    return (65535 - full if photometric == 0 else full).astype(np.uint16)
+    return (65535 - full if page.photometric == 0 else full).astype(np.uint16)
 
 
 def _straight(values: StoredSamples, page: Page) -> StoredSamples:
     """Colours not multiplied by their alpha, and without channels that mean something else."""
     channels = 1 if values.ndim == 2 else values.shape[2]
-    colours = 3 if int(page.directory.get(_PHOTOMETRIC, 1)) == 2 else 1
+    colours = 3 if page.photometric == 2 else 1
     extra = page.directory.get(_EXTRA, (2,) if channels in (2, 4) else (0,))
     if channels == colours:
         return values

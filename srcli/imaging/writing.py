@@ -4,7 +4,6 @@ import io
 import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,7 +14,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from srcli.errors import ImageError, UsageError
 from srcli.files import check_place, replacing
-from srcli.imaging import canvas, exif, formats, opencv, png, tiff
+from srcli.imaging import canvas, exif, exr, formats, opencv, png, tiff
 from srcli.imaging.formats import Format
 from srcli.imaging.metadata import Metadata, stripped
 from srcli.imaging.pixels import StoredSamples
@@ -55,8 +54,8 @@ def check_writable(
     """Raise `SrError` where `write` could not put an image (or one with these properties) at `path`."""
     found = formats.of(path)
     suffix = path.suffix.lower()
-    if found.extra and find_spec("pillow_heif") is None:
-        raise ImageError(f"writing {suffix} needs pillow-heif", f"pip install 'sr-cli[{found.extra}]'")
+    if found.missing:
+        raise ImageError(f"writing {suffix} needs {found.missing}", f"pip install 'sr-cli[{found.extra}]'")
     if alpha and not found.alpha:
         raise ImageError(f"{suffix} holds no transparency", "choose .png, .webp or .tif")
     if frames > 1 and not found.frames:
@@ -97,6 +96,8 @@ def _encode(
         tiff.write(file, [(frame.samples, frame.depth, frame.metadata) for frame in frames])
     elif found.name == "PNG" and len(frames) == 1 and first.depth > 1:
         _png(file, _as_banded(first))
+    elif found.name == "EXR":
+        exr.write(Path(file.name), first.samples)
     elif first.depth > 8:
         file.write(_by_opencv(first.samples, suffix))
     else:

@@ -1,0 +1,102 @@
+"""CMYK and CIE L*a*b* samples of 16 bits as sRGB; Pillow's LittleCMS takes 8 bits only.
+
+Sources: TIFF 6.0, sections 16 and 23; IEC 61966-2-1 (sRGB), its primaries adapted to D50 as Bradford has it.
+"""
+
+from collections.abc import Callable
+from io import BytesIO
+from itertools import product
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image as PilImage
+from PIL import ImageCms
+
+from srcli.imaging.pixels import StoredSamples
+
+Floats = NDArray[np.float32]
+
+_BAND = 64  # rows at a time, as a float for each of 16 corners takes room
+_NODES = 17
+_D50 = np.array([0.9642, 1.0, 0.8249], np.float32)
+_XYZ_TO_RGB = np.array(
+    [
+        [3.1338561, -1.6168667, -0.4906146],
+        [-0.9787684, 1.9161415, 0.0334540],
+        [0.0719453, -0.2289914, 1.4052427],
+    ],
+    np.float32,
+)
+
+
+def cmyk_to_srgb(samples: StoredSamples, icc: bytes | None) -> StoredSamples:
+    """(H, W, 4) uint16, full ink being 65535, to (H, W, 3) uint16: by the profile, or by formula without one.
+
+    Between the nodes of a table of the profile, each exact to 8 bits, it is interpolated. Raises
+    `ImageCms.PyCMSError` for a profile that is not of inks.
+    """
+    return _in_bands(samples, _by_table(table_of(icc)) if icc else _by_formula)
+
+
+def lab_to_srgb(samples: StoredSamples, is_icc: bool) -> StoredSamples:
+    """(H, W, 3) uint16 L*a*b* at D50 to sRGB; `is_icc`: a and b have an offset, as in photometric 9."""
+
+    def convert(band: StoredSamples) -> Floats:
+        values = band.astype(np.float32)
+        signed = band[..., 1:].view(np.int16).astype(np.float32)
+        chroma = (values[..., 1:] - 32768 if is_icc else signed) / np.float32(256)
+        top = np.float32(65280 if is_icc else 65535)
+        return _lab(values[..., 0] * 100 / top, chroma[..., 0], chroma[..., 1])
+
+    return _in_bands(np.ascontiguousarray(samples[..., :3]), convert)
+
+
+def _in_bands(samples: StoredSamples, convert: Callable[[StoredSamples], Floats]) -> StoredSamples:
+    out = np.empty((*samples.shape[:2], 3), np.uint16)
+    for top in range(0, samples.shape[0], _BAND):
+        light = np.clip(convert(samples[top : top + _BAND]), 0, 1)
+        out[top : top + _BAND] = np.round(light * 65535)
+    return out
+
+
+def _by_formula(inks: StoredSamples) -> Floats:
+    left = 1 - inks[..., :4].astype(np.float32) / 65535
+    return np.asarray(left[..., :3] * left[..., 3:], np.float32)
+
+
+def table_of(icc: bytes) -> Floats:
+    """(n, n, n, n, 3): sRGB in [0, 1] of evenly spaced amounts of C, M, Y and K."""
+    steps = np.round(np.linspace(0, 255, _NODES)).astype(np.uint8)
+    grid = np.stack(np.meshgrid(steps, steps, steps, steps, indexing="ij"), axis=-1)
+    picture = PilImage.fromarray(grid.reshape(_NODES**2, _NODES**2, 4), "CMYK")
+    source, target = ImageCms.ImageCmsProfile(BytesIO(icc)), ImageCms.createProfile("sRGB")
+    found = ImageCms.profileToProfile(picture, source, target, outputMode="RGB")
+    if found is None:
+        raise ValueError("its colours cannot be converted")
+    return (np.asarray(found, np.float32) / np.float32(255)).reshape(*[_NODES] * 4, 3)
+
+
+def _by_table(table: Floats) -> Callable[[StoredSamples], Floats]:
+    """Linear in each ink between the sixteen nodes around it."""
+
+    def convert(inks: StoredSamples) -> Floats:
+        place = inks[..., :4].astype(np.float32) * ((_NODES - 1) / 65535)
+        low = np.minimum(place.astype(np.intp), _NODES - 2)
+        share = place - low
+        out = np.zeros((*inks.shape[:2], 3), np.float32)
+        for corner in product((0, 1), repeat=4):
+            weight = np.prod(np.where(corner, share, 1 - share), axis=-1, keepdims=True)
+            out += weight * table[tuple(np.moveaxis(low + np.array(corner), -1, 0))]
+        return out
+
+    return convert
+
+
+def _lab(light: Floats, a: Floats, b: Floats) -> Floats:
+    """L* in 0..100, a* and b* to sRGB, which may leave [0, 1]."""
+    y = (light + 16) / 116
+    roots = np.stack([y + a / 500, y, y - b / 200], axis=-1)
+    xyz = np.where(roots > 6 / 29, roots**3, 3 * (6 / 29) ** 2 * (roots - 4 / 29)) * _D50
+    linear = np.clip(xyz @ _XYZ_TO_RGB.T, 0, 1)
+    encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
+    return np.asarray(encoded, np.float32)
