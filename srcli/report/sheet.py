@@ -190,7 +190,7 @@ def sureness(results: Results) -> Sheet:
     groups = results.groups()
     lines = [_sure_lines(group, column, spread, compared) for group in groups]
     headings = [Heading("Method", "name")]
-    headings += [Heading(text, "score") for text in (column.heading, "95 %", "to the best", "95 %", "p")]
+    headings += [Heading(text, "score") for text in ("95 %", "to the best", "95 %", "p")]
     made = tuple(
         Group(group[0].dataset, group[0].scale, group[0].images, found)
         for group, found in zip(groups, lines, strict=True)
@@ -214,7 +214,7 @@ def _sure_lines(
     lines = []
     for row in group:
         own = between(spread.get((*place, row.method)), column)
-        texts = [row.method, column.written(row.figures[column.key]), own]
+        texts = [row.method, own]
         lines.append(tuple(map(Cell, [*texts, *_against(row.method, best.method, pairs, column)])))
     return tuple(lines)
 

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -81,7 +82,7 @@ def _latex(sheet: Sheet) -> str:
     count = len(sheet.headings)
     lines = [
         "\\begin{table}",
-        "\\centering",
+        "\\centering\\small",
         f"\\caption{{{escaped(sheet.title[:1].upper() + sheet.title[1:])}}}",
         f"\\begin{{tabular}}{{l{'r' * (count - 1)}}}",
         "\\toprule",
@@ -111,9 +112,12 @@ _ESCAPES = {
 }  # fmt: skip
 
 
+_MINUS = re.compile(r"(?<![\w-])-(?=\d)")
+
+
 def escaped(text: str) -> str:
-    """What LaTeX would take for commands, written so that it is printed."""
-    return "".join(_ESCAPES.get(sign, sign) for sign in text)
+    """What LaTeX would take for commands, written so that it is printed; signs of numbers as minus signs."""
+    return _MINUS.sub("$-$", "".join(_ESCAPES.get(sign, sign) for sign in text))
 
 
 def to_csv(results: Results, show: Show = PLAIN) -> str:
