@@ -66,12 +66,15 @@ class Sheet:
 
     def only(self, *kinds: Kind) -> "Sheet":
         """Its columns of these kinds."""
-        kept = [number for number, heading in enumerate(self.headings) if heading.kind in kinds]
+        return self.columns(*(n for n, heading in enumerate(self.headings) if heading.kind in kinds))
+
+    def columns(self, *numbers: int) -> "Sheet":
+        """Its columns of these numbers, from 0 on."""
         groups = tuple(
-            replace(group, lines=tuple(tuple(line[number] for number in kept) for line in group.lines))
+            replace(group, lines=tuple(tuple(line[n] for n in numbers) for line in group.lines))
             for group in self.groups
         )
-        return replace(self, headings=tuple(self.headings[number] for number in kept), groups=groups)
+        return replace(self, headings=tuple(self.headings[n] for n in numbers), groups=groups)
 
 
 def sheets(results: Results, show: Show = PLAIN) -> list[Sheet]:
