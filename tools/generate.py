@@ -41,7 +41,7 @@ def results_table(name: str) -> str:
 
 
 def bench_table(name: str, places: Sequence[tuple[str, int]] = (), show: Show = PLAIN) -> str:
-    """What `sr bench --markdown` prints of `benchmarks/results/NAME.json`: of these sets and scales, or all."""
+    """What `sr bench --markdown` prints of `benchmarks/results/NAME.json`: of these places, or of all."""
     found = read(ROOT / "benchmarks" / "results" / f"{name}.json")
     rows = tuple(row for row in found.rows if not places or (row.dataset, row.scale) in places)
     return tables.markdown(replace(found, rows=rows), show)

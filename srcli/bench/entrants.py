@@ -10,7 +10,7 @@ import numpy as np
 
 from srcli import manifest, methods
 from srcli.archs import Spec
-from srcli.engine import tables
+from srcli.engine import tables, weights
 from srcli.errors import UsageError, WeightsError
 from srcli.imaging.resize import KERNELS
 from srcli.methods import Method, Options
@@ -32,11 +32,11 @@ class Entrant:
         if self.file is None:
             methods.check_model(self.name, scale)
             return self.name not in manifest.models() or scale in manifest.entries_of(self.name)
-        try:
-            own = _scales(self.file, scale)
-        except WeightsError:  # a network that only spandrel knows: it says its scale when it is loaded
-            return True
-        return scale in own
+        if tables.is_table(self.file):
+            return tables.read(self.file)[0].scale == scale
+        fitting = weights.specs_of(self.file)
+        # A network that only spandrel knows says its scale when it is loaded.
+        return not fitting or scale in {spec.scale for spec in fitting}
 
     def digest(self, scale: int) -> str:
         """SHA-256 of the weights for a scale, or nothing where there are none."""
@@ -64,16 +64,6 @@ class Entrant:
             else methods.find(self.name, scale, options)
         )
         return replace(found, name=self.name)
-
-
-def _scales(file: Path, scale: int) -> tuple[int, ...]:
-    """Those that a weight file can be for; where it can be for any, the one asked for."""
-    if tables.is_table(file):
-        return (tables.read(file)[0].scale,)
-    try:
-        return (methods.file_source(file, scale).spec.scale,)
-    except UsageError:
-        return ()
 
 
 @dataclass(frozen=True)
