@@ -84,7 +84,9 @@ class Field:
             lacking = [scale for scale in asked if not entrant.has(scale)]
             told = ", ".join(f"x{scale}" for scale in lacking)
             if len(lacking) == len(asked):
-                raise UsageError(f"{entrant.name} has no weights for {told}", "`sr models` lists what it has")
+                raise UsageError(
+                    f"{entrant.name} has no weights for {told}", "give a scale that it has with -x"
+                )
             if lacking:
                 notes.append(f"{entrant.name} has no weights for {told} and is left out there")
         return notes
