@@ -199,7 +199,7 @@ def _from_hub(name: str, source: HubFile) -> Path:
 
 def _check_record(name: str, place: Path) -> None:
     """Note the SHA-256 of every image at first use; raise `DatasetError` where one is another one later."""
-    record = place / "sha256.json"
+    record = cache_folder() / "digests" / f"{place.name}.json"
     found = {str(path.relative_to(place)): _digest(path) for path in images_in(place, recursive=True)}
     if not record.exists():
         with replacing(record) as temporary:
@@ -208,10 +208,10 @@ def _check_record(name: str, place: Path) -> None:
     try:
         noted: dict[str, str] = dict(json.loads(record.read_text("utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        raise DatasetError(f"{record} can't be read: {error}", f"delete {place}") from error
+        raise DatasetError(f"{record} can't be read: {error}", "delete it") from error
     changed = [file for file in sorted(noted | found) if noted.get(file) != found.get(file)]
     if changed:
-        hint = f"delete {place}: it will be unpacked again"
+        hint = f"delete {place} to unpack it again, or {record} if you trust what is there"
         raise DatasetError(f"{name} is not what it was: {', '.join(changed)} changed since first used", hint)
 
 

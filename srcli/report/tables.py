@@ -127,7 +127,7 @@ def _latex_marked(cell: Cell) -> str:
 
 _ESCAPES = {
     "\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "<": "\\textless{}",
-    ">": "\\textgreater{}", **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+    ">": "\\textgreater{}", "[": "{[}", **{sign: f"\\{sign}" for sign in "&%$#_{}"},
 }  # fmt: skip
 
 
