@@ -1,5 +1,6 @@
 """Named sets of high-resolution images: built in, from the Hugging Face Hub, or a folder."""
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Iterator
@@ -7,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from srcli.engine import collection, hub
-from srcli.errors import DatasetError, UsageError
+from srcli.errors import DatasetError, FileError, UsageError
 from srcli.files import cache_folder, replacing
 from srcli.imaging.formats import is_image
 from srcli.imaging.image import read
@@ -202,7 +203,8 @@ def _check_record(name: str, place: Path) -> None:
     record = cache_folder() / "digests" / f"{place.name}.json"
     found = {str(path.relative_to(place)): _digest(path) for path in images_in(place, recursive=True)}
     if not record.exists():
-        with replacing(record) as temporary:
+        # A cache that may only be read was filled by somebody who keeps it.
+        with contextlib.suppress(FileError), replacing(record) as temporary:
             temporary.write_text(json.dumps(found, indent=1), "utf-8")
         return
     try:

@@ -18,7 +18,7 @@ from srcli.bench.scoring import Pair
 from srcli.bench.work import Scored
 from srcli.datasets import Dataset, samples
 from srcli.engine import device
-from srcli.errors import ProtocolError
+from srcli.errors import FileError, ProtocolError
 from srcli.imaging.pixels import crop_to_multiple
 from srcli.methods import interpolator
 from srcli.records import file_digest
@@ -56,7 +56,7 @@ def run(
         progress(score)
     for unit, score in workers.all_scores(plan, todo, done, processes):
         if keep and isinstance(score, ImageScore):
-            ledger.add(keys[unit][score.method], score)
+            keep = _kept(ledger, keys[unit][score.method], score)
         found.append(score)
         progress(score)
     results = gathered(plan, todo, found)
@@ -65,6 +65,15 @@ def run(
     ledger.close()
     day = datetime.now(UTC).date().isoformat()
     return replace(results, conditions=Conditions(__version__, _machine(), device.threads(), processes, day))
+
+
+def _kept(ledger: Ledger, key: str, score: ImageScore) -> bool:
+    """Whether it could be: a full disk is no reason to stop what is measured in memory."""
+    try:
+        ledger.add(key, score)
+    except FileError:
+        return False
+    return True
 
 
 def kept_scores(plan: Plan, units: Iterable[Unit]) -> int:
