@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SHARED := ../shared/data
 SETS := $(if $(wildcard $(SHARED)),$(addprefix $(SHARED)/,Set5 Set14 BSD100),Set5 Set14 BSD100)
-COG := README.md docs/models.md docs/weights/log.md docs/reliability.md srcli/weights/ATTRIBUTION.md
+COG := README.md docs/models.md docs/weights/log.md docs/reliability.md docs/bench.md srcli/weights/ATTRIBUTION.md
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-all fmt check docs bench bench-train parity verify fuzz soak formats
@@ -52,6 +52,8 @@ BUNDLED = $(shell $(BIN)/python -c "from srcli import manifest as m; print(*{e.m
 bench: setup ## measure the bundled networks on Set5, Set14 and BSD100
 	$(BIN)/sr bench $(addprefix --dataset ,$(SETS)) $(addprefix -m ,$(BUNDLED)) -x2 -x3 -x4 \
 		--json benchmarks/results/bundled.json
+	$(BIN)/sr bench -d samples $(addprefix -m ,$(BUNDLED)) -x4 --costs --metric all \
+		--json benchmarks/results/samples.json --plots docs/plots
 
 bench-train: setup ## steps per second of sr train, against a minimal PyTorch loop
 	PYTHONPATH=. $(BIN)/python tools/bench_train.py $(or $(wildcard $(SHARED)/train),srcli/samples)

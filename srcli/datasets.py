@@ -1,5 +1,6 @@
 """Named sets of high-resolution images: built in, from the Hugging Face Hub, or a folder."""
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Iterator
@@ -7,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from srcli.engine import collection, hub
-from srcli.errors import DatasetError, UsageError
+from srcli.errors import DatasetError, FileError, UsageError
 from srcli.files import cache_folder, replacing
 from srcli.imaging.formats import is_image
 from srcli.imaging.image import read
@@ -199,19 +200,20 @@ def _from_hub(name: str, source: HubFile) -> Path:
 
 def _check_record(name: str, place: Path) -> None:
     """Note the SHA-256 of every image at first use; raise `DatasetError` where one is another one later."""
-    record = place / "sha256.json"
+    record = cache_folder() / "digests" / f"{place.name}.json"
     found = {str(path.relative_to(place)): _digest(path) for path in images_in(place, recursive=True)}
     if not record.exists():
-        with replacing(record) as temporary:
+        # A cache that may only be read was filled by somebody who keeps it.
+        with contextlib.suppress(FileError), replacing(record) as temporary:
             temporary.write_text(json.dumps(found, indent=1), "utf-8")
         return
     try:
         noted: dict[str, str] = dict(json.loads(record.read_text("utf-8")))
     except (OSError, ValueError, TypeError) as error:
-        raise DatasetError(f"{record} can't be read: {error}", f"delete {place}") from error
+        raise DatasetError(f"{record} can't be read: {error}", "delete it") from error
     changed = [file for file in sorted(noted | found) if noted.get(file) != found.get(file)]
     if changed:
-        hint = f"delete {place}: it will be unpacked again"
+        hint = f"delete {place} to unpack it again, or {record} if you trust what is there"
         raise DatasetError(f"{name} is not what it was: {', '.join(changed)} changed since first used", hint)
 
 

@@ -260,10 +260,10 @@ def check_model(name: str, scale: float) -> None:
 
 
 def check_own_scale(name: str, scale: float) -> None:
-    """Raise `UsageError` where a network would overshoot `scale` and be reduced to it."""
+    """Raise `UsageError` where a network would overshoot a whole `scale` and be reduced to it."""
     check_model(name, scale)
     own = tuple(entry.scale for entry in manifest.load() if entry.model == name)
-    if own and ANY not in own and math.prod(scale_chain(scale, own)) != scale:
+    if own and ANY not in own and scale == int(scale) and math.prod(scale_chain(scale, own)) != scale:
         known = ", ".join(f"x{one}" for one in own)
         raise UsageError(
             f"{name} has no weights for x{scale}", f"it has them for {known}; leave it out, or change -x"

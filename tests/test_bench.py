@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -106,6 +107,15 @@ def test_bench_refuses_a_set5_that_is_not_the_papers() -> None:
     bench.check_set5(row(dataset="mine", psnr_y=20.0))
     with pytest.raises(ProtocolError, match=r"33\.700 dB, protocol y-crop: 33\.673"):
         bench.check_set5(row(psnr_y=33.70))
+
+
+def test_a_false_set5_is_refused_before_the_work(photos: Path, tmp_path: Path, sr: Run) -> None:
+    for name in ("a", "b"):
+        shutil.copy(photos / "coffee.png", photos / f"{name}.png")
+    done = sr("bench", "-d", f"Set5={photos}", "-x3", "--save", tmp_path / "kept")
+    assert (done.code, done.out) == (1, "")
+    assert "error: bicubic x3 on Set5 gives" in done.err
+    assert not (tmp_path / "kept").exists()
 
 
 def test_bench_refuses_before_it_prints(

@@ -67,6 +67,16 @@ def test_a_killed_run_goes_on_where_it_stopped(photos: Path, in_tmp: Path, sr: R
     assert len(figures(Path("r.json"))) == 3
 
 
+def test_a_cache_that_cannot_be_written_stops_nothing(
+    photos: Path, in_tmp: Path, sr: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    Path("file").touch()
+    monkeypatch.setenv("SR_CACHE", "file/cache")
+    done = sr("bench", "-d", photos, "-x2", "-m", "bicubic")
+    assert done.code == 0, done.err
+    assert "photos x2" in done.out
+
+
 def test_what_changed_since_the_kill_is_measured_again(photos: Path, sr: Run) -> None:
     field = enter(["bicubic"], [], methods.Options())
     plan = Plan((datasets.folder(photos),), (2,), field)

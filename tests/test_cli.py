@@ -247,7 +247,7 @@ def test_bench_says_what_is_wrong(in_tmp: Path, sr: Run) -> None:
         (["-x3", "-m", "srgan"], "srgan has no weights for x3"),
         (["--protocol", "z"], "no protocol called 'z'"),
         (["--degrade", "blurr"], "no degradation called 'blurr'"),
-        (["--metric", "psrn"], "no metric called 'psrn'"),
+        (["--metric", "psrn"], "no built-in metric is called 'psrn'"),
         (["--from", "file"], "file holds no results"),
         (["--from", "a.json", "-m", "fsrcnn"], "--from measures nothing"),
         (["--save", "file/images"], "cannot write into"),

@@ -200,7 +200,7 @@ def test_metrics_are_found_by_name() -> None:
     assert [m.key for m in scoring.find("ms-ssim")] == ["ms_ssim_y", "ms_ssim_rgb"]
     assert [m.key for m in scoring.find("psnr-rgb")] == ["psnr_rgb"]
     assert len(scoring.find("all")) == len(scoring.BUILT_IN)
-    with pytest.raises(UsageError, match="no metric called 'pnsr'") as caught:
+    with pytest.raises(UsageError, match="no built-in metric is called 'pnsr'") as caught:
         scoring.find("pnsr")
     assert "did you mean 'psnr'" in caught.value.hint
     assert "sr-cli[iqa]" in caught.value.hint

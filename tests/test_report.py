@@ -1,5 +1,6 @@
 """What a reader sees of results: marks, published figures, how sure it is, LaTeX, the page, plots."""
 
+import io
 import re
 import shutil
 import subprocess
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 from scipy.stats import bootstrap, permutation_test
 
 from conftest import Run
@@ -284,3 +286,15 @@ def test_rows_without_a_figure_of_another_run() -> None:
     columns = (*THREE.columns, BUILT_IN["niqe"].column)
     found = replace(THREE, rows=(*THREE.rows, row), columns=columns)
     assert [line[3].text for line in sheets(found)[0].groups[0].lines] == ["-"] * 4
+
+
+def test_a_wide_table_becomes_several() -> None:
+    every = {name.replace("-", "_"): 0.123456 for name in BUILT_IN}
+    rows = tuple(replace(row, figures=every) for row in THREE.rows)
+    wide = replace(THREE, rows=rows, columns=tuple(metric.column for metric in BUILT_IN.values()))
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(tables.terminal(wide, PLAIN, 80))
+    text = console.export_text()
+    assert "…" not in text
+    assert all(text.count(metric.heading) >= 1 for metric in BUILT_IN.values())
+    assert text.count("bicubic") > 2

@@ -53,7 +53,7 @@ def test_tiles_that_agree_have_no_seam() -> None:
 def test_the_step_is_what_an_eye_would_see() -> None:
     """On even ground: the difference across a cut in the output is the figure."""
     source = np.full((32, 64, 3), 0.5, np.float32)
-    tiles = list(plan(32, 64, 32, 4))
+    tiles = list(plan(32, 64, (32, 32), 4))
     meter, out = Meter(2), np.empty((64, 128, 3), np.float32)
     for (y, x), tint in zip(tiles, (0.0, 0.1), strict=True):
         result = np.repeat(np.repeat(source[y.source(), x.source()] + np.float32(tint), 2, 0), 2, 1)
@@ -87,7 +87,7 @@ def test_overlaps_grow_to_the_tile_and_no_further() -> None:
 
 def test_a_limit_ends_it_at_once() -> None:
     meter = Meter(1, VISIBLE)
-    (y, x), (_, right) = plan(8, 16, 8, 2)
+    (y, x), (_, right) = plan(8, 16, (8, 8), 2)
     meter.see(y, x, np.zeros((8, 10, 3), np.float32))
     with pytest.raises(Mismatch):
         meter.see(y, right, np.ones((8, 10, 3), np.float32))

@@ -6,10 +6,14 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from srcli.bench.results import read
+from srcli.report import tables
+from srcli.report.sheet import PLAIN, Show
 from srcli.train import recipes
 
 ROOT = Path(__file__).parent.parent
@@ -35,6 +39,13 @@ def results_table(name: str) -> str:
         shown = " | ".join(f"{r['psnr_y']:.2f} / {r['ssim_y']:.4f}" for r in figures)
         out.append(f"| {dataset} x{scale} | {shown} |")
     return "\n".join(out)
+
+
+def bench_table(name: str, places: Sequence[tuple[str, int]] = (), show: Show = PLAIN) -> str:
+    """What `sr bench --markdown` prints of `benchmarks/results/NAME.json`: of these places, or of all."""
+    found = read(ROOT / "benchmarks" / "results" / f"{name}.json")
+    rows = tuple(row for row in found.rows if not places or (row.dataset, row.scale) in places)
+    return tables.markdown(replace(found, rows=rows), show)
 
 
 def training_table() -> str:

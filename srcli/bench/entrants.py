@@ -10,7 +10,7 @@ import numpy as np
 
 from srcli import manifest, methods
 from srcli.archs import Spec
-from srcli.engine import tables
+from srcli.engine import tables, weights
 from srcli.errors import UsageError, WeightsError
 from srcli.imaging.resize import KERNELS
 from srcli.methods import Method, Options
@@ -32,15 +32,13 @@ class Entrant:
         """Whether it is made for that scale, rather than for others that lead there."""
         if self.file is None:
             methods.check_model(self.name, scale)
-            return (
-                self.name not in manifest.models()
-                or manifest.for_scale(manifest.entries_of(self.name), scale) is not None
-            )
-        try:
-            own = _scales(self.file, scale)
-        except WeightsError:  # a network that only spandrel knows: it says its scale when it is loaded
-            return True
-        return scale in own or ANY in own
+            entries = manifest.entries_of(self.name) if self.name in manifest.models() else {}
+            return not entries or manifest.for_scale(entries, scale) is not None
+        if tables.is_table(self.file):
+            return tables.read(self.file)[0].scale == scale
+        fitting = weights.specs_of(self.file)
+        # A network that only spandrel knows says its scale when it is loaded.
+        return not fitting or bool({scale, ANY} & {spec.scale for spec in fitting})
 
     def digest(self, scale: float) -> str:
         """SHA-256 of the weights for a scale, or nothing where there are none."""
@@ -71,16 +69,6 @@ class Entrant:
         return replace(found, name=self.name)
 
 
-def _scales(file: Path, scale: float) -> tuple[int, ...]:
-    """Those that a weight file can be for; where it can be for any, the one asked for."""
-    if tables.is_table(file):
-        return (tables.read(file)[0].scale,)
-    try:
-        return (methods.file_source(file, scale).spec.scale,)
-    except UsageError:
-        return ()
-
-
 @dataclass(frozen=True)
 class Field:
     """All entrants, and how networks among them are run."""
@@ -99,7 +87,9 @@ class Field:
             lacking = [scale for scale in asked if not entrant.has(scale)]
             told = ", ".join(label(scale) for scale in lacking)
             if len(lacking) == len(asked):
-                raise UsageError(f"{entrant.name} has no weights for {told}", "`sr models` lists what it has")
+                raise UsageError(
+                    f"{entrant.name} has no weights for {told}", "give a scale that it has with -x"
+                )
             if lacking:
                 notes.append(f"{entrant.name} has no weights for {told} and is left out there")
         return notes

@@ -1,5 +1,6 @@
 """Scores as they come, kept on disk: a run that was killed goes on where it stopped."""
 
+import contextlib
 import hashlib
 import json
 from collections.abc import Mapping
@@ -52,7 +53,8 @@ class Ledger:
 
     def close(self) -> None:
         """The run is complete: the next one measures anew."""
-        self.path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            self.path.unlink(missing_ok=True)
 
 
 def _is_cut(path: Path) -> bool:

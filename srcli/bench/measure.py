@@ -16,9 +16,9 @@ from srcli.bench.protocols import TOLERANCE, Y_CROP, Protocol, Reduction
 from srcli.bench.results import Conditions, Failure, ImageScore, Results, Row, mean_row
 from srcli.bench.scoring import Pair
 from srcli.bench.work import Scored
-from srcli.datasets import samples
+from srcli.datasets import Dataset, samples
 from srcli.engine import device
-from srcli.errors import ProtocolError
+from srcli.errors import FileError, ProtocolError
 from srcli.imaging.pixels import crop_to_multiple
 from srcli.methods import interpolator
 from srcli.records import file_digest
@@ -40,8 +40,8 @@ def run(
     With `keep`, scores are on disk as they come, and those of a run that was killed are taken over.
     `processes` share the images. `units` are those of `check`, where that was done before.
     """
-    self_check(plan.scales, plan.reduction.protocol)
     todo = check(plan)[0] if units is None else units
+    self_check(plan.scales, plan.reduction.protocol, plan.datasets)
     for scale in plan.scales:
         entrants.described(plan.field, scale)
     ledger = Ledger(plan.identity)
@@ -56,7 +56,7 @@ def run(
         progress(score)
     for unit, score in workers.all_scores(plan, todo, done, processes):
         if keep and isinstance(score, ImageScore):
-            ledger.add(keys[unit][score.method], score)
+            keep = _kept(ledger, keys[unit][score.method], score)
         found.append(score)
         progress(score)
     results = gathered(plan, todo, found)
@@ -65,6 +65,15 @@ def run(
     ledger.close()
     day = datetime.now(UTC).date().isoformat()
     return replace(results, conditions=Conditions(__version__, _machine(), device.threads(), processes, day))
+
+
+def _kept(ledger: Ledger, key: str, score: ImageScore) -> bool:
+    """Whether it could be: a full disk is no reason to stop what is measured in memory."""
+    try:
+        ledger.add(key, score)
+    except FileError:
+        return False
+    return True
 
 
 def kept_scores(plan: Plan, units: Iterable[Unit]) -> int:
@@ -128,21 +137,36 @@ def _columns(
             yield about, [group[about.name][name] for name in common]
 
 
-def self_check(scales: Collection[float], protocol: Protocol = Y_CROP.protocol) -> None:
-    """Raise `ProtocolError` where bicubic on the bundled samples is not what it was when Set5's was right."""
+def self_check(
+    scales: Collection[float], protocol: Protocol = Y_CROP.protocol, sets: Iterable[Dataset] = ()
+) -> None:
+    """Raise `ProtocolError` where bicubic on the bundled samples is not what it was when Set5's was right.
+
+    So it does for Set5, if it is among `sets`, before any other image is touched.
+    """
     hint = "this installation computes wrongly: reinstall sr"
-    metric = scoring.BUILT_IN[protocol.metrics[0]]
     for scale in sorted(protocol.samples.keys() & set(scales)):
-        method = interpolator("bicubic")
-        values = []
-        for each in samples().pictures():
-            hr = crop_to_multiple(each.pixels, scale)
-            values.append(
-                metric.measure(
-                    Pair(method(protocol.reduce(hr, scale), scale), hr, scoring.border_of(scale), each.grey)
-                )
-            )
-        _compare(float(np.mean(values)), protocol.samples[scale], f"x{scale} on the samples", protocol, hint)
+        value = _bicubic(samples(), protocol, scale)
+        _compare(value, protocol.samples[scale], f"x{scale} on the samples", protocol, hint)
+    for dataset in sets:
+        if (dataset.name, len(dataset.files), dataset.lr) == ("Set5", 5, ""):
+            for scale in sorted(protocol.set5.keys() & set(scales)):
+                value = _bicubic(dataset, protocol, scale)
+                _compare(value, protocol.set5[scale], f"x{scale} on Set5", protocol, _NOT_SET5)
+
+
+_NOT_SET5 = "these are not the images of the papers: re-download Set5, or rename the folder"
+
+
+def _bicubic(dataset: Dataset, protocol: Protocol, scale: float) -> float:
+    """Its mean by the protocol's first metric."""
+    method, metric = interpolator("bicubic"), scoring.BUILT_IN[protocol.metrics[0]]
+    values = []
+    for each in dataset.pictures():
+        hr = crop_to_multiple(each.pixels, scale)
+        sr = method(protocol.reduce(hr, scale), scale)
+        values.append(metric.measure(Pair(sr, hr, scoring.border_of(scale), each.grey)))
+    return float(np.mean(values))
 
 
 def check_set5(row: Row, reduction: Reduction = Y_CROP) -> None:
@@ -150,9 +174,8 @@ def check_set5(row: Row, reduction: Reduction = Y_CROP) -> None:
     protocol = reduction.protocol
     known = row.scale in protocol.set5 and not reduction.degrade
     if known and (row.dataset, row.method, row.images) == ("Set5", "bicubic", 5):
-        hint = "these are not the images of the papers: re-download Set5, or rename the folder"
         value = row.figures[scoring.BUILT_IN[protocol.metrics[0]].key]
-        _compare(value, protocol.set5[row.scale], f"x{row.scale} on Set5", protocol, hint)
+        _compare(value, protocol.set5[row.scale], f"x{row.scale} on Set5", protocol, _NOT_SET5)
 
 
 def _compare(value: float, expected: float, place: str, protocol: Protocol, hint: str) -> None:

@@ -1,6 +1,6 @@
 """What a bench measures, and what could not be measured, told before the long work starts."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -78,8 +78,8 @@ class Unit:
         return f"{self.image} of {self.dataset}"
 
 
-def check(plan: Plan) -> tuple[list[Unit], list[Failure]]:
-    """The units of a plan, and those whose files can't be read.
+def check(plan: Plan, told: Callable[[], None] = lambda: None) -> tuple[list[Unit], list[Failure]]:
+    """The units of a plan, and those whose files can't be read; `told` is called once for each.
 
     Raises `DatasetError` for images that are too small or have another size than their partner, `UsageError`
     for names and folders that would be confused.
@@ -98,6 +98,7 @@ def check(plan: Plan) -> tuple[list[Unit], list[Failure]]:
         else:
             _check_unit(unit, sizes, least)
             units.append(unit)
+        told()
     return units, failures
 
 

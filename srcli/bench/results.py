@@ -211,7 +211,9 @@ def merged(named: Mapping[str, Results]) -> Results:
     together = Results(tuple(rows), tuple(images), runs[0].protocol, tuple(columns), failures)
     machines = dict.fromkeys(run.conditions.machine for run in runs)
     conditions = replace(runs[0].conditions, machine="; ".join(machines))
-    in_order = tuple(row for group in together.groups() for row in group)
+    sets = list(dict.fromkeys(row.dataset for row in rows))
+    groups = sorted(together.groups(), key=lambda group: (sets.index(group[0].dataset), group[0].scale))
+    in_order = tuple(row for group in groups for row in group)
     return replace(together, rows=in_order, conditions=conditions)
 
 

@@ -155,7 +155,7 @@ def find(name: str, device: str | None = None) -> list[Metric]:
         guess = f"did you mean '{near[0]}'? " if near else ""
         built_in = ", ".join([*_BOTH, *list(BUILT_IN)[-3:]])
         hint = f"{guess}built in: {built_in}; LPIPS, DISTS and others of pyiqa: {iqa.INSTALL}"
-        raise UsageError(f"no metric called '{name}'", hint)
+        raise UsageError(f"no built-in metric is called '{name}'", hint)
     found = iqa.judge(name, device)
     key = name.replace("-", "_")
     return [

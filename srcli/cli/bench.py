@@ -194,7 +194,9 @@ def _measured(plan: "Plan", workers: int, *, keep: bool, keep_going: bool, costs
 
     for note in plan.field.check(plan.scales):
         console.talk.print(note, markup=False)
-    units, lost = check(plan)
+    with console.bar() as bar:
+        images = bar.add_task("looking at images", total=sum(1 for _ in plan.units()))
+        units, lost = check(plan, lambda: bar.update(images, advance=1))
     _tell_lost(lost, units, keep_going)
     kept = kept_scores(plan, units) if keep else 0
     if kept:
@@ -207,7 +209,12 @@ def _measured(plan: "Plan", workers: int, *, keep: bool, keep_going: bool, costs
         def tell(score: "Scored") -> None:
             bar.update(task, advance=1, description=f"{score.dataset} x{score.scale:g}")
 
-        results = run(plan, tell, workers, keep, units)
+        try:
+            results = run(plan, tell, workers, keep, units)
+        except KeyboardInterrupt:
+            if keep:
+                console.talk.print("stopped; the same command goes on from here")
+            raise
         if costs:
             bar.update(task, description="costs")
             results = with_costs(results, plan.field)

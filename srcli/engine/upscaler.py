@@ -96,15 +96,16 @@ class Upscaler:
             results = _told(_kept(runtime, source, size, tiles, meter), progress, done, done + len(tiles))
             try:
                 for row in _by_row(tiles):
-                    yield _placed(_windows(row, source, size), results, runtime.channels)
+                    band = _placed(_windows(row, source, size), results, runtime.channels)
                     top, done = row[0][0].keep_stop, done + len(row)
+                    if top == source.height and meter.sides:
+                        self.report(Seam(meter.worst, overlap))
+                    yield band
             except OutOfMemory as error:
                 tile = _halved(tile, source.shape, error)
             except Mismatch as found:
                 self.report(Seam(found.step, overlap, again=True))
                 overlap, meter = _measured(runtime, tries)
-        if meter.sides:
-            self.report(Seam(meter.worst, overlap))
 
     def _plan(
         self, source: Rows, size: Sides, tile: int, overlap: int, top: int = 0

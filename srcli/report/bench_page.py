@@ -49,6 +49,7 @@ def page(results: Results, show: Show = PLAIN) -> str:
         pairs=pairs,
         images=list(_images(results)),
         plots=list(_plots(results)),
+        places={row.method: row.where for row in results.rows if row.params and row.where},
         can_plot=plots.available(),
         version=__version__,
     )

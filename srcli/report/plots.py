@@ -13,11 +13,11 @@ from srcli.files import replacing
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# What a plot's x axis may have, by the name of its file: the field of `Row`, and what it says.
+# What a plot's x axis may have, by the name of its file: the field of `Row`, what it says, and the unit.
 _AGAINST = {
-    "time": ("seconds_per_image", "seconds per image"),
-    "parameters": ("params", "parameters"),
-    "multiply-adds": ("multiply_adds", "multiply-adds for 1280x720"),
+    "time": ("seconds_per_image", "time per image", "s"),
+    "parameters": ("params", "parameters", ""),
+    "multiply-adds": ("multiply_adds", "multiply-adds for 1280x720", ""),
 }
 
 
@@ -55,11 +55,13 @@ def svgs(results: Results) -> Iterator[tuple[str, str]]:
 
 def _of_group(results: Results, group: list[Row], new: "type[Figure]") -> "Iterator[tuple[str, Figure]]":
     column = results.columns[0]
-    for name, (field, label) in _AGAINST.items():
+    for name, (field, label, unit) in _AGAINST.items():
         points = [(getattr(row, field), row.figures[column.key], row.method) for row in group]
         shown = [point for point in points if point[0]]
         if len(shown) > 1:
-            yield name, _scattered(new, shown, label, column.heading)
+            line = next((row for row in group if row.method == "bicubic" and not getattr(row, field)), None)
+            level = line.figures[column.key] if line else None
+            yield name, _scattered(new, shown, (label, unit), column.heading, level)
     scores = _by_method(results, group)
     if any(len(column_scores) > 1 for column_scores in scores.values()):
         yield "images", _boxes(new, scores, column.key, column.heading)
@@ -69,15 +71,30 @@ def _of_group(results: Results, group: list[Row], new: "type[Figure]") -> "Itera
 
 
 def _scattered(
-    new: "type[Figure]", points: list[tuple[Any, float, str]], label: str, heading: str
+    new: "type[Figure]",
+    points: list[tuple[Any, float, str]],
+    label: tuple[str, str],
+    heading: str,
+    bicubic: float | None,
 ) -> "Figure":
-    """Methods as named points, the x axis in powers of ten."""
+    """Methods as named points, the x axis logarithmic and named by label and unit.
+
+    `bicubic` is a line where it can't be a point.
+    """
+    from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
+
     figure = new(figsize=(4.6, 3.2), layout="constrained")
     axes = figure.subplots()
     for number, (x, y, name) in enumerate(points):
         axes.plot(x, y, "o", color=f"C{number % 10}")
         axes.annotate(_plain(name), (x, y), textcoords="offset points", xytext=(5, 4))
-    axes.set(xscale="log", xlabel=label, ylabel=heading)
+    axes.set(xscale="log", xlabel=label[0], ylabel=heading)
+    axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(EngFormatter(label[1]))
+    if bicubic is not None:
+        axes.axhline(bicubic, color="grey", linestyle="--", linewidth=0.8)
+        axes.annotate("bicubic", (0.01, bicubic), xycoords=("axes fraction", "data"), va="bottom")
     axes.margins(x=0.25, y=0.15)
     axes.grid(alpha=0.3)
     return figure

@@ -66,12 +66,15 @@ class Sheet:
 
     def only(self, *kinds: Kind) -> "Sheet":
         """Its columns of these kinds."""
-        kept = [number for number, heading in enumerate(self.headings) if heading.kind in kinds]
+        return self.columns(*(n for n, heading in enumerate(self.headings) if heading.kind in kinds))
+
+    def columns(self, *numbers: int) -> "Sheet":
+        """Its columns of these numbers, from 0 on."""
         groups = tuple(
-            replace(group, lines=tuple(tuple(line[number] for number in kept) for line in group.lines))
+            replace(group, lines=tuple(tuple(line[n] for n in numbers) for line in group.lines))
             for group in self.groups
         )
-        return replace(self, headings=tuple(self.headings[number] for number in kept), groups=groups)
+        return replace(self, headings=tuple(self.headings[n] for n in numbers), groups=groups)
 
 
 def sheets(results: Results, show: Show = PLAIN) -> list[Sheet]:
@@ -190,7 +193,7 @@ def sureness(results: Results) -> Sheet:
     groups = results.groups()
     lines = [_sure_lines(group, column, spread, compared) for group in groups]
     headings = [Heading("Method", "name")]
-    headings += [Heading(text, "score") for text in (column.heading, "95 %", "to the best", "95 %", "p")]
+    headings += [Heading(text, "score") for text in ("95 %", "to the best", "95 %", "p")]
     made = tuple(
         Group(group[0].dataset, group[0].scale, group[0].images, found)
         for group, found in zip(groups, lines, strict=True)
@@ -214,7 +217,7 @@ def _sure_lines(
     lines = []
     for row in group:
         own = between(spread.get((*place, row.method)), column)
-        texts = [row.method, column.written(row.figures[column.key]), own]
+        texts = [row.method, own]
         lines.append(tuple(map(Cell, [*texts, *_against(row.method, best.method, pairs, column)])))
     return tuple(lines)
 

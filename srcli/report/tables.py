@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import re
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -20,16 +21,35 @@ _STYLES = ("", "bold", "underline")
 
 
 def terminal(results: Results, show: Show, width: int) -> RenderableType:
-    """Tables that fit into `width` columns; where they don't, costs have one of their own."""
+    """Tables that fit into `width` columns; where one doesn't, it is several, and costs have their own."""
     parts: list[RenderableType] = []
     for sheet in sheets(results, show):
-        whole = rich_table(sheet)
-        fits = Console(width=10_000).measure(whole).maximum <= width
-        halves = [sheet.only("name", "score"), replace(sheet.only("name", "cost"), title="costs")]
-        parts += [whole] if fits or len(halves[1].headings) == 1 else map(rich_table, halves)
+        if _fits(sheet, width):
+            parts.append(rich_table(sheet))
+        else:
+            costs = replace(sheet.only("name", "cost"), title="costs")
+            halves = [*_split(sheet.only("name", "score"), width), *_split(costs, width)]
+            parts += map(rich_table, halves)
         parts += [Text(note, style="dim") for note in sheet.notes]
         parts.append("")
     return Group(*parts[:-1])
+
+
+def _fits(sheet: Sheet, width: int) -> bool:
+    return Console(width=10_000).measure(rich_table(sheet)).maximum <= width
+
+
+def _split(sheet: Sheet, width: int) -> list[Sheet]:
+    """The sheet in as many parts as fit, each with the first column; one column at least in each."""
+    found: list[Sheet] = []
+    start, count = 1, len(sheet.headings)
+    while start < count:
+        ends = range(start + 1, count + 1)
+        fitting = [end for end in ends if _fits(sheet.columns(0, *range(start, end)), width)]
+        end = max(fitting, default=start + 1)
+        found.append(sheet.columns(0, *range(start, end)))
+        start = end
+    return found
 
 
 def rich_table(sheet: Sheet) -> Table:
@@ -81,7 +101,7 @@ def _latex(sheet: Sheet) -> str:
     count = len(sheet.headings)
     lines = [
         "\\begin{table}",
-        "\\centering",
+        "\\centering\\small",
         f"\\caption{{{escaped(sheet.title[:1].upper() + sheet.title[1:])}}}",
         f"\\begin{{tabular}}{{l{'r' * (count - 1)}}}",
         "\\toprule",
@@ -107,13 +127,16 @@ def _latex_marked(cell: Cell) -> str:
 
 _ESCAPES = {
     "\\": "\\textbackslash{}", "~": "\\textasciitilde{}", "^": "\\textasciicircum{}", "<": "\\textless{}",
-    ">": "\\textgreater{}", **{sign: f"\\{sign}" for sign in "&%$#_{}"},
+    ">": "\\textgreater{}", "[": "{[}", **{sign: f"\\{sign}" for sign in "&%$#_{}"},
 }  # fmt: skip
 
 
+_MINUS = re.compile(r"(?<![\w-])-(?=\d)")
+
+
 def escaped(text: str) -> str:
-    """What LaTeX would take for commands, written so that it is printed."""
-    return "".join(_ESCAPES.get(sign, sign) for sign in text)
+    """What LaTeX would take for commands, written so that it is printed; signs of numbers as minus signs."""
+    return _MINUS.sub("$-$", "".join(_ESCAPES.get(sign, sign) for sign in text))
 
 
 def to_csv(results: Results, show: Show = PLAIN) -> str:
