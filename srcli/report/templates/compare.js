@@ -75,7 +75,7 @@ function tag(text, x, y, side, source, room = Infinity) {
     context.beginPath();
     context.roundRect(left, y + gap, width, height, height / 2);
     context.fill();
-    context.fillStyle = cssColour(source === "truth" ? "--truth-on-dark" : `--m${source % 8}`);
+    context.fillStyle = source === "truth" ? "#fff" : cssColour(`--b${source % 8}`);
     context.beginPath();
     context.arc(left + pad + 3 * density, y + gap + height / 2, 4 * density, 0, 7);
     context.fill();
