@@ -212,7 +212,7 @@ def test_embedded_images_have_the_very_samples(rng: np.random.Generator) -> None
 
 
 def _scenes(count: int) -> tuple[list[Scene], list[About]]:
-    shots = tuple(Shot(f"data:,{k}", 0.1, None, None) for k in range(3))
+    shots = tuple(Shot(f"data:,{k}", str(k), 0.1, None, None) for k in range(3))
     one = [Scene(f"i{k}", 8, 8, "data:,", None, shots, ((0, 0, 8, 8),), ()) for k in range(count)]
     return one, [About(name, "none", 0, "cpu") for name in ("a", "b", "c")]
 

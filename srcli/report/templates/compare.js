@@ -308,6 +308,12 @@ byId("gain").addEventListener("input", setGain);
 byId("keys").addEventListener("click", () => byId("help").showModal());
 addEventListener("themechange", () => view.paint());
 
+// What was chosen by mouse does not keep the keys to itself.
+addEventListener("click", (event) => {
+  if (event.detail) event.target.closest("button")?.blur();
+});
+for (const id of ["left", "right"]) byId(id).addEventListener("change", (event) => event.target.blur());
+
 handle.addEventListener("pointerdown", (event) => {
   handle.setPointerCapture(event.pointerId);
   event.preventDefault();
