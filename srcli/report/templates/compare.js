@@ -198,7 +198,7 @@ function setScene(index) {
   state.place = -1;
   const { name, width, height } = scene();
   byId("name").textContent = name;
-  byId("size").textContent = `${width / DATA.scale}×${height / DATA.scale} → ${width}×${height}`;
+  byId("size").textContent = `${Math.round(width / DATA.scale)}×${Math.round(height / DATA.scale)} → ${width}×${height}`;
   all(".scene").forEach((one) => { one.hidden = one.dataset.scene !== String(state.scene); });
   all(".gallery button").forEach((one) => one.setAttribute("aria-pressed", one.dataset.scene === String(state.scene)));
   document.querySelector('.gallery [aria-pressed="true"]')?.scrollIntoView({ block: "nearest", inline: "nearest" });
