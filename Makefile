@@ -6,7 +6,7 @@ SETS := $(if $(wildcard $(SHARED)),$(addprefix $(SHARED)/,Set5 Set14 BSD100),Set
 COG := README.md docs/models.md docs/weights/log.md docs/reliability.md docs/bench.md srcli/weights/ATTRIBUTION.md
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all fmt check docs bench bench-train parity verify fuzz soak formats
+.PHONY: help setup demo test test-all fmt check docs bench bench-train parity verify fuzz soak formats pictures
 
 help: ## print this
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -57,6 +57,9 @@ bench: setup ## measure the bundled networks on Set5, Set14 and BSD100
 
 bench-train: setup ## steps per second of sr train, against a minimal PyTorch loop
 	PYTHONPATH=. $(BIN)/python tools/bench_train.py $(or $(wildcard $(SHARED)/train),srcli/samples)
+
+pictures: setup ## screenshots of the pages of sr compare for docs/compare.md; needs Chromium
+	PYTHONPATH=. $(BIN)/python tools/pictures.py
 
 parity: setup ## measure the published weights in ../shared/weights, and write docs/parity.md
 	PYTHONPATH=. $(BIN)/python tools/parity.py

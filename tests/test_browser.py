@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -43,8 +44,13 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Page]:
-    with browser.opened() as page:
-        yield page
+    try:
+        with browser.opened() as page:
+            yield page
+    except (RuntimeError, BrokenPipeError) as error:
+        if "CI" in os.environ:
+            raise
+        pytest.skip(f"Chromium does not start here: {error}")
 
 
 @pytest.fixture
@@ -168,7 +174,6 @@ def test_error_maps_are_of_what_they_say(page: Page, made: Path) -> None:
 
 def test_keys_swap_hold_step_and_change_the_image(page: Page, made: Path) -> None:
     page.click("#one")
-    page.run("document.activeElement.blur()")
     page.key("x")
     assert page.run("[state.left, state.right]") == [2, 0]
     page.key("x")
@@ -252,6 +257,9 @@ def test_ratings_are_given_by_keys_and_saved(chromium: Page, made: Path, tmp_pat
     chromium.click("#start")
     pictures = []
     for k in range(6):
+        if k == 3:  # the window is closed and opened again
+            chromium.open(made / f"{kind}.html")
+            chromium.click("#start")
         pictures.append(canvas(chromium))
         chromium.key(str(1 + k % 5) if kind == "scores" else ("ArrowLeft", "ArrowRight", "ArrowDown")[k % 3])
     assert len({one.tobytes() for one in pictures}) == 6

@@ -7,6 +7,7 @@ import pty
 import re
 import threading
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -141,11 +142,11 @@ def test_a_page_too_large_for_a_browser_is_refused(
 
 def _subject(lr: Pixels, made: list[Pixels], truth: Pixels | None = None) -> tuple[Subject, list[Outcome]]:
     outcomes = [Outcome(f"m{k}", pixels, 0.1, None) for k, pixels in enumerate(made)]
-    return Subject("x", lr, truth, False), outcomes
+    return Subject("x", lr, truth, grey=False), outcomes
 
 
 def test_places_are_where_the_methods_differ(rng: np.random.Generator) -> None:
-    """The busiest place is where all agree; the two where they don't are found, the larger difference first."""
+    """The busiest place is where all agree; the two where they don't are found, the larger one first."""
     lr = np.full((90, 90, 3), 0.5, np.float32)
     lr[60:, 60:] = rng.random((30, 30, 3))
     one = lr.repeat(2, 0).repeat(2, 1)
@@ -211,7 +212,7 @@ def test_embedded_images_have_the_very_samples(rng: np.random.Generator) -> None
 
 
 def _scenes(count: int) -> tuple[list[Scene], list[About]]:
-    shots = tuple(Shot(f"data:,{k}", 0.1, None, None) for k in range(3))
+    shots = tuple(Shot(f"data:,{k}", str(k), 0.1, None, None) for k in range(3))
     one = [Scene(f"i{k}", 8, 8, "data:,", None, shots, ((0, 0, 8, 8),), ()) for k in range(count)]
     return one, [About(name, "none", 0, "cpu") for name in ("a", "b", "c")]
 
@@ -228,7 +229,7 @@ def test_every_item_is_rated_in_an_order_by_the_seed(kind: str) -> None:
     if kind == "scores":
         assert sorted(name for (name,) in shown) == sorted(item.name for item in items)
         at = {item.name: item.scene for item in items}
-        assert all(at[a] != at[b] for (a,), (b,) in zip(shown, shown[1:], strict=False))
+        assert all(at[a] != at[b] for (a,), (b,) in pairwise(shown))
     else:
         assert len({frozenset(pair) for pair in shown}) == 12
 

@@ -31,6 +31,9 @@ def test_wheel_has_manifest_weights_and_samples(installed: Path) -> None:
     for name in ("bench/published.toml", "imaging/niqe.json", "report/bench_page.html"):
         assert (installed / "srcli" / name).stat().st_size > 0
     assert (installed / "srcli" / "samples" / "README.md").exists()
+    templates = ROOT / "srcli" / "report" / "templates"
+    held = {path.name for path in (installed / "srcli" / "report" / "templates").iterdir()}
+    assert held == {path.name for path in templates.iterdir()}
 
 
 def test_the_installed_tool_works(installed: Path, tmp_path: Path) -> None:

@@ -34,10 +34,12 @@ def test_error_maps_are_black_where_equal_and_white_where_far() -> None:
 
 
 def test_the_sheet_shows_the_samples_themselves(rng: np.random.Generator) -> None:
-    """Each crop, magnified by a whole number, is found on the sheet; five panels make two rows."""
-    crops = [(rng.integers(0, 256, (60, 60, 3)) / 255).astype(np.float32) for _ in range(5)]
+    """Each crop, magnified by a whole number, is found on the sheet; seven panels make two rows."""
+    crops = [(rng.integers(0, 256, (60, 60, 3)) / 255).astype(np.float32) for _ in range(7)]
     whole = sheet([Panel(f"method {k}", crop, error=crop) for k, crop in enumerate(crops)])
     one = sheet([Panel("one", crops[0])])
     assert whole.shape[0] > 2 * one.shape[0]
+    assert whole.shape[1] == 4 * 240 + 5 * 8
+    assert sheet([Panel("one", crops[0])], "heading").shape[0] > one.shape[0]
     top, left = one.shape[0] - 8 - 240, 8
     np.testing.assert_allclose(one[top : top + 240 : 4, left : left + 240 : 4], crops[0], atol=1e-6)

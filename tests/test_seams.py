@@ -58,7 +58,7 @@ def test_the_step_is_what_an_eye_would_see() -> None:
     for (y, x), tint in zip(tiles, (0.0, 0.1), strict=True):
         result = np.repeat(np.repeat(source[y.source(), x.source()] + np.float32(tint), 2, 0), 2, 1)
         meter.see(y, x, result)
-        out[y.target(2), x.target(2)] = result[y.inner(2), x.inner(2)]
+        out[y.axis(32, 64).target, x.axis(64, 128).target] = result[y.inner(2), x.inner(2)]
     assert meter.worst == pytest.approx(float(out[0, 64, 0] - out[0, 63, 0]), abs=1e-6)
 
 

@@ -176,11 +176,11 @@ class Page:
         self.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(folder.absolute()))
         self._session = session
 
-    def screenshot(self, path: Path, whole: bool = False) -> None:
+    def screenshot(self, whole: bool = False) -> bytes:
         """PNG of the window, or of the whole page."""
         self.settle()
         taken = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
-        path.write_bytes(base64.b64decode(taken["data"]))
+        return base64.b64decode(taken["data"])
 
     def picture(self, selector: str) -> bytes:
         """PNG of one element as the screen shows it."""

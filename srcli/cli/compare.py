@@ -106,7 +106,7 @@ def compare(
     shown, scenes = [], []
     for one, outcomes in _outcomes(found, methods, scale):
         places = [region] if region else subjects.places(one, outcomes, _PLACES)
-        shown.append(_panels(one, outcomes, places[0]))
+        shown.append((one.name, _panels(one, outcomes, places[0])))
         if paged:
             scenes.append(page.scene(one, outcomes, places, scale, charts=not rate))
         if not rate:
@@ -222,19 +222,20 @@ def _panels(one: "Subject", outcomes: "list[Outcome]", region: "Region") -> "lis
     return [*panels, Panel("truth", true, "the original")]
 
 
-def _write_sheet(path: Path, shown: "list[list[Panel]]") -> None:
+def _write_sheet(path: Path, shown: "list[tuple[str, list[Panel]]]") -> None:
     from srcli.imaging.image import Image, write
     from srcli.report.pictures import sheet, stacked
 
-    write(path, Image(stacked([sheet(panels) for panels in shown])))
+    several = len(shown) > 1
+    write(path, Image(stacked([sheet(panels, name if several else "") for name, panels in shown])))
 
 
-def _preview(wanted: str, shown: "list[list[Panel]]") -> None:
+def _preview(wanted: str, shown: "list[tuple[str, list[Panel]]]") -> None:
     from srcli.report import terminal
     from srcli.report.pictures import sheet
 
     kind = terminal.best(os.environ) if wanted == "auto" else wanted
-    for panels in shown if kind != "none" else []:
+    for _, panels in shown if kind != "none" else []:
         if kind == "blocks":
             console.result.print(terminal.blocks(panels, console.result.width))
         else:

@@ -1,5 +1,6 @@
 """One self-contained HTML page on which methods are compared, image by image."""
 
+import hashlib
 import math
 import re
 from dataclasses import dataclass
@@ -7,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from srcli.errors import UsageError
+from srcli.imaging.pixels import to_uint8
 from srcli.report import embed
 from srcli.report.charts import Chart, profile_chart, spectrum_chart
 from srcli.report.pictures import Region
@@ -32,9 +34,10 @@ class About:
 
 @dataclass(frozen=True)
 class Shot:
-    """One method on one image: a data URI; figures are None where there is no truth."""
+    """One method on one image: a data URI, the SHA-256 of its samples, and figures if there is a truth."""
 
     source: str
+    digest: str
     seconds: float
     psnr: float | None
     ssim: float | None
@@ -86,9 +89,10 @@ def _enlarged(place: Region, scale: float) -> tuple[int, int, int, int]:
 
 def _shot(one: Outcome) -> Shot:
     source = embed.lossless(one.pixels)
+    digest = hashlib.sha256(to_uint8(one.pixels).tobytes()).hexdigest()
     if one.score is None:
-        return Shot(source, one.seconds, None, None)
-    return Shot(source, one.seconds, one.score.psnr_y, one.score.ssim_y)
+        return Shot(source, digest, one.seconds, None, None)
+    return Shot(source, digest, one.seconds, one.score.psnr_y, one.score.ssim_y)
 
 
 def _charts(subject: Subject, outcomes: list[Outcome], scale: float) -> tuple[Chart, ...]:

@@ -13,9 +13,9 @@ from srcli.imaging.resize import resize
 _FULL_ERROR = 0.15
 _SHORTEST_SIDE = 240
 _MARGIN = 8
-_FONT_SIZE = 15
+_FONT_SIZE, _HEADING_SIZE = 15, 18
 _LINE = 19
-_COLUMNS = 4
+_COLUMNS = 6
 
 
 @dataclass(frozen=True)
@@ -80,14 +80,16 @@ def error_map(sr: Pixels, hr: Pixels) -> Pixels:
     return np.repeat(np.clip(difference, 0, 1)[..., None], 3, axis=2)
 
 
-def sheet(panels: list[Panel]) -> Pixels:
-    """All panels on one white sheet, four in a row, each with its label above its pictures."""
+def sheet(panels: list[Panel], heading: str = "") -> Pixels:
+    """All panels on one white sheet, at most six in a row, each with its label above its pictures."""
     tiles = [_tile(panel) for panel in panels]
-    rows = [tiles[i : i + _COLUMNS] for i in range(0, len(tiles), _COLUMNS)]
+    columns = -(-len(tiles) // -(-len(tiles) // _COLUMNS))
+    rows = [tiles[i : i + columns] for i in range(0, len(tiles), columns)]
     width = max(sum(tile.width + _MARGIN for tile in row) for row in rows) + _MARGIN
-    height = sum(max(tile.height for tile in row) + _MARGIN for row in rows) + _MARGIN
+    top = _MARGIN + (_LINE + _MARGIN if heading else 0)
+    height = sum(max(tile.height for tile in row) + _MARGIN for row in rows) + top
     canvas = Image.new("RGB", (width, height), "white")
-    top = _MARGIN
+    ImageDraw.Draw(canvas).text((_MARGIN, _MARGIN), heading, "black", ImageFont.load_default(_HEADING_SIZE))
     for row in rows:
         left = _MARGIN
         for tile in row:

@@ -75,7 +75,7 @@ function tag(text, x, y, side, source, room = Infinity) {
     context.beginPath();
     context.roundRect(left, y + gap, width, height, height / 2);
     context.fill();
-    context.fillStyle = cssColour(source === "truth" ? "--truth-on-dark" : `--m${source % 8}`);
+    context.fillStyle = source === "truth" ? "#fff" : cssColour(`--b${source % 8}`);
     context.beginPath();
     context.arc(left + pad + 3 * density, y + gap + height / 2, 4 * density, 0, 7);
     context.fill();
@@ -198,7 +198,7 @@ function setScene(index) {
   state.place = -1;
   const { name, width, height } = scene();
   byId("name").textContent = name;
-  byId("size").textContent = `${width / DATA.scale}×${height / DATA.scale} → ${width}×${height}`;
+  byId("size").textContent = `${Math.round(width / DATA.scale)}×${Math.round(height / DATA.scale)} → ${width}×${height}`;
   all(".scene").forEach((one) => { one.hidden = one.dataset.scene !== String(state.scene); });
   all(".gallery button").forEach((one) => one.setAttribute("aria-pressed", one.dataset.scene === String(state.scene)));
   document.querySelector('.gallery [aria-pressed="true"]')?.scrollIntoView({ block: "nearest", inline: "nearest" });
@@ -307,6 +307,12 @@ byId("one").addEventListener("click", () => view.zoomTo(view.density));
 byId("gain").addEventListener("input", setGain);
 byId("keys").addEventListener("click", () => byId("help").showModal());
 addEventListener("themechange", () => view.paint());
+
+// What was chosen by mouse does not keep the keys to itself.
+addEventListener("click", (event) => {
+  if (event.detail) event.target.closest("button")?.blur();
+});
+for (const id of ["left", "right"]) byId(id).addEventListener("change", (event) => event.target.blur());
 
 handle.addEventListener("pointerdown", (event) => {
   handle.setPointerCapture(event.pointerId);

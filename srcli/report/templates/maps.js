@@ -41,7 +41,11 @@ const maps = {
 
   /** SSIM by pixel (Wang et al. 2004): Gaussian window 11x11 of sigma 1.5, NaN within 5 pixels of the border. */
   ssimValues(a, b, width, height) {
-    const product = (p, q) => p.map((v, i) => v * q[i]);
+    const product = (p, q) => {
+      const out = new Float64Array(p.length);
+      for (let i = 0; i < out.length; i += 1) out[i] = p[i] * q[i];
+      return out;
+    };
     const blur = (plane) => maps.blur(plane, width, height);
     const [meanA, meanB] = [blur(a), blur(b)];
     const [squareA, squareB, cross] = [blur(product(a, a)), blur(product(b, b)), blur(product(a, b))];
@@ -53,21 +57,24 @@ const maps = {
     });
   },
 
+  /** The Gaussian mean around each pixel whose window lies inside; NaN for the others. */
   blur(plane, width, height) {
     const window = Array.from({ length: 11 }, (_, k) => Math.exp(-((k - 5) ** 2) / 4.5));
     const sum = window.reduce((total, w) => total + w, 0);
-    const pass = (source, step, along, size) => {
-      const out = new Float64Array(source.length).fill(NaN);
-      for (let i = 0; i < source.length; i += 1) {
-        const place = along(i);
-        if (place < 5 || place >= size - 5) continue;
+    const tall = new Float64Array(plane.length);
+    const out = new Float64Array(plane.length).fill(NaN);
+    const last = (height - 5) * width;
+    window.forEach((weight, k) => {
+      const by = (k - 5) * width;
+      for (let i = 5 * width; i < last; i += 1) tall[i] += (weight / sum) * plane[i + by];
+    });
+    for (let row = 5 * width; row < last; row += width) {
+      for (let i = row + 5; i < row + width - 5; i += 1) {
         let total = 0;
-        for (let k = 0; k < 11; k += 1) total += window[k] * source[i + (k - 5) * step];
+        for (let k = 0; k < 11; k += 1) total += window[k] * tall[i + k - 5];
         out[i] = total / sum;
       }
-      return out;
-    };
-    const tall = pass(plane, width, (i) => Math.floor(i / width), height);
-    return pass(tall, 1, (i) => i % width, width);
+    }
+    return out;
   },
 };

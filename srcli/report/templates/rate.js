@@ -1,8 +1,12 @@
 const SECOND = 1000;
 const canvas = byId("canvas");
-const started = new Date().toISOString();
-const session = [...crypto.getRandomValues(new Uint8Array(8))].map((n) => n.toString(16).padStart(2, "0")).join("");
-const answers = new Array(DATA.trials.length).fill(null);
+const newSession = [...crypto.getRandomValues(new Uint8Array(8))].map((n) => n.toString(16).padStart(2, "0")).join("");
+// What was answered is kept by the browser until it is saved, lest a closed window lose it.
+const KEPT = `sr-ratings ${DATA.comparison} ${DATA.kind} ${DATA.seed}`;
+const kept = JSON.parse(memory.get(KEPT) || "null");
+const answers = kept?.answers ?? new Array(DATA.trials.length).fill(null);
+const started = kept?.started ?? new Date().toISOString();
+const session = kept?.session ?? newSession;
 const state = { trial: -1, reference: false, since: 0 };
 const view = new View(canvas, paint);
 
@@ -64,9 +68,12 @@ function goTo(trial) {
   canvas.focus();
 }
 
+const firstOpen = () => (answers.includes(null) ? answers.indexOf(null) : answers.length);
+
 function answer(value) {
   const seconds = (performance.now() - state.since) / SECOND;
   answers[state.trial] = { answer: value, seconds: Math.round(seconds * 100) / 100 };
+  memory.set(KEPT, JSON.stringify({ answers, session, started, rater: byId("rater").value }));
   goTo(state.trial + 1);
 }
 
@@ -95,13 +102,18 @@ function save() {
   const link = Object.assign(document.createElement("a"), { href: url, download: `ratings-${name}.json` });
   link.click();
   setTimeout(() => URL.revokeObjectURL(url), 10 * SECOND);
+  memory.set(KEPT, "");
   byId("saved").textContent = `Saved as ${link.download}.`;
 }
 
 byId("begin").addEventListener("submit", (event) => {
   event.preventDefault();
-  goTo(0);
+  goTo(firstOpen());
 });
+if (kept) {
+  byId("rater").value = kept.rater;
+  byId("start").textContent = `Go on: ${firstOpen()} of ${DATA.trials.length} are done`;
+}
 all("[data-answer]").forEach((button) => button.addEventListener("click", () => answer(button.dataset.answer)));
 byId("back").addEventListener("click", back);
 byId("review").addEventListener("click", back);
@@ -109,10 +121,6 @@ byId("save").addEventListener("click", save);
 for (const [kind, shown] of [["pointerdown", true], ["pointerup", false], ["pointerleave", false], ["pointercancel", false]]) {
   byId("reference").addEventListener(kind, () => setReference(shown));
 }
-addEventListener("beforeunload", (event) => {
-  const unsaved = answers.some(Boolean) && !byId("saved").textContent;
-  if (unsaved) event.preventDefault();
-});
 
 const ANSWER_KEYS = DATA.kind === "scores"
   ? { 1: "1", 2: "2", 3: "3", 4: "4", 5: "5" }
