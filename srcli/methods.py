@@ -34,6 +34,7 @@ class Method:
 
     `params` counts weights; `where` says what runs it; `about`, what a weight file was taken for. `flow` does
     what `run` does, with no more rows held at a time than it takes; None where all are needed at once.
+    `steps`: the networks, in order.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Method:
     where: str = "cpu"
     about: str = ""
     flow: Callable[[Rows, float], Rows] | None = None
+    steps: tuple[Upscaler, ...] = ()
 
     def __call__(self, pixels: Pixels, scale: float) -> Pixels:
         """`pixels` enlarged to their size times `scale`, rounded; at least one pixel on a side."""
@@ -216,7 +218,7 @@ def network_method(name: str, steps: list[Upscaler]) -> Method:
         return flow(rows.of(pixels), scale).whole()
 
     first = steps[0].runtime
-    return Method(name, run, first.params, first.where, flow=flow)
+    return Method(name, run, first.params, first.where, flow=flow, steps=tuple(steps))
 
 
 def _clipped(band: Pixels) -> Pixels:

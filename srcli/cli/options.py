@@ -139,7 +139,7 @@ Stream = Annotated[
     bool | None,
     typer.Option(
         "--stream/--no-stream",
-        help="Hold few rows of the picture at a time; by default from 16 megapixels on.",
+        help="Hold few rows of the picture at a time; by default from 4 megapixels on.",
         show_default=False,
     ),
 ]

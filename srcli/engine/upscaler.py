@@ -7,6 +7,8 @@ from itertools import groupby
 
 import numpy as np
 
+from srcli.engine import memory
+from srcli.engine.calibrate import fitting
 from srcli.engine.runtimes import OutOfMemory, Runtime
 from srcli.engine.tiles import DEFAULT_TILE, SMALLEST_TILE, Span, plan, sides
 from srcli.imaging import rows
@@ -15,6 +17,8 @@ from srcli.imaging.pixels import Pixels
 from srcli.imaging.rows import Rows
 
 Progress = Callable[[int, int], None]
+# Images with no longer side are enlarged before it would be known whether they fit.
+TRIED = 256
 
 
 def silent(done: int, total: int) -> None:
@@ -82,7 +86,8 @@ class Upscaler:
 
     def _bands(self, source: Rows, progress: Progress) -> Iterator[Pixels]:
         """A row of tiles at a time; where memory runs out, what is left in tiles half as large."""
-        runtime, tile, progress = self._surveyed(source, self.tile, progress)
+        tile = self._fitting(source)
+        runtime, tile, progress = self._surveyed(source, tile, progress)
         top = done = 0
         while top < source.height:
             tiles = self._plan(source, tile, top)
@@ -93,6 +98,12 @@ class Upscaler:
                     top, done = row[0][0].keep_stop, done + len(row)
             except OutOfMemory as error:
                 tile = _halved(tile, source.shape, error)
+
+    def _fitting(self, source: Rows) -> int:
+        """As large a tile as was asked for, or as free memory has room for: images of one tile are tried."""
+        if max(source.shape) <= TRIED or not self.runtime.where.startswith("cpu"):
+            return self.tile
+        return fitting(self.runtime, self.tile, memory.free())
 
     def _plan(self, source: Rows, tile: int, top: int = 0) -> list[tuple[Span, Span]]:
         size = sides(tile, source.width, 4 * self.runtime.channels * self.runtime.scale**2)
