@@ -96,7 +96,7 @@ def find_file(path: Path, scale: float, options: Options = Options(), arch: str 
         state = weights.read_state(path)
         return _from_foreign(path, foreign.load(state, weights.no_fit(path, state, arch)), scale, options)
     source = _chosen(path, specs, scale, arch)
-    step = _step(ready.from_file(source, _wanted(options)), source.spec.scale, options)
+    step = _step(ready.from_file(source, _wanted(options)), source.spec, options)
     return _repeated(path.stem, step, scale, str(source.spec))
 
 
@@ -167,7 +167,7 @@ def _from_foreign(path: Path, found: "tuple[nn.Module, int]", scale: float, opti
         raise UsageError(f"ncnn cannot run {path}: only spandrel knows it", "leave out --runtime")
     traits = archs.Traits((own_scale,), local=False)
     runtime = ready.on_torch(network, own_scale, traits, options.device, "only spandrel knows it")
-    step = _step(runtime, own_scale, options)
+    step = Upscaler(runtime, own_scale, options.tile, options.self_ensemble, options.progress)
     return _repeated(path.stem, step, scale, f"x{own_scale}, known to spandrel")
 
 
@@ -187,7 +187,8 @@ def arch_of(name: str) -> str:
 
 
 def _from_entry(entry: manifest.Entry, options: Options) -> Upscaler:
-    return _step(ready.from_file(_entry_source(entry), _wanted(options)), entry.scale, options)
+    source = _entry_source(entry)
+    return _step(ready.from_file(source, _wanted(options)), source.spec, options)
 
 
 def _wanted(options: Options) -> Wanted:
@@ -197,11 +198,11 @@ def _wanted(options: Options) -> Wanted:
 def upscaler(network: "nn.Module", spec: archs.Spec, options: Options) -> Upscaler:
     """A network made ready to run by torch on the device that `options` ask for."""
     runtime = ready.on_torch(network, spec.scale, archs.traits(spec.arch), options.device)
-    return _step(runtime, spec.scale, options)
+    return _step(runtime, spec, options)
 
 
-def _step(runtime: Runtime, scale: int, options: Options) -> Upscaler:
-    return Upscaler(runtime, scale, options.tile, options.self_ensemble, options.progress)
+def _step(runtime: Runtime, spec: archs.Spec, options: Options) -> Upscaler:
+    return Upscaler(runtime, spec.scale, options.tile, options.self_ensemble, options.progress, spec)
 
 
 def network_method(name: str, steps: list[Upscaler]) -> Method:

@@ -125,6 +125,17 @@ Tile = Annotated[int, typer.Option(min=16, help="Tile side in input pixels; less
 SelfEnsemble = Annotated[
     bool, typer.Option("--self-ensemble", help="Mean of 8 orientations: better, 8 times slower.")
 ]
+Within = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME",
+        help="As 30s or 2m, for all images: the best model that is done by then, unless one is named.",
+    ),
+]
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Only say what would be done, and how long and how much memory it takes."),
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace output files that exist.")]
 Consistent = Annotated[
     bool, typer.Option("--consistent", help="Change the result so that reduced again it is the input.")

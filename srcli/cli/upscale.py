@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from srcli.cli import console, options, pipes
+from srcli.cli import console, forecast, options, pipes
 from srcli.cli.voices import Lines, Records, Voice
 from srcli.engine.tiles import DEFAULT_TILE
 from srcli.errors import ExitCode, SrError, UsageError
@@ -71,6 +71,8 @@ def upscale(
     strength: options.Strength = 1.0,
     color_fix: options.ColorFix = False,
     stream: options.Stream = None,
+    within: options.Within = None,
+    dry_run: options.DryRun = False,
 ) -> None:
     """Enlarge images with a network or an interpolator."""
     from srcli.enlarge import Finish, Work
@@ -82,6 +84,11 @@ def upscale(
     from srcli.records import Recipe
 
     aim = wanted(scale, width, height, size, long_edge, megapixels)
+    if within and not weights:
+        every = plan(_named(inputs, files_from), Layout(output, recursive=recursive, flat=flat))
+        model = forecast.within(
+            within, model, every, aim, Options(device, tile, self_ensemble, runtime=runtime)
+        )
     finder = _finder(model, weights, arch, aim)
     coding = Output(quality, lossless, subsampling, depth, strip)
     coding.check()
@@ -100,6 +107,9 @@ def upscale(
     find = _remembered(finder, Options(device, tile, once, voice.progress, runtime), voice)
     recipe = Recipe(called, aim.label, _choices(coding, finish, self_ensemble), weights)
     work = Work(find, aim, recipe, coding, max_pixels, tile, finish, stream)
+    if dry_run:
+        forecast.tell(jobs, work, as_json=json)
+        return
     with pipes.through_files(jobs, layout.suffix) as files, console.terminated_as_interrupted():
         code = _run(files, work, voice, overwrite, skip_existing)
     raise typer.Exit(code)

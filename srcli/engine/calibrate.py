@@ -4,11 +4,13 @@ Two tiles of different sizes give what each takes and what each pixel of it does
 the cache folder, by machine and network.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 import platform
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,7 +18,7 @@ import numpy as np
 
 from srcli import __version__
 from srcli.engine import memory
-from srcli.engine.device import threads
+from srcli.engine.device import give_back_memory, threads
 from srcli.engine.runtimes import OutOfMemory, Runtime
 from srcli.engine.tiles import SMALLEST_TILE
 from srcli.errors import FileError
@@ -62,6 +64,7 @@ def _trial(runtime: Runtime, side: int, rounds: int) -> tuple[float, int]:
     """Seconds and peak of a tile with some detail in it."""
     tile = np.random.default_rng(0).random((side, side, runtime.channels), np.float32)
     best = np.inf
+    give_back_memory()  # else what was freed before would be used, and nothing be seen
     with memory.watched() as peak:
         for _ in range(rounds):
             start = time.perf_counter()
@@ -72,33 +75,28 @@ def _trial(runtime: Runtime, side: int, rounds: int) -> tuple[float, int]:
 
 def rate(runtime: Runtime, name: str) -> Rate:
     """`measure`, once for each machine and network called `name`."""
-    place = _place(runtime, name)
+    facts = (name, runtime.params, runtime.scale, runtime.where, threads(), machine())
+    return Rate(**once(facts, lambda: asdict(measure(runtime))))
+
+
+def once(facts: tuple[object, ...], find: Callable[[], dict[str, float]]) -> dict[str, float]:
+    """What `find` finds out, which is kept for all later runs with the same facts."""
+    key = hashlib.sha256(json.dumps((__version__, *facts)).encode()).hexdigest()[:24]
+    place = cache_folder() / "calibration" / f"{key}.json"
     found = _kept(place)
     if found is None:
-        found = measure(runtime)
-        _keep(place, found)
+        found = find()
+        with contextlib.suppress(FileError), replacing(place) as temporary:
+            temporary.write_text(json.dumps(found), "utf-8")
     return found
 
 
-def _kept(place: Path) -> Rate | None:
+def _kept(place: Path) -> dict[str, float] | None:
     try:
-        return Rate(**json.loads(place.read_text("utf-8")))
-    except (OSError, ValueError, TypeError):
+        found = json.loads(place.read_text("utf-8"))
+        return {str(key): float(value) for key, value in found.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
         return None
-
-
-def _keep(place: Path, found: Rate) -> None:
-    try:
-        with replacing(place) as temporary:
-            temporary.write_text(json.dumps(asdict(found)), "utf-8")
-    except FileError:
-        return  # it will be measured again then
-
-
-def _place(runtime: Runtime, name: str) -> Path:
-    facts = (__version__, name, runtime.params, runtime.scale, runtime.where, threads(), machine())
-    key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:24]
-    return cache_folder() / "calibration" / f"{key}.json"
 
 
 def machine() -> str:

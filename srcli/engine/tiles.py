@@ -8,7 +8,7 @@ from itertools import pairwise
 DEFAULT_TILE = 512
 SMALLEST_TILE = 32
 # In bytes, of a row of tiles as they come out.
-LARGEST_BAND = 2**27
+LARGEST_BAND = 2**26
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from itertools import groupby
 
 import numpy as np
 
+from srcli.archs import Spec
 from srcli.engine import memory
 from srcli.engine.calibrate import fitting
 from srcli.engine.runtimes import OutOfMemory, Runtime
@@ -29,7 +30,8 @@ def silent(done: int, total: int) -> None:
 class Upscaler:
     """One network as a function of pixels, at its own scale.
 
-    `tile` is in pixels of the network's input; `progress` is told tiles done and tiles in all.
+    `tile` is in pixels of the network's input; `progress` is told tiles done and tiles in all; `spec` is what
+    the network is, where that is known.
     """
 
     runtime: Runtime
@@ -37,6 +39,7 @@ class Upscaler:
     tile: int = DEFAULT_TILE
     self_ensemble: bool = False
     progress: Progress = silent
+    spec: Spec | None = None
 
     def __call__(self, pixels: Pixels) -> Pixels:
         """(H, W, 3) in [0, 1] to (H*scale, W*scale, 3), not clipped."""
@@ -90,7 +93,7 @@ class Upscaler:
         runtime, tile, progress = self._surveyed(source, tile, progress)
         top = done = 0
         while top < source.height:
-            tiles = self._plan(source, tile, top)
+            tiles = self.plan(*source.shape, tile, top)
             results = _told(runtime.run(_cut(source, tiles)), progress, done, done + len(tiles))
             try:
                 for row in _by_row(tiles):
@@ -105,16 +108,17 @@ class Upscaler:
             return self.tile
         return fitting(self.runtime, self.tile, memory.free())
 
-    def _plan(self, source: Rows, tile: int, top: int = 0) -> list[tuple[Span, Span]]:
-        size = sides(tile, source.width, 4 * self.runtime.channels * self.runtime.scale**2)
-        return list(plan(*source.shape, size, self.runtime.halo, self.runtime.align, top))
+    def plan(self, height: int, width: int, tile: int, top: int = 0) -> list[tuple[Span, Span]]:
+        """The tiles of the network's input of that size, from the row `top` on."""
+        size = sides(tile, width, 4 * self.runtime.channels * self.runtime.scale**2)
+        return list(plan(height, width, size, self.runtime.halo, self.runtime.align, top))
 
     def _surveyed(self, source: Rows, tile: int, progress: Progress) -> tuple[Runtime, int, Progress]:
         """The runtime for this image, the largest tile that fits as far as that was tried, and whom to tell.
 
         Half is done if all tiles were looked at before.
         """
-        tiles = self._plan(source, tile)
+        tiles = self.plan(*source.shape, tile)
         if len(tiles) == 1:
             return self.runtime, tile, progress
         seen = _counted(_cut(source, tiles), _part(progress, 0, 2), len(tiles))
