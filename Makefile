@@ -6,7 +6,7 @@ SETS := $(if $(wildcard $(SHARED)),$(addprefix $(SHARED)/,Set5 Set14 BSD100),Set
 COG := README.md docs/models.md docs/weights/log.md docs/reliability.md
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all fmt check docs bench bench-train parity verify fuzz formats
+.PHONY: help setup demo test test-all fmt check docs bench bench-memory bench-peers bench-train parity verify fuzz formats
 
 help: ## print this
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -52,6 +52,12 @@ BUNDLED = $(shell $(BIN)/python -c "from srcli import manifest as m; print(*{e.m
 bench: setup ## measure the bundled networks on Set5, Set14 and BSD100
 	$(BIN)/sr bench $(addprefix --dataset ,$(SETS)) $(addprefix -m ,$(BUNDLED)) -x2 -x3 -x4 \
 		--json benchmarks/results/bundled.json
+
+bench-memory: setup ## seconds and peak memory of sr upscale from 0.1 to 24 megapixels, and a plot
+	PYTHONPATH=. $(BIN)/python tools/bench_memory.py 24
+
+bench-peers: setup ## sr against other tools, same network, same picture; figures for docs/benchmarks.md
+	PYTHONPATH=. $(BIN)/python tools/bench_peers.py
 
 bench-train: setup ## steps per second of sr train, against a minimal PyTorch loop
 	PYTHONPATH=. $(BIN)/python tools/bench_train.py $(or $(wildcard $(SHARED)/train),srcli/samples)

@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import time
 from pathlib import Path
 
@@ -133,8 +134,9 @@ def test_a_trial_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.skipif(os.getloadavg()[0] > 0.5, reason="others keep the machine busy")
 def test_what_was_said_comes_true(tmp_path: Path, sr: Run) -> None:
-    """Within 30 % where the machine is calm; one that is busy with other things is given three times that."""
+    """Within 30 %, where the trials and the work have the machine to themselves."""
     path = copy_sample("coffee.png", tmp_path)
     command = ("upscale", path, "-x3", "-o", tmp_path / "out.png", "--overwrite")
     said = json.loads(sr(*command, "--dry-run", "--json").out)["seconds"]
@@ -143,4 +145,4 @@ def test_what_was_said_comes_true(tmp_path: Path, sr: Run) -> None:
         start = time.perf_counter()
         assert sr(*command).code == 0
         spent = min(spent, time.perf_counter() - start)
-    assert 0.5 < said / spent < 2
+    assert 0.7 < said / spent < 1.43
