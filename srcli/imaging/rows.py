@@ -8,7 +8,7 @@ import numpy as np
 from srcli.imaging.pixels import Pixels, is_8bit, is_grey
 from srcli.imaging.resize import KERNELS, Taps, taps, widened, widened_8bit
 
-_BAND = 64
+_BAND = 32
 # So much is held of a flow above what was asked for last, for a second reader that is a band behind.
 _SLACK = _BAND + 16
 Widen = Callable[[Pixels, Taps, int, str], Pixels]
