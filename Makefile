@@ -6,7 +6,7 @@ SETS := $(if $(wildcard $(SHARED)),$(addprefix $(SHARED)/,Set5 Set14 BSD100),Set
 COG := README.md docs/models.md docs/weights/log.md docs/reliability.md docs/bench.md srcli/weights/ATTRIBUTION.md
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all fmt check docs bench bench-train parity verify fuzz soak formats pictures
+.PHONY: help setup demo test test-all fmt check docs bench bench-memory bench-peers bench-train parity verify fuzz soak formats pictures
 
 help: ## print this
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -54,6 +54,12 @@ bench: setup ## measure the bundled networks on Set5, Set14 and BSD100
 		--json benchmarks/results/bundled.json
 	$(BIN)/sr bench -d samples $(addprefix -m ,$(BUNDLED)) -x4 --costs --metric all \
 		--json benchmarks/results/samples.json --plots docs/plots
+
+bench-memory: setup ## seconds and peak memory of sr upscale from 0.1 to 24 megapixels, and a plot
+	PYTHONPATH=. $(BIN)/python tools/bench_memory.py 24
+
+bench-peers: setup ## sr against other tools, same network, same picture; figures for docs/benchmarks.md
+	PYTHONPATH=. $(BIN)/python tools/bench_peers.py
 
 bench-train: setup ## steps per second of sr train, against a minimal PyTorch loop
 	PYTHONPATH=. $(BIN)/python tools/bench_train.py $(or $(wildcard $(SHARED)/train),srcli/samples)

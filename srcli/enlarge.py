@@ -123,13 +123,20 @@ def _enlarge(read: Iterable[Stored], times: Timing, job: Job, work: Work) -> Don
 
 
 def _has_to_stream(only: Stored, work: Work) -> bool:
-    """Whether rows are to be made as they are written. Raises `UsageError` where they can't be."""
-    old = only.samples.shape[1::-1]
-    size = work.wanted.of(old)
-    if work.stream is False or (work.stream is None and math.prod(size) < stream.LARGE):
+    old = (only.samples.shape[1], only.samples.shape[0])
+    return will_stream(1, old, work.wanted.of(old), work)
+
+
+def will_stream(count: int, old: Size, new: Size, work: Work) -> bool:
+    """Whether rows of a file of so many frames are made as they are written.
+
+    Raises `UsageError` where that is asked for and can't be.
+    """
+    if work.stream is False or (work.stream is None and math.prod(new) < stream.LARGE):
         return False
-    scale = _scale(old, size, work.wanted)
+    scale = scale_of(old, new, work.wanted)
     wants_all = [f"--{name.replace('_', '-')}" for name in _WANT_ALL if getattr(work.finish, name)]
+    wants_all += ["a file of several frames"] if count > 1 else []
     if not wants_all and scale > 1 and work.find(scale).flow is None:
         wants_all = [work.find(scale).name]
     _check_held(work, *wants_all)
@@ -148,7 +155,7 @@ def _stream(only: Stored, job: Job, work: Work) -> Done:
     size = work.wanted.of(old)
     shape = stream.shape(shown, size)
     check_writable(job.target, len(shape) == 3 and shape[2] in (2, 4), 1, work.output, size)
-    scale = _scale(old, size, work.wanted)
+    scale = scale_of(old, size, work.wanted)
     depth = depth_for(only.depth, job.target, work.output)
     method = work.find(scale) if scale > 1 else None
     aim = stream.Aim(method, scale, size, work.finish.strength, depth)
@@ -177,7 +184,7 @@ def _fit_for(image: Image, form: Format) -> Image:
 
 
 def _with_record(metadata: Metadata, old: Size, new: Size, job: Job, work: Work) -> Metadata:
-    scale = _scale(old, new, work.wanted)
+    scale = scale_of(old, new, work.wanted)
     where = work.find(scale).where if scale > 1 else ""
     record = work.recipe.record(job.source, old, scale, where, work.tile)
     return with_record(metadata, record, formats.of(job.target))
@@ -189,7 +196,7 @@ def enlarge(image: Image, find: Find, wanted: Wanted, finish: Finish = Finish())
     What is wanted smaller than it is gets reduced by bicubic. Raises `ImageError` for absurd sizes.
     """
     size = wanted.of(image.size)
-    scale = _scale(image.size, size, wanted)
+    scale = scale_of(image.size, size, wanted)
     source = image.pixels if image.alpha is None else bleed(image.pixels, image.alpha)
     method = find(scale) if scale > 1 else None
     if method and finish.uncertainty:
@@ -204,7 +211,8 @@ def enlarge(image: Image, find: Find, wanted: Wanted, finish: Finish = Finish())
     )
 
 
-def _scale(old: Size, new: Size, wanted: Wanted) -> float:
+def scale_of(old: Size, new: Size, wanted: Wanted) -> float:
+    """By how much a method is asked to enlarge. Raises `ImageError` for absurd sizes."""
     scale = wanted.scale or max(new[0] / old[0], new[1] / old[1])
     if scale > LARGEST_SCALE:
         sizes = f"{old[0]}x{old[1]} to {new[0]}x{new[1]}"

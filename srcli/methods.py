@@ -37,7 +37,8 @@ class Method:
 
     `params` counts weights; `where` says what runs it; `about`, what a weight file was taken for. `flow` does
     what `run` does, with no more rows held at a time than it takes; None where all are needed at once. `to`
-    is there where it can enlarge to any height and width, whatever becomes of the proportions.
+    is there where it can enlarge to any height and width, whatever becomes of the proportions. `steps`: the
+    networks, in order.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Method:
     about: str = ""
     flow: Callable[[Rows, float], Rows] | None = None
     to: Callable[[Rows, Sides], Rows] | None = None
+    steps: tuple[Upscaler, ...] = ()
 
     def __call__(self, pixels: Pixels, scale: float) -> Pixels:
         """`pixels` enlarged to their size times `scale`, rounded; at least one pixel on a side."""
@@ -103,7 +105,7 @@ def find_file(path: Path, scale: float, options: Options = Options(), arch: str 
         state = weights.read_state(path)
         return _from_foreign(path, foreign.load(state, weights.no_fit(path, state, arch)), scale, options)
     source = _chosen(path, specs, scale, arch)
-    step = _step(ready.from_file(source, _wanted(options)), source.spec.scale, options)
+    step = _step(ready.from_file(source, _wanted(options)), source.spec, options)
     return _repeated(path.stem, step, scale, str(source.spec))
 
 
@@ -165,7 +167,7 @@ def table_upscaler(path: Path, options: Options) -> tuple[archs.Spec, Upscaler]:
     if options.device not in (None, "cpu"):
         raise UsageError(f"a table runs on the processor, not on {options.device}", "leave out --device")
     spec, found = tables.read(path)
-    return spec, _step(TableRuntime(tables.enlarger(spec, found)), spec.scale, options)
+    return spec, _step(TableRuntime(tables.enlarger(spec, found)), spec, options)
 
 
 def _from_foreign(path: Path, found: "tuple[nn.Module, int]", scale: float, options: Options) -> Method:
@@ -174,7 +176,7 @@ def _from_foreign(path: Path, found: "tuple[nn.Module, int]", scale: float, opti
         raise UsageError(f"ncnn cannot run {path}: only spandrel knows it", "leave out --runtime")
     traits = archs.Traits((own_scale,), local=False)
     runtime = ready.on_torch(network, own_scale, traits, options.device, "only spandrel knows it")
-    step = _step(runtime, own_scale, options)
+    step = Upscaler(runtime, own_scale, options.tile, options.self_ensemble, options.progress)
     return _repeated(path.stem, step, scale, f"x{own_scale}, known to spandrel")
 
 
@@ -194,7 +196,8 @@ def arch_of(name: str) -> str:
 
 
 def _from_entry(entry: manifest.Entry, options: Options) -> Upscaler:
-    return _step(ready.from_file(_entry_source(entry), _wanted(options)), entry.scale, options)
+    source = _entry_source(entry)
+    return _step(ready.from_file(source, _wanted(options)), source.spec, options)
 
 
 def _wanted(options: Options) -> Wanted:
@@ -204,11 +207,13 @@ def _wanted(options: Options) -> Wanted:
 def upscaler(network: "nn.Module", spec: archs.Spec, options: Options) -> Upscaler:
     """A network made ready to run by torch on the device that `options` ask for."""
     runtime = ready.on_torch(network, spec.scale, archs.traits(spec.arch), options.device)
-    return _step(runtime, spec.scale, options)
+    return _step(runtime, spec, options)
 
 
-def _step(runtime: Runtime, scale: int, options: Options) -> Upscaler:
-    return Upscaler(runtime, scale, options.tile, options.self_ensemble, options.progress, options.report)
+def _step(runtime: Runtime, spec: archs.Spec, options: Options) -> Upscaler:
+    return Upscaler(
+        runtime, spec.scale, options.tile, options.self_ensemble, options.progress, options.report, spec
+    )
 
 
 def network_method(name: str, steps: list[Upscaler]) -> Method:
@@ -230,7 +235,7 @@ def network_method(name: str, steps: list[Upscaler]) -> Method:
     def run(pixels: Pixels, scale: float) -> Pixels:
         return flow(rows.of(pixels), scale).whole()
 
-    return Method(name, run, first.params, first.where, flow=flow)
+    return Method(name, run, first.params, first.where, flow=flow, steps=tuple(steps))
 
 
 def _clipped(band: Pixels) -> Pixels:

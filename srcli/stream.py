@@ -14,9 +14,9 @@ from srcli.imaging.rows import Rows
 from srcli.imaging.size import Size
 from srcli.methods import Method
 
-# Pixels of an output from which on it is streamed where nothing is said: as floats it would take 200 MB, and
+# Pixels of an output from which on it is streamed where nothing is said: as floats it would take 50 MB, and
 # several times that while it is worked on.
-LARGE = 2**24
+LARGE = 2**22
 
 
 @dataclass(frozen=True)

@@ -1,25 +1,34 @@
 """Images of which few rows are held at a time come out as those that are held whole."""
 
+import math
 import struct
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as PilImage
+from torch import nn
 
 from conftest import SAMPLES, Run
 from srcli import stream
-from srcli.engine import tiles
+from srcli.engine import calibrate, memory, tiles
+from srcli.engine.device import Device
+from srcli.engine.runtimes import OutOfMemory
+from srcli.engine.runtimes.torch import TorchRuntime
+from srcli.engine.upscaler import Upscaler
 from srcli.imaging import canvas, rows
 from srcli.imaging.image import Image, read, write
 from srcli.imaging.metadata import Metadata
 from srcli.imaging.pixels import Pixels
 from srcli.imaging.reading import about, frames
 from srcli.imaging.resize import KERNELS, resize, resize_8bit
+from srcli.methods import find
 
 
 @pytest.fixture(autouse=True)
@@ -225,3 +234,71 @@ def test_png_by_pillow_and_opencv(tmp_path: Path, rng: np.random.Generator) -> N
         found = cv2.imread(str(tmp_path / "a.png"), cv2.IMREAD_COLOR_RGB)
         np.testing.assert_array_equal(found, pixels)
         assert struct.pack(">I", 0) + b"IDAT" not in (tmp_path / "a.png").read_bytes()
+
+
+@dataclass(frozen=True)
+class Hungry:
+    """A network of which a tile larger than `most` pixels does not fit into memory, really."""
+
+    most: int
+    tried: list[tuple[int, ...]]
+
+    def network(self) -> nn.Module:
+        hungry = self
+
+        class Doubled(nn.Module):
+            channels, halo = 3, 1
+
+            def forward(self, batch: torch.Tensor) -> torch.Tensor:
+                hungry.tried.append(tuple(batch.shape[2:]))
+                if batch.shape[2] * batch.shape[3] > hungry.most:
+                    torch.empty(2**46)  # more than any address
+                return batch.repeat_interleave(2, 2).repeat_interleave(2, 3)
+
+        return Doubled()
+
+
+def test_memory_that_ends_halves_the_tile_and_finished_rows_stay(rng: np.random.Generator) -> None:
+    """By the allocator of torch on a CPU, which has no error of its own."""
+    hungry = Hungry(5500, [])
+    runtime = TorchRuntime(hungry.network(), 2, Device("cpu", "float32", "test"))
+    pixels = rng.random((150, 70, 3), np.float32)
+    told: list[tuple[int, int]] = []
+    method = Upscaler(runtime, 2, 400, progress=lambda *shares: told.append(shares))
+    np.testing.assert_array_equal(method(pixels), pixels.repeat(2, 0).repeat(2, 1))
+    assert hungry.tried == [(150, 70), (76, 70), (76, 70)]
+    assert told == [(1, 2), (2, 2)]
+    with pytest.raises(OutOfMemory, match="does not fit into the memory of cpu"):
+        Upscaler(TorchRuntime(Hungry(10, []).network(), 2, Device("cpu", "float32", "test")), 2)(pixels)
+
+
+def test_other_errors_of_torch_are_bugs() -> None:
+    class Wrong(nn.Module):
+        channels, halo = 3, 0
+
+        def forward(self, batch: torch.Tensor) -> torch.Tensor:
+            return batch @ torch.ones(7, 7)
+
+    runtime = TorchRuntime(Wrong(), 1, Device("cpu", "float32", "test"))
+    with pytest.raises(RuntimeError, match="Expected size"):
+        next(runtime.run([np.ones((5, 5, 3), np.float32)]))
+
+
+def test_the_tile_is_as_large_as_free_memory_has_room_for() -> None:
+    """What it takes is measured: a tile that is told to fit stays below what is free."""
+    [step] = find("ecbsr", 2).steps
+    assert calibrate.fitting(step.runtime, 512, calibrate.PLENTY) == 512
+    small, large = (calibrate.fitting(step.runtime, 512, free) for free in (2**26, 2**28))
+    assert tiles.SMALLEST_TILE <= small < large <= 512
+    assert calibrate.fitting(step.runtime, 512, 0) == tiles.SMALLEST_TILE
+
+
+def test_free_memory_is_what_the_cgroup_leaves(tmp_path: Path) -> None:
+    assert memory.free(tmp_path, tmp_path) == math.inf
+    (tmp_path / "meminfo").write_text("MemTotal: 9000 kB\nMemAvailable:    5000 kB\n")
+    assert memory.free(tmp_path, tmp_path) == 5000 * 1024
+    for name, text in (("max", "3000000"), ("current", "2000000"), ("stat", "anon 5\nfile 500000\n")):
+        (tmp_path / f"memory.{name}").write_text(text)
+    assert memory.free(tmp_path, tmp_path) == 1500000
+    (tmp_path / "memory.max").write_text("max")
+    assert memory.free(tmp_path, tmp_path) == 5000 * 1024

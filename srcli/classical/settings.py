@@ -12,7 +12,7 @@ from srcli.imaging.blur import Kernel
 
 Progress = Callable[[int, int], None]
 AUTO: Literal["auto"] = "auto"
-_UNITS = {"": 1, "s": 1, "m": 60, "min": 60, "h": 3600}
+_UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 
 def silent(done: int, total: int) -> None:
@@ -36,11 +36,16 @@ class Settings:
 
 
 def seconds(text: str) -> float:
-    """The length of time written as `30s`, `1.5m`, `2h` or plain seconds. Raises `UsageError` for others."""
-    found = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|)", text.strip().lower())
-    if not found or float(found[1]) == 0:
+    """The length of time written as `30s`, `1.5m`, `2m30s`, `2h` or plain seconds.
+
+    Raises `UsageError` for others.
+    """
+    plain = text.lower().replace(" ", "").replace("min", "m")
+    parts = re.findall(r"(\d+(?:\.\d+)?)([hms]?)", plain)
+    total = sum(float(number) * _UNITS[unit] for number, unit in parts)
+    if total <= 0 or "".join(number + unit for number, unit in parts) != plain:
         raise UsageError(f"'{text}' is no length of time", "write it as 30s, 2m or 1.5h")
-    return float(found[1]) * _UNITS[found[2]]
+    return total
 
 
 @dataclass(frozen=True)

@@ -160,8 +160,7 @@ Within = Annotated[
     str | None,
     typer.Option(
         metavar="TIME",
-        help="For one image, as 30s or 2m; else as long as it takes.",
-        rich_help_panel=UNTRAINED,
+        help="As 30s or 2m: the best model that does all images by then, or for each image by a named method.",
     ),
 ]
 BlurKernel = Annotated[
@@ -172,6 +171,10 @@ BlurKernel = Annotated[
         help="What blurred the image: a .npy, an image or a text of numbers; auto estimates it.",
         rich_help_panel=UNTRAINED,
     ),
+]
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Only say what would be done, and how long and how much memory it takes."),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace output files that exist.")]
 Consistent = Annotated[
@@ -187,7 +190,7 @@ Stream = Annotated[
     bool | None,
     typer.Option(
         "--stream/--no-stream",
-        help="Hold few rows of the picture at a time; by default from 16 megapixels on.",
+        help="Hold few rows of the picture at a time; by default from 4 megapixels on.",
         show_default=False,
     ),
 ]

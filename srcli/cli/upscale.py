@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from srcli.cli import console, options, pipes, untrained
+from srcli.cli import console, forecast, options, pipes, untrained
 from srcli.cli.voices import Lines, Records, Voice
 from srcli.engine.tiles import DEFAULT_TILE
 from srcli.errors import ExitCode, SrError, UsageError
@@ -75,6 +75,7 @@ def upscale(
     seed: options.Seed = 0,
     within: options.Within = None,
     kernel: options.BlurKernel = None,
+    dry_run: options.DryRun = False,
 ) -> None:
     """Enlarge images with a network or an interpolator."""
     from srcli.enlarge import Finish, Work
@@ -86,6 +87,11 @@ def upscale(
     from srcli.records import Recipe
 
     aim = wanted(scale, width, height, size, long_edge, megapixels)
+    if within and not weights:
+        every = plan(_named(inputs, files_from), Layout(output, recursive=recursive, flat=flat))
+        model = forecast.within(
+            within, model, every, aim, Options(device, tile, self_ensemble, runtime=runtime)
+        )
     finder = _finder(model, weights, arch, aim)
     coding = Output(quality, lossless, subsampling, depth, strip)
     coding.check()
@@ -113,6 +119,9 @@ def upscale(
         choices |= untrained.choices(called, seed, within, kernel)
     recipe = Recipe(called, aim.label, choices, weights)
     work = Work(find, aim, recipe, coding, max_pixels, tile, finish, stream)
+    if dry_run:
+        forecast.tell(jobs, work, as_json=json)
+        return
     with pipes.through_files(jobs, layout.suffix) as files, console.terminated_as_interrupted():
         if watch:
             code = _watch(named, layout, work, voice, overwrite)

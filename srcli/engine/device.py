@@ -127,6 +127,12 @@ def keep_memory() -> None:
         libc.mallopt(_MMAP_THRESHOLD, 2**30)
 
 
+def give_back_memory() -> None:
+    """What is freed but kept, see `keep_memory`, goes back to the kernel now."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def check_bfloat16(device: Device) -> None:
     """Raise `UsageError` for processors that would take far longer in bfloat16 than in single precision."""
     import torch

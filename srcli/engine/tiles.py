@@ -10,7 +10,7 @@ from srcli.scales import Axis, outputs_before
 DEFAULT_TILE = 512
 SMALLEST_TILE = 32
 # In bytes, of a row of tiles as they come out.
-LARGEST_BAND = 3 * 2**26
+LARGEST_BAND = 2**26
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,9 @@ from itertools import groupby
 
 import numpy as np
 
+from srcli.archs import Spec
+from srcli.engine import memory
+from srcli.engine.calibrate import fitting
 from srcli.engine.runtimes import OutOfMemory, Runtime, Sampler
 from srcli.engine.seams import Meter, Mismatch, Report, Seam, overlaps, untold
 from srcli.engine.tiles import DEFAULT_TILE, SMALLEST_TILE, Span, plan, sides
@@ -19,6 +22,8 @@ from srcli.scales import ANY, Window
 # Height and width.
 Sides = tuple[int, int]
 Progress = Callable[[int, int], None]
+# Images with no longer side are enlarged before it would be known whether they fit.
+TRIED = 256
 
 
 def silent(done: int, total: int) -> None:
@@ -30,7 +35,7 @@ class Upscaler:
     """One network as a function of pixels, at its own scale, or where that is `ANY` to any size.
 
     `tile` is in pixels of the network's input; `progress` is told tiles done and tiles in all, `report` how
-    tiles meet.
+    tiles meet; `spec` is what the network is, where that is known.
     """
 
     runtime: Runtime
@@ -39,6 +44,7 @@ class Upscaler:
     self_ensemble: bool = False
     progress: Progress = silent
     report: Report = untold
+    spec: Spec | None = None
 
     def __call__(self, pixels: Pixels, size: Sides | None = None) -> Pixels:
         """(H, W, 3) in [0, 1] to (H*scale, W*scale, 3), or to `size` if the scale is any; not clipped."""
@@ -87,12 +93,13 @@ class Upscaler:
 
         It has more overlap where tiles do not meet.
         """
-        runtime, tile, progress = self._surveyed(source, size, self.tile, progress)
+        tile = self._fitting(source)
+        runtime, tile, progress = self._surveyed(source, size, tile, progress)
         tries = iter(overlaps(runtime.halo, tile))
         overlap, meter = _measured(runtime, tries)
         top = done = 0
         while top < source.height:
-            tiles = self._plan(source, size, tile, overlap, top)
+            tiles = self.plan(source.shape, size, tile, overlap, top)
             results = _told(_kept(runtime, source, size, tiles, meter), progress, done, done + len(tiles))
             try:
                 for row in _by_row(tiles):
@@ -107,12 +114,21 @@ class Upscaler:
                 self.report(Seam(found.step, overlap, again=True))
                 overlap, meter = _measured(runtime, tries)
 
-    def _plan(
-        self, source: Rows, size: Sides, tile: int, overlap: int, top: int = 0
+    def _fitting(self, source: Rows) -> int:
+        """As large a tile as was asked for, or as free memory has room for: images of one tile are tried."""
+        known = self.runtime.where.startswith("cpu") and self.runtime.scale != ANY
+        if max(source.shape) <= TRIED or not known:
+            return self.tile
+        return fitting(self.runtime, self.tile, memory.free())
+
+    def plan(
+        self, source: Sides, size: Sides, tile: int, overlap: int | None = None, top: int = 0
     ) -> list[tuple[Span, Span]]:
-        growth = -(-size[0] * size[1] // (source.height * source.width))
-        shape = sides(tile, source.width, 4 * self.runtime.channels * growth)
-        return list(plan(*source.shape, shape, overlap, self.runtime.align, top))
+        """The tiles of an input that becomes `size`, from the row `top` on; `overlap`: the halo by default."""
+        height, width = source
+        shape = sides(tile, width, 4 * self.runtime.channels * -(-size[0] * size[1] // (height * width)))
+        overlap = self.runtime.halo if overlap is None else overlap
+        return list(plan(height, width, shape, overlap, self.runtime.align, top))
 
     def _surveyed(
         self, source: Rows, size: Sides, tile: int, progress: Progress
@@ -121,7 +137,7 @@ class Upscaler:
 
         Half is done if all tiles were looked at before.
         """
-        tiles = self._plan(source, size, tile, self.runtime.halo)
+        tiles = self.plan(source.shape, size, tile)
         if len(tiles) == 1:
             return self.runtime, tile, progress
         seen = _counted(_cut(source, tiles), _part(progress, 0, 2), len(tiles))

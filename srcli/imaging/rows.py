@@ -8,7 +8,7 @@ import numpy as np
 from srcli.imaging.pixels import Pixels, is_8bit, is_grey
 from srcli.imaging.resize import KERNELS, Taps, taps, widened, widened_8bit
 
-_BAND = 64
+_BAND = 32
 # So much is held of a flow above what was asked for last, for a second reader that is a band behind.
 _SLACK = _BAND + 16
 Widen = Callable[[Pixels, Taps, int, str], Pixels]
@@ -70,29 +70,35 @@ def flowing(height: int, width: int, start: Callable[[], Iterator[Pixels]], grey
 
 @dataclass
 class _Window:
-    """What is held of a flow: `rows`, of which the first is number `top`."""
+    """What is held of a flow: `bands`, the first of which begins at row `top`; the last ends at `end`."""
 
     start: Callable[[], Iterator[Pixels]]
     flow: Iterator[Pixels] | None = None
     top: int = 0
-    rows: Pixels = field(default_factory=lambda: np.empty((0, 0, 0), np.float32))
+    end: int = 0
+    bands: list[Pixels] = field(default_factory=list)
 
     def read(self, start: int, stop: int) -> Pixels:
         if self.flow is None or start < self.top:
-            self.flow, self.top, self.rows = self.start(), 0, self.rows[:0]
-        while self.top + len(self.rows) < stop:
+            self.flow, self.top, self.end, self.bands = self.start(), 0, 0, []
+        while self.end < stop:
             self._go_on(start)
-        return self.rows[start - self.top : stop - self.top]
+        parts, top = [], self.top
+        for band in self.bands:
+            parts.append(band[max(0, start - top) : max(0, stop - top)])
+            top += len(band)
+        found = [part for part in parts if len(part)]
+        return found[0] if len(found) == 1 else np.concatenate(found)
 
     def _go_on(self, start: int) -> None:
-        """The next band put below what is still needed of those before."""
+        """The next band; of those before only what is still needed, so that they are freed first."""
         assert self.flow is not None
-        unneeded = min(max(0, start - _SLACK - self.top), len(self.rows))
-        kept = self.rows[unneeded:].copy()
-        self.top += unneeded
-        self.rows = kept  # the band itself is free before the next is made
-        band = next(self.flow)
-        self.rows = np.concatenate([kept, band]) if len(kept) else band
+        top = max(self.top, min(start - _SLACK, self.end))
+        if top > self.top:
+            self.bands = [self.read(top, self.end).copy()] if top < self.end else []
+            self.top = top
+        self.bands.append(next(self.flow))
+        self.end += len(self.bands[-1])
 
 
 def resized(rows: Rows, height: int, width: int, method: str = "bicubic") -> Rows:

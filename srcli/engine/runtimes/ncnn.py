@@ -6,10 +6,31 @@ from typing import Any
 
 import numpy as np
 
+from srcli.engine.device import give_back_memory
 from srcli.engine.packed import Found, Shape
 from srcli.engine.runtimes import OutOfMemory
 from srcli.errors import WeightsError
 from srcli.imaging.pixels import Pixels
+
+
+@dataclass
+class Pools:
+    """Memory that layers take and give back, kept from tile to tile; `pixels` in the largest tile so far.
+
+    What is kept for smaller tiles is of no use to a larger one, and would stay beside what that takes.
+    """
+
+    blobs: Any
+    workspace: Any
+    pixels: int = 0
+
+    def grow(self, pixels: int) -> None:
+        """To be called before each tile."""
+        if pixels > self.pixels:
+            self.blobs.clear()
+            self.workspace.clear()
+            give_back_memory()
+            self.pixels = pixels
 
 
 @dataclass(frozen=True)
@@ -19,6 +40,7 @@ class NcnnRuntime:
     net: Any
     shape: Shape
     reason: str
+    pools: "Pools"
 
     @property
     def scale(self) -> int:
@@ -74,6 +96,7 @@ class NcnnRuntime:
         # Its own matrix: one that borrows an array has no gaps between planes, on which some layers count.
         planes = ncnn.Mat(width, height, channels)
         np.asarray(planes)[...] = tile.transpose(2, 0, 1)
+        self.pools.grow(height * width)
         extractor = self.net.create_extractor()
         extractor.input("in0", planes)
         failed, out = extractor.extract("out0")
@@ -93,13 +116,14 @@ def prepare(found: Found, threads: int, reason: str) -> NcnnRuntime:
     import ncnn
 
     assert found.shape is not None
-    net = ncnn.Net()
+    net, pools = ncnn.Net(), Pools(ncnn.UnlockedPoolAllocator(), ncnn.PoolAllocator())
+    net.opt.blob_allocator, net.opt.workspace_allocator = pools.blobs, pools.workspace
     for name, value in _options(threads).items():
         setattr(net.opt, name, value)
     graph, weights = found.files
     if net.load_param(graph) or net.load_model(weights):
         raise WeightsError(f"ncnn cannot read {graph}", "delete it, or give --runtime torch")
-    return NcnnRuntime(net, found.shape, reason)
+    return NcnnRuntime(net, found.shape, reason, pools)
 
 
 def _options(threads: int) -> dict[str, bool | int]:

@@ -88,7 +88,9 @@ class TorchRuntime:
     def _enlarged(self, tile: Pixels, *window: Window) -> Pixels:
         try:
             return to_pixels(self._forward(to_batch(tile).to(self.device.name), *window))
-        except torch.OutOfMemoryError as error:
+        except RuntimeError as error:
+            if not _out_of_memory(error):
+                raise
             size = f"{tile.shape[1]}x{tile.shape[0]}"
             raise OutOfMemory(
                 f"a tile of {size} does not fit into the memory of {self.device.name}",
@@ -123,6 +125,11 @@ def _hooked(parts: Mapping[str, nn.Module], answer: Callable[[str, Tensor], Tens
         for name, part in parts.items():
             hooks.enter_context(part.register_forward_hook(partial(hook, name)))
         yield
+
+
+def _out_of_memory(error: RuntimeError) -> bool:
+    """By its kind on a GPU; the allocator of the CPU has none, and can only be told by its name."""
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
 def prepare(network: nn.Module, scale: int, device: Device, why: str = "") -> TorchRuntime:

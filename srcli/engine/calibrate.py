@@ -1,0 +1,126 @@
+"""What a network takes on this machine, by a short trial: seconds and bytes for each pixel of a tile.
+
+Two tiles of different sizes give what each takes and what each pixel of it does. What was found is kept in
+the cache folder, by machine and network.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from srcli import __version__
+from srcli.engine import memory
+from srcli.engine.device import give_back_memory, threads
+from srcli.engine.runtimes import OutOfMemory, Runtime
+from srcli.engine.tiles import SMALLEST_TILE
+from srcli.errors import FileError
+from srcli.files import cache_folder, replacing
+
+_SIDES = (96, 192)
+_ROUNDS = 3
+# Where so much is free, a tile of the default size of any network here fits.
+PLENTY = 6 * 2**30
+
+
+@dataclass(frozen=True)
+class Rate:
+    """Seconds and bytes that a tile takes: so much each, and so much for each of its pixels.
+
+    `tile_bytes` is with all that the process holds anyway.
+    """
+
+    tile_seconds: float
+    pixel_seconds: float
+    tile_bytes: float
+    pixel_bytes: float
+
+    def seconds(self, pixels: int) -> float:
+        """For a tile of so many pixels, its halo counted."""
+        return self.tile_seconds + self.pixel_seconds * pixels
+
+    def bytes(self, pixels: int) -> float:
+        """The peak of the process, for such a tile."""
+        return self.tile_bytes + self.pixel_bytes * pixels
+
+
+def measure(runtime: Runtime, sides: tuple[int, int] = _SIDES, rounds: int = _ROUNDS) -> Rate:
+    """By running it, the fastest of some rounds; raises `OutOfMemory` where not even that fits."""
+    trials = [_trial(runtime, side, rounds) for side in sides]
+    small, large = (side * side for side in sides)
+    seconds = (trials[1][0] - trials[0][0]) / (large - small)
+    held = max(0.0, (trials[1][1] - trials[0][1]) / (large - small))
+    return Rate(max(0.0, trials[0][0] - seconds * small), seconds, trials[1][1] - held * large, held)
+
+
+def _trial(runtime: Runtime, side: int, rounds: int) -> tuple[float, int]:
+    """Seconds and peak of a tile with some detail in it."""
+    tile = np.random.default_rng(0).random((side, side, runtime.channels), np.float32)
+    best = np.inf
+    give_back_memory()  # else what was freed before would be used, and nothing be seen
+    with memory.watched() as peak:
+        for _ in range(rounds):
+            start = time.perf_counter()
+            next(iter(runtime.run([tile])))
+            best = min(best, time.perf_counter() - start)
+    return float(best), peak.bytes
+
+
+def rate(runtime: Runtime, name: str) -> Rate:
+    """`measure`, once for each machine and network called `name`."""
+    facts = (name, runtime.params, runtime.scale, runtime.where, threads(), machine())
+    return Rate(**once(facts, lambda: asdict(measure(runtime))))
+
+
+def once(facts: tuple[object, ...], find: Callable[[], dict[str, float]]) -> dict[str, float]:
+    """What `find` finds out, which is kept for all later runs with the same facts."""
+    key = hashlib.sha256(json.dumps((__version__, *facts)).encode()).hexdigest()[:24]
+    place = cache_folder() / "calibration" / f"{key}.json"
+    found = _kept(place)
+    if found is None:
+        found = find()
+        with contextlib.suppress(FileError), replacing(place) as temporary:
+            temporary.write_text(json.dumps(found), "utf-8")
+    return found
+
+
+def _kept(place: Path) -> dict[str, float] | None:
+    try:
+        found = json.loads(place.read_text("utf-8"))
+        return {str(key): float(value) for key, value in found.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return None
+
+
+def machine() -> str:
+    """The processor by name and number of cores."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+        name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        name = platform.processor() or platform.machine()
+    return f"{name}, {os.cpu_count()} cores"
+
+
+def fitting(runtime: Runtime, tile: int, free: float) -> int:
+    """The largest tile side up to `tile` that `free` bytes have room for, by measurement where they are few.
+
+    Half of what is free is left to the rows of the output and to other programs.
+    """
+    if free >= PLENTY or tile <= _SIDES[0]:
+        return tile
+    try:
+        pixel_bytes = measure(runtime, rounds=1).pixel_bytes
+    except OutOfMemory:
+        return SMALLEST_TILE
+    if pixel_bytes <= 0:
+        return tile
+    side = int((free / 2 / pixel_bytes) ** 0.5) - 2 * runtime.halo
+    return max(SMALLEST_TILE, min(tile, side))

@@ -1,0 +1,51 @@
+"""How much memory there is, and how much something takes: asked of the kernel, not guessed."""
+
+import contextlib
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+_PROC = Path("/proc")
+_CGROUP = Path("/sys/fs/cgroup")
+
+
+def free(proc: Path = _PROC, cgroup: Path = _CGROUP) -> float:
+    """Bytes that this process could still take without swapping; infinite where the system does not say."""
+    return min(_available(proc), _within(cgroup / "memory.max", cgroup / "memory.current"))
+
+
+def _available(proc: Path) -> float:
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        lines = (proc / "meminfo").read_text().splitlines()
+        line = next(line for line in lines if line.startswith("MemAvailable:"))
+        return int(line.split()[1]) * 1024
+    return math.inf
+
+
+def _within(limit: Path, used: Path) -> float:
+    """What is left of a cgroup's limit; pages of files that it holds too would be given up."""
+    with contextlib.suppress(OSError, ValueError):
+        cache = dict(line.split() for line in (limit.parent / "memory.stat").read_text().splitlines())
+        return int(limit.read_text()) - int(used.read_text()) + int(cache.get("file", 0))
+    return math.inf
+
+
+@dataclass
+class Peak:
+    """The most bytes that were resident; 0 where that is not known."""
+
+    bytes: int = 0
+
+
+@contextmanager
+def watched() -> Iterator[Peak]:
+    """The peak of what is done inside, with all that was resident before."""
+    peak = Peak()
+    with contextlib.suppress(OSError):
+        (_PROC / "self" / "clear_refs").write_text("5")
+    yield peak
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        lines = (_PROC / "self" / "status").read_text().splitlines()
+        peak.bytes = int(next(line for line in lines if line.startswith("VmHWM:")).split()[1]) * 1024

