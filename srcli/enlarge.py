@@ -98,7 +98,7 @@ def enlarge_file(job: Job, work: Work) -> Done:
             result = _with_record(result, image, job, work)
         frames.append(to_stored(result, job.target, work.output))
     write_frames(job.target, frames, times, work.output)
-    if work.output.strip or not {"xmp", "comment"} & set(form.carries):
+    if work.output.strip or "xmp" not in form.carries:  # comments are not written at every depth
         note(job.target, job.source, work.recipe.digest)
     return Done(*first, frames[0].depth, len(frames), time.perf_counter() - start)
 
