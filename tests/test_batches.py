@@ -158,6 +158,7 @@ def test_pipes(suffix: str, photo: Path, tmp_path: Path) -> None:
     (tmp_path / f"out.{suffix}").write_bytes(done.stdout)
     with PilImage.open(tmp_path / f"out.{suffix}") as file:
         assert (file.size, file.format) == ((160, 120), PilImage.registered_extensions()[f".{suffix}"])
+    assert b"stdout  80x60 -> 160x120" in done.stderr
     done = pipe("upscale", photo, "-o", "-", *FAST, "--format", "webp")
     assert done.stdout[8:12] == b"WEBP"
     done = pipe("upscale", "-", "-o", tmp_path / "named.png", *FAST, data=photo.read_bytes())
@@ -170,7 +171,7 @@ def test_a_broken_pipe_of_bytes(tmp_path: Path) -> None:
         done = pipe("upscale", "-", "-o", "-", *FAST, data=data, cwd=tmp_path)
         assert done.returncode == 1
         assert done.stdout == b""
-        assert done.stderr.startswith(b"error: ")
+        assert done.stderr.startswith(b"error: stdin is ")
         assert b"Traceback" not in done.stderr
 
 

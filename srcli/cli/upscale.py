@@ -105,6 +105,7 @@ def upscale(
     recipe = Recipe(called, aim.label, _choices(coding, finish, self_ensemble), weights)
     work = Work(find, aim, recipe, coding, max_pixels, tile, finish)
     with pipes.through_files(jobs, layout.suffix) as files, console.terminated_as_interrupted():
+        voice.called(pipes.called(jobs, files))
         if watch:
             code = _watch(named, layout, work, voice, overwrite)
         else:
