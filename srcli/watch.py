@@ -13,6 +13,7 @@ from srcli.errors import SrError
 from srcli.jobs import Job
 
 PAUSE = 0.5
+_SHARE = 10  # times as long as a look takes is waited for the next, where a folder holds very much
 _SETTLED = 1.0  # seconds without a change; what was taken too early is taken again when it has grown
 
 State = tuple[int, int, int]  # file number, size in bytes, time of the last change
@@ -68,13 +69,24 @@ def arriving(looking: Looking) -> Iterator[Job]:
     """
     seen = _Seen()
     while not looking.stopped():
-        for job in _due(looking, seen):
+        start = time.process_time()
+        due = _due(looking, seen)
+        took = time.process_time() - start
+        for job in due:
             if looking.stopped():
                 return
             yield job
         looking.idle()
-        if not looking.stopped():
-            time.sleep(looking.pause)
+        _wait(looking, _SHARE * took)
+
+
+def _wait(looking: Looking, seconds: float) -> None:
+    """So long or `pause`, whichever is longer, or until it is stopped."""
+    end = time.monotonic() + seconds
+    while not looking.stopped():
+        time.sleep(looking.pause)
+        if time.monotonic() >= end:
+            return
 
 
 def _due(looking: Looking, seen: _Seen) -> list[Job]:

@@ -5,6 +5,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import pytest
 import tifffile
@@ -116,6 +117,26 @@ def test_light_above_one_stays(tmp_path: Path, sr: Run) -> None:
         assert out.dtype == np.float32
         assert 11 < out.max() < 13
         assert out.min() > 0.03
+
+
+@pytest.mark.parametrize("bits", [10, 12])
+@pytest.mark.parametrize("channels", [1, 3, 4])
+def test_ten_bits_of_avif_are_not_turned_to_eight(
+    channels: int, bits: int, tmp_path: Path, rng: np.random.Generator, sr: Run
+) -> None:
+    samples = (deep(rng, channels) >> (16 - bits)).astype(np.uint16)
+    options = [cv2.IMWRITE_AVIF_DEPTH, bits, cv2.IMWRITE_AVIF_QUALITY, 100]
+    done, data = cv2.imencode(".avif", samples, options)
+    assert done
+    (tmp_path / "a.avif").write_bytes(data.tobytes())
+    image = read(tmp_path / "a.avif")
+    assert (image.depth, image.size) == (16, (30, 20))
+    shown = image.pixels[..., : min(channels, 3)][..., ::-1] * (2**bits - 1)
+    np.testing.assert_allclose(shown, samples[..., :3], atol=0.05)
+    said = sr("upscale", tmp_path / "a.avif", *BICUBIC)
+    assert "16 -> 8 bits" in said.out, said.err
+    assert sr("upscale", tmp_path / "a.avif", *BICUBIC, "--format", "png").code == 0
+    assert read(tmp_path / "a_x2.png").depth == 16
 
 
 def test_not_a_number_is_refused(tmp_path: Path, sr: Run) -> None:

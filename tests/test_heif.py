@@ -31,6 +31,20 @@ def test_without_the_extra_it_says_what_to_install(
 
 
 @pytest.mark.skipif(not HAS, reason="needs pillow-heif")
+@pytest.mark.parametrize(("mode", "channels"), [("L;16", 1), ("RGB;16", 3), ("RGBA;16", 4)])
+def test_ten_bits_are_not_turned_to_eight(mode: str, channels: int, tmp_path: Path, sr: Run) -> None:
+    import pillow_heif
+
+    samples = np.linspace(0, 65535, 48 * 64 * channels).reshape(48, 64, channels).astype(np.uint16)
+    pillow_heif.from_bytes(mode, (64, 48), samples.tobytes()).save(tmp_path / "a.heic", quality=-1)
+    image = read(tmp_path / "a.heic")
+    assert (image.depth, image.grey, image.size) == (16, channels == 1, (64, 48))
+    np.testing.assert_allclose(image.pixels[..., :channels], samples[..., :3] / 65535, atol=1.1 / 1023)
+    assert image.pixels.max() == 1
+    assert "16 -> 8 bits" in sr("upscale", tmp_path / "a.heic", "-x2", "-m", "bicubic").out
+
+
+@pytest.mark.skipif(not HAS, reason="needs pillow-heif")
 @pytest.mark.parametrize("alpha", [False, True])
 def test_with_the_extra_it_is_kept(alpha: bool, photo: Path, tmp_path: Path, sr: Run) -> None:
     pixels = read(photo).pixels

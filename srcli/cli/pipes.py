@@ -44,6 +44,13 @@ def through_files(jobs: "list[Job]", suffix: str | None) -> "Iterator[list[Job]]
                 _send(file.target)
 
 
+def called(jobs: "list[Job]", files: "list[Job]") -> dict[str, str]:
+    """What to call the files that `through_files` gave in place of stdin and stdout."""
+    pairs = list(zip(jobs, files, strict=True))
+    sources = {str(file.source): "stdin" for job, file in pairs if job.source != file.source}
+    return sources | {str(file.target): "stdout" for job, file in pairs if job.target != file.target}
+
+
 def _as_files(job: "Job", folder: Path, suffix: str | None) -> "Job":
     from srcli.jobs import PIPE
 

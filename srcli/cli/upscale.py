@@ -123,6 +123,7 @@ def upscale(
         forecast.tell(jobs, work, as_json=json)
         return
     with pipes.through_files(jobs, layout.suffix) as files, console.terminated_as_interrupted():
+        voice.called(pipes.called(jobs, files))
         if watch:
             code = _watch(named, layout, work, voice, overwrite)
         else:

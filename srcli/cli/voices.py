@@ -28,6 +28,9 @@ class Voice(Protocol):
 
     def __exit__(self, *reason: object) -> None: ...
 
+    def called(self, names: dict[str, str]) -> None:
+        """What to call temporary files, whose own names say nothing."""
+
     def loading(self) -> None:
         """A method is going to be loaded, with a bar of its own if it is downloaded."""
 
@@ -68,6 +71,7 @@ class Lines:
     bar: "Progress" = field(default_factory=console.bar)
     _task: "TaskID | None" = None
     _told: set[str] = field(default_factory=set)
+    _names: dict[str, str] = field(default_factory=dict)
     _seams: list["Seam"] = field(default_factory=list)
     _watches: bool = False
     _loaded: bool = False
@@ -79,6 +83,10 @@ class Lines:
 
     def __exit__(self, *reason: object) -> None:
         self.bar.stop()
+
+    def called(self, names: dict[str, str]) -> None:
+        """See `Voice`."""
+        self._names = names
 
     def loading(self) -> None:
         """See `Voice`."""
@@ -99,7 +107,7 @@ class Lines:
         """See `Voice`."""
         self._seams = []
         if self.verbosity > 1:
-            console.talk.print(f"{job.source} -> {job.target}", markup=False)
+            console.talk.print(_renamed(f"{job.source} -> {job.target}", self._names), markup=False)
         if self._task is not None:
             self.bar.update(self._task, description=escape(job.source.name), completed=0)
             if self._watches and self._loaded:
@@ -127,10 +135,10 @@ class Lines:
         elif outcome.result is None:
             self._say(f"{outcome.job.target}  is there already")
         else:
-            shown = "stdout" if self.piped else outcome.job.target
-            self._say(f"{shown}  {_summary(outcome.result, self.verbosity, worst(self._seams))}")
+            self._say(f"{outcome.job.target}  {_summary(outcome.result, self.verbosity, worst(self._seams))}")
 
     def _say(self, line: str) -> None:
+        line = _renamed(line, self._names)
         if self.verbosity:
             # Where both are one terminal, only the console that has the bar can put a line above it.
             on_screen = sys.stdout.isatty() and sys.stderr.isatty()
@@ -150,7 +158,8 @@ class Lines:
     def trouble(self, error: SrError) -> None:
         """See `Voice`. Once, however often it is met; a hint that many have in common likewise."""
         if error.message not in self._told:
-            console.complain(SrError(error.message, "" if error.hint in self._told else error.hint))
+            message = _renamed(error.message, self._names)
+            console.complain(SrError(message, "" if error.hint in self._told else error.hint))
             self._told |= {error.message, error.hint}
 
     def end(self, failed: "list[Job]", jobs: int, untried: int) -> None:
@@ -162,6 +171,12 @@ class Lines:
             console.talk.print(f"{len(failed)} of {jobs} failed: {names}", markup=False)
         if untried:
             console.talk.print(f"{untried} not tried", markup=False)
+
+
+def _renamed(text: str, names: dict[str, str]) -> str:
+    for real, name in names.items():
+        text = text.replace(real, name)
+    return text
 
 
 def worst(seams: "list[Seam]") -> "Seam | None":
@@ -186,6 +201,7 @@ class Records:
     """For scripts: one JSON object for each image on stdout, one for each event on stderr."""
 
     model: str = ""
+    _names: dict[str, str] = field(default_factory=dict)
     _seams: list["Seam"] = field(default_factory=list)
 
     def __enter__(self) -> "Records":
@@ -193,6 +209,10 @@ class Records:
 
     def __exit__(self, *reason: object) -> None:
         return
+
+    def called(self, names: dict[str, str]) -> None:
+        """See `Voice`."""
+        self._names = names
 
     def loading(self) -> None:
         """See `Voice`."""
@@ -205,7 +225,11 @@ class Records:
     def begin(self, job: "Job") -> None:
         """See `Voice`."""
         self._seams = []
-        _event("begin", input=str(job.source), output=str(job.target))
+        _event("begin", **self._places(job))
+
+    def _places(self, job: "Job") -> dict[str, str]:
+        places = {"input": str(job.source), "output": str(job.target)}
+        return {key: self._names.get(place, place) for key, place in places.items()}
 
     def progress(self, done: int, total: int) -> None:
         """See `Voice`."""
@@ -218,8 +242,10 @@ class Records:
 
     def outcome(self, outcome: "Outcome[Done | None]") -> None:
         """See `Voice`."""
-        record: dict[str, Any] = {"input": str(outcome.job.source), "output": str(outcome.job.target)}
+        record: dict[str, Any] = {**self._places(outcome.job)}
         record |= _fields(outcome.result, outcome.error, self.model)
+        if outcome.error:
+            record["error"] = _renamed(outcome.error.message, self._names)
         seam = worst(self._seams)
         _print(sys.stdout, record | ({"seam": round(seam.levels, 4)} if seam and outcome.result else {}))
 

@@ -366,6 +366,8 @@ def _is_deep(file: PilImage.Image, path: Path) -> bool:
     """Whether samples have more than 8 bits; Pillow opens such colour as 8 bits and does not say so."""
     if file.format == "PNG":
         return _start(path, 25)[24] == 16
+    if file.format in ("AVIF", "HEIF"):
+        return _bits(file, path) > 8
     if file.format == "JPEG2000":
         return _jpeg2000_bits(_start(path, 65536)) > 8
     if file.format == "PPM":
@@ -380,9 +382,40 @@ def _jpeg2000_bits(start: bytes) -> int:
     return (start[at + 42] & 127) + 1 if 0 <= at < len(start) - 42 else 8
 
 
+def _bits(file: PilImage.Image, path: Path) -> int:
+    """Bits of an AVIF or HEIC, which may have 10 or 12; animations are read with 8."""
+    if file.format == "HEIF":
+        return int(file.info.get("bit_depth", 8))
+    if getattr(file, "n_frames", 1) > 1:
+        return 8
+    # `av1C`: the third byte has high_bitdepth and twelve_bit (AV1 in ISO media files, 2.3.3).
+    start = _start(path, 65536)
+    at = start.find(b"av1C")
+    flags = start[at + 6] if 0 <= at < len(start) - 6 else 0
+    return 8 if not flags & 64 else 12 if flags & 32 else 10
+
+
+def _stretched(samples: StoredSamples, bits: int) -> StoredSamples:
+    """All of 16 bits used by samples that have fewer."""
+    top = 2**bits - 1
+    return np.asarray((np.minimum(samples, top).astype(np.uint32) * 65535 + top // 2) // top, np.uint16)
+
+
+def _deep_heif(file: PilImage.Image, path: Path) -> StoredSamples:
+    import pillow_heif
+
+    whole = pillow_heif.open_heif(path, convert_hdr_to_8bit=False)
+    bits = _bits(file, path)
+    return _stretched(np.asarray(whole[file.tell()]) >> (16 - bits), bits)
+
+
 def _deep(file: PilImage.Image, path: Path) -> StoredSamples:
     """Samples (H, W) or (H, W, 2..4) as uint16."""
+    if file.format == "HEIF":
+        return _deep_heif(file, path)
     samples = opencv.decode(path)
+    if file.format == "AVIF":
+        samples = _stretched(samples, _bits(file, path))
     if samples.dtype != np.uint16 or samples.shape[1::-1] != file.size:
         raise ValueError("16-bit data cannot be decoded")
     if file.format == "PNG":
