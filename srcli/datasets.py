@@ -54,15 +54,15 @@ class Dataset:
             return stems
         return tuple(path.relative_to(self.root).as_posix() for path in self.files)
 
-    def partners(self, scale: float) -> tuple[Path, ...]:
+    def partners(self, scale: int) -> tuple[Path, ...]:
         """The low-resolution file of each file; none where the set has none.
 
         Raises `DatasetError` where one is missing.
         """
         if not self.lr:
             return ()
-        folder = Path(self.lr.replace("{scale}", f"{scale:g}"))
-        inside = next((folder / f"{x}{scale:g}" for x in "Xx" if (folder / f"{x}{scale:g}").is_dir()), folder)
+        folder = Path(self.lr.replace("{scale}", str(scale)))
+        inside = next((folder / f"{x}{scale}" for x in "Xx" if (folder / f"{x}{scale}").is_dir()), folder)
         return partners(self.root, self.files, inside, scale)
 
 
@@ -72,7 +72,7 @@ def picture(path: Path, lr: Path | None = None) -> Picture:
     return Picture(path.stem, image.pixels, image.grey, read(lr).pixels if lr else None)
 
 
-def partners(root: Path, files: tuple[Path, ...], lr: Path, scale: float) -> tuple[Path, ...]:
+def partners(root: Path, files: tuple[Path, ...], lr: Path, scale: int) -> tuple[Path, ...]:
     """For each file below `root` that of the same place and name below `lr`, or named as DIV2K's are.
 
     The partner of `a/b.png` is `a/b` or `a/bxSCALE` of any suffix. Raises `DatasetError` where it is missing.
@@ -81,13 +81,13 @@ def partners(root: Path, files: tuple[Path, ...], lr: Path, scale: float) -> tup
     return tuple(_partner(file, file.relative_to(root), lr, found, scale) for file in files)
 
 
-def _partner(file: Path, place: Path, lr: Path, found: dict[Path, Path], scale: float) -> Path:
+def _partner(file: Path, place: Path, lr: Path, found: dict[Path, Path], scale: int) -> Path:
     stem = place.with_suffix("")
-    for name in (stem, stem.with_name(f"{stem.name}x{scale:g}")):
+    for name in (stem, stem.with_name(f"{stem.name}x{scale}")):
         if name in found:
             return found[name]
     raise DatasetError(
-        f"{file} has no partner in {lr}", f"it would be {stem}.png or {stem}x{scale:g}.png there"
+        f"{file} has no partner in {lr}", f"it would be {stem}.png or {stem}x{scale}.png there"
     )
 
 

@@ -21,7 +21,7 @@ from srcli.bench.entrants import enter
 from srcli.bench.plan import Plan
 from srcli.bench.protocols import PROTOCOLS, Reduction
 from srcli.bench.scoring import BUILT_IN, Pair
-from srcli.errors import SrError, UsageError
+from srcli.errors import SrError
 from srcli.imaging.degrade import bicubic_lr, degraded, parse
 from srcli.imaging.image import Image, read, write
 from srcli.imaging.pixels import crop_to_multiple, from_uint8, to_uint8
@@ -336,17 +336,6 @@ def test_figures_do_not_depend_on_the_device() -> None:
         results = measure.run(Plan((datasets.samples(),), (2, 4), field), keep=False)
         values.append([score.psnr_y for score in results.images])
     assert values[0] == pytest.approx(values[1], abs=0.01)
-
-
-def test_scales_need_not_be_whole(photos: Path) -> None:
-    field = enter(["bicubic"], [], methods.Options())
-    (row,) = measure.run(Plan((datasets.folder(photos),), (2.5,), field), keep=False).rows
-    coarser, finer = (
-        measure.run(Plan((datasets.folder(photos),), (scale,), field), keep=False).rows[0] for scale in (3, 2)
-    )
-    assert coarser.psnr_y < row.psnr_y < finer.psnr_y
-    with pytest.raises(UsageError, match=r"--degrade can't reduce by 2\.5"):
-        Reduction(PROTOCOLS["y-crop"], "jpeg").check([2, 2.5])
 
 
 def test_seeds_do_not_depend_on_the_order() -> None:

@@ -32,7 +32,7 @@ def _with_costs(row: Row, entrant: Entrant, options: Options) -> Row:
 
 
 @lru_cache(maxsize=256)
-def multiply_adds(entrant: Entrant, scale: float) -> int | None:
+def multiply_adds(entrant: Entrant, scale: int) -> int | None:
     """Of the network, as papers count them; None for what has none or can't be counted."""
     from srcli.engine import count
 
@@ -46,7 +46,7 @@ def multiply_adds(entrant: Entrant, scale: float) -> int | None:
 
 
 @lru_cache(maxsize=256)
-def peak_memory(entrant: Entrant, scale: float, options: Options) -> float | None:
+def peak_memory(entrant: Entrant, scale: int, options: Options) -> float | None:
     """In MiB, of the GPU where one is used, else of a process that does nothing else.
 
     None where the system does not tell, and where the process comes to an end.
@@ -59,7 +59,7 @@ def peak_memory(entrant: Entrant, scale: float, options: Options) -> float | Non
             return None
 
 
-def _measured(entrant: Entrant, scale: float, options: Options) -> float | None:
+def _measured(entrant: Entrant, scale: int, options: Options) -> float | None:
     """In the process of its own: enlarge an image of grey noise, then ask."""
     height, width = math.ceil(_HEIGHT / scale), math.ceil(_WIDTH / scale)
     noise = np.random.default_rng(0).random((height, width, 1), np.float32)

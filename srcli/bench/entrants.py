@@ -15,7 +15,6 @@ from srcli.errors import UsageError, WeightsError
 from srcli.imaging.resize import KERNELS
 from srcli.methods import Method, Options
 from srcli.records import file_digest
-from srcli.scales import ANY
 
 # The side of the grey image that networks begin with.
 _WARM = 48
@@ -28,40 +27,36 @@ class Entrant:
     name: str
     file: Path | None = None
 
-    def has(self, scale: float) -> bool:
+    def has(self, scale: int) -> bool:
         """Whether it is made for that scale, rather than for others that lead there."""
         if self.file is None:
             methods.check_model(self.name, scale)
-            return self.name not in manifest.models() or bool(
-                _own(scale) & set(manifest.entries_of(self.name))
-            )
+            return self.name not in manifest.models() or scale in manifest.entries_of(self.name)
         if tables.is_table(self.file):
             return tables.read(self.file)[0].scale == scale
         fitting = weights.specs_of(self.file)
         # A network that only spandrel knows says its scale when it is loaded.
-        return not fitting or bool(_own(scale) & {spec.scale for spec in fitting})
+        return not fitting or scale in {spec.scale for spec in fitting}
 
-    def digest(self, scale: float) -> str:
+    def digest(self, scale: int) -> str:
         """SHA-256 of the weights for a scale, or nothing where there are none."""
         if self.file:
             return file_digest(self.file)
         known = manifest.entries_of(self.name) if self.name in manifest.models() else {}
-        return " ".join(entry.sha256 for own, entry in known.items() if own in _own(scale))
+        return known[scale].sha256 if scale in known else ""
 
-    def spec(self, scale: float) -> Spec | None:
+    def spec(self, scale: int) -> Spec | None:
         """The network for that scale; None for what has none, and for networks that only spandrel knows."""
-        if not float(scale).is_integer():
-            return None
         try:
             if self.file and tables.is_table(self.file):
                 return tables.read(self.file)[0]
             if self.file:
-                return methods.file_source(self.file, int(scale)).spec
-            return None if self.name in KERNELS else methods.source(self.name, int(scale)).spec
+                return methods.file_source(self.file, scale).spec
+            return None if self.name in KERNELS else methods.source(self.name, scale).spec
         except (WeightsError, UsageError):
             return None
 
-    def method(self, scale: float, options: Options) -> Method:
+    def method(self, scale: int, options: Options) -> Method:
         """It, ready to run."""
         found = (
             methods.find_file(self.file, scale, options)
@@ -71,11 +66,6 @@ class Entrant:
         return replace(found, name=self.name)
 
 
-def _own(scale: float) -> set[float]:
-    """The scales of weights that enlarge by `scale` themselves."""
-    return {scale, ANY}
-
-
 @dataclass(frozen=True)
 class Field:
     """All entrants, and how networks among them are run."""
@@ -83,16 +73,16 @@ class Field:
     entrants: tuple[Entrant, ...]
     options: Options = field(default_factory=Options)
 
-    def at(self, scale: float) -> tuple[Entrant, ...]:
+    def at(self, scale: int) -> tuple[Entrant, ...]:
         """Those that have that scale."""
         return _at(self.entrants, scale)
 
-    def check(self, scales: Iterable[float]) -> list[str]:
+    def check(self, scales: Iterable[int]) -> list[str]:
         """Raise `UsageError` for an entrant without any of the scales; say which lack some of them."""
         asked, notes = list(scales), []
         for entrant in self.entrants:
             lacking = [scale for scale in asked if not entrant.has(scale)]
-            told = ", ".join(f"x{scale:g}" for scale in lacking)
+            told = ", ".join(f"x{scale}" for scale in lacking)
             if len(lacking) == len(asked):
                 raise UsageError(
                     f"{entrant.name} has no weights for {told}", "give a scale that it has with -x"
@@ -103,7 +93,7 @@ class Field:
 
 
 @lru_cache(maxsize=64)
-def _at(entrants: tuple[Entrant, ...], scale: float) -> tuple[Entrant, ...]:
+def _at(entrants: tuple[Entrant, ...], scale: int) -> tuple[Entrant, ...]:
     return tuple(entrant for entrant in entrants if entrant.has(scale))
 
 
@@ -117,7 +107,7 @@ def enter(models: Iterable[str], files: Iterable[Path], options: Options) -> Fie
 
 
 @lru_cache(maxsize=1)
-def ready(entered: Field, scale: float) -> tuple[Method, ...]:
+def ready(entered: Field, scale: int) -> tuple[Method, ...]:
     """The methods of a scale, loaded; those of the scale before are let go.
 
     Networks run once, on a small grey image, so that no image's time has in it what only the first one needs.
@@ -141,7 +131,7 @@ class About:
 
 
 @lru_cache(maxsize=64)
-def described(entered: Field, scale: float) -> tuple[About, ...]:
+def described(entered: Field, scale: int) -> tuple[About, ...]:
     """What is known of the methods of a scale, once they are loaded."""
     return tuple(
         About(method.name, method.params, method.where, method.about, entrant.digest(scale))

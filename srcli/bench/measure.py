@@ -86,7 +86,7 @@ def _keys(plan: Plan, unit: Unit) -> dict[str, str]:
     """For each method, what its score on an image depends on."""
     files = " ".join(file_digest(file) for file in (unit.file, unit.lr) if file)
     return {
-        about.name: f"{unit.dataset} x{unit.scale:g} {unit.image} {files} {about.name} {about.digest}"
+        about.name: f"{unit.dataset} x{unit.scale} {unit.image} {files} {about.name} {about.digest}"
         for about in entrants.described(plan.field, unit.scale)
     }
 
@@ -107,7 +107,7 @@ def gathered(plan: Plan, units: Iterable[Unit], found: Iterable[Scored]) -> Resu
     An image that one method failed on counts for none, so that all rows are means over the same images; a
     method that failed on every image has no row.
     """
-    groups: dict[tuple[str, float], _Group] = {}
+    groups: dict[tuple[str, int], _Group] = {}
     failures = []
     for score in found:
         if isinstance(score, Failure):
@@ -128,7 +128,7 @@ def gathered(plan: Plan, units: Iterable[Unit], found: Iterable[Scored]) -> Resu
 
 
 def _columns(
-    plan: Plan, scale: float, group: _Group, names: list[str]
+    plan: Plan, scale: int, group: _Group, names: list[str]
 ) -> Iterable[tuple[entrants.About, list[ImageScore]]]:
     """The scores of each method on the images that every method did."""
     common = [name for name in names if group and all(name in scored for scored in group.values())]
@@ -138,7 +138,7 @@ def _columns(
 
 
 def self_check(
-    scales: Collection[float], protocol: Protocol = Y_CROP.protocol, sets: Iterable[Dataset] = ()
+    scales: Collection[int], protocol: Protocol = Y_CROP.protocol, sets: Iterable[Dataset] = ()
 ) -> None:
     """Raise `ProtocolError` where bicubic on the bundled samples is not what it was when Set5's was right.
 
@@ -147,24 +147,24 @@ def self_check(
     hint = "this installation computes wrongly: reinstall sr"
     for scale in sorted(protocol.samples.keys() & set(scales)):
         value = _bicubic(samples(), protocol, scale)
-        _compare(value, protocol.samples[scale], f"x{scale:g} on the samples", protocol, hint)
+        _compare(value, protocol.samples[scale], f"x{scale} on the samples", protocol, hint)
     for dataset in sets:
         if (dataset.name, len(dataset.files), dataset.lr) == ("Set5", 5, ""):
             for scale in sorted(protocol.set5.keys() & set(scales)):
                 value = _bicubic(dataset, protocol, scale)
-                _compare(value, protocol.set5[scale], f"x{scale:g} on Set5", protocol, _NOT_SET5)
+                _compare(value, protocol.set5[scale], f"x{scale} on Set5", protocol, _NOT_SET5)
 
 
 _NOT_SET5 = "these are not the images of the papers: re-download Set5, or rename the folder"
 
 
-def _bicubic(dataset: Dataset, protocol: Protocol, scale: float) -> float:
+def _bicubic(dataset: Dataset, protocol: Protocol, scale: int) -> float:
     """Its mean by the protocol's first metric."""
     method, metric = interpolator("bicubic"), scoring.BUILT_IN[protocol.metrics[0]]
-    border, values = scoring.border_of(scale), []
+    values = []
     for each in dataset.pictures():
         hr = crop_to_multiple(each.pixels, scale)
-        values.append(metric.measure(Pair(method(protocol.reduce(hr, scale), scale), hr, border, each.grey)))
+        values.append(metric.measure(Pair(method(protocol.reduce(hr, scale), scale), hr, scale, each.grey)))
     return float(np.mean(values))
 
 
@@ -174,7 +174,7 @@ def check_set5(row: Row, reduction: Reduction = Y_CROP) -> None:
     known = row.scale in protocol.set5 and not reduction.degrade
     if known and (row.dataset, row.method, row.images) == ("Set5", "bicubic", 5):
         value = row.figures[scoring.BUILT_IN[protocol.metrics[0]].key]
-        _compare(value, protocol.set5[row.scale], f"x{row.scale:g} on Set5", protocol, _NOT_SET5)
+        _compare(value, protocol.set5[row.scale], f"x{row.scale} on Set5", protocol, _NOT_SET5)
 
 
 def _compare(value: float, expected: float, place: str, protocol: Protocol, hint: str) -> None:

@@ -1,8 +1,7 @@
 """What a bench measures, and what could not be measured, told before the long work starts."""
 
-import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 
 from srcli import __version__
@@ -14,7 +13,6 @@ from srcli.bench.scoring import Metric
 from srcli.datasets import Dataset
 from srcli.errors import DatasetError, ImageError, UsageError
 from srcli.imaging.image import read
-from srcli.imaging.pixels import times
 
 # What every row has, whatever is shown: the self-check needs the one, training the other.
 _ALWAYS = ("psnr-y", "ssim-y")
@@ -25,7 +23,7 @@ class Plan:
     """What is measured. `lr_folder` and `sr_folder` take the images, where they are to be kept."""
 
     datasets: tuple[Dataset, ...]
-    scales: tuple[float, ...]
+    scales: tuple[int, ...]
     field: Field
     reduction: Reduction = Y_CROP
     metrics: tuple[str, ...] = ()
@@ -49,11 +47,11 @@ class Plan:
     def identity(self) -> str:
         """All that every score depends on, as text."""
         options = self.field.options
-        chosen = [getattr(options, each.name) for each in fields(options) if each.name != "progress"]
-        keys = [metric.key for metric in self.measured]
-        parts = (__version__, self.reduction.identity, keys, chosen, self.lr_folder, self.sr_folder)
-        # Where a function lies in memory is another place each time.
-        return re.sub(" at 0x[0-9a-f]+", "", repr(parts))
+        parts = (
+            __version__, self.reduction.identity, [metric.key for metric in self.measured], options.device,
+            options.tile, options.self_ensemble, options.runtime, self.lr_folder, self.sr_folder,
+        )  # fmt: skip
+        return repr(parts)
 
     def units(self) -> "Iterator[Unit]":
         """Images at scales, in the order of the work: scale by scale, so that networks are loaded once."""
@@ -69,7 +67,7 @@ class Unit:
     """An image at a scale, and the file of its low resolution where that is given."""
 
     dataset: str
-    scale: float
+    scale: int
     image: str
     file: Path
     lr: Path | None
@@ -133,16 +131,16 @@ def _check_folders(plan: Plan) -> None:
 def _check_unit(unit: Unit, sizes: dict[Path, _Size], least: int) -> None:
     width, height = (int(side) for side in sizes[unit.file])
     scale = unit.scale
-    low = (times(width, scale), times(height, scale))
+    low = (width // scale, height // scale)
     try:
         if 0 in low:
             raise DatasetError(
                 f"an image of {width}x{height} cannot be reduced by {scale}", "take a larger one"
             )
-        scoring.check_size(height, width, scoring.border_of(scale), least)
+        scoring.check_size(height, width, scale, least)
     except DatasetError as error:
         raise DatasetError(f"{unit}: {error.message}", error.hint) from error
     if unit.lr and sizes[unit.lr] != low:
         found = "x".join(map(str, sizes[unit.lr]))
-        message = f"{unit}: {unit.lr} is {found}, x{scale:g} of it is {low[0]}x{low[1]}"
+        message = f"{unit}: {unit.lr} is {found}, x{scale} of it is {low[0]}x{low[1]}"
         raise DatasetError(message, f"its truth is {width}x{height}: check the folders and the scale")

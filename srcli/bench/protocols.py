@@ -1,7 +1,7 @@
 """Named protocols: how low resolution is made, what is compared, and what bicubic has to score."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -10,19 +10,19 @@ from PIL import Image
 
 from srcli.errors import ImageError, UsageError
 from srcli.imaging.degrade import Degradation, bicubic_lr, degraded, parse
-from srcli.imaging.pixels import Pixels, crop_to_multiple, from_uint8, times, to_uint8
+from srcli.imaging.pixels import Pixels, crop_to_multiple, from_uint8, to_uint8
 
-Reduce = Callable[[Pixels, float], Pixels]
+Reduce = Callable[[Pixels, int], Pixels]
 TOLERANCE = 0.02
 
 
-def pillow_lr(hr: Pixels, scale: float) -> Pixels:
+def pillow_lr(hr: Pixels, scale: int) -> Pixels:
     """Pillow's bicubic reduction of `hr`, cropped to a multiple of `scale` first; 8-bit levels."""
     even = crop_to_multiple(hr, scale)
     if 0 in even.shape:
         size = f"{hr.shape[1]}x{hr.shape[0]}"
-        raise ImageError(f"an image of {size} cannot be reduced by {scale:g}", "take a larger one")
-    width, height = times(hr.shape[1], scale), times(hr.shape[0], scale)
+        raise ImageError(f"an image of {size} cannot be reduced by {scale}", "take a larger one")
+    width, height = even.shape[1] // scale, even.shape[0] // scale
     small = Image.fromarray(to_uint8(even)).resize((width, height), Image.Resampling.BICUBIC)
     return from_uint8(np.asarray(small))
 
@@ -39,8 +39,8 @@ class Protocol:
     about: str
     reduce: Reduce
     metrics: tuple[str, ...]
-    samples: Mapping[float, float]
-    set5: Mapping[float, float]
+    samples: Mapping[int, float]
+    set5: Mapping[int, float]
 
 
 # Set5 by y-crop: the published rows. The others: measured by the code that reproduces Set5's files and rows.
@@ -94,14 +94,10 @@ class Reduction:
     degrade: str = ""
     seed: int = 0
 
-    def check(self, scales: Iterable[float]) -> None:
-        """Raise `UsageError` or `ImageError` for a degradation that is none, or not at these scales."""
-        if not self.degrade:
-            return
-        parse(self.degrade)
-        broken = [scale for scale in scales if not float(scale).is_integer()]
-        if broken:
-            raise UsageError(f"--degrade can't reduce by {broken[0]:g}", "give it a whole number with -x")
+    def check(self) -> None:
+        """Raise `UsageError` or `ImageError` for a degradation that does not exist."""
+        if self.degrade:
+            parse(self.degrade)
 
     @property
     def label(self) -> str:
@@ -115,20 +111,20 @@ class Reduction:
         """What makes it different from others: of a kernel file, what is in it."""
         return f"{self.label} {parse(self.degrade)}" if self.degrade else self.label
 
-    def of(self, image: str, scale: float) -> Callable[[Pixels], Pixels]:
+    def of(self, image: str, scale: int) -> Callable[[Pixels], Pixels]:
         """HR -> LR for the image of that name; all randomness follows from seed, name and scale."""
         if not self.degrade:
             return partial(_by, self.protocol.reduce, scale)
-        return partial(_degraded, parse(self.degrade), f"{self.seed} {scale:g} {image}", scale)
+        return partial(_degraded, parse(self.degrade), f"{self.seed} {scale} {image}", scale)
 
 
 Y_CROP = Reduction(PROTOCOLS["y-crop"])
 
 
-def _by(reduce: Reduce, scale: float, hr: Pixels) -> Pixels:
+def _by(reduce: Reduce, scale: int, hr: Pixels) -> Pixels:
     return reduce(hr, scale)
 
 
-def _degraded(degradation: Degradation, key: str, scale: float, hr: Pixels) -> Pixels:
+def _degraded(degradation: Degradation, key: str, scale: int, hr: Pixels) -> Pixels:
     seed = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8])
-    return degraded(hr, int(scale), degradation, np.random.default_rng(seed))
+    return degraded(hr, scale, degradation, np.random.default_rng(seed))

@@ -39,11 +39,11 @@ class Book:
 
     sources: dict[str, str]
     models: dict[str, str]
-    figures: dict[tuple[str, float, str], Figure]
+    figures: dict[tuple[str, int, str], Figure]
 
-    def figure(self, model: str, scale: float, dataset: str) -> Figure | None:
+    def figure(self, model: str, scale: int, dataset: str) -> Figure | None:
         """Of a model, or of a weight file that is called after a network."""
-        bare = model.partition(" (")[0].removesuffix(f"-x{scale:g}")
+        bare = model.partition(" (")[0].removesuffix(f"-x{scale}")
         network = self.models.get(bare, bare)
         return self.figures.get((network.lower(), scale, dataset))
 
@@ -90,7 +90,7 @@ def footnotes(results: Results) -> list[str]:
         return ["nothing published is comparable: the papers' sets, whole, by y-crop, have figures"]
     sources = sorted({figure.source for _, figure in found}, key=str.lower)
     return [f"{source}: {book().sources[source]}" for source in sources] + [
-        f"* {figure.network} on {row.dataset} x{row.scale:g}: others print {figure.conflict}"
+        f"* {figure.network} on {row.dataset} x{row.scale}: others print {figure.conflict}"
         for row, figure in found
         if figure.conflict
     ]

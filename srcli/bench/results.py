@@ -21,7 +21,7 @@ class ImageScore:
     """One method on one image: figures by their keys; `seconds` is the wall time of the method alone."""
 
     dataset: str
-    scale: float
+    scale: int
     method: str
     image: str
     figures: Figures
@@ -43,7 +43,7 @@ class Failure:
     """A method that could not do an image, and why."""
 
     dataset: str
-    scale: float
+    scale: int
     method: str
     image: str
     reason: str
@@ -58,7 +58,7 @@ class Row:
     """
 
     dataset: str
-    scale: float
+    scale: int
     method: str
     images: int
     figures: Figures
@@ -107,7 +107,7 @@ class Results:
 
     def groups(self) -> list[list[Row]]:
         """Rows of the same data set and scale, in the order in which they were measured."""
-        found: dict[tuple[str, float], list[Row]] = {}
+        found: dict[tuple[str, int], list[Row]] = {}
         for row in self.rows:
             found.setdefault((row.dataset, row.scale), []).append(row)
         return list(found.values())
@@ -217,7 +217,7 @@ def merged(named: Mapping[str, Results]) -> Results:
     return replace(together, rows=in_order, conditions=conditions)
 
 
-_Key = tuple[str, float, str]
+_Key = tuple[str, int, str]
 
 
 def _key(item: Row | ImageScore) -> _Key:

@@ -1,7 +1,6 @@
 """Metrics by name: what they see of a result and its truth, and which way is better."""
 
 import difflib
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -168,11 +167,6 @@ def find(name: str, device: str | None = None) -> list[Metric]:
             32,
         )
     ]
-
-
-def border_of(scale: float) -> int:
-    """Pixels cut from every side: as many as the scale, or the next whole number."""
-    return math.ceil(scale)
 
 
 def check_size(height: int, width: int, border: int, least: int) -> None:

@@ -34,7 +34,7 @@ class Comparison:
     """
 
     dataset: str
-    scale: float
+    scale: int
     first: str
     second: str
     images: int
@@ -98,7 +98,7 @@ def holm(values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def intervals(results: Results, column: Column) -> dict[tuple[str, float, str], Interval]:
+def intervals(results: Results, column: Column) -> dict[tuple[str, int, str], Interval]:
     """Of each row that has more than one image, by data set, scale and method."""
     found = {key: interval(_values(scores, column)) for key, scores in _by_row(results).items()}
     return {key: each for key, each in found.items() if each}
@@ -137,12 +137,12 @@ def _compared(first: list[ImageScore], second: list[ImageScore], column: Column)
 
 def warnings(found: Sequence[Comparison], column: Column) -> list[str]:
     """A line for each data set and scale where methods can't be told apart."""
-    groups: dict[tuple[str, float], list[Comparison]] = {}
+    groups: dict[tuple[str, int], list[Comparison]] = {}
     for each in found:
         groups.setdefault((each.dataset, each.scale), []).append(each)
     lines = []
     for (dataset, scale), group in groups.items():
-        place = f"{dataset} x{scale:g}"
+        place = f"{dataset} x{scale}"
         count = group[0].images
         # What a difference of one sign throughout would have, the best there is.
         if len(group) * 2.0 ** (1 - count) >= LEVEL:
@@ -154,8 +154,8 @@ def warnings(found: Sequence[Comparison], column: Column) -> list[str]:
     return lines
 
 
-def _by_row(results: Results) -> dict[tuple[str, float, str], list[ImageScore]]:
-    found: dict[tuple[str, float, str], list[ImageScore]] = {}
+def _by_row(results: Results) -> dict[tuple[str, int, str], list[ImageScore]]:
+    found: dict[tuple[str, int, str], list[ImageScore]] = {}
     for score in results.images:
         found.setdefault((score.dataset, score.scale, score.method), []).append(score)
     return found

@@ -70,28 +70,28 @@ def _score(
     seconds = time.perf_counter() - start
     if plan.sr_folder:
         _keep(plan.sr_folder, unit, method.name, np.clip(sr, 0, 1))
-    pair = Pair(sr, truth.pixels, scoring.border_of(unit.scale), truth.grey, lr, reduce)
+    pair = Pair(sr, truth.pixels, unit.scale, truth.grey, lr, reduce)
     figures = {metric.key: metric.measure(pair) for metric in plan.measured}
     return ImageScore(unit.dataset, unit.scale, method.name, unit.image, figures, seconds)
 
 
 def _keep(folder: Path, unit: Unit, method: str, pixels: Pixels) -> None:
     """Write an image as PNG into FOLDER/SET/xSCALE, in a folder of its method."""
-    place = folder / unit.dataset / f"x{unit.scale:g}" / method.replace("/", "_")
+    place = folder / unit.dataset / f"x{unit.scale}" / method.replace("/", "_")
     write(place / f"{Path(unit.image).with_suffix('').as_posix().replace('/', '_')}.png", Image(pixels))
 
 
-def evaluate(method: Method, pictures: Iterable[Picture], scale: float) -> Row:
+def evaluate(method: Method, pictures: Iterable[Picture], scale: int) -> Row:
     """Mean scores of one method by y-crop, for validation during training."""
     return mean_row([score_picture(method, each, scale) for each in pictures], method.params, method.where)
 
 
-def score_picture(method: Method, truth: Picture, scale: float, dataset: str = "") -> ImageScore:
+def score_picture(method: Method, truth: Picture, scale: int, dataset: str = "") -> ImageScore:
     """One method on one image: degraded by bicubic, enlarged, timed, scored."""
     hr = crop_to_multiple(truth.pixels, scale)
     lr = Y_CROP.protocol.reduce(hr, scale)
     start = time.perf_counter()
     sr = method(lr, scale)
     seconds = time.perf_counter() - start
-    figures = scoring.score(sr, hr, scoring.border_of(scale), truth.grey)._asdict()
+    figures = scoring.score(sr, hr, scale, truth.grey)._asdict()
     return ImageScore(dataset, scale, method.name, truth.name, figures, seconds)

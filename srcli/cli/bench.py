@@ -12,7 +12,6 @@ from srcli.engine.tiles import DEFAULT_TILE
 from srcli.errors import DatasetError, ExitCode, SrError, UsageError
 from srcli.files import check_place
 from srcli.manifest import DEFAULT_MODEL
-from srcli.scales import plain
 
 if TYPE_CHECKING:
     from srcli.bench.plan import Plan, Unit
@@ -135,12 +134,11 @@ def bench(
 
         named = model or ([] if weights else [DEFAULT_MODEL])
         settings = Options(device, tile, self_ensemble, runtime=runtime)
-        scales = tuple(dict.fromkeys(map(plain, scale)))
         reduction = protocols.Reduction(protocols.find(protocol), degrade, seed)
-        reduction.check(scales)
+        reduction.check()
         plan = Plan(
             tuple(datasets.find(name) for name in dict.fromkeys(dataset or ["samples"])),
-            scales,
+            tuple(dict.fromkeys(scale)),
             entrants.enter([*_BASELINES, *named], weights or [], settings),
             reduction,
             tuple(metric or ()),
@@ -189,7 +187,7 @@ def _measured(plan: "Plan", workers: int, *, keep: bool, keep_going: bool, costs
         task = bar.add_task("scoring", total=total)
 
         def tell(score: "Scored") -> None:
-            bar.update(task, advance=1, description=f"{score.dataset} x{score.scale:g}")
+            bar.update(task, advance=1, description=f"{score.dataset} x{score.scale}")
 
         try:
             results = run(plan, tell, workers, keep, units)
@@ -201,7 +199,7 @@ def _measured(plan: "Plan", workers: int, *, keep: bool, keep_going: bool, costs
             bar.update(task, description="costs")
             results = with_costs(results, plan.field)
     for failure in results.failures:
-        place = f"{failure.image} of {failure.dataset} x{failure.scale:g}, {failure.method}"
+        place = f"{failure.image} of {failure.dataset} x{failure.scale}, {failure.method}"
         console.complain(SrError(f"{place}: {failure.reason}"))
     if not results.rows:
         raise SrError("nothing could be scored", "the lines above say why")

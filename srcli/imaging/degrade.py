@@ -10,7 +10,7 @@ import numpy as np
 from srcli.errors import ImageError, UsageError
 from srcli.imaging.blur import Bell, Given, auto_size, from_file
 from srcli.imaging.chains import Bsrgan, SecondOrder
-from srcli.imaging.pixels import Pixels, crop_to_multiple, times
+from srcli.imaging.pixels import Pixels, crop_to_multiple
 from srcli.imaging.resize import resize_8bit
 from srcli.imaging.steps import (
     METHODS,
@@ -229,18 +229,18 @@ def degraded(hr: Pixels, scale: int, degradation: Degradation, rng: Rng) -> Pixe
     return apply(even, degradation.plan(Target(even.shape[0], even.shape[1], scale), rng))
 
 
-def bicubic_lr(hr: Pixels, scale: float) -> Pixels:
+def bicubic_lr(hr: Pixels, scale: int) -> Pixels:
     """MATLAB's 8-bit bicubic reduction of `hr`, cropped to a multiple of `scale` first.
 
     Raises `ImageError` where nothing would be left.
     """
     even = _even(hr, scale)
-    return resize_8bit(even, times(hr.shape[0], scale), times(hr.shape[1], scale))
+    return resize_8bit(even, even.shape[0] // scale, even.shape[1] // scale)
 
 
-def _even(hr: Pixels, scale: float) -> Pixels:
+def _even(hr: Pixels, scale: int) -> Pixels:
     even = crop_to_multiple(hr, scale)
     if 0 in even.shape:
         size = f"{hr.shape[1]}x{hr.shape[0]}"
-        raise ImageError(f"an image of {size} cannot be reduced by {scale:g}", "take a larger one")
+        raise ImageError(f"an image of {size} cannot be reduced by {scale}", "take a larger one")
     return even

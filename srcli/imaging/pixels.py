@@ -1,7 +1,5 @@
 """The first noun: `Pixels`, a float32 array (H, W, 3) of RGB in [0, 1], and a `Plane` (H, W) of it."""
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -28,19 +26,10 @@ def from_uint8(samples: NDArray[np.uint8]) -> Pixels:
     return samples.astype(np.float32) / np.float32(255)
 
 
-def crop_to_multiple(pixels: Pixels, multiple: float) -> Pixels:
-    """The top left part whose sides are multiples of `multiple`, rounded where those are no whole numbers."""
-    height, width = (math.floor(times(side, multiple) * multiple + 0.5) for side in pixels.shape[:2])
+def crop_to_multiple(pixels: Pixels, multiple: int) -> Pixels:
+    """The top left part whose sides are multiples of `multiple`."""
+    height, width = (side - side % multiple for side in pixels.shape[:2])
     return pixels[:height, :width]
-
-
-def times(side: int, multiple: float) -> int:
-    """The most times `multiple` that are, when rounded, no longer than a side.
-
-    >>> times(11, 4), times(10, 2.5), times(27, 2.73), times(26, 2.73)
-    (2, 4, 10, 9)
-    """
-    return math.ceil((side + 0.5) / multiple) - 1
 
 
 def is_grey(pixels: Pixels) -> bool:

@@ -63,7 +63,7 @@ def _plots(results: Results) -> Iterator[_Plot]:
 
 def _images(results: Results) -> Iterator[_Images]:
     column = results.columns[0]
-    found: dict[tuple[str, float], dict[str, dict[str, str]]] = {}
+    found: dict[tuple[str, int], dict[str, dict[str, str]]] = {}
     for score in results.images:
         group = found.setdefault((score.dataset, score.scale), {})
         group.setdefault(score.image, {})[score.method] = column.written(score.figures[column.key])
@@ -75,4 +75,4 @@ def _images(results: Results) -> Iterator[_Images]:
             for image, texts in found.get(place, {}).items()
         )
         if lines:
-            yield _Images(f"{place[0]} x{place[1]:g}", methods, lines)
+            yield _Images(f"{place[0]} x{place[1]}", methods, lines)

@@ -48,7 +48,7 @@ def svgs(results: Results) -> Iterator[tuple[str, str]]:
         raise SrError("plots are drawn by matplotlib", "`pip install 'sr-cli[plots]'`") from error
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "sr", "font.size": 9}):
         for group in results.groups():
-            place = f"{group[0].dataset}-x{group[0].scale:g}"
+            place = f"{group[0].dataset}-x{group[0].scale}"
             for name, figure in _of_group(results, group, Figure):
                 yield f"{place}-{name}", _svg(figure)
 

@@ -45,14 +45,14 @@ class Group:
     """The lines of a data set at a scale, a cell for each heading."""
 
     dataset: str
-    scale: float
+    scale: int
     images: int
     lines: tuple[tuple[Cell, ...], ...]
 
     @property
     def title(self) -> str:
         """As in `Set5 x2`."""
-        return f"{self.dataset} x{self.scale:g}"
+        return f"{self.dataset} x{self.scale}"
 
 
 @dataclass(frozen=True)
@@ -174,7 +174,7 @@ def _beside(results: Results, column: Column, row: Row) -> str:
 def _notes(results: Results) -> list[str]:
     """What a reader has to know: images left out, times taken under load, costs."""
     notes = [
-        f"{failure.image} of {failure.dataset} x{failure.scale:g} is left out: "
+        f"{failure.image} of {failure.dataset} x{failure.scale} is left out: "
         f"{f'{failure.method}: ' if failure.method else ''}{failure.reason}"
         for failure in results.failures
     ]
@@ -208,7 +208,7 @@ def sureness(results: Results) -> Sheet:
 def _sure_lines(
     group: list[Row],
     column: Column,
-    spread: dict[tuple[str, float, str], stats.Interval],
+    spread: dict[tuple[str, int, str], stats.Interval],
     compared: list[stats.Comparison],
 ) -> tuple[tuple[Cell, ...], ...]:
     best = min(group, key=lambda row: column.rank(row.figures[column.key]))

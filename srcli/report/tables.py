@@ -77,7 +77,7 @@ def _markdown(sheet: Sheet) -> str:
     headings = ["Dataset", "Scale", *(heading.text for heading in sheet.headings)]
     lines = [_line(headings), "|---|---:|---|" + "---:|" * (len(sheet.headings) - 1)]
     for group in sheet.groups:
-        lines += [_line([group.dataset, f"x{group.scale:g}", *map(_marked, line)]) for line in group.lines]
+        lines += [_line([group.dataset, f"x{group.scale}", *map(_marked, line)]) for line in group.lines]
     notes = [f"- {note}" for note in sheet.notes]
     return "\n".join([*lines, *([""] if notes else []), *notes])
 
