@@ -22,7 +22,7 @@ def pillow_lr(hr: Pixels, scale: float) -> Pixels:
     if 0 in even.shape:
         size = f"{hr.shape[1]}x{hr.shape[0]}"
         raise ImageError(f"an image of {size} cannot be reduced by {scale}", "take a larger one")
-    width, height = even.shape[1] // scale, even.shape[0] // scale
+    width, height = round(even.shape[1] / scale), round(even.shape[0] / scale)
     small = Image.fromarray(to_uint8(even)).resize((width, height), Image.Resampling.BICUBIC)
     return from_uint8(np.asarray(small))
 
