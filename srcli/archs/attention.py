@@ -49,6 +49,22 @@ def joined(cut: Tensor, size: Size, height: int, width: int) -> Tensor:
     return parts.transpose(2, 3).reshape(-1, height, width, channels)
 
 
+def gathered(grid: Tensor, down: int, across: int | None = None) -> Tensor:
+    """(N, H, W, C) with pixels that lie H / `down` and W / `across` apart brought side by side."""
+    n, height, width, channels = grid.shape
+    across = across or down
+    split = grid.reshape(n, down, height // down, across, width // across, channels)
+    return split.permute(0, 2, 1, 4, 3, 5).reshape(n, height, width, channels)
+
+
+def scattered(grid: Tensor, down: int, across: int | None = None) -> Tensor:
+    """`gathered` undone."""
+    n, height, width, channels = grid.shape
+    across = across or down
+    split = grid.reshape(n, height // down, down, width // across, across, channels)
+    return split.permute(0, 2, 1, 4, 3, 5).reshape(n, height, width, channels)
+
+
 def relative_bias(table: Tensor, size: Size) -> Tensor:
     """What `table` has for how the pixels of a window lie to each other: (heads, L, L).
 
