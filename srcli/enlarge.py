@@ -99,9 +99,8 @@ def enlarge_file(job: Job, work: Work) -> Done:
     else:
         _check_held(work, "a file of several frames")
         done = _enlarge(read, times, job, work)
-    if (
-        work.output.strip or "xmp" not in formats.of(job.target).carries
-    ):  # comments are not written at every depth
+    # Comments do not do: they are not written at every depth.
+    if work.output.strip or "xmp" not in formats.of(job.target).carries:
         note(job.target, job.source, work.recipe.digest)
     return replace(done, seconds=time.perf_counter() - start)
 

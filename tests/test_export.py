@@ -142,7 +142,21 @@ def test_a_table_is_exported_and_runs(in_tmp: Path, photo: Path, sr: Run) -> Non
 
 
 # Cells, whose number depends on the image; convolutions in double precision, which ONNX Runtime lacks.
-CELLS = ("csnln", "dat", "hat", "omnisr", "san", "swin2sr", "swinir")
+CELLS = (
+    "act",
+    "csnln",
+    "dat",
+    "edt",
+    "enlcn",
+    "hat",
+    "ipt",
+    "maxim_sr",
+    "nlsn",
+    "omnisr",
+    "san",
+    "swin2sr",
+    "swinir",
+)
 REFUSED = {(arch, kind): "cells" for arch in CELLS for kind in ("onnx", "torchscript")}
 REFUSED |= {
     (arch, kind): "its scale is an input"

@@ -28,16 +28,22 @@ from srcli.imaging.pixels import Pixels, quantise
 
 # Networks that ncnn can't run, with what it has no layer for.
 ON_TORCH = {
+    "act": "cells",
     "cran": "adaptive_avg_pool2d",
     "csnln": "cells",
     "dat": "cells",
+    "edt": "cells",
+    "enlcn": "cells",
     "han": "stack",
     "hat": "cells",
+    "ipt": "cells",
     "lapar": "slice",
     "liif": "its scale is an input",
     "lte": "its scale is an input",
     "metasr": "its scale is an input",
     "latticenet": "stack",
+    "maxim_sr": "cells",
+    "nlsn": "cells",
     "omnisr": "cells",
     "safmn": "movedim",
     "san": "cells",

@@ -5,6 +5,7 @@ from typing import Any
 # Networks cut down so that tests of what holds for every network are quick; those with attention in the range
 # of [0, 1], as random weights on 255 open and shut its gates at the slightest difference.
 SMALL: dict[str, dict[str, Any]] = {
+    "act": {"features": 16, "stages": 2, "blocks": 1, "heads": 4, "cell": 6, "overlap": 3, "span": 1.0, "mean": 1.0},
     "bsrn": {"blocks": 2, "features": 16},
     "carn": {"features": 16},
     "cran": {"groups": 2, "blocks": 1, "features": 32, "span": 1.0, "mean": 1.0},
@@ -22,10 +23,13 @@ SMALL: dict[str, dict[str, Any]] = {
     "drcn": {"recursions": 3, "features": 16},
     "drrn": {"units": 3, "features": 16},
     "edsr": {"blocks": 2, "features": 16},
+    "edt": {"features": 24, "groups": 1, "blocks": 2, "heads": 2, "width": 8, "window": [2, 6], "end": "direct"},
+    "enlcn": {"blocks": 2, "features": 16, "samples": 16, "cell": 8, "overlap": 2},
     "falsr": {"features": 32},
     "han": {"groups": 2, "blocks": 1, "features": 16, "span": 1.0, "mean": 1.0},
     "hat": {"features": 16, "groups": 1, "blocks": 2, "heads": 2, "window": 8, "squeeze": 8},
     "imdn": {"blocks": 2, "features": 16},
+    "ipt": {"features": 4, "layers": 1, "heads": 2, "patch": 12, "overlap": 3, "span": 1.0, "mean": 1.0},
     "lapar": {"features": 8, "blocks": 1},
     "lapsrn": {"layers": 2, "features": 8},
     "latticenet": {"units": 2, "features": 16},
@@ -33,6 +37,9 @@ SMALL: dict[str, dict[str, Any]] = {
     "lte": {"blocks": 2, "features": 16, "hidden": 24},
     "mdsr": {"blocks": 2, "features": 16},
     "metasr": {"blocks": 2, "layers": 2, "growth": 8, "features": 16, "hidden": 16, "span": 1.0},
+    "maxim_sr": {"features": 8, "blocks": 1, "window": 4, "cell": 8, "overlap": 4},
+    "mdsr": {"blocks": 2, "features": 16},
+    "nlsn": {"blocks": 2, "features": 16, "cell": 8, "overlap": 2},
     "omnisr": {"features": 16, "groups": 1, "window": 4, "cell": 12, "overlap": 4},
     "rcan": {"groups": 2, "blocks": 1, "features": 32, "span": 1.0, "mean": 1.0},
     "rdn": {"blocks": 2, "layers": 2, "growth": 8, "features": 16},

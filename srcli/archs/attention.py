@@ -4,13 +4,14 @@ A `grid` is (N, H, W, C), the layout that linear layers and layer norms want; `w
 counts the windows of all images, row by row, and L the pixels of one.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srcli.archs.blocks import STEPS, MeanShift, conv, mirrored, upsampler
+from srcli.archs.blocks import STEPS, MeanShift, ResidualBlock, by_cells, conv, mirrored, upsampler
 
 Size = tuple[int, int]
 
@@ -46,6 +47,22 @@ def joined(cut: Tensor, size: Size, height: int, width: int) -> Tensor:
     (high, wide), channels = size, cut.shape[2]
     parts = cut.reshape(-1, height // high, width // wide, high, wide, channels)
     return parts.transpose(2, 3).reshape(-1, height, width, channels)
+
+
+def gathered(grid: Tensor, down: int, across: int | None = None) -> Tensor:
+    """(N, H, W, C) with pixels that lie H / `down` and W / `across` apart brought side by side."""
+    n, height, width, channels = grid.shape
+    across = across or down
+    split = grid.reshape(n, down, height // down, across, width // across, channels)
+    return split.permute(0, 2, 1, 4, 3, 5).reshape(n, height, width, channels)
+
+
+def scattered(grid: Tensor, down: int, across: int | None = None) -> Tensor:
+    """`gathered` undone."""
+    n, height, width, channels = grid.shape
+    across = across or down
+    split = grid.reshape(n, height // down, down, width // across, across, channels)
+    return split.permute(0, 2, 1, 4, 3, 5).reshape(n, height, width, channels)
 
 
 def relative_bias(table: Tensor, size: Size) -> Tensor:
@@ -95,18 +112,18 @@ def attended(
     where a pixel must not be seen.
     """
     split = [each.unflatten(2, (heads, -1)).transpose(1, 2) for each in (queries, keys, values)]
-    if bias is None or apart is None:
-        mask = None if bias is None else bias[None].to(queries.dtype)
+    mask = None if bias is None else bias[None].to(queries.dtype)
+    if apart is None:
         out = F.scaled_dot_product_attention(*split, attn_mask=mask, scale=scale)
     else:
-        out = _attended_apart(split, bias.to(queries.dtype), apart, scale)
+        out = _attended_apart(split, queries.new_zeros(1, 1, 1, 1) if mask is None else mask, apart, scale)
     return out.transpose(1, 2).flatten(2)
 
 
 def _attended_apart(split: list[Tensor], bias: Tensor, apart: Tensor, scale: float | None) -> Tensor:
     """As many windows at once as their masks, which differ, leave in reasonable memory."""
     apart = apart.repeat(len(split[0]) // len(apart), 1, 1)
-    count = max(1, LARGEST_MASK // bias.numel())
+    count = max(1, LARGEST_MASK // (bias.shape[1] * apart[0].numel()))
     parts = zip(*(each.split(count) for each in (*split, apart)), strict=True)
     return torch.cat(
         [
@@ -258,3 +275,42 @@ def reflected(batch: Tensor, multiple: int) -> Tensor:
 def without(state: dict[str, Any], *endings: str) -> dict[str, Any]:
     """The tensors but those whose names end so: numbers that files carry and a network works out itself."""
     return {key: value for key, value in state.items() if not key.endswith(endings)}
+
+
+class Interleaved(nn.Module):
+    """EDSR with attention over all pixels before its residual blocks, and again after each eight of them.
+
+    Each cell of `cell` x `cell` pixels is restored alone, with `overlap` more on each side.
+    """
+
+    EVERY = 8
+
+    def __init__(
+        self,
+        scale: int,
+        blocks: int,
+        features: int,
+        res_scale: float,
+        cells: Size,
+        attention: Callable[[], nn.Module],
+    ) -> None:
+        super().__init__()
+        self.channels, self.scale = 3, scale
+        self.aligned, self.overlap = cells
+        self.in_cells, self.halo = True, self.aligned - 1 + self.overlap
+        self.shift = MeanShift(1.0, 1.0)
+        self.head = nn.Sequential(conv(3, features))
+        body = [attention()]
+        for number in range(1, blocks + 1):
+            body.append(ResidualBlock(features, res_scale))
+            body += [attention()] if number % self.EVERY == 0 else []
+        self.body = nn.Sequential(*body, conv(features, features))
+        self.tail = nn.Sequential(upsampler(scale, features), conv(features, 3))
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """(N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
+        return by_cells(batch, self.aligned, self.overlap, self.scale, self._whole)
+
+    def _whole(self, batch: Tensor) -> Tensor:
+        shallow = self.head(self.shift.enter(batch))
+        return self.shift.leave(self.tail(shallow + self.body(shallow)))

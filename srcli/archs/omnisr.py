@@ -14,7 +14,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from srcli.archs import Paper, Traits
-from srcli.archs.attention import attended, joined, relative_bias, to_batch, to_grid, windows
+from srcli.archs.attention import (
+    attended,
+    gathered,
+    joined,
+    relative_bias,
+    scattered,
+    to_batch,
+    to_grid,
+    windows,
+)
 from srcli.archs.blocks import SpatialAttention, by_cells, conv
 
 PAPER = Paper(
@@ -168,11 +177,11 @@ class _Pixels(nn.Module):
 
     def forward(self, batch: Tensor) -> Tensor:
         """(N, C, H, W) to the same shape."""
-        grid = _gathered(to_grid(batch), self.size[0]) if self.spread else to_grid(batch)
+        grid = gathered(to_grid(batch), self.size[0]) if self.spread else to_grid(batch)
         bias = relative_bias(self.rel_pos_bias.weight, self.size)
         mixed = attended(*self.to_qkv(windows(grid, self.size)).chunk(3, 2), HEADS, bias)
         out = joined(self.to_out[0](mixed), self.size, *batch.shape[2:])
-        return to_batch(_scattered(out, self.size[0]) if self.spread else out)
+        return to_batch(scattered(out, self.size[0]) if self.spread else out)
 
 
 class _Channels(nn.Module):
@@ -192,31 +201,15 @@ class _Channels(nn.Module):
         side, (height, width) = self.size[0], batch.shape[2:]
         # Here it is the others that are spread: pixels at the same place of all windows.
         size = (height // side, width // side) if self.spread else self.size
-        cut = windows(_gathered(asked, height // side, width // side) if self.spread else asked, size)
+        cut = windows(gathered(asked, height // side, width // side) if self.spread else asked, size)
         split = (each.mT.unflatten(1, (HEADS, -1)) for each in cut.chunk(3, 2))
         queries, keys, values = split
         alike = F.normalize(queries, dim=3) @ F.normalize(keys, dim=3).mT * self.temperature
         mixed = (torch.softmax(alike, 3) @ values).flatten(1, 2).mT
         out = joined(mixed, size, height, width)
-        back = _scattered(out, height // side, width // side) if self.spread else out
+        back = scattered(out, height // side, width // side) if self.spread else out
         mixed_out: Tensor = self.project_out(to_batch(back))
         return mixed_out
-
-
-def _gathered(grid: Tensor, down: int, across: int | None = None) -> Tensor:
-    """(N, H, W, C) with pixels that lie H / `down` and W / `across` apart brought side by side."""
-    n, height, width, channels = grid.shape
-    across = across or down
-    split = grid.reshape(n, down, height // down, across, width // across, channels)
-    return split.permute(0, 2, 1, 4, 3, 5).reshape(n, height, width, channels)
-
-
-def _scattered(grid: Tensor, down: int, across: int | None = None) -> Tensor:
-    """`_gathered` undone."""
-    n, height, width, channels = grid.shape
-    across = across or down
-    split = grid.reshape(n, height // down, down, width // across, across, channels)
-    return split.permute(0, 2, 1, 4, 3, 5).reshape(n, height, width, channels)
 
 
 def rename(state: dict[str, Any]) -> dict[str, Any]:

@@ -422,6 +422,38 @@ def omnisr(scale: int) -> Recipe:
     return _halved(Recipe("omnisr", scale, patch=64, batch=64, learning_rate=5e-4, optimiser="adamw"))
 
 
+def edt(scale: int) -> Recipe:
+    """EDT on DIV2K and Flickr2K: L1, 48x48 patches, batch 32, 2e-4 halved four times."""
+    return _late(Recipe("edt", scale, patch=48, batch=32))
+
+
+def nlsn(scale: int) -> Recipe:
+    """NLSN: L1, 48x48 patches, batch 16, 1e-4 halved every 200,000 steps."""
+    return _halved(Recipe("nlsn", scale, patch=48, learning_rate=1e-4))
+
+
+def enlcn(scale: int) -> Recipe:
+    """ENLCN: L1, 48x48 patches, batch 16, 1e-4 halved every 200,000 steps; without the contrastive loss."""
+    return _halved(Recipe("enlcn", scale, patch=48, learning_rate=1e-4))
+
+
+def act(scale: int) -> Recipe:
+    """ACT's phase on ImageNet: L1, 48x48 patches, 512 a step, 150 epochs, 1e-4 halved every 50."""
+    made = Recipe("act", scale, patch=48, batch=64, accumulate=8, steps=375_000, learning_rate=1e-4)
+    return replace(made, schedule="step", decay_at=(1 / 3, 2 / 3))
+
+
+def ipt(scale: int) -> Recipe:
+    """IPT's phase on ImageNet: L1, 48x48 patches, batch 256, 5e-5, 300 epochs, then 2e-5 for 30; one task only."""
+    made = Recipe("ipt", scale, patch=48, batch=256, steps=1_500_000, learning_rate=5e-5)
+    return replace(made, schedule="step", decay=0.4, decay_at=(10 / 11,))
+
+
+def maxim_sr(scale: int) -> Recipe:
+    """MAXIM-SR, which is ours, with the settings of SwinIR and patches of 64x64."""
+    return _late(Recipe("maxim_sr", scale, patch=64, batch=32))
+
+
 _ALL = (
     srgan,
     esrgan,
@@ -467,6 +499,12 @@ _ALL = (
     dat,
     swin2sr,
     omnisr,
+    edt,
+    nlsn,
+    enlcn,
+    act,
+    ipt,
+    maxim_sr,
     srlut,
     splut,
 )

@@ -1,0 +1,97 @@
+"""ENLCN: EDSR with attention over all pixels whose softmax is approximated by random features.
+
+Keys as in the authors' code (Zj-BinXia/ENLCA): head, body, tail. Their training also pulls alike pixels apart from
+others by a contrastive loss, which is not here.
+
+What a pixel sees is a sum over the image. The authors' code cuts large images into pieces; here each cell of
+192x192 is restored alone, with 16 pixels more on each side: up to that size the network is the authors' exactly,
+and as cells lie at multiples of their side, tiles change nothing.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from srcli.archs import Paper, Traits
+from srcli.archs.attention import Interleaved
+from srcli.archs.blocks import conv, full_precision, without_mean_shift
+
+PAPER = Paper(
+    "Efficient Non-Local Contrastive Attention for Image Super-Resolution", 2022, "https://arxiv.org/abs/2201.03794"
+)
+TRAITS = Traits(scales=(2, 3, 4))
+
+
+class Network(Interleaved):
+    """Thirty-two blocks of 256. `samples`: random features; `cell`, `overlap`: see `Interleaved`."""
+
+    def __init__(
+        self,
+        *,
+        scale: int,
+        blocks: int = 32,
+        features: int = 256,
+        res_scale: float = 0.1,
+        samples: int = 128,
+        cell: int = 192,
+        overlap: int = 16,
+    ) -> None:
+        super().__init__(
+            scale, blocks, features, res_scale, (cell, overlap), lambda: _Approximated(features, samples, res_scale)
+        )
+
+
+class _Approximated(nn.Module):
+    """Each pixel with a mean of all, by the exponential of how alike they are."""
+
+    # The square of how much products of unit vectors are amplified.
+    AMPLIFIED = 6.0
+    LEAST_NORM = 5e-5
+    LEAST = 1e-4
+
+    def __init__(self, features: int, samples: int, weight: float) -> None:
+        super().__init__()
+        self.weight = weight
+        squeezed = features // 4
+        self.conv_match1, self.conv_match2 = (nn.Sequential(conv(features, squeezed, 1)) for _ in range(2))
+        self.conv_assembly = nn.Sequential(conv(features, features, 1))
+        self.attn_fn = nn.Module()
+        self.attn_fn.register_buffer("projection_matrix", _directions(samples, squeezed))
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """(N, C, H, W) to the same shape."""
+        values = self.conv_assembly(batch).flatten(2)
+        queries, keys = (self._sampled(layer(batch)) for layer in (self.conv_match1, self.conv_match2))
+        with full_precision(batch):
+            seen = queries.mT @ (keys @ values.mT)
+            total = queries.mT @ keys.sum(2, keepdim=True)
+            found = (seen / total).mT.reshape(batch.shape)
+        return batch + self.weight * found
+
+    def _sampled(self, batch: Tensor) -> Tensor:
+        """(N, C, H, W) to (N, samples, pixels) whose products approximate the exponential of products."""
+        directions = self.attn_fn.projection_matrix
+        with full_precision(batch):
+            unit = F.normalize(batch.flatten(2).float(), dim=1, eps=self.LEAST_NORM)
+            amplified = unit.to(directions.dtype) * self.AMPLIFIED**0.5
+            along = directions @ amplified - amplified.square().sum(1, keepdim=True) / 2
+            return (along.exp() + self.LEAST) / len(directions) ** 0.5
+
+
+def _directions(samples: int, channels: int) -> Tensor:
+    """Random vectors (samples, channels), `channels` at a time at right angles to each other."""
+    random = torch.Generator().manual_seed(0)
+
+    def drawn(rows: int) -> Tensor:
+        return torch.randn(rows, channels, generator=random, device="cpu")
+
+    blocks = [torch.linalg.qr(drawn(channels))[0].T for _ in range(-(-samples // channels))]
+    whole = torch.cat(blocks)[:samples] * drawn(samples).norm(dim=1, keepdim=True)
+    return whole.to(torch.get_default_device())
+
+
+def rename(state: dict[str, Any]) -> dict[str, Any]:
+    """Drop the mean-shift tensors; the other keys are ours."""
+    return without_mean_shift(state)

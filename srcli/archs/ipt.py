@@ -1,0 +1,169 @@
+"""IPT: a transformer of twelve and twelve layers over all of a patch, with heads and tails for each task.
+
+Keys as in the authors' code (huawei-noah/Pretrained-IPT): head, body, tail. Their files have six heads and tails,
+for x2, x3, x4, two kinds of noise and rain: `tails` 2, 3, 4, 1, 1, 1.
+
+The network is for patches of 48x48, and the authors mix overlapping ones. Here each cell of 36x36 is restored
+alone, with 6 pixels more on each side, reflected where the image ends; tiles change nothing.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from srcli.archs import Paper, Traits
+from srcli.archs.attention import attended
+from srcli.archs.blocks import (
+    MeanShift,
+    ResidualBlock,
+    by_cells,
+    conv,
+    mirrored,
+    upsampler,
+    without_mean_shift,
+)
+
+PAPER = Paper("Pre-Trained Image Processing Transformer", 2021, "https://arxiv.org/abs/2012.00364")
+TRAITS = Traits(scales=(2, 3, 4))
+VARIANTS: tuple[dict[str, Any], ...] = ({}, {"tails": [2, 3, 4, 1, 1, 1]})
+
+
+class Network(nn.Module):
+    """`patch`: the side of what is restored at once, of which `overlap` on each side is for its neighbours.
+
+    `tails`: scales of the file's tasks, 1 for those that do not enlarge; only the network's own where empty.
+    `token`: the side of the squares that are mixed. `span`, `mean`: see `MeanShift`.
+    """
+
+    def __init__(
+        self,
+        *,
+        scale: int,
+        tails: tuple[int, ...] = (),
+        features: int = 64,
+        layers: int = 12,
+        heads: int = 12,
+        token: int = 3,
+        patch: int = 48,
+        overlap: int = 6,
+        span: float = 255.0,
+        mean: float = 255.0,
+    ) -> None:
+        super().__init__()
+        self.channels, self.scale = 3, scale
+        self.patch, self.overlap = patch, overlap
+        self.aligned, self.in_cells = patch - 2 * overlap, True
+        self.halo = self.aligned - 1 + overlap
+        tasks = list(tails) or [scale]
+        self.task = tasks.index(scale)
+        self.shift = MeanShift(span, mean)
+        self.head = nn.ModuleList(_head(features) for _ in tasks)
+        self.body = _Body(features, layers, heads, token, (patch // token) ** 2, len(tasks))
+        self.tail = nn.ModuleList(
+            nn.Sequential(upsampler(task, features) if task > 1 else nn.Sequential(), conv(features, 3))
+            for task in tasks
+        )
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """(N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
+        return by_cells(batch, self.aligned, self.overlap, self.scale, self._whole)
+
+    def _whole(self, batch: Tensor) -> Tensor:
+        """What the authors' network makes of a patch; a smaller one is reflected at its right and lower edge."""
+        height, width = batch.shape[2:]
+        patch = mirrored(batch, (0, self.patch - width, 0, self.patch - height))
+        shallow = self.head[self.task](self.shift.enter(patch))
+        out = self.shift.leave(self.tail[self.task](shallow + self.body(shallow, self.task)))
+        return out[:, :, : height * self.scale, : width * self.scale]
+
+
+def _head(features: int) -> nn.Sequential:
+    return nn.Sequential(
+        conv(3, features), ResidualBlock(features, size=5), ResidualBlock(features, size=5)
+    )
+
+
+class _Body(nn.Module):
+    """Squares of pixels mixed with all others, asked for by a learned question for each task."""
+
+    def __init__(self, features: int, layers: int, heads: int, token: int, count: int, tasks: int) -> None:
+        super().__init__()
+        self.token = token
+        width = features * token**2
+        self.linear_encoding = nn.Linear(width, width)
+        self.mlp_head = nn.ModuleDict({"0": nn.Linear(width, 4 * width), "3": nn.Linear(4 * width, width)})
+        self.query_embed = nn.Embedding(tasks, width * count)
+        self.encoder = nn.ModuleDict({"layers": nn.ModuleList(_Encoder(width, heads) for _ in range(layers))})
+        self.decoder = nn.ModuleDict({"layers": nn.ModuleList(_Decoder(width, heads) for _ in range(layers))})
+        self.position_encoding = nn.ModuleDict({"pe": nn.Embedding(count, width)})
+
+    def forward(self, batch: Tensor, task: int) -> Tensor:
+        """(N, C, H, W) of a patch to the same shape."""
+        tokens = F.unfold(batch, self.token, stride=self.token).mT
+        tokens = tokens + self.linear_encoding(tokens)
+        question = self.query_embed.weight[task].view(tokens.shape[1:])
+        memory = tokens + self.position_encoding["pe"].weight
+        for layer in self.encoder["layers"]:  # type: ignore[union-attr]
+            memory = layer(memory)
+        out = memory
+        for layer in self.decoder["layers"]:  # type: ignore[union-attr]
+            out = layer(out, memory, question)
+        out = out + self.mlp_head["3"](F.relu(self.mlp_head["0"](out)))
+        return F.fold(out.mT, batch.shape[2:], self.token, stride=self.token)
+
+
+class _Attention(nn.Module):
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.in_proj_weight = nn.Parameter(nn.init.xavier_uniform_(torch.empty(3 * width, width)))
+        self.out_proj = nn.Linear(width, width, bias=False)
+
+    def forward(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+        """(N, L, C) each, to the same shape."""
+        parts = zip((queries, keys, values), self.in_proj_weight.chunk(3), strict=True)
+        out: Tensor = self.out_proj(attended(*(F.linear(*part) for part in parts), self.heads))
+        return out
+
+
+class _Layer(nn.Module):
+    """What encoder and decoder share: attention to what itself is, and two linear layers."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.self_attn = _Attention(width, heads)
+        self.linear1, self.linear2 = nn.Linear(width, 4 * width), nn.Linear(4 * width, width)
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+
+    def linear(self, tokens: Tensor) -> Tensor:
+        out: Tensor = self.linear2(F.relu(self.linear1(tokens)))
+        return out
+
+
+class _Encoder(_Layer):
+    def forward(self, tokens: Tensor) -> Tensor:
+        """(N, L, C) to the same shape."""
+        normal = self.norm1(tokens)
+        tokens = tokens + self.self_attn(normal, normal, normal)
+        return tokens + self.linear(self.norm2(tokens))
+
+
+class _Decoder(_Layer):
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__(width, heads)
+        self.multihead_attn = _Attention(width, heads)
+        self.norm3 = nn.LayerNorm(width)
+
+    def forward(self, tokens: Tensor, memory: Tensor, question: Tensor) -> Tensor:
+        """(N, L, C) to the same shape; `memory` is the encoder's, `question` (L, C) the task's."""
+        normal = self.norm1(tokens)
+        tokens = tokens + self.self_attn(normal + question, normal + question, normal)
+        tokens = tokens + self.multihead_attn(self.norm2(tokens) + question, memory, memory)
+        return tokens + self.linear(self.norm3(tokens))
+
+
+def rename(state: dict[str, Any]) -> dict[str, Any]:
+    """Drop the mean-shift tensors and the numbers of places."""
+    return {key: value for key, value in without_mean_shift(state).items() if not key.endswith(".position_ids")}

@@ -1,0 +1,116 @@
+"""NLSN: EDSR with attention to the pixels that hashing puts into the same bucket.
+
+Keys as in the authors' code (HarukiYqM/Non-Local-Sparse-Attention): head, body, tail.
+
+Their code hashes by rotations that it draws anew each time, so that no two results are equal; here they are drawn
+once, from a seed. It cuts large images into pieces; here each cell of 192x192 is restored alone, with 16 pixels
+more on each side: up to that size the network is the authors', and as cells lie at multiples of their side, tiles
+change nothing.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from srcli.archs import Paper, Traits
+from srcli.archs.attention import Interleaved
+from srcli.archs.blocks import conv, without_mean_shift
+
+PAPER = Paper(
+    "Image Super-Resolution with Non-Local Sparse Attention", 2021, "https://doi.org/10.1109/CVPR46437.2021.00352"
+)
+TRAITS = Traits(scales=(2, 3, 4))
+
+
+class Network(Interleaved):
+    """Thirty-two blocks of 256. `chunk`: pixels that attend to each other and to as many on both sides.
+
+    `hashes`: how often pixels are put into buckets, by what `seed` draws; `cell`, `overlap`: see `Interleaved`.
+    """
+
+    def __init__(
+        self,
+        *,
+        scale: int,
+        blocks: int = 32,
+        features: int = 256,
+        res_scale: float = 0.1,
+        chunk: int = 144,
+        hashes: int = 4,
+        seed: int = 0,
+        cell: int = 192,
+        overlap: int = 16,
+    ) -> None:
+        super().__init__(
+            scale, blocks, features, res_scale, (cell, overlap), lambda: _Hashed(features, chunk, hashes, seed, res_scale)
+        )
+
+
+class _Hashed(nn.Module):
+    """Each pixel with a mean of those in its chunk and the two beside it, sorted by hash, and that several times."""
+
+    MOST_BUCKETS = 128
+    LEAST_NORM = 5e-5
+
+    def __init__(self, features: int, chunk: int, hashes: int, seed: int, weight: float) -> None:
+        super().__init__()
+        self.chunk, self.hashes, self.seed, self.weight = chunk, hashes, seed, weight
+        self.conv_match = nn.Sequential(conv(features, features // 4))
+        self.conv_assembly = nn.Sequential(conv(features, features, 1))
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """(N, C, H, W) to the same shape."""
+        asked, values = (
+            layer(batch).flatten(2).mT for layer in (self.conv_match, self.conv_assembly)
+        )
+        rounds = [self._round(asked, values, codes) for codes in self._codes(asked).unbind(1)]
+        mixed, strength = (torch.stack(each) for each in zip(*rounds, strict=True))
+        found = (mixed * torch.softmax(strength, 0)).sum(0)
+        return batch + self.weight * found.mT.reshape(batch.shape)
+
+    def _codes(self, asked: Tensor) -> Tensor:
+        """(N, L, C) to the buckets of all pixels in each round, (N, rounds, L): the nearest of random directions."""
+        count = asked.shape[1] // self.chunk
+        buckets = max(2, min(count + count % 2, self.MOST_BUCKETS))
+        random = torch.Generator().manual_seed(self.seed)
+        shape = (asked.shape[2], self.hashes * (buckets // 2))
+        turns = torch.randn(shape, generator=random, device="cpu").to(asked)
+        along = (asked.detach() @ turns).unflatten(2, (self.hashes, -1))
+        return torch.cat((along, -along), 3).argmax(3).mT
+
+    def _round(self, asked: Tensor, values: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
+        """What each pixel finds, (N, L, C), and how strongly, (N, L, 1)."""
+        order = codes.argsort(dim=1, stable=True)
+        size = min(self.chunk, asked.shape[1])
+        queries, seen = (_chunks(_taken(each, order), size) for each in (asked, values))
+        keys = _with_neighbours(F.normalize(queries, dim=3, eps=self.LEAST_NORM))
+        products = queries @ keys.mT
+        strength = products.logsumexp(3, keepdim=True)
+        found = (products - strength).exp() @ _with_neighbours(seen)
+        back = order.argsort(dim=1)
+        mixed, weight = (_taken(each.flatten(1, 2)[:, : order.shape[1]], back) for each in (found, strength))
+        return mixed, weight
+
+
+def _taken(rows: Tensor, order: Tensor) -> Tensor:
+    """(N, L, C) in an order (N, L)."""
+    return rows.gather(1, order[:, :, None].expand(-1, -1, rows.shape[2]))
+
+
+def _chunks(rows: Tensor, size: int) -> Tensor:
+    """(N, L, C) to (N, chunks, size, C), the last one filled up with what was last."""
+    missing = -rows.shape[1] % size
+    whole = torch.cat((rows, rows[:, rows.shape[1] - missing :]), 1)
+    return whole.unflatten(1, (-1, size))
+
+
+def _with_neighbours(chunks: Tensor) -> Tensor:
+    """(N, chunks, L, C) to (N, chunks, 3L, C): each with the one before and the one after it, going round."""
+    return torch.cat((chunks, chunks.roll(1, 1), chunks.roll(-1, 1)), 2)
+
+
+def rename(state: dict[str, Any]) -> dict[str, Any]:
+    """Drop the mean-shift tensors; the other keys are ours."""
+    return without_mean_shift(state)
