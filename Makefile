@@ -3,10 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 SHARED := ../shared/data
 SETS := $(if $(wildcard $(SHARED)),$(addprefix $(SHARED)/,Set5 Set14 BSD100),Set5 Set14 BSD100)
-COG := README.md docs/models.md docs/weights/log.md docs/reliability.md docs/bench.md srcli/weights/ATTRIBUTION.md
+COG := README.md docs/models.md docs/weights/log.md docs/reliability.md docs/bench.md docs/classical.md srcli/weights/ATTRIBUTION.md
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all fmt check docs bench bench-memory bench-peers bench-train parity verify fuzz soak formats pictures
+.PHONY: help setup demo test test-all fmt check docs bench bench-memory bench-peers bench-train parity verify fuzz soak formats pictures classical
 
 help: ## print this
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -80,6 +80,10 @@ fuzz: setup ## thousands of damaged files; figures for docs/reliability.md
 soak: setup ## memory over 10,000 images in one command; the figure for docs/reliability.md
 	PYTHONPATH=. $(BIN)/python tools/soak.py
 	$(BIN)/cog -r docs/reliability.md
+
+classical: setup ## measure the methods without a training set; figures for docs/classical.md
+	PYTHONPATH=. OMP_NUM_THREADS=1 $(BIN)/python tools/classical.py
+	$(BIN)/cog -r docs/classical.md
 
 verify: setup ## bench every bundled weight file, and compare with what the manifest promises
 	PYTHONPATH=. $(BIN)/python tools/verify.py $(SETS)

@@ -6,15 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import SAMPLES, Run
 from srcli import classical, methods
 from srcli.bench import score
-from srcli.classical import dip, ibp, selfex, sparse, tv, zssr
+from srcli.classical import dip, ibp, kernelgan, networks, selfex, sparse, tv, zssr
 from srcli.classical.operators import Blur, Reduction
-from srcli.classical.problem import Problem
+from srcli.classical.problem import ROUNDING, Problem
 from srcli.classical.settings import Clock, Settings, seconds
 from srcli.errors import SrError, UsageError
 from srcli.imaging.blur import Bell, Given
@@ -157,9 +158,10 @@ def little(monkeypatch: pytest.MonkeyPatch) -> None:
     """Less learning than usual: what holds with all of it is measured by tools/classical.py."""
     for name, value in {"ATOMS": 64, "ROUNDS": 8, "MOST_EXAMPLES": 1500}.items():
         monkeypatch.setattr(sparse, name, value)
-    for module, steps, features in ((zssr, 60, 16), (dip, 60, 8)):
-        monkeypatch.setattr(module, "STEPS", steps)
-        monkeypatch.setattr(module, "FEATURES", features)
+    monkeypatch.setattr(zssr, "STEPS", 60)
+    monkeypatch.setattr(zssr, "FEATURES", 16)
+    monkeypatch.setattr(dip, "STEPS", 40)
+    monkeypatch.setattr(dip, "WIDTHS", (8, 8, 8))
 
 
 @pytest.mark.parametrize(
@@ -168,6 +170,77 @@ def little(monkeypatch: pytest.MonkeyPatch) -> None:
 )
 def test_better_than_bicubic(name: str, least: float, hr: Pixels, lr: Pixels) -> None:
     assert gain(methods.find(name, 2)(lr, 2), hr, lr) > least
+
+
+def test_a_drawing_comes_nearer_to_the_image(hr: Pixels, monkeypatch: pytest.MonkeyPatch) -> None:
+    problem = Problem(hr[:32, :32], (64, 64))
+
+    def error(steps: int) -> float:
+        monkeypatch.setattr(dip, "STEPS", steps)
+        drawn = networks.to_pixels(dip.fitted(problem, Clock()))
+        return float(np.mean((problem.reduction(drawn) - problem.small) ** 2))
+
+    assert error(80) < 0.7 * error(10)
+    result = problem.reduction(dip.solve(problem)) - problem.small
+    assert np.mean(result**2) < 2 * ROUNDING
+
+
+def test_a_drawing_is_stopped_when_it_gets_no_better() -> None:
+    patience = dip.Patience()
+    assert not any(patience.spent(1 / number) for number in range(1, 200))
+    assert [patience.spent(0.1) for _ in range(2 * dip.PATIENCE)].count(True) > 0
+
+
+def test_networks_reduce_as_the_operator_does(hr: Pixels) -> None:
+    problem = Problem(hr[:20, :31], (47, 60), lopsided(5))
+    large = np.random.default_rng(0).random((47, 60, 3), np.float32)
+    batch = networks.Reduce(problem)(networks.to_batch(large, "cpu"))
+    np.testing.assert_allclose(networks.to_pixels(batch), problem.reduction(large), atol=1e-5)
+
+
+def test_orientations_are_undone() -> None:
+    batch = torch.arange(24.0).reshape(1, 2, 3, 4)
+    turned = [networks.oriented(batch, k) for k in range(8)]
+    assert len({tuple(one.flatten().tolist()) for one in turned}) == 8
+    assert all(torch.equal(networks.restored(one, k), batch) for k, one in enumerate(turned))
+
+
+def test_drawing_leaves_random_numbers_as_they_were() -> None:
+    torch.manual_seed(1)
+    expected = torch.rand(3)
+    torch.manual_seed(1)
+    with networks.drawing(5, "cpu"):
+        torch.rand(7)
+    assert torch.equal(torch.rand(3), expected)
+
+
+def test_a_chain_of_convolutions_is_the_kernel_it_says() -> None:
+    torch.manual_seed(0)
+    generator = kernelgan.Generator()
+    batch = torch.rand(1, 1, 20, 22)
+    kernel = generator.kernel()
+    expected = torch.nn.functional.conv2d(batch, kernel[None, None])
+    torch.testing.assert_close(generator(batch), expected, atol=1e-4, rtol=1e-4)
+    assert kernel.flatten().argmax() == kernelgan.SIDE**2 // 2  # the identity, nearly
+
+
+def test_a_kernel_is_estimated(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernelgan, "STEPS", 12)
+    monkeypatch.setattr(kernelgan, "CROP", 40)
+    small = read(SAMPLES / "chelsea.png").pixels[80:144, 140:204]
+    problem = Problem(small, (128, 128))
+    kernel, again = (kernelgan.estimate(problem) for _ in range(2))
+    assert kernel.shape == (13, 13)
+    assert kernel.min() >= 0
+    assert kernel.sum() == pytest.approx(1)
+    np.testing.assert_array_equal(kernel, again)
+    told: list[int] = []
+    sharp = Settings(kernel="auto", within=60, progress=lambda done, total: told.append(done))
+    out = classical.enlarge("ibp", small, (128, 128), sharp)
+    assert told == sorted(told)
+    assert np.abs(out - classical.enlarge("ibp", small, (128, 128))).max() > 0
+    with pytest.raises(SrError, match="20x64 shows too little"):
+        classical.enlarge("ibp", small[:, :20], (128, 40), sharp)
 
 
 @pytest.mark.parametrize("name", ["ibp", "tv"])

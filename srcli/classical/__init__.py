@@ -73,7 +73,10 @@ def _with_blur(problem: Problem, settings: Settings) -> Problem:
     if settings.kernel is None:
         return problem
     if settings.kernel == AUTO:
-        raise UsageError("kernels can't be estimated yet", "give a file with --kernel")
+        from srcli.classical import kernelgan
+
+        first, rest = problem.clock.part(_ESTIMATION)
+        return replace(problem, blur=Blur(kernelgan.estimate(replace(problem, clock=first))), clock=rest)
     return replace(problem, blur=Blur(settings.kernel.weights()))
 
 
