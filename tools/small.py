@@ -5,6 +5,7 @@ from typing import Any
 # Networks cut down so that tests of what holds for every network are quick; those with attention in the range
 # of [0, 1], as random weights on 255 open and shut its gates at the slightest difference.
 SMALL: dict[str, dict[str, Any]] = {
+    "bairnet": {"blocks": 2, "layers": 2, "growth": 8, "features": 16, "hidden": 16, "reducing": 1},
     "bsrn": {"blocks": 2, "features": 16},
     "carn": {"features": 16},
     "cran": {"groups": 2, "blocks": 1, "features": 32, "span": 1.0, "mean": 1.0},

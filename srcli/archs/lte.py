@@ -1,7 +1,7 @@
 """LTE: LIIF fed with waves, whose amplitudes, frequencies and phases are estimated from the features.
 
-Keys as in the authors' code (jaewon-lee-b/lte): encoder, coef, freq, phase, imnet. The mean-shift tensors that
-files carry beside EDSR's are not used there, nor here.
+Keys as in the authors' code (jaewon-lee-b/lte): encoder, coef, freq, phase, imnet. The mean-shift tensors
+that files carry beside EDSR's are not used there, nor here.
 """
 
 import math
@@ -28,7 +28,7 @@ _LARGEST = 4
 
 
 class Network(Continuous):
-    """On EDSR's baseline by default, or on RDN. `hidden`: how many sines and cosines, and the decoder's width."""
+    """On EDSR's baseline by default, or on RDN. `hidden`: how many sines and cosines; the decoder's width."""
 
     def __init__(
         self, *, scale: int, encoder: str = "edsr", blocks: int = 16, features: int = 64, hidden: int = 256
