@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from conftest import SMALL, Run
 from srcli import archs, enlarge, manifest, methods
 from srcli.archs import anyscale
-from srcli.engine import weights
+from srcli.engine import count, weights
 from srcli.engine.device import Device
 from srcli.engine.runtimes.torch import prepare
 from srcli.engine.upscaler import Upscaler
@@ -329,3 +329,10 @@ def test_what_a_spread_cannot_be_is_told(changes: dict[str, Any], message: str) 
         recipe.changed(recipes.find("liif", 2), changes)
     with pytest.raises(UsageError, match="takes no spread"):
         recipe.changed(recipes.find("edsr", 2), {"spread": (1.0, 4.0)})
+
+
+@pytest.mark.parametrize(("encoder", "megabytes"), [("edsr", 18), ("rdn", 256)])
+def test_liif_is_as_large_as_its_authors_files(encoder: str, megabytes: float) -> None:
+    """They hold each number three times, with Adam's two means of it: https://github.com/yinboc/liif."""
+    ours = count.parameters(archs.Spec("liif", ANY, {"encoder": encoder})) * 3 * 4 / 2**20
+    assert ours == pytest.approx(megabytes, rel=0.01)

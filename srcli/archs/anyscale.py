@@ -90,6 +90,23 @@ def blended(
     return total
 
 
+def around(window: Window, planes: Tensor) -> tuple[tuple[Near, Near], tuple[Near, Near]]:
+    """The neighbours of the window's rows and of its columns in (N, H, W, C)."""
+    rows, columns = (
+        neighbours(axis, length, planes) for axis, length in zip(window, planes.shape[1:3], strict=True)
+    )
+    return rows, columns
+
+
+def bilinear(planes: Tensor, window: Window) -> Tensor:
+    """(N, H, W, C) to (N, C, h, w) of the window, enlarged by bilinear interpolation."""
+
+    def itself(y: Near, x: Near) -> Tensor:
+        return taken(planes, y.pixel, x.pixel)
+
+    return blended(itself, *around(window, planes)).movedim(3, 1)
+
+
 def _shares(pair: tuple[Near, Near]) -> tuple[Tensor, Tensor]:
     """Of the pixel before and of the one after: half each where both are the one at the border."""
     before, after = (near.offset.abs() + 1e-9 for near in pair)

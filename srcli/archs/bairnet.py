@@ -1,7 +1,7 @@
 """BAIRNet: one network that reduces and enlarges images by any factors, both learned together.
 
-The authors published neither code nor weights, and of the paper only the abstract could be read here. As there:
-one network for both directions, optimised as one. Weights are generated for each output pixel, by its place
+The authors published neither code nor weights, and only their abstract could be read here. As there: one
+network for both directions, optimised as one. Weights are generated for each output pixel, by its place
 between the input's pixels and by the factors of height and width. Ours are all sizes, RDN's features for
 enlarging and EDSR's for reducing, what is generated being added to bilinear and bicubic pixels, and the keys.
 """
@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from srcli.archs import Paper, Traits, edsr, rdn
-from srcli.archs.anyscale import Continuous, Filters, Near, blended, holders, in_portions, neighbours, taken
-from srcli.scales import Window, whole
+from srcli.archs.anyscale import Continuous, Filters, Near, bilinear, holders, in_portions
+from srcli.scales import Axis, Window, whole
 
 PAPER = Paper(
     "Towards Bidirectional Arbitrary Image Rescaling: Joint Optimization and Cycle Idempotence",
@@ -50,7 +50,7 @@ class Network(Continuous):
         colours = batch.movedim(1, 3)
 
         def make(part: Window) -> Tensor:
-            return self._filtered(self.enlarging, features, part) + _bilinear(colours, part)
+            return _filtered(self.enlarging, features, part) + bilinear(colours, part)
 
         return in_portions(make, window or self.window(batch))
 
@@ -61,33 +61,20 @@ class Network(Continuous):
         """
         features = F.pad(F.adaptive_avg_pool2d(self.reducer(2 * batch - 1), size), (1, 1, 1, 1))
         plain = F.interpolate(batch, size, mode="bicubic", antialias=True)
-        sides = batch.shape[2:]
-        ratios = [side / small for side, small in zip(sides, size, strict=True)]
-        y, x = (_places(side, small, batch) for side, small in zip(sides, size, strict=True))
-        out: Tensor = self.reducing(features, y, x, ratios, (0, size[0] - 1))
+        window = whole(batch.shape[2], batch.shape[3], size)
+        y, x = (_placed(axis, batch) for axis in window)
+        out: Tensor = self.reducing(features, y, x, [axis.cell for axis in window], (0, size[0] - 1))
         return plain + out
 
-    @staticmethod
-    def _filtered(filters: Filters, features: Tensor, window: Window) -> Tensor:
-        y, x = window
-        rows = (y.holder(y.first), y.holder(y.last - 1))
-        out: Tensor = filters(features, holders(y, features), holders(x, features), (y.cell, x.cell), rows)
-        return out
+
+def _filtered(filters: Filters, features: Tensor, window: Window) -> Tensor:
+    """What the filters of each output pixel of the window see around the input pixel that holds it."""
+    y, x = window
+    rows = (y.holder(y.first), y.holder(y.last - 1))
+    out: Tensor = filters(features, holders(y, features), holders(x, features), (y.cell, x.cell), rows)
+    return out
 
 
-def _bilinear(colours: Tensor, window: Window) -> Tensor:
-    """(N, H, W, 3) to (N, 3, h, w) of the window."""
-    rows, columns = (
-        neighbours(axis, length, colours) for axis, length in zip(window, colours.shape[1:3], strict=True)
-    )
-
-    def itself(y: Near, x: Near) -> Tensor:
-        return taken(colours, y.pixel, x.pixel)
-
-    return blended(itself, rows, columns).movedim(3, 1)
-
-
-def _places(side: int, small: int, like: Tensor) -> Near:
+def _placed(axis: Axis, like: Tensor) -> Near:
     """For each pixel of a reduced axis itself, and how far it is from the centre of the large one there."""
-    (axis, _) = whole(side, 1, (small, 1))
-    return Near(torch.arange(small, device=like.device), holders(axis, like).offset)
+    return Near(torch.arange(axis.outputs, device=like.device), holders(axis, like).offset)
