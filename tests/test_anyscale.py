@@ -68,6 +68,18 @@ def test_outputs_in_portions_are_those_at_once(arch: str, monkeypatch: pytest.Mo
 
 
 @every
+def test_places_stay_exact_in_half_precision(arch: str) -> None:
+    """Far from the origin, where half precision tells no pixel from the next."""
+    network, batch = randomised(arch, 2).eval(), torch.rand(1, 3, 9, 7)
+    window = (Axis(40_009, 94_023, 40_000, 94_002, 94_023), Axis(7, 19, 0, 0, 19))
+    with torch.no_grad():
+        exact = network(batch, window)
+        with torch.autocast("cpu", torch.bfloat16):
+            half = network(batch, window).float()
+    assert (half - exact).abs().mean() < 0.05 * exact.abs().mean()
+
+
+@every
 def test_self_ensemble_turns_the_size_too(arch: str, rng: np.random.Generator) -> None:
     pixels = rng.random((9, 12, 3), np.float32)
     method = upscaler(arch, self_ensemble=True)

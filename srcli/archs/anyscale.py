@@ -38,6 +38,11 @@ def _numbers(axis: Axis, like: Tensor) -> Tensor:
     return torch.arange(axis.first, axis.last, device=like.device)
 
 
+def _share(part: Tensor, of: int, like: Tensor) -> Tensor:
+    """Part / of, whole numbers, in single precision also where the network is in half."""
+    return part.to(torch.promote_types(like.dtype, torch.float32)) / of
+
+
 def neighbours(axis: Axis, length: int, like: Tensor) -> tuple[Near, Near]:
     """The input pixels before (or at) and after each output pixel's centre, by whole numbers.
 
@@ -46,10 +51,10 @@ def neighbours(axis: Axis, length: int, like: Tensor) -> tuple[Near, Near]:
     doubled = 2 * axis.outputs
     centre = (2 * _numbers(axis, like) + 1) * axis.inputs - axis.outputs
     before = centre.div(doubled, rounding_mode="floor")
-    beyond = (centre - before * doubled).to(like.dtype) / doubled
+    beyond = _share(centre - before * doubled, doubled, like)
     before = before - axis.start
     found = [(before + step).clamp(0, length - 1) for step in (0, 1)]
-    near, far = (Near(index, beyond + (before - index).to(like.dtype)) for index in found)
+    near, far = (Near(index, beyond + (before - index)) for index in found)
     return near, far
 
 
@@ -57,7 +62,7 @@ def corners(axis: Axis, like: Tensor) -> Near:
     """The input pixel in which each output pixel's left corner lies, and how far that is from its own."""
     corner = _numbers(axis, like) * axis.inputs
     index = corner.div(axis.outputs, rounding_mode="floor")
-    beyond = (corner - index * axis.outputs).to(like.dtype) / axis.outputs
+    beyond = _share(corner - index * axis.outputs, axis.outputs, like)
     return Near(index - axis.start, beyond)
 
 
@@ -65,7 +70,7 @@ def holders(axis: Axis, like: Tensor) -> Near:
     """The input pixel in which each output pixel's centre lies."""
     centre = (2 * _numbers(axis, like) + 1) * axis.inputs
     index = centre.div(2 * axis.outputs, rounding_mode="floor")
-    beyond = (centre - index * 2 * axis.outputs).to(like.dtype) / (2 * axis.outputs)
+    beyond = _share(centre - index * 2 * axis.outputs, 2 * axis.outputs, like)
     return Near(index - axis.start, beyond - 0.5)
 
 
