@@ -12,7 +12,7 @@ from srcli.errors import UsageError
 from srcli.scales import Axis, Window, whole
 
 # Output pixels that are made at once: bounds the memory of an output of any size.
-PORTION = 2**15
+PORTION = 2**14
 
 
 def encoder_of(name: str, blocks: int, features: int) -> "edsr.Encoder | rdn.Encoder":
