@@ -56,6 +56,10 @@ class Axis:
         """The pixel of the tile in which an output pixel's left corner lies."""
         return place * self.inputs // self.outputs - self.start
 
+    def holder(self, place: int) -> int:
+        """The pixel of the tile in which an output pixel's centre lies."""
+        return (2 * place + 1) * self.inputs // (2 * self.outputs) - self.start
+
     @property
     def cell(self) -> float:
         """An output pixel's side in input pixels."""

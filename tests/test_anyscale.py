@@ -17,14 +17,14 @@ from torch.nn import functional as F
 from conftest import SMALL, Run
 from srcli import archs, enlarge, manifest, methods
 from srcli.archs import anyscale
-from srcli.engine import weights
+from srcli.engine import count, weights
 from srcli.engine.device import Device
 from srcli.engine.runtimes.torch import prepare
 from srcli.engine.upscaler import Upscaler
 from srcli.errors import ManifestError, UsageError
 from srcli.imaging.image import read
 from srcli.scales import ANY, Axis, Window, whole
-from srcli.train import loop, recipe, recipes
+from srcli.train import loop, recipe, recipes, state
 
 ARCHS = [arch for arch in archs.names() if archs.traits(arch).any_scale]
 CPU = Device("cpu", "float32", "test")
@@ -65,6 +65,18 @@ def test_outputs_in_portions_are_those_at_once(arch: str, monkeypatch: pytest.Mo
     assert at_once.shape == (1, 3, 18, 17)
     monkeypatch.setattr(anyscale, "PORTION", 40)
     torch.testing.assert_close(network(batch, window), at_once)
+
+
+@every
+def test_places_stay_exact_in_half_precision(arch: str) -> None:
+    """Far from the origin, where half precision tells no pixel from the next."""
+    network, batch = randomised(arch, 2).eval(), torch.rand(1, 3, 9, 7)
+    window = (Axis(40_009, 94_023, 40_000, 94_002, 94_023), Axis(7, 19, 0, 0, 19))
+    with torch.no_grad():
+        exact = network(batch, window)
+        with torch.autocast("cpu", torch.bfloat16):
+            half = network(batch, window).float()
+    assert (half - exact).abs().mean() < 0.05 * exact.abs().mean()
 
 
 @every
@@ -163,6 +175,43 @@ def test_metasr_takes_the_authors_names() -> None:
     theirs = {key.removeprefix("encoder."): value for key, value in ours.items()}
     theirs |= dict.fromkeys(("sub_mean.weight", "add_mean.bias"), torch.zeros(1))
     assert archs.rename("metasr", theirs) == ours
+
+
+@pytest.mark.parametrize("size", [(20, 16), (27, 21), (33, 19)])
+def test_bairnet_enlarges_and_reduces_to_any_size(size: tuple[int, int]) -> None:
+    """With nothing generated it is bilinear and bicubic; what is generated is a filter for each pixel."""
+    network: Any = randomised("bairnet", 2).double().eval()
+    batch = torch.rand(2, 3, 13, 9, dtype=torch.float64)
+    large, small = network(batch, whole(13, 9, size)), network.reduced(batch, (7, 4))
+    features = F.unfold(network.encoder(2 * batch - 1), 3, padding=1).view(2, -1, 13, 9)
+    plain = F.interpolate(batch, size, mode="bilinear", align_corners=False)
+    for y, x in [(0, 0), (7, 5), (19, 15)]:
+        (row, down), (column, across) = (
+            divmod((n + 0.5) * i / o, 1) for n, i, o in ((y, 13, size[0]), (x, 9, size[1]))
+        )
+        given = torch.tensor((13 / size[0], 9 / size[1], down - 0.5, across - 0.5), dtype=torch.float64)
+        filters = network.enlarging.meta_block(given).view(-1, 3)
+        expected = plain[:, :, y, x] + features[:, :, int(row), int(column)] @ filters
+        torch.testing.assert_close(large[:, :, y, x], expected)
+    assert small.shape == (2, 3, 7, 4)
+    for filters in (network.enlarging, network.reducing):
+        for weight in filters.meta_block[2].parameters():
+            torch.nn.init.zeros_(weight)
+    bicubic = F.interpolate(batch, (7, 4), mode="bicubic", antialias=True)
+    torch.testing.assert_close(network.reduced(batch, (7, 4)), bicubic)
+    torch.testing.assert_close(network(batch, whole(13, 9, size)), plain)
+
+
+def test_reducing_and_enlarging_are_learned_together(photos: Path, tmp_path: Path) -> None:
+    """Every weight of both takes part in every step."""
+    config = SMALL["bairnet"]
+    setup = setup_of(photos, tmp_path / "run", "bairnet", config=config, steps=6, spread=(1.5, 2.0))
+    begun, told = trained(setup)
+    assert set(told[-1].terms) == {"l1", "reduced"}
+    assert all(begun.optimiser.state[weight]["step"] == 6 for weight in begun.network.parameters())
+    other = setup_of(photos, tmp_path / "other", "liif", config=SMALL["liif"], joint=1.0)
+    with pytest.raises(UsageError, match="does not reduce"):
+        loop.prepare(state.start(other.recipe, CPU), other)
 
 
 @pytest.fixture
@@ -292,3 +341,10 @@ def test_what_a_spread_cannot_be_is_told(changes: dict[str, Any], message: str) 
         recipe.changed(recipes.find("liif", 2), changes)
     with pytest.raises(UsageError, match="takes no spread"):
         recipe.changed(recipes.find("edsr", 2), {"spread": (1.0, 4.0)})
+
+
+@pytest.mark.parametrize(("encoder", "megabytes"), [("edsr", 18), ("rdn", 256)])
+def test_liif_is_as_large_as_its_authors_files(encoder: str, megabytes: float) -> None:
+    """They hold each number three times, with Adam's two means of it: https://github.com/yinboc/liif."""
+    ours = count.parameters(archs.Spec("liif", ANY, {"encoder": encoder})) * 3 * 4 / 2**20
+    assert ours == pytest.approx(megabytes, rel=0.01)

@@ -81,6 +81,16 @@ def test_measured_figures_are_within_their_tolerance() -> None:
             assert row.measured == pytest.approx(row.must, abs=0.02), row.file
 
 
+def test_liif_is_within_a_tenth_or_better_than_its_encoder_in_edsr() -> None:
+    """Its paper prints no Set5 for EDSR's encoder; EDSR's own, one for each scale, is its class."""
+    edsr = {2: 37.99, 3: 34.37, 4: 32.09}
+    found = {row.scale: row.measured for row in parity.load() if row.arch == "liif"}
+    assert found.keys() == edsr.keys()
+    for scale, measured in found.items():
+        assert measured is not None
+        assert edsr[scale] - 0.1 < measured < edsr[scale] + 0.2
+
+
 HUB: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
     "Edsr": ("edsr", {}, {}),
     "Mdsr": ("mdsr", {}, {"blocks": 32, "res_scale": 0.1, "kernel": 3, "span": 1.0, "mean": 0.0}),

@@ -29,6 +29,7 @@ from srcli.imaging.pixels import Pixels, quantise
 # Networks that ncnn can't run, with what it has no layer for.
 ON_TORCH = {
     "act": "cells",
+    "bairnet": "its scale is an input",
     "cran": "adaptive_avg_pool2d",
     "csnln": "cells",
     "dat": "cells",

@@ -48,7 +48,7 @@ def setup_of(photos: Path, folder: Path, name: str = "fsrcnn", **changes: object
 
     def draw(scale: float, patch: int, count: int, rng: np.random.Generator) -> Batch:
         if made.spread:
-            return feed.draw_any(feeds[1], scale, patch, count, rng)
+            return feed.draw_any(feeds[1], scale, patch, count, rng, part=made.joint == 0)
         return feed.draw(feeds[int(scale)], patch, count, rng)
 
     return loop.Setup(made, CPU, folder, draw, list(datasets.folder(photos).pictures())[:1])

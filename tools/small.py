@@ -15,6 +15,7 @@ SMALL: dict[str, dict[str, Any]] = {
         "span": 1.0,
         "mean": 1.0,
     },
+    "bairnet": {"blocks": 2, "layers": 2, "growth": 8, "features": 16, "hidden": 16, "reducing": 1},
     "bsrn": {"blocks": 2, "features": 16},
     "carn": {"features": 16},
     "cran": {"groups": 2, "blocks": 1, "features": 32, "span": 1.0, "mean": 1.0},

@@ -1,17 +1,18 @@
 """What networks of any scale share: encoders, where output pixels lie on the input, output in portions."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from srcli.archs import edsr, rdn
 from srcli.errors import UsageError
 from srcli.scales import Axis, Window, whole
 
 # Output pixels that are made at once: bounds the memory of an output of any size.
-PORTION = 2**15
+PORTION = 2**14
 
 
 def encoder_of(name: str, blocks: int, features: int) -> "edsr.Encoder | rdn.Encoder":
@@ -37,6 +38,11 @@ def _numbers(axis: Axis, like: Tensor) -> Tensor:
     return torch.arange(axis.first, axis.last, device=like.device)
 
 
+def _share(part: Tensor, of: int, like: Tensor) -> Tensor:
+    """Part / of, whole numbers, in single precision also where the network is in half."""
+    return part.to(torch.promote_types(like.dtype, torch.float32)) / of
+
+
 def neighbours(axis: Axis, length: int, like: Tensor) -> tuple[Near, Near]:
     """The input pixels before (or at) and after each output pixel's centre, by whole numbers.
 
@@ -45,10 +51,10 @@ def neighbours(axis: Axis, length: int, like: Tensor) -> tuple[Near, Near]:
     doubled = 2 * axis.outputs
     centre = (2 * _numbers(axis, like) + 1) * axis.inputs - axis.outputs
     before = centre.div(doubled, rounding_mode="floor")
-    beyond = (centre - before * doubled).to(like.dtype) / doubled
+    beyond = _share(centre - before * doubled, doubled, like)
     before = before - axis.start
     found = [(before + step).clamp(0, length - 1) for step in (0, 1)]
-    near, far = (Near(index, beyond + (before - index).to(like.dtype)) for index in found)
+    near, far = (Near(index, beyond + (before - index)) for index in found)
     return near, far
 
 
@@ -56,8 +62,16 @@ def corners(axis: Axis, like: Tensor) -> Near:
     """The input pixel in which each output pixel's left corner lies, and how far that is from its own."""
     corner = _numbers(axis, like) * axis.inputs
     index = corner.div(axis.outputs, rounding_mode="floor")
-    beyond = (corner - index * axis.outputs).to(like.dtype) / axis.outputs
+    beyond = _share(corner - index * axis.outputs, axis.outputs, like)
     return Near(index - axis.start, beyond)
+
+
+def holders(axis: Axis, like: Tensor) -> Near:
+    """The input pixel in which each output pixel's centre lies."""
+    centre = (2 * _numbers(axis, like) + 1) * axis.inputs
+    index = centre.div(2 * axis.outputs, rounding_mode="floor")
+    beyond = _share(centre - index * 2 * axis.outputs, 2 * axis.outputs, like)
+    return Near(index - axis.start, beyond - 0.5)
 
 
 def taken(planes: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
@@ -79,6 +93,23 @@ def blended(
             total = part if total is None else total + part
     assert total is not None
     return total
+
+
+def around(window: Window, planes: Tensor) -> tuple[tuple[Near, Near], tuple[Near, Near]]:
+    """The neighbours of the window's rows and of its columns in (N, H, W, C)."""
+    rows, columns = (
+        neighbours(axis, length, planes) for axis, length in zip(window, planes.shape[1:3], strict=True)
+    )
+    return rows, columns
+
+
+def bilinear(planes: Tensor, window: Window) -> Tensor:
+    """(N, H, W, C) to (N, C, h, w) of the window, enlarged by bilinear interpolation."""
+
+    def itself(y: Near, x: Near) -> Tensor:
+        return taken(planes, y.pixel, x.pixel)
+
+    return blended(itself, *around(window, planes)).movedim(3, 1)
 
 
 def _shares(pair: tuple[Near, Near]) -> tuple[Tensor, Tensor]:
@@ -142,6 +173,50 @@ class Mlp(nn.Module):
         """(..., inputs) to (..., outputs)."""
         out: Tensor = self.layers(values)
         return out
+
+
+class Filters(nn.Module):
+    """A 3x3 filter to three colours for each output pixel, made of its place and its size: Meta-SR's.
+
+    The last layer is linear: instead of filters, what each of the `hidden` values stands for is applied, once
+    for each input pixel, and the results are weighed by the values.
+    """
+
+    def __init__(self, features: int, hidden: int, sizes: int) -> None:
+        super().__init__()
+        self.features = features
+        inputs = sizes + 2
+        self.meta_block = nn.Sequential(
+            nn.Linear(inputs, hidden), nn.ReLU(), nn.Linear(hidden, 27 * features)
+        )
+
+    def forward(
+        self, features: Tensor, y: Near, x: Near, sizes: Sequence[float], rows: tuple[int, int]
+    ) -> Tensor:
+        """(N, C, H+2, W+2), with a border of one pixel, to (N, 3, h, w) of the output pixels at `y` and `x`.
+
+        `rows`: the first and the last that is in `y`; `sizes` of an output pixel, in input pixels.
+        """
+        parts = F.conv2d(features[:, :, rows[0] : rows[1] + 3], self._kernels()).movedim(1, 3)
+        near = taken(parts, y.pixel - rows[0], x.pixel)
+        near = near.view(*near.shape[:3], 3, -1)
+        return torch.einsum("yxk,nyxck->ncyx", self._values(y, x, features.new_tensor(sizes)), near)
+
+    def _values(self, y: Near, x: Near, sizes: Tensor) -> Tensor:
+        """(h, w, hidden + 1) of what makes the filters; the last, for its bias, is 1."""
+        first = self.meta_block[0]
+        assert isinstance(first, nn.Linear)
+        *_, down, across = first.weight.unbind(1)
+        place = y.offset[:, None, None] * down + x.offset[:, None] * across
+        fixed = first.weight[:, :-2] @ sizes + first.bias
+        return F.pad(F.relu(place + fixed), (0, 1), value=1.0)
+
+    def _kernels(self) -> Tensor:
+        """(3 * (hidden + 1), C, 3, 3): what each value, and the bias, adds to the filters of each colour."""
+        last = self.meta_block[2]
+        assert isinstance(last, nn.Linear)
+        kernels = torch.cat((last.weight.T, last.bias[None])).view(-1, self.features, 3, 3, 3)
+        return kernels.movedim(4, 0).flatten(0, 1)
 
 
 def without_mean_shift(state: dict[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from srcli.archs import Paper, Traits
-from srcli.archs.anyscale import Continuous, Mlp, Near, blended, encoder_of, in_portions, neighbours, taken
+from srcli.archs.anyscale import Continuous, Mlp, Near, around, blended, encoder_of, in_portions, taken
 from srcli.archs.anyscale import without_mean_shift as rename
 from srcli.scales import Window
 
@@ -64,7 +64,4 @@ class Network(Continuous):
             values = taken(planes, y.pixel, x.pixel) + (2 * y.offset[:, None] * place[:, 0])[:, None] + across
             return self.imnet.after_first(values)
 
-        rows, columns = (
-            neighbours(axis, length, planes) for axis, length in zip(window, planes.shape[1:3], strict=True)
-        )
-        return blended(made, rows, columns).movedim(3, 1)
+        return blended(made, *around(window, planes)).movedim(3, 1)

@@ -1,7 +1,7 @@
 """LTE: LIIF fed with waves, whose amplitudes, frequencies and phases are estimated from the features.
 
-Keys as in the authors' code (jaewon-lee-b/lte): encoder, coef, freq, phase, imnet. The mean-shift tensors that
-files carry beside EDSR's are not used there, nor here.
+Keys as in the authors' code (jaewon-lee-b/lte): encoder, coef, freq, phase, imnet. The mean-shift tensors
+that files carry beside EDSR's are not used there, nor here.
 """
 
 import math
@@ -11,7 +11,17 @@ import torch
 from torch import Tensor, nn
 
 from srcli.archs import Paper, Traits
-from srcli.archs.anyscale import Continuous, Mlp, Near, blended, encoder_of, in_portions, neighbours, taken
+from srcli.archs.anyscale import (
+    Continuous,
+    Mlp,
+    Near,
+    around,
+    bilinear,
+    blended,
+    encoder_of,
+    in_portions,
+    taken,
+)
 from srcli.archs.anyscale import without_mean_shift as rename
 from srcli.archs.blocks import conv
 from srcli.scales import Window
@@ -28,7 +38,7 @@ _LARGEST = 4
 
 
 class Network(Continuous):
-    """On EDSR's baseline by default, or on RDN. `hidden`: how many sines and cosines, and the decoder's width."""
+    """On EDSR's baseline by default, or on RDN. `hidden`: how many sines and cosines; the decoder's width."""
 
     def __init__(
         self, *, scale: int, encoder: str = "edsr", blocks: int = 16, features: int = 64, hidden: int = 256
@@ -58,9 +68,6 @@ class Network(Continuous):
         # As the authors have it: a pixel is 2 wide.
         cells = [2 * max(axis.cell, 1 / _LARGEST) for axis in window]
         phase = self.phase(given.new_tensor(cells))
-        rows, columns = (
-            neighbours(axis, length, given) for axis, length in zip(window, given.shape[1:3], strict=True)
-        )
 
         def made(y: Near, x: Near) -> Tensor:
             waves = taken(frequencies, y.pixel, x.pixel)
@@ -70,9 +77,4 @@ class Network(Continuous):
             texture: Tensor = self.imnet(taken(amplitudes, y.pixel, x.pixel) * basis)
             return texture
 
-        def itself(y: Near, x: Near) -> Tensor:
-            return taken(given, y.pixel, x.pixel)
-
-        # Weighted so, the image itself is its bilinear enlargement.
-        out = blended(made, rows, columns) + blended(itself, rows, columns)
-        return out.movedim(3, 1)
+        return blended(made, *around(window, given)).movedim(3, 1) + bilinear(given, window)

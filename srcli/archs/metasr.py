@@ -6,15 +6,14 @@ shift is constants here.
 
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from srcli.archs import Paper, Traits
-from srcli.archs.anyscale import Continuous, corners, in_portions, taken
+from srcli.archs.anyscale import Continuous, Filters, corners, in_portions
 from srcli.archs.blocks import MeanShift, renamed, without_mean_shift
 from srcli.archs.rdn import Encoder
-from srcli.scales import Axis, Window
+from srcli.scales import Window
 
 PAPER = Paper(
     "Meta-SR: A Magnification-Arbitrary Network for Super-Resolution",
@@ -47,56 +46,19 @@ class Network(Continuous):
         self.encoder = Encoder(blocks, layers, growth, features)
         # One for the filter, one as an output pixel's corner may lie in the pixel before.
         self.halo = self.encoder.halo + 2
-        self.P2W = _Filters(features, hidden)
+        self.P2W = Filters(features, hidden, 1)
 
     def forward(self, batch: Tensor, window: Window | None = None) -> Tensor:
         """(N, 3, H, W) of RGB in [0, 1] to the window of the output, by default all at `scale`."""
         features = F.pad(self.encoder(self.shift.enter(batch)), (1, 1, 1, 1))
 
         def make(part: Window) -> Tensor:
-            out: Tensor = self.P2W(features, part)
+            y, x = part
+            rows = (y.corner(y.first), y.corner(y.last - 1))
+            out: Tensor = self.P2W(features, corners(y, batch), corners(x, batch), (y.cell,), rows)
             return out
 
         return self.shift.leave(in_portions(make, window or self.window(batch)))
-
-
-class _Filters(nn.Module):
-    """A 3x3 filter for each output pixel, by where its corner lies in an input pixel, and by the scale.
-
-    The last layer is linear: instead of filters, what each of the `hidden` values stands for is applied, once
-    for each input pixel, and the results are weighed by the values.
-    """
-
-    def __init__(self, features: int, hidden: int) -> None:
-        super().__init__()
-        self.features = features
-        self.meta_block = nn.Sequential(nn.Linear(3, hidden), nn.ReLU(), nn.Linear(hidden, 27 * features))
-
-    def forward(self, features: Tensor, window: Window) -> Tensor:
-        """(N, C, H+2, W+2), with a border of one pixel, to (N, 3, h, w) of the window."""
-        y, x = (corners(axis, features) for axis in window)
-        top, bottom = (window[0].corner(place) for place in (window[0].first, window[0].last - 1))
-        rows = features[:, :, top : bottom + 3]
-        values = self._values(y.offset, x.offset, window[0])
-        parts = F.conv2d(rows, self._kernels()).movedim(1, 3)
-        near = taken(parts, y.pixel - top, x.pixel)
-        near = near.view(*near.shape[:3], 3, -1)
-        return torch.einsum("yxk,nyxck->ncyx", values, near)
-
-    def _values(self, y: Tensor, x: Tensor, axis: Axis) -> Tensor:
-        """(h, w, hidden + 1) of what makes the filters; the last, for its bias, is 1."""
-        first = self.meta_block[0]
-        assert isinstance(first, nn.Linear)
-        size, down, across = first.weight.unbind(1)
-        place = y[:, None, None] * down + x[:, None] * across
-        return F.pad(F.relu(place + size * axis.cell + first.bias), (0, 1), value=1.0)
-
-    def _kernels(self) -> Tensor:
-        """(3 * (hidden + 1), C, 3, 3): what each value, and the bias, adds to the filters of each colour."""
-        last = self.meta_block[2]
-        assert isinstance(last, nn.Linear)
-        kernels = torch.cat((last.weight.T, last.bias[None])).view(-1, self.features, 3, 3, 3)
-        return kernels.movedim(4, 0).flatten(0, 1)
 
 
 def rename(state: dict[str, Any]) -> dict[str, Any]:

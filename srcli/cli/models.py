@@ -68,14 +68,11 @@ def list_models(
     chosen = [
         entry
         for entry in manifest.load()
-        if scale is None
-        or (
-            entry.scale in (scale, ANY)
-            and (licence is None or licence.lower() == entry.licence.lower())
-            and purpose in (None, entry.purpose)
-            and (entry.bundled or not bundled)
-            and (not cached or present(entry))
-        )
+        if (scale is None or entry.scale in (scale, ANY))
+        and (licence is None or licence.lower() == entry.licence.lower())
+        and purpose in (None, entry.purpose)
+        and (entry.bundled or not bundled)
+        and (not cached or present(entry))
     ]
     _print_tables(chosen, interpolators=licence is None and purpose in (None, "classical"))
 

@@ -252,7 +252,8 @@ def _feeds(texts: list[str], recipe: "Recipe", channels: int, allow_leak: bool, 
 
     if recipe.spread:
         feed = _feed(texts, recipe, 1, channels, allow_leak, device)
-        return lambda scale, patch, count, rng: draw_any(feed, scale, patch, count, rng)
+        part = recipe.joint == 0
+        return lambda scale, patch, count, rng: draw_any(feed, scale, patch, count, rng, part=part)
     feeds = {
         scale: _feed(texts, recipe, scale, channels, allow_leak, device)
         for scale in recipe.scales or (recipe.scale,)

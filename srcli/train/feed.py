@@ -56,10 +56,10 @@ def draw(feed: Feed, patch: int, count: int, rng: Rng) -> Batch:
 
 
 @torch.no_grad()
-def draw_any(feed: Feed, scale: float, patch: int, count: int, rng: Rng) -> Batch:
+def draw_any(feed: Feed, scale: float, patch: int, count: int, rng: Rng, *, part: bool = True) -> Batch:
     """`count` images of `patch` pixels a side, reduced by any scale, and as large a part of what they were.
 
-    The store's own scale has to be 1, and its patch that of the largest scale.
+    All of it without `part`. The store's own scale has to be 1, and its patch that of the largest scale.
     """
     side = round(patch * scale)
     if side > feed.store.wanted.patch:
@@ -68,15 +68,15 @@ def draw_any(feed: Feed, scale: float, patch: int, count: int, rng: Rng) -> Batc
     crops = _reordered(feed.store.hr.cut(boxes, side), feed.augmentation.orders(count, rng))
     hr = _values(crops, 3)
     lr = degrade.apply(hr, [(Resize(patch, patch, "bicubic", rounded=True),)] * count)
-    y, x = (_axis(patch, side, int(rng.integers(side - patch + 1))) for _ in range(2))
+    learned = patch if part else side
+    y, x = (_axis(patch, side, learned, int(rng.integers(side - learned + 1))) for _ in range(2))
     hr = hr[..., y.target, x.target]
     lr, hr = (images if feed.channels == 3 else _luma(images) for images in (lr, hr))
     return Batch(lr, hr, lr, (y, x))
 
 
-def _axis(inputs: int, outputs: int, first: int) -> Axis:
-    """As many outputs as inputs."""
-    return Axis(inputs, outputs, 0, first, first + inputs)
+def _axis(inputs: int, outputs: int, learned: int, first: int) -> Axis:
+    return Axis(inputs, outputs, 0, first, first + learned)
 
 
 def _boxes(feed: Feed, side: int, count: int, rng: Rng) -> Boxes:

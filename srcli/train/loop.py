@@ -21,9 +21,10 @@ from srcli.errors import SrError, UsageError
 from srcli.files import check_place
 from srcli.methods import Method, Options, network_method, upscaler
 from srcli.train import losses, parallel, schedule
+from srcli.train.augment import Batch
 from srcli.train.batches import Draw, Drawn, drawn
 from srcli.train.compiled import Forward, forward_of
-from srcli.train.degrade import resized
+from srcli.train.degrade import levels, resized
 from srcli.train.recipe import Phase, Recipe, phase_at
 from srcli.train.state import STATE, State, add_critic, average, restore, save
 
@@ -126,6 +127,8 @@ def prepare(state: State, setup: Setup) -> Work:
         check_bfloat16(setup.device)
     if any(setup.recipe.supervise) and not hasattr(state.network, "stages"):
         raise UsageError(f"{setup.recipe.arch} shows nothing before its end", "leave supervise at 0,0")
+    if setup.recipe.joint and not hasattr(state.network, "reduced"):
+        raise UsageError(f"{setup.recipe.arch} does not reduce images", "leave joint at 0")
     phase = phase_at(setup.recipe, state.step)
     add_critic(state, setup.recipe, phase, setup.device)
     objective = losses.build(losses.parse(phase.loss), setup.device.name, state.critic)
@@ -162,7 +165,7 @@ def take_step(state: State, setup: Setup, work: Work, meter: Meter | None = None
     for _ in range(recipe.accumulate):
         images, fed, earlier = _forward(state, setup, work, meter)
         terms = work.objective(images) | _supervision(state, work, recipe, images, earlier)
-        terms |= _imitation(work, recipe, images, fed)
+        terms |= _imitation(work, recipe, images, fed) | _reduction(recipe, images, fed)
         loss = losses.total(terms) / recipe.accumulate
         loss.backward()  # type: ignore[no-untyped-call]
         shares.append(terms)
@@ -189,11 +192,24 @@ def _forward(
     meter.waited += time.monotonic() - begun
     if recipe.scales:
         state.network.scale = scale  # type: ignore[assignment]
-    fed = batch.fed.to(device, memory_format=torch.channels_last)
+    fed = _fed(state, recipe, batch).to(device, memory_format=torch.channels_last)
     window = () if batch.window is None else (batch.window,)
     with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
         *earlier, sr = state.network.stages(fed) if any(recipe.supervise) else [work.forward(fed, *window)]  # type: ignore[operator]
     return losses.Images(sr.float(), batch.hr.to(device), batch.lr.to(device)), fed, earlier
+
+
+def _fed(state: State, recipe: Recipe, batch: Batch) -> Tensor:
+    """What the network enlarges: what is in the batch, or what it makes of the large images itself."""
+    if not recipe.joint:
+        return batch.fed
+    place = next(state.network.parameters()).device
+    return levels(state.network.reduced(batch.hr.to(place), batch.lr.shape[2:]))  # type: ignore[operator]
+
+
+def _reduction(recipe: Recipe, images: losses.Images, fed: Tensor) -> dict[str, Tensor]:
+    """How far what the network has reduced is from bicubic's: mean (fed - lr)^2, weighted."""
+    return {"reduced": recipe.joint * nn.functional.mse_loss(fed, images.lr)} if recipe.joint else {}
 
 
 def _supervision(

@@ -45,6 +45,8 @@ class Recipe:
     `scales`: others that are learned in the same run, for networks that have one set of weights for them.
     `spread`: for networks of any scale, the lowest and the highest scale, between which each batch draws its
     own; of each image a square of `patch` output pixels is learned. `scale` is then for validation.
+    `joint`: of a network that reduces images too, the weight of (its reduction - bicubic's)^2; it is then fed
+    with what it has reduced itself, rounded to 8-bit levels, and learns all output pixels.
     `initial`: how weights begin, as in `initial.parse`.
     `supervise`: weight of the loss of what a network shows before its end, at the first and the last step.
     `learning_rate`: the peak, reached after `warmup` steps; `schedule` brings it to the relative `floor`
@@ -91,6 +93,7 @@ class Recipe:
     patches: tuple[int, ...] = ()
     scales: tuple[int, ...] = ()
     spread: tuple[float, ...] = ()
+    joint: float = 0.0
     seed: int = 0
     validate_every: int = 2_000
     init: str = ""

@@ -230,6 +230,14 @@ def lte(scale: int) -> Recipe:
     return replace(liif(scale), arch="lte")
 
 
+def bairnet(scale: int) -> Recipe:
+    """BAIRNet: its own reductions enlarged again, and kept near bicubic's; the rest as LIIF's.
+
+    The paper's settings are not known here. Validation is of bicubic's reductions, which it is not made for.
+    """
+    return replace(liif(scale), arch="bairnet", joint=1.0)
+
+
 def han(scale: int) -> Recipe:
     """HAN: L1, 48x48, batch 16, 1e-4 halved every 200,000 steps; the authors begin with RCAN's x2 weights."""
     return _halved(Recipe("han", scale, patch=48, learning_rate=1e-4))
@@ -472,6 +480,7 @@ _ALL = (
     carn,
     mdsr,
     imdn,
+    bairnet,
     liif,
     lte,
     metasr,
