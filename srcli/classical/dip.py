@@ -7,7 +7,7 @@ An hourglass network g with random weights w and fixed random input z is fitted 
 and stopped before it draws what is not there: when the error is that of rounding to 8 bits (the discrepancy
 principle), when it no longer falls, or when time is over. The result is a running mean of what was drawn,
 errors against the given image projected back (see `ibp`). Ulyanov, Vedaldi and Lempitsky, CVPR 2018,
-https://arxiv.org/abs/1711.10925. The paper's network is wider, draws the whole image and takes thousands of steps.
+https://arxiv.org/abs/1711.10925. The paper's network is wider, draws all of the image and takes more steps.
 """
 
 import itertools
