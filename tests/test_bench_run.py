@@ -106,6 +106,19 @@ def test_processes_side_by_side_give_the_same_figures(photos: Path, in_tmp: Path
     assert "times are of 2 processes side by side" in done.out
 
 
+def test_ctrl_c_ends_all_processes(photos: Path, in_tmp: Path) -> None:
+    code = KILLED.replace("len(kept) == 5", "len(kept) == 1").replace("getpid(), 9", "getpid(), 2")
+    code = code.replace("run(sys.argv[1:])", "sys.exit(run(sys.argv[1:]))")
+    words = ["bench", "-d", str(photos), "-x2", "-m", "bicubic", "--workers", "2"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    child = subprocess.run(
+        [sys.executable, "-c", code, *words], env=environment, capture_output=True, text=True, check=False
+    )
+    assert child.returncode == 130, child.stderr
+    assert child.stderr.strip() == "stopped; the same command goes on from here"
+    assert child.stdout == ""
+
+
 def test_gpus_are_dealt_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workers.device, "gpu_likely", lambda: True)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")

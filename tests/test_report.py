@@ -203,10 +203,19 @@ def test_latex_has_whole_lines_and_balanced_braces() -> None:
     assert "\\#1 \\{x\\} \\textbackslash{}y \\textasciitilde{}\\textasciicircum{}\\$" in text
 
 
+def test_a_table_longer_than_a_page_is_several() -> None:
+    rows = tuple(replace(row, scale=scale) for scale in range(2, 15) for row in THREE.rows)
+    text = tables.latex(replace(THREE, rows=rows), Show(published=True))
+    assert text.count("\\begin{tabular}") == 2
+    assert text.count("\\textbf{38.00}") == 13
+    assert text.count("\\footnotesize") == len(published.footnotes(THREE))
+
+
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="needs a TeX")
 def test_latex_compiles(tmp_path: Path) -> None:
     table = tables.latex(THREE, EVERYTHING)
-    whole = f"\\documentclass{{article}}\\usepackage{{booktabs}}\\begin{{document}}{table}\\end{{document}}"
+    head = "\\documentclass{article}\\usepackage{booktabs,graphicx}\\begin{document}"
+    whole = f"{head}{table}\\end{{document}}"
     (tmp_path / "t.tex").write_text(whole)
     words = ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "t.tex"]
     done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)

@@ -2,6 +2,7 @@
 
 import platform
 from collections.abc import Callable, Collection, Iterable
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -54,11 +55,13 @@ def run(
         found += [kept[names[name]] for name in done[unit]]
     for score in found:
         progress(score)
-    for unit, score in workers.all_scores(plan, todo, done, processes):
-        if keep and isinstance(score, ImageScore):
-            keep = _kept(ledger, keys[unit][score.method], score)
-        found.append(score)
-        progress(score)
+    # Closed at once where it is left: processes would go on with all that is planned.
+    with closing(workers.all_scores(plan, todo, done, processes)) as scores:
+        for unit, score in scores:
+            if keep and isinstance(score, ImageScore):
+                keep = _kept(ledger, keys[unit][score.method], score)
+            found.append(score)
+            progress(score)
     results = gathered(plan, todo, found)
     for row in results.rows:
         check_set5(row, plan.reduction)

@@ -4,7 +4,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.queues import SimpleQueue
@@ -18,7 +18,7 @@ from srcli.errors import SrError
 Done = Mapping[Unit, frozenset[str]]
 
 
-def all_scores(plan: Plan, units: list[Unit], done: Done, processes: int) -> Iterator[tuple[Unit, Scored]]:
+def all_scores(plan: Plan, units: list[Unit], done: Done, processes: int) -> Generator[tuple[Unit, Scored]]:
     """Every score that is not `done`, as it comes."""
     left = [u for u in units if not {each.name for each in plan.field.at(u.scale)} <= done[u]]
     if processes > 1 and len(left) > 1:
@@ -29,7 +29,9 @@ def all_scores(plan: Plan, units: list[Unit], done: Done, processes: int) -> Ite
             yield unit, score
 
 
-def _side_by_side(plan: Plan, units: list[Unit], done: Done, processes: int) -> Iterator[tuple[Unit, Scored]]:
+def _side_by_side(
+    plan: Plan, units: list[Unit], done: Done, processes: int
+) -> Generator[tuple[Unit, Scored]]:
     """Fresh processes, each with its share of the cores, and a GPU of its own where there are several."""
     context = multiprocessing.get_context("spawn")
     gpus: SimpleQueue[str] = context.SimpleQueue()
@@ -45,6 +47,11 @@ def _side_by_side(plan: Plan, units: list[Unit], done: Done, processes: int) -> 
         except BrokenProcessPool as error:
             hint = "it may have needed more memory than there is: take fewer --workers"
             raise SrError("a worker process was ended by the system", hint) from error
+        except (KeyboardInterrupt, GeneratorExit):
+            # What they have in hand may take minutes; nobody waits for it.
+            for child in multiprocessing.active_children():
+                child.terminate()
+            raise
         finally:
             pool.shutdown(wait=False, cancel_futures=True)
 

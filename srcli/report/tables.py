@@ -16,6 +16,7 @@ from srcli.bench import published, stats
 from srcli.bench import results as found
 from srcli.bench.results import Results, Row
 from srcli.report.sheet import PLAIN, Cell, Sheet, Show, sheets
+from srcli.report.sheet import Group as Lines
 
 _STYLES = ("", "bold", "underline")
 
@@ -91,10 +92,40 @@ def _marked(cell: Cell) -> str:
 
 
 def latex(results: Results, show: Show = PLAIN) -> str:
-    """Tables for LaTeX with the booktabs package, the best in bold and the second underlined."""
-    head = "% Made by `sr bench --latex`. Needs \\usepackage{booktabs}."
-    parts = [_latex(sheet) for sheet in sheets(results, show)]
+    """Tables for LaTeX, the best in bold and the second underlined; needs booktabs and graphicx.
+
+    What is wider than a line of text is made smaller; what is longer than a page becomes several tables.
+    """
+    head = "% Made by `sr bench --latex`. Needs \\usepackage{booktabs,graphicx}."
+    parts = [_latex(part) for sheet in sheets(results, show) for part in _for_a_page(sheet)]
     return "\n\n".join([head, *parts]) + "\n"
+
+
+# How many columns and lines a table has that is as large as a page.
+_COLUMNS, _LINES = 7, 40
+
+
+def _for_a_page(sheet: Sheet) -> list[Sheet]:
+    """The sheet, or costs apart, or several after each other; notes below the last."""
+    if len(sheet.headings) <= _COLUMNS:
+        parts = [sheet]
+    else:
+        parts = [sheet.only("name", "score"), replace(sheet.only("name", "cost"), title="costs")]
+    pages = [page for part in parts for page in _pages(part)]
+    return [replace(page, notes=()) for page in pages[:-1]] + pages[-1:]
+
+
+def _pages(sheet: Sheet) -> list[Sheet]:
+    chunks: list[list[Lines]] = [[]]
+    for group in sheet.groups:
+        if sum(len(each.lines) + 1 for each in [*chunks[-1], group]) > _LINES and chunks[-1]:
+            chunks.append([])
+        chunks[-1].append(group)
+    return [replace(sheet, groups=tuple(chunk)) for chunk in chunks]
+
+
+# The width of what is inside, or of a line where that is less.
+_AT_MOST_A_LINE = "\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%"
 
 
 def _latex(sheet: Sheet) -> str:
@@ -103,6 +134,7 @@ def _latex(sheet: Sheet) -> str:
         "\\begin{table}",
         "\\centering\\small",
         f"\\caption{{{escaped(sheet.title[:1].upper() + sheet.title[1:])}}}",
+        _AT_MOST_A_LINE,
         f"\\begin{{tabular}}{{l{'r' * (count - 1)}}}",
         "\\toprule",
         _latex_line([escaped(heading.text) for heading in sheet.headings]),
@@ -111,7 +143,7 @@ def _latex(sheet: Sheet) -> str:
         title = f"{escaped(group.dataset)} $\\times{group.scale}$"
         lines += ["\\midrule", f"\\multicolumn{{{count}}}{{l}}{{\\textit{{{title}}}}} \\\\"]
         lines += [_latex_line([_latex_marked(cell) for cell in line]) for line in group.lines]
-    lines += ["\\bottomrule", "\\end{tabular}"]
+    lines += ["\\bottomrule", "\\end{tabular}}"]
     lines += [f"\\\\ \\footnotesize {escaped(note)}" for note in sheet.notes]
     return "\n".join([*lines, "\\end{table}"])
 
