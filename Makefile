@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SHARED := ../shared/data
 SETS := $(if $(wildcard $(SHARED)),$(addprefix $(SHARED)/,Set5 Set14 BSD100),Set5 Set14 BSD100)
-COG := README.md docs/models.md docs/weights/log.md docs/reliability.md
+COG := README.md docs/models.md docs/weights/log.md docs/reliability.md docs/benchmarks.md
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-all fmt check docs bench bench-memory bench-peers bench-train parity verify fuzz formats
