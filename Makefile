@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SHARED := ../shared/data
 SETS := $(if $(wildcard $(SHARED)),$(addprefix $(SHARED)/,Set5 Set14 BSD100),Set5 Set14 BSD100)
-COG := README.md docs/models.md docs/weights/log.md docs/reliability.md docs/bench.md docs/classical.md srcli/weights/ATTRIBUTION.md
+COG := README.md docs/models.md docs/weights/log.md docs/reliability.md docs/bench.md docs/benchmarks.md docs/classical.md srcli/weights/ATTRIBUTION.md
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-all fmt check docs bench bench-memory bench-peers bench-train parity verify fuzz soak formats pictures classical

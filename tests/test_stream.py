@@ -302,3 +302,12 @@ def test_free_memory_is_what_the_cgroup_leaves(tmp_path: Path) -> None:
     assert memory.free(tmp_path, tmp_path) == 1500000
     (tmp_path / "memory.max").write_text("max")
     assert memory.free(tmp_path, tmp_path) == 5000 * 1024
+
+
+def test_several_frames_are_held(tmp_path: Path, sr: Run) -> None:
+    with PilImage.open(SAMPLES / "camera.png") as file:
+        page = file.crop((0, 0, 20, 30))
+        page.save(tmp_path / "pages.tif", save_all=True, append_images=[page])
+    done = sr("upscale", tmp_path / "pages.tif", "-x2", "-m", "bicubic", "--stream")
+    assert (done.code, "a file of several frames needs the whole picture" in done.err) == (1, True), done.err
+    assert sr("upscale", tmp_path / "pages.tif", "-x2", "-m", "bicubic").code == 0

@@ -183,3 +183,49 @@ def curves() -> str:
     """A picture of the training of each weight file that was drawn by `tools/bundle.py --curves`."""
     names = sorted(path.stem for path in (ROOT / "docs" / "weights").glob("*.png"))
     return "\n".join(f"![{name}: loss and PSNR over steps, stage by stage]({name}.png)" for name in names)
+
+
+def memory_table() -> str:
+    """Time and peak memory over the size of the input, as `make bench-memory` measured them."""
+    found = _result("memory")
+    out = ["| megapixels in | seconds | foretold | peak MiB | foretold |", "|---:|---:|---:|---:|---:|"]
+    for row in found["rows"]:
+        times = f"{row['seconds']:.1f} | {row['foretold_seconds']:.1f}"
+        peaks = f"{row['bytes'] / 2**20:.0f} | {row['foretold_bytes'] / 2**20:.0f}"
+        out.append(f"| {row['megapixels']:g} | {times} | {peaks} |")
+    return "\n".join([_circumstances(found, f"x{found['scale']}, default model"), "", *out])
+
+
+def peers_table() -> str:
+    """Whole processes and networks alone, as `make bench-peers` measured them in turns."""
+    found = _result("peers")
+    about = f"x4, medians of {found['rounds']} rounds, fp32 peak {found['peak_gflops']} GFLOP/s"
+    out = [_circumstances(found, about), ""]
+    out.append(
+        "| network, picture | tool | start to file, s | sr / it | network alone, s | sr / it | of peak |"
+    )
+    out.append("|---|---|---:|---:|---:|---:|---:|")
+    for row in found["rows"]:
+        case = f"{row['network']}, {row['side']}x{row['side']}"
+        if "reason" in row:
+            out.append(f"| {case} | {row['tool']} | did not run: {_short(row['reason'])} | | | | |")
+            continue
+        figures = (
+            f"{row['whole']:.2f} | {row['whole_ratio']:.2f} | {row['alone']:.2f} | {row['alone_ratio']:.2f}"
+        )
+        out.append(f"| {case} | {row['tool']} | {figures} | {row['share_of_peak']:.0%} |")
+    return "\n".join(out)
+
+
+def _result(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())
+    return found
+
+
+def _circumstances(found: dict[str, Any], about: str) -> str:
+    note = f" {found['note'][:1].upper()}{found['note'][1:]}." if found["note"] else ""
+    return f"{found['machine']}, {found['threads']} threads, load {found['load']:.1f}; {about}.{note}"
+
+
+def _short(reason: str) -> str:
+    return reason.replace("|", "/").splitlines()[0][:90]

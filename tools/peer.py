@@ -44,7 +44,7 @@ def onnxruntime(folder: Path) -> Enlarge:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(folder / "net.onnx"), providers=["CPUExecutionProvider"])
-    [given] = session.get_inputs()
+    given: Any = session.get_inputs()[0]
 
     def run(planes: NDArray[Any]) -> NDArray[Any]:
         out: NDArray[Any] = np.asarray(session.run(None, {given.name: planes[None]})[0])[0]
@@ -61,8 +61,8 @@ def cv2_dnn(folder: Path) -> Enlarge:
 
     def run(planes: NDArray[Any]) -> NDArray[Any]:
         net.setInput(planes[None])
-        made: NDArray[Any] = np.asarray(net.forward())[0]
-        return made
+        out: NDArray[Any] = np.asarray(net.forward())[0]
+        return out
 
     return run
 

@@ -124,17 +124,36 @@ def _on_torch(source: Source, wanted: Wanted, why: str) -> Runtime:
     spec = source.spec
     import torch
 
-    choose(wanted.device)  # a name that is wrong is told before anything is loaded
+    chosen = choose(wanted.device)  # a name that is wrong is told before anything is loaded
     torch.set_num_threads(threads())
-    return on_torch(weights.load(source.path, spec), spec.scale, archs.traits(spec.arch), wanted.device, why)
+    keep_memory()
+    network = weights.load(source.path, spec)
+    hastened = chosen.name == "cpu" and _hastened(network, source)
+    traits = archs.traits(spec.arch)
+    return on_torch(network, spec.scale, traits, wanted.device, why, channels_last=not hastened)
+
+
+def _hastened(network: "nn.Module", source: Source) -> bool:
+    """Whether layers of the network, which is changed, were exchanged for faster ones."""
+    from srcli.engine.runtimes.winograd import hasten
+
+    network.eval()
+    return hasten(network, int(network.channels), str(source.spec))  # type: ignore[arg-type]
 
 
 def on_torch(
-    network: "nn.Module", scale: int, traits: archs.Traits, device: str | None, why: str = ""
+    network: "nn.Module",
+    scale: int,
+    traits: archs.Traits,
+    device: str | None,
+    why: str = "",
+    *,
+    channels_last: bool = True,
 ) -> "TorchRuntime":
     """A network on the device asked for, or the fastest; `why` it is torch that runs it."""
     from srcli.engine.runtimes.torch import prepare
 
     keep_memory()
     chosen = choose(device, traits.half_safe)
-    return prepare(network, 1 if traits.pre_upsampled else scale, chosen, why)
+    own = 1 if traits.pre_upsampled else scale
+    return prepare(network, own, chosen, why, channels_last=channels_last)

@@ -30,6 +30,7 @@ class TorchRuntime:
     device: Device
     known: Mapping[str, Tensor] = field(default_factory=dict)
     why: str = ""
+    channels_last: bool = True
 
     @property
     def halo(self) -> int:
@@ -100,7 +101,7 @@ class TorchRuntime:
     @torch.inference_mode()
     def _forward(self, batch: Tensor, *window: Window) -> Tensor:
         """In the device's precision; again in single precision where half overflowed."""
-        batch = batch.contiguous(memory_format=torch.channels_last)
+        batch = batch.contiguous(memory_format=_layout(self.channels_last))
         kind, dtype = self.device.name.split(":")[0], getattr(torch, self.device.dtype)
         with _hooked(self._told, lambda name, found: self.known[name].to(found.dtype)):
             with torch.autocast(kind, dtype=dtype, enabled=dtype is not torch.float32):
@@ -132,10 +133,17 @@ def _out_of_memory(error: RuntimeError) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
 
 
-def prepare(network: nn.Module, scale: int, device: Device, why: str = "") -> TorchRuntime:
+def prepare(
+    network: nn.Module, scale: int, device: Device, why: str = "", *, channels_last: bool = True
+) -> TorchRuntime:
     """The network in evaluation mode on its device, in the memory layout that is fast there."""
-    placed = network.eval().to(device.name, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return TorchRuntime(placed, scale, device, why=why)
+    layout = _layout(channels_last)
+    placed = network.eval().to(device.name, memory_format=layout)  # type: ignore[call-overload]
+    return TorchRuntime(placed, scale, device, why=why, channels_last=channels_last)
+
+
+def _layout(channels_last: bool) -> torch.memory_format:
+    return torch.channels_last if channels_last else torch.contiguous_format
 
 
 def to_batch(pixels: Pixels) -> Tensor:
