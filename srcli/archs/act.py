@@ -76,11 +76,14 @@ class Network(nn.Module):
         )
         self.fusion_block = nn.ModuleList(_fusion(2 * features) for _ in range(stages))
         self.fusion_mlp = nn.ModuleList(
-            nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width))
+            nn.Sequential(
+                nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
+            )
             for _ in range(stages - 1)
         )
         self.fusion_cnn = nn.ModuleList(
-            nn.Sequential(conv(features, features), nn.ReLU(), conv(features, features)) for _ in range(stages - 1)
+            nn.Sequential(conv(features, features), nn.ReLU(), conv(features, features))
+            for _ in range(stages - 1)
         )
         self.conv_last = conv(2 * features, features)
         self.tail = nn.Sequential(upsampler(scale, features), conv(features, 3))
@@ -137,7 +140,9 @@ class Network(nn.Module):
 def _crossing(width: int, heads: int) -> nn.ModuleList:
     """Large squares made small, two attentions across, large ones made large again, and linear layers."""
     half = width // 2
-    before = nn.Sequential(nn.LayerNorm(2 * width), nn.Linear(2 * width, half), nn.GELU(), nn.Linear(half, half))
+    before = nn.Sequential(
+        nn.LayerNorm(2 * width), nn.Linear(2 * width, half), nn.GELU(), nn.Linear(half, half)
+    )
     after = nn.Sequential(nn.LayerNorm(half), nn.Linear(half, half), nn.GELU(), nn.Linear(half, 2 * width))
     across = (_Across(half, heads // 2) for _ in range(2))
     return nn.ModuleList((before, *across, after, _Linear(width)))

@@ -28,7 +28,14 @@ PAPER = Paper(
     "Dual Aggregation Transformer for Image Super-Resolution", 2023, "https://arxiv.org/abs/2308.03364"
 )
 TRAITS = Traits(scales=(2, 3, 4), local=False)
-LIGHT: dict[str, Any] = {"features": 60, "groups": 1, "blocks": 18, "ratio": 2, "end": "direct", "narrow": True}
+LIGHT: dict[str, Any] = {
+    "features": 60,
+    "groups": 1,
+    "blocks": 18,
+    "ratio": 2,
+    "end": "direct",
+    "narrow": True,
+}
 SMALL: dict[str, Any] = {"split": [8, 16], "ratio": 2}
 SECOND: dict[str, Any] = {"ratio": 2}
 VARIANTS: tuple[dict[str, Any], ...] = ({}, LIGHT, SMALL, SECOND)
@@ -79,7 +86,10 @@ class _Group(nn.Module):
     ) -> None:
         super().__init__()
         self.blocks = nn.Sequential(
-            *(_Block(features, _mixer(features, heads, split, group, place), ratio) for place in range(blocks))
+            *(
+                _Block(features, _mixer(features, heads, split, group, place), ratio)
+                for place in range(blocks)
+            )
         )
         self.conv = closing(features, narrow)
 
@@ -192,7 +202,9 @@ class _Pixels(_Mixer):
         sizes = (self.split, (self.split[1], self.split[0]))
         halves = [
             self._half(torch.cat(half, 3), size, attention["pos"])  # type: ignore[index]
-            for half, size, attention in zip(zip(queries, keys, values, strict=True), sizes, self.attns, strict=True)
+            for half, size, attention in zip(
+                zip(queries, keys, values, strict=True), sizes, self.attns, strict=True
+            )
         ]
         return torch.cat(halves, 3)[:, :height, :width]
 
@@ -242,7 +254,8 @@ class _Places(nn.Module):
         few = features // 4
         self.pos_proj = nn.Linear(2, few)
         self.pos1, self.pos2, self.pos3 = (
-            nn.Sequential(nn.LayerNorm(few), nn.ReLU(), nn.Linear(few, outputs)) for outputs in (few, few, heads)
+            nn.Sequential(nn.LayerNorm(few), nn.ReLU(), nn.Linear(few, outputs))
+            for outputs in (few, few, heads)
         )
 
     def forward(self, differences: Tensor) -> Tensor:

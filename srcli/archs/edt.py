@@ -64,10 +64,17 @@ class Network(nn.Module):
         self.shift = MeanShift(1.0, 1.0)
         first, second = 2 * width, 4 * width
         self.head = nn.ModuleList(
-            (conv(3, width), _Residual(width, width, first), _Residual(first, first, second), conv(second, features))
+            (
+                conv(3, width),
+                _Residual(width, width, first),
+                _Residual(first, first, second),
+                conv(second, features),
+            )
         )
         shape = (features, heads, (window[0], window[1]), ratio)
-        self.body = _Body(features, [[_Block(*shape, place) for place in range(blocks)] for _ in range(groups)])
+        self.body = _Body(
+            features, [[_Block(*shape, place) for place in range(blocks)] for _ in range(groups)]
+        )
         self.tail = nn.ModuleList((_Skip(features, second), _Skip(second, first)))
         if end == "direct":
             self.tail.append(nn.Sequential(conv(first, 3 * scale**2), nn.PixelShuffle(scale)))
@@ -149,7 +156,8 @@ class _Block(nn.Module):
         self.heads, self.window, self.later = heads, window, bool(place % 2)
         self.norm1 = nn.LayerNorm(features)
         self.attns = nn.ModuleList(
-            nn.ModuleDict({"lepe": conv(features // 2, features // 2, groups=features // 2)}) for _ in range(2)
+            nn.ModuleDict({"lepe": conv(features // 2, features // 2, groups=features // 2)})
+            for _ in range(2)
         )
         self.norm2 = nn.LayerNorm(features)
         self.mlp = _Convolved(features, features * ratio)

@@ -19,7 +19,9 @@ from srcli.archs.attention import Interleaved
 from srcli.archs.blocks import conv, full_precision, without_mean_shift
 
 PAPER = Paper(
-    "Efficient Non-Local Contrastive Attention for Image Super-Resolution", 2022, "https://arxiv.org/abs/2201.03794"
+    "Efficient Non-Local Contrastive Attention for Image Super-Resolution",
+    2022,
+    "https://arxiv.org/abs/2201.03794",
 )
 TRAITS = Traits(scales=(2, 3, 4))
 
@@ -39,7 +41,12 @@ class Network(Interleaved):
         overlap: int = 16,
     ) -> None:
         super().__init__(
-            scale, blocks, features, res_scale, (cell, overlap), lambda: _Approximated(features, samples, res_scale)
+            scale,
+            blocks,
+            features,
+            res_scale,
+            (cell, overlap),
+            lambda: _Approximated(features, samples, res_scale),
         )
 
 

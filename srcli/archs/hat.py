@@ -61,7 +61,9 @@ class Network(Framed):
         self.layers = nn.ModuleList(
             _Group(
                 [
-                    _Hybrid(features, heads, window, ratio, place, _branch(features, compress, squeeze), weight)
+                    _Hybrid(
+                        features, heads, window, ratio, place, _branch(features, compress, squeeze), weight
+                    )
                     for place in range(blocks)
                 ],
                 _Overlapping(features, heads, window, ratio),
@@ -86,9 +88,7 @@ class _Group(nn.Module):
 
     def __init__(self, blocks: list[nn.Module], overlapping: nn.Module, features: int) -> None:
         super().__init__()
-        self.residual_group = nn.ModuleDict(
-            {"blocks": nn.Sequential(*blocks), "overlap_attn": overlapping}
-        )
+        self.residual_group = nn.ModuleDict({"blocks": nn.Sequential(*blocks), "overlap_attn": overlapping})
         self.conv = conv(features, features)
 
     def forward(self, grid: Tensor) -> Tensor:
@@ -180,6 +180,9 @@ class _Overlapping(nn.Module):
 
 def rename(state: dict[str, Any]) -> dict[str, Any]:
     """The channel attention's names, and without what the network works out itself."""
-    rules = {r"\.cab\.3\.attention\.1\.": ".cab.3.conv_du.0.", r"\.cab\.3\.attention\.3\.": ".cab.3.conv_du.2."}
+    rules = {
+        r"\.cab\.3\.attention\.1\.": ".cab.3.conv_du.0.",
+        r"\.cab\.3\.attention\.3\.": ".cab.3.conv_du.2.",
+    }
     indices = ("relative_position_index_SA", "relative_position_index_OCA")
     return renamed(without(state, *indices), rules)

@@ -80,9 +80,7 @@ class Network(nn.Module):
 
 
 def _head(features: int) -> nn.Sequential:
-    return nn.Sequential(
-        conv(3, features), ResidualBlock(features, size=5), ResidualBlock(features, size=5)
-    )
+    return nn.Sequential(conv(3, features), ResidualBlock(features, size=5), ResidualBlock(features, size=5))
 
 
 class _Body(nn.Module):
@@ -166,4 +164,6 @@ class _Decoder(_Layer):
 
 def rename(state: dict[str, Any]) -> dict[str, Any]:
     """Drop the mean-shift tensors and the numbers of places."""
-    return {key: value for key, value in without_mean_shift(state).items() if not key.endswith(".position_ids")}
+    return {
+        key: value for key, value in without_mean_shift(state).items() if not key.endswith(".position_ids")
+    }

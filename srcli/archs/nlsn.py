@@ -19,7 +19,9 @@ from srcli.archs.attention import Interleaved
 from srcli.archs.blocks import conv, without_mean_shift
 
 PAPER = Paper(
-    "Image Super-Resolution with Non-Local Sparse Attention", 2021, "https://doi.org/10.1109/CVPR46437.2021.00352"
+    "Image Super-Resolution with Non-Local Sparse Attention",
+    2021,
+    "https://doi.org/10.1109/CVPR46437.2021.00352",
 )
 TRAITS = Traits(scales=(2, 3, 4))
 
@@ -44,7 +46,12 @@ class Network(Interleaved):
         overlap: int = 16,
     ) -> None:
         super().__init__(
-            scale, blocks, features, res_scale, (cell, overlap), lambda: _Hashed(features, chunk, hashes, seed, res_scale)
+            scale,
+            blocks,
+            features,
+            res_scale,
+            (cell, overlap),
+            lambda: _Hashed(features, chunk, hashes, seed, res_scale),
         )
 
 
@@ -62,9 +69,7 @@ class _Hashed(nn.Module):
 
     def forward(self, batch: Tensor) -> Tensor:
         """(N, C, H, W) to the same shape."""
-        asked, values = (
-            layer(batch).flatten(2).mT for layer in (self.conv_match, self.conv_assembly)
-        )
+        asked, values = (layer(batch).flatten(2).mT for layer in (self.conv_match, self.conv_assembly))
         rounds = [self._round(asked, values, codes) for codes in self._codes(asked).unbind(1)]
         mixed, strength = (torch.stack(each) for each in zip(*rounds, strict=True))
         found = (mixed * torch.softmax(strength, 0)).sum(0)

@@ -27,7 +27,9 @@ from srcli.archs.attention import (
 from srcli.archs.blocks import SpatialAttention, by_cells, conv
 
 PAPER = Paper(
-    "Omni Aggregation Networks for Lightweight Image Super-Resolution", 2023, "https://arxiv.org/abs/2304.10244"
+    "Omni Aggregation Networks for Lightweight Image Super-Resolution",
+    2023,
+    "https://arxiv.org/abs/2304.10244",
 )
 TRAITS = Traits(scales=(2, 3, 4))
 
@@ -125,7 +127,12 @@ def _squeezing(features: int) -> nn.Sequential:
     """A convolution of each channel between two of all, and channels weighted by their means."""
     each = conv(features, features, groups=features)
     return nn.Sequential(
-        conv(features, features, 1), nn.GELU(), each, nn.GELU(), _Weighted(features), conv(features, features, 1)
+        conv(features, features, 1),
+        nn.GELU(),
+        each,
+        nn.GELU(),
+        _Weighted(features),
+        conv(features, features, 1),
     )
 
 
@@ -206,5 +213,9 @@ class _Channels(nn.Module):
 
 
 def rename(state: dict[str, Any]) -> dict[str, Any]:
-    """The authors' keys are ours."""
-    return state
+    """Drop the two convolutions of spatial attention that are never used: sizes of files on the Hub count them."""
+    return {
+        key: value
+        for key, value in state.items()
+        if ".esa.conv_max." not in key and ".esa.conv3_." not in key
+    }

@@ -55,7 +55,9 @@ class Network(Framed):
         end: str = "steps",
     ) -> None:
         super().__init__(scale, features, window, end)
-        self.patch_embed = nn.ModuleDict({"proj": conv(features, features, 1), "norm": nn.LayerNorm(features)})
+        self.patch_embed = nn.ModuleDict(
+            {"proj": conv(features, features, 1), "norm": nn.LayerNorm(features)}
+        )
         self.layers = nn.ModuleList(
             _Group([_Block(features, heads, window, ratio, place) for place in range(blocks)], features)
             for _ in range(groups)
@@ -186,5 +188,7 @@ def rename(state: dict[str, Any]) -> dict[str, Any]:
     named = renamed(without(state, *worked_out), _LIBRARY)
     blocks = [key.removesuffix(_PARTS[0]) for key in named if key.endswith(_PARTS[0])]
     whole = [block for block in blocks if all(block + part in named for part in _PARTS)]
-    fused = {f"{block}.attn.qkv.weight": torch.cat([named[block + part] for part in _PARTS]) for block in whole}
+    fused = {
+        f"{block}.attn.qkv.weight": torch.cat([named[block + part] for part in _PARTS]) for block in whole
+    }
     return {**without(named, *(block + part for block in whole for part in _PARTS)), **fused}

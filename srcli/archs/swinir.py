@@ -20,9 +20,7 @@ from srcli.archs.attention import (
     without,
 )
 
-PAPER = Paper(
-    "SwinIR: Image Restoration Using Swin Transformer", 2021, "https://arxiv.org/abs/2108.10257"
-)
+PAPER = Paper("SwinIR: Image Restoration Using Swin Transformer", 2021, "https://arxiv.org/abs/2108.10257")
 TRAITS = Traits(scales=(2, 3, 4, 8), local=False)
 LIGHT: dict[str, Any] = {"features": 60, "groups": 4, "end": "direct"}
 VARIANTS: tuple[dict[str, Any], ...] = (
