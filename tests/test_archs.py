@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from conftest import SAMPLES, SMALL
 from srcli import archs
-from srcli.archs import dat, hat, lapar, san, swin2sr, swinir
+from srcli.archs import dat, edt, hat, lapar, san, swin2sr, swinir
 from srcli.archs.blocks import Moments, bicubic_phases, non_local, pooled
 from srcli.engine.device import Device
 from srcli.engine.runtimes import OutOfMemory
@@ -143,6 +143,17 @@ PARAMETERS = [
     ("swin2sr", 2, swin2sr.LIGHT, 1_005_348),
     ("omnisr", 2, {}, 784_604),  # 772K and 12,880 that the paper does not count
     ("omnisr", 4, {}, 805_376),  # 792K and as many
+    ("edt", 2, {}, 11_479_355),  # B: 11.5M
+    ("edt", 4, {}, 11_627_067),  # 11.6M
+    ("edt", 2, edt.TINY, 916_924),  # 0.9M
+    ("edt", 2, edt.SMALL, 4_230_323),  # 4.2M
+    ("edt", 2, edt.LARGE, 39_927_395),  # 40.2M
+    ("nlsn", 2, {}, 41_796_163),  # the authors' code's, as the next
+    ("enlcn", 4, {}, 43_583_363),
+    ("act", 2, {}, 45_992_771),  # 46.0M
+    ("ipt", 2, {}, 115_460_419),  # 115M
+    ("ipt", 4, {}, 115_608_131),  # 116M
+    ("maxim_sr", 2, {}, 1_201_027),  # ours
     ("edsr", 2, {}, 1_369_859),
     ("edsr", 3, {}, 1_554_499),
     ("edsr", 4, {}, 1_517_571),

@@ -169,7 +169,8 @@ class WindowAttention(nn.Module):
 
 def bias_table(rows: int, heads: int) -> nn.Parameter:
     """A learned number for each head and each way in which two pixels can lie to each other."""
-    return nn.Parameter(nn.init.trunc_normal_(torch.empty(rows, heads), std=0.02))
+    table = torch.empty(rows, heads)
+    return nn.Parameter(table if table.is_meta else nn.init.trunc_normal_(table, std=0.02))
 
 
 class Mlp(nn.Module):
@@ -187,7 +188,7 @@ class Mlp(nn.Module):
 
 def transformer_initialised(layer: nn.Module) -> None:
     """Linear layers as the Swin transformer begins with them; for `Module.apply`."""
-    if isinstance(layer, nn.Linear):
+    if isinstance(layer, nn.Linear) and not layer.weight.is_meta:  # which would only take time
         nn.init.trunc_normal_(layer.weight, std=0.02)
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)

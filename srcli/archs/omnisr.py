@@ -213,5 +213,9 @@ class _Channels(nn.Module):
 
 
 def rename(state: dict[str, Any]) -> dict[str, Any]:
-    """The authors' keys are ours."""
-    return state
+    """Drop the two convolutions of spatial attention that are never used: sizes of files on the Hub count them."""
+    return {
+        key: value
+        for key, value in state.items()
+        if ".esa.conv_max." not in key and ".esa.conv3_." not in key
+    }
