@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from srcli import bench, classical, datasets, methods
+from srcli.bench.work import score_picture
 from srcli.classical import Settings
 from srcli.datasets import Picture
 from srcli.imaging.blur import Bell, Kernel
@@ -78,7 +79,7 @@ def measured(name: str) -> Row:
     options = Options(untrained=Settings(within=WITHIN.get(name)))
     method, bicubic = methods.find(name, SCALE, options), methods.interpolator("bicubic")
     start = time.process_time()
-    scores = [bench.score_picture(method, picture, SCALE) for picture in _pictures()]
+    scores = [score_picture(method, picture, SCALE) for picture in _pictures()]
     seconds = (time.process_time() - start) / len(scores)
     row = bench.mean_row(scores, 0)
     images = {score.image: round(score.psnr_y, 3) for score in scores}
