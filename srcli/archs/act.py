@@ -1,10 +1,10 @@
-"""ACT: RCAN beside a transformer over squares of pixels, of two sizes, that exchange what they find four times.
+"""ACT: RCAN beside a transformer over squares of pixels of two sizes, which exchange what they find.
 
-Keys as in the authors' code (jinsuyoo/act): head, linear_encoding, mhsa_block, csta_block, cnn_branch, fusion_block,
-fusion_mlp, fusion_cnn, conv_last, tail.
+Keys as in the authors' code (jinsuyoo/act): head, linear_encoding, mhsa_block, csta_block, cnn_branch,
+fusion_block, fusion_mlp, fusion_cnn, conv_last, tail.
 
-All squares of a patch are mixed; the authors cut images into patches of 48x48 that overlap. Here each cell of 36x36
-is restored alone, with 6 pixels more on each side; tiles change nothing.
+All squares of a patch are mixed; the authors cut images into patches of 48x48 that overlap. Here each cell of
+36x36 is restored alone, with 6 pixels more on each side; tiles change nothing.
 """
 
 from typing import Any
@@ -39,8 +39,8 @@ TRAITS = Traits(scales=(2, 3, 4))
 class Network(nn.Module):
     """Four stages, each with a group of RCAN and two blocks of the transformer.
 
-    `token`: the side of small squares, large ones are twice that; `cell`: the side of what is restored at once, a
-    multiple of it, with `overlap` on each side, another. `span`, `mean`: see `MeanShift`.
+    `token`: the side of small squares, large ones are twice that; `cell`: the side of what is restored at
+    once, with `overlap` on each side, both multiples of `token`. `span`, `mean`: see `MeanShift`.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Network(nn.Module):
         return by_cells(batch, self.aligned, self.overlap, self.scale, self._whole)
 
     def _whole(self, batch: Tensor) -> Tensor:
-        """What the authors' network makes; sides that are no multiples of a square, or less than two, are reflected."""
+        """What the authors' network makes; sides are reflected to multiples of squares, to two at least."""
         height, width = batch.shape[2:]
         side = 2 * self.token if min(height, width) < 2 * self.token else self.token
         shallow = self.head(self.shift.enter(reflected(batch, side)))
@@ -117,10 +117,10 @@ class Network(nn.Module):
         return features + self.fusion_cnn[stage](to_features), tokens, fused
 
     def _mixed(self, stage: int, tokens: Tensor, size: tuple[int, int]) -> Tensor:
-        """(N, L, C) to the same shape: all squares with all, then half of the channels with larger squares."""
-        for layer in self.mhsa_block[stage]:  # type: ignore[union-attr]
+        """(N, L, C) to the same shape: all squares with all, then half of the channels with larger ones."""
+        for layer in _layers(self.mhsa_block[stage]):
             tokens = tokens + layer(tokens)
-        before, to_small, to_large, after, linear = self.csta_block[stage]  # type: ignore[misc]
+        before, to_small, to_large, after, linear = _layers(self.csta_block[stage])
         small, half = tokens.chunk(2, 2)
         plane = F.fold(half.mT, size, self.token, stride=self.token)
         large = before(F.unfold(plane, 2 * self.token, stride=self.token).mT)
@@ -135,6 +135,10 @@ class Network(nn.Module):
 
     def _joined(self, tokens: Tensor, like: Tensor) -> Tensor:
         return F.fold(tokens.mT, like.shape[2:], self.token, stride=self.token)
+
+
+def _layers(block: nn.Module) -> list[nn.Module]:
+    return list(block.children())
 
 
 def _crossing(width: int, heads: int) -> nn.ModuleList:
@@ -169,7 +173,7 @@ class _Alone(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """(N, L, C) to the same shape."""
-        out: Tensor = self.to_out(attended(*self.to_qkv(self.norm(tokens)).chunk(3, 2), self.heads))
+        out: Tensor = self.to_out(attended(self.to_qkv(self.norm(tokens)).chunk(3, 2), self.heads))
         return out
 
 
@@ -187,7 +191,7 @@ class _Across(nn.Module):
     def forward(self, tokens: Tensor, others: Tensor) -> Tensor:
         """(N, L, C) and (N, M, C) to (N, L, C)."""
         keys, values = self.to_kv(self.norm2(others)).chunk(2, 2)
-        out: Tensor = self.to_out(attended(self.to_q(self.norm(tokens)), keys, values, self.heads))
+        out: Tensor = self.to_out(attended((self.to_q(self.norm(tokens)), keys, values), self.heads))
         return out
 
 

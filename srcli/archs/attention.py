@@ -4,7 +4,7 @@ A `grid` is (N, H, W, C), the layout that linear layers and layer norms want; `w
 counts the windows of all images, row by row, and L the pixels of one.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from srcli.archs.blocks import STEPS, MeanShift, ResidualBlock, by_cells, conv, mirrored, upsampler
 
 Size = tuple[int, int]
+Triple = tuple[Tensor, Tensor, Tensor]
 
 # What is taken from the product of pixels that must not see each other: as good as all, and finite in half.
 APART = -100.0
@@ -47,6 +48,12 @@ def joined(cut: Tensor, size: Size, height: int, width: int) -> Tensor:
     (high, wide), channels = size, cut.shape[2]
     parts = cut.reshape(-1, height // high, width // wide, high, wide, channels)
     return parts.transpose(2, 3).reshape(-1, height, width, channels)
+
+
+def divided(tensor: Tensor, axis: int, *sizes: int) -> Tensor:
+    """The tensor with an axis in the place of which there are those of `sizes`, and one of what is left."""
+    out: Tensor = tensor.unflatten(axis, (*sizes, -1))  # type: ignore[no-untyped-call]
+    return out
 
 
 def gathered(grid: Tensor, down: int, across: int | None = None) -> Tensor:
@@ -83,9 +90,7 @@ def _differences(side: int, like: Tensor) -> Tensor:
 
 def separated(height: int, width: int, size: Size, shift: Size, like: Tensor) -> Tensor:
     """Which pixels only a cyclic shift brought together in a window: (windows, L, L), true where so."""
-    rows, columns = (
-        _regions(length, *steps, like) for length, *steps in zip((height, width), size, shift, strict=True)
-    )
+    rows, columns = (_regions(*side, like) for side in zip((height, width), size, shift, strict=True))
     labels = windows((rows[:, None] * 3 + columns)[None, :, :, None], size)[..., 0]
     return labels[:, :, None] != labels[:, None]
 
@@ -97,9 +102,7 @@ def _regions(length: int, side: int, shift: int, like: Tensor) -> Tensor:
 
 
 def attended(
-    queries: Tensor,
-    keys: Tensor,
-    values: Tensor,
+    asked: Iterable[Tensor],
     heads: int,
     bias: Tensor | None = None,
     apart: Tensor | None = None,
@@ -107,30 +110,30 @@ def attended(
 ) -> Tensor:
     """For each query of a window the mean of its values, by the softmax of products with the keys.
 
-    (B, L, C) with (B, M, C) of keys and values; `bias` (heads, L, M) is added to the products, which are
-    divided by the root of a head's channels, or times `scale`; `apart` (windows of an image, L, M) is true
-    where a pixel must not be seen.
+    `asked`: queries (B, L, C), and keys and values (B, M, C); `bias` (heads, L, M) is added to the products,
+    which are divided by the root of a head's channels, or times `scale`; `apart` (windows of an image, L, M)
+    is true where a pixel must not be seen.
     """
-    split = [each.unflatten(2, (heads, -1)).transpose(1, 2) for each in (queries, keys, values)]
+    queries, keys, values = (divided(each, 2, heads).transpose(1, 2) for each in asked)
     mask = None if bias is None else bias[None].to(queries.dtype)
     if apart is None:
-        out = F.scaled_dot_product_attention(*split, attn_mask=mask, scale=scale)
+        out = F.scaled_dot_product_attention(queries, keys, values, mask, scale=scale)
     else:
-        out = _attended_apart(split, queries.new_zeros(1, 1, 1, 1) if mask is None else mask, apart, scale)
+        mask = queries.new_zeros(1, 1, 1, 1) if mask is None else mask
+        out = _attended_apart((queries, keys, values), mask, apart, scale)
     return out.transpose(1, 2).flatten(2)
 
 
-def _attended_apart(split: list[Tensor], bias: Tensor, apart: Tensor, scale: float | None) -> Tensor:
+def _attended_apart(asked: Triple, bias: Tensor, apart: Tensor, scale: float | None) -> Tensor:
     """As many windows at once as their masks, which differ, leave in reasonable memory."""
-    apart = apart.repeat(len(split[0]) // len(apart), 1, 1)
+    apart = apart.repeat(len(asked[0]) // len(apart), 1, 1)
     count = max(1, LARGEST_MASK // (bias.shape[1] * apart[0].numel()))
-    parts = zip(*(each.split(count) for each in (*split, apart)), strict=True)
-    return torch.cat(
-        [
-            F.scaled_dot_product_attention(*part, attn_mask=bias + hidden[:, None] * APART, scale=scale)
-            for *part, hidden in parts
-        ]
-    )
+    parts = []
+    for first in range(0, len(apart), count):
+        queries, keys, values, hidden = (each[first : first + count] for each in (*asked, apart))
+        mask = bias + hidden[:, None] * APART
+        parts.append(F.scaled_dot_product_attention(queries, keys, values, mask, scale=scale))
+    return torch.cat(parts)
 
 
 def in_windows(
@@ -138,7 +141,7 @@ def in_windows(
 ) -> Tensor:
     """(N, H, W, 3C) of queries, keys and values to (N, H, W, C); the first window begins at `shift`."""
     moved, apart = shifted(asked, size, shift)
-    mixed = attended(*windows(moved, size).chunk(3, 2), heads, bias, apart, scale)
+    mixed = attended(windows(moved, size).chunk(3, 2), heads, bias, apart, scale)
     out = joined(mixed, size, *asked.shape[1:3])
     return torch.roll(out, shift, (1, 2)) if any(shift) else out
 
@@ -147,7 +150,9 @@ def shifted(grid: Tensor, size: Size, shift: Size) -> tuple[Tensor, Tensor | Non
     """The grid turned round so that windows begin at `shift`, and which of their pixels are `separated`."""
     if not any(shift):
         return grid, None
-    return torch.roll(grid, (-shift[0], -shift[1]), (1, 2)), separated(*grid.shape[1:3], size, shift, grid)
+    height, width = grid.shape[1:3]
+    moved = torch.roll(grid, (-shift[0], -shift[1]), (1, 2))
+    return moved, separated(height, width, size, shift, grid)
 
 
 class WindowAttention(nn.Module):
@@ -214,8 +219,9 @@ def closing(features: int, narrow: bool) -> nn.Module:
 class Framed(nn.Module):
     """SwinIR's frame: a convolution, a deep body added to it, and the enlarged image; the body is `deep`.
 
-    `multiple`: what sides are reflected to, and tiles begin at. `end`: pixel shuffles in "steps", one pixel shuffle ("direct"), or
-    convolutions on features repeated to the next size ("nearest"). `narrow`: see `closing`.
+    `multiple`: what sides are reflected to, and tiles begin at. `end`: pixel shuffles in "steps", one pixel
+    shuffle ("direct"), or convolutions on features repeated to the next size ("nearest"). `narrow`: see
+    `closing`.
     """
 
     WIDTH = 64
@@ -254,17 +260,18 @@ class Framed(nn.Module):
 
     def _enlarged(self, batch: Tensor) -> Tensor:
         if self.end == "direct":
-            out: Tensor = self.upsample(batch)
-            return out
+            large: Tensor = self.upsample(batch)
+            return large
         batch = self.conv_before_upsample(batch)
+        last: Tensor
         if self.end == "steps":
-            out = self.conv_last(self.upsample(batch))
-            return out
+            last = self.conv_last(self.upsample(batch))
+            return last
         for number, step in enumerate(STEPS[self.scale], 1):
             large = F.interpolate(batch, scale_factor=step, mode="nearest")
             batch = F.leaky_relu(self.get_submodule(f"conv_up{number}")(large), 0.2)
-        out = self.conv_last(F.leaky_relu(self.conv_hr(batch), 0.2))
-        return out
+        last = self.conv_last(F.leaky_relu(self.conv_hr(batch), 0.2))
+        return last
 
 
 def reflected(batch: Tensor, multiple: int) -> Tensor:

@@ -247,7 +247,7 @@ def mirrored(batch: Tensor, sides: tuple[int, int, int, int]) -> Tensor:
 def by_cells(
     batch: Tensor, cell: int, overlap: int, scale: int, restore: Callable[[Tensor], Tensor]
 ) -> Tensor:
-    """Each cell of `cell` x `cell` pixels restored alone, with `overlap` more on each side where there are."""
+    """Each cell of `cell` x `cell` pixels restored alone, with `overlap` more on sides where there are."""
     height, width = batch.shape[2:]
     rows = (
         [_cell(batch, (top, left), cell, overlap, scale, restore) for left in range(0, width, cell)]

@@ -1,7 +1,7 @@
-"""DAT: blocks that mix pixels within windows and blocks that mix channels, by turns, each beside a convolution.
+"""DAT: blocks that mix pixels within windows and blocks that mix channels, by turns, beside convolutions.
 
-Keys as in the authors' code (zhengchen1999/DAT): conv_first, before_RG, layers, norm, conv_after_body, and what
-enlarges. Their files may also carry masks and indices, which are worked out here.
+Keys as in the authors' code (zhengchen1999/DAT): conv_first, before_RG, layers, norm, conv_after_body, and
+what enlarges. Their files may also carry masks and indices, which are worked out here.
 """
 
 from typing import Any
@@ -15,6 +15,7 @@ from srcli.archs.attention import (
     Framed,
     Size,
     closing,
+    divided,
     in_windows,
     relative_bias,
     to_batch,
@@ -121,7 +122,7 @@ class _Block(nn.Module):
 
 
 class _Gated(nn.Module):
-    """Two linear layers; between them half of the channels is multiplied by what the other half sees around."""
+    """Two linear layers; between them half of the channels times what the other half sees around."""
 
     def __init__(self, features: int, hidden: int) -> None:
         super().__init__()
@@ -235,7 +236,7 @@ class _Channels(_Mixer):
         """As in `_Mixer`."""
         heads = len(self.temperature)
         # (N, heads, channels of a head, pixels)
-        split = (each.flatten(1, 2).mT.unflatten(1, (heads, -1)) for each in asked.chunk(3, 3))
+        split = (divided(each.flatten(1, 2).mT, 1, heads) for each in asked.chunk(3, 3))
         queries, keys, values = split
         alike = F.normalize(queries, dim=3) @ F.normalize(keys, dim=3).mT
         out = torch.softmax(alike * self.temperature, 3) @ values
@@ -265,7 +266,7 @@ class _Places(nn.Module):
 
 
 def rename(state: dict[str, Any]) -> dict[str, Any]:
-    """Without what the network works out itself, and with the counters of batches that some files leave out."""
+    """Without what the network works out itself; with the counters of batches that some files lack."""
     worked_out = (".rpe_biases", ".relative_position_index", ".attn_mask_0", ".attn_mask_1")
     means = (key for key in state if key.endswith(".running_mean"))
     counters = (f"{key.removesuffix('running_mean')}num_batches_tracked" for key in means)

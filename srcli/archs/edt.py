@@ -1,7 +1,7 @@
 """EDT: SwinIR's body with windows that lie and stand, between a small convolutional encoder and decoder.
 
-Keys as in the authors' code (fenglinglwb/EDT): head_sr_x2, body, tail_sr_x2 and so on, by scale; files for one
-scale are read, not those that have heads and tails for several tasks.
+Keys as in the authors' code (fenglinglwb/EDT): head_sr_x2, body, tail_sr_x2 and so on, by scale; files for
+one scale are read, not those that have heads and tails for several tasks.
 """
 
 from typing import Any
@@ -15,6 +15,7 @@ from srcli.archs.attention import (
     OVERLAP,
     Size,
     attended,
+    divided,
     joined,
     reflected,
     shifted,
@@ -149,7 +150,7 @@ class _Body(nn.Module):
 
 
 class _Block(nn.Module):
-    """Attention within windows that lie for half of the channels and stand for the others, then a small network."""
+    """Attention within windows that lie for half of the channels and stand for the others, then layers."""
 
     def __init__(self, features: int, heads: int, window: Size, ratio: int, place: int) -> None:
         super().__init__()
@@ -181,8 +182,8 @@ class _Block(nn.Module):
         shift = (size[0] // 2, size[1] // 2) if self.later else (0, 0)
         moved, apart = shifted(asked, size, shift)
         queries, keys, values = windows(moved, size).chunk(3, 2)
-        mixed = attended(queries, keys, values, self.heads, None, apart)
-        mixed = mixed + beside(values.mT.unflatten(2, size)).flatten(2).mT
+        mixed = attended((queries, keys, values), self.heads, None, apart)
+        mixed = mixed + beside(divided(values.mT, 2, size[0])).flatten(2).mT
         out = joined(mixed, size, *asked.shape[1:3])
         return torch.roll(out, shift, (1, 2)) if self.later else out
 

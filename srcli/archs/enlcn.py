@@ -1,11 +1,11 @@
 """ENLCN: EDSR with attention over all pixels whose softmax is approximated by random features.
 
-Keys as in the authors' code (Zj-BinXia/ENLCA): head, body, tail. Their training also pulls alike pixels apart from
-others by a contrastive loss, which is not here.
+Keys as in the authors' code (Zj-BinXia/ENLCA): head, body, tail. Their training also pulls alike pixels apart
+from others by a contrastive loss, which is not here.
 
 What a pixel sees is a sum over the image. The authors' code cuts large images into pieces; here each cell of
-192x192 is restored alone, with 16 pixels more on each side: up to that size the network is the authors' exactly,
-and as cells lie at multiples of their side, tiles change nothing.
+192x192 is restored alone, with 16 pixels more on each side: up to that size the network is the authors'
+exactly, and as cells lie at multiples of their side, tiles change nothing.
 """
 
 from typing import Any
@@ -64,27 +64,37 @@ class _Approximated(nn.Module):
         squeezed = features // 4
         self.conv_match1, self.conv_match2 = (nn.Sequential(conv(features, squeezed, 1)) for _ in range(2))
         self.conv_assembly = nn.Sequential(conv(features, features, 1))
-        self.attn_fn = nn.Module()
-        self.attn_fn.register_buffer("projection_matrix", _directions(samples, squeezed))
+        self.attn_fn = _Directions(samples, squeezed)
 
     def forward(self, batch: Tensor) -> Tensor:
         """(N, C, H, W) to the same shape."""
-        values = self.conv_assembly(batch).flatten(2)
         queries, keys = (self._sampled(layer(batch)) for layer in (self.conv_match1, self.conv_match2))
+        values = self.conv_assembly(batch).flatten(2).to(keys.dtype)
         with full_precision(batch):
             seen = queries.mT @ (keys @ values.mT)
             total = queries.mT @ keys.sum(2, keepdim=True)
-            found = (seen / total).mT.reshape(batch.shape)
-        return batch + self.weight * found
+        out: Tensor = batch + self.weight * (seen / total).mT.reshape(batch.shape)
+        return out
 
     def _sampled(self, batch: Tensor) -> Tensor:
         """(N, C, H, W) to (N, samples, pixels) whose products approximate the exponential of products."""
         directions = self.attn_fn.projection_matrix
         with full_precision(batch):
-            unit = F.normalize(batch.flatten(2).float(), dim=1, eps=self.LEAST_NORM)
-            amplified = unit.to(directions.dtype) * self.AMPLIFIED**0.5
+            single = batch.flatten(2).to(directions.dtype)
+            amplified = F.normalize(single, dim=1, eps=self.LEAST_NORM) * self.AMPLIFIED**0.5
             along = directions @ amplified - amplified.square().sum(1, keepdim=True) / 2
-            return (along.exp() + self.LEAST) / len(directions) ** 0.5
+            sampled: Tensor = (along.exp() + self.LEAST) / len(directions) ** 0.5
+        return sampled
+
+
+class _Directions(nn.Module):
+    """Random vectors that are kept with the weights."""
+
+    projection_matrix: Tensor
+
+    def __init__(self, samples: int, channels: int) -> None:
+        super().__init__()
+        self.register_buffer("projection_matrix", _directions(samples, channels))
 
 
 def _directions(samples: int, channels: int) -> Tensor:
@@ -95,7 +105,7 @@ def _directions(samples: int, channels: int) -> Tensor:
         return torch.randn(rows, channels, generator=random, device="cpu")
 
     blocks = [torch.linalg.qr(drawn(channels))[0].T for _ in range(-(-samples // channels))]
-    whole = torch.cat(blocks)[:samples] * drawn(samples).norm(dim=1, keepdim=True)
+    whole: Tensor = torch.cat(blocks)[:samples] * drawn(samples).norm(dim=1, keepdim=True)
     return whole.to(torch.get_default_device())
 
 

@@ -1,7 +1,7 @@
 """HAT: SwinIR with channel attention beside its window attention, and windows that look beyond their edges.
 
-Keys as in the authors' code (XPixelGroup/HAT): conv_first, patch_embed, layers, norm, conv_after_body, and what
-enlarges. Their files also carry indices of relative positions, which are worked out here.
+Keys as in the authors' code (XPixelGroup/HAT): conv_first, patch_embed, layers, norm, conv_after_body, and
+what enlarges. Their files also carry indices of relative positions, which are worked out here.
 """
 
 from typing import Any
@@ -155,7 +155,7 @@ class _Overlapping(nn.Module):
         queries, *seen = self.qkv(self.norm1(grid)).chunk(3, 3)
         size = (self.window, self.window)
         keys, values = (self._seen(each) for each in seen)
-        mixed = attended(windows(queries, size), keys, values, self.heads, self._bias())
+        mixed = attended((windows(queries, size), keys, values), self.heads, self._bias())
         grid = grid + self.proj(joined(mixed, size, *grid.shape[1:3]))
         out: Tensor = grid + self.mlp(self.norm2(grid))
         return out

@@ -1,7 +1,7 @@
 """IPT: a transformer of twelve and twelve layers over all of a patch, with heads and tails for each task.
 
-Keys as in the authors' code (huawei-noah/Pretrained-IPT): head, body, tail. Their files have six heads and tails,
-for x2, x3, x4, two kinds of noise and rain: `tails` 2, 3, 4, 1, 1, 1.
+Keys as in the authors' code (huawei-noah/Pretrained-IPT): head, body, tail. Their files have six heads and
+tails, for x2, x3, x4, two kinds of noise and rain: `tails` 2, 3, 4, 1, 1, 1.
 
 The network is for patches of 48x48, and the authors mix overlapping ones. Here each cell of 36x36 is restored
 alone, with 6 pixels more on each side, reflected where the image ends; tiles change nothing.
@@ -71,7 +71,7 @@ class Network(nn.Module):
         return by_cells(batch, self.aligned, self.overlap, self.scale, self._whole)
 
     def _whole(self, batch: Tensor) -> Tensor:
-        """What the authors' network makes of a patch; a smaller one is reflected at its right and lower edge."""
+        """What the authors' network makes of a patch; a smaller one is reflected to its size."""
         height, width = batch.shape[2:]
         patch = mirrored(batch, (0, self.patch - width, 0, self.patch - height))
         shallow = self.head[self.task](self.shift.enter(patch))
@@ -93,8 +93,10 @@ class _Body(nn.Module):
         self.linear_encoding = nn.Linear(width, width)
         self.mlp_head = nn.ModuleDict({"0": nn.Linear(width, 4 * width), "3": nn.Linear(4 * width, width)})
         self.query_embed = nn.Embedding(tasks, width * count)
-        self.encoder = nn.ModuleDict({"layers": nn.ModuleList(_Encoder(width, heads) for _ in range(layers))})
-        self.decoder = nn.ModuleDict({"layers": nn.ModuleList(_Decoder(width, heads) for _ in range(layers))})
+        self.encoder = nn.ModuleDict(
+            {"layers": nn.Sequential(*(_Encoder(width, heads) for _ in range(layers)))}
+        )
+        self.decoder = nn.ModuleDict({"layers": _Decoders(_Decoder(width, heads) for _ in range(layers))})
         self.position_encoding = nn.ModuleDict({"pe": nn.Embedding(count, width)})
 
     def forward(self, batch: Tensor, task: int) -> Tensor:
@@ -102,12 +104,8 @@ class _Body(nn.Module):
         tokens = F.unfold(batch, self.token, stride=self.token).mT
         tokens = tokens + self.linear_encoding(tokens)
         question = self.query_embed.weight[task].view(tokens.shape[1:])
-        memory = tokens + self.position_encoding["pe"].weight
-        for layer in self.encoder["layers"]:  # type: ignore[union-attr]
-            memory = layer(memory)
-        out = memory
-        for layer in self.decoder["layers"]:  # type: ignore[union-attr]
-            out = layer(out, memory, question)
+        memory = self.encoder["layers"](tokens + self.position_encoding["pe"].weight)
+        out = self.decoder["layers"](memory, question)
         out = out + self.mlp_head["3"](F.relu(self.mlp_head["0"](out)))
         return F.fold(out.mT, batch.shape[2:], self.token, stride=self.token)
 
@@ -122,7 +120,7 @@ class _Attention(nn.Module):
     def forward(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
         """(N, L, C) each, to the same shape."""
         parts = zip((queries, keys, values), self.in_proj_weight.chunk(3), strict=True)
-        out: Tensor = self.out_proj(attended(*(F.linear(*part) for part in parts), self.heads))
+        out: Tensor = self.out_proj(attended((F.linear(*part) for part in parts), self.heads))
         return out
 
 
@@ -160,6 +158,15 @@ class _Decoder(_Layer):
         tokens = tokens + self.self_attn(normal + question, normal + question, normal)
         tokens = tokens + self.multihead_attn(self.norm2(tokens) + question, memory, memory)
         return tokens + self.linear(self.norm3(tokens))
+
+
+class _Decoders(nn.ModuleList):
+    def forward(self, memory: Tensor, question: Tensor) -> Tensor:
+        """What the encoder gives, (N, L, C), through all layers."""
+        tokens = memory
+        for layer in self:
+            tokens = layer(tokens, memory, question)
+        return tokens
 
 
 def rename(state: dict[str, Any]) -> dict[str, Any]:

@@ -1,12 +1,12 @@
 """MAXIM-SR: MAXIM's blocks, which mix pixels by gated linear layers, in a network of one scale for enlarging.
 
-Ours: MAXIM's paper has a U-Net for images whose size stays, and did not enlarge any. Taken from it are the block
-(one half of the channels mixed within windows, the other over pixels spread evenly, each gated by what a linear
-layer over places says) and the block with channel attention after it; the frame is that of SRResNet and SwinIR.
-There is no publication to compare with.
+Ours: MAXIM's paper has a U-Net for images whose size stays, and did not enlarge any. Taken from it are the
+block (one half of the channels mixed within windows, the other over pixels spread evenly, each gated by what
+a linear layer over places says) and the block with channel attention after it; the frame is that of SRResNet
+and SwinIR. There is no publication to compare with.
 
-Pixels spread evenly depend on the image's size. Each cell of 48x48 is restored alone, with 8 pixels more on each
-side, so that the network sees 64x64 as in training; tiles change nothing.
+Pixels spread evenly depend on the image's size. Each cell of 48x48 is restored alone, with 8 pixels more on
+each side, so that the network sees 64x64 as in training; tiles change nothing.
 """
 
 import torch
@@ -86,7 +86,7 @@ class _MultiAxis(nn.Module):
 
 
 class _GatedMlp(nn.Module):
-    """Half of the channels times one more than what a linear layer over the places of a window makes of the rest."""
+    """Half of the channels gated by what a linear layer over the places of a window makes of the rest."""
 
     def __init__(self, features: int, places: int) -> None:
         super().__init__()

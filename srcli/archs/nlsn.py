@@ -2,10 +2,10 @@
 
 Keys as in the authors' code (HarukiYqM/Non-Local-Sparse-Attention): head, body, tail.
 
-Their code hashes by rotations that it draws anew each time, so that no two results are equal; here they are drawn
-once, from a seed. It cuts large images into pieces; here each cell of 192x192 is restored alone, with 16 pixels
-more on each side: up to that size the network is the authors', and as cells lie at multiples of their side, tiles
-change nothing.
+Their code hashes by rotations that it draws anew each time, so that no two results are equal; here they are
+drawn once, from a seed. It cuts large images into pieces; here each cell of 192x192 is restored alone, with
+16 pixels more on each side: up to that size the network is the authors', and as cells lie at multiples of
+their side, tiles change nothing.
 """
 
 from typing import Any
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from srcli.archs import Paper, Traits
-from srcli.archs.attention import Interleaved
+from srcli.archs.attention import Interleaved, divided
 from srcli.archs.blocks import conv, without_mean_shift
 
 PAPER = Paper(
@@ -29,7 +29,8 @@ TRAITS = Traits(scales=(2, 3, 4))
 class Network(Interleaved):
     """Thirty-two blocks of 256. `chunk`: pixels that attend to each other and to as many on both sides.
 
-    `hashes`: how often pixels are put into buckets, by what `seed` draws; `cell`, `overlap`: see `Interleaved`.
+    `hashes`: how often pixels are put into buckets, by what `seed` draws; `cell`, `overlap`: see
+    `Interleaved`.
     """
 
     def __init__(
@@ -56,7 +57,7 @@ class Network(Interleaved):
 
 
 class _Hashed(nn.Module):
-    """Each pixel with a mean of those in its chunk and the two beside it, sorted by hash, and that several times."""
+    """Each pixel with a mean of those in its chunk and the two beside it, sorted by hash; several times."""
 
     MOST_BUCKETS = 128
     LEAST_NORM = 5e-5
@@ -76,13 +77,13 @@ class _Hashed(nn.Module):
         return batch + self.weight * found.mT.reshape(batch.shape)
 
     def _codes(self, asked: Tensor) -> Tensor:
-        """(N, L, C) to the buckets of all pixels in each round, (N, rounds, L): the nearest of random directions."""
+        """(N, L, C) to the nearest of random directions for all pixels in each round, (N, rounds, L)."""
         count = asked.shape[1] // self.chunk
         buckets = max(2, min(count + count % 2, self.MOST_BUCKETS))
         random = torch.Generator().manual_seed(self.seed)
         shape = (asked.shape[2], self.hashes * (buckets // 2))
         turns = torch.randn(shape, generator=random, device="cpu").to(asked)
-        along = (asked.detach() @ turns).unflatten(2, (self.hashes, -1))
+        along = divided(asked.detach() @ turns, 2, self.hashes)
         return torch.cat((along, -along), 3).argmax(3).mT
 
     def _round(self, asked: Tensor, values: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
@@ -108,7 +109,7 @@ def _chunks(rows: Tensor, size: int) -> Tensor:
     """(N, L, C) to (N, chunks, size, C), the last one filled up with what was last."""
     missing = -rows.shape[1] % size
     whole = torch.cat((rows, rows[:, rows.shape[1] - missing :]), 1)
-    return whole.unflatten(1, (-1, size))
+    return whole.reshape(len(rows), -1, size, rows.shape[2])
 
 
 def _with_neighbours(chunks: Tensor) -> Tensor:

@@ -2,9 +2,9 @@
 
 Keys as in the authors' code (Francis0625/Omni-SR): input, residual_layer, output, up.
 
-The pixels that lie far apart are an eighth of the image from each other. Here each cell of 256x256 is restored
-alone, with 16 pixels more on each side: up to that size the network is the authors' exactly, and as cells lie at
-multiples of their side, tiles change nothing.
+The pixels that lie far apart are an eighth of the image from each other. Here each cell of 256x256 is
+restored alone, with 16 pixels more on each side: up to that size the network is the authors' exactly, and as
+cells lie at multiples of their side, tiles change nothing.
 """
 
 from typing import Any
@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from srcli.archs import Paper, Traits
 from srcli.archs.attention import (
     attended,
+    divided,
     gathered,
     joined,
     relative_bias,
@@ -37,7 +38,7 @@ HEADS = 4
 
 
 class Network(nn.Module):
-    """Five groups of one block. `cell`: the side of what is restored at once; `overlap`: what it sees beside."""
+    """Five groups of one block. `cell`: the side of what is restored; `overlap`: what it sees around."""
 
     def __init__(
         self,
@@ -70,7 +71,7 @@ class Network(nn.Module):
         missing = (max(least - side, -side % self.window) for side in (width, height))
         right, below = missing
         shallow = self.input(F.pad(batch, (0, right, 0, below)))
-        out = self.up(shallow + self.output(self.residual_layer(shallow)))
+        out: Tensor = self.up(shallow + self.output(self.residual_layer(shallow)))
         return out[:, :, : height * self.scale, : width * self.scale]
 
 
@@ -179,7 +180,7 @@ class _Pixels(nn.Module):
         """(N, C, H, W) to the same shape."""
         grid = gathered(to_grid(batch), self.size[0]) if self.spread else to_grid(batch)
         bias = relative_bias(self.rel_pos_bias.weight, self.size)
-        mixed = attended(*self.to_qkv(windows(grid, self.size)).chunk(3, 2), HEADS, bias)
+        mixed = attended(self.to_qkv(windows(grid, self.size)).chunk(3, 2), HEADS, bias)
         out = joined(self.to_out[0](mixed), self.size, *batch.shape[2:])
         return to_batch(scattered(out, self.size[0]) if self.spread else out)
 
@@ -202,7 +203,7 @@ class _Channels(nn.Module):
         # Here it is the others that are spread: pixels at the same place of all windows.
         size = (height // side, width // side) if self.spread else self.size
         cut = windows(gathered(asked, height // side, width // side) if self.spread else asked, size)
-        split = (each.mT.unflatten(1, (HEADS, -1)) for each in cut.chunk(3, 2))
+        split = (divided(each.mT, 1, HEADS) for each in cut.chunk(3, 2))
         queries, keys, values = split
         alike = F.normalize(queries, dim=3) @ F.normalize(keys, dim=3).mT * self.temperature
         mixed = (torch.softmax(alike, 3) @ values).flatten(1, 2).mT
@@ -213,7 +214,7 @@ class _Channels(nn.Module):
 
 
 def rename(state: dict[str, Any]) -> dict[str, Any]:
-    """Drop the two convolutions of spatial attention that are never used: sizes of files on the Hub count them."""
+    """Drop two convolutions of spatial attention that are never used; the sizes of files count them."""
     return {
         key: value
         for key, value in state.items()

@@ -1,7 +1,8 @@
-"""Swin2SR: SwinIR with the attention of the second Swin transformer, by angles and places on a logarithmic scale.
+"""Swin2SR: SwinIR with the second Swin transformer's attention, by angles and by places on a log scale.
 
-Keys as in the authors' code (mv-lab/swin2sr): conv_first, patch_embed, layers, norm, conv_after_body, and what
-enlarges. The files on the Hub have the names of the transformers library, and queries, keys and values apart.
+Keys as in the authors' code (mv-lab/swin2sr): conv_first, patch_embed, layers, norm, conv_after_body, and
+what enlarges. The files on the Hub have the names of the transformers library, and queries, keys and values
+apart.
 """
 
 import math
@@ -16,6 +17,7 @@ from srcli.archs.attention import (
     Framed,
     Mlp,
     Size,
+    divided,
     in_windows,
     relative_bias,
     to_batch,
@@ -135,7 +137,7 @@ class _Attention(nn.Module):
 
     def _turned(self, grid: Tensor) -> Tensor:
         """(N, H, W, C) to (N, H, W, heads, channels of a head), of length 1."""
-        return F.normalize(grid.unflatten(3, (self.heads, -1)), dim=4)
+        return F.normalize(divided(grid, 3, self.heads), dim=4)
 
     def _bias(self) -> Tensor:
         """(heads, L, L)."""

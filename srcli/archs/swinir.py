@@ -1,7 +1,7 @@
-"""SwinIR: residual groups of transformer blocks, whose attention looks within windows that are shifted by turns.
+"""SwinIR: groups of transformer blocks whose attention looks within windows, shifted by turns.
 
-Keys as in the authors' code (JingyunLiang/SwinIR): conv_first, patch_embed, layers, norm, conv_after_body, and
-what enlarges. Their files also carry masks and indices, which are worked out here.
+Keys as in the authors' code (JingyunLiang/SwinIR): conv_first, patch_embed, layers, norm, conv_after_body,
+and what enlarges. Their files also carry masks and indices, which are worked out here.
 """
 
 from typing import Any

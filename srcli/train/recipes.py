@@ -411,7 +411,7 @@ def swinir(scale: int) -> Recipe:
 
 
 def hat(scale: int) -> Recipe:
-    """HAT on DIV2K and Flickr2K: L1, 64x64 patches, batch 32, 2e-4 halved four times; x4 with x2's `--init`."""
+    """HAT without ImageNet: L1, 64x64 patches, batch 32, 2e-4 halved four times; x4 with x2's `--init`."""
     return _late(Recipe("hat", scale, patch=64, batch=32))
 
 
@@ -452,7 +452,7 @@ def act(scale: int) -> Recipe:
 
 
 def ipt(scale: int) -> Recipe:
-    """IPT's phase on ImageNet: L1, 48x48 patches, batch 256, 5e-5, 300 epochs, then 2e-5 for 30; one task only."""
+    """IPT on ImageNet, one task: L1, 48x48 patches, batch 256, 300 epochs at 5e-5, then 30 at 2e-5."""
     made = Recipe("ipt", scale, patch=48, batch=256, steps=1_500_000, learning_rate=5e-5)
     return replace(made, schedule="step", decay=0.4, decay_at=(10 / 11,))
 
