@@ -87,8 +87,11 @@ def upscale(
     from srcli.records import Recipe
 
     aim = wanted(scale, width, height, size, long_edge, megapixels)
+    named = _named(inputs, files_from)
+    if watch and (dry_run or within):
+        raise UsageError("what will come into a folder is not known ahead", "leave out --watch")
     if within and not weights:
-        every = plan(_named(inputs, files_from), Layout(output, recursive=recursive, flat=flat))
+        every = plan(named, Layout(output, recursive=recursive, flat=flat))
         model = forecast.within(
             within, model, every, aim, Options(device, tile, self_ensemble, runtime=runtime)
         )
@@ -104,7 +107,6 @@ def upscale(
         output, name or f"{_literal(prefix)}{{stem}}{_literal(tail)}", aim.label.removeprefix("x"), called,
         suffix_of(format_) if format_ else None, recursive, flat, tail or f"_{aim.label}",
     )  # fmt: skip
-    named = _named(inputs, files_from)
     if watch:
         check_watchable(named, layout)
         _check_one(uncertainty)
