@@ -29,9 +29,15 @@ class Entrant:
     file: Path | None = None
 
     def has(self, scale: float) -> bool:
-        """Whether it is made for that scale, rather than for others that lead there."""
+        """Whether it is made for that scale, rather than for others that lead there.
+
+        Broken scales are for all: networks of whole ones are brought there by bicubic, as `sr upscale` does.
+        """
         if self.file is None:
             methods.check_model(self.name, scale)
+        if scale != int(scale):
+            return True
+        if self.file is None:
             entries = manifest.entries_of(self.name) if self.name in manifest.models() else {}
             return not entries or manifest.for_scale(entries, scale) is not None
         if tables.is_table(self.file):
@@ -41,12 +47,13 @@ class Entrant:
         return not fitting or bool({scale, ANY} & {spec.scale for spec in fitting})
 
     def digest(self, scale: float) -> str:
-        """SHA-256 of the weights for a scale, or nothing where there are none."""
+        """SHA-256 of all weights that are used for a scale, or nothing where there are none."""
         if self.file:
             return file_digest(self.file)
         known = manifest.entries_of(self.name) if self.name in manifest.models() else {}
         entry = manifest.for_scale(known, scale)
-        return entry.sha256 if entry else ""
+        used = [entry] if entry else known.values()
+        return " ".join(one.sha256 for one in used)
 
     def spec(self, scale: float) -> Spec | None:
         """The network for that scale; None for what has none, and for networks that only spandrel knows."""

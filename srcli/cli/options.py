@@ -160,7 +160,7 @@ Within = Annotated[
     str | None,
     typer.Option(
         metavar="TIME",
-        help="As 30s or 2m: the best model that does all images by then, or for each image by a named method.",
+        help="As 30s or 2m: the best model that does all by then; for each image, if a method is named.",
     ),
 ]
 BlurKernel = Annotated[
