@@ -5,6 +5,9 @@ SHARED := ../shared/data
 SETS := $(if $(wildcard $(SHARED)),$(addprefix $(SHARED)/,Set5 Set14 BSD100),Set5 Set14 BSD100)
 COG := README.md docs/models.md docs/weights/log.md docs/reliability.md docs/bench.md docs/benchmarks.md docs/classical.md srcli/weights/ATTRIBUTION.md
 
+# Tests run side by side, one process for each core.
+EACH_CORE := -n auto --dist worksteal
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-all fmt check docs bench bench-memory bench-peers bench-train parity verify fuzz soak formats pictures classical
 
@@ -25,10 +28,10 @@ demo: setup ## enlarge a photograph four times; pictures in demo/, a table here
 	@echo "look at demo/coffee_x4.png, demo/compare.png and demo/compare.html"
 
 test: setup ## run the tests
-	$(BIN)/python -m pytest -m 'not slow and not gpu and not hub'
+	$(BIN)/python -m pytest $(EACH_CORE) -m 'not slow and not gpu and not hub'
 
 test-all: setup ## run every test that this machine can
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(EACH_CORE)
 
 fmt: setup ## format, mend what can be mended, generate what is generated
 	$(BIN)/ruff format srcli tests tools

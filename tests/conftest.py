@@ -1,5 +1,6 @@
 """What many tests share: the shared folder, a photograph, and `sr` as a function."""
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -7,6 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Each process has a core: more threads would only be in each other's way.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 from hub_stand import Stand, running
 from srcli.cli.app import run
