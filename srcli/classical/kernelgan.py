@@ -5,7 +5,7 @@ generator G, linear convolutions whose product is the kernel k, makes the given 
 A discriminator learns to tell patches of that from patches of y; where it can't, k is the blur of y itself:
 
     min over G  mean (d(D (k * y)) - 1)^2 + R(k),    min over d  mean (d(y) - 1)^2 + mean d(D (k * y))^2
-    R(k) = |1 - sum k| / 2 + |k's outer part| / 2 + |the centre of k, in pixels|
+    R(k) = |1 - sum k| / 2 + |k's outer part| / 2 + mean sqrt|k| + |the centre of k, in pixels|
 
 Bell-Kligler, Shocher and Irani, Blind Super-Resolution Kernel Estimation using an Internal-GAN, NeurIPS 2019,
 https://arxiv.org/abs/1909.06581. There the kernel holds the reduction too; here bicubic follows it, so that
@@ -30,6 +30,8 @@ FEATURES, JUDGES = 32, 32
 SIDE = sum(SIZES) - len(SIZES) + 1
 CROP, STEPS, RATE = 64, 600, 1e-3
 SMALLEST = 32
+# How much sharp edges are preferred to soft ones, which say more of the scene than of the blur; the weight that
+# the wish for few weights has.
 POWER, FEW = 3, 1.0
 # Of the largest weight: what is less is taken for noise.
 _FAINT = 1 / 20
