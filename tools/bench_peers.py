@@ -203,9 +203,7 @@ def measure(
     return found
 
 
-def rows_of(
-    name: str, side: int, found: dict[str, Times | str], operations: float, most: float
-) -> list[dict[str, Any]]:
+def rows_of(name: str, side: int, found: dict[str, Times | str], operations: float) -> list[dict[str, Any]]:
     """Medians, and ratios of sr to each peer: below 1 it is sr that is faster."""
     own = found[SR]
     assert isinstance(own, Times), own
@@ -219,7 +217,7 @@ def rows_of(
         rows.append(row | {
             "whole": round(whole, 3), "alone": round(network, 3),
             "whole_ratio": _ratio(own.whole, times.whole), "alone_ratio": _ratio(own.alone, times.alone),
-            "share_of_peak": round(operations * side**2 / network / most, 3),
+            "gflops": round(operations * side**2 / network / 1e9, 2),
         })  # fmt: skip
     return rows
 
@@ -259,7 +257,7 @@ def main() -> None:
     if given.alone:
         print_own(*given.alone)
         return
-    python, most, rows = given.python or environment(), peak(), []
+    python, most, rows = given.python or environment(), 0.0, list[dict[str, Any]]()
     for name in given.networks:
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place)
@@ -267,7 +265,8 @@ def main() -> None:
             for side in given.sizes:
                 tools = (*EVERYWHERE, *NETWORKS[name].peers)
                 found = measure(tools, python, folder, picture(side, folder), given.rounds)
-                rows += rows_of(name, side, found, operations, most)
+                rows += rows_of(name, side, found, operations)
+                most = max(most, peak())  # anew each time: others may keep the machine busy
                 print(json.dumps(rows[-len(found) :]), flush=True)
     about = {
         "machine": machine(), "threads": threads(), "load": round(os.getloadavg()[0], 1), "note": given.note,
