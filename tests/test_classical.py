@@ -1,6 +1,8 @@
 """Methods without a training set: the laws of their parts, and what all of them owe to whoever calls."""
 
+import importlib.util
 import itertools
+import sys
 import time
 from pathlib import Path
 
@@ -335,6 +337,14 @@ def test_a_kernel_from_a_file(hr: Pixels, tmp_path: Path, sr: Run) -> None:
     assert refused.code == 2
     assert "name one with -m" in refused.err
     assert sr("upscale", tmp_path / "a.png", "-m", "tv", "--within", "soon").code == 2
+
+
+def test_without_scikit_learn(photo: Path, monkeypatch: pytest.MonkeyPatch, sr: Run) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "sklearn" else object())
+    done = sr("upscale", photo, "-x2", "-m", "sparse")
+    assert (done.code, list(photo.parent.iterdir())) == (1, [photo])
+    assert "pip install 'sr-cli[sparse]'" in done.err
 
 
 def test_no_weights_no_table(sr: Run, tmp_path: Path) -> None:

@@ -30,8 +30,8 @@ FEATURES, JUDGES = 32, 32
 SIDE = sum(SIZES) - len(SIZES) + 1
 CROP, STEPS, RATE = 64, 600, 1e-3
 SMALLEST = 32
-# How much sharp edges are preferred to soft ones, which say more of the scene than of the blur; the weight that
-# the wish for few weights has.
+# How much sharp edges are preferred to soft ones, which say more of the scene than of the blur; how much it
+# counts that there are few weights.
 POWER, FEW = 3, 1.0
 # Of the largest weight: what is less is taken for noise.
 _FAINT = 1 / 20
