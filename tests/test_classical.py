@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from conftest import SAMPLES, Run
 from srcli import classical, methods
 from srcli.bench import score
-from srcli.classical import dip, ibp, kernelgan, networks, selfex, sparse, tv, zssr
+from srcli.classical import dip, ibp, networks, selfex, sparse, tv, zssr
 from srcli.classical.operators import Blur, Reduction
 from srcli.classical.problem import ROUNDING, Problem
 from srcli.classical.settings import Clock, Settings, seconds
@@ -214,37 +214,6 @@ def test_drawing_leaves_random_numbers_as_they_were() -> None:
     with networks.drawing(5, "cpu"):
         torch.rand(7)
     assert torch.equal(torch.rand(3), expected)
-
-
-def test_a_chain_of_convolutions_is_the_kernel_it_says() -> None:
-    torch.manual_seed(0)
-    generator = kernelgan.Generator()
-    batch = torch.rand(1, 1, 20, 22)
-    kernel = generator.kernel()
-    expected = torch.nn.functional.conv2d(batch, kernel[None, None])
-    torch.testing.assert_close(generator(batch), expected, atol=1e-4, rtol=1e-4)
-    assert kernel.flatten().argmax() == kernelgan.SIDE**2 // 2  # the identity, nearly
-
-
-def test_a_kernel_is_estimated(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernelgan, "STEPS", 8)
-    monkeypatch.setattr(kernelgan, "RATE", 0.01)
-    monkeypatch.setattr(kernelgan, "CROP", 40)
-    small = read(SAMPLES / "chelsea.png").pixels[80:144, 140:204]
-    problem = Problem(small, (128, 128))
-    kernel, again = (kernelgan.estimate(problem) for _ in range(2))
-    assert kernel.shape == (13, 13)
-    assert kernel.min() >= 0
-    assert kernel.sum() == pytest.approx(1)
-    np.testing.assert_array_equal(kernel, again)
-    assert kernel.max() < 1  # no longer the identity
-    told: list[int] = []
-    sharp = Settings(kernel="auto", within=60, progress=lambda done, total: told.append(done))
-    out = classical.enlarge("ibp", small, (128, 128), sharp)
-    assert told == sorted(told)
-    assert np.abs(out - classical.enlarge("ibp", small, (128, 128))).max() > 0
-    with pytest.raises(SrError, match="20x64 shows too little"):
-        classical.enlarge("ibp", small[:, :20], (128, 40), sharp)
 
 
 @pytest.mark.parametrize("name", ["ibp", "tv"])
