@@ -21,6 +21,7 @@ from srcli.classical.problem import ROUNDING, Problem
 from srcli.classical.settings import Clock, Settings, seconds
 from srcli.errors import SrError, UsageError
 from srcli.imaging.blur import Bell, Given
+from srcli.imaging.color import luma
 from srcli.imaging.degrade import bicubic_lr
 from srcli.imaging.image import Image, read, write
 from srcli.imaging.pixels import Pixels, from_uint8, is_grey, to_uint8
@@ -306,6 +307,17 @@ def test_a_kernel_from_a_file(hr: Pixels, tmp_path: Path, sr: Run) -> None:
     assert refused.code == 2
     assert "name one with -m" in refused.err
     assert sr("upscale", tmp_path / "a.png", "-m", "tv", "--within", "soon").code == 2
+
+
+def test_other_images_can_be_learned_from(hr: Pixels, lr: Pixels) -> None:
+    other = read(SAMPLES / "coffee.png").pixels[120:216, 240:336]
+    planes = [np.asarray(luma(image), np.float32)[..., None] for image in (lr, other)]
+    alone, helped = (
+        sparse.detailed(Problem(planes[0], hr.shape[:2]), examples) for examples in ((), planes[1:])
+    )
+    assert np.abs(alone - helped).max() > 0.5 / 255
+    truth, bicubic = luma(hr)[..., None], resize(planes[0], *hr.shape[:2])
+    assert np.mean((helped - truth) ** 2) < 0.9 * np.mean((bicubic - truth) ** 2)
 
 
 def test_without_scikit_learn(photo: Path, monkeypatch: pytest.MonkeyPatch, sr: Run) -> None:
