@@ -312,7 +312,7 @@ def untrained(name: str, options: Options) -> Method:
     """A method that learns from the image in hand alone. Raises `SrError` where it can't be run here."""
     classical.check(name)
     settings, where = replace(options.untrained, progress=options.progress), "cpu"
-    if classical.uses_torch(name, settings):
+    if name in classical.TRAINED:
         chosen = device.choose(options.device)
         settings, where = replace(settings, device=chosen.name), str(chosen)
 

@@ -1,6 +1,8 @@
 """Methods without a training set: the laws of their parts, and what all of them owe to whoever calls."""
 
+import importlib.util
 import itertools
+import sys
 import time
 from pathlib import Path
 
@@ -13,12 +15,13 @@ from hypothesis import strategies as st
 from conftest import SAMPLES, Run
 from srcli import classical, methods
 from srcli.bench import score
-from srcli.classical import dip, ibp, kernelgan, networks, selfex, sparse, tv, zssr
+from srcli.classical import dip, ibp, networks, selfex, sparse, tv, zssr
 from srcli.classical.operators import Blur, Reduction
 from srcli.classical.problem import ROUNDING, Problem
 from srcli.classical.settings import Clock, Settings, seconds
 from srcli.errors import SrError, UsageError
 from srcli.imaging.blur import Bell, Given
+from srcli.imaging.color import luma
 from srcli.imaging.degrade import bicubic_lr
 from srcli.imaging.image import Image, read, write
 from srcli.imaging.pixels import Pixels, from_uint8, is_grey, to_uint8
@@ -214,37 +217,6 @@ def test_drawing_leaves_random_numbers_as_they_were() -> None:
     assert torch.equal(torch.rand(3), expected)
 
 
-def test_a_chain_of_convolutions_is_the_kernel_it_says() -> None:
-    torch.manual_seed(0)
-    generator = kernelgan.Generator()
-    batch = torch.rand(1, 1, 20, 22)
-    kernel = generator.kernel()
-    expected = torch.nn.functional.conv2d(batch, kernel[None, None])
-    torch.testing.assert_close(generator(batch), expected, atol=1e-4, rtol=1e-4)
-    assert kernel.flatten().argmax() == kernelgan.SIDE**2 // 2  # the identity, nearly
-
-
-def test_a_kernel_is_estimated(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernelgan, "STEPS", 8)
-    monkeypatch.setattr(kernelgan, "RATE", 0.01)
-    monkeypatch.setattr(kernelgan, "CROP", 40)
-    small = read(SAMPLES / "chelsea.png").pixels[80:144, 140:204]
-    problem = Problem(small, (128, 128))
-    kernel, again = (kernelgan.estimate(problem) for _ in range(2))
-    assert kernel.shape == (13, 13)
-    assert kernel.min() >= 0
-    assert kernel.sum() == pytest.approx(1)
-    np.testing.assert_array_equal(kernel, again)
-    assert kernel.max() < 1  # no longer the identity
-    told: list[int] = []
-    sharp = Settings(kernel="auto", within=60, progress=lambda done, total: told.append(done))
-    out = classical.enlarge("ibp", small, (128, 128), sharp)
-    assert told == sorted(told)
-    assert np.abs(out - classical.enlarge("ibp", small, (128, 128))).max() > 0
-    with pytest.raises(SrError, match="20x64 shows too little"):
-        classical.enlarge("ibp", small[:, :20], (128, 40), sharp)
-
-
 @pytest.mark.parametrize("name", ["ibp", "tv"])
 def test_a_blur_that_is_known_is_undone(name: str, hr: Pixels) -> None:
     small = from_uint8(to_uint8(Reduction(hr.shape[:2], (48, 48), Blur(BELL.weights()))(hr)))
@@ -335,6 +307,25 @@ def test_a_kernel_from_a_file(hr: Pixels, tmp_path: Path, sr: Run) -> None:
     assert refused.code == 2
     assert "name one with -m" in refused.err
     assert sr("upscale", tmp_path / "a.png", "-m", "tv", "--within", "soon").code == 2
+
+
+def test_other_images_can_be_learned_from(hr: Pixels, lr: Pixels) -> None:
+    other = read(SAMPLES / "coffee.png").pixels[120:216, 240:336]
+    planes = [np.asarray(luma(image), np.float32)[..., None] for image in (lr, other)]
+    alone, helped = (
+        sparse.detailed(Problem(planes[0], hr.shape[:2]), examples) for examples in ((), planes[1:])
+    )
+    assert np.abs(alone - helped).max() > 0.5 / 255
+    truth, bicubic = luma(hr)[..., None], resize(planes[0], *hr.shape[:2])
+    assert np.mean((helped - truth) ** 2) < 0.9 * np.mean((bicubic - truth) ** 2)
+
+
+def test_without_scikit_learn(photo: Path, monkeypatch: pytest.MonkeyPatch, sr: Run) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "sklearn" else object())
+    done = sr("upscale", photo, "-x2", "-m", "sparse")
+    assert (done.code, list(photo.parent.iterdir())) == (1, [photo])
+    assert "pip install 'sr-cli[sparse]'" in done.err
 
 
 def test_no_weights_no_table(sr: Run, tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ BLURS: dict[str, Kernel] = {
     "oblong, 2.5 and 1 pixels": Bell(13, 2.5, 1.0, 0.6),
 }
 BLURRED = ("bird", "butterfly")
-TOLD = ("nothing", "estimate", "truth")
+TOLD = ("nothing", "truth")
 
 
 def blind(name: str = "ibp") -> Iterator[dict[str, Any]]:
@@ -111,7 +111,7 @@ def blind(name: str = "ibp") -> Iterator[dict[str, Any]]:
 
 
 def _told(name: str, told: str, bell: Kernel) -> Method:
-    kernel = {"nothing": None, "estimate": classical.AUTO, "truth": bell}[told]
+    kernel = bell if told == "truth" else None
     return methods.find(name, SCALE, Options(untrained=Settings(kernel=kernel)))
 
 

@@ -14,11 +14,11 @@ import numpy as np
 
 from srcli.classical.operators import Blur, Side, Values
 from srcli.classical.problem import Problem
-from srcli.classical.settings import AUTO, Clock, Settings, seconds
+from srcli.classical.settings import Clock, Settings, seconds
 from srcli.errors import SrError, UsageError
 from srcli.imaging.pixels import Pixels, is_grey
 
-__all__ = ["AUTO", "METHODS", "Settings", "check", "check_kernel", "enlarge", "seconds", "uses_torch"]
+__all__ = ["METHODS", "TRAINED", "Settings", "check", "check_kernel", "enlarge", "seconds"]
 
 # What each one does, in a few words.
 METHODS = {
@@ -31,18 +31,11 @@ METHODS = {
 }
 TRAINED = ("zssr", "dip")
 _EXTRAS = {"sparse": ("sklearn", "scikit-learn", "sparse")}
-# Of the time that there is, where the blur has to be found first.
-_ESTIMATION = 0.4
 DEFAULT = Settings()
 
 
 class _Module(Protocol):
     def solve(self, problem: Problem) -> Values: ...
-
-
-def uses_torch(name: str, settings: Settings) -> bool:
-    """Whether a method trains a network with these settings."""
-    return name in TRAINED or settings.kernel == AUTO
 
 
 def check(name: str) -> None:
@@ -69,14 +62,9 @@ def enlarge(name: str, pixels: Pixels, size: Side, settings: Settings = DEFAULT)
 
 
 def _with_blur(problem: Problem, settings: Settings) -> Problem:
-    """The problem with the blur that is given, or estimated from the image, for it to be undone."""
+    """The problem with the blur that is given, for it to be undone."""
     if settings.kernel is None:
         return problem
-    if settings.kernel == AUTO:
-        from srcli.classical import kernelgan
-
-        first, rest = problem.clock.part(_ESTIMATION)
-        return replace(problem, blur=Blur(kernelgan.estimate(replace(problem, clock=first))), clock=rest)
     return replace(problem, blur=Blur(settings.kernel.weights()))
 
 

@@ -164,11 +164,11 @@ Within = Annotated[
     ),
 ]
 BlurKernel = Annotated[
-    str | None,
+    Path | None,
     typer.Option(
         "--kernel",
-        metavar="auto|FILE",
-        help="What blurred the image: a .npy, an image or a text of numbers; auto estimates it.",
+        metavar="FILE",
+        help="What blurred the image: a .npy, an image or a text of numbers.",
         rich_help_panel=UNTRAINED,
     ),
 ]
