@@ -7,11 +7,12 @@ from typing import Any
 SMALL: dict[str, dict[str, Any]] = {
     "act": {
         "features": 16,
-        "stages": 2,
+        "stages": 1,
         "blocks": 1,
         "heads": 4,
-        "cell": 6,
-        "overlap": 3,
+        "token": 2,
+        "cell": 12,
+        "overlap": 2,
         "span": 1.0,
         "mean": 1.0,
     },

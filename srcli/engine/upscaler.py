@@ -124,7 +124,7 @@ class Upscaler:
     def plan(
         self, source: Sides, size: Sides, tile: int, overlap: int | None = None, top: int = 0
     ) -> list[tuple[Span, Span]]:
-        """The tiles of an input that becomes `size`, from the row `top` on; `overlap`: by default the halo."""
+        """The tiles of an input that becomes `size`, from the row `top` on. `overlap`: else the halo."""
         height, width = source
         shape = sides(tile, width, 4 * self.runtime.channels * -(-size[0] * size[1] // (height * width)))
         overlap = self.runtime.halo if overlap is None else overlap
