@@ -10,6 +10,7 @@ import numpy as np
 from srcli.archs import Spec
 from srcli.engine import memory
 from srcli.engine.calibrate import fitting
+from srcli.engine.device import give_back_memory
 from srcli.engine.runtimes import OutOfMemory, Runtime
 from srcli.engine.tiles import DEFAULT_TILE, SMALLEST_TILE, Span, plan, sides
 from srcli.imaging import rows
@@ -99,6 +100,7 @@ class Upscaler:
                 for row in _by_row(tiles):
                     yield _placed(row, results, source.width, runtime)
                     top, done = row[0][0].keep_stop, done + len(row)
+                    give_back_memory()  # blocks of all sizes lie in between by now, and add up over rows
             except OutOfMemory as error:
                 tile = _halved(tile, source.shape, error)
 
