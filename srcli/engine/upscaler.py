@@ -10,6 +10,7 @@ import numpy as np
 from srcli.archs import Spec
 from srcli.engine import memory
 from srcli.engine.calibrate import fitting
+from srcli.engine.device import give_back_memory
 from srcli.engine.runtimes import OutOfMemory, Runtime, Sampler
 from srcli.engine.seams import Meter, Mismatch, Report, Seam, overlaps, untold
 from srcli.engine.tiles import DEFAULT_TILE, SMALLEST_TILE, Span, plan, sides
@@ -108,6 +109,8 @@ class Upscaler:
                     if top == source.height and meter.sides:
                         self.report(Seam(meter.worst, overlap))
                     yield band
+                    del band  # else it would be held while the next is made
+                    give_back_memory()  # blocks of all sizes lie in between by now, and add up over rows
             except OutOfMemory as error:
                 tile = _halved(tile, source.shape, error)
             except Mismatch as found:
