@@ -120,7 +120,6 @@ def fitting(runtime: Runtime, tile: int, free: float) -> int:
         pixel_bytes = measure(runtime, rounds=1).pixel_bytes
     except OutOfMemory:
         return SMALLEST_TILE
-    if pixel_bytes <= 0:
-        return tile
-    side = int((free / 2 / pixel_bytes) ** 0.5) - 2 * runtime.halo
+    least = 4 * runtime.channels * (1 + runtime.scale**2)  # what goes in and comes out
+    side = int((free / 2 / max(least, pixel_bytes)) ** 0.5) - 2 * runtime.halo
     return max(SMALLEST_TILE, min(tile, side))
