@@ -22,6 +22,7 @@ from srcli.engine.device import Device
 from srcli.engine.runtimes.torch import prepare
 from srcli.engine.upscaler import Upscaler
 from srcli.errors import ManifestError, UsageError
+from srcli.imaging import rows
 from srcli.imaging.image import read
 from srcli.scales import ANY, Axis, Window, whole
 from srcli.train import loop, recipe, recipes, state
