@@ -67,7 +67,8 @@ bench-peers: setup ## sr against other tools, same network, same picture; figure
 bench-train: setup ## steps per second of sr train, against a minimal PyTorch loop
 	PYTHONPATH=. $(BIN)/python tools/bench_train.py $(or $(wildcard $(SHARED)/train),srcli/samples)
 
-pictures: setup ## screenshots of the pages of sr compare for docs/compare.md; needs Chromium
+pictures: setup ## docs/real.webp, and screenshots of sr compare for docs/compare.md; needs Chromium
+	PYTHONPATH=. $(BIN)/python tools/real.py
 	PYTHONPATH=. $(BIN)/python tools/pictures.py
 
 parity: setup ## measure the published weights in ../shared/weights, and write docs/parity.md

@@ -228,6 +228,6 @@ def _quality(name: str, scale: float) -> float:
     except UsageError:
         return 0
     used = [entries[step] for step in chain]
-    if not all(entry.bundled and entry.expect for entry in used):
+    if not all(entry.bundled and entry.expect and entry.purpose == "classical" for entry in used):
         return 0
     return min(float(np.mean([row["psnr_y"] for row in entry.expect.values()])) for entry in used)

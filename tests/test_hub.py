@@ -129,7 +129,7 @@ def test_without_network_the_answer_is_quick_and_names_what_works(tmp_path: Path
     assert time.monotonic() - start < 3
     assert done.returncode == 1
     assert done.stderr.splitlines()[0].startswith("error: edsr-x4 is not on this machine (no network")
-    assert "-m ecbsr or -m espcn or -m fsrcnn works now" in done.stderr
+    assert "-m ecbsr or -m espcn or -m fsrcnn or -m real works now" in done.stderr
     assert len(done.stderr.splitlines()) == 2
 
 

@@ -74,7 +74,7 @@ def test_advice(tmp_path: Path, sr: Run) -> None:
     assert "-m ecbsr, or any classical network" in sr("info", photo).out
     write(tmp_path / "noisy.png", Image(np.clip(read(photo).pixels + np.random.default_rng(0).normal(
         0, 0.05, read(photo).pixels.shape).astype(np.float32), 0, 1)))  # fmt: skip
-    assert "-m realesrgan" in sr("info", tmp_path / "noisy.png").out
+    assert "-m real" in sr("info", tmp_path / "noisy.png").out
 
 
 def test_info_of_what_is_no_image(tmp_path: Path, sr: Run) -> None:

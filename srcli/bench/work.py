@@ -9,7 +9,7 @@ import numpy as np
 
 from srcli.bench import entrants, scoring
 from srcli.bench.plan import Plan, Unit
-from srcli.bench.protocols import Y_CROP
+from srcli.bench.protocols import Y_CROP, Reduction
 from srcli.bench.results import Failure, ImageScore, Row, mean_row
 from srcli.bench.scoring import Pair
 from srcli.datasets import Picture, picture
@@ -81,17 +81,18 @@ def _keep(folder: Path, unit: Unit, method: str, pixels: Pixels) -> None:
     write(place / f"{Path(unit.image).with_suffix('').as_posix().replace('/', '_')}.png", Image(pixels))
 
 
-def evaluate(method: Method, pictures: Iterable[Picture], scale: float) -> Row:
+def evaluate(method: Method, pictures: Iterable[Picture], scale: float, reduction: Reduction = Y_CROP) -> Row:
     """Mean scores of one method by y-crop, for validation during training."""
-    return mean_row([score_picture(method, each, scale) for each in pictures], method.params, method.where)
+    scores = [score_picture(method, each, scale, reduction) for each in pictures]
+    return mean_row(scores, method.params, method.where)
 
 
-def score_picture(method: Method, truth: Picture, scale: float, dataset: str = "") -> ImageScore:
-    """One method on one image: degraded by bicubic, enlarged, timed, scored."""
+def score_picture(method: Method, truth: Picture, scale: float, reduction: Reduction = Y_CROP) -> ImageScore:
+    """One method on one image: reduced, enlarged, timed, scored."""
     hr = crop_to_multiple(truth.pixels, scale)
-    lr = Y_CROP.protocol.reduce(hr, scale)
+    lr = reduction.of(truth.name, scale)(hr)
     start = time.perf_counter()
     sr = method(lr, scale)
     seconds = time.perf_counter() - start
     figures = scoring.score(sr, hr, scoring.border_of(scale), truth.grey)._asdict()
-    return ImageScore(dataset, scale, method.name, truth.name, figures, seconds)
+    return ImageScore("", scale, method.name, truth.name, figures, seconds)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from srcli.imaging.provenance import Record
     from srcli.imaging.reading import About
 
-_REPAIRER = "realesrgan"
+_REPAIRER = "real"
 
 
 def info(

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from srcli import archs
 from srcli.bench import Row, evaluate
+from srcli.bench.protocols import Y_CROP, Reduction
 from srcli.datasets import Picture
 from srcli.engine import weights
 from srcli.engine.device import Device, check_bfloat16
@@ -268,8 +269,10 @@ def _train_critic(state: State, work: Work, images: losses.Images, rate: float) 
 
 
 def validate(state: State, setup: Setup) -> Row:
-    """The averaged weights scored by the same code as `sr bench`."""
-    return evaluate(method_of(state, setup), setup.pictures, setup.recipe.scale)
+    """The averaged weights scored by the same code as `sr bench`, on images degraded as those of training."""
+    recipe = setup.recipe
+    reduction = Reduction(Y_CROP.protocol, "" if recipe.degrade == "bicubic" else recipe.degrade)
+    return evaluate(method_of(state, setup), setup.pictures, recipe.scale, reduction)
 
 
 def method_of(state: State, setup: Setup) -> Method:
@@ -345,7 +348,8 @@ def _progress(
 def checkpoint(state: State, setup: Setup, terms: dict[str, float]) -> float:
     """Validate, append to the log, and keep the weights if they are the best so far; PSNR-Y in dB.
 
-    Against a discriminator the newest weights are kept: they are not meant to win in dB.
+    Against a discriminator, and where training images are sharpened, the newest weights are kept: they need
+    not win in dB.
     """
     if not parallel.is_first():
         return math.nan
@@ -354,7 +358,7 @@ def checkpoint(state: State, setup: Setup, terms: dict[str, float]) -> float:
     with (setup.folder / LOG).open("a") as log:
         log.write(json.dumps({"step": state.step, **figures, "terms": terms}) + "\n")
     setup.log(state.step, figures | terms)
-    playing = state.step > setup.recipe.steps
+    playing = state.step > setup.recipe.steps or setup.recipe.sharpen > 0
     if playing or row.psnr_y > state.best:
         state.best = max(state.best, row.psnr_y)
         save_weights(state, setup, row.psnr_y)
