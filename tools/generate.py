@@ -11,6 +11,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+from srcli.bench.published import book
 from srcli.bench.results import read
 from srcli.report import tables
 from srcli.report.sheet import PLAIN, Show
@@ -35,10 +36,29 @@ def results_table(name: str) -> str:
     cells = {(row["dataset"], row["scale"], row["method"]): row for row in rows}
     out = [f"| | {' | '.join(methods)} |", "|---|" + "---|" * len(methods)]
     for dataset, scale in dict.fromkeys((row["dataset"], row["scale"]) for row in rows):
-        figures = (cells[dataset, scale, method] for method in methods)
-        shown = " | ".join(f"{r['psnr_y']:.2f} / {r['ssim_y']:.4f}" for r in figures)
+        figures = (cells.get((dataset, scale, method)) for method in methods)
+        shown = " | ".join(f"{r['psnr_y']:.2f} / {r['ssim_y']:.4f}" if r else "" for r in figures)
         out.append(f"| {dataset} x{scale} | {shown} |")
     return "\n".join(out)
+
+
+# Whose published figures ours are set beside. ECBSR's authors print none of this size; VDSR is seven times it.
+RIVALS = {"fsrcnn": "fsrcnn", "espcn": "espcn", "ecbsr": "vdsr"}
+
+
+def against_papers(name: str) -> str:
+    """PSNR-Y of the bundled weights beside what papers print, and the difference."""
+    rows = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())["rows"]
+    out = ["| weights | data set | ours | published | | difference |", "|---|---|---:|---|---:|---:|"]
+    for row in rows:
+        rival = RIVALS.get(row["method"], "")
+        figure = book().figure(rival, row["scale"], row["dataset"])
+        if figure:
+            difference = round(row["psnr_y"], 2) - figure.psnr_y
+            place = f"{row['method']} | {row['dataset']} x{row['scale']}"
+            theirs = f"{figure.network} | {figure.psnr_y:.2f} | {difference:+.2f}"
+            out.append(f"| {place} | {row['psnr_y']:.2f} | {theirs} |")
+    return "\n".join([*out[:2], *sorted(out[2:])])
 
 
 def bench_table(name: str, places: Sequence[tuple[str, int]] = (), show: Show = PLAIN) -> str:
