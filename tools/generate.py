@@ -42,7 +42,7 @@ def results_table(name: str) -> str:
     return "\n".join(out)
 
 
-# Whose published figures ours are set beside. ECBSR's authors print none of this size; VDSR is seven times it.
+# Whose published figures are set beside ours. No source prints ECBSR of this size; VDSR is seven times it.
 RIVALS = {"fsrcnn": "fsrcnn", "espcn": "espcn", "ecbsr": "vdsr"}
 
 
