@@ -22,8 +22,15 @@ PAPER = Paper(
 )
 TRAITS = Traits(scales=(2, 3, 4))
 VARIANTS: tuple[dict[str, Any], ...] = tuple(
-    {"blocks": m, "features": c, "branches": b, "channels": planes}
-    for m, c, planes in ((10, 32, 1), (4, 8, 1), (4, 16, 1), (10, 16, 1), (16, 64, 1), (10, 32, 3))
+    {"blocks": m, "features": c, "branches": b} | more
+    for m, c, more in (
+        (10, 32, {}),
+        (4, 8, {}),
+        (4, 16, {}),
+        (10, 16, {}),
+        (16, 64, {}),
+        (10, 32, {"channels": 3}),
+    )
     for b in (True, False)
 )
 

@@ -148,7 +148,7 @@ def _table(title: str, rows: list[tuple[str, ...]]) -> "Table":
         box=box.SIMPLE_HEAD,
         show_edge=False,
         pad_edge=False,
-        padding=(0, 1, 0, 0),
+        padding=0,
     )
     widths = {"Model": 18, "Scale": 5, "Weights": 7, "Size": 8, "Licence": 15, "PSNR-Y on Set5": 17}
     for heading, width in widths.items():
@@ -172,7 +172,7 @@ def _cells(entries: "list[Entry]") -> tuple[str, ...]:
         "/".join(dict.fromkeys(_place(entry) for entry in entries)) + "*" * unpinned,
         _total([entry.bytes for entry in entries]),
         "/".join(dict.fromkeys(entry.licence for entry in entries)),
-        " ".join(figures) if any(map(_psnr, entries)) else "",
+        " ".join(figures).rstrip(" -"),  # nothing is said of the last scales by many papers
     )
 
 

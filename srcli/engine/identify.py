@@ -1,7 +1,11 @@
 """What a weight file is: the networks that the project has, tried on its tensors by strict fit."""
 
+import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from srcli import archs
@@ -9,6 +13,24 @@ from srcli.archs import Spec
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+
+# Patterns of keys by network, written by tools/keys.py: building all networks would take half a minute.
+KEYS = Path(__file__).parent / "keys.json"
+
+
+def pattern(key: str) -> str:
+    """A key without its numbers, which tell how deep a network is.
+
+    >>> pattern("body.12.conv1.weight")
+    'body.#.conv#.weight'
+    """
+    return re.sub(r"\d+", "#", key)
+
+
+@lru_cache(maxsize=1)
+def _patterns() -> dict[str, frozenset[str]]:
+    return {arch: frozenset(found) for arch, found in json.loads(KEYS.read_text("utf-8")).items()}
 
 
 @dataclass(frozen=True)
@@ -59,6 +81,8 @@ def _tried(arch: str, state: "dict[str, Tensor]") -> Iterator[Fit]:
     import torch
 
     given = archs.rename(arch, state)
+    if not _may_fit(arch, given):
+        return
     for config in archs.variants(arch):
         for scale in archs.traits(arch).kinds:
             with torch.device("meta"):
@@ -67,6 +91,12 @@ def _tried(arch: str, state: "dict[str, Tensor]") -> Iterator[Fit]:
             if not fit.alike(len(given)):
                 break  # scales differ in a few tensors at the end
             yield fit
+
+
+def _may_fit(arch: str, given: "dict[str, Tensor]") -> bool:
+    """Whether so many keys could be the network's that `Fit.alike` could hold; unknown ones are tried."""
+    known = _patterns().get(arch)
+    return known is None or 10 * sum(pattern(key) in known for key in given) >= len(given)
 
 
 def exact(state: "dict[str, Tensor]", arch: str | None = None) -> list[Spec]:
