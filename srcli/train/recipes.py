@@ -357,6 +357,30 @@ def realesrgan(scale: int) -> Recipe:
     return replace(made, name="realesrgan", augment="flip", sharpen=0.5, degrade="second-order", gan=gan)
 
 
+def real(scale: int) -> Recipe:
+    """Ours: ECBSR on RGB, degradations of second order, L1 and a Fourier term on sharpened images.
+
+    What is bundled began with the weights that tools/colour.py makes (`--init`).
+    """
+    return replace(
+        ecbsr(scale),
+        name="real",
+        config={"residual": "bicubic", "channels": 3},
+        patch=32,
+        batch=16,
+        steps=9_500,
+        loss="l1=1,frequency=0.005",
+        degrade="second-order",
+        sharpen=0.5,
+        zooms=(1, 0.7, 0.5),
+        learning_rate=1e-3,
+        warmup=200,
+        schedule="cosine",
+        clip=1.0,
+        validate_every=1_000,
+    )
+
+
 def lapar(scale: int) -> Recipe:
     """LAPAR: L1, 64x64 patches, batch 32, 4e-4 after 2,000 steps, three cosines of 200,000."""
     return Recipe(
@@ -467,6 +491,7 @@ _ALL = (
     esrgan,
     bsrgan,
     realesrgan,
+    real,
     fsrcnn,
     srcnn,
     espcn,
