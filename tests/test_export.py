@@ -142,22 +142,13 @@ def test_a_table_is_exported_and_runs(in_tmp: Path, photo: Path, sr: Run) -> Non
 
 
 # Cells, whose number depends on the image; convolutions in double precision, which ONNX Runtime lacks.
-CELLS = (
-    "act",
-    "csnln",
-    "dat",
-    "edt",
-    "enlcn",
-    "hat",
-    "ipt",
-    "maxim_sr",
-    "nlsn",
-    "omnisr",
-    "san",
-    "swin2sr",
-    "swinir",
-)
-REFUSED = {(arch, kind): "cells" for arch in CELLS for kind in ("onnx", "torchscript")}
+WORKS_IN = {
+    "cells": ("act", "csnln", "enlcn", "ipt", "maxim_sr", "nlsn", "omnisr", "san"),
+    "windows": ("dat", "edt", "hat", "swin2sr", "swinir"),
+}
+REFUSED = {
+    (arch, kind): parts for parts in WORKS_IN for arch in WORKS_IN[parts] for kind in ("onnx", "torchscript")
+}
 REFUSED |= {
     (arch, kind): "its scale is an input"
     for arch in archs.names()

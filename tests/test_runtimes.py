@@ -32,11 +32,11 @@ ON_TORCH = {
     "bairnet": "its scale is an input",
     "cran": "adaptive_avg_pool2d",
     "csnln": "cells",
-    "dat": "cells",
-    "edt": "cells",
+    "dat": "windows",
+    "edt": "windows",
     "enlcn": "cells",
     "han": "stack",
-    "hat": "cells",
+    "hat": "windows",
     "ipt": "cells",
     "lapar": "slice",
     "liif": "its scale is an input",
@@ -51,8 +51,8 @@ ON_TORCH = {
     "splut": "reshape",
     "srlut": "reshape",
     "superresnet": "view",
-    "swin2sr": "cells",
-    "swinir": "cells",
+    "swin2sr": "windows",
+    "swinir": "windows",
 }
 CPU = Device("cpu", "float32", "")
 

@@ -59,7 +59,7 @@ class Network(nn.Module):
     ) -> None:
         super().__init__()
         self.channels, self.scale, self.token = 3, scale, token
-        self.aligned, self.overlap, self.in_cells = cell, overlap, True
+        self.aligned, self.overlap, self.works_in = cell, overlap, "cells"
         self.halo = cell - 1 + overlap
         self.shift = MeanShift(span, mean)
         width = features * token**2

@@ -217,7 +217,9 @@ def closing(features: int, narrow: bool) -> nn.Module:
 
 
 class Framed(nn.Module):
-    """SwinIR's frame: a convolution, a deep body added to it, and the enlarged image; the body is `deep`.
+    """SwinIR's frame: a convolution, a deep body added to it, and the enlarged image.
+
+    The body is `layers` on what `entered` makes, then `norm`.
 
     `multiple`: what sides are reflected to, and tiles begin at. `end`: pixel shuffles in "steps", one pixel
     shuffle ("direct"), or convolutions on features repeated to the next size ("nearest"). `narrow`: see
@@ -225,12 +227,15 @@ class Framed(nn.Module):
     """
 
     WIDTH = 64
+    patch_embed: nn.ModuleDict
+    layers: nn.ModuleList
+    norm: nn.LayerNorm
 
     def __init__(self, scale: int, features: int, multiple: int, end: str, narrow: bool = False) -> None:
         super().__init__()
         self.channels, self.halo, self.aligned = 3, OVERLAP, multiple
         self.scale, self.multiple, self.end = scale, multiple, end
-        self.in_cells = True
+        self.works_in = "windows"
         self.shift = MeanShift(1.0, 1.0)
         self.conv_first = conv(3, features)
         self.conv_after_body = closing(features, narrow)
@@ -246,9 +251,18 @@ class Framed(nn.Module):
             self.add_module(f"conv_up{number}", conv(self.WIDTH, self.WIDTH))
         self.conv_hr = conv(self.WIDTH, self.WIDTH)
 
+    def entered(self, grid: Tensor) -> Tensor:
+        """What the first layer gets of (N, H, W, C)."""
+        out: Tensor = self.patch_embed["norm"](grid)
+        return out
+
     def deep(self, grid: Tensor) -> Tensor:
         """(N, H, W, C) to the same shape."""
-        raise NotImplementedError
+        grid = self.entered(grid)
+        for layer in self.layers:
+            grid = layer(grid)
+        out: Tensor = self.norm(grid)
+        return out
 
     def forward(self, batch: Tensor) -> Tensor:
         """(N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
@@ -305,7 +319,7 @@ class Interleaved(nn.Module):
         super().__init__()
         self.channels, self.scale = 3, scale
         self.aligned, self.overlap = cells
-        self.in_cells, self.halo = True, self.aligned - 1 + self.overlap
+        self.works_in, self.halo = "cells", self.aligned - 1 + self.overlap
         self.shift = MeanShift(1.0, 1.0)
         self.head = nn.Sequential(conv(3, features))
         body = [attention()]

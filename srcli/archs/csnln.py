@@ -36,7 +36,7 @@ class Network(nn.Module):
         self.channels = 3
         self.scale, self.depth = scale, depth
         self.aligned = cell
-        self.in_cells = True
+        self.works_in = "cells"
         self.halo = cell - 1 + OVERLAP
         # How much larger a unit's attention looks: x4 is twice x2.
         self.step = 3 if scale == 3 else 2

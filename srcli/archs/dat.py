@@ -70,12 +70,9 @@ class Network(Framed):
         self.norm = nn.LayerNorm(features)
         self.apply(transformer_initialised)
 
-    def deep(self, grid: Tensor) -> Tensor:
-        """(N, H, W, C) to the same shape."""
-        grid = self.before_RG["1"](grid)
-        for layer in self.layers:
-            grid = layer(grid)
-        out: Tensor = self.norm(grid)
+    def entered(self, grid: Tensor) -> Tensor:
+        """Normalised; the authors call the layer otherwise than SwinIR's do."""
+        out: Tensor = self.before_RG["1"](grid)
         return out
 
 

@@ -61,7 +61,7 @@ class Network(nn.Module):
     ) -> None:
         super().__init__()
         self.channels, self.halo, self.aligned = 3, OVERLAP, max(window)
-        self.scale, self.in_cells = scale, True
+        self.scale, self.works_in = scale, "windows"
         self.shift = MeanShift(1.0, 1.0)
         first, second = 2 * width, 4 * width
         self.head = nn.ModuleList(

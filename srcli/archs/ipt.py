@@ -54,7 +54,7 @@ class Network(nn.Module):
         super().__init__()
         self.channels, self.scale = 3, scale
         self.patch, self.overlap = patch, overlap
-        self.aligned, self.in_cells = patch - 2 * overlap, True
+        self.aligned, self.works_in = patch - 2 * overlap, "cells"
         self.halo = self.aligned - 1 + overlap
         tasks = list(tails) or [scale]
         self.task = tasks.index(scale)

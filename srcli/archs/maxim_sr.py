@@ -44,7 +44,7 @@ class Network(nn.Module):
     ) -> None:
         super().__init__()
         self.channels, self.scale, self.window = 3, scale, window
-        self.aligned, self.overlap, self.in_cells = cell, overlap, True
+        self.aligned, self.overlap, self.works_in = cell, overlap, "cells"
         self.halo = cell - 1 + overlap
         self.shift = MeanShift(1.0, 1.0)
         self.head = conv(3, features)

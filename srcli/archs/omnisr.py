@@ -54,7 +54,7 @@ class Network(nn.Module):
         super().__init__()
         self.channels = 3
         self.scale, self.window, self.overlap = scale, window, overlap
-        self.aligned, self.in_cells = cell, True
+        self.aligned, self.works_in = cell, "cells"
         self.halo = cell - 1 + overlap
         self.residual_layer = nn.Sequential(*(_Group(features, blocks, window) for _ in range(groups)))
         self.input, self.output = conv(3, features), conv(features, features)

@@ -67,12 +67,9 @@ class Network(Framed):
         self.norm = nn.LayerNorm(features)
         self.apply(transformer_initialised)
 
-    def deep(self, grid: Tensor) -> Tensor:
-        """(N, H, W, C) to the same shape."""
-        grid = self.patch_embed["norm"](to_grid(self.patch_embed["proj"](to_batch(grid))))
-        for layer in self.layers:
-            grid = layer(grid)
-        out: Tensor = self.norm(grid)
+    def entered(self, grid: Tensor) -> Tensor:
+        """Mixed by a 1x1 convolution, then normalised."""
+        out: Tensor = self.patch_embed["norm"](to_grid(self.patch_embed["proj"](to_batch(grid))))
         return out
 
 

@@ -59,14 +59,6 @@ class Network(Framed):
         self.norm = nn.LayerNorm(features)
         self.apply(transformer_initialised)
 
-    def deep(self, grid: Tensor) -> Tensor:
-        """(N, H, W, C) to the same shape."""
-        grid = self.patch_embed["norm"](grid)
-        for layer in self.layers:
-            grid = layer(grid)
-        out: Tensor = self.norm(grid)
-        return out
-
 
 class Group(nn.Module):
     """Blocks and a convolution, added to what they began with."""

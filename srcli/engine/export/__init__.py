@@ -16,5 +16,6 @@ def check_undivided(network: "nn.Module") -> None:
     """Raise `Unexportable` for what has no graph of the same steps for every image."""
     if getattr(network, "any_scale", False):
         raise Unexportable("its scale is an input, and the file would be for one")
-    if getattr(network, "in_cells", False):
-        raise Unexportable("it works in cells, and how many depends on the image")
+    parts = getattr(network, "works_in", "")
+    if parts:
+        raise Unexportable(f"it works in {parts}, and how many depends on the image")
