@@ -132,7 +132,7 @@ def classical_table() -> str:
     """What methods without a training set give over bicubic on Set5, as tools/classical.py measured it."""
     rows = json.loads((ROOT / "benchmarks" / "results" / "classical.json").read_text())["rows"]
     out = [
-        "| method | PSNR-Y | SSIM-Y | over bicubic | asked for | seconds an image |",
+        "| method | PSNR-Y | SSIM-Y | over bicubic | aim | seconds an image |",
         "|---|---|---|---|---|---:|",
     ]
     for row in rows:
