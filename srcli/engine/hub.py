@@ -6,7 +6,6 @@ import re
 import socket
 import time
 import urllib.parse
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
@@ -157,6 +156,8 @@ def _check_reachable() -> None:
 
 def reachable(endpoint: str, patience: float = _PATIENCE) -> bool:
     """Whether a connection to the server (or to the proxy that leads to it) opens in `patience` seconds."""
+    import urllib.request  # late: it brings ssl
+
     url = urllib.parse.urlsplit(endpoint)
     proxy = urllib.request.getproxies().get(url.scheme)
     if proxy and not urllib.request.proxy_bypass(url.hostname or ""):
