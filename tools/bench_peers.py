@@ -57,8 +57,8 @@ EVERYWHERE = (SR, "ncnn", "onnxruntime", "cv2.dnn", "torch")
 class Network:
     """`config` of the arch; `peers`: who else has it, beyond those that run any network.
 
-    `file`: published weights in ../shared/weights, taken where they are there. `sizes`: sides of the pictures,
-    up to what takes no more than minutes for all tools on two cores.
+    `file`: published weights in ../shared/weights, taken where they are there. `sizes`: sides of the
+    pictures, up to what takes no more than minutes for all tools on two cores.
     """
 
     arch: str

@@ -5,7 +5,6 @@ import hashlib
 import re
 import socket
 import time
-import urllib.parse
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
@@ -156,7 +155,8 @@ def _check_reachable() -> None:
 
 def reachable(endpoint: str, patience: float = _PATIENCE) -> bool:
     """Whether a connection to the server (or to the proxy that leads to it) opens in `patience` seconds."""
-    import urllib.request  # late: it brings ssl
+    import urllib.parse  # late: they bring ssl
+    import urllib.request
 
     url = urllib.parse.urlsplit(endpoint)
     proxy = urllib.request.getproxies().get(url.scheme)
