@@ -331,6 +331,20 @@ def test_weights_begin_as_the_recipe_says() -> None:
         recipe.assigned(recipes.find("edsr", 2), ["initial=magic"])
 
 
+@pytest.mark.parametrize(("arch", "scale"), [("srresnet", 4), ("srresnet", 3), ("rrdbnet", 4)])
+def test_a_network_can_begin_as_repeated_pixels(arch: str, scale: int) -> None:
+    made = replace(recipes.find(arch, scale), initial="identity", config=SMALL[arch])
+    network = state.start(made, CPU).network
+    batch = torch.rand(1, 3, 12, 12)
+    larger = torch.nn.functional.interpolate(batch, scale_factor=scale, mode="nearest")
+    torch.testing.assert_close(network(batch), larger)
+    network(batch).sum().backward()
+    grads = [weight.grad for weight in network.parameters()]
+    assert all(grad is not None for grad in grads)
+    with pytest.raises(UsageError, match="can't begin as an identity"):
+        state.start(replace(recipes.find("edsr", 2), initial="identity"), CPU)
+
+
 @pytest.mark.parametrize(("arch", "scale"), [("drcn", 2), ("lapsrn", 4)])
 def test_what_is_shown_before_the_end_is_supervised(
     arch: str, scale: int, photos: Path, tmp_path: Path
