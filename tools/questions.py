@@ -184,6 +184,35 @@ def chosen(runs: list[Run]) -> dict[str, list[Run]]:
     return best
 
 
+def table(question: str) -> str:
+    """The results in Markdown: means over seeds, with the worst and the best."""
+    found = json.loads(RESULT.read_text())
+    best = chosen([Run(**raw) for raw in found["runs"]])
+    steps = found["steps"]
+    out = [
+        f"x2, {found['parameters']:,} parameters, {steps:,} steps on {BATCH} patches of {PATCH}x{PATCH}, L1,",
+        f"Adam, {min(map(len, best.values()))} seeds, each at the better of two learning rates. PSNR-Y on",
+        f"the bundled samples in dB, where bicubic has {found['bicubic']:.2f}.",
+        "",
+        f"| has | learning rate | {VALIDATE} steps | {steps // 2} steps | {steps} steps | worst to best "
+        "| own statistics | ms a step |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    return "\n".join([*out, *(_line(name, best[name]) for name in QUESTIONS[question])])
+
+
+def _line(name: str, runs: list[Run]) -> str:
+    curves = [run.psnr_y for run in runs]
+    ends = sorted(curve[-1] for curve in curves)
+    early, half, late = (
+        statistics.mean(curve[at] for curve in curves) for at in (0, len(curves[0]) // 2 - 1, -1)
+    )
+    own = statistics.mean(run.own for run in runs)
+    spent = statistics.median(run.step_ms for run in runs)
+    reached = f"{early:.2f} | {half:.2f} | {late:.2f} | {ends[0]:.2f} to {ends[-1]:.2f}"
+    return f"| {name} | {runs[0].rate:g} | {reached} | {own:.2f} | {spent:.0f} |"
+
+
 def draw_curves(runs: list[Run], bicubic: float) -> None:
     """PSNR over steps, one picture for each question; means over seeds, shaded from the worst to the best."""
     from matplotlib.figure import Figure
