@@ -101,16 +101,12 @@ def simulate(workers: int, images: list[Image], storage: Storage, rounds: int = 
     rng = np.random.default_rng(0)
     count = rounds * workers
     link = busy = last = 0.0
-    # (when it is free, its number, whether it is to fetch or to put, what it works on)
-    events: list[tuple[float, int, bool, Image | None]] = [
-        (0.0, number, True, None) for number in range(workers)
-    ]
+    # When it asks the link, its number, and what it puts there; None where it fetches.
+    events: list[tuple[float, int, Image | None]] = [(0.0, number, None) for number in range(workers)]
     started = 0
     while events:
-        now, number, fetches, image = heapq.heappop(events)
-        if fetches:
-            if started == count:
-                continue
+        now, number, made = heapq.heappop(events)
+        if made is None and started < count:
             started += 1
             image = images[int(rng.integers(len(images)))]
             link = max(now, link) + image.bytes_in / storage.bandwidth
@@ -124,10 +120,9 @@ def simulate(workers: int, images: list[Image], storage: Storage, rounds: int = 
 
 
 def bounds(images: list[Image], storage: Storage) -> dict[str, float]:
-    """Seconds of one image on a core and beside it, and how many images a second the link can carry at most."""
-    mean = {
-        name: float(np.mean([getattr(image, name) for image in images])) for name in Image.__annotations__
-    }
+    """Means of the images, how many a second the link can carry, and how many cores make as many."""
+    names = Image.__annotations__
+    mean = {name: float(np.mean([getattr(image, name) for image in images])) for name in names}
     moved = mean["bytes_in"] + mean["bytes_out"]
     compute = float(np.mean([image.compute for image in images]))
     carried = storage.bandwidth / moved
@@ -156,8 +151,8 @@ def table() -> str:
         f"{found['machine']}, one core, default model. A link of {found['bandwidth'] / 1e9:g} GB/s with",
         f"{found['latency'] * 1000:g} ms a request; a core at {found['price']:g} an hour.",
         "",
-        "| workload | decode, s | network, s | encode, s | MB in | MB out | link full at | core-hours a million "
-        "| cost a million |",
+        "| workload | decode, s | network, s | encode, s | MB in | MB out | link full at "
+        "| core-hours a million | cost |",
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
         *(_costs(name, each, found["price"]) for name, each in found["workloads"].items()),
         "",
