@@ -9,7 +9,7 @@ COG := README.md docs/models.md docs/weights/log.md docs/reliability.md docs/ben
 EACH_CORE := -n auto --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all fmt check docs bench bench-memory bench-peers bench-train parity verify fuzz soak formats pictures classical questions
+.PHONY: help setup demo test test-all fmt check docs bench bench-folder bench-gpu bench-memory bench-peers bench-train gpu parity verify fuzz soak formats pictures classical questions
 
 help: ## print this
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -63,6 +63,17 @@ bench-memory: setup ## seconds and peak memory of sr upscale from 0.1 to 24 mega
 
 bench-peers: setup ## sr against other tools, same network, same picture; figures for docs/benchmarks.md
 	PYTHONPATH=. $(BIN)/python tools/bench_peers.py
+
+bench-folder: setup ## a folder of 50 small pictures in one command, against 50 commands
+	PYTHONPATH=. $(BIN)/python tools/bench_folder.py
+
+bench-gpu: ## EDSR x4 on 1 megapixel on a GPU: share of the matrix rate, times plain fp32; by $(PYTHON) as it is
+	PYTHONPATH=. $(PYTHON) tools/bench_gpu.py --vram 4G --compile --out $${OUT:-benchmarks/results}/gpu.json
+
+gpu: ## all that wants a GPU, in less than ten minutes: tests, then bench-gpu; by $(PYTHON) as it is
+	PYTHONPATH=. timeout 300 $(PYTHON) -m pytest -m gpu -W default -p no:cacheprovider --maxfail 20 \
+		tests/test_gear.py tests/test_archs.py tests/test_bench_run.py; \
+	tested=$$?; timeout 240 $(MAKE) bench-gpu PYTHON=$(PYTHON) && exit $$tested
 
 bench-train: setup ## steps per second of sr train, against a minimal PyTorch loop
 	PYTHONPATH=. $(BIN)/python tools/bench_train.py $(or $(wildcard $(SHARED)/train),srcli/samples)

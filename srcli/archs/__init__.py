@@ -18,15 +18,13 @@ class Traits:
     """What is true of a network whatever its weights and its size.
 
     `scales`: what it can be built for; `pre_upsampled`: its input is already enlarged by bicubic;
-    `half_safe`: shown on a GPU to equal single precision within one 8-bit level; `local`: an output pixel
-    depends on nothing outside `halo` (not so where means over the whole image enter, as in channel
-    attention: there `halo` is an overlap that keeps tiled close to whole); `any_scale`: the size of the
-    output is an input, and `scales` but the ones that are counted and tested.
+    `local`: an output pixel depends on nothing outside `halo` (not so where means over the whole image
+    enter, as in channel attention: there `halo` is an overlap that keeps tiled close to whole);
+    `any_scale`: the size of the output is an input, and `scales` but the ones that are counted and tested.
     """
 
     scales: tuple[int, ...]
     pre_upsampled: bool = False
-    half_safe: bool = False
     local: bool = True
     any_scale: bool = False
 

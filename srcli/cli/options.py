@@ -152,6 +152,9 @@ Runtime = Annotated[
     typer.Option(help="What runs networks; auto is ncnn on a CPU, and torch for what ncnn can't run."),
 ]
 Tile = Annotated[int, typer.Option(min=16, help="Tile side in input pixels; less needs less memory.")]
+Vram = Annotated[
+    str | None, typer.Option(metavar="SIZE", help="Take no more of a GPU's memory than this, as 6G.")
+]
 SelfEnsemble = Annotated[
     bool, typer.Option("--self-ensemble", help="Mean of 8 orientations: better, 8 times slower.")
 ]

@@ -66,6 +66,7 @@ def upscale(
     device: options.Device = None,
     runtime: options.Runtime = "auto",
     tile: options.Tile = DEFAULT_TILE,
+    vram: options.Vram = None,
     self_ensemble: options.SelfEnsemble = False,
     uncertainty: options.Uncertainty = None,
     consistent: options.Consistent = False,
@@ -78,6 +79,7 @@ def upscale(
     dry_run: options.DryRun = False,
 ) -> None:
     """Enlarge images with a network or an interpolator."""
+    from srcli.engine.memory import amount
     from srcli.enlarge import Finish, Work
     from srcli.imaging.formats import suffix_of
     from srcli.imaging.size import wanted
@@ -86,6 +88,7 @@ def upscale(
     from srcli.methods import Options
     from srcli.records import Recipe
 
+    room = amount(vram) if vram else None
     aim = wanted(scale, width, height, size, long_edge, megapixels)
     named = _named(inputs, files_from)
     if watch and (dry_run or within):
@@ -114,7 +117,7 @@ def upscale(
     voice = _voice(json, quiet, verbose, any(job.target == PIPE for job in jobs))
     _check_map(uncertainty, jobs, overwrite)
     once = self_ensemble and not uncertainty  # for the map all eight are looked at here
-    running = Options(device, tile, once, voice.progress, runtime, alone, voice.seam)
+    running = Options(device, tile, once, voice.progress, runtime, alone, voice.seam, room, voice.note)
     find = _remembered(finder, running, voice)
     choices = _choices(coding, finish, self_ensemble)
     if not weights:

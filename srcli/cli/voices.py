@@ -37,6 +37,9 @@ class Voice(Protocol):
     def method(self, method: "Method") -> None:
         """What enlarges, once it is loaded."""
 
+    def note(self, words: str) -> None:
+        """What was decided on the way, for those who want to know."""
+
     def begin(self, job: "Job") -> None:
         """An image is taken in hand."""
 
@@ -102,6 +105,11 @@ class Lines:
         self._loaded = True
         if self.verbosity:
             self.bar.start()
+
+    def note(self, words: str) -> None:
+        """See `Voice`."""
+        if self.verbosity > 1:
+            console.talk.print(words, markup=False)
 
     def begin(self, job: "Job") -> None:
         """See `Voice`."""
@@ -221,6 +229,10 @@ class Records:
         """See `Voice`."""
         self.model = method.name
         _event("method", model=method.name, where=method.where, taken_for=method.about)
+
+    def note(self, words: str) -> None:
+        """See `Voice`."""
+        _event("note", text=words)
 
     def begin(self, job: "Job") -> None:
         """See `Voice`."""
