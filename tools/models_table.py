@@ -206,7 +206,7 @@ def _line(row: Row, network: Published) -> str:
         f"{row.parameters:,}",
         *_beside(row.parameters, size.parameters if size else ""),
         giga(row.multiply_adds),
-        *_beside(row.multiply_adds or 0, work.multiply_adds if work else ""),
+        *_beside(row.multiply_adds, work.multiply_adds if work else ""),
         f"{sources}; see {reasons}" if reasons else sources,
     )
     return f"| {' | '.join(cells)} |"

@@ -1,6 +1,6 @@
 """Two questions that the literature leaves to its readers, asked of one small network at x2.
 
-    PYTHONPATH=. python tools/questions.py DATA [--steps 1500] [--seeds 3]
+    PYTHONPATH=. python tools/questions.py DATA [--steps 1000] [--seeds 2]
 
 Why do residual connections suit super-resolution, and why doesn't batch normalisation? The same body is
 trained with and without them: same images, steps, batches and seeds, each at the better of two learning
@@ -237,8 +237,8 @@ def main() -> None:
     """Train what is not in the results yet, and draw."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
-    parser.add_argument("--steps", type=int, default=1500)
-    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--seeds", type=int, default=2)
     given = parser.parse_args()
     keep_memory()
     found: dict[str, Any] = json.loads(RESULT.read_text()) if RESULT.exists() else {"runs": []}
