@@ -103,7 +103,7 @@ class TorchRuntime:
         """In the device's precision; again in single precision where half overflowed."""
         batch = batch.contiguous(memory_format=_layout(self.channels_last))
         kind, dtype = self.device.name.split(":")[0], getattr(torch, self.device.dtype)
-        with _hooked(self._told, lambda name, found: self.known[name].to(found.dtype)):
+        with _hooked(self._told, lambda name, found: self.known[name].to(found)):
             with torch.autocast(kind, dtype=dtype, enabled=dtype is not torch.float32):
                 out: Tensor = self.network(batch, *window).float()
             if dtype is not torch.float32 and not torch.isfinite(out).all():

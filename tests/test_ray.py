@@ -1,0 +1,176 @@
+"""A real cluster of Ray's, two nodes on this machine: its files are those of one process, whoever dies."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from labour import Task, begin, unable
+from test_bench_run import figures
+from test_faults import FAST, many, start, wait_for
+from test_fleet import bytes_in, finished, gone
+
+from conftest import ROOT, Run
+from srcli.errors import SrError
+from srcli.fleet import Outcome
+from srcli.fleet.cluster import Actors
+from srcli.fleet.spread import spread
+from srcli.imaging.image import read
+
+pytestmark = pytest.mark.ray
+ray = pytest.importorskip("ray")
+_STORE = 80 * 2**20
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """Two nodes of a CPU each, and this process part of it."""
+    from ray.cluster_utils import Cluster
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(map(str, (ROOT, ROOT / "tests"))))
+        patch.setenv("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_memory_monitor_refresh_ms", "0")
+        about = {"num_cpus": 1, "object_store_memory": _STORE}
+        found = Cluster(initialize_head=True, head_node_args={**about, "include_dashboard": False})
+        found.add_node(**about)
+        ray.init(found.address, log_to_driver=False, logging_level="ERROR")
+        yield found
+        ray.shutdown()
+        found.shutdown()
+
+
+def hands() -> list[int]:
+    """Processes of workers, by what Ray calls them."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            name = place.read_bytes()
+        except OSError:
+            continue
+        if name.startswith(b"ray::Hand"):
+            found.append(int(place.parent.name))
+    return found
+
+
+def done(jobs: list[Task], **options: Any) -> dict[str, Outcome[Task, str]]:
+    crew: Actors[Task, str] = Actors(begin, "auto", **options)
+    return {str(outcome.job): outcome for outcome in spread(jobs, crew)}
+
+
+def test_files_are_equal_to_those_of_one_process(cluster: Any, photos: Path, in_tmp: Path, sr: Run) -> None:
+    (photos / "broken.png").write_bytes(b"no image")
+    words = ("upscale", "photos", "-x2", "-m", "fsrcnn")
+    alone, beside = sr(*words, "-o", "one"), sr(*words, "-o", "two", "--ray", "auto")
+    assert alone.code == beside.code == 3
+    assert bytes_in(Path("one")) == bytes_in(Path("two"))
+    assert len(bytes_in(Path("two"))) == 3
+    assert sorted(alone.err.splitlines()) == sorted(beside.err.splitlines())
+
+
+def test_figures_are_equal_to_those_of_one_process(cluster: Any, photos: Path, in_tmp: Path, sr: Run) -> None:
+    words = ("bench", "-d", photos, "-x2", "-m", "fsrcnn")
+    for more, name in (((), "one.json"), (("--ray", "auto"), "two.json")):
+        told = sr(*words, *more, "--json", name)
+        assert told.code == 0, told.err
+    assert figures(Path("one.json")) == figures(Path("two.json"))
+
+
+def test_killed_in_the_middle(cluster: Any, in_tmp: Path, sr: Run) -> None:
+    """Every worker that there is, once: all is done nevertheless, and equal."""
+    many(in_tmp / "in", 24)
+    killed = []
+
+    def kill() -> None:
+        wait_for(lambda: len(finished(in_tmp / "two")) >= 3)
+        for pid in hands():
+            os.kill(pid, signal.SIGKILL)
+            killed.append(pid)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    told = sr("upscale", "in", *FAST, "-o", "two", "--ray", "auto")
+    killer.join()
+    assert told.code == 0, told.err
+    assert killed
+    assert sr("upscale", "in", *FAST, "-o", "one").code == 0
+    assert bytes_in(Path("one")) == bytes_in(Path("two"))
+
+
+def test_a_deadly_job_is_named_and_one_that_lags_is_done_elsewhere(cluster: Any) -> None:
+    jobs = [Task("deadly", "die"), Task("late", "lag"), *(Task(str(k)) for k in range(4))]
+    found = done(jobs, patience=1.0)
+    assert len(found) == 6
+    assert found["deadly"].error
+    assert found["deadly"].error.message == "deadly: its worker was ended by the system, 3 times"
+    assert [name for name, outcome in found.items() if outcome.error] == ["deadly"]
+    assert found["late"].result
+    assert found["late"].result.endswith("True")
+
+
+def test_workers_that_cannot_begin_and_bugs_are_told(cluster: Any) -> None:
+    crew: Actors[Task, str] = Actors(unable, "auto")
+    with pytest.raises(SrError, match=r"no worker of Ray's can begin: .*No module named 'srcli'"):
+        list(spread([Task("a")], crew))
+    with pytest.raises(ray.exceptions.RayTaskError, match="ZeroDivisionError: a bug"):
+        done([Task("a", "bug")])
+
+
+def test_a_cluster_that_grows_is_used(cluster: Any) -> None:
+    crew: Actors[Task, str] = Actors(begin, "auto")
+    end = time.monotonic() + 30
+    nodes: list[Any] = []
+
+    def jobs() -> Iterator[Task]:
+        while crew.size < 3:
+            assert time.monotonic() < end
+            yield Task("one")
+
+    for _ in spread(jobs(), crew):
+        if not nodes:
+            nodes.append(cluster.add_node(num_cpus=1, object_store_memory=_STORE))
+        time.sleep(0.02)
+    cluster.remove_node(nodes[0])
+    assert crew.size == 3
+
+
+def test_ctrl_c_ends_the_job_and_leaves_whole_files(cluster: Any, in_tmp: Path) -> None:
+    many(in_tmp / "in", 60)
+    out = in_tmp / "out"
+    words = ("upscale", "in", *FAST, "-o", "out", "--ray", cluster.address)
+    process = start(*words, cwd=in_tmp)
+    wait_for(lambda: len(finished(out)) >= 3)
+    workers = hands()
+    begun = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert time.monotonic() - begun < 10
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert "of 60 done, --skip-existing goes on" in err
+    wait_for(lambda: all(map(gone, workers)))
+    assert 3 <= len(finished(out)) < 60
+    assert all(read(path).size == (600, 600) for path in finished(out))
+    assert list(out.glob(".*")) == []
+
+
+def test_what_is_wrong_is_told_in_a_line(photo: Path, sr: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = sr("upscale", photo, "--ray", "auto", "--device", "cuda:1")
+    assert told.code == 2
+    assert "which GPU a worker has is Ray's choice" in told.err
+    told = sr("upscale", "-", "-o", photo.with_name("out.png"), "--ray", "auto")
+    assert told.code == 2
+    assert "Ray's workers read and write files" in told.err
+    monkeypatch.setitem(sys.modules, "ray", None)
+    told = sr("upscale", photo, "--ray", "auto")
+    assert told.code == 1
+    assert told.err.splitlines() == [
+        "error: --ray needs Ray, which is not installed",
+        'hint: pip install "sr-cli[ray]"',
+    ]
