@@ -55,7 +55,7 @@ def test_a_worker_that_dies_costs_nobody_anything_and_a_deadly_job_is_named() ->
     assert found["once"].result.endswith("True")
     error = found["deadly"].error
     assert error
-    assert error.message == "deadly: its worker was ended by the system, 3 times"
+    assert error.message == "deadly: its worker was lost 3 times (SIGKILL)"
     assert [name for name, outcome in found.items() if outcome.error] == ["deadly"]
 
 

@@ -17,7 +17,7 @@ from typing import Any, Generic
 import srcli
 from srcli.errors import SrError
 from srcli.fleet import J, Outcome, T
-from srcli.fleet.spread import Answer, Begin, Do
+from srcli.fleet.spread import Answer, Begin, Do, Lost
 from srcli.fleet.worker import answer
 
 # A cluster that is begun for one run, on this machine; any other word is where Ray finds one.
@@ -85,6 +85,7 @@ class Actors(Generic[J, T]):
 
     def __post_init__(self) -> None:
         ray = _ray()
+        _keep_from_stdout()
         self._own = not ray.is_initialized()
         if self._own:
             _join(self.address, self.cores)
@@ -148,16 +149,16 @@ class Actors(Generic[J, T]):
         ticket = self._tickets.pop(ref)
         actor, _ = self._busy.pop(ticket)
         said = _said(ref)
-        if isinstance(said, Exception):
+        if isinstance(said, Lost):
             _kill(actor)
-            return [(ticket, None)]
+            return [(ticket, said)]
         self._idle.append(actor)
         return [(ticket, Outcome(None, *said))]
 
     def _arrived(self, ref: Any) -> None:
         """A worker is there, or can't be. Raises `SrError` where that is so for all."""
         actor = self._coming.pop(ref)
-        said = _said(ref)
+        said = _said_first(ref)
         if said is None:
             self._failures = 0
             self._idle.append(actor)
@@ -169,7 +170,7 @@ class Actors(Generic[J, T]):
         self._failures += 1
         if self._failures >= _FAILURES and not self._staff():
             hint = "sr has to be installed on every node, with the same extras as here"
-            raise SrError(f"no worker of Ray's can begin: {_last_line(said)}", hint)
+            raise SrError(f"no worker of Ray's can begin: {said.how}", hint)
 
     def drop(self, ticket: int) -> None:
         """See `Crew`."""
@@ -204,6 +205,14 @@ def _ray() -> Any:
     return ray
 
 
+def _keep_from_stdout() -> None:
+    """Ray tells of workers that die on stdout, which is for results; `Lost` has it in fewer words."""
+    from ray._private import worker
+
+    if hasattr(worker, "print_to_stdstream"):
+        worker.print_to_stdstream = lambda data, **options: None
+
+
 def _join(address: str, cores: int) -> None:
     """Be part of a cluster. SIGTERM is left as it is: Ray would end this process by itself."""
     quiet = {"log_to_driver": False, "logging_level": logging.ERROR}
@@ -220,8 +229,18 @@ def _join(address: str, cores: int) -> None:
         signal.signal(signal.SIGTERM, handler)
 
 
+def _said_first(ref: Any) -> Any:
+    """What an actor that begins said; where it could not, as where a package is missing, it is lost."""
+    from ray.exceptions import RayTaskError
+
+    try:
+        return _said(ref)
+    except RayTaskError as error:
+        return Lost(_last_line(error))
+
+
 def _said(ref: Any) -> Any:
-    """What an actor said; the error where it was lost. Raises what is a bug in the work."""
+    """What an actor said; or that it was lost. Raises what is a bug in the work."""
     from ray.exceptions import LocalRayletDiedError, RayError, RayTaskError
 
     try:
@@ -229,11 +248,10 @@ def _said(ref: Any) -> Any:
     except RayTaskError:
         raise
     except LocalRayletDiedError as error:
-        raise SrError(
-            "Ray has ended on this machine", "the same command with --skip-existing goes on"
-        ) from error
+        hint = "the same command with --skip-existing goes on"
+        raise SrError("Ray has ended on this machine", hint) from error
     except RayError as error:
-        return error
+        return Lost(_last_line(error))
 
 
 def _kill(actor: Any) -> None:
@@ -241,5 +259,6 @@ def _kill(actor: Any) -> None:
 
 
 def _last_line(error: Exception) -> str:
+    """What is wrong, in few words: Ray's reports are long, and begin with what led there."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
+    return lines[-1].partition(". ")[0] if lines else type(error).__name__

@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import signal
 import subprocess
 import sys
 import threading
@@ -17,7 +18,7 @@ import srcli
 from srcli.errors import SrError
 from srcli.fleet import J, Outcome, T
 from srcli.fleet.seat import Seat
-from srcli.fleet.spread import Answer, Begin
+from srcli.fleet.spread import Answer, Begin, Lost
 from srcli.fleet.worker import GRACE, READY, Bug
 
 # Not by `-m`: what it pickles would be of a module called `__main__`.
@@ -130,14 +131,14 @@ class Processes(Generic[J, T]):
             return []
         return [(ticket, outcome)]
 
-    def _lost(self, worker: _Worker) -> Outcome[None, T] | None:
+    def _lost(self, worker: _Worker) -> Outcome[None, T] | Lost:
         """A seat is free; what never was ready won't be next time either."""
         if worker in self._idle:
             self._idle.remove(worker)
         worker.end()
         self.seats.append(worker.seat)
         if worker.ready:
-            return None
+            return Lost(_ending(worker.process.returncode))
         error = SrError("a worker process cannot begin", "the lines above may say why; or give --workers 1")
         error.for_all = True
         return Outcome(None, error=error)
@@ -153,3 +154,12 @@ class Processes(Generic[J, T]):
             worker.process.terminate()
         for worker in workers:
             worker.end()
+
+
+def _ending(code: int) -> str:
+    """How a process ended, by its exit code.
+
+    >>> _ending(-9), _ending(1)
+    ('SIGKILL', 'exit code 1')
+    """
+    return signal.Signals(-code).name if code < 0 else f"exit code {code}"

@@ -18,8 +18,17 @@ _AHEAD = 4
 Do = Callable[[J, bool], T]
 # Given the device it has to take, a worker says what it does with jobs. To be pickled.
 Begin = Callable[[str | None], Do[J, T]]
-# The job's ticket and what became of it; None where its worker was lost.
-Answer = tuple[int, Outcome[Any, T] | None]
+
+
+@dataclass(frozen=True)
+class Lost:
+    """A worker that was; `how`, in a few words."""
+
+    how: str
+
+
+# The job's ticket and what became of it, or of its worker.
+Answer = tuple[int, Outcome[Any, T] | Lost]
 
 J_contra = TypeVar("J_contra", contravariant=True)
 
@@ -108,8 +117,8 @@ class _Run(Generic[J, T]):
                 self._give_twice()
             if not (self.waiting or self.hand):
                 return
-            for ticket, outcome in self.crew.answers():
-                for became in self._heard(self.hand.pop(ticket), ticket, outcome):
+            for ticket, said in self.crew.answers():
+                for became in self._heard(self.hand.pop(ticket), ticket, said):
                     yield became
                     if became.error and became.error.for_all:
                         self.waiting.clear()
@@ -139,12 +148,12 @@ class _Run(Generic[J, T]):
             if self.crew.takes(1):
                 self._give(item)
 
-    def _heard(self, item: _Item[J], ticket: int, outcome: Outcome[Any, T] | None) -> Iterator[Outcome[J, T]]:
+    def _heard(self, item: _Item[J], ticket: int, said: Outcome[Any, T] | Lost) -> Iterator[Outcome[J, T]]:
         item.tickets.remove(ticket)
-        if outcome:
+        if isinstance(said, Outcome):
             self.longest = max(self.longest, time.monotonic() - item.since)
             self._end(item)
-            yield Outcome(item.job, outcome.result, outcome.error)
+            yield Outcome(item.job, said.result, said.error)
             return
         item.losses += 1
         if item.tickets:
@@ -153,7 +162,7 @@ class _Run(Generic[J, T]):
         if item.losses < TRIES:
             self.waiting.appendleft(item)
         else:
-            yield Outcome(item.job, error=_lost(item.job))
+            yield Outcome(item.job, error=_given_up(item.job, said))
 
     def _end(self, item: _Item[J]) -> None:
         """Whoever else has it in hand need not go on."""
@@ -164,6 +173,6 @@ class _Run(Generic[J, T]):
             self.clear(item.job)
 
 
-def _lost(job: object) -> SrError:
+def _given_up(job: object, lost: Lost) -> SrError:
     hint = "it may need more memory than there is: try it alone, or with a smaller --tile"
-    return SrError(f"{job}: its worker was ended by the system, {TRIES} times", hint)
+    return SrError(f"{job}: its worker was lost {TRIES} times ({lost.how})", hint)
