@@ -7,21 +7,31 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from copy import deepcopy
+from dataclasses import replace
+from itertools import islice
 from pathlib import Path
+from threading import active_count, current_thread
+from typing import Any
 
 import numpy as np
 import pytest
 from labour import Task, begin, unable
 from test_faults import FAST, many, start, wait_for
 
-from conftest import ROOT, Run
+from conftest import ROOT, SMALL, Run
+from srcli import archs
 from srcli.engine import seats
+from srcli.engine.runtimes import OutOfMemory
+from srcli.engine.runtimes.several import SeveralRuntime, dealt
+from srcli.engine.runtimes.torch import TorchRuntime
 from srcli.files import replacing, sweep
 from srcli.fleet import Outcome
 from srcli.fleet.processes import Processes
 from srcli.fleet.seat import Seat
 from srcli.fleet.spread import Begin, spread
 from srcli.imaging.image import Image, read, write
+from srcli.methods import Options, upscaler
 
 
 @pytest.fixture(autouse=True)
@@ -121,19 +131,16 @@ def bytes_in(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-@pytest.mark.parametrize("spread_by", [("--workers", 2), ("--device", "cpu,cpu")])
-def test_files_are_equal_to_those_of_one_process(
-    spread_by: tuple[object, ...], photos: Path, in_tmp: Path, sr: Run
-) -> None:
+def test_files_are_equal_to_those_of_one_process(photos: Path, in_tmp: Path, sr: Run) -> None:
     (photos / "broken.png").write_bytes(b"no image")
-    words = ("upscale", photos, "-x2", "-m", "fsrcnn")
-    alone = sr(*words, "-o", "one", "--device", "cpu")
-    beside = sr(*words, "-o", "two", *(("--device", "cpu") if "--workers" in spread_by else ()), *spread_by)
+    words = ("upscale", photos, "-x2", "-m", "fsrcnn", "--device")
+    alone = sr(*words, "cpu", "-o", "one")
+    beside = sr(*words, "cpu", "--workers", 2, "-o", "two")
     assert alone.code == beside.code == 3
     assert bytes_in(Path("one")) == bytes_in(Path("two"))
     assert len(bytes_in(Path("two"))) == 3
     assert sorted(alone.err.splitlines()) == sorted(beside.err.splitlines())
-    again = sr(*words, "-o", "two", *spread_by, "--skip-existing", "--json")
+    again = sr(*words, "cpu,cpu", "-o", "two", "--skip-existing", "--json")
     said = [json.loads(line) for line in again.out.splitlines()]
     assert sorted(record["status"] for record in said) == ["failed", *["skipped"] * 3]
 
@@ -232,3 +239,66 @@ def test_tiles_of_one_image_over_two_devices(tmp_path: Path, sr: Run) -> None:
     for device, name in (("cpu", "one.png"), ("cpu,cpu", "two.png")):
         assert sr(*words, "--device", device, "-o", tmp_path / name).code == 0
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
+
+
+def test_devices_know_what_one_of_them_found_out_about_the_whole_image(rng: np.random.Generator) -> None:
+    """Of a network with means over the image: tiles of each device are as if it had looked itself."""
+    network, spec = (
+        archs.build("latticenet", 2, SMALL["latticenet"]),
+        archs.Spec("latticenet", 2, SMALL["latticenet"]),
+    )
+    pixels = rng.random((64, 80, 3), np.float32)
+    one = upscaler(network, spec, Options("cpu", tile=32))
+    assert isinstance(one.runtime, TorchRuntime)
+    assert one.runtime.surveyed([pixels]).known
+    others = (replace(one.runtime, network=deepcopy(network)) for _ in range(2))
+    assert np.array_equal(one(pixels), replace(one, runtime=SeveralRuntime((*others,)))(pixels))
+
+
+Piece = tuple[int, float]
+
+
+def slow(pieces: Iterable[Piece]) -> Iterator[Any]:
+    for number, seconds in pieces:
+        time.sleep(seconds)
+        yield number
+
+
+def in_fours(pieces: Iterable[Piece]) -> Iterator[Any]:
+    for batch in batched(slow(pieces), 4):
+        yield from batch
+
+
+def batched(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
+    while batch := list(islice(items, size)):
+        yield batch
+
+
+@pytest.mark.parametrize("count", [0, 1, 7, 90])
+def test_what_is_dealt_comes_back_in_order(count: int) -> None:
+    """Of a device that is slow, and of one that wants four before it begins."""
+    taken_by = set()
+
+    def pieces() -> Iterator[Piece]:
+        for number in range(count):
+            taken_by.add(current_thread())
+            yield number, 0.002 * (number % 3)
+
+    assert list(dealt(pieces(), [slow, in_fours, slow])) == list(range(count))
+    assert taken_by <= {current_thread()}
+    assert list(dealt(pieces(), [in_fours])) == list(range(count))
+
+
+def test_what_one_device_raises_ends_all() -> None:
+    def fails(pieces: Iterable[Piece]) -> Iterator[Any]:
+        next(iter(pieces))
+        raise OutOfMemory("a tile does not fit")
+        yield
+
+    before = active_count()
+    with pytest.raises(OutOfMemory):
+        list(dealt(((number, 0.001) for number in range(100)), [slow, fails]))
+    begun = dealt(((number, 0.001) for number in range(100)), [slow, slow])
+    assert next(begun) == 0
+    begun.close()  # type: ignore[attr-defined]
+    assert active_count() == before

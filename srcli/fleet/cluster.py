@@ -31,6 +31,7 @@ _MORE = 32
 _FAILURES = 3
 # Bytes of Ray's own store, through which next to nothing goes.
 _STORE = 80 * 2**20
+_INSTALL = "sr has to be installed on every node, with the same extras as here"
 _QUIET = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_USAGE_STATS_ENABLED": "0"}
 
 
@@ -169,8 +170,7 @@ class Actors(Generic[J, T]):
             raise said
         self._failures += 1
         if self._failures >= _FAILURES and not self._staff():
-            hint = "sr has to be installed on every node, with the same extras as here"
-            raise SrError(f"no worker of Ray's can begin: {said.how}", hint)
+            raise SrError(f"no worker of Ray's can begin: {said.how}", _INSTALL)
 
     def drop(self, ticket: int) -> None:
         """See `Crew`."""
@@ -230,13 +230,13 @@ def _join(address: str, cores: int) -> None:
 
 
 def _said_first(ref: Any) -> Any:
-    """What an actor that begins said; where it could not, as where a package is missing, it is lost."""
+    """What an actor that begins said; or why it could not, as where a package is missing."""
     from ray.exceptions import RayTaskError
 
     try:
         return _said(ref)
     except RayTaskError as error:
-        return Lost(_last_line(error))
+        return SrError(f"no worker of Ray's can begin: {_last_line(error)}", _INSTALL)
 
 
 def _said(ref: Any) -> Any:
