@@ -24,6 +24,9 @@ class Job:
     source: Path
     target: Path
 
+    def __str__(self) -> str:
+        return str(self.source)
+
 
 @dataclass(frozen=True)
 class Layout:

@@ -267,6 +267,8 @@ def bars_table() -> str:
 
 def _bold(text: str, missed: bool) -> str:
     return f"**{text}**" if missed else text
+
+
 def folder_line() -> str:
     """A folder of small pictures against one picture at a time, as `make bench-folder` measured it."""
     found = _result("folder")
