@@ -1,7 +1,6 @@
 """`sr upscale`: files, folders, patterns or stdin in, enlarged files out."""
 
 import math
-import os
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from srcli.cli import console, forecast, options, pipes, untrained
+from srcli.cli import console, forecast, lasting, options, pipes, untrained
 from srcli.cli.voices import Lines, Records, Voice
 from srcli.engine.tiles import DEFAULT_TILE
 from srcli.errors import ExitCode, SrError, UsageError
@@ -23,6 +22,7 @@ if TYPE_CHECKING:
     from srcli.imaging.writing import Output
     from srcli.jobs import Job, Layout
     from srcli.methods import Method, Options
+    from srcli.places import Place
 
     Finder = Callable[[float, Options], Method]
 
@@ -31,8 +31,10 @@ _DEFAULT_MAX_PIXELS = 2**29
 
 def upscale(
     inputs: Annotated[
-        list[Path] | None,
-        typer.Argument(help="Images, folders, patterns, or - for stdin.", show_default=False, readable=False),
+        list[str] | None,
+        typer.Argument(
+            help="Images, folders, patterns, URLs as s3://bucket/folder, or - for stdin.", show_default=False
+        ),
     ] = None,
     scale: options.Scale = None,
     model: options.Model = None,
@@ -57,6 +59,8 @@ def upscale(
     overwrite: options.Overwrite = False,
     skip_existing: options.SkipExisting = False,
     watch: options.Watch = False,
+    job: options.JobName = None,
+    rescan: options.Rescan = False,
     max_pixels: options.MaxPixels = _DEFAULT_MAX_PIXELS,
     json: options.JsonLines = False,
     quiet: options.Quiet = False,
@@ -79,38 +83,36 @@ def upscale(
 ) -> None:
     """Enlarge images with a network or an interpolator."""
     from srcli.enlarge import Finish, Work
-    from srcli.imaging.formats import suffix_of
     from srcli.imaging.size import wanted
     from srcli.imaging.writing import Output
-    from srcli.jobs import PIPE, Layout, check_watchable, plan
+    from srcli.jobs import PIPE, Layout, plan
     from srcli.methods import Options
+    from srcli.places import is_many, place
     from srcli.records import Recipe
 
     aim = wanted(scale, width, height, size, long_edge, megapixels)
     named = _named(inputs, files_from)
+    into = place(output) if output else None
     if watch and (dry_run or within):
         raise UsageError("what will come into a folder is not known ahead", "leave out --watch")
+    _check_job(job, rescan, {"--watch": watch, "--dry-run": dry_run, "--within": bool(within)})
     if within and not weights:
-        every = plan(named, Layout(output, recursive=recursive, flat=flat))
+        every = plan(named, Layout(into, recursive=recursive, flat=flat))
         model = forecast.within(
             within, model, every, aim, Options(device, tile, self_ensemble, runtime=runtime)
         )
     finder = _finder(model, weights, arch, aim)
     coding = Output(quality, lossless, subsampling, depth, strip)
-    coding.check()
     finish = Finish(consistent, color_fix, strength, uncertainty)
-    finish.check()
-    tail = f"_{aim.label}" if suffix is None else suffix
+    _check(coding, finish)
     called = weights.stem if weights else model or DEFAULT_MODEL
     alone = untrained.settings([] if weights else [called], seed, within, kernel)
-    layout = Layout(
-        output, name or f"{_literal(prefix)}{{stem}}{_literal(tail)}", aim.label.removeprefix("x"), called,
-        suffix_of(format_) if format_ else None, recursive, flat, tail or f"_{aim.label}",
-    )  # fmt: skip
-    if watch:
-        check_watchable(named, layout)
-        _check_one(uncertainty)
-    jobs = [] if watch else plan(named, layout)
+    named_so = name or f"{_literal(prefix)}{{stem}}{_literal(_tail(suffix, aim))}"
+    layout = replace(
+        _layout(into, aim, called, suffix, format_), name=named_so, recursive=recursive, flat=flat
+    )
+    lasts = bool(job) or (not dry_run and any(map(is_many, named)))
+    jobs = _planned(named, layout, uncertainty, watch, lasts)
     voice = _voice(json, quiet, verbose, any(job.target == PIPE for job in jobs))
     _check_map(uncertainty, jobs, overwrite)
     once = self_ensemble and not uncertainty  # for the map all eight are looked at here
@@ -128,16 +130,71 @@ def upscale(
         voice.called(pipes.called(jobs, files))
         if watch:
             code = _watch(named, layout, work, voice, overwrite)
+        elif lasts:
+            do = _doing(work, voice, None, overwrite, skip_existing or bool(job))
+            code = lasting.run(lasting.Batch(job, named, layout, work, rescan), do, voice)
         else:
             code = _run(files, work, voice, overwrite, skip_existing)
     raise typer.Exit(code)
 
 
-def _named(inputs: list[Path] | None, files_from: Path | None) -> list[Path]:
+def _check(coding: "Output", finish: "Finish") -> None:
+    coding.check()
+    finish.check()
+
+
+def _tail(suffix: str | None, aim: "Wanted") -> str:
+    return f"_{aim.label}" if suffix is None else suffix
+
+
+def _layout(
+    into: "Place | None", aim: "Wanted", called: str, suffix: str | None, format_: str | None
+) -> "Layout":
+    """What names are made of, and the folder beside an input that is one itself."""
+    from srcli.imaging.formats import suffix_of
+    from srcli.jobs import Layout
+
+    return Layout(
+        into,
+        label=aim.label.removeprefix("x"),
+        model=called,
+        suffix=suffix_of(format_) if format_ else None,
+        tail=_tail(suffix, aim) or f"_{aim.label}",
+    )
+
+
+def _named(inputs: list[str] | None, files_from: Path | None) -> "list[Place]":
+    from srcli.places import place
+
     named = [*(inputs or []), *(pipes.names_from(files_from) if files_from else [])]
     if not named:
         raise UsageError("no input is named", "as in `sr upscale photo.jpg`")
-    return named
+    return [place(name) for name in named]
+
+
+def _check_job(job: str | None, rescan: bool, others: dict[str, bool]) -> None:
+    """Raise `UsageError` for what does not go with `--job`."""
+    if rescan and not job:
+        raise UsageError("--rescan looks for what is new since a job was begun", "give --job too")
+    for option, given in others.items():
+        if job and given:
+            raise UsageError(f"{option} does not go with --job", "leave out one of them")
+
+
+def _planned(
+    named: "list[Place]", layout: "Layout", uncertainty: Path | None, watch: bool, lasts: bool
+) -> "list[Job]":
+    """What is to be done; nothing yet where that is found as it goes."""
+    from srcli.jobs import check_watchable, plan
+    from srcli.places import check_root
+
+    if layout.output:
+        check_root(layout.output)
+    if watch:
+        check_watchable(named, layout)
+    if watch or lasts:
+        _check_one(uncertainty)
+    return [] if watch or lasts else plan(named, layout)
 
 
 def _literal(text: str) -> str:
@@ -242,9 +299,10 @@ class _Tally:
 def _run(jobs: "list[Job]", work: "Work", voice: Voice, overwrite: bool, skip_existing: bool) -> int:
     """Every job in turn; the exit code."""
     from srcli.fleet import each_image
+    from srcli.places import key
 
     tally = _Tally()
-    sources = {os.path.realpath(job.source) for job in jobs}
+    sources = {key(job.source) for job in jobs}
     try:
         with voice:
             for outcome in each_image(jobs, _doing(work, voice, sources, overwrite, skip_existing)):
@@ -258,7 +316,7 @@ def _run(jobs: "list[Job]", work: "Work", voice: Voice, overwrite: bool, skip_ex
     return tally.code
 
 
-def _watch(folders: list[Path], layout: "Layout", work: "Work", voice: Voice, overwrite: bool) -> int:
+def _watch(named: "list[Place]", layout: "Layout", work: "Work", voice: Voice, overwrite: bool) -> int:
     """What is in the folders and what comes into them, until a signal; the exit code.
 
     The first signal lets the image in hand be finished, the second does not.
@@ -268,6 +326,7 @@ def _watch(folders: list[Path], layout: "Layout", work: "Work", voice: Voice, ov
     from srcli.watch import Looking, arriving
 
     tally, sources = _Tally(), set[str]()
+    folders = [folder for folder in named if isinstance(folder, Path)]
     with console.until_signal() as stopped, voice:
         voice.watching(folders)
         looking = Looking(partial(now_in, folders, layout), stopped.is_set, voice.idle, voice.trouble)
@@ -281,39 +340,48 @@ def _watch(folders: list[Path], layout: "Layout", work: "Work", voice: Voice, ov
 
 
 def _doing(
-    work: "Work", voice: Voice, sources: set[str], overwrite: bool, skip_existing: bool
+    work: "Work", voice: Voice, sources: set[str] | None, overwrite: bool, skip_existing: bool
 ) -> "Callable[[Job], Done | None]":
-    """What is done with each job; `sources` are the inputs so far, none of which may be written to."""
+    """What is done with each job; `sources` are the inputs so far, none of which may be written to.
+
+    None where that is seen to already, and they may be too many to be held.
+    """
     from srcli.enlarge import enlarge_file
 
-    claimed: dict[Path, Path] = {}
+    claimed: dict[Place, Place] = {}
 
     def do(job: "Job") -> "Done | None":
         voice.begin(job)
-        sources.add(os.path.realpath(job.source))
-        if claimed.setdefault(job.target, job.source) != job.source:
-            both = f"{claimed[job.target]} and {job.source}"
-            raise SrError(f"{both} would both become {job.target}", "rename one of them")
-        if _is_there(job, work, sources, overwrite, skip_existing):
+        if sources is not None:
+            _claim(job, sources, claimed)
+        if _is_there(job, work, sources or set(), overwrite or job.again, skip_existing):
             return None
         return enlarge_file(job, work)
 
     return do
 
 
+def _claim(job: "Job", sources: set[str], claimed: "dict[Place, Place]") -> None:
+    """Remember an input and its output. Raises `SrError` where that is another's output too."""
+    from srcli.places import key
+
+    sources.add(key(job.source))
+    if claimed.setdefault(job.target, job.source) != job.source:
+        both = f"{claimed[job.target]} and {job.source}"
+        raise SrError(f"{both} would both become {job.target}", "rename one of them")
+
+
 def _is_there(job: "Job", work: "Work", sources: set[str], overwrite: bool, skip_existing: bool) -> bool:
     """Whether the output is done already. Raises `SrError` for what can be known to fail before the work."""
-    from srcli.imaging.reading import check_readable
-    from srcli.imaging.writing import check_writable
+    from srcli.places import exists, key
     from srcli.records import is_done
 
-    check_readable(job.source)
-    check_writable(job.target, output=work.output)
-    if not os.path.lexists(job.target):
+    _check_ends(job, work)
+    if not exists(job.target):
         return False
-    if os.path.realpath(job.target) == os.path.realpath(job.source):
+    if key(job.target) == key(job.source):
         raise SrError(f"{job.target} is the input itself", "choose another --output")
-    if os.path.realpath(job.target) in sources:
+    if key(job.target) in sources:
         raise SrError(f"{job.target} is an input too", "choose another --output")
     if skip_existing and is_done(job.source, job.target, work.recipe.digest):
         return True
@@ -321,3 +389,16 @@ def _is_there(job: "Job", work: "Work", sources: set[str], overwrite: bool, skip
         other = ", made of other content or with other settings" if skip_existing else ""
         raise SrError(f"{job.target} exists{other}", "give --overwrite, or another --output")
     return False
+
+
+def _check_ends(job: "Job", work: "Work") -> None:
+    """Raise `SrError` for what can't be read or written; of what is in a store only its name is looked at."""
+    from srcli.imaging.reading import check_readable
+    from srcli.imaging.writing import check_holds, check_writable
+
+    if isinstance(job.source, Path):
+        check_readable(job.source)
+    if isinstance(job.target, Path):
+        check_writable(job.target, output=work.output)
+    else:
+        check_holds(job.target, output=work.output)
