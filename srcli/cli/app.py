@@ -16,6 +16,7 @@ from srcli.cli.compare import compare
 from srcli.cli.config import config, default_map
 from srcli.cli.export import export
 from srcli.cli.info import info
+from srcli.cli.jobs import jobs
 from srcli.cli.models import models
 from srcli.cli.train import train
 from srcli.cli.upscale import upscale
@@ -32,6 +33,7 @@ app = typer.Typer(
 for command in (upscale, bench, compare, train, info, export, config):
     app.command()(command)
 app.add_typer(models, name="models")
+app.add_typer(jobs, name="jobs")
 
 
 def _show_version(wanted: bool) -> None:

@@ -29,8 +29,9 @@ _SIDES = (96, 192)
 _ROUNDS = 3
 # For so long a trial holds: drivers and settings change. So far may real work be from it.
 _DAYS, _WRONG = 30.0, 0.3
-# What a tile takes at most, however much is free. The kernel needs half a second or more to hand out a gigabyte,
-# for which a larger tile has to make up by its smaller share of halo: EDSR's 512 pixels squared take 9 GB at x4.
+# What a tile takes at most, however much is free. The kernel needs half a second or more to hand out a
+# gigabyte, for which a larger tile has to make up by its smaller share of halo: 512 pixels squared of EDSR
+# take 9 GB at x4.
 AMPLE = 4 * 2**30
 
 
