@@ -239,9 +239,10 @@ def folder_line() -> str:
     found = _result("folder")
     count, side = found["count"], found["side"]
     about = f"{count} pictures of {side}x{side}, x4, medians of {found['rounds']}"
+    times = f"{found['single']:.2f} s, of which the network has {found['network']:.3f} s"
     line = (
-        f"The folder takes {found['folder']:.1f} s; one picture {found['single']:.2f} s, of which the "
-        f"network has {found['network']:.3f} s. That is {found['ratio_to_commands']:.2f} of {count} commands, "
+        f"The folder takes {found['folder']:.1f} s; one picture {times}. "
+        f"That is {found['ratio_to_commands']:.2f} of {count} commands, "
         f"and {found['ratio']:.2f} of {count} times that network and one start-up."
     )
     return f"{_circumstances(found, about)}\n\n{line}"
