@@ -1,6 +1,8 @@
 """Files that appear whole or not at all."""
 
+import contextlib
 import errno
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -45,7 +47,7 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(suffix=path.suffix, prefix=".sr-", dir=path.parent)
+        handle, name = tempfile.mkstemp(suffix=path.suffix, prefix=_mark(path), dir=path.parent)
         os.close(handle)
         temporary = Path(name)
         yield temporary
@@ -58,6 +60,18 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         if temporary:
             temporary.unlink(missing_ok=True)
+
+
+def sweep(path: Path) -> None:
+    """Delete what a process that was killed left of `path`, which nobody may be about to write."""
+    with contextlib.suppress(OSError):
+        for left in path.parent.glob(f"{_mark(path)}*"):
+            left.unlink(missing_ok=True)
+
+
+def _mark(path: Path) -> str:
+    """What the temporary names for `path` begin with."""
+    return f".sr-{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:8]}-"
 
 
 def _umask() -> int:

@@ -30,6 +30,9 @@ class Job:
     target: Place
     again: bool = False
 
+    def __str__(self) -> str:
+        return str(self.source)
+
 
 @dataclass(frozen=True)
 class Found:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from srcli import __version__, manifest
@@ -24,7 +25,7 @@ class Recipe:
     options: dict[str, str]
     weights: Path | None = None
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """SHA-256 of all of it, the contents of the weights too; the same on any machine."""
         parts = {"model": self.model, "scale": self.scale, "options": self.options, "weights": self.sums(0)}
@@ -33,12 +34,18 @@ class Recipe:
     def sums(self, scale: float) -> dict[str, str]:
         """SHA-256 of the weights by name: of those for `scale`, or of all the model's for 0."""
         if self.weights:
-            return {self.weights.name: file_digest(self.weights)}
+            return {self.weights.name: self._weights_digest}
         if self.model in WEIGHTLESS:
             return {}
         entries = manifest.entries_of(self.model)
         used = scale_chain(scale, tuple(entries)) if scale > 1 else entries
         return {entries[step].name: entries[step].sha256 for step in sorted(set(used))}
+
+    @cached_property
+    def _weights_digest(self) -> str:
+        """Of a file that is read once, as its network is."""
+        assert self.weights
+        return file_digest(self.weights)
 
     def record(self, source: Path, size: tuple[int, int], scale: float, where: str, tile: int) -> Record:
         """What to write into the image made of `source`, which has that width and height."""

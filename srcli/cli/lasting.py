@@ -2,66 +2,65 @@
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from srcli.cli import console
+from srcli.cli.doing import outcomes
 from srcli.cli.voices import Voice
 from srcli.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from srcli.enlarge import Done, Work
-    from srcli.fleet import Outcome
+    from srcli.batch import Batch, Became
+    from srcli.fleet.team import Team
     from srcli.jobs import Job, Layout
     from srcli.ledger import Counts, Ledger
     from srcli.places import Place
-
-    Do = Callable[[Job], Done | None]
 
 _LONGEST = 500
 _DIGEST = "digest"
 
 
 @dataclass(frozen=True)
-class Batch:
+class Lasting:
     """What is to go where and how, and the ledger of it: a name or a file, None for one that nobody keeps."""
 
     name: str | None
     inputs: "list[Place]"
     layout: "Layout"
-    work: "Work"
+    batch: "Batch"
     rescan: bool = False
 
 
-def check(batch: Batch) -> None:
+def check(lasting: Lasting) -> None:
     """Raise `UsageError` for inputs that are not there another time."""
     from srcli.jobs import PIPE
 
-    if batch.name and PIPE in (*batch.inputs, batch.layout.output):
+    if lasting.name and PIPE in (*lasting.inputs, lasting.layout.output):
         raise UsageError("--job goes on with files, and stdin and stdout are none", "name files, or a folder")
 
 
-def run(batch: Batch, do: "Do", voice: Voice) -> int:
+def run(lasting: Lasting, team: "Team", voice: Voice) -> int:
     """Every image that is not done yet; the exit code, which is of the whole job."""
     from srcli import ledger
 
-    check(batch)
-    with _path(batch.name) as path, ledger.holding(path) as book:
-        _take_up(book, _absolute(batch), voice)
+    check(lasting)
+    with _path(lasting.name) as path, ledger.holding(path) as book:
+        _take_up(book, _absolute(lasting), voice)
         try:
             with voice:
-                _each(book, batch.work, do, voice)
+                _each(book, lasting.batch, team, voice)
         except KeyboardInterrupt:
-            on = "the same command" if batch.name else "--skip-existing"
+            on = "the same command" if lasting.name else "--skip-existing"
             console.talk.print(f"stopped; {on} goes on from here")
             raise
         finally:
             book.let_go()
         counts = book.counts()
-        voice.ended(batch.name, counts)
+        voice.ended(lasting.name, counts)
     return _code(counts)
 
 
@@ -76,41 +75,41 @@ def _path(name: str | None) -> Iterator[Path]:
         yield Path(folder, "job.db")
 
 
-def _absolute(batch: Batch) -> Batch:
+def _absolute(lasting: Lasting) -> Lasting:
     """So that the job means the same from any folder."""
     from srcli.places import whole
 
-    if not batch.name:
-        return batch
-    output = batch.layout.output
-    inputs = [whole(given) for given in batch.inputs]
-    return replace(batch, inputs=inputs, layout=replace(batch.layout, output=output and whole(output)))
+    if not lasting.name:
+        return lasting
+    output = lasting.layout.output
+    inputs = [whole(given) for given in lasting.inputs]
+    return replace(lasting, inputs=inputs, layout=replace(lasting.layout, output=output and whole(output)))
 
 
-def _take_up(book: "Ledger", batch: Batch, voice: Voice) -> None:
+def _take_up(book: "Ledger", lasting: Lasting, voice: Voice) -> None:
     """Begin the job or go on with it, and say so."""
     from srcli.jobs import found
     from srcli.ledger import differences
 
-    settings = _settings(batch)
+    settings = _settings(lasting)
     if book.is_empty:
-        book.make(settings | {_DIGEST: batch.work.recipe.digest})
+        book.make(settings | {_DIGEST: lasting.batch.recipe.digest})
     changed = differences({k: v for k, v in book.settings.items() if k != _DIGEST}, settings)
     if changed:
         hint = "give what it was begun with, or another --job"
-        raise UsageError(f"the job {batch.name} is another: {'; '.join(changed)}", hint)
+        raise UsageError(f"the job {lasting.name} is another: {'; '.join(changed)}", hint)
     cut, new = book.recover(), 0
-    if batch.rescan or not book.is_listed:
-        new = book.take_in(found(batch.inputs, batch.layout))
-    if batch.name:
-        voice.taken_up(batch.name, book.counts(), new, cut)
+    if lasting.rescan or not book.is_listed:
+        new = book.take_in(found(lasting.inputs, lasting.layout))
+    if lasting.name:
+        voice.taken_up(lasting.name, book.counts(), new, cut)
 
 
-def _settings(batch: Batch) -> dict[str, str]:
+def _settings(lasting: Lasting) -> dict[str, str]:
     """What a job has to be begun and gone on with alike."""
-    layout, recipe = batch.layout, batch.work.recipe
+    layout, recipe = lasting.layout, lasting.batch.recipe
     chosen = {
-        "inputs": _short(map(str, batch.inputs)),
+        "inputs": _short(map(str, lasting.inputs)),
         "output": str(layout.output or ""),
         "name": layout.name,
         "format": layout.suffix or "",
@@ -134,20 +133,22 @@ def _short(names: Iterable[str]) -> str:
     return f"{text[:_LONGEST]}... {hashlib.sha256(os.fsencode(text)).hexdigest()[:12]}"
 
 
-def _each(book: "Ledger", work: "Work", do: "Do", voice: Voice) -> None:
+def _each(book: "Ledger", batch: "Batch", team: "Team", voice: Voice) -> None:
+    from srcli.batch import Unchecked
     from srcli.enlarge import says_itself
-    from srcli.fleet import each_image
     from srcli.places import exists
 
     def absent(job: "Job") -> bool:
-        return not says_itself(job.target, work.output) and not exists(job.target)
+        return not says_itself(job.target, batch.output) and not exists(job.target)
 
-    for outcome in each_image(book.pending(absent), do):
-        _note(book, outcome)
-        voice.outcome(outcome)
+    left = book.counts().left
+    with closing(outcomes(book.pending(absent), batch, voice, team, Unchecked(), left)) as became:
+        for outcome in became:
+            _note(book, outcome)
+            voice.outcome(outcome)
 
 
-def _note(book: "Ledger", outcome: "Outcome[Done | None]") -> None:
+def _note(book: "Ledger", outcome: "Became") -> None:
     if outcome.error:
         book.failed(outcome.job, outcome.error)
     elif outcome.result:

@@ -1,7 +1,7 @@
 """`sr upscale`: files, folders, patterns or stdin in, enlarged files out."""
 
-import math
-from collections.abc import Callable
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -10,21 +10,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from srcli.cli import console, forecast, lasting, options, pipes, untrained
+from srcli.cli.doing import one_by_one, outcomes
 from srcli.cli.voices import Lines, Records, Voice
 from srcli.engine.tiles import DEFAULT_TILE
 from srcli.errors import ExitCode, SrError, UsageError
 from srcli.manifest import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from srcli.enlarge import Done, Finish, Work
-    from srcli.fleet import Outcome
+    from srcli.batch import Batch, Became
+    from srcli.enlarge import Finish
+    from srcli.fleet.team import Team
     from srcli.imaging.size import Wanted
     from srcli.imaging.writing import Output
     from srcli.jobs import Job, Layout
-    from srcli.methods import Method, Options
     from srcli.places import Place
-
-    Finder = Callable[[float, Options], Method]
 
 _DEFAULT_MAX_PIXELS = 2**29
 
@@ -67,9 +66,12 @@ def upscale(
     verbose: options.Verbose = False,
     weights: options.OneWeights = None,
     arch: options.Arch = None,
-    device: options.Device = None,
+    device: options.Devices = None,
+    workers: options.Workers = None,
+    ray: options.Ray = None,
     runtime: options.Runtime = "auto",
     tile: options.Tile = DEFAULT_TILE,
+    vram: options.Vram = None,
     self_ensemble: options.SelfEnsemble = False,
     uncertainty: options.Uncertainty = None,
     consistent: options.Consistent = False,
@@ -82,7 +84,11 @@ def upscale(
     dry_run: options.DryRun = False,
 ) -> None:
     """Enlarge images with a network or an interpolator."""
-    from srcli.enlarge import Finish, Work
+    from srcli.batch import Batch, work_of
+    from srcli.engine.memory import amount
+    from srcli.engine.seats import resolved
+    from srcli.engine.seats import team as team_of
+    from srcli.enlarge import Finish
     from srcli.imaging.size import wanted
     from srcli.imaging.writing import Output
     from srcli.jobs import PIPE, Layout, plan
@@ -90,6 +96,7 @@ def upscale(
     from srcli.places import is_many, place
     from srcli.records import Recipe
 
+    room = amount(vram) if vram else None
     aim = wanted(scale, width, height, size, long_edge, megapixels)
     named = _named(inputs, files_from)
     into = place(output) if output else None
@@ -101,7 +108,7 @@ def upscale(
         model = forecast.within(
             within, model, every, aim, Options(device, tile, self_ensemble, runtime=runtime)
         )
-    finder = _finder(model, weights, arch, aim)
+    made_for = _check_method(model, weights, arch, aim)
     coding = Output(quality, lossless, subsampling, depth, strip)
     finish = Finish(consistent, color_fix, strength, uncertainty)
     _check(coding, finish)
@@ -116,26 +123,35 @@ def upscale(
     voice = _voice(json, quiet, verbose, any(job.target == PIPE for job in jobs))
     _check_map(uncertainty, jobs, overwrite)
     once = self_ensemble and not uncertainty  # for the map all eight are looked at here
-    running = Options(device, tile, once, voice.progress, runtime, alone, voice.seam)
-    find = _remembered(finder, running, voice)
+    running = Options(resolved(device), tile, once, runtime=runtime, untrained=alone, vram=room)
     choices = _choices(coding, finish, self_ensemble)
     if not weights:
         choices |= untrained.choices(called, seed, within, kernel)
     recipe = Recipe(called, aim.label, choices, weights)
-    work = Work(find, aim, recipe, coding, max_pixels, tile, finish, stream)
+    batch = Batch(
+        aim,
+        recipe,
+        running,
+        made_for,
+        coding,
+        finish,
+        max_pixels,
+        stream,
+        overwrite,
+        skip_existing or watch or bool(job),
+    )
     if dry_run:
-        forecast.tell(jobs, work, as_json=json)
+        forecast.tell(jobs, work_of(batch, voice), as_json=json)
         return
+    team = team_of(device, workers, ray, None if watch or lasts else len(jobs))
+    _check_together(team, watch, jobs)
     with pipes.through_files(jobs, layout.suffix) as files, console.terminated_as_interrupted():
         voice.called(pipes.called(jobs, files))
         if watch:
-            code = _watch(named, layout, work, voice, overwrite)
-        elif lasts:
-            do = _doing(work, voice, None, overwrite, skip_existing or bool(job))
-            code = lasting.run(lasting.Batch(job, named, layout, work, rescan), do, voice)
-        else:
-            code = _run(files, work, voice, overwrite, skip_existing)
-    raise typer.Exit(code)
+            raise typer.Exit(_watch(named, layout, batch, voice))
+        if lasts:
+            raise typer.Exit(lasting.run(lasting.Lasting(job, named, layout, batch, rescan), team, voice))
+        raise typer.Exit(_run(files, batch, voice, team))
 
 
 def _check(coding: "Output", finish: "Finish") -> None:
@@ -232,40 +248,29 @@ def _voice(json: bool, quiet: bool, verbose: bool, piped: bool) -> Voice:
     return Records() if json else Lines(0 if quiet else 2 if verbose else 1, piped)
 
 
-def _finder(model: str | None, weights: Path | None, arch: str | None, aim: "Wanted") -> "Finder":
-    """How methods are found, once there is work for them; bad names are told at once."""
-    from srcli.methods import arch_of, check_model, check_scale, find, find_file
+def _check_method(model: str | None, weights: Path | None, arch: str | None, aim: "Wanted") -> str | None:
+    """Bad names are told at once. The network that a weight file is for, where that is said."""
+    from srcli.methods import arch_of, check_model, check_scale
 
     scale = 2 if aim.scale is None else aim.scale
     if weights is None:
         if arch:
             raise UsageError("--arch says what --weights is for", "give --weights too, or --model instead")
-        name = model or DEFAULT_MODEL
-        check_model(name, scale)
-        return partial(find, name)
+        check_model(model or DEFAULT_MODEL, scale)
+        return None
     check_scale(scale)
     said = arch or model
-    named = arch_of(said) if said else None
-    return lambda scale, settings: find_file(weights, scale, settings, named)
+    return arch_of(said) if said else None
 
 
-def _remembered(finder: "Finder", settings: "Options", voice: Voice) -> "Callable[[float], Method]":
-    """Methods loaded when first asked for. Scales between two whole numbers take the same networks."""
-    loaded: dict[int, Method] = {}
+def _check_together(team: "Team", watch: bool, jobs: "list[Job]") -> None:
+    """Raise `UsageError` for what other processes can't do."""
+    from srcli.jobs import PIPE
 
-    def find(scale: float) -> "Method":
-        key = math.ceil(scale)
-        if key not in loaded:
-            voice.loading()
-            try:
-                loaded[key] = finder(scale, settings)
-            except SrError as error:
-                error.for_all = True
-                raise
-            voice.method(loaded[key])
-        return loaded[key]
-
-    return find
+    if watch and not team.alone:
+        raise UsageError("--watch is done by one process", "leave out --workers, --ray and further devices")
+    if team.ray is not None and any(PIPE in (job.source, job.target) for job in jobs):
+        raise UsageError("Ray's workers read and write files", "name files instead of -")
 
 
 @dataclass
@@ -274,7 +279,7 @@ class _Tally:
 
     became: "dict[Job, SrError | None]" = field(default_factory=dict)
 
-    def note(self, outcome: "Outcome[Done | None]") -> None:
+    def note(self, outcome: "Became") -> None:
         self.became.pop(outcome.job, None)
         self.became[outcome.job] = outcome.error
 
@@ -296,16 +301,15 @@ class _Tally:
         return last.exit_code if last and last.for_all else ExitCode.FAILED
 
 
-def _run(jobs: "list[Job]", work: "Work", voice: Voice, overwrite: bool, skip_existing: bool) -> int:
-    """Every job in turn; the exit code."""
-    from srcli.fleet import each_image
+def _run(jobs: "list[Job]", batch: "Batch", voice: Voice, team: "Team") -> int:
+    """Every job, in turn or side by side; the exit code."""
+    from srcli.batch import Places
     from srcli.places import key
 
-    tally = _Tally()
-    sources = {key(job.source) for job in jobs}
+    tally, places = _Tally(), Places({key(job.source) for job in jobs})
     try:
-        with voice:
-            for outcome in each_image(jobs, _doing(work, voice, sources, overwrite, skip_existing)):
+        with voice, closing(outcomes(jobs, batch, voice, team, places, len(jobs))) as became:
+            for outcome in became:
                 tally.note(outcome)
                 voice.outcome(outcome)
     except KeyboardInterrupt:
@@ -316,89 +320,23 @@ def _run(jobs: "list[Job]", work: "Work", voice: Voice, overwrite: bool, skip_ex
     return tally.code
 
 
-def _watch(named: "list[Place]", layout: "Layout", work: "Work", voice: Voice, overwrite: bool) -> int:
+def _watch(named: "Sequence[Place]", layout: "Layout", batch: "Batch", voice: Voice) -> int:
     """What is in the folders and what comes into them, until a signal; the exit code.
 
     The first signal lets the image in hand be finished, the second does not.
     """
+    from srcli.batch import Places
     from srcli.fleet import each_image
     from srcli.jobs import now_in
     from srcli.watch import Looking, arriving
 
-    tally, sources = _Tally(), set[str]()
+    tally = _Tally()
     folders = [folder for folder in named if isinstance(folder, Path)]
     with console.until_signal() as stopped, voice:
         voice.watching(folders)
         looking = Looking(partial(now_in, folders, layout), stopped.is_set, voice.idle, voice.trouble)
-        for outcome in each_image(
-            arriving(looking), _doing(work, voice, sources, overwrite, skip_existing=True)
-        ):
+        for outcome in each_image(arriving(looking), one_by_one(batch, voice, Places())):
             tally.note(outcome)
             voice.outcome(outcome)
     voice.end(tally.failed, tally.done + len(tally.failed), 0)
     return tally.code
-
-
-def _doing(
-    work: "Work", voice: Voice, sources: set[str] | None, overwrite: bool, skip_existing: bool
-) -> "Callable[[Job], Done | None]":
-    """What is done with each job; `sources` are the inputs so far, none of which may be written to.
-
-    None where that is seen to already, and they may be too many to be held.
-    """
-    from srcli.enlarge import enlarge_file
-
-    claimed: dict[Place, Place] = {}
-
-    def do(job: "Job") -> "Done | None":
-        voice.begin(job)
-        if sources is not None:
-            _claim(job, sources, claimed)
-        if _is_there(job, work, sources or set(), overwrite or job.again, skip_existing):
-            return None
-        return enlarge_file(job, work)
-
-    return do
-
-
-def _claim(job: "Job", sources: set[str], claimed: "dict[Place, Place]") -> None:
-    """Remember an input and its output. Raises `SrError` where that is another's output too."""
-    from srcli.places import key
-
-    sources.add(key(job.source))
-    if claimed.setdefault(job.target, job.source) != job.source:
-        both = f"{claimed[job.target]} and {job.source}"
-        raise SrError(f"{both} would both become {job.target}", "rename one of them")
-
-
-def _is_there(job: "Job", work: "Work", sources: set[str], overwrite: bool, skip_existing: bool) -> bool:
-    """Whether the output is done already. Raises `SrError` for what can be known to fail before the work."""
-    from srcli.places import exists, key
-    from srcli.records import is_done
-
-    _check_ends(job, work)
-    if not exists(job.target):
-        return False
-    if key(job.target) == key(job.source):
-        raise SrError(f"{job.target} is the input itself", "choose another --output")
-    if key(job.target) in sources:
-        raise SrError(f"{job.target} is an input too", "choose another --output")
-    if skip_existing and is_done(job.source, job.target, work.recipe.digest):
-        return True
-    if not overwrite:
-        other = ", made of other content or with other settings" if skip_existing else ""
-        raise SrError(f"{job.target} exists{other}", "give --overwrite, or another --output")
-    return False
-
-
-def _check_ends(job: "Job", work: "Work") -> None:
-    """Raise `SrError` for what can't be read or written; of what is in a store only its name is looked at."""
-    from srcli.imaging.reading import check_readable
-    from srcli.imaging.writing import check_holds, check_writable
-
-    if isinstance(job.source, Path):
-        check_readable(job.source)
-    if isinstance(job.target, Path):
-        check_writable(job.target, output=work.output)
-    else:
-        check_holds(job.target, output=work.output)

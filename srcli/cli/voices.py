@@ -14,12 +14,11 @@ from srcli.errors import SrError
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+    from srcli.batch import Became, Loaded
     from srcli.engine.seams import Seam
     from srcli.enlarge import Done
-    from srcli.fleet import Outcome
     from srcli.jobs import Job
     from srcli.ledger import Counts
-    from srcli.methods import Method
 
 
 class Voice(Protocol):
@@ -32,11 +31,17 @@ class Voice(Protocol):
     def called(self, names: dict[str, str]) -> None:
         """What to call temporary files, whose own names say nothing."""
 
+    def several(self, jobs: int | None) -> None:
+        """So many images are done side by side: of each all is told once it is done."""
+
     def loading(self) -> None:
         """A method is going to be loaded, with a bar of its own if it is downloaded."""
 
-    def method(self, method: "Method") -> None:
+    def method(self, method: "Loaded") -> None:
         """What enlarges, once it is loaded."""
+
+    def note(self, words: str) -> None:
+        """What was decided on the way, for those who want to know."""
 
     def begin(self, job: "Job") -> None:
         """An image is taken in hand."""
@@ -47,7 +52,7 @@ class Voice(Protocol):
     def seam(self, seam: "Seam") -> None:
         """How tiles of that image meet."""
 
-    def outcome(self, outcome: "Outcome[Done | None]") -> None:
+    def outcome(self, outcome: "Became") -> None:
         """What became of it; a result of None is an output that was there already."""
 
     def watching(self, folders: list[Path]) -> None:
@@ -82,6 +87,7 @@ class Lines:
     _seams: list["Seam"] = field(default_factory=list)
     _watches: bool = False
     _loaded: bool = False
+    _side_by_side: bool = False
 
     def __enter__(self) -> "Lines":
         if self.verbosity:
@@ -95,11 +101,18 @@ class Lines:
         """See `Voice`."""
         self._names = names
 
+    def several(self, jobs: int | None) -> None:
+        """See `Voice`. The bar is of images then."""
+        self._side_by_side = True
+        if self._task is not None:
+            self.bar.update(self._task, total=jobs)
+            self.bar.start()
+
     def loading(self) -> None:
         """See `Voice`."""
         self.bar.stop()
 
-    def method(self, method: "Method") -> None:
+    def method(self, method: "Loaded") -> None:
         """See `Voice`. Said once, however many scales it is loaded for."""
         taken = f", taken for {method.about}," if method.about else ""
         line = f"{method.name}{taken} on {method.where}"
@@ -110,12 +123,17 @@ class Lines:
         if self.verbosity:
             self.bar.start()
 
+    def note(self, words: str) -> None:
+        """See `Voice`."""
+        if self.verbosity > 1:
+            console.talk.print(words, markup=False)
+
     def begin(self, job: "Job") -> None:
         """See `Voice`."""
         self._seams = []
         if self.verbosity > 1:
             console.talk.print(_renamed(f"{job.source} -> {job.target}", self._names), markup=False)
-        if self._task is not None:
+        if self._task is not None and not self._side_by_side:
             self.bar.update(self._task, description=escape(job.source.name), completed=0)
             if self._watches and self._loaded:
                 self.bar.start()
@@ -135,8 +153,10 @@ class Lines:
             told = f"tiles differ by {seam.levels:.1f} of 255 levels where they meet; {next_}"
             console.talk.print(told, markup=False)
 
-    def outcome(self, outcome: "Outcome[Done | None]") -> None:
+    def outcome(self, outcome: "Became") -> None:
         """See `Voice`. What is wrong with a folder or a disk is said once, not for every image."""
+        if self._task is not None and self._side_by_side:
+            self.bar.advance(self._task)
         if outcome.error:
             self.trouble(outcome.error)
         elif outcome.result is None:
@@ -229,6 +249,7 @@ class Records:
     model: str = ""
     _names: dict[str, str] = field(default_factory=dict)
     _seams: list["Seam"] = field(default_factory=list)
+    _methods: list["Loaded"] = field(default_factory=list)
 
     def __enter__(self) -> "Records":
         return self
@@ -240,13 +261,23 @@ class Records:
         """See `Voice`."""
         self._names = names
 
+    def several(self, jobs: int | None) -> None:
+        """See `Voice`."""
+
     def loading(self) -> None:
         """See `Voice`."""
 
-    def method(self, method: "Method") -> None:
-        """See `Voice`."""
+    def method(self, method: "Loaded") -> None:
+        """See `Voice`. Once, however many workers say so."""
+        if method in self._methods:
+            return
+        self._methods.append(method)
         self.model = method.name
         _event("method", model=method.name, where=method.where, taken_for=method.about)
+
+    def note(self, words: str) -> None:
+        """See `Voice`."""
+        _event("note", text=words)
 
     def begin(self, job: "Job") -> None:
         """See `Voice`."""
@@ -266,7 +297,7 @@ class Records:
         self._seams.append(seam)
         _event("seam", levels=round(seam.levels, 4), overlap=seam.overlap, again=seam.again)
 
-    def outcome(self, outcome: "Outcome[Done | None]") -> None:
+    def outcome(self, outcome: "Became") -> None:
         """See `Voice`."""
         record: dict[str, Any] = {**self._places(outcome.job)}
         record |= _fields(outcome.result, outcome.error, self.model)

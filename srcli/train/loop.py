@@ -132,7 +132,7 @@ def prepare(state: State, setup: Setup) -> Work:
         raise UsageError(f"{setup.recipe.arch} does not reduce images", "leave joint at 0")
     phase = phase_at(setup.recipe, state.step)
     add_critic(state, setup.recipe, phase, setup.device)
-    objective = losses.build(losses.parse(phase.loss), setup.device.name, state.critic)
+    objective = losses.build(losses.parse(phase.loss), setup.device.name, state.critic, phase.regions)
     return Work(
         phase,
         forward_of(state.network, setup.device.name, setup.recipe.compile),
