@@ -1,7 +1,6 @@
 """A batch as data: what any process, here or elsewhere, needs to do its images, and what it tells of them."""
 
 import math
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,9 +13,10 @@ from srcli.fleet import Outcome
 from srcli.fleet.spread import Do
 from srcli.imaging.reading import MAX_PIXELS, check_readable
 from srcli.imaging.size import Wanted
-from srcli.imaging.writing import Output, check_writable
+from srcli.imaging.writing import Output, check_holds, check_writable
 from srcli.jobs import Job
 from srcli.methods import Method, Options, find, find_file
+from srcli.places import Place, exists, key
 from srcli.records import Recipe, is_done
 
 # What became of an image; a result of None is an output that was there already.
@@ -63,10 +63,13 @@ class Listener(Protocol):
     def seam(self, seam: Seam) -> None:
         """How tiles of it meet."""
 
+    def note(self, words: str) -> None:
+        """What a runtime has found out."""
+
 
 def work_of(batch: Batch, listener: Listener) -> Work:
     """The batch ready to be done in this process; methods are loaded when they are asked for."""
-    options = replace(batch.options, progress=listener.progress, report=listener.seam)
+    options = replace(batch.options, progress=listener.progress, report=listener.seam, tell=listener.note)
     found = _remembered(batch, options, listener)
     return Work(
         found, batch.wanted, batch.recipe, batch.output, batch.max_pixels, options.tile, batch.finish,
@@ -105,45 +108,66 @@ def doing(batch: Batch, listener: Listener) -> Do[Job, Done | None]:
     work = work_of(batch, listener)
 
     def do(job: Job, again: bool) -> Done | None:
-        return None if _is_there(job, batch, again) else enlarge_file(job, work)
+        return None if _is_there(job, batch, again or job.again) else enlarge_file(job, work)
 
     return do
 
 
 def _is_there(job: Job, batch: Batch, again: bool) -> bool:
-    """Whether the output is done already. Raises `SrError` for what can be known to fail before the work."""
-    check_readable(job.source)
-    check_writable(job.target, output=batch.output)
-    if not os.path.lexists(job.target):
+    """Whether the output is done already. Raises `SrError` for what can be known to fail before the work.
+
+    What lies there when a job is done `again` is what was left by who was lost over it, and is replaced.
+    """
+    _check_ends(job, batch.output)
+    if not exists(job.target):
         return False
     if (batch.skip_existing or again) and is_done(job.source, job.target, batch.recipe.digest):
         return True
-    if not batch.overwrite:
+    if not (batch.overwrite or again):
         other = ", made of other content or with other settings" if batch.skip_existing else ""
         raise SrError(f"{job.target} exists{other}", "give --overwrite, or another --output")
     return False
 
 
+def _check_ends(job: Job, output: Output) -> None:
+    """Raise `SrError` for what can't be read or written; of what is in a store only its name is looked at."""
+    if isinstance(job.source, Path):
+        check_readable(job.source)
+    if isinstance(job.target, Path):
+        check_writable(job.target, output=output)
+    else:
+        check_holds(job.target, output=output)
+
+
 @dataclass
 class Places:
-    """All inputs so far, real paths, none of which may be written to; and whose each output is."""
+    """All inputs so far, by their keys, none of which may be written to; and whose each output is."""
 
     sources: set[str] = field(default_factory=set)
-    claimed: dict[Path, Path] = field(default_factory=dict)
+    claimed: dict[Place, Place] = field(default_factory=dict)
 
     def check(self, job: Job) -> None:
         """Raise `SrError` where the output is an input, or another's output; remember both."""
-        source, target = os.path.realpath(job.source), job.target
+        source, target = key(job.source), job.target
         self.sources.add(source)
         if self.claimed.setdefault(target, job.source) != job.source:
             both = f"{self.claimed[target]} and {job.source}"
             raise SrError(f"{both} would both become {target}", "rename one of them")
-        if not os.path.lexists(target):
+        if not exists(target):
             return
-        if os.path.realpath(target) == source:
+        if key(target) == source:
             raise SrError(f"{target} is the input itself", "choose another --output")
-        if os.path.realpath(target) in self.sources:
+        if key(target) in self.sources:
             raise SrError(f"{target} is an input too", "choose another --output")
+
+
+class Unchecked(Places):
+    """Of jobs in a ledger, which holds each input and each output once: nothing is remembered here."""
+
+    def check(self, job: Job) -> None:
+        """Raise `SrError` where the output is the input."""
+        if key(job.source) == key(job.target):
+            raise SrError(f"{job.target} is the input itself", "choose another --output")
 
 
 @dataclass(frozen=True)
@@ -175,6 +199,9 @@ class _Heard:
     def seam(self, seam: Seam) -> None:
         """See `Listener`."""
         self.seams.append(seam)
+
+    def note(self, words: str) -> None:
+        """See `Listener`."""
 
 
 def begin(batch: Batch, device: str | None) -> Do[Job, Made]:

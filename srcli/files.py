@@ -18,6 +18,12 @@ def cache_folder() -> Path:
     return Path(os.environ.get("SR_CACHE") or Path(base) / "sr")
 
 
+def state_folder() -> Path:
+    """Where what must outlive a run is kept: SR_STATE, else `sr` under the user's folder for states."""
+    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(os.environ.get("SR_STATE") or Path(base) / "sr")
+
+
 def check_place(path: Path) -> None:
     """Raise `FileError` where no file could be made at `path`, before the work for it is done."""
     try:

@@ -45,7 +45,7 @@ def measure(folder: Path, count: int) -> dict[str, float]:
     def watched(self: voices.Lines, outcome: Became) -> None:
         seen.append(resident())
         plain(self, outcome)
-        outcome.job.target.unlink()
+        Path(str(outcome.job.target)).unlink()
 
     voices.Lines.outcome = watched  # type: ignore[method-assign]
     code = run(["upscale", str(images(folder / "in", count)), "-x2", "-q", "-o", str(folder / "out")])

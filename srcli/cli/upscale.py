@@ -1,7 +1,6 @@
 """`sr upscale`: files, folders, patterns or stdin in, enlarged files out."""
 
-import os
-from collections.abc import Callable, Generator
+from collections.abc import Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -10,28 +9,31 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from srcli.cli import console, forecast, options, pipes, untrained
+from srcli.cli import console, forecast, lasting, options, pipes, untrained
+from srcli.cli.doing import one_by_one, outcomes
 from srcli.cli.voices import Lines, Records, Voice
 from srcli.engine.tiles import DEFAULT_TILE
 from srcli.errors import ExitCode, SrError, UsageError
 from srcli.manifest import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from srcli.batch import Batch, Became, Made, Places
-    from srcli.enlarge import Done, Finish
-    from srcli.fleet import Outcome
+    from srcli.batch import Batch, Became
+    from srcli.enlarge import Finish
     from srcli.fleet.team import Team
     from srcli.imaging.size import Wanted
     from srcli.imaging.writing import Output
     from srcli.jobs import Job, Layout
+    from srcli.places import Place
 
 _DEFAULT_MAX_PIXELS = 2**29
 
 
 def upscale(
     inputs: Annotated[
-        list[Path] | None,
-        typer.Argument(help="Images, folders, patterns, or - for stdin.", show_default=False, readable=False),
+        list[str] | None,
+        typer.Argument(
+            help="Images, folders, patterns, URLs as s3://bucket/folder, or - for stdin.", show_default=False
+        ),
     ] = None,
     scale: options.Scale = None,
     model: options.Model = None,
@@ -56,6 +58,8 @@ def upscale(
     overwrite: options.Overwrite = False,
     skip_existing: options.SkipExisting = False,
     watch: options.Watch = False,
+    job: options.JobName = None,
+    rescan: options.Rescan = False,
     max_pixels: options.MaxPixels = _DEFAULT_MAX_PIXELS,
     json: options.JsonLines = False,
     quiet: options.Quiet = False,
@@ -67,6 +71,7 @@ def upscale(
     ray: options.Ray = None,
     runtime: options.Runtime = "auto",
     tile: options.Tile = DEFAULT_TILE,
+    vram: options.Vram = None,
     self_ensemble: options.SelfEnsemble = False,
     uncertainty: options.Uncertainty = None,
     consistent: options.Consistent = False,
@@ -80,68 +85,132 @@ def upscale(
 ) -> None:
     """Enlarge images with a network or an interpolator."""
     from srcli.batch import Batch, work_of
+    from srcli.engine.memory import amount
     from srcli.engine.seats import resolved
     from srcli.engine.seats import team as team_of
     from srcli.enlarge import Finish
-    from srcli.imaging.formats import suffix_of
     from srcli.imaging.size import wanted
     from srcli.imaging.writing import Output
-    from srcli.jobs import PIPE, Layout, check_watchable, plan
+    from srcli.jobs import PIPE, Layout, plan
     from srcli.methods import Options
+    from srcli.places import is_many, place
     from srcli.records import Recipe
 
+    room = amount(vram) if vram else None
     aim = wanted(scale, width, height, size, long_edge, megapixels)
     named = _named(inputs, files_from)
+    into = place(output) if output else None
     if watch and (dry_run or within):
         raise UsageError("what will come into a folder is not known ahead", "leave out --watch")
+    _check_job(job, rescan, {"--watch": watch, "--dry-run": dry_run, "--within": bool(within)})
     if within and not weights:
-        every = plan(named, Layout(output, recursive=recursive, flat=flat))
+        every = plan(named, Layout(into, recursive=recursive, flat=flat))
         model = forecast.within(
             within, model, every, aim, Options(device, tile, self_ensemble, runtime=runtime)
         )
     made_for = _check_method(model, weights, arch, aim)
     coding = Output(quality, lossless, subsampling, depth, strip)
-    coding.check()
     finish = Finish(consistent, color_fix, strength, uncertainty)
-    finish.check()
-    tail = f"_{aim.label}" if suffix is None else suffix
+    _check(coding, finish)
     called = weights.stem if weights else model or DEFAULT_MODEL
     alone = untrained.settings([] if weights else [called], seed, within, kernel)
-    layout = Layout(
-        output, name or f"{_literal(prefix)}{{stem}}{_literal(tail)}", aim.label.removeprefix("x"), called,
-        suffix_of(format_) if format_ else None, recursive, flat, tail or f"_{aim.label}",
-    )  # fmt: skip
-    if watch:
-        check_watchable(named, layout)
-        _check_one(uncertainty)
-    jobs = [] if watch else plan(named, layout)
+    named_so = name or f"{_literal(prefix)}{{stem}}{_literal(_tail(suffix, aim))}"
+    layout = replace(
+        _layout(into, aim, called, suffix, format_), name=named_so, recursive=recursive, flat=flat
+    )
+    lasts = bool(job) or (not dry_run and any(map(is_many, named)))
+    jobs = _planned(named, layout, uncertainty, watch, lasts)
     voice = _voice(json, quiet, verbose, any(job.target == PIPE for job in jobs))
     _check_map(uncertainty, jobs, overwrite)
     once = self_ensemble and not uncertainty  # for the map all eight are looked at here
-    running = Options(resolved(device), tile, once, runtime=runtime, untrained=alone)
+    running = Options(resolved(device), tile, once, runtime=runtime, untrained=alone, vram=room)
     choices = _choices(coding, finish, self_ensemble)
     if not weights:
         choices |= untrained.choices(called, seed, within, kernel)
     recipe = Recipe(called, aim.label, choices, weights)
     batch = Batch(
-        aim, recipe, running, made_for, coding, finish, max_pixels, stream, overwrite, skip_existing or watch
+        aim,
+        recipe,
+        running,
+        made_for,
+        coding,
+        finish,
+        max_pixels,
+        stream,
+        overwrite,
+        skip_existing or watch or bool(job),
     )
     if dry_run:
         forecast.tell(jobs, work_of(batch, voice), as_json=json)
         return
-    team = team_of(device, workers, ray, None if watch else len(jobs))
+    team = team_of(device, workers, ray, None if watch or lasts else len(jobs))
     _check_together(team, watch, jobs)
     with pipes.through_files(jobs, layout.suffix) as files, console.terminated_as_interrupted():
         voice.called(pipes.called(jobs, files))
-        code = _watch(named, layout, batch, voice) if watch else _run(files, batch, voice, team)
-    raise typer.Exit(code)
+        if watch:
+            raise typer.Exit(_watch(named, layout, batch, voice))
+        if lasts:
+            raise typer.Exit(lasting.run(lasting.Lasting(job, named, layout, batch, rescan), team, voice))
+        raise typer.Exit(_run(files, batch, voice, team))
 
 
-def _named(inputs: list[Path] | None, files_from: Path | None) -> list[Path]:
+def _check(coding: "Output", finish: "Finish") -> None:
+    coding.check()
+    finish.check()
+
+
+def _tail(suffix: str | None, aim: "Wanted") -> str:
+    return f"_{aim.label}" if suffix is None else suffix
+
+
+def _layout(
+    into: "Place | None", aim: "Wanted", called: str, suffix: str | None, format_: str | None
+) -> "Layout":
+    """What names are made of, and the folder beside an input that is one itself."""
+    from srcli.imaging.formats import suffix_of
+    from srcli.jobs import Layout
+
+    return Layout(
+        into,
+        label=aim.label.removeprefix("x"),
+        model=called,
+        suffix=suffix_of(format_) if format_ else None,
+        tail=_tail(suffix, aim) or f"_{aim.label}",
+    )
+
+
+def _named(inputs: list[str] | None, files_from: Path | None) -> "list[Place]":
+    from srcli.places import place
+
     named = [*(inputs or []), *(pipes.names_from(files_from) if files_from else [])]
     if not named:
         raise UsageError("no input is named", "as in `sr upscale photo.jpg`")
-    return named
+    return [place(name) for name in named]
+
+
+def _check_job(job: str | None, rescan: bool, others: dict[str, bool]) -> None:
+    """Raise `UsageError` for what does not go with `--job`."""
+    if rescan and not job:
+        raise UsageError("--rescan looks for what is new since a job was begun", "give --job too")
+    for option, given in others.items():
+        if job and given:
+            raise UsageError(f"{option} does not go with --job", "leave out one of them")
+
+
+def _planned(
+    named: "list[Place]", layout: "Layout", uncertainty: Path | None, watch: bool, lasts: bool
+) -> "list[Job]":
+    """What is to be done; nothing yet where that is found as it goes."""
+    from srcli.jobs import check_watchable, plan
+    from srcli.places import check_root
+
+    if layout.output:
+        check_root(layout.output)
+    if watch:
+        check_watchable(named, layout)
+    if watch or lasts:
+        _check_one(uncertainty)
+    return [] if watch or lasts else plan(named, layout)
 
 
 def _literal(text: str) -> str:
@@ -235,11 +304,12 @@ class _Tally:
 def _run(jobs: "list[Job]", batch: "Batch", voice: Voice, team: "Team") -> int:
     """Every job, in turn or side by side; the exit code."""
     from srcli.batch import Places
+    from srcli.places import key
 
-    tally, places = _Tally(), Places({os.path.realpath(job.source) for job in jobs})
+    tally, places = _Tally(), Places({key(job.source) for job in jobs})
     try:
-        with voice, closing(_outcomes(jobs, batch, voice, places, team)) as outcomes:
-            for outcome in outcomes:
+        with voice, closing(outcomes(jobs, batch, voice, team, places, len(jobs))) as became:
+            for outcome in became:
                 tally.note(outcome)
                 voice.outcome(outcome)
     except KeyboardInterrupt:
@@ -250,7 +320,7 @@ def _run(jobs: "list[Job]", batch: "Batch", voice: Voice, team: "Team") -> int:
     return tally.code
 
 
-def _watch(folders: list[Path], layout: "Layout", batch: "Batch", voice: Voice) -> int:
+def _watch(named: "Sequence[Place]", layout: "Layout", batch: "Batch", voice: Voice) -> int:
     """What is in the folders and what comes into them, until a signal; the exit code.
 
     The first signal lets the image in hand be finished, the second does not.
@@ -261,58 +331,12 @@ def _watch(folders: list[Path], layout: "Layout", batch: "Batch", voice: Voice) 
     from srcli.watch import Looking, arriving
 
     tally = _Tally()
+    folders = [folder for folder in named if isinstance(folder, Path)]
     with console.until_signal() as stopped, voice:
         voice.watching(folders)
         looking = Looking(partial(now_in, folders, layout), stopped.is_set, voice.idle, voice.trouble)
-        for outcome in each_image(arriving(looking), _doing(batch, voice, Places())):
+        for outcome in each_image(arriving(looking), one_by_one(batch, voice, Places())):
             tally.note(outcome)
             voice.outcome(outcome)
     voice.end(tally.failed, tally.done + len(tally.failed), 0)
     return tally.code
-
-
-def _outcomes(
-    jobs: "list[Job]", batch: "Batch", voice: Voice, places: "Places", team: "Team"
-) -> "Generator[Became]":
-    """What becomes of each job: here in turn, or elsewhere as it comes."""
-    from srcli.fleet import each_image
-
-    if team.alone:
-        yield from each_image(jobs, _doing(batch, voice, places))
-        return
-    from srcli.batch import begin
-    from srcli.files import sweep
-    from srcli.fleet.spread import spread
-
-    voice.several(len(jobs))
-    crew = team.crew(partial(begin, batch))
-    with closing(spread(jobs, crew, places.check, lambda job: sweep(job.target))) as outcomes:
-        for outcome in outcomes:
-            yield _retold(outcome, voice)
-
-
-def _doing(batch: "Batch", voice: Voice, places: "Places") -> "Callable[[Job], Done | None]":
-    """What is done with each job in this process, and told while it is done."""
-    from srcli.batch import doing
-
-    work = doing(batch, voice)
-
-    def do(job: "Job") -> "Done | None":
-        voice.begin(job)
-        places.check(job)
-        return work(job, False)  # noqa: FBT003 (a callable has no names)
-
-    return do
-
-
-def _retold(outcome: "Outcome[Job, Made]", voice: Voice) -> "Became":
-    """What a worker says of an image, as if it had been done here."""
-    from srcli.fleet import Outcome
-
-    made = outcome.result
-    voice.begin(outcome.job)
-    for method in made.loaded if made else ():
-        voice.method(method)
-    for seam in made.seams if made else ():
-        voice.seam(seam)
-    return Outcome(outcome.job, made.done if made else None, outcome.error)

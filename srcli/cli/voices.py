@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from srcli.engine.seams import Seam
     from srcli.enlarge import Done
     from srcli.jobs import Job
+    from srcli.ledger import Counts
 
 
 class Voice(Protocol):
@@ -30,7 +31,7 @@ class Voice(Protocol):
     def called(self, names: dict[str, str]) -> None:
         """What to call temporary files, whose own names say nothing."""
 
-    def several(self, jobs: int) -> None:
+    def several(self, jobs: int | None) -> None:
         """So many images are done side by side: of each all is told once it is done."""
 
     def loading(self) -> None:
@@ -38,6 +39,9 @@ class Voice(Protocol):
 
     def method(self, method: "Loaded") -> None:
         """What enlarges, once it is loaded."""
+
+    def note(self, words: str) -> None:
+        """What was decided on the way, for those who want to know."""
 
     def begin(self, job: "Job") -> None:
         """An image is taken in hand."""
@@ -62,6 +66,12 @@ class Voice(Protocol):
 
     def end(self, failed: "list[Job]", jobs: int, untried: int) -> None:
         """The whole."""
+
+    def taken_up(self, name: str, counts: "Counts", new: int, cut: int) -> None:
+        """A job in a ledger, before the work; `new` were listed, `cut` were in hand when a run was killed."""
+
+    def ended(self, name: str | None, counts: "Counts") -> None:
+        """The whole of a job that is kept in a ledger, those of earlier runs too."""
 
 
 @dataclass
@@ -91,7 +101,7 @@ class Lines:
         """See `Voice`."""
         self._names = names
 
-    def several(self, jobs: int) -> None:
+    def several(self, jobs: int | None) -> None:
         """See `Voice`. The bar is of images then."""
         self._side_by_side = True
         if self._task is not None:
@@ -112,6 +122,11 @@ class Lines:
         self._loaded = True
         if self.verbosity:
             self.bar.start()
+
+    def note(self, words: str) -> None:
+        """See `Voice`."""
+        if self.verbosity > 1:
+            console.talk.print(words, markup=False)
 
     def begin(self, job: "Job") -> None:
         """See `Voice`."""
@@ -184,6 +199,25 @@ class Lines:
         if untried:
             console.talk.print(f"{untried} not tried", markup=False)
 
+    def taken_up(self, name: str, counts: "Counts", new: int, cut: int) -> None:
+        """See `Voice`."""
+        told = [f"job {name}: {counts.all:,} images, {counts.left:,} to do"]
+        told += [f"{new:,} new"] if new and new < counts.all else []
+        told += [f"{cut:,} were in hand when a run was killed"] if cut else []
+        if self.verbosity:
+            console.talk.print(", ".join(told), markup=False)
+
+    def ended(self, name: str | None, counts: "Counts") -> None:
+        """See `Voice`. There may be too many to name."""
+        if self.verbosity or counts.failed:
+            told = f"job {name}: " if name else ""
+            told += f"{counts.done:,} of {counts.all:,} done"
+            told += f", {counts.left:,} not tried" if counts.left else ""
+            console.talk.print(told + (f", {counts.failed:,} failed" if counts.failed else ""), markup=False)
+        if counts.failed and name:
+            hint = f"`sr jobs show {name}` says why; `sr jobs retry {name}` has them tried again"
+            console.talk.print(f"hint: {hint}", markup=False)
+
 
 def _renamed(text: str, names: dict[str, str]) -> str:
     for real, name in names.items():
@@ -227,7 +261,7 @@ class Records:
         """See `Voice`."""
         self._names = names
 
-    def several(self, jobs: int) -> None:
+    def several(self, jobs: int | None) -> None:
         """See `Voice`."""
 
     def loading(self) -> None:
@@ -240,6 +274,10 @@ class Records:
         self._methods.append(method)
         self.model = method.name
         _event("method", model=method.name, where=method.where, taken_for=method.about)
+
+    def note(self, words: str) -> None:
+        """See `Voice`."""
+        _event("note", text=words)
 
     def begin(self, job: "Job") -> None:
         """See `Voice`."""
@@ -282,6 +320,14 @@ class Records:
     def end(self, failed: "list[Job]", jobs: int, untried: int) -> None:
         """See `Voice`."""
         _event("end", jobs=jobs, failed=len(failed), untried=untried)
+
+    def taken_up(self, name: str, counts: "Counts", new: int, cut: int) -> None:
+        """See `Voice`."""
+        _event("job", job=name, jobs=counts.all, untried=counts.left, new=new, cut=cut)
+
+    def ended(self, name: str | None, counts: "Counts") -> None:
+        """See `Voice`."""
+        _event("end", job=name, jobs=counts.all, done=counts.done, failed=counts.failed, untried=counts.left)
 
 
 def _fields(done: "Done | None", error: SrError | None, model: str) -> dict[str, Any]:

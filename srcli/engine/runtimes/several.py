@@ -7,7 +7,7 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any, TypeVar
 
-from srcli.engine.runtimes import Runtime, Sampler
+from srcli.engine.runtimes import Rounding, Runtime, Sampler
 from srcli.imaging.pixels import Pixels
 from srcli.scales import Window
 
@@ -53,6 +53,21 @@ class SeveralRuntime:
     def where(self) -> str:
         """See `Runtime`."""
         return " and ".join(dict.fromkeys(each.where for each in self.runtimes))
+
+    @property
+    def alike(self) -> bool:
+        """See `Runtime`."""
+        return self.runtimes[0].alike
+
+    def largest(self, tile: int) -> int:
+        """See `Runtime`. What fits each device."""
+        return min(each.largest(tile) for each in self.runtimes)
+
+    def in_bytes(self) -> "SeveralRuntime | None":
+        """See `Rounding`. All of them, or none."""
+        made = [each.in_bytes() if isinstance(each, Rounding) else None for each in self.runtimes]
+        rounding = tuple(each for each in made if each)
+        return SeveralRuntime(rounding) if len(rounding) == len(made) else None
 
     def surveyed(self, tiles: Iterable[Pixels]) -> "SeveralRuntime":
         """See `Runtime`. One device looks at the tiles, and all know what it found."""
