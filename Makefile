@@ -3,13 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 SHARED := ../shared/data
 SETS := $(if $(wildcard $(SHARED)),$(addprefix $(SHARED)/,Set5 Set14 BSD100),Set5 Set14 BSD100)
-COG := README.md docs/models.md docs/weights/log.md docs/reliability.md docs/bench.md docs/benchmarks.md docs/classical.md srcli/weights/ATTRIBUTION.md
+COG := README.md docs/models.md docs/weights/log.md docs/reliability.md docs/bench.md docs/benchmarks.md docs/classical.md docs/methods.md srcli/weights/ATTRIBUTION.md
 
 # Tests run side by side, one process for each core.
 EACH_CORE := -n auto --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all fmt check docs bench bench-folder bench-gpu bench-large bench-memory bench-peers bench-train gpu parity verify fuzz soak formats pictures classical
+.PHONY: help setup demo test test-all fmt check docs bench bench-folder bench-gpu bench-large bench-memory bench-peers bench-train gpu parity verify fuzz soak formats pictures classical questions
 
 help: ## print this
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -103,6 +103,10 @@ soak: setup ## memory over 10,000 images in one command; the figure for docs/rel
 classical: setup ## measure the methods without a training set; figures for docs/classical.md
 	PYTHONPATH=. OMP_NUM_THREADS=1 $(BIN)/python tools/classical.py
 	$(BIN)/cog -r docs/classical.md
+
+questions: setup ## the two experiments of docs/methods.md; an hour of a core
+	PYTHONPATH=. OMP_NUM_THREADS=1 $(BIN)/python tools/questions.py $(or $(wildcard $(SHARED)/train),srcli/samples)
+	$(BIN)/cog -r docs/methods.md
 
 verify: setup ## bench every bundled weight file, and compare with what the manifest promises
 	PYTHONPATH=. $(BIN)/python tools/verify.py $(SETS)

@@ -180,7 +180,8 @@ def _from_foreign(path: Path, found: "tuple[nn.Module, int]", scale: float, opti
     if options.runtime == "ncnn":
         raise UsageError(f"ncnn cannot run {path}: only spandrel knows it", "leave out --runtime")
     traits = archs.Traits((own_scale,), local=False)
-    runtime = ready.on_torch(network, own_scale, traits, _wanted(options), "only spandrel knows it")
+    wanted = replace(_wanted(options), device=_first(options.device))
+    runtime = ready.on_torch(network, own_scale, traits, wanted, "only spandrel knows it")
     step = Upscaler(runtime, own_scale, options.tile, options.self_ensemble, options.progress)
     return _repeated(path.stem, step, scale, f"x{own_scale}, known to spandrel")
 
@@ -203,6 +204,11 @@ def arch_of(name: str) -> str:
 def _from_entry(entry: manifest.Entry, options: Options) -> Upscaler:
     source = _entry_source(entry)
     return _step(ready.from_file(source, _wanted(options)), source.spec, options)
+
+
+def _first(devices: str | None) -> str | None:
+    """Of several, for what can't share its work."""
+    return devices.partition(",")[0] if devices else None
 
 
 def _wanted(options: Options) -> Wanted:
@@ -332,7 +338,7 @@ def untrained(name: str, options: Options) -> Method:
     classical.check(name)
     settings, where = replace(options.untrained, progress=options.progress), "cpu"
     if name in classical.TRAINED:
-        chosen = device.choose(options.device)
+        chosen = device.choose(_first(options.device))
         settings, where = replace(settings, device=chosen.name), str(chosen)
 
     def run(pixels: Pixels, scale: float) -> Pixels:

@@ -13,6 +13,7 @@ from srcli.files import cache_folder, replacing
 from srcli.imaging import reading
 from srcli.imaging.provenance import Record, record_of
 from srcli.methods import WEIGHTLESS, scale_chain
+from srcli.places import Place, fetched
 
 
 @dataclass(frozen=True)
@@ -63,10 +64,17 @@ def file_digest(path: Path) -> str:
         raise WeightsError(f"{path} cannot be read: {error.strerror}", "check its path") from error
 
 
-def is_done(source: Path, target: Path, digest: str) -> bool:
-    """Whether `target` was made of what is in `source` now, with the recipe of that digest."""
-    made = (_recorded(target) or _noted(target)) if target.is_file() else None
-    return made == (file_digest(source), digest) and _is_whole(target)
+def is_done(source: Place, target: Place, digest: str) -> bool:
+    """Whether `target` was made of what is in `source` now, with the recipe of that digest.
+
+    Of what is in a store, both are fetched for it.
+    """
+    with fetched(target) as there:
+        made = (_recorded(there) or _noted(there)) if there.is_file() else None
+        if made is None or made[1] != digest:
+            return False
+        with fetched(source) as given:
+            return made[0] == file_digest(given) and _is_whole(there)
 
 
 def _recorded(target: Path) -> tuple[str, str] | None:

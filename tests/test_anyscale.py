@@ -14,7 +14,7 @@ from test_train import setup_of, trained
 from torch import Tensor
 from torch.nn import functional as F
 
-from conftest import SMALL, Run
+from conftest import SAMPLES, SMALL, Run
 from srcli import archs, enlarge, manifest, methods
 from srcli.archs import anyscale
 from srcli.engine import count, weights
@@ -24,6 +24,7 @@ from srcli.engine.upscaler import Upscaler
 from srcli.errors import ManifestError, UsageError
 from srcli.imaging import rows
 from srcli.imaging.image import read
+from srcli.imaging.metrics import psnr
 from srcli.scales import ANY, Axis, Window, whole
 from srcli.train import loop, recipe, recipes, state
 
@@ -138,9 +139,14 @@ def test_liif_is_the_function_of_its_paper(size: tuple[int, int]) -> None:
     torch.testing.assert_close(network(batch, whole(10, 8, size)), expected)
 
 
+# SwinIR's smallest encoder: one group of blocks.
+WINDOWS = {"encoder": "swinir", "blocks": 1, "features": 16, "hidden": 24}
+
+
 @pytest.mark.parametrize("size", [(20, 16), (27, 21), (43, 50)])
-def test_lte_is_the_function_of_its_paper(size: tuple[int, int]) -> None:
-    network: Any = randomised("lte", 2).double().eval()
+@pytest.mark.parametrize("config", [SMALL["lte"], WINDOWS], ids=["edsr", "swinir"])
+def test_lte_is_the_function_of_its_paper(config: dict[str, Any], size: tuple[int, int]) -> None:
+    network: Any = randomised("lte", 2, config).double().eval()
     batch = torch.rand(1, 3, 10, 8, dtype=torch.float64)
     features = network.encoder(2 * batch - 1)
     cell = 2 * torch.maximum(torch.tensor(batch.shape[2:]) / torch.tensor(size), torch.tensor(0.25))
@@ -153,6 +159,38 @@ def test_lte_is_the_function_of_its_paper(size: tuple[int, int]) -> None:
     skip = F.interpolate(batch, size, mode="bilinear", align_corners=False)
     expected = ensemble(parts).movedim(3, 1) / 2 + skip
     torch.testing.assert_close(network(batch, whole(10, 8, size)), expected)
+
+
+def test_the_encoder_on_windows_is_swinir_up_to_its_features() -> None:
+    """The authors feed it without a shift of the mean; sides that are no multiples are reflected, and cut."""
+    network: Any = randomised("lte", 2, WINDOWS | {"features": 64}).eval()
+    body: Any = archs.build("swinir", 2, {"groups": 1})
+    missing, unexpected = body.load_state_dict(network.encoder.state_dict(), strict=False)
+    assert not unexpected
+    assert all(key.startswith(("upsample.", "conv_last.")) for key in missing)
+    batch = torch.rand(1, 3, 11, 16)
+    expected = body.conv_before_upsample(body.extracted(batch))
+    assert expected.shape == (1, 64, 16, 16)
+    torch.testing.assert_close(network.encoder(batch), expected[:, :, :11])
+
+
+def test_lte_takes_the_tensors_of_the_authors_files() -> None:
+    ours = archs.build("lte", 2, WINDOWS).state_dict()
+    block = "encoder.layers.0.residual_group.blocks.1"
+    worked_out = (f"{block}.attn_mask", f"{block}.attn.relative_position_index", "encoder.sub_mean.bias")
+    theirs = ours | dict.fromkeys(worked_out, torch.zeros(1))
+    assert archs.rename("lte", theirs) == ours
+
+
+def test_tiled_is_close_to_whole_where_windows_are_shifted() -> None:
+    """Tiles begin where windows do; the overlap is far less than what dozens of blocks see."""
+    torch.manual_seed(0)
+    runtime = prepare(randomised("lte", 2, WINDOWS | {"blocks": 2}), ANY, CPU)
+    assert (runtime.halo, runtime.align) == (34, 8)
+    pixels = read(SAMPLES / "coffee.png").pixels[:15, :133]
+    whole, tiled = (Upscaler(runtime, ANY, tile)(pixels, (40, 301)) for tile in (512, 28))
+    assert (whole != tiled).any()
+    assert psnr(tiled, whole) >= 50
 
 
 @pytest.mark.parametrize("size", [(20, 16), (27, 21), (43, 50)])

@@ -125,6 +125,7 @@ PARAMETERS = [
     ("metasr", 2, {}, 22_419_072),  # 22.4M
     ("lte", 2, {}, 1_714_243),  # 1.7M
     ("lte", 2, {"encoder": "rdn"}, 22_467_779),  # 22.5M
+    ("lte", 2, {"encoder": "swinir"}, 12_096_871),  # SwinIR's x2 less what enlarges there, and 493,827 of LTE
     ("swinir", 2, {}, 11_752_487),  # 11.75M
     ("swinir", 3, {}, 11_937_127),  # 11.94M
     ("swinir", 4, {}, 11_900_199),  # 11.90M

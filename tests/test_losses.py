@@ -1,5 +1,6 @@
 """Losses and discriminators: each by its law, by a value worked out by hand, and by something that learns."""
 
+import itertools
 import math
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,7 @@ from srcli.errors import UsageError, WeightsError
 from srcli.imaging.image import read
 from srcli.imaging.resize import resize
 from srcli.train import discriminators, losses, vgg
-from srcli.train.discriminators import UNet, Vgg
+from srcli.train.discriminators import Deep, UNet, Vgg
 from srcli.train.losses import ADVERSARIAL, FEATURE, PIXEL, Images, Term, build, parse
 from test_hub import python
 
@@ -63,7 +64,7 @@ def loss_of(text: str, images: Images) -> float:
 # --- pixels ---
 
 
-@pytest.mark.parametrize("name", ["l1", "l2", "frequency"])
+@pytest.mark.parametrize("name", ["l1", "l2", "frequency", "best-buddy"])
 def test_equal_images_lose_nothing(name: str, images: Images) -> None:
     assert PIXEL[name](same(images)).item() == 0
     assert PIXEL[name](images).item() > 0
@@ -101,6 +102,34 @@ def test_pixel_losses_by_hand(name: str, value: float) -> None:
     sr, hr = torch.tensor([[0, 0.5], [1, 0]]), torch.zeros(2, 2)
     images = Images(sr[None, None], hr[None, None], torch.full((1, 1, 1, 1), 0.25))
     assert PIXEL[name](images).item() == pytest.approx(value, abs=1e-6)
+
+
+def blocks(*values: float) -> Tensor:
+    """Patches of 3x3 pixels, each of one grey value, side by side."""
+    return torch.tensor(values).repeat_interleave(3).expand(1, 1, 3, -1)
+
+
+def test_the_best_buddy_is_the_nearest_to_the_midpoint() -> None:
+    """Of 0.8, whose truth is 0, that is 0.5 beside it; of 0.1 with 0.5 it is 0.5, which 0.3 is nearer to."""
+    sr, hr = blocks(0.8, 0.1), blocks(0.0, 0.5)
+    found = losses.best_buddy(Images(sr, hr, hr))
+    assert found.item() == pytest.approx((abs(0.8 - 0.5) + abs(0.1 - 0.5)) / 2)
+    assert found < losses.l1(Images(sr, hr, hr))
+
+
+def test_best_buddies_are_looked_for_at_smaller_sizes_too() -> None:
+    """All midpoints are here the one patch of the truth at half its size, which is as far as the truth is."""
+    torch.manual_seed(0)
+    hr = torch.rand(1, 1, 6, 6)
+    half = nn.functional.interpolate(hr, scale_factor=0.5, mode="bicubic").repeat(1, 1, 2, 2)
+    found = Images(2 * half - hr, hr, hr)
+    assert losses.best_buddy(found).item() == pytest.approx(losses.l1(found).item() / 2)
+
+
+def test_patches_without_room_for_a_buddy_are_named() -> None:
+    small = torch.zeros(1, 3, 2, 2)
+    with pytest.raises(UsageError, match="too small for best-buddy"):
+        losses.best_buddy(Images(small, small, small))
 
 
 @pytest.mark.parametrize("name", PIXEL)
@@ -300,6 +329,41 @@ def test_the_generators_step_leaves_the_critic_alone(images: Images) -> None:
     assert all(weight.grad is not None for weight in critic.parameters())
 
 
+def half_flat() -> Images:
+    """Noise at the left, one colour at the right, x2; the estimate is off everywhere."""
+    torch.manual_seed(0)
+    hr = torch.rand(2, 3, 32, 48)
+    hr[..., 24:] = 0.4
+    return Images((hr + 0.1).requires_grad_(), hr, nn.functional.avg_pool2d(hr, 2))
+
+
+def test_texture_is_where_grey_values_differ() -> None:
+    """As the authors write it: the standard deviation within each window of 11x11, mirrored at the border."""
+    images = half_flat()
+    shown = losses.textured(images, 0.025)
+    assert shown.shape == (2, 1, 32, 48)
+    assert shown[..., :20].all()
+    assert not shown[..., 34:].any()
+    large = nn.functional.interpolate(images.lr, scale_factor=2, mode="bicubic")
+    grey = (large * torch.tensor([0.2989, 0.587, 0.114]).view(3, 1, 1)).sum(1, keepdim=True)
+    deviations = nn.functional.unfold(nn.functional.pad(grey, (5, 5, 5, 5), "reflect"), 11).std(1)
+    assert ((deviations >= 0.025).view(shown.shape) == shown.bool()).float().mean() > 0.98
+    flat = Images(images.hr, images.hr, torch.full((2, 1, 16, 24), 0.3))
+    assert not losses.textured(flat, 0.025).any()
+
+
+def test_flat_regions_are_not_judged() -> None:
+    """What the judge says pulls at textured pixels alone; the judge is shown nothing else either."""
+    images, objective = half_flat(), build(parse("adversarial:ragan"), critic=UNet(features=8), regions=0.025)
+    losses.total(objective(images)).backward()
+    assert images.sr.grad is not None
+    shown = losses.textured(images, 0.025).expand_as(images.sr).bool()
+    assert not images.sr.grad[~shown].any()
+    assert images.sr.grad[shown].ne(0).float().mean() > 0.99
+    other = Images(torch.where(shown, images.sr, 0.9).detach(), images.hr, images.lr)
+    torch.testing.assert_close(objective.discriminator(other), objective.discriminator(images))
+
+
 def test_an_adversarial_loss_needs_a_critic() -> None:
     with pytest.raises(UsageError, match="needs a discriminator"):
         build(parse("adversarial"))
@@ -395,7 +459,7 @@ def test_a_network_learns_by_it(text: str, weights: Path, images: Images) -> Non
 def test_a_critic_learns_and_so_does_what_it_judges(kind: str, name: str, images: Images) -> None:
     """First the critic with the network still, then the network with the critic still."""
     torch.manual_seed(0)
-    critic = {"vgg": Vgg(32, features=8), "unet": UNet(features=8)}[name]
+    critic = {"vgg": Vgg(32, features=8), "deep": Deep(32, features=8), "unet": UNet(features=8)}[name]
     network, objective = Small(), build(parse(f"adversarial:{kind}"), critic=critic)
     drawn = [(critic, objective.discriminator), (network, lambda seen: losses.total(objective(seen)))]
     for module, loss_of_seen in drawn:
@@ -422,6 +486,19 @@ def test_srgans_discriminator_is_figure_4(patch: int, parameters: int) -> None:
         network = Vgg(patch)
         assert network(torch.rand(2, 3, patch, patch)).shape == (2, 1)
     assert sum(weight.numel() for weight in network.parameters()) == by_hand == parameters
+
+
+@pytest.mark.parametrize(("patch", "halvings", "left"), [(192, 6, 3), (128, 5, 4), (256, 6, 4), (48, 4, 3)])
+def test_bebygans_discriminator_has_the_published_layers(patch: int, halvings: int, left: int) -> None:
+    """https://github.com/dvlab-research/Simple-SR, utils/modules/discriminator.py; 48 is of no paper."""
+    widths = [32, 64, 128, 256, 256, 256][:halvings]
+    by_hand = 3 * 9 * 32 + 32 + 16 * 32 * 32 + 2 * 32
+    by_hand += sum(9 * a * b + 16 * b * b + 4 * b for a, b in itertools.pairwise(widths))
+    by_hand += (widths[-1] * left**2 + 1) * 100 + 101
+    with torch.device("meta"):
+        network = Deep(patch)
+        assert network(torch.rand(2, 3, patch, patch)).shape == (2, 1)
+    assert sum(weight.numel() for weight in network.parameters()) == by_hand
 
 
 def test_real_esrgans_discriminator_has_the_published_layers() -> None:

@@ -197,6 +197,29 @@ def test_a_run_of_two_phases_keeps_both_results(photos: Path, tmp_path: Path) ->
     assert names == {"esrgan-x2.safetensors", "psnr-esrgan-x2.safetensors"}
 
 
+def test_bebygan_learns_from_best_buddies_and_its_phases_blend(photos: Path, tmp_path: Path) -> None:
+    """The quick form, on a small network; what lies between the results of both phases is one too."""
+    gan = recipes.preset("bebygan", 2, "quick").gan
+    assert gan is not None
+    assert gan.regions == 0.025
+    setup = setup_of(
+        photos, tmp_path / "run", "bebygan",
+        gan=replace(gan, steps=24, learning_rate=2e-3), config=SMALL["rrdbnet"], patch=16,
+        schedule="constant", warmup=0, validate_every=100, learning_rate=2e-3,
+    )  # fmt: skip
+    _, told = trained(setup)
+    assert set(told[-1].terms) == {"best-buddy", "cycle", "adversarial", "discriminator"}
+    lost = [step.terms["best-buddy"] + step.terms["cycle"] for step in told[12:]]
+    assert np.mean(lost[-6:]) < 0.8 * np.mean(lost[:4])
+    first, second = (loop.weights_path(setup.folder, setup.recipe, prefix) for prefix in ("psnr-", ""))
+    between = tmp_path / "between.safetensors"
+    weights.blend(first, second, 0.25, between)
+    a, b, mixed = (read_state(path) for path in (first, second, between))
+    for key, value in mixed.items():
+        torch.testing.assert_close(value, 0.75 * a[key] + 0.25 * b[key])
+    assert any((a[key] != b[key]).any() for key in a)
+
+
 def test_several_scales_share_one_set_of_weights(photos: Path, tmp_path: Path) -> None:
     for name, config in (
         ("vdsr", {"layers": 3, "features": 8}),
@@ -305,6 +328,11 @@ def test_the_second_phase_has_rates_of_its_own() -> None:
     assert begin.steps == 200_000
     for step, rate in ((100, 1e-4), (100_099, 1e-4), (100_100, 1e-5)):
         assert schedule.learning_rate(made, begin, step) == pytest.approx(rate)
+    made = replace(recipes.find("bebygan", 4), steps=100, warmup=0)
+    begin = recipe.phase_at(made, 100)
+    for step in (100, 200_100, 400_100):
+        assert schedule.learning_rate(made, begin, step) == pytest.approx(1e-4)
+        assert schedule.learning_rate(made, begin, step + 199_999) < 1e-6
 
 
 def test_the_last_layer_may_be_slower(photos: Path, tmp_path: Path) -> None:
@@ -329,6 +357,20 @@ def test_weights_begin_as_the_recipe_says() -> None:
     assert spread("orthogonal") == pytest.approx((64 * 9) ** -0.5, rel=0.02)
     with pytest.raises(UsageError, match="no initial weights called 'magic'"):
         recipe.assigned(recipes.find("edsr", 2), ["initial=magic"])
+
+
+@pytest.mark.parametrize(("arch", "scale"), [("srresnet", 4), ("srresnet", 3), ("rrdbnet", 4)])
+def test_a_network_can_begin_as_repeated_pixels(arch: str, scale: int) -> None:
+    made = replace(recipes.find(arch, scale), initial="identity", config=SMALL[arch])
+    network = state.start(made, CPU).network
+    batch = torch.rand(1, 3, 12, 12)
+    larger = torch.nn.functional.interpolate(batch, scale_factor=scale, mode="nearest")
+    torch.testing.assert_close(network(batch), larger)
+    network(batch).sum().backward()
+    grads = [weight.grad for weight in network.parameters()]
+    assert all(grad is not None for grad in grads)
+    with pytest.raises(UsageError, match="can't begin as an identity"):
+        state.start(replace(recipes.find("edsr", 2), initial="identity"), CPU)
 
 
 @pytest.mark.parametrize(("arch", "scale"), [("drcn", 2), ("lapsrn", 4)])
@@ -448,6 +490,9 @@ def test_any_field_can_be_set_and_is_checked() -> None:
         ("loss=l3", "no loss called 'l3'"),
         ("loss=adversarial", "needs a second phase"),
         ("gan.discriminator=judge", "no discriminator called 'judge'"),
+        ("gan.schedule=one", "no schedule called 'one'"),
+        ("gan.cycles=0", "gan.cycles cannot be 0"),
+        ("gan.regions=25", "gan.regions cannot be 25"),
         ("degrade=fog", "fog"),
         ("augment=swirl", "swirl"),
     ):

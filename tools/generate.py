@@ -234,6 +234,41 @@ def peers_table() -> str:
     return "\n".join(out)
 
 
+# What `make bench-peers` is held to: whose figure, which one, at most; with which pictures (None: all).
+BARS = (
+    ("fastest", "whole_ratio", 1.0, 256),
+    ("fastest", "whole_ratio", 0.95, 1024),
+    ("ncnn", "alone_ratio", 1.05, None),
+    ("torch", "alone_ratio", 0.6, None),
+    ("super-image", "whole_ratio", 0.35, None),
+    ("spandrel", "whole_ratio", 0.35, None),
+)
+
+
+def bars_table() -> str:
+    """What we want to be at most, in times of another tool's, and what was measured for each network."""
+    measured = [row for row in _result("peers")["rows"] if "reason" not in row and row["tool"] != "sr"]
+    cases = list(dict.fromkeys((row["network"], row["side"]) for row in measured))
+    out = ["| sr over | of | at most | met | measured |", "|---|---|---:|---:|---|"]
+    for tool, figure, most, only in BARS:
+        found = {}
+        for network, side in cases:
+            rows = [row for row in measured if (row["network"], row["side"]) == (network, side)]
+            ratios = [row[figure] for row in rows if tool in ("fastest", row["tool"])]
+            if ratios and only in (None, side):
+                found[f"{network} {side}"] = max(ratios)
+        met = sum(ratio <= most for ratio in found.values())
+        shown = ", ".join(f"{name}: {_bold(f'{ratio:.2f}', ratio > most)}" for name, ratio in found.items())
+        what = "start to file" if figure == "whole_ratio" else "network alone"
+        whose = "the fastest of all" if tool == "fastest" else tool
+        out.append(f"| {whose} | {what} | {most} | {met} of {len(found)} | {shown} |")
+    return "\n".join(out)
+
+
+def _bold(text: str, missed: bool) -> str:
+    return f"**{text}**" if missed else text
+
+
 def folder_line() -> str:
     """A folder of small pictures against one picture at a time, as `make bench-folder` measured it."""
     found = _result("folder")

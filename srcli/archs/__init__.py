@@ -118,6 +118,11 @@ def build(arch: str, scale: int, config: dict[str, Any] | None = None) -> "nn.Mo
     return network
 
 
+def has_straight(arch: str) -> bool:
+    """Whether the network says how colours get through it, see `blocks.Straight`."""
+    return hasattr(_module(arch).Network, "straight")
+
+
 def rename(arch: str, state: dict[str, Any]) -> dict[str, Any]:
     """A published checkpoint's tensors under our key names; ours pass unchanged."""
     module = _module(arch)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srcli.archs import edsr, rdn
+from srcli.archs import edsr, rdn, swinir
 from srcli.errors import UsageError
 from srcli.scales import Axis, Window, whole
 
@@ -15,13 +15,18 @@ from srcli.scales import Axis, Window, whole
 PORTION = 2**14
 
 
-def encoder_of(name: str, blocks: int, features: int) -> "edsr.Encoder | rdn.Encoder":
-    """EDSR or RDN up to its last features, of `blocks` blocks; raises `UsageError` for other names."""
+def encoder_of(name: str, blocks: int, features: int) -> "edsr.Encoder | rdn.Encoder | swinir.Encoder":
+    """EDSR, RDN or SwinIR up to its last features, of `blocks` blocks, or groups; 0: as many as the paper's.
+
+    Raises `UsageError` for other names.
+    """
     if name == "edsr":
-        return edsr.Encoder(blocks, features)
+        return edsr.Encoder(blocks or 16, features)
     if name == "rdn":
-        return rdn.Encoder(blocks, features=features)
-    raise UsageError(f"no encoder called '{name}'", "there are: edsr, rdn")
+        return rdn.Encoder(blocks or 16, features=features)
+    if name == "swinir":
+        return swinir.Encoder(blocks or 6, features)
+    raise UsageError(f"no encoder called '{name}'", "there are: edsr, rdn, swinir")
 
 
 class Near(NamedTuple):
@@ -219,9 +224,10 @@ class Filters(nn.Module):
         return kernels.movedim(4, 0).flatten(0, 1)
 
 
-def without_mean_shift(state: dict[str, Any]) -> dict[str, Any]:
-    """The tensors but the encoder's `sub_mean` and `add_mean`, which files carry and networks do not use."""
-    return {key: value for key, value in state.items() if not key.startswith(_SHIFTS)}
+def without_unused(state: dict[str, Any]) -> dict[str, Any]:
+    """The tensors but EDSR's mean shift, which is not used, and SwinIR's masks and indices."""
+    used = {key: value for key, value in state.items() if not key.startswith(_SHIFTS)}
+    return swinir.rename(used)
 
 
 _SHIFTS = ("encoder.sub_mean.", "encoder.add_mean.")

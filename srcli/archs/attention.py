@@ -216,40 +216,22 @@ def closing(features: int, narrow: bool) -> nn.Module:
     return bottleneck(features) if narrow else conv(features, features)
 
 
-class Framed(nn.Module):
-    """SwinIR's frame: a convolution, a deep body added to it, and the enlarged image.
+class Deep(nn.Module):
+    """SwinIR's features: a convolution, and a deep body added to it.
 
-    The body is `layers` on what `entered` makes, then `norm`.
-
-    `multiple`: what sides are reflected to, and tiles begin at. `end`: pixel shuffles in "steps", one pixel
-    shuffle ("direct"), or convolutions on features repeated to the next size ("nearest"). `narrow`: see
-    `closing`.
+    The body is `layers` on what `entered` makes, then `norm`. `multiple`: what sides are reflected to, and
+    tiles begin at. `narrow`: see `closing`.
     """
 
-    WIDTH = 64
     patch_embed: nn.ModuleDict
     layers: nn.ModuleList
     norm: nn.LayerNorm
 
-    def __init__(self, scale: int, features: int, multiple: int, end: str, narrow: bool = False) -> None:
+    def __init__(self, features: int, multiple: int, narrow: bool = False) -> None:
         super().__init__()
-        self.channels, self.halo, self.aligned = 3, OVERLAP, multiple
-        self.scale, self.multiple, self.end = scale, multiple, end
-        self.works_in = "windows"
-        self.shift = MeanShift(1.0, 1.0)
+        self.halo, self.aligned, self.multiple = OVERLAP, multiple, multiple
         self.conv_first = conv(3, features)
         self.conv_after_body = closing(features, narrow)
-        if end == "direct":
-            self.upsample = nn.Sequential(conv(features, 3 * scale**2), nn.PixelShuffle(scale))
-            return
-        self.conv_before_upsample = nn.Sequential(conv(features, self.WIDTH), nn.LeakyReLU())
-        self.conv_last = conv(self.WIDTH, 3)
-        if end == "steps":
-            self.upsample = upsampler(scale, self.WIDTH)
-            return
-        for number in range(1, len(STEPS[scale]) + 1):
-            self.add_module(f"conv_up{number}", conv(self.WIDTH, self.WIDTH))
-        self.conv_hr = conv(self.WIDTH, self.WIDTH)
 
     def entered(self, grid: Tensor) -> Tensor:
         """What the first layer gets of (N, H, W, C)."""
@@ -264,12 +246,43 @@ class Framed(nn.Module):
         out: Tensor = self.norm(grid)
         return out
 
+    def extracted(self, batch: Tensor) -> Tensor:
+        """(N, 3, H, W) to features of the image, reflected so far that its sides are multiples."""
+        shallow: Tensor = self.conv_first(reflected(batch, self.multiple))
+        out: Tensor = shallow + self.conv_after_body(to_batch(self.deep(to_grid(shallow))))
+        return out
+
+
+class Framed(Deep):
+    """SwinIR's frame: `Deep` features and the enlarged image.
+
+    `end`: pixel shuffles in "steps", one pixel shuffle ("direct"), or convolutions on features repeated to
+    the next size ("nearest").
+    """
+
+    WIDTH = 64
+
+    def __init__(self, scale: int, features: int, multiple: int, end: str, narrow: bool = False) -> None:
+        super().__init__(features, multiple, narrow)
+        self.channels, self.scale, self.end = 3, scale, end
+        self.works_in = "windows"
+        self.shift = MeanShift(1.0, 1.0)
+        if end == "direct":
+            self.upsample = nn.Sequential(conv(features, 3 * scale**2), nn.PixelShuffle(scale))
+            return
+        self.conv_before_upsample = nn.Sequential(conv(features, self.WIDTH), nn.LeakyReLU())
+        self.conv_last = conv(self.WIDTH, 3)
+        if end == "steps":
+            self.upsample = upsampler(scale, self.WIDTH)
+            return
+        for number in range(1, len(STEPS[scale]) + 1):
+            self.add_module(f"conv_up{number}", conv(self.WIDTH, self.WIDTH))
+        self.conv_hr = conv(self.WIDTH, self.WIDTH)
+
     def forward(self, batch: Tensor) -> Tensor:
         """(N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
         height, width = batch.shape[2:]
-        shallow = self.conv_first(self.shift.enter(reflected(batch, self.multiple)))
-        deep = self.conv_after_body(to_batch(self.deep(to_grid(shallow))))
-        out = self.shift.leave(self._enlarged(shallow + deep))
+        out = self.shift.leave(self._enlarged(self.extracted(self.shift.enter(batch))))
         return out[:, :, : height * self.scale, : width * self.scale]
 
     def _enlarged(self, batch: Tensor) -> Tensor:

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from srcli.archs import Paper, Traits
 from srcli.archs.anyscale import Continuous, Mlp, Near, around, blended, encoder_of, in_portions, taken
-from srcli.archs.anyscale import without_mean_shift as rename
+from srcli.archs.anyscale import without_unused as rename
 from srcli.scales import Window
 
 __all__ = ["PAPER", "TRAITS", "VARIANTS", "Network", "rename"]
@@ -26,16 +26,19 @@ VARIANTS: tuple[dict[str, Any], ...] = ({}, {"encoder": "rdn"})
 
 
 class Network(Continuous):
-    """On EDSR's baseline by default; the paper's other one is on RDN. `hidden`: width of its decoder."""
+    """On EDSR's baseline by default; the paper's other one is on RDN.
+
+    `blocks`: see `encoder_of`; `hidden`: width of its decoder.
+    """
 
     def __init__(
-        self, *, scale: int, encoder: str = "edsr", blocks: int = 16, features: int = 64, hidden: int = 256
+        self, *, scale: int, encoder: str = "edsr", blocks: int = 0, features: int = 64, hidden: int = 256
     ) -> None:
         super().__init__(scale)
         self.features = features
         self.encoder = encoder_of(encoder, blocks, features)
         # One for the features around each, one for the pixel on the other side.
-        self.halo = self.encoder.halo + 2
+        self.halo, self.aligned = self.encoder.halo + 2, self.encoder.aligned
         # Nine features, a place and the size of an output pixel.
         self.imnet = Mlp(9 * features + 4, (hidden,) * 4, 3)
 

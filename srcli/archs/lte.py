@@ -1,7 +1,7 @@
 """LTE: LIIF fed with waves, whose amplitudes, frequencies and phases are estimated from the features.
 
 Keys as in the authors' code (jaewon-lee-b/lte): encoder, coef, freq, phase, imnet. The mean-shift tensors
-that files carry beside EDSR's are not used there, nor here.
+that files carry beside EDSR's are not used there, nor here; masks and indices beside SwinIR's are worked out.
 """
 
 import math
@@ -22,7 +22,7 @@ from srcli.archs.anyscale import (
     in_portions,
     taken,
 )
-from srcli.archs.anyscale import without_mean_shift as rename
+from srcli.archs.anyscale import without_unused as rename
 from srcli.archs.blocks import conv
 from srcli.scales import Window
 
@@ -32,21 +32,24 @@ PAPER = Paper(
     "Local Texture Estimator for Implicit Representation Function", 2022, "https://arxiv.org/abs/2111.08918"
 )
 TRAITS = Traits(scales=(2, 3, 4), any_scale=True)
-VARIANTS: tuple[dict[str, Any], ...] = ({}, {"encoder": "rdn"})
+VARIANTS: tuple[dict[str, Any], ...] = ({}, {"encoder": "rdn"}, {"encoder": "swinir"})
 # The largest scale of the training: beyond it the size of an output pixel is told as at it.
 _LARGEST = 4
 
 
 class Network(Continuous):
-    """On EDSR's baseline by default, or on RDN. `hidden`: how many sines and cosines; the decoder's width."""
+    """On EDSR's baseline by default, or on RDN, or on SwinIR, with which `halo` is an overlap only.
+
+    `blocks`: see `encoder_of`; `hidden`: how many sines and cosines; the decoder's width.
+    """
 
     def __init__(
-        self, *, scale: int, encoder: str = "edsr", blocks: int = 16, features: int = 64, hidden: int = 256
+        self, *, scale: int, encoder: str = "edsr", blocks: int = 0, features: int = 64, hidden: int = 256
     ) -> None:
         super().__init__(scale)
         self.encoder = encoder_of(encoder, blocks, features)
         # One for what estimates, one for the pixel on the other side.
-        self.halo = self.encoder.halo + 2
+        self.halo, self.aligned = self.encoder.halo + 2, self.encoder.aligned
         self.coef = conv(features, hidden)
         self.freq = conv(features, hidden)
         self.phase = nn.Linear(2, hidden // 2, bias=False)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from srcli.archs import Paper, Traits
 from srcli.archs.attention import (
+    Deep,
     Framed,
     Mlp,
     WindowAttention,
@@ -19,6 +20,7 @@ from srcli.archs.attention import (
     transformer_initialised,
     without,
 )
+from srcli.archs.blocks import conv
 
 PAPER = Paper("SwinIR: Image Restoration Using Swin Transformer", 2021, "https://arxiv.org/abs/2108.10257")
 TRAITS = Traits(scales=(2, 3, 4, 8), local=False)
@@ -52,12 +54,37 @@ class Network(Framed):
     ) -> None:
         super().__init__(scale, features, window, end, narrow)
         self.patch_embed = nn.ModuleDict({"norm": nn.LayerNorm(features)})
-        self.layers = nn.ModuleList(
-            Group([Block(features, heads, window, ratio, place) for place in range(blocks)], features, narrow)
-            for _ in range(groups)
-        )
+        self.layers = _groups(groups, blocks, features, heads, window, ratio, narrow)
         self.norm = nn.LayerNorm(features)
         self.apply(transformer_initialised)
+
+
+class Encoder(Deep):
+    """The medium size as tails of other kinds begin with it: its body, and `width` features at its end."""
+
+    def __init__(self, groups: int = 6, width: int = 64) -> None:
+        features, window = 180, 8
+        super().__init__(features, window)
+        self.patch_embed = nn.ModuleDict({"norm": nn.LayerNorm(features)})
+        self.layers = _groups(groups, 6, features, 6, window, 2)
+        self.norm = nn.LayerNorm(features)
+        self.conv_before_upsample = nn.Sequential(conv(features, width), nn.LeakyReLU())
+        self.apply(transformer_initialised)
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """(N, 3, H, W) to (N, width, H, W)."""
+        height, width = batch.shape[2:]
+        out: Tensor = self.conv_before_upsample(self.extracted(batch))
+        return out[:, :, :height, :width]
+
+
+def _groups(
+    groups: int, blocks: int, features: int, heads: int, window: int, ratio: int, narrow: bool = False
+) -> nn.ModuleList:
+    return nn.ModuleList(
+        Group([Block(features, heads, window, ratio, place) for place in range(blocks)], features, narrow)
+        for _ in range(groups)
+    )
 
 
 class Group(nn.Module):

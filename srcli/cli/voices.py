@@ -14,11 +14,11 @@ from srcli.errors import SrError
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+    from srcli.batch import Became, Loaded
     from srcli.engine.seams import Seam
     from srcli.enlarge import Done
-    from srcli.fleet import Outcome
     from srcli.jobs import Job
-    from srcli.methods import Method
+    from srcli.ledger import Counts
 
 
 class Voice(Protocol):
@@ -31,10 +31,13 @@ class Voice(Protocol):
     def called(self, names: dict[str, str]) -> None:
         """What to call temporary files, whose own names say nothing."""
 
+    def several(self, jobs: int | None) -> None:
+        """So many images are done side by side: of each all is told once it is done."""
+
     def loading(self) -> None:
         """A method is going to be loaded, with a bar of its own if it is downloaded."""
 
-    def method(self, method: "Method") -> None:
+    def method(self, method: "Loaded") -> None:
         """What enlarges, once it is loaded."""
 
     def note(self, words: str) -> None:
@@ -49,7 +52,7 @@ class Voice(Protocol):
     def seam(self, seam: "Seam") -> None:
         """How tiles of that image meet."""
 
-    def outcome(self, outcome: "Outcome[Done | None]") -> None:
+    def outcome(self, outcome: "Became") -> None:
         """What became of it; a result of None is an output that was there already."""
 
     def watching(self, folders: list[Path]) -> None:
@@ -63,6 +66,12 @@ class Voice(Protocol):
 
     def end(self, failed: "list[Job]", jobs: int, untried: int) -> None:
         """The whole."""
+
+    def taken_up(self, name: str, counts: "Counts", new: int, cut: int) -> None:
+        """A job in a ledger, before the work; `new` were listed, `cut` were in hand when a run was killed."""
+
+    def ended(self, name: str | None, counts: "Counts") -> None:
+        """The whole of a job that is kept in a ledger, those of earlier runs too."""
 
 
 @dataclass
@@ -78,6 +87,7 @@ class Lines:
     _seams: list["Seam"] = field(default_factory=list)
     _watches: bool = False
     _loaded: bool = False
+    _side_by_side: bool = False
 
     def __enter__(self) -> "Lines":
         if self.verbosity:
@@ -91,11 +101,18 @@ class Lines:
         """See `Voice`."""
         self._names = names
 
+    def several(self, jobs: int | None) -> None:
+        """See `Voice`. The bar is of images then."""
+        self._side_by_side = True
+        if self._task is not None:
+            self.bar.update(self._task, total=jobs)
+            self.bar.start()
+
     def loading(self) -> None:
         """See `Voice`."""
         self.bar.stop()
 
-    def method(self, method: "Method") -> None:
+    def method(self, method: "Loaded") -> None:
         """See `Voice`. Said once, however many scales it is loaded for."""
         taken = f", taken for {method.about}," if method.about else ""
         line = f"{method.name}{taken} on {method.where}"
@@ -116,7 +133,7 @@ class Lines:
         self._seams = []
         if self.verbosity > 1:
             console.talk.print(_renamed(f"{job.source} -> {job.target}", self._names), markup=False)
-        if self._task is not None:
+        if self._task is not None and not self._side_by_side:
             self.bar.update(self._task, description=escape(job.source.name), completed=0)
             if self._watches and self._loaded:
                 self.bar.start()
@@ -136,8 +153,10 @@ class Lines:
             told = f"tiles differ by {seam.levels:.1f} of 255 levels where they meet; {next_}"
             console.talk.print(told, markup=False)
 
-    def outcome(self, outcome: "Outcome[Done | None]") -> None:
+    def outcome(self, outcome: "Became") -> None:
         """See `Voice`. What is wrong with a folder or a disk is said once, not for every image."""
+        if self._task is not None and self._side_by_side:
+            self.bar.advance(self._task)
         if outcome.error:
             self.trouble(outcome.error)
         elif outcome.result is None:
@@ -180,6 +199,25 @@ class Lines:
         if untried:
             console.talk.print(f"{untried} not tried", markup=False)
 
+    def taken_up(self, name: str, counts: "Counts", new: int, cut: int) -> None:
+        """See `Voice`."""
+        told = [f"job {name}: {counts.all:,} images, {counts.left:,} to do"]
+        told += [f"{new:,} new"] if new and new < counts.all else []
+        told += [f"{cut:,} were in hand when a run was killed"] if cut else []
+        if self.verbosity:
+            console.talk.print(", ".join(told), markup=False)
+
+    def ended(self, name: str | None, counts: "Counts") -> None:
+        """See `Voice`. There may be too many to name."""
+        if self.verbosity or counts.failed:
+            told = f"job {name}: " if name else ""
+            told += f"{counts.done:,} of {counts.all:,} done"
+            told += f", {counts.left:,} not tried" if counts.left else ""
+            console.talk.print(told + (f", {counts.failed:,} failed" if counts.failed else ""), markup=False)
+        if counts.failed and name:
+            hint = f"`sr jobs show {name}` says why; `sr jobs retry {name}` has them tried again"
+            console.talk.print(f"hint: {hint}", markup=False)
+
 
 def _renamed(text: str, names: dict[str, str]) -> str:
     for real, name in names.items():
@@ -211,6 +249,7 @@ class Records:
     model: str = ""
     _names: dict[str, str] = field(default_factory=dict)
     _seams: list["Seam"] = field(default_factory=list)
+    _methods: list["Loaded"] = field(default_factory=list)
 
     def __enter__(self) -> "Records":
         return self
@@ -222,11 +261,17 @@ class Records:
         """See `Voice`."""
         self._names = names
 
+    def several(self, jobs: int | None) -> None:
+        """See `Voice`."""
+
     def loading(self) -> None:
         """See `Voice`."""
 
-    def method(self, method: "Method") -> None:
-        """See `Voice`."""
+    def method(self, method: "Loaded") -> None:
+        """See `Voice`. Once, however many workers say so."""
+        if method in self._methods:
+            return
+        self._methods.append(method)
         self.model = method.name
         _event("method", model=method.name, where=method.where, taken_for=method.about)
 
@@ -252,7 +297,7 @@ class Records:
         self._seams.append(seam)
         _event("seam", levels=round(seam.levels, 4), overlap=seam.overlap, again=seam.again)
 
-    def outcome(self, outcome: "Outcome[Done | None]") -> None:
+    def outcome(self, outcome: "Became") -> None:
         """See `Voice`."""
         record: dict[str, Any] = {**self._places(outcome.job)}
         record |= _fields(outcome.result, outcome.error, self.model)
@@ -275,6 +320,14 @@ class Records:
     def end(self, failed: "list[Job]", jobs: int, untried: int) -> None:
         """See `Voice`."""
         _event("end", jobs=jobs, failed=len(failed), untried=untried)
+
+    def taken_up(self, name: str, counts: "Counts", new: int, cut: int) -> None:
+        """See `Voice`."""
+        _event("job", job=name, jobs=counts.all, untried=counts.left, new=new, cut=cut)
+
+    def ended(self, name: str | None, counts: "Counts") -> None:
+        """See `Voice`."""
+        _event("end", job=name, jobs=counts.all, done=counts.done, failed=counts.failed, untried=counts.left)
 
 
 def _fields(done: "Done | None", error: SrError | None, model: str) -> dict[str, Any]:

@@ -29,8 +29,10 @@ _SIDES = (96, 192)
 _ROUNDS = 3
 # For so long a trial holds: drivers and settings change. So far may real work be from it.
 _DAYS, _WRONG = 30.0, 0.3
-# Where so much is free, a tile of the default size of any network here fits.
-PLENTY = 6 * 2**30
+# What a tile takes at most, however much is free. The kernel needs half a second or more to hand out a
+# gigabyte, for which a larger tile has to make up by its smaller share of halo: 512 pixels squared of EDSR
+# take 9 GB at x4.
+AMPLE = 4 * 2**30
 
 
 @dataclass(frozen=True)
@@ -136,16 +138,16 @@ def machine() -> str:
 
 
 def fitting(runtime: Runtime, tile: int, free: float) -> int:
-    """The largest tile side up to `tile` that `free` bytes have room for, by measurement where they are few.
+    """The largest tile side up to `tile` for which there is room, by measurement.
 
-    Half of what is free is left to the rows of the output and to other programs.
+    Half of the `free` bytes is left to the rows of the output and to other programs.
     """
-    if free >= PLENTY or tile <= _SIDES[0]:
+    if tile <= _SIDES[0]:
         return tile
     try:
-        pixel_bytes = measure(runtime, rounds=1).pixel_bytes
+        held = once(_facts(runtime, "room"), lambda: {"pixel_bytes": measure(runtime, rounds=1).pixel_bytes})
     except OutOfMemory:
         return SMALLEST_TILE
     least = 4 * runtime.channels * (1 + runtime.scale**2)  # what goes in and comes out
-    side = int((free / 2 / max(least, pixel_bytes)) ** 0.5) - 2 * runtime.halo
+    side = int((min(free / 2, AMPLE) / max(least, held["pixel_bytes"])) ** 0.5) - 2 * runtime.halo
     return max(SMALLEST_TILE, min(tile, side))

@@ -5,8 +5,6 @@ import hashlib
 import re
 import socket
 import time
-import urllib.parse
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
@@ -157,6 +155,9 @@ def _check_reachable() -> None:
 
 def reachable(endpoint: str, patience: float = _PATIENCE) -> bool:
     """Whether a connection to the server (or to the proxy that leads to it) opens in `patience` seconds."""
+    import urllib.parse  # late: they bring ssl
+    import urllib.request
+
     url = urllib.parse.urlsplit(endpoint)
     proxy = urllib.request.getproxies().get(url.scheme)
     if proxy and not urllib.request.proxy_bypass(url.hostname or ""):

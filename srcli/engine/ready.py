@@ -2,7 +2,8 @@
 
 import importlib.util
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +13,7 @@ from srcli.engine import hub, packed, weights
 from srcli.engine.device import choose, gpu_likely, keep_memory, threads, untold, wait_briefly
 from srcli.engine.packed import Found
 from srcli.engine.runtimes import Runtime
+from srcli.engine.runtimes.several import SeveralRuntime
 from srcli.errors import FileError, UsageError
 from srcli.scales import ANY
 
@@ -49,8 +51,11 @@ class Wanted:
 def from_file(source: Source, wanted: Wanted) -> Runtime:
     """The network in a file, ready. torch is not imported where ncnn runs it and has it packed already.
 
-    Raises `UsageError` for a runtime that does not exist or can't run it.
+    Several devices share the tiles. Raises `UsageError` for a runtime that does not exist or can't run it.
     """
+    names = (wanted.device or "").split(",")
+    if len(names) > 1:
+        return SeveralRuntime(tuple(from_file(source, replace(wanted, device=name)) for name in names))
     wait_briefly()
     against = _against_ncnn(wanted) or _no_graph(source.spec)
     if not against:
@@ -89,7 +94,18 @@ def _packed(source: Source) -> Found:
         return packed.shipped(source.path, source.card)
     digest = source.digest or hub.sha256(source.path)
     place = packed.kept(digest, source.spec)
-    return packed.find(place) or _pack(source, digest, place)
+    return packed.find(place) or _pack_once(source, digest, place)
+
+
+def _pack_once(source: Source, digest: str, place: Path) -> Found:
+    """By one process, however many want it; the others wait for what it makes."""
+    from filelock import FileLock
+
+    with ExitStack() as held:
+        with suppress(OSError):  # where nothing can be kept, each has to
+            place.parent.mkdir(parents=True, exist_ok=True)
+            held.enter_context(FileLock(f"{place}.lock"))
+        return packed.find(place) or _pack(source, digest, place)
 
 
 def _pack(source: Source, digest: str, place: Path) -> Found:

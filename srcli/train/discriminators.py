@@ -1,4 +1,4 @@
-"""Networks that tell real images from enlarged ones: SRGAN's and Real-ESRGAN's. They return logits.
+"""What tells real images from enlarged ones: SRGAN's, BebyGAN's and Real-ESRGAN's. They return logits.
 
 https://arxiv.org/abs/1609.04802, figure 4; https://arxiv.org/abs/2107.10833, figure 6
 """
@@ -37,9 +37,33 @@ class Vgg(nn.Module):
         return logits
 
 
-def _block(before: int, after: int, stride: int) -> list[nn.Module]:
+class Deep(nn.Module):
+    """BebyGAN's: halved until 3 to 5 pixels are left on a side, by kernels of 4; one logit an image.
+
+    Layers and widths as in the authors' code (dvlab-research/Simple-SR), whose patches have 192 pixels; those
+    for 128 and 256 there have as many halvings as here.
+    """
+
+    def __init__(self, patch: int = 192, channels: int = 3, features: int = 32) -> None:
+        super().__init__()
+        halvings = (patch // 3).bit_length() - 1
+        widths = [features * min(2**level, 8) for level in range(halvings)]
+        first = [nn.Conv2d(channels, features, 3, padding=1), nn.LeakyReLU(0.2)]
+        blocks = [_block(features, features, 2, 4)]
+        blocks += [_block(a, b, 1) + _block(b, b, 2, 4) for a, b in itertools.pairwise(widths)]
+        self.body = nn.Sequential(*first, *itertools.chain(*blocks))
+        dense = nn.Linear(widths[-1] * (patch >> halvings) ** 2, 100)
+        self.head = nn.Sequential(nn.Flatten(), dense, nn.LeakyReLU(0.2), nn.Linear(100, 1))
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """Logits (N, 1) of (N, C, patch, patch) in [0, 1]; above 0 is real."""
+        logits: Tensor = self.head(self.body(batch))
+        return logits
+
+
+def _block(before: int, after: int, stride: int, kernel: int = 3) -> list[nn.Module]:
     # The normalisation has a bias already.
-    convolution = nn.Conv2d(before, after, 3, stride, padding=1, bias=False)
+    convolution = nn.Conv2d(before, after, kernel, stride, padding=1, bias=False)
     return [convolution, nn.BatchNorm2d(after), nn.LeakyReLU(0.2)]
 
 
@@ -83,6 +107,11 @@ def _vgg(patch: int, channels: int) -> nn.Module:
     return Vgg(patch, channels)
 
 
+def _deep(patch: int, channels: int) -> nn.Module:
+    _check_patch("deep", patch, 16)
+    return Deep(patch, channels)
+
+
 def _unet(patch: int, channels: int) -> nn.Module:
     _check_patch("unet", patch, 8)
     return UNet(channels)
@@ -96,7 +125,7 @@ def _check_patch(name: str, patch: int, multiple: int) -> None:
         )
 
 
-DISCRIMINATORS: dict[str, Callable[[int, int], nn.Module]] = {"vgg": _vgg, "unet": _unet}
+DISCRIMINATORS: dict[str, Callable[[int, int], nn.Module]] = {"vgg": _vgg, "deep": _deep, "unet": _unet}
 
 
 def build(name: str, patch: int, channels: int) -> nn.Module:

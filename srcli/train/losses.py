@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -69,6 +69,39 @@ def frequency(images: Images) -> Tensor:
     return torch.view_as_real(spectrum).abs().mean()
 
 
+def best_buddy(images: Images) -> Tensor:
+    """Mean |p - b(p)| over the patches p of sr, 3x3 pixels side by side, and what of the truth suits each.
+
+    b(p) is that patch c of hr, or of hr at half or a quarter of its size, for which |c - p|^2 + |c - g|^2 is
+    least, where g is the patch of hr at p's place; so it is the one nearest to the midpoint of p and g.
+    Best-Buddy GANs, https://arxiv.org/abs/2103.15295; bicubic without smoothing as in the authors' code.
+    Raises `UsageError` for images that have no such patch.
+    """
+    if min(images.hr.shape[2:]) < _BUDDY:
+        raise UsageError("patches are too small for best-buddy", f"it takes {_BUDDY} px or more")
+    estimates, truths = _patches(images.sr), _patches(images.hr)
+    factors = (by for by in (2, 4) if min(images.hr.shape[2:]) >= _BUDDY * by)
+    candidates = torch.cat([truths, *(_patches(_shrunk(images.hr, by)) for by in factors)], 1)
+    with torch.no_grad():
+        # Not by products: what they round off would be a loss of equal images.
+        apart = torch.cdist((estimates + truths) / 2, candidates, compute_mode="donot_use_mm_for_euclid_dist")
+        nearest = apart.argmin(2, keepdim=True).expand_as(estimates)
+    return F.l1_loss(estimates, candidates.gather(1, nearest))
+
+
+# Pixels on a side of the patches that look for their best buddies.
+_BUDDY = 3
+
+
+def _patches(batch: Tensor) -> Tensor:
+    """(N, C, H, W) cut into (N, count, 9C); what is left at the right and lower edge takes no part."""
+    return F.unfold(batch, _BUDDY, stride=_BUDDY).mT
+
+
+def _shrunk(batch: Tensor, by: int) -> Tensor:
+    return F.interpolate(batch, scale_factor=1 / by, mode="bicubic")
+
+
 PIXEL: dict[str, Callable[[Images], Tensor]] = {
     "l1": l1,
     "l2": l2,
@@ -76,6 +109,7 @@ PIXEL: dict[str, Callable[[Images], Tensor]] = {
     "tv": tv,
     "cycle": cycle,
     "frequency": frequency,
+    "best-buddy": best_buddy,
 }
 
 
@@ -183,6 +217,29 @@ ADVERSARIAL = {
 }
 
 
+# Pixels on a side in which BebyGAN looks for texture, and how it weighs red, green and blue.
+_AROUND = 11
+_LUMA = (0.2989, 0.587, 0.114)
+
+
+def textured(images: Images, least: float) -> Tensor:
+    """Which pixels (N, 1, H, W) of the truth a critic is shown: 1 where there is texture, else 0.
+
+    There is where grey values of the 11x11 pixels around, of the low-resolution image as bicubic enlarges it,
+    have a standard deviation of `least`: region-aware learning, https://arxiv.org/abs/2103.15295
+    """
+    grey = _grey(resized(images.lr, *images.hr.shape[2:]))
+    around = F.pad(grey, (_AROUND // 2,) * 4, "reflect")
+    mean, squares = (F.avg_pool2d(values, _AROUND, 1) for values in (around, around.square()))
+    variance = (squares - mean.square()) * _AROUND**2 / (_AROUND**2 - 1)
+    return (variance >= least**2).to(grey.dtype)
+
+
+def _grey(batch: Tensor) -> Tensor:
+    """(N, 1 or 3, H, W) to (N, 1, H, W)."""
+    return batch if batch.shape[1] == 1 else F.conv2d(batch, batch.new_tensor(_LUMA).view(1, 3, 1, 1))
+
+
 # --- weighted sums ---
 
 
@@ -238,11 +295,15 @@ def _term(text: str) -> Term:
 
 @dataclass(frozen=True)
 class Objective:
-    """The terms of a sum and the networks that they look through."""
+    """The terms of a sum and the networks that they look through.
+
+    `regions`: the critic is shown only what is `textured` by that much; all where it is 0.
+    """
 
     spec: Spec
     features: Features | None = None
     critic: nn.Module | None = None
+    regions: float = 0.0
 
     def __call__(self, images: Images) -> dict[str, Tensor]:
         """Each weighted term by its label; what the network minimises is their sum."""
@@ -256,12 +317,17 @@ class Objective:
             loss = FEATURE[term.name]
             return torch.stack([loss.function(*found[layer], layer) for layer in _layers_of(term)]).sum()
         with _still(self._judge):
-            return _pair(term).generator(self._judge(images.hr), self._judge(images.sr))
+            return _pair(term).generator(*self._logits(images))
 
     def discriminator(self, images: Images) -> Tensor:
         """What the critic minimises; gradients do not reach the network that made `sr`."""
         term = next(term for term in self.spec if term.name == "adversarial")
-        return _pair(term).discriminator(self._judge(images.hr), self._judge(images.sr.detach()))
+        return _pair(term).discriminator(*self._logits(replace(images, sr=images.sr.detach())))
+
+    def _logits(self, images: Images) -> tuple[Tensor, Tensor]:
+        """What the critic says of `hr` and of `sr`."""
+        shown = textured(images, self.regions) if self.regions else 1.0
+        return self._judge(images.hr * shown), self._judge(images.sr * shown)
 
     @property
     def _judge(self) -> nn.Module:
@@ -294,15 +360,19 @@ def _still(module: nn.Module) -> Iterator[None]:
         module.requires_grad_(requires_grad=True)
 
 
-def build(spec: Spec, device: str = "cpu", critic: nn.Module | None = None) -> Objective:
+def build(
+    spec: Spec, device: str = "cpu", critic: nn.Module | None = None, regions: float = 0.0
+) -> Objective:
     """What computes `spec` on `device`, with VGG19 where a term asks for it and `critic` as discriminator.
+
+    `regions` as in `Objective`.
 
     Raises `HubError` where VGG19 is needed and can't be had, `UsageError` where a critic is missing.
     """
     if is_adversarial(spec) and critic is None:
         raise UsageError("an adversarial loss needs a discriminator", "name one of them")
     layers = tuple(dict.fromkeys(layer for t in spec if t.name in FEATURE for layer in _layers_of(t)))
-    return Objective(spec, pretrained(layers).to(device) if layers else None, critic)
+    return Objective(spec, pretrained(layers).to(device) if layers else None, critic, regions)
 
 
 def is_adversarial(spec: Spec) -> bool:

@@ -15,14 +15,16 @@ SCHEDULES = ("cosine", "step", "one-cycle", "constant")
 OPTIMISERS = ("adam", "adamw", "sgd")
 CLIPS = ("norm", "value", "rate")
 PRECISIONS = ("float32", "bfloat16")
-DISCRIMINATORS = ("vgg", "unet")
+DISCRIMINATORS = ("vgg", "deep", "unet")
 
 
 @dataclass(frozen=True)
 class Gan:
     """The phase after the first: the same network against a `discriminator`, for `steps` more.
 
-    `learning_rate` is multiplied by `decay` at the shares `decay_at` of the phase.
+    `learning_rate` is multiplied by `decay` at the shares `decay_at` of the phase, or follows another
+    `schedule`, in `cycles` if that is a cosine. `regions`: the standard deviation of grey values from which
+    on there is texture, and only that is what the discriminator sees; 0: it sees all.
     """
 
     steps: int = 400_000
@@ -31,6 +33,9 @@ class Gan:
     decay: float = 0.5
     decay_at: tuple[float, ...] = ()
     discriminator: str = "vgg"
+    schedule: str = "step"
+    cycles: int = 1
+    regions: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -133,21 +138,23 @@ class Phase:
     schedule: str
     decay: float
     decay_at: tuple[float, ...]
+    cycles: int = 1
     discriminator: str = ""
+    regions: float = 0.0
 
 
 def phase_at(recipe: Recipe, step: int) -> Phase:
     """The phase that a step belongs to."""
     if recipe.gan and step >= recipe.steps:
         return second_phase(recipe.gan, recipe.steps)
-    first = (recipe.loss, recipe.learning_rate, recipe.schedule, recipe.decay, recipe.decay_at)
+    first = (recipe.loss, recipe.learning_rate, recipe.schedule, recipe.decay, recipe.decay_at, recipe.cycles)
     return Phase(0, recipe.steps, *first)
 
 
 def second_phase(gan: Gan, start: int) -> Phase:
     """The phase against a discriminator."""
-    rates = (gan.learning_rate, "step", gan.decay, gan.decay_at)
-    return Phase(start, gan.steps, gan.loss, *rates, gan.discriminator)
+    rates = (gan.learning_rate, gan.schedule, gan.decay, gan.decay_at, gan.cycles)
+    return Phase(start, gan.steps, gan.loss, *rates, gan.discriminator, gan.regions)
 
 
 def from_dict(raw: dict[str, Any]) -> Recipe:
@@ -228,11 +235,20 @@ def checked(recipe: Recipe) -> Recipe:
     if losses.is_adversarial(losses.parse(recipe.loss)):
         raise UsageError("an adversarial loss needs a second phase", "give it with --set gan.loss=...")
     if recipe.gan:
-        if recipe.gan.discriminator not in DISCRIMINATORS:
-            known = ", ".join(DISCRIMINATORS)
-            raise UsageError(f"no discriminator called '{recipe.gan.discriminator}'", f"there are: {known}")
-        losses.parse(recipe.gan.loss)
+        _check_gan(recipe.gan)
     return recipe
+
+
+def _check_gan(gan: Gan) -> None:
+    """Raise `UsageError` for a second phase that there can't be."""
+    for name, choices in (("discriminator", DISCRIMINATORS), ("schedule", SCHEDULES)):
+        if getattr(gan, name) not in choices:
+            raise UsageError(f"no {name} called '{getattr(gan, name)}'", f"there are: {', '.join(choices)}")
+    if gan.cycles < 1:
+        raise UsageError(f"gan.cycles cannot be {gan.cycles}", "give at least 1")
+    if not 0 <= gan.regions < 1:
+        raise UsageError(f"gan.regions cannot be {gan.regions:g}", "give 0 to 1; BebyGAN takes 0.025")
+    losses.parse(gan.loss)
 
 
 def _check_spread(recipe: Recipe) -> None:

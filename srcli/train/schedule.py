@@ -25,7 +25,7 @@ def _relative(recipe: Recipe, phase: Phase, within: int) -> float:
     if phase.schedule == "constant":
         return 1.0
     done = (within - recipe.warmup) / max(1, phase.steps - recipe.warmup)
-    return _cosine(1, recipe.floor, _within_cycle(done, recipe.cycles))
+    return _cosine(1, recipe.floor, _within_cycle(done, phase.cycles))
 
 
 def _within_cycle(done: float, cycles: int) -> float:

@@ -192,7 +192,7 @@ class TorchRuntime:
         dtype = getattr(torch, self.device.dtype) if half else None
         # Weights that autocast keeps would be those of a graph's own memory.
         cast = torch.autocast(batch.device.type, dtype=dtype, enabled=half, cache_enabled=False)
-        with _hooked(self._told, lambda name, found: self.known[name].to(found.dtype)), _EXACT, cast:
+        with _hooked(self._told, lambda name, found: self.known[name].to(found)), _EXACT, cast:
             out: Tensor = self.network(batch, *window)
         return out.float()
 
