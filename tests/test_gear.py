@@ -25,6 +25,7 @@ from srcli.engine.ready import Wanted
 from srcli.engine.runtimes import OutOfMemory, gear, half
 from srcli.engine.runtimes.ahead import Item, Land, Room, in_order
 from srcli.engine.runtimes.gear import Forward, Gear, Plain, Repeats, gear_for
+from srcli.engine.runtimes.several import SeveralRuntime
 from srcli.engine.runtimes.torch import TorchRuntime, prepare
 from srcli.engine.seams import Seam
 from srcli.engine.tiles import evened, plan, spans
@@ -32,7 +33,7 @@ from srcli.engine.upscaler import Upscaler
 from srcli.errors import UsageError
 from srcli.imaging import rows
 from srcli.imaging.image import read
-from srcli.imaging.pixels import Pixels, to_uint8
+from srcli.imaging.pixels import Pixels, from_uint8, to_uint8
 from srcli.imaging.reading import Stored
 from srcli.methods import find, network_method
 from srcli.scales import ANY
@@ -416,6 +417,24 @@ def test_bytes_rounded_on_the_device_are_those_rounded_here(drive: Callable[[], 
     assert (
         network_method("edsr", [replace(step, runtime=on(Plain(), step.runtime.network, 2))]).in_bytes is None
     )  # type: ignore[attr-defined]
+
+
+def test_several_devices_round_too() -> None:
+    torch.manual_seed(0)
+    network, samples = randomised("edsr", 2).eval(), to_uint8(photograph(75, 110))
+    one, two = (on(Busy(), network, 2) for _ in range(2))
+    ours, theirs = (
+        Upscaler(runtime, 2, 32).in_bytes()
+        for runtime in (SeveralRuntime((one, two)), on(Busy(), network, 2))
+    )
+    assert ours
+    assert theirs
+    pixels = from_uint8(samples)
+    steps = ours(pixels).astype(int) - theirs(pixels)
+    assert np.abs(steps).max() <= 1
+    assert (steps != 0).mean() <= 1e-3
+    assert ours.plan((75, 110), (150, 220), 32) == theirs.plan((75, 110), (150, 220), 32)
+    assert Upscaler(SeveralRuntime((one, on(Plain(), network, 2))), 2).in_bytes() is None
 
 
 @pytest.mark.parametrize("text", ["", "some", "0", "-3G", "3 apples"])
