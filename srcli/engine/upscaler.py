@@ -135,11 +135,17 @@ class Upscaler:
                 overlap, meter = _measured(runtime, tries)
 
     def _fitting(self, source: Rows) -> int:
-        """As large a tile as was asked for, or as free memory has room for: images of one tile are tried."""
-        known = self.runtime.where.startswith("cpu") and self.runtime.scale != ANY
+        """As large a tile as was asked for, or as memory has room for, this machine's or a GPU's.
+
+        Images of one tile are tried.
+        """
+        runtime = self.runtime
+        if runtime.alike:
+            return runtime.largest(self.tile) if max(source.shape) > self.tile else self.tile
+        known = runtime.where.startswith("cpu") and runtime.scale != ANY
         if max(source.shape) <= TRIED or not known:
-            return self.runtime.largest(self.tile) if max(source.shape) > self.tile else self.tile
-        return fitting(self.runtime, self.tile, memory.free())
+            return self.tile
+        return fitting(runtime, self.tile, memory.free())
 
     def plan(
         self, source: Sides, size: Sides, tile: int, overlap: int | None = None, top: int = 0
