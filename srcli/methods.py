@@ -246,6 +246,7 @@ def network_method(name: str, steps: list[Upscaler]) -> Method:
     def run(pixels: Pixels, scale: float) -> Pixels:
         return flow(rows.of(pixels), scale).whole()
 
+    steps = [replace(steps[0], beside=True)] if len(steps) == 1 else steps
     *before, last = steps
     rounding = last.in_bytes()
 

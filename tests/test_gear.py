@@ -25,6 +25,7 @@ from srcli.engine.ready import Wanted
 from srcli.engine.runtimes import OutOfMemory, gear, half
 from srcli.engine.runtimes.ahead import Item, Land, Room, in_order
 from srcli.engine.runtimes.gear import Forward, Gear, Plain, Repeats, gear_for
+from srcli.engine.runtimes.several import SeveralRuntime
 from srcli.engine.runtimes.torch import TorchRuntime, prepare
 from srcli.engine.seams import Seam
 from srcli.engine.tiles import evened, plan, spans
@@ -32,7 +33,7 @@ from srcli.engine.upscaler import Upscaler
 from srcli.errors import UsageError
 from srcli.imaging import rows
 from srcli.imaging.image import read
-from srcli.imaging.pixels import Pixels, to_uint8
+from srcli.imaging.pixels import Pixels, from_uint8, to_uint8
 from srcli.imaging.reading import Stored
 from srcli.methods import find, network_method
 from srcli.scales import ANY
@@ -184,11 +185,8 @@ def test_a_busy_device_makes_the_same_picture(arch: str, scale: int, drive: Call
 def test_windows_of_any_scale_are_under_way_too(drive: Callable[[], Gear]) -> None:
     torch.manual_seed(0)
     network, pixels = randomised("liif", 2).eval(), photograph(50, 70)
-    one, other = (
-        Upscaler(runtime, ANY, 32)(pixels, (113, 161))
-        for runtime in (prepare(network, ANY, CPU), on(drive(), network, ANY))
-    )
-    assert_same_image(other, one)
+    exact = Upscaler(prepare(network, ANY, CPU), ANY, 32)(pixels, (113, 161))
+    assert_same_image(Upscaler(on(drive(), network, ANY), ANY, 32)(pixels, (113, 161)), exact)
 
 
 def test_batches_are_made_where_memory_allows() -> None:
@@ -368,7 +366,8 @@ def test_nothing_is_recorded_for_one_picture_or_where_means_are_put_in() -> None
     drive = Busy()
     Upscaler(on(drive, randomised("espcn", 2).eval(), 2), 2, 16)(photograph(80, 80))
     assert drive.recorded == []
-    assert on(drive, randomised("rcan", 2).eval(), 2).repeats is None or not archs.traits("rcan").local
+    assert on(drive, randomised("latticenet", 2).eval(), 2).repeats is None
+    assert on(drive, randomised("edsr", 2).eval(), 2).repeats is not None
 
 
 def test_a_tile_that_did_not_fit_is_not_tried_for_the_next_picture() -> None:
@@ -388,6 +387,16 @@ def test_a_tile_that_did_not_fit_is_not_tried_for_the_next_picture() -> None:
     for _ in range(2):
         np.testing.assert_array_equal(method(pixels), pixels)
     assert [area for area in tried if area > 3000] == [4900]
+    # Nor is what shows how large tiles may be, where not even that fits.
+    tried.clear()
+    pixels, busy = np.tile(pixels, (1, 8, 1)), on(Busy(), Hungry(), 1)
+    np.testing.assert_array_equal(Upscaler(busy, 1)(pixels), pixels)
+    failed = [area for area in tried if area > 3000]
+    assert failed[0] == 256 * 256
+    assert failed == sorted(set(failed), reverse=True)
+    tried.clear()
+    np.testing.assert_array_equal(Upscaler(busy, 1)(pixels), pixels)
+    assert max(tried) <= 3000
 
 
 @pytest.mark.parametrize("drive", GEARS)
@@ -416,6 +425,24 @@ def test_bytes_rounded_on_the_device_are_those_rounded_here(drive: Callable[[], 
     assert (
         network_method("edsr", [replace(step, runtime=on(Plain(), step.runtime.network, 2))]).in_bytes is None
     )  # type: ignore[attr-defined]
+
+
+def test_several_devices_round_too() -> None:
+    torch.manual_seed(0)
+    network, samples = randomised("edsr", 2).eval(), to_uint8(photograph(75, 110))
+    one, two = (on(Busy(), network, 2) for _ in range(2))
+    ours, theirs = (
+        Upscaler(runtime, 2, 32).in_bytes()
+        for runtime in (SeveralRuntime((one, two)), on(Busy(), network, 2))
+    )
+    assert ours
+    assert theirs
+    pixels = from_uint8(samples)
+    steps = ours(pixels).astype(int) - theirs(pixels)
+    assert np.abs(steps).max() <= 1
+    assert (steps != 0).mean() <= 1e-3
+    assert ours.plan((75, 110), (150, 220), 32) == theirs.plan((75, 110), (150, 220), 32)
+    assert Upscaler(SeveralRuntime((one, on(Plain(), network, 2))), 2).in_bytes() is None
 
 
 @pytest.mark.parametrize("text", ["", "some", "0", "-3G", "3 apples"])
@@ -454,6 +481,7 @@ def test_a_gpus_memory_is_bounded() -> None:
     wanted = Wanted("torch", "cuda", vram=2**28)
     torch.manual_seed(0)
     network, pixels = archs.build("edsr", 4).eval(), np.tile(photograph(200, 300), (3, 3, 1))
+    torch.cuda.empty_cache()
     try:
         bounded = ready.on_torch(network, 4, archs.traits("edsr"), wanted)
         torch.cuda.reset_peak_memory_stats()

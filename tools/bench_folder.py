@@ -14,8 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
-from functools import wraps
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -43,16 +42,15 @@ def pictures(folder: Path, count: int, side: int) -> list[Path]:
 
 
 def clocked() -> None:
-    """`sr`, with the seconds that its runtimes spend on tiles written to a file."""
+    """`sr`, with the seconds that networks spend on tiles written to a file."""
     from srcli.cli.app import run
-    from srcli.engine.runtimes.ncnn import NcnnRuntime
+    from srcli.engine import upscaler
 
     spent = [0.0]
-    plain = NcnnRuntime.run
+    plain = upscaler._kept
 
-    @wraps(plain)
-    def timed(self: NcnnRuntime, tiles: Iterable[Pixels]) -> Iterator[Pixels]:
-        results = plain(self, tiles)
+    def timed(*given: Any) -> Iterator[Pixels]:
+        results = plain(*given)
         while True:
             start = time.perf_counter()
             result = next(results, None)
@@ -61,7 +59,7 @@ def clocked() -> None:
                 return
             yield result
 
-    NcnnRuntime.run = timed  # type: ignore[method-assign]
+    upscaler._kept = timed  # type: ignore[assignment]
     code = run(sys.argv[2:])
     Path(os.environ[_CLOCK]).write_text(str(spent[0]))
     raise SystemExit(code)

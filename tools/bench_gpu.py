@@ -150,13 +150,18 @@ def rows_of(runtime: TorchRuntime, pixels: Pixels, given: argparse.Namespace) ->
         for _ in range(2):  # what is measured and recorded on the way
             run()
         held = peak(device, run)
-        seconds = in_turns(device, {"ours": run, "device": on_device(runtime, tiles[0])}, given.rounds)
+        runs: dict[str, Callable[[], object]] = {"ours": run, "device": on_device(runtime, tiles[0])}
+        rounding = runtime.in_bytes()
+        if rounding:
+            runs["bytes"] = streamed(rounding, tiles, _PICTURES)
+        seconds = in_turns(device, runs, given.rounds)
         area = tiles[0].shape[0] * tiles[0].shape[1]
         found.append(
             {
                 "tile": tile, "own": tile == own, "tiles": len(tiles), "shape": tiles[0].shape[:2],
                 "batch_pixels": min(runtime.findings.room.pixels, 2**62), "bytes": held,
                 "seconds": seconds["ours"] / _PICTURES,
+                "seconds_in_bytes": seconds.get("bytes", 0) / _PICTURES,
                 "operations_per_second_on_device": 2 * multiply_adds(area) / seconds["device"],
             }
         )  # fmt: skip
@@ -238,7 +243,8 @@ def told(found: dict[str, Any]) -> str:
         alone = row["operations_per_second_on_device"] / found["matrix_rate"]
         own = " (own choice)" if row["own"] else ""
         lines.append(
-            f"tile {row['tile']}{own}: {row['tiles']} tiles, {row['seconds'] * 1e3:.1f} ms a picture, "
+            f"tile {row['tile']}{own}: {row['tiles']} tiles, {row['seconds'] * 1e3:.1f} ms a picture "
+            f"({row['seconds_in_bytes'] * 1e3:.1f} rounded to bytes there), "
             f"{rate:.1%} of the matrix rate, on the device alone {alone:.1%}, {row['bytes'] / 2**30:.2f} GiB"
         )
     times = f"{found['times_plain_fp32']:.2f} plain fp32 (bar 4), {found['times_plain_tf32']:.2f} plain tf32"
@@ -267,6 +273,8 @@ def main() -> None:
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
+    if given.device.startswith("cuda") and not torch.cuda.is_available():
+        raise SystemExit("PyTorch sees no GPU here; --device cpu --side 64 --rounds 1 shows that this works")
     found = measured(given)
     print(told(found))
     target = given.out or (RESULT if given.device.startswith("cuda") else None)

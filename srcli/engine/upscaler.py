@@ -10,6 +10,7 @@ import numpy as np
 
 from srcli.archs import Spec
 from srcli.engine import calibrate, memory
+from srcli.engine.beside import one_ahead
 from srcli.engine.calibrate import fitting
 from srcli.engine.device import give_back_memory
 from srcli.engine.runtimes import OutOfMemory, Rounding, Runtime, Sampler
@@ -39,7 +40,8 @@ class Upscaler:
     """One network as a function of pixels, at its own scale, or where that is `ANY` to any size.
 
     `tile` is in pixels of the network's input; `progress` is told tiles done and tiles in all, `report` how
-    tiles meet; `spec` is what the network is, where that is known.
+    tiles meet; `spec` is what the network is, where that is known. `beside`: the next tile is made while the
+    one before is worked on, which images that are themselves made row by row do not stand.
     """
 
     runtime: Runtime
@@ -49,6 +51,7 @@ class Upscaler:
     progress: Progress = silent
     report: Report = untold
     spec: Spec | None = None
+    beside: bool = False
 
     def __call__(self, pixels: Pixels, size: Sides | None = None) -> Pixels:
         """(H, W, 3) in [0, 1] to (H*scale, W*scale, 3), or to `size` if the scale is any; not clipped."""
@@ -111,8 +114,9 @@ class Upscaler:
         top = done = 0
         while top < source.height:
             tiles = self.plan(source.shape, size, tile, overlap, top)
-            found = clock.through(_kept(runtime, source, size, tiles, meter), tiles)
-            results = _told(found, progress, done, done + len(tiles))
+            made = clock.through(_kept(runtime, source, size, tiles, meter), tiles)
+            made = one_ahead(made) if self.beside and len(tiles) > 1 else made
+            results = _told(made, progress, done, done + len(tiles))
             try:
                 for row in _by_row(tiles):
                     band = _placed(_windows(row, source, size), results, runtime.channels)
@@ -131,11 +135,17 @@ class Upscaler:
                 overlap, meter = _measured(runtime, tries)
 
     def _fitting(self, source: Rows) -> int:
-        """As large a tile as was asked for, or as free memory has room for: images of one tile are tried."""
-        known = self.runtime.where.startswith("cpu") and self.runtime.scale != ANY
+        """As large a tile as was asked for, or as memory has room for, this machine's or a GPU's.
+
+        Images of one tile are tried.
+        """
+        runtime = self.runtime
+        if runtime.alike:
+            return runtime.largest(self.tile) if max(source.shape) > self.tile else self.tile
+        known = runtime.where.startswith("cpu") and runtime.scale != ANY
         if max(source.shape) <= TRIED or not known:
-            return self.runtime.largest(self.tile) if max(source.shape) > self.tile else self.tile
-        return fitting(self.runtime, self.tile, memory.free())
+            return self.tile
+        return fitting(runtime, self.tile, memory.free())
 
     def plan(
         self, source: Sides, size: Sides, tile: int, overlap: int | None = None, top: int = 0

@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Any, Protocol
 
 import numpy as np
@@ -18,6 +19,8 @@ from torch import Tensor
 from srcli.engine.device import Device
 from srcli.imaging.pixels import Pixels
 
+# Of all threads one may record at a time, says PyTorch.
+_RECORDING = Lock()
 # Waits for what is brought back: (N, H, W, C).
 Fetch = Callable[[], NDArray[Any]]
 Forward = Callable[[Tensor], Tensor]
@@ -136,7 +139,7 @@ class Cuda:
 
     def record(self, forward: Forward, batch: Tensor) -> Forward | None:
         """See `Gear`. What the graph reads and writes stays in its place, so all is copied in and out."""
-        with torch.cuda.device(self.index), _best_algorithms():
+        with _RECORDING, torch.cuda.device(self.index), _best_algorithms():
             given, side = batch.clone(), _stream(self.index)
             side.wait_stream(self.here)
             with torch.cuda.stream(side):

@@ -63,6 +63,11 @@ class SeveralRuntime:
         """See `Runtime`. What fits each device."""
         return min(each.largest(tile) for each in self.runtimes)
 
+    @property
+    def bytes(self) -> bool:
+        """See `Rounding`."""
+        return all(isinstance(each, Rounding) and each.bytes for each in self.runtimes)
+
     def in_bytes(self) -> "SeveralRuntime | None":
         """See `Rounding`. All of them, or none."""
         made = [each.in_bytes() if isinstance(each, Rounding) else None for each in self.runtimes]

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from threading import Lock
@@ -151,7 +151,8 @@ class TorchRuntime:
         if not self.gear.alike or tile != DEFAULT_TILE:
             return tile
         if self.findings.pixel_bytes is None:
-            next(self.run([np.zeros((_TRIED, _TRIED, self.channels), np.float32)]))
+            with suppress(OutOfMemory):  # then it is smaller tiles anyway
+                next(self.run([np.zeros((_TRIED, _TRIED, self.channels), np.float32)]))
         if not self.findings.pixel_bytes:
             return tile
         side = int(min(_LARGEST**2, self._fitting(self.findings.pixel_bytes)) ** 0.5) - 2 * self.halo
