@@ -237,6 +237,11 @@ class Ledger:
         if row:
             raise UsageError(f"{row[0]} is an input too", "choose another --output")
 
+    def in_hand(self) -> list[Job]:
+        """What is being done or, where nobody does, what a run that was killed was doing."""
+        rows = self._db.execute("SELECT source, target FROM units WHERE state = 'running'").fetchall()
+        return [Job(place(source), place(target)) for source, target in rows]
+
     def recover(self) -> int:
         """Take up again what a run that was killed had in hand, after all the rest; how many these are.
 
