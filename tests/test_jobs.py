@@ -9,6 +9,7 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import sys
 import time
 import tracemalloc
 from collections.abc import Iterator
@@ -244,6 +245,19 @@ def test_other_settings_are_another_job(
     assert done.code == 2
     assert message in done.err
     assert "hint: give what it was begun with, or another --job" in done.err
+
+
+def test_a_name_that_is_no_text_does_not_end_a_run(job: Path, tmp_path: Path) -> None:
+    folder = tiny(tmp_path / "in", 1)
+    shutil.copy(folder / "0000.png", folder / os.fsdecode(b"\xff.png"))
+    done = subprocess.run(
+        [sys.executable, "-m", "srcli", "upscale", folder, *FAST, "-o", tmp_path / "out", "--job", job],
+        env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"\xff_x2.png" in done.stdout
 
 
 def test_files_that_are_no_jobs(job: Path, tmp_path: Path, sr: Run) -> None:

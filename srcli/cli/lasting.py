@@ -104,7 +104,7 @@ def _take_up(book: "Ledger", lasting: Lasting, voice: Voice) -> None:
             sweep(job.target)
     cut, new = book.recover(), 0
     if lasting.rescan or not book.is_listed:
-        new = book.take_in(found(lasting.inputs, lasting.layout))
+        new = book.take_in(found(lasting.inputs, lasting.layout), voice.listed)
     if lasting.name:
         voice.taken_up(lasting.name, book.counts(), new, cut)
 
