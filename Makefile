@@ -9,7 +9,7 @@ COG := README.md docs/models.md docs/weights/log.md docs/reliability.md docs/ben
 EACH_CORE := -n auto --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all fmt check docs bench bench-folder bench-gpu bench-memory bench-peers bench-train gpu parity verify fuzz soak formats pictures classical questions
+.PHONY: help setup demo test test-all fmt check docs bench bench-folder bench-gpu bench-large bench-memory bench-peers bench-train gpu parity verify fuzz soak formats pictures classical questions
 
 help: ## print this
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -60,6 +60,10 @@ bench: setup ## measure the bundled networks on Set5, Set14 and BSD100
 
 bench-memory: setup ## seconds and peak memory of sr upscale from 0.1 to 24 megapixels, and a plot
 	PYTHONPATH=. $(BIN)/python tools/bench_memory.py 24
+
+bench-large: setup ## peak memory of 100 megapixels x2 and of 24 x4: less than 1.2 GB; takes long
+	PYTHONPATH=. $(BIN)/python tools/bench_memory.py --only 100 --scale 2
+	PYTHONPATH=. $(BIN)/python tools/bench_memory.py --only 24 --scale 4
 
 bench-peers: setup ## sr against other tools, same network, same picture; figures for docs/benchmarks.md
 	PYTHONPATH=. $(BIN)/python tools/bench_peers.py

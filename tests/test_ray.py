@@ -148,6 +148,12 @@ def test_what_is_wrong_is_told_in_a_line(photo: Path, sr: Run, monkeypatch: pyte
     told = sr("upscale", "-", "-o", photo.with_name("out.png"), "--ray", "auto")
     assert told.code == 2
     assert "Ray's workers read and write files" in told.err
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    for address, reason in (("127.0.0.1:1", "Connection refused"), ("nonsense", "Invalid address format")):
+        told = sr("upscale", photo, "--ray", address)
+        assert told.code == 1
+        assert f"error: no Ray cluster at {address}: " in told.err
+        assert reason in told.err
     monkeypatch.setitem(sys.modules, "ray", None)
     told = sr("upscale", photo, "--ray", "auto")
     assert told.code == 1

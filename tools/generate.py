@@ -272,11 +272,13 @@ def _bold(text: str, missed: bool) -> str:
 def folder_line() -> str:
     """A folder of small pictures against one picture at a time, as `make bench-folder` measured it."""
     found = _result("folder")
-    about = f"{found['count']} pictures of {found['side']}x{found['side']}, x4, medians of {found['rounds']}"
+    count, side = found["count"], found["side"]
+    about = f"{count} pictures of {side}x{side}, x4, medians of {found['rounds']}"
+    times = f"{found['single']:.2f} s, of which the network has {found['network']:.3f} s"
     line = (
-        f"The folder takes {found['folder']:.1f} s; one picture {found['single']:.2f} s, of which the network has "
-        f"{found['network']:.3f} s. That is {found['ratio_to_commands']:.2f} of {found['count']} commands, and "
-        f"{found['ratio']:.2f} of {found['count']} times that network and one start-up."
+        f"The folder takes {found['folder']:.1f} s; one picture {times}. "
+        f"That is {found['ratio_to_commands']:.2f} of {count} commands, "
+        f"and {found['ratio']:.2f} of {count} times that network and one start-up."
     )
     return f"{_circumstances(found, about)}\n\n{line}"
 

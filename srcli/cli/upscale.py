@@ -96,7 +96,6 @@ def upscale(
     from srcli.places import is_many, place
     from srcli.records import Recipe
 
-    room = amount(vram) if vram else None
     aim = wanted(scale, width, height, size, long_edge, megapixels)
     named = _named(inputs, files_from)
     into = place(output) if output else None
@@ -122,11 +121,12 @@ def upscale(
     jobs = _planned(named, layout, uncertainty, watch, lasts)
     voice = _voice(json, quiet, verbose, any(job.target == PIPE for job in jobs))
     _check_map(uncertainty, jobs, overwrite)
-    once = self_ensemble and not uncertainty  # for the map all eight are looked at here
-    running = Options(resolved(device), tile, once, runtime=runtime, untrained=alone, vram=room)
-    choices = _choices(coding, finish, self_ensemble)
-    if not weights:
-        choices |= untrained.choices(called, seed, within, kernel)
+    running = Options(
+        resolved(device), tile, self_ensemble and not uncertainty,  # for the map all eight are looked at here
+        runtime=runtime, untrained=alone, vram=amount(vram) if vram else None,
+    )  # fmt: skip
+    drawn = {} if weights else untrained.choices(called, seed, within, kernel)
+    choices = _choices(coding, finish, self_ensemble) | drawn
     recipe = Recipe(called, aim.label, choices, weights)
     batch = Batch(
         aim,

@@ -11,7 +11,7 @@ DEFAULT_TILE = 512
 SMALLEST_TILE = 32
 # In bytes, of a row of tiles as they come out; of those of a GPU, which pay more for their halo than a
 # processor, and which machines with more memory have.
-LARGEST_BAND, GPU_BAND = 2**26, 2**29
+LARGEST_BAND, GPU_BAND = 2**26, 2**28
 
 
 @dataclass(frozen=True)

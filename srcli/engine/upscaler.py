@@ -142,7 +142,8 @@ class Upscaler:
     ) -> list[tuple[Span, Span]]:
         """The tiles of an input that becomes `size`, from the row `top` on. `overlap`: else the halo."""
         (height, width), runtime = source, self.runtime
-        pixel_bytes = 4 * runtime.channels * -(-size[0] * size[1] // (height * width))
+        sample_bytes = 1 if isinstance(runtime, Rounding) and runtime.bytes else 4
+        pixel_bytes = sample_bytes * runtime.channels * -(-size[0] * size[1] // (height * width))
         shape = sides(tile, width, pixel_bytes, GPU_BAND if runtime.alike else LARGEST_BAND)
         overlap = runtime.halo if overlap is None else overlap
         return list(plan(height, width, shape, overlap, runtime.align, top, alike=runtime.alike))

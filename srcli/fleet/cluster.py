@@ -7,6 +7,7 @@ import logging
 import os
 import platform
 import signal
+import socket
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -25,6 +26,8 @@ LOCAL = "local"
 _WAIT = 1.0
 # Seconds for which what the cluster has is taken for known, and in which what was killed has to be gone.
 _FRESH, _GRACE = 1.0, 3.0
+# Seconds in which a cluster has to answer.
+_PATIENCE = 5.0
 # So many workers are asked for at a time beyond what there is room for, in case the cluster grows.
 _MORE = 32
 # After so many workers that could not begin, no further ones are asked for.
@@ -32,7 +35,11 @@ _FAILURES = 3
 # Bytes of Ray's own store, through which next to nothing goes.
 _STORE = 80 * 2**20
 _INSTALL = "sr has to be installed on every node, with the same extras as here"
-_QUIET = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_USAGE_STATS_ENABLED": "0"}
+_QUIET = {
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_BACKEND_LOG_LEVEL": "error",
+}
 
 
 class Hand:
@@ -221,12 +228,20 @@ def _join(address: str, cores: int) -> None:
         if address == LOCAL:
             _ray().init("local", num_cpus=cores, object_store_memory=_STORE, include_dashboard=False, **quiet)
         else:
+            _check_reachable(address)
             _ray().init(address, **quiet)
     except (ConnectionError, RuntimeError, ValueError, OSError) as error:
         hint = "`ray status` says what is there; --ray local needs no cluster"
         raise SrError(f"no Ray cluster at {address}: {_last_line(error)}", hint) from error
     finally:
         signal.signal(signal.SIGTERM, handler)
+
+
+def _check_reachable(address: str) -> None:
+    """Raise `OSError` where nobody answers: Ray would ask for half a minute, and say so each second."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), timeout=_PATIENCE).close()
 
 
 def _said_first(ref: Any) -> Any:

@@ -64,6 +64,10 @@ class Sampler(Runtime, Protocol):
 class Rounding(Protocol):
     """A runtime that can round to bytes where it runs, so that a fourth of what it makes is brought back."""
 
+    @property
+    def bytes(self) -> bool:
+        """Whether it does."""
+
     def in_bytes(self) -> Runtime | None:
         """One whose results are uint8, rounded as by `imaging.pixels.quantise`; None where nothing is won."""
 
