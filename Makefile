@@ -3,13 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 SHARED := ../shared/data
 SETS := $(if $(wildcard $(SHARED)),$(addprefix $(SHARED)/,Set5 Set14 BSD100),Set5 Set14 BSD100)
-COG := README.md docs/models.md docs/weights/log.md docs/reliability.md docs/bench.md docs/benchmarks.md docs/classical.md srcli/weights/ATTRIBUTION.md
+COG := README.md docs/models.md docs/weights/log.md docs/reliability.md docs/bench.md docs/benchmarks.md docs/classical.md docs/methods.md srcli/weights/ATTRIBUTION.md
 
 # Tests run side by side, one process for each core.
 EACH_CORE := -n auto --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all fmt check docs bench bench-memory bench-peers bench-train parity verify fuzz soak formats pictures classical
+.PHONY: help setup demo test test-all fmt check docs bench bench-folder bench-gpu bench-large bench-memory bench-peers bench-train gpu parity verify fuzz soak formats pictures classical questions
 
 help: ## print this
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -61,8 +61,23 @@ bench: setup ## measure the bundled networks on Set5, Set14 and BSD100
 bench-memory: setup ## seconds and peak memory of sr upscale from 0.1 to 24 megapixels, and a plot
 	PYTHONPATH=. $(BIN)/python tools/bench_memory.py 24
 
+bench-large: setup ## peak memory of 100 megapixels x2 and of 24 x4: less than 1.2 GB; takes long
+	PYTHONPATH=. $(BIN)/python tools/bench_memory.py --only 100 --scale 2
+	PYTHONPATH=. $(BIN)/python tools/bench_memory.py --only 24 --scale 4
+
 bench-peers: setup ## sr against other tools, same network, same picture; figures for docs/benchmarks.md
 	PYTHONPATH=. $(BIN)/python tools/bench_peers.py
+
+bench-folder: setup ## a folder of 50 small pictures in one command, against 50 commands
+	PYTHONPATH=. $(BIN)/python tools/bench_folder.py
+
+bench-gpu: ## EDSR x4 on 1 megapixel on a GPU: share of the matrix rate, times plain fp32; by $(PYTHON) as it is
+	PYTHONPATH=. $(PYTHON) tools/bench_gpu.py --vram 4G --compile --out $${OUT:-benchmarks/results}/gpu.json
+
+gpu: ## all that wants a GPU, in less than ten minutes: tests, then bench-gpu; by $(PYTHON) as it is
+	PYTHONPATH=. timeout 300 $(PYTHON) -m pytest -m gpu -W default -p no:cacheprovider --maxfail 20 \
+		tests/test_gear.py tests/test_archs.py tests/test_bench_run.py; \
+	tested=$$?; timeout 240 $(MAKE) bench-gpu PYTHON=$(PYTHON) && exit $$tested
 
 bench-train: setup ## steps per second of sr train, against a minimal PyTorch loop
 	PYTHONPATH=. $(BIN)/python tools/bench_train.py $(or $(wildcard $(SHARED)/train),srcli/samples)
@@ -88,6 +103,10 @@ soak: setup ## memory over 10,000 images in one command; the figure for docs/rel
 classical: setup ## measure the methods without a training set; figures for docs/classical.md
 	PYTHONPATH=. OMP_NUM_THREADS=1 $(BIN)/python tools/classical.py
 	$(BIN)/cog -r docs/classical.md
+
+questions: setup ## the two experiments of docs/methods.md; an hour of a core
+	PYTHONPATH=. OMP_NUM_THREADS=1 $(BIN)/python tools/questions.py $(or $(wildcard $(SHARED)/train),srcli/samples)
+	$(BIN)/cog -r docs/methods.md
 
 verify: setup ## bench every bundled weight file, and compare with what the manifest promises
 	PYTHONPATH=. $(BIN)/python tools/verify.py $(SETS)

@@ -88,12 +88,12 @@ def _steps(method: Method, size: tuple[int, int]) -> Iterator[_Part]:
     height, width = size
     for step in method.steps:
         enlarged = step.scale // step.runtime.scale
-        yield _part(method.name, step, height * enlarged, width * enlarged)
+        yield _part(step, height * enlarged, width * enlarged)
         height, width = height * step.scale, width * step.scale
 
 
-def _part(name: str, step: Upscaler, height: int, width: int) -> _Part:
-    rate, turns = rate_of(name, step), 8 if step.self_ensemble else 1
+def _part(step: Upscaler, height: int, width: int) -> _Part:
+    rate, turns = rate_of(step), 8 if step.self_ensemble else 1
     channels, scale = step.runtime.channels, step.runtime.scale
     tiles = step.plan((height, width), (height * scale, width * scale), step.tile)
     areas = [(y.stop - y.start) * (x.stop - x.start) for y, x in tiles]
@@ -107,9 +107,9 @@ def _part(name: str, step: Upscaler, height: int, width: int) -> _Part:
     )
 
 
-def rate_of(name: str, step: Upscaler) -> Rate:
+def rate_of(step: Upscaler) -> Rate:
     """What the tiles of a network take here, from this trial or an earlier one."""
-    return calibrate.rate(step.runtime, f"{name}: {step.spec}")
+    return calibrate.rate(step.runtime, str(step.spec))
 
 
 def _multiply_adds(step: Upscaler) -> float:
@@ -125,7 +125,8 @@ def _multiply_adds(step: Upscaler) -> float:
         large = side if step.runtime.scale > 1 else 64
         return {"multiply_adds": cost(spec, large, large).multiply_adds / 64**2}
 
-    return calibrate.once(("operations", spec.arch, spec.scale, spec.config), count)["multiply_adds"]
+    facts = ("operations", spec.arch, spec.scale, spec.config)
+    return calibrate.once(facts, count, days=math.inf)["multiply_adds"]
 
 
 @dataclass(frozen=True)
@@ -138,6 +139,10 @@ class _Idle:
     channels: int
     params: int = 0
     where: str = "cpu"
+    alike: bool = False
+
+    def largest(self, tile: int) -> int:
+        return tile
 
     def surveyed(self, tiles: Iterable[Pixels]) -> "_Idle":
         return self

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from srcli.imaging.formats import is_image
 from srcli.imaging.image import read
 from srcli.imaging.pixels import Pixels
 from srcli.manifest import HubFile
+from srcli.places import Listed, Remote, fetch, files_at, fixed, place
 
 PACKAGE = Path(__file__).parent
 
@@ -61,7 +63,7 @@ class Dataset:
         """
         if not self.lr:
             return ()
-        folder = Path(self.lr.replace("{scale}", str(scale)))
+        folder = _here(self.lr.replace("{scale}", str(scale)))
         inside = next((folder / f"{x}{scale}" for x in "Xx" if (folder / f"{x}{scale}").is_dir()), folder)
         return partners(self.root, self.files, inside, scale)
 
@@ -137,7 +139,7 @@ _LR = ",lr="
 
 
 def find(text: str) -> Dataset:
-    """A set by name, by folder or by repository of the Hub; what is downloaded is kept.
+    """A set by name, by folder, by URL or by repository of the Hub; what is downloaded is kept.
 
     `NAME=FOLDER` gives a folder a name, `,lr=FOLDER` behind any of them names the low-resolution partners.
     Raises `DatasetError` for what is none of these.
@@ -147,19 +149,55 @@ def find(text: str) -> Dataset:
         if not lr:
             raise UsageError(f"'{text}' names no folder of partners", "write SET,lr=FOLDER")
         return replace(find(name), lr=lr)
-    name, equals, place = text.partition("=")
-    if equals and not Path(text).is_dir():
-        if not name or not place:
+    name, equals, where = text.partition("=")
+    if equals and not Path(text).is_dir() and not isinstance(place(text), Remote):
+        if not name or not where:
             raise UsageError(f"'{text}' lacks a name or a folder", "write NAME=FOLDER")
-        return folder(Path(place), name)
+        return folder(_here(where), name)
     return _named(text)
+
+
+def _here(text: str) -> Path:
+    """A folder by its path or, by its URL, a copy of the images in it."""
+    where = place(text)
+    return where if isinstance(where, Path) else _copied(where)
+
+
+def _copied(where: Remote) -> Path:
+    """The images of a folder or a pattern in a store, kept by what the store says of them."""
+    listed = _images_at(where)
+    facts = [str(where), *(f"{each.place} {each.identity}" for each in listed)]
+    digest = hashlib.sha256("\n".join(facts).encode("utf-8", "surrogateescape")).hexdigest()
+    target = cache_folder() / "datasets" / f"store-{digest[:24]}"
+    if not target.is_dir():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=".sr-", dir=target.parent) as temporary:
+            for each in listed:
+                copy = Path(temporary, "set", each.place.below(fixed(where)))
+                copy.parent.mkdir(parents=True, exist_ok=True)
+                fetch(each.place, copy)
+            with contextlib.suppress(FileExistsError):  # another process was faster
+                Path(temporary, "set").rename(target)
+    return target
+
+
+def _images_at(where: Remote) -> list[Listed]:
+    """As of `folder`: those in it, or where there are none those below."""
+    for recursive in (False, True):
+        found = sorted(each for each in files_at(where, recursive) if is_image(each.place))
+        if found:
+            return found
+    raise DatasetError(f"no images in {where}", "give a folder that holds image files")
 
 
 def _named(name: str) -> Dataset:
     if name == "samples":
         return samples()
-    if Path(name).is_dir():
-        return folder(Path(name))
+    where = place(name)
+    if isinstance(where, Remote):
+        return folder(_copied(where), fixed(where).name)
+    if where.is_dir():
+        return folder(where)
     if name in HUB_SETS:
         return folder(_from_hub(name, HUB_SETS[name]), name)
     if name.startswith(HUB):

@@ -25,7 +25,8 @@ from srcli.imaging.size import Size, Wanted
 from srcli.imaging.writing import Banded, Output, check_writable, write_bands
 from srcli.jobs import Job
 from srcli.methods import LARGEST_SCALE, Method
-from srcli.records import Recipe, note
+from srcli.places import Place, delivered, fetched
+from srcli.records import Recipe, file_digest, note
 
 Find = Callable[[float], Method]
 # What is white in a map of uncertainty: 25 of 255 levels.
@@ -77,7 +78,7 @@ class Work:
 
 @dataclass(frozen=True)
 class Done:
-    """What became of a file: sizes as (width, height), depths in bits."""
+    """What became of a file: sizes as (width, height), depths in bits; `content` is the source's SHA-256."""
 
     old: Size
     new: Size
@@ -85,27 +86,49 @@ class Done:
     new_depth: int
     frames: int
     seconds: float
+    content: str = ""
+
+
+@dataclass(frozen=True)
+class _Files:
+    """What a job is done with: copies of what is in a store, and else its own files."""
+
+    source: Path
+    target: Path
 
 
 def enlarge_file(job: Job, work: Work) -> Done:
-    """Read, enlarge every frame, write. Raises `SrError`; the target appears whole or not at all."""
+    """Read, enlarge every frame, write. Raises `SrError`; the target appears whole or not at all.
+
+    What is in a store is fetched before, and put there after. An output that can't say what it was made of is
+    noted in the cache, unless it is in a store, where that would not find it again.
+    """
     start = time.perf_counter()
+    with fetched(job.source) as source, delivered(job.target) as target:
+        done = _enlarge_here(_Files(source, target), work)
+        if target == job.target and not says_itself(target, work.output):
+            note(target, source, work.recipe.digest)
+        content = file_digest(source)
+    return replace(done, seconds=time.perf_counter() - start, content=content)
+
+
+def _enlarge_here(job: _Files, work: Work) -> Done:
     times = timing(job.source)
     check_writable(job.target, frames=times.count, output=work.output)
     read = frames(job.source, work.max_pixels)
     if times.count == 1:
         [only] = read  # to the end of the file, so that the decoder's own copy is freed
-        done = _stream(only, job, work) if _has_to_stream(only, work) else _enlarge([only], times, job, work)
-    else:
-        _check_held(work, "a file of several frames")
-        done = _enlarge(read, times, job, work)
-    # Comments do not do: they are not written at every depth.
-    if work.output.strip or "xmp" not in formats.of(job.target).carries:
-        note(job.target, job.source, work.recipe.digest)
-    return replace(done, seconds=time.perf_counter() - start)
+        return _stream(only, job, work) if _has_to_stream(only, work) else _enlarge([only], times, job, work)
+    _check_held(work, "a file of several frames")
+    return _enlarge(read, times, job, work)
 
 
-def _enlarge(read: Iterable[Stored], times: Timing, job: Job, work: Work) -> Done:
+def says_itself(target: Place, output: Output) -> bool:
+    """Whether an output has in it what it was made of. Comments do not do: not every depth has them."""
+    return not output.strip and "xmp" in formats.of(target).carries
+
+
+def _enlarge(read: Iterable[Stored], times: Timing, job: _Files, work: Work) -> Done:
     """With whole frames in memory."""
     form = formats.of(job.target)
     made: list[Stored] = []
@@ -149,7 +172,7 @@ def _check_held(work: Work, *wants_all: str) -> None:
         raise UsageError(f"{wants_all[0]} needs the whole picture in memory", "leave out --stream")
 
 
-def _stream(only: Stored, job: Job, work: Work) -> Done:
+def _stream(only: Stored, job: _Files, work: Work) -> Done:
     """With few rows in memory."""
     shown = _without_idle_alpha(only, formats.of(job.target))
     old: Size = (shown.samples.shape[1], shown.samples.shape[0])
@@ -184,7 +207,7 @@ def _fit_for(image: Image, form: Format) -> Image:
     return replace(image, alpha=None)
 
 
-def _with_record(metadata: Metadata, old: Size, new: Size, job: Job, work: Work) -> Metadata:
+def _with_record(metadata: Metadata, old: Size, new: Size, job: _Files, work: Work) -> Metadata:
     scale = scale_of(old, new, work.wanted)
     where = work.find(scale).where if scale > 1 else ""
     record = work.recipe.record(job.source, old, scale, where, work.tile)

@@ -1,6 +1,8 @@
 """Files that appear whole or not at all."""
 
+import contextlib
 import errno
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -14,6 +16,12 @@ def cache_folder() -> Path:
     """Where what can be made again is kept: SR_CACHE, else `sr` under the user's cache folder."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(os.environ.get("SR_CACHE") or Path(base) / "sr")
+
+
+def state_folder() -> Path:
+    """Where what must outlive a run is kept: SR_STATE, else `sr` under the user's folder for states."""
+    base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    return Path(os.environ.get("SR_STATE") or Path(base) / "sr")
 
 
 def check_place(path: Path) -> None:
@@ -39,7 +47,7 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary: Path | None = None
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(suffix=path.suffix, prefix=".sr-", dir=path.parent)
+        handle, name = tempfile.mkstemp(suffix=path.suffix, prefix=_mark(path), dir=path.parent)
         os.close(handle)
         temporary = Path(name)
         yield temporary
@@ -52,6 +60,18 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         if temporary:
             temporary.unlink(missing_ok=True)
+
+
+def sweep(path: Path) -> None:
+    """Delete what a process that was killed left of `path`, which nobody may be about to write."""
+    with contextlib.suppress(OSError):
+        for left in path.parent.glob(f"{_mark(path)}*"):
+            left.unlink(missing_ok=True)
+
+
+def _mark(path: Path) -> str:
+    """What the temporary names for `path` begin with."""
+    return f".sr-{hashlib.sha256(os.fsencode(path.name)).hexdigest()[:8]}-"
 
 
 def _umask() -> int:

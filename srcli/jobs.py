@@ -5,24 +5,41 @@ import hashlib
 import os
 import string
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from srcli.errors import DatasetError, UsageError
 from srcli.imaging.formats import SUFFIXES, is_image
+from srcli.places import Place, Remote, files_at, fixed, identity_of, is_many
 
 PIPE = Path("-")
 _LONGEST_NAME = 255  # bytes, on every file system in use
 _FIELDS = ("stem", "model", "scale")
+_Listing = Callable[[Path, bool, Path | None], Iterable[Path]]
 
 
 @dataclass(frozen=True)
 class Job:
-    """An image to read and the place where its result goes."""
+    """An image to read and the place where its result goes.
 
-    source: Path
-    target: Path
+    `again`: what lies there may be its own, of a run that ended in the middle of it.
+    """
+
+    source: Place
+    target: Place
+    again: bool = False
+
+    def __str__(self) -> str:
+        return str(self.source)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A job, and what tells whether its source has changed since: as much as a listing says of a file."""
+
+    job: Job
+    identity: str
 
 
 @dataclass(frozen=True)
@@ -33,7 +50,7 @@ class Layout:
     `{scale}`; `label` what `{scale}` stands for; `suffix` of the format, None for the input's own.
     """
 
-    output: Path | None = None
+    output: Place | None = None
     name: str = "{stem}_x{scale}"
     label: str = "4"
     model: str = ""
@@ -57,17 +74,21 @@ class Layout:
     def to_file(self) -> bool:
         """Whether `output` names a single file."""
         output = self.output
+        if isinstance(output, Remote):
+            return output.suffix.lower() in SUFFIXES  # the names of buckets have dots, too
         return output is not None and (output == PIPE or (bool(output.suffix) and not output.is_dir()))
 
 
-def plan(inputs: list[Path], layout: Layout) -> list[Job]:
-    """The jobs for files, folders and patterns, in order, each file once.
+def plan(inputs: Sequence[Place], layout: Layout) -> list[Job]:
+    """The jobs for files, folders and patterns, in order, each file once; in stores only for files.
 
     Raises `UsageError` where the command line can't be carried out as a whole.
     """
     layout.check()
-    found = [(file, top) for given in inputs for file, top in _files(given, layout)]
-    several = len(found) > 1 or any(map(_is_folder, inputs))
+    found: list[tuple[Place, Path | None]] = []
+    for given in inputs:
+        found += [(given, None)] if isinstance(given, Remote) else _files(given, layout, images_in)
+    several = len(found) > 1 or any(_is_folder(given) for given in inputs if isinstance(given, Path))
     if layout.to_file and several:
         raise UsageError(f"{layout.output} is one file, the input is several", "name a folder with --output")
     jobs = list(dict.fromkeys(Job(file, _target(file, top, layout)) for file, top in found))
@@ -75,19 +96,51 @@ def plan(inputs: list[Path], layout: Layout) -> list[Job]:
     return jobs
 
 
-def check_watchable(folders: list[Path], layout: Layout) -> None:
+def found(inputs: Sequence[Place], layout: Layout) -> Iterator[Found]:
+    """As `plan`, in no order and one at a time, so that a million of them are no matter of memory.
+
+    It is left to the caller to see to it that each source and each target is there once.
+    """
+    layout.check()
+    if layout.to_file:
+        raise UsageError(f"{layout.output} is one file, a job is many", "name a folder with --output")
+    for given in inputs:
+        if isinstance(given, Remote):
+            yield from _found_in_store(given, layout)
+            continue
+        for file, top in _files(given, layout, each_image_in):
+            yield Found(Job(file, _target(file, top, layout)), identity_of(file))
+
+
+def _found_in_store(given: Remote, layout: Layout) -> Iterator[Found]:
+    if not is_many(given):
+        yield Found(Job(given, _target(given, None, layout)), identity_of(given))
+        return
+    top = fixed(given) if given == fixed(given) else None  # what a pattern finds is as if it were named
+    images = (one for one in files_at(given, layout.recursive, layout.output) if is_image(one.place))
+    one = None
+    for one in images:
+        yield Found(Job(one.place, _target(one.place, top, layout)), one.identity)
+    if one is None:
+        hint = "give a folder or a pattern of image files" + ("" if layout.recursive else ", or give -r")
+        raise UsageError(f"no images in {given}", hint)
+
+
+def check_watchable(folders: Sequence[Place], layout: Layout) -> None:
     """Raise `UsageError` where `now_in` would not do: for files, and for outputs that would be inputs."""
     layout.check()
     for folder in folders:
+        if isinstance(folder, Remote):
+            raise UsageError(f"--watch sees no stores, and {folder} is in one", "run --job with --rescan")
         if not _is_folder(folder):
             raise UsageError(f"--watch takes folders, and {folder} is none", "name the folder that it is in")
-        if layout.output and layout.output.resolve() == folder.resolve():
+        if layout.output and _is_same(layout.output, folder):
             raise UsageError(f"{folder} is watched, and the outputs go there", "choose another --output")
     if layout.to_file:
         raise UsageError(f"{layout.output} is one file, a folder holds many", "name a folder with --output")
 
 
-def now_in(folders: list[Path], layout: Layout) -> list[Job]:
+def now_in(folders: Sequence[Path], layout: Layout) -> list[Job]:
     """The jobs for what is in `folders` at the moment; none if nothing is.
 
     Raises `DatasetError` where one can't be listed.
@@ -95,26 +148,27 @@ def now_in(folders: list[Path], layout: Layout) -> list[Job]:
     found = [
         (file, folder)
         for folder in folders
-        for file in images_in(folder, layout.recursive, _output_root(folder, layout))
+        for file in images_in(folder, layout.recursive, _local(_output_root(folder, layout)))
     ]
     return list(dict.fromkeys(Job(file, _target(file, folder, layout)) for file, folder in found))
 
 
-def _files(given: Path, layout: Layout) -> Iterator[tuple[Path, Path | None]]:
+def _files(given: Path, layout: Layout, listing: _Listing) -> Iterator[tuple[Path, Path | None]]:
     """Image files, each with the folder that it was found under (None where it was named itself)."""
     if _is_folder(given):
-        files = [(file, given) for file in images_in(given, layout.recursive, _output_root(given, layout))]
-        if not files:
+        file = None
+        for file in listing(given, layout.recursive, _local(_output_root(given, layout))):
+            yield file, given
+        if file is None:
             hint = "" if layout.recursive else ", or search its subfolders with -r"
             raise UsageError(f"no images in {given}", f"give a folder that holds image files{hint}")
-        yield from files
     elif not os.path.lexists(given) and glob.has_magic(str(given)):
         matching = sorted(Path(name) for name in glob.glob(str(given), recursive=True))
         if not matching:
             raise UsageError(f"no file matches {given}", f"readable: {' '.join(SUFFIXES)}")
         for path in matching:
             if path.is_dir():
-                yield from _files(path, layout) if layout.recursive else ()
+                yield from _files(path, layout, listing) if layout.recursive else ()
             else:
                 yield path, None
     else:
@@ -130,43 +184,83 @@ def _is_folder(path: Path) -> bool:
 
 def images_in(folder: Path, recursive: bool, without: Path | None = None) -> list[Path]:
     """The image files in a folder, sorted; links to folders are followed once, `without` is left out."""
-    found: list[Path] = []
-    seen: set[str] = set()
+    return sorted(each_image_in(folder, recursive, without))
 
-    def complain(error: OSError) -> None:
-        raise DatasetError(f"cannot list {error.filename}: {error.strerror}", "check its permissions")
 
-    for base, folders, names in os.walk(folder, followlinks=True, onerror=complain):
+def each_image_in(folder: Path, recursive: bool, without: Path | None = None) -> Iterator[Path]:
+    """`images_in` as they are found, without holding them all."""
+    seen, left = set[str](), [folder]
+    apart = os.path.realpath(without) if without else None
+    while left:
+        base = left.pop()
         real = os.path.realpath(base)
-        if real in seen or (without and real == os.path.realpath(without)):
-            folders.clear()
+        if real in seen or real == apart:
             continue
         seen.add(real)
-        found += [path for name in names if is_image(path := Path(base, name)) and path.is_file()]
-        folders[:] = sorted(name for name in folders if not name.startswith(".")) if recursive else []
-    return sorted(found)
+        for entry in _entries(base):
+            path = base / entry.name
+            if entry.is_dir():
+                left += [path] if recursive and not entry.name.startswith(".") else []
+            elif is_image(path) and entry.is_file():
+                yield path
 
 
-def _output_root(source: Path, layout: Layout) -> Path | None:
+def _entries(folder: Path) -> Iterator["os.DirEntry[str]"]:
+    try:
+        with os.scandir(folder) as entries:
+            yield from entries
+    except OSError as error:
+        raise DatasetError(f"cannot list {folder}: {error.strerror}", "check its permissions") from error
+
+
+def _is_same(a: Place, b: Path) -> bool:
+    return isinstance(a, Path) and a.resolve() == b.resolve()
+
+
+def _local(folder: Place | None) -> Path | None:
+    """What a walk through folders here could meet."""
+    return folder if isinstance(folder, Path) else None
+
+
+def _output_root(source: Path, layout: Layout) -> Place | None:
     """Where the outputs for a folder go: `photos_x4` for `photos`, so that a second run won't meet them."""
     if layout.output is not None:
-        return None if layout.output.resolve() == source.resolve() else layout.output
+        return None if _is_same(layout.output, source) else layout.output
     named = source if source.name not in ("", "..") else source.resolve()
     return named.parent / f"{named.name}{layout.tail}"
 
 
-def _target(file: Path, top: Path | None, layout: Layout) -> Path:
+def _target(file: Place, top: Place | None, layout: Layout) -> Place:
     if file == PIPE and layout.output is None:
         return PIPE
     if layout.output and layout.to_file:
         return layout.output
-    folder = layout.output if top is None else layout.output or _output_root(top, layout)
-    inner = Path() if top is None or layout.flat else file.parent.relative_to(top)
+    target = _folder(file, top, layout) / _name(file, layout)
+    return target.with_name(_short_enough(target.name, _suffix(file, layout)))
+
+
+def _folder(file: Place, top: Place | None, layout: Layout) -> Place:
+    """Where the output goes, in the same tree as the input unless that is flattened."""
+    if isinstance(file, Remote):
+        if layout.output is None:
+            raise UsageError(
+                f"{file} is in a store, and nothing is put there unasked", "say where with --output"
+            )
+        inner = file.below(top).parent if isinstance(top, Remote) and not layout.flat else PurePosixPath()
+        return layout.output / inner
+    if not isinstance(top, Path):
+        return layout.output or file.parent
+    root = layout.output or _output_root(top, layout) or file.parent
+    return root if layout.flat else root / file.parent.relative_to(top)
+
+
+def _name(file: Place, layout: Layout) -> str:
     stem = "stdin" if file == PIPE else file.stem
-    name = layout.name.format(stem=stem, model=layout.model, scale=layout.label)
-    suffix = layout.suffix or (file.suffix if file.suffix.lower() in SUFFIXES else ".png")
-    target = (folder or file.parent) / inner / name
-    return target.with_name(_short_enough(target.name, suffix))
+    return layout.name.format(stem=stem, model=layout.model, scale=layout.label)
+
+
+def _suffix(file: Place, layout: Layout) -> str:
+    return layout.suffix or (file.suffix if file.suffix.lower() in SUFFIXES else ".png")
 
 
 def _short_enough(name: str, suffix: str) -> str:
@@ -180,7 +274,7 @@ def _short_enough(name: str, suffix: str) -> str:
 
 
 def _check_distinct(jobs: Iterable[Job], layout: Layout) -> None:
-    seen: dict[Path, Path] = {}
+    seen: dict[Place, Place] = {}
     for job in jobs:
         if job.target in seen:
             both = f"{seen[job.target]} and {job.source}"

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,16 @@ def default_path() -> Path:
 def load(path: Path | None = None) -> tuple[Entry, ...]:
     """All entries. Raises `ManifestError` naming the entry and the field that is wrong."""
     path = path or default_path()
+    try:
+        state = path.stat()
+        return _loaded(path, state.st_mtime_ns, state.st_size)
+    except OSError as error:
+        raise ManifestError(f"{path} is not a weights manifest: {error}", "reinstall sr") from error
+
+
+@lru_cache(maxsize=4)
+def _loaded(path: Path, changed: int, size: int) -> tuple[Entry, ...]:
+    """Once for each state of the file: it is asked for with every image."""
     try:
         raw = json.loads(path.read_text("utf-8"))["weights"]
     except (OSError, ValueError, KeyError, TypeError) as error:

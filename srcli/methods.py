@@ -12,6 +12,7 @@ import numpy as np
 
 from srcli import archs, classical, manifest
 from srcli.engine import device, foreign, ready, tables, weights
+from srcli.engine.device import untold as unsaid
 from srcli.engine.ready import Source, Wanted
 from srcli.engine.runtimes import Runtime
 from srcli.engine.seams import Report, untold
@@ -38,7 +39,8 @@ class Method:
     `params` counts weights; `where` says what runs it; `about`, what a weight file was taken for. `flow` does
     what `run` does, with no more rows held at a time than it takes; None where all are needed at once. `to`
     is there where it can enlarge to any height and width, whatever becomes of the proportions. `steps`: the
-    networks, in order.
+    networks, in order. `in_bytes` does what `flow` does, rounded to uint8 where the last network runs; it
+    gives None where that can't be.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Method:
     flow: Callable[[Rows, float], Rows] | None = None
     to: Callable[[Rows, Sides], Rows] | None = None
     steps: tuple[Upscaler, ...] = ()
+    in_bytes: Callable[[Rows, float], Rows | None] | None = None
 
     def __call__(self, pixels: Pixels, scale: float) -> Pixels:
         """`pixels` enlarged to their size times `scale`, rounded; at least one pixel on a side."""
@@ -57,7 +60,7 @@ class Method:
 
 @dataclass(frozen=True)
 class Options:
-    """How networks are run, and methods without a training set."""
+    """How networks are run, and methods without a training set; `vram` and `tell` as in `ready.Wanted`."""
 
     device: str | None = None
     tile: int = DEFAULT_TILE
@@ -66,6 +69,8 @@ class Options:
     runtime: str = "auto"
     untrained: classical.Settings = classical.Settings()
     report: Report = untold
+    vram: int | None = None
+    tell: Callable[[str], None] = unsaid
 
 
 def names() -> list[str]:
@@ -175,7 +180,8 @@ def _from_foreign(path: Path, found: "tuple[nn.Module, int]", scale: float, opti
     if options.runtime == "ncnn":
         raise UsageError(f"ncnn cannot run {path}: only spandrel knows it", "leave out --runtime")
     traits = archs.Traits((own_scale,), local=False)
-    runtime = ready.on_torch(network, own_scale, traits, options.device, "only spandrel knows it")
+    wanted = replace(_wanted(options), device=_first(options.device))
+    runtime = ready.on_torch(network, own_scale, traits, wanted, "only spandrel knows it")
     step = Upscaler(runtime, own_scale, options.tile, options.self_ensemble, options.progress)
     return _repeated(path.stem, step, scale, f"x{own_scale}, known to spandrel")
 
@@ -200,13 +206,18 @@ def _from_entry(entry: manifest.Entry, options: Options) -> Upscaler:
     return _step(ready.from_file(source, _wanted(options)), source.spec, options)
 
 
+def _first(devices: str | None) -> str | None:
+    """Of several, for what can't share its work."""
+    return devices.partition(",")[0] if devices else None
+
+
 def _wanted(options: Options) -> Wanted:
-    return Wanted(options.runtime, options.device)
+    return Wanted(options.runtime, options.device, options.vram, options.tell)
 
 
 def upscaler(network: "nn.Module", spec: archs.Spec, options: Options) -> Upscaler:
     """A network made ready to run by torch on the device that `options` ask for."""
-    runtime = ready.on_torch(network, spec.scale, archs.traits(spec.arch), options.device)
+    runtime = ready.on_torch(network, spec.scale, archs.traits(spec.arch), _wanted(options))
     return _step(runtime, spec, options)
 
 
@@ -235,7 +246,21 @@ def network_method(name: str, steps: list[Upscaler]) -> Method:
     def run(pixels: Pixels, scale: float) -> Pixels:
         return flow(rows.of(pixels), scale).whole()
 
-    return Method(name, run, first.params, first.where, flow=flow, steps=tuple(steps))
+    steps = [replace(steps[0], beside=True)] if len(steps) == 1 else steps
+    *before, last = steps
+    rounding = last.in_bytes()
+
+    def in_bytes(source: Rows, scale: float) -> Rows | None:
+        out = source
+        for step in before:
+            out = step.flow(out).each(_clipped)
+        exact = (out.height * last.scale, out.width * last.scale) == target_size(source, scale)
+        return rounding.flow(out) if rounding and exact else None
+
+    return Method(
+        name, run, first.params, first.where, flow=flow, steps=tuple(steps),
+        in_bytes=in_bytes if rounding else None,
+    )  # fmt: skip
 
 
 def _clipped(band: Pixels) -> Pixels:
@@ -313,7 +338,7 @@ def untrained(name: str, options: Options) -> Method:
     classical.check(name)
     settings, where = replace(options.untrained, progress=options.progress), "cpu"
     if name in classical.TRAINED:
-        chosen = device.choose(options.device)
+        chosen = device.choose(_first(options.device))
         settings, where = replace(settings, device=chosen.name), str(chosen)
 
     def run(pixels: Pixels, scale: float) -> Pixels:

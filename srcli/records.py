@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from srcli import __version__, manifest
@@ -12,6 +13,7 @@ from srcli.files import cache_folder, replacing
 from srcli.imaging import reading
 from srcli.imaging.provenance import Record, record_of
 from srcli.methods import WEIGHTLESS, scale_chain
+from srcli.places import Place, fetched
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class Recipe:
     options: dict[str, str]
     weights: Path | None = None
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """SHA-256 of all of it, the contents of the weights too; the same on any machine."""
         parts = {"model": self.model, "scale": self.scale, "options": self.options, "weights": self.sums(0)}
@@ -32,12 +34,18 @@ class Recipe:
     def sums(self, scale: float) -> dict[str, str]:
         """SHA-256 of the weights by name: of those for `scale`, or of all the model's for 0."""
         if self.weights:
-            return {self.weights.name: file_digest(self.weights)}
+            return {self.weights.name: self._weights_digest}
         if self.model in WEIGHTLESS:
             return {}
         entries = manifest.entries_of(self.model)
         used = scale_chain(scale, tuple(entries)) if scale > 1 else entries
         return {entries[step].name: entries[step].sha256 for step in sorted(set(used))}
+
+    @cached_property
+    def _weights_digest(self) -> str:
+        """Of a file that is read once, as its network is."""
+        assert self.weights
+        return file_digest(self.weights)
 
     def record(self, source: Path, size: tuple[int, int], scale: float, where: str, tile: int) -> Record:
         """What to write into the image made of `source`, which has that width and height."""
@@ -56,10 +64,17 @@ def file_digest(path: Path) -> str:
         raise WeightsError(f"{path} cannot be read: {error.strerror}", "check its path") from error
 
 
-def is_done(source: Path, target: Path, digest: str) -> bool:
-    """Whether `target` was made of what is in `source` now, with the recipe of that digest."""
-    made = (_recorded(target) or _noted(target)) if target.is_file() else None
-    return made == (file_digest(source), digest) and _is_whole(target)
+def is_done(source: Place, target: Place, digest: str) -> bool:
+    """Whether `target` was made of what is in `source` now, with the recipe of that digest.
+
+    Of what is in a store, both are fetched for it.
+    """
+    with fetched(target) as there:
+        made = (_recorded(there) or _noted(there)) if there.is_file() else None
+        if made is None or made[1] != digest:
+            return False
+        with fetched(source) as given:
+            return made[0] == file_digest(given) and _is_whole(there)
 
 
 def _recorded(target: Path) -> tuple[str, str] | None:

@@ -41,6 +41,10 @@ def shape(stored: Stored, size: Size) -> tuple[int, ...]:
 def bands(stored: Stored, aim: Aim) -> Iterator[StoredSamples]:
     """The rows of the enlarged image from the top: what `enlarge` and `to_stored` give, to the bit."""
     width, height = aim.size
+    made = _in_bytes(stored, aim)
+    if made:
+        yield from made.bands()
+        return
     alpha = _alpha(stored, height, width)
     grey = stored.samples.ndim == 2 or stored.samples.shape[2] < 3
     top = 0
@@ -48,6 +52,16 @@ def bands(stored: Stored, aim: Aim) -> Iterator[StoredSamples]:
         plane = alpha.read(top, top + len(pixels)) if alpha else None
         yield to_samples(Image(pixels, _as_plane(plane), grey=grey), aim.depth)
         top += len(pixels)
+
+
+def _in_bytes(stored: Stored, aim: Aim) -> Rows | None:
+    """The samples as they come from where the network runs, if nothing is done to them after it."""
+    plain = stored.samples.ndim == 3 and stored.samples.shape[2] == 3 and stored.samples.dtype != np.float32
+    if not (plain and aim.depth == 8 and aim.strength >= 1 and aim.method and aim.method.in_bytes):
+        return None
+    source = _source(stored)
+    made = None if source.grey else aim.method.in_bytes(source, aim.scale)
+    return made if made and made.shape == aim.size[::-1] else None
 
 
 def _as_plane(band: Pixels | None) -> Plane | None:

@@ -3,7 +3,6 @@
 By looking again and again, which works on every system and on network drives, where notices do not.
 """
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from srcli.errors import SrError
 from srcli.jobs import Job
+from srcli.places import Place, key
 
 PAUSE = 0.5
 _SHARE = 10  # times as long as a look takes is waited for the next, where a folder holds very much
@@ -38,16 +38,16 @@ class Looking:
 class _Seen:
     """What is known of the files: since when each is as it is, which have been taken, and what was made."""
 
-    since: dict[Path, tuple[State, float]] = field(default_factory=dict)
-    taken: dict[Path, State] = field(default_factory=dict)
+    since: dict[Place, tuple[State, float]] = field(default_factory=dict)
+    taken: dict[Place, State] = field(default_factory=dict)
     made: set[str] = field(default_factory=set)
 
-    def forget_all_but(self, there: set[Path]) -> None:
+    def forget_all_but(self, there: set[Place]) -> None:
         for known in (self.since, self.taken):
             for path in [path for path in known if path not in there]:
                 del known[path]
 
-    def is_due(self, path: Path, now: float, settled: float) -> bool:
+    def is_due(self, path: Place, now: float, settled: float) -> bool:
         """Whether a file is new or changed, and has been as it is for long enough."""
         state = _state(path)
         if state is None or self.taken.get(path) == state:
@@ -98,12 +98,14 @@ def _due(looking: Looking, seen: _Seen) -> list[Job]:
     seen.forget_all_but({job.source for job in jobs})
     now = time.monotonic()
     due = [job for job in jobs if seen.is_due(job.source, now, looking.settled)]
-    seen.made |= {os.path.realpath(job.target) for job in due}
-    return [job for job in due if os.path.realpath(job.source) not in seen.made]
+    seen.made |= {key(job.target) for job in due}
+    return [job for job in due if key(job.source) not in seen.made]
 
 
-def _state(path: Path) -> State | None:
-    """None for files that are gone."""
+def _state(path: Place) -> State | None:
+    """None for files that are gone, and for those in stores, which can't be watched."""
+    if not isinstance(path, Path):
+        return None
     try:
         found = path.stat()
     except OSError:

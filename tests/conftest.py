@@ -50,8 +50,9 @@ def sr(capsys: pytest.CaptureFixture[str]) -> Run:
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is cached in a test does not outlive it."""
+    """What is cached or kept in a test does not outlive it."""
     monkeypatch.setenv("SR_CACHE", str(tmp_path_factory.mktemp("cache")))
+    monkeypatch.setenv("SR_STATE", str(tmp_path_factory.mktemp("state")))
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import unicodedata
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +14,11 @@ import pytest
 from PIL import Image as PilImage
 
 from conftest import ROOT, Done, Run, copy_sample
+from srcli import manifest
 from srcli.imaging import formats
 from srcli.imaging.formats import FORMATS
 from srcli.imaging.image import Image, read, write
+from srcli.records import Recipe
 
 FAST = ("-m", "bicubic", "-x2")
 
@@ -328,3 +331,15 @@ def test_camera_sample(tmp_path: Path, sr: Run) -> None:
     """A whole photograph with the default network, as a first user does it."""
     assert sr("upscale", copy_sample("camera.png", tmp_path), "--long-edge", "600").code == 0
     assert read(tmp_path / "camera_l600.png").size == (600, 600)
+
+
+def test_what_all_images_share_is_read_once(tmp_path: Path) -> None:
+    """The manifest, and the weights whose digest goes into every record."""
+    weights = tmp_path / "mine.safetensors"
+    weights.write_bytes(b"weights")
+    recipe = Recipe("mine", "x2", {}, weights)
+    found = (recipe.digest, recipe.sums(2))
+    weights.unlink()
+    assert (recipe.digest, recipe.sums(2)) == found
+    assert replace(recipe, scale="x3").model == "mine"
+    assert manifest.load() is manifest.load()

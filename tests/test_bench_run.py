@@ -16,7 +16,7 @@ from skimage.metrics import peak_signal_noise_ratio
 
 from conftest import ROOT, SAMPLES, Run
 from srcli import datasets, methods
-from srcli.bench import costs, entrants, measure, protocols, workers
+from srcli.bench import costs, entrants, measure, protocols
 from srcli.bench.entrants import enter
 from srcli.bench.plan import Plan
 from srcli.bench.protocols import PROTOCOLS, Reduction
@@ -117,13 +117,6 @@ def test_ctrl_c_ends_all_processes(photos: Path, in_tmp: Path) -> None:
     assert child.returncode == 130, child.stderr
     assert child.stderr.strip() == "stopped; the same command goes on from here"
     assert child.stdout == ""
-
-
-def test_gpus_are_dealt_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workers.device, "gpu_likely", lambda: True)
-    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
-    assert workers.visible_gpus() == ["2", "5"]
-    assert [workers.gpu_of(n, workers.visible_gpus()) for n in range(3)] == ["2", "5", "2"]
 
 
 def test_an_image_that_fails_is_named_and_the_others_are_done(

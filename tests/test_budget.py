@@ -4,6 +4,7 @@ import json
 import math
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,11 @@ from hypothesis import strategies as st
 from conftest import SAMPLES, Run, copy_sample
 from srcli import budget
 from srcli.classical import seconds
-from srcli.engine import calibrate
+from srcli.engine import calibrate, upscaler
 from srcli.engine.calibrate import Rate
 from srcli.engine.count import cost
 from srcli.errors import UsageError
+from srcli.files import cache_folder
 from srcli.imaging.reading import about
 from srcli.methods import Options, find
 
@@ -28,7 +30,7 @@ QUICK = Rate(0.001, 1e-6, 5e7, 1000)
 def known(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rates as if they had been measured: by the size of the network, so that the law is seen."""
 
-    def rate(name: str, step: object) -> Rate:
+    def rate(step: object) -> Rate:
         return Rate(0, step.runtime.params * 1e-10, 5e7, 1000)  # type: ignore[attr-defined]
 
     monkeypatch.setattr(budget, "rate_of", rate)
@@ -132,6 +134,49 @@ def test_a_trial_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     assert len(made) == 1
     calibrate.rate(step.runtime, "another")
     assert len(made) == 2
+
+
+def test_a_trial_that_is_old_is_made_again() -> None:
+    made: list[int] = []
+
+    def found() -> dict[str, float]:
+        made.append(1)
+        return {"seconds": float(len(made))}
+
+    assert [calibrate.once(("a",), found)["seconds"] for _ in range(2)] == [1, 1]
+    [file] = (cache_folder() / "calibration").iterdir()
+    os.utime(file, (0, time.time() - 40 * 86400))
+    assert calibrate.once(("a",), found, days=math.inf)["seconds"] == 1
+    assert calibrate.once(("a",), found)["seconds"] == 2
+    file.write_text("{")
+    assert calibrate.once(("a",), found)["seconds"] == 3
+
+
+@pytest.mark.parametrize(("share", "kept"), [(0.5, False), (0.9, True), (1.2, True), (1.6, False)])
+def test_a_trial_that_real_work_contradicts_is_forgotten(
+    share: float, kept: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    [step] = find("espcn", 2).steps
+    monkeypatch.setattr(calibrate, "measure", lambda runtime: QUICK)
+    areas = [500 * 500, 400 * 500]
+    calibrate.compare(step.runtime, "espcn", areas, 1)  # nothing is known, and nothing is wrong
+    assert calibrate.rate(step.runtime, "espcn") == QUICK
+    calibrate.compare(step.runtime, "espcn", areas, share * sum(map(QUICK.seconds, areas)))
+    assert bool(list((cache_folder() / "calibration").iterdir())) == kept
+
+
+def test_work_that_takes_long_is_compared_with_what_was_foretold(monkeypatch: pytest.MonkeyPatch) -> None:
+    [step] = find("espcn", 2).steps
+    slow = replace(step, tile=32)
+    monkeypatch.setattr(calibrate, "measure", lambda runtime: QUICK)
+    calibrate.rate(step.runtime, str(step.spec))
+    pixels = np.zeros((64, 80, 3), np.float32)
+    monkeypatch.setattr(upscaler, "COMPARED", math.inf)
+    slow(pixels)
+    assert list((cache_folder() / "calibration").iterdir())
+    monkeypatch.setattr(upscaler, "COMPARED", 0)
+    slow(pixels)
+    assert not list((cache_folder() / "calibration").iterdir())
 
 
 @pytest.mark.slow

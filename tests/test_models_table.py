@@ -11,6 +11,7 @@ from tools import models_table
 
 BOOK = models_table.book()
 ROWS = models_table.rows()
+SLOW = {network.name for network in BOOK.networks if network.slow}
 FIGURES = [
     pytest.param(row, figure, id=f"{row.name} x{row.scale} {figure.source}")
     for row in ROWS
@@ -50,7 +51,7 @@ def test_what_was_counted_is_of_this_code(arch: str) -> None:
     assert [(row.name, row.scale) for row in own] == wanted
     of_each = {row.name: row for row in own}.values()
     assert [parameters(row.spec) for row in of_each] == [row.parameters for row in of_each]
-    if own[-1].multiply_adds is not None:
+    if own[-1].name not in SLOW:
         assert cost(own[-1].spec) == Cost(own[-1].parameters, own[-1].multiply_adds)
 
 

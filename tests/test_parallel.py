@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -9,7 +10,9 @@ import time
 from pathlib import Path
 
 import torch
+from test_faults import wait_for
 
+from s3_stand import free_port
 from srcli.engine.weights import read_state
 from srcli.train import state
 
@@ -80,3 +83,53 @@ def test_a_process_that_is_killed_ends_the_run_with_a_state_to_resume(photos: Pa
     more = [sys.executable, *command, "--resume", "--steps", str(saved["step"] + 3)]
     done = finished(more)
     assert done.returncode == 0, done.stderr
+
+
+def agents(port: int, arguments: list[str]) -> list["subprocess.Popen[str]"]:
+    """Two nodes of one process each, that meet on the loopback as they would on a network."""
+    words = [
+        sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1", "--max-restarts=2",
+        "--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{port}", "--rdzv-id=lasting",
+        "--local-addr=127.0.0.1", *arguments,
+    ]  # fmt: skip
+    return [
+        subprocess.Popen(words, stderr=subprocess.PIPE, text=True, env=environment(), start_new_session=True)
+        for _ in range(2)
+    ]
+
+
+def saved_step(out: Path) -> int:
+    return int(torch.load(out / state.STATE, weights_only=True)["step"])
+
+
+def rank_of(pid: str) -> str:
+    entries = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    return next((entry[5:].decode() for entry in entries if entry.startswith(b"RANK=")), "")
+
+
+def test_two_nodes_go_on_from_the_last_checkpoint_when_a_rank_dies(photos: Path, tmp_path: Path) -> None:
+    """The first dies, which alone keeps the checkpoints; both nodes start again by themselves."""
+    out = tmp_path / "run"
+    nodes = agents(free_port(), words(photos, out, "--batch", 2, "--validate-every", 150, "--steps", 300))
+    try:
+        wait_for((out / "log.jsonl").exists)
+        while saved_step(out) < 150:
+            time.sleep(0.1)
+        for node in nodes:
+            for pid in Path(f"/proc/{node.pid}/task/{node.pid}/children").read_text().split():
+                if rank_of(pid) == "0":
+                    os.kill(int(pid), signal.SIGKILL)
+        told = [node.communicate(timeout=120)[1] for node in nodes]
+    finally:
+        for node in nodes:
+            if node.poll() is None:
+                os.killpg(node.pid, signal.SIGKILL)
+                node.communicate()
+    assert [node.returncode for node in nodes] == [0, 0], told
+    steps = [json.loads(line)["step"] for line in (out / "log.jsonl").read_text().splitlines()]
+    assert steps == sorted(set(steps)), "a validation is done twice"
+    assert steps[-1] == 300
+    starts = [int(found) for text in told for found in re.findall(r"it goes on from step (\d+)", text)]
+    assert len(starts) == 2
+    assert starts[0] == starts[1] >= 150
+    assert saved_step(out) == 300

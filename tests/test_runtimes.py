@@ -14,7 +14,7 @@ from torch.nn import functional as F
 
 from conftest import ROOT, SAMPLES, Run
 from srcli import archs, manifest
-from srcli.engine import device, packed, ready, weights
+from srcli.engine import calibrate, device, packed, ready, weights
 from srcli.engine.device import Device
 from srcli.engine.export import Unexportable, check
 from srcli.engine.export.pack import pack
@@ -267,3 +267,13 @@ def test_nothing_is_found_where_nothing_sound_is(tmp_path: Path) -> None:
     assert packed.find(tmp_path / "network") is None
     packed.refuse(tmp_path / "network", "no layer for it")
     assert packed.find(tmp_path / "network") == Found(tmp_path / "network", refused="no layer for it")
+
+
+@pytest.mark.parametrize("scale", [2, 3])
+def test_a_transposed_convolution_does_not_lay_out_all_that_it_reads(scale: int) -> None:
+    """As a convolution of 5x5 ncnn would take 6 kB a pixel for it."""
+    [entry] = (entry for entry in BUNDLED if (entry.model, entry.scale) == ("fsrcnn", scale))
+    assert entry.bundled
+    assert entry.packed
+    runtime = ncnn.prepare(packed.shipped(entry.bundled, entry.packed), 1, "")
+    assert calibrate.measure(runtime, rounds=1).pixel_bytes < 3000

@@ -25,9 +25,13 @@ class Bleeding:
     halo: int = 4
     scale: int = 2
     align: int = 1
+    alike: bool = False
     channels: int = 3
     params: int = 0
     where: str = "here"
+
+    def largest(self, tile: int) -> int:
+        return tile
 
     def surveyed(self, tiles: Iterable[Pixels]) -> Runtime:
         return self

@@ -2,6 +2,7 @@
 
 import math
 import struct
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from torch import nn
 from conftest import SAMPLES, Run
 from srcli import stream
 from srcli.engine import calibrate, memory, tiles
+from srcli.engine.beside import one_ahead
 from srcli.engine.device import Device
 from srcli.engine.runtimes import OutOfMemory
 from srcli.engine.runtimes.torch import TorchRuntime
@@ -287,7 +289,7 @@ def test_other_errors_of_torch_are_bugs() -> None:
 def test_the_tile_is_as_large_as_free_memory_has_room_for() -> None:
     """What it takes is measured: a tile that is told to fit stays below what is free."""
     [step] = find("ecbsr", 2).steps
-    assert calibrate.fitting(step.runtime, 512, calibrate.PLENTY) == 512
+    assert calibrate.fitting(step.runtime, 512, math.inf) == 512
     small, large = (calibrate.fitting(step.runtime, 512, free) for free in (2**26, 2**28))
     assert tiles.SMALLEST_TILE <= small <= large <= 512
     assert calibrate.fitting(step.runtime, 512, 0) == tiles.SMALLEST_TILE
@@ -311,3 +313,34 @@ def test_several_frames_are_held(tmp_path: Path, sr: Run) -> None:
     done = sr("upscale", tmp_path / "pages.tif", "-x2", "-m", "bicubic", "--stream")
     assert (done.code, "a file of several frames needs the whole picture" in done.err) == (1, True), done.err
     assert sr("upscale", tmp_path / "pages.tif", "-x2", "-m", "bicubic").code == 0
+
+
+def test_one_is_made_beside_the_one_that_is_worked_on() -> None:
+    """Never two ahead; errors come in their turn; what is in the making is waited for at the end."""
+    begun, done = [0], [0]
+
+    def numbers(last: int) -> Iterator[int]:
+        for number in range(last):
+            begun[0] += 1
+            time.sleep(0.01)
+            done[0] += 1
+            yield number
+        raise OutOfMemory("full")
+
+    results = one_ahead(numbers(5))
+    for number in range(5):
+        assert next(results) == number
+        time.sleep(0.005)
+        assert number + 1 <= begun[0] <= number + 2
+    with pytest.raises(OutOfMemory):
+        next(results)
+    assert list(one_ahead(iter(()))) == []
+    begun[0] = done[0] = 0
+    for _ in one_ahead(numbers(5)):
+        break
+    assert begun == done == [2]
+
+
+def test_tiles_are_made_beside_the_encoder_if_the_network_is_alone() -> None:
+    assert [step.beside for step in find("ecbsr", 4).steps] == [True]
+    assert [step.beside for step in find("fsrcnn", 5).steps] == [False, False]

@@ -110,6 +110,21 @@ def test_stopping_and_going_on_changes_nothing(name: str, photos: Path, tmp_path
     assert json.loads(logs[0][-1])["psnr_y"] == json.loads(logs[1][-1])["psnr_y"]
 
 
+def test_what_was_validated_after_the_checkpoint_is_validated_again(photos: Path, tmp_path: Path) -> None:
+    """Killed between the two: the log has an entry that the state knows nothing of, and half of another."""
+    setup = setup_of(photos, tmp_path / "run")
+    trained(setup)
+    whole = [json.loads(line) for line in (setup.folder / loop.LOG).read_text().splitlines()]
+    (setup.folder / state.STATE).unlink()
+    begun = state.start(setup.recipe, CPU)
+    with (setup.folder / loop.LOG).open("a") as log:
+        log.write('{"step": 3')
+    for _ in loop.run(begun, setup):
+        pass
+    again = [json.loads(line) for line in (setup.folder / loop.LOG).read_text().splitlines()]
+    assert [entry["step"] for entry in again] == [entry["step"] for entry in whole] == [6, 12]
+
+
 def test_warm_start_takes_what_fits(photos: Path, tmp_path: Path) -> None:
     setup = setup_of(photos, tmp_path / "run", steps=6)
     trained(setup)
@@ -357,6 +372,20 @@ def test_weights_begin_as_the_recipe_says() -> None:
     assert spread("orthogonal") == pytest.approx((64 * 9) ** -0.5, rel=0.02)
     with pytest.raises(UsageError, match="no initial weights called 'magic'"):
         recipe.assigned(recipes.find("edsr", 2), ["initial=magic"])
+
+
+@pytest.mark.parametrize(("arch", "scale"), [("srresnet", 4), ("srresnet", 3), ("rrdbnet", 4)])
+def test_a_network_can_begin_as_repeated_pixels(arch: str, scale: int) -> None:
+    made = replace(recipes.find(arch, scale), initial="identity", config=SMALL[arch])
+    network = state.start(made, CPU).network
+    batch = torch.rand(1, 3, 12, 12)
+    larger = torch.nn.functional.interpolate(batch, scale_factor=scale, mode="nearest")
+    torch.testing.assert_close(network(batch), larger)
+    network(batch).sum().backward()
+    grads = [weight.grad for weight in network.parameters()]
+    assert all(grad is not None for grad in grads)
+    with pytest.raises(UsageError, match="can't begin as an identity"):
+        state.start(replace(recipes.find("edsr", 2), initial="identity"), CPU)
 
 
 @pytest.mark.parametrize(("arch", "scale"), [("drcn", 2), ("lapsrn", 4)])

@@ -1,9 +1,11 @@
 """Peak memory and time of `sr upscale` over the size of the input, from 0.1 megapixels on.
 
     python tools/bench_memory.py [LARGEST_MEGAPIXELS] [--scale 4]
+    python tools/bench_memory.py --only 100 --scale 2
 
 Each in a process of its own. Writes benchmarks/results/memory.json and draws docs/memory.png; what
-`--dry-run` said before stands beside what came.
+`--dry-run` said before stands beside what came. `--only` measures one size, adds it to
+benchmarks/results/memory_large.json and ends with 1 where it took more than a picture may.
 """
 
 import argparse
@@ -14,7 +16,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from PIL import Image as PilImage
 
@@ -24,6 +26,9 @@ from srcli.engine.device import threads
 ROOT = Path(__file__).parent.parent
 RESULT = ROOT / "benchmarks" / "results" / "memory.json"
 CHART = ROOT / "docs" / "memory.png"
+LARGE = ROOT / "benchmarks" / "results" / "memory_large.json"
+# Bytes that a command may take at most, however large the picture.
+BAR = 1.2e9
 SIZES = (0.1, 0.25, 0.5, 1, 2, 3, 6, 12, 24)
 
 
@@ -88,20 +93,40 @@ def draw(rows: list[dict[str, float]], path: Path) -> None:
     figure.savefig(path, dpi=100)
 
 
+def about(note: str) -> dict[str, Any]:
+    """Where it was measured."""
+    return {"machine": machine(), "threads": threads(), "load": os.getloadavg()[0], "note": note}
+
+
+def only(megapixels: float, scale: int, note: str) -> NoReturn:
+    """One size, kept beside others of this kind; the exit code says whether it held the bar."""
+    with tempfile.TemporaryDirectory() as folder:
+        found = {"scale": scale, **row(megapixels, scale, Path(folder)), **about(note)}
+    before = json.loads(LARGE.read_text())["rows"] if LARGE.exists() else []
+    rows = [line for line in before if (line["megapixels"], line["scale"]) != (megapixels, scale)] + [found]
+    LARGE.write_text(json.dumps({"rows": rows}, indent=1) + "\n")
+    print(json.dumps(found, indent=1))
+    held = found["bytes"] < BAR
+    print(f"{found['bytes'] / 1e9:.2f} GB, {'less' if held else 'NOT less'} than {BAR / 1e9:g} GB")
+    raise SystemExit(0 if held else 1)
+
+
 def main() -> None:
     """Measure, write, draw."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("largest", nargs="?", type=float, default=6)
     parser.add_argument("--scale", type=int, default=4)
     parser.add_argument("--note", default="")
+    parser.add_argument("--only", type=float, metavar="MEGAPIXELS")
     given = parser.parse_args()
+    if given.only:
+        only(given.only, given.scale, given.note)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for megapixels in (size for size in SIZES if size <= given.largest):
             rows.append(row(megapixels, given.scale, Path(folder)))
             print(json.dumps(rows[-1]), flush=True)
-    about = {"machine": machine(), "threads": threads(), "load": os.getloadavg()[0], "note": given.note}
-    RESULT.write_text(json.dumps({"scale": given.scale, **about, "rows": rows}, indent=1) + "\n")
+    RESULT.write_text(json.dumps({"scale": given.scale, **about(given.note), "rows": rows}, indent=1) + "\n")
     draw(rows, CHART)
 
 

@@ -241,6 +241,55 @@ def peers_table() -> str:
     return "\n".join(out)
 
 
+# What `make bench-peers` is held to: whose figure, which one, at most; with which pictures (None: all).
+BARS = (
+    ("fastest", "whole_ratio", 1.0, 256),
+    ("fastest", "whole_ratio", 0.95, 1024),
+    ("ncnn", "alone_ratio", 1.05, None),
+    ("torch", "alone_ratio", 0.6, None),
+    ("super-image", "whole_ratio", 0.35, None),
+    ("spandrel", "whole_ratio", 0.35, None),
+)
+
+
+def bars_table() -> str:
+    """What we want to be at most, in times of another tool's, and what was measured for each network."""
+    measured = [row for row in _result("peers")["rows"] if "reason" not in row and row["tool"] != "sr"]
+    cases = list(dict.fromkeys((row["network"], row["side"]) for row in measured))
+    out = ["| sr over | of | at most | met | measured |", "|---|---|---:|---:|---|"]
+    for tool, figure, most, only in BARS:
+        found = {}
+        for network, side in cases:
+            rows = [row for row in measured if (row["network"], row["side"]) == (network, side)]
+            ratios = [row[figure] for row in rows if tool in ("fastest", row["tool"])]
+            if ratios and only in (None, side):
+                found[f"{network} {side}"] = max(ratios)
+        met = sum(ratio <= most for ratio in found.values())
+        shown = ", ".join(f"{name}: {_bold(f'{ratio:.2f}', ratio > most)}" for name, ratio in found.items())
+        what = "start to file" if figure == "whole_ratio" else "network alone"
+        whose = "the fastest of all" if tool == "fastest" else tool
+        out.append(f"| {whose} | {what} | {most} | {met} of {len(found)} | {shown} |")
+    return "\n".join(out)
+
+
+def _bold(text: str, missed: bool) -> str:
+    return f"**{text}**" if missed else text
+
+
+def folder_line() -> str:
+    """A folder of small pictures against one picture at a time, as `make bench-folder` measured it."""
+    found = _result("folder")
+    count, side = found["count"], found["side"]
+    about = f"{count} pictures of {side}x{side}, x4, medians of {found['rounds']}"
+    times = f"{found['single']:.2f} s, of which the network has {found['network']:.3f} s"
+    line = (
+        f"The folder takes {found['folder']:.1f} s; one picture {times}. "
+        f"That is {found['ratio_to_commands']:.2f} of {count} commands, "
+        f"and {found['ratio']:.2f} of {count} times that network and one start-up."
+    )
+    return f"{_circumstances(found, about)}\n\n{line}"
+
+
 def _result(name: str) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((ROOT / "benchmarks" / "results" / f"{name}.json").read_text())
     return found

@@ -43,13 +43,13 @@ class Figure:
 class Published:
     """A network under the name that its paper gives to this size of it.
 
-    `uncounted`: its multiply-adds would take minutes to count, and nobody has published them.
+    `slow`: counting its multiply-adds takes a minute, so that no test does it anew.
     """
 
     name: str
     arch: str
     config: dict[str, Any] = field(default_factory=dict)
-    uncounted: bool = False
+    slow: bool = False
     figures: tuple[Figure, ...] = ()
 
     def figure(self, scale: int, quantity: Quantity) -> Figure | None:
@@ -69,17 +69,14 @@ class Book:
 
 @dataclass(frozen=True)
 class Row:
-    """What we count for a network at a scale; `name` as in `Published`, or after the file.
-
-    `multiply_adds` is None where they are not counted.
-    """
+    """What we count for a network at a scale; `name` as in `Published`, or after the file."""
 
     name: str
     arch: str
     config: dict[str, Any]
     scale: int
     parameters: int
-    multiply_adds: int | None
+    multiply_adds: int
 
     @property
     def spec(self) -> archs.Spec:
@@ -141,8 +138,6 @@ def counted_row(network: Published, scale: int) -> Row:
     """One network at one scale."""
     spec = archs.Spec(network.arch, scale, network.config)
     place = (network.name, network.arch, network.config, scale)
-    if network.uncounted:
-        return Row(*place, count.parameters(spec), None)
     return Row(*place, **asdict(count.cost(spec)))
 
 
@@ -210,8 +205,8 @@ def _line(row: Row, network: Published) -> str:
         f"x{row.scale}",
         f"{row.parameters:,}",
         *_beside(row.parameters, size.parameters if size else ""),
-        "not counted" if row.multiply_adds is None else giga(row.multiply_adds),
-        *_beside(row.multiply_adds or 0, work.multiply_adds if work else ""),
+        giga(row.multiply_adds),
+        *_beside(row.multiply_adds, work.multiply_adds if work else ""),
         f"{sources}; see {reasons}" if reasons else sources,
     )
     return f"| {' | '.join(cells)} |"

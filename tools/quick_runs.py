@@ -35,6 +35,8 @@ SMALLER = SMALL | {
     "carn": {"features": 32},
     "csnln": {"depth": 1, "features": 16},
     "dbpn": {"stages": 2, "features": 12, "head": 16},
+    # As ESRGAN and BSRGAN have it: only Real-ESRGAN packs pixels into channels, where more is to be learned.
+    "rrdbnet": SMALL["rrdbnet"] | {"unshuffle": False},
 }
 
 

@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from srcli.batch import Became
 from srcli.cli import voices
 from srcli.cli.app import run
-from srcli.enlarge import Done
-from srcli.fleet import Outcome
 from srcli.imaging.image import Image, write
 
 ROOT = Path(__file__).parent.parent
@@ -43,10 +42,10 @@ def measure(folder: Path, count: int) -> dict[str, float]:
     seen: list[float] = []
     plain = voices.Lines.outcome
 
-    def watched(self: voices.Lines, outcome: Outcome[Done | None]) -> None:
+    def watched(self: voices.Lines, outcome: Became) -> None:
         seen.append(resident())
         plain(self, outcome)
-        outcome.job.target.unlink()
+        Path(str(outcome.job.target)).unlink()
 
     voices.Lines.outcome = watched  # type: ignore[method-assign]
     code = run(["upscale", str(images(folder / "in", count)), "-x2", "-q", "-o", str(folder / "out")])

@@ -18,15 +18,13 @@ class Traits:
     """What is true of a network whatever its weights and its size.
 
     `scales`: what it can be built for; `pre_upsampled`: its input is already enlarged by bicubic;
-    `half_safe`: shown on a GPU to equal single precision within one 8-bit level; `local`: an output pixel
-    depends on nothing outside `halo` (not so where means over the whole image enter, as in channel
-    attention: there `halo` is an overlap that keeps tiled close to whole); `any_scale`: the size of the
-    output is an input, and `scales` but the ones that are counted and tested.
+    `local`: an output pixel depends on nothing outside `halo` (not so where means over the whole image
+    enter, as in channel attention: there `halo` is an overlap that keeps tiled close to whole);
+    `any_scale`: the size of the output is an input, and `scales` but the ones that are counted and tested.
     """
 
     scales: tuple[int, ...]
     pre_upsampled: bool = False
-    half_safe: bool = False
     local: bool = True
     any_scale: bool = False
 
@@ -118,6 +116,11 @@ def build(arch: str, scale: int, config: dict[str, Any] | None = None) -> "nn.Mo
         raise UsageError(f"{arch} cannot be built so: {error}", "is the file for a newer sr?") from error
     network: nn.Module = network_class(**settings.kwargs)
     return network
+
+
+def has_straight(arch: str) -> bool:
+    """Whether the network says how colours get through it, see `blocks.Straight`."""
+    return hasattr(_module(arch).Network, "straight")
 
 
 def rename(arch: str, state: dict[str, Any]) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -51,6 +52,18 @@ def upsampler(
         layers += [act()] if act else []
         layers.append(nn.PixelShuffle(step))
     return nn.Sequential(*layers)
+
+
+@dataclass(frozen=True)
+class Straight:
+    """How colours get through a network from end to end, for an initialisation.
+
+    `layers` on their way, each with the number of its outputs that become one feature at an enlargement by
+    pixel shuffle, else 1; `added`: modules whose output is added to what is on the way.
+    """
+
+    layers: tuple[tuple[nn.Conv2d, int], ...]
+    added: tuple[nn.Module, ...]
 
 
 def he_initialised(layer: nn.Module) -> None:

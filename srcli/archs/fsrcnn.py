@@ -31,7 +31,7 @@ class Network(nn.Module):
             mapping += [nn.Conv2d(shrunk, shrunk, 3, padding=1), nn.PReLU(shrunk)]
         mapping += [nn.Conv2d(shrunk, features, 1), nn.PReLU(features)]
         self.mid_part = nn.Sequential(*mapping)
-        self.last_part = nn.ConvTranspose2d(features, 1, 9, stride=scale, padding=4, output_padding=scale - 1)
+        self.last_part = Enlarging(features, 1, 9, stride=scale, padding=4, output_padding=scale - 1)
         self._initialise()
 
     def _initialise(self) -> None:
@@ -45,20 +45,32 @@ class Network(nn.Module):
 
     def forward(self, batch: Tensor) -> Tensor:
         """(N, 1, H, W) of luma in [0, 1] to (N, 1, H*scale, W*scale)."""
-        return _enlarged(self.mid_part(self.first_part(batch)), self.last_part)
+        out: Tensor = self.last_part(self.mid_part(self.first_part(batch)))
+        return out
 
 
-def _enlarged(features: Tensor, layer: nn.ConvTranspose2d) -> Tensor:
-    """What `layer` computes, as a convolution and a pixel shuffle, which CPU libraries run faster.
+class Enlarging(nn.ConvTranspose2d):
+    """A transposed convolution, as a convolution and a pixel shuffle: CPU libraries run that faster.
 
-    Output pixel s*j + r gets the kernel's taps s*d + r + padding for the input pixels j - d.
+    Not so ncnn, unless Winograd's way is open to it, that of 3x3: it lays out all inputs of all outputs of
+    other kernels side by side, 1.5 GB for a tile of 512x512 at x2. `literal` leaves it as it is there.
     """
-    scale, padding, size = layer.stride[0], int(layer.padding[0]), layer.kernel_size[0]
-    reach = (scale + padding - 1) // scale
-    taps = 2 * reach + 1
-    left = scale * reach - padding
-    kernel = F.pad(layer.weight, (left, scale * taps - size - left) * 2)
-    phases = kernel.view(-1, taps, scale, taps, scale).permute(2, 4, 0, 1, 3).flip(3, 4)
-    out = F.conv2d(features, phases.reshape(scale**2, -1, taps, taps), padding=reach)
-    shuffled = F.pixel_shuffle(out, scale)
-    return shuffled if layer.bias is None else shuffled + layer.bias
+
+    literal = False
+
+    def forward(self, features: Tensor, output_size: list[int] | None = None) -> Tensor:
+        """(N, C, H, W) to (N, 1, H*scale, W*scale).
+
+        Output pixel s*j + r gets the kernel's taps s*d + r + padding for the input pixels j - d.
+        """
+        scale, padding, size = self.stride[0], int(self.padding[0]), self.kernel_size[0]
+        reach = (scale + padding - 1) // scale
+        if self.literal and reach > 1:
+            return super().forward(features, output_size)
+        taps = 2 * reach + 1
+        left = scale * reach - padding
+        kernel = F.pad(self.weight, (left, scale * taps - size - left) * 2)
+        phases = kernel.view(-1, taps, scale, taps, scale).permute(2, 4, 0, 1, 3).flip(3, 4)
+        out = F.conv2d(features, phases.reshape(scale**2, -1, taps, taps), padding=reach)
+        shuffled = F.pixel_shuffle(out, scale)
+        return shuffled if self.bias is None else shuffled + self.bias

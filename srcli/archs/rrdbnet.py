@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from srcli.archs import Paper, Traits
-from srcli.archs.blocks import conv, renamed
+from srcli.archs.blocks import Straight, conv, renamed
 
 PAPER = Paper(
     "ESRGAN: Enhanced Super-Resolution Generative Adversarial Networks",
@@ -66,6 +66,12 @@ class Network(nn.Module):
         out: Tensor = self.conv_last(F.leaky_relu(self.conv_hr(features), 0.2))
         height, width = (side * 2**self.steps // self.packed for side in batch.shape[2:])
         return out[..., :height, :width]
+
+    def straight(self) -> Straight:
+        """The way of colours past the blocks, for an initialisation."""
+        ups = [self.get_submodule(f"conv_up{number}") for number in range(1, self.steps + 1)]
+        layers = (self.conv_first, *ups, self.conv_hr, self.conv_last)
+        return Straight(tuple((layer, 1) for layer in layers), (self.conv_body,))  # type: ignore[misc]
 
 
 def _packed(batch: Tensor, size: int) -> Tensor:

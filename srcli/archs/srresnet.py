@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from srcli.archs import Paper, Traits
-from srcli.archs.blocks import STEPS, conv, renamed
+from srcli.archs.blocks import STEPS, Straight, conv, renamed
 
 PAPER = Paper(
     "Photo-Realistic Single Image Super-Resolution Using a Generative Adversarial Network",
@@ -61,6 +61,12 @@ class Network(nn.Module):
         out: Tensor = self.conv3(self.upsampling(features))
         return (torch.tanh(out) + 1) / 2 if self.tanh else out
 
+    def straight(self) -> Straight:
+        """The way of colours past the blocks, for an initialisation."""
+        ups: list[Any] = [(step.upsample_block[0], step.times) for step in self.upsampling]  # type: ignore[index]
+        layers = ((self.conv1[0], 1), *ups, (self.conv3, 1))
+        return Straight(layers, (self.conv2[1],))
+
 
 class _Block(nn.Module):
     def __init__(self, features: int, bias: bool) -> None:
@@ -77,6 +83,7 @@ class _Block(nn.Module):
 class _Step(nn.Module):
     def __init__(self, features: int, step: int) -> None:
         super().__init__()
+        self.times = step**2
         self.upsample_block = nn.Sequential(
             conv(features, features * step**2), nn.PixelShuffle(step), nn.PReLU()
         )

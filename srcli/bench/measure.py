@@ -5,12 +5,13 @@ from collections.abc import Callable, Collection, Iterable
 from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from srcli import __version__
-from srcli.bench import entrants, scoring, workers
+from srcli.bench import entrants, scoring, work, workers
 from srcli.bench.ledger import Ledger
 from srcli.bench.plan import Plan, Unit, check
 from srcli.bench.protocols import TOLERANCE, Y_CROP, Protocol, Reduction
@@ -20,6 +21,7 @@ from srcli.bench.work import Scored
 from srcli.datasets import Dataset, samples
 from srcli.engine import device
 from srcli.errors import FileError, ProtocolError
+from srcli.fleet.team import Team
 from srcli.imaging.pixels import crop_to_multiple
 from srcli.methods import interpolator
 from srcli.records import file_digest
@@ -32,14 +34,14 @@ _Group = dict[str, dict[str, ImageScore]]
 def run(
     plan: Plan,
     progress: Progress = lambda score: None,
-    processes: int = 1,
+    team: Team = Team(),
     keep: bool = True,
     units: list[Unit] | None = None,
 ) -> Results:
     """All of it. Raises `ProtocolError` where bicubic on the samples or on Set5 is not the protocol's.
 
     With `keep`, scores are on disk as they come, and those of a run that was killed are taken over.
-    `processes` share the images. `units` are those of `check`, where that was done before.
+    `team` shares the images. `units` are those of `check`, where that was done before.
     """
     todo = check(plan)[0] if units is None else units
     self_check(plan.scales, plan.reduction.protocol, plan.datasets)
@@ -56,7 +58,9 @@ def run(
     for score in found:
         progress(score)
     # Closed at once where it is left: processes would go on with all that is planned.
-    with closing(workers.all_scores(plan, todo, done, processes)) as scores:
+    shares = workers.left_of(plan, todo, done)
+    crew = None if team.alone or not shares else team.crew(partial(work.begin, plan))
+    with closing(workers.all_scores(plan, shares, crew)) as scores:
         for unit, score in scores:
             if keep and isinstance(score, ImageScore):
                 keep = _kept(ledger, keys[unit][score.method], score)
@@ -66,8 +70,9 @@ def run(
     for row in results.rows:
         check_set5(row, plan.reduction)
     ledger.close()
+    size = crew.size if crew else 1
     day = datetime.now(UTC).date().isoformat()
-    return replace(results, conditions=Conditions(__version__, _machine(), device.threads(), processes, day))
+    return replace(results, conditions=Conditions(__version__, _machine(), device.threads(), size, day))
 
 
 def _kept(ledger: Ledger, key: str, score: ImageScore) -> bool:

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +14,36 @@ from srcli.bench.results import Failure, ImageScore, Row, mean_row
 from srcli.bench.scoring import Pair
 from srcli.datasets import Picture, picture
 from srcli.errors import SrError
+from srcli.fleet.spread import Do
 from srcli.imaging.image import Image, write
 from srcli.imaging.pixels import Pixels, crop_to_multiple
 from srcli.methods import Method
 
 Scored = ImageScore | Failure
+
+
+@dataclass(frozen=True)
+class Share:
+    """What a worker is given of a bench: an image, and the methods that it was scored for before."""
+
+    unit: Unit
+    done: frozenset[str] = frozenset()
+
+    def __str__(self) -> str:
+        return str(self.unit)
+
+
+def begin(plan: Plan, device: str | None) -> Do[Share, list[Scored]]:
+    """What a worker that has this device does with its shares."""
+    options = replace(plan.field.options, device=device)
+    own = replace(plan, field=replace(plan.field, options=options))
+    return lambda share, again: list(scores(own, share.unit, share.done))
+
+
+def lost(plan: Plan, share: Share, reason: str) -> list[Scored]:
+    """The failures of an image whose workers were ended each time."""
+    names = [each.name for each in plan.field.at(share.unit.scale) if each.name not in share.done]
+    return [_failure(share.unit, name, reason) for name in names]
 
 
 def inputs(unit: Unit, plan: Plan) -> tuple[Picture, Pixels, Callable[[Pixels], Pixels]]:

@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import io
 import os
 import sys
 import threading
@@ -16,6 +17,7 @@ from srcli.cli.compare import compare
 from srcli.cli.config import config, default_map
 from srcli.cli.export import export
 from srcli.cli.info import info
+from srcli.cli.jobs import jobs
 from srcli.cli.models import models
 from srcli.cli.train import train
 from srcli.cli.upscale import upscale
@@ -32,6 +34,7 @@ app = typer.Typer(
 for command in (upscale, bench, compare, train, info, export, config):
     app.command()(command)
 app.add_typer(models, name="models")
+app.add_typer(jobs, name="jobs")
 
 
 def _show_version(wanted: bool) -> None:
@@ -87,10 +90,18 @@ def _as_usage_error(error: typer.TyperException) -> SrError:
 
 def main() -> None:
     """The console script `sr`."""
+    _print_any_name()
     code = run()
     if threading.active_count() == 1:
         _leave(code)
     sys.exit(code)
+
+
+def _print_any_name() -> None:
+    """Names of files need not be text: they are printed byte by byte, as `ls` does, and not refused."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="surrogateescape")
 
 
 def _leave(code: int) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from srcli.bench.plan import Plan, Unit
     from srcli.bench.results import Failure, Results
     from srcli.bench.work import Scored
+    from srcli.fleet.team import Team
     from srcli.report.sheet import Show
 
 _BASELINES = ("nearest", "bilinear", "bicubic")
@@ -34,8 +35,8 @@ def bench(
         typer.Option(
             "--dataset",
             "-d",
-            help="Set5, Set14, BSD100, Urban100, samples, FOLDER or NAME=FOLDER; ,lr=FOLDER behind it for "
-            "low resolution of its own; may repeat.",
+            help="Set5, Set14, BSD100, Urban100, samples, FOLDER, URL or NAME=FOLDER; ,lr=FOLDER behind it "
+            "for low resolution of its own; may repeat.",
             rich_help_panel=_WHAT,
             autocompletion=completion.datasets,
         ),
@@ -105,9 +106,10 @@ def bench(
         ),
     ] = None,
     workers: Annotated[
-        int,
+        int | None,
         typer.Option(min=1, help="Processes side by side; several GPUs are shared.", rich_help_panel=_HOW),
-    ] = 1,
+    ] = None,
+    ray: options.Ray = None,
     fresh: Annotated[
         bool,
         typer.Option("--fresh", help="Don't go on with a run that was stopped.", rich_help_panel=_HOW),
@@ -123,7 +125,7 @@ def bench(
             rich_help_panel=_WHAT,
         ),
     ] = False,
-    device: options.Device = None,
+    device: options.Devices = None,
     runtime: options.Runtime = "auto",
     tile: options.Tile = DEFAULT_TILE,
     self_ensemble: options.SelfEnsemble = False,
@@ -149,11 +151,13 @@ def bench(
         from srcli import datasets
         from srcli.bench import entrants, protocols
         from srcli.bench.plan import Plan
+        from srcli.engine.seats import listed, team
         from srcli.methods import Options
 
         named = model or ([] if weights else [DEFAULT_MODEL])
         alone = untrained.settings(named, seed, within, kernel)
-        settings = Options(device, tile, self_ensemble, runtime=runtime, untrained=alone)
+        first = next(iter(listed(device)), None)  # here methods are described; workers have their own
+        settings = Options(first, tile, self_ensemble, runtime=runtime, untrained=alone)
         reduction = protocols.Reduction(protocols.find(protocol), degrade, seed)
         reduction.check(scale)
         plan = Plan(
@@ -165,7 +169,8 @@ def bench(
             save_lr,
             save,
         )
-        results = _measured(plan, workers, keep=not fresh, keep_going=keep_going, costs=costs)
+        by = team(device, workers, ray, sum(1 for _ in plan.units()))
+        results = _measured(plan, by, keep=not fresh, keep_going=keep_going, costs=costs)
     show = Show(published, stats)
     _print(results, show, markdown)
     _write(results, show, {"json": json_file, "csv": csv_file, "latex": latex, "html": html}, plots)
@@ -186,7 +191,7 @@ def _read(files: list[Path]) -> "Results":
     return merged(named)
 
 
-def _measured(plan: "Plan", workers: int, *, keep: bool, keep_going: bool, costs: bool) -> "Results":
+def _measured(plan: "Plan", by: "Team", *, keep: bool, keep_going: bool, costs: bool) -> "Results":
     """The bench itself, told about as it goes."""
     from srcli.bench.costs import with_costs
     from srcli.bench.measure import kept_scores, run
@@ -210,7 +215,7 @@ def _measured(plan: "Plan", workers: int, *, keep: bool, keep_going: bool, costs
             bar.update(task, advance=1, description=f"{score.dataset} x{score.scale:g}")
 
         try:
-            results = run(plan, tell, workers, keep, units)
+            results = run(plan, tell, by, keep, units)
         except KeyboardInterrupt:
             if keep:
                 console.talk.print("stopped; the same command goes on from here")

@@ -81,6 +81,7 @@ def compare(
     A sheet has the places where the methods differ most, a page has all, in one file that needs no network.
     With --rate the page hides which method is which; `sr bench --ratings` reads what people answer.
     """
+    from srcli.engine.seats import resolved
     from srcli.methods import Options, check_own_scale, check_scale, find_all
     from srcli.report import page, rating, subjects
 
@@ -95,7 +96,7 @@ def compare(
     found = subjects.sources(images, truth, hr)
     pixels = subjects.check(found, scale, region)
     alone = untrained.settings(named, seed, within, kernel)
-    settings = Options(device, tile, self_ensemble, runtime=runtime, untrained=alone)
+    settings = Options(resolved(device), tile, self_ensemble, runtime=runtime, untrained=alone)
     methods = _distinct(find_all(named, weights or [], scale, settings))
     paged = any(map(_is_page, outputs))
     if paged:

@@ -64,3 +64,10 @@ def formats(incomplete: str) -> list[str]:
 def devices(incomplete: str) -> list[str]:
     """The kinds, as only torch would know what is there."""
     return [name for name in ("cpu", "cuda", "mps") if name.startswith(incomplete)]
+
+
+def jobs(incomplete: str) -> list[str]:
+    """Those of this user that have names."""
+    from srcli.files import state_folder
+
+    return sorted(p.stem for p in (state_folder() / "jobs").glob("*.db") if p.stem.startswith(incomplete))

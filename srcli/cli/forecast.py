@@ -21,10 +21,12 @@ def tell(jobs: "list[Job]", work: "Work", *, as_json: bool) -> None:
     from srcli import budget
     from srcli.enlarge import scale_of, will_stream
     from srcli.imaging.reading import about
+    from srcli.places import fetched
 
     spent = most = 0.0
     for job in jobs:
-        found = about(job.source)
+        with fetched(job.source) as source:
+            found = about(source)
         size = work.wanted.of(found.size)
         scale = scale_of(found.size, size, work.wanted)
         streams = will_stream(found.frames, found.size, size, work)
@@ -87,10 +89,12 @@ def _images(jobs: "list[Job]", aim: "Wanted") -> "Iterator[Image]":
     from srcli.budget import Image
     from srcli.enlarge import scale_of
     from srcli.imaging.reading import about
+    from srcli.places import fetched
 
     for job in jobs:
         try:
-            found = about(job.source)
+            with fetched(job.source) as source:
+                found = about(source)
             size = aim.of(found.size)
             scale = scale_of(found.size, size, aim)
         except SrError:

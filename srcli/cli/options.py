@@ -28,11 +28,12 @@ Size = Annotated[
 LongEdge = Annotated[int | None, typer.Option(help="The longer side in pixels.", rich_help_panel=SIZE)]
 Megapixels = Annotated[float | None, typer.Option(help="Millions of pixels.", rich_help_panel=SIZE)]
 Output = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--output",
         "-o",
-        help="File, folder, or - for stdout; beside the input as NAME_x4 by default.",
+        metavar="PATH",
+        help="File, folder, URL, or - for stdout; beside the input as NAME_x4 by default.",
         rich_help_panel=NAMING,
     ),
 ]
@@ -97,6 +98,19 @@ Watch = Annotated[
         rich_help_panel=BATCH,
     ),
 ]
+JobName = Annotated[
+    str | None,
+    typer.Option(
+        "--job",
+        metavar="NAME",
+        help="Keep on disk what is done, and go on with it after any crash; a name, or a file.db.",
+        rich_help_panel=BATCH,
+        autocompletion=completion.jobs,
+    ),
+]
+Rescan = Annotated[
+    bool, typer.Option("--rescan", help="Look for what is new since --job was begun.", rich_help_panel=BATCH)
+]
 MaxPixels = Annotated[
     int,
     typer.Option(min=1, help="Refuse inputs with more pixels.", rich_help_panel=BATCH),
@@ -147,11 +161,39 @@ Device = Annotated[
     str | None,
     typer.Option(help="cpu, cuda, cuda:1 or mps; the fastest by default.", autocompletion=completion.devices),
 ]
+Devices = Annotated[
+    str | None,
+    typer.Option(
+        "--device",
+        help="cpu, cuda, cuda:1 or mps; several as cuda:0,cuda:1, or all; the fastest by default.",
+        autocompletion=completion.devices,
+    ),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=1,
+        help="Processes side by side, which share cores or GPUs; one for each device by default.",
+        rich_help_panel=BATCH,
+    ),
+]
+Ray = Annotated[
+    str | None,
+    typer.Option(
+        "--ray",
+        metavar="ADDRESS",
+        help="By a Ray cluster: auto for the one this machine is in, local for a new one here, or HOST:PORT.",
+        rich_help_panel=BATCH,
+    ),
+]
 Runtime = Annotated[
     Literal["auto", "torch", "ncnn"],
     typer.Option(help="What runs networks; auto is ncnn on a CPU, and torch for what ncnn can't run."),
 ]
 Tile = Annotated[int, typer.Option(min=16, help="Tile side in input pixels; less needs less memory.")]
+Vram = Annotated[
+    str | None, typer.Option(metavar="SIZE", help="Take no more of a GPU's memory than this, as 6G.")
+]
 SelfEnsemble = Annotated[
     bool, typer.Option("--self-ensemble", help="Mean of 8 orientations: better, 8 times slower.")
 ]

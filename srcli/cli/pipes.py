@@ -13,16 +13,17 @@ from srcli.errors import ImageError, UsageError
 
 if TYPE_CHECKING:
     from srcli.jobs import Job
+    from srcli.places import Place
 
 
-def names_from(listing: Path) -> list[Path]:
+def names_from(listing: Path) -> list[str]:
     """The paths in a file (on stdin for `-`), one on a line, or apart by NUL as `find -print0` has them."""
     try:
         text = sys.stdin.buffer.read() if str(listing) == "-" else listing.read_bytes()
     except OSError as error:
         raise UsageError(f"{listing} cannot be read: {error.strerror}", "check --files-from") from error
     names = text.split(b"\0" if b"\0" in text else b"\n")
-    return [Path(name.rstrip(b"\r").decode(sys.getfilesystemencoding(), "surrogateescape")) for name in names
+    return [name.rstrip(b"\r").decode(sys.getfilesystemencoding(), "surrogateescape") for name in names
             if name.strip()]  # fmt: skip
 
 
@@ -40,7 +41,7 @@ def through_files(jobs: "list[Job]", suffix: str | None) -> "Iterator[list[Job]]
         real = [_as_files(job, Path(folder), suffix) for job in jobs]
         yield real
         for job, file in zip(jobs, real, strict=True):
-            if job.target == PIPE and file.target.exists():
+            if job.target == PIPE and isinstance(file.target, Path) and file.target.exists():
                 _send(file.target)
 
 
@@ -55,17 +56,21 @@ def _as_files(job: "Job", folder: Path, suffix: str | None) -> "Job":
     from srcli.jobs import PIPE
 
     if job.source == PIPE:
-        job = replace(job, source=folder / "stdin")
-        with job.source.open("wb") as file:
+        given = folder / "stdin"
+        with given.open("wb") as file:
             shutil.copyfileobj(sys.stdin.buffer, file)
+        job = replace(job, source=given)
     if job.target == PIPE:
         job = replace(job, target=folder / f"stdout{suffix or _suffix_by_content(job.source)}")
     return job
 
 
-def _suffix_by_content(path: Path) -> str:
+def _suffix_by_content(path: "Place") -> str:
     from srcli.imaging import formats, reading
+    from srcli.imaging.formats import is_image
 
+    if not isinstance(path, Path):
+        return path.suffix if is_image(path) else ".png"
     try:
         return formats.suffix_of(reading.about(path).format)
     except ImageError:

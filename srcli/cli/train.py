@@ -114,7 +114,8 @@ def train(
     folder = out or Path("runs") / f"{chosen.title}-{chosen.label}"
     parallel.join()
     where = choose(parallel.local_device(device))
-    if resume:
+    again = parallel.agreed(state.is_this_run(folder))
+    if resume or again:
         own = {"arch": chosen.arch, "scale": chosen.scale}
         begun, chosen = state.resume(folder, where, own | changes, assignments or [])
     else:
@@ -124,6 +125,8 @@ def train(
         begun = state.start(chosen, where)
     _tell(chosen)
     console.talk.print(f"on {where}, into {folder}", markup=False)
+    if again:
+        console.talk.print(f"torchrun has started this run again: it goes on from step {begun.step}")
     pictures = _pictures(valid)  # before the long decoding, so that a bad folder is told at once
     feeds = _feeds(data, chosen, int(begun.network.channels), allow_leak, where.name)  # type: ignore[arg-type]
     log = _tensorboard(folder) if tensorboard else _no_log

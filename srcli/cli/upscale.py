@@ -1,8 +1,7 @@
 """`sr upscale`: files, folders, patterns or stdin in, enlarged files out."""
 
-import math
-import os
-from collections.abc import Callable
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -10,29 +9,31 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from srcli.cli import console, forecast, options, pipes, untrained
+from srcli.cli import console, forecast, lasting, options, pipes, untrained
+from srcli.cli.doing import one_by_one, outcomes
 from srcli.cli.voices import Lines, Records, Voice
 from srcli.engine.tiles import DEFAULT_TILE
 from srcli.errors import ExitCode, SrError, UsageError
 from srcli.manifest import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from srcli.enlarge import Done, Finish, Work
-    from srcli.fleet import Outcome
+    from srcli.batch import Batch, Became
+    from srcli.enlarge import Finish
+    from srcli.fleet.team import Team
     from srcli.imaging.size import Wanted
     from srcli.imaging.writing import Output
     from srcli.jobs import Job, Layout
-    from srcli.methods import Method, Options
-
-    Finder = Callable[[float, Options], Method]
+    from srcli.places import Place
 
 _DEFAULT_MAX_PIXELS = 2**29
 
 
 def upscale(
     inputs: Annotated[
-        list[Path] | None,
-        typer.Argument(help="Images, folders, patterns, or - for stdin.", show_default=False, readable=False),
+        list[str] | None,
+        typer.Argument(
+            help="Images, folders, patterns, URLs as s3://bucket/folder, or - for stdin.", show_default=False
+        ),
     ] = None,
     scale: options.Scale = None,
     model: options.Model = None,
@@ -57,15 +58,20 @@ def upscale(
     overwrite: options.Overwrite = False,
     skip_existing: options.SkipExisting = False,
     watch: options.Watch = False,
+    job: options.JobName = None,
+    rescan: options.Rescan = False,
     max_pixels: options.MaxPixels = _DEFAULT_MAX_PIXELS,
     json: options.JsonLines = False,
     quiet: options.Quiet = False,
     verbose: options.Verbose = False,
     weights: options.OneWeights = None,
     arch: options.Arch = None,
-    device: options.Device = None,
+    device: options.Devices = None,
+    workers: options.Workers = None,
+    ray: options.Ray = None,
     runtime: options.Runtime = "auto",
     tile: options.Tile = DEFAULT_TILE,
+    vram: options.Vram = None,
     self_ensemble: options.SelfEnsemble = False,
     uncertainty: options.Uncertainty = None,
     consistent: options.Consistent = False,
@@ -78,66 +84,133 @@ def upscale(
     dry_run: options.DryRun = False,
 ) -> None:
     """Enlarge images with a network or an interpolator."""
-    from srcli.enlarge import Finish, Work
-    from srcli.imaging.formats import suffix_of
+    from srcli.batch import Batch, work_of
+    from srcli.engine.memory import amount
+    from srcli.engine.seats import resolved
+    from srcli.engine.seats import team as team_of
+    from srcli.enlarge import Finish
     from srcli.imaging.size import wanted
     from srcli.imaging.writing import Output
-    from srcli.jobs import PIPE, Layout, check_watchable, plan
+    from srcli.jobs import PIPE, Layout, plan
     from srcli.methods import Options
+    from srcli.places import is_many, place
     from srcli.records import Recipe
 
     aim = wanted(scale, width, height, size, long_edge, megapixels)
     named = _named(inputs, files_from)
+    into = place(output) if output else None
     if watch and (dry_run or within):
         raise UsageError("what will come into a folder is not known ahead", "leave out --watch")
+    _check_job(job, rescan, {"--watch": watch, "--dry-run": dry_run, "--within": bool(within)})
     if within and not weights:
-        every = plan(named, Layout(output, recursive=recursive, flat=flat))
+        every = plan(named, Layout(into, recursive=recursive, flat=flat))
         model = forecast.within(
             within, model, every, aim, Options(device, tile, self_ensemble, runtime=runtime)
         )
-    finder = _finder(model, weights, arch, aim)
+    made_for = _check_method(model, weights, arch, aim)
     coding = Output(quality, lossless, subsampling, depth, strip)
-    coding.check()
     finish = Finish(consistent, color_fix, strength, uncertainty)
-    finish.check()
-    tail = f"_{aim.label}" if suffix is None else suffix
+    _check(coding, finish)
     called = weights.stem if weights else model or DEFAULT_MODEL
     alone = untrained.settings([] if weights else [called], seed, within, kernel)
-    layout = Layout(
-        output, name or f"{_literal(prefix)}{{stem}}{_literal(tail)}", aim.label.removeprefix("x"), called,
-        suffix_of(format_) if format_ else None, recursive, flat, tail or f"_{aim.label}",
-    )  # fmt: skip
-    if watch:
-        check_watchable(named, layout)
-        _check_one(uncertainty)
-    jobs = [] if watch else plan(named, layout)
+    named_so = name or f"{_literal(prefix)}{{stem}}{_literal(_tail(suffix, aim))}"
+    layout = replace(
+        _layout(into, aim, called, suffix, format_), name=named_so, recursive=recursive, flat=flat
+    )
+    lasts = bool(job) or (not dry_run and any(map(is_many, named)))
+    jobs = _planned(named, layout, uncertainty, watch, lasts)
     voice = _voice(json, quiet, verbose, any(job.target == PIPE for job in jobs))
     _check_map(uncertainty, jobs, overwrite)
-    once = self_ensemble and not uncertainty  # for the map all eight are looked at here
-    running = Options(device, tile, once, voice.progress, runtime, alone, voice.seam)
-    find = _remembered(finder, running, voice)
-    choices = _choices(coding, finish, self_ensemble)
-    if not weights:
-        choices |= untrained.choices(called, seed, within, kernel)
+    running = Options(
+        resolved(device), tile, self_ensemble and not uncertainty,  # for the map all eight are looked at here
+        runtime=runtime, untrained=alone, vram=amount(vram) if vram else None,
+    )  # fmt: skip
+    drawn = {} if weights else untrained.choices(called, seed, within, kernel)
+    choices = _choices(coding, finish, self_ensemble) | drawn
     recipe = Recipe(called, aim.label, choices, weights)
-    work = Work(find, aim, recipe, coding, max_pixels, tile, finish, stream)
+    batch = Batch(
+        aim,
+        recipe,
+        running,
+        made_for,
+        coding,
+        finish,
+        max_pixels,
+        stream,
+        overwrite,
+        skip_existing or watch or bool(job),
+    )
     if dry_run:
-        forecast.tell(jobs, work, as_json=json)
+        forecast.tell(jobs, work_of(batch, voice), as_json=json)
         return
+    team = team_of(device, workers, ray, None if watch or lasts else len(jobs))
+    _check_together(team, watch, jobs)
     with pipes.through_files(jobs, layout.suffix) as files, console.terminated_as_interrupted():
         voice.called(pipes.called(jobs, files))
         if watch:
-            code = _watch(named, layout, work, voice, overwrite)
-        else:
-            code = _run(files, work, voice, overwrite, skip_existing)
-    raise typer.Exit(code)
+            raise typer.Exit(_watch(named, layout, batch, voice))
+        if lasts:
+            raise typer.Exit(lasting.run(lasting.Lasting(job, named, layout, batch, rescan), team, voice))
+        raise typer.Exit(_run(files, batch, voice, team))
 
 
-def _named(inputs: list[Path] | None, files_from: Path | None) -> list[Path]:
+def _check(coding: "Output", finish: "Finish") -> None:
+    coding.check()
+    finish.check()
+
+
+def _tail(suffix: str | None, aim: "Wanted") -> str:
+    return f"_{aim.label}" if suffix is None else suffix
+
+
+def _layout(
+    into: "Place | None", aim: "Wanted", called: str, suffix: str | None, format_: str | None
+) -> "Layout":
+    """What names are made of, and the folder beside an input that is one itself."""
+    from srcli.imaging.formats import suffix_of
+    from srcli.jobs import Layout
+
+    return Layout(
+        into,
+        label=aim.label.removeprefix("x"),
+        model=called,
+        suffix=suffix_of(format_) if format_ else None,
+        tail=_tail(suffix, aim) or f"_{aim.label}",
+    )
+
+
+def _named(inputs: list[str] | None, files_from: Path | None) -> "list[Place]":
+    from srcli.places import place
+
     named = [*(inputs or []), *(pipes.names_from(files_from) if files_from else [])]
     if not named:
         raise UsageError("no input is named", "as in `sr upscale photo.jpg`")
-    return named
+    return [place(name) for name in named]
+
+
+def _check_job(job: str | None, rescan: bool, others: dict[str, bool]) -> None:
+    """Raise `UsageError` for what does not go with `--job`."""
+    if rescan and not job:
+        raise UsageError("--rescan looks for what is new since a job was begun", "give --job too")
+    for option, given in others.items():
+        if job and given:
+            raise UsageError(f"{option} does not go with --job", "leave out one of them")
+
+
+def _planned(
+    named: "list[Place]", layout: "Layout", uncertainty: Path | None, watch: bool, lasts: bool
+) -> "list[Job]":
+    """What is to be done; nothing yet where that is found as it goes."""
+    from srcli.jobs import check_watchable, plan
+    from srcli.places import check_root
+
+    if layout.output:
+        check_root(layout.output)
+    if watch:
+        check_watchable(named, layout)
+    if watch or lasts:
+        _check_one(uncertainty)
+    return [] if watch or lasts else plan(named, layout)
 
 
 def _literal(text: str) -> str:
@@ -175,40 +248,29 @@ def _voice(json: bool, quiet: bool, verbose: bool, piped: bool) -> Voice:
     return Records() if json else Lines(0 if quiet else 2 if verbose else 1, piped)
 
 
-def _finder(model: str | None, weights: Path | None, arch: str | None, aim: "Wanted") -> "Finder":
-    """How methods are found, once there is work for them; bad names are told at once."""
-    from srcli.methods import arch_of, check_model, check_scale, find, find_file
+def _check_method(model: str | None, weights: Path | None, arch: str | None, aim: "Wanted") -> str | None:
+    """Bad names are told at once. The network that a weight file is for, where that is said."""
+    from srcli.methods import arch_of, check_model, check_scale
 
     scale = 2 if aim.scale is None else aim.scale
     if weights is None:
         if arch:
             raise UsageError("--arch says what --weights is for", "give --weights too, or --model instead")
-        name = model or DEFAULT_MODEL
-        check_model(name, scale)
-        return partial(find, name)
+        check_model(model or DEFAULT_MODEL, scale)
+        return None
     check_scale(scale)
     said = arch or model
-    named = arch_of(said) if said else None
-    return lambda scale, settings: find_file(weights, scale, settings, named)
+    return arch_of(said) if said else None
 
 
-def _remembered(finder: "Finder", settings: "Options", voice: Voice) -> "Callable[[float], Method]":
-    """Methods loaded when first asked for. Scales between two whole numbers take the same networks."""
-    loaded: dict[int, Method] = {}
+def _check_together(team: "Team", watch: bool, jobs: "list[Job]") -> None:
+    """Raise `UsageError` for what other processes can't do."""
+    from srcli.jobs import PIPE
 
-    def find(scale: float) -> "Method":
-        key = math.ceil(scale)
-        if key not in loaded:
-            voice.loading()
-            try:
-                loaded[key] = finder(scale, settings)
-            except SrError as error:
-                error.for_all = True
-                raise
-            voice.method(loaded[key])
-        return loaded[key]
-
-    return find
+    if watch and not team.alone:
+        raise UsageError("--watch is done by one process", "leave out --workers, --ray and further devices")
+    if team.ray is not None and any(PIPE in (job.source, job.target) for job in jobs):
+        raise UsageError("Ray's workers read and write files", "name files instead of -")
 
 
 @dataclass
@@ -217,7 +279,7 @@ class _Tally:
 
     became: "dict[Job, SrError | None]" = field(default_factory=dict)
 
-    def note(self, outcome: "Outcome[Done | None]") -> None:
+    def note(self, outcome: "Became") -> None:
         self.became.pop(outcome.job, None)
         self.became[outcome.job] = outcome.error
 
@@ -239,15 +301,15 @@ class _Tally:
         return last.exit_code if last and last.for_all else ExitCode.FAILED
 
 
-def _run(jobs: "list[Job]", work: "Work", voice: Voice, overwrite: bool, skip_existing: bool) -> int:
-    """Every job in turn; the exit code."""
-    from srcli.fleet import each_image
+def _run(jobs: "list[Job]", batch: "Batch", voice: Voice, team: "Team") -> int:
+    """Every job, in turn or side by side; the exit code."""
+    from srcli.batch import Places
+    from srcli.places import key
 
-    tally = _Tally()
-    sources = {os.path.realpath(job.source) for job in jobs}
+    tally, places = _Tally(), Places({key(job.source) for job in jobs})
     try:
-        with voice:
-            for outcome in each_image(jobs, _doing(work, voice, sources, overwrite, skip_existing)):
+        with voice, closing(outcomes(jobs, batch, voice, team, places, len(jobs))) as became:
+            for outcome in became:
                 tally.note(outcome)
                 voice.outcome(outcome)
     except KeyboardInterrupt:
@@ -258,66 +320,23 @@ def _run(jobs: "list[Job]", work: "Work", voice: Voice, overwrite: bool, skip_ex
     return tally.code
 
 
-def _watch(folders: list[Path], layout: "Layout", work: "Work", voice: Voice, overwrite: bool) -> int:
+def _watch(named: "Sequence[Place]", layout: "Layout", batch: "Batch", voice: Voice) -> int:
     """What is in the folders and what comes into them, until a signal; the exit code.
 
     The first signal lets the image in hand be finished, the second does not.
     """
+    from srcli.batch import Places
     from srcli.fleet import each_image
     from srcli.jobs import now_in
     from srcli.watch import Looking, arriving
 
-    tally, sources = _Tally(), set[str]()
+    tally = _Tally()
+    folders = [folder for folder in named if isinstance(folder, Path)]
     with console.until_signal() as stopped, voice:
         voice.watching(folders)
         looking = Looking(partial(now_in, folders, layout), stopped.is_set, voice.idle, voice.trouble)
-        for outcome in each_image(
-            arriving(looking), _doing(work, voice, sources, overwrite, skip_existing=True)
-        ):
+        for outcome in each_image(arriving(looking), one_by_one(batch, voice, Places())):
             tally.note(outcome)
             voice.outcome(outcome)
     voice.end(tally.failed, tally.done + len(tally.failed), 0)
     return tally.code
-
-
-def _doing(
-    work: "Work", voice: Voice, sources: set[str], overwrite: bool, skip_existing: bool
-) -> "Callable[[Job], Done | None]":
-    """What is done with each job; `sources` are the inputs so far, none of which may be written to."""
-    from srcli.enlarge import enlarge_file
-
-    claimed: dict[Path, Path] = {}
-
-    def do(job: "Job") -> "Done | None":
-        voice.begin(job)
-        sources.add(os.path.realpath(job.source))
-        if claimed.setdefault(job.target, job.source) != job.source:
-            both = f"{claimed[job.target]} and {job.source}"
-            raise SrError(f"{both} would both become {job.target}", "rename one of them")
-        if _is_there(job, work, sources, overwrite, skip_existing):
-            return None
-        return enlarge_file(job, work)
-
-    return do
-
-
-def _is_there(job: "Job", work: "Work", sources: set[str], overwrite: bool, skip_existing: bool) -> bool:
-    """Whether the output is done already. Raises `SrError` for what can be known to fail before the work."""
-    from srcli.imaging.reading import check_readable
-    from srcli.imaging.writing import check_writable
-    from srcli.records import is_done
-
-    check_readable(job.source)
-    check_writable(job.target, output=work.output)
-    if not os.path.lexists(job.target):
-        return False
-    if os.path.realpath(job.target) == os.path.realpath(job.source):
-        raise SrError(f"{job.target} is the input itself", "choose another --output")
-    if os.path.realpath(job.target) in sources:
-        raise SrError(f"{job.target} is an input too", "choose another --output")
-    if skip_existing and is_done(job.source, job.target, work.recipe.digest):
-        return True
-    if not overwrite:
-        other = ", made of other content or with other settings" if skip_existing else ""
-        raise SrError(f"{job.target} exists{other}", "give --overwrite, or another --output")
-    return False

@@ -14,11 +14,14 @@ from srcli.errors import SrError
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+    from srcli.batch import Became, Loaded
     from srcli.engine.seams import Seam
     from srcli.enlarge import Done
-    from srcli.fleet import Outcome
     from srcli.jobs import Job
-    from srcli.methods import Method
+    from srcli.ledger import Counts
+
+
+_LISTED = 100_000
 
 
 class Voice(Protocol):
@@ -31,11 +34,17 @@ class Voice(Protocol):
     def called(self, names: dict[str, str]) -> None:
         """What to call temporary files, whose own names say nothing."""
 
+    def several(self, jobs: int | None) -> None:
+        """So many images are done side by side: of each all is told once it is done."""
+
     def loading(self) -> None:
         """A method is going to be loaded, with a bar of its own if it is downloaded."""
 
-    def method(self, method: "Method") -> None:
+    def method(self, method: "Loaded") -> None:
         """What enlarges, once it is loaded."""
+
+    def note(self, words: str) -> None:
+        """What was decided on the way, for those who want to know."""
 
     def begin(self, job: "Job") -> None:
         """An image is taken in hand."""
@@ -46,7 +55,7 @@ class Voice(Protocol):
     def seam(self, seam: "Seam") -> None:
         """How tiles of that image meet."""
 
-    def outcome(self, outcome: "Outcome[Done | None]") -> None:
+    def outcome(self, outcome: "Became") -> None:
         """What became of it; a result of None is an output that was there already."""
 
     def watching(self, folders: list[Path]) -> None:
@@ -60,6 +69,15 @@ class Voice(Protocol):
 
     def end(self, failed: "list[Job]", jobs: int, untried: int) -> None:
         """The whole."""
+
+    def listed(self, count: int) -> None:
+        """So many are found until now; there may be many more."""
+
+    def taken_up(self, name: str, counts: "Counts", new: int, cut: int) -> None:
+        """A job in a ledger, before the work; `new` were listed, `cut` were in hand when a run was killed."""
+
+    def ended(self, name: str | None, counts: "Counts") -> None:
+        """The whole of a job that is kept in a ledger, those of earlier runs too."""
 
 
 @dataclass
@@ -75,6 +93,7 @@ class Lines:
     _seams: list["Seam"] = field(default_factory=list)
     _watches: bool = False
     _loaded: bool = False
+    _side_by_side: bool = False
 
     def __enter__(self) -> "Lines":
         if self.verbosity:
@@ -88,11 +107,18 @@ class Lines:
         """See `Voice`."""
         self._names = names
 
+    def several(self, jobs: int | None) -> None:
+        """See `Voice`. The bar is of images then."""
+        self._side_by_side = True
+        if self._task is not None:
+            self.bar.update(self._task, total=jobs)
+            self.bar.start()
+
     def loading(self) -> None:
         """See `Voice`."""
         self.bar.stop()
 
-    def method(self, method: "Method") -> None:
+    def method(self, method: "Loaded") -> None:
         """See `Voice`. Said once, however many scales it is loaded for."""
         taken = f", taken for {method.about}," if method.about else ""
         line = f"{method.name}{taken} on {method.where}"
@@ -103,12 +129,17 @@ class Lines:
         if self.verbosity:
             self.bar.start()
 
+    def note(self, words: str) -> None:
+        """See `Voice`."""
+        if self.verbosity > 1:
+            console.talk.print(words, markup=False)
+
     def begin(self, job: "Job") -> None:
         """See `Voice`."""
         self._seams = []
         if self.verbosity > 1:
             console.talk.print(_renamed(f"{job.source} -> {job.target}", self._names), markup=False)
-        if self._task is not None:
+        if self._task is not None and not self._side_by_side:
             self.bar.update(self._task, description=escape(job.source.name), completed=0)
             if self._watches and self._loaded:
                 self.bar.start()
@@ -128,8 +159,10 @@ class Lines:
             told = f"tiles differ by {seam.levels:.1f} of 255 levels where they meet; {next_}"
             console.talk.print(told, markup=False)
 
-    def outcome(self, outcome: "Outcome[Done | None]") -> None:
+    def outcome(self, outcome: "Became") -> None:
         """See `Voice`. What is wrong with a folder or a disk is said once, not for every image."""
+        if self._task is not None and self._side_by_side:
+            self.bar.advance(self._task)
         if outcome.error:
             self.trouble(outcome.error)
         elif outcome.result is None:
@@ -172,6 +205,30 @@ class Lines:
         if untried:
             console.talk.print(f"{untried} not tried", markup=False)
 
+    def listed(self, count: int) -> None:
+        """See `Voice`. Now and then, where it takes long."""
+        if self.verbosity and count % _LISTED == 0:
+            console.talk.print(f"{count:,} listed")
+
+    def taken_up(self, name: str, counts: "Counts", new: int, cut: int) -> None:
+        """See `Voice`."""
+        told = [f"job {name}: {counts.all:,} images, {counts.left:,} to do"]
+        told += [f"{new:,} new"] if new and new < counts.all else []
+        told += [f"{cut:,} were in hand when a run was killed"] if cut else []
+        if self.verbosity:
+            console.talk.print(", ".join(told), markup=False)
+
+    def ended(self, name: str | None, counts: "Counts") -> None:
+        """See `Voice`. There may be too many to name."""
+        if self.verbosity or counts.failed:
+            told = f"job {name}: " if name else ""
+            told += f"{counts.done:,} of {counts.all:,} done"
+            told += f", {counts.left:,} not tried" if counts.left else ""
+            console.talk.print(told + (f", {counts.failed:,} failed" if counts.failed else ""), markup=False)
+        if counts.failed and name:
+            hint = f"`sr jobs show {name}` says why; `sr jobs retry {name}` has them tried again"
+            console.talk.print(f"hint: {hint}", markup=False)
+
 
 def _renamed(text: str, names: dict[str, str]) -> str:
     for real, name in names.items():
@@ -203,6 +260,7 @@ class Records:
     model: str = ""
     _names: dict[str, str] = field(default_factory=dict)
     _seams: list["Seam"] = field(default_factory=list)
+    _methods: list["Loaded"] = field(default_factory=list)
 
     def __enter__(self) -> "Records":
         return self
@@ -214,13 +272,23 @@ class Records:
         """See `Voice`."""
         self._names = names
 
+    def several(self, jobs: int | None) -> None:
+        """See `Voice`."""
+
     def loading(self) -> None:
         """See `Voice`."""
 
-    def method(self, method: "Method") -> None:
-        """See `Voice`."""
+    def method(self, method: "Loaded") -> None:
+        """See `Voice`. Once, however many workers say so."""
+        if method in self._methods:
+            return
+        self._methods.append(method)
         self.model = method.name
         _event("method", model=method.name, where=method.where, taken_for=method.about)
+
+    def note(self, words: str) -> None:
+        """See `Voice`."""
+        _event("note", text=words)
 
     def begin(self, job: "Job") -> None:
         """See `Voice`."""
@@ -240,7 +308,7 @@ class Records:
         self._seams.append(seam)
         _event("seam", levels=round(seam.levels, 4), overlap=seam.overlap, again=seam.again)
 
-    def outcome(self, outcome: "Outcome[Done | None]") -> None:
+    def outcome(self, outcome: "Became") -> None:
         """See `Voice`."""
         record: dict[str, Any] = {**self._places(outcome.job)}
         record |= _fields(outcome.result, outcome.error, self.model)
@@ -263,6 +331,19 @@ class Records:
     def end(self, failed: "list[Job]", jobs: int, untried: int) -> None:
         """See `Voice`."""
         _event("end", jobs=jobs, failed=len(failed), untried=untried)
+
+    def listed(self, count: int) -> None:
+        """See `Voice`."""
+        if count % _LISTED == 0:
+            _event("listed", jobs=count)
+
+    def taken_up(self, name: str, counts: "Counts", new: int, cut: int) -> None:
+        """See `Voice`."""
+        _event("job", job=name, jobs=counts.all, untried=counts.left, new=new, cut=cut)
+
+    def ended(self, name: str | None, counts: "Counts") -> None:
+        """See `Voice`."""
+        _event("end", job=name, jobs=counts.all, done=counts.done, failed=counts.failed, untried=counts.left)
 
 
 def _fields(done: "Done | None", error: SrError | None, model: str) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """What a network takes on this machine, by a short trial: seconds and bytes for each pixel of a tile.
 
 Two tiles of different sizes give what each takes and what each pixel of it does. What was found is kept in
-the cache folder, by machine and network.
+the cache folder, by machine and network, for some weeks; and only until real work shows that it is wrong, as
+what was tried while other programs were busy is.
 """
 
 import contextlib
@@ -26,8 +27,12 @@ from srcli.files import cache_folder, replacing
 
 _SIDES = (96, 192)
 _ROUNDS = 3
-# Where so much is free, a tile of the default size of any network here fits.
-PLENTY = 6 * 2**30
+# For so long a trial holds: drivers and settings change. So far may real work be from it.
+_DAYS, _WRONG = 30.0, 0.3
+# What a tile takes at most, however much is free. The kernel needs half a second or more to hand out a
+# gigabyte, for which a larger tile has to make up by its smaller share of halo: 512 pixels squared of EDSR
+# take 9 GB at x4.
+AMPLE = 4 * 2**30
 
 
 @dataclass(frozen=True)
@@ -74,16 +79,32 @@ def _trial(runtime: Runtime, side: int, rounds: int) -> tuple[float, int]:
 
 
 def rate(runtime: Runtime, name: str) -> Rate:
-    """`measure`, once for each machine and network called `name`."""
-    facts = (name, runtime.params, runtime.scale, runtime.where, threads(), machine())
-    return Rate(**once(facts, lambda: asdict(measure(runtime))))
+    """`measure`, once for each machine and network called `name`, until that is old or wrong."""
+    return Rate(**once(_facts(runtime, name), lambda: asdict(measure(runtime))))
 
 
-def once(facts: tuple[object, ...], find: Callable[[], dict[str, float]]) -> dict[str, float]:
-    """What `find` finds out, which is kept for all later runs with the same facts."""
-    key = hashlib.sha256(json.dumps((__version__, *facts)).encode()).hexdigest()[:24]
-    place = cache_folder() / "calibration" / f"{key}.json"
+def _facts(runtime: Runtime, name: str) -> tuple[object, ...]:
+    return (name, runtime.params, runtime.scale, runtime.where, threads(), machine())
+
+
+def compare(runtime: Runtime, name: str, areas: list[int], seconds: float) -> None:
+    """Forget the rate of a network where tiles of so many pixels took quite another time than it says."""
+    place = _place(_facts(runtime, name))
     found = _kept(place)
+    if found is None:
+        return
+    with contextlib.suppress(TypeError, OSError):  # what another version wrote; what another process forgot
+        foretold = sum(map(Rate(**found).seconds, areas))
+        if not 1 - _WRONG < foretold / seconds < 1 + _WRONG:
+            place.unlink()
+
+
+def once(
+    facts: tuple[object, ...], find: Callable[[], dict[str, float]], *, days: float = _DAYS
+) -> dict[str, float]:
+    """What `find` finds out, which is kept that many days for all later runs with the same facts."""
+    place = _place(facts)
+    found = _kept(place, days)
     if found is None:
         found = find()
         with contextlib.suppress(FileError), replacing(place) as temporary:
@@ -91,8 +112,15 @@ def once(facts: tuple[object, ...], find: Callable[[], dict[str, float]]) -> dic
     return found
 
 
-def _kept(place: Path) -> dict[str, float] | None:
+def _place(facts: tuple[object, ...]) -> Path:
+    key = hashlib.sha256(json.dumps((__version__, *facts)).encode()).hexdigest()[:24]
+    return cache_folder() / "calibration" / f"{key}.json"
+
+
+def _kept(place: Path, days: float = _DAYS) -> dict[str, float] | None:
     try:
+        if time.time() - place.stat().st_mtime > days * 86400:
+            return None
         found = json.loads(place.read_text("utf-8"))
         return {str(key): float(value) for key, value in found.items()}
     except (OSError, ValueError, TypeError, AttributeError):
@@ -110,16 +138,16 @@ def machine() -> str:
 
 
 def fitting(runtime: Runtime, tile: int, free: float) -> int:
-    """The largest tile side up to `tile` that `free` bytes have room for, by measurement where they are few.
+    """The largest tile side up to `tile` for which there is room, by measurement.
 
-    Half of what is free is left to the rows of the output and to other programs.
+    Half of the `free` bytes is left to the rows of the output and to other programs.
     """
-    if free >= PLENTY or tile <= _SIDES[0]:
+    if tile <= _SIDES[0]:
         return tile
     try:
-        pixel_bytes = measure(runtime, rounds=1).pixel_bytes
+        held = once(_facts(runtime, "room"), lambda: {"pixel_bytes": measure(runtime, rounds=1).pixel_bytes})
     except OutOfMemory:
         return SMALLEST_TILE
     least = 4 * runtime.channels * (1 + runtime.scale**2)  # what goes in and comes out
-    side = int((free / 2 / max(least, pixel_bytes)) ** 0.5) - 2 * runtime.halo
+    side = int((min(free / 2, AMPLE) / max(least, held["pixel_bytes"])) ** 0.5) - 2 * runtime.halo
     return max(SMALLEST_TILE, min(tile, side))

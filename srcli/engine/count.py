@@ -26,7 +26,7 @@ def cost(spec: archs.Spec, height: int = 720, width: int = 1280) -> Cost:
     import torch
     from torch.utils.flop_counter import FlopCounterMode
 
-    network = _shapes(spec)
+    network = _shapes(spec).requires_grad_(requires_grad=False)  # the counter would hang hooks on parameters
     step = 1 if archs.traits(spec.arch).pre_upsampled else spec.scale
     shape = (1, int(network.channels), round(height / step), round(width / step))  # type: ignore[arg-type]
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:

@@ -28,11 +28,12 @@ class Device:
         return f"{self.name}, {self.dtype} ({self.reason})"
 
 
-def choose(requested: str | None = None, half_safe: bool = False) -> Device:
-    """The device asked for, else CUDA, MPS or CPU, the first that is there.
+def untold(words: str) -> None:
+    """Report nothing."""
 
-    `half_safe` is the network's trait; half precision is used on CUDA only, where it is proven.
-    """
+
+def choose(requested: str | None = None) -> Device:
+    """The device asked for, else CUDA, MPS or CPU, the first that is there; in single precision."""
     import torch
 
     available = {
@@ -47,8 +48,7 @@ def choose(requested: str | None = None, half_safe: bool = False) -> Device:
         raise UsageError(f"{kind} is not available on this machine", "use --device cpu or leave it out")
     _check_index(requested, torch.cuda.device_count() if kind == "cuda" else 1)
     reason = "asked for" if requested else "fastest found here" if kind != "cpu" else "no GPU found"
-    half = kind == "cuda" and half_safe
-    return Device(requested or kind, "float16" if half else "float32", reason)
+    return Device(requested or kind, "float32", reason)
 
 
 def _check_index(requested: str | None, count: int) -> None:

@@ -2,11 +2,15 @@
 
 import contextlib
 import math
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from srcli.errors import UsageError
+
+_UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
 _PROC = Path("/proc")
 _CGROUP = Path("/sys/fs/cgroup")
 
@@ -30,6 +34,19 @@ def _within(limit: Path, used: Path) -> float:
         cache = dict(line.split() for line in (limit.parent / "memory.stat").read_text().splitlines())
         return int(limit.read_text()) - int(used.read_text()) + int(cache.get("file", 0))
     return math.inf
+
+
+def amount(text: str) -> int:
+    """Bytes written as `6G`, `1.5 GB`, `800MiB` or a plain number. Raises `UsageError` for others.
+
+    >>> amount("6G") == 6 * 2**30, amount("1.5 mb"), amount("4096")
+    (True, 1572864, 4096)
+    """
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:I?B)?\s*", text.upper())
+    count = int(float(found[1]) * 2 ** _UNITS[found[2]]) if found else 0
+    if count == 0:
+        raise UsageError(f"'{text}' is no amount of memory", "write it as 6G or 800M")
+    return count
 
 
 @dataclass

@@ -15,7 +15,7 @@ from srcli.errors import WeightsError
 from srcli.files import cache_folder, replacing
 
 # Raised whenever the same network would be written otherwise: what was kept before is made anew.
-WRITER = 1
+WRITER = 2
 
 
 @dataclass(frozen=True)

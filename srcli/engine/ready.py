@@ -1,16 +1,19 @@
 """Weights made ready to run: by ncnn on a CPU where it can, else by torch; chosen once, with the reason."""
 
 import importlib.util
-from dataclasses import dataclass
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from srcli import archs
 from srcli.archs import Spec
 from srcli.engine import hub, packed, weights
-from srcli.engine.device import choose, gpu_likely, keep_memory, threads, wait_briefly
+from srcli.engine.device import choose, gpu_likely, keep_memory, threads, untold, wait_briefly
 from srcli.engine.packed import Found
 from srcli.engine.runtimes import Runtime
+from srcli.engine.runtimes.several import SeveralRuntime
 from srcli.errors import FileError, UsageError
 from srcli.scales import ANY
 
@@ -37,17 +40,22 @@ class Source:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What was asked for."""
+    """What was asked for; `vram`: bytes of a GPU at most; `tell` hears what is decided on the way."""
 
     runtime: str = "auto"
     device: str | None = None
+    vram: int | None = None
+    tell: Callable[[str], None] = untold
 
 
 def from_file(source: Source, wanted: Wanted) -> Runtime:
     """The network in a file, ready. torch is not imported where ncnn runs it and has it packed already.
 
-    Raises `UsageError` for a runtime that does not exist or can't run it.
+    Several devices share the tiles. Raises `UsageError` for a runtime that does not exist or can't run it.
     """
+    names = (wanted.device or "").split(",")
+    if len(names) > 1:
+        return SeveralRuntime(tuple(from_file(source, replace(wanted, device=name)) for name in names))
     wait_briefly()
     against = _against_ncnn(wanted) or _no_graph(source.spec)
     if not against:
@@ -86,7 +94,18 @@ def _packed(source: Source) -> Found:
         return packed.shipped(source.path, source.card)
     digest = source.digest or hub.sha256(source.path)
     place = packed.kept(digest, source.spec)
-    return packed.find(place) or _pack(source, digest, place)
+    return packed.find(place) or _pack_once(source, digest, place)
+
+
+def _pack_once(source: Source, digest: str, place: Path) -> Found:
+    """By one process, however many want it; the others wait for what it makes."""
+    from filelock import FileLock
+
+    with ExitStack() as held:
+        with suppress(OSError):  # where nothing can be kept, each has to
+            place.parent.mkdir(parents=True, exist_ok=True)
+            held.enter_context(FileLock(f"{place}.lock"))
+        return packed.find(place) or _pack(source, digest, place)
 
 
 def _pack(source: Source, digest: str, place: Path) -> Found:
@@ -130,7 +149,7 @@ def _on_torch(source: Source, wanted: Wanted, why: str) -> Runtime:
     network = weights.load(source.path, spec)
     hastened = chosen.name == "cpu" and _hastened(network, source)
     traits = archs.traits(spec.arch)
-    return on_torch(network, spec.scale, traits, wanted.device, why, channels_last=not hastened)
+    return on_torch(network, spec.scale, traits, wanted, why, channels_last=not hastened)
 
 
 def _hastened(network: "nn.Module", source: Source) -> bool:
@@ -145,15 +164,18 @@ def on_torch(
     network: "nn.Module",
     scale: int,
     traits: archs.Traits,
-    device: str | None,
+    wanted: Wanted,
     why: str = "",
     *,
     channels_last: bool = True,
 ) -> "TorchRuntime":
     """A network on the device asked for, or the fastest; `why` it is torch that runs it."""
+    from srcli.engine.runtimes.gear import gear_for
+    from srcli.engine.runtimes.half import in_half
     from srcli.engine.runtimes.torch import prepare
 
     keep_memory()
-    chosen = choose(device, traits.half_safe)
-    own = 1 if traits.pre_upsampled else scale
-    return prepare(network, own, chosen, why, channels_last=channels_last)
+    chosen = choose(wanted.device)
+    own, gear = 1 if traits.pre_upsampled else scale, gear_for(chosen, wanted.vram)
+    runtime = prepare(network, own, chosen, why, channels_last=channels_last, gear=gear, tell=wanted.tell)
+    return in_half(runtime) if chosen.name.startswith("cuda") else runtime

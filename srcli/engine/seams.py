@@ -77,9 +77,14 @@ class Meter:
 
     def _note(self, one: Pixels, other: Pixels) -> None:
         self.sides += 1
-        self.worst = max(self.worst, float(np.sqrt(np.mean((one - other) ** 2))))
+        self.worst = max(self.worst, float(np.sqrt(np.mean((_values(one) - _values(other)) ** 2))))
         if self.worst > self.limit:
             raise Mismatch(self.worst)
+
+
+def _values(strip: Pixels) -> Pixels:
+    """In [0, 1], of bytes too."""
+    return strip if strip.dtype == np.float32 else strip.astype(np.float32) / np.float32(255)
 
 
 def overlaps(halo: int, tile: int) -> list[tuple[int, float]]:

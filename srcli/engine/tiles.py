@@ -1,7 +1,7 @@
 """Tile planning: pure integers in, integers out, so that tiling changes nothing."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from srcli.scales import Axis, outputs_before
@@ -9,8 +9,9 @@ from srcli.scales import Axis, outputs_before
 # In input pixels. Larger windows are no faster on a CPU, smaller ones pay for their halo.
 DEFAULT_TILE = 512
 SMALLEST_TILE = 32
-# In bytes, of a row of tiles as they come out.
-LARGEST_BAND = 2**26
+# In bytes, of a row of tiles as they come out; of those of a GPU, which pay more for their halo than a
+# processor, and which machines with more memory have.
+LARGEST_BAND, GPU_BAND = 2**26, 2**28
 
 
 @dataclass(frozen=True)
@@ -50,23 +51,48 @@ def spans(length: int, tile: int, halo: int, align: int = 1, begin: int = 0) -> 
     ]
 
 
-def sides(tile: int, width: int, pixel_bytes: int) -> tuple[int, int]:
+def evened(cut: list[Span], length: int, align: int = 1) -> list[Span]:
+    """The spans of an axis of `length`, all read as far as the one that is read furthest.
+
+    So all tiles have one shape, where `length` is a multiple of `align`; else the last may be larger.
+    """
+    longest = max(span.stop - span.start for span in cut)
+    side = min(length, -(-longest // align) * align)
+    out = []
+    for span in cut:
+        start = min(span.start, length - side) // align * align
+        out.append(replace(span, start=start, stop=max(span.stop, min(length, start + side))))
+    return out
+
+
+def sides(tile: int, width: int, pixel_bytes: int, band: int = LARGEST_BAND) -> tuple[int, int]:
     """Height and width of tiles of `tile` squared pixels or fewer for an image so wide.
 
-    They are less high than wide where a row of them would come out larger than `LARGEST_BAND`: each of their
-    pixels comes out as `pixel_bytes`.
+    They are less high than wide where a row of them would come out larger than `band`: each of their pixels
+    comes out as `pixel_bytes`.
     """
-    high = min(tile, max(SMALLEST_TILE, LARGEST_BAND // (width * pixel_bytes)))
+    high = min(tile, max(SMALLEST_TILE, band // (width * pixel_bytes)))
     return high, tile * tile // high
 
 
 def plan(
-    height: int, width: int, tile: tuple[int, int], halo: int, align: int = 1, begin: int = 0
+    height: int,
+    width: int,
+    tile: tuple[int, int],
+    halo: int,
+    align: int = 1,
+    begin: int = 0,
+    *,
+    alike: bool = False,
 ) -> Iterator[tuple[Span, Span]]:
     """Vertical and horizontal spans of every tile from the row `begin` on, row by row.
 
-    All sizes in input pixels; `tile` is height and width.
+    All sizes in input pixels; `tile` is height and width; `alike`: see `evened`.
     """
-    for y in spans(height, tile[0], halo, align, begin):
-        for x in spans(width, tile[1], halo, align):
+    down = spans(height, tile[0], halo, align, begin)
+    along = spans(width, tile[1], halo, align)
+    if alike:
+        down, along = evened(down, height, align), evened(along, width, align)
+    for y in down:
+        for x in along:
             yield y, x

@@ -1,19 +1,21 @@
 """Pixels through a network: plan, run, place; luma-only networks get their chroma by bicubic."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
-from itertools import groupby
+from itertools import chain, groupby
+from time import perf_counter
 
 import numpy as np
 
 from srcli.archs import Spec
-from srcli.engine import memory
+from srcli.engine import calibrate, memory
+from srcli.engine.beside import one_ahead
 from srcli.engine.calibrate import fitting
 from srcli.engine.device import give_back_memory
-from srcli.engine.runtimes import OutOfMemory, Runtime, Sampler
+from srcli.engine.runtimes import OutOfMemory, Rounding, Runtime, Sampler
 from srcli.engine.seams import Meter, Mismatch, Report, Seam, overlaps, untold
-from srcli.engine.tiles import DEFAULT_TILE, SMALLEST_TILE, Span, plan, sides
+from srcli.engine.tiles import DEFAULT_TILE, GPU_BAND, LARGEST_BAND, SMALLEST_TILE, Span, plan, sides
 from srcli.imaging import rows
 from srcli.imaging.color import luma, luma_to_rgb, merge_luma
 from srcli.imaging.pixels import Pixels
@@ -23,6 +25,8 @@ from srcli.scales import ANY, Window
 # Height and width.
 Sides = tuple[int, int]
 Progress = Callable[[int, int], None]
+# Seconds of work from which on it says something about what was foretold.
+COMPARED = 1.0
 # Images with no longer side are enlarged before it would be known whether they fit.
 TRIED = 256
 
@@ -36,7 +40,8 @@ class Upscaler:
     """One network as a function of pixels, at its own scale, or where that is `ANY` to any size.
 
     `tile` is in pixels of the network's input; `progress` is told tiles done and tiles in all, `report` how
-    tiles meet; `spec` is what the network is, where that is known.
+    tiles meet; `spec` is what the network is, where that is known. `beside`: the next tile is made while the
+    one before is worked on, which images that are themselves made row by row do not stand.
     """
 
     runtime: Runtime
@@ -46,6 +51,7 @@ class Upscaler:
     progress: Progress = silent
     report: Report = untold
     spec: Spec | None = None
+    beside: bool = False
 
     def __call__(self, pixels: Pixels, size: Sides | None = None) -> Pixels:
         """(H, W, 3) in [0, 1] to (H*scale, W*scale, 3), or to `size` if the scale is any; not clipped."""
@@ -65,6 +71,12 @@ class Upscaler:
             return merge_luma(plane.read(start, stop)[..., 0], chroma.read(start, stop))
 
         return Rows(plane.height, plane.width, merged)
+
+    def in_bytes(self) -> "Upscaler | None":
+        """The same, whose rows are uint8; None where more is to be done to what comes out of the network."""
+        plain = self.runtime.channels == 3 and self.runtime.scale != ANY and not self.self_ensemble
+        rounding = self.runtime.in_bytes() if plain and isinstance(self.runtime, Rounding) else None
+        return replace(self, runtime=rounding) if rounding else None
 
     def _enter(self, source: Rows, size: Sides) -> Rows:
         """What the network is fed with: some want their input at the output's size."""
@@ -96,18 +108,23 @@ class Upscaler:
         """
         tile = self._fitting(source)
         runtime, tile, progress = self._surveyed(source, size, tile, progress)
+        clock = _Clock(self.runtime, self.spec)
         tries = iter(overlaps(runtime.halo, tile))
         overlap, meter = _measured(runtime, tries)
         top = done = 0
         while top < source.height:
             tiles = self.plan(source.shape, size, tile, overlap, top)
-            results = _told(_kept(runtime, source, size, tiles, meter), progress, done, done + len(tiles))
+            made = clock.through(_kept(runtime, source, size, tiles, meter), tiles)
+            made = one_ahead(made) if self.beside and len(tiles) > 1 else made
+            results = _told(made, progress, done, done + len(tiles))
             try:
                 for row in _by_row(tiles):
                     band = _placed(_windows(row, source, size), results, runtime.channels)
                     top, done = row[0][0].keep_stop, done + len(row)
-                    if top == source.height and meter.sides:
-                        self.report(Seam(meter.worst, overlap))
+                    if top == source.height:
+                        clock.compare()
+                        if meter.sides:
+                            self.report(Seam(meter.worst, overlap))
                     yield band
                     del band  # else it would be held while the next is made
                     give_back_memory()  # blocks of all sizes lie in between by now, and add up over rows
@@ -118,20 +135,28 @@ class Upscaler:
                 overlap, meter = _measured(runtime, tries)
 
     def _fitting(self, source: Rows) -> int:
-        """As large a tile as was asked for, or as free memory has room for: images of one tile are tried."""
-        known = self.runtime.where.startswith("cpu") and self.runtime.scale != ANY
+        """As large a tile as was asked for, or as memory has room for, this machine's or a GPU's.
+
+        Images of one tile are tried.
+        """
+        runtime = self.runtime
+        if runtime.alike:
+            return runtime.largest(self.tile) if max(source.shape) > self.tile else self.tile
+        known = runtime.where.startswith("cpu") and runtime.scale != ANY
         if max(source.shape) <= TRIED or not known:
             return self.tile
-        return fitting(self.runtime, self.tile, memory.free())
+        return fitting(runtime, self.tile, memory.free())
 
     def plan(
         self, source: Sides, size: Sides, tile: int, overlap: int | None = None, top: int = 0
     ) -> list[tuple[Span, Span]]:
         """The tiles of an input that becomes `size`, from the row `top` on. `overlap`: else the halo."""
-        height, width = source
-        shape = sides(tile, width, 4 * self.runtime.channels * -(-size[0] * size[1] // (height * width)))
-        overlap = self.runtime.halo if overlap is None else overlap
-        return list(plan(height, width, shape, overlap, self.runtime.align, top))
+        (height, width), runtime = source, self.runtime
+        sample_bytes = 1 if isinstance(runtime, Rounding) and runtime.bytes else 4
+        pixel_bytes = sample_bytes * runtime.channels * -(-size[0] * size[1] // (height * width))
+        shape = sides(tile, width, pixel_bytes, GPU_BAND if runtime.alike else LARGEST_BAND)
+        overlap = runtime.halo if overlap is None else overlap
+        return list(plan(height, width, shape, overlap, runtime.align, top, alike=runtime.alike))
 
     def _surveyed(
         self, source: Rows, size: Sides, tile: int, progress: Progress
@@ -149,6 +174,30 @@ class Upscaler:
         except OutOfMemory as error:
             return self._surveyed(source, size, _halved(tile, source.shape, error), progress)
         return runtime, tile, progress if runtime is self.runtime else _part(progress, 1, 2)
+
+
+@dataclass
+class _Clock:
+    """How long tiles of an image took, beside what was foretold."""
+
+    runtime: Runtime
+    spec: Spec | None
+    areas: list[int] = field(default_factory=list)
+    seconds: float = 0
+
+    def through(self, results: Iterator[Pixels], tiles: list[tuple[Span, Span]]) -> Iterator[Pixels]:
+        """The results of these tiles as they are."""
+        for y, x in tiles:
+            start = perf_counter()
+            result = next(results)
+            self.seconds += perf_counter() - start
+            self.areas.append((y.stop - y.start) * (x.stop - x.start))
+            yield result
+
+    def compare(self) -> None:
+        """To be called at the end."""
+        if self.spec and self.seconds >= COMPARED:
+            calibrate.compare(self.runtime, str(self.spec), self.areas, self.seconds)
 
 
 @dataclass
@@ -187,9 +236,13 @@ def _windows(row: list[tuple[Span, Span]], source: Rows, size: Sides) -> list[Wi
 def _placed(windows: list[Window], results: Iterator[Pixels], channels: int) -> Pixels:
     """The next tiles put side by side: the rows of the output that they give."""
     y, width = windows[0][0], windows[0][1].outputs
-    band = np.empty((y.last - y.first, width, channels), np.float32)
+    band: Pixels | None = None
     for _, x in windows:
-        band[:, x.target] = next(results)
+        tile = next(results)
+        band = np.empty((y.last - y.first, width, channels), tile.dtype) if band is None else band
+        for channel in range(channels):  # one after the other is three times faster, as runtimes have planes
+            band[:, x.target, channel] = tile[..., channel]
+    assert band is not None
     return band
 
 
@@ -207,7 +260,10 @@ def _kept(
         assert isinstance(runtime, Sampler)
         yield from runtime.sample(zip(_cut(source, tiles), _windows(tiles, source, size), strict=True))
         return
-    for (y, x), result in zip(tiles, runtime.run(_cut(source, tiles)), strict=True):
+    # Another reader of what is fed with luma, the one for chroma, is a row behind: no more is read ahead.
+    groups = [tiles] if runtime.channels == 3 or source.grey else _by_row(tiles)
+    results = chain.from_iterable(runtime.run(_cut(source, group)) for group in groups)
+    for (y, x), result in zip(tiles, results, strict=True):
         meter.see(y, x, result)
         yield result[y.inner(runtime.scale), x.inner(runtime.scale)]
 

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Protocol
 
 from srcli.errors import ImageError
 
@@ -109,12 +110,24 @@ _BY_SUFFIX = {suffix: format_ for format_ in FORMATS for suffix in format_.suffi
 SUFFIXES = tuple(_BY_SUFFIX)
 
 
-def is_image(path: Path) -> bool:
+class Named(Protocol):
+    """A path, here or in a store."""
+
+    @property
+    def name(self) -> str:
+        """The last part."""
+
+    @property
+    def suffix(self) -> str:
+        """The end of the name, with its dot."""
+
+
+def is_image(path: Named) -> bool:
     """Whether the name looks like an image that can be read."""
     return path.suffix.lower() in _BY_SUFFIX and not path.name.startswith(".")
 
 
-def of(path: Path) -> Format:
+def of(path: Named) -> Format:
     """The format that the name of `path` stands for. Raises `ImageError` for names of no known format."""
     found = _BY_SUFFIX.get(path.suffix.lower())
     if found is None:

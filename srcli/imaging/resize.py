@@ -5,6 +5,7 @@ Pixel centres of input and output are aligned at half-pixel positions; the verti
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,10 +56,12 @@ KERNELS: dict[str, Kernel] = {
 }
 
 
-def taps(size: int, out: int, kernel: Kernel) -> tuple[NDArray[np.intp], Array]:
+@lru_cache(maxsize=8)
+def taps(size: int, out: int, kernel: Kernel) -> Taps:
     """For one axis: which inputs (out, n) each output reads, and with what weights (out, n).
 
-    Each row of weights sums to one. `size` and `out` are lengths in pixels.
+    Each row of weights sums to one. `size` and `out` are lengths in pixels. The same for every band of an
+    image, and for all images of a size: not to be changed.
     """
     ratio = out / size
     stretch = max(1.0, 1 / ratio) if kernel.antialias else 1.0
@@ -69,7 +72,10 @@ def taps(size: int, out: int, kernel: Kernel) -> tuple[NDArray[np.intp], Array]:
     weights = kernel.weight((centre[:, None] - index) / stretch)
     weights /= weights.sum(axis=1, keepdims=True)
     used = np.any(weights != 0, axis=0)
-    return _reflect(index[:, used].astype(np.intp), size), weights[:, used]
+    found = _reflect(index[:, used].astype(np.intp), size), weights[:, used]
+    for array in found:
+        array.flags.writeable = False
+    return found
 
 
 def _reflect(index: NDArray[np.intp], size: int) -> NDArray[np.intp]:

@@ -15,7 +15,7 @@ from PIL.PngImagePlugin import PngInfo
 from srcli.errors import ImageError, UsageError
 from srcli.files import check_place, replacing
 from srcli.imaging import canvas, exif, exr, formats, opencv, png, tiff
-from srcli.imaging.formats import Format
+from srcli.imaging.formats import Format, Named
 from srcli.imaging.metadata import Metadata, stripped
 from srcli.imaging.pixels import StoredSamples
 from srcli.imaging.reading import Stored, Timing
@@ -52,6 +52,18 @@ def check_writable(
     size: tuple[int, int] = (1, 1),
 ) -> None:
     """Raise `SrError` where `write` could not put an image (or one with these properties) at `path`."""
+    check_holds(path, alpha, frames, output, size)
+    check_place(path)
+
+
+def check_holds(
+    path: Named,
+    alpha: bool = False,
+    frames: int = 1,
+    output: Output = Output(),
+    size: tuple[int, int] = (1, 1),
+) -> None:
+    """Raise `ImageError` where files named so hold no image with these properties."""
     found = formats.of(path)
     suffix = path.suffix.lower()
     if found.missing:
@@ -68,7 +80,6 @@ def check_writable(
         raise ImageError(
             f"{suffix} holds {found.largest:,} pixels on a side, not {given}", "choose .png or .tif"
         )
-    check_place(path)
 
 
 def write(path: Path, frames: Sequence[Stored], timing: Timing = Timing(), output: Output = Output()) -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from srcli.archs.blocks import Straight
 from srcli.errors import UsageError
 from srcli.train.text import positive
 
@@ -33,8 +34,9 @@ SCHEMES: dict[str, Callable[[Tensor, float], None]] = {
     "normal": _normal,
     "orthogonal": _orthogonal,
 }
-# What the network's own code does.
-OWN = "own"
+# What the network's own code does; and that with an enlargement by repeated pixels to begin with.
+OWN, IDENTITY = "own", "identity"
+NAMES = (OWN, IDENTITY, *SCHEMES)
 
 
 @dataclass(frozen=True)
@@ -46,16 +48,22 @@ class Initial:
 
 
 def parse(text: str) -> Initial:
-    """Read `own`, or a scheme's name, with `=SCALE` behind it or without."""
+    """Read `own`, `identity`, or a scheme's name, with `=SCALE` behind it or without."""
     name, sign, number = text.partition("=")
-    if name != OWN and name not in SCHEMES:
-        raise UsageError(f"no initial weights called '{name}'", f"there are: {OWN}, {', '.join(SCHEMES)}")
+    if name not in NAMES:
+        raise UsageError(f"no initial weights called '{name}'", f"there are: {', '.join(NAMES)}")
     return Initial(name, positive(name, number, "he=0.1") if sign else 1.0)
 
 
 @torch.no_grad()
 def initialise(network: nn.Module, initial: Initial) -> None:
-    """Fill the weights of all layers, and their biases with zeros."""
+    """Fill the weights of all layers, and their biases with zeros.
+
+    Raises `UsageError` for `identity` where a network doesn't say which layers lead straight through it.
+    """
+    if initial.scheme == IDENTITY:
+        _pass_through(network)
+        return
     if initial.scheme == OWN:
         return
     for layer in network.modules():
@@ -63,3 +71,31 @@ def initialise(network: nn.Module, initial: Initial) -> None:
             SCHEMES[initial.scheme](layer.weight, initial.scale)
             if layer.bias is not None:
                 layer.bias.zero_()
+
+
+def _pass_through(network: nn.Module) -> None:
+    """The first features become the colours, which pass unchanged; nothing is added to them as yet.
+
+    Dirac's kernels on the way through, as of `torch.nn.init.dirac_`, repeated before pixels are shuffled
+    (https://arxiv.org/abs/1707.02937), and residual branches that begin with 0
+    (https://arxiv.org/abs/1706.02677, section 5.1). A thousand steps are too few to find this first.
+    """
+    if not hasattr(network, "straight"):
+        raise UsageError("this network can't begin as an identity", f"there are: {OWN}, {', '.join(SCHEMES)}")
+    way: Straight = network.straight()  # type: ignore[operator]
+    colours = way.layers[0][0].in_channels
+    for layer, repeated in way.layers:
+        _dirac(layer, colours, repeated)
+    for branch in way.added:
+        for parameter in branch.parameters(recurse=False):
+            parameter.zero_()
+
+
+def _dirac(layer: nn.Conv2d, colours: int, repeated: int) -> None:
+    """Let the first features pass, each into `repeated` outputs; the other outputs stay as they are."""
+    middle = layer.kernel_size[0] // 2
+    for out in range(min(layer.out_channels, colours * repeated)):
+        layer.weight[out] = 0
+        layer.weight[out, out // repeated, middle, middle] = 1
+        if layer.bias is not None:
+            layer.bias[out] = 0

@@ -19,7 +19,7 @@ from srcli.datasets import Picture
 from srcli.engine import weights
 from srcli.engine.device import Device, check_bfloat16
 from srcli.errors import SrError, UsageError
-from srcli.files import check_place
+from srcli.files import check_place, replacing
 from srcli.methods import Method, Options, network_method, upscaler
 from srcli.train import losses, parallel, schedule
 from srcli.train.augment import Batch
@@ -30,7 +30,7 @@ from srcli.train.recipe import Phase, Recipe, phase_at
 from srcli.train.state import STATE, State, add_critic, average, restore, save
 
 LOG = "log.jsonl"
-# A checkpoint at least this often, in seconds, so that a crash costs minutes.
+# A checkpoint at least this often, in seconds, besides those at validations, so that a crash costs minutes.
 SAVE_EVERY = 120.0
 # How often a loss that is not finite is answered by half the rate; then the run stops.
 STRIKES = 3
@@ -294,6 +294,7 @@ def run(state: State, setup: Setup) -> Generator[Progress]:
     work = prepare(state, setup)
     try:
         _save(state, setup, meter)
+        _forget_after(setup.folder / LOG, state.step)
         while state.step < setup.recipe.all_steps:
             if work.phase != phase_at(setup.recipe, state.step):
                 work = prepare(state, setup)
@@ -303,11 +304,22 @@ def run(state: State, setup: Setup) -> Generator[Progress]:
             due = not note and _is_due(state, setup.recipe)
             if due:
                 psnr_y = checkpoint(state, setup, meter.mean())
-            if time.monotonic() - meter.saved > SAVE_EVERY:
+            if due or time.monotonic() - meter.saved > SAVE_EVERY:
                 _save(state, setup, meter)
             yield _progress(state, setup, meter, first, psnr_y, due, note)
     finally:
         _save(state, setup, meter)
+
+
+def _forget_after(log: Path, step: int) -> None:
+    """Leave out of the log what was validated after the checkpoint, before a crash: it will be again."""
+    if not parallel.is_first() or not log.exists():
+        return
+    lines = log.read_text().splitlines(keepends=True)
+    kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+    if kept != lines:
+        with replacing(log) as temporary:
+            temporary.write_text("".join(kept))
 
 
 def _tried(state: State, setup: Setup, work: Work, meter: Meter) -> str:

@@ -37,6 +37,16 @@ def is_first() -> bool:
     return rank() == 0
 
 
+def agreed(decision: bool) -> bool:
+    """What the first process has decided, for all."""
+    if world() == 1:
+        return decision
+    place = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
+    told = torch.tensor(int(decision), device=place)
+    distributed.broadcast(told, 0)
+    return bool(told)
+
+
 def local_device(name: str | None) -> str | None:
     """The device that is this process's own, where each has one."""
     if world() > 1 and torch.cuda.is_available() and name in (None, "cuda"):

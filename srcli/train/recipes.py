@@ -5,7 +5,7 @@ from dataclasses import replace
 from srcli import archs
 from srcli.engine.count import parameters
 from srcli.errors import UsageError
-from srcli.train.initial import OWN
+from srcli.train.initial import IDENTITY, OWN
 from srcli.train.recipe import Gan, Recipe
 
 # ESRGAN's and Real-ESRGAN's features, before activations: conv1_2 ... conv5_4 of VGG19.
@@ -605,7 +605,7 @@ def quick(recipe: Recipe) -> Recipe:
         warmup=0,
         schedule="one-cycle",
         floor=0.01,
-        initial=OWN,
+        initial=IDENTITY if archs.has_straight(recipe.arch) else OWN,
         clip=1.0,
         clip_by="norm",
         validate_every=50 if gan else 200,

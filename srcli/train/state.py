@@ -2,6 +2,7 @@
 
 import copy
 import math
+import os
 import pickle
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -103,6 +104,7 @@ def save(folder: Path, state: State, recipe: Recipe) -> None:
         "ema": state.ema.state_dict(),
         "optimiser": state.optimiser.state_dict(),
         **{name: getattr(state, name) for name in _NUMBERS},
+        "run": run_id(),
     }
     if state.critic is not None and state.critic_optimiser is not None:
         saved["critic"] = state.critic.state_dict()
@@ -112,6 +114,25 @@ def save(folder: Path, state: State, recipe: Recipe) -> None:
 
 
 _NUMBERS = ("step", "best", "rate", "strikes")
+
+
+def run_id() -> str:
+    """What torchrun calls the run that this process belongs to; the same after a restart. "" without one."""
+    return os.environ.get("TORCHELASTIC_RUN_ID", "")
+
+
+def is_this_run(folder: Path) -> bool:
+    """Whether the state in a folder was left by an earlier start of the run that torchrun has begun."""
+    if not run_id() or not (folder / STATE).exists():
+        return False
+    try:
+        saved = torch.load(folder / STATE, map_location="cpu", weights_only=True, mmap=True)
+    except _UNREADABLE:
+        return False
+    return bool(saved.get("run") == run_id())
+
+
+_UNREADABLE = (pickle.UnpicklingError, RuntimeError, OSError, EOFError, KeyError, TypeError, ValueError)
 
 
 def resume(
@@ -129,15 +150,7 @@ def resume(
         recipe = assigned(changed(from_dict(saved["recipe"]), changes), assignments)
         state = start(replace(recipe, init=""), device)
         restore(state, saved, recipe, device)
-    except (
-        pickle.UnpicklingError,
-        RuntimeError,
-        OSError,
-        EOFError,
-        KeyError,
-        TypeError,
-        ValueError,
-    ) as error:
+    except _UNREADABLE as error:
         hint = "network and scale must be those of the run; else start anew in another --out"
         raise WeightsError(f"{path} does not fit this run: {str(error).splitlines()[0]}", hint) from error
     return state, recipe

@@ -1,7 +1,8 @@
 """A torch network for ncnn: torch exports its graph, every operation becomes layers."""
 
 import operator
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -26,7 +27,8 @@ def write(network: nn.Module, scale: int) -> Packed:
     `scale` is that of its own tensors. Raises `Unexportable` where ncnn has no such layer.
     """
     check_undivided(network)
-    program = traced(network)
+    with _literal(network):
+        program = traced(network)
     layers = graph.simplified(_layers(program))
     shape = Shape(
         scale=scale,
@@ -38,6 +40,19 @@ def write(network: nn.Module, scale: int) -> Packed:
         multiple=_aligned(network),
     )
     return Packed(shape, graph.param_text(layers), graph.bin_bytes(layers))
+
+
+@contextmanager
+def _literal(network: nn.Module) -> Iterator[None]:
+    """Layers that are written otherwise for torch's sake are what they are called."""
+    parts: list[Any] = [part for part in network.modules() if hasattr(part, "literal")]
+    for part in parts:
+        part.literal = True
+    try:
+        yield
+    finally:
+        for part in parts:
+            part.literal = False
 
 
 def traced(network: nn.Module) -> ExportedProgram:

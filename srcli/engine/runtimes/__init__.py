@@ -24,6 +24,10 @@ class Runtime(Protocol):
         """Tiles have to begin at multiples of this many input pixels."""
 
     @property
+    def alike(self) -> bool:
+        """Whether tiles of one shape are faster, so that it pays to read some pixels more."""
+
+    @property
     def channels(self) -> int:
         """3: RGB; 1: luma."""
 
@@ -34,6 +38,9 @@ class Runtime(Protocol):
     @property
     def where(self) -> str:
         """Device and precision, with the reason for them."""
+
+    def largest(self, tile: int) -> int:
+        """The side of tiles to take where `tile` is what was asked for, or the default."""
 
     def surveyed(self, tiles: Iterable[Pixels]) -> "Runtime":
         """The runtime for these tiles of one image: one that knows the means over all of it that enter there.
@@ -51,6 +58,18 @@ class Sampler(Runtime, Protocol):
 
     def sample(self, tiles: Iterable[tuple[Pixels, Window]]) -> Iterator[Pixels]:
         """The windows of the output that are asked for of each tile, in order. Raises as `run`."""
+
+
+@runtime_checkable
+class Rounding(Protocol):
+    """A runtime that can round to bytes where it runs, so that a fourth of what it makes is brought back."""
+
+    @property
+    def bytes(self) -> bool:
+        """Whether it does."""
+
+    def in_bytes(self) -> Runtime | None:
+        """One whose results are uint8, rounded as by `imaging.pixels.quantise`; None where nothing is won."""
 
 
 class OutOfMemory(SrError):  # noqa: N818 (torch calls it so)

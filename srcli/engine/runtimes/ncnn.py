@@ -58,6 +58,11 @@ class NcnnRuntime:
         return self.shape.align
 
     @property
+    def alike(self) -> bool:
+        """See `Runtime`."""
+        return False
+
+    @property
     def channels(self) -> int:
         """See `Runtime`."""
         return self.shape.channels
@@ -71,6 +76,10 @@ class NcnnRuntime:
     def where(self) -> str:
         """See `Runtime`."""
         return self.reason
+
+    def largest(self, tile: int) -> int:
+        """See `Runtime`."""
+        return tile
 
     def surveyed(self, tiles: Iterable[Pixels]) -> "NcnnRuntime":
         """See `Runtime`."""

@@ -30,6 +30,11 @@ class TableRuntime:
         return 1
 
     @property
+    def alike(self) -> bool:
+        """See `Runtime`."""
+        return False
+
+    @property
     def channels(self) -> int:
         """See `Runtime`."""
         return 3
@@ -43,6 +48,10 @@ class TableRuntime:
     def where(self) -> str:
         """See `Runtime`."""
         return "cpu (a table)"
+
+    def largest(self, tile: int) -> int:
+        """See `Runtime`."""
+        return tile
 
     def surveyed(self, tiles: Iterable[Pixels]) -> "TableRuntime":
         """See `Runtime`."""

@@ -1,9 +1,11 @@
 """PyTorch on any device: the one place where pixels become batches and come back."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
+from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -11,10 +13,32 @@ import torch
 from torch import Tensor, nn
 
 from srcli.archs.blocks import Moments, pooled
-from srcli.engine.device import Device
+from srcli.engine.device import Device, untold
 from srcli.engine.runtimes import OutOfMemory
+from srcli.engine.runtimes.ahead import Item, Land, Room, area, in_order
+from srcli.engine.runtimes.gear import Gear, Plain, Repeats, gear_for
+from srcli.engine.tiles import DEFAULT_TILE
 from srcli.imaging.pixels import Pixels
 from srcli.scales import Window
+
+# Pixels of a batch that keep a GPU busy; more of them would only come out later.
+_ENOUGH = 2**19
+# Of the memory that is free, for one batch: others are under way, and no measurement is exact.
+_SHARE = 0.5
+# Sides of the largest tile on a GPU, and of the one that shows what a pixel takes.
+_LARGEST, _TRIED = 2048, 256
+
+
+@dataclass
+class Findings:
+    """What was found out while running: how much fits, and whether half precision overflowed.
+
+    `pixel_bytes`: what a pixel of a tile takes, once that was measured; 0 where the device does not say.
+    """
+
+    room: Room = field(default_factory=Room)
+    pixel_bytes: float | None = None
+    overflowed: bool = False
 
 
 @dataclass(frozen=True)
@@ -22,7 +46,8 @@ class TorchRuntime:
     """A network on a device. `scale` is that of the network's own tensors (1 if pre-upsampled), or `ANY`.
 
     `known`: moments over the whole image, by the names of the modules they stand for; `why` it is
-    torch that runs it, where there was a choice.
+    torch that runs it, where there was a choice; `repeats`: what is to be recorded, where that may be;
+    `bytes`: see `Rounding`.
     """
 
     network: nn.Module
@@ -31,6 +56,11 @@ class TorchRuntime:
     known: Mapping[str, Tensor] = field(default_factory=dict)
     why: str = ""
     channels_last: bool = True
+    gear: Gear = field(default_factory=Plain)
+    repeats: Repeats | None = None
+    findings: Findings = field(default_factory=Findings)
+    tell: Callable[[str], None] = untold
+    bytes: bool = False
 
     @property
     def halo(self) -> int:
@@ -41,6 +71,11 @@ class TorchRuntime:
     def align(self) -> int:
         """See `Runtime`."""
         return int(getattr(self.network, "aligned", 1))
+
+    @property
+    def alike(self) -> bool:
+        """See `Runtime`."""
+        return self.gear.alike
 
     @property
     def channels(self) -> int:
@@ -78,37 +113,116 @@ class TorchRuntime:
 
     def run(self, tiles: Iterable[Pixels]) -> Iterator[Pixels]:
         """See `Runtime`."""
-        for tile in tiles:
-            yield self._enlarged(tile)
+        return self._in_order((tile,) for tile in tiles)
 
     def sample(self, tiles: Iterable[tuple[Pixels, Window]]) -> Iterator[Pixels]:
         """See `Sampler`."""
-        for tile, window in tiles:
-            yield self._enlarged(tile, window)
+        return self._in_order(tiles)
 
-    def _enlarged(self, tile: Pixels, *window: Window) -> Pixels:
+    def _in_order(self, items: Iterable[Item]) -> Iterator[Pixels]:
+        return in_order(items, self._send, self.findings.room, self.gear.ahead)
+
+    def _send(self, items: Sequence[Item]) -> Land:
+        """Begin a batch; what is returned waits for its results."""
+        pixels, room = area(items[0]), self.findings.room
+        if pixels >= room.too_large:
+            raise self._full(items)
+        unknown = self.gear.alike and self.findings.pixel_bytes is None
+        with self._full_told(items):
+            if unknown:
+                self.gear.held()
+            land = self._begun(self.gear.upload([item[0] for item in items]), *items[0][1:])
+            if unknown:
+                self.findings.pixel_bytes = self.gear.held() / len(items) / pixels
+                room.pixels = min(_ENOUGH, self._fitting(self.findings.pixel_bytes))
+
+        def landed() -> Iterable[Pixels]:
+            with self._full_told(items):
+                return land()
+
+        return landed
+
+    def _fitting(self, pixel_bytes: float) -> float:
+        """How many pixels there is memory for."""
+        return _SHARE * self.gear.free() / pixel_bytes if pixel_bytes else math.inf
+
+    def largest(self, tile: int) -> int:
+        """See `Runtime`. On a GPU that says what it takes, as large as fits in, if none was asked for."""
+        if not self.gear.alike or tile != DEFAULT_TILE:
+            return tile
+        if self.findings.pixel_bytes is None:
+            with suppress(OutOfMemory):  # then it is smaller tiles anyway
+                next(self.run([np.zeros((_TRIED, _TRIED, self.channels), np.float32)]))
+        if not self.findings.pixel_bytes:
+            return tile
+        side = int(min(_LARGEST**2, self._fitting(self.findings.pixel_bytes)) ** 0.5) - 2 * self.halo
+        return max(tile, side)
+
+    def in_bytes(self) -> "TorchRuntime | None":
+        """See `Rounding`."""
+        return replace(self, bytes=True) if self.gear.alike else None
+
+    def _begun(self, batch: Tensor, *window: Window) -> Land:
+        """What comes out in half precision is looked at when it is there, and done again if it overflowed."""
+        half = self.device.dtype != "float32" and not self.findings.overflowed
+        out = self._once(batch, *window, half=half)
+        if not half:
+            return self.gear.fetch(self._rounded(out))
+        total = self.gear.fetch(out.sum().view(1, 1, 1, 1))
+        fetched = self.gear.fetch(self._rounded(out))
+
+        def land() -> Iterable[Pixels]:
+            if np.isfinite(total()).all():
+                return fetched()
+            if not self.findings.overflowed:
+                self.tell(f"{self.device.dtype} overflows: from now on in float32")
+            self.findings.overflowed = True
+            return self.gear.fetch(self._rounded(self._once(batch, *window, half=False)))()
+
+        return land
+
+    @torch.inference_mode()
+    def _once(self, batch: Tensor, *window: Window, half: bool) -> Tensor:
+        """Through the network; recorded, where it is always the same that is done."""
+        if self.repeats is None or window or self.known or half != (self.device.dtype != "float32"):
+            return self._forward(batch, *window, half=half)
+        return self.repeats.run(partial(self._forward, half=half), batch)
+
+    def _forward(self, batch: Tensor, *window: Window, half: bool) -> Tensor:
+        batch = batch.contiguous(memory_format=_layout(self.channels_last))
+        dtype = getattr(torch, self.device.dtype) if half else None
+        # Weights that autocast keeps would be those of a graph's own memory.
+        cast = torch.autocast(batch.device.type, dtype=dtype, enabled=half, cache_enabled=False)
+        with _hooked(self._told, lambda name, found: self.known[name].to(found)), _EXACT, cast:
+            out: Tensor = self.network(batch, *window)
+        return out.float()
+
+    @torch.inference_mode()
+    def _rounded(self, out: Tensor) -> Tensor:
+        """Step by step what `quantise` does, which a fused multiplication and addition would not."""
+        if not self.bytes:
+            return out
+        return out.clamp(0, 1).mul_(255).add_(0.5).floor_().to(torch.uint8)
+
+    @contextmanager
+    def _full_told(self, items: Sequence[Item]) -> Iterator[None]:
+        """Raise `OutOfMemory` for torch's own."""
         try:
-            return to_pixels(self._forward(to_batch(tile).to(self.device.name), *window))
+            yield
         except RuntimeError as error:
             if not _out_of_memory(error):
                 raise
-            size = f"{tile.shape[1]}x{tile.shape[0]}"
-            raise OutOfMemory(
-                f"a tile of {size} does not fit into the memory of {self.device.name}",
-                "close other programs, or use --device cpu",
-            ) from error
+            if self.repeats:
+                self.repeats.forget()
+            raise self._full(items) from error
 
-    @torch.inference_mode()
-    def _forward(self, batch: Tensor, *window: Window) -> Tensor:
-        """In the device's precision; again in single precision where half overflowed."""
-        batch = batch.contiguous(memory_format=_layout(self.channels_last))
-        kind, dtype = self.device.name.split(":")[0], getattr(torch, self.device.dtype)
-        with _hooked(self._told, lambda name, found: self.known[name].to(found.dtype)):
-            with torch.autocast(kind, dtype=dtype, enabled=dtype is not torch.float32):
-                out: Tensor = self.network(batch, *window).float()
-            if dtype is not torch.float32 and not torch.isfinite(out).all():
-                out = self.network(batch, *window)
-        return out
+    def _full(self, items: Sequence[Item]) -> OutOfMemory:
+        height, width = items[0][0].shape[:2]
+        what = (
+            f"a tile of {width}x{height} does" if len(items) == 1 else f"{len(items)} of {width}x{height} do"
+        )
+        words = f"{what} not fit into the memory of {self.device.name}"
+        return OutOfMemory(words, "close other programs, or use --device cpu")
 
     @property
     def _told(self) -> dict[str, nn.Module]:
@@ -128,18 +242,62 @@ def _hooked(parts: Mapping[str, nn.Module], answer: Callable[[str, Tensor], Tens
         yield
 
 
+class _Exact:
+    """Within, single precision is what it says, also where a GPU would rather round to ten bits (TF32).
+
+    The settings are those of the process: the last of several threads that leaves puts them back.
+    """
+
+    def __init__(self) -> None:
+        self.lock, self.within = Lock(), 0
+        self.before: list[bool] = []
+
+    def __enter__(self) -> None:
+        with self.lock:
+            self.within += 1
+            if self.within == 1:
+                self.before = [place.allow_tf32 for place in _TF32]
+                for place in _TF32:
+                    place.allow_tf32 = False
+
+    def __exit__(self, *reason: object) -> None:
+        with self.lock:
+            self.within -= 1
+            if self.within == 0:
+                for place, allowed in zip(_TF32, self.before, strict=True):
+                    place.allow_tf32 = allowed
+
+
+_TF32: tuple[Any, ...] = (torch.backends.cudnn, torch.backends.cuda.matmul)
+_EXACT = _Exact()
+
+
 def _out_of_memory(error: RuntimeError) -> bool:
-    """By its kind on a GPU; the allocator of the CPU has none, and can only be told by its name."""
-    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+    """By its kind on a GPU; the allocators of the CPU and of MPS have none, and are told by their names."""
+    named = ("DefaultCPUAllocator", "MPS backend out of memory")
+    return isinstance(error, torch.OutOfMemoryError) or any(name in str(error) for name in named)
 
 
 def prepare(
-    network: nn.Module, scale: int, device: Device, why: str = "", *, channels_last: bool = True
+    network: nn.Module,
+    scale: int,
+    device: Device,
+    why: str = "",
+    *,
+    channels_last: bool = True,
+    gear: Gear | None = None,
+    tell: Callable[[str], None] = untold,
 ) -> TorchRuntime:
     """The network in evaluation mode on its device, in the memory layout that is fast there."""
     layout = _layout(channels_last)
     placed = network.eval().to(device.name, memory_format=layout)  # type: ignore[call-overload]
-    return TorchRuntime(placed, scale, device, why=why, channels_last=channels_last)
+    gear = gear or gear_for(device)
+    # Moments are put in by hooks, which what is recorded would leave out.
+    varies = any(isinstance(part, Moments) for part in placed.modules())
+    repeats = None if varies else Repeats(gear, tell)
+    return TorchRuntime(
+        placed, scale, device, why=why, channels_last=channels_last, gear=gear, repeats=repeats, tell=tell
+    )
 
 
 def _layout(channels_last: bool) -> torch.memory_format:

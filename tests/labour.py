@@ -1,0 +1,51 @@
+"""What workers of the tests do, to be imported by them: a job is a word and a folder to leave traces in."""
+
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from srcli.errors import SrError
+from srcli.fleet.spread import Do
+
+
+@dataclass(frozen=True)
+class Task:
+    """`word` says what happens to the worker."""
+
+    name: str
+    word: str = "well"
+    folder: Path = Path()
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def begin(device: str | None) -> Do[Task, str]:
+    return do
+
+
+def unable(device: str | None) -> Do[Task, str]:
+    raise ModuleNotFoundError("No module named 'srcli'")
+
+
+def do(task: Task, again: bool) -> str:
+    if task.word == "error":
+        raise SrError(f"{task} is no good")
+    if task.word == "end":
+        error = SrError("the disk is full")
+        error.for_all = True
+        raise error
+    if task.word == "bug":
+        raise ZeroDivisionError("a bug")
+    if task.word == "die" or (task.word == "die once" and not again):
+        os.kill(os.getpid(), signal.SIGKILL)
+    if task.word == "lag" and not again:
+        time.sleep(60)
+    if task.word == "sleep":
+        (task.folder / task.name).touch()
+        time.sleep(60)
+    if task.word == "environment":
+        return os.environ["OMP_NUM_THREADS"]
+    return f"{task}, {os.getpid()}, {again}"

@@ -1,0 +1,418 @@
+"""`sr upscale --job`: after any crash it goes on, exactly once in effect; and `sr jobs`, which shows it."""
+
+import csv
+import io
+import json
+import os
+import random
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+import tracemalloc
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as PilImage
+from test_faults import start, wait_for
+
+from conftest import Run
+from srcli import ledger
+from srcli.errors import FileError, SrError, UsageError
+from srcli.imaging.image import read
+from srcli.jobs import Found, Job, Layout, each_image_in, found
+
+FAST = ("-m", "nearest", "-x2")
+
+
+def tiny(folder: Path, count: int, side: int = 4) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(count):
+        samples = np.full((side, side, 3), number % 256, np.uint8)
+        samples[0, 0] = divmod(number, 256)[0]
+        PilImage.fromarray(samples).save(folder / f"{number:04}.png")
+    return folder
+
+
+@pytest.fixture
+def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file for a ledger, in the working folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "job.db"
+
+
+def states(job: Path) -> dict[str, int]:
+    with ledger.reading(job) as book:
+        counts = book.counts()
+    return {state: getattr(counts, state) for state in ledger.STATES if getattr(counts, state)}
+
+
+def written(out: Path) -> dict[str, int]:
+    """Outputs and when they were written, which tells whether one was written again."""
+    return {path.name: path.stat().st_mtime_ns for path in out.glob("[!.]*")}
+
+
+def count(out: Path) -> int:
+    return sum(name[0] != "." for name in os.listdir(out)) if out.exists() else 0
+
+
+def killed_at(process: "subprocess.Popen[str]", ready: Iterator[bool]) -> None:
+    wait_for(lambda: next(ready) or process.poll() is not None)
+    process.send_signal(signal.SIGKILL)
+    process.communicate(timeout=60)
+    assert process.returncode == -signal.SIGKILL, "it was done before it could be killed"
+
+
+def after(out: Path, more: int, rng: random.Random) -> Iterator[bool]:
+    """Whether so many more are there now, and a random moment has passed."""
+    goal = count(out) + more
+    while count(out) < goal:
+        yield False
+    time.sleep(rng.uniform(0, 0.005))
+    yield True
+
+
+def test_two_thousand_images_survive_ten_kills(job: Path, tmp_path: Path) -> None:
+    """At moments drawn at random, two of them in listing; none is lost, or half written, or done twice."""
+    folder, out, rng = tiny(tmp_path / "in", 2000), tmp_path / "out", random.Random(11)
+    command = ("upscale", folder, *FAST, "-o", out, "--job", job, "-q")
+    made: dict[str, int] = {}
+    for kill in range(10):
+        ready = iter(job.exists, None) if kill < 2 else after(out, rng.randrange(1, 190), rng)
+        killed_at(start(*command, cwd=tmp_path), ready)
+        now = written(out)
+        assert now | made == now, "an output was written again"
+        made = now
+    process = start(*command, cwd=tmp_path)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert states(job) == {"done": 2000}
+    last = written(out)
+    assert len(last) == 2000
+    assert not list(out.glob(".sr-*")), "what was being written when it was killed is left"
+    assert last | made == last
+    for number in range(0, 2000, 37):
+        small = np.asarray(PilImage.open(folder / f"{number:04}.png"))
+        large = np.asarray(PilImage.open(out / f"{number:04}_x2.png"))
+        assert (large == small.repeat(2, 0).repeat(2, 1)).all()
+
+
+def test_a_job_of_several_workers_survives_a_kill(job: Path, tmp_path: Path) -> None:
+    folder, out = tiny(tmp_path / "in", 300), tmp_path / "out"
+    command = ("upscale", folder, *FAST, "-o", out, "--job", job, "--workers", 2, "-q")
+    killed_at(start(*command, cwd=tmp_path), after(out, 40, random.Random(3)))
+    now = -1
+    while now != count(out):  # the workers see that nobody is there any more, and end
+        now = count(out)
+        time.sleep(0.5)
+    made = written(out)
+    process = start(*command, cwd=tmp_path)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert states(job) == {"done": 300}
+    last = written(out)
+    assert len(last) == 300
+    assert last | made == last
+
+
+@pytest.mark.parametrize("more", [(), ("--format", "bmp"), ("--strip",)])
+def test_what_was_in_hand_is_not_done_again(
+    more: tuple[str, ...], job: Path, tmp_path: Path, sr: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed between the output and the note of it: by what the output says, or as nothing else was there."""
+    tiny(tmp_path / "in", 3)
+    command = ("upscale", "in", *FAST, "-o", "out", "--job", job, *more)
+    assert sr(*command).code == 0
+    was = written(tmp_path / "out")
+    with sqlite3.connect(job) as db:
+        db.execute("UPDATE units SET state = 'running', own = ? WHERE id = 2", (bool(more),))
+    db.close()
+    if more:  # what the cache remembers is written after the output, too
+        shutil.rmtree(Path(os.environ["SR_CACHE"]) / "done")
+    done = sr(*command)
+    assert done.code == 0, done.err
+    assert "1 were in hand when a run was killed" in done.err
+    assert states(job) == {"done": 3}
+    if not more:
+        assert written(tmp_path / "out") == was
+
+
+def test_an_output_that_is_another_s_is_left(job: Path, tmp_path: Path, sr: Run) -> None:
+    tiny(tmp_path / "in", 2)
+    other = tmp_path / "out" / "0001_x2.bmp"
+    other.parent.mkdir()
+    PilImage.new("RGB", (8, 8)).save(other)
+    was = other.read_bytes()
+    command = ("upscale", "in", *FAST, "-o", "out", "--job", job, "--format", "bmp")
+    for _ in range(2):
+        done = sr(*command)
+        assert done.code == 3
+        assert states(job) == {"done": 1, "failed": 1}
+        assert other.read_bytes() == was
+        sr("jobs", "retry", job)
+
+
+def test_failures_are_named_and_retried(job: Path, tmp_path: Path, sr: Run) -> None:
+    folder = tiny(tmp_path / "in", 3)
+    whole = (folder / "0001.png").read_bytes()
+    (folder / "0001.png").write_bytes(b"no image")
+    command = ("upscale", folder, *FAST, "-o", tmp_path / "out", "--job", job)
+    done = sr(*command)
+    assert done.code == 3
+    assert "2 of 3 done, 1 failed" in done.err
+    assert "sr jobs retry" in done.err
+    shown = sr("jobs", "show", job)
+    assert shown.code == 3
+    assert "failed: " in shown.out
+    assert "0001.png" in shown.out
+    (folder / "0001.png").write_bytes(whole)
+    assert sr(*command).code == 3, "what failed waits until it is asked for"
+    assert "1 to be tried again" in sr("jobs", "retry", job).err
+    assert sr(*command).code == 0
+    assert states(job) == {"done": 3}
+    assert sr("jobs", "show", job).code == 0
+
+
+def test_new_and_changed_files_are_found_when_asked_for(job: Path, tmp_path: Path, sr: Run) -> None:
+    folder = tiny(tmp_path / "in", 2)
+    command = ("upscale", folder, *FAST, "-o", tmp_path / "out", "--job", job)
+    assert sr(*command).code == 0
+    tiny(folder, 3)
+    PilImage.new("RGB", (5, 5)).save(folder / "0000.png")
+    assert "2 images, 0 to do" in sr(*command).err
+    done = sr(*command, "--rescan", "--overwrite")
+    assert done.code == 0
+    assert "3 images, 3 to do" in done.err  # all were written again, those of the same content are there
+    assert read(tmp_path / "out" / "0000_x2.png").size == (10, 10)
+
+
+def test_nothing_is_listed_again(job: Path, tmp_path: Path, sr: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tiny(tmp_path / "in", 2)
+    command = ("upscale", folder, *FAST, "-o", tmp_path / "out", "--job", job)
+    assert sr(*command).code == 0
+    folder.rename(tmp_path / "elsewhere")
+    assert sr(*command).code == 0
+
+
+def test_a_job_is_run_once_at_a_time(job: Path, tmp_path: Path, sr: Run) -> None:
+    tiny(tmp_path / "in", 1)
+    command = ("upscale", "in", *FAST, "-o", "out", "--job", job)
+    with ledger.holding(job) as book:
+        book.make({})
+        for words in (command, ("jobs", "retry", job)):
+            done = sr(*words)
+            assert done.code == 1
+            assert "error: another process works at the job" in done.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_ctrl_c_leaves_a_job_to_go_on_with(job: Path, tmp_path: Path) -> None:
+    folder, out = tiny(tmp_path / "in", 600), tmp_path / "out"
+    command = ("upscale", folder, *FAST, "-o", out, "--job", job)
+    process = start(*command, cwd=tmp_path)
+    wait_for(lambda: len(written(out)) > 2)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "stopped; the same command goes on from here" in err
+    assert "Traceback" not in err
+    now = states(job)
+    assert now.keys() == {"done", "pending"}, "nothing is left in hand"
+    assert now["done"] == len(written(out))
+
+
+OTHER = [
+    (("-m", "bicubic", "-x2"), "model was nearest, is bicubic"),
+    (("-m", "nearest", "-x3"), "scale was x2, is x3"),
+    ((*FAST, "--depth", "16"), "depth was not given, is 16"),
+    ((*FAST, "--format", "webp"), "format was not given, is .webp"),
+    ((*FAST, "-r"), "recursive was not given, is yes"),
+]
+
+
+@pytest.mark.parametrize(("settings", "message"), OTHER)
+def test_other_settings_are_another_job(
+    settings: tuple[str, ...], message: str, job: Path, tmp_path: Path, sr: Run
+) -> None:
+    tiny(tmp_path / "in", 1)
+    assert sr("upscale", "in", *FAST, "-o", "out", "--job", job).code == 0
+    done = sr("upscale", "in", *settings, "-o", "out", "--job", job)
+    assert done.code == 2
+    assert message in done.err
+    assert "hint: give what it was begun with, or another --job" in done.err
+
+
+def test_a_name_that_is_no_text_does_not_end_a_run(job: Path, tmp_path: Path) -> None:
+    folder = tiny(tmp_path / "in", 1)
+    shutil.copy(folder / "0000.png", folder / os.fsdecode(b"\xff.png"))
+    done = subprocess.run(
+        [sys.executable, "-m", "srcli", "upscale", folder, *FAST, "-o", tmp_path / "out", "--job", job],
+        env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"\xff_x2.png" in done.stdout
+
+
+def test_files_that_are_no_jobs(job: Path, tmp_path: Path, sr: Run) -> None:
+    tiny(tmp_path / "in", 1)
+    foreign, broken, text = (tmp_path / f"{name}.db" for name in ("foreign", "broken", "text"))
+    with sqlite3.connect(foreign) as db:
+        db.execute("CREATE TABLE other (a)")
+    db.close()
+    assert sr("upscale", "in", *FAST, "-o", "out", "--job", broken).code == 0
+    damaged = bytearray(broken.read_bytes())
+    damaged[4096:] = b"\xff" * (len(damaged) - 4096)
+    broken.write_bytes(damaged)
+    text.write_text("not a database at all, " * 100)
+    for path, message in ((foreign, "is no job of sr"), (broken, "cannot be used"), (text, "cannot be used")):
+        was = path.read_bytes()
+        for words in (("upscale", "in", *FAST, "-o", "out", "--job", path), ("jobs", "show", path)):
+            done = sr(*words)
+            assert done.code == 1, done
+            assert message in done.err
+            assert "hint: " in done.err
+            assert len(done.err.splitlines()) == 2
+        assert path.read_bytes() == was
+
+
+BAD = [
+    (("in", "--rescan"), "--rescan looks for what is new since a job was begun"),
+    (("in", "--job", "a b"), "'a b' is no name for a job"),
+    (("in", "--job", "../a"), "'../a' is no name for a job"),
+    (("in", "--job", "a", "--watch"), "--watch does not go with --job"),
+    (("in", "--job", "a", "--dry-run"), "--dry-run does not go with --job"),
+    (("-", "--job", "a", "-o", "out"), "stdin and stdout are none"),
+    (("in", "--job", "a", "--uncertainty", "m.png"), "--uncertainty is one map"),
+    (("in", "--job", "a", "-o", "one.png"), "one.png is one file, a job is many"),
+    (("empty", "--job", "a"), "no images in"),
+    (("missing", "--job", "a"), "does not exist"),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), BAD)
+def test_what_is_no_job(words: tuple[str, ...], message: str, job: Path, sr: Run) -> None:
+    tiny(job.parent / "in", 1)
+    (job.parent / "empty").mkdir()
+    done = sr("upscale", *words, *FAST)
+    assert done.code in (1, 2)
+    assert message in done.err
+    assert "Traceback" not in done.err
+    assert "no jobs" in sr("jobs").err or words[0] == "missing"
+
+
+def test_jobs_are_listed_exported_and_removed(job: Path, tmp_path: Path, sr: Run) -> None:
+    folder = tiny(tmp_path / "in", 3)
+    (folder / "0002.png").write_bytes(b"no image")
+    odd = folder / "b\udcff.png"  # a name that is no text
+    shutil.copy(folder / "0000.png", odd)
+    assert sr("upscale", folder, *FAST, "-o", tmp_path / "out", "--job", "scans", "-q").code == 3
+    assert "scans  3 of 4 done, 1 failed" in sr("jobs").out
+    rows = list(csv.DictReader(io.StringIO(sr("jobs", "export", "scans").out)))
+    assert sorted(row["state"] for row in rows) == ["done", "done", "done", "failed"]
+    assert {Path(row["source"]).name for row in rows} == {"0000.png", "0001.png", "0002.png", "b\\udcff.png"}
+    exported = tmp_path / "failed.json"
+    assert sr("jobs", "export", "scans", "-o", exported, "--state", "failed").code == 0
+    (only,) = json.loads(exported.read_text())
+    assert only["error"]
+    assert only["attempts"] == 1
+    assert sr("jobs", "export", "scans", "-o", "x.txt").code == 2
+    assert sr("jobs", "remove", "scans").code == 0
+    assert "no jobs" in sr("jobs").err
+    assert len(list((tmp_path / "out").iterdir())) == 3
+    assert "no job called 'scans'" in sr("jobs", "show", "scans").err
+
+
+def many(count: int, start: int = 0) -> Iterator[Found]:
+    for number in range(start, count):
+        name = f"scan-{number:08}.png"
+        yield Found(Job(Path("/in", name), Path("/out", name)), f"{number}:1")
+
+
+def test_many_names_are_not_held(job: Path) -> None:
+    """Ten times as many take no more memory, in listing and in going through them."""
+    peaks = []
+    with ledger.holding(job) as book:
+        book.make({})
+        for total in (5_000, 50_000):
+            if total == 50_000:  # most of them where memory is not traced, which is slow
+                book.take_in(many(45_000))
+            tracemalloc.start()
+            book.take_in(many(total, total - 5_000))
+            for number, _ in enumerate(book.pending(lambda job: False)):
+                if number == 2_000:
+                    break
+            assert sum(1 for _ in islice(book.units(), 5_000)) == 5_000
+            peaks.append(tracemalloc.get_traced_memory()[1])
+            tracemalloc.stop()
+        assert book.counts().all == 50_000
+    assert peaks[1] < 1.2 * peaks[0] < 6e6
+
+
+def test_a_folder_is_listed_as_it_is_walked(tmp_path: Path) -> None:
+    for name in ("a", "b/c", ".hidden"):
+        tiny(tmp_path / name, 2)
+    names = {str(path.relative_to(tmp_path)) for path in each_image_in(tmp_path, recursive=True)}
+    assert names == {"a/0000.png", "a/0001.png", "b/c/0000.png", "b/c/0001.png"}
+    layout = Layout(tmp_path / "out", recursive=True)
+    targets = {str(each.job.target.relative_to(tmp_path)) for each in found([tmp_path], layout)}
+    assert targets == {f"out/{name.replace('.png', '_x4.png')}" for name in names}
+
+
+def test_two_that_would_become_one_and_outputs_that_are_inputs(job: Path) -> None:
+    with pytest.raises(UsageError, match=r"/a/x\.png and /b/x.png would both become /out/x\.png"):
+        collide(job, [("/a/x.png", "/out/x.png"), ("/b/x.png", "/out/x.png")])
+    with pytest.raises(UsageError, match=r"/b\.png is an input too"):
+        collide(job, [("/a.png", "/b.png"), ("/b.png", "/c.png")])
+    assert not job.exists(), "a job of which nothing is listed is not kept"
+
+
+def collide(job: Path, pairs: list[tuple[str, str]]) -> None:
+    with ledger.holding(job) as book:
+        book.make({})
+        book.take_in(Found(Job(Path(source), Path(target)), "1:1") for source, target in pairs)
+
+
+def test_what_kills_every_run_comes_last_and_is_given_up(job: Path) -> None:
+    """Each run ends in the middle of the first that it takes; the others are done all the same."""
+    with ledger.holding(job) as book:
+        book.make({})
+        book.take_in(many(3))
+    for _ in range(ledger.CUT_OFTEN + 2):
+        with ledger.holding(job) as book:
+            book.recover()
+            for unit in book.pending(lambda job: False):
+                if unit.source.name == "scan-00000000.png":
+                    break  # as by kill -9: nothing is noted any more
+                book.done(unit, "", 0.1)
+    assert states(job) == {"done": 2, "failed": 1}
+    with ledger.reading(job) as book:
+        (failed,) = book.units("failed")
+    assert (failed.attempts, failed.cut) == (ledger.CUT_OFTEN, ledger.CUT_OFTEN)
+    assert "5 runs ended in the middle of it" in (failed.error or "")
+
+
+def test_what_would_fail_for_all_is_left_to_be_done(job: Path) -> None:
+    with ledger.holding(job) as book:
+        book.make({})
+        book.take_in(many(1))
+        only = next(book.pending(lambda job: False))
+        book.failed(only, FileError("the disk is full", for_all=True))
+    assert states(job) == {"pending": 1}
+
+
+def test_a_full_disk_is_told(job: Path) -> None:
+    def fill() -> None:
+        with ledger.holding(job) as book:
+            book.make({})
+            book._db.execute("PRAGMA max_page_count = 12")
+            book.take_in(many(100_000))
+
+    with pytest.raises(SrError, match="cannot be used: database or disk is full"):
+        fill()

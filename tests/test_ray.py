@@ -1,0 +1,163 @@
+"""A real cluster of Ray's, two nodes on this machine: its files are those of one process, whoever dies."""
+
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from labour import Task, begin, unable
+from test_bench_run import figures
+from test_faults import FAST, many, start, wait_for
+from test_fleet import bytes_in, finished, gone
+
+from conftest import ROOT, Run
+from srcli.errors import SrError
+from srcli.fleet.cluster import Actors
+from srcli.fleet.spread import spread
+from srcli.imaging.image import read
+
+pytestmark = pytest.mark.ray
+ray = pytest.importorskip("ray")
+_NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "include_log_monitor": False}
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """Two nodes of a CPU each, with no more of Ray's helpers than they need, and this process part of it."""
+    from ray.cluster_utils import Cluster
+
+    quiet = {"ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": 0, "USAGE_STATS_ENABLED": 0, "memory_monitor_refresh_ms": 0}
+    lean = {"prestart_worker_first_driver": 0, "enable_worker_prestart": 0, "enable_metrics_collection": 0}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(map(str, (ROOT, ROOT / "tests"))))
+        for name, value in (quiet | lean).items():
+            patch.setenv(f"RAY_{name}", str(value))
+        head = {**_NODE, "include_dashboard": False, "no_monitor": True}
+        found = Cluster(initialize_head=True, head_node_args=head)
+        found.add_node(**_NODE)
+        ray.init(found.address, log_to_driver=False, logging_level="ERROR")
+        yield found
+        ray.shutdown()
+        found.shutdown()
+
+
+def hands() -> list[int]:
+    """Processes of workers, by what Ray calls them."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            name = place.read_bytes()
+        except OSError:
+            continue
+        if name.startswith(b"ray::Hand"):
+            found.append(int(place.parent.name))
+    return found
+
+
+def test_killed_in_the_middle_and_equal_to_one_process(cluster: Any, in_tmp: Path, sr: Run) -> None:
+    """Every worker that there is, once; a broken image is named as ever."""
+    many(in_tmp / "in", 12, 150)
+    (in_tmp / "in" / "broken.png").write_bytes(b"no image")
+    killed = []
+
+    def kill() -> None:
+        wait_for(lambda: len(finished(in_tmp / "two")) >= 2)
+        for pid in hands():
+            os.kill(pid, signal.SIGKILL)
+            killed.append(pid)
+
+    killer = threading.Thread(target=kill)
+    killer.start()
+    words = ("upscale", "in", "-m", "fsrcnn", "-x2")
+    beside = sr(*words, "-o", "two", "--ray", "auto")
+    killer.join()
+    alone = sr(*words, "-o", "one")
+    assert killed
+    assert beside.code == alone.code == 3
+    assert sorted(beside.err.splitlines()) == sorted(alone.err.splitlines())
+    assert bytes_in(Path("two")) == bytes_in(Path("one"))
+    assert len(bytes_in(Path("two"))) == 12
+
+
+def test_figures_are_equal_to_those_of_one_process(cluster: Any, photos: Path, in_tmp: Path, sr: Run) -> None:
+    words = ("bench", "-d", photos, "-x2", "-m", "fsrcnn")
+    for more, name in (((), "one.json"), (("--ray", "auto", "--workers", 1), "two.json")):
+        told = sr(*words, *more, "--json", name)
+        assert told.code == 0, told.err
+    assert figures(Path("one.json")) == figures(Path("two.json"))
+
+
+def test_a_cluster_that_grows_is_used_and_what_lags_is_done_elsewhere(cluster: Any) -> None:
+    crew: Actors[Task, str] = Actors(begin, "auto", patience=1.0)
+    end = time.monotonic() + 60
+    nodes: list[Any] = []
+    found = {}
+
+    def jobs() -> Iterator[Task]:
+        while crew.size < 3:
+            assert time.monotonic() < end
+            yield Task("one")
+        yield Task("late", "lag")
+
+    for outcome in spread(jobs(), crew):
+        if not nodes:
+            nodes.append(cluster.add_node(**_NODE))
+        found[str(outcome.job)] = outcome.result
+        time.sleep(0.02)
+    cluster.remove_node(nodes[0])
+    assert crew.size == 3
+    assert found["late"]
+    assert found["late"].endswith("True")
+
+
+def test_workers_that_cannot_begin_are_told(cluster: Any) -> None:
+    crew: Actors[Task, str] = Actors(unable, "auto")
+    with pytest.raises(SrError, match=r"no worker of Ray's can begin: .*No module named 'srcli'"):
+        list(spread([Task("a")], crew))
+
+
+def test_ctrl_c_ends_the_job_and_leaves_whole_files(cluster: Any, in_tmp: Path) -> None:
+    many(in_tmp / "in", 60, 100)
+    out = in_tmp / "out"
+    words = ("upscale", "in", *FAST, "-o", "out", "--ray", cluster.address)
+    process = start(*words, cwd=in_tmp)
+    wait_for(lambda: len(finished(out)) >= 3)
+    workers = hands()
+    begun = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert time.monotonic() - begun < 10
+    assert process.returncode == 130
+    assert "Traceback" not in err
+    assert "of 60 done, --skip-existing goes on" in err
+    wait_for(lambda: all(map(gone, workers)))
+    assert 3 <= len(finished(out)) < 60
+    assert all(read(path).size == (200, 200) for path in finished(out))
+    assert list(out.glob(".*")) == []
+
+
+def test_what_is_wrong_is_told_in_a_line(photo: Path, sr: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    told = sr("upscale", photo, "--ray", "auto", "--device", "cuda:1")
+    assert told.code == 2
+    assert "which GPU a worker has is Ray's choice" in told.err
+    told = sr("upscale", "-", "-o", photo.with_name("out.png"), "--ray", "auto")
+    assert told.code == 2
+    assert "Ray's workers read and write files" in told.err
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    for address, reason in (("127.0.0.1:1", "Connection refused"), ("nonsense", "Invalid address format")):
+        told = sr("upscale", photo, "--ray", address)
+        assert told.code == 1
+        assert f"error: no Ray cluster at {address}: " in told.err
+        assert reason in told.err
+    monkeypatch.setitem(sys.modules, "ray", None)
+    told = sr("upscale", photo, "--ray", "auto")
+    assert told.code == 1
+    assert told.err.splitlines() == [
+        "error: --ray needs Ray, which is not installed",
+        'hint: pip install "sr-cli[ray]"',
+    ]

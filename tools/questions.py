@@ -1,0 +1,278 @@
+"""Two questions that the literature leaves to its readers, asked of one small network at x2.
+
+    PYTHONPATH=. python tools/questions.py DATA [--steps 1000] [--seeds 2]
+
+Why do residual connections suit super-resolution, and why doesn't batch normalisation? The same body is
+trained with and without them: same images, steps, batches and seeds, each at the better of two learning
+rates. Writes benchmarks/results/questions.json after each run, goes on from there when called again, and
+draws docs/residual.png and docs/normalisation.png.
+"""
+
+import argparse
+import json
+import statistics
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from srcli import bench, datasets
+from srcli.archs.blocks import bicubic_phases, conv
+from srcli.datasets import Picture
+from srcli.engine.device import keep_memory
+from srcli.imaging import degrade
+from srcli.imaging.pixels import Pixels
+from srcli.methods import Method
+from srcli.methods import find as method
+from srcli.train.feed import Feed, draw
+from srcli.train.sources import parse
+from srcli.train.store import Wanted, open_store
+
+ROOT = Path(__file__).parent.parent
+RESULT = ROOT / "benchmarks" / "results" / "questions.json"
+CHARTS = {"residual": ROOT / "docs" / "residual.png", "normalisation": ROOT / "docs" / "normalisation.png"}
+SCALE, PATCH, BATCH = 2, 24, 8
+FEATURES, BLOCKS = 24, 12
+RATES = (1e-3, 3e-4)
+VALIDATE = 100
+
+
+@dataclass(frozen=True)
+class Variant:
+    """What one of the networks has: additions around each block and around the body, of bicubic's image.
+
+    `norm`: batch normalisation after each convolution of a block, as in SRResNet; `he`: He's initial weights,
+    which are made for networks without additions.
+    """
+
+    blocks: bool = False
+    image: bool = False
+    norm: bool = False
+    he: bool = False
+
+
+VARIANTS = {
+    "plain": Variant(),
+    "plain, He's weights": Variant(he=True),
+    "image": Variant(image=True),
+    "blocks": Variant(blocks=True),
+    "blocks and image": Variant(blocks=True, image=True),
+    "blocks, normalised": Variant(blocks=True, norm=True),
+    "blocks and image, normalised": Variant(blocks=True, image=True, norm=True),
+}
+QUESTIONS = {
+    "residual": ("plain", "plain, He's weights", "image", "blocks", "blocks and image"),
+    "normalisation": (
+        "blocks",
+        "blocks, normalised",
+        "blocks and image",
+        "blocks and image, normalised",
+    ),
+}
+
+
+class Body(nn.Module):
+    """A head, 12 blocks of two 3x3 convolutions of 24 features, a convolution, a pixel shuffle."""
+
+    phases: Tensor
+
+    def __init__(self, variant: Variant) -> None:
+        super().__init__()
+        self.variant = variant
+        self.head = conv(3, FEATURES)
+        self.blocks = nn.ModuleList(_block(variant.norm) for _ in range(BLOCKS))
+        self.end = conv(FEATURES, FEATURES)
+        self.tail = conv(FEATURES, 3 * SCALE**2)
+        self.register_buffer("phases", bicubic_phases(SCALE).repeat(3, 1, 1, 1))
+        if variant.he:
+            for layer in self.modules():
+                if isinstance(layer, nn.Conv2d):
+                    nn.init.kaiming_normal_(layer.weight)
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """(N, 3, H, W) in [0, 1] to (N, 3, 2H, 2W)."""
+        first = x = self.head(batch)
+        for block in self.blocks:
+            x = x + block(x) if self.variant.blocks else F.relu(block(x))
+        x = self.end(x)
+        out = F.pixel_shuffle(self.tail(x + first if self.variant.blocks else x), SCALE)
+        return out + self._enlarged(batch) if self.variant.image else out
+
+    def _enlarged(self, batch: Tensor) -> Tensor:
+        padded = F.pad(batch, (2, 2, 2, 2), mode="replicate")
+        return F.pixel_shuffle(F.conv2d(padded, self.phases, groups=3), SCALE)
+
+
+def _block(norm: bool) -> nn.Sequential:
+    layers: list[nn.Module] = []
+    for last in (False, True):
+        layers.append(conv(FEATURES, FEATURES, bias=not norm))
+        layers += [nn.BatchNorm2d(FEATURES)] if norm else []
+        layers += [] if last else [nn.ReLU()]
+    return nn.Sequential(*layers)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One network's training: PSNR-Y on the bundled samples in dB after each `VALIDATE` steps.
+
+    `own`: the last one again with each image's own mean and deviation, as in training, instead of the running
+    ones; the same where nothing is normalised. `step_ms`: milliseconds of a step, without its batch.
+    """
+
+    variant: str
+    rate: float
+    seed: int
+    steps: int
+    psnr_y: list[float]
+    own: float
+    step_ms: float
+
+    @property
+    def key(self) -> tuple[str, float, int]:
+        """What is asked for, and done once."""
+        return (self.variant, self.rate, self.seed)
+
+
+def train(name: str, rate: float, seed: int, steps: int, feed: Feed, pictures: list[Picture]) -> Run:
+    """L1 by Adam, the rate falling as a cosine, norms of gradients clipped at 1."""
+    torch.manual_seed(seed)
+    network, rng, spent = Body(VARIANTS[name]), np.random.default_rng(seed), 0.0
+    optimiser = torch.optim.Adam(network.parameters(), rate)
+    falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, steps, rate / 100)
+    curve = []
+    for step in range(1, steps + 1):
+        batch = draw(feed, PATCH, BATCH, rng)
+        begun = time.perf_counter()
+        optimiser.zero_grad()
+        F.l1_loss(network(batch.fed), batch.hr).backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+        optimiser.step()
+        falling.step()
+        spent += time.perf_counter() - begun
+        if step % VALIDATE == 0:
+            curve.append(score(network.eval(), pictures))
+            network.train()
+    own = score(network, pictures)
+    return Run(name, rate, seed, steps, curve, own, round(1000 * spent / steps, 2))
+
+
+@torch.no_grad()
+def score(network: nn.Module, pictures: list[Picture]) -> float:
+    """PSNR-Y in dB by the code of `sr bench`."""
+
+    def enlarge(pixels: Pixels, scale: float) -> Pixels:
+        out = network(torch.from_numpy(pixels).movedim(2, 0)[None])
+        return np.asarray(out[0].movedim(0, 2).numpy())
+
+    return round(bench.evaluate(Method("network", enlarge), pictures, SCALE).psnr_y, 4)
+
+
+def chosen(runs: list[Run]) -> dict[str, list[Run]]:
+    """By variant, all seeds at the rate whose first seed ended best."""
+    best = {}
+    for name in VARIANTS:
+        first = [run for run in runs if run.variant == name and run.seed == 0]
+        if first:
+            rate = max(first, key=lambda run: run.psnr_y[-1]).rate
+            best[name] = [run for run in runs if run.variant == name and run.rate == rate]
+    return best
+
+
+def table(question: str) -> str:
+    """The results in Markdown: means over seeds, with the worst and the best."""
+    found = json.loads(RESULT.read_text())
+    best = chosen([Run(**raw) for raw in found["runs"]])
+    steps = found["steps"]
+    out = [
+        f"x2, {found['parameters']:,} parameters, {steps:,} steps on {BATCH} patches of {PATCH}x{PATCH}, L1,",
+        f"Adam, {min(map(len, best.values()))} seeds, each at the better of two learning rates. PSNR-Y on",
+        f"the bundled samples in dB, where bicubic has {found['bicubic']:.2f}.",
+        "",
+        f"| has | learning rate | {VALIDATE} steps | {steps // 2} steps | {steps} steps | worst to best "
+        "| own statistics | ms a step |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    return "\n".join([*out, *(_line(name, best[name]) for name in QUESTIONS[question])])
+
+
+def _line(name: str, runs: list[Run]) -> str:
+    curves = [run.psnr_y for run in runs]
+    ends = sorted(curve[-1] for curve in curves)
+    early, half, late = (
+        statistics.mean(curve[at] for curve in curves) for at in (0, len(curves[0]) // 2 - 1, -1)
+    )
+    own = statistics.mean(run.own for run in runs)
+    spent = statistics.median(run.step_ms for run in runs)
+    reached = f"{early:.2f} | {half:.2f} | {late:.2f} | {ends[0]:.2f} to {ends[-1]:.2f}"
+    return f"| {name} | {runs[0].rate:g} | {reached} | {own:.2f} | {spent:.0f} |"
+
+
+def draw_curves(runs: list[Run], bicubic: float) -> None:
+    """PSNR over steps, one picture for each question; means over seeds, shaded from the worst to the best."""
+    from matplotlib.figure import Figure
+
+    best = chosen(runs)
+    for question, names in QUESTIONS.items():
+        figure = Figure(figsize=(7, 3.6), layout="constrained")
+        axes = figure.subplots()
+        for name in names:
+            curves = np.array([run.psnr_y for run in best[name]])
+            steps = VALIDATE * np.arange(1, curves.shape[1] + 1)
+            [line] = axes.plot(steps, curves.mean(0), label=f"{name} ({best[name][0].rate:g})")
+            axes.fill_between(steps, curves.min(0), curves.max(0), color=line.get_color(), alpha=0.2)
+        axes.axhline(bicubic, color="grey", linestyle=":", label="bicubic")
+        top = max(run.psnr_y[-1] for run in runs)
+        axes.set(xlabel="steps", ylabel="PSNR-Y, dB", ylim=(bicubic - 4, top + 0.3))
+        axes.legend(fontsize="small")
+        figure.savefig(CHARTS[question], dpi=90)
+
+
+def main() -> None:
+    """Train what is not in the results yet, and draw."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--seeds", type=int, default=2)
+    given = parser.parse_args()
+    keep_memory()
+    found: dict[str, Any] = json.loads(RESULT.read_text()) if RESULT.exists() else {"runs": []}
+    runs = [Run(**raw) for raw in found["runs"]]
+    store = open_store(
+        [parse(str(given.data), SCALE)],
+        Wanted(SCALE, PATCH, degrade.parse("bicubic"), enlarged=False),
+        lambda done, total: None,
+    )
+    feed, pictures = Feed(store, 3), list(datasets.samples().pictures())
+    bicubic = round(bench.evaluate(method("bicubic", SCALE), pictures, SCALE).psnr_y, 4)
+
+    def once(name: str, rate: float, seed: int) -> None:
+        if (name, rate, seed) in {run.key for run in runs if run.steps == given.steps}:
+            return
+        runs.append(train(name, rate, seed, given.steps, feed, pictures))
+        print(name, rate, seed, runs[-1].psnr_y[-1], f"{runs[-1].step_ms} ms", flush=True)
+        about = {"steps": given.steps, "bicubic": bicubic, "parameters": _size()}
+        RESULT.write_text(json.dumps(about | {"runs": [asdict(run) for run in runs]}, indent=1) + "\n")
+
+    for name in VARIANTS:
+        for rate in RATES:
+            once(name, rate, 0)
+    for name, of_best in chosen(runs).items():
+        for seed in range(1, given.seeds):
+            once(name, of_best[0].rate, seed)
+    draw_curves(runs, bicubic)
+    for name, best in chosen(runs).items():
+        print(name, best[0].rate, statistics.mean(run.psnr_y[-1] for run in best))
+
+
+def _size() -> int:
+    return sum(weight.numel() for weight in Body(VARIANTS["plain"]).parameters())
+
+
+if __name__ == "__main__":
+    main()

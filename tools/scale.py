@@ -1,0 +1,212 @@
+"""What bounds a cluster of N cores: seconds of each step on one core as measured here, and a simulation of N.
+
+    OMP_NUM_THREADS=1 python tools/scale.py [--measure] [--bandwidth 1.25] [--latency 30] [--price 0.04]
+
+With `--measure` the steps are timed anew. A worker fetches an image, decodes, enlarges, encodes and puts the
+result, and begins with the next; all of them share one link to the storage. `--bandwidth` of that link in
+gigabytes a second, `--latency` of a request in milliseconds, `--price` of an hour of a core in any currency:
+these three are yours to give. Writes benchmarks/results/scale.json and draws docs/scale.png.
+"""
+
+import argparse
+import heapq
+import json
+import tempfile
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image as PilImage
+
+ROOT = Path(__file__).parent.parent
+RESULT = ROOT / "benchmarks" / "results" / "scale.json"
+CHART = ROOT / "docs" / "scale.png"
+SAMPLES = ROOT / "srcli" / "samples"
+# Side in pixels of the pictures, scale, and what is written: a photograph for print, a scan for an archive.
+WORKLOADS = {
+    "photographs, 0.26 MP, x4, PNG": (512, 4, ".png"),
+    "photographs, 1 MP, x4, JPEG": (1024, 4, ".jpg"),
+    "scans, 1 MP, x2, JPEG": (1024, 2, ".jpg"),
+}
+WORKERS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+COUNT = 8
+
+
+@dataclass(frozen=True)
+class Image:
+    """One image: seconds on one core of each step, bytes that come and go."""
+
+    decode: float
+    network: float
+    encode: float
+    bytes_in: int
+    bytes_out: int
+
+    @property
+    def compute(self) -> float:
+        """Seconds of the core."""
+        return self.decode + self.network + self.encode
+
+
+@dataclass(frozen=True)
+class Storage:
+    """A link that all workers share: bytes a second, and seconds before a request's first byte."""
+
+    bandwidth: float
+    latency: float
+
+
+def measured(side: int, scale: int, suffix: str, folder: Path) -> list[Image]:
+    """Parts of the bundled photographs through the default model, in this process."""
+    from srcli.imaging.image import Image as Picture
+    from srcli.imaging.image import read, write
+    from srcli.manifest import DEFAULT_MODEL
+    from srcli.methods import find
+
+    method, found = find(DEFAULT_MODEL, scale), []
+    target = folder / f"out{suffix}"
+    for number in range(-1, COUNT):  # the first one warms up
+        source = _picture(side, number, folder)
+        begun = time.perf_counter()
+        picture = read(source)
+        decoded = time.perf_counter()
+        large = np.clip(method(picture.pixels, scale), 0, 1)
+        enlarged = time.perf_counter()
+        write(target, Picture(large))
+        written = time.perf_counter()
+        sizes = (source.stat().st_size, target.stat().st_size)
+        found.append(Image(decoded - begun, enlarged - decoded, written - enlarged, *sizes))
+    return found[1:]
+
+
+def _picture(side: int, number: int, folder: Path) -> Path:
+    """A JPEG of that side: a part of one of the photographs."""
+    names = sorted(SAMPLES.glob("*.png"))
+    rng, path = np.random.default_rng(number + 1), folder / "in.jpg"
+    with PilImage.open(names[number % len(names)]) as sample:
+        crop = int(rng.integers(256, min(sample.size)))
+        x, y = (int(rng.integers(0, length - crop + 1)) for length in sample.size)
+        part = sample.convert("RGB").crop((x, y, x + crop, y + crop))
+    part.resize((side, side), PilImage.Resampling.BICUBIC).save(path, quality=90)
+    return path
+
+
+def simulate(workers: int, images: list[Image], storage: Storage, rounds: int = 40) -> dict[str, float]:
+    """Images a second of so many workers in the long run, and the share of time that their cores work.
+
+    The link serves one transfer after the other, whoever asked first; latencies overlap.
+    """
+    rng = np.random.default_rng(0)
+    count = rounds * workers
+    link = busy = last = 0.0
+    # When it asks the link, its number, and what it puts there; None where it fetches.
+    events: list[tuple[float, int, Image | None]] = [(0.0, number, None) for number in range(workers)]
+    started = 0
+    while events:
+        now, number, made = heapq.heappop(events)
+        if made is None and started < count:
+            started += 1
+            image = images[int(rng.integers(len(images)))]
+            link = max(now, link) + image.bytes_in / storage.bandwidth
+            busy += image.compute
+            heapq.heappush(events, (link + storage.latency + image.compute, number, image))
+        elif made:
+            link = max(now, link) + made.bytes_out / storage.bandwidth
+            last = max(last, link + storage.latency)
+            heapq.heappush(events, (link + storage.latency, number, None))
+    return {"workers": workers, "images_per_second": count / last, "working": busy / (last * workers)}
+
+
+def bounds(images: list[Image], storage: Storage) -> dict[str, float]:
+    """Means of the images, how many a second the link can carry, and how many cores make as many."""
+    names = Image.__annotations__
+    mean = {name: float(np.mean([getattr(image, name) for image in images])) for name in names}
+    moved = mean["bytes_in"] + mean["bytes_out"]
+    compute = float(np.mean([image.compute for image in images]))
+    carried = storage.bandwidth / moved
+    return mean | {"compute": compute, "link_images_per_second": carried, "cores_at_link": carried * compute}
+
+
+def draw(found: dict[str, Any], path: Path) -> None:
+    """Images a second over workers."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(6.5, 3.6), layout="constrained")
+    axes = figure.subplots()
+    for name, workload in found["workloads"].items():
+        rows = workload["cluster"]
+        axes.loglog([r["workers"] for r in rows], [r["images_per_second"] for r in rows], ".-", label=name)
+    axes.set(xlabel="cores", ylabel="images a second")
+    axes.grid(visible=True, which="both", alpha=0.2)
+    axes.legend(fontsize="small")
+    figure.savefig(path, dpi=90)
+
+
+def table() -> str:
+    """The result in Markdown."""
+    found = json.loads(RESULT.read_text())
+    out = [
+        f"{found['machine']}, one core, default model. A link of {found['bandwidth'] / 1e9:g} GB/s with",
+        f"{found['latency'] * 1000:g} ms a request; a core at {found['price']:g} an hour.",
+        "",
+        "| workload | decode, s | network, s | encode, s | MB in | MB out | link full at "
+        "| core-hours a million | cost |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+        *(_costs(name, each, found["price"]) for name, each in found["workloads"].items()),
+        "",
+        "| cores | " + " | ".join(found["workloads"]) + " |",
+        "|---:|" + "---:|" * len(found["workloads"]),
+    ]
+    for at, workers in enumerate(WORKERS):
+        rows = [each["cluster"][at] for each in found["workloads"].values()]
+        cells = (f"{row['images_per_second']:,.2f}/s, {row['working']:.0%}" for row in rows)
+        out.append(f"| {workers:,} | " + " | ".join(cells) + " |")
+    return "\n".join(out)
+
+
+def _costs(name: str, each: dict[str, Any], price: float) -> str:
+    one, hours = each["image"], each["cluster"][0]["seconds_per_million"] / 3600
+    steps = f"{one['decode']:.3f} | {one['network']:.2f} | {one['encode']:.2f}"
+    moved = f"{one['bytes_in'] / 1e6:.2f} | {one['bytes_out'] / 1e6:.1f} | {one['cores_at_link']:,.0f} cores"
+    return f"| {name} | {steps} | {moved} | {hours:,.0f} | {hours * price:,.0f} |"
+
+
+def main() -> None:
+    """Measure where asked to, simulate, write, draw."""
+    from srcli.engine.calibrate import machine
+
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--measure", action="store_true")
+    parser.add_argument("--bandwidth", type=float, default=1.25)
+    parser.add_argument("--latency", type=float, default=30)
+    parser.add_argument("--price", type=float, default=0.04)
+    given = parser.parse_args()
+    storage = Storage(given.bandwidth * 1e9, given.latency / 1000)
+    about: dict[str, Any] = {"machine": machine(), **asdict(storage), "price": given.price}
+    known = {} if given.measure else json.loads(RESULT.read_text())["workloads"]
+    workloads = {}
+    for name, (side, scale, suffix) in WORKLOADS.items():
+        with tempfile.TemporaryDirectory() as folder:
+            images = (
+                [Image(**raw) for raw in known[name]["images"]]
+                if known
+                else measured(side, scale, suffix, Path(folder))
+            )
+        cluster = [simulate(workers, images, storage) for workers in WORKERS]
+        for row in cluster:
+            row["seconds_per_million"] = 1e6 / row["images_per_second"]
+        workloads[name] = {
+            "image": bounds(images, storage),
+            "cluster": cluster,
+            "images": [asdict(image) for image in images],
+        }
+        print(name, json.dumps(workloads[name]["image"]), flush=True)
+    found = about | {"workloads": workloads}
+    RESULT.write_text(json.dumps(found, indent=1) + "\n")
+    draw(found, CHART)
+
+
+if __name__ == "__main__":
+    main()
