@@ -108,7 +108,7 @@ def doing(batch: Batch, listener: Listener) -> Do[Job, Done | None]:
     work = work_of(batch, listener)
 
     def do(job: Job, again: bool) -> Done | None:
-        return None if _is_there(job, batch, again or job.again) else enlarge_file(job, work)
+        return None if _is_there(job, batch, again) else enlarge_file(job, work)
 
     return do
 
@@ -116,14 +116,15 @@ def doing(batch: Batch, listener: Listener) -> Do[Job, Done | None]:
 def _is_there(job: Job, batch: Batch, again: bool) -> bool:
     """Whether the output is done already. Raises `SrError` for what can be known to fail before the work.
 
-    What lies there when a job is done `again` is what was left by who was lost over it, and is replaced.
+    What a worker that was lost had finished is told by its content, as it might have been there before; only
+    of a job of a ledger is it known that it was not.
     """
     _check_ends(job, batch.output)
     if not exists(job.target):
         return False
-    if (batch.skip_existing or again) and is_done(job.source, job.target, batch.recipe.digest):
+    if (batch.skip_existing or again or job.again) and is_done(job.source, job.target, batch.recipe.digest):
         return True
-    if not (batch.overwrite or again):
+    if not (batch.overwrite or job.again):
         other = ", made of other content or with other settings" if batch.skip_existing else ""
         raise SrError(f"{job.target} exists{other}", "give --overwrite, or another --output")
     return False
@@ -177,6 +178,7 @@ class Made:
     done: Done | None
     loaded: tuple[Loaded, ...] = ()
     seams: tuple[Seam, ...] = ()
+    notes: tuple[str, ...] = ()
 
 
 @dataclass
@@ -185,6 +187,7 @@ class _Heard:
 
     loaded: list[Loaded] = field(default_factory=list)
     seams: list[Seam] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def loading(self) -> None:
         """See `Listener`."""
@@ -202,6 +205,14 @@ class _Heard:
 
     def note(self, words: str) -> None:
         """See `Listener`."""
+        self.notes.append(words)
+
+    def all_of(self, done: Done | None) -> Made:
+        """What was done and heard; it is forgotten here."""
+        made = Made(done, tuple(self.loaded), tuple(self.seams), tuple(self.notes))
+        for each in (self.loaded, self.seams, self.notes):
+            each.clear()
+        return made
 
 
 def begin(batch: Batch, device: str | None) -> Do[Job, Made]:
@@ -210,10 +221,7 @@ def begin(batch: Batch, device: str | None) -> Do[Job, Made]:
     do = doing(replace(batch, options=replace(batch.options, device=device)), heard)
 
     def made(job: Job, again: bool) -> Made:
-        heard.seams.clear()
-        done = do(job, again)
-        loaded = tuple(heard.loaded)
-        heard.loaded.clear()
-        return Made(done, loaded, tuple(heard.seams))
+        heard.seams.clear()  # of an image that failed
+        return heard.all_of(do(job, again))
 
     return made

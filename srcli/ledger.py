@@ -191,16 +191,18 @@ class Ledger:
             raise
         self._db.execute("COMMIT")
 
-    def take_in(self, found: Iterable[Found]) -> int:
+    def take_in(self, found: Iterable[Found], tell: Callable[[int], None] = lambda count: None) -> int:
         """List what is not listed yet, and again what has changed since; how many these are.
 
-        Few of them are held at a time. Raises `UsageError` where two would become one file, or one another's
-        input.
+        `tell` is told how many were looked at, a thousand at a time; few of them are held. Raises
+        `UsageError` where two would become one file, or one another's input.
         """
-        before, left = self._db.total_changes, iter(found)
+        before, left, count = self._db.total_changes, iter(found), 0
         while chunk := list(islice(left, _AT_ONCE)):
             with self._at_once():
                 self._insert(chunk)
+            count += len(chunk)
+            tell(count)
         new = self._db.total_changes - before
         self._check_apart()
         self._db.execute("INSERT OR REPLACE INTO about VALUES ('listed', ?)", (str(time.time()),))
@@ -236,6 +238,11 @@ class Ledger:
         row = self._db.execute(query).fetchone()
         if row:
             raise UsageError(f"{row[0]} is an input too", "choose another --output")
+
+    def in_hand(self) -> list[Job]:
+        """What is being done or, where nobody does, what a run that was killed was doing."""
+        rows = self._db.execute("SELECT source, target FROM units WHERE state = 'running'").fetchall()
+        return [Job(place(source), place(target)) for source, target in rows]
 
     def recover(self) -> int:
         """Take up again what a run that was killed had in hand, after all the rest; how many these are.

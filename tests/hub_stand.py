@@ -173,7 +173,7 @@ class Handler(BaseHTTPRequestHandler):
                 ],
             }
         if "/commit/" in self.path:
-            repo = self.path.removeprefix("/api/models/").split("/commit/")[0]
+            repo = self.path.removeprefix("/api/").removeprefix("models/").split("/commit/")[0]
             address = f"{self.server.url}/{repo}/commit/{REVISION}"
             return {"success": True, "commitUrl": address, "commitOid": REVISION}
         return {}

@@ -9,6 +9,7 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import sys
 import time
 import tracemalloc
 from collections.abc import Iterator
@@ -93,11 +94,30 @@ def test_two_thousand_images_survive_ten_kills(job: Path, tmp_path: Path) -> Non
     assert states(job) == {"done": 2000}
     last = written(out)
     assert len(last) == 2000
+    assert not list(out.glob(".sr-*")), "what was being written when it was killed is left"
     assert last | made == last
     for number in range(0, 2000, 37):
         small = np.asarray(PilImage.open(folder / f"{number:04}.png"))
         large = np.asarray(PilImage.open(out / f"{number:04}_x2.png"))
         assert (large == small.repeat(2, 0).repeat(2, 1)).all()
+
+
+def test_a_job_of_several_workers_survives_a_kill(job: Path, tmp_path: Path) -> None:
+    folder, out = tiny(tmp_path / "in", 300), tmp_path / "out"
+    command = ("upscale", folder, *FAST, "-o", out, "--job", job, "--workers", 2, "-q")
+    killed_at(start(*command, cwd=tmp_path), after(out, 40, random.Random(3)))
+    now = -1
+    while now != count(out):  # the workers see that nobody is there any more, and end
+        now = count(out)
+        time.sleep(0.5)
+    made = written(out)
+    process = start(*command, cwd=tmp_path)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 0, err
+    assert states(job) == {"done": 300}
+    last = written(out)
+    assert len(last) == 300
+    assert last | made == last
 
 
 @pytest.mark.parametrize("more", [(), ("--format", "bmp"), ("--strip",)])
@@ -225,6 +245,19 @@ def test_other_settings_are_another_job(
     assert done.code == 2
     assert message in done.err
     assert "hint: give what it was begun with, or another --job" in done.err
+
+
+def test_a_name_that_is_no_text_does_not_end_a_run(job: Path, tmp_path: Path) -> None:
+    folder = tiny(tmp_path / "in", 1)
+    shutil.copy(folder / "0000.png", folder / os.fsdecode(b"\xff.png"))
+    done = subprocess.run(
+        [sys.executable, "-m", "srcli", "upscale", folder, *FAST, "-o", tmp_path / "out", "--job", job],
+        env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"},
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert b"\xff_x2.png" in done.stdout
 
 
 def test_files_that_are_no_jobs(job: Path, tmp_path: Path, sr: Run) -> None:

@@ -110,6 +110,21 @@ def test_stopping_and_going_on_changes_nothing(name: str, photos: Path, tmp_path
     assert json.loads(logs[0][-1])["psnr_y"] == json.loads(logs[1][-1])["psnr_y"]
 
 
+def test_what_was_validated_after_the_checkpoint_is_validated_again(photos: Path, tmp_path: Path) -> None:
+    """Killed between the two: the log has an entry that the state knows nothing of, and half of another."""
+    setup = setup_of(photos, tmp_path / "run")
+    trained(setup)
+    whole = [json.loads(line) for line in (setup.folder / loop.LOG).read_text().splitlines()]
+    (setup.folder / state.STATE).unlink()
+    begun = state.start(setup.recipe, CPU)
+    with (setup.folder / loop.LOG).open("a") as log:
+        log.write('{"step": 3')
+    for _ in loop.run(begun, setup):
+        pass
+    again = [json.loads(line) for line in (setup.folder / loop.LOG).read_text().splitlines()]
+    assert [entry["step"] for entry in again] == [entry["step"] for entry in whole] == [6, 12]
+
+
 def test_warm_start_takes_what_fits(photos: Path, tmp_path: Path) -> None:
     setup = setup_of(photos, tmp_path / "run", steps=6)
     trained(setup)

@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import io
 import os
 import sys
 import threading
@@ -89,10 +90,18 @@ def _as_usage_error(error: typer.TyperException) -> SrError:
 
 def main() -> None:
     """The console script `sr`."""
+    _print_any_name()
     code = run()
     if threading.active_count() == 1:
         _leave(code)
     sys.exit(code)
+
+
+def _print_any_name() -> None:
+    """Names of files need not be text: they are printed byte by byte, as `ls` does, and not refused."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
+            stream.reconfigure(errors="surrogateescape")
 
 
 def _leave(code: int) -> None:

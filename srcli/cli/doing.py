@@ -70,6 +70,8 @@ def _retold(outcome: "Outcome[Job, Made]", voice: Voice) -> "Became":
     voice.begin(outcome.job)
     for method in made.loaded if made else ():
         voice.method(method)
+    for words in made.notes if made else ():
+        voice.note(words)
     for seam in made.seams if made else ():
         voice.seam(seam)
     return Outcome(outcome.job, made.done if made else None, outcome.error)

@@ -88,6 +88,7 @@ def _absolute(lasting: Lasting) -> Lasting:
 
 def _take_up(book: "Ledger", lasting: Lasting, voice: Voice) -> None:
     """Begin the job or go on with it, and say so."""
+    from srcli.files import sweep
     from srcli.jobs import found
     from srcli.ledger import differences
 
@@ -98,9 +99,12 @@ def _take_up(book: "Ledger", lasting: Lasting, voice: Voice) -> None:
     if changed:
         hint = "give what it was begun with, or another --job"
         raise UsageError(f"the job {lasting.name} is another: {'; '.join(changed)}", hint)
+    for job in book.in_hand():
+        if isinstance(job.target, Path):
+            sweep(job.target)
     cut, new = book.recover(), 0
     if lasting.rescan or not book.is_listed:
-        new = book.take_in(found(lasting.inputs, lasting.layout))
+        new = book.take_in(found(lasting.inputs, lasting.layout), voice.listed)
     if lasting.name:
         voice.taken_up(lasting.name, book.counts(), new, cut)
 

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from srcli.ledger import Counts
 
 
+_LISTED = 100_000
+
+
 class Voice(Protocol):
     """What there is to say in the course of a batch. Entered while it runs."""
 
@@ -66,6 +69,9 @@ class Voice(Protocol):
 
     def end(self, failed: "list[Job]", jobs: int, untried: int) -> None:
         """The whole."""
+
+    def listed(self, count: int) -> None:
+        """So many are found until now; there may be many more."""
 
     def taken_up(self, name: str, counts: "Counts", new: int, cut: int) -> None:
         """A job in a ledger, before the work; `new` were listed, `cut` were in hand when a run was killed."""
@@ -199,6 +205,11 @@ class Lines:
         if untried:
             console.talk.print(f"{untried} not tried", markup=False)
 
+    def listed(self, count: int) -> None:
+        """See `Voice`. Now and then, where it takes long."""
+        if self.verbosity and count % _LISTED == 0:
+            console.talk.print(f"{count:,} listed")
+
     def taken_up(self, name: str, counts: "Counts", new: int, cut: int) -> None:
         """See `Voice`."""
         told = [f"job {name}: {counts.all:,} images, {counts.left:,} to do"]
@@ -320,6 +331,11 @@ class Records:
     def end(self, failed: "list[Job]", jobs: int, untried: int) -> None:
         """See `Voice`."""
         _event("end", jobs=jobs, failed=len(failed), untried=untried)
+
+    def listed(self, count: int) -> None:
+        """See `Voice`."""
+        if count % _LISTED == 0:
+            _event("listed", jobs=count)
 
     def taken_up(self, name: str, counts: "Counts", new: int, cut: int) -> None:
         """See `Voice`."""

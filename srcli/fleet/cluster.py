@@ -28,8 +28,8 @@ _WAIT = 1.0
 _FRESH, _GRACE = 1.0, 3.0
 # Seconds in which a cluster has to answer.
 _PATIENCE = 5.0
-# So many workers are asked for at a time beyond what there is room for, in case the cluster grows.
-_MORE = 32
+# After so many seconds in which no job waited, only one of the workers that idle is kept.
+_IDLE = 30.0
 # After so many workers that could not begin, no further ones are asked for.
 _FAILURES = 3
 # Bytes of Ray's own store, through which next to nothing goes.
@@ -80,6 +80,7 @@ class Actors(Generic[J, T]):
     device: str | None = None
     most: int | None = None
     cores: int = 1
+    ahead: int = 16
     patience: float | None = 30.0
     size: int = 0
     _own: bool = False
@@ -89,6 +90,7 @@ class Actors(Generic[J, T]):
     _tickets: dict[Any, int] = field(default_factory=dict)
     _numbers: "count[int]" = field(default_factory=count)
     _failures: int = 0
+    _asked: float = field(default_factory=time.monotonic)
     _slots: tuple[float, int] = (-_FRESH, 0)
 
     def __post_init__(self) -> None:
@@ -104,6 +106,7 @@ class Actors(Generic[J, T]):
 
     def takes(self, waiting: int) -> bool:
         """See `Crew`."""
+        self._asked = time.monotonic()
         if not self._idle:
             self._hire(waiting)
         return bool(self._idle)
@@ -111,7 +114,7 @@ class Actors(Generic[J, T]):
     def _hire(self, waiting: int) -> None:
         """Ask for as many as there is room for and work; in case the cluster grows, for some more."""
         staff = self._staff()
-        wanted = min(waiting, max(1, self._room() - staff, min(staff, _MORE)))
+        wanted = min(waiting, max(1, self._room() - staff, staff))
         if self.most is not None:
             wanted = min(wanted, self.most - staff)
         if self._failures >= _FAILURES:
@@ -143,12 +146,20 @@ class Actors(Generic[J, T]):
 
     def answers(self) -> Sequence[Answer[T]]:
         """See `Crew`."""
+        self._release()
         expected = [*self._tickets, *self._coming]
         if not expected:
             time.sleep(_WAIT)
             return []
         found, _ = _ray().wait(expected, num_returns=1, timeout=_WAIT)
         return [heard for ref in found for heard in self._heard(ref)]
+
+    def _release(self) -> None:
+        """Where nothing waits any more, the cluster may have back what the last jobs do not need."""
+        if time.monotonic() - self._asked > _IDLE:
+            for actor in [*self._idle[1:], *self._coming.values()]:
+                _kill(actor)
+            self._idle, self._coming = self._idle[:1], {}
 
     def _heard(self, ref: Any) -> Sequence[Answer[T]]:
         if ref in self._coming:

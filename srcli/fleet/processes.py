@@ -90,6 +90,7 @@ class Processes(Generic[J, T]):
 
     begin: Begin[J, T]
     seats: list[Seat]
+    ahead: int = 1
     patience: float | None = None
     size: int = 0
     _idle: list[_Worker] = field(default_factory=list)

@@ -11,8 +11,6 @@ from srcli.errors import SrError
 from srcli.fleet import J, Outcome, T, tried
 
 TRIES = 3
-# So many more jobs are taken than are in hand, however many there are.
-_AHEAD = 4
 
 # What a worker does with a job; told whether it was begun before, by a worker that was lost or that lags.
 Do = Callable[[J, bool], T]
@@ -36,10 +34,12 @@ J_contra = TypeVar("J_contra", contravariant=True)
 class Crew(Protocol[J_contra, T]):
     """Workers, as many as there are at the moment; each has one job in hand at most.
 
+    So many jobs are known `ahead` of being handed out.
     `patience`: seconds after which a job in hand may lag, see `spread`; None where nobody else would do it
     sooner.
     """
 
+    ahead: int
     patience: float | None
 
     @property
@@ -126,12 +126,15 @@ class _Run(Generic[J, T]):
 
     def _look_ahead(self) -> Iterator[Outcome[J, T]]:
         """Take the next jobs; what becomes of those that need not be handed out."""
-        for job in islice(self.jobs, max(0, len(self.hand) + _AHEAD - len(self.waiting))):
-            refused = tried(job, self.check)
+        while len(self.waiting) < self.crew.ahead:
+            found = list(islice(self.jobs, 1))
+            if not found:
+                return
+            refused = tried(found[0], self.check)
             if refused.error:
-                yield Outcome(job, error=refused.error)
+                yield Outcome(found[0], error=refused.error)
             else:
-                self.waiting.append(_Item(job))
+                self.waiting.append(_Item(found[0]))
 
     def _give(self, item: _Item[J]) -> None:
         ticket = self.crew.give(item.job, bool(item.losses or item.tickets))
