@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from srcli.imaging import color
+from srcli.imaging.resize import resize
 
 
 @pytest.mark.parametrize(
@@ -25,6 +26,18 @@ def test_there_and_back(rng: np.random.Generator) -> None:
     pixels = rng.random((6, 5, 3), np.float32)
     np.testing.assert_allclose(color.ycbcr_to_rgb(color.rgb_to_ycbcr(pixels)), pixels, atol=1e-6)
     np.testing.assert_allclose(color.merge_luma(color.luma(pixels), pixels), pixels, atol=1e-6)
+
+
+def test_luma_is_exchanged_as_by_way_of_chroma(rng: np.random.Generator) -> None:
+    pixels, plane = rng.random((6, 5, 3), np.float32), rng.random((6, 5), np.float32)
+    ycbcr = color.rgb_to_ycbcr(pixels)
+    ycbcr[..., 0] = plane
+    merged = color.merge_luma(plane, pixels)
+    np.testing.assert_allclose(merged, color.ycbcr_to_rgb(ycbcr), atol=1e-6)
+    np.testing.assert_allclose(color.luma(color.without_luma(pixels)), 16 / 255, atol=1e-6)
+    wide = resize(color.without_luma(pixels), 12, 10), resize(pixels, 12, 10)
+    large = rng.random((12, 10), np.float32)
+    np.testing.assert_allclose(color.with_luma(wide[0], large), color.merge_luma(large, wide[1]), atol=1e-6)
 
 
 def test_grey_from_luma_has_equal_channels_and_the_same_luma(rng: np.random.Generator) -> None:

@@ -147,11 +147,14 @@ def upscale(
     _check_together(team, watch, jobs)
     with pipes.through_files(jobs, layout.suffix) as files, console.terminated_as_interrupted():
         voice.called(pipes.called(jobs, files))
-        if watch:
-            raise typer.Exit(_watch(named, layout, batch, voice))
-        if lasts:
-            raise typer.Exit(lasting.run(lasting.Lasting(job, named, layout, batch, rescan), team, voice))
-        raise typer.Exit(_run(files, batch, voice, team))
+        code = (
+            _watch(named, layout, batch, voice)
+            if watch
+            else lasting.run(lasting.Lasting(job, named, layout, batch, rescan), team, voice)
+            if lasts
+            else _run(files, batch, voice, team)
+        )
+    raise typer.Exit(code)  # here, as what is for stdout is sent at the end of the block above
 
 
 def _check(coding: "Output", finish: "Finish") -> None:

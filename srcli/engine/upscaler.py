@@ -17,7 +17,7 @@ from srcli.engine.runtimes import OutOfMemory, Rounding, Runtime, Sampler
 from srcli.engine.seams import Meter, Mismatch, Report, Seam, overlaps, untold
 from srcli.engine.tiles import DEFAULT_TILE, GPU_BAND, LARGEST_BAND, SMALLEST_TILE, Span, plan, sides
 from srcli.imaging import rows
-from srcli.imaging.color import luma, luma_to_rgb, merge_luma
+from srcli.imaging.color import luma, luma_to_rgb, with_luma, without_luma
 from srcli.imaging.pixels import Pixels
 from srcli.imaging.rows import Rows
 from srcli.scales import ANY, Window
@@ -65,10 +65,10 @@ class Upscaler:
         plane = self._restore(self._enter(source, size).each(_as_plane), size)
         if source.grey:
             return plane.each(lambda band: luma_to_rgb(band[..., 0]))
-        chroma = rows.resized(source, *size)
+        colours = rows.resized(source.each(without_luma), *size)
 
         def merged(start: int, stop: int) -> Pixels:
-            return merge_luma(plane.read(start, stop)[..., 0], chroma.read(start, stop))
+            return with_luma(colours.read(start, stop), plane.read(start, stop)[..., 0])
 
         return Rows(plane.height, plane.width, merged)
 

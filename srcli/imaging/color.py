@@ -9,6 +9,8 @@ from srcli.imaging.pixels import Pixels, Plane
 _FORWARD = np.array([[65.481, 128.553, 24.966], [-37.797, -74.203, 112.0], [112.0, -93.786, -18.214]]) / 255
 _OFFSET = np.array([16.0, 128.0, 128.0]) / 255
 _INVERSE = np.linalg.inv(_FORWARD)
+# Luma enters each of R, G and B by so much, since grey has no chroma.
+_GAIN = np.float32(1 / _FORWARD[0].sum())
 
 
 def luma(pixels: NDArray[np.floating]) -> NDArray[np.floating]:
@@ -29,9 +31,18 @@ def ycbcr_to_rgb(ycbcr: Pixels) -> Pixels:
 
 def merge_luma(plane: Plane, chroma_of: Pixels) -> Pixels:
     """RGB with luma `plane` (H, W) and the Cb, Cr of the RGB image `chroma_of` (H, W, 3)."""
-    ycbcr = rgb_to_ycbcr(chroma_of)
-    ycbcr[..., 0] = plane
-    return ycbcr_to_rgb(ycbcr)
+    return with_luma(without_luma(chroma_of), plane)
+
+
+def without_luma(pixels: Pixels) -> Pixels:
+    """What is left of RGB when the grey of its luma is taken away; linear, so that it can be resized."""
+    return with_luma(pixels, 2 * np.float32(_OFFSET[0]) - luma(pixels))
+
+
+def with_luma(rest: Pixels, plane: Plane) -> Pixels:
+    """RGB (H, W, 3) of what `without_luma` left, and a luma (H, W)."""
+    grey = (plane - np.float32(_OFFSET[0])) * _GAIN
+    return rest + grey[..., None]
 
 
 def luma_to_rgb(plane: Plane) -> Pixels:
