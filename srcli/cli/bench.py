@@ -35,8 +35,8 @@ def bench(
         typer.Option(
             "--dataset",
             "-d",
-            help="Set5, Set14, BSD100, Urban100, samples, FOLDER, URL or NAME=FOLDER; ,lr=FOLDER behind it for "
-            "low resolution of its own; may repeat.",
+            help="Set5, Set14, BSD100, Urban100, samples, FOLDER, URL or NAME=FOLDER; ,lr=FOLDER behind it "
+            "for low resolution of its own; may repeat.",
             rich_help_panel=_WHAT,
             autocompletion=completion.datasets,
         ),
