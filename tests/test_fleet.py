@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from copy import deepcopy
 from dataclasses import replace
 from itertools import count, islice
@@ -16,15 +16,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from labour import Task, begin, unable
+from test_archs import randomised
 from test_faults import FAST, many, start, wait_for
+from test_gear import CPU, GEARS, on
+from test_runtimes import assert_same_image, photograph
 
 from conftest import ROOT, SMALL, Run
 from srcli import archs, batch
 from srcli.engine import seats
 from srcli.engine.runtimes import OutOfMemory
+from srcli.engine.runtimes.gear import Gear
 from srcli.engine.runtimes.several import SeveralRuntime, dealt
-from srcli.engine.runtimes.torch import TorchRuntime
+from srcli.engine.runtimes.torch import TorchRuntime, prepare
+from srcli.engine.upscaler import Upscaler
 from srcli.errors import SrError
 from srcli.files import replacing, sweep
 from srcli.fleet import Outcome
@@ -32,6 +38,7 @@ from srcli.fleet.processes import Processes
 from srcli.fleet.seat import Seat
 from srcli.fleet.spread import Begin, spread
 from srcli.imaging.image import Image, read, write
+from srcli.imaging.pixels import to_uint8
 from srcli.imaging.size import Wanted
 from srcli.jobs import Job
 from srcli.methods import Options, upscaler
@@ -291,6 +298,32 @@ def test_devices_know_what_one_of_them_found_out_about_the_whole_image(rng: np.r
     assert one.runtime.surveyed([pixels]).known
     others = (replace(one.runtime, network=deepcopy(network)) for _ in range(2))
     assert np.array_equal(one(pixels), replace(one, runtime=SeveralRuntime((*others,)))(pixels))
+
+
+@pytest.mark.gpu
+def test_workers_on_gpus_make_the_files_of_one(photos: Path, in_tmp: Path, sr: Run) -> None:
+    """Two on the first; what is written does not say which it was."""
+    if not torch.cuda.is_available():
+        pytest.skip("no GPU")
+    words = ("upscale", photos, "-x2", "-m", "fsrcnn")
+    for device, out in (("cuda", "one"), ("cuda:0,cuda:0", "two")):
+        told = sr(*words, "--device", device, "-o", out)
+        assert told.code == 0, told.err
+    assert bytes_in(Path("one")) == bytes_in(Path("two"))
+
+
+@pytest.mark.parametrize("drive", GEARS)
+def test_busy_devices_share_tiles(drive: Callable[[], Gear]) -> None:
+    """With batches under way on each, and rounded to bytes there."""
+    network, pixels = randomised("edsr", 2).eval(), photograph(75, 110)
+    plain = Upscaler(prepare(network, 2, CPU), 2, 32)(pixels)
+    both = SeveralRuntime((on(drive(), network, 2), on(drive(), deepcopy(network), 2)))
+    assert_same_image(Upscaler(both, 2, 32)(pixels), plain)
+    rounding = both.in_bytes()
+    assert rounding
+    assert rounding.bytes
+    levels = Upscaler(rounding, 2, 32)(pixels).astype(int)
+    assert np.abs(levels - to_uint8(plain)).max() <= 1
 
 
 Piece = tuple[int, float]
