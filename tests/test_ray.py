@@ -117,7 +117,7 @@ def test_a_cluster_that_grows_is_used_and_what_lags_is_done_elsewhere(cluster: A
 
 def test_workers_that_cannot_begin_are_told(cluster: Any) -> None:
     crew: Actors[Task, str] = Actors(unable, "auto")
-    with pytest.raises(SrError, match=r"no worker of Ray's can begin: .*No module named 'srcli'"):
+    with pytest.raises(SrError, match=r"a worker of Ray's cannot begin: .*No module named 'srcli'"):
         list(spread([Task("a")], crew))
 
 
