@@ -217,7 +217,7 @@ def finished(out: Path) -> list[Path]:
     return list(out.glob("[!.]*.png"))
 
 
-def running(tmp_path: Path, images: int = 20) -> "tuple[subprocess.Popen[str], list[int], Path]":
+def running(tmp_path: Path, images: int = 40) -> "tuple[subprocess.Popen[str], list[int], Path]":
     """A command with two workers, once a few images are done."""
     folder, out = many(tmp_path / "in", images, 200), tmp_path / "out"
     process = start("upscale", folder, *FAST, "-o", out, "--workers", 2, cwd=tmp_path)
@@ -231,26 +231,26 @@ def test_killed_workers_are_replaced_and_nothing_is_lost(tmp_path: Path) -> None
         os.kill(worker, signal.SIGKILL)
     told, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
-    assert told.count("200x200 -> 400x400") + told.count("is there already") == 20
+    assert told.count("200x200 -> 400x400") + told.count("is there already") == 40
     assert all(read(path).size == (400, 400) for path in finished(out))
-    assert len(list(out.iterdir())) == 20
+    assert len(list(out.iterdir())) == 40
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_signals_leave_no_process_and_whole_files_only(number: signal.Signals, tmp_path: Path) -> None:
-    process, workers, out = running(tmp_path, 40)
+    process, workers, out = running(tmp_path, 60)
     begun = time.monotonic()
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert time.monotonic() - begun < 10
     wait_for(lambda: all(map(gone, workers)))
-    assert 3 <= len(finished(out)) < 40
+    assert 3 <= len(finished(out)) < 60
     assert all(read(path).size == (400, 400) for path in finished(out))
     assert list(out.glob(".*")) == []
     if number != signal.SIGKILL:
         assert process.returncode == 130
         assert "Traceback" not in err
-        assert "of 40 done, --skip-existing goes on" in err
+        assert "of 60 done, --skip-existing goes on" in err
 
 
 def test_one_process_loads_nothing_of_it(photo: Path) -> None:
