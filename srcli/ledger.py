@@ -194,8 +194,8 @@ class Ledger:
     def take_in(self, found: Iterable[Found], tell: Callable[[int], None] = lambda count: None) -> int:
         """List what is not listed yet, and again what has changed since; how many these are.
 
-        `tell` is told how many were looked at, a thousand at a time; few of them are held. Raises
-        `UsageError` where two would become one file, or one another's input.
+        `tell` is told how many were looked at, a thousand at a time; few of them are held.
+        Raises `UsageError` where two would become one file, or one another's input.
         """
         before, left, count = self._db.total_changes, iter(found), 0
         while chunk := list(islice(left, _AT_ONCE)):

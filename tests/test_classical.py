@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from conftest import SAMPLES, Run
 from srcli import classical, methods
 from srcli.bench import score
-from srcli.classical import dip, ibp, networks, selfex, sparse, tv, zssr
+from srcli.classical import blind, dip, ibp, networks, selfex, sparse, tv, zssr
 from srcli.classical.operators import Blur, Reduction
 from srcli.classical.problem import ROUNDING, Problem
 from srcli.classical.settings import Clock, Settings, seconds
@@ -217,6 +217,80 @@ def test_drawing_leaves_random_numbers_as_they_were() -> None:
     assert torch.equal(torch.rand(3), expected)
 
 
+def blurred(hr: Pixels, bell: Bell | None, scale: int) -> Pixels:
+    """Blurred, made smaller and rounded."""
+    if bell is None:
+        return bicubic_lr(hr, scale)
+    return from_uint8(to_uint8(resize(Filter(bell).on(hr), *(side // scale for side in hr.shape[:2]))))
+
+
+@pytest.fixture(scope="module")
+def photo_of_astronaut() -> Pixels:
+    return read(SAMPLES / "astronaut.png").pixels[:504, :504]
+
+
+@pytest.mark.parametrize("scale", [2, 3])
+@pytest.mark.parametrize(
+    "bell",
+    [Bell(15, 1.6, 1.6), Bell(15, 2.0, 0.8, 0.6), Bell(15, 2.0, 1.0, -1.2)],
+    ids=["round", "one", "other"],
+)
+def test_a_bell_is_found_in_the_image(bell: Bell, scale: int, photo_of_astronaut: Pixels) -> None:
+    """Deviations to a quarter of a pixel of the large image, and where it is oblong its direction."""
+    small = blurred(photo_of_astronaut, bell, scale)
+    found = blind.estimate(Problem(small, photo_of_astronaut.shape[:2]))
+    assert found is not None
+    assert found.sigma == pytest.approx(bell.sigma, abs=0.25)
+    assert found.sigma2 == pytest.approx(bell.sigma2, abs=0.35)
+    if bell.sigma != bell.sigma2:
+        assert abs(np.sin(found.angle - bell.angle)) < 0.15
+
+
+@pytest.mark.parametrize("name", ["astronaut", "chelsea", "coffee"])
+def test_sharp_images_are_left_sharp(name: str) -> None:
+    pixels = read(SAMPLES / f"{name}.png").pixels
+    for scale in (2, 3):
+        hr = pixels[: pixels.shape[0] // scale * scale, : pixels.shape[1] // scale * scale]
+        small = bicubic_lr(hr, scale)
+        assert blind.estimate(Problem(small, hr.shape[:2])) is None
+    untold = classical.enlarge("ibp", small, hr.shape[:2])
+    told = classical.enlarge("ibp", small, hr.shape[:2], Settings(kernel="auto"))
+    np.testing.assert_array_equal(told, untold)
+
+
+def test_an_estimate_is_nearly_as_good_as_the_truth() -> None:
+    hr = read(SAMPLES / "coffee.png").pixels[100:300, 100:300]
+    bell = Bell(11, 1.6, 1.6)
+    small = blurred(hr, bell, 2)
+    untold, estimated, told = (
+        gain(classical.enlarge("ibp", small, hr.shape[:2], Settings(kernel=kernel)), hr, small)
+        for kernel in (None, "auto", bell)
+    )
+    assert estimated > untold + 1.0
+    assert estimated > told - 0.5
+
+
+def test_the_power_of_white_noise_is_its_variance(rng: np.random.Generator) -> None:
+    noise = rng.normal(0, 0.1, (400, 400))
+    power = blind._power(noise)
+    assert np.median(power) == pytest.approx(0.01, rel=0.05)
+
+
+def test_a_blurred_image_differs_from_its_sharp_self_by_the_bell() -> None:
+    """Whatever is in the image: what is found before and after a blur differs by the blur's covariance."""
+    sharp = luma(read(SAMPLES / "coffee.png").pixels)[..., None]
+    soft = Filter(Bell(9, 0.8, 0.8)).on(sharp).reshape(sharp.shape)
+    before, after = (blind.covariance(np.asarray(each[..., 0], np.float64)) for each in (sharp, soft))
+    np.testing.assert_allclose(after - before, 0.64 * np.eye(2), atol=0.1)
+
+
+@pytest.mark.parametrize("flat", [0.0, 0.5])
+def test_where_there_is_nothing_to_see_no_blur_is_found(flat: float) -> None:
+    for sides in ((120, 120), (120, 40)):
+        small = np.full((*sides, 1), flat, np.float32)
+        assert blind.estimate(Problem(small, (240, 240))) is None
+
+
 @pytest.mark.parametrize("name", ["ibp", "tv"])
 def test_a_blur_that_is_known_is_undone(name: str, hr: Pixels) -> None:
     small = from_uint8(to_uint8(Reduction(hr.shape[:2], (48, 48), Blur(BELL.weights()))(hr)))
@@ -303,6 +377,9 @@ def test_a_kernel_from_a_file(hr: Pixels, tmp_path: Path, sr: Run) -> None:
     expected = classical.enlarge("ibp", small, (96, 96), Settings(kernel=kernel))
     assert np.abs(read(tmp_path / "b.png").pixels - expected).max() <= 0.51 / 255
     assert sr(*words, "--kernel", tmp_path / "none.npy").code == 1
+    estimated = sr(*words, "--kernel", "auto", "--overwrite")
+    assert estimated.code == 0, estimated.err
+    assert "kernel auto" in " ".join(sr("info", tmp_path / "b.png").out.split())
     refused = sr("upscale", tmp_path / "a.png", "-m", "bicubic", "--kernel", tmp_path / "psf.npy")
     assert refused.code == 2
     assert "name one with -m" in refused.err

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from copy import deepcopy
 from dataclasses import replace
 from itertools import count, islice
@@ -16,15 +16,21 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from labour import Task, begin, unable
+from test_archs import randomised
 from test_faults import FAST, many, start, wait_for
+from test_gear import CPU, GEARS, on
+from test_runtimes import assert_same_image, photograph
 
 from conftest import ROOT, SMALL, Run
 from srcli import archs, batch
 from srcli.engine import seats
 from srcli.engine.runtimes import OutOfMemory
+from srcli.engine.runtimes.gear import Gear
 from srcli.engine.runtimes.several import SeveralRuntime, dealt
-from srcli.engine.runtimes.torch import TorchRuntime
+from srcli.engine.runtimes.torch import TorchRuntime, prepare
+from srcli.engine.upscaler import Upscaler
 from srcli.errors import SrError
 from srcli.files import replacing, sweep
 from srcli.fleet import Outcome
@@ -32,6 +38,7 @@ from srcli.fleet.processes import Processes
 from srcli.fleet.seat import Seat
 from srcli.fleet.spread import Begin, spread
 from srcli.imaging.image import Image, read, write
+from srcli.imaging.pixels import to_uint8
 from srcli.imaging.size import Wanted
 from srcli.jobs import Job
 from srcli.methods import Options, upscaler
@@ -210,7 +217,7 @@ def finished(out: Path) -> list[Path]:
     return list(out.glob("[!.]*.png"))
 
 
-def running(tmp_path: Path, images: int = 20) -> "tuple[subprocess.Popen[str], list[int], Path]":
+def running(tmp_path: Path, images: int = 40) -> "tuple[subprocess.Popen[str], list[int], Path]":
     """A command with two workers, once a few images are done."""
     folder, out = many(tmp_path / "in", images, 200), tmp_path / "out"
     process = start("upscale", folder, *FAST, "-o", out, "--workers", 2, cwd=tmp_path)
@@ -224,26 +231,26 @@ def test_killed_workers_are_replaced_and_nothing_is_lost(tmp_path: Path) -> None
         os.kill(worker, signal.SIGKILL)
     told, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
-    assert told.count("200x200 -> 400x400") + told.count("is there already") == 20
+    assert told.count("200x200 -> 400x400") + told.count("is there already") == 40
     assert all(read(path).size == (400, 400) for path in finished(out))
-    assert len(list(out.iterdir())) == 20
+    assert len(list(out.iterdir())) == 40
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_signals_leave_no_process_and_whole_files_only(number: signal.Signals, tmp_path: Path) -> None:
-    process, workers, out = running(tmp_path, 40)
+    process, workers, out = running(tmp_path, 60)
     begun = time.monotonic()
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert time.monotonic() - begun < 10
     wait_for(lambda: all(map(gone, workers)))
-    assert 3 <= len(finished(out)) < 40
+    assert 3 <= len(finished(out)) < 60
     assert all(read(path).size == (400, 400) for path in finished(out))
     assert list(out.glob(".*")) == []
     if number != signal.SIGKILL:
         assert process.returncode == 130
         assert "Traceback" not in err
-        assert "of 40 done, --skip-existing goes on" in err
+        assert "of 60 done, --skip-existing goes on" in err
 
 
 def test_one_process_loads_nothing_of_it(photo: Path) -> None:
@@ -291,6 +298,32 @@ def test_devices_know_what_one_of_them_found_out_about_the_whole_image(rng: np.r
     assert one.runtime.surveyed([pixels]).known
     others = (replace(one.runtime, network=deepcopy(network)) for _ in range(2))
     assert np.array_equal(one(pixels), replace(one, runtime=SeveralRuntime((*others,)))(pixels))
+
+
+@pytest.mark.gpu
+def test_workers_on_gpus_make_the_files_of_one(photos: Path, in_tmp: Path, sr: Run) -> None:
+    """Two on the first; what is written does not say which it was."""
+    if not torch.cuda.is_available():
+        pytest.skip("no GPU")
+    words = ("upscale", photos, "-x2", "-m", "fsrcnn")
+    for device, out in (("cuda", "one"), ("cuda:0,cuda:0", "two")):
+        told = sr(*words, "--device", device, "-o", out)
+        assert told.code == 0, told.err
+    assert bytes_in(Path("one")) == bytes_in(Path("two"))
+
+
+@pytest.mark.parametrize("drive", GEARS)
+def test_busy_devices_share_tiles(drive: Callable[[], Gear]) -> None:
+    """With batches under way on each, and rounded to bytes there."""
+    network, pixels = randomised("edsr", 2).eval(), photograph(75, 110)
+    plain = Upscaler(prepare(network, 2, CPU), 2, 32)(pixels)
+    both = SeveralRuntime((on(drive(), network, 2), on(drive(), deepcopy(network), 2)))
+    assert_same_image(Upscaler(both, 2, 32)(pixels), plain)
+    rounding = both.in_bytes()
+    assert rounding
+    assert rounding.bytes
+    levels = Upscaler(rounding, 2, 32)(pixels).astype(int)
+    assert np.abs(levels - to_uint8(plain)).max() <= 1
 
 
 Piece = tuple[int, float]

@@ -12,13 +12,14 @@ from typing import Protocol, cast
 
 import numpy as np
 
+from srcli.classical import blind
 from srcli.classical.operators import Blur, Side, Values
 from srcli.classical.problem import Problem
-from srcli.classical.settings import Clock, Settings, seconds
+from srcli.classical.settings import AUTO, Clock, Settings, seconds
 from srcli.errors import SrError, UsageError
 from srcli.imaging.pixels import Pixels, is_grey
 
-__all__ = ["METHODS", "TRAINED", "Settings", "check", "check_kernel", "enlarge", "seconds"]
+__all__ = ["AUTO", "METHODS", "TRAINED", "Settings", "check", "check_kernel", "enlarge", "seconds"]
 
 # What each one does, in a few words.
 METHODS = {
@@ -62,10 +63,9 @@ def enlarge(name: str, pixels: Pixels, size: Side, settings: Settings = DEFAULT)
 
 
 def _with_blur(problem: Problem, settings: Settings) -> Problem:
-    """The problem with the blur that is given, for it to be undone."""
-    if settings.kernel is None:
-        return problem
-    return replace(problem, blur=Blur(settings.kernel.weights()))
+    """The problem with the blur that is given, or found in the image, for it to be undone."""
+    kernel = blind.estimate(problem) if settings.kernel == AUTO else settings.kernel
+    return problem if kernel is None else replace(problem, blur=Blur(kernel.weights()))
 
 
 def check_kernel(names: Collection[str]) -> None:

@@ -5,11 +5,13 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
 from srcli.errors import UsageError
 from srcli.imaging.blur import Kernel
 
 Progress = Callable[[int, int], None]
+AUTO: Literal["auto"] = "auto"
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 
@@ -22,13 +24,13 @@ class Settings:
     """How images are enlarged without a training set.
 
     `within` is in seconds for one image, None for as long as it takes. `kernel` is what blurred the image
-    at its large size before bicubic reduced it, None for bicubic alone.
+    at its large size before bicubic reduced it, "auto" to have it estimated, None for bicubic alone.
     `device` is a torch name, for methods that train a network. `progress` is told steps done and in all.
     """
 
     seed: int = 0
     within: float | None = None
-    kernel: Kernel | None = None
+    kernel: Kernel | Literal["auto"] | None = None
     device: str = "cpu"
     progress: Progress = silent
 

@@ -206,11 +206,11 @@ Within = Annotated[
     ),
 ]
 BlurKernel = Annotated[
-    Path | None,
+    str | None,
     typer.Option(
         "--kernel",
-        metavar="FILE",
-        help="What blurred the image: a .npy, an image or a text of numbers.",
+        metavar="auto|FILE",
+        help="What blurred the image: a .npy, an image or a text of numbers; auto estimates it.",
         rich_help_panel=UNTRAINED,
     ),
 ]

@@ -105,7 +105,7 @@ def upscale(
     if within and not weights:
         every = plan(named, Layout(into, recursive=recursive, flat=flat))
         model = forecast.within(
-            within, model, every, aim, Options(device, tile, self_ensemble, runtime=runtime)
+            within, model, every, aim, Options(resolved(device), tile, self_ensemble, runtime=runtime)
         )
     made_for = _check_method(model, weights, arch, aim)
     coding = Output(quality, lossless, subsampling, depth, strip)

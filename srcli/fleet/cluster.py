@@ -30,16 +30,12 @@ _FRESH, _GRACE = 1.0, 3.0
 _PATIENCE = 5.0
 # After so many seconds in which no job waited, only one of the workers that idle is kept.
 _IDLE = 30.0
-# After so many workers that could not begin, no further ones are asked for.
+# After so many workers in a row that could not begin, those that could have to do.
 _FAILURES = 3
 # Bytes of Ray's own store, through which next to nothing goes.
 _STORE = 80 * 2**20
 _INSTALL = "sr has to be installed on every node, with the same extras as here"
-_QUIET = {
-    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-    "RAY_USAGE_STATS_ENABLED": "0",
-    "RAY_BACKEND_LOG_LEVEL": "error",
-}
+_QUIET = {"RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0", "RAY_USAGE_STATS_ENABLED": "0"}
 
 
 class Hand:
@@ -117,7 +113,7 @@ class Actors(Generic[J, T]):
         wanted = min(waiting, max(1, self._room() - staff, staff))
         if self.most is not None:
             wanted = min(wanted, self.most - staff)
-        if self._failures >= _FAILURES:
+        if self._failures >= _FAILURES and staff:
             wanted = 0
         for _ in range(wanted - len(self._coming)):
             actor = self._actor.remote()
@@ -188,7 +184,7 @@ class Actors(Generic[J, T]):
             raise said
         self._failures += 1
         if self._failures >= _FAILURES and not self._staff():
-            raise SrError(f"no worker of Ray's can begin: {said.how}", _INSTALL)
+            raise SrError(f"workers of Ray's cannot begin: {said.how}", _INSTALL)
 
     def drop(self, ticket: int) -> None:
         """See `Crew`."""
@@ -205,11 +201,6 @@ class Actors(Generic[J, T]):
             ray.wait([*self._tickets], num_returns=len(self._tickets), timeout=_GRACE)
         if self._own:
             ray.shutdown()
-
-
-def check() -> None:
-    """Raise `SrError` where Ray is not installed."""
-    _ray()
 
 
 def _ray() -> Any:
@@ -262,7 +253,7 @@ def _said_first(ref: Any) -> Any:
     try:
         return _said(ref)
     except RayTaskError as error:
-        return SrError(f"no worker of Ray's can begin: {_last_line(error)}", _INSTALL)
+        return SrError(f"a worker of Ray's cannot begin: {_last_line(error)}", _INSTALL)
 
 
 def _said(ref: Any) -> Any:

@@ -34,9 +34,8 @@ J_contra = TypeVar("J_contra", contravariant=True)
 class Crew(Protocol[J_contra, T]):
     """Workers, as many as there are at the moment; each has one job in hand at most.
 
-    So many jobs are known `ahead` of being handed out.
-    `patience`: seconds after which a job in hand may lag, see `spread`; None where nobody else would do it
-    sooner.
+    `ahead`: how many jobs are taken before they can be handed out. `patience`: seconds after which a job in
+    hand may lag, see `spread`; None where nobody else would do it sooner.
     """
 
     ahead: int
