@@ -103,7 +103,7 @@ def test_two_thousand_images_survive_ten_kills(job: Path, tmp_path: Path) -> Non
 
 
 def test_a_job_of_several_workers_survives_a_kill(job: Path, tmp_path: Path) -> None:
-    folder, out = tiny(tmp_path / "in", 300), tmp_path / "out"
+    folder, out = tiny(tmp_path / "in", 150), tmp_path / "out"
     command = ("upscale", folder, *FAST, "-o", out, "--job", job, "--workers", 2, "-q")
     killed_at(start(*command, cwd=tmp_path), after(out, 40, random.Random(3)))
     now = -1
@@ -114,9 +114,9 @@ def test_a_job_of_several_workers_survives_a_kill(job: Path, tmp_path: Path) -> 
     process = start(*command, cwd=tmp_path)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
-    assert states(job) == {"done": 300}
+    assert states(job) == {"done": 150}
     last = written(out)
-    assert len(last) == 300
+    assert len(last) == 150
     assert last | made == last
 
 
@@ -340,18 +340,18 @@ def test_many_names_are_not_held(job: Path) -> None:
     peaks = []
     with ledger.holding(job) as book:
         book.make({})
-        for total in (5_000, 50_000):
-            if total == 50_000:  # most of them where memory is not traced, which is slow
-                book.take_in(many(45_000))
+        for total in (3_000, 30_000):
+            if total == 30_000:  # most of them where memory is not traced, which is slow
+                book.take_in(many(27_000))
             tracemalloc.start()
-            book.take_in(many(total, total - 5_000))
+            book.take_in(many(total, total - 3_000))
             for number, _ in enumerate(book.pending(lambda job: False)):
-                if number == 2_000:
+                if number == 1_500:
                     break
-            assert sum(1 for _ in islice(book.units(), 5_000)) == 5_000
+            assert sum(1 for _ in islice(book.units(), 3_000)) == 3_000
             peaks.append(tracemalloc.get_traced_memory()[1])
             tracemalloc.stop()
-        assert book.counts().all == 50_000
+        assert book.counts().all == 30_000
     assert peaks[1] < 1.2 * peaks[0] < 6e6
 
 

@@ -125,6 +125,21 @@ def test_what_was_validated_after_the_checkpoint_is_validated_again(photos: Path
     assert [entry["step"] for entry in again] == [entry["step"] for entry in whole] == [6, 12]
 
 
+def test_a_run_knows_itself_by_what_torchrun_calls_it(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "run"
+    for noted, asked, same in (("", "", False), ("", "a", False), ("a", "a", True), ("a", "b", False)):
+        monkeypatch.setenv("TORCHELASTIC_RUN_ID", noted)
+        setup = setup_of(photos, folder)
+        state.save(folder, state.start(setup.recipe, CPU), setup.recipe)
+        monkeypatch.setenv("TORCHELASTIC_RUN_ID", asked)
+        assert state.is_this_run(folder) is same
+    (folder / state.STATE).write_bytes(b"half")
+    monkeypatch.setenv("TORCHELASTIC_RUN_ID", "a")
+    assert not state.is_this_run(folder)
+
+
 def test_warm_start_takes_what_fits(photos: Path, tmp_path: Path) -> None:
     setup = setup_of(photos, tmp_path / "run", steps=6)
     trained(setup)
