@@ -372,4 +372,4 @@ def test_what_one_device_raises_ends_all() -> None:
     begun = dealt(((number, 0.001) for number in range(100)), [slow, slow])
     assert next(begun) == 0
     begun.close()  # type: ignore[attr-defined]
-    assert active_count() == before
+    assert active_count() <= before
