@@ -321,9 +321,8 @@ def test_busy_devices_share_tiles(drive: Callable[[], Gear]) -> None:
     assert_same_image(Upscaler(both, 2, 32)(pixels), plain)
     rounding = both.in_bytes()
     assert rounding
-    assert rounding.bytes
-    levels = Upscaler(rounding, 2, 32)(pixels).astype(int)
-    assert np.abs(levels - to_uint8(plain)).max() <= 1
+    levels = Upscaler(rounding, 2, 32)(pixels)
+    assert np.abs(levels.astype(int) - to_uint8(plain)).max() in (0, 1)
 
 
 Piece = tuple[int, float]

@@ -20,10 +20,9 @@ Run = Callable[[Iterable[X]], Iterator[Pixels]]
 
 @dataclass(frozen=True)
 class SeveralRuntime:
-    """The same network on each of several devices. `bytes`: see `Rounding`."""
+    """The same network on each of several devices."""
 
     runtimes: tuple[Runtime, ...]
-    bytes: bool = False
 
     @property
     def scale(self) -> int:
@@ -68,7 +67,7 @@ class SeveralRuntime:
         """See `Rounding`. All of them, or none."""
         made = [each.in_bytes() if isinstance(each, Rounding) else None for each in self.runtimes]
         rounding = tuple(each for each in made if each)
-        return SeveralRuntime(rounding, bytes=True) if len(rounding) == len(made) else None
+        return SeveralRuntime(rounding) if len(rounding) == len(made) else None
 
     def surveyed(self, tiles: Iterable[Pixels]) -> "SeveralRuntime":
         """See `Runtime`. One device looks at the tiles, and all know what it found."""
