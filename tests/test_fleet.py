@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 from itertools import count, islice
 from pathlib import Path
 from threading import active_count, current_thread
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from labour import Task, begin, unable
+from labour import Task, begin, killed_once, unable
 from test_archs import randomised
 from test_faults import FAST, many, start, wait_for
 from test_gear import CPU, GEARS, on
@@ -110,6 +111,15 @@ def test_a_bug_is_raised_and_workers_that_cannot_begin_are_told() -> None:
         done([Task("a", "bug")])
     with pytest.raises(RuntimeError, match="No module named 'srcli'"):
         done([Task("a")], by=unable)
+
+
+def test_a_worker_that_is_killed_at_its_start_is_begun_anew_but_not_for_ever(tmp_path: Path) -> None:
+    jobs = [Task(str(k)) for k in range(4)]
+    found = done(jobs, by=partial(killed_once, tmp_path / "seen"))
+    assert not any(outcome.error for outcome in found.values())
+    last = list(done(jobs, by=partial(killed_once, tmp_path / "missing" / "seen")).values())[-1]
+    assert last.error
+    assert last.error.message == "a worker process cannot begin"
 
 
 def test_each_has_its_share_of_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
