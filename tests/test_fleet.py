@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from copy import deepcopy
 from dataclasses import replace
+from functools import partial
 from itertools import count, islice
 from pathlib import Path
 from threading import active_count, current_thread
@@ -17,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from labour import Task, begin, unable
+from labour import Task, begin, killed_once, unable
 from test_archs import randomised
 from test_faults import FAST, many, start, wait_for
 from test_gear import CPU, GEARS, on
@@ -110,6 +111,15 @@ def test_a_bug_is_raised_and_workers_that_cannot_begin_are_told() -> None:
         done([Task("a", "bug")])
     with pytest.raises(RuntimeError, match="No module named 'srcli'"):
         done([Task("a")], by=unable)
+
+
+def test_a_worker_that_is_killed_at_its_start_is_begun_anew_but_not_for_ever(tmp_path: Path) -> None:
+    jobs = [Task(str(k)) for k in range(4)]
+    found = done(jobs, by=partial(killed_once, tmp_path / "seen"))
+    assert not any(outcome.error for outcome in found.values())
+    last = list(done(jobs, by=partial(killed_once, tmp_path / "missing" / "seen")).values())[-1]
+    assert last.error
+    assert last.error.message == "a worker process cannot begin"
 
 
 def test_each_has_its_share_of_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -321,9 +331,8 @@ def test_busy_devices_share_tiles(drive: Callable[[], Gear]) -> None:
     assert_same_image(Upscaler(both, 2, 32)(pixels), plain)
     rounding = both.in_bytes()
     assert rounding
-    assert rounding.bytes
-    levels = Upscaler(rounding, 2, 32)(pixels).astype(int)
-    assert np.abs(levels - to_uint8(plain)).max() <= 1
+    levels = Upscaler(rounding, 2, 32)(pixels)
+    assert np.abs(levels.astype(int) - to_uint8(plain)).max() in (0, 1)
 
 
 Piece = tuple[int, float]
@@ -372,4 +381,4 @@ def test_what_one_device_raises_ends_all() -> None:
     begun = dealt(((number, 0.001) for number in range(100)), [slow, slow])
     assert next(begun) == 0
     begun.close()  # type: ignore[attr-defined]
-    assert active_count() == before
+    assert active_count() <= before

@@ -18,7 +18,7 @@ import srcli
 from srcli.errors import SrError
 from srcli.fleet import J, Outcome, T
 from srcli.fleet.seat import Seat
-from srcli.fleet.spread import Answer, Begin, Lost
+from srcli.fleet.spread import TRIES, Answer, Begin, Lost
 from srcli.fleet.worker import GRACE, READY, Bug
 
 # Not by `-m`: what it pickles would be of a module called `__main__`.
@@ -93,6 +93,7 @@ class Processes(Generic[J, T]):
     ahead: int = 1
     patience: float | None = None
     size: int = 0
+    _unready: int = 0
     _idle: list[_Worker] = field(default_factory=list)
     _busy: dict[int, _Worker] = field(default_factory=dict)
     _said: "SimpleQueue[tuple[_Worker, Any]]" = field(default_factory=SimpleQueue)
@@ -122,7 +123,7 @@ class Processes(Generic[J, T]):
         if isinstance(said, Bug):
             raise RuntimeError(f"in a worker process:\n{said.text}")
         if said == READY:
-            worker.ready = True
+            worker.ready, self._unready = True, 0
             return []
         outcome = Outcome(None, *said) if said else self._lost(worker)
         ticket, worker.ticket = worker.ticket, None
@@ -133,13 +134,15 @@ class Processes(Generic[J, T]):
         return [(ticket, outcome)]
 
     def _lost(self, worker: _Worker) -> Outcome[None, T] | Lost:
-        """A seat is free; what never was ready won't be next time either."""
+        """A seat is free. One that ends by itself before it is ready will next time too."""
         if worker in self._idle:
             self._idle.remove(worker)
         worker.end()
         self.seats.append(worker.seat)
-        if worker.ready:
-            return Lost(_ending(worker.process.returncode))
+        self._unready += not worker.ready
+        code = worker.process.returncode
+        if worker.ready or (code < 0 and self._unready < TRIES * self.size):
+            return Lost(_ending(code))
         error = SrError("a worker process cannot begin", "the lines above may say why; or give --workers 1")
         error.for_all = True
         return Outcome(None, error=error)
