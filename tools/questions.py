@@ -245,8 +245,8 @@ def draw_curves(runs: list[Run], bicubic: float) -> None:
             [line] = axes.plot(steps, curves.mean(0), label=f"{name} ({best[name][0].rate:g})")
             axes.fill_between(steps, curves.min(0), curves.max(0), color=line.get_color(), alpha=0.2)
         axes.axhline(bicubic, color="grey", linestyle=":", label="bicubic")
-        top = max(run.psnr_y[-1] for run in runs)
-        axes.set(xlabel="steps", ylabel="PSNR-Y, dB", ylim=(bicubic - 4, top + 0.3))
+        ends = [run.psnr_y[-1] for name in names for run in best[name]]
+        axes.set(xlabel="steps", ylabel="PSNR-Y, dB", ylim=(min(bicubic - 4, min(ends) - 1), max(ends) + 0.3))
         axes.legend(fontsize="small")
         figure.savefig(CHARTS[question], dpi=90)
 
