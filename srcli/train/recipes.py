@@ -622,8 +622,9 @@ def _quick_gan(gan: Gan) -> Gan:
 
 def _quick_rate(recipe: Recipe) -> float:
     """A high one where the network is small and begins with nothing: it bears that, and needs it."""
+    traits = archs.traits(recipe.arch)
     size = parameters(archs.Spec(recipe.arch, recipe.scale, recipe.config))
-    return 5e-3 if size < _SMALL and not _is_pre_upsampled(recipe) else 1e-3
+    return 5e-3 if size < _SMALL and not (traits.pre_upsampled or traits.any_scale) else 1e-3
 
 
 _SMALL = 85_000
