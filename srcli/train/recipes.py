@@ -622,12 +622,14 @@ def _quick_gan(gan: Gan) -> Gan:
 
 def _quick_rate(recipe: Recipe) -> float:
     """A high one where the network is small and begins with nothing: it bears that, and needs it."""
-    traits = archs.traits(recipe.arch)
     size = parameters(archs.Spec(recipe.arch, recipe.scale, recipe.config))
-    return 5e-3 if size < _SMALL and not (traits.pre_upsampled or traits.any_scale) else 1e-3
+    begun = _is_pre_upsampled(recipe) or recipe.arch in _BILINEAR
+    return 5e-3 if size < _SMALL and not begun else 1e-3
 
 
 _SMALL = 85_000
+# What adds to an image that was enlarged by bilinear interpolation.
+_BILINEAR = ("lte",)
 
 
 def _is_pre_upsampled(recipe: Recipe) -> bool:
