@@ -1,0 +1,122 @@
+"""Train every recipe that has a discriminator for minutes: before it, after it, and half of each.
+
+    PYTHONPATH=. python tools/rivals.py DATA [NAME ...] [--out FOLDER]
+
+`sr train NAME -x4 --preset quick`, with small networks and fewer steps, validated on the bundled samples,
+which are degraded as those that were trained on. Writes benchmarks/results/rivals.json, which
+docs/adversarial.md shows.
+"""
+
+import argparse
+import json
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from srcli import bench, datasets, methods
+from srcli.bench.protocols import Y_CROP, Reduction
+from srcli.engine import weights
+from srcli.engine.device import choose, keep_memory
+from srcli.imaging import degrade
+from srcli.train import augment, loop, recipes, state
+from srcli.train.feed import Feed, draw
+from srcli.train.recipe import Recipe, assigned
+from srcli.train.sources import parse
+from srcli.train.store import Wanted, open_store
+
+ROOT = Path(__file__).parent.parent
+RESULT = ROOT / "benchmarks" / "results" / "rivals.json"
+SCALE = 4
+SMALL = {
+    "rrdbnet": ("config.blocks=2", "config.features=24", "config.growth=12"),
+    "srresnet": ("config.blocks=3", "config.features=24"),
+}
+SHORT = ("batch=4", "gan.steps=30", "validate_every=330")
+
+
+@dataclass(frozen=True)
+class Run:
+    """PSNR-Y in dB of bicubic, after the first phase, after the second, and of the mean of both's weights."""
+
+    recipe: str
+    degradation: str
+    discriminator: str
+    loss: str
+    steps: int
+    rival_steps: int
+    seconds: float
+    bicubic: float
+    first: float
+    second: float
+    between: float
+
+    def line(self) -> str:
+        """A row of the table."""
+        what = f"{self.recipe} | {self.degradation} | {self.discriminator} | `{self.loss}`"
+        cost = f"{self.steps} + {self.rival_steps} | {self.seconds:.0f}"
+        reached = f"{self.bicubic:.2f} | {self.first:.2f} | {self.second:.2f} | {self.between:.2f}"
+        return f"| {what} | {cost} | {reached} |"
+
+
+def recipe_of(name: str) -> Recipe:
+    """The quick recipe, cut down."""
+    quick = recipes.preset(name, SCALE, "quick")
+    return assigned(quick, [*SMALL[quick.arch], *SHORT])
+
+
+def trained(name: str, data: Path, out: Path) -> Run:
+    """Both phases, by the same loop as `sr train`."""
+    recipe, device = recipe_of(name), choose("cpu")
+    assert recipe.gan
+    begun = state.start(recipe, device)
+    store = open_store(
+        [parse(str(data), SCALE)],
+        Wanted(SCALE, recipe.patch, degrade.parse(recipe.degrade), enlarged=False),
+        lambda done, total: None,
+    )
+    feed, pictures = Feed(store, 3, augment.parse(recipe.augment)), list(datasets.samples().pictures())
+    setup = loop.Setup(recipe, device, out / name, lambda s, p, n, rng: draw(feed, p, n, rng), pictures)
+    start = time.monotonic()
+    for _ in loop.run(begun, setup):
+        pass
+    seconds = time.monotonic() - start
+    first, second = (loop.weights_path(setup.folder, recipe, prefix) for prefix in ("psnr-", ""))
+    between = setup.folder / "between.safetensors"
+    weights.blend(first, second, 0.5, between)
+    reduction = Reduction(Y_CROP.protocol, "" if recipe.degrade == "bicubic" else recipe.degrade)
+    shown = [methods.find("bicubic", SCALE), *(methods.find_file(f, SCALE) for f in (first, second, between))]
+    found = [round(bench.evaluate(each, pictures, SCALE, reduction).psnr_y, 2) for each in shown]
+    gan = recipe.gan
+    about = (recipe.degrade, gan.discriminator, gan.loss, recipe.steps, gan.steps, round(seconds, 1))
+    return Run(name, *about, *found)
+
+
+def table() -> str:
+    """The result in Markdown."""
+    runs = [Run(**raw) for raw in json.loads(RESULT.read_text())]
+    out = [
+        "| recipe | degradation | discriminator | loss of the second phase | steps | seconds "
+        "| bicubic | after the first phase | after the second | half of each |",
+        "|---|---|---|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    return "\n".join([*out, *(run.line() for run in runs)])
+
+
+def main() -> None:
+    """Measure and keep; recipes measured earlier stay."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--out", type=Path, default=Path("runs/rivals"))
+    given = parser.parse_args()
+    keep_memory()
+    known = {raw["recipe"]: Run(**raw) for raw in json.loads(RESULT.read_text())} if RESULT.exists() else {}
+    every = [name for name in recipes.RECIPES if recipes.find(name, SCALE).gan]
+    for name in given.names or every:
+        known[name] = trained(name, given.data, given.out)
+        print(known[name].line(), flush=True)
+        RESULT.write_text(json.dumps([asdict(run) for run in known.values()], indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
