@@ -4,7 +4,7 @@ import contextlib
 import errno
 import hashlib
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -44,12 +44,11 @@ def replacing(path: Path) -> Iterator[Path]:
 
     Makes the folder if need be. Raises `FileError` where the disk or its permissions say no.
     """
-    temporary: Path | None = None
+    # Known before it is there, so that whatever interrupts finds it.
+    temporary = path.with_name(f"{_mark(path)}{secrets.token_hex(4)}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(suffix=path.suffix, prefix=_mark(path), dir=path.parent)
-        os.close(handle)
-        temporary = Path(name)
+        os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         yield temporary
         temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
@@ -58,7 +57,7 @@ def replacing(path: Path) -> Iterator[Path]:
         hint = "choose another place, or free the disk"
         raise FileError(f"cannot write {path}: {reason}", hint, error.errno in DISK_ERRORS) from error
     finally:
-        if temporary:
+        with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 

@@ -1,5 +1,6 @@
 """A worker process: jobs come in on stdin, what became of them goes out where stdout was."""
 
+import gc
 import os
 import pickle
 import signal
@@ -38,7 +39,9 @@ def main() -> None:
     threading.Thread(target=_listen, args=(sys.stdin.buffer, jobs), daemon=True).start()
     try:
         _serve(jobs, out)
-    except (BrokenPipeError, SystemExit):
+    except (BrokenPipeError, SystemExit) as error:
+        error.__traceback__ = None  # which would hold what clears away after itself
+        gc.collect()
         os._exit(1)  # nobody listens any more
 
 
