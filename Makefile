@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SHARED := ../shared/data
 SETS := $(if $(wildcard $(SHARED)),$(addprefix $(SHARED)/,Set5 Set14 BSD100),Set5 Set14 BSD100)
-COG := README.md docs/models.md docs/weights/log.md docs/reliability.md docs/bench.md docs/benchmarks.md docs/classical.md docs/methods.md docs/scale.md srcli/weights/ATTRIBUTION.md
+COG := README.md docs/models.md docs/weights/log.md docs/reliability.md docs/bench.md docs/benchmarks.md docs/classical.md docs/methods.md docs/scale.md docs/adversarial.md srcli/weights/ATTRIBUTION.md
 
 # Tests run side by side, one process for each core.
 EACH_CORE := -n auto --dist worksteal
