@@ -68,21 +68,26 @@ class Run:
 def trained(name: str, data: Path, out: Path, limit: float) -> Run:
     """Train and validate one network."""
     recipe = fitting(recipes.find(name, SCALE))
-    device = choose("cpu")
-    begun = state.start(recipe, device)
-    traits = archs.traits(recipe.arch)
-    wanted = Wanted(SCALE, recipe.patch, degrade.parse(recipe.degrade), enlarged=traits.pre_upsampled)
-    store = open_store([parse(str(data), SCALE)], wanted, lambda done, total: None)
-    feed = Feed(store, int(begun.network.channels), augment.parse(recipe.augment))  # type: ignore[arg-type]
-    pictures = list(datasets.samples().pictures())
-    setup = loop.Setup(recipe, device, out / name, lambda s, p, n, rng: draw(feed, p, n, rng), pictures)
+    begun, setup = set_up(recipe, data, out / name)
     start, work = time.monotonic(), loop.prepare(begun, setup)
     while begun.step < recipe.steps and time.monotonic() - start < limit:
         loop.take_step(begun, setup, work)
     seconds = time.monotonic() - start
-    bicubic = bench.evaluate(methods.find("bicubic", SCALE), pictures, SCALE).psnr_y
+    bicubic = bench.evaluate(methods.find("bicubic", SCALE), setup.pictures, SCALE).psnr_y
     row = loop.validate(begun, setup)
     return Run(name, cut_down(recipe), row.params, begun.step, recipe.steps, seconds, row.psnr_y, bicubic)
+
+
+def set_up(recipe: Recipe, data: Path, folder: Path) -> tuple[state.State, loop.Setup]:
+    """A run of its own on a processor, validated on the bundled samples."""
+    device = choose("cpu")
+    begun = state.start(recipe, device)
+    enlarged = archs.traits(recipe.arch).pre_upsampled
+    wanted = Wanted(recipe.scale, recipe.patch, degrade.parse(recipe.degrade), enlarged=enlarged)
+    store = open_store([parse(str(data), recipe.scale)], wanted, lambda done, total: None)
+    feed = Feed(store, int(begun.network.channels), augment.parse(recipe.augment))  # type: ignore[arg-type]
+    pictures = list(datasets.samples().pictures())
+    return begun, loop.Setup(recipe, device, folder, lambda s, p, n, rng: draw(feed, p, n, rng), pictures)
 
 
 def fitting(recipe: Recipe) -> Recipe:

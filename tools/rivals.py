@@ -13,16 +13,13 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from srcli import bench, datasets, methods
+from srcli import bench, methods
 from srcli.bench.protocols import Y_CROP, Reduction
 from srcli.engine import weights
-from srcli.engine.device import choose, keep_memory
-from srcli.imaging import degrade
-from srcli.train import augment, loop, recipes, state
-from srcli.train.feed import Feed, draw
+from srcli.engine.device import keep_memory
+from srcli.train import loop, recipes
 from srcli.train.recipe import Recipe, assigned
-from srcli.train.sources import parse
-from srcli.train.store import Wanted, open_store
+from tools.quick_runs import set_up
 
 ROOT = Path(__file__).parent.parent
 RESULT = ROOT / "benchmarks" / "results" / "rivals.json"
@@ -66,16 +63,8 @@ def recipe_of(name: str) -> Recipe:
 
 def trained(name: str, data: Path, out: Path) -> Run:
     """Both phases, by the same loop as `sr train`."""
-    recipe, device = recipe_of(name), choose("cpu")
-    assert recipe.gan
-    begun = state.start(recipe, device)
-    store = open_store(
-        [parse(str(data), SCALE)],
-        Wanted(SCALE, recipe.patch, degrade.parse(recipe.degrade), enlarged=False),
-        lambda done, total: None,
-    )
-    feed, pictures = Feed(store, 3, augment.parse(recipe.augment)), list(datasets.samples().pictures())
-    setup = loop.Setup(recipe, device, out / name, lambda s, p, n, rng: draw(feed, p, n, rng), pictures)
+    recipe = recipe_of(name)
+    begun, setup = set_up(recipe, data, out / name)
     start = time.monotonic()
     for _ in loop.run(begun, setup):
         pass
@@ -85,8 +74,9 @@ def trained(name: str, data: Path, out: Path) -> Run:
     weights.blend(first, second, 0.5, between)
     reduction = Reduction(Y_CROP.protocol, "" if recipe.degrade == "bicubic" else recipe.degrade)
     shown = [methods.find("bicubic", SCALE), *(methods.find_file(f, SCALE) for f in (first, second, between))]
-    found = [round(bench.evaluate(each, pictures, SCALE, reduction).psnr_y, 2) for each in shown]
+    found = [round(bench.evaluate(each, setup.pictures, SCALE, reduction).psnr_y, 2) for each in shown]
     gan = recipe.gan
+    assert gan
     about = (recipe.degrade, gan.discriminator, gan.loss, recipe.steps, gan.steps, round(seconds, 1))
     return Run(name, *about, *found)
 

@@ -99,9 +99,8 @@ def upscale(
     aim = wanted(scale, width, height, size, long_edge, megapixels)
     named = _named(inputs, files_from)
     into = place(output) if output else None
-    if watch and (dry_run or within):
-        raise UsageError("what will come into a folder is not known ahead", "leave out --watch")
     _check_job(job, rescan, {"--watch": watch, "--dry-run": dry_run, "--within": bool(within)})
+    _check_watch(watch, ahead=dry_run or bool(within))
     if within and not weights:
         every = plan(named, Layout(into, recursive=recursive, flat=flat))
         model = forecast.within(
@@ -147,13 +146,12 @@ def upscale(
     _check_together(team, watch, jobs)
     with pipes.through_files(jobs, layout.suffix) as files, console.terminated_as_interrupted():
         voice.called(pipes.called(jobs, files))
-        code = (
-            _watch(named, layout, batch, voice)
-            if watch
-            else lasting.run(lasting.Lasting(job, named, layout, batch, rescan), team, voice)
-            if lasts
-            else _run(files, batch, voice, team)
-        )
+        if watch:
+            code = _watch(named, layout, batch, voice)
+        elif lasts:
+            code = lasting.run(lasting.Lasting(job, named, layout, batch, rescan), team, voice)
+        else:
+            code = _run(files, batch, voice, team)
     raise typer.Exit(code)  # here, as what is for stdout is sent at the end of the block above
 
 
@@ -198,6 +196,11 @@ def _check_job(job: str | None, rescan: bool, others: dict[str, bool]) -> None:
     for option, given in others.items():
         if job and given:
             raise UsageError(f"{option} does not go with --job", "leave out one of them")
+
+
+def _check_watch(watch: bool, *, ahead: bool) -> None:
+    if watch and ahead:
+        raise UsageError("what will come into a folder is not known ahead", "leave out --watch")
 
 
 def _planned(
