@@ -7,8 +7,8 @@ import resource
 import shutil
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -167,10 +167,14 @@ def test_a_read_only_folder_is_refused(
         assert done.code == 1
         assert f"error: cannot write into {locked}" in done.err
 
-    def refuse(**options: object) -> tuple[int, str]:
-        raise PermissionError(13, "Permission denied")
+    plain = os.open
 
-    monkeypatch.setattr(tempfile, "mkstemp", refuse)
+    def refuse(path: str | Path, flags: int, mode: int = 0o777, **more: Any) -> int:
+        if flags & os.O_EXCL:
+            raise PermissionError(13, "Permission denied")
+        return plain(path, flags, mode, **more)
+
+    monkeypatch.setattr(os, "open", refuse)
     done = sr("upscale", photo, "-m", "bicubic", "-o", locked / "out.png")
     assert done.code == 1
     assert "Permission denied" in done.err
