@@ -4,13 +4,12 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from srcli.engine.seams import Seam
 from srcli.enlarge import Done, Finish, Work, enlarge_file
 from srcli.errors import SrError
 from srcli.fleet import Outcome
-from srcli.fleet.spread import Do
 from srcli.imaging.reading import MAX_PIXELS, check_readable
 from srcli.imaging.size import Wanted
 from srcli.imaging.writing import Output, check_holds, check_writable
@@ -18,6 +17,9 @@ from srcli.jobs import Job
 from srcli.methods import Method, Options, find, find_file
 from srcli.places import Place, exists, key
 from srcli.records import Recipe, is_done
+
+if TYPE_CHECKING:
+    from srcli.fleet.spread import Do
 
 # What became of an image; a result of None is an output that was there already.
 Became = Outcome[Job, Done | None]
@@ -103,7 +105,7 @@ def _method(batch: Batch, scale: float, options: Options) -> Method:
     return find_file(batch.recipe.weights, scale, options, batch.arch)
 
 
-def doing(batch: Batch, listener: Listener) -> Do[Job, Done | None]:
+def doing(batch: Batch, listener: Listener) -> "Do[Job, Done | None]":
     """What is done with each job."""
     work = work_of(batch, listener)
 
@@ -215,7 +217,7 @@ class _Heard:
         return made
 
 
-def begin(batch: Batch, device: str | None) -> Do[Job, Made]:
+def begin(batch: Batch, device: str | None) -> "Do[Job, Made]":
     """What a worker that has this device does with each job."""
     heard = _Heard()
     do = doing(replace(batch, options=replace(batch.options, device=device)), heard)

@@ -336,13 +336,15 @@ def interpolator(name: str) -> Method:
 def untrained(name: str, options: Options) -> Method:
     """A method that learns from the image in hand alone. Raises `SrError` where it can't be run here."""
     classical.check(name)
+    from srcli.classical import solving
+
     settings, where = replace(options.untrained, progress=options.progress), "cpu"
     if name in classical.TRAINED:
         chosen = device.choose(_first(options.device))
         settings, where = replace(settings, device=chosen.name), str(chosen)
 
     def run(pixels: Pixels, scale: float) -> Pixels:
-        return classical.enlarge(name, pixels, target_size(pixels, scale), settings)
+        return solving.enlarge(name, pixels, target_size(pixels, scale), settings)
 
     return Method(name, run, where=where)
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from conftest import SAMPLES, Run
 from srcli import classical, methods
 from srcli.bench import score
-from srcli.classical import blind, dip, ibp, networks, selfex, sparse, tv, zssr
+from srcli.classical import blind, dip, ibp, networks, selfex, solving, sparse, tv, zssr
 from srcli.classical.operators import Blur, Reduction
 from srcli.classical.problem import ROUNDING, Problem
 from srcli.classical.settings import Clock, Settings, seconds
@@ -122,7 +122,7 @@ def test_a_repeated_detail_is_found_again() -> None:
     y, x = np.mgrid[:64, :64]
     hr = np.repeat((np.hypot(y - 20, x + 30) % 16 < 8).astype(np.float32)[..., None], 3, axis=2)
     small = bicubic_lr(hr, 2)
-    assert gain(classical.enlarge("selfex", small, (64, 64)), hr, small) > 1.5
+    assert gain(solving.enlarge("selfex", small, (64, 64)), hr, small) > 1.5
 
 
 @pytest.mark.parametrize("text", ["30s", "0.5m", "30", "0.5 min"])
@@ -253,8 +253,8 @@ def test_sharp_images_are_left_sharp(name: str) -> None:
         hr = pixels[: pixels.shape[0] // scale * scale, : pixels.shape[1] // scale * scale]
         small = bicubic_lr(hr, scale)
         assert blind.estimate(Problem(small, hr.shape[:2])) is None
-    untold = classical.enlarge("ibp", small, hr.shape[:2])
-    told = classical.enlarge("ibp", small, hr.shape[:2], Settings(kernel="auto"))
+    untold = solving.enlarge("ibp", small, hr.shape[:2])
+    told = solving.enlarge("ibp", small, hr.shape[:2], Settings(kernel="auto"))
     np.testing.assert_array_equal(told, untold)
 
 
@@ -263,7 +263,7 @@ def test_an_estimate_is_nearly_as_good_as_the_truth() -> None:
     bell = Bell(11, 1.6, 1.6)
     small = blurred(hr, bell, 2)
     untold, estimated, told = (
-        gain(classical.enlarge("ibp", small, hr.shape[:2], Settings(kernel=kernel)), hr, small)
+        gain(solving.enlarge("ibp", small, hr.shape[:2], Settings(kernel=kernel)), hr, small)
         for kernel in (None, "auto", bell)
     )
     assert estimated > untold + 1.0
@@ -295,7 +295,7 @@ def test_where_there_is_nothing_to_see_no_blur_is_found(flat: float) -> None:
 def test_a_blur_that_is_known_is_undone(name: str, hr: Pixels) -> None:
     small = from_uint8(to_uint8(Reduction(hr.shape[:2], (48, 48), Blur(BELL.weights()))(hr)))
     blind, told = (
-        gain(classical.enlarge(name, small, (96, 96), Settings(kernel=kernel)), hr, small)
+        gain(solving.enlarge(name, small, (96, 96), Settings(kernel=kernel)), hr, small)
         for kernel in (None, BELL)
     )
     assert told > max(blind, 0) + 1
@@ -316,7 +316,7 @@ def test_any_size_and_grey(name: str, scale: float, lr: Pixels) -> None:
 
 @pytest.mark.parametrize("name", classical.METHODS)
 def test_one_seed_one_result(name: str, lr: Pixels) -> None:
-    first, again = (classical.enlarge(name, lr, (90, 80), Settings(seed=3)) for _ in range(2))
+    first, again = (solving.enlarge(name, lr, (90, 80), Settings(seed=3)) for _ in range(2))
     np.testing.assert_array_equal(first, again)
 
 
@@ -325,7 +325,7 @@ def test_time_is_kept(name: str, hr: Pixels) -> None:
     told: list[int] = []
     limit = Settings(within=1, progress=lambda done, total: told.append(done))
     start = time.perf_counter()
-    out = classical.enlarge(name, hr, (384, 384), limit)
+    out = solving.enlarge(name, hr, (384, 384), limit)
     assert time.perf_counter() - start < 3
     assert out.shape == (384, 384, 3)
     assert told == sorted(told)
@@ -335,12 +335,12 @@ def test_time_is_kept(name: str, hr: Pixels) -> None:
 @pytest.mark.parametrize("name", ["selfex", "sparse", "zssr", "dip"])
 def test_too_small_to_learn_from(name: str) -> None:
     with pytest.raises(SrError, match="3x4 shows too little"):
-        classical.enlarge(name, np.zeros((4, 3, 3), np.float32), (8, 6))
+        solving.enlarge(name, np.zeros((4, 3, 3), np.float32), (8, 6))
 
 
 @pytest.mark.parametrize("name", ["ibp", "tv"])
 def test_a_single_pixel(name: str) -> None:
-    out = classical.enlarge(name, np.full((1, 1, 3), 0.5, np.float32), (3, 2))
+    out = solving.enlarge(name, np.full((1, 1, 3), 0.5, np.float32), (3, 2))
     np.testing.assert_allclose(out, 0.5, atol=1e-3)
 
 
@@ -374,7 +374,7 @@ def test_a_kernel_from_a_file(hr: Pixels, tmp_path: Path, sr: Run) -> None:
     words = ("upscale", tmp_path / "a.png", "-x2", "-m", "ibp", "-o", tmp_path / "b.png")
     done = sr(*words, "--kernel", tmp_path / "psf.npy")
     assert done.code == 0, done.err
-    expected = classical.enlarge("ibp", small, (96, 96), Settings(kernel=kernel))
+    expected = solving.enlarge("ibp", small, (96, 96), Settings(kernel=kernel))
     assert np.abs(read(tmp_path / "b.png").pixels - expected).max() <= 0.51 / 255
     assert sr(*words, "--kernel", tmp_path / "none.npy").code == 1
     estimated = sr(*words, "--kernel", "auto", "--overwrite")
