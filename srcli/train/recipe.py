@@ -12,7 +12,7 @@ from srcli.scales import ANY, label
 from srcli.train import augment, initial, losses
 
 SCHEDULES = ("cosine", "step", "one-cycle", "constant")
-OPTIMISERS = ("adam", "adamw", "sgd")
+OPTIMISERS = ("adam", "adamw", "sgd", "soap")
 CLIPS = ("norm", "value", "rate")
 PRECISIONS = ("float32", "bfloat16")
 DISCRIMINATORS = ("vgg", "deep", "unet")

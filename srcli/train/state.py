@@ -20,6 +20,7 @@ from srcli.files import replacing
 from srcli.train import discriminators
 from srcli.train.initial import initialise, parse
 from srcli.train.recipe import Phase, Recipe, assigned, changed, from_dict, second_phase
+from srcli.train.soap import Soap
 
 STATE = "state.pt"
 
@@ -63,6 +64,8 @@ def optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     rate, decay = recipe.learning_rate, recipe.weight_decay
     if recipe.optimiser == "sgd":
         return torch.optim.SGD(groups, rate, momentum=0.9, weight_decay=decay)
+    if recipe.optimiser == "soap":
+        return Soap(groups, rate, weight_decay=decay)
     kind = torch.optim.Adam if recipe.optimiser == "adam" else torch.optim.AdamW
     return kind(groups, rate, betas=(0.9, recipe.beta2), weight_decay=decay, fused=True)
 
