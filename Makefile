@@ -9,7 +9,7 @@ COG := README.md docs/models.md docs/weights/log.md docs/reliability.md docs/ben
 EACH_CORE := -n auto --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all fmt check docs bench bench-folder bench-gpu bench-large bench-memory bench-peers bench-train gpu parity verify fuzz soak formats pictures classical questions
+.PHONY: help setup demo test test-all fmt check docs bench bench-quality bench-folder bench-gpu bench-large bench-memory bench-peers bench-train gpu parity verify fuzz soak formats pictures classical questions
 
 help: ## print this
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -52,7 +52,9 @@ docs: setup ## generate tables, help texts and picture; count what networks cost
 
 BUNDLED = $(shell $(BIN)/python -c "from srcli import manifest as m; print(*{e.model: 0 for e in m.load() if e.bundled})")
 
-bench: setup ## measure the bundled networks on Set5, Set14 and BSD100
+bench: bench-quality bench-memory bench-folder bench-peers ## all that is measured here, and what was held to; hours
+
+bench-quality: setup ## measure the bundled networks on Set5, Set14 and BSD100
 	$(BIN)/sr bench $(addprefix --dataset ,$(SETS)) $(addprefix -m ,$(BUNDLED)) -x2 -x3 -x4 \
 		--json benchmarks/results/bundled.json
 	$(BIN)/sr bench -d samples $(addprefix -m ,$(BUNDLED)) -x4 --costs --metric all \
@@ -60,6 +62,7 @@ bench: setup ## measure the bundled networks on Set5, Set14 and BSD100
 
 bench-memory: setup ## seconds and peak memory of sr upscale from 0.1 to 24 megapixels, and a plot
 	PYTHONPATH=. $(BIN)/python tools/bench_memory.py 24
+	$(BIN)/cog -r docs/benchmarks.md
 
 bench-large: setup ## peak memory of 100 megapixels x2 and of 24 x4: less than 1.2 GB; takes long
 	PYTHONPATH=. $(BIN)/python tools/bench_memory.py --only 100 --scale 2
@@ -67,9 +70,12 @@ bench-large: setup ## peak memory of 100 megapixels x2 and of 24 x4: less than 1
 
 bench-peers: setup ## sr against other tools, same network, same picture; figures for docs/benchmarks.md
 	PYTHONPATH=. $(BIN)/python tools/bench_peers.py
+	$(BIN)/cog -r docs/benchmarks.md
+	@PYTHONPATH=tools $(BIN)/python -c "import generate; print(generate.bars_table())"
 
 bench-folder: setup ## a folder of 50 small pictures in one command, against 50 commands
 	PYTHONPATH=. $(BIN)/python tools/bench_folder.py
+	$(BIN)/cog -r docs/benchmarks.md
 
 bench-gpu: ## EDSR x4 on 1 megapixel on a GPU: share of the matrix rate, times plain fp32; by $(PYTHON) as it is
 	PYTHONPATH=. $(PYTHON) tools/bench_gpu.py --vram 4G --compile --out $${OUT:-benchmarks/results}/gpu.json

@@ -74,6 +74,22 @@ def test_without_sides_to_turn_it_is_adam(shape: tuple[int, ...]) -> None:
     torch.testing.assert_close(ours, theirs)
 
 
+@pytest.mark.parametrize("size", [0.0, 1e-30, 1e-12, 1e6])
+@pytest.mark.parametrize("rank", [1, 3])
+def test_gradients_of_low_rank_and_any_size_are_borne(size: float, rank: int) -> None:
+    torch.manual_seed(0)
+    weight = torch.zeros(48, 96, requires_grad=True)
+    optimiser = Soap([{"params": [weight]}], lr=0.1, every=2)
+    for _ in range(9):
+        weight.grad = size * torch.randn(48, rank) @ torch.randn(rank, 96)
+        optimiser.step()
+    state = optimiser.state[weight]
+    assert torch.isfinite(weight).all()
+    assert weight.abs().max() < 9 * 0.1 * 20, "no step is out of proportion to the rate"
+    for basis in (state["left_basis"], state["right_basis"]):
+        torch.testing.assert_close(basis @ basis.T, torch.eye(len(basis)), atol=1e-4, rtol=0)
+
+
 def test_it_goes_on_from_its_state() -> None:
     """Bit for bit, as a run that is resumed has to."""
     problem = Skewed()

@@ -3,7 +3,7 @@
     python tools/bundle.py --tiles ../shared/data/train/tiles.csv RUN_FOLDER ...
 
 For each run: copies the weights to srcli/weights, the log to benchmarks/training, writes the images'
-attribution, and replaces the manifest's entry. `make bench` followed by `--expect` fills in its figures.
+attribution, and replaces the manifest's entry. `make bench-quality`, then `--expect`, fills in its figures.
 """
 
 import argparse
@@ -35,6 +35,18 @@ PUBLISHED = {
     "fsrcnn": {2: 37.0, 3: 33.16, 4: 30.71},
     "espcn": {2: 36.83, 4: 30.52},
 }
+
+
+def records() -> dict[str, str]:
+    """The newest record of each weight file that ships."""
+    found = [
+        path.name.removesuffix(".recipe.json").rpartition("-") for path in TRAINING.glob("*.recipe.json")
+    ]
+    return {stem: f"{stem}-{stage}" for stem, _, stage in sorted(found, key=lambda each: int(each[2]))}
+
+
+# As it was before any run was taken in: runs that build on each other are given together.
+RECORDS = records()
 
 
 def main() -> None:
@@ -120,9 +132,11 @@ def halve(weights: Path, target: Path) -> None:
 def keep_record(weights: Path, started_in: Path) -> str:
     """Copy the recipe and the log of a run, after those of the run whose weights it started from; its name.
 
-    Runs are numbered along the chain: fsrcnn-x2-1 gave its weights to fsrcnn-x2-2. Weights that no run wrote
-    say themselves where they come from.
+    Runs are numbered along the chain: fsrcnn-x2-1 gave its weights to fsrcnn-x2-2. What ships
+    already has a record; weights that no run wrote say themselves where they come from.
     """
+    if weights.parent == BUNDLED:
+        return RECORDS[weights.stem]
     recipe = {"init": "", **json.loads(read_header(weights)["recipe"])}
     stage = 1
     origin = recipe["init"] and read_header(started_in / recipe["init"]).get("origin")
@@ -175,7 +189,7 @@ def recipe_of(log: Path) -> Path:
 
 
 def fill_expected(entries: list[dict[str, Any]]) -> None:
-    """What `make bench` measured becomes what the manifest promises."""
+    """What `make bench-quality` measured becomes what the manifest promises."""
     for row in json.loads(RESULTS.read_text())["rows"]:
         for entry in entries:
             if (entry["model"], entry["scale"]) == (row["method"], row["scale"]):

@@ -110,7 +110,8 @@ def document(runs: list[Run]) -> str:
     return f"""# Short training runs
 What `sr train NAME -x{SCALE} --preset quick` reaches on one processor core, the same steps and seed for all.
 `tools/quick_runs.py` measured it, PSNR-Y on the bundled samples in dB. A thousand small steps say that a
-network learns, not how good it is. Slow ones are cut down to a few layers and features (`tools/small.py`).
+network learns, not how good it is. Slow ones are cut down to a few layers and features (`tools/small.py`),
+and stopped where that still takes minutes. Seconds are of a core that had other work too.
 
 | network | parameters | steps | seconds | PSNR-Y | bicubic | gain |
 |---|---:|---:|---:|---:|---:|---:|

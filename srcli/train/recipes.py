@@ -3,7 +3,6 @@
 from dataclasses import replace
 
 from srcli import archs
-from srcli.engine.count import parameters
 from srcli.errors import UsageError
 from srcli.train.initial import IDENTITY, OWN
 from srcli.train.recipe import Gan, Recipe
@@ -585,7 +584,7 @@ PRESETS = ("paper", "quick")
 
 
 def quick(recipe: Recipe) -> Recipe:
-    """The same network and loss in some hundred small steps with Adam, without what needs a download.
+    """The same network and loss in some hundred small steps with SOAP, without what needs a download.
 
     Only a third of them where a second phase follows, as its networks are large.
     """
@@ -597,9 +596,9 @@ def quick(recipe: Recipe) -> Recipe:
         batch=min(recipe.batch, 8),
         steps=300 if gan else 1_000,
         loss=recipe.loss.partition("=")[0],
-        optimiser="adam",
+        optimiser="soap",
         weight_decay=0.0,
-        learning_rate=_quick_rate(recipe),
+        learning_rate=3e-3,
         last_rate=1.0,
         scales=(),
         warmup=0,
@@ -618,18 +617,6 @@ def _quick_gan(gan: Gan) -> Gan:
     """The second phase without features: best buddies stay, others have L1 and a Fourier term instead."""
     pixels = "best-buddy=1,cycle=1" if "best-buddy" in gan.loss else "l1=1,frequency=0.01"
     return replace(gan, steps=100, loss=f"{pixels},adversarial=0.003", decay_at=(), schedule="step", cycles=1)
-
-
-def _quick_rate(recipe: Recipe) -> float:
-    """A high one where the network is small and begins with nothing: it bears that, and needs it."""
-    size = parameters(archs.Spec(recipe.arch, recipe.scale, recipe.config))
-    begun = _is_pre_upsampled(recipe) or recipe.arch in _BILINEAR
-    return 5e-3 if size < _SMALL and not begun else 1e-3
-
-
-_SMALL = 85_000
-# What adds to an image that was enlarged by bilinear interpolation.
-_BILINEAR = ("lte",)
 
 
 def _is_pre_upsampled(recipe: Recipe) -> bool:

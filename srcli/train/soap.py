@@ -79,7 +79,21 @@ def _begin(state: dict[str, Any], gradient: Tensor) -> None:
     _observe(state, gradient, 0.0)
     for side in ("left", "right"):
         if state[side] is not None:
-            state[f"{side}_basis"] = torch.linalg.eigh(state[side]).eigenvectors.flip(1)
+            state[f"{side}_basis"] = _axes(state[side])
+
+
+def _axes(moments: Tensor) -> Tensor:
+    """Eigenvectors in columns, the strongest first; where they can't be found, axes as they are.
+
+    A first gradient is often of low rank, or tiny: in single precision eigenvalues are not found then.
+    """
+    scaled = moments.cpu().double()
+    scaled /= scaled.abs().max().clamp_min(torch.finfo(torch.float64).tiny)
+    try:
+        found = torch.linalg.eigh(scaled).eigenvectors.flip(1)
+    except torch.linalg.LinAlgError:
+        found = torch.eye(len(scaled))
+    return found.to(moments)
 
 
 def _observe(state: dict[str, Any], gradient: Tensor, keep: float) -> None:
@@ -114,4 +128,10 @@ def _renew(state: dict[str, Any]) -> None:
         moved = state[side] @ basis
         order = (basis * moved).sum(0).argsort(descending=True)
         state["square"] = state["square"].index_select(axis, order)
-        state[f"{side}_basis"] = torch.linalg.qr(moved[:, order]).Q
+        state[f"{side}_basis"] = _at_right_angles(moved[:, order])
+
+
+def _at_right_angles(columns: Tensor) -> Tensor:
+    """The Q of their QR decomposition, which Apple's GPUs leave to the processor."""
+    place = "cpu" if columns.device.type == "mps" else columns.device
+    return torch.linalg.qr(columns.to(place)).Q.to(columns)

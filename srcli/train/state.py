@@ -95,7 +95,7 @@ def add_critic(state: State, recipe: Recipe, phase: Phase, device: Device) -> No
     critic = discriminators.build(phase.discriminator, side, channels)
     state.critic = critic.to(device.name)
     state.critic_optimiser = optimiser(
-        state.critic, replace(recipe, learning_rate=phase.learning_rate, last_rate=1.0)
+        state.critic, replace(recipe, optimiser="adam", learning_rate=phase.learning_rate, last_rate=1.0)
     )
 
 
