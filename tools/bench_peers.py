@@ -273,6 +273,11 @@ def main() -> None:
                 rows += rows_of(name, side, found, operations)
                 most = max(most, peak())  # anew each time: others may keep the machine busy
                 print(json.dumps(rows[-len(found) :]), flush=True)
+                keep(rows, most, given)
+
+
+def keep(rows: list[dict[str, Any]], most: float, given: argparse.Namespace) -> None:
+    """Write and draw what was measured so far; `most`: the machine's peak, operations per second."""
     about = {
         "machine": machine(), "threads": threads(), "load": round(os.getloadavg()[0], 1), "note": given.note,
         "peak_gflops": round(most / 1e9, 1), "rounds": given.rounds,
