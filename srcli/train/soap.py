@@ -89,9 +89,10 @@ def _axes(moments: Tensor) -> Tensor:
     """
     scaled = moments.cpu().double()
     scaled /= scaled.abs().max().clamp_min(torch.finfo(torch.float64).tiny)
+    found: Tensor
     try:
         found = torch.linalg.eigh(scaled).eigenvectors.flip(1)
-    except torch.linalg.LinAlgError:
+    except RuntimeError:  # as torch.linalg.LinAlgError is
         found = torch.eye(len(scaled))
     return found.to(moments)
 
@@ -134,4 +135,5 @@ def _renew(state: dict[str, Any]) -> None:
 def _at_right_angles(columns: Tensor) -> Tensor:
     """The Q of their QR decomposition, which Apple's GPUs leave to the processor."""
     place = "cpu" if columns.device.type == "mps" else columns.device
-    return torch.linalg.qr(columns.to(place)).Q.to(columns)
+    turned: Tensor = torch.linalg.qr(columns.to(place)).Q
+    return turned.to(columns)
