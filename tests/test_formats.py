@@ -343,7 +343,7 @@ def test_quality_subsampling_lossless_and_depth(tmp_path: Path, photo: Path, sr:
         (["--depth", "16", "-o", "x.jpg"], ".jpg holds no 16 bits"),
         (["--subsampling", "4:1:1"], "no chroma subsampling called '4:1:1'"),
         (["--format", "exe"], "cannot write '.exe' files"),
-        (["--quality", "0"], "greater than or equal to 1"),
+        (["--quality", "0"], "Invalid value for '--quality'"),
     ):
         done = sr("upscale", photo, *BICUBIC, *arguments)
         assert done.code in (1, 2)

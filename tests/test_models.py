@@ -39,7 +39,9 @@ def test_the_list_can_be_narrowed(sr: Run) -> None:
 def test_the_list_fits_a_terminal_of_80_columns(sr: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     assert max(map(len, sr("models").out.splitlines())) <= 80
-    assert "37.00 33.16 30.71" in sr("models").out
+    entries = manifest.entries_of("fsrcnn")
+    measured = [entries[scale].expect["Set5"]["psnr_y"] for scale in (2, 3, 4)]
+    assert " ".join(f"{psnr:.2f}" for psnr in measured) in sr("models").out
 
 
 def test_every_network_is_listed_with_its_paper_and_weights(sr: Run, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -102,7 +104,7 @@ def test_a_download_that_nobody_confirms_is_not_begun(sr: Run, monkeypatch: pyte
 def test_info_says_what_a_file_is(sr: Run, tmp_path: Path) -> None:
     done = sr("models", "info", FSRCNN)
     assert done.code == 0
-    assert "23 tensors, 12,809 values, float32" in done.out
+    assert "23 tensors, 12,809 values, float16" in done.out
     assert "header: arch = fsrcnn" in done.out
     assert "fits: fsrcnn x2, 12,809 parameters" in done.out
     state = archs.build("espcn", 3).state_dict()
@@ -237,7 +239,7 @@ def test_push_shows_the_card_and_sends_nothing(sr: Run) -> None:
     assert "| learning_rate |" in done.out
     assert "| Set5 | x2 | fsrcnn |" in done.out
     assert "| x4 |" not in done.out
-    assert "would send to me/small: README.md, fsrcnn-x2.safetensors (0.1 MB)" in done.err
+    assert "would send to me/small: README.md, fsrcnn-x2.safetensors (28.4 kB)" in done.err
 
 
 def test_push_sends_card_and_weights_in_one_commit(stand: Stand, tmp_path: Path) -> None:

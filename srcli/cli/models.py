@@ -98,7 +98,7 @@ def _print_tables(entries: "list[Entry]", *, interpolators: bool) -> None:
         console.result.print(f"[italic]No network, any scale:[/] {' '.join(KERNELS)}")
         console.result.print(f"[italic]No training set, any scale:[/] {' '.join(classical.METHODS)}")
     console.talk.print(
-        "PSNR in dB for each scale: the paper's, or ours where it has none. *: at no known commit."
+        "PSNR in dB for each scale: the paper's; ours of what is bundled, or where it has none. *: at no known commit."
     )
 
 
@@ -182,14 +182,17 @@ def _numbers(scales: "Iterable[int]") -> str:
 
 
 def _psnr(entry: "Entry") -> float | None:
-    """On Set5 by the paper or, where it says nothing of this size of network, as we measured it."""
-    return entry.published.get("Set5") or entry.expect.get("Set5", {}).get("psnr_y")
+    """On Set5: of what is bundled as we measured it, of others by the paper where it says something."""
+    measured = entry.expect.get("Set5", {}).get("psnr_y")
+    return measured if measured and entry.bundled else entry.published.get("Set5") or measured
 
 
 def _total(sizes: list[int | None]) -> str:
     """The sum, with a plus where some are not known."""
+    from rich.filesize import decimal
+
     known = [size for size in sizes if size]
-    return f"{'+' if len(known) < len(sizes) else ''}{sum(known) / 1e6:.1f} MB" if known else "?"
+    return f"{'+' if len(known) < len(sizes) else ''}{decimal(sum(known))}" if known else "?"
 
 
 def _place(entry: "Entry") -> str:
