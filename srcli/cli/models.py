@@ -98,7 +98,8 @@ def _print_tables(entries: "list[Entry]", *, interpolators: bool) -> None:
         console.result.print(f"[italic]No network, any scale:[/] {' '.join(KERNELS)}")
         console.result.print(f"[italic]No training set, any scale:[/] {' '.join(classical.METHODS)}")
     console.talk.print(
-        "PSNR in dB for each scale: the paper's; ours of what is bundled, or where it has none. *: at no known commit."
+        "PSNR in dB for each scale: the paper's; ours of what is bundled, or where it has none."
+        " *: at no known commit."
     )
 
 
