@@ -83,12 +83,14 @@ def test_every_network_learns(arch: str, photos: Path, tmp_path: Path) -> None:
     assert np.mean(losses[-20:]) < 0.7 * np.mean(losses[:5])
 
 
-@pytest.mark.parametrize("name", ["fsrcnn", "srgan"])
-def test_stopping_and_going_on_changes_nothing(name: str, photos: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "optimiser"), [("fsrcnn", "adam"), ("fsrcnn", "soap"), ("srgan", "adam")])
+def test_stopping_and_going_on_changes_nothing(
+    name: str, optimiser: str, photos: Path, tmp_path: Path
+) -> None:
     """Bit for bit, in the first phase and in the one against a discriminator."""
     gan = recipe.Gan(6, "l1=1,adversarial=0.01") if name == "srgan" else None
     more = {"gan": gan, "config": SMALL["srresnet"], "patch": 16} if gan else {}
-    whole = setup_of(photos, tmp_path / "whole", name, **more)
+    whole = setup_of(photos, tmp_path / "whole", name, optimiser=optimiser, **more)
     trained(whole)
     parts = replace(whole, folder=tmp_path / "parts")
     loop.check_new(parts.folder)

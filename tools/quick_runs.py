@@ -55,6 +55,7 @@ class Run:
     seconds: float
     psnr_y: float
     bicubic: float
+    optimiser: str
 
     def line(self) -> str:
         """A row of the table."""
@@ -62,7 +63,7 @@ class Run:
         cut = " (cut down)" if self.config else ""
         gain = f"{self.psnr_y:.2f} | {self.bicubic:.2f} | {self.psnr_y - self.bicubic:+.2f}"
         cost = f"{self.params:,} | {self.steps}{short} | {self.seconds:.0f}"
-        return f"| {self.network}{cut} | {cost} | {gain} |"
+        return f"| {self.network}{cut} | {self.optimiser} | {cost} | {gain} |"
 
 
 def trained(name: str, data: Path, out: Path, limit: float) -> Run:
@@ -75,7 +76,8 @@ def trained(name: str, data: Path, out: Path, limit: float) -> Run:
     seconds = time.monotonic() - start
     bicubic = bench.evaluate(methods.find("bicubic", SCALE), setup.pictures, SCALE).psnr_y
     row = loop.validate(begun, setup)
-    return Run(name, cut_down(recipe), row.params, begun.step, recipe.steps, seconds, row.psnr_y, bicubic)
+    cost = (row.params, begun.step, recipe.steps, seconds)
+    return Run(name, cut_down(recipe), *cost, row.psnr_y, bicubic, recipe.optimiser)
 
 
 def set_up(recipe: Recipe, data: Path, folder: Path) -> tuple[state.State, loop.Setup]:
@@ -111,10 +113,11 @@ def document(runs: list[Run]) -> str:
 What `sr train NAME -x{SCALE} --preset quick` reaches on one processor core, the same steps and seed for all.
 `tools/quick_runs.py` measured it, PSNR-Y on the bundled samples in dB. A thousand small steps say that a
 network learns, not how good it is. Slow ones are cut down to a few layers and features (`tools/small.py`),
-and stopped where that still takes minutes. Seconds are of a core that had other work too.
+and stopped where that still takes minutes. Seconds are of a core that had other work too. Rows with adam
+are of the preset as it was before it took SOAP, at rates chosen by the network's size.
 
-| network | parameters | steps | seconds | PSNR-Y | bicubic | gain |
-|---|---:|---:|---:|---:|---:|---:|
+| network | optimiser | parameters | steps | seconds | PSNR-Y | bicubic | gain |
+|---|---|---:|---:|---:|---:|---:|---:|
 {rows}
 """
 
