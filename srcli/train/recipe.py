@@ -11,7 +11,7 @@ from srcli.imaging import degrade
 from srcli.scales import ANY, label
 from srcli.train import augment, initial, losses
 
-SCHEDULES = ("cosine", "step", "one-cycle", "constant")
+SCHEDULES = ("cosine", "step", "one-cycle", "constant", "linear")
 OPTIMISERS = ("adam", "adamw", "sgd", "soap")
 CLIPS = ("norm", "value", "rate")
 PRECISIONS = ("float32", "bfloat16")
@@ -56,7 +56,8 @@ class Recipe:
     `supervise`: weight of the loss of what a network shows before its end, at the first and the last step.
     `learning_rate`: the peak, reached after `warmup` steps; `schedule` brings it to the relative `floor`
     (`cosine`, in `cycles` that each begin at the peak, or `one-cycle`), or multiplies it by `decay` at the
-    shares `decay_at` of all steps, down to the floor (`step`); `last_rate`: that of the last layer, relative.
+    shares `decay_at` of all steps, down to the floor (`step`), or keeps it up to the share `decay_at` and then
+    falls in a straight line to the floor (`linear`); `last_rate`: that of the last layer, relative.
     `clip`: the largest gradient, by `norm`, by `value`, or by value over the learning `rate`; 0: none.
     `ema`: decay of the averaged weights that are validated and kept; 0 keeps the newest.
     `accumulate`: batches whose gradients make one step; `precision`: of the network's convolutions;

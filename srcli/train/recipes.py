@@ -58,6 +58,26 @@ def ecbsr(scale: int) -> Recipe:
     )
 
 
+def slimres(scale: int) -> Recipe:
+    """SlimRes: L1 with SOAP at 2e-3, constant for 60 % of the steps, then linear to 1 %."""
+    return Recipe(
+        "slimres",
+        scale,
+        patch=48,
+        batch=12,
+        steps=40_000,
+        optimiser="soap",
+        beta2=0.95,
+        learning_rate=2e-3,
+        schedule="linear",
+        decay_at=(0.6,),
+        warmup=300,
+        clip=1.0,
+        precision="bfloat16",
+        zooms=(1.0, 0.7, 0.5),
+    )
+
+
 def vdsr(scale: int) -> Recipe:
     """VDSR: squared error, 41x41 patches, batch 64, 80 epochs, a tenth of the rate after each quarter.
 
@@ -516,6 +536,7 @@ _ALL = (
     espcn,
     edsr,
     ecbsr,
+    slimres,
     vdsr,
     drrn,
     srvgg,

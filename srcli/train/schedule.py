@@ -24,6 +24,10 @@ def _relative(recipe: Recipe, phase: Phase, within: int) -> float:
         return max(phase.decay**passed, recipe.floor)
     if phase.schedule == "constant":
         return 1.0
+    if phase.schedule == "linear":
+        hold = phase.decay_at[0] if phase.decay_at else 0.0
+        done = max(0.0, within / phase.steps - hold) / (1 - hold)
+        return 1 + (recipe.floor - 1) * done
     done = (within - recipe.warmup) / max(1, phase.steps - recipe.warmup)
     return _cosine(1, recipe.floor, _within_cycle(done, phase.cycles))
 
