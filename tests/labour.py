@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from srcli.errors import SrError
-from srcli.fleet.spread import Do
+from srcli.workers.distribute import Do
 
 
 @dataclass(frozen=True)

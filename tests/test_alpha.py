@@ -7,13 +7,13 @@ import pytest
 
 from conftest import Run, copy_sample
 from srcli import archs
-from srcli.engine import weights
-from srcli.enlarge import enlarge
+from srcli.engine.weights import files
 from srcli.imaging.alpha import bleed
 from srcli.imaging.image import Image, read, write
 from srcli.imaging.pixels import Pixels, Plane
 from srcli.imaging.size import Wanted
 from srcli.methods import find
+from srcli.upscaling.pipeline import enlarge
 
 
 def cut_out(side: int = 48) -> tuple[Pixels, Plane]:
@@ -75,9 +75,9 @@ def test_nothing_to_spread() -> None:
 @pytest.mark.parametrize("arch", ["edsr", "srvgg"])
 def test_grey_stays_grey_to_the_bit(arch: str, tmp_path: Path, sr: Run) -> None:
     """Through a network for colours with random weights, from a file with one channel or with three."""
-    spec = weights.Spec(arch, 2, {"features": 8} | ({"blocks": 1} if arch == "edsr" else {"convs": 2}))
+    spec = files.Spec(arch, 2, {"features": 8} | ({"blocks": 1} if arch == "edsr" else {"convs": 2}))
     file = tmp_path / "w.safetensors"
-    weights.save(file, archs.build(arch, 2, spec.config), spec, {})
+    files.save(file, archs.build(arch, 2, spec.config), spec, {})
     camera = read(copy_sample("camera.png", tmp_path)).pixels[:50, :50]
     for name, grey, depth in (("one", True, 8), ("three", False, 8), ("deep", False, 16)):
         write(tmp_path / f"{name}.png", Image(camera, grey=grey, depth=depth))

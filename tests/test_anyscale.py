@@ -15,18 +15,20 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from conftest import SAMPLES, SMALL, Run
-from srcli import archs, enlarge, manifest, methods
+from srcli import archs, manifest, methods
 from srcli.archs import anyscale
-from srcli.engine import count, weights
+from srcli.engine import complexity
 from srcli.engine.device import Device
 from srcli.engine.runtimes.torch import prepare
 from srcli.engine.upscaler import Upscaler
+from srcli.engine.weights import files
 from srcli.errors import ManifestError, UsageError
 from srcli.imaging import rows
 from srcli.imaging.image import read
-from srcli.imaging.metrics import psnr
+from srcli.imaging.metrics.full_reference import psnr
 from srcli.scales import ANY, Axis, Window, whole
 from srcli.train import loop, recipe, recipes, state
+from srcli.upscaling import pipeline
 
 ARCHS = [arch for arch in archs.names() if archs.traits(arch).any_scale]
 CPU = Device("cpu", "float32", "test")
@@ -258,7 +260,7 @@ def mine(tmp_path: Path) -> Path:
     """A weight file of a small network of any scale."""
     path = tmp_path / "mine.safetensors"
     spec = archs.Spec("liif", ANY, {"blocks": 1, "features": 8, "hidden": 8})
-    weights.save(path, archs.build("liif", ANY, spec.config), spec, {})
+    files.save(path, archs.build("liif", ANY, spec.config), spec, {})
     return path
 
 
@@ -279,7 +281,7 @@ def test_any_size_is_given_natively(
         raise AssertionError("something was resampled")
 
     monkeypatch.setattr(rows, "resized", resampled)
-    monkeypatch.setattr(enlarge, "resize", resampled)
+    monkeypatch.setattr(pipeline, "resize", resampled)
     done = sr("upscale", photo, *words, "-w", mine, "-o", tmp_path / "out.png", "--device", "cpu")
     assert done.code == 0, done.err
     assert "taken for liif any" in done.err
@@ -301,10 +303,10 @@ def test_bench_and_compare_take_any_scale(mine: Path, photo: Path, tmp_path: Pat
 
 
 def test_files_of_any_scale_say_so_or_are_known(mine: Path, tmp_path: Path, sr: Run) -> None:
-    assert weights.read_header(mine)["scale"] == "any"
-    assert weights.specs_of(mine) == [archs.Spec("liif", ANY, {"blocks": 1, "features": 8, "hidden": 8})]
+    assert files.read_header(mine)["scale"] == "any"
+    assert files.specs_of(mine) == [archs.Spec("liif", ANY, {"blocks": 1, "features": 8, "hidden": 8})]
     torch.save({"model": {"sd": archs.build("liif", ANY).state_dict()}}, tmp_path / "plain.pth")
-    assert weights.specs_of(tmp_path / "plain.pth", "liif") == [archs.Spec("liif", ANY)]
+    assert files.specs_of(tmp_path / "plain.pth", "liif") == [archs.Spec("liif", ANY)]
     done = sr("export", "-w", mine, "-x", 3, "-o", tmp_path / "a.onnx")
     assert done.code == 1
     assert "its scale is an input" in done.err.splitlines()[0]
@@ -325,7 +327,7 @@ def test_one_entry_is_for_any_scale(mine: Path, tmp_path: Path, monkeypatch: pyt
     with pytest.raises(ManifestError, match="bad scale"):
         manifest.load(path)
     monkeypatch.setattr(manifest, "load", lambda: (entry,))
-    monkeypatch.setattr(weights, "locate", lambda entry: mine)
+    monkeypatch.setattr(files, "locate", lambda entry: mine)
     method = methods.find("mine", 2.7)
     assert method(np.zeros((10, 20, 3), np.float32), 2.7).shape == (27, 54, 3)
     assert methods.source("mine", 5).spec.scale == ANY
@@ -385,5 +387,5 @@ def test_what_a_spread_cannot_be_is_told(changes: dict[str, Any], message: str) 
 @pytest.mark.parametrize(("encoder", "megabytes"), [("edsr", 18), ("rdn", 256)])
 def test_liif_is_as_large_as_its_authors_files(encoder: str, megabytes: float) -> None:
     """They hold each number three times, with Adam's two means of it: https://github.com/yinboc/liif."""
-    ours = count.parameters(archs.Spec("liif", ANY, {"encoder": encoder})) * 3 * 4 / 2**20
+    ours = complexity.parameters(archs.Spec("liif", ANY, {"encoder": encoder})) * 3 * 4 / 2**20
     assert ours == pytest.approx(megabytes, rel=0.01)

@@ -18,13 +18,13 @@ from srcli import archs
 from srcli.archs import dat, edt, hat, lapar, san, swin2sr, swinir
 from srcli.archs.blocks import Moments, bicubic_phases, non_local, pooled
 from srcli.engine.device import Device
-from srcli.engine.runtimes import OutOfMemory
+from srcli.engine.runtimes.base import OutOfMemory
 from srcli.engine.runtimes.torch import TorchRuntime, prepare
 from srcli.engine.tiles import DEFAULT_TILE
 from srcli.engine.upscaler import Upscaler
 from srcli.errors import UsageError
 from srcli.imaging.image import read
-from srcli.imaging.metrics import psnr
+from srcli.imaging.metrics.full_reference import psnr
 from srcli.imaging.pixels import Pixels
 from srcli.imaging.resize import resize
 

@@ -15,10 +15,10 @@ from PIL import Image as PilImage
 
 from conftest import ROOT, Done, Run, copy_sample
 from srcli import manifest
-from srcli.imaging import formats
-from srcli.imaging.formats import FORMATS
+from srcli.imaging.codecs import formats
+from srcli.imaging.codecs.formats import FORMATS
 from srcli.imaging.image import Image, read, write
-from srcli.records import Recipe
+from srcli.upscaling.fingerprint import Recipe
 
 FAST = ("-m", "bicubic", "-x2")
 

@@ -15,13 +15,13 @@ from rich.console import Console
 from conftest import ROOT, Run
 from srcli import bench, datasets, manifest, methods
 from srcli.bench import protocols
-from srcli.bench.entrants import enter
+from srcli.bench.lineup import enter
 from srcli.bench.plan import Plan
 from srcli.bench.results import read as read_results
 from srcli.errors import DatasetError, ProtocolError, SrError
 from srcli.imaging.pixels import Pixels
-from srcli.report import tables
-from srcli.report.sheet import Show
+from srcli.report import formatters
+from srcli.report.table import Show
 
 # ../shared/protocol.md, RGB convention, and the published means of BSD100.
 BICUBIC = {
@@ -142,7 +142,7 @@ def results() -> bench.Results:
 
 
 def test_json_follows_its_schema() -> None:
-    raw = json.loads(tables.to_json(results()))
+    raw = json.loads(formatters.to_json(results()))
     assert set(raw) == {"protocol", "columns", "conditions", "rows", "images", "failures"}
     assert raw["protocol"] == "y-crop"
     assert raw["rows"][0] == {
@@ -153,7 +153,7 @@ def test_json_follows_its_schema() -> None:
 
 
 def test_json_can_be_read_again(tmp_path: Path) -> None:
-    (tmp_path / "r.json").write_text(tables.to_json(results(), EVERYTHING))
+    (tmp_path / "r.json").write_text(formatters.to_json(results(), EVERYTHING))
     assert read_results(tmp_path / "r.json") == results()
     for text in ("", "[]", "{}", '{"protocol": "y-crop", "rows": [{}]}'):
         (tmp_path / "bad.json").write_text(text)
@@ -162,12 +162,12 @@ def test_json_can_be_read_again(tmp_path: Path) -> None:
 
 
 def test_csv_and_markdown_and_terminal_have_a_line_a_row() -> None:
-    lines = list(csv.DictReader(io.StringIO(tables.to_csv(results()))))
+    lines = list(csv.DictReader(io.StringIO(formatters.to_csv(results()))))
     assert [line["method"] for line in lines] == ["bicubic", "fsrcnn"]
     assert float(lines[0]["psnr_y"]) == 33.673
-    assert "| Set5 | x3 | fsrcnn | 33.67 | 0.9300 | 0.100 | 12,809 |" in tables.markdown(results())
+    assert "| Set5 | x3 | fsrcnn | 33.67 | 0.9300 | 0.100 | 12,809 |" in formatters.markdown(results())
     console = Console(width=80, record=True, file=io.StringIO())
-    console.print(tables.terminal(results(), EVERYTHING, 80))
+    console.print(formatters.terminal(results(), EVERYTHING, 80))
     text = console.export_text()
     assert "12,809" in text
     assert max(map(len, text.splitlines())) <= 80

@@ -16,13 +16,13 @@ from skimage.metrics import peak_signal_noise_ratio
 
 from conftest import ROOT, SAMPLES, Run
 from srcli import datasets, methods
-from srcli.bench import costs, entrants, measure, protocols
-from srcli.bench.entrants import enter
+from srcli.bench import costs, lineup, measure, protocols
+from srcli.bench.lineup import enter
 from srcli.bench.plan import Plan
 from srcli.bench.protocols import PROTOCOLS, Reduction
 from srcli.bench.scoring import BUILT_IN, Pair
 from srcli.errors import SrError
-from srcli.imaging.degrade import bicubic_lr, degraded, parse
+from srcli.imaging.degrade.degradations import bicubic_lr, degraded, parse
 from srcli.imaging.image import Image, read, write
 from srcli.imaging.pixels import crop_to_multiple, from_uint8, to_uint8
 from srcli.imaging.resize import resize_8bit
@@ -30,7 +30,7 @@ from srcli.imaging.resize import resize_8bit
 # One line of Python that ends itself, as kill -9 does, once so many scores are on disk.
 KILLED = """
 import os, sys
-from srcli.bench.ledger import Ledger
+from srcli.bench.score_cache import Ledger
 from srcli.cli.app import run
 keep, kept = Ledger.add, []
 def add(self, key, score):
@@ -136,7 +136,7 @@ def test_an_image_that_fails_is_named_and_the_others_are_done(
         return replace(method, run=run) if name == "fsrcnn" else method
 
     monkeypatch.setattr(methods, "find", fragile)
-    for kept in (entrants.ready, entrants.described):
+    for kept in (lineup.ready, lineup.described):
         kept.cache_clear()
     done = sr("bench", "-d", photos, "-x2", "-m", "fsrcnn", "--json", "r.json")
     assert done.code == 3
@@ -146,7 +146,7 @@ def test_an_image_that_fails_is_named_and_the_others_are_done(
         (name, 3) for name in ("nearest", "bilinear", "bicubic", "fsrcnn")
     ]
     assert json.loads(Path("r.json").read_text())["failures"][0]["image"] == "large"
-    for kept in (entrants.ready, entrants.described):
+    for kept in (lineup.ready, lineup.described):
         kept.cache_clear()
 
 

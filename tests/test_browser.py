@@ -14,7 +14,7 @@ from conftest import SAMPLES
 from srcli.cli.app import run
 from srcli.imaging.color import luma
 from srcli.imaging.image import Image, read, write
-from srcli.imaging.metrics import ssim
+from srcli.imaging.metrics.full_reference import ssim
 from srcli.imaging.pixels import quantise
 from srcli.report import ratings
 from tools import browser
@@ -72,7 +72,7 @@ def canvas(page: Page) -> np.ndarray:
 
 def expected(made: Path, method: str) -> np.ndarray:
     """What a method makes of the first photograph, by the tool itself, in 8 bits."""
-    from srcli.imaging.degrade import bicubic_lr
+    from srcli.imaging.degrade.degradations import bicubic_lr
     from srcli.methods import find
 
     lr = bicubic_lr(read(made / "in" / EVIL).pixels, SCALE)

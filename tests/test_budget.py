@@ -13,15 +13,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conftest import SAMPLES, Run, copy_sample
-from srcli import budget
-from srcli.classical import seconds
-from srcli.engine import calibrate, upscaler
-from srcli.engine.calibrate import Rate
-from srcli.engine.count import cost
+from srcli.engine import calibration, upscaler
+from srcli.engine.calibration import Rate
+from srcli.engine.complexity import cost
 from srcli.errors import UsageError
-from srcli.files import cache_folder
-from srcli.imaging.reading import about
+from srcli.imaging.codecs.reading import about
 from srcli.methods import Options, find
+from srcli.methods.classical import seconds
+from srcli.storage.files import cache_folder
+from srcli.upscaling import estimate
 
 QUICK = Rate(0.001, 1e-6, 5e7, 1000)
 
@@ -33,8 +33,8 @@ def known(monkeypatch: pytest.MonkeyPatch) -> None:
     def rate(step: object) -> Rate:
         return Rate(0, step.runtime.params * 1e-10, 5e7, 1000)  # type: ignore[attr-defined]
 
-    monkeypatch.setattr(budget, "rate_of", rate)
-    monkeypatch.setattr(budget, "_timed", lambda method, scale: 1e-7)
+    monkeypatch.setattr(estimate, "rate_of", rate)
+    monkeypatch.setattr(estimate, "_timed", lambda method, scale: 1e-7)
 
 
 @pytest.mark.parametrize(
@@ -57,23 +57,23 @@ def test_larger_tiles_take_more(small: int, more: int) -> None:
     assert QUICK.bytes(small + more) > QUICK.bytes(small)
 
 
-def image(size: tuple[int, int], scale: float, *, streamed: bool = False) -> budget.Image:
+def image(size: tuple[int, int], scale: float, *, streamed: bool = False) -> estimate.Image:
     found = about(SAMPLES / "coffee.png")
     larger = (round(size[0] * scale), round(size[1] * scale))
-    return budget.Image(found.__class__("PNG", size, "RGB", 8, found.metadata), larger, scale, streamed)
+    return estimate.Image(found.__class__("PNG", size, "RGB", 8, found.metadata), larger, scale, streamed)
 
 
 @pytest.mark.usefixtures("known")
 def test_time_grows_with_pixels_and_streamed_memory_does_not() -> None:
     method = find("ecbsr", 4)
-    small, large = (budget.estimate(method, image((n, n), 4, streamed=True)) for n in (2000, 4000))
+    small, large = (estimate.estimate(method, image((n, n), 4, streamed=True)) for n in (2000, 4000))
     assert large.seconds == pytest.approx(4 * small.seconds, rel=0.1)
     assert large.operations == pytest.approx(4 * small.operations)
     assert large.bytes < 1.5 * small.bytes
     assert (large.model, large.parameters) == ("ecbsr", method.params)
-    held = budget.estimate(method, image((2000, 2000), 4))
+    held = estimate.estimate(method, image((2000, 2000), 4))
     assert held.bytes > 3e9
-    whole = budget.estimate(find("ecbsr", 4, Options(self_ensemble=True)), image((2000, 2000), 4))
+    whole = estimate.estimate(find("ecbsr", 4, Options(self_ensemble=True)), image((2000, 2000), 4))
     assert whole.tiles == 8 * held.tiles
 
 
@@ -84,7 +84,7 @@ def test_operations_are_those_of_the_table_of_models(model: str) -> None:
     method = find(model, 4)
     [step] = method.steps
     assert step.spec is not None
-    found = budget.estimate(method, image((320, 180), 4))
+    found = estimate.estimate(method, image((320, 180), 4))
     assert found.operations == pytest.approx(2 * cost(step.spec, 720, 1280).multiply_adds, rel=0.02)
 
 
@@ -93,13 +93,13 @@ def test_the_best_model_that_is_done_in_time() -> None:
     """More time never takes a worse one, and each that is taken is done in time."""
     images, taken = [image((640, 480), 4)], []
     for limit in np.geomspace(0.5, 100, 12):
-        name = budget.best(float(limit), images, Options())
-        assert budget.total(name, images, Options()) <= limit
-        taken.append(budget._quality(name, 4) if name != budget.PLAIN else 0)
+        name = estimate.best(float(limit), images, Options())
+        assert estimate.total(name, images, Options()) <= limit
+        taken.append(estimate._quality(name, 4) if name != estimate.PLAIN else 0)
     assert taken == sorted(taken)
     assert (taken[0], name) == (0, "ecbsr")
     with pytest.raises(UsageError, match="no model does this within 1e-06 s; bicubic would take"):
-        budget.best(1e-6, images, Options())
+        estimate.best(1e-6, images, Options())
 
 
 def test_a_dry_run_writes_nothing_and_says_all(photo: Path, tmp_path: Path, sr: Run) -> None:
@@ -128,11 +128,11 @@ def test_within_chooses_and_refuses(photo: Path, tmp_path: Path, sr: Run) -> Non
 
 def test_a_trial_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[int] = []
-    monkeypatch.setattr(calibrate, "measure", lambda runtime: made.append(1) or QUICK)
+    monkeypatch.setattr(calibration, "measure", lambda runtime: made.append(1) or QUICK)
     [step] = find("espcn", 2).steps
-    assert [calibrate.rate(step.runtime, "espcn") for _ in range(3)] == [QUICK] * 3
+    assert [calibration.rate(step.runtime, "espcn") for _ in range(3)] == [QUICK] * 3
     assert len(made) == 1
-    calibrate.rate(step.runtime, "another")
+    calibration.rate(step.runtime, "another")
     assert len(made) == 2
 
 
@@ -143,13 +143,13 @@ def test_a_trial_that_is_old_is_made_again() -> None:
         made.append(1)
         return {"seconds": float(len(made))}
 
-    assert [calibrate.once(("a",), found)["seconds"] for _ in range(2)] == [1, 1]
+    assert [calibration.once(("a",), found)["seconds"] for _ in range(2)] == [1, 1]
     [file] = (cache_folder() / "calibration").iterdir()
     os.utime(file, (0, time.time() - 40 * 86400))
-    assert calibrate.once(("a",), found, days=math.inf)["seconds"] == 1
-    assert calibrate.once(("a",), found)["seconds"] == 2
+    assert calibration.once(("a",), found, days=math.inf)["seconds"] == 1
+    assert calibration.once(("a",), found)["seconds"] == 2
     file.write_text("{")
-    assert calibrate.once(("a",), found)["seconds"] == 3
+    assert calibration.once(("a",), found)["seconds"] == 3
 
 
 @pytest.mark.parametrize(("share", "kept"), [(0.5, False), (0.9, True), (1.2, True), (1.6, False)])
@@ -157,19 +157,19 @@ def test_a_trial_that_real_work_contradicts_is_forgotten(
     share: float, kept: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [step] = find("espcn", 2).steps
-    monkeypatch.setattr(calibrate, "measure", lambda runtime: QUICK)
+    monkeypatch.setattr(calibration, "measure", lambda runtime: QUICK)
     areas = [500 * 500, 400 * 500]
-    calibrate.compare(step.runtime, "espcn", areas, 1)  # nothing is known, and nothing is wrong
-    assert calibrate.rate(step.runtime, "espcn") == QUICK
-    calibrate.compare(step.runtime, "espcn", areas, share * sum(map(QUICK.seconds, areas)))
+    calibration.compare(step.runtime, "espcn", areas, 1)  # nothing is known, and nothing is wrong
+    assert calibration.rate(step.runtime, "espcn") == QUICK
+    calibration.compare(step.runtime, "espcn", areas, share * sum(map(QUICK.seconds, areas)))
     assert bool(list((cache_folder() / "calibration").iterdir())) == kept
 
 
 def test_work_that_takes_long_is_compared_with_what_was_foretold(monkeypatch: pytest.MonkeyPatch) -> None:
     [step] = find("espcn", 2).steps
     slow = replace(step, tile=32)
-    monkeypatch.setattr(calibrate, "measure", lambda runtime: QUICK)
-    calibrate.rate(step.runtime, str(step.spec))
+    monkeypatch.setattr(calibration, "measure", lambda runtime: QUICK)
+    calibration.rate(step.runtime, str(step.spec))
     pixels = np.zeros((64, 80, 3), np.float32)
     monkeypatch.setattr(upscaler, "COMPARED", math.inf)
     slow(pixels)

@@ -13,20 +13,21 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from conftest import SAMPLES, Run
-from srcli import classical, methods
+from srcli import methods
 from srcli.bench import score
-from srcli.classical import blind, dip, ibp, networks, selfex, solving, sparse, tv, zssr
-from srcli.classical.operators import Blur, Reduction
-from srcli.classical.problem import ROUNDING, Problem
-from srcli.classical.settings import Clock, Settings, seconds
 from srcli.errors import SrError, UsageError
-from srcli.imaging.blur import Bell, Given
 from srcli.imaging.color import luma
-from srcli.imaging.degrade import bicubic_lr
+from srcli.imaging.degrade.degradations import bicubic_lr
+from srcli.imaging.degrade.kernels import Bell, Given
+from srcli.imaging.degrade.steps import Filter
 from srcli.imaging.image import Image, read, write
 from srcli.imaging.pixels import Pixels, from_uint8, is_grey, to_uint8
 from srcli.imaging.resize import resize, resize_8bit
-from srcli.imaging.steps import Filter
+from srcli.methods import classical
+from srcli.methods.classical import blind, dip, ibp, networks, selfex, solving, sparse, tv, zssr
+from srcli.methods.classical.operators import Blur, Reduction
+from srcli.methods.classical.problem import ROUNDING, Problem
+from srcli.methods.classical.settings import Clock, Settings, seconds
 
 sides = st.integers(1, 30)
 BELL = Bell(9, 2.0, 1.0, 0.5)

@@ -18,7 +18,7 @@ from safetensors.torch import save_file
 
 from conftest import Run, copy_sample
 from srcli import archs
-from srcli.engine import weights
+from srcli.engine.weights import files as weights
 from srcli.imaging.image import Image, read, write
 
 

@@ -20,9 +20,9 @@ from srcli.imaging.image import Image, read, write
 from srcli.imaging.pixels import Pixels, from_uint8, to_uint8
 from srcli.imaging.resize import resize
 from srcli.report import charts, embed, rating, terminal
+from srcli.report.comparisons import Outcome, Subject, places
 from srcli.report.page import About, Scene, Shot
 from srcli.report.pictures import Panel, Region
-from srcli.report.subjects import Outcome, Subject, places
 
 FAST = ("-m", "nearest", "-m", "bicubic")
 

@@ -15,20 +15,20 @@ from hypothesis import strategies as st
 
 from conftest import SAMPLES
 from srcli.errors import DatasetError, SrError, UsageError
-from srcli.imaging import degrade
 from srcli.imaging.color import luma
-from srcli.imaging.degrade import bicubic_lr
+from srcli.imaging.degrade import degradations
+from srcli.imaging.degrade.degradations import bicubic_lr
 from srcli.imaging.image import Image, read, write
 from srcli.imaging.pixels import to_uint8
 from srcli.imaging.resize import resize_8bit
 from srcli.train import augment, cache, decode
 from srcli.train import degrade as torch_degrade
-from srcli.train.ahead import ahead
 from srcli.train.augment import Augmentation, Batch
 from srcli.train.feed import Feed, draw
 from srcli.train.planes import Boxes, Mapped, layout, turned
 from srcli.train.sources import Source, parse
 from srcli.train.store import Store, Wanted, open_store
+from srcli.train.threads import prefetch_single_threaded
 
 WANTED = Wanted(scale=2, patch=16)
 NONE = Augmentation()
@@ -114,7 +114,7 @@ def spoiled(photos: Path, spoil: Callable[[Path], object]) -> str:
         (lambda p: spoiled(p, lambda f: f.write_bytes(b"no")), WANTED, r"lr/coffee.png is not an image"),
         (
             lambda p: spoiled(p, lambda f: f),
-            replace(WANTED, degradation=degrade.parse("bsrgan")),
+            replace(WANTED, degradation=degradations.parse("bsrgan")),
             "a random degradation can't make the pairs of",
         ),
     ],
@@ -261,9 +261,9 @@ def test_a_cache_that_cannot_be_written_is_one_line(photos: Path, sr_cache: Path
 
 
 def test_work_is_done_ahead_in_order_and_errors_come_through() -> None:
-    assert list(ahead(lambda n: n * n, range(50))) == [n * n for n in range(50)]
+    assert list(prefetch_single_threaded(lambda n: n * n, range(50))) == [n * n for n in range(50)]
     with pytest.raises(ZeroDivisionError):
-        list(ahead(lambda n: 1 // n, range(3)))
+        list(prefetch_single_threaded(lambda n: 1 // n, range(3)))
 
 
 # --- Crops ---
@@ -314,7 +314,7 @@ def test_batches_correspond_in_every_orientation(
 
     A few levels are rounding: in a turned crop columns are done first.
     """
-    degradation = degrade.parse(how)
+    degradation = degradations.parse(how)
     patch = 47 if enlarged else 24
     store = opened(photos, Wanted(2, patch, degradation, (1, 0.7), enlarged))
     assert (store.lr is None) == how.startswith("noise")
@@ -333,7 +333,7 @@ def test_batches_correspond_in_every_orientation(
 
 @pytest.mark.parametrize("how", ["bicubic", "bsrgan"])
 def test_luma_is_computed_on_the_patches(photos: Path, how: str) -> None:
-    store = opened(photos, replace(WANTED, degradation=degrade.parse(how), patch=32, enlarged=True))
+    store = opened(photos, replace(WANTED, degradation=degradations.parse(how), patch=32, enlarged=True))
     y, rgb = (drawn(store, channels=n) for n in (1, 3))
     for name in ("lr", "hr", "fed"):
         colour = getattr(rgb, name).permute(0, 2, 3, 1).numpy()
@@ -343,7 +343,7 @@ def test_luma_is_computed_on_the_patches(photos: Path, how: str) -> None:
 @pytest.mark.parametrize("how", ["bicubic", "bsrgan", "second-order", "jpeg", "noise", "blur,sigma=1..2"])
 def test_equal_generators_draw_equal_batches_wherever_the_samples_are(photos: Path, how: str) -> None:
     """Bit for bit: a run that is resumed goes on as if it had not been stopped."""
-    store = opened(photos, replace(WANTED, degradation=degrade.parse(how), patch=32, enlarged=True))
+    store = opened(photos, replace(WANTED, degradation=degradations.parse(how), patch=32, enlarged=True))
     saved = generator(3)
     for _ in range(2):
         drawn(store, ALL, rng=saved)
@@ -366,7 +366,7 @@ def test_the_memory_that_a_device_needs_is_told(photos: Path) -> None:
 
 @pytest.mark.parametrize("how", ["bicubic", "bsrgan"])
 def test_patches_may_be_smaller_than_the_store_was_asked_for(photos: Path, how: str) -> None:
-    store = opened(photos, replace(WANTED, degradation=degrade.parse(how), patch=33, enlarged=True))
+    store = opened(photos, replace(WANTED, degradation=degradations.parse(how), patch=33, enlarged=True))
     for patch, side in ((33, 34), (20, 20), (11, 12)):
         batch = draw(Feed(store, 1), patch, 5, generator())
         assert batch.hr.shape == batch.fed.shape == (5, 1, side, side)

@@ -12,13 +12,25 @@ from torch import nn
 
 from conftest import SAMPLES
 from srcli.errors import ImageError, SrError, UsageError
-from srcli.imaging import blur, chains, degrade, steps
-from srcli.imaging.blur import Bell, Given, Sinc
-from srcli.imaging.degrade import Degradation, bicubic_lr, parse
+from srcli.imaging.degrade import chains, degradations, steps
+from srcli.imaging.degrade import kernels as blur
+from srcli.imaging.degrade.degradations import Degradation, bicubic_lr, parse
+from srcli.imaging.degrade.kernels import Bell, Given, Sinc
+from srcli.imaging.degrade.steps import (
+    METHODS,
+    Decimate,
+    Filter,
+    Jpeg,
+    Noise,
+    Poisson,
+    Resize,
+    Round,
+    Span,
+    Target,
+)
 from srcli.imaging.image import Image, read, write
 from srcli.imaging.pixels import Pixels, is_8bit
 from srcli.imaging.resize import KERNELS, resize
-from srcli.imaging.steps import METHODS, Decimate, Filter, Jpeg, Noise, Poisson, Resize, Round, Span, Target
 from srcli.train import degrade as twin
 
 TEXTS = {
@@ -63,7 +75,7 @@ def degradation(name: str, psf: Path) -> Degradation:
 
 
 def test_every_family_is_tested() -> None:
-    assert set(TEXTS) == set(degrade.FAMILIES)
+    assert set(TEXTS) == set(degradations.FAMILIES)
 
 
 @pytest.mark.parametrize("name", TEXTS)
@@ -72,7 +84,7 @@ def test_low_resolution_is_8_bit_of_the_right_size_and_repeats(
     name: str, scale: int, hr: Pixels, psf: Path
 ) -> None:
     lrs = [
-        degrade.degraded(hr[:95], scale, degradation(name, psf), np.random.default_rng(seed))
+        degradations.degraded(hr[:95], scale, degradation(name, psf), np.random.default_rng(seed))
         for seed in (5, 5, 6)
     ]
     assert lrs[0].shape == (95 // scale, 96 // scale, 3)
@@ -84,13 +96,13 @@ def test_low_resolution_is_8_bit_of_the_right_size_and_repeats(
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_bicubic_is_the_protocol(scale: int, hr: Pixels) -> None:
-    lr = degrade.degraded(hr, scale, parse("bicubic"), np.random.default_rng(0))
+    lr = degradations.degraded(hr, scale, parse("bicubic"), np.random.default_rng(0))
     np.testing.assert_array_equal(lr, bicubic_lr(hr, scale))
 
 
 def test_what_cannot_be_reduced_is_named(hr: Pixels) -> None:
     with pytest.raises(ImageError, match="96x2 cannot be reduced by 3"):
-        degrade.degraded(hr[:2], 3, parse("blur"), np.random.default_rng(0))
+        degradations.degraded(hr[:2], 3, parse("blur"), np.random.default_rng(0))
 
 
 # --- resizing matrices ---
@@ -203,10 +215,10 @@ def test_even_kernels_get_an_odd_side(tmp_path: Path) -> None:
 def test_noise_has_the_deviation_asked_for() -> None:
     flat = np.full((200, 200, 3), 0.5, np.float32)
     rng = np.random.default_rng(0)
-    colour = degrade.degraded(flat, 2, parse("noise,sigma=20"), rng)
+    colour = degradations.degraded(flat, 2, parse("noise,sigma=20"), rng)
     assert colour.std() * 255 == pytest.approx(20, rel=0.02)
     assert abs(np.corrcoef(colour[..., 0].ravel(), colour[..., 1].ravel())[0, 1]) < 0.03
-    grey = degrade.degraded(flat, 2, parse("noise,sigma=20,grey=yes"), rng)
+    grey = degradations.degraded(flat, 2, parse("noise,sigma=20,grey=yes"), rng)
     np.testing.assert_array_equal(grey[..., 0], grey[..., 2])
     assert grey.std() * 255 == pytest.approx(20, rel=0.02)
 
@@ -306,10 +318,10 @@ def test_bsrgans_shifted_blur_does_not_move_the_image(scale: int, hr: Pixels) ->
 
 
 def test_text_gives_the_options() -> None:
-    assert parse("blur") == degrade.Blur()
-    assert parse("blur,sigma=1.6,size=7") == degrade.Blur(Span(1.6, 1.6), size=7)
-    assert parse("noise,sigma=2..9,grey=yes") == degrade.Noisy(Span(2, 9), grey=True)
-    assert parse("jpeg,quality=40,down=area") == degrade.Compressed(Span(40, 40), "area")
+    assert parse("blur") == degradations.Blur()
+    assert parse("blur,sigma=1.6,size=7") == degradations.Blur(Span(1.6, 1.6), size=7)
+    assert parse("noise,sigma=2..9,grey=yes") == degradations.Noisy(Span(2, 9), grey=True)
+    assert parse("jpeg,quality=40,down=area") == degradations.Compressed(Span(40, 40), "area")
     assert parse("second-order") == chains.SecondOrder()
 
 

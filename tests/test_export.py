@@ -10,11 +10,12 @@ from torch import nn
 
 from conftest import ROOT, SAMPLES, Run
 from srcli import archs
-from srcli.engine import packed, weights
 from srcli.engine.export import Unexportable, onnx, torchscript
 from srcli.engine.export.formats import FORMATS
 from srcli.engine.runtimes import ncnn
 from srcli.engine.runtimes.torch import to_batch, to_pixels
+from srcli.engine.weights import files as weights
+from srcli.engine.weights import ncnn_cache
 from srcli.imaging.color import luma
 from srcli.imaging.image import read
 from srcli.imaging.pixels import Pixels
@@ -64,7 +65,7 @@ def test_torchscript_enlarges_any_size(exported: Path) -> None:
 
 @pytest.mark.parametrize("exported", ["ncnn"], indirect=True)
 def test_ncnn_enlarges_any_size(exported: Path) -> None:
-    found = packed.find(exported.with_suffix(""))
+    found = ncnn_cache.find(exported.with_suffix(""))
     assert found
     (out,) = ncnn.prepare(found, 1, "").run([photograph()])
     assert np.abs(out - by_torch(photograph())).max() < 1e-5

@@ -9,9 +9,9 @@ import pytest
 
 from conftest import Run
 from srcli.errors import ImageError
-from srcli.imaging import exr, formats
+from srcli.imaging.codecs import exr, formats
+from srcli.imaging.codecs.reading import about
 from srcli.imaging.image import Image, read, write
-from srcli.imaging.reading import about
 
 FAST = ("-m", "bicubic", "-x2")
 needs_exr = pytest.mark.skipif(find_spec("OpenEXR") is None, reason="needs OpenEXR")

@@ -16,9 +16,9 @@ import numpy as np
 import pytest
 
 from conftest import Run
-from srcli import enlarge
-from srcli.imaging import writing
+from srcli.imaging.codecs import writing
 from srcli.imaging.image import Image, read, write
+from srcli.upscaling import pipeline
 
 FAST = ("-m", "bicubic", "-x2")
 
@@ -206,7 +206,7 @@ def test_memory_that_does_not_suffice_is_named(photo: Path, monkeypatch: pytest.
     def fail(*arguments: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(enlarge, "enlarge", fail)
+    monkeypatch.setattr(pipeline, "enlarge", fail)
     done = sr("upscale", photo, *FAST)
     assert done.code == 1
     assert "needs more memory" in done.err

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from conftest import SAMPLES, Run
-from srcli.imaging.finish import blended, consistent, with_colours_of
 from srcli.imaging.image import read
 from srcli.imaging.pixels import Pixels
+from srcli.imaging.postprocess import blended, consistent, with_colours_of
 from srcli.imaging.resize import resize
 from srcli.methods import find
 

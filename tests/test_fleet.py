@@ -25,25 +25,26 @@ from test_gear import CPU, GEARS, on
 from test_runtimes import assert_same_image, photograph
 
 from conftest import ROOT, SMALL, Run
-from srcli import archs, batch
-from srcli.engine import seats
-from srcli.engine.runtimes import OutOfMemory
-from srcli.engine.runtimes.gear import Gear
-from srcli.engine.runtimes.several import SeveralRuntime, dealt
+from srcli import archs
+from srcli.batch import runner
+from srcli.engine import slots
+from srcli.engine.runtimes.backends import Gear
+from srcli.engine.runtimes.base import OutOfMemory
+from srcli.engine.runtimes.multi_device import SeveralRuntime, dealt
 from srcli.engine.runtimes.torch import TorchRuntime, prepare
 from srcli.engine.upscaler import Upscaler
 from srcli.errors import SrError
-from srcli.files import replacing, sweep
-from srcli.fleet import Outcome
-from srcli.fleet.processes import Processes
-from srcli.fleet.seat import Seat
-from srcli.fleet.spread import Begin, spread
 from srcli.imaging.image import Image, read, write
 from srcli.imaging.pixels import to_uint8
 from srcli.imaging.size import Wanted
-from srcli.jobs import Job
 from srcli.methods import Options, upscaler
-from srcli.records import Recipe
+from srcli.storage.files import replacing, sweep
+from srcli.upscaling.fingerprint import Recipe
+from srcli.upscaling.task import UpscaleTask
+from srcli.workers import Outcome
+from srcli.workers.distribute import Begin, spread
+from srcli.workers.process_pool import Processes
+from srcli.workers.slot import Seat
 
 
 @pytest.fixture(autouse=True)
@@ -124,17 +125,17 @@ def test_a_worker_that_is_killed_at_its_start_is_begun_anew_but_not_for_ever(tmp
 
 def test_each_has_its_share_of_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "6")
-    crew: Processes[Task, str] = Processes(begin, seats.seats("cpu", 3))
+    crew: Processes[Task, str] = Processes(begin, slots.seats("cpu", 3))
     assert [outcome.result for outcome in spread([Task("a", "environment")], crew)] == ["2"]
 
 
 def test_who_sits_where(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(seats, "gpu_likely", lambda: True)
-    monkeypatch.setattr(seats, "choose", lambda name: None)
+    monkeypatch.setattr(slots, "gpu_likely", lambda: True)
+    monkeypatch.setattr(slots, "choose", lambda name: None)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
 
     def told(device: str | None, workers: int | None = None, jobs: int | None = None) -> list[object]:
-        found = seats.seats(device, workers, jobs)
+        found = slots.seats(device, workers, jobs)
         return [(seat.device, seat.environment.get("CUDA_VISIBLE_DEVICES")) for seat in found]
 
     assert told("all") == [(None, "2"), (None, "5")]
@@ -142,11 +143,11 @@ def test_who_sits_where(monkeypatch: pytest.MonkeyPatch) -> None:
     assert told("cuda:1,cuda:0") == [("cuda", "5"), ("cuda", "2")]
     assert told("cuda:1,cpu", jobs=5) == [("cuda", "5"), ("cpu", None)]
     assert told("all", jobs=1) == [(None, "2")]
-    assert seats.team("all", None, None, 9).seats[0].device is None
-    assert seats.resolved("all") == "cuda:0,cuda:1"
+    assert slots.team("all", None, None, 9).seats[0].device is None
+    assert slots.resolved("all") == "cuda:0,cuda:1"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
-    assert seats.resolved("all") is None
-    assert seats.team("all", None, None, 9).alone
+    assert slots.resolved("all") is None
+    assert slots.team("all", None, None, 9).alone
 
 
 def test_what_was_left_is_swept(tmp_path: Path) -> None:
@@ -189,8 +190,8 @@ def test_two_of_one_output_and_inputs_as_outputs(photos: Path, in_tmp: Path, sr:
 def test_a_second_try_takes_what_is_done_and_replaces_nothing_else(photo: Path, tmp_path: Path) -> None:
     """The worker that was lost may have been before or behind the file; or never have come to look."""
     recipe = Recipe("bicubic", "x2", {})
-    do = batch.begin(batch.Batch(Wanted(scale=2), recipe, Options("cpu")), None)
-    job, again = Job(photo, tmp_path / "out.png"), True
+    do = runner.begin(runner.Batch(Wanted(scale=2), recipe, Options("cpu")), None)
+    job, again = UpscaleTask(photo, tmp_path / "out.png"), True
     assert do(job, again).done
     made = job.target.read_bytes()
     assert do(job, again).done is None
@@ -267,7 +268,7 @@ def test_one_process_loads_nothing_of_it(photo: Path) -> None:
     code = (
         "import sys; from srcli.cli.app import run;"
         f"code = run(['upscale', {str(photo)!r}, '-m', 'bicubic', '--device', 'cpu']);"
-        "heavy = {'multiprocessing', 'ray', 'srcli.fleet.processes'} & set(sys.modules);"
+        "heavy = {'multiprocessing', 'ray', 'srcli.workers.process_pool'} & set(sys.modules);"
         "sys.exit(f'loaded {heavy}' if heavy else code)"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

@@ -14,11 +14,13 @@ from PIL import Image as PilImage
 
 from conftest import Run
 from srcli.errors import ImageError
-from srcli.imaging import exif, inks, png, reading
-from srcli.imaging.formats import FORMATS
+from srcli.imaging import colorspace
+from srcli.imaging.codecs import png, reading
+from srcli.imaging.codecs.formats import FORMATS
+from srcli.imaging.codecs.writing import Output
 from srcli.imaging.image import Image, read, read_frames, write
-from srcli.imaging.metadata import Metadata, enlarged
-from srcli.imaging.writing import Output
+from srcli.imaging.metadata import exif
+from srcli.imaging.metadata.fields import Metadata, enlarged
 from tools import formats as table
 
 BICUBIC = ("-m", "bicubic", "-x2")
@@ -209,9 +211,11 @@ def test_a_table_of_inks_is_exact_where_it_is_linear(rng: np.random.Generator) -
     grid = np.stack(np.meshgrid(*[np.linspace(0, 1, 17, dtype=np.float32)] * 4, indexing="ij"), axis=-1)
     table = grid[..., :3] * np.float32(0.5) + grid[..., 3:] * np.float32(0.25)
     wanted = samples[..., :3] / 65535 * 0.5 + samples[..., 3:] / 65535 * 0.25
-    np.testing.assert_allclose(inks._by_table(table)(samples), wanted, atol=1e-5)
+    np.testing.assert_allclose(colorspace._by_table(table)(samples), wanted, atol=1e-5)
     ends = np.array([[[0, 0, 0, 0], [65535, 65535, 65535, 65535]]], np.uint16)
-    np.testing.assert_array_equal(inks._by_table(table)(ends), [[table[0, 0, 0, 0], table[-1, -1, -1, -1]]])
+    np.testing.assert_array_equal(
+        colorspace._by_table(table)(ends), [[table[0, 0, 0, 0], table[-1, -1, -1, -1]]]
+    )
 
 
 def test_deep_inks_that_cannot_be_read_are_named(tmp_path: Path, rng: np.random.Generator) -> None:
@@ -385,7 +389,7 @@ def test_bigtiff_is_read_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
 ) -> None:
     """What is written beyond 4 GB, here from the first byte on."""
-    from srcli.imaging import tiff
+    from srcli.imaging.codecs import tiff
 
     monkeypatch.setattr(tiff, "_LARGEST_CLASSIC", 0)
     image = Image((rng.integers(0, 65536, (300, 40, 3)) / 65535).astype(np.float32), depth=16)

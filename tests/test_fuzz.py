@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from srcli import enlarge
 from srcli.cli.app import run
 from srcli.errors import ImageError
 from srcli.imaging.image import read_frames
+from srcli.upscaling import pipeline
 from tools import fuzz
 
 SAMPLE = 12
@@ -36,9 +36,9 @@ def test_faults_would_be_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
     sound = fuzz.kinds()["PNG 8"][1](tmp_path)
     monkeypatch.setattr(fuzz, "LIMIT", 0.3)
-    monkeypatch.setattr(enlarge, "timing", spin)
+    monkeypatch.setattr(pipeline, "timing", spin)
     assert fuzz.case("PNG 8", 0, 0, tmp_path, sound) == "hang"
-    monkeypatch.setattr(enlarge, "timing", lose)
+    monkeypatch.setattr(pipeline, "timing", lose)
     assert fuzz.case("PNG 8", 0, 0, tmp_path, sound) == "traceback: ZeroDivisionError: lost"
 
 

@@ -18,25 +18,28 @@ from test_runtimes import assert_same_image, assert_same_samples, photograph
 from torch import Tensor, nn
 
 from conftest import SAMPLES, Run
-from srcli import archs, manifest, stream
-from srcli.engine import memory, ready, weights
+from srcli import archs, manifest
+from srcli.engine import memory
 from srcli.engine.device import Device
-from srcli.engine.ready import Wanted
-from srcli.engine.runtimes import OutOfMemory, gear, half
-from srcli.engine.runtimes.ahead import Item, Land, Room, in_order
-from srcli.engine.runtimes.gear import Forward, Gear, Plain, Repeats, gear_for
-from srcli.engine.runtimes.several import SeveralRuntime
+from srcli.engine.runtimes import backends, half, select
+from srcli.engine.runtimes.backends import Forward, Gear, Plain, Repeats, gear_for
+from srcli.engine.runtimes.base import OutOfMemory
+from srcli.engine.runtimes.batching import Item, Land, Room, in_order
+from srcli.engine.runtimes.multi_device import SeveralRuntime
+from srcli.engine.runtimes.select import Wanted
 from srcli.engine.runtimes.torch import TorchRuntime, prepare
 from srcli.engine.seams import Seam
 from srcli.engine.tiles import evened, plan, spans
 from srcli.engine.upscaler import Upscaler
+from srcli.engine.weights import files
 from srcli.errors import UsageError
 from srcli.imaging import rows
+from srcli.imaging.codecs.reading import Stored
 from srcli.imaging.image import read
 from srcli.imaging.pixels import Pixels, from_uint8, to_uint8
-from srcli.imaging.reading import Stored
 from srcli.methods import find, network_method
 from srcli.scales import ANY
+from srcli.upscaling import streaming
 
 CPU = Device("cpu", "float32", "test")
 
@@ -72,7 +75,7 @@ GEARS = [Busy, pytest.param(cuda, marks=pytest.mark.gpu)]
 
 
 def on(drive: Gear, network: nn.Module, scale: int, dtype: str = "float32") -> TorchRuntime:
-    name = "cuda" if isinstance(drive, gear.Cuda) else "cpu"
+    name = "cuda" if isinstance(drive, backends.Cuda) else "cpu"
     return prepare(network, scale, Device(name, dtype, "test"), gear=drive)
 
 
@@ -294,7 +297,7 @@ BUNDLED = [entry for entry in manifest.load() if entry.bundled and entry.scale =
 
 def runtime_of(entry: manifest.Entry, drive: Gear, dtype: str = "float32") -> TorchRuntime:
     assert entry.bundled
-    network = weights.load(entry.bundled, archs.Spec(entry.arch, entry.scale, entry.config))
+    network = files.load(entry.bundled, archs.Spec(entry.arch, entry.scale, entry.config))
     return on(drive, network, own_scale(entry.arch, entry.scale), dtype)
 
 
@@ -325,13 +328,13 @@ def test_half_precision_that_is_too_coarse_is_refused() -> None:
 def test_what_comes_again_is_recorded_if_that_is_faster(
     drive: Callable[[], Gear], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gear, "_LONG", 0)
-    monkeypatch.setattr(gear, "_OFTEN", 3)
+    monkeypatch.setattr(backends, "_LONG", 0)
+    monkeypatch.setattr(backends, "_OFTEN", 3)
     network = randomised("espcn", 2).eval()
     tiles = [np.random.default_rng(n).random((24, 24, 1), np.float32) for n in range(8)]
     exact = list(prepare(network, 2, CPU).run(tiles))
     for gain, verdict in ((0.0, "used"), (1e9, "not used")):
-        monkeypatch.setattr(gear, "_GAIN", gain)
+        monkeypatch.setattr(backends, "_GAIN", gain)
         runtime, told = on(drive(), network, 2), list[str]()
         assert runtime.repeats
         runtime.repeats.tell = told.append
@@ -351,7 +354,7 @@ def test_what_cannot_be_recorded_is_told_and_goes_on(monkeypatch: pytest.MonkeyP
         def record(self, forward: Forward, batch: Tensor) -> Forward | None:
             raise RuntimeError("operation not permitted when stream is capturing\nmore")
 
-    monkeypatch.setattr(gear, "_LONG", 0)
+    monkeypatch.setattr(backends, "_LONG", 0)
     told: list[str] = []
     repeats = Repeats(Unable(), told.append)
     for _ in range(40):
@@ -407,10 +410,10 @@ def test_bytes_rounded_on_the_device_are_those_rounded_here(drive: Callable[[], 
     )
     method = network_method("edsr", [step])
     samples = to_uint8(photograph(75, 110))
-    aim = stream.Aim(method, 2, (220, 150), 1, 8)
+    aim = streaming.Aim(method, 2, (220, 150), 1, 8)
     here = replace(aim, method=replace(method, in_bytes=None))
-    assert stream._in_bytes(Stored(samples, 8), aim)
-    ours, theirs = (np.concatenate([*stream.bands(Stored(samples, 8), one)]) for one in (aim, here))
+    assert streaming._in_bytes(Stored(samples, 8), aim)
+    ours, theirs = (np.concatenate([*streaming.bands(Stored(samples, 8), one)]) for one in (aim, here))
     assert ours.dtype == np.uint8
     np.testing.assert_array_equal(ours, theirs)
     assert seams[0].step == pytest.approx(seams[1].step, abs=0.5 / 255)
@@ -420,7 +423,7 @@ def test_bytes_rounded_on_the_device_are_those_rounded_here(drive: Callable[[], 
         (stored, replace(aim, strength=0.5)), (stored, replace(aim, size=(219, 150))),
         (Stored(np.dstack([samples, samples[..., :1]]), 8), aim),
     ]  # fmt: skip
-    assert not any(stream._in_bytes(*other) for other in others)
+    assert not any(streaming._in_bytes(*other) for other in others)
     assert network_method("edsr", [replace(step, self_ensemble=True)]).in_bytes is None
     assert (
         network_method("edsr", [replace(step, runtime=on(Plain(), step.runtime.network, 2))]).in_bytes is None
@@ -483,13 +486,13 @@ def test_a_gpus_memory_is_bounded() -> None:
     network, pixels = archs.build("edsr", 4).eval(), np.tile(photograph(200, 300), (3, 3, 1))
     torch.cuda.empty_cache()
     try:
-        bounded = ready.on_torch(network, 4, archs.traits("edsr"), wanted)
+        bounded = select.on_torch(network, 4, archs.traits("edsr"), wanted)
         torch.cuda.reset_peak_memory_stats()
         ours = Upscaler(bounded, 4)(pixels)
         assert torch.cuda.max_memory_reserved() <= 2**28
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0, 0)
-    free = ready.on_torch(network, 4, archs.traits("edsr"), replace(wanted, vram=None))
+    free = select.on_torch(network, 4, archs.traits("edsr"), replace(wanted, vram=None))
     np.testing.assert_allclose(ours, Upscaler(free, 4)(pixels), atol=5e-3)
 
 

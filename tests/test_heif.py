@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from conftest import Run
-from srcli.imaging import formats, reading
+from srcli.imaging.codecs import formats, reading
 from srcli.imaging.image import Image, read, write
-from srcli.imaging.metadata import Metadata
+from srcli.imaging.metadata.fields import Metadata
 from tools import formats as table
 
 HAS = find_spec("pillow_heif") is not None

@@ -18,7 +18,7 @@ import torch
 from conftest import SAMPLES
 from hub_stand import REVISION, Stand
 from srcli import archs
-from srcli.engine.hub import reachable
+from srcli.engine.weights.hub import reachable
 
 
 def environment(tmp_path: Path, endpoint: str) -> dict[str, str]:
@@ -291,7 +291,7 @@ def test_papers_set5_from_the_hub_passes_the_protocol_check(
 @pytest.mark.hub
 def test_the_real_hub_has_what_the_manifest_says() -> None:
     from srcli import manifest
-    from srcli.engine import weights
+    from srcli.engine.weights import files as weights
 
     if not reachable("https://huggingface.co"):
         pytest.skip("the Hub can't be reached")

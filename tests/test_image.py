@@ -11,9 +11,9 @@ from PIL import ImageCms
 
 from conftest import SAMPLES
 from srcli.errors import FileError, ImageError
+from srcli.imaging.codecs.writing import check_writable
 from srcli.imaging.image import Image, read, write
 from srcli.imaging.pixels import to_uint8
-from srcli.imaging.writing import check_writable
 
 LOSSLESS = [".png", ".tif", ".bmp", ".ppm"]
 

@@ -8,13 +8,13 @@ import pytest
 
 from conftest import SAMPLES, Run, copy_sample
 from srcli import __version__, manifest
-from srcli.imaging.formats import FORMATS
+from srcli.imaging.codecs.formats import FORMATS
+from srcli.imaging.codecs.reading import about
 from srcli.imaging.image import Image, read, write
-from srcli.imaging.metadata import Metadata
+from srcli.imaging.metadata.fields import Metadata
+from srcli.imaging.metadata.provenance import Record, record_of, with_record
 from srcli.imaging.pixels import Pixels, quantise
-from srcli.imaging.probe import probe
-from srcli.imaging.provenance import Record, record_of, with_record
-from srcli.imaging.reading import about
+from srcli.imaging.quality_estimate import probe
 from srcli.imaging.resize import resize
 from tools import formats as table
 
@@ -115,7 +115,7 @@ RECORD = Record("1.0", 'mine "<&>" 猫', "x2", "3x4", "ab", "cd", {"w": "ef"}, "
 
 @pytest.mark.parametrize("form", FORMATS, ids=lambda form: form.name)
 def test_records_come_back_and_replace_each_other(form: object) -> None:
-    from srcli.imaging.formats import Format
+    from srcli.imaging.codecs.formats import Format
 
     assert isinstance(form, Format)
     own = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF><rdf:Description dc:a="b"/></rdf:RDF></x:xmpmeta>'

@@ -22,10 +22,11 @@ from PIL import Image as PilImage
 from test_faults import start, wait_for
 
 from conftest import Run
-from srcli import ledger
+from srcli.batch import job_store
+from srcli.batch.planning import Found, Layout, each_image_in, found
 from srcli.errors import FileError, SrError, UsageError
 from srcli.imaging.image import read
-from srcli.jobs import Found, Job, Layout, each_image_in, found
+from srcli.upscaling.task import UpscaleTask
 
 FAST = ("-m", "nearest", "-x2")
 
@@ -47,9 +48,9 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def states(job: Path) -> dict[str, int]:
-    with ledger.reading(job) as book:
+    with job_store.reading(job) as book:
         counts = book.counts()
-    return {state: getattr(counts, state) for state in ledger.STATES if getattr(counts, state)}
+    return {state: getattr(counts, state) for state in job_store.STATES if getattr(counts, state)}
 
 
 def written(out: Path) -> dict[str, int]:
@@ -202,7 +203,7 @@ def test_nothing_is_listed_again(job: Path, tmp_path: Path, sr: Run, monkeypatch
 def test_a_job_is_run_once_at_a_time(job: Path, tmp_path: Path, sr: Run) -> None:
     tiny(tmp_path / "in", 1)
     command = ("upscale", "in", *FAST, "-o", "out", "--job", job)
-    with ledger.holding(job) as book:
+    with job_store.holding(job) as book:
         book.make({})
         for words in (command, ("jobs", "retry", job)):
             done = sr(*words)
@@ -340,13 +341,13 @@ def test_jobs_are_listed_exported_and_removed(job: Path, tmp_path: Path, sr: Run
 def many(count: int, start: int = 0) -> Iterator[Found]:
     for number in range(start, count):
         name = f"scan-{number:08}.png"
-        yield Found(Job(Path("/in", name), Path("/out", name)), f"{number}:1")
+        yield Found(UpscaleTask(Path("/in", name), Path("/out", name)), f"{number}:1")
 
 
 def test_many_names_are_not_held(job: Path) -> None:
     """Ten times as many take no more memory, in listing and in going through them."""
     peaks = []
-    with ledger.holding(job) as book:
+    with job_store.holding(job) as book:
         book.make({})
         for total in (3_000, 30_000):
             if total == 30_000:  # most of them where memory is not traced, which is slow
@@ -382,32 +383,32 @@ def test_two_that_would_become_one_and_outputs_that_are_inputs(job: Path) -> Non
 
 
 def collide(job: Path, pairs: list[tuple[str, str]]) -> None:
-    with ledger.holding(job) as book:
+    with job_store.holding(job) as book:
         book.make({})
-        book.take_in(Found(Job(Path(source), Path(target)), "1:1") for source, target in pairs)
+        book.take_in(Found(UpscaleTask(Path(source), Path(target)), "1:1") for source, target in pairs)
 
 
 def test_what_kills_every_run_comes_last_and_is_given_up(job: Path) -> None:
     """Each run ends in the middle of the first that it takes; the others are done all the same."""
-    with ledger.holding(job) as book:
+    with job_store.holding(job) as book:
         book.make({})
         book.take_in(many(3))
-    for _ in range(ledger.CUT_OFTEN + 2):
-        with ledger.holding(job) as book:
+    for _ in range(job_store.CUT_OFTEN + 2):
+        with job_store.holding(job) as book:
             book.recover()
             for unit in book.pending(lambda job: False):
                 if unit.source.name == "scan-00000000.png":
                     break  # as by kill -9: nothing is noted any more
                 book.done(unit, "", 0.1)
     assert states(job) == {"done": 2, "failed": 1}
-    with ledger.reading(job) as book:
+    with job_store.reading(job) as book:
         (failed,) = book.units("failed")
-    assert (failed.attempts, failed.cut) == (ledger.CUT_OFTEN, ledger.CUT_OFTEN)
+    assert (failed.attempts, failed.cut) == (job_store.CUT_OFTEN, job_store.CUT_OFTEN)
     assert "5 runs ended in the middle of it" in (failed.error or "")
 
 
 def test_what_would_fail_for_all_is_left_to_be_done(job: Path) -> None:
-    with ledger.holding(job) as book:
+    with job_store.holding(job) as book:
         book.make({})
         book.take_in(many(1))
         only = next(book.pending(lambda job: False))
@@ -417,7 +418,7 @@ def test_what_would_fail_for_all_is_left_to_be_done(job: Path) -> None:
 
 def test_a_full_disk_is_told(job: Path) -> None:
     def fill() -> None:
-        with ledger.holding(job) as book:
+        with job_store.holding(job) as book:
             book.make({})
             book._db.execute("PRAGMA max_page_count = 12")
             book.take_in(many(100_000))

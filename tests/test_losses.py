@@ -13,11 +13,12 @@ from torch import Tensor, nn
 
 from conftest import SAMPLES
 from hub_stand import Stand
-from srcli.engine import hub
-from srcli.engine.hub import HubError
+from srcli.engine.weights import hub
+from srcli.engine.weights.hub import HubError
 from srcli.errors import UsageError, WeightsError
 from srcli.imaging.image import read
 from srcli.imaging.resize import resize
+from srcli.storage.hashing import sha256
 from srcli.train import discriminators, losses, vgg
 from srcli.train.discriminators import Deep, UNet, Vgg
 from srcli.train.losses import ADVERSARIAL, FEATURE, PIXEL, Images, Term, build, parse
@@ -43,7 +44,7 @@ def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     path = tmp_path / "vgg.safetensors"
     write_vgg(path)
     monkeypatch.setattr(hub, "cached", lambda file: path)
-    monkeypatch.setattr(vgg, "SHA256", hub.sha256(path))
+    monkeypatch.setattr(vgg, "SHA256", sha256(path))
     return path
 
 
@@ -233,7 +234,7 @@ def test_patches_too_small_for_a_layer_are_named(weights: Path) -> None:
 
 def test_a_file_that_is_no_vgg_is_named(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_file({"features.0.weight": torch.zeros(1)}, weights)
-    monkeypatch.setattr(vgg, "SHA256", hub.sha256(weights))
+    monkeypatch.setattr(vgg, "SHA256", sha256(weights))
     with pytest.raises(WeightsError, match=r"no VGG19: features\.0\.bias is missing"):
         vgg.pretrained((SHALLOW,))
 
@@ -257,7 +258,7 @@ def test_vgg_comes_from_the_hub(stand: Stand, tmp_path: Path) -> None:
     stand.files[place] = path.read_bytes()
     code = (
         "import torch\nfrom srcli.train import losses, vgg\n"
-        f"vgg.SHA256 = {hub.sha256(path)!r}\n"
+        f"vgg.SHA256 = {sha256(path)!r}\n"
         "x = torch.rand(1, 3, 16, 16)\n"
         "terms = losses.build(losses.parse('texture=2'))(losses.Images(x, 1 - x, x))\n"
         "print(list(terms), terms['texture'].item() > 0)\n"

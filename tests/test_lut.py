@@ -16,15 +16,15 @@ from numpy.typing import NDArray
 
 from conftest import SAMPLES, Run
 from srcli import archs, methods
-from srcli.engine import tables
 from srcli.engine.device import Device
-from srcli.engine.runtimes.table import TableRuntime
+from srcli.engine.runtimes.lut import TableRuntime
 from srcli.engine.runtimes.torch import prepare
 from srcli.engine.upscaler import Upscaler
+from srcli.engine.weights import lut as tables
 from srcli.errors import SrError, UsageError, WeightsError
 from srcli.imaging import lut
 from srcli.imaging.image import Image, read, write
-from srcli.imaging.metrics import psnr
+from srcli.imaging.metrics.full_reference import psnr
 from srcli.imaging.pixels import Pixels
 
 SRLUT: list[dict[str, Any]] = [{}, {"kernel": "f"}, {"kernel": "v"}]

@@ -14,14 +14,13 @@ from skimage.measure import block_reduce
 from skimage.metrics import mean_squared_error, peak_signal_noise_ratio, structural_similarity
 
 from conftest import SAMPLES
-from srcli.bench import scoring
-from srcli.engine import iqa
+from srcli.bench import iqa, scoring
 from srcli.errors import DatasetError, SrError, UsageError
-from srcli.imaging import niqe
 from srcli.imaging.color import luma
-from srcli.imaging.degrade import bicubic_lr
+from srcli.imaging.degrade.degradations import bicubic_lr
 from srcli.imaging.image import read
-from srcli.imaging.metrics import METRICS, gradient, ms_ssim, mse, psnr, sharpness, ssim
+from srcli.imaging.metrics import niqe
+from srcli.imaging.metrics.full_reference import METRICS, gradient, ms_ssim, mse, psnr, sharpness, ssim
 from srcli.imaging.resize import resize
 
 Pair = tuple[np.ndarray, np.ndarray]

@@ -12,7 +12,7 @@ from safetensors.torch import save_file
 from conftest import ROOT, Run
 from hub_stand import REVISION, Stand
 from srcli import archs, manifest, methods
-from srcli.engine import weights
+from srcli.engine.weights import files as weights
 from srcli.errors import UsageError, WeightsError
 from test_hub import python
 
@@ -219,9 +219,9 @@ def test_the_real_spandrel() -> None:
     pytest.importorskip("spandrel")
     torch.manual_seed(0)
     network = archs.build("srvgg", 2).eval()
-    from srcli.engine import foreign
+    from srcli.engine.weights import spandrel
 
-    loaded, scale = foreign.load(network.state_dict(), "no fit")
+    loaded, scale = spandrel.load(network.state_dict(), "no fit")
     assert scale == 2
     batch = torch.rand(1, 3, 8, 8)
     torch.testing.assert_close(loaded(batch), network(batch).clamp(0, 1), atol=1e-5, rtol=1e-5)

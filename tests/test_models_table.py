@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from srcli import archs
-from srcli.engine.count import Cost, cost, parameters
+from srcli.engine.complexity import Cost, cost, parameters
 from srcli.errors import UsageError
 from tools import models_table
 

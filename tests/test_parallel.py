@@ -14,7 +14,7 @@ import torch
 from test_faults import wait_for
 
 from s3_stand import free_port
-from srcli.engine.weights import read_state
+from srcli.engine.weights.files import read_state
 from srcli.train import state
 
 

@@ -17,9 +17,9 @@ from test_fleet import bytes_in, finished, gone
 
 from conftest import ROOT, Run
 from srcli.errors import SrError
-from srcli.fleet.cluster import Actors
-from srcli.fleet.spread import spread
 from srcli.imaging.image import read
+from srcli.workers.distribute import spread
+from srcli.workers.ray_pool import Actors
 
 pytestmark = pytest.mark.ray
 ray = pytest.importorskip("ray")

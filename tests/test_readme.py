@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from conftest import ROOT, SAMPLES, Run
-from srcli.imaging.degrade import bicubic_lr
+from srcli.imaging.degrade.degradations import bicubic_lr
 from srcli.imaging.image import Image, read, write
 
 BLOCKS = re.findall(r"```console\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)

@@ -24,10 +24,13 @@ from test_jobs import FAST, states, tiny
 from conftest import Run
 from hub_stand import REVISION, Stand
 from s3_stand import serving
-from srcli import datasets, ledger, places
+from srcli import datasets
+from srcli.batch import job_store
+from srcli.batch.planning import Layout, found, plan
 from srcli.errors import UsageError
-from srcli.jobs import Job, Layout, found, plan
-from srcli.places import Remote, place
+from srcli.storage import locations
+from srcli.storage.locations import Remote, place
+from srcli.upscaling.task import UpscaleTask
 
 
 @pytest.fixture
@@ -111,7 +114,7 @@ def test_what_names_mean(text: str, meant: object) -> None:
     ],
 )
 def test_where_outputs_go(source: str, output: str, target: str) -> None:
-    assert plan([place(source)], Layout(place(output))) == [Job(place(source), place(target))]
+    assert plan([place(source)], Layout(place(output))) == [UpscaleTask(place(source), place(target))]
 
 
 def test_nothing_is_put_into_a_store_unasked() -> None:
@@ -302,8 +305,8 @@ class Endless(MemoryFileSystem):
 
 def test_a_listing_is_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fsspec.register_implementation("endless", Endless, clobber=True)
-    monkeypatch.setitem(places.STORES, "endless", places.Store())
-    with ledger.holding(tmp_path / "job.db") as book:
+    monkeypatch.setitem(locations.STORES, "endless", locations.Store())
+    with job_store.holding(tmp_path / "job.db") as book:
         book.make({})
         assert book.take_in(found([place("endless://b")], Layout(place("memory://out")))) == 10_000
     assert Entry.most < 10
@@ -346,11 +349,11 @@ def test_s3_lists_by_pages(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         return dict(plain(method, **asked, MaxKeys=2))
 
     monkeypatch.setattr(s3, "call_s3", small)
-    monkeypatch.setattr(places, "_system", lambda where: s3)
-    names = {one.place.path for one in places.walk(place("s3://box/a"), recursive=True)}  # type: ignore[arg-type]
+    monkeypatch.setattr(locations, "_system", lambda where: s3)
+    names = {one.place.path for one in locations.walk(place("s3://box/a"), recursive=True)}  # type: ignore[arg-type]
     assert names == {"box/a/1.png", "box/a/2.png", "box/a/3.png", "box/a/sub/4.png"}
     assert len(pages) > 3
-    assert {one.identity for one in places.walk(place("s3://box/a"), recursive=True)} == {  # type: ignore[arg-type]
+    assert {one.identity for one in locations.walk(place("s3://box/a"), recursive=True)} == {  # type: ignore[arg-type]
         "9dd4e461268c8034f5c8564e155c67a6"
     }
 

@@ -22,8 +22,8 @@ from srcli.bench import published, stats
 from srcli.bench.results import ImageScore, Results, Row, mean_row
 from srcli.bench.scoring import BUILT_IN, PSNR_Y
 from srcli.errors import SrError
-from srcli.report import bench_page, plots, tables
-from srcli.report.sheet import PLAIN, Show, scores, sheets
+from srcli.report import bench_page, formatters, plots
+from srcli.report.table import PLAIN, Show, scores, sheets
 
 EVERYTHING = Show(published=True, stats=True)
 
@@ -56,7 +56,7 @@ def test_the_best_is_bold_and_the_second_underlined() -> None:
         [cell.place for cell in line[:3]] for line in scores(THREE, with_published=False).groups[0].lines
     ]
     assert marks == [[0, 0, 0], [0, 2, 2], [0, 1, 1]]
-    text = tables.markdown(THREE)
+    text = formatters.markdown(THREE)
     assert "| Set5 | x2 | edsr | **38.00** | **0.9380** |" in text
     assert "| Set5 | x2 | fsrcnn | <u>36.81</u> | <u>0.9368</u> |" in text
 
@@ -188,7 +188,7 @@ def test_methods_that_cannot_be_told_apart_are_named(rng: np.random.Generator) -
 
 def test_latex_has_whole_lines_and_balanced_braces() -> None:
     odd = made({"a_b & 50%": [30.0, 31], "#1 {x} \\y ~^$": [32.0, 33]}, "my_set")
-    text = tables.latex(odd, EVERYTHING)
+    text = formatters.latex(odd, EVERYTHING)
     bare = re.sub(r"\\[\\{}&%$#_]", "", text)
     assert bare.count("{") == bare.count("}")
     for environment in re.findall(r"\\begin\{tabular\}\{(l(?:r+))\}(.*?)\\end\{tabular\}", text, re.DOTALL):
@@ -205,7 +205,7 @@ def test_latex_has_whole_lines_and_balanced_braces() -> None:
 
 def test_a_table_longer_than_a_page_is_several() -> None:
     rows = tuple(replace(row, scale=scale) for scale in range(2, 15) for row in THREE.rows)
-    text = tables.latex(replace(THREE, rows=rows), Show(published=True))
+    text = formatters.latex(replace(THREE, rows=rows), Show(published=True))
     assert text.count("\\begin{tabular}") == 2
     assert text.count("\\textbf{38.00}") == 13
     assert text.count("\\footnotesize") == len(published.footnotes(THREE))
@@ -213,7 +213,7 @@ def test_a_table_longer_than_a_page_is_several() -> None:
 
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="needs a TeX")
 def test_latex_compiles(tmp_path: Path) -> None:
-    table = tables.latex(THREE, EVERYTHING)
+    table = formatters.latex(THREE, EVERYTHING)
     head = "\\documentclass{article}\\usepackage{booktabs,graphicx}\\begin{document}"
     whole = f"{head}{table}\\end{{document}}"
     (tmp_path / "t.tex").write_text(whole)
@@ -302,7 +302,7 @@ def test_a_wide_table_becomes_several() -> None:
     rows = tuple(replace(row, figures=every) for row in THREE.rows)
     wide = replace(THREE, rows=rows, columns=tuple(metric.column for metric in BUILT_IN.values()))
     console = Console(width=80, record=True, file=io.StringIO())
-    console.print(tables.terminal(wide, PLAIN, 80))
+    console.print(formatters.terminal(wide, PLAIN, 80))
     text = console.export_text()
     assert "…" not in text
     assert all(text.count(metric.heading) >= 1 for metric in BUILT_IN.values())

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from conftest import ROOT, SAMPLES
-from srcli.imaging.degrade import bicubic_lr
+from srcli.imaging.degrade.degradations import bicubic_lr
 from srcli.imaging.image import read
 from srcli.imaging.pixels import to_uint8
 from srcli.imaging.resize import KERNELS, resize, resize_8bit, taps

@@ -14,14 +14,17 @@ from torch.nn import functional as F
 
 from conftest import ROOT, SAMPLES, Run
 from srcli import archs, manifest
-from srcli.engine import calibrate, device, packed, ready, weights
+from srcli.engine import calibration, device
 from srcli.engine.device import Device
 from srcli.engine.export import Unexportable, check
-from srcli.engine.export.pack import pack
-from srcli.engine.packed import Found
-from srcli.engine.runtimes import Runtime, ncnn
+from srcli.engine.export.ncnn.pack import pack
+from srcli.engine.runtimes import ncnn, select
+from srcli.engine.runtimes.base import Runtime
 from srcli.engine.runtimes.torch import prepare
 from srcli.engine.upscaler import Upscaler
+from srcli.engine.weights import files as weights
+from srcli.engine.weights import ncnn_cache
+from srcli.engine.weights.ncnn_cache import Found
 from srcli.errors import SrError
 from srcli.imaging.image import read
 from srcli.imaging.pixels import Pixels, quantise
@@ -62,8 +65,8 @@ def photograph(height: int, width: int) -> Pixels:
 
 
 def packed_runtime(network: nn.Module, scale: int, folder: Path) -> Runtime:
-    packed.write(folder / "network", pack(network, scale)[0], "")
-    found = packed.find(folder / "network")
+    ncnn_cache.write(folder / "network", pack(network, scale)[0], "")
+    found = ncnn_cache.find(folder / "network")
     assert found
     return ncnn.prepare(found, 1, "")
 
@@ -115,7 +118,7 @@ def test_bundled_networks_ship_packed(entry: manifest.Entry) -> None:
     """Made from the very weights beside them, and the same image as by torch on a whole photograph."""
     assert entry.bundled
     assert entry.packed
-    found = packed.shipped(entry.bundled, entry.packed)
+    found = ncnn_cache.shipped(entry.bundled, entry.packed)
     card = json.loads(Path(f"{found.path}.json").read_text())
     assert card["made_from"] == entry.sha256
     network = weights.load(entry.bundled, archs.Spec(entry.arch, entry.scale, entry.config))
@@ -132,11 +135,11 @@ def test_a_damaged_packed_form_is_refused(tmp_path: Path) -> None:
     assert entry.bundled
     assert entry.packed
     for suffix in ("json", "param", "bin"):
-        name = f"{packed.beside(entry.bundled).name}.{suffix}"
+        name = f"{ncnn_cache.beside(entry.bundled).name}.{suffix}"
         content = (entry.bundled.parent / name).read_bytes()
         (tmp_path / name).write_bytes(content if suffix != "bin" else content[:-4])
     with pytest.raises(SrError, match="damaged"):
-        packed.shipped(tmp_path / entry.bundled.name, entry.packed)
+        ncnn_cache.shipped(tmp_path / entry.bundled.name, entry.packed)
 
 
 class Odd(nn.Module):
@@ -204,7 +207,7 @@ def test_what_stays_on_torch_says_why_and_is_not_tried_again(
     weights.save(tmp_path / "w.safetensors", archs.build("safmn", 2, spec.config), spec, {})
     words = ("upscale", photo, "-x2", "-w", tmp_path / "w.safetensors", "--device", "cpu", "--overwrite")
     assert "by torch (no layer for movedim)" in sr(*words).err
-    monkeypatch.setattr(ready, "_pack", None)
+    monkeypatch.setattr(select, "_pack", None)
     assert "by torch (no layer for movedim)" in sr(*words).err
     done = sr(*words, "--runtime", "ncnn")
     assert done.code == 2
@@ -262,11 +265,11 @@ def test_the_quota_is_that_of_all_cgroups_above(
 
 
 def test_nothing_is_found_where_nothing_sound_is(tmp_path: Path) -> None:
-    assert packed.find(tmp_path / "network") is None
+    assert ncnn_cache.find(tmp_path / "network") is None
     (tmp_path / "network.json").write_text("[]")
-    assert packed.find(tmp_path / "network") is None
-    packed.refuse(tmp_path / "network", "no layer for it")
-    assert packed.find(tmp_path / "network") == Found(tmp_path / "network", refused="no layer for it")
+    assert ncnn_cache.find(tmp_path / "network") is None
+    ncnn_cache.refuse(tmp_path / "network", "no layer for it")
+    assert ncnn_cache.find(tmp_path / "network") == Found(tmp_path / "network", refused="no layer for it")
 
 
 @pytest.mark.parametrize("scale", [2, 3])
@@ -275,5 +278,5 @@ def test_a_transposed_convolution_does_not_lay_out_all_that_it_reads(scale: int)
     [entry] = (entry for entry in BUNDLED if (entry.model, entry.scale) == ("fsrcnn", scale))
     assert entry.bundled
     assert entry.packed
-    runtime = ncnn.prepare(packed.shipped(entry.bundled, entry.packed), 1, "")
-    assert calibrate.measure(runtime, rounds=1).pixel_bytes < 3000
+    runtime = ncnn.prepare(ncnn_cache.shipped(entry.bundled, entry.packed), 1, "")
+    assert calibration.measure(runtime, rounds=1).pixel_bytes < 3000

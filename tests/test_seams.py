@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from conftest import Run
-from srcli.engine.runtimes import Runtime
+from srcli.engine.runtimes.base import Runtime
 from srcli.engine.seams import VISIBLE, Meter, Mismatch, Seam, overlaps
 from srcli.engine.tiles import plan
 from srcli.engine.upscaler import Upscaler

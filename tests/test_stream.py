@@ -17,20 +17,20 @@ from PIL import Image as PilImage
 from torch import nn
 
 from conftest import SAMPLES, Run
-from srcli import stream
-from srcli.engine import calibrate, memory, tiles
-from srcli.engine.beside import one_ahead
+from srcli.engine import calibration, memory, tiles
 from srcli.engine.device import Device
-from srcli.engine.runtimes import OutOfMemory
+from srcli.engine.runtimes.base import OutOfMemory
 from srcli.engine.runtimes.torch import TorchRuntime
 from srcli.engine.upscaler import Upscaler
-from srcli.imaging import canvas, rows
+from srcli.imaging import mmap_buffer, rows
+from srcli.imaging.codecs.reading import about, frames
 from srcli.imaging.image import Image, read, write
-from srcli.imaging.metadata import Metadata
+from srcli.imaging.metadata.fields import Metadata
 from srcli.imaging.pixels import Pixels
-from srcli.imaging.reading import about, frames
 from srcli.imaging.resize import KERNELS, resize, resize_8bit
 from srcli.methods import find
+from srcli.upscaling import streaming
+from srcli.workers.prefetch import prefetch
 
 
 @pytest.fixture(autouse=True)
@@ -164,9 +164,9 @@ def test_metadata_goes_along(suffix: str, tmp_path: Path, sr: Run) -> None:
 
 def test_streaming_begins_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sr: Run) -> None:
     path = write_kind("colour", tmp_path)
-    begun: list[stream.Aim] = []
-    monkeypatch.setattr(stream, "bands", lambda stored, aim: begun.append(aim) or iter(()))
-    monkeypatch.setattr(stream, "LARGE", 37 * 53 * 4)
+    begun: list[streaming.Aim] = []
+    monkeypatch.setattr(streaming, "bands", lambda stored, aim: begun.append(aim) or iter(()))
+    monkeypatch.setattr(streaming, "LARGE", 37 * 53 * 4)
     sr("upscale", path, "-x2", "-o", tmp_path / "large.png")
     assert len(begun) == 1
     sr("upscale", path, "--width", "105", "-o", tmp_path / "small.png")
@@ -190,7 +190,7 @@ def test_a_side_that_a_format_does_not_have_is_told(tmp_path: Path, sr: Run) -> 
 
 
 def test_bigtiff_is_streamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sr: Run) -> None:
-    from srcli.imaging import tiff
+    from srcli.imaging.codecs import tiff
 
     monkeypatch.setattr(tiff, "_LARGEST_CLASSIC", 0)
     monkeypatch.setattr(tiff, "_ROWS_PER_STRIP", 9)
@@ -210,7 +210,7 @@ def test_tiles_of_a_wide_image_are_flat() -> None:
 
 
 def test_a_canvas_forgets_nothing(tmp_path: Path, rng: np.random.Generator) -> None:
-    with canvas.on_disk((300, 70, 4), tmp_path) as place:
+    with mmap_buffer.on_disk((300, 70, 4), tmp_path) as place:
         samples = rng.integers(0, 256, (300, 70, 4), np.uint8)
         for top in range(0, 300, 64):
             place.samples[top : top + 64] = samples[top : top + 64]
@@ -289,10 +289,10 @@ def test_other_errors_of_torch_are_bugs() -> None:
 def test_the_tile_is_as_large_as_free_memory_has_room_for() -> None:
     """What it takes is measured: a tile that is told to fit stays below what is free."""
     [step] = find("ecbsr", 2).steps
-    assert calibrate.fitting(step.runtime, 512, math.inf) == 512
-    small, large = (calibrate.fitting(step.runtime, 512, free) for free in (2**26, 2**28))
+    assert calibration.fitting(step.runtime, 512, math.inf) == 512
+    small, large = (calibration.fitting(step.runtime, 512, free) for free in (2**26, 2**28))
     assert tiles.SMALLEST_TILE <= small <= large <= 512
-    assert calibrate.fitting(step.runtime, 512, 0) == tiles.SMALLEST_TILE
+    assert calibration.fitting(step.runtime, 512, 0) == tiles.SMALLEST_TILE
 
 
 def test_free_memory_is_what_the_cgroup_leaves(tmp_path: Path) -> None:
@@ -327,16 +327,16 @@ def test_one_is_made_beside_the_one_that_is_worked_on() -> None:
             yield number
         raise OutOfMemory("full")
 
-    results = one_ahead(numbers(5))
+    results = prefetch(numbers(5))
     for number in range(5):
         assert next(results) == number
         time.sleep(0.005)
         assert number + 1 <= begun[0] <= number + 2
     with pytest.raises(OutOfMemory):
         next(results)
-    assert list(one_ahead(iter(()))) == []
+    assert list(prefetch(iter(()))) == []
     begun[0] = done[0] = 0
-    for _ in one_ahead(numbers(5)):
+    for _ in prefetch(numbers(5)):
         break
     assert begun == done == [2]
 

@@ -17,11 +17,11 @@ import torch
 
 from conftest import SMALL, Run
 from srcli import archs, bench, datasets, methods
-from srcli.engine import weights
 from srcli.engine.device import Device
-from srcli.engine.weights import read_header, read_spec, read_state
+from srcli.engine.weights import files
+from srcli.engine.weights.files import read_header, read_spec, read_state
 from srcli.errors import SrError, UsageError
-from srcli.imaging import degrade
+from srcli.imaging.degrade import degradations
 from srcli.imaging.image import read
 from srcli.train import augment, feed, loop, losses, recipe, recipes, schedule, state
 from srcli.train.augment import Batch
@@ -40,7 +40,7 @@ def setup_of(photos: Path, folder: Path, name: str = "fsrcnn", **changes: object
     feeds = {}
     for scale in (1,) if made.spread else made.scales or (made.scale,):
         side = round(max((made.patch, *made.patches)) * max(made.spread, default=1))
-        reduced = degrade.parse(made.degrade)
+        reduced = degradations.parse(made.degrade)
         wanted = Wanted(scale, side, reduced, made.zooms, enlarged, large_only=bool(made.spread))
         store = open_store([parse(str(photos), scale)], wanted, lambda done, total: None)
         feeds[scale] = Feed(store, channels, augment.parse(made.augment))
@@ -164,7 +164,7 @@ def test_networks_with_branches_are_saved_without_them_and_warm_start_again(
     assert spec.config["branches"] is False
     again = state.start(replace(setup.recipe, init=str(path)), CPU).network
     batch = torch.rand(1, 1, 9, 9)
-    plain = weights.load(path, spec)
+    plain = files.load(path, spec)
     torch.testing.assert_close(again(batch), plain(batch))
     torch.testing.assert_close(begun.ema(batch), plain(batch))
 
@@ -245,7 +245,7 @@ def test_bebygan_learns_from_best_buddies_and_its_phases_blend(photos: Path, tmp
     assert np.mean(lost[-6:]) < 0.8 * np.mean(lost[:4])
     first, second = (loop.weights_path(setup.folder, setup.recipe, prefix) for prefix in ("psnr-", ""))
     between = tmp_path / "between.safetensors"
-    weights.blend(first, second, 0.25, between)
+    files.blend(first, second, 0.25, between)
     a, b, mixed = (read_state(path) for path in (first, second, between))
     for key, value in mixed.items():
         torch.testing.assert_close(value, 0.75 * a[key] + 0.25 * b[key])

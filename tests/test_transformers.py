@@ -12,12 +12,12 @@ from srcli import archs
 from srcli.archs import dat, hat, swinir
 from srcli.archs.attention import gathered, joined, scattered, separated, windows
 from srcli.archs.blocks import by_cells
-from srcli.engine import weights
-from srcli.engine.count import cost, parameters
+from srcli.engine.complexity import cost, parameters
 from srcli.engine.runtimes.torch import prepare
 from srcli.engine.upscaler import Upscaler
+from srcli.engine.weights import files
 from srcli.imaging.image import read
-from srcli.imaging.metrics import psnr
+from srcli.imaging.metrics.full_reference import psnr
 from tools.models_table import within
 from tools.parity import DAT_LIGHT
 
@@ -254,7 +254,7 @@ def test_act_and_edt_files_of_their_authors_are_read() -> None:
 @pytest.mark.slow
 def test_dat_with_real_weights_tiled_is_close_to_whole(shared: Path) -> None:
     file = shared / "weights" / "dat-light-x2.pth"
-    runtime = prepare(weights.load(file, archs.Spec("dat", 2, DAT_LIGHT)), 2, CPU)
+    runtime = prepare(files.load(file, archs.Spec("dat", 2, DAT_LIGHT)), 2, CPU)
     pixels = read(SAMPLES / "coffee.png").pixels[100:228, 100:292]
     whole, tiled = (Upscaler(runtime, 2, tile)(pixels) for tile in (512, 96))
     assert psnr(tiled, whole) >= 50

@@ -13,13 +13,16 @@ import pytest
 from test_faults import FAST, start, wait_for
 
 from conftest import Run
+from srcli.batch.planning import Layout, check_watchable, now_in
+from srcli.batch.watch import Looking, arriving
 from srcli.errors import DatasetError, SrError
 from srcli.imaging.image import read
-from srcli.jobs import Job, Layout, check_watchable, now_in
-from srcli.watch import Looking, arriving
+from srcli.upscaling.task import UpscaleTask
 
 
-def looking(jobs: Callable[[], list[Job]], rounds: int, trouble: list[SrError] | None = None) -> Looking:
+def looking(
+    jobs: Callable[[], list[UpscaleTask]], rounds: int, trouble: list[SrError] | None = None
+) -> Looking:
     """At `jobs` so many times, without much of a pause."""
     left = iter(range(rounds))
     seen = trouble if trouble is not None else []
@@ -73,7 +76,7 @@ def test_outputs_and_files_in_the_making_are_no_inputs(tmp_path: Path) -> None:
     (tmp_path / "out" / "a_x4.png").write_bytes(b"1")
     assert list(taken(tmp_path, 12, recursive=True, output=tmp_path / "out")) == ["b.png"]
     source, made = tmp_path / "sub" / "b.png", tmp_path / "out" / "a_x4.png"
-    jobs = [Job(source, made), Job(made, tmp_path / "again.png")]
+    jobs = [UpscaleTask(source, made), UpscaleTask(made, tmp_path / "again.png")]
     assert [job.source for job in arriving(looking(lambda: jobs, 12))] == [source]
 
 

@@ -11,8 +11,9 @@ import torch
 from safetensors.torch import save_file
 
 from srcli import archs, manifest
-from srcli.engine import hub, identify, weights
+from srcli.engine.weights import files, identify
 from srcli.errors import ManifestError, UsageError, WeightsError
+from srcli.storage.hashing import sha256
 
 HEX = "0" * 64
 
@@ -43,11 +44,11 @@ def test_every_bundled_file_is_there_verified_and_fits() -> None:
     bundled = [e for e in manifest.load() if e.bundled]
     assert {(e.model, e.scale) for e in bundled} >= {("fsrcnn", 2), ("fsrcnn", 3), ("fsrcnn", 4)}
     for e in bundled:
-        path = weights.locate(e)
+        path = files.locate(e)
         assert path.stat().st_size == e.bytes
         spec = archs.Spec(e.arch, e.scale, e.config)
-        assert weights.read_spec(path) == spec
-        weights.load(path, spec)
+        assert files.read_spec(path) == spec
+        files.load(path, spec)
 
 
 def test_every_entry_is_of_a_network_that_there_is() -> None:
@@ -101,17 +102,17 @@ def test_bad_manifests_are_refused(tmp_path: Path) -> None:
 def test_a_damaged_bundled_file_is_not_loaded() -> None:
     whole = next(e for e in manifest.load() if e.bundled)
     with pytest.raises(WeightsError, match="missing or damaged"):
-        weights.locate(replace(whole, sha256=HEX))
+        files.locate(replace(whole, sha256=HEX))
 
 
 def test_saved_weights_say_what_they_are(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     network = archs.build("espcn", 3, {"channels": 3})
     spec = archs.Spec("espcn", 3, {"channels": 3})
-    weights.save(path, network, spec, {"step": "7"})
-    assert weights.read_spec(path) == spec
-    assert weights.read_header(path)["step"] == "7"
-    again = weights.load(path, spec).state_dict()
+    files.save(path, network, spec, {"step": "7"})
+    assert files.read_spec(path) == spec
+    assert files.read_header(path)["step"] == "7"
+    again = files.load(path, spec).state_dict()
     assert all(torch.equal(again[key], value) for key, value in network.state_dict().items())
     assert [p.name for p in tmp_path.iterdir()] == ["a.safetensors"]
 
@@ -122,22 +123,22 @@ def test_plain_and_wrapped_checkpoints_load(tmp_path: Path) -> None:
     state["module.sub_mean.weight"] = torch.zeros(3, 3, 1, 1)
     for name, content in {"a.pth": state, "b.pt": {"params_ema": state}}.items():
         torch.save(content, tmp_path / name)
-        loaded = weights.load(tmp_path / name, archs.Spec("edsr", 2)).state_dict()
+        loaded = files.load(tmp_path / name, archs.Spec("edsr", 2)).state_dict()
         assert torch.equal(loaded["tail.1.bias"], network.state_dict()["tail.1.bias"])
-        assert weights.read_spec(tmp_path / name) is None
+        assert files.read_spec(tmp_path / name) is None
 
 
 @pytest.mark.parametrize("wrapper", ["params", "params_ema", "state_dict", "model", "generator"])
 def test_customary_wrappers_are_opened(wrapper: str, tmp_path: Path) -> None:
     state = archs.build("espcn", 2).state_dict()
     torch.save({"epoch": 3, wrapper: state, "optimizer": {"lr": 1.0}}, tmp_path / "a.pth.tar")
-    assert weights.read_state(tmp_path / "a.pth.tar").keys() == state.keys()
+    assert files.read_state(tmp_path / "a.pth.tar").keys() == state.keys()
 
 
 def test_half_precision_files_become_single(tmp_path: Path) -> None:
     network = archs.build("espcn", 2)
     save_file({key: value.half() for key, value in network.state_dict().items()}, tmp_path / "a.safetensors")
-    loaded = weights.load(tmp_path / "a.safetensors", archs.Spec("espcn", 2))
+    loaded = files.load(tmp_path / "a.safetensors", archs.Spec("espcn", 2))
     for ours, theirs in zip(loaded.parameters(), network.parameters(), strict=True):
         assert ours.dtype == torch.float32
         torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=1e-3)
@@ -156,7 +157,7 @@ def test_pickled_code_is_refused_and_never_run(in_tmp: Path) -> None:
     Path("raw.pth").write_bytes(pickle.dumps(Evil()))
     for name in ("evil.pth", "wrapped.pth", "old.pth", "module.pth", "raw.pth"):
         with pytest.raises(WeightsError, match="could run code"):
-            weights.read_state(Path(name))
+            files.read_state(Path(name))
     assert not Path("hacked").exists()
     pickle.loads(Path("raw.pth").read_bytes())
     assert Path("hacked").exists(), "the file would have run code"
@@ -173,12 +174,12 @@ def test_an_archive_that_unpacks_to_more_than_it_is_large_is_refused(tmp_path: P
             packed.writestr(name, good.read(name))
     assert bomb.stat().st_size < 10**5
     with pytest.raises(WeightsError, match="would unpack to 4,"):
-        weights.read_state(bomb)
+        files.read_state(bomb)
 
 
 def test_damaged_and_foreign_files_are_refused(tmp_path: Path) -> None:
     good = tmp_path / "good.safetensors"
-    weights.save(good, archs.build("fsrcnn", 2), archs.Spec("fsrcnn", 2), {})
+    files.save(good, archs.build("fsrcnn", 2), archs.Spec("fsrcnn", 2), {})
     (tmp_path / "cut.safetensors").write_bytes(good.read_bytes()[:5000])
     (tmp_path / "text.pth").write_text("hello")
     torch.save([1, 2], tmp_path / "list.pth")
@@ -196,20 +197,20 @@ def test_damaged_and_foreign_files_are_refused(tmp_path: Path) -> None:
         "none.pth": "does not exist",
     }.items():
         with pytest.raises(WeightsError, match=message):
-            weights.read_state(tmp_path / name)
+            files.read_state(tmp_path / name)
 
 
 def test_weights_of_another_network_name_the_first_difference(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     save_file({"first_part.0.weight": torch.zeros(1)}, path)
     with pytest.raises(WeightsError, match=r"tensors missing, first first_part\.0\.bias"):
-        weights.load(path, archs.Spec("fsrcnn", 2))
-    weights.save(path, archs.build("espcn", 2), archs.Spec("espcn", 2), {})
+        files.load(path, archs.Spec("fsrcnn", 2))
+    files.save(path, archs.build("espcn", 2), archs.Spec("espcn", 2), {})
     with pytest.raises(WeightsError, match=r"conv_3\.weight is"):
-        weights.load(path, archs.Spec("espcn", 3))
+        files.load(path, archs.Spec("espcn", 3))
     save_file(archs.build("srcnn", 2).state_dict() | {"more": torch.zeros(1)}, path)
     with pytest.raises(WeightsError, match="too many"):
-        weights.load(path, archs.Spec("srcnn", 2))
+        files.load(path, archs.Spec("srcnn", 2))
 
 
 def test_unknown_models_are_usage_errors() -> None:
@@ -219,14 +220,14 @@ def test_unknown_models_are_usage_errors() -> None:
 
 def test_sha256(tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(b"abc")
-    assert hub.sha256(tmp_path / "a").startswith("ba7816bf8f01cfea")
+    assert sha256(tmp_path / "a").startswith("ba7816bf8f01cfea")
 
 
 @pytest.mark.parity
 def test_published_pickles_of_code_are_refused(shared: Path) -> None:
     for path in (shared / "weights" / "refuse").iterdir():
         with pytest.raises(WeightsError, match="could run code"):
-            weights.read_state(path)
+            files.read_state(path)
 
 
 @pytest.mark.parametrize("arch", archs.names())
@@ -254,8 +255,8 @@ def test_a_file_without_header_is_known_by_its_tensors(tmp_path: Path) -> None:
     ]:
         path = tmp_path / f"{arch}.safetensors"
         save_file(archs.build(arch, scale, config).state_dict(), path)
-        assert weights.specs_of(path) == [archs.Spec(arch, scale, config)]
-        assert weights.specs_of(path, "edsr") == []
+        assert files.specs_of(path) == [archs.Spec(arch, scale, config)]
+        assert files.specs_of(path, "edsr") == []
 
 
 def test_what_fits_nothing_is_told_what_is_nearest(tmp_path: Path) -> None:
@@ -263,10 +264,10 @@ def test_what_fits_nothing_is_told_what_is_nearest(tmp_path: Path) -> None:
     del state["conv3.bias"]
     path = tmp_path / "a.safetensors"
     save_file(state, path)
-    assert weights.specs_of(path) == []
-    message = weights.no_fit(path, state, None)
+    assert files.specs_of(path) == []
+    message = files.no_fit(path, state, None)
     assert (
         message
         == f"{path} fits no network that sr has (nearest is srcnn x2: 1 tensors missing, first conv3.bias)"
     )
-    assert weights.no_fit(path, {"z": torch.zeros(1)}, None).endswith("that sr has")
+    assert files.no_fit(path, {"z": torch.zeros(1)}, None).endswith("that sr has")

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from srcli import archs
-from srcli.engine import calibrate
+from srcli.engine import calibration
 from srcli.engine.device import Device
 from srcli.engine.runtimes import winograd
 from srcli.engine.runtimes.torch import prepare
@@ -68,4 +68,4 @@ def test_a_verdict_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     for _ in range(2):
         winograd.hasten(archs.build("edsr", 2, {"blocks": 1, "features": 16}), 3, "edsr")
     assert tried == [1]
-    assert calibrate.machine()
+    assert calibration.machine()

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from srcli.engine.calibrate import machine
+from srcli.engine.calibration import machine
 from srcli.engine.device import threads
 from srcli.imaging.image import Image, read, write
 from srcli.imaging.pixels import Pixels

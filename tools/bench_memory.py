@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 
 from PIL import Image as PilImage
 
-from srcli.engine.calibrate import machine
+from srcli.engine.calibration import machine
 from srcli.engine.device import threads
 
 ROOT = Path(__file__).parent.parent

@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 from PIL import Image as PilImage
 
-from srcli.engine.calibrate import machine
+from srcli.engine.calibration import machine
 from srcli.engine.device import threads
 from tools.peer import best
 
@@ -101,20 +101,20 @@ def prepare(network: Network, folder: Path) -> float:
 
     from srcli import archs, methods
     from srcli.archs import Spec
-    from srcli.engine import weights
-    from srcli.engine.count import cost
+    from srcli.engine.complexity import cost
     from srcli.engine.export import formats
+    from srcli.engine.weights import files
 
     published = SHARED / network.file
     if network.file and published.exists():
         source = methods.file_source(published, SCALE, network.arch)
-        spec, built = source.spec, weights.load(published, source.spec)
+        spec, built = source.spec, files.load(published, source.spec)
         shutil.copy(published, folder / f"original{published.suffix}")
     else:
         torch.manual_seed(0)
         spec = Spec(network.arch, SCALE, network.config)
         built = archs.build(spec.arch, spec.scale, spec.config)
-    weights.save(folder / "net.safetensors", built, spec, {})
+    files.save(folder / "net.safetensors", built, spec, {})
     deployed = archs.deployed(spec.arch, spec.scale, spec.config, built)[0].eval()
     for name, file in (("ncnn", "net.param"), ("onnx", "net.onnx")):
         formats.FORMATS[name].write(formats.Job(deployed, spec, SCALE, "", folder / file))

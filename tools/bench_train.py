@@ -19,7 +19,7 @@ from torch import nn
 
 from srcli import archs
 from srcli.engine.device import choose, keep_memory
-from srcli.imaging import degrade
+from srcli.imaging.degrade import degradations
 from srcli.train import augment, loop, recipes, state
 from srcli.train.feed import Feed, draw
 from srcli.train.recipe import changed
@@ -38,7 +38,7 @@ def ours(name: str, data: Path, folder: Path) -> Callable[[], object]:
     keep_memory()
     recipe = changed(recipes.find(name, SCALE), {"batch": BATCH, "patch": 32})
     begun = state.start(recipe, choose("cpu"))
-    wanted = Wanted(SCALE, recipe.patch, degrade.parse(recipe.degrade))
+    wanted = Wanted(SCALE, recipe.patch, degradations.parse(recipe.degrade))
     store = open_store([parse(str(data), SCALE)], wanted, lambda done, total: None)
     feed = Feed(store, int(begun.network.channels), augment.parse(recipe.augment))  # type: ignore[arg-type]
     setup = loop.Setup(recipe, choose("cpu"), folder, lambda s, p, n, rng: draw(feed, p, n, rng), [])

@@ -17,13 +17,13 @@ from safetensors.torch import save_file
 
 from srcli import archs
 from srcli.archs import Spec
-from srcli.engine import packed
-from srcli.engine.export.pack import pack
-from srcli.engine.hub import sha256
-from srcli.engine.ready import own_scale
-from srcli.engine.weights import load, read_header, read_spec, read_state
+from srcli.engine.export.ncnn.pack import pack
+from srcli.engine.runtimes.select import own_scale
+from srcli.engine.weights import ncnn_cache
+from srcli.engine.weights.files import load, read_header, read_spec, read_state
 from srcli.manifest import BUNDLED
 from srcli.report.curves import draw, read_log
+from srcli.storage.hashing import sha256
 
 ROOT = Path(__file__).parent.parent
 MANIFEST = ROOT / "weights_manifest.json"
@@ -112,8 +112,8 @@ def pack_beside(shipped: Path, spec: Spec) -> str:
     """Write the network for ncnn beside its weights, compared with torch; the SHA-256 of its card."""
     made, difference = pack(load(shipped, spec), own_scale(spec))
     print(f"{shipped.name} packed: {difference}")
-    packed.write(packed.beside(shipped), made, sha256(shipped))
-    return sha256(Path(f"{packed.beside(shipped)}.json"))
+    ncnn_cache.write(ncnn_cache.beside(shipped), made, sha256(shipped))
+    return sha256(Path(f"{ncnn_cache.beside(shipped)}.json"))
 
 
 def published(arch: str, scale: int) -> dict[str, Any]:

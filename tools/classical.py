@@ -17,18 +17,18 @@ from typing import Any, Literal
 
 import numpy as np
 
-from srcli import bench, classical, datasets, methods
+from srcli import bench, datasets, methods
 from srcli.bench.work import score_picture
-from srcli.classical import Settings
-from srcli.classical.blind import estimate
-from srcli.classical.problem import Problem
 from srcli.datasets import Picture
-from srcli.imaging.blur import Bell, Kernel
-from srcli.imaging.degrade import bicubic_lr
+from srcli.imaging.degrade.degradations import bicubic_lr
+from srcli.imaging.degrade.kernels import Bell, Kernel
+from srcli.imaging.degrade.steps import Filter
 from srcli.imaging.pixels import Pixels, crop_to_multiple, from_uint8, to_uint8
 from srcli.imaging.resize import resize
-from srcli.imaging.steps import Filter
-from srcli.methods import Method, Options
+from srcli.methods import Method, Options, classical
+from srcli.methods.classical import Settings
+from srcli.methods.classical.blind import estimate
+from srcli.methods.classical.problem import Problem
 
 ROOT = Path(__file__).parent.parent
 DATA = ROOT.parent / "shared" / "data"

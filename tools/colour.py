@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from srcli import archs
-from srcli.engine.weights import read_header, read_spec, read_state
+from srcli.engine.weights.files import read_header, read_spec, read_state
 from srcli.imaging.color import luma
 
 BLACK = float(luma(np.zeros(3)))

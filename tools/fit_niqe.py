@@ -3,7 +3,7 @@
     PYTHONPATH=. python tools/fit_niqe.py ../shared/data/train
 
 Takes the sharp patches of every tile whose original is a photograph, by the sets that `tiles.csv` names, and
-writes their mean and covariance to srcli/imaging/niqe.json. That the tiles were compressed is in the model.
+writes their mean and covariance to srcli/imaging/metrics/niqe.json. That the tiles were compressed is in the model.
 """
 
 import csv
@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from srcli.imaging import niqe
 from srcli.imaging.color import luma
 from srcli.imaging.image import read
+from srcli.imaging.metrics import niqe
 
 # Sets of tiles that hold photographs only, or nearly so; the others have drawings and screens.
 PHOTOGRAPHS = ("cid22", "gb82", "xiph_subset1", "budgie", "ubuntu_mate")

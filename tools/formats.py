@@ -18,7 +18,7 @@ from PIL import ExifTags, ImageCms, PngImagePlugin, TiffImagePlugin
 from PIL import Image as PilImage
 
 from srcli.cli.app import run
-from srcli.imaging.formats import FORMATS, Format
+from srcli.imaging.codecs.formats import FORMATS, Format
 
 ROOT = Path(__file__).parent.parent
 TABLE = ROOT / "docs" / "formats.md"

@@ -34,10 +34,10 @@ from PIL import ImageCms
 from srcli import archs
 from srcli.cli.app import run
 from srcli.errors import SrError
-from srcli.imaging import png
-from srcli.imaging.formats import FORMATS
+from srcli.imaging.codecs import png
+from srcli.imaging.codecs.formats import FORMATS
 from srcli.imaging.image import Image, read, write
-from srcli.imaging.metadata import Metadata
+from srcli.imaging.metadata.fields import Metadata
 
 ROOT = Path(__file__).parent.parent
 RESULT = ROOT / "benchmarks" / "results" / "fuzz.json"
@@ -309,11 +309,11 @@ def _image_case(source: Path, folder: Path) -> str:
 
 
 def _weights_case(source: Path) -> str:
-    from srcli.engine import weights
+    from srcli.engine.weights import files
 
     try:
-        weights.read_spec(source)
-        weights.read_state(source)
+        files.read_spec(source)
+        files.read_state(source)
     except SrError as error:
         return "refused" if error.hint and "\n" not in error.message else "error without a hint"
     return "read"

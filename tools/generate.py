@@ -13,8 +13,8 @@ from typing import Any
 
 from srcli.bench.published import book
 from srcli.bench.results import read
-from srcli.report import tables
-from srcli.report.sheet import PLAIN, Show
+from srcli.report import formatters
+from srcli.report.table import PLAIN, Show
 from srcli.train import recipes
 
 ROOT = Path(__file__).parent.parent
@@ -65,7 +65,7 @@ def bench_table(name: str, places: Sequence[tuple[str, int]] = (), show: Show = 
     """What `sr bench --markdown` prints of `benchmarks/results/NAME.json`: of these places, or of all."""
     found = read(ROOT / "benchmarks" / "results" / f"{name}.json")
     rows = tuple(row for row in found.rows if not places or (row.dataset, row.scale) in places)
-    return tables.markdown(replace(found, rows=rows), show)
+    return formatters.markdown(replace(found, rows=rows), show)
 
 
 def training_table() -> str:

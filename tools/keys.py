@@ -2,7 +2,7 @@
 
     PYTHONPATH=. python tools/keys.py [ARCH ...]
 
-Writes srcli/engine/keys.json, which `engine.identify` reads; a network that is not in it is built and tried.
+Writes srcli/engine/weights/keys.json, which `engine.weights.identify` reads; a network that is not in it is built and tried.
 """
 
 import json
@@ -11,7 +11,7 @@ import sys
 import torch
 
 from srcli import archs
-from srcli.engine.identify import KEYS, pattern
+from srcli.engine.weights.identify import KEYS, pattern
 
 
 def patterns(arch: str) -> list[str]:

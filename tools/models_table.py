@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from srcli import archs, manifest
-from srcli.engine import count
+from srcli.engine import complexity
 from srcli.errors import UsageError
 from srcli.scales import label
 
@@ -128,7 +128,7 @@ def sizes(arch: str) -> Iterator[Published]:
 
 def _can_be_built(network: Published) -> bool:
     try:
-        count.parameters(archs.Spec(network.arch, archs.traits(network.arch).scales[0], network.config))
+        complexity.parameters(archs.Spec(network.arch, archs.traits(network.arch).scales[0], network.config))
     except UsageError:
         return False
     return True
@@ -138,7 +138,7 @@ def counted_row(network: Published, scale: int) -> Row:
     """One network at one scale."""
     spec = archs.Spec(network.arch, scale, network.config)
     place = (network.name, network.arch, network.config, scale)
-    return Row(*place, **asdict(count.cost(spec)))
+    return Row(*place, **asdict(complexity.cost(spec)))
 
 
 def value(printed: str) -> float:

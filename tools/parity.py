@@ -15,11 +15,12 @@ from typing import Any, Literal
 import numpy as np
 
 from srcli import archs, bench, datasets, methods
-from srcli.engine import tables, weights
 from srcli.engine.upscaler import Upscaler
+from srcli.engine.weights import files as weights
+from srcli.engine.weights import lut
 from srcli.imaging.color import luma, rgb_to_ycbcr, ycbcr_to_rgb
 from srcli.imaging.image import read
-from srcli.imaging.metrics import psnr
+from srcli.imaging.metrics.full_reference import psnr
 from srcli.imaging.pixels import crop_to_multiple
 from srcli.imaging.resize import resize
 
@@ -146,7 +147,7 @@ def measure(row: Row, shared: Path = SHARED) -> float:
 def upscaler(row: Row, shared: Path = SHARED) -> Upscaler:
     """The row's network with its weights, or its table, on the CPU."""
     file = shared / "weights" / row.file
-    if tables.is_table(file):
+    if lut.is_table(file):
         return methods.table_upscaler(file, methods.Options(device="cpu"))[1]
     spec = archs.Spec(row.arch, row.scale, row.config)
     network = weights.load(file, spec)

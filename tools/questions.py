@@ -25,7 +25,7 @@ from srcli import bench, datasets
 from srcli.archs.blocks import bicubic_phases, conv
 from srcli.datasets import Picture
 from srcli.engine.device import keep_memory
-from srcli.imaging import degrade
+from srcli.imaging.degrade import degradations
 from srcli.imaging.pixels import Pixels
 from srcli.methods import Method
 from srcli.methods import find as method
@@ -263,7 +263,7 @@ def main() -> None:
     runs = [Run(**raw) for raw in found["runs"]]
     store = open_store(
         [parse(str(given.data), SCALE)],
-        Wanted(SCALE, PATCH, degrade.parse("bicubic"), enlarged=False),
+        Wanted(SCALE, PATCH, degradations.parse("bicubic"), enlarged=False),
         lambda done, total: None,
     )
     feed, pictures = Feed(store, 3), list(datasets.samples().pictures())

@@ -15,9 +15,9 @@ from pathlib import Path
 from typing import Any
 
 from srcli import archs, bench, datasets, methods
-from srcli.engine import count
+from srcli.engine import complexity
 from srcli.engine.device import choose, keep_memory
-from srcli.imaging import degrade
+from srcli.imaging.degrade import degradations
 from srcli.train import augment, loop, recipes, state
 from srcli.train.feed import Feed, draw
 from srcli.train.recipe import Recipe
@@ -85,7 +85,7 @@ def set_up(recipe: Recipe, data: Path, folder: Path) -> tuple[state.State, loop.
     device = choose("cpu")
     begun = state.start(recipe, device)
     enlarged = archs.traits(recipe.arch).pre_upsampled
-    wanted = Wanted(recipe.scale, recipe.patch, degrade.parse(recipe.degrade), enlarged=enlarged)
+    wanted = Wanted(recipe.scale, recipe.patch, degradations.parse(recipe.degrade), enlarged=enlarged)
     store = open_store([parse(str(data), recipe.scale)], wanted, lambda done, total: None)
     feed = Feed(store, int(begun.network.channels), augment.parse(recipe.augment))  # type: ignore[arg-type]
     pictures = list(datasets.samples().pictures())
@@ -96,7 +96,7 @@ def fitting(recipe: Recipe) -> Recipe:
     """The quick recipe, for a smaller network where its own is too much for minutes on a core."""
     quick = recipes.quick(recipe)
     side = quick.patch * (1 if archs.traits(recipe.arch).pre_upsampled else SCALE)
-    cost = count.cost(archs.Spec(recipe.arch, SCALE, recipe.config), side, side)
+    cost = complexity.cost(archs.Spec(recipe.arch, SCALE, recipe.config), side, side)
     small = cost.multiply_adds * quick.batch > LARGEST and recipe.arch in SMALLER
     return recipes.quick(replace(recipe, config=SMALLER[recipe.arch])) if small else quick
 

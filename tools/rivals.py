@@ -15,8 +15,8 @@ from pathlib import Path
 
 from srcli import bench, methods
 from srcli.bench.protocols import Y_CROP, Reduction
-from srcli.engine import weights
 from srcli.engine.device import keep_memory
+from srcli.engine.weights import files
 from srcli.train import loop, recipes
 from srcli.train.recipe import Recipe, assigned
 from tools.quick_runs import set_up
@@ -71,7 +71,7 @@ def trained(name: str, data: Path, out: Path) -> Run:
     seconds = time.monotonic() - start
     first, second = (loop.weights_path(setup.folder, recipe, prefix) for prefix in ("psnr-", ""))
     between = setup.folder / "between.safetensors"
-    weights.blend(first, second, 0.5, between)
+    files.blend(first, second, 0.5, between)
     reduction = Reduction(Y_CROP.protocol, "" if recipe.degrade == "bicubic" else recipe.degrade)
     shown = [methods.find("bicubic", SCALE), *(methods.find_file(f, SCALE) for f in (first, second, between))]
     found = [round(bench.evaluate(each, setup.pictures, SCALE, reduction).psnr_y, 2) for each in shown]

@@ -175,7 +175,7 @@ def _costs(name: str, each: dict[str, Any], price: float) -> str:
 
 def main() -> None:
     """Measure where asked to, simulate, write, draw."""
-    from srcli.engine.calibrate import machine
+    from srcli.engine.calibration import machine
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--measure", action="store_true")

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from srcli.batch import Became
-from srcli.cli import voices
+from srcli.batch.runner import Became
+from srcli.cli import reporters
 from srcli.cli.app import run
 from srcli.imaging.image import Image, write
 
@@ -40,14 +40,14 @@ def resident() -> float:
 def measure(folder: Path, count: int) -> dict[str, float]:
     """One command over all images; outputs are deleted as they come, since only memory is of interest."""
     seen: list[float] = []
-    plain = voices.Lines.outcome
+    plain = reporters.Lines.outcome
 
-    def watched(self: voices.Lines, outcome: Became) -> None:
+    def watched(self: reporters.Lines, outcome: Became) -> None:
         seen.append(resident())
         plain(self, outcome)
         Path(str(outcome.job.target)).unlink()
 
-    voices.Lines.outcome = watched  # type: ignore[method-assign]
+    reporters.Lines.outcome = watched  # type: ignore[method-assign]
     code = run(["upscale", str(images(folder / "in", count)), "-x2", "-q", "-o", str(folder / "out")])
     if code:
         raise SystemExit(code)

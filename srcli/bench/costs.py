@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from srcli.bench.entrants import Entrant, Field
+from srcli.bench.lineup import Entrant, Field
 from srcli.bench.results import Results, Row
 from srcli.errors import SrError
 from srcli.methods import Options
@@ -35,13 +35,13 @@ def _with_costs(row: Row, entrant: Entrant, options: Options) -> Row:
 @lru_cache(maxsize=256)
 def multiply_adds(entrant: Entrant, scale: float) -> int | None:
     """Of the network, as papers count them; None for what has none or can't be counted."""
-    from srcli.engine import count
+    from srcli.engine import complexity
 
     spec = entrant.spec(scale)
     if spec is None or spec.scale == ANY:
         return None
     try:
-        return count.cost(spec, _HEIGHT, _WIDTH).multiply_adds
+        return complexity.cost(spec, _HEIGHT, _WIDTH).multiply_adds
     except (NotImplementedError, RuntimeError):  # an operation that works on values, not on shapes alone
         return None
 

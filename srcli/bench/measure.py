@@ -11,20 +11,20 @@ from pathlib import Path
 import numpy as np
 
 from srcli import __version__
-from srcli.bench import entrants, scoring, work, workers
-from srcli.bench.ledger import Ledger
+from srcli.bench import lineup, scoring, work, workers
 from srcli.bench.plan import Plan, Unit, check
 from srcli.bench.protocols import TOLERANCE, Y_CROP, Protocol, Reduction
 from srcli.bench.results import Conditions, Failure, ImageScore, Results, Row, mean_row
+from srcli.bench.score_cache import Ledger
 from srcli.bench.scoring import Pair
 from srcli.bench.work import Scored
 from srcli.datasets import Dataset, samples
 from srcli.engine import device
 from srcli.errors import FileError, ProtocolError
-from srcli.fleet.team import Team
 from srcli.imaging.pixels import crop_to_multiple
 from srcli.methods import interpolator
-from srcli.records import file_digest
+from srcli.storage.hashing import sha256
+from srcli.workers.config import Team
 
 Progress = Callable[[Scored], None]
 # Scores by their method and image.
@@ -46,7 +46,7 @@ def run(
     todo = check(plan)[0] if units is None else units
     self_check(plan.scales, plan.reduction.protocol, plan.datasets)
     for scale in plan.scales:
-        entrants.described(plan.field, scale)
+        lineup.described(plan.field, scale)
     ledger = Ledger(plan.identity)
     keys = {unit: _keys(plan, unit) for unit in todo} if keep else {}
     kept = ledger.read() if keep else {}
@@ -92,10 +92,10 @@ def kept_scores(plan: Plan, units: Iterable[Unit]) -> int:
 
 def _keys(plan: Plan, unit: Unit) -> dict[str, str]:
     """For each method, what its score on an image depends on."""
-    files = " ".join(file_digest(file) for file in (unit.file, unit.lr) if file)
+    files = " ".join(sha256(file) for file in (unit.file, unit.lr) if file)
     return {
         about.name: f"{unit.dataset} x{unit.scale} {unit.image} {files} {about.name} {about.digest}"
-        for about in entrants.described(plan.field, unit.scale)
+        for about in lineup.described(plan.field, unit.scale)
     }
 
 
@@ -137,10 +137,10 @@ def gathered(plan: Plan, units: Iterable[Unit], found: Iterable[Scored]) -> Resu
 
 def _columns(
     plan: Plan, scale: float, group: _Group, names: list[str]
-) -> Iterable[tuple[entrants.About, list[ImageScore]]]:
+) -> Iterable[tuple[lineup.About, list[ImageScore]]]:
     """The scores of each method on the images that every method did."""
     common = [name for name in names if group and all(name in scored for scored in group.values())]
-    for about in entrants.described(plan.field, scale):
+    for about in lineup.described(plan.field, scale):
         if common and about.name in group:
             yield about, [group[about.name][name] for name in common]
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from srcli import __version__
 from srcli.bench import scoring
-from srcli.bench.entrants import Field
+from srcli.bench.lineup import Field
 from srcli.bench.protocols import Y_CROP, Reduction
 from srcli.bench.results import Failure
 from srcli.bench.scoring import Metric

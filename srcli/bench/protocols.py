@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from srcli.errors import ImageError, UsageError
-from srcli.imaging.degrade import Degradation, bicubic_lr, degraded, parse
+from srcli.imaging.degrade.degradations import Degradation, bicubic_lr, degraded, parse
 from srcli.imaging.pixels import Pixels, crop_to_multiple, from_uint8, to_uint8
 
 Reduce = Callable[[Pixels, float], Pixels]

@@ -10,10 +10,10 @@ from typing import Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from srcli.engine import iqa
+from srcli.bench import iqa
 from srcli.errors import DatasetError, UsageError
-from srcli.imaging import metrics, niqe
 from srcli.imaging.color import luma
+from srcli.imaging.metrics import full_reference, niqe
 from srcli.imaging.pixels import Pixels, quantise
 
 Better = Literal["higher", "lower", "near one"]
@@ -110,29 +110,31 @@ def _consistency(pair: Pair) -> float:
     if pair.lr is None or pair.reduce is None:
         return float("nan")
     again = pair.reduce(np.clip(pair.sr, 0, 1))
-    return metrics.psnr(compared_samples(again, 0), compared_samples(pair.lr, 0))
+    return full_reference.psnr(compared_samples(again, 0), compared_samples(pair.lr, 0))
 
 
 def _squared_levels(a: Plane, b: Plane) -> float:
     """Mean squared error in squared 8-bit levels."""
-    return metrics.mse(a, b) * 255**2
+    return full_reference.mse(a, b) * 255**2
 
 
-_WINDOW, _LARGE = 11, metrics.MS_SSIM_LEAST
+_WINDOW, _LARGE = 11, full_reference.MS_SSIM_LEAST
 BUILT_IN = {
     metric.name: metric
     for metric in (
-        Metric("psnr_y", "PSNR-Y", 2, "higher", lambda pair: metrics.psnr(*pair.y)),
-        Metric("ssim_y", "SSIM-Y", 4, "higher", lambda pair: metrics.ssim(*pair.y), _WINDOW),
-        Metric("psnr_rgb", "PSNR-RGB", 2, "higher", lambda pair: metrics.psnr(*pair.rgb)),
-        Metric("ssim_rgb", "SSIM-RGB", 4, "higher", lambda pair: metrics.ssim(*pair.rgb), _WINDOW),
+        Metric("psnr_y", "PSNR-Y", 2, "higher", lambda pair: full_reference.psnr(*pair.y)),
+        Metric("ssim_y", "SSIM-Y", 4, "higher", lambda pair: full_reference.ssim(*pair.y), _WINDOW),
+        Metric("psnr_rgb", "PSNR-RGB", 2, "higher", lambda pair: full_reference.psnr(*pair.rgb)),
+        Metric("ssim_rgb", "SSIM-RGB", 4, "higher", lambda pair: full_reference.ssim(*pair.rgb), _WINDOW),
         Metric("mse_y", "MSE-Y", 2, "lower", lambda pair: _squared_levels(*pair.y)),
         Metric("mse_rgb", "MSE-RGB", 2, "lower", lambda pair: _squared_levels(*pair.rgb)),
-        Metric("ms_ssim_y", "MS-SSIM-Y", 4, "higher", lambda pair: metrics.ms_ssim(*pair.y), _LARGE),
-        Metric("ms_ssim_rgb", "MS-SSIM-RGB", 4, "higher", lambda pair: metrics.ms_ssim(*pair.rgb), _LARGE),
+        Metric("ms_ssim_y", "MS-SSIM-Y", 4, "higher", lambda pair: full_reference.ms_ssim(*pair.y), _LARGE),
+        Metric(
+            "ms_ssim_rgb", "MS-SSIM-RGB", 4, "higher", lambda pair: full_reference.ms_ssim(*pair.rgb), _LARGE
+        ),
         Metric("niqe", "NIQE", 3, "lower", lambda pair: niqe.niqe(pair.y[0]), 2 * niqe.PATCH),
         Metric("lr_consistency", "LR-PSNR", 2, "higher", _consistency),
-        Metric("sharpness", "sharpness", 3, "near one", lambda pair: metrics.sharpness(*pair.y), 3),
+        Metric("sharpness", "sharpness", 3, "near one", lambda pair: full_reference.sharpness(*pair.y), 3),
     )
 }
 PSNR_Y, SSIM_Y = BUILT_IN["psnr-y"], BUILT_IN["ssim-y"]

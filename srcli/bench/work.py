@@ -7,17 +7,17 @@ from pathlib import Path
 
 import numpy as np
 
-from srcli.bench import entrants, scoring
+from srcli.bench import lineup, scoring
 from srcli.bench.plan import Plan, Unit
 from srcli.bench.protocols import Y_CROP, Reduction
 from srcli.bench.results import Failure, ImageScore, Row, mean_row
 from srcli.bench.scoring import Pair
 from srcli.datasets import Picture, picture
 from srcli.errors import SrError
-from srcli.fleet.spread import Do
 from srcli.imaging.image import Image, write
 from srcli.imaging.pixels import Pixels, crop_to_multiple
 from srcli.methods import Method
+from srcli.workers.distribute import Do
 
 Scored = ImageScore | Failure
 
@@ -60,7 +60,7 @@ def inputs(unit: Unit, plan: Plan) -> tuple[Picture, Pixels, Callable[[Pixels], 
 
 def scores(plan: Plan, unit: Unit, done: Collection[str] = ()) -> Iterator[Scored]:
     """Every method's score on an image, or its failure, but for those named in `done`."""
-    wanted = [method for method in entrants.ready(plan.field, unit.scale) if method.name not in done]
+    wanted = [method for method in lineup.ready(plan.field, unit.scale) if method.name not in done]
     if not wanted:
         return
     try:

@@ -6,7 +6,7 @@ from contextlib import closing
 from srcli.bench import work
 from srcli.bench.plan import Plan, Unit
 from srcli.bench.work import Scored, Share
-from srcli.fleet.spread import Crew, spread
+from srcli.workers.distribute import Crew, spread
 
 Done = Mapping[Unit, frozenset[str]]
 

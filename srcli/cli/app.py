@@ -22,7 +22,7 @@ from srcli.cli.models import models
 from srcli.cli.train import train
 from srcli.cli.upscale import upscale
 from srcli.errors import ExitCode, SrError
-from srcli.files import DISK_ERRORS
+from srcli.storage.files import DISK_ERRORS
 
 app = typer.Typer(
     name="sr",

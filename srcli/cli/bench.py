@@ -11,16 +11,16 @@ from srcli.cli import completion, console, options, untrained
 from srcli.cli.ratings import show_ratings
 from srcli.engine.tiles import DEFAULT_TILE
 from srcli.errors import DatasetError, ExitCode, SrError, UsageError
-from srcli.files import check_place
 from srcli.manifest import DEFAULT_MODEL
 from srcli.scales import plain
+from srcli.storage.files import check_place
 
 if TYPE_CHECKING:
     from srcli.bench.plan import Plan, Unit
     from srcli.bench.results import Failure, Results
     from srcli.bench.work import Scored
-    from srcli.fleet.team import Team
-    from srcli.report.sheet import Show
+    from srcli.report.table import Show
+    from srcli.workers.config import Team
 
 _BASELINES = ("nearest", "bilinear", "bicubic")
 _WHAT, _HOW, _TABLE, _FILES = "What is measured", "How", "What tables show", "What is written"
@@ -137,7 +137,7 @@ def bench(
 
     A run that is stopped goes on where it was when the same command is given again.
     """
-    from srcli.report.sheet import Show
+    from srcli.report.table import Show
 
     for place in filter(None, (json_file, csv_file, latex, html, plots, save_lr, save)):
         check_place(place)
@@ -149,9 +149,9 @@ def bench(
         results = _read(from_files)
     else:
         from srcli import datasets
-        from srcli.bench import entrants, protocols
+        from srcli.bench import lineup, protocols
         from srcli.bench.plan import Plan
-        from srcli.engine.seats import listed, team
+        from srcli.engine.slots import listed, team
         from srcli.methods import Options
 
         named = model or ([] if weights else [DEFAULT_MODEL])
@@ -163,7 +163,7 @@ def bench(
         plan = Plan(
             tuple(datasets.find(name) for name in dict.fromkeys(dataset or ["samples"])),
             tuple(dict.fromkeys(map(plain, scale))),
-            entrants.enter([*_BASELINES, *named], weights or [], settings),
+            lineup.enter([*_BASELINES, *named], weights or [], settings),
             reduction,
             tuple(metric or ()),
             save_lr,
@@ -233,7 +233,7 @@ def _measured(plan: "Plan", by: "Team", *, keep: bool, keep_going: bool, costs: 
 
 def _tell_taken(plan: "Plan") -> None:
     """Say what weight files without a header were taken for."""
-    from srcli.bench.entrants import described
+    from srcli.bench.lineup import described
 
     taken = {about.name: about.taken_for for scale in plan.scales for about in described(plan.field, scale)}
     for name, what in taken.items():
@@ -253,22 +253,22 @@ def _tell_lost(lost: "list[Failure]", units: "list[Unit]", keep_going: bool) -> 
 
 
 def _print(results: "Results", show: "Show", markdown: bool) -> None:
-    from srcli.report import tables
+    from srcli.report import formatters
 
     if markdown:
-        console.result.print(tables.markdown(results, show), markup=False)
+        console.result.print(formatters.markdown(results, show), markup=False)
     else:
         width = console.result.width
-        console.result.print(tables.terminal(results, show, width))
+        console.result.print(formatters.terminal(results, show, width))
 
 
 def _write(results: "Results", show: "Show", places: "dict[str, Path | None]", plots: Path | None) -> None:
-    from srcli.report import bench_page, tables
+    from srcli.report import bench_page, formatters
 
     renderers = {
-        "json": tables.to_json,
-        "csv": tables.to_csv,
-        "latex": tables.latex,
+        "json": formatters.to_json,
+        "csv": formatters.to_csv,
+        "latex": formatters.latex,
         "html": bench_page.page,
     }
     for kind, path in places.items():

@@ -18,9 +18,9 @@ from srcli.scales import plain
 if TYPE_CHECKING:
     from srcli.bench import Score
     from srcli.methods import Method
+    from srcli.report.comparisons import Outcome, Source, Subject
     from srcli.report.page import About
     from srcli.report.pictures import Panel, Region
-    from srcli.report.subjects import Outcome, Source, Subject
 
 _MODELS = ["nearest", "bicubic", DEFAULT_MODEL]
 _RATING = "Blind rating"
@@ -81,9 +81,9 @@ def compare(
     A sheet has the places where the methods differ most, a page has all, in one file that needs no network.
     With --rate the page hides which method is which; `sr bench --ratings` reads what people answer.
     """
-    from srcli.engine.seats import resolved
+    from srcli.engine.slots import resolved
     from srcli.methods import Options, check_own_scale, check_scale, find_all
-    from srcli.report import page, rating, subjects
+    from srcli.report import comparisons, page, rating
 
     check_scale(scale)
     scale = plain(scale)
@@ -93,8 +93,8 @@ def compare(
     named = list(dict.fromkeys(model or ([] if weights else _MODELS)))
     for name in named:
         check_own_scale(name, scale)
-    found = subjects.sources(images, truth, hr)
-    pixels = subjects.check(found, scale, region)
+    found = comparisons.sources(images, truth, hr)
+    pixels = comparisons.check(found, scale, region)
     alone = untrained.settings(named, seed, within, kernel)
     settings = Options(resolved(device), tile, self_ensemble, runtime=runtime, untrained=alone)
     methods = _distinct(find_all(named, weights or [], scale, settings))
@@ -106,7 +106,7 @@ def compare(
     console.tell_taken(methods)
     shown, scenes = [], []
     for one, outcomes in _outcomes(found, methods, scale):
-        places = [region] if region else subjects.places(one, outcomes, _PLACES)
+        places = [region] if region else comparisons.places(one, outcomes, _PLACES)
         shown.append((one.name, _panels(one, outcomes, places[0])))
         if paged:
             scenes.append(page.scene(one, outcomes, places, scale, charts=not rate))
@@ -141,8 +141,8 @@ def _outputs(given: list[Path] | None, rate: bool, pairs: bool) -> list[Path]:
 
 
 def _check_outputs(outputs: list[Path], overwrite: bool, inputs: list[Path]) -> None:
-    from srcli.files import check_place
-    from srcli.imaging.writing import check_writable
+    from srcli.imaging.codecs.writing import check_writable
+    from srcli.storage.files import check_place
 
     for output in outputs:
         if output.exists() and any(path.exists() and output.samefile(path) for path in inputs):
@@ -190,14 +190,14 @@ def _outcomes(
     found: "list[Source]", methods: "list[Method]", scale: float
 ) -> "Iterator[tuple[Subject, list[Outcome]]]":
     """Every method on every image, with a bar that is away while results are told."""
-    from srcli.report import subjects
+    from srcli.report import comparisons
 
     for number, source in enumerate(found, 1):
-        one = subjects.load(source, scale)
+        one = comparisons.load(source, scale)
         count = f" ({number} of {len(found)})" if len(found) > 1 else ""
         with console.bar() as bar:
             tracked = bar.track(methods, description=f"{one.name}{count}")
-            outcomes = [subjects.outcome(method, one, scale) for method in tracked]
+            outcomes = [comparisons.outcome(method, one, scale) for method in tracked]
         yield one, outcomes
 
 

@@ -56,7 +56,7 @@ def datasets(incomplete: str) -> list[str]:
 
 def formats(incomplete: str) -> list[str]:
     """As `--format` takes them."""
-    from srcli.imaging.formats import SUFFIXES
+    from srcli.imaging.codecs.formats import SUFFIXES
 
     return [suffix[1:] for suffix in SUFFIXES if suffix[1:].startswith(incomplete)]
 
@@ -68,6 +68,6 @@ def devices(incomplete: str) -> list[str]:
 
 def jobs(incomplete: str) -> list[str]:
     """Those of this user that have names."""
-    from srcli.files import state_folder
+    from srcli.storage.files import state_folder
 
     return sorted(p.stem for p in (state_folder() / "jobs").glob("*.db") if p.stem.startswith(incomplete))

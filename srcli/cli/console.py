@@ -21,7 +21,7 @@ from rich.progress import (
 from rich.text import Text
 
 from srcli.errors import SrError
-from srcli.files import replacing
+from srcli.storage.files import replacing
 
 if TYPE_CHECKING:
     from srcli.methods import Method

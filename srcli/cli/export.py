@@ -7,11 +7,12 @@ import typer
 
 from srcli.cli import completion, console, options
 from srcli.errors import SrError, UsageError
-from srcli.files import check_place
+from srcli.storage.files import check_place
+from srcli.storage.hashing import sha256
 
 if TYPE_CHECKING:
     from srcli.engine.export.formats import Format, Job
-    from srcli.engine.ready import Source
+    from srcli.engine.runtimes.select import Source
 
 
 def export(
@@ -71,10 +72,11 @@ def _check_output(chosen: "Format", path: Path, overwrite: bool) -> None:
 
 def _job(source: "Source", path: Path) -> "Job":
     from srcli import archs
-    from srcli.engine import hub, ready, weights
     from srcli.engine.export.formats import Job
+    from srcli.engine.runtimes import select
+    from srcli.engine.weights import files
 
     spec = source.spec
-    network, _ = archs.deployed(spec.arch, spec.scale, spec.config, weights.load(source.path, spec))
-    digest = source.digest or hub.sha256(source.path)
-    return Job(network.eval(), spec, ready.own_scale(spec), digest, path)
+    network, _ = archs.deployed(spec.arch, spec.scale, spec.config, files.load(source.path, spec))
+    digest = source.digest or sha256(source.path)
+    return Job(network.eval(), spec, select.own_scale(spec), digest, path)

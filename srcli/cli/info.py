@@ -14,10 +14,10 @@ from srcli.errors import ExitCode, SrError
 from srcli.manifest import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from srcli.imaging.metadata import Metadata
-    from srcli.imaging.probe import Probe
-    from srcli.imaging.provenance import Record
-    from srcli.imaging.reading import About
+    from srcli.imaging.codecs.reading import About
+    from srcli.imaging.metadata.fields import Metadata
+    from srcli.imaging.metadata.provenance import Record
+    from srcli.imaging.quality_estimate import Probe
 
 _REPAIRER = "real"
 
@@ -41,10 +41,10 @@ def info(
 
 
 def _tell(path: Path, json: bool) -> None:
+    from srcli.imaging.codecs.reading import about
     from srcli.imaging.image import read
-    from srcli.imaging.probe import needs_repair, probe
-    from srcli.imaging.provenance import record_of
-    from srcli.imaging.reading import about
+    from srcli.imaging.metadata.provenance import record_of
+    from srcli.imaging.quality_estimate import needs_repair, probe
 
     found = about(path)
     seen = probe(read(path).pixels)
@@ -88,7 +88,7 @@ def _facts(found: "About", seen: "Probe") -> list[tuple[str, str]]:
 
 
 def _profile(metadata: "Metadata") -> str:
-    from srcli.imaging.reading import profile_name
+    from srcli.imaging.codecs.reading import profile_name
 
     return profile_name(metadata.icc or b"") or "without a name"
 

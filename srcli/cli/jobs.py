@@ -14,12 +14,12 @@ import typer
 
 from srcli.cli import completion, console
 from srcli.errors import ExitCode, SrError, UsageError
-from srcli.files import replacing
+from srcli.storage.files import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from srcli.ledger import Counts, Unit
+    from srcli.batch.job_store import Counts, Unit
 
 jobs = typer.Typer(
     help="Show the jobs of `sr upscale --job`, retry what failed, export.", invoke_without_command=True
@@ -46,13 +46,13 @@ def default(context: typer.Context) -> None:
 @jobs.command("list")
 def list_jobs() -> None:
     """List the jobs that have names, and how far they are."""
-    from srcli import ledger
+    from srcli.batch import job_store
 
-    paths = ledger.every()
+    paths = job_store.every()
     for path in paths:
         try:
-            with ledger.reading(path) as book:
-                running = ledger.is_held(path)
+            with job_store.reading(path) as book:
+                running = job_store.is_held(path)
                 told = _progress(book.counts(), running)
         except SrError as error:
             console.complain(error)
@@ -68,12 +68,12 @@ def show(
     every: Annotated[bool, typer.Option("--all", help=f"All that failed, not {_SHOWN} of it.")] = False,
 ) -> int:
     """Show how far a job is, what it was begun with, and what failed for which reason."""
-    from srcli import ledger
+    from srcli.batch import job_store
 
-    path = ledger.place_of(name)
-    with ledger.reading(path) as book:
+    path = job_store.place_of(name)
+    with job_store.reading(path) as book:
         counts = book.counts()
-        console.result.print(f"{path}\n{_progress(counts, ledger.is_held(path))}", markup=False)
+        console.result.print(f"{path}\n{_progress(counts, job_store.is_held(path))}", markup=False)
         console.result.print("  ".join(f"{k}={v}" for k, v in book.settings.items()), markup=False)
         for unit in book.units("failed", -1 if every else _SHOWN):
             hint = f" ({unit.hint})" if unit.hint else ""
@@ -86,10 +86,10 @@ def show(
 @jobs.command()
 def retry(name: Name) -> None:
     """Have what failed tried again when the job goes on."""
-    from srcli import ledger
+    from srcli.batch import job_store
 
     path = _existing(name)
-    with ledger.holding(path) as book:
+    with job_store.holding(path) as book:
         again = book.retry()
     console.talk.print(f"{again:,} to be tried again; the command that began the job goes on with it")
 
@@ -105,22 +105,22 @@ def export(
     ] = None,
 ) -> None:
     """Write all that is known of every image."""
-    from srcli import ledger
+    from srcli.batch import job_store
 
     kind = output.suffix.lower() if output else ".csv"
     if kind not in _WRITERS:
         raise UsageError(f"{output} is neither CSV nor JSON", "name a .csv or a .json with --output")
-    with ledger.reading(ledger.place_of(name)) as book, _writable(output) as file:
+    with job_store.reading(job_store.place_of(name)) as book, _writable(output) as file:
         _WRITERS[kind](file, book.units(state))
 
 
 @jobs.command()
 def remove(name: Name) -> None:
     """Forget a job; what it has made stays."""
-    from srcli import ledger
+    from srcli.batch import job_store
 
     path = _existing(name)
-    with ledger.holding(path) as book:
+    with job_store.holding(path) as book:
         book.close()
         path.unlink()
         Path(f"{path}.lock").unlink(missing_ok=True)
@@ -129,10 +129,10 @@ def remove(name: Name) -> None:
 
 def _existing(name: str) -> Path:
     """The file of a job. Raises `SrError` where there is none that can be read."""
-    from srcli import ledger
+    from srcli.batch import job_store
 
-    path = ledger.place_of(name)
-    with ledger.reading(path):
+    path = job_store.place_of(name)
+    with job_store.reading(path):
         return path
 
 
@@ -168,7 +168,7 @@ def _writable(path: Path | None) -> Iterator[TextIO]:
 
 
 def _as_csv(file: TextIO, units: "Iterator[Unit]") -> None:
-    from srcli.ledger import Unit
+    from srcli.batch.job_store import Unit
 
     table = csv.DictWriter(file, list(Unit.__dataclass_fields__), lineterminator="\n")
     table.writeheader()

@@ -7,15 +7,15 @@ import typer
 
 from srcli.cli import completion, console
 from srcli.errors import ExitCode, SrError, UsageError, WeightsError
-from srcli.files import check_place
 from srcli.scales import ANY
+from srcli.storage.files import check_place
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from rich.table import Table
 
-    from srcli.engine.identify import Fit
+    from srcli.engine.weights.identify import Fit
     from srcli.manifest import Entry
 
 models = typer.Typer(
@@ -56,7 +56,7 @@ def list_models(
 ) -> None:
     """List weights by model and scale, and the interpolators; or with --all the networks."""
     from srcli import manifest
-    from srcli.engine.weights import present
+    from srcli.engine.weights.files import present
 
     if every:
         if licence or purpose or bundled or cached:
@@ -85,8 +85,8 @@ _PURPOSES = {
 
 def _print_tables(entries: "list[Entry]", *, interpolators: bool) -> None:
     """One table for each purpose; below them what needs no weights."""
-    from srcli import classical
     from srcli.imaging.resize import KERNELS
+    from srcli.methods import classical
 
     for purpose, title in _PURPOSES.items():
         group = [entry for entry in entries if entry.purpose == purpose]
@@ -125,7 +125,7 @@ def _print_networks(scale: int | None) -> None:
 
 def _network_cells(arch: str, scale: int | None) -> tuple[str, ...]:
     from srcli import archs, manifest
-    from srcli.engine.count import parameters
+    from srcli.engine.complexity import parameters
 
     paper, traits = archs.paper(arch), archs.traits(arch)
     models = manifest.models_of(arch)
@@ -197,7 +197,7 @@ def _total(sizes: list[int | None]) -> str:
 
 
 def _place(entry: "Entry") -> str:
-    from srcli.engine.weights import present
+    from srcli.engine.weights.files import present
 
     if isinstance(entry.file, str):
         return "bundled"
@@ -217,7 +217,7 @@ def fetch(
 ) -> None:
     """Download and verify weights, for a machine that will be offline."""
     from srcli import manifest
-    from srcli.engine.weights import locate, present
+    from srcli.engine.weights.files import locate, present
 
     if every == bool(names):
         raise UsageError("which weights?", "give names, or --all for all of them")
@@ -251,7 +251,7 @@ def _confirm(entries: "list[Entry]", yes: bool) -> None:
 
 def _size_of(entry: "Entry") -> int | None:
     """Bytes by the manifest or, where it does not know, by the Hub."""
-    from srcli.engine import hub
+    from srcli.engine.weights import hub
 
     if entry.bytes or isinstance(entry.file, str):
         return entry.bytes
@@ -293,7 +293,7 @@ def verify(
 ) -> None:
     """Hash the weights on this machine again and compare."""
     from srcli import manifest
-    from srcli.engine.weights import present
+    from srcli.engine.weights.files import present
 
     chosen = _named(names) if names else list(manifest.load())
 
@@ -306,8 +306,8 @@ def verify(
 
 
 def _check_here(entry: "Entry") -> str:
-    from srcli.engine import hub
-    from srcli.engine.weights import present
+    from srcli.engine.weights import hub
+    from srcli.engine.weights.files import present
 
     path = present(entry)
     if path is None:
@@ -321,7 +321,7 @@ def _check_here(entry: "Entry") -> str:
 
 def _check_there(entry: "Entry") -> str:
     """What the Hub states for the file, against the manifest. Raises `SrError` where they differ."""
-    from srcli.engine import hub
+    from srcli.engine.weights import hub
 
     if isinstance(entry.file, str):
         return "bundled"
@@ -341,9 +341,10 @@ def _check_there(entry: "Entry") -> str:
 def info(file: Annotated[Path, typer.Argument(help="A weight file.", show_default=False)]) -> None:
     """Say what a weight file is: network, scale, size; or the nearest network and what does not fit."""
     from srcli import archs
-    from srcli.engine import identify, tables, weights
+    from srcli.engine.weights import files as weights
+    from srcli.engine.weights import identify, lut
 
-    if tables.is_table(file):
+    if lut.is_table(file):
         console.result.print("\n".join(_table_lines(file)), markup=False)
         return
     state = weights.read_state(file)
@@ -365,9 +366,10 @@ def info(file: Annotated[Path, typer.Argument(help="A weight file.", show_defaul
 
 
 def _table_lines(file: Path) -> list[str]:
-    from srcli.engine import tables, weights
+    from srcli.engine.weights import files as weights
+    from srcli.engine.weights import lut
 
-    spec, found = tables.read(file)
+    spec, found = lut.read(file)
     values = sum(table.size for table in found.values())
     kinds = sorted({str(table.dtype) for table in found.values()})
     number = "1 array" if len(found) == 1 else f"{len(found)} arrays"
@@ -392,7 +394,7 @@ def _nearest(found: "list[Fit]") -> list[str]:
 @models.command()
 def path(names: Names) -> None:
     """Print where weights lie on this machine."""
-    from srcli.engine.weights import present
+    from srcli.engine.weights.files import present
 
     def find(entry: "Entry") -> str:
         found = present(entry)
@@ -406,8 +408,8 @@ def path(names: Names) -> None:
 @models.command()
 def rm(names: Names) -> None:
     """Delete downloaded weights from the cache."""
-    from srcli.engine import hub
-    from srcli.engine.weights import present
+    from srcli.engine.weights import hub
+    from srcli.engine.weights.files import present
 
     def delete(entry: "Entry") -> str:
         if isinstance(entry.file, str):
@@ -435,7 +437,8 @@ def push(
 ) -> None:
     """Publish a weight file on the Hub with a model card."""
     from srcli.bench.results import read
-    from srcli.engine import hub, weights
+    from srcli.engine.weights import files as weights
+    from srcli.engine.weights import hub
     from srcli.report.card import card
 
     spec = weights.read_spec(file)
@@ -461,7 +464,7 @@ def blend(
     share: Annotated[float, typer.Option(min=0, max=1, help="How much of the second.")] = 0.5,
 ) -> None:
     """Mix two weight files of one network, as one for PSNR and one trained against a discriminator."""
-    from srcli.engine import weights
+    from srcli.engine.weights import files as weights
 
     check_place(output)
     if output.exists():

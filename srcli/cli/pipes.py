@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from srcli.errors import ImageError, UsageError
 
 if TYPE_CHECKING:
-    from srcli.jobs import Job
-    from srcli.places import Place
+    from srcli.storage.locations import Place
+    from srcli.upscaling.task import UpscaleTask
 
 
 def names_from(listing: Path) -> list[str]:
@@ -28,9 +28,9 @@ def names_from(listing: Path) -> list[str]:
 
 
 @contextmanager
-def through_files(jobs: "list[Job]", suffix: str | None) -> "Iterator[list[Job]]":
+def through_files(jobs: "list[UpscaleTask]", suffix: str | None) -> "Iterator[list[UpscaleTask]]":
     """The jobs with files in place of stdin and stdout; what was made for stdout is sent there at the end."""
-    from srcli.jobs import PIPE
+    from srcli.batch.planning import PIPE
 
     if not any(PIPE in (job.source, job.target) for job in jobs):
         yield jobs
@@ -45,15 +45,15 @@ def through_files(jobs: "list[Job]", suffix: str | None) -> "Iterator[list[Job]]
                 _send(file.target)
 
 
-def called(jobs: "list[Job]", files: "list[Job]") -> dict[str, str]:
+def called(jobs: "list[UpscaleTask]", files: "list[UpscaleTask]") -> dict[str, str]:
     """What to call the files that `through_files` gave in place of stdin and stdout."""
     pairs = list(zip(jobs, files, strict=True))
     sources = {str(file.source): "stdin" for job, file in pairs if job.source != file.source}
     return sources | {str(file.target): "stdout" for job, file in pairs if job.target != file.target}
 
 
-def _as_files(job: "Job", folder: Path, suffix: str | None) -> "Job":
-    from srcli.jobs import PIPE
+def _as_files(job: "UpscaleTask", folder: Path, suffix: str | None) -> "UpscaleTask":
+    from srcli.batch.planning import PIPE
 
     if job.source == PIPE:
         given = folder / "stdin"
@@ -66,8 +66,8 @@ def _as_files(job: "Job", folder: Path, suffix: str | None) -> "Job":
 
 
 def _suffix_by_content(path: "Place") -> str:
-    from srcli.imaging import formats, reading
-    from srcli.imaging.formats import is_image
+    from srcli.imaging.codecs import formats, reading
+    from srcli.imaging.codecs.formats import is_image
 
     if not isinstance(path, Path):
         return path.suffix if is_image(path) else ".png"

@@ -162,10 +162,10 @@ def _recipe(network: str | None, scale: int, preset: str, start_from: str | None
 def _known(name: str, scale: int) -> "tuple[Spec, Path]":
     """What weights are and where: a file, or an entry of the manifest."""
     from srcli import archs, manifest
-    from srcli.engine import weights
+    from srcli.engine.weights import files
 
     if Path(name).is_file():
-        specs = weights.specs_of(Path(name))
+        specs = files.specs_of(Path(name))
         fitting = [spec for spec in specs if spec.scale == scale] or specs
         if not fitting:
             raise SrError(f"{name} fits no network that sr has", f"`sr models info {name}` says what it is")
@@ -175,7 +175,7 @@ def _known(name: str, scale: int) -> "tuple[Spec, Path]":
         known = ", ".join(entry.name for entry in entries)
         raise UsageError(f"{name} is several weights", f"name one of: {known}")
     (entry,) = entries
-    return archs.Spec(entry.arch, entry.scale, entry.config), weights.locate(entry)
+    return archs.Spec(entry.arch, entry.scale, entry.config), files.locate(entry)
 
 
 def _under_torchrun(gpus: int) -> int:
@@ -218,7 +218,7 @@ def _run(state: "State", setup: "Setup") -> None:
 
 def _picture(state: "State", setup: "Setup") -> None:
     """Curves, and a place of the first validation image by bicubic, by the network and in truth."""
-    from srcli.imaging.degrade import bicubic_lr
+    from srcli.imaging.degrade.degradations import bicubic_lr
     from srcli.imaging.image import Image, write
     from srcli.imaging.pixels import crop_to_multiple
     from srcli.methods import interpolator
@@ -270,7 +270,7 @@ def _feed(
     import torch
 
     from srcli import archs
-    from srcli.imaging import degrade
+    from srcli.imaging.degrade import degradations
     from srcli.train import augment
     from srcli.train.feed import Feed
     from srcli.train.sources import parse
@@ -280,7 +280,7 @@ def _feed(
     wanted = Wanted(
         scale,
         round(patch * max(recipe.spread, default=1)),
-        degrade.parse(recipe.degrade),
+        degradations.parse(recipe.degrade),
         recipe.zooms,
         archs.traits(recipe.arch).pre_upsampled,
         allow_leak,

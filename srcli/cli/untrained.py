@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from srcli.classical import Settings
+    from srcli.methods.classical import Settings
 
 # Not imported from there, which loads NumPy.
 AUTO = "auto"
@@ -13,8 +13,8 @@ AUTO = "auto"
 
 def settings(names: Sequence[str], seed: int, within: str | None, kernel: str | None) -> "Settings":
     """For the models `names`. Raises `SrError` for times and kernels that are none, or of no use to any."""
-    from srcli import classical
-    from srcli.imaging.blur import from_file
+    from srcli.imaging.degrade.kernels import from_file
+    from srcli.methods import classical
 
     if kernel:
         classical.check_kernel(names)
@@ -25,11 +25,11 @@ def settings(names: Sequence[str], seed: int, within: str | None, kernel: str | 
 
 def choices(name: str, seed: int, within: str | None, kernel: str | None) -> dict[str, str]:
     """What of them changes the pixels that a model makes, for the record; a file is told by its contents."""
-    from srcli import classical
-    from srcli.records import file_digest
+    from srcli.methods import classical
+    from srcli.storage.hashing import sha256
 
     if name not in classical.METHODS:
         return {}
-    blur = file_digest(Path(kernel)) if kernel and kernel != AUTO else kernel
+    blur = sha256(Path(kernel)) if kernel and kernel != AUTO else kernel
     chosen = {"seed": str(seed) if seed else "", "within": within, "kernel": blur}
     return {key: value for key, value in chosen.items() if value}

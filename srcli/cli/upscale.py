@@ -9,21 +9,23 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from srcli.cli import console, forecast, lasting, options, pipes, untrained
-from srcli.cli.doing import one_by_one, outcomes
-from srcli.cli.voices import Lines, Records, Voice
+from srcli.cli import console, options, pipes, resumable, untrained
+from srcli.cli import dry_run as forecast
+from srcli.cli.reporters import Lines, Records, Voice
+from srcli.cli.runner import one_by_one, outcomes
 from srcli.engine.tiles import DEFAULT_TILE
 from srcli.errors import ExitCode, SrError, UsageError
 from srcli.manifest import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from srcli.batch import Batch, Became
-    from srcli.enlarge import Finish
-    from srcli.fleet.team import Team
+    from srcli.batch.planning import Layout
+    from srcli.batch.runner import Batch, Became
+    from srcli.imaging.codecs.writing import Output
     from srcli.imaging.size import Wanted
-    from srcli.imaging.writing import Output
-    from srcli.jobs import Job, Layout
-    from srcli.places import Place
+    from srcli.storage.locations import Place
+    from srcli.upscaling.pipeline import Finish
+    from srcli.upscaling.task import UpscaleTask
+    from srcli.workers.config import Team
 
 _DEFAULT_MAX_PIXELS = 2**29
 
@@ -84,17 +86,17 @@ def upscale(
     dry_run: options.DryRun = False,
 ) -> None:
     """Enlarge images with a network or an interpolator."""
-    from srcli.batch import Batch, work_of
+    from srcli.batch.planning import PIPE, Layout, plan
+    from srcli.batch.runner import Batch, work_of
     from srcli.engine.memory import amount
-    from srcli.engine.seats import resolved
-    from srcli.engine.seats import team as team_of
-    from srcli.enlarge import Finish
+    from srcli.engine.slots import resolved
+    from srcli.engine.slots import team as team_of
+    from srcli.imaging.codecs.writing import Output
     from srcli.imaging.size import wanted
-    from srcli.imaging.writing import Output
-    from srcli.jobs import PIPE, Layout, plan
     from srcli.methods import Options
-    from srcli.places import is_many, place
-    from srcli.records import Recipe
+    from srcli.storage.locations import is_many, place
+    from srcli.upscaling.fingerprint import Recipe
+    from srcli.upscaling.pipeline import Finish
 
     aim = wanted(scale, width, height, size, long_edge, megapixels)
     named = _named(inputs, files_from)
@@ -149,7 +151,7 @@ def upscale(
         if watch:
             code = _watch(named, layout, batch, voice)
         elif lasts:
-            code = lasting.run(lasting.Lasting(job, named, layout, batch, rescan), team, voice)
+            code = resumable.run(resumable.Lasting(job, named, layout, batch, rescan), team, voice)
         else:
             code = _run(files, batch, voice, team)
     raise typer.Exit(code)  # here, as what is for stdout is sent at the end of the block above
@@ -168,8 +170,8 @@ def _layout(
     into: "Place | None", aim: "Wanted", called: str, suffix: str | None, format_: str | None
 ) -> "Layout":
     """What names are made of, and the folder beside an input that is one itself."""
-    from srcli.imaging.formats import suffix_of
-    from srcli.jobs import Layout
+    from srcli.batch.planning import Layout
+    from srcli.imaging.codecs.formats import suffix_of
 
     return Layout(
         into,
@@ -181,7 +183,7 @@ def _layout(
 
 
 def _named(inputs: list[str] | None, files_from: Path | None) -> "list[Place]":
-    from srcli.places import place
+    from srcli.storage.locations import place
 
     named = [*(inputs or []), *(pipes.names_from(files_from) if files_from else [])]
     if not named:
@@ -205,10 +207,10 @@ def _check_watch(watch: bool, *, ahead: bool) -> None:
 
 def _planned(
     named: "list[Place]", layout: "Layout", uncertainty: Path | None, watch: bool, lasts: bool
-) -> "list[Job]":
+) -> "list[UpscaleTask]":
     """What is to be done; nothing yet where that is found as it goes."""
-    from srcli.jobs import check_watchable, plan
-    from srcli.places import check_root
+    from srcli.batch.planning import check_watchable, plan
+    from srcli.storage.locations import check_root
 
     if layout.output:
         check_root(layout.output)
@@ -224,8 +226,8 @@ def _literal(text: str) -> str:
     return text.replace("{", "{{").replace("}", "}}")
 
 
-def _check_map(target: Path | None, jobs: "list[Job]", overwrite: bool) -> None:
-    from srcli.imaging.writing import check_writable
+def _check_map(target: Path | None, jobs: "list[UpscaleTask]", overwrite: bool) -> None:
+    from srcli.imaging.codecs.writing import check_writable
 
     if target is None:
         return
@@ -269,9 +271,9 @@ def _check_method(model: str | None, weights: Path | None, arch: str | None, aim
     return arch_of(said) if said else None
 
 
-def _check_together(team: "Team", watch: bool, jobs: "list[Job]") -> None:
+def _check_together(team: "Team", watch: bool, jobs: "list[UpscaleTask]") -> None:
     """Raise `UsageError` for what other processes can't do."""
-    from srcli.jobs import PIPE
+    from srcli.batch.planning import PIPE
 
     if watch and not team.alone:
         raise UsageError("--watch is done by one process", "leave out --workers, --ray and further devices")
@@ -283,14 +285,14 @@ def _check_together(team: "Team", watch: bool, jobs: "list[Job]") -> None:
 class _Tally:
     """What became of the jobs so far; of one done twice, as when its file has grown, the last time counts."""
 
-    became: "dict[Job, SrError | None]" = field(default_factory=dict)
+    became: "dict[UpscaleTask, SrError | None]" = field(default_factory=dict)
 
     def note(self, outcome: "Became") -> None:
         self.became.pop(outcome.job, None)
         self.became[outcome.job] = outcome.error
 
     @property
-    def failed(self) -> "list[Job]":
+    def failed(self) -> "list[UpscaleTask]":
         return [job for job, error in self.became.items() if error]
 
     @property
@@ -307,10 +309,10 @@ class _Tally:
         return last.exit_code if last and last.for_all else ExitCode.FAILED
 
 
-def _run(jobs: "list[Job]", batch: "Batch", voice: Voice, team: "Team") -> int:
+def _run(jobs: "list[UpscaleTask]", batch: "Batch", voice: Voice, team: "Team") -> int:
     """Every job, in turn or side by side; the exit code."""
-    from srcli.batch import Places
-    from srcli.places import key
+    from srcli.batch.runner import Places
+    from srcli.storage.locations import key
 
     tally, places = _Tally(), Places({key(job.source) for job in jobs})
     try:
@@ -331,10 +333,10 @@ def _watch(named: "Sequence[Place]", layout: "Layout", batch: "Batch", voice: Vo
 
     The first signal lets the image in hand be finished, the second does not.
     """
-    from srcli.batch import Places
-    from srcli.fleet import each_image
-    from srcli.jobs import now_in
-    from srcli.watch import Looking, arriving
+    from srcli.batch.planning import now_in
+    from srcli.batch.runner import Places
+    from srcli.batch.watch import Looking, arriving
+    from srcli.workers import each_image
 
     tally = _Tally()
     folders = [folder for folder in named if isinstance(folder, Path)]

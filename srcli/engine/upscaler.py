@@ -9,11 +9,10 @@ from time import perf_counter
 import numpy as np
 
 from srcli.archs import Spec
-from srcli.engine import calibrate, memory
-from srcli.engine.beside import one_ahead
-from srcli.engine.calibrate import fitting
+from srcli.engine import calibration, memory
+from srcli.engine.calibration import fitting
 from srcli.engine.device import give_back_memory
-from srcli.engine.runtimes import OutOfMemory, Rounding, Runtime, Sampler
+from srcli.engine.runtimes.base import OutOfMemory, Rounding, Runtime, Sampler
 from srcli.engine.seams import Meter, Mismatch, Report, Seam, overlaps, untold
 from srcli.engine.tiles import DEFAULT_TILE, GPU_BAND, LARGEST_BAND, SMALLEST_TILE, Span, plan, sides
 from srcli.imaging import rows
@@ -21,6 +20,7 @@ from srcli.imaging.color import luma, luma_to_rgb, with_luma, without_luma
 from srcli.imaging.pixels import Pixels
 from srcli.imaging.rows import Rows
 from srcli.scales import ANY, Window
+from srcli.workers.prefetch import prefetch
 
 # Height and width.
 Sides = tuple[int, int]
@@ -115,7 +115,7 @@ class Upscaler:
         while top < source.height:
             tiles = self.plan(source.shape, size, tile, overlap, top)
             made = clock.through(_kept(runtime, source, size, tiles, meter), tiles)
-            made = one_ahead(made) if self.beside and len(tiles) > 1 else made
+            made = prefetch(made) if self.beside and len(tiles) > 1 else made
             results = _told(made, progress, done, done + len(tiles))
             try:
                 for row in _by_row(tiles):
@@ -197,7 +197,7 @@ class _Clock:
     def compare(self) -> None:
         """To be called at the end."""
         if self.spec and self.seconds >= COMPARED:
-            calibrate.compare(self.runtime, str(self.spec), self.areas, self.seconds)
+            calibration.compare(self.runtime, str(self.spec), self.areas, self.seconds)
 
 
 @dataclass

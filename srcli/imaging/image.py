@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 
 from srcli.errors import ImageError
-from srcli.imaging import formats, reading, writing
-from srcli.imaging.metadata import Metadata
+from srcli.imaging.codecs import formats, reading, writing
+from srcli.imaging.codecs.reading import MAX_PIXELS, Stored, Timing
+from srcli.imaging.codecs.writing import Output
+from srcli.imaging.metadata.fields import Metadata
 from srcli.imaging.pixels import Pixels, Plane, StoredSamples, quantise
-from srcli.imaging.reading import MAX_PIXELS, Stored, Timing
-from srcli.imaging.writing import Output
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from srcli import __version__
 from srcli.bench import stats
 from srcli.bench.results import Results
 from srcli.report import plots
-from srcli.report.sheet import PLAIN, Sheet, Show, sheets
+from srcli.report.table import PLAIN, Sheet, Show, sheets
 
 _TEMPLATE = "bench_page.html"
 

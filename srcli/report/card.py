@@ -6,7 +6,7 @@ from pathlib import Path
 
 from srcli.archs import Spec
 from srcli.bench import Results
-from srcli.report import tables
+from srcli.report import formatters
 from srcli.scales import ANY
 
 
@@ -38,7 +38,7 @@ def card(
         f"```sh\nsr upscale photo.jpg -x{spec.scale or 2.7} --weights {file}\n```",
         f"## Training data\n{data}",
         _training(header),
-        "## Measured\n" + (tables.markdown(measured) if measured else "Not measured."),
+        "## Measured\n" + (formatters.markdown(measured) if measured else "Not measured."),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 

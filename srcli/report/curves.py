@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from srcli.errors import SrError
-from srcli.files import replacing
+from srcli.storage.files import replacing
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:

@@ -11,8 +11,8 @@ from srcli.errors import UsageError
 from srcli.imaging.pixels import to_uint8
 from srcli.report import embed
 from srcli.report.charts import Chart, profile_chart, spectrum_chart
+from srcli.report.comparisons import Outcome, Subject
 from srcli.report.pictures import Region
-from srcli.report.subjects import Outcome, Subject
 
 _NOTHING = "\N{EN DASH}"
 

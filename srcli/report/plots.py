@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from srcli.bench.results import ImageScore, Results, Row
 from srcli.errors import SrError
-from srcli.files import replacing
+from srcli.storage.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

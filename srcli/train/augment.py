@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from srcli.errors import UsageError
-from srcli.imaging.steps import Rng
+from srcli.imaging.degrade.steps import Rng
 from srcli.scales import Window
 from srcli.train.planes import Numbers
 

@@ -7,12 +7,12 @@ from functools import partial
 
 import numpy as np
 
-from srcli.imaging import degrade
+from srcli.imaging.degrade import degradations
 from srcli.train import parallel, schedule
-from srcli.train.ahead import ahead
 from srcli.train.augment import Batch
 from srcli.train.recipe import Recipe
 from srcli.train.store import Wanted
+from srcli.train.threads import prefetch_single_threaded
 
 # Scale, side of a patch of the network's input, how many, and the one source of randomness.
 Draw = Callable[[float, int, int, np.random.Generator], Batch]
@@ -41,9 +41,9 @@ def drawn(recipe: Recipe, draw: Draw, step: int, strikes: int) -> Iterator[Drawn
     """
     turns = (Turn(s, part, strikes) for s in itertools.count(step) for part in range(recipe.accumulate))
     make = partial(_drawn, recipe, draw)
-    degradation = degrade.parse(recipe.degrade)
+    degradation = degradations.parse(recipe.degrade)
     cheap = Wanted(recipe.scale, recipe.patch, degradation, large_only=bool(recipe.spread)).fixed
-    return map(make, turns) if cheap else ahead(make, turns, workers=1)
+    return map(make, turns) if cheap else prefetch_single_threaded(make, turns, workers=1)
 
 
 def _drawn(recipe: Recipe, draw: Draw, turn: Turn) -> Drawn:

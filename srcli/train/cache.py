@@ -11,7 +11,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from srcli.errors import DatasetError, FileError
-from srcli.files import replacing
+from srcli.storage.files import replacing
 
 _HINT = "free the disk, or set SR_CACHE to another folder"
 

@@ -13,9 +13,9 @@ from srcli.imaging.image import read
 from srcli.imaging.pixels import Pixels, to_uint8
 from srcli.imaging.resize import resize_8bit
 from srcli.train import cache, leaks
-from srcli.train.ahead import ahead
 from srcli.train.planes import Layout, Samples, Tick, layout
 from srcli.train.sources import Source
+from srcli.train.threads import prefetch_single_threaded
 
 # Raise it where what is written changes.
 VERSION = 1
@@ -106,7 +106,7 @@ def _decode(folder: Path, work: Sequence[Task], tick: Tick) -> Index:
     parts: list[Index] = []
 
     def images() -> Iterator[Samples]:
-        for part, samples in ahead(_images, work):
+        for part, samples in prefetch_single_threaded(_images, work):
             parts.append(part)
             tick(len(parts), len(work))
             yield from samples

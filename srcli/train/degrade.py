@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from srcli.imaging.degrade import Degradation
-from srcli.imaging.steps import (
+from srcli.imaging.degrade.degradations import Degradation
+from srcli.imaging.degrade.steps import (
     FEW,
     GREY,
     MOST,

@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 
 from srcli.errors import UsageError
-from srcli.imaging import degrade as imaging
 from srcli.imaging.color import luma
-from srcli.imaging.steps import Resize, Rng
+from srcli.imaging.degrade import degradations as imaging
+from srcli.imaging.degrade.steps import Resize, Rng
 from srcli.scales import Axis
 from srcli.train import degrade
 from srcli.train.augment import USUAL, Augmentation, Batch

@@ -16,11 +16,11 @@ from srcli import archs
 from srcli.bench import Row, evaluate
 from srcli.bench.protocols import Y_CROP, Reduction
 from srcli.datasets import Picture
-from srcli.engine import weights
 from srcli.engine.device import Device, check_bfloat16
+from srcli.engine.weights import files
 from srcli.errors import SrError, UsageError
-from srcli.files import check_place, replacing
 from srcli.methods import Method, Options, network_method, upscaler
+from srcli.storage.files import check_place, replacing
 from srcli.train import losses, parallel, schedule
 from srcli.train.augment import Batch
 from srcli.train.batches import Draw, Drawn, drawn
@@ -144,11 +144,11 @@ def prepare(state: State, setup: Setup) -> Work:
 
 def _teacher(setup: Setup) -> nn.Module:
     path = Path(setup.recipe.teacher)
-    specs = weights.specs_of(path)
+    specs = files.specs_of(path)
     fitting = [spec for spec in specs if spec.scale == setup.recipe.scale]
     if not fitting:
         raise UsageError(f"{path} is no teacher for x{setup.recipe.scale}", "give weights of the same scale")
-    network = weights.load(path, fitting[0]).eval().requires_grad_(requires_grad=False)
+    network = files.load(path, fitting[0]).eval().requires_grad_(requires_grad=False)
     placed: nn.Module = network.to(setup.device.name, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return placed
 
@@ -383,7 +383,7 @@ def save_weights(state: State, setup: Setup, psnr_y: float, prefix: str = "") ->
     """Write the averaged weights as the file that upscale, bench and compare take."""
     recipe = json.dumps(asdict(setup.recipe))
     notes = {"recipe": recipe, "step": str(state.step), "psnr_y": f"{psnr_y:.4f}"}
-    weights.save(weights_path(setup.folder, setup.recipe, prefix), *deployed(state, setup.recipe), notes)
+    files.save(weights_path(setup.folder, setup.recipe, prefix), *deployed(state, setup.recipe), notes)
 
 
 def deployed(state: State, recipe: Recipe) -> tuple[nn.Module, archs.Spec]:

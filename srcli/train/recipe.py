@@ -7,7 +7,7 @@ from typing import Any
 
 from srcli import archs
 from srcli.errors import UsageError
-from srcli.imaging import degrade
+from srcli.imaging.degrade import degradations
 from srcli.scales import ANY, label
 from srcli.train import augment, initial, losses
 
@@ -56,8 +56,8 @@ class Recipe:
     `supervise`: weight of the loss of what a network shows before its end, at the first and the last step.
     `learning_rate`: the peak, reached after `warmup` steps; `schedule` brings it to the relative `floor`
     (`cosine`, in `cycles` that each begin at the peak, or `one-cycle`), or multiplies it by `decay` at the
-    shares `decay_at` of all steps, down to the floor (`step`), or keeps it up to the share `decay_at` and then
-    falls in a straight line to the floor (`linear`); `last_rate`: that of the last layer, relative.
+    shares `decay_at` of all steps, down to the floor (`step`), or holds it until the share `decay_at`
+    and then falls linearly to the floor (`linear`); `last_rate`: that of the last layer, relative.
     `clip`: the largest gradient, by `norm`, by `value`, or by value over the learning `rate`; 0: none.
     `ema`: decay of the averaged weights that are validated and kept; 0 keeps the newest.
     `accumulate`: batches whose gradients make one step; `precision`: of the network's convolutions;
@@ -228,7 +228,7 @@ def checked(recipe: Recipe) -> Recipe:
             raise UsageError(f"{name} cannot be {getattr(recipe, name)}", "give at least 1")
     if not 0 <= recipe.sharpen <= 2:
         raise UsageError(f"sharpen cannot be {recipe.sharpen:g}", "give 0 to 2; Real-ESRGAN takes 0.5")
-    degrade.parse(recipe.degrade)
+    degradations.parse(recipe.degrade)
     initial.parse(recipe.initial)
     augment.parse(recipe.augment)
     if recipe.spread:

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from srcli import archs
-from srcli.engine import weights
 from srcli.engine.device import Device
+from srcli.engine.weights import files
 from srcli.errors import WeightsError
-from srcli.files import replacing
+from srcli.storage.files import replacing
 from srcli.train import discriminators
 from srcli.train.initial import initialise, parse
 from srcli.train.recipe import Phase, Recipe, assigned, changed, from_dict, second_phase
@@ -78,7 +78,7 @@ def _last_layer(network: nn.Module) -> set[Tensor]:
 
 def _warm_start(network: nn.Module, arch: str, path: Path) -> None:
     own = network.state_dict()
-    given = archs.rename(arch, weights.read_state(path))
+    given = archs.rename(arch, files.read_state(path))
     fitting = {k: v for k, v in given.items() if k in own and own[k].shape == v.shape}
     if not fitting:
         raise WeightsError(f"{path} has no tensor that fits {arch}", "give weights of the same network")

@@ -13,18 +13,18 @@ import torch
 from numpy.typing import NDArray
 
 from srcli.errors import DatasetError
-from srcli.files import cache_folder
-from srcli.imaging.degrade import Bicubic, Degradation, degraded
+from srcli.imaging.degrade.degradations import Bicubic, Degradation, degraded
+from srcli.imaging.degrade.steps import Target
 from srcli.imaging.image import read
 from srcli.imaging.pixels import from_uint8, to_uint8
 from srcli.imaging.resize import resize_8bit
 from srcli.imaging.sharpen import sharpened
-from srcli.imaging.steps import Target
+from srcli.storage.files import cache_folder
 from srcli.train import cache, decode
-from srcli.train.ahead import ahead
 from srcli.train.decode import Entry, Index
 from srcli.train.planes import Layout, Mapped, Numbers, Plane, Samples, Tick, mapped
 from srcli.train.sources import Source
+from srcli.train.threads import prefetch_single_threaded
 
 _NAMED = 3
 _BICUBIC = Bicubic()
@@ -195,7 +195,7 @@ def _plane(path: Path, places: Layout, make: Callable[[int], Samples], tick: Tic
 
 
 def _made(make: Callable[[int], Samples], count: int, tick: Tick) -> Iterator[Samples]:
-    for done, samples in enumerate(ahead(make, range(count)), 1):
+    for done, samples in enumerate(prefetch_single_threaded(make, range(count)), 1):
         tick(done, count)
         yield samples
 

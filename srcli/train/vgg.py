@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from srcli.engine import hub
+from srcli.engine.weights import hub
 from srcli.errors import UsageError, WeightsError
 from srcli.manifest import HubFile
 

@@ -7,13 +7,13 @@ from pathlib import Path
 from torch import nn
 
 from srcli.archs import Spec
-from srcli.engine import packed, tables
 from srcli.engine.export import onnx, torchscript
 from srcli.engine.export.check import SIZES, Difference, difference
-from srcli.engine.export.pack import pack
-from srcli.engine.runtimes.table import TableRuntime
+from srcli.engine.export.ncnn.pack import pack
+from srcli.engine.runtimes.lut import TableRuntime
+from srcli.engine.weights import lut, ncnn_cache
 from srcli.errors import UsageError
-from srcli.files import replacing
+from srcli.storage.files import replacing
 
 
 @dataclass(frozen=True)
@@ -63,14 +63,14 @@ def _torchscript(job: Job) -> Difference | None:
 
 def _ncnn(job: Job) -> Difference | None:
     made, difference = pack(job.network, job.scale)
-    packed.write(job.path.with_suffix(""), made, job.made_from)
+    ncnn_cache.write(job.path.with_suffix(""), made, job.made_from)
     return difference
 
 
 def _table(job: Job) -> Difference:
     with replacing(job.path) as temporary:
-        tables.export(temporary, job.network, job.spec, "float32")
-        runtime = TableRuntime(tables.enlarger(*tables.read(temporary)))
+        lut.export(temporary, job.network, job.spec, "float32")
+        runtime = TableRuntime(lut.enlarger(*lut.read(temporary)))
         return difference(job.network, lambda pixels: next(iter(runtime.run([pixels]))), SIZES)
 
 

@@ -6,9 +6,9 @@ import numpy as np
 
 from srcli.engine.device import untold
 from srcli.engine.export.check import patch
-from srcli.engine.runtimes import OutOfMemory
+from srcli.engine.runtimes.base import OutOfMemory
 from srcli.engine.runtimes.torch import Findings, TorchRuntime
-from srcli.imaging.metrics import psnr
+from srcli.imaging.metrics.full_reference import psnr
 from srcli.imaging.pixels import quantise
 
 # Height and width of what is tried, of a photograph; what may come of it.

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from srcli.engine.device import give_back_memory
-from srcli.engine.packed import Found, Shape
-from srcli.engine.runtimes import OutOfMemory
+from srcli.engine.runtimes.base import OutOfMemory
+from srcli.engine.weights.ncnn_cache import Found, Shape
 from srcli.errors import WeightsError
 from srcli.imaging.pixels import Pixels
 

@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from srcli.archs.blocks import Moments, pooled
 from srcli.engine.device import Device, untold
-from srcli.engine.runtimes import OutOfMemory
-from srcli.engine.runtimes.ahead import Item, Land, Room, area, in_order
-from srcli.engine.runtimes.gear import Gear, Plain, Repeats, gear_for
+from srcli.engine.runtimes.backends import Gear, Plain, Repeats, gear_for
+from srcli.engine.runtimes.base import OutOfMemory
+from srcli.engine.runtimes.batching import Item, Land, Room, area, in_order
 from srcli.engine.tiles import DEFAULT_TILE
 from srcli.imaging.pixels import Pixels
 from srcli.scales import Window

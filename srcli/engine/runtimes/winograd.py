@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srcli.engine import calibrate
+from srcli.engine import calibration
 from srcli.engine.device import threads
 
 _SIDE, _ROUNDS = 96, 5
@@ -49,8 +49,8 @@ def hasten(network: nn.Module, channels: int, name: str) -> bool:
     layers = {key: part for key, part in parts if isinstance(part, nn.Conv2d) and _fits(part)}
     if not layers or not available():
         return False
-    facts = ("winograd", name, torch.__version__, threads(), calibrate.machine())
-    found = calibrate.once(facts, lambda: _tried(network, layers, channels))
+    facts = ("winograd", name, torch.__version__, threads(), calibration.machine())
+    found = calibration.once(facts, lambda: _tried(network, layers, channels))
     chosen = {key: layers[key] for key in layers if found.get(key)}
     if chosen:
         _exchange(network, {key: Winograd(layer) for key, layer in chosen.items()})

@@ -1,0 +1,1 @@
+"""Many files: planning of outputs, running, and jobs that can be resumed."""

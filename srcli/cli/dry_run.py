@@ -1,0 +1,105 @@
+"""`--dry-run` and `--within`: what a batch would take, and the model that fits into a time."""
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+from srcli.cli import console
+from srcli.errors import SrError
+
+if TYPE_CHECKING:
+    from srcli.imaging.size import Wanted
+    from srcli.methods import Options
+    from srcli.upscaling.estimate import Estimate, Image
+    from srcli.upscaling.pipeline import Work
+    from srcli.upscaling.task import UpscaleTask
+
+
+def tell(jobs: "list[UpscaleTask]", work: "Work", *, as_json: bool) -> None:
+    """What each image would take, and the whole. Raises `SrError` for images that can't be read."""
+    from srcli.imaging.codecs.reading import about
+    from srcli.storage.locations import fetched
+    from srcli.upscaling import estimate
+    from srcli.upscaling.pipeline import scale_of, will_stream
+
+    spent = most = 0.0
+    for job in jobs:
+        with fetched(job.source) as source:
+            found = about(source)
+        size = work.wanted.of(found.size)
+        scale = scale_of(found.size, size, work.wanted)
+        streams = will_stream(found.frames, found.size, size, work)
+        image = estimate.Image(found, size, scale, streams)
+        told = estimate.estimate(work.find(scale) if scale > 1 else None, image)
+        _say(job, found.size, size, told, as_json)
+        spent, most = spent + told.seconds, max(most, told.bytes)
+    if len(jobs) > 1 and not as_json:
+        console.result.print(f"{len(jobs)} images: about {in_words(spent)}, {most / 1e6:.0f} MB at most")
+
+
+def _say(
+    job: "UpscaleTask", old: tuple[int, int], new: tuple[int, int], told: "Estimate", as_json: bool
+) -> None:
+    if as_json:
+        record = {"input": str(job.source), "output": str(job.target), "from": old, "to": new}
+        print(json.dumps(record | asdict(told)), flush=True)  # noqa: T201
+        return
+    sizes = " -> ".join("x".join(map(str, size)) for size in (old, new))
+    parts = [
+        f"{told.parameters:,} parameters" if told.parameters else "",
+        f"{told.operations / 1e9:,.1f} GFLOP" if told.operations else "",
+        f"{told.tiles} tile{'s' if told.tiles > 1 else ''}" if told.tiles else "",
+        f"about {in_words(told.seconds)}",
+        f"{told.bytes / 1e6:.0f} MB" + (", streamed" if told.streamed else ""),
+    ]
+    line = f"{job.source} -> {job.target}  {sizes}  {told.model}: {', '.join(filter(None, parts))}"
+    console.result.print(line, markup=False)
+
+
+def in_words(seconds: float) -> str:
+    """`0.8 s`, `45 s`, `3 min 20 s`."""
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    return f"{whole} s" if whole < 120 else f"{whole // 60} min {whole % 60} s"
+
+
+def within(
+    time: str, named: str | None, jobs: "list[UpscaleTask]", aim: "Wanted", settings: "Options"
+) -> "str | None":
+    """The best model that is done with all jobs in that time, unless one is named.
+
+    Raises `UsageError` where there is none, or where a network that is named would take longer.
+    """
+    from srcli import manifest
+    from srcli.methods.classical import seconds
+    from srcli.upscaling import estimate
+
+    limit, images = seconds(time), list(_images(jobs, aim))
+    if named is None:
+        found = estimate.best(limit, images, settings)
+        console.talk.print(f"{found} is the best within {in_words(limit)}", markup=False)
+        return found
+    if named in manifest.models():
+        estimate.check(named, limit, images, settings)
+    return named
+
+
+def _images(jobs: "list[UpscaleTask]", aim: "Wanted") -> "Iterator[Image]":
+    """What can be read of the inputs; what can't be is told in its turn."""
+    from srcli.imaging.codecs.reading import about
+    from srcli.storage.locations import fetched
+    from srcli.upscaling import streaming
+    from srcli.upscaling.estimate import Image
+    from srcli.upscaling.pipeline import scale_of
+
+    for job in jobs:
+        try:
+            with fetched(job.source) as source:
+                found = about(source)
+            size = aim.of(found.size)
+            scale = scale_of(found.size, size, aim)
+        except SrError:
+            continue
+        yield Image(found, size, scale, found.frames == 1 and size[0] * size[1] >= streaming.LARGE)

@@ -1,0 +1,77 @@
+"""What becomes of the images of a batch: done here in turn, or by other processes side by side."""
+
+from collections.abc import Callable, Generator, Iterable
+from contextlib import closing
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from srcli.cli.reporters import Voice
+
+if TYPE_CHECKING:
+    from srcli.batch.runner import Batch, Became, Made, Places
+    from srcli.upscaling.pipeline import Done
+    from srcli.upscaling.task import UpscaleTask
+    from srcli.workers import Outcome
+    from srcli.workers.config import Team
+
+
+def outcomes(
+    jobs: "Iterable[UpscaleTask]",
+    batch: "Batch",
+    voice: Voice,
+    team: "Team",
+    places: "Places",
+    count: int | None = None,
+) -> "Generator[Became]":
+    """What becomes of each job, as it comes; of `count` jobs, where that is known."""
+    from srcli.workers import each_image
+
+    if team.alone:
+        yield from each_image(jobs, one_by_one(batch, voice, places))
+        return
+    from srcli.batch.runner import begin
+    from srcli.workers.distribute import spread
+
+    voice.several(count)
+    crew = team.crew(partial(begin, batch))
+    with closing(spread(jobs, crew, places.check, _clear)) as found:
+        for outcome in found:
+            yield _retold(outcome, voice)
+
+
+def one_by_one(batch: "Batch", voice: Voice, places: "Places") -> "Callable[[UpscaleTask], Done | None]":
+    """What is done with each job in this process, and told while it is done."""
+    from srcli.batch.runner import doing
+
+    work = doing(batch, voice)
+
+    def do(job: "UpscaleTask") -> "Done | None":
+        voice.begin(job)
+        places.check(job)
+        return work(job, False)  # noqa: FBT003 (a callable has no names)
+
+    return do
+
+
+def _clear(job: "UpscaleTask") -> None:
+    """What a worker that was lost left half-made; in stores nothing is."""
+    from srcli.storage.files import sweep
+
+    if isinstance(job.target, Path):
+        sweep(job.target)
+
+
+def _retold(outcome: "Outcome[UpscaleTask, Made]", voice: Voice) -> "Became":
+    """What a worker says of an image, as if it had been done here."""
+    from srcli.workers import Outcome
+
+    made = outcome.result
+    voice.begin(outcome.job)
+    for method in made.loaded if made else ():
+        voice.method(method)
+    for words in made.notes if made else ():
+        voice.note(words)
+    for seam in made.seams if made else ():
+        voice.seam(seam)
+    return Outcome(outcome.job, made.done if made else None, outcome.error)

@@ -1,0 +1,1 @@
+"""Export to ncnn: a torch network as an ncnn graph and its weights."""

@@ -1,0 +1,1 @@
+"""Weight files: found on the Hub or on disk, identified, verified and read."""

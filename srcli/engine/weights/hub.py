@@ -1,0 +1,258 @@
+"""Files from the Hugging Face Hub at a pinned commit: the cache first, then the network."""
+
+import errno
+import re
+import socket
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Thread
+
+from srcli.errors import SrError
+from srcli.manifest import HubFile
+from srcli.storage.hashing import sha256
+
+# A client that can't reach its server retries for 23 s; whoever sits at the prompt should know sooner.
+_PATIENCE = 2.0
+# How long, in seconds, a server that is there but fails is asked again, and how long one answer may take.
+_DEADLINE = 8.0
+_ANSWER = 5.0
+# How often a transfer that breaks off is begun.
+_ATTEMPTS = 3
+
+
+class HubError(SrError):
+    """A file cannot be had from the Hub."""
+
+
+@dataclass(frozen=True)
+class Stated:
+    """What the Hub says of a file: its size in bytes, its SHA-256 (of large files only), its commit."""
+
+    size: int | None
+    digest: str | None
+    commit: str | None
+
+
+def cached(file: HubFile) -> Path | None:
+    """The file in the local cache, without asking the network."""
+    from huggingface_hub import try_to_load_from_cache
+
+    found = try_to_load_from_cache(file.repo, file.file, revision=file.revision, repo_type=file.kind)
+    return Path(found) if isinstance(found, str) else None
+
+
+def ask(file: HubFile) -> Stated:
+    """What the Hub states, by HEAD alone. Raises `HubError` within 10 seconds where it does not answer."""
+    _check_reachable()
+    import httpx2
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+
+    url = hf_hub_url(file.repo, file.file, revision=file.revision, repo_type=file.kind)
+    give_up = time.monotonic() + _DEADLINE
+    while True:
+        try:
+            found = get_hf_file_metadata(url, timeout=min(_ANSWER, max(0.5, give_up - time.monotonic())))
+            return Stated(found.size, _sha256_or_none(found.etag), found.commit_hash)
+        except (httpx2.HTTPError, OSError, ValueError) as error:
+            if not _passing(error) or time.monotonic() + 1 > give_up:
+                raise _explained(error, file) from error
+            time.sleep(0.5)
+
+
+def _sha256_or_none(etag: str | None) -> str | None:
+    return etag if re.fullmatch("[0-9a-f]{64}", etag or "") else None
+
+
+def _passing(error: Exception) -> bool:
+    """Whether the same request may well succeed in a moment."""
+    import httpx2
+    from huggingface_hub.errors import HfHubHTTPError
+
+    if isinstance(error, HfHubHTTPError):
+        return error.response.status_code in (408, 429, 500, 502, 503, 504)
+    return isinstance(error, httpx2.TransportError)
+
+
+def fetch(file: HubFile, again: bool = False) -> Path:
+    """The file, downloaded with a progress bar if it is not cached (or `again`, replacing a bad copy).
+
+    Raises `HubError` within 10 seconds where the Hub can't be reached.
+    """
+    found = None if again else cached(file)
+    if found:
+        return found
+    ask(file)
+    import httpx2
+
+    for attempt in range(_ATTEMPTS):
+        try:
+            return _download(file, again)
+        except httpx2.TransportError as error:
+            if attempt == _ATTEMPTS - 1:
+                raise _explained(error, file) from error
+        except (httpx2.HTTPError, OSError, ValueError) as error:
+            raise _explained(error, file) from error
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _download(file: HubFile, again: bool) -> Path:
+    from huggingface_hub import constants, hf_hub_download
+
+    # The client's bar moves once per chunk of 10 MiB: small files would show none.
+    constants.DOWNLOAD_CHUNK_SIZE = 1 << 18
+    return Path(
+        hf_hub_download(
+            file.repo, file.file, revision=file.revision, repo_type=file.kind, force_download=again
+        )
+    )
+
+
+def _explained(error: Exception, file: HubFile) -> HubError:
+    """What a failure of the client means, and what to do."""
+    from huggingface_hub import constants, errors
+
+    page = f"{constants.ENDPOINT}/{file.repo}"
+    explanations: list[tuple[type[Exception], str, str]] = [
+        (errors.GatedRepoError, f"{file.repo} is gated", f"accept its terms at {page}, then set HF_TOKEN"),
+        (errors.RevisionNotFoundError, f"{file.repo} has no revision {file.revision}", "update sr"),
+        (errors.EntryNotFoundError, f"{file.repo} has no file {file.file} at {file.revision}", "update sr"),
+        (
+            errors.RepositoryNotFoundError,
+            f"there is no repository {file.repo} on {constants.ENDPOINT}",
+            "if it is private, set HF_TOKEN",
+        ),
+    ]
+    for kind, message, hint in explanations:
+        if isinstance(error, kind):
+            return HubError(message, hint)
+    if isinstance(error, errors.HfHubHTTPError):
+        code = error.response.status_code
+        return HubError(f"{constants.ENDPOINT} answers {code} for {file.repo}/{file.file}", "try again later")
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return HubError(f"no room for {file.file} in {cache()}", "free the disk, or set HF_HOME to another")
+    if isinstance(error, PermissionError | FileExistsError | NotADirectoryError):
+        return HubError(f"cannot write into {cache()}: {error.strerror}", "set HF_HOME to another folder")
+    first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
+    return HubError(f"download of {file.repo}/{file.file} failed: {first_line}", "try again later")
+
+
+def cache() -> Path:
+    """The Hub client's cache folder, as HF_HUB_CACHE or HF_HOME say."""
+    from huggingface_hub import constants
+
+    return Path(constants.HF_HUB_CACHE)
+
+
+def _check_reachable() -> None:
+    from huggingface_hub import constants
+
+    if constants.HF_HUB_OFFLINE:
+        raise HubError("HF_HUB_OFFLINE is set", "unset it to download")
+    if not reachable(constants.ENDPOINT):
+        raise HubError(f"no network: {constants.ENDPOINT} does not answer", "check the connection")
+
+
+def reachable(endpoint: str, patience: float = _PATIENCE) -> bool:
+    """Whether a connection to the server (or to the proxy that leads to it) opens in `patience` seconds."""
+    import urllib.parse  # late: they bring ssl
+    import urllib.request
+
+    url = urllib.parse.urlsplit(endpoint)
+    proxy = urllib.request.getproxies().get(url.scheme)
+    if proxy and not urllib.request.proxy_bypass(url.hostname or ""):
+        url = urllib.parse.urlsplit(proxy if "//" in proxy else f"//{proxy}")
+    port = url.port or (80 if url.scheme == "http" else 443)
+    opened: list[bool] = []
+
+    def attempt() -> None:
+        try:
+            socket.create_connection((url.hostname or "", port), timeout=patience).close()
+            opened.append(True)
+        except OSError:
+            pass
+
+    # On a thread: a name server that does not answer blocks for longer than the socket's time-out.
+    thread = Thread(target=attempt, daemon=True)
+    thread.start()
+    thread.join(patience)
+    return bool(opened)
+
+
+def listed(repo: str, revision: str) -> list[HubFile]:
+    """Every file of a data set, at the commit that `revision` names now. Raises `HubError`."""
+    _check_reachable()
+    import httpx2
+    from huggingface_hub import HfApi
+
+    try:
+        found = HfApi().dataset_info(repo, revision=revision)
+        names = [file.rfilename for file in found.siblings or ()]
+        return [HubFile(repo, found.sha or revision, name, "dataset") for name in names]
+    except (httpx2.HTTPError, OSError, ValueError) as error:
+        raise _explained(error, HubFile(repo, revision, "", "dataset")) from error
+
+
+def stated_digest(path: Path) -> str | None:
+    """The SHA-256 that the Hub stated when a cached file was fetched: the cache names large files by it."""
+    return _sha256_or_none(path.resolve().name)
+
+
+def damaged(path: Path, digest: str | None) -> str:
+    """What is wrong with a file's SHA-256, in words; empty where it is as it should be.
+
+    `digest` None stands for what the Hub stated.
+    """
+    wanted = digest or stated_digest(path)
+    if wanted is None:
+        return "the Hub states no SHA-256 for it"
+    found = sha256(path)
+    return "" if found == wanted else f"its SHA-256 is {found}, not {wanted}"
+
+
+def verified(file: HubFile, digest: str | None) -> Path:
+    """`fetch`, and the file's SHA-256 checked; a damaged copy is replaced once.
+
+    Raises `HubError` where the new copy is wrong too; it is not kept.
+    """
+    path = fetch(file)
+    if not damaged(path, digest):
+        return path
+    path = fetch(file, again=True)
+    problem = damaged(path, digest)
+    if problem:
+        forget(path)
+        raise HubError(
+            f"{file.repo}/{file.file} is not what it should be: {problem}", "it was not used; update sr"
+        )
+    return path
+
+
+def forget(path: Path) -> None:
+    """Delete a cached file, with its content unless another revision in the cache has the same."""
+    content = path.resolve()
+    path.unlink()
+    if content == path or not content.exists():
+        return
+    snapshots = content.parent.parent / "snapshots"  # beside the folder of contents
+    if not any(other.resolve() == content for other in snapshots.rglob("*") if other.is_symlink()):
+        content.unlink()
+
+
+def publish(repo: str, files: dict[str, Path | bytes], message: str, private: bool) -> str:
+    """Put files into a model repository, which is made if need be, in one commit; its address.
+
+    Raises `HubError` where the Hub refuses, as it does without a token.
+    """
+    _check_reachable()
+    import httpx2
+    from huggingface_hub import CommitOperationAdd, HfApi
+
+    adds = [CommitOperationAdd(name, content) for name, content in files.items()]
+    try:
+        HfApi().create_repo(repo, private=private, exist_ok=True)
+        return str(HfApi().create_commit(repo, adds, commit_message=message).commit_url)
+    except (httpx2.HTTPError, OSError, ValueError) as error:
+        reason = (str(error).strip() or type(error).__name__).splitlines()[0]
+        hint = "HF_TOKEN has to hold a token that may write there"
+        raise HubError(f"cannot publish to {repo}: {reason}", hint) from error

@@ -1,0 +1,1 @@
+"""Reading and writing image files, one module per family of formats."""

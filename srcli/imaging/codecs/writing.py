@@ -1,0 +1,303 @@
+"""Samples to files: as much of depth, channels, metadata and timing as the format holds."""
+
+import io
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from PIL import Image as PilImage
+from PIL.JpegImagePlugin import RAWMODE
+from PIL.PngImagePlugin import PngInfo
+
+from srcli.errors import ImageError, UsageError
+from srcli.imaging import mmap_buffer
+from srcli.imaging.codecs import exr, formats, opencv, png, tiff
+from srcli.imaging.codecs.formats import Format, Named
+from srcli.imaging.codecs.reading import Stored, Timing
+from srcli.imaging.metadata import exif
+from srcli.imaging.metadata.fields import Metadata, stripped
+from srcli.imaging.pixels import StoredSamples
+from srcli.storage.files import check_place, replacing
+
+SUBSAMPLING = ("4:4:4", "4:2:2", "4:2:0")
+_MARKER_BYTES = 65000  # a JPEG segment holds little more
+_GIF_TICK = 10
+
+
+@dataclass(frozen=True)
+class Output:
+    """How to write: `quality` 1..100 of lossy formats, `depth` in bits; None is what suits the format."""
+
+    quality: int | None = None
+    lossless: bool = False
+    subsampling: str | None = None
+    depth: int | None = None
+    strip: bool = False
+
+    def check(self) -> None:
+        """Raise `UsageError` for what no format has."""
+        if self.subsampling not in (None, *SUBSAMPLING):
+            known = ", ".join(SUBSAMPLING)
+            raise UsageError(f"no chroma subsampling called '{self.subsampling}'", f"one of {known}")
+        if self.depth not in (None, 1, 8, 16, 32):
+            raise UsageError(f"no images of {self.depth} bits", "--depth 1, 8, 16, or 32 for float")
+
+
+def check_writable(
+    path: Path,
+    alpha: bool = False,
+    frames: int = 1,
+    output: Output = Output(),
+    size: tuple[int, int] = (1, 1),
+) -> None:
+    """Raise `SrError` where `write` could not put an image (or one with these properties) at `path`."""
+    check_holds(path, alpha, frames, output, size)
+    check_place(path)
+
+
+def check_holds(
+    path: Named,
+    alpha: bool = False,
+    frames: int = 1,
+    output: Output = Output(),
+    size: tuple[int, int] = (1, 1),
+) -> None:
+    """Raise `ImageError` where files named so hold no image with these properties."""
+    found = formats.of(path)
+    suffix = path.suffix.lower()
+    if found.missing:
+        raise ImageError(f"writing {suffix} needs {found.missing}", f"pip install 'sr-cli[{found.extra}]'")
+    if alpha and not found.alpha:
+        raise ImageError(f"{suffix} holds no transparency", "choose .png, .webp or .tif")
+    if frames > 1 and not found.frames:
+        raise ImageError(f"{suffix} holds one frame, not {frames}", "choose .png, .webp, .gif or .tif")
+    if output.depth and output.depth not in found.depths:
+        held = " or ".join(map(str, found.depths))
+        raise ImageError(f"{suffix} holds no {output.depth} bits", f"give --depth {held}, or another format")
+    if max(size) > found.largest:
+        given = "x".join(map(str, size))
+        raise ImageError(
+            f"{suffix} holds {found.largest:,} pixels on a side, not {given}", "choose .png or .tif"
+        )
+
+
+def write(path: Path, frames: Sequence[Stored], timing: Timing = Timing(), output: Output = Output()) -> None:
+    """Write by the suffix of `path`, atomically: the file appears whole or not at all.
+
+    Each frame's depth has to be one that the format holds.
+    """
+    found = formats.of(path)
+    if output.strip:
+        frames = [replace(frame, metadata=stripped(frame.metadata)) for frame in frames]
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        try:
+            _encode(file, found, path.suffix.lower(), list(frames), timing, output)
+        except (ValueError, RuntimeError, OverflowError, struct.error, SystemError) as error:
+            # What encoders raise for an image that they do not take.
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise ImageError(f"cannot write {path}: {reason}", "choose another format") from error
+
+
+def _encode(
+    file: BinaryIO, found: Format, suffix: str, frames: list[Stored], timing: Timing, output: Output
+) -> None:
+    first = frames[0]
+    if found.name == "TIFF":
+        tiff.write(file, [(frame.samples, frame.depth, frame.metadata) for frame in frames])
+    elif found.name == "PNG" and len(frames) == 1 and first.depth > 1:
+        _png(file, _as_banded(first))
+    elif found.name == "EXR":
+        exr.write(Path(file.name), first.samples)
+    elif first.depth > 8:
+        file.write(_by_opencv(first.samples, suffix))
+    else:
+        _by_pillow(file, found, suffix, frames, timing, output)
+
+
+@dataclass(frozen=True)
+class Banded:
+    """An image of `shape` (H, W) or (H, W, 2..4) whose samples come in bands from the top, as in `Stored`."""
+
+    shape: tuple[int, ...]
+    depth: int
+    bands: Iterator[StoredSamples]
+    metadata: Metadata = Metadata()
+
+
+def _as_banded(frame: Stored) -> Banded:
+    return Banded(frame.samples.shape, frame.depth, png.bands(frame.samples), frame.metadata)
+
+
+def write_bands(path: Path, image: Banded, output: Output = Output()) -> None:
+    """`write` for an image of which no more than a band is held.
+
+    PNG and TIFF are written band by band, JPEG from a file on the disk; encoders of other formats want all
+    samples in memory.
+    """
+    found = formats.of(path)
+    if output.strip:
+        image = replace(image, metadata=stripped(image.metadata))
+    if found.name not in ("PNG", "TIFF", "JPEG") or image.depth == 1:
+        write(path, [Stored(_together(image), image.depth, image.metadata)], output=output)
+        return
+    with replacing(path) as temporary, temporary.open("wb") as file:
+        if found.name == "PNG":
+            _png(file, image)
+        elif found.name == "TIFF":
+            tiff.write_sheets(file, [tiff.Sheet(image.shape, image.depth, image.metadata, image.bands)])
+        else:
+            _jpeg(file, path.parent, image, found, output)
+
+
+def _together(image: Banded) -> StoredSamples:
+    out, top = np.empty(image.shape, _dtype(image.depth)), 0
+    for band in image.bands:
+        out[top : top + len(band)] = band
+        top += len(band)
+    return out
+
+
+def _dtype(depth: int) -> str:
+    return {16: "uint16", 32: "float32"}.get(depth, "uint8")
+
+
+def _png(file: BinaryIO, image: Banded) -> None:
+    height, width = image.shape[:2]
+    channels = 1 if len(image.shape) == 2 else image.shape[2]
+    header = png.Header(width, height, channels, image.depth)
+    png.write(file, header, image.bands, _png_chunks(image.metadata))
+
+
+def _jpeg(file: BinaryIO, folder: Path, image: Banded, found: Format, output: Output) -> None:
+    """By way of a file, since the encoder wants the picture whole, with four bytes a pixel of any colour."""
+    height, width = image.shape[:2]
+    grey = len(image.shape) == 2
+    with mmap_buffer.on_disk((height, width) if grey else (height, width, 4), folder) as place:
+        top = 0
+        for band in image.bands:
+            (place.samples if grey else place.samples[..., :3])[top : top + len(band)] = band
+            top += len(band)
+            place.forget()
+        mode = "L" if grey else "RGBX"
+        picture = PilImage.frombuffer(mode, (width, height), place.samples, "raw", mode, 0, 1)
+        line = Stored(place.samples[:1], 8)
+        options = _metadata_options(found, image.metadata) | _coding_options(found, line, output)
+        RAWMODE.setdefault("RGBX", "RGB")  # the encoder knows these bytes by that name only
+        picture.save(mmap_buffer.Forgetful(file, place), "JPEG", **options)  # type: ignore[arg-type]
+
+
+def _png_chunks(about: Metadata) -> list[png.Chunk]:
+    """In the order that the specification wants: colour first."""
+    out = [png.profile_chunk(about.icc)] if about.icc else []
+    # A profile overrules sRGB and gamma, and readers warn of a file that has both.
+    out += [chunk for chunk in about.chunks if not (about.icc and chunk[0] in (b"sRGB", b"iCCP"))]
+    out += [png.resolution_chunk(about.dpi)] if about.dpi else []
+    out += [(b"eXIf", exif.bare(about.exif))] if about.exif else []
+    return out + ([png.xmp_chunk(about.xmp)] if about.xmp else [])
+
+
+def _by_opencv(samples: StoredSamples, suffix: str) -> bytes:
+    """16-bit JPEG 2000 and PNM, Radiance HDR, PFM."""
+    if samples.ndim == 3 and samples.shape[2] == 2:  # OpenCV has no grey with alpha
+        samples = samples[..., [0, 0, 0, 1]]
+    elif samples.ndim == 2 and suffix == ".hdr":
+        samples = np.repeat(samples[..., None], 3, axis=2)
+    # Names of the same formats that OpenCV does not know, or takes for colour only.
+    kind = {".jpx": ".jp2", ".jpf": ".jp2", ".j2k": ".jp2", ".ppm": ".pnm", ".pgm": ".pnm"}.get(
+        suffix, suffix
+    )
+    return opencv.encode(samples, kind)
+
+
+def _by_pillow(
+    file: BinaryIO, found: Format, suffix: str, frames: list[Stored], timing: Timing, output: Output
+) -> None:
+    pictures = [_picture(frame, found) for frame in frames]
+    options = _metadata_options(found, frames[0].metadata) | _coding_options(found, frames[0], output)
+    if len(pictures) > 1:
+        options |= _timing_options(found, timing) | {"save_all": True, "append_images": pictures[1:]}
+    if found.name == "JPEG2000":
+        options["no_jp2"] = suffix == ".j2k"
+    if found.name == "HEIF":
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+    buffer = io.BytesIO()  # formats that seek, and encoders that fail halfway, leave the file alone
+    pictures[0].save(buffer, found.name, **options)
+    file.write(buffer.getbuffer())
+
+
+def _picture(frame: Stored, found: Format) -> PilImage.Image:
+    picture = PilImage.fromarray(np.ascontiguousarray(frame.samples))
+    if frame.depth == 1:
+        return picture.convert("1", dither=PilImage.Dither.NONE)
+    if found.name == "GIF" and picture.mode in ("LA", "RGBA"):
+        return _with_hard_edges(picture)
+    return picture
+
+
+def _with_hard_edges(picture: PilImage.Image) -> PilImage.Image:
+    """A pixel of a GIF is there or not."""
+    colour = picture.convert("RGBA")
+    colour.putalpha(colour.getchannel("A").point(lambda value: 255 if value >= 128 else 0))
+    return colour
+
+
+def _metadata_options(found: Format, about: Metadata) -> dict[str, Any]:
+    """Of what Pillow's writers take, what the format carries."""
+    values: dict[str, Any] = {
+        "icc": ("icc_profile", about.icc),
+        "exif": ("exif", exif.prefixed(about.exif) if about.exif else None),
+        "xmp": ("xmp", about.xmp),
+        "dpi": ("dpi", about.dpi),
+        "comment": ("comment", about.comment),
+    }
+    options = {name: value for field, (name, value) in values.items() if field in found.carries and value}
+    if found.name == "PNG":
+        options.pop("xmp", None)  # Pillow would need it as text
+        return options | {"pnginfo": _png_info(about)}
+    if found.name == "JPEG":
+        for name in ("exif", "xmp"):
+            if len(options.get(name, b"")) > _MARKER_BYTES:
+                del options[name]
+    return options
+
+
+def _png_info(about: Metadata) -> PngInfo:
+    """The chunks that Pillow has no option for."""
+    info = PngInfo()
+    for name, content in _png_chunks(Metadata(xmp=about.xmp, chunks=about.chunks)):
+        info.add(name, content)
+    return info
+
+
+def _coding_options(found: Format, frame: Stored, output: Output) -> dict[str, Any]:
+    options: dict[str, Any] = {"compress_level": 2} if found.name == "PNG" else {}
+    if found.lossy:
+        options["quality"] = output.quality or found.lossy
+    if found.subsampling:
+        grey = frame.samples.ndim == 2
+        default = "4:4:4" if found.name == "JPEG" or output.lossless else "4:2:0"
+        options |= {} if grey else {"subsampling": output.subsampling or default}
+    if found.lossless and output.lossless:
+        options |= {"lossless": True, "exact": True} if found.name == "WEBP" else {"quality": -1}
+    if found.name == "JPEG2000" and output.quality and not output.lossless:
+        options |= {"irreversible": True, "quality_mode": "dB", "quality_layers": [20 + output.quality * 0.4]}
+    return options
+
+
+def _timing_options(found: Format, timing: Timing) -> dict[str, Any]:
+    durations = [max(1, round(value)) for value in timing.durations]
+    if found.name == "GIF":
+        durations = [max(_GIF_TICK, round(value / _GIF_TICK) * _GIF_TICK) for value in timing.durations]
+    options: dict[str, Any] = {"duration": durations} if durations else {}
+    if found.name == "GIF":
+        return options | ({} if timing.loops is None else {"loop": timing.loops}) | {"disposal": 2}
+    if found.name == "PNG":
+        if timing.cover:
+            options["duration"] = durations[1:]
+        return options | {"loop": timing.loops or 0, "default_image": timing.cover}
+    return options | ({"loop": timing.loops or 0} if found.name == "WEBP" else {})

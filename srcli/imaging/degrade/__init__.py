@@ -1,0 +1,1 @@
+"""Degradations: from a high-resolution image to the low-resolution one."""

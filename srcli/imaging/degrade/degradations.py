@@ -1,0 +1,246 @@
+"""From a high-resolution image to the low-resolution one that a method is asked to enlarge."""
+
+from collections.abc import Iterable
+from dataclasses import MISSING, Field, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from srcli.errors import ImageError, UsageError
+from srcli.imaging.degrade.chains import Bsrgan, SecondOrder
+from srcli.imaging.degrade.kernels import Bell, Given, auto_size, from_file
+from srcli.imaging.degrade.steps import (
+    METHODS,
+    Filter,
+    Jpeg,
+    Plan,
+    Poisson,
+    Rng,
+    Round,
+    Span,
+    Target,
+    apply,
+    gaussian,
+    seed,
+)
+from srcli.imaging.pixels import Pixels, crop_to_multiple, times
+from srcli.imaging.resize import resize_8bit
+
+
+class Degradation(Protocol):
+    """A way from high to low resolution."""
+
+    def plan(self, target: Target, rng: Rng) -> Plan:
+        """Steps for one image whose sides are multiples of the scale."""
+        ...
+
+
+def _check_down(method: str) -> None:
+    if method not in METHODS:
+        raise UsageError(f"nothing called '{method}' to reduce by", f"there are: {', '.join(METHODS)}")
+
+
+def _check_span(name: str, span: Span, low: float, high: float) -> None:
+    if not low <= span.low <= span.high <= high:
+        raise UsageError(f"{name} cannot be {span}", f"it is within {low:g}..{high:g}")
+
+
+@dataclass(frozen=True)
+class Bicubic:
+    """MATLAB's 8-bit bicubic, antialiased: the papers' protocol."""
+
+    def plan(self, target: Target, rng: Rng) -> Plan:
+        """One step; nothing is random."""
+        return (target.reduced("bicubic", rounded=True),)
+
+
+@dataclass(frozen=True)
+class Bilinear:
+    """MATLAB's 8-bit bilinear, antialiased."""
+
+    def plan(self, target: Target, rng: Rng) -> Plan:
+        """One step; nothing is random."""
+        return (target.reduced("bilinear", rounded=True),)
+
+
+@dataclass(frozen=True)
+class Blur:
+    """A Gaussian blur, then reduced; `sigma` in pixels of the large image.
+
+    `sigma2`: the deviation across, where not 0; `angle` in degrees; `size` of the kernel, 0 for three
+    deviations. `blur,sigma=1.6,size=7` is the papers' BD.
+    """
+
+    sigma: Span = field(default=Span(1.6, 1.6))
+    sigma2: Span = field(default=Span(0, 0))
+    angle: Span = field(default=Span(0, 0))
+    size: int = 0
+    down: str = "bicubic"
+
+    def __post_init__(self) -> None:
+        _check_span("sigma", self.sigma, 0.05, 50)
+        _check_span("sigma2", self.sigma2, 0, 50)
+        _check_down(self.down)
+        if self.size < 0 or (self.size and self.size % 2 == 0):
+            raise UsageError(f"size cannot be {self.size}", "it is an odd number, or 0 for three deviations")
+
+    def plan(self, target: Target, rng: Rng) -> Plan:
+        """Blur, reduction, rounding."""
+        sigma, across = self.sigma.draw(rng), self.sigma2.draw(rng)
+        across = across or sigma
+        size = self.size or auto_size(max(sigma, across))
+        kernel = Bell(size, sigma, across, float(np.radians(self.angle.draw(rng))))
+        return (Filter(kernel), target.reduced(self.down), Round())
+
+
+@dataclass(frozen=True)
+class Camera:
+    """A camera: convolved with the point spread function in a file, reduced, with noise of `sigma` levels."""
+
+    kernel: Given
+    sigma: Span = field(default=Span(0, 0))
+    down: str = "bicubic"
+
+    def __post_init__(self) -> None:
+        _check_span("sigma", self.sigma, 0, 255)
+        _check_down(self.down)
+
+    def plan(self, target: Target, rng: Rng) -> Plan:
+        """Blur, reduction, noise where asked for, rounding."""
+        sigma = self.sigma.draw(rng)
+        noise = (gaussian(sigma, rng),) if sigma else ()
+        return (Filter(self.kernel), target.reduced(self.down), *noise, Round())
+
+
+@dataclass(frozen=True)
+class Noisy:
+    """Reduced, then Gaussian noise of `sigma` 8-bit levels and `poisson` times photon noise.
+
+    `noise,sigma=30` is the papers' DN.
+    """
+
+    sigma: Span = field(default=Span(10, 10))
+    poisson: Span = field(default=Span(0, 0))
+    grey: bool = False
+    down: str = "bicubic"
+
+    def __post_init__(self) -> None:
+        _check_span("sigma", self.sigma, 0, 255)
+        _check_span("poisson", self.poisson, 0, 100)
+        _check_down(self.down)
+
+    def plan(self, target: Target, rng: Rng) -> Plan:
+        """Reduction, photon noise where asked for, Gaussian noise, rounding."""
+        scale = self.poisson.draw(rng)
+        photons = (Poisson(scale, self.grey, seed(rng)),) if scale else ()
+        return (
+            target.reduced(self.down),
+            *photons,
+            gaussian(self.sigma.draw(rng), rng, grey=self.grey),
+            Round(),
+        )
+
+
+@dataclass(frozen=True)
+class Compressed:
+    """Reduced, then compressed as JPEG."""
+
+    quality: Span = field(default=Span(40, 40))
+    down: str = "bicubic"
+
+    def __post_init__(self) -> None:
+        _check_span("quality", self.quality, 1, 100)
+        _check_down(self.down)
+
+    def plan(self, target: Target, rng: Rng) -> Plan:
+        """Reduction, JPEG."""
+        return (target.reduced(self.down), Jpeg(self.quality.draw_whole(rng)))
+
+
+FAMILIES: dict[str, type[Degradation]] = {
+    "bicubic": Bicubic,
+    "bilinear": Bilinear,
+    "blur": Blur,
+    "camera": Camera,
+    "noise": Noisy,
+    "jpeg": Compressed,
+    "bsrgan": Bsrgan,
+    "second-order": SecondOrder,
+}
+
+
+def parse(text: str) -> Degradation:
+    """The degradation written as `name`, `name,key=value,key=low..high` or `camera:file`.
+
+    Raises `UsageError` for names and values that do not exist, `ImageError` for a file without a kernel.
+    """
+    head, *assignments = text.split(",")
+    name, _, file = head.partition(":")
+    if name not in FAMILIES:
+        raise UsageError(f"no degradation called '{name}'", f"there are: {', '.join(FAMILIES)}")
+    family = FAMILIES[name]
+    values = dict(_assigned(family, name, assignment) for assignment in assignments)
+    wants_file = any(f.default is MISSING for f in _fields(family))
+    if wants_file != bool(file):
+        hint = f"write {name}:kernel.npy" if wants_file else f"write '{name}', and settings as ,key=value"
+        raise UsageError(f"'{text}' {'names no' if wants_file else 'takes no'} file", hint)
+    return family(**values, **({"kernel": from_file(Path(file))} if file else {}))
+
+
+def _fields(family: type[Degradation]) -> Iterable[Field[Any]]:
+    return fields(family)  # type: ignore[arg-type]
+
+
+def _assigned(family: type[Degradation], name: str, assignment: str) -> tuple[str, Any]:
+    key, _, value = assignment.partition("=")
+    known = {f.name: f for f in _fields(family) if isinstance(f.default, Span | int | str)}
+    if key not in known:
+        there_are = f"there are: {', '.join(known)}" if known else "it has none"
+        raise UsageError(f"'{name}' has no setting '{key}'", there_are)
+    try:
+        return key, _typed(known[key].default, value)
+    except (ValueError, KeyError) as error:
+        raise UsageError(
+            f"{key} cannot be '{value}'", f"for example {key}={_written(known[key].default)}"
+        ) from error
+
+
+def _typed(default: Any, value: str) -> Any:
+    """The text as the type of the value it replaces."""
+    if isinstance(default, Span):
+        low, _, high = value.partition("..")
+        return Span(float(low), float(high or low))
+    if isinstance(default, bool):
+        return {"yes": True, "no": False}[value]
+    return type(default)(value)
+
+
+def _written(value: Any) -> str:
+    return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
+
+
+def degraded(hr: Pixels, scale: int, degradation: Degradation, rng: Rng) -> Pixels:
+    """The low-resolution image of `hr`, cropped to a multiple of `scale` first; 8-bit levels.
+
+    Raises `ImageError` where nothing would be left.
+    """
+    even = _even(hr, scale)
+    return apply(even, degradation.plan(Target(even.shape[0], even.shape[1], scale), rng))
+
+
+def bicubic_lr(hr: Pixels, scale: float) -> Pixels:
+    """MATLAB's 8-bit bicubic reduction of `hr`, cropped to a multiple of `scale` first.
+
+    Raises `ImageError` where nothing would be left.
+    """
+    even = _even(hr, scale)
+    return resize_8bit(even, times(hr.shape[0], scale), times(hr.shape[1], scale))
+
+
+def _even(hr: Pixels, scale: float) -> Pixels:
+    even = crop_to_multiple(hr, scale)
+    if 0 in even.shape:
+        size = f"{hr.shape[1]}x{hr.shape[0]}"
+        raise ImageError(f"an image of {size} cannot be reduced by {scale:g}", "take a larger one")
+    return even

@@ -1,0 +1,129 @@
+"""Blur kernels as their parameters: bells of several shapes, the circular sinc, and kernels from files.
+
+Shapes and formulas: Real-ESRGAN, https://arxiv.org/abs/2107.10833, section 3 and appendix.
+"""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from srcli.errors import ImageError
+from srcli.imaging.codecs.formats import is_image
+from srcli.imaging.codecs.reading import check_readable
+from srcli.imaging.image import read
+
+Weights = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Bell:
+    """A Gaussian bell or a relative of it on a grid of odd `size`.
+
+    `sigma` and `sigma2` are the deviations in pixels along the axes, which are turned by `angle` in radians.
+    With q the squared distance in deviations, the weight is exp(-q**power / 2), or 1 / (1 + q**power) where
+    it is a `plateau`. `shift` moves the centre to the bottom right, in pixels.
+    """
+
+    size: int
+    sigma: float
+    sigma2: float
+    angle: float = 0.0
+    power: float = 1.0
+    plateau: bool = False
+    shift: float = 0.0
+
+    def weights(self) -> Weights:
+        """(size, size), summing to one."""
+        y, x = (axis - self.shift for axis in _grid(self.size))
+        cos, sin = np.cos(self.angle), np.sin(self.angle)
+        q = ((cos * x + sin * y) / self.sigma) ** 2 + ((cos * y - sin * x) / self.sigma2) ** 2
+        return _normalised(1 / (1 + q**self.power) if self.plateau else np.exp(-(q**self.power) / 2))
+
+
+@dataclass(frozen=True)
+class Sinc:
+    """The ideal circular low-pass of `cutoff` (radians, at most pi), cut to odd `size`: rings at edges."""
+
+    size: int
+    cutoff: float
+
+    def weights(self) -> Weights:
+        """(size, size), summing to one; some are negative."""
+        radius = np.hypot(*_grid(self.size))
+        centre = radius == 0
+        around = self.cutoff * _bessel_j1(self.cutoff * radius) / (2 * np.pi * np.where(centre, 1, radius))
+        return _normalised(np.where(centre, self.cutoff**2 / (4 * np.pi), around))
+
+
+@dataclass(frozen=True)
+class Given:
+    """A kernel as rows of weights, as many columns as rows, an odd number."""
+
+    rows: tuple[tuple[float, ...], ...]
+
+    @property
+    def size(self) -> int:
+        """Pixels on a side."""
+        return len(self.rows)
+
+    def weights(self) -> Weights:
+        """(size, size), summing to one."""
+        return _normalised(np.array(self.rows, np.float64))
+
+
+Kernel = Bell | Sinc | Given
+
+
+def _grid(size: int) -> tuple[Weights, Weights]:
+    y, x = np.indices((size, size)) - (size - 1) / 2
+    return y, x
+
+
+def _normalised(weights: Weights) -> Weights:
+    return np.asarray(weights / weights.sum())
+
+
+def _bessel_j1(x: Weights) -> Weights:
+    """The Bessel function J1 by its integral over a period, exact to rounding for x below 90.
+
+    SciPy has it too, but is not among sr's dependencies.
+    """
+    t = np.arange(128) * (2 * np.pi / 128)
+    return np.asarray(np.cos(t - x[..., None] * np.sin(t)).mean(axis=-1))
+
+
+def from_file(path: Path) -> Given:
+    """The point spread function in a .npy file, an image or a text of numbers, turned for correlation.
+
+    Raises `ImageError` where the file holds none.
+    """
+    check_readable(path)
+    weights = _square(_numbers(path), path)
+    return Given(tuple(tuple(float(value) for value in row) for row in weights[::-1, ::-1]))
+
+
+def _numbers(path: Path) -> Weights:
+    if is_image(path):
+        return np.asarray(read(path).pixels.mean(axis=2, dtype=np.float64))
+    try:
+        values = np.load(path, allow_pickle=False) if path.suffix == ".npy" else np.loadtxt(path, ndmin=2)
+        return np.asarray(values, np.float64)
+    except (ValueError, OSError, EOFError, TypeError) as error:
+        reason = f"{path} holds no kernel: {str(error).splitlines()[0]}"
+        raise ImageError(reason, "give a .npy file, an image or a text of numbers") from error
+
+
+def _square(weights: Weights, path: Path) -> Weights:
+    """Zeros added at the bottom and right until both sides are one odd number."""
+    if weights.ndim != 2 or not np.isfinite(weights).all() or weights.sum() <= 0:
+        raise ImageError(f"{path} holds no kernel", "it must be a table of numbers with a positive sum")
+    side = max(weights.shape) // 2 * 2 + 1
+    return np.pad(weights, [(0, side - length) for length in weights.shape])
+
+
+def auto_size(sigma: float) -> int:
+    """The odd size that holds three deviations to either side."""
+    return 2 * math.ceil(3 * sigma) + 1

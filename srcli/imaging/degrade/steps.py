@@ -1,0 +1,259 @@
+"""What is done to an image on its way to low resolution: steps, all random choices made, and plans of them.
+
+The same plan can be done here, with numpy and real codecs, or on batches by `train.degrade`.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from srcli.imaging.degrade.kernels import Kernel
+from srcli.imaging.pixels import Pixels, from_uint8, quantise, to_uint8
+from srcli.imaging.resize import KERNELS, Array, resize_8bit, taps
+from srcli.imaging.resize import Kernel as Interpolation
+
+Rng = np.random.Generator
+Mix = tuple[tuple[float, float, float], ...]
+
+# Luma of ITU-R BT.601 at full range: what grey means in the published chains.
+GREY = (0.299, 0.587, 0.114)
+# Below this mean a Poisson count is inverted exactly; above it the expansion is right to a count.
+FEW = 16.0
+MOST = 48
+
+
+def _keys(x: Array) -> Array:
+    """Keys' cubic convolution with a = -0.75, which OpenCV and PyTorch call bicubic."""
+    d = np.abs(x)
+    far = -0.75 * d**3 + 3.75 * d**2 - 6 * d + 3
+    return np.where(d <= 1, 1.25 * d**3 - 2.25 * d**2 + 1, np.where(d <= 2, far, 0))
+
+
+def _triangle(x: Array) -> Array:
+    return np.asarray(np.maximum(0, 1 - np.abs(x)))
+
+
+def _area(size: int, out: int) -> Interpolation:
+    """How much of each input pixel an output pixel covers."""
+    width = size / out
+    radius = (width + 1) / 2
+    return Interpolation(lambda x: np.clip(radius - np.abs(x), 0, min(1, width)), radius, antialias=False)
+
+
+# Without antialiasing, as in OpenCV and PyTorch: what the published random chains shrink with.
+_ALIASING = {
+    "linear": Interpolation(_triangle, 1, antialias=False),
+    "cubic": Interpolation(_keys, 2, antialias=False),
+}
+METHODS = (*KERNELS, *_ALIASING, "area")
+
+
+@lru_cache(maxsize=256)
+def operator(size: int, out: int, method: str) -> NDArray[np.float32]:
+    """The matrix (out, size) that resizes one axis; its rows sum to one. `method` is one of `METHODS`."""
+    kernel = _area(size, out) if method == "area" else (KERNELS | _ALIASING)[method]
+    index, weights = taps(size, out, kernel)
+    matrix = np.zeros((out, size))
+    np.add.at(matrix, (np.arange(out)[:, None], index), weights)
+    return matrix.astype(np.float32)
+
+
+class Step(Protocol):
+    """One thing that happens to an image, all its random choices made."""
+
+    def on(self, pixels: Pixels) -> Pixels:
+        """Do it to (H, W, 3) in [0, 1]."""
+        ...
+
+
+Plan = tuple[Step, ...]
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Correlation with a kernel; borders are mirrored, the border pixel not repeated."""
+
+    kernel: Kernel
+
+    def on(self, pixels: Pixels) -> Pixels:
+        """The filtered image; not clipped."""
+        import cv2
+
+        weights = self.kernel.weights().astype(np.float32)
+        image = np.ascontiguousarray(pixels)
+        return np.asarray(cv2.filter2D(image, -1, weights, borderType=cv2.BORDER_REFLECT_101), np.float32)
+
+
+@dataclass(frozen=True)
+class Resize:
+    """To `height` x `width` by one of `METHODS`; `rounded`: MATLAB's way with 8-bit images."""
+
+    height: int
+    width: int
+    method: str
+    rounded: bool = False
+
+    def on(self, pixels: Pixels) -> Pixels:
+        """The resized image; not clipped unless `rounded`."""
+        if self.rounded:
+            return resize_8bit(pixels, self.height, self.width, self.method)
+        rows = operator(pixels.shape[0], self.height, self.method)
+        columns = operator(pixels.shape[1], self.width, self.method)
+        tall = np.tensordot(rows, pixels, 1)
+        return np.ascontiguousarray(np.tensordot(columns, tall, (1, 1)).swapaxes(0, 1))
+
+
+@dataclass(frozen=True)
+class Decimate:
+    """Every `factor`-th pixel, from the first."""
+
+    factor: int
+
+    def on(self, pixels: Pixels) -> Pixels:
+        """The pixels kept."""
+        return pixels[:: self.factor, :: self.factor]
+
+
+@dataclass(frozen=True)
+class Noise:
+    """Gaussian noise: a standard normal field of three channels, mixed by the rows of `mix`; then clipped."""
+
+    mix: Mix
+    seed: int
+
+    def field(self, height: int, width: int) -> NDArray[np.float32]:
+        """The field (H, W, 3), the same wherever the step is done."""
+        return np.random.default_rng(self.seed).standard_normal((height, width, 3), np.float32)
+
+    def on(self, pixels: Pixels) -> Pixels:
+        """The noisy image."""
+        noise = self.field(*pixels.shape[:2]) @ np.array(self.mix, np.float32).T
+        return np.clip(pixels + noise, 0, 1)
+
+
+@dataclass(frozen=True)
+class Poisson:
+    """Photon noise of the 8-bit image times `scale`, one value for all channels where `grey`; then clipped.
+
+    White is as many counts as the image has levels, raised to a power of two. Source: Real-ESRGAN.
+    """
+
+    scale: float
+    grey: bool
+    seed: int
+
+    def fields(self, height: int, width: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """A uniform and a standard normal field (H, W, 1 or 3), the same wherever the step is done."""
+        rng, shape = np.random.default_rng(self.seed), (height, width, 1 if self.grey else 3)
+        return rng.random(shape, np.float32), rng.standard_normal(shape, np.float32)
+
+    def on(self, pixels: Pixels) -> Pixels:
+        """The noisy image."""
+        source = pixels @ np.array(GREY, np.float32)[:, None] if self.grey else pixels
+        levels = quantise(source)
+        white = np.float32(2 ** np.ceil(np.log2(len(np.unique(levels)))))
+        clean = levels.astype(np.float32) / np.float32(255)
+        noise = _counts(clean * white, *self.fields(*pixels.shape[:2])) / white - clean
+        return np.clip(pixels + noise * np.float32(self.scale), 0, 1)
+
+
+def _counts(mean: Pixels, uniform: Pixels, normal: Pixels) -> Pixels:
+    """Poisson counts: the inverse distribution where few are expected, else Cornish and Fisher's expansion.
+
+    A generator's own Poisson sampler would differ between numpy and torch.
+    """
+    spread = mean + np.sqrt(mean) * normal + (normal**2 - 1) / 6
+    counts: Pixels = np.maximum(np.floor(spread + np.float32(0.5)), 0)
+    few = mean < FEW
+    counts[few] = _inverted(mean[few], uniform[few])
+    return counts
+
+
+def _inverted(mean: Pixels, uniform: Pixels) -> Pixels:
+    """The number of values of the cumulative distribution below `uniform`."""
+    term = np.exp(-mean)
+    total, counts = term.copy(), np.zeros_like(mean)
+    for count in range(1, MOST):
+        counts += uniform > total
+        term = term * (mean / np.float32(count))
+        total += term
+    return counts
+
+
+@dataclass(frozen=True)
+class Jpeg:
+    """JPEG at a quality of 1..100 with halved chroma, written and read by a real codec."""
+
+    quality: int
+
+    def on(self, pixels: Pixels) -> Pixels:
+        """The image decoded again; 8-bit levels."""
+        import cv2
+
+        bgr = np.ascontiguousarray(to_uint8(pixels)[..., ::-1])
+        _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, self.quality])
+        decoded: Any = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        return from_uint8(decoded[..., ::-1])
+
+
+@dataclass(frozen=True)
+class Round:
+    """Clipped and rounded to 8-bit levels."""
+
+    def on(self, pixels: Pixels) -> Pixels:
+        """The image as a file would hold it."""
+        return from_uint8(to_uint8(pixels))
+
+
+def apply(pixels: Pixels, plan: Plan) -> Pixels:
+    """All steps of a plan, in order."""
+    for step in plan:
+        pixels = step.on(pixels)
+    return pixels
+
+
+def seed(rng: Rng) -> int:
+    """For the field of one noise step."""
+    return int(rng.integers(2**63))
+
+
+def gaussian(sigma: float, rng: Rng, *, grey: bool = False) -> Noise:
+    """Noise of deviation `sigma`, in 8-bit levels."""
+    s = sigma / 255
+    mix = ((s, 0.0, 0.0),) * 3 if grey else ((s, 0.0, 0.0), (0.0, s, 0.0), (0.0, 0.0, s))
+    return Noise(mix, seed(rng))
+
+
+@dataclass(frozen=True)
+class Span:
+    """A number drawn evenly from `low`..`high`; written `3` or `0.2..3`."""
+
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.low:g}" if self.low == self.high else f"{self.low:g}..{self.high:g}"
+
+    def draw(self, rng: Rng) -> float:
+        """One of them."""
+        return float(rng.uniform(self.low, self.high))
+
+    def draw_whole(self, rng: Rng) -> int:
+        """A whole one of them, the ends included."""
+        return int(rng.integers(round(self.low), round(self.high) + 1))
+
+
+@dataclass(frozen=True)
+class Target:
+    """What a plan is drawn for: the size in pixels of the high-resolution image, and the scale."""
+
+    height: int
+    width: int
+    scale: int
+
+    def reduced(self, method: str, rounded: bool = False) -> Resize:
+        """The step to the low-resolution size."""
+        return Resize(self.height // self.scale, self.width // self.scale, method, rounded)

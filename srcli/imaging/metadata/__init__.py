@@ -1,0 +1,1 @@
+"""What a file says beside its pixels: EXIF, XMP, colour profiles, and how an image was made."""

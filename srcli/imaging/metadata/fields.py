@@ -1,0 +1,57 @@
+"""What a file says beside its pixels, and how that changes with their number."""
+
+import re
+from dataclasses import dataclass, replace
+
+from srcli.imaging.codecs import png
+from srcli.imaging.metadata import exif as exif_block
+
+Size = tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """Everything optional: `dpi` horizontal and vertical; `chunks` of a PNG that are kept as they are."""
+
+    icc: bytes | None = None
+    exif: bytes | None = None
+    xmp: bytes | None = None
+    dpi: tuple[float, float] | None = None
+    comment: bytes | None = None
+    chunks: tuple[png.Chunk, ...] = ()
+
+
+def enlarged(metadata: Metadata, old: Size, new: Size) -> Metadata:
+    """For an image of `new` (width, height) made of an upright one of `old`.
+
+    The size on paper stays; orientation is reset; the thumbnail is dropped.
+    """
+    exif, xmp, dpi = metadata.exif, metadata.xmp, metadata.dpi
+    return replace(
+        metadata,
+        exif=exif_block.enlarged(exif, old, new) if exif else None,
+        xmp=_enlarged_xmp(xmp, new) if xmp else None,
+        dpi=(dpi[0] * new[0] / old[0], dpi[1] * new[1] / old[1]) if dpi else None,
+    )
+
+
+def stripped(metadata: Metadata) -> Metadata:
+    """Only what decides how the picture looks."""
+    colour = tuple(chunk for chunk in metadata.chunks if not png.is_text(chunk))
+    return Metadata(icc=metadata.icc, chunks=colour)
+
+
+def _enlarged_xmp(xmp: bytes, size: Size) -> bytes:
+    """Values that depend on the size replaced, whether they are attributes or elements."""
+    width, height = size
+    values = {
+        b"tiff:Orientation": 1,
+        b"tiff:ImageWidth": width,
+        b"tiff:ImageLength": height,
+        b"exif:PixelXDimension": width,
+        b"exif:PixelYDimension": height,
+    }
+    for name, value in values.items():
+        pattern = rb"(%s\s*=\s*[\"']|<%s>)\s*\d+\s*" % (name, name)
+        xmp = re.sub(pattern, rb"\g<1>%d" % value, xmp)
+    return re.sub(rb"<xmp:Thumbnails>.*?</xmp:Thumbnails>", b"", xmp, flags=re.DOTALL)

@@ -1,0 +1,76 @@
+"""How an image was made, written into it as XMP (or as a comment where there is none) and read back.
+
+Source: XMP specification part 1, section 7; the record is one property in a namespace of our own.
+"""
+
+import html
+import json
+import re
+from dataclasses import asdict, dataclass, field, fields, replace
+
+from srcli.imaging.codecs.formats import Format
+from srcli.imaging.metadata.fields import Metadata
+
+_NAMESPACE = "urn:sr-cli:provenance:1"
+_ELEMENT = '<rdf:Description rdf:about="" xmlns:sr="{namespace}" sr:record="{record}"/>'
+_PACKET = (
+    '<?xpacket begin="\N{ZERO WIDTH NO-BREAK SPACE}" id="W5M0MpCehiHzreSzNTczkc9d"?>'
+    '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
+    '</rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
+)
+_OURS = re.compile(
+    rb'<rdf:Description rdf:about="" xmlns:sr="%s" sr:record="([^"]*)"/>' % _NAMESPACE.encode()
+)
+_COMMENT = re.compile(rb"\n?sr: (\{[^\n]*\})")
+
+
+@dataclass(frozen=True)
+class Record:
+    """What made an image.
+
+    `source` is the SHA-256 of the file it was made of, `settings` that of all that decides how it looks;
+    `weights` the SHA-256 of each weight file by its name; `size` the source's, as `80x60`.
+    """
+
+    version: str
+    model: str
+    scale: str
+    size: str
+    source: str
+    settings: str
+    weights: dict[str, str] = field(default_factory=dict)
+    where: str = ""
+    tile: int = 0
+    options: dict[str, str] = field(default_factory=dict)
+
+
+def with_record(metadata: Metadata, record: Record, form: Format) -> Metadata:
+    """`metadata` with the record in place of an older one, where the format carries any."""
+    text = json.dumps(asdict(record), separators=(",", ":"), sort_keys=True)
+    if "xmp" in form.carries:
+        return replace(metadata, xmp=_in_packet(metadata.xmp, text))
+    if "comment" in form.carries:
+        before = _COMMENT.sub(b"", metadata.comment or b"")
+        return replace(metadata, comment=before + (b"\n" if before else b"") + b"sr: " + text.encode())
+    return metadata
+
+
+def _in_packet(xmp: bytes | None, text: str) -> bytes:
+    packet = _OURS.sub(b"", xmp or _PACKET.encode())
+    element = _ELEMENT.format(namespace=_NAMESPACE, record=html.escape(text)).encode()
+    # A packet that writes RDF in other words is left alone: what a user has is worth more than our note.
+    return packet.replace(b"</rdf:RDF>", element + b"</rdf:RDF>", 1)
+
+
+def record_of(metadata: Metadata) -> Record | None:
+    """The record in a file's metadata; None where there is none that can be read."""
+    found = _OURS.search(metadata.xmp or b"")
+    text = html.unescape(found[1].decode()) if found else ""
+    comment = _COMMENT.search(metadata.comment or b"")
+    if comment and not text:
+        text = comment[1].decode("utf-8", "replace")
+    try:
+        values = json.loads(text)
+        return Record(**{f.name: values[f.name] for f in fields(Record)})
+    except (ValueError, LookupError, TypeError):
+        return None

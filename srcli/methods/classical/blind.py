@@ -1,0 +1,86 @@
+"""Blind: the blur of an image, from how its detail fades compared with that of its own smaller copy.
+
+Images look alike at every size: what is in them is found again in a copy made smaller. Its strength falls
+with frequency by some power, whatever that is; that of a blur falls as a bell. For y = D (k * x), s times
+smaller than x, and y' = D y, t times smaller again, with P the mean power at a frequency f per pixel of each,
+
+    log P(y, f) - log P(y', f) = c + 2 log |K(f / s)| - 2 log |K(f / (s t))|
+
+where K is the transform of k. With a Gaussian for k, of covariance C in pixels of x, the right side is
+c - 4 pi^2 (1 - 1 / t^2) f' C f / s^2: linear in c and in the three numbers of C, so that least squares do.
+
+That the right kernel is the one that makes an image most like its smaller self: Michaeli and Irani,
+Nonparametric Blind Super-Resolution, ICCV 2013, https://doi.org/10.1109/ICCV.2013.121. KernelGAN has a
+network learn to tell patches of y and D (k * y) apart, https://arxiv.org/abs/1909.06581, which a prior on
+kernels makes stable, https://arxiv.org/abs/2103.15977. Here the prior is a bell, and only the power of
+patches is compared.
+"""
+
+import math
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+from numpy.typing import NDArray
+
+from srcli.imaging.color import luma
+from srcli.imaging.degrade.kernels import Bell, auto_size
+from srcli.imaging.resize import resize
+from srcli.methods.classical.problem import ROUNDING, Problem
+
+# A side below this shows too few squares to tell; t; pixels on a side of the squares whose power is averaged.
+SMALLEST, SMALLER, SQUARE = 96, 1.5, 32
+# Frequencies that are looked at, per pixel, and how far above rounding to 8 bits they have to be.
+BAND, CLEAR = (0.05, 0.45), 3
+# The variance in pixels of y from which on a bell is taken for one: sharp images come near it by chance.
+LEAST = 0.1
+# The least deviation across, in pixels of x, which is as good as none.
+THIN = 0.2
+
+Plane = NDArray[np.float64]
+
+
+def estimate(problem: Problem) -> Bell | None:
+    """What blurred the image of `problem` at its large size; None where it is sharp, or too small to tell."""
+    if min(problem.sides) < SMALLEST:
+        return None
+    small = problem.small
+    plane = small[..., 0] if small.shape[2] == 1 else luma(small)
+    (across, along), axes = np.linalg.eigh(covariance(np.asarray(plane, np.float64)))
+    if along < LEAST:
+        return None
+    sigma = problem.scale * math.sqrt(along)
+    thin = max(THIN, problem.scale * math.sqrt(max(0.0, across)))
+    return Bell(auto_size(sigma), sigma, thin, math.atan2(axes[1, 1], axes[0, 1]))
+
+
+def covariance(plane: Plane) -> Plane:
+    """That of the blur of (H, W), by x and y, in squared pixels; less than none where detail fades late."""
+    height, width = plane.shape
+    size = round(height / SMALLER), round(width / SMALLER)
+    less = np.asarray(resize(np.asarray(plane[..., None], np.float32), *size)[..., 0], np.float64)
+    own, other = _power(plane), _power(less)
+    y, x = np.meshgrid(*[np.fft.fftfreq(SQUARE)] * 2, indexing="ij")
+    radius = np.hypot(y, x)
+    told = (radius >= BAND[0]) & (radius <= BAND[1]) & (np.minimum(own, other) > CLEAR * ROUNDING)
+    if told.sum() < SQUARE:
+        return np.zeros((2, 2))
+    fall = -4 * math.pi**2 * (1 - 1 / SMALLER**2)
+    columns = np.stack([np.ones_like(x), fall * x * x, fall * 2 * x * y, fall * y * y], -1)[told]
+    ratio = np.log(own[told] - ROUNDING) - np.log(other[told])
+    _, xx, xy, yy = np.linalg.lstsq(columns, ratio)[0]
+    return np.array([[xx, xy], [xy, yy]])
+
+
+def _power(plane: Plane) -> Plane:
+    """The mean power of squares that lie half over each other, by frequency: (SQUARE, SQUARE)."""
+    half = SQUARE // 2
+    rows = sliding_window_view(plane, (SQUARE, SQUARE))[::half, ::half]
+    return np.asarray(np.mean([_mean_power(row) for row in rows], axis=0))
+
+
+def _mean_power(squares: Plane) -> Plane:
+    """Of (count, SQUARE, SQUARE), faded to their edges; that of white noise is its variance."""
+    side = np.hanning(SQUARE + 2)[1:-1]
+    faded = np.outer(side, side) / np.sum(side**2)
+    level = squares.mean(axis=(1, 2), keepdims=True)
+    return np.asarray(np.mean(np.abs(np.fft.fft2((squares - level) * faded)) ** 2, axis=0))

@@ -1,0 +1,20 @@
+"""Luma apart from colours, for methods that look at patches: the eye and the papers' figures ask for luma."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import numpy as np
+
+from srcli.imaging.color import luma, merge_luma
+from srcli.methods.classical.operators import Values
+from srcli.methods.classical.problem import Problem
+
+
+def on_luma(problem: Problem, solve: Callable[[Problem], Values]) -> Values:
+    """(H, W, C) with luma by `solve`, which knows (h, w, 1), and colours by bicubic; greys as they are."""
+    if problem.small.shape[2] == 1:
+        return solve(problem)
+    small = np.asarray(luma(problem.small), np.float32)
+    plane = np.asarray(solve(replace(problem, small=small[..., None])), np.float32)
+    colours = np.asarray(problem.reduction.enlarged(problem.small), np.float32)
+    return merge_luma(plane[..., 0], colours)

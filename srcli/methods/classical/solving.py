@@ -1,0 +1,45 @@
+"""An image enlarged by a method without a training set.
+
+A method is a module with `solve(problem) -> (H, W, C)`. Those that train a network import torch, so modules
+are loaded when they are asked for.
+"""
+
+import importlib
+from dataclasses import replace
+from typing import Protocol, cast
+
+import numpy as np
+
+from srcli.imaging.pixels import Pixels, is_grey
+from srcli.methods.classical import blind, check
+from srcli.methods.classical.operators import Blur, Side, Values
+from srcli.methods.classical.problem import Problem
+from srcli.methods.classical.settings import AUTO, Clock, Settings
+
+_DEFAULT = Settings()
+
+
+class _Module(Protocol):
+    def solve(self, problem: Problem) -> Values: ...
+
+
+def enlarge(name: str, pixels: Pixels, size: Side, settings: Settings = _DEFAULT) -> Pixels:
+    """(h, w, 3) in [0, 1] to (H, W, 3) in [0, 1] by a method of `METHODS`; `size` is (H, W).
+
+    With one seed and no limit of time it is the same every time. Raises `SrError` for images that are too
+    small to learn from, and where a package is missing.
+    """
+    check(name)
+    grey = is_grey(pixels)
+    small = np.ascontiguousarray(pixels[..., :1] if grey else pixels, np.float32)
+    clock = Clock(settings.within or np.inf, settings.progress)
+    problem = Problem(small, size, None, settings.seed, settings.device, clock)
+    module = cast(_Module, importlib.import_module(f"srcli.methods.classical.{name}"))
+    large = np.clip(module.solve(_with_blur(problem, settings)), 0, 1).astype(np.float32)
+    return np.repeat(large, 3, axis=2) if grey else large
+
+
+def _with_blur(problem: Problem, settings: Settings) -> Problem:
+    """The problem with the blur that is given, or found in the image, for it to be undone."""
+    kernel = blind.estimate(problem) if settings.kernel == AUTO else settings.kernel
+    return problem if kernel is None else replace(problem, blur=Blur(kernel.weights()))

@@ -1,0 +1,15 @@
+"""SHA-256 of files: the one hash that inputs, weights and outputs are known by."""
+
+import hashlib
+from pathlib import Path
+
+from srcli.errors import WeightsError
+
+
+def sha256(path: Path) -> str:
+    """Return the SHA-256 of a file in hex. Raises `WeightsError` if the file cannot be read."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read: {error.strerror}", "check its path") from error

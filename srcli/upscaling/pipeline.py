@@ -1,0 +1,286 @@
+"""A whole image or file by a method: to any size, with alpha, greys, range of values, frames and metadata."""
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from srcli.engine.upscaler import turn, turn_back
+from srcli.errors import ImageError, UsageError
+from srcli.imaging import rows
+from srcli.imaging.alpha import bleed
+from srcli.imaging.codecs import formats
+from srcli.imaging.codecs.formats import Format
+from srcli.imaging.codecs.reading import MAX_PIXELS, Stored, Timing, frames, timing
+from srcli.imaging.codecs.writing import Banded, Output, check_writable, write_bands
+from srcli.imaging.image import Image, depth_for, from_stored, to_stored, write, write_frames
+from srcli.imaging.metadata.fields import Metadata, enlarged
+from srcli.imaging.metadata.provenance import with_record
+from srcli.imaging.pixels import Pixels, is_grey
+from srcli.imaging.postprocess import blended, consistent, with_colours_of
+from srcli.imaging.resize import resize
+from srcli.imaging.size import Size, Wanted
+from srcli.methods import LARGEST_SCALE, Method
+from srcli.storage.hashing import sha256
+from srcli.storage.locations import Place, delivered, fetched
+from srcli.upscaling import streaming
+from srcli.upscaling.fingerprint import Recipe, note
+from srcli.upscaling.task import UpscaleTask
+
+Find = Callable[[float], Method]
+# What is white in a map of uncertainty: 25 of 255 levels.
+_WHITE = 0.1
+# Fields of `Finish` that look at all of the picture before any of it is done.
+_WANT_ALL = ("consistent", "color_fix", "uncertainty")
+
+
+@dataclass(frozen=True)
+class Finish:
+    """What to do after the method, see `imaging.finish`; `uncertainty` is where a map of it goes.
+
+    The map is the deviation over the eight orientations of the image; their mean is the result then.
+    """
+
+    consistent: bool = False
+    color_fix: bool = False
+    strength: float = 1.0
+    uncertainty: Path | None = None
+
+    def check(self) -> None:
+        """Raise `UsageError` for a strength that is none."""
+        if not 0 <= self.strength <= 1:
+            hint = "0 is bicubic, 1 the network"
+            raise UsageError(f"--strength {self.strength:g} is not between 0 and 1", hint)
+
+    def __call__(self, large: Pixels, small: Pixels) -> Pixels:
+        """`large`, made of `small`, finished; values in [0, 1]."""
+        if self.strength < 1:
+            large = blended(large, small, self.strength)
+        if self.color_fix:
+            large = with_colours_of(small, large)
+        return consistent(large, small) if self.consistent else large
+
+
+@dataclass(frozen=True)
+class Work:
+    """How every file of a batch is done. `stream`: with few rows held; None where the output is large."""
+
+    find: Find
+    wanted: Wanted
+    recipe: Recipe
+    output: Output = Output()
+    max_pixels: int = MAX_PIXELS
+    tile: int = 0
+    finish: Finish = Finish()
+    stream: bool | None = None
+
+
+@dataclass(frozen=True)
+class Done:
+    """What became of a file: sizes as (width, height), depths in bits; `content` is the source's SHA-256."""
+
+    old: Size
+    new: Size
+    old_depth: int
+    new_depth: int
+    frames: int
+    seconds: float
+    content: str = ""
+
+
+@dataclass(frozen=True)
+class _Files:
+    """What a job is done with: copies of what is in a store, and else its own files."""
+
+    source: Path
+    target: Path
+
+
+def enlarge_file(job: UpscaleTask, work: Work) -> Done:
+    """Read, enlarge every frame, write. Raises `SrError`; the target appears whole or not at all.
+
+    What is in a store is fetched before, and put there after. An output that can't say what it was made of is
+    noted in the cache, unless it is in a store, where that would not find it again.
+    """
+    start = time.perf_counter()
+    with fetched(job.source) as source, delivered(job.target) as target:
+        done = _enlarge_here(_Files(source, target), work)
+        if target == job.target and not says_itself(target, work.output):
+            note(target, source, work.recipe.digest)
+        content = sha256(source)
+    return replace(done, seconds=time.perf_counter() - start, content=content)
+
+
+def _enlarge_here(job: _Files, work: Work) -> Done:
+    times = timing(job.source)
+    check_writable(job.target, frames=times.count, output=work.output)
+    read = frames(job.source, work.max_pixels)
+    if times.count == 1:
+        [only] = read  # to the end of the file, so that the decoder's own copy is freed
+        return _stream(only, job, work) if _has_to_stream(only, work) else _enlarge([only], times, job, work)
+    _check_held(work, "a file of several frames")
+    return _enlarge(read, times, job, work)
+
+
+def says_itself(target: Place, output: Output) -> bool:
+    """Whether an output has in it what it was made of. Comments do not do: not every depth has them."""
+    return not output.strip and "xmp" in formats.of(target).carries
+
+
+def _enlarge(read: Iterable[Stored], times: Timing, job: _Files, work: Work) -> Done:
+    """With whole frames in memory."""
+    form = formats.of(job.target)
+    made: list[Stored] = []
+    for image in map(from_stored, read):
+        shown = _fit_for(image, form)
+        size = work.wanted.of(image.size)
+        check_writable(job.target, shown.alpha is not None, times.count, work.output, size)
+        result = enlarge(shown, work.find, work.wanted, work.finish)
+        if not made:
+            first = (image.size, result.size, image.depth)
+            about = _with_record(result.metadata, image.size, result.size, job, work)
+            result = replace(result, metadata=about)
+        made.append(to_stored(result, job.target, work.output))
+    write_frames(job.target, made, times, work.output)
+    return Done(*first, made[0].depth, len(made), 0)
+
+
+def _has_to_stream(only: Stored, work: Work) -> bool:
+    old = (only.samples.shape[1], only.samples.shape[0])
+    return will_stream(1, old, work.wanted.of(old), work)
+
+
+def will_stream(count: int, old: Size, new: Size, work: Work) -> bool:
+    """Whether rows of a file of so many frames are made as they are written.
+
+    Raises `UsageError` where that is asked for and can't be.
+    """
+    if work.stream is False or (work.stream is None and math.prod(new) < streaming.LARGE):
+        return False
+    scale = scale_of(old, new, work.wanted)
+    wants_all = [f"--{name.replace('_', '-')}" for name in _WANT_ALL if getattr(work.finish, name)]
+    wants_all += ["a file of several frames"] if count > 1 else []
+    if not wants_all and scale > 1 and work.find(scale).flow is None:
+        wants_all = [work.find(scale).name]
+    _check_held(work, *wants_all)
+    return not wants_all
+
+
+def _check_held(work: Work, *wants_all: str) -> None:
+    if work.stream and wants_all:
+        raise UsageError(f"{wants_all[0]} needs the whole picture in memory", "leave out --stream")
+
+
+def _stream(only: Stored, job: _Files, work: Work) -> Done:
+    """With few rows in memory."""
+    shown = _without_idle_alpha(only, formats.of(job.target))
+    old: Size = (shown.samples.shape[1], shown.samples.shape[0])
+    size = work.wanted.of(old)
+    shape = streaming.shape(shown, size)
+    check_writable(job.target, len(shape) == 3 and shape[2] in (2, 4), 1, work.output, size)
+    scale = scale_of(old, size, work.wanted)
+    depth = depth_for(only.depth, job.target, work.output)
+    method = work.find(scale) if scale > 1 else None
+    aim = streaming.Aim(method, scale, size, work.finish.strength, depth)
+    about = _with_record(enlarged(only.metadata, old, size), old, size, job, work)
+    write_bands(job.target, Banded(shape, depth, streaming.bands(shown, aim), about), work.output)
+    return Done(old, size, only.depth, depth, 1, 0)
+
+
+def _without_idle_alpha(stored: Stored, form: Format) -> Stored:
+    """`_fit_for` of samples."""
+    samples = stored.samples
+    if form.alpha or samples.ndim == 2 or samples.shape[2] not in (2, 4):
+        return stored
+    top = {"uint8": 255, "uint16": 65535}.get(samples.dtype.name, 1)
+    if samples[..., -1].min() < top:
+        return stored
+    colours = samples[..., 0] if samples.shape[2] == 2 else samples[..., :3]
+    return replace(stored, samples=colours)
+
+
+def _fit_for(image: Image, form: Format) -> Image:
+    """Without an alpha channel that hides nothing, where the format has none."""
+    if image.alpha is None or form.alpha or image.alpha.min() < 1:
+        return image
+    return replace(image, alpha=None)
+
+
+def _with_record(metadata: Metadata, old: Size, new: Size, job: _Files, work: Work) -> Metadata:
+    scale = scale_of(old, new, work.wanted)
+    where = work.find(scale).where if scale > 1 else ""
+    record = work.recipe.record(job.source, old, scale, where, work.tile)
+    return with_record(metadata, record, formats.of(job.target))
+
+
+def enlarge(image: Image, find: Find, wanted: Wanted, finish: Finish = Finish()) -> Image:
+    """`image` at the size that is wanted, by the method that `find` has for that scale.
+
+    What is wanted smaller than it is gets reduced by bicubic. Raises `ImageError` for absurd sizes.
+    """
+    size = wanted.of(image.size)
+    scale = scale_of(image.size, size, wanted)
+    source = image.pixels if image.alpha is None else bleed(image.pixels, image.alpha)
+    method = find(scale) if scale > 1 else None
+    if method and finish.uncertainty:
+        method = replace(method, run=_spread(method, finish.uncertainty), to=None)
+    pixels = _in_range(source, lambda values: _at_size(values, method, scale, size, finish))
+    if is_grey(source):
+        # To the bit, whatever a network for colours makes of it.
+        pixels = np.repeat(pixels.mean(axis=2, keepdims=True), 3, axis=2)
+    alpha = None if image.alpha is None else np.clip(resize(image.alpha, size[1], size[0]), 0, 1)
+    return replace(
+        image, pixels=pixels, alpha=alpha, metadata=enlarged(image.metadata, image.size, pixels.shape[1::-1])
+    )
+
+
+def scale_of(old: Size, new: Size, wanted: Wanted) -> float:
+    """By how much a method is asked to enlarge. Raises `ImageError` for absurd sizes."""
+    scale = wanted.scale or max(new[0] / old[0], new[1] / old[1])
+    if scale > LARGEST_SCALE:
+        sizes = f"{old[0]}x{old[1]} to {new[0]}x{new[1]}"
+        raise ImageError(f"{sizes} is more than {LARGEST_SCALE} times", "ask for a smaller size")
+    return scale
+
+
+def _at_size(pixels: Pixels, method: Method | None, scale: float, size: Size, finish: Finish) -> Pixels:
+    """Values in [0, 1] through the method, to the exact size, and finished where they are enlarged."""
+    width, height = size
+    if method and method.to and height >= pixels.shape[0] and width >= pixels.shape[1]:
+        out = method.to(rows.of(pixels), (height, width)).whole()
+    else:
+        out = method(pixels, scale) if method else pixels
+    out = np.clip(out if out.shape[:2] == (height, width) else resize(out, height, width), 0, 1)
+    return finish(out, pixels) if method else out
+
+
+def _spread(method: Method, target: Path) -> Callable[[Pixels, float], Pixels]:
+    """The method as the mean over eight orientations; the map of their deviation is written to `target`."""
+
+    def run(pixels: Pixels, scale: float) -> Pixels:
+        total = squares = np.zeros(1, np.float32)
+        for k in range(8):
+            out = turn_back(np.clip(method(np.ascontiguousarray(turn(pixels, k)), scale), 0, 1), k)
+            total, squares = total + out, squares + out**2
+        mean: Pixels = total / np.float32(8)
+        deviation = np.sqrt(np.maximum(squares / 8 - mean**2, 0)).mean(axis=2, keepdims=True)
+        write(target, Image(np.repeat(np.clip(deviation / _WHITE, 0, 1), 3, axis=2), grey=True))
+        return mean
+
+    return run
+
+
+def _in_range(pixels: Pixels, work: Callable[[Pixels], Pixels]) -> Pixels:
+    """`work`, which knows values in [0, 1], on values from 0 to any height.
+
+    Light beyond 1 is compressed by log(1 + x), so that what is dark keeps its share of the range.
+    """
+    peak = float(pixels.max())
+    if peak <= 1:
+        return work(np.clip(pixels, 0, 1))
+    top = np.log1p(np.float32(peak))
+    light: Pixels = np.expm1(work(np.log1p(np.maximum(pixels, 0)) / top) * top)
+    return light

@@ -1,0 +1,20 @@
+"""One image to enlarge: where it is and where the result goes."""
+
+from dataclasses import dataclass
+
+from srcli.storage.locations import Place
+
+
+@dataclass(frozen=True)
+class UpscaleTask:
+    """An image to read, and where its result is written.
+
+    `again`: an earlier run was interrupted during this task, so a file at `target` may be its own.
+    """
+
+    source: Place
+    target: Place
+    again: bool = False
+
+    def __str__(self) -> str:
+        return str(self.source)
