@@ -11,7 +11,7 @@ from srcli.engine.weights import files
 from srcli.imaging.alpha import bleed
 from srcli.imaging.image import Image, read, write
 from srcli.imaging.pixels import Pixels, Plane
-from srcli.imaging.size import Wanted
+from srcli.imaging.size import TargetSize
 from srcli.methods import find
 from srcli.upscaling.pipeline import enlarge
 
@@ -38,7 +38,7 @@ def test_a_cut_out_has_no_fringe_over_black_or_white(model: str) -> None:
     results = []
     for hidden in (0.0, 1.0):
         under = np.where(alpha[..., None] > 0, pixels, np.float32(hidden))
-        results.append(enlarge(Image(under, alpha), lambda scale: find(model, scale), Wanted(scale=4)))
+        results.append(enlarge(Image(under, alpha), lambda scale: find(model, scale), TargetSize(scale=4)))
     np.testing.assert_array_equal(results[0].pixels, results[1].pixels)
     truth, rim = cut_out(192)
     for result in results:

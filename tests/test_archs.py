@@ -16,7 +16,7 @@ from torch.nn import functional as F
 from conftest import SAMPLES, SMALL
 from srcli import archs
 from srcli.archs import dat, edt, hat, lapar, san, swin2sr, swinir
-from srcli.archs.blocks import Moments, bicubic_phases, non_local, pooled
+from srcli.archs.blocks import GlobalStats, bicubic_phases, non_local, pool_stats
 from srcli.engine.device import Device
 from srcli.engine.runtimes.base import OutOfMemory
 from srcli.engine.runtimes.torch import TorchRuntime, prepare
@@ -252,7 +252,7 @@ class Centred(torch.nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.moments = Moments(variances=True)
+        self.moments = GlobalStats(variances=True)
 
     def forward(self, batch: torch.Tensor) -> torch.Tensor:
         mean, variance = self.moments(batch)
@@ -275,9 +275,9 @@ def test_tiles_are_told_the_moments_of_the_whole_image(rng: np.random.Generator)
 def test_moments_of_parts_are_pooled_to_those_of_the_whole(variances: bool) -> None:
     batch = torch.rand(2, 3, 7, 30, dtype=torch.float64)
     parts = batch.split((4, 9, 17), dim=3)
-    moments = Moments(variances)
+    moments = GlobalStats(variances)
     torch.testing.assert_close(
-        pooled([part[0, 0].numel() for part in parts], [moments(part) for part in parts]), moments(batch)
+        pool_stats([part[0, 0].numel() for part in parts], [moments(part) for part in parts]), moments(batch)
     )
 
 

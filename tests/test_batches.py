@@ -18,7 +18,7 @@ from srcli import manifest
 from srcli.imaging.codecs import formats
 from srcli.imaging.codecs.formats import FORMATS
 from srcli.imaging.image import Image, read, write
-from srcli.upscaling.fingerprint import Recipe
+from srcli.upscaling.fingerprint import Settings
 
 FAST = ("-m", "bicubic", "-x2")
 
@@ -337,7 +337,7 @@ def test_what_all_images_share_is_read_once(tmp_path: Path) -> None:
     """The manifest, and the weights whose digest goes into every record."""
     weights = tmp_path / "mine.safetensors"
     weights.write_bytes(b"weights")
-    recipe = Recipe("mine", "x2", {}, weights)
+    recipe = Settings("mine", "x2", {}, weights)
     found = (recipe.digest, recipe.sums(2))
     weights.unlink()
     assert (recipe.digest, recipe.sums(2)) == found

@@ -22,7 +22,7 @@ from srcli.bench.plan import Plan
 from srcli.bench.protocols import PROTOCOLS, Reduction
 from srcli.bench.scoring import BUILT_IN, Pair
 from srcli.errors import SrError
-from srcli.imaging.degrade.degradations import bicubic_lr, degraded, parse
+from srcli.imaging.degrade.degradations import bicubic_lr, degrade_image, parse
 from srcli.imaging.image import Image, read, write
 from srcli.imaging.pixels import crop_to_multiple, from_uint8, to_uint8
 from srcli.imaging.resize import resize_8bit
@@ -204,7 +204,7 @@ def test_a_degradation_is_the_one_of_training(photos: Path) -> None:
     hr = read(photos / "coffee.png").pixels
     made = Reduction(PROTOCOLS["y-crop"], "blur,sigma=1.6,size=7").of("coffee", 2)(hr)
     rng = np.random.default_rng(0)
-    assert np.array_equal(made, degraded(hr, 2, parse("blur,sigma=1.6,size=7"), rng))
+    assert np.array_equal(made, degrade_image(hr, 2, parse("blur,sigma=1.6,size=7"), rng))
 
 
 def test_images_that_are_kept_score_what_was_printed(photos: Path, in_tmp: Path, sr: Run) -> None:

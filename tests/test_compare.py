@@ -20,7 +20,7 @@ from srcli.imaging.image import Image, read, write
 from srcli.imaging.pixels import Pixels, from_uint8, to_uint8
 from srcli.imaging.resize import resize
 from srcli.report import charts, embed, rating, terminal
-from srcli.report.comparisons import Outcome, Subject, places
+from srcli.report.comparisons import Comparison, Outcome, places
 from srcli.report.page import About, Scene, Shot
 from srcli.report.pictures import Panel, Region
 
@@ -140,9 +140,9 @@ def test_a_page_too_large_for_a_browser_is_refused(
     assert "would hold 0 million pixels, at most 0" in done.err
 
 
-def _subject(lr: Pixels, made: list[Pixels], truth: Pixels | None = None) -> tuple[Subject, list[Outcome]]:
+def _subject(lr: Pixels, made: list[Pixels], truth: Pixels | None = None) -> tuple[Comparison, list[Outcome]]:
     outcomes = [Outcome(f"m{k}", pixels, 0.1, None) for k, pixels in enumerate(made)]
-    return Subject("x", lr, truth, grey=False), outcomes
+    return Comparison("x", lr, truth, grey=False), outcomes
 
 
 def test_places_are_where_the_methods_differ(rng: np.random.Generator) -> None:

@@ -26,11 +26,11 @@ from srcli.train import degrade as torch_degrade
 from srcli.train.augment import Augmentation, Batch
 from srcli.train.feed import Feed, draw
 from srcli.train.planes import Boxes, Mapped, layout, turned
-from srcli.train.sources import Source, parse
-from srcli.train.store import Store, Wanted, open_store
+from srcli.train.sources import ImageSource, parse
+from srcli.train.store import Store, StoreSpec, open_store
 from srcli.train.threads import prefetch_single_threaded
 
-WANTED = Wanted(scale=2, patch=16)
+WANTED = StoreSpec(scale=2, patch=16)
 NONE = Augmentation()
 ALL = augment.parse("flip,rotate,shuffle,mixup,cutmix,cutblur")
 
@@ -41,7 +41,7 @@ def sr_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "cache"
 
 
-def opened(texts: str | Path | list[str], wanted: Wanted = WANTED) -> Store:
+def opened(texts: str | Path | list[str], wanted: StoreSpec = WANTED) -> Store:
     sources = [parse(str(text), wanted.scale) for text in (texts if isinstance(texts, list) else [texts])]
     return open_store(sources, wanted, lambda done, total: None)
 
@@ -59,7 +59,7 @@ def flat(path: Path, height: int, width: int, level: float) -> Path:
 
 
 def test_a_source_is_a_folder_with_or_without_a_weight(photos: Path) -> None:
-    assert parse(str(photos), 2) == Source(str(photos), tuple(sorted(photos.glob("*.png"))))
+    assert parse(str(photos), 2) == ImageSource(str(photos), tuple(sorted(photos.glob("*.png"))))
     assert parse(f"{photos}=2.5", 2).weight == 2.5
     odd = photos.rename(photos.parent / "a=b=3")
     assert parse(str(odd), 2).weight == 1
@@ -104,7 +104,7 @@ def spoiled(photos: Path, spoil: Callable[[Path], object]) -> str:
     [
         (lambda p: p / "none", WANTED, "none is not a folder"),
         (lambda p: (p / "hollow").mkdir() or p / "hollow", WANTED, "no usable image in .*hollow"),
-        (lambda p: p, Wanted(2, 500), "no usable image in .*photos"),
+        (lambda p: p, StoreSpec(2, 500), "no usable image in .*photos"),
         (lambda p: f"{p}=0", WANTED, "weight of .*photos cannot be '0'"),
         (lambda p: f"{p}=much", WANTED, "weight of .*photos cannot be 'much'"),
         (lambda p: "", WANTED, "no folder of training images is named"),
@@ -120,7 +120,7 @@ def spoiled(photos: Path, spoil: Callable[[Path], object]) -> str:
     ],
 )
 def test_what_is_wrong_with_a_source_is_said_in_one_line(
-    text: Callable[[Path], object], wanted: Wanted, message: str, photos: Path
+    text: Callable[[Path], object], wanted: StoreSpec, message: str, photos: Path
 ) -> None:
     with pytest.raises(SrError, match=message) as caught:
         opened(str(text(photos)), wanted)
@@ -211,7 +211,7 @@ def killed(*arguments, many=iter(range(99)), plain=module.{name}):
     os._exit(9) if next(many) == 2 else None
     return plain(*arguments)
 module.{name} = killed
-store.open_store([sources.parse(sys.argv[1], 2)], store.Wanted(2, 16), lambda done, total: None)
+store.open_store([sources.parse(sys.argv[1], 2)], store.StoreSpec(2, 16), lambda done, total: None)
 """
 
 
@@ -316,7 +316,7 @@ def test_batches_correspond_in_every_orientation(
     """
     degradation = degradations.parse(how)
     patch = 47 if enlarged else 24
-    store = opened(photos, Wanted(2, patch, degradation, (1, 0.7), enlarged))
+    store = opened(photos, StoreSpec(2, patch, degradation, (1, 0.7), enlarged))
     assert (store.lr is None) == how.startswith("noise")
     batch = drawn(store, channels=channels)
     assert batch.lr.shape == (20, channels, 24, 24)

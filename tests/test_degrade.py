@@ -84,7 +84,7 @@ def test_low_resolution_is_8_bit_of_the_right_size_and_repeats(
     name: str, scale: int, hr: Pixels, psf: Path
 ) -> None:
     lrs = [
-        degradations.degraded(hr[:95], scale, degradation(name, psf), np.random.default_rng(seed))
+        degradations.degrade_image(hr[:95], scale, degradation(name, psf), np.random.default_rng(seed))
         for seed in (5, 5, 6)
     ]
     assert lrs[0].shape == (95 // scale, 96 // scale, 3)
@@ -96,13 +96,13 @@ def test_low_resolution_is_8_bit_of_the_right_size_and_repeats(
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_bicubic_is_the_protocol(scale: int, hr: Pixels) -> None:
-    lr = degradations.degraded(hr, scale, parse("bicubic"), np.random.default_rng(0))
+    lr = degradations.degrade_image(hr, scale, parse("bicubic"), np.random.default_rng(0))
     np.testing.assert_array_equal(lr, bicubic_lr(hr, scale))
 
 
 def test_what_cannot_be_reduced_is_named(hr: Pixels) -> None:
     with pytest.raises(ImageError, match="96x2 cannot be reduced by 3"):
-        degradations.degraded(hr[:2], 3, parse("blur"), np.random.default_rng(0))
+        degradations.degrade_image(hr[:2], 3, parse("blur"), np.random.default_rng(0))
 
 
 # --- resizing matrices ---
@@ -215,10 +215,10 @@ def test_even_kernels_get_an_odd_side(tmp_path: Path) -> None:
 def test_noise_has_the_deviation_asked_for() -> None:
     flat = np.full((200, 200, 3), 0.5, np.float32)
     rng = np.random.default_rng(0)
-    colour = degradations.degraded(flat, 2, parse("noise,sigma=20"), rng)
+    colour = degradations.degrade_image(flat, 2, parse("noise,sigma=20"), rng)
     assert colour.std() * 255 == pytest.approx(20, rel=0.02)
     assert abs(np.corrcoef(colour[..., 0].ravel(), colour[..., 1].ravel())[0, 1]) < 0.03
-    grey = degradations.degraded(flat, 2, parse("noise,sigma=20,grey=yes"), rng)
+    grey = degradations.degrade_image(flat, 2, parse("noise,sigma=20,grey=yes"), rng)
     np.testing.assert_array_equal(grey[..., 0], grey[..., 2])
     assert grey.std() * 255 == pytest.approx(20, rel=0.02)
 

@@ -28,23 +28,23 @@ from conftest import ROOT, SMALL, Run
 from srcli import archs
 from srcli.batch import runner
 from srcli.engine import slots
-from srcli.engine.runtimes.backends import Gear
+from srcli.engine.runtimes.backends import DeviceBackend
 from srcli.engine.runtimes.base import OutOfMemory
-from srcli.engine.runtimes.multi_device import SeveralRuntime, dealt
+from srcli.engine.runtimes.multi_device import MultiDeviceRuntime, dealt
 from srcli.engine.runtimes.torch import TorchRuntime, prepare
 from srcli.engine.upscaler import Upscaler
 from srcli.errors import SrError
 from srcli.imaging.image import Image, read, write
 from srcli.imaging.pixels import to_uint8
-from srcli.imaging.size import Wanted
+from srcli.imaging.size import TargetSize
 from srcli.methods import Options, upscaler
-from srcli.storage.files import replacing, sweep
-from srcli.upscaling.fingerprint import Recipe
+from srcli.storage.files import remove_leftovers, replace_atomically
+from srcli.upscaling.fingerprint import Settings
 from srcli.upscaling.task import UpscaleTask
 from srcli.workers import Outcome
-from srcli.workers.distribute import Begin, spread
+from srcli.workers.distribute import Begin, distribute
 from srcli.workers.process_pool import Processes
-from srcli.workers.slot import Seat
+from srcli.workers.slot import Slot
 
 
 @pytest.fixture(autouse=True)
@@ -56,8 +56,8 @@ def importable(monkeypatch: pytest.MonkeyPatch) -> None:
 def done(
     jobs: Iterable[Task], workers: int = 2, by: "Begin[Task, str]" = begin
 ) -> dict[str, Outcome[Task, str]]:
-    crew: Processes[Task, str] = Processes(by, [Seat()] * workers)
-    return {str(outcome.job): outcome for outcome in spread(jobs, crew)}
+    crew: Processes[Task, str] = Processes(by, [Slot()] * workers)
+    return {str(outcome.job): outcome for outcome in distribute(jobs, crew)}
 
 
 def test_every_job_is_answered_once_and_failures_are_named() -> None:
@@ -75,9 +75,9 @@ def test_what_need_not_be_handed_out_is_not() -> None:
         if task.word == "no":
             raise SrError(f"{task} need not be tried")
 
-    crew: Processes[Task, str] = Processes(begin, [Seat()])
+    crew: Processes[Task, str] = Processes(begin, [Slot()])
     jobs = [Task(str(k), "no" if k % 10 else "well") for k in range(30)]
-    found = list(spread(jobs, crew, check))
+    found = list(distribute(jobs, crew, check))
     assert sorted(int(str(outcome.job)) for outcome in found) == list(range(30))
     assert sum(1 for outcome in found if outcome.result) == 3
 
@@ -126,7 +126,7 @@ def test_a_worker_that_is_killed_at_its_start_is_begun_anew_but_not_for_ever(tmp
 def test_each_has_its_share_of_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "6")
     crew: Processes[Task, str] = Processes(begin, slots.seats("cpu", 3))
-    assert [outcome.result for outcome in spread([Task("a", "environment")], crew)] == ["2"]
+    assert [outcome.result for outcome in distribute([Task("a", "environment")], crew)] == ["2"]
 
 
 def test_who_sits_where(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,12 +151,12 @@ def test_who_sits_where(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_was_left_is_swept(tmp_path: Path) -> None:
-    with replacing(tmp_path / "a.png") as half:
+    with replace_atomically(tmp_path / "a.png") as half:
         left = tmp_path / f"{half.stem}x.png"
         left.touch()
-    sweep(tmp_path / "b.png")
+    remove_leftovers(tmp_path / "b.png")
     assert left.exists()
-    sweep(tmp_path / "a.png")
+    remove_leftovers(tmp_path / "a.png")
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
@@ -189,8 +189,8 @@ def test_two_of_one_output_and_inputs_as_outputs(photos: Path, in_tmp: Path, sr:
 
 def test_a_second_try_takes_what_is_done_and_replaces_nothing_else(photo: Path, tmp_path: Path) -> None:
     """The worker that was lost may have been before or behind the file; or never have come to look."""
-    recipe = Recipe("bicubic", "x2", {})
-    do = runner.begin(runner.Batch(Wanted(scale=2), recipe, Options("cpu")), None)
+    recipe = Settings("bicubic", "x2", {})
+    do = runner.begin(runner.Batch(TargetSize(scale=2), recipe, Options("cpu")), None)
     job, again = UpscaleTask(photo, tmp_path / "out.png"), True
     assert do(job, again).done
     made = job.target.read_bytes()
@@ -308,7 +308,7 @@ def test_devices_know_what_one_of_them_found_out_about_the_whole_image(rng: np.r
     assert isinstance(one.runtime, TorchRuntime)
     assert one.runtime.surveyed([pixels]).known
     others = (replace(one.runtime, network=deepcopy(network)) for _ in range(2))
-    assert np.array_equal(one(pixels), replace(one, runtime=SeveralRuntime((*others,)))(pixels))
+    assert np.array_equal(one(pixels), replace(one, runtime=MultiDeviceRuntime((*others,)))(pixels))
 
 
 @pytest.mark.gpu
@@ -324,11 +324,11 @@ def test_workers_on_gpus_make_the_files_of_one(photos: Path, in_tmp: Path, sr: R
 
 
 @pytest.mark.parametrize("drive", GEARS)
-def test_busy_devices_share_tiles(drive: Callable[[], Gear]) -> None:
+def test_busy_devices_share_tiles(drive: Callable[[], DeviceBackend]) -> None:
     """With batches under way on each, and rounded to bytes there."""
     network, pixels = randomised("edsr", 2).eval(), photograph(75, 110)
     plain = Upscaler(prepare(network, 2, CPU), 2, 32)(pixels)
-    both = SeveralRuntime((on(drive(), network, 2), on(drive(), deepcopy(network), 2)))
+    both = MultiDeviceRuntime((on(drive(), network, 2), on(drive(), deepcopy(network), 2)))
     assert_same_image(Upscaler(both, 2, 32)(pixels), plain)
     rounding = both.in_bytes()
     assert rounding

@@ -17,7 +17,7 @@ from srcli.errors import ImageError
 from srcli.imaging import colorspace
 from srcli.imaging.codecs import png, reading
 from srcli.imaging.codecs.formats import FORMATS
-from srcli.imaging.codecs.writing import Output
+from srcli.imaging.codecs.writing import EncodingOptions
 from srcli.imaging.image import Image, read, read_frames, write
 from srcli.imaging.metadata import exif
 from srcli.imaging.metadata.fields import Metadata, enlarged
@@ -429,4 +429,4 @@ def test_tiff_tags_of_pillow(tmp_path: Path, photo: Path, sr: Run) -> None:
 
 
 def test_output_settings_are_frozen() -> None:
-    assert Output() == Output(quality=None)
+    assert EncodingOptions() == EncodingOptions(quality=None)

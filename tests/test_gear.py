@@ -22,11 +22,11 @@ from srcli import archs, manifest
 from srcli.engine import memory
 from srcli.engine.device import Device
 from srcli.engine.runtimes import backends, half, select
-from srcli.engine.runtimes.backends import Forward, Gear, Plain, Repeats, gear_for
+from srcli.engine.runtimes.backends import CpuBackend, CudaGraphCache, DeviceBackend, Forward, select_backend
 from srcli.engine.runtimes.base import OutOfMemory
 from srcli.engine.runtimes.batching import Item, Land, Room, in_order
-from srcli.engine.runtimes.multi_device import SeveralRuntime
-from srcli.engine.runtimes.select import Wanted
+from srcli.engine.runtimes.multi_device import MultiDeviceRuntime
+from srcli.engine.runtimes.select import RuntimeRequest
 from srcli.engine.runtimes.torch import TorchRuntime, prepare
 from srcli.engine.seams import Seam
 from srcli.engine.tiles import evened, plan, spans
@@ -34,7 +34,7 @@ from srcli.engine.upscaler import Upscaler
 from srcli.engine.weights import files
 from srcli.errors import UsageError
 from srcli.imaging import rows
-from srcli.imaging.codecs.reading import Stored
+from srcli.imaging.codecs.reading import Frame
 from srcli.imaging.image import read
 from srcli.imaging.pixels import Pixels, from_uint8, to_uint8
 from srcli.methods import find, network_method
@@ -45,7 +45,7 @@ CPU = Device("cpu", "float32", "test")
 
 
 @dataclass
-class Busy(Plain):
+class Busy(CpuBackend):
     """The processor driven like a GPU: batches, some of them under way, and steps that can be recorded."""
 
     ahead: int = 2
@@ -65,17 +65,17 @@ class Busy(Plain):
         return replay
 
 
-def cuda() -> Gear:
+def cuda() -> DeviceBackend:
     if not torch.cuda.is_available():
         pytest.skip("no GPU")
-    return gear_for(Device("cuda", "float32", "test"))
+    return select_backend(Device("cuda", "float32", "test"))
 
 
 GEARS = [Busy, pytest.param(cuda, marks=pytest.mark.gpu)]
 
 
-def on(drive: Gear, network: nn.Module, scale: int, dtype: str = "float32") -> TorchRuntime:
-    name = "cuda" if isinstance(drive, backends.Cuda) else "cpu"
+def on(drive: DeviceBackend, network: nn.Module, scale: int, dtype: str = "float32") -> TorchRuntime:
+    name = "cuda" if isinstance(drive, backends.CudaBackend) else "cpu"
     return prepare(network, scale, Device(name, dtype, "test"), gear=drive)
 
 
@@ -170,7 +170,9 @@ def test_even_tiles_cost_little() -> None:
 @pytest.mark.parametrize(
     ("arch", "scale"), [("edsr", 2), ("fsrcnn", 3), ("vdsr", 2), ("rcan", 2), ("imdn", 2), ("bsrn", 2)]
 )
-def test_a_busy_device_makes_the_same_picture(arch: str, scale: int, drive: Callable[[], Gear]) -> None:
+def test_a_busy_device_makes_the_same_picture(
+    arch: str, scale: int, drive: Callable[[], DeviceBackend]
+) -> None:
     """Batches of tiles read a little further, several under way, against one tile after the other."""
     torch.manual_seed(0)
     network, own, pixels = randomised(arch, scale).eval(), own_scale(arch, scale), photograph(75, 110)
@@ -185,7 +187,7 @@ def test_a_busy_device_makes_the_same_picture(arch: str, scale: int, drive: Call
 
 
 @pytest.mark.parametrize("drive", GEARS)
-def test_windows_of_any_scale_are_under_way_too(drive: Callable[[], Gear]) -> None:
+def test_windows_of_any_scale_are_under_way_too(drive: Callable[[], DeviceBackend]) -> None:
     torch.manual_seed(0)
     network, pixels = randomised("liif", 2).eval(), photograph(50, 70)
     exact = Upscaler(prepare(network, ANY, CPU), ANY, 32)(pixels, (113, 161))
@@ -235,7 +237,7 @@ def test_tiles_are_as_large_as_a_gpu_has_room_for() -> None:
         runtime = on(drive, randomised("espcn", 2).eval(), 2)
         assert runtime.largest(512) == max(512, side - 2 * runtime.halo)
         assert runtime.largest(300) == 300
-    assert on(Plain(), randomised("espcn", 2).eval(), 2).largest(512) == 512
+    assert on(CpuBackend(), randomised("espcn", 2).eval(), 2).largest(512) == 512
     assert on(Busy(), randomised("espcn", 2).eval(), 2).largest(512) == 512
 
 
@@ -267,7 +269,7 @@ def test_a_network_that_sees_luma_reads_no_row_ahead(monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("drive", GEARS)
-def test_what_overflows_in_half_is_done_in_single_and_remembered(drive: Callable[[], Gear]) -> None:
+def test_what_overflows_in_half_is_done_in_single_and_remembered(drive: Callable[[], DeviceBackend]) -> None:
     network = randomised("espcn", 2).eval()
     with torch.no_grad():
         network.conv_3.bias += 1e6  # type: ignore[operator]
@@ -295,7 +297,7 @@ def test_what_overflows_in_half_is_done_in_single_and_remembered(drive: Callable
 BUNDLED = [entry for entry in manifest.load() if entry.bundled and entry.scale == 4]
 
 
-def runtime_of(entry: manifest.Entry, drive: Gear, dtype: str = "float32") -> TorchRuntime:
+def runtime_of(entry: manifest.Entry, drive: DeviceBackend, dtype: str = "float32") -> TorchRuntime:
     assert entry.bundled
     network = files.load(entry.bundled, archs.Spec(entry.arch, entry.scale, entry.config))
     return on(drive, network, own_scale(entry.arch, entry.scale), dtype)
@@ -303,7 +305,9 @@ def runtime_of(entry: manifest.Entry, drive: Gear, dtype: str = "float32") -> To
 
 @pytest.mark.parametrize("drive", GEARS)
 @pytest.mark.parametrize("entry", BUNDLED, ids=lambda entry: entry.name)
-def test_half_precision_is_tried_before_it_is_used(entry: manifest.Entry, drive: Callable[[], Gear]) -> None:
+def test_half_precision_is_tried_before_it_is_used(
+    entry: manifest.Entry, drive: Callable[[], DeviceBackend]
+) -> None:
     """At most two levels and at least 55 dB, or single precision it is."""
     runtime = runtime_of(entry, drive())
     found, chosen = half.try_half(runtime), half.in_half(runtime)
@@ -313,7 +317,7 @@ def test_half_precision_is_tried_before_it_is_used(entry: manifest.Entry, drive:
 
 
 def test_half_precision_that_is_too_coarse_is_refused() -> None:
-    runtime = on(Plain(), randomised("espcn", 2).eval(), 2)
+    runtime = on(CpuBackend(), randomised("espcn", 2).eval(), 2)
     assert half.try_half(runtime, "bfloat16").decibels < half.try_half(runtime).decibels
     with torch.no_grad():
         runtime.network.conv_3.bias += 1e6  # type: ignore[operator]
@@ -326,7 +330,7 @@ def test_half_precision_that_is_too_coarse_is_refused() -> None:
 
 @pytest.mark.parametrize("drive", GEARS)
 def test_what_comes_again_is_recorded_if_that_is_faster(
-    drive: Callable[[], Gear], monkeypatch: pytest.MonkeyPatch
+    drive: Callable[[], DeviceBackend], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backends, "_LONG", 0)
     monkeypatch.setattr(backends, "_OFTEN", 3)
@@ -356,7 +360,7 @@ def test_what_cannot_be_recorded_is_told_and_goes_on(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(backends, "_LONG", 0)
     told: list[str] = []
-    repeats = Repeats(Unable(), told.append)
+    repeats = CudaGraphCache(Unable(), told.append)
     for _ in range(40):
         assert repeats.run(lambda batch: batch + 1, torch.zeros(1, 3, 8, 8)).sum() == 3 * 64
     assert told == [
@@ -385,7 +389,7 @@ def test_a_tile_that_did_not_fit_is_not_tried_for_the_next_picture() -> None:
                 torch.empty(2**46)  # more than any address
             return batch
 
-    method = Upscaler(on(Plain(), Hungry(), 1), 1, 400)
+    method = Upscaler(on(CpuBackend(), Hungry(), 1), 1, 400)
     pixels = photograph(70, 70)
     for _ in range(2):
         np.testing.assert_array_equal(method(pixels), pixels)
@@ -403,7 +407,7 @@ def test_a_tile_that_did_not_fit_is_not_tried_for_the_next_picture() -> None:
 
 
 @pytest.mark.parametrize("drive", GEARS)
-def test_bytes_rounded_on_the_device_are_those_rounded_here(drive: Callable[[], Gear]) -> None:
+def test_bytes_rounded_on_the_device_are_those_rounded_here(drive: Callable[[], DeviceBackend]) -> None:
     torch.manual_seed(0)
     step = Upscaler(
         on(drive(), randomised("edsr", 2).eval(), 2), 2, 32, report=(seams := list[Seam]()).append
@@ -412,21 +416,22 @@ def test_bytes_rounded_on_the_device_are_those_rounded_here(drive: Callable[[], 
     samples = to_uint8(photograph(75, 110))
     aim = streaming.Aim(method, 2, (220, 150), 1, 8)
     here = replace(aim, method=replace(method, in_bytes=None))
-    assert streaming._in_bytes(Stored(samples, 8), aim)
-    ours, theirs = (np.concatenate([*streaming.bands(Stored(samples, 8), one)]) for one in (aim, here))
+    assert streaming._in_bytes(Frame(samples, 8), aim)
+    ours, theirs = (np.concatenate([*streaming.bands(Frame(samples, 8), one)]) for one in (aim, here))
     assert ours.dtype == np.uint8
     np.testing.assert_array_equal(ours, theirs)
     assert seams[0].step == pytest.approx(seams[1].step, abs=0.5 / 255)
-    grey, stored = samples[..., :1].repeat(3, 2), Stored(samples, 8)
+    grey, stored = samples[..., :1].repeat(3, 2), Frame(samples, 8)
     others = [
-        (Stored(grey, 8), aim), (Stored(samples[..., 0], 8), aim), (stored, replace(aim, depth=16)),
+        (Frame(grey, 8), aim), (Frame(samples[..., 0], 8), aim), (stored, replace(aim, depth=16)),
         (stored, replace(aim, strength=0.5)), (stored, replace(aim, size=(219, 150))),
-        (Stored(np.dstack([samples, samples[..., :1]]), 8), aim),
+        (Frame(np.dstack([samples, samples[..., :1]]), 8), aim),
     ]  # fmt: skip
     assert not any(streaming._in_bytes(*other) for other in others)
     assert network_method("edsr", [replace(step, self_ensemble=True)]).in_bytes is None
     assert (
-        network_method("edsr", [replace(step, runtime=on(Plain(), step.runtime.network, 2))]).in_bytes is None
+        network_method("edsr", [replace(step, runtime=on(CpuBackend(), step.runtime.network, 2))]).in_bytes
+        is None
     )  # type: ignore[attr-defined]
 
 
@@ -436,7 +441,7 @@ def test_several_devices_round_too() -> None:
     one, two = (on(Busy(), network, 2) for _ in range(2))
     ours, theirs = (
         Upscaler(runtime, 2, 32).in_bytes()
-        for runtime in (SeveralRuntime((one, two)), on(Busy(), network, 2))
+        for runtime in (MultiDeviceRuntime((one, two)), on(Busy(), network, 2))
     )
     assert ours
     assert theirs
@@ -445,7 +450,7 @@ def test_several_devices_round_too() -> None:
     assert np.abs(steps).max() <= 1
     assert (steps != 0).mean() <= 1e-3
     assert ours.plan((75, 110), (150, 220), 32) == theirs.plan((75, 110), (150, 220), 32)
-    assert Upscaler(SeveralRuntime((one, on(Plain(), network, 2))), 2).in_bytes() is None
+    assert Upscaler(MultiDeviceRuntime((one, on(CpuBackend(), network, 2))), 2).in_bytes() is None
 
 
 @pytest.mark.parametrize("text", ["", "some", "0", "-3G", "3 apples"])
@@ -466,7 +471,7 @@ def test_a_bound_on_a_gpu_means_nothing_to_a_processor(photo: Path, tmp_path: Pa
 def test_a_gpu_makes_the_same_picture(entry: manifest.Entry) -> None:
     """Single precision to a level in a thousandth, half to two levels and 55 dB."""
     pixels = read(SAMPLES / "coffee.png").pixels
-    exact = Upscaler(runtime_of(entry, Plain()), entry.scale)(pixels)
+    exact = Upscaler(runtime_of(entry, CpuBackend()), entry.scale)(pixels)
     single = runtime_of(entry, cuda())
     assert_same_samples(Upscaler(single, entry.scale, 200)(pixels), exact)
     chosen = half.in_half(single)
@@ -481,7 +486,7 @@ def test_a_gpu_makes_the_same_picture(entry: manifest.Entry) -> None:
 def test_a_gpus_memory_is_bounded() -> None:
     """What does not fit in comes in smaller tiles, to the same picture."""
     cuda()
-    wanted = Wanted("torch", "cuda", vram=2**28)
+    wanted = RuntimeRequest("torch", "cuda", vram=2**28)
     torch.manual_seed(0)
     network, pixels = archs.build("edsr", 4).eval(), np.tile(photograph(200, 300), (3, 3, 1))
     torch.cuda.empty_cache()

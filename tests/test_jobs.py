@@ -23,7 +23,7 @@ from test_faults import start, wait_for
 
 from conftest import Run
 from srcli.batch import job_store
-from srcli.batch.planning import Found, Layout, each_image_in, found
+from srcli.batch.planning import Layout, ListedTask, each_image_in, found
 from srcli.errors import FileError, SrError, UsageError
 from srcli.imaging.image import read
 from srcli.upscaling.task import UpscaleTask
@@ -338,10 +338,10 @@ def test_jobs_are_listed_exported_and_removed(job: Path, tmp_path: Path, sr: Run
     assert "no job called 'scans'" in sr("jobs", "show", "scans").err
 
 
-def many(count: int, start: int = 0) -> Iterator[Found]:
+def many(count: int, start: int = 0) -> Iterator[ListedTask]:
     for number in range(start, count):
         name = f"scan-{number:08}.png"
-        yield Found(UpscaleTask(Path("/in", name), Path("/out", name)), f"{number}:1")
+        yield ListedTask(UpscaleTask(Path("/in", name), Path("/out", name)), f"{number}:1")
 
 
 def test_many_names_are_not_held(job: Path) -> None:
@@ -385,7 +385,7 @@ def test_two_that_would_become_one_and_outputs_that_are_inputs(job: Path) -> Non
 def collide(job: Path, pairs: list[tuple[str, str]]) -> None:
     with job_store.holding(job) as book:
         book.make({})
-        book.take_in(Found(UpscaleTask(Path(source), Path(target)), "1:1") for source, target in pairs)
+        book.take_in(ListedTask(UpscaleTask(Path(source), Path(target)), "1:1") for source, target in pairs)
 
 
 def test_what_kills_every_run_comes_last_and_is_given_up(job: Path) -> None:

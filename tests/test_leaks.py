@@ -12,7 +12,7 @@ from conftest import SAMPLES
 from srcli.errors import DatasetError
 from srcli.train import leaks
 from srcli.train.sources import parse
-from srcli.train.store import Store, Wanted, open_store
+from srcli.train.store import Store, StoreSpec, open_store
 
 Picture = Image.Image
 Alter = Callable[[Picture, np.random.Generator], Picture]
@@ -116,7 +116,7 @@ def test_other_images_are_not_found(portrait: Picture) -> None:
 
 
 def opened(folder: Path, *, allow_leak: bool = False) -> Store:
-    wanted = Wanted(2, 16, allow_leak=allow_leak)
+    wanted = StoreSpec(2, 16, allow_leak=allow_leak)
     return open_store([parse(str(folder), 2)], wanted, lambda done, total: None)
 
 

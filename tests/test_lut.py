@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from conftest import SAMPLES, Run
 from srcli import archs, methods
 from srcli.engine.device import Device
-from srcli.engine.runtimes.lut import TableRuntime
+from srcli.engine.runtimes.lut import LutRuntime
 from srcli.engine.runtimes.torch import prepare
 from srcli.engine.upscaler import Upscaler
 from srcli.engine.weights import lut as tables
@@ -141,9 +141,9 @@ def test_tables_in_tiles_equal_the_whole(
 ) -> None:
     enlarger = random_tables(arch, config)
     pixels = levels(np.random.default_rng(height * 41 + width), height, width)
-    whole = Upscaler(TableRuntime(enlarger), 2, 512)(pixels)
+    whole = Upscaler(LutRuntime(enlarger), 2, 512)(pixels)
     assert whole.shape == (height * 2, width * 2, 3)
-    np.testing.assert_array_equal(Upscaler(TableRuntime(enlarger), 2, tile)(pixels), whole)
+    np.testing.assert_array_equal(Upscaler(LutRuntime(enlarger), 2, tile)(pixels), whole)
 
 
 def random_tables(arch: str, config: dict[str, Any]) -> lut.Enlarger:
@@ -364,10 +364,10 @@ def test_memory_that_runs_out_is_answered_by_smaller_tiles(rng: np.random.Genera
 
     table = rng.integers(-127, 128, (5, 5, 2, 2)).astype(np.int8)
     pixels = levels(rng, 120, 20)
-    found = Upscaler(TableRuntime(Small(table)), 2)(pixels)
+    found = Upscaler(LutRuntime(Small(table)), 2)(pixels)
     np.testing.assert_array_equal(found, lut.SrLut(table)(pixels))
     with pytest.raises(SrError, match="does not fit into memory"):
-        next(TableRuntime(Small(table)).run([pixels]))
+        next(LutRuntime(Small(table)).run([pixels]))
 
 
 @pytest.mark.parity

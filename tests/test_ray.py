@@ -18,7 +18,7 @@ from test_fleet import bytes_in, finished, gone
 from conftest import ROOT, Run
 from srcli.errors import SrError
 from srcli.imaging.image import read
-from srcli.workers.distribute import spread
+from srcli.workers.distribute import distribute
 from srcli.workers.ray_pool import Actors
 
 pytestmark = pytest.mark.ray
@@ -116,7 +116,7 @@ def test_a_cluster_that_grows_is_used_and_one_that_shrinks_or_lags_does_all(clus
             yield job
 
     found = []
-    for outcome in spread(counted(), crew):
+    for outcome in distribute(counted(), crew):
         if not nodes:
             nodes.append(cluster.add_node(**_NODE))
         assert outcome.result
@@ -129,7 +129,7 @@ def test_a_cluster_that_grows_is_used_and_one_that_shrinks_or_lags_does_all(clus
 def test_workers_that_cannot_begin_are_told(cluster: Any) -> None:
     crew: Actors[Task, str] = Actors(unable, "auto")
     with pytest.raises(SrError, match=r"a worker of Ray's cannot begin: .*No module named 'srcli'"):
-        list(spread([Task("a")], crew))
+        list(distribute([Task("a")], crew))
 
 
 def test_ctrl_c_ends_the_job_and_leaves_whole_files(cluster: Any, in_tmp: Path) -> None:

@@ -29,7 +29,7 @@ from srcli.batch import job_store
 from srcli.batch.planning import Layout, found, plan
 from srcli.errors import UsageError
 from srcli.storage import locations
-from srcli.storage.locations import Remote, place
+from srcli.storage.locations import RemotePath, place
 from srcli.upscaling.task import UpscaleTask
 
 
@@ -90,9 +90,9 @@ def same(system: Any, top: str, wanted: dict[str, "np.ndarray[Any, Any]"]) -> bo
 TEXTS = [
     ("a//b.png", Path("a/b.png")),
     ("file:///a/b.png", Path("/a/b.png")),
-    ("s3://b/a.png", Remote("s3", "b/a.png")),
-    ("S3://b/scans/", Remote("s3", "b/scans")),
-    ("memory:///a.png", Remote("memory", "a.png")),
+    ("s3://b/a.png", RemotePath("s3", "b/a.png")),
+    ("S3://b/scans/", RemotePath("s3", "b/scans")),
+    ("memory:///a.png", RemotePath("memory", "a.png")),
     ("a:b.png", Path("a:b.png")),
 ]
 
@@ -305,7 +305,7 @@ class Endless(MemoryFileSystem):
 
 def test_a_listing_is_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fsspec.register_implementation("endless", Endless, clobber=True)
-    monkeypatch.setitem(locations.STORES, "endless", locations.Store())
+    monkeypatch.setitem(locations.STORES, "endless", locations.Backend())
     with job_store.holding(tmp_path / "job.db") as book:
         book.make({})
         assert book.take_in(found([place("endless://b")], Layout(place("memory://out")))) == 10_000

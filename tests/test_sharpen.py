@@ -11,7 +11,7 @@ from srcli.imaging.image import read
 from srcli.imaging.pixels import Pixels, to_uint8
 from srcli.imaging.sharpen import sharpened
 from srcli.train import sources
-from srcli.train.store import Store, Wanted, open_store
+from srcli.train.store import Store, StoreSpec, open_store
 
 
 def edge(height: float) -> Pixels:
@@ -52,7 +52,7 @@ def test_no_amount_changes_nothing_and_nothing_leaves_the_range() -> None:
 
 def opened(folder: Path, sharpen: float) -> Store:
     """A store of the folder's images."""
-    wanted = Wanted(2, 16, sharpen=sharpen)
+    wanted = StoreSpec(2, 16, sharpen=sharpen)
     return open_store([sources.parse(str(folder), 2)], wanted, lambda done, total: None)
 
 

@@ -27,7 +27,7 @@ from srcli.train import augment, feed, loop, losses, recipe, recipes, schedule, 
 from srcli.train.augment import Batch
 from srcli.train.feed import Feed
 from srcli.train.sources import parse
-from srcli.train.store import Wanted, open_store
+from srcli.train.store import StoreSpec, open_store
 
 CPU = Device("cpu", "float32", "test")
 SHORT = {"patch": 12, "batch": 4, "steps": 12, "validate_every": 6, "warmup": 2}
@@ -41,7 +41,7 @@ def setup_of(photos: Path, folder: Path, name: str = "fsrcnn", **changes: object
     for scale in (1,) if made.spread else made.scales or (made.scale,):
         side = round(max((made.patch, *made.patches)) * max(made.spread, default=1))
         reduced = degradations.parse(made.degrade)
-        wanted = Wanted(scale, side, reduced, made.zooms, enlarged, large_only=bool(made.spread))
+        wanted = StoreSpec(scale, side, reduced, made.zooms, enlarged, large_only=bool(made.spread))
         store = open_store([parse(str(photos), scale)], wanted, lambda done, total: None)
         feeds[scale] = Feed(store, channels, augment.parse(made.augment))
     folder.mkdir(exist_ok=True)

@@ -45,7 +45,7 @@ def test_a_hastened_network_makes_the_same_image(
     plain = next(prepare(network, 2, CPU).run([tile]))
     monkeypatch.setattr(winograd, "_wins", lambda out, channels: out >= 32)
     monkeypatch.setattr(winograd, "_GAIN", 0)
-    assert winograd.hasten(network, 3, "edsr")
+    assert winograd.use_winograd(network, 3, "edsr")
     assert any(isinstance(part, winograd.Winograd) for part in network.modules())
     assert sum(value.numel() for value in network.parameters()) == count
     quick = next(prepare(network, 2, CPU, channels_last=False).run([tile]))
@@ -58,7 +58,7 @@ def test_where_nothing_is_won_nothing_is_changed(monkeypatch: pytest.MonkeyPatch
     network = archs.build("edsr", 2, {"blocks": 1, "features": 16}).eval()
     before = [type(part) for part in network.modules()]
     monkeypatch.setattr(winograd, "_GAIN", 1e9)
-    assert not winograd.hasten(network, 3, "edsr")
+    assert not winograd.use_winograd(network, 3, "edsr")
     assert [type(part) for part in network.modules()] == before
 
 
@@ -66,6 +66,6 @@ def test_a_verdict_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[int] = []
     monkeypatch.setattr(winograd, "_tried", lambda *given: tried.append(1) or {})
     for _ in range(2):
-        winograd.hasten(archs.build("edsr", 2, {"blocks": 1, "features": 16}), 3, "edsr")
+        winograd.use_winograd(archs.build("edsr", 2, {"blocks": 1, "features": 16}), 3, "edsr")
     assert tried == [1]
     assert calibration.machine()

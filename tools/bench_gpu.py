@@ -26,7 +26,7 @@ from srcli.engine import memory
 from srcli.engine.complexity import cost
 from srcli.engine.runtimes import select
 from srcli.engine.runtimes.half import try_half
-from srcli.engine.runtimes.select import Wanted
+from srcli.engine.runtimes.select import RuntimeRequest
 from srcli.engine.runtimes.torch import TorchRuntime, to_batch, to_pixels
 from srcli.engine.tiles import DEFAULT_TILE
 from srcli.engine.upscaler import Upscaler
@@ -178,7 +178,7 @@ def multiply_adds(pixels: float) -> float:
 def bounded(network: nn.Module, pixels: Pixels, given: argparse.Namespace) -> dict[str, float]:
     """What is held where a bound is given, and how long it takes then."""
     limit = memory.amount(given.vram)
-    wanted = Wanted("torch", given.device, limit)
+    wanted = RuntimeRequest("torch", given.device, limit)
     runtime = select.on_torch(network, SPEC.scale, archs.traits(SPEC.arch), wanted)
     method = Upscaler(runtime, SPEC.scale)
     method(pixels)
@@ -206,7 +206,7 @@ def measured(given: argparse.Namespace) -> dict[str, Any]:
     device, pixels = given.device, photograph(given.side)
     network = archs.build(SPEC.arch, SPEC.scale).eval()
     rate, bandwidth = matrix_rate(device), copy_rate(device)
-    runtime = select.on_torch(network, SPEC.scale, archs.traits(SPEC.arch), Wanted("torch", device))
+    runtime = select.on_torch(network, SPEC.scale, archs.traits(SPEC.arch), RuntimeRequest("torch", device))
     eager = in_turns(
         device,
         {name: plain(runtime.network, pixels, device, tf32=name == "tf32") for name in ("fp32", "tf32")},

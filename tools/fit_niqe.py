@@ -3,7 +3,7 @@
     PYTHONPATH=. python tools/fit_niqe.py ../shared/data/train
 
 Takes the sharp patches of every tile whose original is a photograph, by the sets that `tiles.csv` names, and
-writes their mean and covariance to srcli/imaging/metrics/niqe.json. That the tiles were compressed is in the model.
+writes their mean and covariance to srcli/imaging/metrics/niqe.json. The tiles are compressed images.
 """
 
 import csv

@@ -2,7 +2,7 @@
 
     PYTHONPATH=. python tools/keys.py [ARCH ...]
 
-Writes srcli/engine/weights/keys.json, which `engine.weights.identify` reads; a network that is not in it is built and tried.
+Writes srcli/engine/weights/keys.json, which `engine.weights.identify` reads; missing networks are built.
 """
 
 import json

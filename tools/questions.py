@@ -32,7 +32,7 @@ from srcli.methods import find as method
 from srcli.train.augment import Batch
 from srcli.train.feed import Feed, draw
 from srcli.train.sources import parse
-from srcli.train.store import Wanted, open_store
+from srcli.train.store import StoreSpec, open_store
 
 ROOT = Path(__file__).parent.parent
 RESULT = ROOT / "benchmarks" / "results" / "questions.json"
@@ -263,7 +263,7 @@ def main() -> None:
     runs = [Run(**raw) for raw in found["runs"]]
     store = open_store(
         [parse(str(given.data), SCALE)],
-        Wanted(SCALE, PATCH, degradations.parse("bicubic"), enlarged=False),
+        StoreSpec(SCALE, PATCH, degradations.parse("bicubic"), enlarged=False),
         lambda done, total: None,
     )
     feed, pictures = Feed(store, 3), list(datasets.samples().pictures())

@@ -22,7 +22,7 @@ from srcli.train import augment, loop, recipes, state
 from srcli.train.feed import Feed, draw
 from srcli.train.recipe import Recipe
 from srcli.train.sources import parse
-from srcli.train.store import Wanted, open_store
+from srcli.train.store import StoreSpec, open_store
 from tools.small import SMALL
 
 ROOT = Path(__file__).parent.parent
@@ -85,7 +85,7 @@ def set_up(recipe: Recipe, data: Path, folder: Path) -> tuple[state.State, loop.
     device = choose("cpu")
     begun = state.start(recipe, device)
     enlarged = archs.traits(recipe.arch).pre_upsampled
-    wanted = Wanted(recipe.scale, recipe.patch, degradations.parse(recipe.degrade), enlarged=enlarged)
+    wanted = StoreSpec(recipe.scale, recipe.patch, degradations.parse(recipe.degrade), enlarged=enlarged)
     store = open_store([parse(str(data), recipe.scale)], wanted, lambda done, total: None)
     feed = Feed(store, int(begun.network.channels), augment.parse(recipe.augment))  # type: ignore[arg-type]
     pictures = list(datasets.samples().pictures())

@@ -40,14 +40,14 @@ def resident() -> float:
 def measure(folder: Path, count: int) -> dict[str, float]:
     """One command over all images; outputs are deleted as they come, since only memory is of interest."""
     seen: list[float] = []
-    plain = reporters.Lines.outcome
+    plain = reporters.ConsoleReporter.outcome
 
-    def watched(self: reporters.Lines, outcome: Became) -> None:
+    def watched(self: reporters.ConsoleReporter, outcome: Became) -> None:
         seen.append(resident())
         plain(self, outcome)
         Path(str(outcome.job.target)).unlink()
 
-    reporters.Lines.outcome = watched  # type: ignore[method-assign]
+    reporters.ConsoleReporter.outcome = watched  # type: ignore[method-assign]
     code = run(["upscale", str(images(folder / "in", count)), "-x2", "-q", "-o", str(folder / "out")])
     if code:
         raise SystemExit(code)

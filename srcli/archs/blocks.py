@@ -88,7 +88,7 @@ class ResidualBlock(nn.Module):
         return out
 
 
-class Moments(nn.Module):
+class GlobalStats(nn.Module):
     """The channels' means over the image, and with `variances` those too.
 
     A module of its own: a runtime that has only a tile at a time puts those of the image in its place.
@@ -107,7 +107,7 @@ class Moments(nn.Module):
         return torch.stack((means, batch.var((2, 3), correction=0, keepdim=True)))
 
 
-def pooled(counts: Sequence[int], moments: Sequence[Tensor]) -> Tensor:
+def pool_stats(counts: Sequence[int], moments: Sequence[Tensor]) -> Tensor:
     """The moments of an image from those of its tiles, which have so many pixels each."""
     each = torch.stack(tuple(moments))
     shares = torch.tensor(counts, dtype=each.dtype, device=each.device).view(-1, 1, 1, 1, 1) / sum(counts)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from srcli.archs import Paper, Traits
-from srcli.archs.blocks import MeanShift, Moments, chained, conv, counted_from_zero
+from srcli.archs.blocks import GlobalStats, MeanShift, chained, conv, counted_from_zero
 
 PAPER = Paper(
     "LatticeNet: Towards Lightweight Image Super-Resolution with Lattice Block",
@@ -97,7 +97,7 @@ class _Weights(nn.Module):
     def __init__(self, features: int) -> None:
         super().__init__()
         self.conv_mean, self.conv_std = _gate(features), _gate(features)
-        self.moments = Moments(variances=True)
+        self.moments = GlobalStats(variances=True)
 
     def forward(self, batch: Tensor) -> Tensor:
         count = batch.shape[2] * batch.shape[3]

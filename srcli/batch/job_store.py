@@ -17,10 +17,10 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from srcli.batch.planning import Found
+from srcli.batch.planning import ListedTask
 from srcli.errors import FileError, SrError, UsageError
 from srcli.storage.files import state_folder
-from srcli.storage.locations import Place, place
+from srcli.storage.locations import Location, place
 from srcli.upscaling.task import UpscaleTask
 
 STATES = ("pending", "running", "done", "failed")
@@ -124,7 +124,7 @@ def every() -> list[Path]:
     return sorted((state_folder() / "jobs").glob("*.db"))
 
 
-class Ledger:
+class JobStore:
     """The file, opened. Errors of SQLite are raised as they are: `reading` and `holding` turn them."""
 
     def __init__(self, path: Path) -> None:
@@ -192,7 +192,7 @@ class Ledger:
             raise
         self._db.execute("COMMIT")
 
-    def take_in(self, found: Iterable[Found], tell: Callable[[int], None] = lambda count: None) -> int:
+    def take_in(self, found: Iterable[ListedTask], tell: Callable[[int], None] = lambda count: None) -> int:
         """List what is not listed yet, and again what has changed since; how many these are.
 
         `tell` is told how many were looked at, a thousand at a time; few of them are held.
@@ -209,7 +209,7 @@ class Ledger:
         self._db.execute("INSERT OR REPLACE INTO about VALUES ('listed', ?)", (str(time.time()),))
         return new
 
-    def _insert(self, chunk: list[Found]) -> None:
+    def _insert(self, chunk: list[ListedTask]) -> None:
         # As bytes: names need not be text.
         rows = [(_bytes(f.job.source), _bytes(f.job.target), f.identity) for f in chunk]
         try:
@@ -223,7 +223,7 @@ class Ledger:
         except sqlite3.IntegrityError:
             raise self._collision(chunk) from None
 
-    def _collision(self, chunk: list[Found]) -> SrError:
+    def _collision(self, chunk: list[ListedTask]) -> SrError:
         taken: dict[str, str] = {}
         for job in (found.job for found in chunk):
             query = "SELECT source FROM units WHERE target = CAST(? AS TEXT)"
@@ -327,12 +327,12 @@ class Ledger:
             yield Unit(*row)
 
 
-def _bytes(where: Place) -> bytes:
+def _bytes(where: Location) -> bytes:
     return os.fsencode(str(where))
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[Ledger]:
+def reading(path: Path) -> Iterator[JobStore]:
     """A job that exists, to look at. Raises `SrError` for what is none, or is damaged."""
     if not path.is_file():
         raise UsageError(f"no job called '{name_of(path)}'", "`sr jobs` lists those there are")
@@ -342,7 +342,7 @@ def reading(path: Path) -> Iterator[Ledger]:
 
 
 @contextmanager
-def holding(path: Path) -> Iterator[Ledger]:
+def holding(path: Path) -> Iterator[JobStore]:
     """A job that nobody else works at meanwhile; a new one is empty, one that was never listed is not kept.
 
     Raises `SrError` where another process has it, and for what is no job.
@@ -388,10 +388,10 @@ def is_held(path: Path) -> bool:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Ledger]:
+def _opened(path: Path) -> Iterator[JobStore]:
     ledger = None
     try:
-        ledger = Ledger(path)
+        ledger = JobStore(path)
         yield ledger
     except sqlite3.Error as error:
         hint = (

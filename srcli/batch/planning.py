@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from srcli.errors import DatasetError, UsageError
 from srcli.imaging.codecs.formats import SUFFIXES, is_image
-from srcli.storage.locations import Place, Remote, files_at, fixed, identity_of, is_many
+from srcli.storage.locations import Location, RemotePath, fixed, identity_of, is_many, list_files
 from srcli.upscaling.task import UpscaleTask
 
 PIPE = Path("-")
@@ -21,7 +21,7 @@ _Listing = Callable[[Path, bool, Path | None], Iterable[Path]]
 
 
 @dataclass(frozen=True)
-class Found:
+class ListedTask:
     """A job, and what tells whether its source has changed since: as much as a listing says of a file."""
 
     job: UpscaleTask
@@ -36,7 +36,7 @@ class Layout:
     `{scale}`; `label` what `{scale}` stands for; `suffix` of the format, None for the input's own.
     """
 
-    output: Place | None = None
+    output: Location | None = None
     name: str = "{stem}_x{scale}"
     label: str = "4"
     model: str = ""
@@ -60,20 +60,20 @@ class Layout:
     def to_file(self) -> bool:
         """Whether `output` names a single file."""
         output = self.output
-        if isinstance(output, Remote):
+        if isinstance(output, RemotePath):
             return output.suffix.lower() in SUFFIXES  # the names of buckets have dots, too
         return output is not None and (output == PIPE or (bool(output.suffix) and not output.is_dir()))
 
 
-def plan(inputs: Sequence[Place], layout: Layout) -> list[UpscaleTask]:
+def plan(inputs: Sequence[Location], layout: Layout) -> list[UpscaleTask]:
     """The jobs for files, folders and patterns, in order, each file once; in stores only for files.
 
     Raises `UsageError` where the command line can't be carried out as a whole.
     """
     layout.check()
-    found: list[tuple[Place, Path | None]] = []
+    found: list[tuple[Location, Path | None]] = []
     for given in inputs:
-        found += [(given, None)] if isinstance(given, Remote) else _files(given, layout, images_in)
+        found += [(given, None)] if isinstance(given, RemotePath) else _files(given, layout, images_in)
     several = len(found) > 1 or any(_is_folder(given) for given in inputs if isinstance(given, Path))
     if layout.to_file and several:
         raise UsageError(f"{layout.output} is one file, the input is several", "name a folder with --output")
@@ -82,7 +82,7 @@ def plan(inputs: Sequence[Place], layout: Layout) -> list[UpscaleTask]:
     return jobs
 
 
-def found(inputs: Sequence[Place], layout: Layout) -> Iterator[Found]:
+def found(inputs: Sequence[Location], layout: Layout) -> Iterator[ListedTask]:
     """As `plan`, in no order and one at a time, so that a million of them are no matter of memory.
 
     It is left to the caller to see to it that each source and each target is there once.
@@ -91,32 +91,32 @@ def found(inputs: Sequence[Place], layout: Layout) -> Iterator[Found]:
     if layout.to_file:
         raise UsageError(f"{layout.output} is one file, a job is many", "name a folder with --output")
     for given in inputs:
-        if isinstance(given, Remote):
+        if isinstance(given, RemotePath):
             yield from _found_in_store(given, layout)
             continue
         for file, top in _files(given, layout, each_image_in):
-            yield Found(UpscaleTask(file, _target(file, top, layout)), identity_of(file))
+            yield ListedTask(UpscaleTask(file, _target(file, top, layout)), identity_of(file))
 
 
-def _found_in_store(given: Remote, layout: Layout) -> Iterator[Found]:
+def _found_in_store(given: RemotePath, layout: Layout) -> Iterator[ListedTask]:
     if not is_many(given):
-        yield Found(UpscaleTask(given, _target(given, None, layout)), identity_of(given))
+        yield ListedTask(UpscaleTask(given, _target(given, None, layout)), identity_of(given))
         return
     top = fixed(given) if given == fixed(given) else None  # what a pattern finds is as if it were named
-    images = (one for one in files_at(given, layout.recursive, layout.output) if is_image(one.place))
+    images = (one for one in list_files(given, layout.recursive, layout.output) if is_image(one.place))
     one = None
     for one in images:
-        yield Found(UpscaleTask(one.place, _target(one.place, top, layout)), one.identity)
+        yield ListedTask(UpscaleTask(one.place, _target(one.place, top, layout)), one.identity)
     if one is None:
         hint = "give a folder or a pattern of image files" + ("" if layout.recursive else ", or give -r")
         raise UsageError(f"no images in {given}", hint)
 
 
-def check_watchable(folders: Sequence[Place], layout: Layout) -> None:
+def check_watchable(folders: Sequence[Location], layout: Layout) -> None:
     """Raise `UsageError` where `now_in` would not do: for files, and for outputs that would be inputs."""
     layout.check()
     for folder in folders:
-        if isinstance(folder, Remote):
+        if isinstance(folder, RemotePath):
             raise UsageError(f"--watch sees no stores, and {folder} is in one", "run --job with --rescan")
         if not _is_folder(folder):
             raise UsageError(f"--watch takes folders, and {folder} is none", "name the folder that it is in")
@@ -199,16 +199,16 @@ def _entries(folder: Path) -> Iterator["os.DirEntry[str]"]:
         raise DatasetError(f"cannot list {folder}: {error.strerror}", "check its permissions") from error
 
 
-def _is_same(a: Place, b: Path) -> bool:
+def _is_same(a: Location, b: Path) -> bool:
     return isinstance(a, Path) and a.resolve() == b.resolve()
 
 
-def _local(folder: Place | None) -> Path | None:
+def _local(folder: Location | None) -> Path | None:
     """What a walk through folders here could meet."""
     return folder if isinstance(folder, Path) else None
 
 
-def _output_root(source: Path, layout: Layout) -> Place | None:
+def _output_root(source: Path, layout: Layout) -> Location | None:
     """Where the outputs for a folder go: `photos_x4` for `photos`, so that a second run won't meet them."""
     if layout.output is not None:
         return None if _is_same(layout.output, source) else layout.output
@@ -216,7 +216,7 @@ def _output_root(source: Path, layout: Layout) -> Place | None:
     return named.parent / f"{named.name}{layout.tail}"
 
 
-def _target(file: Place, top: Place | None, layout: Layout) -> Place:
+def _target(file: Location, top: Location | None, layout: Layout) -> Location:
     if file == PIPE and layout.output is None:
         return PIPE
     if layout.output and layout.to_file:
@@ -225,14 +225,14 @@ def _target(file: Place, top: Place | None, layout: Layout) -> Place:
     return target.with_name(_short_enough(target.name, _suffix(file, layout)))
 
 
-def _folder(file: Place, top: Place | None, layout: Layout) -> Place:
+def _folder(file: Location, top: Location | None, layout: Layout) -> Location:
     """Where the output goes, in the same tree as the input unless that is flattened."""
-    if isinstance(file, Remote):
+    if isinstance(file, RemotePath):
         if layout.output is None:
             raise UsageError(
                 f"{file} is in a store, and nothing is put there unasked", "say where with --output"
             )
-        inner = file.below(top).parent if isinstance(top, Remote) and not layout.flat else PurePosixPath()
+        inner = file.below(top).parent if isinstance(top, RemotePath) and not layout.flat else PurePosixPath()
         return layout.output / inner
     if not isinstance(top, Path):
         return layout.output or file.parent
@@ -240,12 +240,12 @@ def _folder(file: Place, top: Place | None, layout: Layout) -> Place:
     return root if layout.flat else root / file.parent.relative_to(top)
 
 
-def _name(file: Place, layout: Layout) -> str:
+def _name(file: Location, layout: Layout) -> str:
     stem = "stdin" if file == PIPE else file.stem
     return layout.name.format(stem=stem, model=layout.model, scale=layout.label)
 
 
-def _suffix(file: Place, layout: Layout) -> str:
+def _suffix(file: Location, layout: Layout) -> str:
     return layout.suffix or (file.suffix if file.suffix.lower() in SUFFIXES else ".png")
 
 
@@ -260,7 +260,7 @@ def _short_enough(name: str, suffix: str) -> str:
 
 
 def _check_distinct(jobs: Iterable[UpscaleTask], layout: Layout) -> None:
-    seen: dict[Place, Place] = {}
+    seen: dict[Location, Location] = {}
     for job in jobs:
         if job.target in seen:
             both = f"{seen[job.target]} and {job.source}"

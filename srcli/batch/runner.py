@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Protocol
 from srcli.engine.seams import Seam
 from srcli.errors import SrError
 from srcli.imaging.codecs.reading import MAX_PIXELS, check_readable
-from srcli.imaging.codecs.writing import Output, check_holds, check_writable
-from srcli.imaging.size import Wanted
+from srcli.imaging.codecs.writing import EncodingOptions, check_holds, check_writable
+from srcli.imaging.size import TargetSize
 from srcli.methods import Method, Options, find, find_file
-from srcli.storage.locations import Place, exists, key
-from srcli.upscaling.fingerprint import Recipe, is_done
-from srcli.upscaling.pipeline import Done, Finish, Work, enlarge_file
+from srcli.storage.locations import Location, exists, key
+from srcli.upscaling.fingerprint import Settings, is_up_to_date
+from srcli.upscaling.pipeline import Postprocess, Result, UpscaleSettings, enlarge_file
 from srcli.upscaling.task import UpscaleTask
 from srcli.workers import Outcome
 
@@ -22,19 +22,19 @@ if TYPE_CHECKING:
     from srcli.workers.distribute import Do
 
 # What became of an image; a result of None is an output that was there already.
-Became = Outcome[UpscaleTask, Done | None]
+Became = Outcome[UpscaleTask, Result | None]
 
 
 @dataclass(frozen=True)
 class Batch:
     """How every image is done. `options` without anybody to tell, so that it can be pickled."""
 
-    wanted: Wanted
-    recipe: Recipe
+    wanted: TargetSize
+    recipe: Settings
     options: Options
     arch: str | None = None
-    output: Output = Output()
-    finish: Finish = Finish()
+    output: EncodingOptions = EncodingOptions()
+    finish: Postprocess = Postprocess()
     max_pixels: int = MAX_PIXELS
     stream: bool | None = None
     overwrite: bool = False
@@ -69,11 +69,11 @@ class Listener(Protocol):
         """What a runtime has found out."""
 
 
-def work_of(batch: Batch, listener: Listener) -> Work:
+def work_of(batch: Batch, listener: Listener) -> UpscaleSettings:
     """The batch ready to be done in this process; methods are loaded when they are asked for."""
     options = replace(batch.options, progress=listener.progress, report=listener.seam, tell=listener.note)
     found = _remembered(batch, options, listener)
-    return Work(
+    return UpscaleSettings(
         found, batch.wanted, batch.recipe, batch.output, batch.max_pixels, options.tile, batch.finish,
         batch.stream,
     )  # fmt: skip
@@ -105,11 +105,11 @@ def _method(batch: Batch, scale: float, options: Options) -> Method:
     return find_file(batch.recipe.weights, scale, options, batch.arch)
 
 
-def doing(batch: Batch, listener: Listener) -> "Do[UpscaleTask, Done | None]":
+def doing(batch: Batch, listener: Listener) -> "Do[UpscaleTask, Result | None]":
     """What is done with each job."""
     work = work_of(batch, listener)
 
-    def do(job: UpscaleTask, again: bool) -> Done | None:
+    def do(job: UpscaleTask, again: bool) -> Result | None:
         return None if _is_there(job, batch, again) else enlarge_file(job, work)
 
     return do
@@ -124,7 +124,9 @@ def _is_there(job: UpscaleTask, batch: Batch, again: bool) -> bool:
     _check_ends(job, batch.output)
     if not exists(job.target):
         return False
-    if (batch.skip_existing or again or job.again) and is_done(job.source, job.target, batch.recipe.digest):
+    if (batch.skip_existing or again or job.again) and is_up_to_date(
+        job.source, job.target, batch.recipe.digest
+    ):
         return True
     if not (batch.overwrite or job.again):
         other = ", made of other content or with other settings" if batch.skip_existing else ""
@@ -132,7 +134,7 @@ def _is_there(job: UpscaleTask, batch: Batch, again: bool) -> bool:
     return False
 
 
-def _check_ends(job: UpscaleTask, output: Output) -> None:
+def _check_ends(job: UpscaleTask, output: EncodingOptions) -> None:
     """Raise `SrError` for what can't be read or written; of what is in a store only its name is looked at."""
     if isinstance(job.source, Path):
         check_readable(job.source)
@@ -147,7 +149,7 @@ class Places:
     """All inputs so far, by their keys, none of which may be written to; and whose each output is."""
 
     sources: set[str] = field(default_factory=set)
-    claimed: dict[Place, Place] = field(default_factory=dict)
+    claimed: dict[Location, Location] = field(default_factory=dict)
 
     def check(self, job: UpscaleTask) -> None:
         """Raise `SrError` where the output is an input, or another's output; remember both."""
@@ -177,7 +179,7 @@ class Unchecked(Places):
 class Made:
     """What a worker says of an image: what was done, and what was heard meanwhile."""
 
-    done: Done | None
+    done: Result | None
     loaded: tuple[Loaded, ...] = ()
     seams: tuple[Seam, ...] = ()
     notes: tuple[str, ...] = ()
@@ -209,7 +211,7 @@ class _Heard:
         """See `Listener`."""
         self.notes.append(words)
 
-    def all_of(self, done: Done | None) -> Made:
+    def all_of(self, done: Result | None) -> Made:
         """What was done and heard; it is forgotten here."""
         made = Made(done, tuple(self.loaded), tuple(self.seams), tuple(self.notes))
         for each in (self.loaded, self.seams, self.notes):

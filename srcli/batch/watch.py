@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from srcli.errors import SrError
-from srcli.storage.locations import Place, key
+from srcli.storage.locations import Location, key
 from srcli.upscaling.task import UpscaleTask
 
 PAUSE = 0.5
@@ -38,16 +38,16 @@ class Looking:
 class _Seen:
     """What is known of the files: since when each is as it is, which have been taken, and what was made."""
 
-    since: dict[Place, tuple[State, float]] = field(default_factory=dict)
-    taken: dict[Place, State] = field(default_factory=dict)
+    since: dict[Location, tuple[State, float]] = field(default_factory=dict)
+    taken: dict[Location, State] = field(default_factory=dict)
     made: set[str] = field(default_factory=set)
 
-    def forget_all_but(self, there: set[Place]) -> None:
+    def forget_all_but(self, there: set[Location]) -> None:
         for known in (self.since, self.taken):
             for path in [path for path in known if path not in there]:
                 del known[path]
 
-    def is_due(self, path: Place, now: float, settled: float) -> bool:
+    def is_due(self, path: Location, now: float, settled: float) -> bool:
         """Whether a file is new or changed, and has been as it is for long enough."""
         state = _state(path)
         if state is None or self.taken.get(path) == state:
@@ -102,7 +102,7 @@ def _due(looking: Looking, seen: _Seen) -> list[UpscaleTask]:
     return [job for job in due if key(job.source) not in seen.made]
 
 
-def _state(path: Place) -> State | None:
+def _state(path: Location) -> State | None:
     """None for files that are gone, and for those in stores, which can't be watched."""
     if not isinstance(path, Path):
         return None

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from srcli.bench.lineup import Entrant, Field
+from srcli.bench.lineup import BenchMethod, Lineup
 from srcli.bench.results import Results, Row
 from srcli.errors import SrError
 from srcli.methods import Options
@@ -20,20 +20,20 @@ _HEIGHT, _WIDTH = 720, 1280
 _MIB = 2**20
 
 
-def with_costs(results: Results, field: Field) -> Results:
+def with_costs(results: Results, field: Lineup) -> Results:
     """The same rows with what their methods cost, where it can be told."""
     known = {entrant.name: entrant for entrant in field.entrants}
     rows = tuple(_with_costs(row, known[row.method], field.options) for row in results.rows)
     return replace(results, rows=rows)
 
 
-def _with_costs(row: Row, entrant: Entrant, options: Options) -> Row:
+def _with_costs(row: Row, entrant: BenchMethod, options: Options) -> Row:
     work, memory = multiply_adds(entrant, row.scale), peak_memory(entrant, row.scale, options)
     return replace(row, multiply_adds=work, memory=memory)
 
 
 @lru_cache(maxsize=256)
-def multiply_adds(entrant: Entrant, scale: float) -> int | None:
+def multiply_adds(entrant: BenchMethod, scale: float) -> int | None:
     """Of the network, as papers count them; None for what has none or can't be counted."""
     from srcli.engine import complexity
 
@@ -47,7 +47,7 @@ def multiply_adds(entrant: Entrant, scale: float) -> int | None:
 
 
 @lru_cache(maxsize=256)
-def peak_memory(entrant: Entrant, scale: float, options: Options) -> float | None:
+def peak_memory(entrant: BenchMethod, scale: float, options: Options) -> float | None:
     """In MiB, of the GPU where one is used, else of a process that does nothing else.
 
     None where the system does not tell, and where the process comes to an end.
@@ -60,7 +60,7 @@ def peak_memory(entrant: Entrant, scale: float, options: Options) -> float | Non
             return None
 
 
-def _measured(entrant: Entrant, scale: float, options: Options) -> float | None:
+def _measured(entrant: BenchMethod, scale: float, options: Options) -> float | None:
     """In the process of its own: enlarge an image of grey noise, then ask."""
     height, width = math.ceil(_HEIGHT / scale), math.ceil(_WIDTH / scale)
     noise = np.random.default_rng(0).random((height, width, 1), np.float32)

@@ -23,7 +23,7 @@ _WARM = 48
 
 
 @dataclass(frozen=True)
-class Entrant:
+class BenchMethod:
     """A model's name or a weight file, as it is called in tables."""
 
     name: str
@@ -78,13 +78,13 @@ class Entrant:
 
 
 @dataclass(frozen=True)
-class Field:
+class Lineup:
     """All entrants, and how networks among them are run."""
 
-    entrants: tuple[Entrant, ...]
+    entrants: tuple[BenchMethod, ...]
     options: Options = field(default_factory=Options)
 
-    def at(self, scale: float) -> tuple[Entrant, ...]:
+    def at(self, scale: float) -> tuple[BenchMethod, ...]:
         """Those that have that scale."""
         return _at(self.entrants, scale)
 
@@ -104,21 +104,21 @@ class Field:
 
 
 @lru_cache(maxsize=64)
-def _at(entrants: tuple[Entrant, ...], scale: float) -> tuple[Entrant, ...]:
+def _at(entrants: tuple[BenchMethod, ...], scale: float) -> tuple[BenchMethod, ...]:
     return tuple(entrant for entrant in entrants if entrant.has(scale))
 
 
-def enter(models: Iterable[str], files: Iterable[Path], options: Options) -> Field:
+def enter(models: Iterable[str], files: Iterable[Path], options: Options) -> Lineup:
     """The field of these models, each once, and of these weight files, each under a name of its own."""
-    named = [Entrant(name) for name in dict.fromkeys(models)]
+    named = [BenchMethod(name) for name in dict.fromkeys(models)]
     given = list(dict.fromkeys(files))
     stems = Counter([entrant.name for entrant in named] + [file.stem for file in given])
-    named += [Entrant(file.stem if stems[file.stem] == 1 else str(file), file) for file in given]
-    return Field(tuple(named), options)
+    named += [BenchMethod(file.stem if stems[file.stem] == 1 else str(file), file) for file in given]
+    return Lineup(tuple(named), options)
 
 
 @lru_cache(maxsize=1)
-def ready(entered: Field, scale: float) -> tuple[Method, ...]:
+def ready(entered: Lineup, scale: float) -> tuple[Method, ...]:
     """The methods of a scale, loaded; those of the scale before are let go.
 
     Networks run once, on a small grey image, so that no image's time has in it what only the first one needs.
@@ -142,7 +142,7 @@ class About:
 
 
 @lru_cache(maxsize=64)
-def described(entered: Field, scale: float) -> tuple[About, ...]:
+def described(entered: Lineup, scale: float) -> tuple[About, ...]:
     """What is known of the methods of a scale, once they are loaded."""
     return tuple(
         About(method.name, method.params, method.where, method.about, entrant.digest(scale))

@@ -15,7 +15,7 @@ from srcli.bench import lineup, scoring, work, workers
 from srcli.bench.plan import Plan, Unit, check
 from srcli.bench.protocols import TOLERANCE, Y_CROP, Protocol, Reduction
 from srcli.bench.results import Conditions, Failure, ImageScore, Results, Row, mean_row
-from srcli.bench.score_cache import Ledger
+from srcli.bench.score_cache import ScoreCache
 from srcli.bench.scoring import Pair
 from srcli.bench.work import Scored
 from srcli.datasets import Dataset, samples
@@ -24,7 +24,7 @@ from srcli.errors import FileError, ProtocolError
 from srcli.imaging.pixels import crop_to_multiple
 from srcli.methods import interpolator
 from srcli.storage.hashing import sha256
-from srcli.workers.config import Team
+from srcli.workers.config import PoolConfig
 
 Progress = Callable[[Scored], None]
 # Scores by their method and image.
@@ -34,7 +34,7 @@ _Group = dict[str, dict[str, ImageScore]]
 def run(
     plan: Plan,
     progress: Progress = lambda score: None,
-    team: Team = Team(),
+    team: PoolConfig = PoolConfig(),
     keep: bool = True,
     units: list[Unit] | None = None,
 ) -> Results:
@@ -47,7 +47,7 @@ def run(
     self_check(plan.scales, plan.reduction.protocol, plan.datasets)
     for scale in plan.scales:
         lineup.described(plan.field, scale)
-    ledger = Ledger(plan.identity)
+    ledger = ScoreCache(plan.identity)
     keys = {unit: _keys(plan, unit) for unit in todo} if keep else {}
     kept = ledger.read() if keep else {}
     found: list[Scored] = []
@@ -75,7 +75,7 @@ def run(
     return replace(results, conditions=Conditions(__version__, _machine(), device.threads(), size, day))
 
 
-def _kept(ledger: Ledger, key: str, score: ImageScore) -> bool:
+def _kept(ledger: ScoreCache, key: str, score: ImageScore) -> bool:
     """Whether it could be: a full disk is no reason to stop what is measured in memory."""
     try:
         ledger.add(key, score)
@@ -86,7 +86,7 @@ def _kept(ledger: Ledger, key: str, score: ImageScore) -> bool:
 
 def kept_scores(plan: Plan, units: Iterable[Unit]) -> int:
     """How many scores a run that was killed has left."""
-    kept = Ledger(plan.identity).read()
+    kept = ScoreCache(plan.identity).read()
     return sum(key in kept for unit in units for key in _keys(plan, unit).values()) if kept else 0
 
 

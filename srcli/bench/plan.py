@@ -6,7 +6,7 @@ from pathlib import Path
 
 from srcli import __version__
 from srcli.bench import scoring
-from srcli.bench.lineup import Field
+from srcli.bench.lineup import Lineup
 from srcli.bench.protocols import Y_CROP, Reduction
 from srcli.bench.results import Failure
 from srcli.bench.scoring import Metric
@@ -25,7 +25,7 @@ class Plan:
 
     datasets: tuple[Dataset, ...]
     scales: tuple[float, ...]
-    field: Field
+    field: Lineup
     reduction: Reduction = Y_CROP
     metrics: tuple[str, ...] = ()
     lr_folder: Path | None = None

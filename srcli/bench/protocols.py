@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from srcli.errors import ImageError, UsageError
-from srcli.imaging.degrade.degradations import Degradation, bicubic_lr, degraded, parse
+from srcli.imaging.degrade.degradations import Degradation, bicubic_lr, degrade_image, parse
 from srcli.imaging.pixels import Pixels, crop_to_multiple, from_uint8, to_uint8
 
 Reduce = Callable[[Pixels, float], Pixels]
@@ -131,4 +131,4 @@ def _by(reduce: Reduce, scale: float, hr: Pixels) -> Pixels:
 
 def _degraded(degradation: Degradation, key: str, scale: float, hr: Pixels) -> Pixels:
     seed = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8])
-    return degraded(hr, int(scale), degradation, np.random.default_rng(seed))
+    return degrade_image(hr, int(scale), degradation, np.random.default_rng(seed))

@@ -12,7 +12,7 @@ from srcli.errors import FileError
 from srcli.storage.files import cache_folder
 
 
-class Ledger:
+class ScoreCache:
     """A file of lines, one for each score, under what it depends on; it is deleted when the run is complete.
 
     `identity` is all that every score depends on.

@@ -6,7 +6,7 @@ from contextlib import closing
 from srcli.bench import work
 from srcli.bench.plan import Plan, Unit
 from srcli.bench.work import Scored, Share
-from srcli.workers.distribute import Crew, spread
+from srcli.workers.distribute import Pool, distribute
 
 Done = Mapping[Unit, frozenset[str]]
 
@@ -18,7 +18,7 @@ def left_of(plan: Plan, units: list[Unit], done: Done) -> list[Share]:
 
 
 def all_scores(
-    plan: Plan, shares: list[Share], crew: Crew[Share, list[Scored]] | None
+    plan: Plan, shares: list[Share], crew: Pool[Share, list[Scored]] | None
 ) -> Generator[tuple[Unit, Scored]]:
     """Every score that is missing, as it comes; by this process, where there is no crew."""
     if crew is None:
@@ -26,7 +26,7 @@ def all_scores(
             for score in work.scores(plan, share.unit, share.done):
                 yield share.unit, score
         return
-    with closing(spread(shares, crew)) as outcomes:
+    with closing(distribute(shares, crew)) as outcomes:
         for outcome in outcomes:
             error = outcome.error
             if error and error.for_all:

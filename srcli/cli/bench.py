@@ -13,14 +13,14 @@ from srcli.engine.tiles import DEFAULT_TILE
 from srcli.errors import DatasetError, ExitCode, SrError, UsageError
 from srcli.manifest import DEFAULT_MODEL
 from srcli.scales import plain
-from srcli.storage.files import check_place
+from srcli.storage.files import check_can_write
 
 if TYPE_CHECKING:
     from srcli.bench.plan import Plan, Unit
     from srcli.bench.results import Failure, Results
     from srcli.bench.work import Scored
     from srcli.report.table import Show
-    from srcli.workers.config import Team
+    from srcli.workers.config import PoolConfig
 
 _BASELINES = ("nearest", "bilinear", "bicubic")
 _WHAT, _HOW, _TABLE, _FILES = "What is measured", "How", "What tables show", "What is written"
@@ -140,7 +140,7 @@ def bench(
     from srcli.report.table import Show
 
     for place in filter(None, (json_file, csv_file, latex, html, plots, save_lr, save)):
-        check_place(place)
+        check_can_write(place)
     if ratings or files:
         show_ratings(files or [], ratings, json_file)
         return ExitCode.OK
@@ -191,7 +191,7 @@ def _read(files: list[Path]) -> "Results":
     return merged(named)
 
 
-def _measured(plan: "Plan", by: "Team", *, keep: bool, keep_going: bool, costs: bool) -> "Results":
+def _measured(plan: "Plan", by: "PoolConfig", *, keep: bool, keep_going: bool, costs: bool) -> "Results":
     """The bench itself, told about as it goes."""
     from srcli.bench.costs import with_costs
     from srcli.bench.measure import kept_scores, run

@@ -18,7 +18,7 @@ from srcli.scales import plain
 if TYPE_CHECKING:
     from srcli.bench import Score
     from srcli.methods import Method
-    from srcli.report.comparisons import Outcome, Source, Subject
+    from srcli.report.comparisons import Comparison, ComparisonSource, Outcome
     from srcli.report.page import About
     from srcli.report.pictures import Panel, Region
 
@@ -142,14 +142,14 @@ def _outputs(given: list[Path] | None, rate: bool, pairs: bool) -> list[Path]:
 
 def _check_outputs(outputs: list[Path], overwrite: bool, inputs: list[Path]) -> None:
     from srcli.imaging.codecs.writing import check_writable
-    from srcli.storage.files import check_place
+    from srcli.storage.files import check_can_write
 
     for output in outputs:
         if output.exists() and any(path.exists() and output.samefile(path) for path in inputs):
             raise UsageError(f"{output} is an input itself", "choose another --output")
         if output.exists() and not overwrite:
             raise UsageError(f"{output} exists", "give --overwrite, or another --output")
-        (check_place if _is_page(output) else check_writable)(output)
+        (check_can_write if _is_page(output) else check_writable)(output)
 
 
 def _region(crop: str | None) -> "Region | None":
@@ -187,8 +187,8 @@ def _abouts(methods: "list[Method]", named: list[str], scale: float) -> "list[Ab
 
 
 def _outcomes(
-    found: "list[Source]", methods: "list[Method]", scale: float
-) -> "Iterator[tuple[Subject, list[Outcome]]]":
+    found: "list[ComparisonSource]", methods: "list[Method]", scale: float
+) -> "Iterator[tuple[Comparison, list[Outcome]]]":
     """Every method on every image, with a bar that is away while results are told."""
     from srcli.report import comparisons
 
@@ -201,14 +201,14 @@ def _outcomes(
         yield one, outcomes
 
 
-def _tell(one: "Subject", outcomes: "list[Outcome]", several: bool) -> None:
+def _tell(one: "Comparison", outcomes: "list[Outcome]", several: bool) -> None:
     if several:
         console.result.print(one.name, markup=False)
     for outcome in outcomes:
         console.result.print(f"{outcome.method:20} {_figures(outcome.score)}".rstrip(), markup=False)
 
 
-def _panels(one: "Subject", outcomes: "list[Outcome]", region: "Region") -> "list[Panel]":
+def _panels(one: "Comparison", outcomes: "list[Outcome]", region: "Region") -> "list[Panel]":
     from srcli.report.pictures import Panel, error_map
 
     height = one.lr.shape[0]

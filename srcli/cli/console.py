@@ -21,7 +21,7 @@ from rich.progress import (
 from rich.text import Text
 
 from srcli.errors import SrError
-from srcli.storage.files import replacing
+from srcli.storage.files import replace_atomically
 
 if TYPE_CHECKING:
     from srcli.methods import Method
@@ -92,7 +92,7 @@ def terminated_as_interrupted() -> Iterator[None]:
 
 def save(path: Path, text: str) -> None:
     """Write a text file whole or not at all. Raises `SrError` where it can't be written."""
-    with replacing(path) as temporary:
+    with replace_atomically(path) as temporary:
         temporary.write_text(text, "utf-8")
 
 

@@ -9,23 +9,23 @@ from srcli.cli import console
 from srcli.errors import SrError
 
 if TYPE_CHECKING:
-    from srcli.imaging.size import Wanted
+    from srcli.imaging.size import TargetSize
     from srcli.methods import Options
     from srcli.upscaling.estimate import Estimate, Image
-    from srcli.upscaling.pipeline import Work
+    from srcli.upscaling.pipeline import UpscaleSettings
     from srcli.upscaling.task import UpscaleTask
 
 
-def tell(jobs: "list[UpscaleTask]", work: "Work", *, as_json: bool) -> None:
+def tell(jobs: "list[UpscaleTask]", work: "UpscaleSettings", *, as_json: bool) -> None:
     """What each image would take, and the whole. Raises `SrError` for images that can't be read."""
     from srcli.imaging.codecs.reading import about
-    from srcli.storage.locations import fetched
+    from srcli.storage.locations import open_local_copy
     from srcli.upscaling import estimate
     from srcli.upscaling.pipeline import scale_of, will_stream
 
     spent = most = 0.0
     for job in jobs:
-        with fetched(job.source) as source:
+        with open_local_copy(job.source) as source:
             found = about(source)
         size = work.wanted.of(found.size)
         scale = scale_of(found.size, size, work.wanted)
@@ -66,7 +66,7 @@ def in_words(seconds: float) -> str:
 
 
 def within(
-    time: str, named: str | None, jobs: "list[UpscaleTask]", aim: "Wanted", settings: "Options"
+    time: str, named: str | None, jobs: "list[UpscaleTask]", aim: "TargetSize", settings: "Options"
 ) -> "str | None":
     """The best model that is done with all jobs in that time, unless one is named.
 
@@ -86,17 +86,17 @@ def within(
     return named
 
 
-def _images(jobs: "list[UpscaleTask]", aim: "Wanted") -> "Iterator[Image]":
+def _images(jobs: "list[UpscaleTask]", aim: "TargetSize") -> "Iterator[Image]":
     """What can be read of the inputs; what can't be is told in its turn."""
     from srcli.imaging.codecs.reading import about
-    from srcli.storage.locations import fetched
+    from srcli.storage.locations import open_local_copy
     from srcli.upscaling import streaming
     from srcli.upscaling.estimate import Image
     from srcli.upscaling.pipeline import scale_of
 
     for job in jobs:
         try:
-            with fetched(job.source) as source:
+            with open_local_copy(job.source) as source:
                 found = about(source)
             size = aim.of(found.size)
             scale = scale_of(found.size, size, aim)

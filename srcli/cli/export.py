@@ -7,12 +7,12 @@ import typer
 
 from srcli.cli import completion, console, options
 from srcli.errors import SrError, UsageError
-from srcli.storage.files import check_place
+from srcli.storage.files import check_can_write
 from srcli.storage.hashing import sha256
 
 if TYPE_CHECKING:
     from srcli.engine.export.formats import Format, Job
-    from srcli.engine.runtimes.select import Source
+    from srcli.engine.runtimes.select import WeightsSource
 
 
 def export(
@@ -51,7 +51,7 @@ def export(
     console.result.print(f"{' '.join(map(str, chosen.files(path)))}  {verdict}", markup=False)
 
 
-def _source(name: str | None, weights: Path | None, scale: int) -> "Source":
+def _source(name: str | None, weights: Path | None, scale: int) -> "WeightsSource":
     from srcli import methods
 
     if weights:
@@ -67,10 +67,10 @@ def _check_output(chosen: "Format", path: Path, overwrite: bool) -> None:
     taken = [file for file in chosen.files(path) if file.exists()]
     if taken and not overwrite:
         raise SrError(f"{taken[0]} exists", "give --overwrite, or another --output")
-    check_place(path)
+    check_can_write(path)
 
 
-def _job(source: "Source", path: Path) -> "Job":
+def _job(source: "WeightsSource", path: Path) -> "Job":
     from srcli import archs
     from srcli.engine.export.formats import Job
     from srcli.engine.runtimes import select

@@ -14,7 +14,7 @@ from srcli.errors import ExitCode, SrError
 from srcli.manifest import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from srcli.imaging.codecs.reading import About
+    from srcli.imaging.codecs.reading import ImageInfo
     from srcli.imaging.metadata.fields import Metadata
     from srcli.imaging.metadata.provenance import Record
     from srcli.imaging.quality_estimate import Probe
@@ -56,7 +56,7 @@ def _tell(path: Path, json: bool) -> None:
         _show(path, found, seen, reasons, record)
 
 
-def _show(path: Path, found: "About", seen: "Probe", reasons: list[str], record: "Record | None") -> None:
+def _show(path: Path, found: "ImageInfo", seen: "Probe", reasons: list[str], record: "Record | None") -> None:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), title=None)
     for name, text in [*_facts(found, seen), ("suits", _advice(reasons)), *_history(record)]:
         table.add_row(Text(name, "bold"), Text(text, overflow="fold"))
@@ -65,7 +65,7 @@ def _show(path: Path, found: "About", seen: "Probe", reasons: list[str], record:
     console.result.print(table, soft_wrap=False)
 
 
-def _facts(found: "About", seen: "Probe") -> list[tuple[str, str]]:
+def _facts(found: "ImageInfo", seen: "Probe") -> list[tuple[str, str]]:
     width, height = found.size
     frames = f", {found.frames} frames" if found.frames > 1 else ""
     dpi = f", {found.metadata.dpi[0]:.0f} dpi" if found.metadata.dpi else ""
@@ -125,7 +125,7 @@ def _history(record: "Record | None") -> list[tuple[str, str]]:
 
 
 def _record(
-    path: Path, found: "About", seen: "Probe", reasons: list[str], record: "Record | None"
+    path: Path, found: "ImageInfo", seen: "Probe", reasons: list[str], record: "Record | None"
 ) -> dict[str, Any]:
     return {
         "file": str(path), "format": found.format, "size": found.size, "colours": found.colours,

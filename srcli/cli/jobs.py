@@ -14,7 +14,7 @@ import typer
 
 from srcli.cli import completion, console
 from srcli.errors import ExitCode, SrError, UsageError
-from srcli.storage.files import replacing
+from srcli.storage.files import replace_atomically
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -163,7 +163,7 @@ def _writable(path: Path | None) -> Iterator[TextIO]:
     if path is None:
         yield sys.stdout
         return
-    with replacing(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
+    with replace_atomically(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as file:
         yield file
 
 

@@ -8,7 +8,7 @@ import typer
 from srcli.cli import completion, console
 from srcli.errors import ExitCode, SrError, UsageError, WeightsError
 from srcli.scales import ANY
-from srcli.storage.files import check_place
+from srcli.storage.files import check_can_write
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -466,7 +466,7 @@ def blend(
     """Mix two weight files of one network, as one for PSNR and one trained against a discriminator."""
     from srcli.engine.weights import files as weights
 
-    check_place(output)
+    check_can_write(output)
     if output.exists():
         raise UsageError(f"{output} exists", "choose another --output")
     spec = weights.blend(first, second, share, output)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from srcli.errors import ImageError, UsageError
 
 if TYPE_CHECKING:
-    from srcli.storage.locations import Place
+    from srcli.storage.locations import Location
     from srcli.upscaling.task import UpscaleTask
 
 
@@ -65,7 +65,7 @@ def _as_files(job: "UpscaleTask", folder: Path, suffix: str | None) -> "UpscaleT
     return job
 
 
-def _suffix_by_content(path: "Place") -> str:
+def _suffix_by_content(path: "Location") -> str:
     from srcli.imaging.codecs import formats, reading
     from srcli.imaging.codecs.formats import is_image
 

@@ -17,17 +17,17 @@ if TYPE_CHECKING:
     from srcli.batch.job_store import Counts
     from srcli.batch.runner import Became, Loaded
     from srcli.engine.seams import Seam
-    from srcli.upscaling.pipeline import Done
+    from srcli.upscaling.pipeline import Result
     from srcli.upscaling.task import UpscaleTask
 
 
 _LISTED = 100_000
 
 
-class Voice(Protocol):
+class Reporter(Protocol):
     """What there is to say in the course of a batch. Entered while it runs."""
 
-    def __enter__(self) -> "Voice": ...
+    def __enter__(self) -> "Reporter": ...
 
     def __exit__(self, *reason: object) -> None: ...
 
@@ -81,7 +81,7 @@ class Voice(Protocol):
 
 
 @dataclass
-class Lines:
+class ConsoleReporter:
     """For people: results on stdout, talk and a bar on stderr."""
 
     verbosity: int = 1
@@ -95,7 +95,7 @@ class Lines:
     _loaded: bool = False
     _side_by_side: bool = False
 
-    def __enter__(self) -> "Lines":
+    def __enter__(self) -> "ConsoleReporter":
         if self.verbosity:
             self._task = self.bar.add_task("upscaling")
         return self
@@ -104,22 +104,22 @@ class Lines:
         self.bar.stop()
 
     def called(self, names: dict[str, str]) -> None:
-        """See `Voice`."""
+        """See `Reporter`."""
         self._names = names
 
     def several(self, jobs: int | None) -> None:
-        """See `Voice`. The bar is of images then."""
+        """See `Reporter`. The bar is of images then."""
         self._side_by_side = True
         if self._task is not None:
             self.bar.update(self._task, total=jobs)
             self.bar.start()
 
     def loading(self) -> None:
-        """See `Voice`."""
+        """See `Reporter`."""
         self.bar.stop()
 
     def method(self, method: "Loaded") -> None:
-        """See `Voice`. Said once, however many scales it is loaded for."""
+        """See `Reporter`. Said once, however many scales it is loaded for."""
         taken = f", taken for {method.about}," if method.about else ""
         line = f"{method.name}{taken} on {method.where}"
         if self.verbosity and line not in self._told:
@@ -130,12 +130,12 @@ class Lines:
             self.bar.start()
 
     def note(self, words: str) -> None:
-        """See `Voice`."""
+        """See `Reporter`."""
         if self.verbosity > 1:
             console.talk.print(words, markup=False)
 
     def begin(self, job: "UpscaleTask") -> None:
-        """See `Voice`."""
+        """See `Reporter`."""
         self._seams = []
         if self.verbosity > 1:
             console.talk.print(_renamed(f"{job.source} -> {job.target}", self._names), markup=False)
@@ -145,14 +145,14 @@ class Lines:
                 self.bar.start()
 
     def progress(self, done: int, total: int) -> None:
-        """See `Voice`."""
+        """See `Reporter`."""
         if self._task is not None:
             if done == 1:
                 self.bar.reset(self._task)
             self.bar.update(self._task, completed=done, total=total)
 
     def seam(self, seam: "Seam") -> None:
-        """See `Voice`. What nobody would see is told with the image, and only if more is to be said."""
+        """See `Reporter`. What nobody would see is told with the image, and only if more is to be said."""
         self._seams.append(seam)
         if self.verbosity and (seam.again or seam.visible):
             next_ = "again with more overlap" if seam.again else "a larger --tile has fewer edges"
@@ -160,7 +160,7 @@ class Lines:
             console.talk.print(told, markup=False)
 
     def outcome(self, outcome: "Became") -> None:
-        """See `Voice`. What is wrong with a folder or a disk is said once, not for every image."""
+        """See `Reporter`. What is wrong with a folder or a disk is said once, not for every image."""
         if self._task is not None and self._side_by_side:
             self.bar.advance(self._task)
         if outcome.error:
@@ -178,25 +178,25 @@ class Lines:
             (console.talk if self.piped or on_screen else console.result).print(line, markup=False)
 
     def watching(self, folders: list[Path]) -> None:
-        """See `Voice`."""
+        """See `Reporter`."""
         self._watches = True
         if self.verbosity:
             names = ", ".join(map(str, folders))
             console.talk.print(f"watching {names}; Ctrl-C ends it after the image in hand", markup=False)
 
     def idle(self) -> None:
-        """See `Voice`. The bar goes: it would count the seconds of an image that is done."""
+        """See `Reporter`. The bar goes: it would count the seconds of an image that is done."""
         self.bar.stop()
 
     def trouble(self, error: SrError) -> None:
-        """See `Voice`. Once, however often it is met; a hint that many have in common likewise."""
+        """See `Reporter`. Once, however often it is met; a hint that many have in common likewise."""
         if error.message not in self._told:
             message = _renamed(error.message, self._names)
             console.complain(SrError(message, "" if error.hint in self._told else error.hint))
             self._told |= {error.message, error.hint}
 
     def end(self, failed: "list[UpscaleTask]", jobs: int, untried: int) -> None:
-        """See `Voice`."""
+        """See `Reporter`."""
         if self._watches and self.verbosity:
             console.talk.print(f"stopped; {jobs - len(failed)} done")
         if failed and jobs > 1:
@@ -206,12 +206,12 @@ class Lines:
             console.talk.print(f"{untried} not tried", markup=False)
 
     def listed(self, count: int) -> None:
-        """See `Voice`. Now and then, where it takes long."""
+        """See `Reporter`. Now and then, where it takes long."""
         if self.verbosity and count % _LISTED == 0:
             console.talk.print(f"{count:,} listed")
 
     def taken_up(self, name: str, counts: "Counts", new: int, cut: int) -> None:
-        """See `Voice`."""
+        """See `Reporter`."""
         told = [f"job {name}: {counts.all:,} images, {counts.left:,} to do"]
         told += [f"{new:,} new"] if new and new < counts.all else []
         told += [f"{cut:,} were in hand when a run was killed"] if cut else []
@@ -219,7 +219,7 @@ class Lines:
             console.talk.print(", ".join(told), markup=False)
 
     def ended(self, name: str | None, counts: "Counts") -> None:
-        """See `Voice`. There may be too many to name."""
+        """See `Reporter`. There may be too many to name."""
         if self.verbosity or counts.failed:
             told = f"job {name}: " if name else ""
             told += f"{counts.done:,} of {counts.all:,} done"
@@ -241,7 +241,7 @@ def worst(seams: "list[Seam]") -> "Seam | None":
     return max((seam for seam in seams if not seam.again), key=lambda seam: seam.step, default=None)
 
 
-def _summary(done: "Done", verbosity: int, seam: "Seam | None") -> str:
+def _summary(done: "Result", verbosity: int, seam: "Seam | None") -> str:
     old, new = ("x".join(map(str, size)) for size in (done.old, done.new))
     parts = [f"{old} -> {new}"]
     if done.frames > 1:
@@ -254,7 +254,7 @@ def _summary(done: "Done", verbosity: int, seam: "Seam | None") -> str:
 
 
 @dataclass
-class Records:
+class JsonReporter:
     """For scripts: one JSON object for each image on stdout, one for each event on stderr."""
 
     model: str = ""
@@ -262,24 +262,24 @@ class Records:
     _seams: list["Seam"] = field(default_factory=list)
     _methods: list["Loaded"] = field(default_factory=list)
 
-    def __enter__(self) -> "Records":
+    def __enter__(self) -> "JsonReporter":
         return self
 
     def __exit__(self, *reason: object) -> None:
         return
 
     def called(self, names: dict[str, str]) -> None:
-        """See `Voice`."""
+        """See `Reporter`."""
         self._names = names
 
     def several(self, jobs: int | None) -> None:
-        """See `Voice`."""
+        """See `Reporter`."""
 
     def loading(self) -> None:
-        """See `Voice`."""
+        """See `Reporter`."""
 
     def method(self, method: "Loaded") -> None:
-        """See `Voice`. Once, however many workers say so."""
+        """See `Reporter`. Once, however many workers say so."""
         if method in self._methods:
             return
         self._methods.append(method)
@@ -287,11 +287,11 @@ class Records:
         _event("method", model=method.name, where=method.where, taken_for=method.about)
 
     def note(self, words: str) -> None:
-        """See `Voice`."""
+        """See `Reporter`."""
         _event("note", text=words)
 
     def begin(self, job: "UpscaleTask") -> None:
-        """See `Voice`."""
+        """See `Reporter`."""
         self._seams = []
         _event("begin", **self._places(job))
 
@@ -300,16 +300,16 @@ class Records:
         return {key: self._names.get(place, place) for key, place in places.items()}
 
     def progress(self, done: int, total: int) -> None:
-        """See `Voice`."""
+        """See `Reporter`."""
         _event("progress", done=done, total=total)
 
     def seam(self, seam: "Seam") -> None:
-        """See `Voice`."""
+        """See `Reporter`."""
         self._seams.append(seam)
         _event("seam", levels=round(seam.levels, 4), overlap=seam.overlap, again=seam.again)
 
     def outcome(self, outcome: "Became") -> None:
-        """See `Voice`."""
+        """See `Reporter`."""
         record: dict[str, Any] = {**self._places(outcome.job)}
         record |= _fields(outcome.result, outcome.error, self.model)
         if outcome.error:
@@ -318,35 +318,35 @@ class Records:
         _print(sys.stdout, record | ({"seam": round(seam.levels, 4)} if seam and outcome.result else {}))
 
     def watching(self, folders: list[Path]) -> None:
-        """See `Voice`."""
+        """See `Reporter`."""
         _event("watching", folders=[str(folder) for folder in folders])
 
     def idle(self) -> None:
-        """See `Voice`."""
+        """See `Reporter`."""
 
     def trouble(self, error: SrError) -> None:
-        """See `Voice`."""
+        """See `Reporter`."""
         _event("trouble", error=error.message, hint=error.hint)
 
     def end(self, failed: "list[UpscaleTask]", jobs: int, untried: int) -> None:
-        """See `Voice`."""
+        """See `Reporter`."""
         _event("end", jobs=jobs, failed=len(failed), untried=untried)
 
     def listed(self, count: int) -> None:
-        """See `Voice`."""
+        """See `Reporter`."""
         if count % _LISTED == 0:
             _event("listed", jobs=count)
 
     def taken_up(self, name: str, counts: "Counts", new: int, cut: int) -> None:
-        """See `Voice`."""
+        """See `Reporter`."""
         _event("job", job=name, jobs=counts.all, untried=counts.left, new=new, cut=cut)
 
     def ended(self, name: str | None, counts: "Counts") -> None:
-        """See `Voice`."""
+        """See `Reporter`."""
         _event("end", job=name, jobs=counts.all, done=counts.done, failed=counts.failed, untried=counts.left)
 
 
-def _fields(done: "Done | None", error: SrError | None, model: str) -> dict[str, Any]:
+def _fields(done: "Result | None", error: SrError | None, model: str) -> dict[str, Any]:
     if error:
         return {"status": "failed", "error": error.message, "hint": error.hint}
     if done is None:

@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from srcli.cli import console
-from srcli.cli.reporters import Voice
+from srcli.cli.reporters import Reporter
 from srcli.cli.runner import outcomes
 from srcli.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
-    from srcli.batch.job_store import Counts, Ledger
+    from srcli.batch.job_store import Counts, JobStore
     from srcli.batch.planning import Layout
     from srcli.batch.runner import Batch, Became
-    from srcli.storage.locations import Place
+    from srcli.storage.locations import Location
     from srcli.upscaling.task import UpscaleTask
-    from srcli.workers.config import Team
+    from srcli.workers.config import PoolConfig
 
 _LONGEST = 500
 _DIGEST = "digest"
@@ -30,7 +30,7 @@ class Lasting:
     """What is to go where and how, and the ledger of it: a name or a file, None for one that nobody keeps."""
 
     name: str | None
-    inputs: "list[Place]"
+    inputs: "list[Location]"
     layout: "Layout"
     batch: "Batch"
     rescan: bool = False
@@ -44,7 +44,7 @@ def check(lasting: Lasting) -> None:
         raise UsageError("--job goes on with files, and stdin and stdout are none", "name files, or a folder")
 
 
-def run(lasting: Lasting, team: "Team", voice: Voice) -> int:
+def run(lasting: Lasting, team: "PoolConfig", voice: Reporter) -> int:
     """Every image that is not done yet; the exit code, which is of the whole job."""
     from srcli.batch import job_store
 
@@ -87,11 +87,11 @@ def _absolute(lasting: Lasting) -> Lasting:
     return replace(lasting, inputs=inputs, layout=replace(lasting.layout, output=output and whole(output)))
 
 
-def _take_up(book: "Ledger", lasting: Lasting, voice: Voice) -> None:
+def _take_up(book: "JobStore", lasting: Lasting, voice: Reporter) -> None:
     """Begin the job or go on with it, and say so."""
     from srcli.batch.job_store import differences
     from srcli.batch.planning import found
-    from srcli.storage.files import sweep
+    from srcli.storage.files import remove_leftovers
 
     settings = _settings(lasting)
     if book.is_empty:
@@ -102,7 +102,7 @@ def _take_up(book: "Ledger", lasting: Lasting, voice: Voice) -> None:
         raise UsageError(f"the job {lasting.name} is another: {'; '.join(changed)}", hint)
     for job in book.in_hand():
         if isinstance(job.target, Path):
-            sweep(job.target)
+            remove_leftovers(job.target)
     cut, new = book.recover(), 0
     if lasting.rescan or not book.is_listed:
         new = book.take_in(found(lasting.inputs, lasting.layout), voice.listed)
@@ -138,7 +138,7 @@ def _short(names: Iterable[str]) -> str:
     return f"{text[:_LONGEST]}... {hashlib.sha256(os.fsencode(text)).hexdigest()[:12]}"
 
 
-def _each(book: "Ledger", batch: "Batch", team: "Team", voice: Voice) -> None:
+def _each(book: "JobStore", batch: "Batch", team: "PoolConfig", voice: Reporter) -> None:
     from srcli.batch.runner import Unchecked
     from srcli.storage.locations import exists
     from srcli.upscaling.pipeline import says_itself
@@ -153,7 +153,7 @@ def _each(book: "Ledger", batch: "Batch", team: "Team", voice: Voice) -> None:
             voice.outcome(outcome)
 
 
-def _note(book: "Ledger", outcome: "Became") -> None:
+def _note(book: "JobStore", outcome: "Became") -> None:
     if outcome.error:
         book.failed(outcome.job, outcome.error)
     elif outcome.result:

@@ -6,21 +6,21 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from srcli.cli.reporters import Voice
+from srcli.cli.reporters import Reporter
 
 if TYPE_CHECKING:
     from srcli.batch.runner import Batch, Became, Made, Places
-    from srcli.upscaling.pipeline import Done
+    from srcli.upscaling.pipeline import Result
     from srcli.upscaling.task import UpscaleTask
     from srcli.workers import Outcome
-    from srcli.workers.config import Team
+    from srcli.workers.config import PoolConfig
 
 
 def outcomes(
     jobs: "Iterable[UpscaleTask]",
     batch: "Batch",
-    voice: Voice,
-    team: "Team",
+    voice: Reporter,
+    team: "PoolConfig",
     places: "Places",
     count: int | None = None,
 ) -> "Generator[Became]":
@@ -31,22 +31,22 @@ def outcomes(
         yield from each_image(jobs, one_by_one(batch, voice, places))
         return
     from srcli.batch.runner import begin
-    from srcli.workers.distribute import spread
+    from srcli.workers.distribute import distribute
 
     voice.several(count)
     crew = team.crew(partial(begin, batch))
-    with closing(spread(jobs, crew, places.check, _clear)) as found:
+    with closing(distribute(jobs, crew, places.check, _clear)) as found:
         for outcome in found:
             yield _retold(outcome, voice)
 
 
-def one_by_one(batch: "Batch", voice: Voice, places: "Places") -> "Callable[[UpscaleTask], Done | None]":
+def one_by_one(batch: "Batch", voice: Reporter, places: "Places") -> "Callable[[UpscaleTask], Result | None]":
     """What is done with each job in this process, and told while it is done."""
     from srcli.batch.runner import doing
 
     work = doing(batch, voice)
 
-    def do(job: "UpscaleTask") -> "Done | None":
+    def do(job: "UpscaleTask") -> "Result | None":
         voice.begin(job)
         places.check(job)
         return work(job, False)  # noqa: FBT003 (a callable has no names)
@@ -56,13 +56,13 @@ def one_by_one(batch: "Batch", voice: Voice, places: "Places") -> "Callable[[Ups
 
 def _clear(job: "UpscaleTask") -> None:
     """What a worker that was lost left half-made; in stores nothing is."""
-    from srcli.storage.files import sweep
+    from srcli.storage.files import remove_leftovers
 
     if isinstance(job.target, Path):
-        sweep(job.target)
+        remove_leftovers(job.target)
 
 
-def _retold(outcome: "Outcome[UpscaleTask, Made]", voice: Voice) -> "Became":
+def _retold(outcome: "Outcome[UpscaleTask, Made]", voice: Reporter) -> "Became":
     """What a worker says of an image, as if it had been done here."""
     from srcli.workers import Outcome
 

@@ -274,10 +274,10 @@ def _feed(
     from srcli.train import augment
     from srcli.train.feed import Feed
     from srcli.train.sources import parse
-    from srcli.train.store import Wanted, open_store
+    from srcli.train.store import StoreSpec, open_store
 
     patch = max((recipe.patch, *recipe.patches))
-    wanted = Wanted(
+    wanted = StoreSpec(
         scale,
         round(patch * max(recipe.spread, default=1)),
         degradations.parse(recipe.degrade),

@@ -11,7 +11,7 @@ import typer
 
 from srcli.cli import console, options, pipes, resumable, untrained
 from srcli.cli import dry_run as forecast
-from srcli.cli.reporters import Lines, Records, Voice
+from srcli.cli.reporters import ConsoleReporter, JsonReporter, Reporter
 from srcli.cli.runner import one_by_one, outcomes
 from srcli.engine.tiles import DEFAULT_TILE
 from srcli.errors import ExitCode, SrError, UsageError
@@ -20,12 +20,12 @@ from srcli.manifest import DEFAULT_MODEL
 if TYPE_CHECKING:
     from srcli.batch.planning import Layout
     from srcli.batch.runner import Batch, Became
-    from srcli.imaging.codecs.writing import Output
-    from srcli.imaging.size import Wanted
-    from srcli.storage.locations import Place
-    from srcli.upscaling.pipeline import Finish
+    from srcli.imaging.codecs.writing import EncodingOptions
+    from srcli.imaging.size import TargetSize
+    from srcli.storage.locations import Location
+    from srcli.upscaling.pipeline import Postprocess
     from srcli.upscaling.task import UpscaleTask
-    from srcli.workers.config import Team
+    from srcli.workers.config import PoolConfig
 
 _DEFAULT_MAX_PIXELS = 2**29
 
@@ -91,12 +91,12 @@ def upscale(
     from srcli.engine.memory import amount
     from srcli.engine.slots import resolved
     from srcli.engine.slots import team as team_of
-    from srcli.imaging.codecs.writing import Output
+    from srcli.imaging.codecs.writing import EncodingOptions
     from srcli.imaging.size import wanted
     from srcli.methods import Options
     from srcli.storage.locations import is_many, place
-    from srcli.upscaling.fingerprint import Recipe
-    from srcli.upscaling.pipeline import Finish
+    from srcli.upscaling.fingerprint import Settings
+    from srcli.upscaling.pipeline import Postprocess
 
     aim = wanted(scale, width, height, size, long_edge, megapixels)
     named = _named(inputs, files_from)
@@ -109,8 +109,8 @@ def upscale(
             within, model, every, aim, Options(resolved(device), tile, self_ensemble, runtime=runtime)
         )
     made_for = _check_method(model, weights, arch, aim)
-    coding = Output(quality, lossless, subsampling, depth, strip)
-    finish = Finish(consistent, color_fix, strength, uncertainty)
+    coding = EncodingOptions(quality, lossless, subsampling, depth, strip)
+    finish = Postprocess(consistent, color_fix, strength, uncertainty)
     _check(coding, finish)
     called = weights.stem if weights else model or DEFAULT_MODEL
     alone = untrained.settings([] if weights else [called], seed, within, kernel)
@@ -128,7 +128,7 @@ def upscale(
     )  # fmt: skip
     drawn = {} if weights else untrained.choices(called, seed, within, kernel)
     choices = _choices(coding, finish, self_ensemble) | drawn
-    recipe = Recipe(called, aim.label, choices, weights)
+    recipe = Settings(called, aim.label, choices, weights)
     batch = Batch(
         aim,
         recipe,
@@ -157,17 +157,17 @@ def upscale(
     raise typer.Exit(code)  # here, as what is for stdout is sent at the end of the block above
 
 
-def _check(coding: "Output", finish: "Finish") -> None:
+def _check(coding: "EncodingOptions", finish: "Postprocess") -> None:
     coding.check()
     finish.check()
 
 
-def _tail(suffix: str | None, aim: "Wanted") -> str:
+def _tail(suffix: str | None, aim: "TargetSize") -> str:
     return f"_{aim.label}" if suffix is None else suffix
 
 
 def _layout(
-    into: "Place | None", aim: "Wanted", called: str, suffix: str | None, format_: str | None
+    into: "Location | None", aim: "TargetSize", called: str, suffix: str | None, format_: str | None
 ) -> "Layout":
     """What names are made of, and the folder beside an input that is one itself."""
     from srcli.batch.planning import Layout
@@ -182,7 +182,7 @@ def _layout(
     )
 
 
-def _named(inputs: list[str] | None, files_from: Path | None) -> "list[Place]":
+def _named(inputs: list[str] | None, files_from: Path | None) -> "list[Location]":
     from srcli.storage.locations import place
 
     named = [*(inputs or []), *(pipes.names_from(files_from) if files_from else [])]
@@ -206,7 +206,7 @@ def _check_watch(watch: bool, *, ahead: bool) -> None:
 
 
 def _planned(
-    named: "list[Place]", layout: "Layout", uncertainty: Path | None, watch: bool, lasts: bool
+    named: "list[Location]", layout: "Layout", uncertainty: Path | None, watch: bool, lasts: bool
 ) -> "list[UpscaleTask]":
     """What is to be done; nothing yet where that is found as it goes."""
     from srcli.batch.planning import check_watchable, plan
@@ -243,20 +243,20 @@ def _check_one(target: Path | None) -> None:
         raise UsageError("--uncertainty is one map, the input is several", "upscale them one by one")
 
 
-def _choices(coding: "Output", finish: "Finish", self_ensemble: bool) -> dict[str, str]:
+def _choices(coding: "EncodingOptions", finish: "Postprocess", self_ensemble: bool) -> dict[str, str]:
     """What differs from the defaults and changes pixels or files, for the record."""
     chosen = asdict(coding) | asdict(replace(finish, uncertainty=None))
     chosen |= {"self_ensemble": self_ensemble or finish.uncertainty is not None}
     return {key: str(value) for key, value in chosen.items() if value and (key, value) != ("strength", 1.0)}
 
 
-def _voice(json: bool, quiet: bool, verbose: bool, piped: bool) -> Voice:
+def _voice(json: bool, quiet: bool, verbose: bool, piped: bool) -> Reporter:
     if json and piped:
         raise UsageError("--json and the image both want stdout", "name a file with --output")
-    return Records() if json else Lines(0 if quiet else 2 if verbose else 1, piped)
+    return JsonReporter() if json else ConsoleReporter(0 if quiet else 2 if verbose else 1, piped)
 
 
-def _check_method(model: str | None, weights: Path | None, arch: str | None, aim: "Wanted") -> str | None:
+def _check_method(model: str | None, weights: Path | None, arch: str | None, aim: "TargetSize") -> str | None:
     """Bad names are told at once. The network that a weight file is for, where that is said."""
     from srcli.methods import arch_of, check_model, check_scale
 
@@ -271,7 +271,7 @@ def _check_method(model: str | None, weights: Path | None, arch: str | None, aim
     return arch_of(said) if said else None
 
 
-def _check_together(team: "Team", watch: bool, jobs: "list[UpscaleTask]") -> None:
+def _check_together(team: "PoolConfig", watch: bool, jobs: "list[UpscaleTask]") -> None:
     """Raise `UsageError` for what other processes can't do."""
     from srcli.batch.planning import PIPE
 
@@ -309,7 +309,7 @@ class _Tally:
         return last.exit_code if last and last.for_all else ExitCode.FAILED
 
 
-def _run(jobs: "list[UpscaleTask]", batch: "Batch", voice: Voice, team: "Team") -> int:
+def _run(jobs: "list[UpscaleTask]", batch: "Batch", voice: Reporter, team: "PoolConfig") -> int:
     """Every job, in turn or side by side; the exit code."""
     from srcli.batch.runner import Places
     from srcli.storage.locations import key
@@ -328,7 +328,7 @@ def _run(jobs: "list[UpscaleTask]", batch: "Batch", voice: Voice, team: "Team") 
     return tally.code
 
 
-def _watch(named: "Sequence[Place]", layout: "Layout", batch: "Batch", voice: Voice) -> int:
+def _watch(named: "Sequence[Location]", layout: "Layout", batch: "Batch", voice: Reporter) -> int:
     """What is in the folders and what comes into them, until a signal; the exit code.
 
     The first signal lets the image in hand be finished, the second does not.

@@ -15,9 +15,9 @@ from srcli.imaging.codecs.formats import is_image
 from srcli.imaging.image import read
 from srcli.imaging.pixels import Pixels
 from srcli.manifest import HubFile
-from srcli.storage.files import cache_folder, replacing
+from srcli.storage.files import cache_folder, replace_atomically
 from srcli.storage.hashing import sha256
-from srcli.storage.locations import Listed, Remote, fetch, files_at, fixed, place
+from srcli.storage.locations import ListedFile, RemotePath, fetch, fixed, list_files, place
 
 PACKAGE = Path(__file__).parents[1]
 
@@ -152,7 +152,7 @@ def find(text: str) -> Dataset:
             raise UsageError(f"'{text}' names no folder of partners", "write SET,lr=FOLDER")
         return replace(find(name), lr=lr)
     name, equals, where = text.partition("=")
-    if equals and not Path(text).is_dir() and not isinstance(place(text), Remote):
+    if equals and not Path(text).is_dir() and not isinstance(place(text), RemotePath):
         if not name or not where:
             raise UsageError(f"'{text}' lacks a name or a folder", "write NAME=FOLDER")
         return folder(_here(where), name)
@@ -165,7 +165,7 @@ def _here(text: str) -> Path:
     return where if isinstance(where, Path) else _copied(where)
 
 
-def _copied(where: Remote) -> Path:
+def _copied(where: RemotePath) -> Path:
     """The images of a folder or a pattern in a store, kept by what the store says of them."""
     listed = _images_at(where)
     facts = [str(where), *(f"{each.place} {each.identity}" for each in listed)]
@@ -183,10 +183,10 @@ def _copied(where: Remote) -> Path:
     return target
 
 
-def _images_at(where: Remote) -> list[Listed]:
+def _images_at(where: RemotePath) -> list[ListedFile]:
     """As of `folder`: those in it, or where there are none those below."""
     for recursive in (False, True):
-        found = sorted(each for each in files_at(where, recursive) if is_image(each.place))
+        found = sorted(each for each in list_files(where, recursive) if is_image(each.place))
         if found:
             return found
     raise DatasetError(f"no images in {where}", "give a folder that holds image files")
@@ -196,7 +196,7 @@ def _named(name: str) -> Dataset:
     if name == "samples":
         return samples()
     where = place(name)
-    if isinstance(where, Remote):
+    if isinstance(where, RemotePath):
         return folder(_copied(where), fixed(where).name)
     if where.is_dir():
         return folder(where)
@@ -244,7 +244,7 @@ def _check_record(name: str, place: Path) -> None:
     found = {str(path.relative_to(place)): sha256(path) for path in images_in(place, recursive=True)}
     if not record.exists():
         # A cache that may only be read was filled by somebody who keeps it.
-        with contextlib.suppress(FileError), replacing(record) as temporary:
+        with contextlib.suppress(FileError), replace_atomically(record) as temporary:
             temporary.write_text(json.dumps(found, indent=1), "utf-8")
         return
     try:

@@ -23,7 +23,7 @@ from srcli.engine.device import give_back_memory, threads
 from srcli.engine.runtimes.base import OutOfMemory, Runtime
 from srcli.engine.tiles import SMALLEST_TILE
 from srcli.errors import FileError
-from srcli.storage.files import cache_folder, replacing
+from srcli.storage.files import cache_folder, replace_atomically
 
 _SIDES = (96, 192)
 _ROUNDS = 3
@@ -107,7 +107,7 @@ def once(
     found = _kept(place, days)
     if found is None:
         found = find()
-        with contextlib.suppress(FileError), replacing(place) as temporary:
+        with contextlib.suppress(FileError), replace_atomically(place) as temporary:
             temporary.write_text(json.dumps(found), "utf-8")
     return found
 

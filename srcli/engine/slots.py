@@ -5,8 +5,8 @@ from collections.abc import Mapping
 
 from srcli.engine.device import choose, gpu_likely, threads
 from srcli.errors import UsageError
-from srcli.workers.config import Team
-from srcli.workers.slot import Seat
+from srcli.workers.config import PoolConfig
+from srcli.workers.slot import Slot
 
 ALL = "all"
 
@@ -28,16 +28,16 @@ def listed(device: str | None) -> list[str]:
     return names
 
 
-def team(device: str | None, workers: int | None, ray: str | None, jobs: int | None = None) -> Team:
+def team(device: str | None, workers: int | None, ray: str | None, jobs: int | None = None) -> PoolConfig:
     """Who does so many jobs, by `--device`, `--workers` and `--ray`; unknown how many, where None is given.
 
     >>> team("cpu", None, None).alone, team("cpu", 2, None).alone, team(None, 2, None, jobs=1).alone
     (True, False, True)
     """
     if ray is not None:
-        return Team((), ray, _for_ray(device), workers, threads())
+        return PoolConfig((), ray, _for_ray(device), workers, threads())
     several = (workers or 1) > 1 or device == ALL or "," in (device or "")
-    return Team(tuple(seats(device, workers, jobs))) if several else Team()
+    return PoolConfig(tuple(seats(device, workers, jobs))) if several else PoolConfig()
 
 
 def _for_ray(device: str | None) -> str | None:
@@ -46,7 +46,7 @@ def _for_ray(device: str | None) -> str | None:
     return None if device == ALL else device
 
 
-def seats(device: str | None, workers: int | None = None, jobs: int | None = None) -> list[Seat]:
+def seats(device: str | None, workers: int | None = None, jobs: int | None = None) -> list[Slot]:
     """A place for each worker, no more than there are jobs: on each device named, or on these in turn.
 
     Workers that nobody told a device share the GPUs, if there are several. Each has its share of the cores.
@@ -59,12 +59,12 @@ def seats(device: str | None, workers: int | None = None, jobs: int | None = Non
     return [_seat(named[k % len(named)] if named else "", untold, share) for k in range(number)]
 
 
-def _seat(device: str, untold: bool, share: Mapping[str, str]) -> Seat:
+def _seat(device: str, untold: bool, share: Mapping[str, str]) -> Slot:
     """A GPU is the only one that its worker sees, so that what it writes is the same on any of them."""
     kind, colon, index = device.partition(":")
     if kind != "cuda" or not colon:
-        return Seat(device or None, share)
-    return Seat(None if untold else kind, {**share, "CUDA_VISIBLE_DEVICES": visible_gpus()[int(index)]})
+        return Slot(device or None, share)
+    return Slot(None if untold else kind, {**share, "CUDA_VISIBLE_DEVICES": visible_gpus()[int(index)]})
 
 
 def _every_gpu() -> list[str]:

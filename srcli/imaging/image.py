@@ -8,8 +8,8 @@ import numpy as np
 
 from srcli.errors import ImageError
 from srcli.imaging.codecs import formats, reading, writing
-from srcli.imaging.codecs.reading import MAX_PIXELS, Stored, Timing
-from srcli.imaging.codecs.writing import Output
+from srcli.imaging.codecs.reading import MAX_PIXELS, Frame, FrameTiming
+from srcli.imaging.codecs.writing import EncodingOptions
 from srcli.imaging.metadata.fields import Metadata
 from srcli.imaging.pixels import Pixels, Plane, StoredSamples, quantise
 
@@ -43,13 +43,15 @@ def read_frames(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[Image]:
     return (from_stored(stored) for stored in reading.frames(path, max_pixels))
 
 
-def write(path: Path, image: Image, output: Output = Output()) -> None:
+def write(path: Path, image: Image, output: EncodingOptions = EncodingOptions()) -> None:
     """Write by the suffix of `path`, atomically: the file appears whole or not at all."""
     writing.check_writable(path, image.alpha is not None, output=output)
     writing.write(path, [to_stored(image, path, output)], output=output)
 
 
-def write_frames(path: Path, frames: list[Stored], timing: Timing, output: Output = Output()) -> None:
+def write_frames(
+    path: Path, frames: list[Frame], timing: FrameTiming, output: EncodingOptions = EncodingOptions()
+) -> None:
     """`write` for several frames, each made by `to_stored`.
 
     Raises `ImageError` for what the format can't hold.
@@ -60,11 +62,11 @@ def write_frames(path: Path, frames: list[Stored], timing: Timing, output: Outpu
     writing.write(path, frames, timing, output)
 
 
-def _has_alpha(frame: Stored) -> bool:
+def _has_alpha(frame: Frame) -> bool:
     return frame.samples.ndim == 3 and frame.samples.shape[2] in (2, 4)
 
 
-def _alike(path: Path, frames: list[Stored]) -> list[Stored]:
+def _alike(path: Path, frames: list[Frame]) -> list[Frame]:
     """The frames of an animation: of one size, with 8 bits, and with the same channels."""
     if len({frame.samples.shape[:2] for frame in frames}) > 1:
         raise ImageError(f"{path.suffix} holds frames of one size only", "choose .tif")
@@ -77,24 +79,24 @@ def _alike(path: Path, frames: list[Stored]) -> list[Stored]:
     opaque = np.ones(images[0].pixels.shape[:2], np.float32)
     alphas = ((opaque if image.alpha is None else image.alpha) if alpha else None for image in images)
     same = (replace(i, grey=grey, alpha=plane) for i, plane in zip(images, alphas, strict=True))
-    return [Stored(to_samples(image, 8), 8, image.metadata) for image in same]
+    return [Frame(to_samples(image, 8), 8, image.metadata) for image in same]
 
 
-def to_stored(image: Image, path: Path, output: Output = Output()) -> Stored:
+def to_stored(image: Image, path: Path, output: EncodingOptions = EncodingOptions()) -> Frame:
     """Samples as a file at `path` will hold them: at the image's depth, or the nearest that the format has.
 
     One-bit images are written with 8 bits, as what is between black and white is the gain of enlarging them.
     """
     depth = depth_for(image.depth, path, output)
-    return Stored(to_samples(image, depth), depth, image.metadata)
+    return Frame(to_samples(image, depth), depth, image.metadata)
 
 
-def depth_for(depth: int, path: Path, output: Output = Output()) -> int:
+def depth_for(depth: int, path: Path, output: EncodingOptions = EncodingOptions()) -> int:
     """The bits that samples will have in a file at `path`, of an image that has so many."""
     return output.depth or formats.of(path).depth_for(max(depth, 8))
 
 
-def from_stored(stored: Stored) -> Image:
+def from_stored(stored: Frame) -> Image:
     """Samples of a file as values in [0, 1], or above where they are floats."""
     samples = stored.samples
     top = np.float32({"uint8": 255, "uint16": 65535}.get(samples.dtype.name, 1))

@@ -10,7 +10,7 @@ LARGEST_SIDE = 2**20
 
 
 @dataclass(frozen=True)
-class Wanted:
+class TargetSize:
     """One of its fields; sizes in pixels, `megapixels` in millions.
 
     `box` is width and height that the image has to fit in; with `exact`, its size, whatever becomes of its
@@ -71,10 +71,10 @@ def wanted(
     size: str | None,
     long_edge: int | None,
     megapixels: float | None,
-) -> Wanted:
+) -> TargetSize:
     """What the options ask for: x4 where nothing is said. Raises `UsageError` for two wishes at once."""
     box, exact = _box(size) if size else (None, False)
-    found = Wanted(scale, width, height, long_edge, megapixels, box, exact)
+    found = TargetSize(scale, width, height, long_edge, megapixels, box, exact)
     given = [f.name for f in fields(found) if f.name != "exact" and getattr(found, f.name) is not None]
     if len(given) > 1:
         names = " and ".join(f"--{_OPTIONS.get(name, name)}" for name in given)
@@ -84,7 +84,7 @@ def wanted(
         sides = value if isinstance(value, tuple) else (value,)
         if not all(math.isfinite(side) and 0 < side <= LARGEST_SIDE for side in sides) and name != "scale":
             raise UsageError(f"--{_OPTIONS.get(name, name)} {value} is no size", "give a number above 0")
-    return found if given else Wanted(scale=4)
+    return found if given else TargetSize(scale=4)
 
 
 _OPTIONS = {"long_edge": "long-edge", "box": "size"}

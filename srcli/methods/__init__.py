@@ -15,7 +15,7 @@ from srcli.engine import device
 from srcli.engine.device import untold as unsaid
 from srcli.engine.runtimes import select
 from srcli.engine.runtimes.base import Runtime
-from srcli.engine.runtimes.select import Source, Wanted
+from srcli.engine.runtimes.select import RuntimeRequest, WeightsSource
 from srcli.engine.seams import Report, untold
 from srcli.engine.tiles import DEFAULT_TILE
 from srcli.engine.upscaler import Progress, Sides, Upscaler, silent
@@ -118,7 +118,7 @@ def find_file(path: Path, scale: float, options: Options = Options(), arch: str 
     return _repeated(path.stem, step, scale, str(source.spec))
 
 
-def file_source(path: Path, scale: float, arch: str | None = None) -> Source:
+def file_source(path: Path, scale: float, arch: str | None = None) -> WeightsSource:
     """What a weight file is for, at that scale and no other. Raises `WeightsError` where it fits nothing."""
     source = _chosen(path, weights.specs_of(path, arch), scale, arch)
     if source.spec.scale not in (scale, ANY):
@@ -126,14 +126,14 @@ def file_source(path: Path, scale: float, arch: str | None = None) -> Source:
     return source
 
 
-def _chosen(path: Path, specs: list[archs.Spec], scale: float, arch: str | None) -> Source:
+def _chosen(path: Path, specs: list[archs.Spec], scale: float, arch: str | None) -> WeightsSource:
     if not specs:
         reason = weights.no_fit(path, weights.read_state(path), arch)
         raise WeightsError(reason, f"`sr models info {path}` says what is in it")
-    return Source(path, _at_scale(path, specs, scale))
+    return WeightsSource(path, _at_scale(path, specs, scale))
 
 
-def source(name: str, scale: float) -> Source:
+def source(name: str, scale: float) -> WeightsSource:
     """The weights of a model at that scale, on this machine. Raises `UsageError` where there are none."""
     check_model(name, scale)
     if name in WEIGHTLESS:
@@ -146,9 +146,9 @@ def source(name: str, scale: float) -> Source:
     return _entry_source(entry)
 
 
-def _entry_source(entry: manifest.Entry) -> Source:
+def _entry_source(entry: manifest.Entry) -> WeightsSource:
     spec = archs.Spec(entry.arch, entry.scale, entry.config)
-    return Source(weights.locate(entry), spec, entry.digest, entry.packed)
+    return WeightsSource(weights.locate(entry), spec, entry.digest, entry.packed)
 
 
 def _at_scale(path: Path, specs: list[archs.Spec], scale: float) -> archs.Spec:
@@ -171,12 +171,12 @@ def _from_table(path: Path, scale: float, options: Options, arch: str | None) ->
 
 def table_upscaler(path: Path, options: Options) -> tuple[archs.Spec, Upscaler]:
     """What a file's tables are of, and they themselves ready to run; torch stays out of it."""
-    from srcli.engine.runtimes.lut import TableRuntime
+    from srcli.engine.runtimes.lut import LutRuntime
 
     if options.device not in (None, "cpu"):
         raise UsageError(f"a table runs on the processor, not on {options.device}", "leave out --device")
     spec, found = lut.read(path)
-    return spec, _step(TableRuntime(lut.enlarger(spec, found)), spec, options)
+    return spec, _step(LutRuntime(lut.enlarger(spec, found)), spec, options)
 
 
 def _from_foreign(path: Path, found: "tuple[nn.Module, int]", scale: float, options: Options) -> Method:
@@ -215,8 +215,8 @@ def _first(devices: str | None) -> str | None:
     return devices.partition(",")[0] if devices else None
 
 
-def _wanted(options: Options) -> Wanted:
-    return Wanted(options.runtime, options.device, options.vram, options.tell)
+def _wanted(options: Options) -> RuntimeRequest:
+    return RuntimeRequest(options.runtime, options.device, options.vram, options.tell)
 
 
 def upscaler(network: "nn.Module", spec: archs.Spec, options: Options) -> Upscaler:

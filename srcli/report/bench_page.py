@@ -8,7 +8,7 @@ from srcli import __version__
 from srcli.bench import stats
 from srcli.bench.results import Results
 from srcli.report import plots
-from srcli.report.table import PLAIN, Sheet, Show, sheets
+from srcli.report.table import PLAIN, ScoreTable, Show, sheets
 
 _TEMPLATE = "bench_page.html"
 
@@ -38,7 +38,7 @@ def page(results: Results, show: Show = PLAIN) -> str:
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    shown: list[Sheet] = sheets(results, show)
+    shown: list[ScoreTable] = sheets(results, show)
     column = results.columns[0]
     pairs = stats.comparisons(results, column) if show.stats else []
     return environment.get_template(_TEMPLATE).render(

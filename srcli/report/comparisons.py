@@ -23,7 +23,7 @@ _SMALLEST = 11  # SSIM's window
 
 
 @dataclass(frozen=True)
-class Source:
+class ComparisonSource:
     """An image file and, where one is known, its truth; `hr`: the image itself is the truth."""
 
     image: Path
@@ -32,7 +32,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Subject:
+class Comparison:
     """`lr` (h, w, 3), and the `truth` (h * scale, w * scale, 3) if known; `grey`: one channel on file."""
 
     name: str
@@ -51,7 +51,7 @@ class Outcome:
     score: Score | None
 
 
-def sources(paths: list[Path], truth: Path | None, hr: bool) -> list[Source]:
+def sources(paths: list[Path], truth: Path | None, hr: bool) -> list[ComparisonSource]:
     """The images of files and folders, each with its truth: by its name where `truth` is a folder.
 
     Raises `SrError` for an empty folder, and where it is not clear which truth belongs to an image.
@@ -61,10 +61,10 @@ def sources(paths: list[Path], truth: Path | None, hr: bool) -> list[Source]:
     images = list(dict.fromkeys(file for path in paths for file in _files(path)))
     if truth is None or truth.is_dir():
         known = {file.stem: file for file in images_in(truth)} if truth else {}
-        return [Source(image, _truth_of(image, known, truth), hr) for image in images]
+        return [ComparisonSource(image, _truth_of(image, known, truth), hr) for image in images]
     if len(images) > 1:
         raise UsageError(f"--truth {truth} is one file for {len(images)} images", "give a folder of truths")
-    return [Source(images[0], truth)]
+    return [ComparisonSource(images[0], truth)]
 
 
 def _files(path: Path) -> list[Path]:
@@ -88,14 +88,14 @@ def _truth_of(image: Path, known: dict[str, Path], folder: Path | None) -> Path 
     return found
 
 
-def load(source: Source, scale: float) -> Subject:
+def load(source: ComparisonSource, scale: float) -> Comparison:
     """The images of one source. Raises `SrError` for what can't be read, or scored, or does not fit."""
     given = read(source.image)
     if source.hr:
         true = _scored(crop_to_multiple(given.pixels, scale), scale, source.image)
-        return Subject(source.image.name, bicubic_lr(true, scale), true, given.grey)
+        return Comparison(source.image.name, bicubic_lr(true, scale), true, given.grey)
     if source.truth is None:
-        return Subject(source.image.name, given.pixels, None, given.grey)
+        return Comparison(source.image.name, given.pixels, None, given.grey)
     image = read(source.truth)
     true = _scored(crop_to_multiple(image.pixels, scale), scale, source.truth)
     wanted = target_size(given.pixels, scale)
@@ -104,7 +104,7 @@ def load(source: Source, scale: float) -> Subject:
         raise UsageError(
             f"{source.truth} is {size}, not {wanted[1]}x{wanted[0]}", "check --scale, or use --hr"
         )
-    return Subject(source.image.name, given.pixels, true, image.grey)
+    return Comparison(source.image.name, given.pixels, true, image.grey)
 
 
 def _scored(true: Pixels, scale: float, path: Path) -> Pixels:
@@ -117,7 +117,7 @@ def _scored(true: Pixels, scale: float, path: Path) -> Pixels:
     return true
 
 
-def check(found: list[Source], scale: float, crop: Region | None) -> int:
+def check(found: list[ComparisonSource], scale: float, crop: Region | None) -> int:
     """Read every image once; how many pixels all of them have when enlarged.
 
     Raises the first fault, so that no work is done in vain.
@@ -137,7 +137,7 @@ def check(found: list[Source], scale: float, crop: Region | None) -> int:
     return pixels
 
 
-def outcome(method: Method, subject: Subject, scale: float) -> Outcome:
+def outcome(method: Method, subject: Comparison, scale: float) -> Outcome:
     """Run one method on one image, and score it where the truth is known."""
     start = time.perf_counter()
     made = method(subject.lr, scale)
@@ -146,7 +146,7 @@ def outcome(method: Method, subject: Subject, scale: float) -> Outcome:
     return Outcome(method.name, (quantise(made) / 255).astype(np.float32), seconds, figures)
 
 
-def places(subject: Subject, outcomes: list[Outcome], count: int) -> list[Region]:
+def places(subject: Comparison, outcomes: list[Outcome], count: int) -> list[Region]:
     """Where the methods differ most: at most `count` squares of the input that hardly overlap.
 
     The measure is the standard deviation of luma among the methods. One method alone is compared with the

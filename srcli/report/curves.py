@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from srcli.errors import SrError
-from srcli.storage.files import replacing
+from srcli.storage.files import replace_atomically
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
@@ -39,5 +39,5 @@ def draw(logs: dict[str, list[dict[str, Any]]], path: Path) -> None:
     for axes in (left, right):
         axes.grid(alpha=0.3)
     left.legend(fontsize="small")
-    with replacing(path) as temporary:
+    with replace_atomically(path) as temporary:
         figure.savefig(temporary, dpi=100)

@@ -15,7 +15,7 @@ from rich.text import Text
 from srcli.bench import published, stats
 from srcli.bench import results as found
 from srcli.bench.results import Results, Row
-from srcli.report.table import PLAIN, Cell, Sheet, Show, sheets
+from srcli.report.table import PLAIN, Cell, ScoreTable, Show, sheets
 from srcli.report.table import Group as Lines
 
 _STYLES = ("", "bold", "underline")
@@ -36,13 +36,13 @@ def terminal(results: Results, show: Show, width: int) -> RenderableType:
     return Group(*parts[:-1])
 
 
-def _fits(sheet: Sheet, width: int) -> bool:
+def _fits(sheet: ScoreTable, width: int) -> bool:
     return Console(width=10_000).measure(rich_table(sheet)).maximum <= width
 
 
-def _split(sheet: Sheet, width: int) -> list[Sheet]:
+def _split(sheet: ScoreTable, width: int) -> list[ScoreTable]:
     """The sheet in as many parts as fit, each with the first column; one column at least in each."""
-    found: list[Sheet] = []
+    found: list[ScoreTable] = []
     start, count = 1, len(sheet.headings)
     while start < count:
         ends = range(start + 1, count + 1)
@@ -53,7 +53,7 @@ def _split(sheet: Sheet, width: int) -> list[Sheet]:
     return found
 
 
-def rich_table(sheet: Sheet) -> Table:
+def rich_table(sheet: ScoreTable) -> Table:
     """For a terminal; a line with the name of each data set and scale stands above its methods."""
     table = Table(
         title=sheet.title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False
@@ -74,7 +74,7 @@ def markdown(results: Results, show: Show = PLAIN) -> str:
     return "\n\n".join([*parts, f"Protocol: {results.protocol}."])
 
 
-def _markdown(sheet: Sheet) -> str:
+def _markdown(sheet: ScoreTable) -> str:
     headings = ["Dataset", "Scale", *(heading.text for heading in sheet.headings)]
     lines = [_line(headings), "|---|---:|---|" + "---:|" * (len(sheet.headings) - 1)]
     for group in sheet.groups:
@@ -105,7 +105,7 @@ def latex(results: Results, show: Show = PLAIN) -> str:
 _COLUMNS, _LINES = 7, 40
 
 
-def _for_a_page(sheet: Sheet) -> list[Sheet]:
+def _for_a_page(sheet: ScoreTable) -> list[ScoreTable]:
     """The sheet, or costs apart, or several after each other; notes below the last."""
     if len(sheet.headings) <= _COLUMNS:
         parts = [sheet]
@@ -115,7 +115,7 @@ def _for_a_page(sheet: Sheet) -> list[Sheet]:
     return [replace(page, notes=()) for page in pages[:-1]] + pages[-1:]
 
 
-def _pages(sheet: Sheet) -> list[Sheet]:
+def _pages(sheet: ScoreTable) -> list[ScoreTable]:
     chunks: list[list[Lines]] = [[]]
     for group in sheet.groups:
         if sum(len(each.lines) + 1 for each in [*chunks[-1], group]) > _LINES and chunks[-1]:
@@ -128,7 +128,7 @@ def _pages(sheet: Sheet) -> list[Sheet]:
 _AT_MOST_A_LINE = "\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%"
 
 
-def _latex(sheet: Sheet) -> str:
+def _latex(sheet: ScoreTable) -> str:
     count = len(sheet.headings)
     lines = [
         "\\begin{table}",

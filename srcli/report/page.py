@@ -11,7 +11,7 @@ from srcli.errors import UsageError
 from srcli.imaging.pixels import to_uint8
 from srcli.report import embed
 from srcli.report.charts import Chart, profile_chart, spectrum_chart
-from srcli.report.comparisons import Outcome, Subject
+from srcli.report.comparisons import Comparison, Outcome
 from srcli.report.pictures import Region
 
 _NOTHING = "\N{EN DASH}"
@@ -66,7 +66,7 @@ def check_size(pixels: int) -> None:
 
 
 def scene(
-    subject: Subject, outcomes: list[Outcome], places: list[Region], scale: float, charts: bool = True
+    subject: Comparison, outcomes: list[Outcome], places: list[Region], scale: float, charts: bool = True
 ) -> Scene:
     """All that the page holds of one image, ready to be written."""
     height, width = outcomes[0].pixels.shape[:2]
@@ -95,7 +95,7 @@ def _shot(one: Outcome) -> Shot:
     return Shot(source, digest, one.seconds, one.score.psnr_y, one.score.ssim_y)
 
 
-def _charts(subject: Subject, outcomes: list[Outcome], scale: float) -> tuple[Chart, ...]:
+def _charts(subject: Comparison, outcomes: list[Outcome], scale: float) -> tuple[Chart, ...]:
     named = [(one.method, mark, one.pixels) for mark, one in enumerate(outcomes)]
     if subject.truth is not None:
         named.insert(0, ("truth", -1, subject.truth))

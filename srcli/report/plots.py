@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from srcli.bench.results import ImageScore, Results, Row
 from srcli.errors import SrError
-from srcli.storage.files import replacing
+from srcli.storage.files import replace_atomically
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -33,7 +33,7 @@ def write_all(results: Results, folder: Path) -> list[Path]:
     written = []
     for name, svg in svgs(results):
         path = folder / f"{name}.svg"
-        with replacing(path) as temporary:
+        with replace_atomically(path) as temporary:
             temporary.write_text(svg, "utf-8")
         written.append(path)
     return written

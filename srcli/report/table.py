@@ -56,7 +56,7 @@ class Group:
 
 
 @dataclass(frozen=True)
-class Sheet:
+class ScoreTable:
     """A table before it is drawn; `notes` stand below it."""
 
     title: str
@@ -64,11 +64,11 @@ class Sheet:
     groups: tuple[Group, ...]
     notes: tuple[str, ...] = ()
 
-    def only(self, *kinds: Kind) -> "Sheet":
+    def only(self, *kinds: Kind) -> "ScoreTable":
         """Its columns of these kinds."""
         return self.columns(*(n for n, heading in enumerate(self.headings) if heading.kind in kinds))
 
-    def columns(self, *numbers: int) -> "Sheet":
+    def columns(self, *numbers: int) -> "ScoreTable":
         """Its columns of these numbers, from 0 on."""
         groups = tuple(
             replace(group, lines=tuple(tuple(line[n] for n in numbers) for line in group.lines))
@@ -77,12 +77,12 @@ class Sheet:
         return replace(self, headings=tuple(self.headings[n] for n in numbers), groups=groups)
 
 
-def sheets(results: Results, show: Show = PLAIN) -> list[Sheet]:
+def sheets(results: Results, show: Show = PLAIN) -> list[ScoreTable]:
     """The scores, then what is sure about them if that is asked for."""
     return [scores(results, show.published), *([sureness(results)] if show.stats else [])]
 
 
-def scores(results: Results, with_published: bool) -> Sheet:
+def scores(results: Results, with_published: bool) -> ScoreTable:
     """Every row: figures, published ones beside them if asked for, and costs as far as they are known."""
     groups = results.groups()
     columns = [_column(Heading("Method", "name"), groups, lambda row: row.method)]
@@ -117,7 +117,9 @@ def _costs(groups: list[list[Row]]) -> list[_Cells]:
     return columns
 
 
-def _sheet(title: str, groups: list[list[Row]], columns: Sequence[_Cells], notes: Sequence[str]) -> Sheet:
+def _sheet(
+    title: str, groups: list[list[Row]], columns: Sequence[_Cells], notes: Sequence[str]
+) -> ScoreTable:
     """Columns of cells turned into lines."""
     made = tuple(
         Group(
@@ -128,7 +130,7 @@ def _sheet(title: str, groups: list[list[Row]], columns: Sequence[_Cells], notes
         )
         for number, group in enumerate(groups)
     )
-    return Sheet(title, tuple(heading for heading, _ in columns), made, tuple(notes))
+    return ScoreTable(title, tuple(heading for heading, _ in columns), made, tuple(notes))
 
 
 def giga(multiply_adds: int | None) -> str:
@@ -185,7 +187,7 @@ def _notes(results: Results) -> list[str]:
     return notes
 
 
-def sureness(results: Results) -> Sheet:
+def sureness(results: Results) -> ScoreTable:
     """Of the first column: each method's interval, and how sure it is that it is behind the best."""
     column = results.columns[0]
     spread = stats.intervals(results, column)
@@ -202,7 +204,7 @@ def sureness(results: Results) -> Sheet:
         "intervals: percentile bootstrap over images; p: paired sign-flip test, adjusted for pairs by Holm",
         *stats.warnings(compared, column),
     )
-    return Sheet(f"{column.heading}: how sure it is", tuple(headings), made, notes)
+    return ScoreTable(f"{column.heading}: how sure it is", tuple(headings), made, notes)
 
 
 def _sure_lines(

@@ -24,7 +24,7 @@ def state_folder() -> Path:
     return Path(os.environ.get("SR_STATE") or Path(base) / "sr")
 
 
-def check_place(path: Path) -> None:
+def check_can_write(path: Path) -> None:
     """Raise `FileError` where no file could be made at `path`, before the work for it is done."""
     try:
         folder = next(parent for parent in path.absolute().parents if parent.exists())
@@ -39,7 +39,7 @@ DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replace_atomically(path: Path) -> Iterator[Path]:
     """A temporary name in the same folder that takes the place of `path` if all goes well.
 
     Makes the folder if need be. Raises `FileError` where the disk or its permissions say no.
@@ -61,7 +61,7 @@ def replacing(path: Path) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def sweep(path: Path) -> None:
+def remove_leftovers(path: Path) -> None:
     """Delete what a process that was killed left of `path`, which nobody may be about to write."""
     with contextlib.suppress(OSError):
         for left in path.parent.glob(f"{_mark(path)}*"):

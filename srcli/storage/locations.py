@@ -24,7 +24,7 @@ _AWAY = (errno.EIO, errno.EBUSY, getattr(errno, "EREMOTEIO", errno.EIO))
 
 
 @dataclass(frozen=True, order=True)
-class Remote:
+class RemotePath:
     """A file or folder in a store; `path` is all behind `://`, as in `bucket/scans/a.png`."""
 
     protocol: str
@@ -33,8 +33,8 @@ class Remote:
     def __str__(self) -> str:
         return f"{self.protocol}://{self.path}"
 
-    def __truediv__(self, below: str | PurePath) -> "Remote":
-        return Remote(self.protocol, str(self._pure / below))
+    def __truediv__(self, below: str | PurePath) -> "RemotePath":
+        return RemotePath(self.protocol, str(self._pure / below))
 
     @property
     def _pure(self) -> PurePosixPath:
@@ -56,24 +56,24 @@ class Remote:
         return self._pure.suffix
 
     @property
-    def parent(self) -> "Remote":
+    def parent(self) -> "RemotePath":
         """As of a `Path`."""
-        return Remote(self.protocol, str(self._pure.parent))
+        return RemotePath(self.protocol, str(self._pure.parent))
 
-    def with_name(self, name: str) -> "Remote":
+    def with_name(self, name: str) -> "RemotePath":
         """As of a `Path`."""
-        return Remote(self.protocol, str(self._pure.with_name(name)))
+        return RemotePath(self.protocol, str(self._pure.with_name(name)))
 
-    def below(self, top: "Remote") -> PurePosixPath:
+    def below(self, top: "RemotePath") -> PurePosixPath:
         """The way from the folder `top` to it."""
         return self._pure.relative_to(top.path)
 
 
-Place = Path | Remote
+Location = Path | RemotePath
 
 
 @dataclass(frozen=True)
-class Store:
+class Backend:
     """What is particular about a protocol.
 
     `extra` is what has to be installed for it, `access` where its credentials come from, `faults` what its
@@ -89,14 +89,14 @@ class Store:
 
 
 _HTTP = ("aiohttp", "ClientError")
-_GS = Store(
+_GS = Backend(
     "GOOGLE_APPLICATION_CREDENTIALS names a key, or run `gcloud auth application-default login`",
     "remote",
     (("google.auth.exceptions", "GoogleAuthError"), ("gcsfs.retry", "HttpError"), _HTTP),
     root=1,
 )
 STORES = {
-    "s3": Store(
+    "s3": Backend(
         "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or `aws configure`; AWS_ENDPOINT_URL for other servers",
         "remote",
         (("botocore.exceptions", "BotoCoreError"), _HTTP),
@@ -104,7 +104,7 @@ STORES = {
     ),
     "gs": _GS,
     "gcs": _GS,
-    "hf": Store(
+    "hf": Backend(
         "HF_TOKEN, or `hf auth login`",
         "",
         (
@@ -114,11 +114,11 @@ STORES = {
             ("builtins", "NotImplementedError"),  # for what is above the repositories
         ),
     ),
-    "memory": Store(whole=False),
+    "memory": Backend(whole=False),
 }
 
 
-def place(text: str) -> Place:
+def place(text: str) -> Location:
     """What a user names: a path, or a URL of a store. `file://` is a path too.
 
     Raises `UsageError` for a protocol that is not known, and a URL that names nothing.
@@ -137,33 +137,33 @@ def place(text: str) -> Place:
         raise UsageError(f"{text}: {protocol}:// is not known", f"known: {known}")
     if not path.strip("/"):
         raise UsageError(f"{text} names nothing", f"as in {protocol}://bucket/folder")
-    return Remote(protocol, path.strip("/"))
+    return RemotePath(protocol, path.strip("/"))
 
 
-def key(where: Place) -> str:
+def key(where: Location) -> str:
     """The same for the same file, by whichever way it is named."""
-    return str(where) if isinstance(where, Remote) else os.path.realpath(where)
+    return str(where) if isinstance(where, RemotePath) else os.path.realpath(where)
 
 
-def whole(where: Place) -> Place:
+def whole(where: Location) -> Location:
     """What means the same from any working folder."""
-    return where if isinstance(where, Remote) else Path(os.path.abspath(where))
+    return where if isinstance(where, RemotePath) else Path(os.path.abspath(where))
 
 
-def exists(where: Place) -> bool:
+def exists(where: Location) -> bool:
     """Whether there is something. Raises `SrError` where a store can't be asked."""
     return os.path.lexists(where) if isinstance(where, Path) else kind(where) is not None
 
 
-def kind(where: Remote) -> str | None:
+def kind(where: RemotePath) -> str | None:
     """`file`, `directory`, or None for nothing. Raises `SrError` where the store can't be asked."""
     about = _about(where)
     return None if about is None else str(about["type"])
 
 
-def identity_of(where: Place) -> str:
+def identity_of(where: Location) -> str:
     """What changes when a file does, as far as can be told without reading it; "" for what is not there."""
-    if isinstance(where, Remote):
+    if isinstance(where, RemotePath):
         about = _about(where)
         return _identity(about) if about else ""
     try:
@@ -173,7 +173,7 @@ def identity_of(where: Place) -> str:
     return f"{state.st_size}:{state.st_mtime_ns}"
 
 
-def _about(where: Remote) -> dict[str, Any] | None:
+def _about(where: RemotePath) -> dict[str, Any] | None:
     with _told(where):
         system = _system(where)
         system.invalidate_cache(where.path)
@@ -193,14 +193,14 @@ def _identity(about: dict[str, Any]) -> str:
 
 
 @dataclass(frozen=True, order=True)
-class Listed:
+class ListedFile:
     """A file that a listing names."""
 
-    place: Remote
+    place: RemotePath
     identity: str
 
 
-def is_many(where: Place) -> bool:
+def is_many(where: Location) -> bool:
     """Whether it is a folder or a pattern in a store. Raises `SrError` where that can't be asked."""
     if isinstance(where, Path):
         return False
@@ -208,21 +208,23 @@ def is_many(where: Place) -> bool:
     return found == "directory" or (found is None and glob.has_magic(where.path))
 
 
-def files_at(where: Remote, recursive: bool = False, without: Place | None = None) -> Iterator[Listed]:
+def list_files(
+    where: RemotePath, recursive: bool = False, without: Location | None = None
+) -> Iterator[ListedFile]:
     """The files of a folder or a pattern, as `walk` and `matching` find them."""
     if kind(where) is None and glob.has_magic(where.path):
         return matching(where, without)
     return walk(where, recursive, without)
 
 
-def fixed(where: Remote) -> Remote:
+def fixed(where: RemotePath) -> RemotePath:
     """The folder that a pattern looks in; what is none is one itself."""
     parts = where.path.split("/")
     plain = next((n for n, part in enumerate(parts) if glob.has_magic(part)), len(parts))
-    return Remote(where.protocol, "/".join(parts[:plain]))
+    return RemotePath(where.protocol, "/".join(parts[:plain]))
 
 
-def walk(top: Remote, recursive: bool, without: Place | None = None) -> Iterator[Listed]:
+def walk(top: RemotePath, recursive: bool, without: Location | None = None) -> Iterator[ListedFile]:
     """The files in a folder and, if wanted, in those below it, as they are listed; `without` is left out.
 
     A page of names is held at a time, or with stores that have no pages a folder. Raises `SrError`.
@@ -230,17 +232,17 @@ def walk(top: Remote, recursive: bool, without: Place | None = None) -> Iterator
     left = [top.path]
     while left:
         folder = left.pop()
-        if Remote(top.protocol, folder) == without:
+        if RemotePath(top.protocol, folder) == without:
             continue
-        for entry in _entries(Remote(top.protocol, folder)):
+        for entry in _entries(RemotePath(top.protocol, folder)):
             name = str(entry["name"]).strip("/")
             if entry["type"] != "directory":
-                yield Listed(Remote(top.protocol, name), _identity(entry))
+                yield ListedFile(RemotePath(top.protocol, name), _identity(entry))
             elif recursive and name != folder and not PurePosixPath(name).name.startswith("."):
                 left.append(name)
 
 
-def matching(pattern: Remote, without: Place | None = None) -> Iterator[Listed]:
+def matching(pattern: RemotePath, without: Location | None = None) -> Iterator[ListedFile]:
     """The files that a pattern fits, `*` within a name and `**` through folders, as they are listed."""
     from fsspec.utils import glob_translate
 
@@ -253,7 +255,7 @@ def matching(pattern: Remote, without: Place | None = None) -> Iterator[Listed]:
     return (listed for listed in walk(top, deep, without) if fits.match(listed.place.path))
 
 
-def _entries(folder: Remote) -> Iterator[dict[str, Any]]:
+def _entries(folder: RemotePath) -> Iterator[dict[str, Any]]:
     """What is directly in a folder: name, type, size and so on."""
     with _told(folder):
         system = _system(folder)
@@ -263,7 +265,7 @@ def _entries(folder: Remote) -> Iterator[dict[str, Any]]:
             yield from system.ls(folder.path, detail=True)
 
 
-def _pages_of_s3(system: Any, folder: Remote) -> Iterator[dict[str, Any]]:
+def _pages_of_s3(system: Any, folder: RemotePath) -> Iterator[dict[str, Any]]:
     """By 1000 names: s3fs itself would collect them all."""
     bucket, _, inner = folder.path.partition("/")
     asked = {"Bucket": bucket, "Prefix": f"{inner}/" if inner else "", "Delimiter": "/"}
@@ -279,21 +281,21 @@ def _pages_of_s3(system: Any, folder: Remote) -> Iterator[dict[str, Any]]:
         asked["ContinuationToken"] = page["NextContinuationToken"]
 
 
-def check_root(where: Place) -> None:
+def check_root(where: Location) -> None:
     """Raise `SrError` where nothing could be put, for want of a bucket, a package or a network."""
-    if not isinstance(where, Remote):
+    if not isinstance(where, RemotePath):
         return
     root = STORES[where.protocol].root
     with _told(where):
         _system(where)  # which wants its package
     if root:
-        bucket = Remote(where.protocol, "/".join(where.path.split("/")[:root]))
+        bucket = RemotePath(where.protocol, "/".join(where.path.split("/")[:root]))
         if kind(bucket) is None:
             raise FileError(f"{bucket} does not exist", "make the bucket first, or check its name")
 
 
 @contextmanager
-def fetched(where: Place) -> Iterator[Path]:
+def open_local_copy(where: Location) -> Iterator[Path]:
     """A file with what is there: itself, or a copy that is gone afterwards, which errors don't name.
 
     Raises `SrError` where it can't be had.
@@ -306,7 +308,7 @@ def fetched(where: Place) -> Iterator[Path]:
         yield copy
 
 
-def fetch(where: Remote, copy: Path) -> None:
+def fetch(where: RemotePath, copy: Path) -> None:
     """Write what is there into a file. Raises `SrError` where it can't be had."""
     with _told(where):
         _system(where).get_file(where.path, str(copy))
@@ -315,7 +317,7 @@ def fetch(where: Remote, copy: Path) -> None:
 
 
 @contextmanager
-def delivered(where: Place) -> Iterator[Path]:
+def open_for_upload(where: Location) -> Iterator[Path]:
     """Where to write what is to be there: itself, or a file that is put there if all goes well.
 
     Raises `SrError` where the store does not take it.
@@ -328,7 +330,7 @@ def delivered(where: Place) -> Iterator[Path]:
         put(made, where)
 
 
-def put(made: Path, where: Remote) -> None:
+def put(made: Path, where: RemotePath) -> None:
     """Put a file into a store, where it appears whole or not at all. Raises `SrError` for what goes wrong."""
     with _told(where):
         system = _system(where)
@@ -345,7 +347,7 @@ def put(made: Path, where: Remote) -> None:
 
 
 @contextmanager
-def _beside(where: Remote, stem: str) -> Iterator[Path]:
+def _beside(where: RemotePath, stem: str) -> Iterator[Path]:
     """A temporary name with the same suffix; what is said of it is said of the place."""
     with tempfile.TemporaryDirectory(prefix="sr-") as folder:
         path = Path(folder, f"{stem}{where.suffix}")
@@ -356,7 +358,7 @@ def _beside(where: Remote, stem: str) -> Iterator[Path]:
             raise
 
 
-def _system(where: Remote) -> Any:
+def _system(where: RemotePath) -> Any:
     """Fsspec's file system for it. Raises `ImportError` where a package is missing."""
     import fsspec
 
@@ -364,7 +366,7 @@ def _system(where: Remote) -> Any:
 
 
 @contextmanager
-def _told(where: Remote) -> Iterator[None]:
+def _told(where: RemotePath) -> Iterator[None]:
     """What goes wrong in a store, as one line and a hint."""
     store = STORES[where.protocol]
     try:
@@ -392,7 +394,7 @@ def _line(error: Exception) -> str:
     return (str(error) or type(error).__name__).strip().splitlines()[0]
 
 
-def _faults(store: Store) -> tuple[type[Exception], ...]:
+def _faults(store: Backend) -> tuple[type[Exception], ...]:
     """The classes that the store's client raises, of what is installed."""
     found = []
     for module, name in store.faults:

@@ -11,7 +11,7 @@ from srcli.imaging.degrade import degradations
 from srcli.train import parallel, schedule
 from srcli.train.augment import Batch
 from srcli.train.recipe import Recipe
-from srcli.train.store import Wanted
+from srcli.train.store import StoreSpec
 from srcli.train.threads import prefetch_single_threaded
 
 # Scale, side of a patch of the network's input, how many, and the one source of randomness.
@@ -42,7 +42,7 @@ def drawn(recipe: Recipe, draw: Draw, step: int, strikes: int) -> Iterator[Drawn
     turns = (Turn(s, part, strikes) for s in itertools.count(step) for part in range(recipe.accumulate))
     make = partial(_drawn, recipe, draw)
     degradation = degradations.parse(recipe.degrade)
-    cheap = Wanted(recipe.scale, recipe.patch, degradation, large_only=bool(recipe.spread)).fixed
+    cheap = StoreSpec(recipe.scale, recipe.patch, degradation, large_only=bool(recipe.spread)).fixed
     return map(make, turns) if cheap else prefetch_single_threaded(make, turns, workers=1)
 
 

@@ -11,7 +11,7 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from srcli.errors import DatasetError, FileError
-from srcli.storage.files import replacing
+from srcli.storage.files import replace_atomically
 
 _HINT = "free the disk, or set SR_CACHE to another folder"
 
@@ -50,7 +50,7 @@ def alone(folder: Path) -> Iterator[None]:
 def write(path: Path, arrays: Iterable[NDArray[np.uint8]]) -> None:
     """The samples of all arrays, one after the other. Raises `DatasetError` where the disk says no."""
     try:
-        with replacing(path) as temporary, temporary.open("wb") as out:
+        with replace_atomically(path) as temporary, temporary.open("wb") as out:
             for array in arrays:
                 out.write(np.ascontiguousarray(array).data)
     except FileError as error:

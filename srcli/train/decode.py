@@ -14,7 +14,7 @@ from srcli.imaging.pixels import Pixels, to_uint8
 from srcli.imaging.resize import resize_8bit
 from srcli.train import cache, leaks
 from srcli.train.planes import Layout, Samples, Tick, layout
-from srcli.train.sources import Source
+from srcli.train.sources import ImageSource
 from srcli.train.threads import prefetch_single_threaded
 
 # Raise it where what is written changes.
@@ -62,7 +62,7 @@ class Task:
     zooms: tuple[float, ...]
 
 
-def tasks(sources: Sequence[Source], zooms: tuple[float, ...]) -> list[Task]:
+def tasks(sources: Sequence[ImageSource], zooms: tuple[float, ...]) -> list[Task]:
     """One for each file; pairs are kept at their own size, as only there both images are known."""
     return [
         Task(file, place, number, (1.0,) if source.partners else zooms)

@@ -14,7 +14,7 @@ from srcli.scales import Axis
 from srcli.train import degrade
 from srcli.train.augment import USUAL, Augmentation, Batch
 from srcli.train.planes import Boxes, Numbers, Plane
-from srcli.train.store import Store, Wanted
+from srcli.train.store import Store, StoreSpec
 
 # Luma is an affine function: its value at black, and what each channel adds to it.
 _OFFSET = luma(np.zeros(3))
@@ -113,12 +113,12 @@ def _made(feed: Feed, boxes: Boxes, side: int, order: Numbers | None, rng: Rng) 
     return Batch(y, _luma(hr), _luma(fed) if wanted.enlarged else y)
 
 
-def _degraded(hr: Tensor, wanted: Wanted, rng: Rng) -> Tensor:
+def _degraded(hr: Tensor, wanted: StoreSpec, rng: Rng) -> Tensor:
     """On a CPU one image after another, by NumPy and a real codec: three times as fast as the twin there."""
     if hr.device.type != "cpu":
         return degrade.degraded(hr, wanted.scale, wanted.degradation, rng)
     images = hr.permute(0, 2, 3, 1).contiguous().numpy()
-    small = [imaging.degraded(image, wanted.scale, wanted.degradation, rng) for image in images]
+    small = [imaging.degrade_image(image, wanted.scale, wanted.degradation, rng) for image in images]
     return torch.from_numpy(np.stack(small)).permute(0, 3, 1, 2).contiguous()
 
 

@@ -20,7 +20,7 @@ from srcli.engine.device import Device, check_bfloat16
 from srcli.engine.weights import files
 from srcli.errors import SrError, UsageError
 from srcli.methods import Method, Options, network_method, upscaler
-from srcli.storage.files import check_place, replacing
+from srcli.storage.files import check_can_write, replace_atomically
 from srcli.train import losses, parallel, schedule
 from srcli.train.augment import Batch
 from srcli.train.batches import Draw, Drawn, drawn
@@ -104,7 +104,7 @@ def check_new(folder: Path) -> None:
     """Raise `SrError` where a new run can't be put into `folder`; nothing is made yet."""
     if (folder / STATE).exists():
         raise UsageError(f"{folder} holds a run already", "go on with --resume, or choose another --out")
-    check_place(folder / STATE)
+    check_can_write(folder / STATE)
 
 
 @dataclass(frozen=True)
@@ -318,7 +318,7 @@ def _forget_after(log: Path, step: int) -> None:
     lines = log.read_text().splitlines(keepends=True)
     kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
     if kept != lines:
-        with replacing(log) as temporary:
+        with replace_atomically(log) as temporary:
             temporary.write_text("".join(kept))
 
 

@@ -11,7 +11,7 @@ _LR = ",lr="
 
 
 @dataclass(frozen=True)
-class Source:
+class ImageSource:
     """Image files; a pixel of them is drawn `weight` times as often as one of another source of weight 1.
 
     `partners`: their low-resolution images, one for each file; none where they are to be made.
@@ -23,7 +23,7 @@ class Source:
     partners: tuple[Path, ...] = ()
 
 
-def parse(text: str, scale: int) -> Source:
+def parse(text: str, scale: int) -> ImageSource:
     """The source written as `FOLDER`, `hub:OWNER/NAME` or `FOLDER,lr=FOLDER`, each with `=WEIGHT` or without.
 
     Folders are searched recursively. The partner of `a/b.png` is `a/b` or `a/bxSCALE` of any suffix.
@@ -32,7 +32,7 @@ def parse(text: str, scale: int) -> Source:
     name, lr, weight = _parts(text)
     files = _files(name)
     partners = datasets.partners(Path(name), files, Path(lr), scale) if lr else ()
-    return Source(name, files, weight, partners)
+    return ImageSource(name, files, weight, partners)
 
 
 def _parts(text: str) -> tuple[str, str, float]:

@@ -16,7 +16,7 @@ from srcli import archs
 from srcli.engine.device import Device
 from srcli.engine.weights import files
 from srcli.errors import WeightsError
-from srcli.storage.files import replacing
+from srcli.storage.files import replace_atomically
 from srcli.train import discriminators
 from srcli.train.initial import initialise, parse
 from srcli.train.recipe import Phase, Recipe, assigned, changed, from_dict, second_phase
@@ -112,7 +112,7 @@ def save(folder: Path, state: State, recipe: Recipe) -> None:
     if state.critic is not None and state.critic_optimiser is not None:
         saved["critic"] = state.critic.state_dict()
         saved["critic_optimiser"] = state.critic_optimiser.state_dict()
-    with replacing(folder / STATE) as temporary:
+    with replace_atomically(folder / STATE) as temporary:
         torch.save(saved, temporary)
 
 

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from srcli.errors import DatasetError
-from srcli.imaging.degrade.degradations import Bicubic, Degradation, degraded
+from srcli.imaging.degrade.degradations import Bicubic, Degradation, degrade_image
 from srcli.imaging.degrade.steps import Target
 from srcli.imaging.image import read
 from srcli.imaging.pixels import from_uint8, to_uint8
@@ -23,7 +23,7 @@ from srcli.storage.files import cache_folder
 from srcli.train import cache, decode
 from srcli.train.decode import Entry, Index
 from srcli.train.planes import Layout, Mapped, Numbers, Plane, Samples, Tick, mapped
-from srcli.train.sources import Source
+from srcli.train.sources import ImageSource
 from srcli.train.threads import prefetch_single_threaded
 
 _NAMED = 3
@@ -31,7 +31,7 @@ _BICUBIC = Bicubic()
 
 
 @dataclass(frozen=True)
-class Wanted:
+class StoreSpec:
     """What is asked of a store.
 
     `patch`: side of a crop in pixels of the network's input; `enlarged`: that is as large as its output;
@@ -73,7 +73,7 @@ class Store:
     a benchmark's image, where that is allowed.
     """
 
-    wanted: Wanted
+    wanted: StoreSpec
     hr: Plane
     lr: Plane | None
     fed: Plane | None
@@ -97,7 +97,7 @@ class Store:
         return replace(self, hr=self.hr.to(device), lr=lr, fed=fed)
 
 
-def open_store(sources: Sequence[Source], wanted: Wanted, tick: Tick) -> Store:
+def open_store(sources: Sequence[ImageSource], wanted: StoreSpec, tick: Tick) -> Store:
     """The images of all sources, decoded now unless an earlier run did; `tick(done, all)` while it lasts.
 
     Raises `DatasetError` where a source has no image as large as a crop, a pair does not fit, a file shows a
@@ -122,7 +122,7 @@ def open_store(sources: Sequence[Source], wanted: Wanted, tick: Tick) -> Store:
     return Store(wanted, *planes, small.heights, small.widths, sums / sums[-1], left_out, index.leaks)
 
 
-def _check_pairs(sources: Sequence[Source], wanted: Wanted) -> None:
+def _check_pairs(sources: Sequence[ImageSource], wanted: StoreSpec) -> None:
     paired = [source.name for source in sources if source.partners]
     if paired and not wanted.fixed:
         hint = "take a degradation without randomness, or only the high-resolution folder"
@@ -135,7 +135,7 @@ def _leaking(found: Sequence[str]) -> str:
     return f"training images show benchmark images: {', '.join(found[:_NAMED])}{more}"
 
 
-def _kept(index: Index, sources: Sequence[Source], wanted: Wanted) -> NDArray[np.bool_]:
+def _kept(index: Index, sources: Sequence[ImageSource], wanted: StoreSpec) -> NDArray[np.bool_]:
     """Which images a crop fits into; at least one of each source."""
     small = index.layout(wanted.scale)
     fits = np.minimum(small.heights, small.widths) >= wanted.side
@@ -147,7 +147,7 @@ def _kept(index: Index, sources: Sequence[Source], wanted: Wanted) -> NDArray[np
     return fits
 
 
-def _too_small(index: Index, kept: NDArray[np.bool_], wanted: Wanted) -> list[str]:
+def _too_small(index: Index, kept: NDArray[np.bool_], wanted: StoreSpec) -> list[str]:
     """A sentence for each file that is too small at its own size."""
     side = wanted.side * wanted.scale
     pairs = zip(index.entries, kept, strict=True)
@@ -169,7 +169,7 @@ def _high(folder: Path, index: Index, sharpen: float, tick: Tick) -> Mapped:
 
 
 def _low(
-    folder: Path, index: Index, hr: Mapped, sources: Sequence[Source], wanted: Wanted, tick: Tick
+    folder: Path, index: Index, hr: Mapped, sources: Sequence[ImageSource], wanted: StoreSpec, tick: Tick
 ) -> tuple[Mapped | None, Mapped | None]:
     """The low-resolution images and the enlarged ones, each where it is wanted and can be made ahead."""
     if not wanted.fixed:
@@ -200,13 +200,15 @@ def _made(make: Callable[[int], Samples], count: int, tick: Tick) -> Iterator[Sa
         yield samples
 
 
-def _reduced(number: int, index: Index, hr: Mapped, sources: Sequence[Source], wanted: Wanted) -> Samples:
+def _reduced(
+    number: int, index: Index, hr: Mapped, sources: Sequence[ImageSource], wanted: StoreSpec
+) -> Samples:
     entry = index.entries[number]
     partners = sources[entry.source].partners
     if partners:
         return _partner(partners[entry.number], entry, wanted.scale)
     pixels, unused = from_uint8(hr.image(number)), np.random.default_rng(0)
-    return to_uint8(degraded(pixels, wanted.scale, wanted.degradation, unused))
+    return to_uint8(degrade_image(pixels, wanted.scale, wanted.degradation, unused))
 
 
 def _partner(file: Path, entry: Entry, scale: int) -> Samples:

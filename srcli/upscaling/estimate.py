@@ -15,7 +15,7 @@ from srcli.engine.device import threads
 from srcli.engine.upscaler import Upscaler
 from srcli.errors import UsageError
 from srcli.imaging.codecs import png
-from srcli.imaging.codecs.reading import About, Stored
+from srcli.imaging.codecs.reading import Frame, ImageInfo
 from srcli.imaging.pixels import Pixels, StoredSamples
 from srcli.imaging.size import Size
 from srcli.methods import Method, Options, find, interpolator, network_method, scale_chain
@@ -47,7 +47,7 @@ class Estimate:
 class Image:
     """What a file has, the (width, height) wanted of it, by which scale, and whether it is streamed."""
 
-    about: About
+    about: ImageInfo
     size: Size
     scale: float
     streamed: bool
@@ -168,7 +168,7 @@ def _rest(method: Method, scale: float) -> float:
 
 def _timed(method: Method, scale: float) -> float:
     """Seconds for each pixel of the output of an image as people have them, written as PNG."""
-    sample = Stored(_sample(), 8)
+    sample = Frame(_sample(), 8)
     side = max(1, math.floor(_SIDE * scale + 0.5))
     aim = streaming.Aim(method, scale, (side, side), 1, 8)
     best = math.inf

@@ -12,13 +12,13 @@ from srcli.errors import FileError, ImageError
 from srcli.imaging.codecs import reading
 from srcli.imaging.metadata.provenance import Record, record_of
 from srcli.methods import WEIGHTLESS, scale_chain
-from srcli.storage.files import cache_folder, replacing
+from srcli.storage.files import cache_folder, replace_atomically
 from srcli.storage.hashing import sha256
-from srcli.storage.locations import Place, fetched
+from srcli.storage.locations import Location, open_local_copy
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Settings:
     """How a batch is enlarged: `options` that change pixels or files; `weights` a file given by hand."""
 
     model: str
@@ -56,16 +56,16 @@ class Recipe:
         )  # fmt: skip
 
 
-def is_done(source: Place, target: Place, digest: str) -> bool:
+def is_up_to_date(source: Location, target: Location, digest: str) -> bool:
     """Whether `target` was made of what is in `source` now, with the recipe of that digest.
 
     Of what is in a store, both are fetched for it.
     """
-    with fetched(target) as there:
+    with open_local_copy(target) as there:
         made = (_recorded(there) or _noted(there)) if there.is_file() else None
         if made is None or made[1] != digest:
             return False
-        with fetched(source) as given:
+        with open_local_copy(source) as given:
             return made[0] == sha256(given) and _is_whole(there)
 
 
@@ -91,7 +91,7 @@ def note(target: Path, source: Path, digest: str) -> None:
     state = target.stat()
     entry = [sha256(source), digest, state.st_size, state.st_mtime_ns]
     try:
-        with replacing(_note_path(target)) as temporary:
+        with replace_atomically(_note_path(target)) as temporary:
             temporary.write_text(json.dumps(entry), "utf-8")
     except FileError:
         return  # it will be made again then

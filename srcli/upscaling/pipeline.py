@@ -14,31 +14,31 @@ from srcli.imaging import rows
 from srcli.imaging.alpha import bleed
 from srcli.imaging.codecs import formats
 from srcli.imaging.codecs.formats import Format
-from srcli.imaging.codecs.reading import MAX_PIXELS, Stored, Timing, frames, timing
-from srcli.imaging.codecs.writing import Banded, Output, check_writable, write_bands
+from srcli.imaging.codecs.reading import MAX_PIXELS, Frame, FrameTiming, frames, timing
+from srcli.imaging.codecs.writing import BandedImage, EncodingOptions, check_writable, write_bands
 from srcli.imaging.image import Image, depth_for, from_stored, to_stored, write, write_frames
 from srcli.imaging.metadata.fields import Metadata, enlarged
 from srcli.imaging.metadata.provenance import with_record
 from srcli.imaging.pixels import Pixels, is_grey
 from srcli.imaging.postprocess import blended, consistent, with_colours_of
 from srcli.imaging.resize import resize
-from srcli.imaging.size import Size, Wanted
+from srcli.imaging.size import Size, TargetSize
 from srcli.methods import LARGEST_SCALE, Method
 from srcli.storage.hashing import sha256
-from srcli.storage.locations import Place, delivered, fetched
+from srcli.storage.locations import Location, open_for_upload, open_local_copy
 from srcli.upscaling import streaming
-from srcli.upscaling.fingerprint import Recipe, note
+from srcli.upscaling.fingerprint import Settings, note
 from srcli.upscaling.task import UpscaleTask
 
 Find = Callable[[float], Method]
 # What is white in a map of uncertainty: 25 of 255 levels.
 _WHITE = 0.1
-# Fields of `Finish` that look at all of the picture before any of it is done.
+# Fields of `Postprocess` that look at all of the picture before any of it is done.
 _WANT_ALL = ("consistent", "color_fix", "uncertainty")
 
 
 @dataclass(frozen=True)
-class Finish:
+class Postprocess:
     """What to do after the method, see `imaging.finish`; `uncertainty` is where a map of it goes.
 
     The map is the deviation over the eight orientations of the image; their mean is the result then.
@@ -65,21 +65,21 @@ class Finish:
 
 
 @dataclass(frozen=True)
-class Work:
+class UpscaleSettings:
     """How every file of a batch is done. `stream`: with few rows held; None where the output is large."""
 
     find: Find
-    wanted: Wanted
-    recipe: Recipe
-    output: Output = Output()
+    wanted: TargetSize
+    recipe: Settings
+    output: EncodingOptions = EncodingOptions()
     max_pixels: int = MAX_PIXELS
     tile: int = 0
-    finish: Finish = Finish()
+    finish: Postprocess = Postprocess()
     stream: bool | None = None
 
 
 @dataclass(frozen=True)
-class Done:
+class Result:
     """What became of a file: sizes as (width, height), depths in bits; `content` is the source's SHA-256."""
 
     old: Size
@@ -99,14 +99,14 @@ class _Files:
     target: Path
 
 
-def enlarge_file(job: UpscaleTask, work: Work) -> Done:
+def enlarge_file(job: UpscaleTask, work: UpscaleSettings) -> Result:
     """Read, enlarge every frame, write. Raises `SrError`; the target appears whole or not at all.
 
     What is in a store is fetched before, and put there after. An output that can't say what it was made of is
     noted in the cache, unless it is in a store, where that would not find it again.
     """
     start = time.perf_counter()
-    with fetched(job.source) as source, delivered(job.target) as target:
+    with open_local_copy(job.source) as source, open_for_upload(job.target) as target:
         done = _enlarge_here(_Files(source, target), work)
         if target == job.target and not says_itself(target, work.output):
             note(target, source, work.recipe.digest)
@@ -114,7 +114,7 @@ def enlarge_file(job: UpscaleTask, work: Work) -> Done:
     return replace(done, seconds=time.perf_counter() - start, content=content)
 
 
-def _enlarge_here(job: _Files, work: Work) -> Done:
+def _enlarge_here(job: _Files, work: UpscaleSettings) -> Result:
     times = timing(job.source)
     check_writable(job.target, frames=times.count, output=work.output)
     read = frames(job.source, work.max_pixels)
@@ -125,15 +125,15 @@ def _enlarge_here(job: _Files, work: Work) -> Done:
     return _enlarge(read, times, job, work)
 
 
-def says_itself(target: Place, output: Output) -> bool:
+def says_itself(target: Location, output: EncodingOptions) -> bool:
     """Whether an output has in it what it was made of. Comments do not do: not every depth has them."""
     return not output.strip and "xmp" in formats.of(target).carries
 
 
-def _enlarge(read: Iterable[Stored], times: Timing, job: _Files, work: Work) -> Done:
+def _enlarge(read: Iterable[Frame], times: FrameTiming, job: _Files, work: UpscaleSettings) -> Result:
     """With whole frames in memory."""
     form = formats.of(job.target)
-    made: list[Stored] = []
+    made: list[Frame] = []
     for image in map(from_stored, read):
         shown = _fit_for(image, form)
         size = work.wanted.of(image.size)
@@ -145,15 +145,15 @@ def _enlarge(read: Iterable[Stored], times: Timing, job: _Files, work: Work) -> 
             result = replace(result, metadata=about)
         made.append(to_stored(result, job.target, work.output))
     write_frames(job.target, made, times, work.output)
-    return Done(*first, made[0].depth, len(made), 0)
+    return Result(*first, made[0].depth, len(made), 0)
 
 
-def _has_to_stream(only: Stored, work: Work) -> bool:
+def _has_to_stream(only: Frame, work: UpscaleSettings) -> bool:
     old = (only.samples.shape[1], only.samples.shape[0])
     return will_stream(1, old, work.wanted.of(old), work)
 
 
-def will_stream(count: int, old: Size, new: Size, work: Work) -> bool:
+def will_stream(count: int, old: Size, new: Size, work: UpscaleSettings) -> bool:
     """Whether rows of a file of so many frames are made as they are written.
 
     Raises `UsageError` where that is asked for and can't be.
@@ -169,12 +169,12 @@ def will_stream(count: int, old: Size, new: Size, work: Work) -> bool:
     return not wants_all
 
 
-def _check_held(work: Work, *wants_all: str) -> None:
+def _check_held(work: UpscaleSettings, *wants_all: str) -> None:
     if work.stream and wants_all:
         raise UsageError(f"{wants_all[0]} needs the whole picture in memory", "leave out --stream")
 
 
-def _stream(only: Stored, job: _Files, work: Work) -> Done:
+def _stream(only: Frame, job: _Files, work: UpscaleSettings) -> Result:
     """With few rows in memory."""
     shown = _without_idle_alpha(only, formats.of(job.target))
     old: Size = (shown.samples.shape[1], shown.samples.shape[0])
@@ -186,11 +186,11 @@ def _stream(only: Stored, job: _Files, work: Work) -> Done:
     method = work.find(scale) if scale > 1 else None
     aim = streaming.Aim(method, scale, size, work.finish.strength, depth)
     about = _with_record(enlarged(only.metadata, old, size), old, size, job, work)
-    write_bands(job.target, Banded(shape, depth, streaming.bands(shown, aim), about), work.output)
-    return Done(old, size, only.depth, depth, 1, 0)
+    write_bands(job.target, BandedImage(shape, depth, streaming.bands(shown, aim), about), work.output)
+    return Result(old, size, only.depth, depth, 1, 0)
 
 
-def _without_idle_alpha(stored: Stored, form: Format) -> Stored:
+def _without_idle_alpha(stored: Frame, form: Format) -> Frame:
     """`_fit_for` of samples."""
     samples = stored.samples
     if form.alpha or samples.ndim == 2 or samples.shape[2] not in (2, 4):
@@ -209,14 +209,14 @@ def _fit_for(image: Image, form: Format) -> Image:
     return replace(image, alpha=None)
 
 
-def _with_record(metadata: Metadata, old: Size, new: Size, job: _Files, work: Work) -> Metadata:
+def _with_record(metadata: Metadata, old: Size, new: Size, job: _Files, work: UpscaleSettings) -> Metadata:
     scale = scale_of(old, new, work.wanted)
     where = work.find(scale).where if scale > 1 else ""
     record = work.recipe.record(job.source, old, scale, where, work.tile)
     return with_record(metadata, record, formats.of(job.target))
 
 
-def enlarge(image: Image, find: Find, wanted: Wanted, finish: Finish = Finish()) -> Image:
+def enlarge(image: Image, find: Find, wanted: TargetSize, finish: Postprocess = Postprocess()) -> Image:
     """`image` at the size that is wanted, by the method that `find` has for that scale.
 
     What is wanted smaller than it is gets reduced by bicubic. Raises `ImageError` for absurd sizes.
@@ -237,7 +237,7 @@ def enlarge(image: Image, find: Find, wanted: Wanted, finish: Finish = Finish())
     )
 
 
-def scale_of(old: Size, new: Size, wanted: Wanted) -> float:
+def scale_of(old: Size, new: Size, wanted: TargetSize) -> float:
     """By how much a method is asked to enlarge. Raises `ImageError` for absurd sizes."""
     scale = wanted.scale or max(new[0] / old[0], new[1] / old[1])
     if scale > LARGEST_SCALE:
@@ -246,7 +246,7 @@ def scale_of(old: Size, new: Size, wanted: Wanted) -> float:
     return scale
 
 
-def _at_size(pixels: Pixels, method: Method | None, scale: float, size: Size, finish: Finish) -> Pixels:
+def _at_size(pixels: Pixels, method: Method | None, scale: float, size: Size, finish: Postprocess) -> Pixels:
     """Values in [0, 1] through the method, to the exact size, and finished where they are enlarged."""
     width, height = size
     if method and method.to and height >= pixels.shape[0] and width >= pixels.shape[1]:

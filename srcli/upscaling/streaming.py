@@ -7,7 +7,7 @@ import numpy as np
 
 from srcli.imaging import rows
 from srcli.imaging.alpha import bleed
-from srcli.imaging.codecs.reading import Stored
+from srcli.imaging.codecs.reading import Frame
 from srcli.imaging.image import Image, from_stored, to_samples
 from srcli.imaging.pixels import Pixels, Plane, StoredSamples
 from srcli.imaging.rows import Rows
@@ -33,12 +33,12 @@ class Aim:
     depth: int
 
 
-def shape(stored: Stored, size: Size) -> tuple[int, ...]:
+def shape(stored: Frame, size: Size) -> tuple[int, ...]:
     """Of the samples that `bands` will give: (H, W) or (H, W, 2..4)."""
     return (size[1], size[0], *stored.samples.shape[2:])
 
 
-def bands(stored: Stored, aim: Aim) -> Iterator[StoredSamples]:
+def bands(stored: Frame, aim: Aim) -> Iterator[StoredSamples]:
     """The rows of the enlarged image from the top: what `enlarge` and `to_stored` give, to the bit."""
     width, height = aim.size
     made = _in_bytes(stored, aim)
@@ -54,7 +54,7 @@ def bands(stored: Stored, aim: Aim) -> Iterator[StoredSamples]:
         top += len(pixels)
 
 
-def _in_bytes(stored: Stored, aim: Aim) -> Rows | None:
+def _in_bytes(stored: Frame, aim: Aim) -> Rows | None:
     """The samples as they come from where the network runs, if nothing is done to them after it."""
     plain = stored.samples.ndim == 3 and stored.samples.shape[2] == 3 and stored.samples.dtype != np.float32
     if not (plain and aim.depth == 8 and aim.strength >= 1 and aim.method and aim.method.in_bytes):
@@ -68,7 +68,7 @@ def _as_plane(band: Pixels | None) -> Plane | None:
     return None if band is None else np.clip(band[..., 0], 0, 1)
 
 
-def _alpha(stored: Stored, height: int, width: int) -> Rows | None:
+def _alpha(stored: Frame, height: int, width: int) -> Rows | None:
     plane = from_stored(_part(stored, 0, 1)).alpha
     if plane is None:
         return None
@@ -82,11 +82,11 @@ def _alpha(stored: Stored, height: int, width: int) -> Rows | None:
     return rows.resized(Rows(old_height, old_width, read), height, width)
 
 
-def _part(stored: Stored, start: int, stop: int) -> Stored:
+def _part(stored: Frame, start: int, stop: int) -> Frame:
     return replace(stored, samples=stored.samples[start:stop])
 
 
-def _source(stored: Stored) -> Rows:
+def _source(stored: Frame) -> Rows:
     """Colours as they go into the method; those under what is fully transparent need the image as a whole."""
     samples = stored.samples
     transparent = samples.ndim == 3 and samples.shape[2] in (2, 4) and bool((samples[..., -1] <= 0).any())

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from srcli.storage.locations import Place
+from srcli.storage.locations import Location
 
 
 @dataclass(frozen=True)
@@ -12,8 +12,8 @@ class UpscaleTask:
     `again`: an earlier run was interrupted during this task, so a file at `target` may be its own.
     """
 
-    source: Place
-    target: Place
+    source: Location
+    target: Location
     again: bool = False
 
     def __str__(self) -> str:

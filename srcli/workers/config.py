@@ -3,18 +3,18 @@
 from dataclasses import dataclass
 
 from srcli.workers import J, T
-from srcli.workers.distribute import Begin, Crew
-from srcli.workers.slot import Seat
+from srcli.workers.distribute import Begin, Pool
+from srcli.workers.slot import Slot
 
 
 @dataclass(frozen=True)
-class Team:
+class PoolConfig:
     """Processes at their seats; or Ray's workers, where `ray` says by which cluster; or this process alone.
 
     Of Ray's workers there are `most` at a time, which take `device`; a `local` cluster has `cores`.
     """
 
-    seats: tuple[Seat, ...] = ()
+    seats: tuple[Slot, ...] = ()
     ray: str | None = None
     device: str | None = None
     most: int | None = None
@@ -25,7 +25,7 @@ class Team:
         """Whether all is done in this process, in a plain loop."""
         return self.ray is None and len(self.seats) < 2
 
-    def crew(self, begin: Begin[J, T]) -> Crew[J, T]:
+    def crew(self, begin: Begin[J, T]) -> Pool[J, T]:
         """The workers, each of which begins with `begin`. Raises `SrError` where there is no cluster."""
         if self.ray is not None:
             from srcli.workers.ray_pool import Actors

@@ -19,23 +19,23 @@ Begin = Callable[[str | None], Do[J, T]]
 
 
 @dataclass(frozen=True)
-class Lost:
+class WorkerLost:
     """A worker that was; `how`, in a few words."""
 
     how: str
 
 
 # The job's ticket and what became of it, or of its worker.
-Answer = tuple[int, Outcome[Any, T] | Lost]
+Answer = tuple[int, Outcome[Any, T] | WorkerLost]
 
 J_contra = TypeVar("J_contra", contravariant=True)
 
 
-class Crew(Protocol[J_contra, T]):
+class Pool(Protocol[J_contra, T]):
     """Workers, as many as there are at the moment; each has one job in hand at most.
 
     `ahead`: how many jobs are taken before they can be handed out. `patience`: seconds after which a job in
-    hand may lag, see `spread`; None where nobody else would do it sooner.
+    hand may lag, see `distribute`; None where nobody else would do it sooner.
     """
 
     ahead: int
@@ -75,9 +75,9 @@ def nothing(job: object) -> None:
     """Do nothing for a job."""
 
 
-def spread(
+def distribute(
     jobs: Iterable[J],
-    crew: Crew[J, T],
+    crew: Pool[J, T],
     check: Callable[[J], None] = nothing,
     clear: Callable[[J], None] = nothing,
 ) -> Generator[Outcome[J, T]]:
@@ -99,7 +99,7 @@ def spread(
 @dataclass
 class _Run(Generic[J, T]):
     jobs: Iterator[J]
-    crew: Crew[J, T]
+    crew: Pool[J, T]
     check: Callable[[J], None]
     clear: Callable[[J], None]
     waiting: deque[_Item[J]] = field(default_factory=deque)
@@ -150,7 +150,9 @@ class _Run(Generic[J, T]):
             if self.crew.takes(1):
                 self._give(item)
 
-    def _heard(self, item: _Item[J], ticket: int, said: Outcome[Any, T] | Lost) -> Iterator[Outcome[J, T]]:
+    def _heard(
+        self, item: _Item[J], ticket: int, said: Outcome[Any, T] | WorkerLost
+    ) -> Iterator[Outcome[J, T]]:
         item.tickets.remove(ticket)
         if isinstance(said, Outcome):
             self.longest = max(self.longest, time.monotonic() - item.since)
@@ -175,6 +177,6 @@ class _Run(Generic[J, T]):
             self.clear(item.job)
 
 
-def _given_up(job: object, lost: Lost) -> SrError:
+def _given_up(job: object, lost: WorkerLost) -> SrError:
     hint = "it may need more memory than there is: try it alone, or with a smaller --tile"
     return SrError(f"{job}: its worker was lost {TRIES} times ({lost.how})", hint)

@@ -17,8 +17,8 @@ from typing import Any, Generic, Self
 import srcli
 from srcli.errors import SrError
 from srcli.workers import J, Outcome, T
-from srcli.workers.distribute import TRIES, Answer, Begin, Lost
-from srcli.workers.slot import Seat
+from srcli.workers.distribute import TRIES, Answer, Begin, WorkerLost
+from srcli.workers.slot import Slot
 from srcli.workers.worker import GRACE, READY, Bug
 
 # Not by `-m`: what it pickles would be of a module called `__main__`.
@@ -30,14 +30,14 @@ _WAIT = 1.0
 class _Worker:
     """A process, and the ticket of the job that it has in hand; `ready` once it has said anything."""
 
-    seat: Seat
+    seat: Slot
     process: "subprocess.Popen[bytes]"
     ticket: int | None = None
     ready: bool = False
     listener: threading.Thread | None = None
 
     @classmethod
-    def start(cls, seat: Seat, begin: Begin[Any, Any], said: "SimpleQueue[tuple[_Worker, Any]]") -> Self:
+    def start(cls, seat: Slot, begin: Begin[Any, Any], said: "SimpleQueue[tuple[_Worker, Any]]") -> Self:
         root = str(Path(srcli.__file__).parent.parent)
         path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
         process = subprocess.Popen(
@@ -89,7 +89,7 @@ class Processes(Generic[J, T]):
     """See `Crew`. Processes begin when there is a job for them; one that was lost is begun anew."""
 
     begin: Begin[J, T]
-    seats: list[Seat]
+    seats: list[Slot]
     ahead: int = 1
     patience: float | None = None
     size: int = 0
@@ -133,7 +133,7 @@ class Processes(Generic[J, T]):
             return []
         return [(ticket, outcome)]
 
-    def _lost(self, worker: _Worker) -> Outcome[None, T] | Lost:
+    def _lost(self, worker: _Worker) -> Outcome[None, T] | WorkerLost:
         """A seat is free. One that ends by itself before it is ready will next time too."""
         if worker in self._idle:
             self._idle.remove(worker)
@@ -142,7 +142,7 @@ class Processes(Generic[J, T]):
         self._unready += not worker.ready
         code = worker.process.returncode
         if worker.ready or (code < 0 and self._unready < TRIES * self.size):
-            return Lost(_ending(code))
+            return WorkerLost(_ending(code))
         error = SrError("a worker process cannot begin", "the lines above may say why; or give --workers 1")
         error.for_all = True
         return Outcome(None, error=error)

@@ -18,7 +18,7 @@ from typing import Any, Generic
 import srcli
 from srcli.errors import SrError
 from srcli.workers import J, Outcome, T
-from srcli.workers.distribute import Answer, Begin, Do, Lost
+from srcli.workers.distribute import Answer, Begin, Do, WorkerLost
 from srcli.workers.worker import answer
 
 # A cluster that is begun for one run, on this machine; any other word is where Ray finds one.
@@ -164,7 +164,7 @@ class Actors(Generic[J, T]):
         ticket = self._tickets.pop(ref)
         actor, _ = self._busy.pop(ticket)
         said = _said(ref)
-        if isinstance(said, Lost):
+        if isinstance(said, WorkerLost):
             _kill(actor)
             return [(ticket, said)]
         self._idle.append(actor)
@@ -215,7 +215,7 @@ def _ray() -> Any:
 
 
 def _keep_from_stdout() -> None:
-    """Ray tells of workers that die on stdout, which is for results; `Lost` has it in fewer words."""
+    """Ray tells of workers that die on stdout, which is for results; `WorkerLost` has it in fewer words."""
     from ray._private import worker
 
     if hasattr(worker, "print_to_stdstream"):
@@ -268,7 +268,7 @@ def _said(ref: Any) -> Any:
         hint = "the same command with --skip-existing goes on"
         raise SrError("Ray has ended on this machine", hint) from error
     except RayError as error:
-        return Lost(_last_line(error))
+        return WorkerLost(_last_line(error))
 
 
 def _kill(actor: Any) -> None:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True)
-class Seat:
+class Slot:
     """Where a worker is: the device it is told to take, and what is set before it loads anything."""
 
     device: str | None = None

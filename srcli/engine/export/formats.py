@@ -10,10 +10,10 @@ from srcli.archs import Spec
 from srcli.engine.export import onnx, torchscript
 from srcli.engine.export.check import SIZES, Difference, difference
 from srcli.engine.export.ncnn.pack import pack
-from srcli.engine.runtimes.lut import TableRuntime
+from srcli.engine.runtimes.lut import LutRuntime
 from srcli.engine.weights import lut, ncnn_cache
 from srcli.errors import UsageError
-from srcli.storage.files import replacing
+from srcli.storage.files import replace_atomically
 
 
 @dataclass(frozen=True)
@@ -52,12 +52,12 @@ class Format:
 
 
 def _onnx(job: Job) -> Difference | None:
-    with replacing(job.path) as temporary:
+    with replace_atomically(job.path) as temporary:
         return onnx.write(job.network, temporary)
 
 
 def _torchscript(job: Job) -> Difference | None:
-    with replacing(job.path) as temporary:
+    with replace_atomically(job.path) as temporary:
         return torchscript.write(job.network, temporary)
 
 
@@ -68,9 +68,9 @@ def _ncnn(job: Job) -> Difference | None:
 
 
 def _table(job: Job) -> Difference:
-    with replacing(job.path) as temporary:
+    with replace_atomically(job.path) as temporary:
         lut.export(temporary, job.network, job.spec, "float32")
-        runtime = TableRuntime(lut.enlarger(*lut.read(temporary)))
+        runtime = LutRuntime(lut.enlarger(*lut.read(temporary)))
         return difference(job.network, lambda pixels: next(iter(runtime.run([pixels]))), SIZES)
 
 

@@ -26,7 +26,7 @@ Fetch = Callable[[], NDArray[Any]]
 Forward = Callable[[Tensor], Tensor]
 
 
-class Gear(Protocol):
+class DeviceBackend(Protocol):
     """A device as the runtime drives it. What is begun on it is done in the order in which it was."""
 
     @property
@@ -57,7 +57,7 @@ class Gear(Protocol):
 
 
 @dataclass
-class Plain:
+class CpuBackend:
     """The processor, which does all at once; or Apple's GPU, which has no streams to be told of."""
 
     name: str = "cpu"
@@ -65,33 +65,33 @@ class Plain:
     alike: bool = False
 
     def upload(self, tiles: Sequence[Pixels]) -> Tensor:
-        """See `Gear`."""
+        """See `DeviceBackend`."""
         return torch.from_numpy(np.stack(tiles)).to(self.name).permute(0, 3, 1, 2)
 
     def fetch(self, batch: Tensor) -> Fetch:
-        """See `Gear`."""
+        """See `DeviceBackend`."""
         return lambda: batch.permute(0, 2, 3, 1).cpu().numpy()
 
     def record(self, forward: Forward, batch: Tensor) -> Forward | None:
-        """See `Gear`."""
+        """See `DeviceBackend`."""
         return None
 
     def held(self) -> int:
-        """See `Gear`."""
+        """See `DeviceBackend`."""
         return 0
 
     def free(self) -> float:
-        """See `Gear`."""
+        """See `DeviceBackend`."""
         return float("inf")
 
     def wait(self) -> None:
-        """See `Gear`."""
+        """See `DeviceBackend`."""
         if self.name == "mps":
             torch.mps.synchronize()
 
 
 @dataclass
-class Cuda:
+class CudaBackend:
     """A GPU: copies in both directions on streams of their own, beside the stream that computes."""
 
     index: int
@@ -111,7 +111,7 @@ class Cuda:
         return torch.cuda.current_stream(self.index)
 
     def upload(self, tiles: Sequence[Pixels]) -> Tensor:
-        """See `Gear`."""
+        """See `DeviceBackend`."""
         staged = torch.empty((len(tiles), *tiles[0].shape), pin_memory=True)
         for place, tile in zip(staged.numpy(), tiles, strict=True):
             place[...] = tile
@@ -122,7 +122,7 @@ class Cuda:
         return batch.permute(0, 3, 1, 2)
 
     def fetch(self, batch: Tensor) -> Fetch:
-        """See `Gear`."""
+        """See `DeviceBackend`."""
         batch = batch.permute(0, 2, 3, 1).contiguous()
         staged = torch.empty(batch.shape, dtype=batch.dtype, pin_memory=True)
         self.down.wait_stream(self.here)
@@ -138,7 +138,7 @@ class Cuda:
         return fetched
 
     def record(self, forward: Forward, batch: Tensor) -> Forward | None:
-        """See `Gear`. What the graph reads and writes stays in its place, so all is copied in and out."""
+        """See `DeviceBackend`. The graph reads and writes fixed memory, so all is copied in and out."""
         with _RECORDING, torch.cuda.device(self.index), _best_algorithms():
             given, side = batch.clone(), _stream(self.index)
             side.wait_stream(self.here)
@@ -158,20 +158,20 @@ class Cuda:
         return replay
 
     def held(self) -> int:
-        """See `Gear`."""
+        """See `DeviceBackend`."""
         most, before = torch.cuda.max_memory_allocated(self.index), self.before
         torch.cuda.reset_peak_memory_stats(self.index)
         self.before = torch.cuda.memory_allocated(self.index)
         return most - before
 
     def free(self) -> float:
-        """See `Gear`."""
+        """See `DeviceBackend`."""
         taken, kept = torch.cuda.memory_allocated(self.index), torch.cuda.memory_reserved(self.index)
         free, _ = torch.cuda.mem_get_info(self.index)
         return min(free + kept, self.limit) - taken
 
     def wait(self) -> None:
-        """See `Gear`."""
+        """See `DeviceBackend`."""
         torch.cuda.synchronize(self.index)
 
 
@@ -190,7 +190,7 @@ def _best_algorithms() -> Iterator[None]:
         torch.backends.cudnn.benchmark = before
 
 
-def gear_for(device: Device, vram: int | None = None) -> Gear:
+def select_backend(device: Device, vram: int | None = None) -> DeviceBackend:
     """What drives a device, which takes no more than `vram` bytes of a GPU's memory for tensors."""
     place = torch.device(device.name)
     if place.type == "cuda":
@@ -199,13 +199,13 @@ def gear_for(device: Device, vram: int | None = None) -> Gear:
         limit = min(total, vram or total)
         if vram:
             torch.cuda.set_per_process_memory_fraction(limit / total, index)
-        return Cuda(index, limit)
+        return CudaBackend(index, limit)
     if place.type == "mps":
         if vram:
             share = vram / torch.mps.recommended_max_memory()
             torch.mps.set_per_process_memory_fraction(min(1.0, share))
-        return Plain(device.name, ahead=1, alike=True)
-    return Plain(device.name)
+        return CpuBackend(device.name, ahead=1, alike=True)
+    return CpuBackend(device.name)
 
 
 # A shape has to come so often, and to have taken so many seconds, before it is tried to record it: what a
@@ -216,10 +216,10 @@ _GAIN = 1.05
 
 
 @dataclass
-class Repeats:
+class CudaGraphCache:
     """What is done to one shape again and again, recorded once where a trial shows that this is faster."""
 
-    gear: Gear
+    gear: DeviceBackend
     tell: Callable[[str], None]
     seen: Counter[tuple[int, ...]] = field(default_factory=Counter)
     since: dict[tuple[int, ...], float] = field(default_factory=dict)

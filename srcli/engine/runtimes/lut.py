@@ -9,7 +9,7 @@ from srcli.imaging.pixels import Pixels
 
 
 @dataclass(frozen=True)
-class TableRuntime:
+class LutRuntime:
     """Tables ready to run."""
 
     tables: Enlarger
@@ -53,7 +53,7 @@ class TableRuntime:
         """See `Runtime`."""
         return tile
 
-    def surveyed(self, tiles: Iterable[Pixels]) -> "TableRuntime":
+    def surveyed(self, tiles: Iterable[Pixels]) -> "LutRuntime":
         """See `Runtime`."""
         return self
 

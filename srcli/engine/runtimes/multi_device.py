@@ -19,7 +19,7 @@ Run = Callable[[Iterable[X]], Iterator[Pixels]]
 
 
 @dataclass(frozen=True)
-class SeveralRuntime:
+class MultiDeviceRuntime:
     """The same network on each of several devices."""
 
     runtimes: tuple[Runtime, ...]
@@ -68,20 +68,20 @@ class SeveralRuntime:
         """See `Rounding`."""
         return all(isinstance(each, Rounding) and each.bytes for each in self.runtimes)
 
-    def in_bytes(self) -> "SeveralRuntime | None":
+    def in_bytes(self) -> "MultiDeviceRuntime | None":
         """See `Rounding`. All of them, or none."""
         made = [each.in_bytes() if isinstance(each, Rounding) else None for each in self.runtimes]
         rounding = tuple(each for each in made if each)
-        return SeveralRuntime(rounding) if len(rounding) == len(made) else None
+        return MultiDeviceRuntime(rounding) if len(rounding) == len(made) else None
 
-    def surveyed(self, tiles: Iterable[Pixels]) -> "SeveralRuntime":
+    def surveyed(self, tiles: Iterable[Pixels]) -> "MultiDeviceRuntime":
         """See `Runtime`. One device looks at the tiles, and all know what it found."""
         first, *others = self.runtimes
         found: Any = first.surveyed(tiles)
         if found is first:
             return self
         told = (replace(other, known=found.known) for other in others)  # type: ignore[type-var]
-        return SeveralRuntime((found, *told))
+        return MultiDeviceRuntime((found, *told))
 
     def run(self, tiles: Iterable[Pixels]) -> Iterator[Pixels]:
         """See `Runtime`."""

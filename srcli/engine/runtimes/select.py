@@ -11,7 +11,7 @@ from srcli import archs
 from srcli.archs import Spec
 from srcli.engine.device import choose, gpu_likely, keep_memory, threads, untold, wait_briefly
 from srcli.engine.runtimes.base import Runtime
-from srcli.engine.runtimes.multi_device import SeveralRuntime
+from srcli.engine.runtimes.multi_device import MultiDeviceRuntime
 from srcli.engine.weights import files, ncnn_cache
 from srcli.engine.weights.ncnn_cache import Found
 from srcli.errors import FileError, UsageError
@@ -27,7 +27,7 @@ RUNTIMES = ("auto", "torch", "ncnn")
 
 
 @dataclass(frozen=True)
-class Source:
+class WeightsSource:
     """Weights in a file, and what they are for.
 
     `digest`: the file's SHA-256, where it was verified; `card`: that of its packed form's card, if one ships.
@@ -40,7 +40,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class RuntimeRequest:
     """What was asked for; `vram`: bytes of a GPU at most; `tell` hears what is decided on the way."""
 
     runtime: str = "auto"
@@ -49,14 +49,14 @@ class Wanted:
     tell: Callable[[str], None] = untold
 
 
-def from_file(source: Source, wanted: Wanted) -> Runtime:
+def from_file(source: WeightsSource, wanted: RuntimeRequest) -> Runtime:
     """The network in a file, ready. torch is not imported where ncnn runs it and has it packed already.
 
     Several devices share the tiles. Raises `UsageError` for a runtime that does not exist or can't run it.
     """
     names = (wanted.device or "").split(",")
     if len(names) > 1:
-        return SeveralRuntime(tuple(from_file(source, replace(wanted, device=name)) for name in names))
+        return MultiDeviceRuntime(tuple(from_file(source, replace(wanted, device=name)) for name in names))
     wait_briefly()
     against = _against_ncnn(wanted) or _no_graph(source.spec)
     if not against:
@@ -69,7 +69,7 @@ def from_file(source: Source, wanted: Wanted) -> Runtime:
     return _on_torch(source, wanted, against)
 
 
-def _against_ncnn(wanted: Wanted) -> str:
+def _against_ncnn(wanted: RuntimeRequest) -> str:
     """Why ncnn does not come into question whatever the network; empty where it does."""
     if wanted.runtime not in RUNTIMES:
         raise UsageError(f"no runtime called '{wanted.runtime}'", f"known: {', '.join(RUNTIMES)}")
@@ -89,7 +89,7 @@ def _no_graph(spec: Spec) -> str:
     return "its scale is an input" if spec.scale == ANY else ""
 
 
-def _packed(source: Source) -> Found:
+def _packed(source: WeightsSource) -> Found:
     """The network's packed form: shipped, kept from an earlier run, or made now."""
     if source.card:
         return ncnn_cache.shipped(source.path, source.card)
@@ -98,7 +98,7 @@ def _packed(source: Source) -> Found:
     return ncnn_cache.find(place) or _pack_once(source, digest, place)
 
 
-def _pack_once(source: Source, digest: str, place: Path) -> Found:
+def _pack_once(source: WeightsSource, digest: str, place: Path) -> Found:
     """By one process, however many want it; the others wait for what it makes."""
     from filelock import FileLock
 
@@ -109,7 +109,7 @@ def _pack_once(source: Source, digest: str, place: Path) -> Found:
         return ncnn_cache.find(place) or _pack(source, digest, place)
 
 
-def _pack(source: Source, digest: str, place: Path) -> Found:
+def _pack(source: WeightsSource, digest: str, place: Path) -> Found:
     from srcli.engine.export import Unexportable
     from srcli.engine.export.ncnn.pack import pack
 
@@ -131,7 +131,7 @@ def own_scale(spec: Spec) -> int:
     return 1 if archs.traits(spec.arch).pre_upsampled else spec.scale
 
 
-def _on_ncnn(found: Found, wanted: Wanted) -> Runtime:
+def _on_ncnn(found: Found, wanted: RuntimeRequest) -> Runtime:
     from srcli.engine.runtimes.ncnn import prepare
 
     keep_memory()
@@ -140,7 +140,7 @@ def _on_ncnn(found: Found, wanted: Wanted) -> Runtime:
     return prepare(found, threads(), f"cpu, float32 ({device}), by ncnn ({why})")
 
 
-def _on_torch(source: Source, wanted: Wanted, why: str) -> Runtime:
+def _on_torch(source: WeightsSource, wanted: RuntimeRequest, why: str) -> Runtime:
     spec = source.spec
     import torch
 
@@ -153,30 +153,30 @@ def _on_torch(source: Source, wanted: Wanted, why: str) -> Runtime:
     return on_torch(network, spec.scale, traits, wanted, why, channels_last=not hastened)
 
 
-def _hastened(network: "nn.Module", source: Source) -> bool:
+def _hastened(network: "nn.Module", source: WeightsSource) -> bool:
     """Whether layers of the network, which is changed, were exchanged for faster ones."""
-    from srcli.engine.runtimes.winograd import hasten
+    from srcli.engine.runtimes.winograd import use_winograd
 
     network.eval()
-    return hasten(network, int(network.channels), str(source.spec))  # type: ignore[arg-type]
+    return use_winograd(network, int(network.channels), str(source.spec))  # type: ignore[arg-type]
 
 
 def on_torch(
     network: "nn.Module",
     scale: int,
     traits: archs.Traits,
-    wanted: Wanted,
+    wanted: RuntimeRequest,
     why: str = "",
     *,
     channels_last: bool = True,
 ) -> "TorchRuntime":
     """A network on the device asked for, or the fastest; `why` it is torch that runs it."""
-    from srcli.engine.runtimes.backends import gear_for
+    from srcli.engine.runtimes.backends import select_backend
     from srcli.engine.runtimes.half import in_half
     from srcli.engine.runtimes.torch import prepare
 
     keep_memory()
     chosen = choose(wanted.device)
-    own, gear = 1 if traits.pre_upsampled else scale, gear_for(chosen, wanted.vram)
+    own, gear = 1 if traits.pre_upsampled else scale, select_backend(chosen, wanted.vram)
     runtime = prepare(network, own, chosen, why, channels_last=channels_last, gear=gear, tell=wanted.tell)
     return in_half(runtime) if chosen.name.startswith("cuda") else runtime

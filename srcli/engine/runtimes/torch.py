@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from srcli.archs.blocks import Moments, pooled
+from srcli.archs.blocks import GlobalStats, pool_stats
 from srcli.engine.device import Device, untold
-from srcli.engine.runtimes.backends import Gear, Plain, Repeats, gear_for
+from srcli.engine.runtimes.backends import CpuBackend, CudaGraphCache, DeviceBackend, select_backend
 from srcli.engine.runtimes.base import OutOfMemory
 from srcli.engine.runtimes.batching import Item, Land, Room, area, in_order
 from srcli.engine.tiles import DEFAULT_TILE
@@ -56,8 +56,8 @@ class TorchRuntime:
     known: Mapping[str, Tensor] = field(default_factory=dict)
     why: str = ""
     channels_last: bool = True
-    gear: Gear = field(default_factory=Plain)
-    repeats: Repeats | None = None
+    gear: DeviceBackend = field(default_factory=CpuBackend)
+    repeats: CudaGraphCache | None = None
     findings: Findings = field(default_factory=Findings)
     tell: Callable[[str], None] = untold
     bytes: bool = False
@@ -98,7 +98,7 @@ class TorchRuntime:
         What is found is near the image's, not equal: each mean depends on those before it, and what is in
         two tiles counts twice.
         """
-        named = {name: part for name, part in self.network.named_modules() if isinstance(part, Moments)}
+        named = {name: part for name, part in self.network.named_modules() if isinstance(part, GlobalStats)}
         if not named:
             return self
         counts, latest = [], dict[str, Tensor]()
@@ -109,7 +109,7 @@ class TorchRuntime:
                 counts.append(tile.shape[0] * tile.shape[1])
                 for name, moments in latest.items():
                     seen[name].append(moments)
-        return replace(self, known={name: pooled(counts, moments) for name, moments in seen.items()})
+        return replace(self, known={name: pool_stats(counts, moments) for name, moments in seen.items()})
 
     def run(self, tiles: Iterable[Pixels]) -> Iterator[Pixels]:
         """See `Runtime`."""
@@ -285,16 +285,16 @@ def prepare(
     why: str = "",
     *,
     channels_last: bool = True,
-    gear: Gear | None = None,
+    gear: DeviceBackend | None = None,
     tell: Callable[[str], None] = untold,
 ) -> TorchRuntime:
     """The network in evaluation mode on its device, in the memory layout that is fast there."""
     layout = _layout(channels_last)
     placed = network.eval().to(device.name, memory_format=layout)  # type: ignore[call-overload]
-    gear = gear or gear_for(device)
+    gear = gear or select_backend(device)
     # Moments are put in by hooks, which what is recorded would leave out.
-    varies = any(isinstance(part, Moments) for part in placed.modules())
-    repeats = None if varies else Repeats(gear, tell)
+    varies = any(isinstance(part, GlobalStats) for part in placed.modules())
+    repeats = None if varies else CudaGraphCache(gear, tell)
     return TorchRuntime(
         placed, scale, device, why=why, channels_last=channels_last, gear=gear, repeats=repeats, tell=tell
     )

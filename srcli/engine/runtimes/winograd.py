@@ -40,7 +40,7 @@ def available() -> bool:
     return bool(torch.backends.nnpack.is_available())  # type: ignore[no-untyped-call]
 
 
-def hasten(network: nn.Module, channels: int, name: str) -> bool:
+def use_winograd(network: nn.Module, channels: int, name: str) -> bool:
     """Exchange the layers of a network, which is changed, where that makes it faster here; whether it did.
 
     Then it wants its tensors in torch's default layout. What was found is kept for the network called `name`.

@@ -14,7 +14,7 @@ from srcli.engine.weights import hub, identify
 from srcli.errors import WeightsError
 from srcli.manifest import Entry, HubFile, bundled_models
 from srcli.scales import label, number
-from srcli.storage.files import replacing
+from srcli.storage.files import replace_atomically
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -157,7 +157,7 @@ def save(path: Path, network: "nn.Module", spec: Spec, notes: dict[str, str]) ->
         "scale": label(spec.scale).removeprefix("x"),
         "config": json.dumps(spec.config),
     }
-    with replacing(path) as temporary:
+    with replace_atomically(path) as temporary:
         save_file(state, temporary, metadata={"format": "pt", **header, **notes})
 
 

@@ -11,7 +11,7 @@ from srcli.archs import Spec
 from srcli.engine.weights.files import read_header, read_spec
 from srcli.errors import UsageError, WeightsError
 from srcli.imaging.lut import LEVELS, SRLUT_ONE, UNIT, WINDOWS, Enlarger, Splut, SrLut, Table
-from srcli.storage.files import replacing
+from srcli.storage.files import replace_atomically
 
 if TYPE_CHECKING:
     from torch import nn
@@ -63,7 +63,7 @@ def _save_array(path: Path, found: dict[str, Table], spec: Spec) -> None:
     table = found.get("table")
     if table is None or table.dtype == np.float16:
         raise UsageError(f"{path} cannot hold all of {spec}", "give a name that ends in .safetensors")
-    with replacing(path) as temporary:
+    with replace_atomically(path) as temporary:
         np.save(temporary, table.reshape(-1, 1, spec.scale, spec.scale))
 
 
@@ -71,7 +71,7 @@ def _save_own(path: Path, found: dict[str, Table], spec: Spec) -> None:
     from safetensors.numpy import save_file
 
     header = {"kind": "table", "arch": spec.arch, "scale": str(spec.scale), "config": json.dumps(spec.config)}
-    with replacing(path) as temporary:
+    with replace_atomically(path) as temporary:
         save_file(found, temporary, metadata=header)
 
 

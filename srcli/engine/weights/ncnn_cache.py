@@ -12,7 +12,7 @@ from typing import Any
 
 from srcli.archs import Spec
 from srcli.errors import WeightsError
-from srcli.storage.files import cache_folder, replacing
+from srcli.storage.files import cache_folder, replace_atomically
 from srcli.storage.hashing import sha256
 
 # Raised whenever the same network would be written otherwise: what was kept before is made anew.
@@ -77,7 +77,7 @@ def write(path: Path, packed: Packed, made_from: str) -> None:
     """Three files; the last one, which says that all is there, at the end. Raises `FileError`."""
     contents = {"param": packed.graph.encode(), "bin": packed.weights}
     for suffix, content in contents.items():
-        with replacing(Path(f"{path}.{suffix}")) as temporary:
+        with replace_atomically(Path(f"{path}.{suffix}")) as temporary:
             temporary.write_bytes(content)
     digests = {suffix: hashlib.sha256(content).hexdigest() for suffix, content in contents.items()}
     _write_card(path, {"made_from": made_from, "shape": asdict(packed.shape), "sha256": digests})
@@ -89,7 +89,7 @@ def refuse(path: Path, why: str) -> None:
 
 
 def _write_card(path: Path, card: dict[str, Any]) -> None:
-    with replacing(Path(f"{path}.json")) as temporary:
+    with replace_atomically(Path(f"{path}.json")) as temporary:
         temporary.write_text(json.dumps(card, indent=1) + "\n", "utf-8")
 
 

@@ -45,7 +45,7 @@ _PLAIN = ("1", "L", "LA", "RGB", "RGBA")
 
 
 @dataclass(frozen=True)
-class Stored:
+class Frame:
     """A frame: (H, W) or (H, W, 2..4), uint8, uint16 or float32, upright; `depth` 1, 8, 16 or 32 (float)."""
 
     samples: StoredSamples
@@ -54,7 +54,7 @@ class Stored:
 
 
 @dataclass(frozen=True)
-class Timing:
+class FrameTiming:
     """How the frames of a file follow each other.
 
     `durations` in milliseconds, empty for pages and single images; `loops` 0 is for ever, None once.
@@ -68,7 +68,7 @@ class Timing:
 
 
 @dataclass(frozen=True)
-class About:
+class ImageInfo:
     """What a file is, without its samples; `colours` as Pillow calls its modes, `depth` 32 for float.
 
     `quality` is a JPEG's, estimated.
@@ -100,19 +100,19 @@ def check_readable(path: Path) -> None:
         raise ImageError(f"{path} cannot be opened: {error.strerror}", "check the path") from error
 
 
-def timing(path: Path) -> Timing:
+def timing(path: Path) -> FrameTiming:
     """How many frames a file has and how long each is shown. Raises `ImageError` for anything damaged."""
     check_readable(path)
     with _faults(path):
         if _is_tiff(path):
-            return Timing(len(tiff.pages(path)))
+            return FrameTiming(len(tiff.pages(path)))
         if _is_float(path):
-            return Timing()
+            return FrameTiming()
         with PilImage.open(path) as file:
             return _timing(file)
 
 
-def about(path: Path) -> About:
+def about(path: Path) -> ImageInfo:
     """What a file is; little of it is decoded. Raises `ImageError` for anything that is no image."""
     check_readable(path)
     with _faults(path):
@@ -121,15 +121,15 @@ def about(path: Path) -> About:
             kind = "float" if whole[0].is_float else whole[0].colours
             depth = 32 if whole[0].is_float else whole[0].bits
             found, _ = tiff.metadata(path, whole[0])
-            return About("TIFF", whole[0].size, kind, depth, found, len(whole))
+            return ImageInfo("TIFF", whole[0].size, kind, depth, found, len(whole))
         if _is_float(path):
             name = _FLOAT_NAMES.get(_start(path, 1), "HDR")
-            return About(name, _float_size(path), "float", 32, Metadata())
+            return ImageInfo(name, _float_size(path), "float", 32, Metadata())
         with PilImage.open(path) as file:
             frames = int(getattr(file, "n_frames", 1)) if file.format in _FRAMED else 1
             depth = 16 if _is_deep(file, path) else 1 if file.mode == "1" else 8
             kind = file.mode.split(";")[0]
-            return About(
+            return ImageInfo(
                 file.format or "",
                 file.size,
                 "L" if kind == "I" else kind,
@@ -161,7 +161,7 @@ def _table_sum(quality: int) -> int:
     return sum(min(255, max(1, (value * percent + 50) // 100)) for value in _LUMA_TABLE)
 
 
-def frames(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[Stored]:
+def frames(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[Frame]:
     """The frames of a file, one at a time. Raises `ImageError` for anything that is not a whole image."""
     check_readable(path)
     with _faults(path):
@@ -237,7 +237,7 @@ def _check_size(path: Path, size: tuple[int, int], max_pixels: int) -> None:
         )
 
 
-def _oriented(stored: Stored, orientation: int, upright: bool = False) -> Stored:
+def _oriented(stored: Frame, orientation: int, upright: bool = False) -> Frame:
     """Samples turned upright, unless they are already, and metadata that says so."""
     turn = _UPRIGHT.get(orientation)
     if turn is None:
@@ -252,10 +252,10 @@ def _oriented(stored: Stored, orientation: int, upright: bool = False) -> Stored
 # Radiance HDR and PFM, by OpenCV; OpenEXR
 
 
-def _float_frame(path: Path, max_pixels: int) -> Stored:
+def _float_frame(path: Path, max_pixels: int) -> Frame:
     _check_size(path, _float_size(path), max_pixels)
     samples = exr.read(path) if _start(path, 4) == exr.SIGNATURE else opencv.decode(path)
-    return Stored(_finite(samples.astype(np.float32)), 32)
+    return Frame(_finite(samples.astype(np.float32)), 32)
 
 
 def _float_size(path: Path) -> tuple[int, int]:
@@ -281,7 +281,7 @@ def _finite(samples: StoredSamples) -> StoredSamples:
 # TIFF
 
 
-def _tiff_frames(path: Path, max_pixels: int) -> Iterator[Stored]:
+def _tiff_frames(path: Path, max_pixels: int) -> Iterator[Frame]:
     for page in tiff.pages(path):
         _check_size(path, page.size, max_pixels)
         found, orientation = tiff.metadata(path, page)
@@ -289,9 +289,7 @@ def _tiff_frames(path: Path, max_pixels: int) -> Iterator[Stored]:
             samples, upright = tiff.read_deep(path, page)
             if page.colours in ("CMYK", "LAB"):
                 samples, found = _deep_srgb(samples, page, found)
-            stored = Stored(
-                _finite(samples) if page.is_float else samples, 32 if page.is_float else 16, found
-            )
+            stored = Frame(_finite(samples) if page.is_float else samples, 32 if page.is_float else 16, found)
         else:
             # Not by its name: Pillow 13 maps such files into memory, and garbles them where it turns them.
             with path.open("rb") as raw, PilImage.open(raw) as file:
@@ -313,7 +311,7 @@ def _deep_srgb(samples: StoredSamples, page: tiff.Page, found: Metadata) -> tupl
 # All else, by Pillow
 
 
-def _pillow_frames(path: Path, max_pixels: int) -> Iterator[Stored]:
+def _pillow_frames(path: Path, max_pixels: int) -> Iterator[Frame]:
     with PilImage.open(path) as file:
         _check_size(path, file.size, max_pixels)
         found, orientation = _metadata(file, path), _orientation(file)
@@ -323,10 +321,10 @@ def _pillow_frames(path: Path, max_pixels: int) -> Iterator[Stored]:
             yield _oriented(stored, orientation)
 
 
-def _timing(file: PilImage.Image) -> Timing:
+def _timing(file: PilImage.Image) -> FrameTiming:
     count = int(getattr(file, "n_frames", 1)) if file.format in _FRAMED else 1
     if count == 1 or file.format == "HEIF":
-        return Timing(count)
+        return FrameTiming(count)
     cover, loops = bool(file.info.get("default_image")), file.info.get("loop")
     durations = []
     for number in range(count):
@@ -334,7 +332,7 @@ def _timing(file: PilImage.Image) -> Timing:
         file.load()  # WebP and AVIF tell the duration of a frame only then
         durations.append(float(file.info.get("duration", 0) or 0))
     file.seek(0)
-    return Timing(count, tuple(durations), loops, cover)
+    return FrameTiming(count, tuple(durations), loops, cover)
 
 
 def _orientation(file: PilImage.Image) -> int:
@@ -360,9 +358,9 @@ def _chunks(path: Path) -> tuple[png.Chunk, ...]:
         return png.kept_chunks(data)
 
 
-def _frame(file: PilImage.Image, path: Path, found: Metadata) -> Stored:
+def _frame(file: PilImage.Image, path: Path, found: Metadata) -> Frame:
     if _is_deep(file, path):
-        return Stored(_deep(file, path), 16, found)
+        return Frame(_deep(file, path), 16, found)
     return _plain(file, found)
 
 
@@ -439,21 +437,21 @@ def _png_channels(samples: StoredSamples, path: Path, clear: Any) -> StoredSampl
     return samples
 
 
-def _plain(file: PilImage.Image, found: Metadata) -> Stored:
+def _plain(file: PilImage.Image, found: Metadata) -> Frame:
     """A frame of up to 8 bits, in whatever mode it comes."""
     file.load()
     depth = 1 if file.mode == "1" else 8
     if file.mode in ("CMYK", "LAB"):
-        return Stored(np.asarray(_to_srgb(file, found.icc)), 8, replace(found, icc=_srgb_profile()))
+        return Frame(np.asarray(_to_srgb(file, found.icc)), 8, replace(found, icc=_srgb_profile()))
     if file.has_transparency_data and file.mode not in ("LA", "RGBA"):
-        return Stored(np.array(file.convert("LA" if file.mode in ("1", "L") else "RGBA")), 8, found)
+        return Frame(np.array(file.convert("LA" if file.mode in ("1", "L") else "RGBA")), 8, found)
     if file.mode == "1":
-        return Stored(np.array(file.convert("L")), depth, found)
+        return Frame(np.array(file.convert("L")), depth, found)
     if file.mode in ("I", "F"):
         raise ValueError("its samples are 32-bit integers; convert it to 16 bits")
     if file.mode == "P" and _is_grey_palette(file):
-        return Stored(np.array(file.convert("L")), 8, found)
-    return Stored(_samples(file if file.mode in _PLAIN else file.convert("RGB")), 8, found)
+        return Frame(np.array(file.convert("L")), 8, found)
+    return Frame(_samples(file if file.mode in _PLAIN else file.convert("RGB")), 8, found)
 
 
 def _samples(file: PilImage.Image) -> StoredSamples:

@@ -16,11 +16,11 @@ from srcli.errors import ImageError, UsageError
 from srcli.imaging import mmap_buffer
 from srcli.imaging.codecs import exr, formats, opencv, png, tiff
 from srcli.imaging.codecs.formats import Format, Named
-from srcli.imaging.codecs.reading import Stored, Timing
+from srcli.imaging.codecs.reading import Frame, FrameTiming
 from srcli.imaging.metadata import exif
 from srcli.imaging.metadata.fields import Metadata, stripped
 from srcli.imaging.pixels import StoredSamples
-from srcli.storage.files import check_place, replacing
+from srcli.storage.files import check_can_write, replace_atomically
 
 SUBSAMPLING = ("4:4:4", "4:2:2", "4:2:0")
 _MARKER_BYTES = 65000  # a JPEG segment holds little more
@@ -28,7 +28,7 @@ _GIF_TICK = 10
 
 
 @dataclass(frozen=True)
-class Output:
+class EncodingOptions:
     """How to write: `quality` 1..100 of lossy formats, `depth` in bits; None is what suits the format."""
 
     quality: int | None = None
@@ -50,19 +50,19 @@ def check_writable(
     path: Path,
     alpha: bool = False,
     frames: int = 1,
-    output: Output = Output(),
+    output: EncodingOptions = EncodingOptions(),
     size: tuple[int, int] = (1, 1),
 ) -> None:
     """Raise `SrError` where `write` could not put an image (or one with these properties) at `path`."""
     check_holds(path, alpha, frames, output, size)
-    check_place(path)
+    check_can_write(path)
 
 
 def check_holds(
     path: Named,
     alpha: bool = False,
     frames: int = 1,
-    output: Output = Output(),
+    output: EncodingOptions = EncodingOptions(),
     size: tuple[int, int] = (1, 1),
 ) -> None:
     """Raise `ImageError` where files named so hold no image with these properties."""
@@ -84,7 +84,12 @@ def check_holds(
         )
 
 
-def write(path: Path, frames: Sequence[Stored], timing: Timing = Timing(), output: Output = Output()) -> None:
+def write(
+    path: Path,
+    frames: Sequence[Frame],
+    timing: FrameTiming = FrameTiming(),
+    output: EncodingOptions = EncodingOptions(),
+) -> None:
     """Write by the suffix of `path`, atomically: the file appears whole or not at all.
 
     Each frame's depth has to be one that the format holds.
@@ -92,7 +97,7 @@ def write(path: Path, frames: Sequence[Stored], timing: Timing = Timing(), outpu
     found = formats.of(path)
     if output.strip:
         frames = [replace(frame, metadata=stripped(frame.metadata)) for frame in frames]
-    with replacing(path) as temporary, temporary.open("wb") as file:
+    with replace_atomically(path) as temporary, temporary.open("wb") as file:
         try:
             _encode(file, found, path.suffix.lower(), list(frames), timing, output)
         except (ValueError, RuntimeError, OverflowError, struct.error, SystemError) as error:
@@ -102,7 +107,12 @@ def write(path: Path, frames: Sequence[Stored], timing: Timing = Timing(), outpu
 
 
 def _encode(
-    file: BinaryIO, found: Format, suffix: str, frames: list[Stored], timing: Timing, output: Output
+    file: BinaryIO,
+    found: Format,
+    suffix: str,
+    frames: list[Frame],
+    timing: FrameTiming,
+    output: EncodingOptions,
 ) -> None:
     first = frames[0]
     if found.name == "TIFF":
@@ -118,8 +128,8 @@ def _encode(
 
 
 @dataclass(frozen=True)
-class Banded:
-    """An image of `shape` (H, W) or (H, W, 2..4) whose samples come in bands from the top, as in `Stored`."""
+class BandedImage:
+    """An image of `shape` (H, W) or (H, W, 2..4) whose samples come in bands from the top, as in `Frame`."""
 
     shape: tuple[int, ...]
     depth: int
@@ -127,11 +137,11 @@ class Banded:
     metadata: Metadata = Metadata()
 
 
-def _as_banded(frame: Stored) -> Banded:
-    return Banded(frame.samples.shape, frame.depth, png.bands(frame.samples), frame.metadata)
+def _as_banded(frame: Frame) -> BandedImage:
+    return BandedImage(frame.samples.shape, frame.depth, png.bands(frame.samples), frame.metadata)
 
 
-def write_bands(path: Path, image: Banded, output: Output = Output()) -> None:
+def write_bands(path: Path, image: BandedImage, output: EncodingOptions = EncodingOptions()) -> None:
     """`write` for an image of which no more than a band is held.
 
     PNG and TIFF are written band by band, JPEG from a file on the disk; encoders of other formats want all
@@ -141,9 +151,9 @@ def write_bands(path: Path, image: Banded, output: Output = Output()) -> None:
     if output.strip:
         image = replace(image, metadata=stripped(image.metadata))
     if found.name not in ("PNG", "TIFF", "JPEG") or image.depth == 1:
-        write(path, [Stored(_together(image), image.depth, image.metadata)], output=output)
+        write(path, [Frame(_together(image), image.depth, image.metadata)], output=output)
         return
-    with replacing(path) as temporary, temporary.open("wb") as file:
+    with replace_atomically(path) as temporary, temporary.open("wb") as file:
         if found.name == "PNG":
             _png(file, image)
         elif found.name == "TIFF":
@@ -152,7 +162,7 @@ def write_bands(path: Path, image: Banded, output: Output = Output()) -> None:
             _jpeg(file, path.parent, image, found, output)
 
 
-def _together(image: Banded) -> StoredSamples:
+def _together(image: BandedImage) -> StoredSamples:
     out, top = np.empty(image.shape, _dtype(image.depth)), 0
     for band in image.bands:
         out[top : top + len(band)] = band
@@ -164,14 +174,14 @@ def _dtype(depth: int) -> str:
     return {16: "uint16", 32: "float32"}.get(depth, "uint8")
 
 
-def _png(file: BinaryIO, image: Banded) -> None:
+def _png(file: BinaryIO, image: BandedImage) -> None:
     height, width = image.shape[:2]
     channels = 1 if len(image.shape) == 2 else image.shape[2]
     header = png.Header(width, height, channels, image.depth)
     png.write(file, header, image.bands, _png_chunks(image.metadata))
 
 
-def _jpeg(file: BinaryIO, folder: Path, image: Banded, found: Format, output: Output) -> None:
+def _jpeg(file: BinaryIO, folder: Path, image: BandedImage, found: Format, output: EncodingOptions) -> None:
     """By way of a file, since the encoder wants the picture whole, with four bytes a pixel of any colour."""
     height, width = image.shape[:2]
     grey = len(image.shape) == 2
@@ -183,7 +193,7 @@ def _jpeg(file: BinaryIO, folder: Path, image: Banded, found: Format, output: Ou
             place.forget()
         mode = "L" if grey else "RGBX"
         picture = PilImage.frombuffer(mode, (width, height), place.samples, "raw", mode, 0, 1)
-        line = Stored(place.samples[:1], 8)
+        line = Frame(place.samples[:1], 8)
         options = _metadata_options(found, image.metadata) | _coding_options(found, line, output)
         RAWMODE.setdefault("RGBX", "RGB")  # the encoder knows these bytes by that name only
         picture.save(mmap_buffer.Forgetful(file, place), "JPEG", **options)  # type: ignore[arg-type]
@@ -213,7 +223,12 @@ def _by_opencv(samples: StoredSamples, suffix: str) -> bytes:
 
 
 def _by_pillow(
-    file: BinaryIO, found: Format, suffix: str, frames: list[Stored], timing: Timing, output: Output
+    file: BinaryIO,
+    found: Format,
+    suffix: str,
+    frames: list[Frame],
+    timing: FrameTiming,
+    output: EncodingOptions,
 ) -> None:
     pictures = [_picture(frame, found) for frame in frames]
     options = _metadata_options(found, frames[0].metadata) | _coding_options(found, frames[0], output)
@@ -230,7 +245,7 @@ def _by_pillow(
     file.write(buffer.getbuffer())
 
 
-def _picture(frame: Stored, found: Format) -> PilImage.Image:
+def _picture(frame: Frame, found: Format) -> PilImage.Image:
     picture = PilImage.fromarray(np.ascontiguousarray(frame.samples))
     if frame.depth == 1:
         return picture.convert("1", dither=PilImage.Dither.NONE)
@@ -274,7 +289,7 @@ def _png_info(about: Metadata) -> PngInfo:
     return info
 
 
-def _coding_options(found: Format, frame: Stored, output: Output) -> dict[str, Any]:
+def _coding_options(found: Format, frame: Frame, output: EncodingOptions) -> dict[str, Any]:
     options: dict[str, Any] = {"compress_level": 2} if found.name == "PNG" else {}
     if found.lossy:
         options["quality"] = output.quality or found.lossy
@@ -289,7 +304,7 @@ def _coding_options(found: Format, frame: Stored, output: Output) -> dict[str, A
     return options
 
 
-def _timing_options(found: Format, timing: Timing) -> dict[str, Any]:
+def _timing_options(found: Format, timing: FrameTiming) -> dict[str, Any]:
     durations = [max(1, round(value)) for value in timing.durations]
     if found.name == "GIF":
         durations = [max(_GIF_TICK, round(value / _GIF_TICK) * _GIF_TICK) for value in timing.durations]

@@ -220,7 +220,7 @@ def _written(value: Any) -> str:
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 
-def degraded(hr: Pixels, scale: int, degradation: Degradation, rng: Rng) -> Pixels:
+def degrade_image(hr: Pixels, scale: int, degradation: Degradation, rng: Rng) -> Pixels:
     """The low-resolution image of `hr`, cropped to a multiple of `scale` first; 8-bit levels.
 
     Raises `ImageError` where nothing would be left.
