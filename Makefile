@@ -3,13 +3,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 SHARED := ../shared/data
 SETS := $(if $(wildcard $(SHARED)),$(addprefix $(SHARED)/,Set5 Set14 BSD100),Set5 Set14 BSD100)
-COG := README.md docs/models.md docs/weights/log.md docs/reliability.md docs/bench.md docs/benchmarks.md docs/classical.md docs/methods.md docs/scale.md docs/adversarial.md srcli/weights/ATTRIBUTION.md
+COG := README.md docs/models.md docs/weights/log.md docs/reliability.md docs/bench.md docs/benchmarks.md docs/classical.md docs/methods.md docs/scale.md docs/adversarial.md docs/training.md srcli/weights/ATTRIBUTION.md
 
 # Tests run side by side, one process for each core.
 EACH_CORE := -n auto --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all fmt check docs bench bench-quality bench-folder bench-gpu bench-large bench-memory bench-peers bench-train gpu parity verify fuzz soak formats pictures classical questions
+.PHONY: help setup demo test test-all fmt check docs bench bench-quality bench-folder bench-gpu bench-large bench-memory bench-peers bench-train gpu parity verify fuzz soak formats pictures
 
 help: ## print this
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -34,13 +34,13 @@ test-all: setup ## run every test that this machine can
 	$(BIN)/python -m pytest $(EACH_CORE)
 
 fmt: setup ## format, mend what can be mended, generate what is generated
-	$(BIN)/ruff format srcli tests tools
-	$(BIN)/ruff check --fix --quiet srcli tests tools || true
+	$(BIN)/ruff format srcli tests tools benchmarks
+	$(BIN)/ruff check --fix --quiet srcli tests tools benchmarks || true
 	$(BIN)/cog -r $(COG)
 
 check: setup ## what CI checks: format, lint, types, layers, generated text
-	$(BIN)/ruff format --check srcli tests tools
-	$(BIN)/ruff check srcli tests tools
+	$(BIN)/ruff format --check srcli tests tools benchmarks
+	$(BIN)/ruff check srcli tests tools benchmarks
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/cog --check $(COG)
@@ -105,14 +105,6 @@ fuzz: setup ## thousands of damaged files; figures for docs/reliability.md
 soak: setup ## memory over 10,000 images in one command; the figure for docs/reliability.md
 	PYTHONPATH=. $(BIN)/python tools/soak.py
 	$(BIN)/cog -r docs/reliability.md
-
-classical: setup ## measure the methods without a training set; figures for docs/classical.md
-	PYTHONPATH=. OMP_NUM_THREADS=1 $(BIN)/python tools/classical.py
-	$(BIN)/cog -r docs/classical.md
-
-questions: setup ## the two experiments of docs/methods.md; an hour of a core
-	PYTHONPATH=. OMP_NUM_THREADS=1 $(BIN)/python tools/questions.py $(or $(wildcard $(SHARED)/train),srcli/samples)
-	$(BIN)/cog -r docs/methods.md
 
 verify: setup ## bench every bundled weight file, and compare with what the manifest promises
 	PYTHONPATH=. $(BIN)/python tools/verify.py $(SETS)

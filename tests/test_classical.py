@@ -159,7 +159,7 @@ def test_the_clock_stops_in_time_and_tells_what_is_done() -> None:
 
 @pytest.fixture(autouse=True)
 def little(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Less learning than usual: what holds with all of it is measured by tools/classical.py."""
+    """Train less than usual; benchmarks/experiments/classical.py measures full runs."""
     for name, value in {"ATOMS": 64, "ROUNDS": 8, "MOST_EXAMPLES": 1500}.items():
         monkeypatch.setattr(sparse, name, value)
     monkeypatch.setattr(zssr, "STEPS", 60)

@@ -398,7 +398,7 @@ def realesrgan(scale: int) -> Recipe:
 def real(scale: int) -> Recipe:
     """Ours: ECBSR on RGB, degradations of second order, L1 and a Fourier term on sharpened images.
 
-    What is bundled began with the weights that tools/colour.py makes (`--init`).
+    What is bundled began with the weights that benchmarks/experiments/luma_to_rgb.py makes (`--init`).
     """
     return replace(
         ecbsr(scale),

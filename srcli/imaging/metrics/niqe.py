@@ -1,8 +1,9 @@
 """NIQE: how far an image's local statistics are from those of good photographs; no truth is needed.
 
 Mittal, Soundararajan and Bovik 2013, https://doi.org/10.1109/LSP.2012.2227726. The authors' model of good
-photographs comes with no licence to pass it on; `niqe.json` is one of our own, fitted by tools/fit_niqe.py to
-the freely licensed photographs that it names. So figures are comparable with each other, not with papers'.
+photographs has no licence that allows redistribution. `niqe.json` is our own, fitted by
+benchmarks/experiments/fit_niqe.py to the freely licensed photographs that it names. Compare these figures
+with each other, not with those of papers.
 """
 
 import json

@@ -1,6 +1,6 @@
 """NIQE's model of good photographs, fitted to freely licensed ones.
 
-    PYTHONPATH=. python tools/fit_niqe.py ../shared/data/train
+    PYTHONPATH=. python benchmarks/experiments/fit_niqe.py ../shared/data/train
 
 Takes the sharp patches of every tile whose original is a photograph, by the sets that `tiles.csv` names, and
 writes their mean and covariance to srcli/imaging/metrics/niqe.json. The tiles are compressed images.
@@ -33,7 +33,7 @@ def main() -> None:
     licences = ", ".join(sorted({row["licence"] for row in rows}))
     source = (
         f"{len(found)} sharp patches of {len(rows)} tiles of photographs ({', '.join(PHOTOGRAPHS)}; "
-        f"{licences}); tools/fit_niqe.py"
+        f"{licences}); benchmarks/experiments/fit_niqe.py"
     )
     covariance = np.cov(found, rowvar=False)[np.triu_indices(niqe.FEATURES)]
     raw = {"source": source, "mean": _short(found.mean(axis=0)), "covariance": _short(covariance)}

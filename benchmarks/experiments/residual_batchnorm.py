@@ -1,11 +1,11 @@
 """Two questions that the literature leaves to its readers, asked of one small network at x2.
 
-    PYTHONPATH=. python tools/questions.py DATA [--steps 1000] [--seeds 2]
+    PYTHONPATH=. python benchmarks/experiments/residual_batchnorm.py DATA [--steps 1000] [--seeds 2]
 
 Why do residual connections suit super-resolution, and why doesn't batch normalisation? The same body is
 trained with and without them: same images, steps, batches and seeds, each at the better of two learning
-rates. Writes benchmarks/results/questions.json after each run, goes on from there when called again, and
-draws docs/residual.png and docs/normalisation.png.
+rates. Writes benchmarks/results/residual_batchnorm.json after each run, resumes from it, and draws
+docs/residual.png and docs/normalisation.png.
 """
 
 import argparse
@@ -34,8 +34,8 @@ from srcli.train.feed import Feed, draw
 from srcli.train.sources import parse
 from srcli.train.store import StoreSpec, open_store
 
-ROOT = Path(__file__).parent.parent
-RESULT = ROOT / "benchmarks" / "results" / "questions.json"
+ROOT = Path(__file__).parents[2]
+RESULT = ROOT / "benchmarks" / "results" / "residual_batchnorm.json"
 CHARTS = {"residual": ROOT / "docs" / "residual.png", "normalisation": ROOT / "docs" / "normalisation.png"}
 SCALE, PATCH, BATCH = 2, 24, 8
 FEATURES, BLOCKS = 24, 12

@@ -1,11 +1,12 @@
-"""What bounds a cluster of N cores: seconds of each step on one core as measured here, and a simulation of N.
+r"""How far a cluster of N cores scales: seconds of each step measured on one core, then a simulation of N.
 
-    OMP_NUM_THREADS=1 python tools/scale.py [--measure] [--bandwidth 1.25] [--latency 30] [--price 0.04]
+    OMP_NUM_THREADS=1 PYTHONPATH=. python benchmarks/experiments/cluster_scaling.py \
+        [--measure] [--bandwidth 1.25] [--latency 30] [--price 0.04]
 
 With `--measure` the steps are timed anew. A worker fetches an image, decodes, enlarges, encodes and puts the
 result, and begins with the next; all of them share one link to the storage. `--bandwidth` of that link in
 gigabytes a second, `--latency` of a request in milliseconds, `--price` of an hour of a core in any currency:
-these three are yours to give. Writes benchmarks/results/scale.json and draws docs/scale.png.
+these three are yours to give. Writes benchmarks/results/cluster_scaling.json and draws docs/scale.png.
 """
 
 import argparse
@@ -20,8 +21,8 @@ from typing import Any
 import numpy as np
 from PIL import Image as PilImage
 
-ROOT = Path(__file__).parent.parent
-RESULT = ROOT / "benchmarks" / "results" / "scale.json"
+ROOT = Path(__file__).parents[2]
+RESULT = ROOT / "benchmarks" / "results" / "cluster_scaling.json"
 CHART = ROOT / "docs" / "scale.png"
 SAMPLES = ROOT / "srcli" / "samples"
 # Side in pixels of the pictures, scale, and what is written: a photograph for print, a scan for an archive.

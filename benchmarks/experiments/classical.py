@@ -1,6 +1,6 @@
 """Measure the methods without a training set, and write what they give over bicubic.
 
-    PYTHONPATH=. OMP_NUM_THREADS=1 python tools/classical.py [NAME ...]
+    PYTHONPATH=. OMP_NUM_THREADS=1 python benchmarks/experiments/classical.py [NAME ...]
 
 Reads Set5 and BSD100 of ../shared/data; writes benchmarks/results/classical.json. With names only these
 methods are measured, and the others' figures kept; "blind" is the table of blurs. Seconds are those of the
@@ -30,7 +30,7 @@ from srcli.methods.classical import Settings
 from srcli.methods.classical.blind import estimate
 from srcli.methods.classical.problem import Problem
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 DATA = ROOT.parent / "shared" / "data"
 SAMPLES = ROOT / "srcli" / "samples"
 RESULTS = ROOT / "benchmarks" / "results" / "classical.json"

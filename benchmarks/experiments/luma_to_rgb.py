@@ -1,6 +1,7 @@
-"""Make a luma ECBSR one that sees colours and begins as the same function: for `sr train --init`.
+r"""Make a luma ECBSR one that sees colours and begins as the same function: for `sr train --init`.
 
-    PYTHONPATH=. python tools/colour.py srcli/weights/ecbsr-x4.safetensors coloured-x4.safetensors
+    PYTHONPATH=. python benchmarks/experiments/luma_to_rgb.py \
+        srcli/weights/ecbsr-x4.safetensors coloured-x4.safetensors
 
 The first kernel gets the weights of luma, and what the network adds to luma is added to every channel.
 """
@@ -47,7 +48,7 @@ def main() -> None:
     config = {**spec.config, "channels": 3}
     network = archs.build(spec.arch, spec.scale, config)
     network.load_state_dict(coloured(read_state(given.luma)))
-    about = {"origin": f"tools/colour.py {given.luma}", "config": json.dumps(config)}
+    about = {"origin": f"benchmarks/experiments/luma_to_rgb.py {given.luma}", "config": json.dumps(config)}
     header = {**read_header(given.luma), "format": "pt", **about}
     header.pop("recipe", None)
     save_file(dict(network.state_dict()), given.target, metadata=header)

@@ -1,10 +1,10 @@
 """Train every network for a few minutes, all with the same steps and seed, and see which pass bicubic.
 
-    PYTHONPATH=. python tools/quick_runs.py DATA [NAME ...] [--out FOLDER] [--limit SECONDS]
+    PYTHONPATH=. python benchmarks/experiments/quick_runs.py DATA [NAME ...] [--out FOLDER] [--limit SECONDS]
 
 Runs `sr train NAME -x2 --preset quick` for each, validated on the bundled samples. Those that would take a
 core more than minutes are cut down (`tools/small.py`) and marked; one that takes longer than the limit all
-the same is stopped and marked. Writes benchmarks/results/quick_runs.json and docs/training.md.
+the same is stopped and marked. Writes benchmarks/results/quick_runs.json, which docs/training.md shows.
 """
 
 import argparse
@@ -25,9 +25,8 @@ from srcli.train.sources import parse
 from srcli.train.store import StoreSpec, open_store
 from tools.small import SMALL
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results" / "quick_runs.json"
-DOCUMENT = ROOT / "docs" / "training.md"
 SCALE = 2
 # Multiply-adds of one step's forward pass from which on a network is cut down.
 LARGEST = 0.5e9
@@ -106,20 +105,14 @@ def cut_down(recipe: Recipe) -> dict[str, Any]:
     return recipe.config if recipe.config == SMALLER.get(recipe.arch) else {}
 
 
-def document(runs: list[Run]) -> str:
-    """docs/training.md."""
-    rows = "\n".join(run.line() for run in sorted(runs, key=lambda run: -run.psnr_y))
-    return f"""# Short training runs
-What `sr train NAME -x{SCALE} --preset quick` reaches on one processor core, the same steps and seed for all.
-`tools/quick_runs.py` measured it, PSNR-Y on the bundled samples in dB. A thousand small steps say that a
-network learns, not how good it is. Slow ones are cut down to a few layers and features (`tools/small.py`),
-and stopped where that still takes minutes. Seconds are of a core that had other work too. Rows with adam
-are of the preset as it was before it took SOAP, at rates chosen by the network's size.
-
-| network | optimiser | parameters | steps | seconds | PSNR-Y | bicubic | gain |
-|---|---|---:|---:|---:|---:|---:|---:|
-{rows}
-"""
+def table() -> str:
+    """Return the results as a Markdown table, best first."""
+    runs = [Run(**raw) for raw in json.loads(RESULTS.read_text())]
+    out = [
+        "| network | optimiser | parameters | steps | seconds | PSNR-Y | bicubic | gain |",
+        "|---|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    return "\n".join([*out, *(run.line() for run in sorted(runs, key=lambda run: -run.psnr_y))])
 
 
 def main() -> None:
@@ -138,7 +131,6 @@ def main() -> None:
         known[name] = trained(name, given.data, given.out, given.limit)
         print(known[name].line(), flush=True)
         RESULTS.write_text(json.dumps([asdict(run) for run in known.values()], indent=1) + "\n")
-        DOCUMENT.write_text(document(list(known.values())))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
 """Train every recipe that has a discriminator for minutes: before it, after it, and half of each.
 
-    PYTHONPATH=. python tools/rivals.py DATA [NAME ...] [--out FOLDER]
+    PYTHONPATH=. python benchmarks/experiments/adversarial_runs.py DATA [NAME ...] [--out FOLDER]
 
 `sr train NAME -x4 --preset quick`, with small networks and fewer steps, validated on the bundled samples,
-which are degraded as those that were trained on. Writes benchmarks/results/rivals.json, which
+which are degraded as those that were trained on. Writes benchmarks/results/adversarial_runs.json, which
 docs/adversarial.md shows.
 """
 
@@ -13,16 +13,16 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from benchmarks.experiments.quick_runs import set_up
 from srcli import bench, methods
 from srcli.bench.protocols import Y_CROP, Reduction
 from srcli.engine.device import keep_memory
 from srcli.engine.weights import files
 from srcli.train import loop, recipes
 from srcli.train.recipe import Recipe, assigned
-from tools.quick_runs import set_up
 
-ROOT = Path(__file__).parent.parent
-RESULT = ROOT / "benchmarks" / "results" / "rivals.json"
+ROOT = Path(__file__).parents[2]
+RESULT = ROOT / "benchmarks" / "results" / "adversarial_runs.json"
 SCALE = 4
 SMALL = {
     "rrdbnet": ("config.blocks=2", "config.features=24", "config.growth=12"),
