@@ -19,11 +19,11 @@ class ExitCode(IntEnum):
 class SrError(Exception):
     """An expected failure: `message` says what is wrong, `hint` what to do next, each one line.
 
-    `for_all`: whatever else is tried would fail alike, as on a full disk.
+    `affects_all`: whatever else is tried would fail alike, as on a full disk.
     """
 
     exit_code = ExitCode.FAILED
-    for_all = False
+    affects_all = False
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -40,9 +40,9 @@ class UsageError(SrError):
 class FileError(SrError):
     """A file or folder cannot be written."""
 
-    def __init__(self, message: str, hint: str = "", for_all: bool = False) -> None:
+    def __init__(self, message: str, hint: str = "", affects_all: bool = False) -> None:
         super().__init__(message, hint)
-        self.for_all = for_all
+        self.affects_all = affects_all
 
 
 class ImageError(SrError):

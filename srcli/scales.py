@@ -6,7 +6,7 @@ from dataclasses import dataclass
 ANY = 0
 
 
-def label(scale: float) -> str:
+def format_scale(scale: float) -> str:
     """How a scale is called in names of files and in messages.
 
     >>> label(4), label(2.7), label(ANY)
@@ -15,7 +15,7 @@ def label(scale: float) -> str:
     return "any" if scale == ANY else f"x{scale:g}"
 
 
-def plain(scale: float) -> float:
+def simplify_scale(scale: float) -> float:
     """A whole number where it is one, for tables and files.
 
     >>> plain(4.0), plain(2.7)
@@ -24,7 +24,7 @@ def plain(scale: float) -> float:
     return int(scale) if float(scale).is_integer() else scale
 
 
-def number(text: str) -> int:
+def parse_header_scale(text: str) -> int:
     """The scale that a file's header names. Raises `ValueError` for what is none.
 
     >>> number("4"), number("any") == ANY
@@ -52,11 +52,11 @@ class Axis:
         """Where they go in the whole output."""
         return slice(self.first, self.last)
 
-    def corner(self, place: int) -> int:
+    def find_corner(self, place: int) -> int:
         """The pixel of the tile in which an output pixel's left corner lies."""
         return place * self.inputs // self.outputs - self.start
 
-    def holder(self, place: int) -> int:
+    def find_centre(self, place: int) -> int:
         """The pixel of the tile in which an output pixel's centre lies."""
         return (2 * place + 1) * self.inputs // (2 * self.outputs) - self.start
 
@@ -70,7 +70,7 @@ class Axis:
 Window = tuple[Axis, Axis]
 
 
-def whole(height: int, width: int, size: tuple[int, int]) -> Window:
+def make_full_window(height: int, width: int, size: tuple[int, int]) -> Window:
     """All of an output of `size` (height, width), made of all of an input."""
     axes = [
         Axis(inputs, outputs, 0, 0, outputs) for inputs, outputs in zip((height, width), size, strict=True)
@@ -78,7 +78,7 @@ def whole(height: int, width: int, size: tuple[int, int]) -> Window:
     return axes[0], axes[1]
 
 
-def outputs_before(place: int, inputs: int, outputs: int) -> int:
+def count_outputs_before(place: int, inputs: int, outputs: int) -> int:
     """How many output pixels have their centre before the left edge of the input pixel at `place`.
 
     >>> [outputs_before(place, 4, 11) for place in range(5)]

@@ -45,7 +45,7 @@ def do(task: Task, again: bool) -> str:
         raise SrError(f"{task} is no good")
     if task.word == "end":
         error = SrError("the disk is full")
-        error.for_all = True
+        error.affects_all = True
         raise error
     if task.word == "bug":
         raise ZeroDivisionError("a bug")

@@ -26,7 +26,7 @@ from srcli.errors import ManifestError, UsageError
 from srcli.imaging import rows
 from srcli.imaging.image import read
 from srcli.imaging.metrics.full_reference import psnr
-from srcli.scales import ANY, Axis, Window, whole
+from srcli.scales import ANY, Axis, Window, make_full_window
 from srcli.train import loop, recipe, recipes, state
 from srcli.upscaling import pipeline
 
@@ -58,7 +58,7 @@ def test_whole_scales_are_those_sizes(arch: str, rng: np.random.Generator) -> No
     """What a network gives by itself at a scale is what it gives when asked for that size."""
     network = randomised(arch, 3).eval()
     batch = torch.rand(2, 3, 11, 8)
-    torch.testing.assert_close(network(batch), network(batch, whole(11, 8, (33, 24))))
+    torch.testing.assert_close(network(batch), network(batch, make_full_window(11, 8, (33, 24))))
 
 
 @every
@@ -138,7 +138,7 @@ def test_liif_is_the_function_of_its_paper(size: tuple[int, int]) -> None:
         given = torch.cat((queried(features, places), offsets, cell.expand(offsets.shape)), -1)
         parts.append((network.imnet(given), offsets))
     expected = ensemble(parts).movedim(3, 1) / 2 + 0.5
-    torch.testing.assert_close(network(batch, whole(10, 8, size)), expected)
+    torch.testing.assert_close(network(batch, make_full_window(10, 8, size)), expected)
 
 
 # SwinIR's smallest encoder: one group of blocks.
@@ -160,7 +160,7 @@ def test_lte_is_the_function_of_its_paper(config: dict[str, Any], size: tuple[in
         parts.append((network.imnet(queried(network.coef(features), places) * basis), offsets))
     skip = F.interpolate(batch, size, mode="bilinear", align_corners=False)
     expected = ensemble(parts).movedim(3, 1) / 2 + skip
-    torch.testing.assert_close(network(batch, whole(10, 8, size)), expected)
+    torch.testing.assert_close(network(batch, make_full_window(10, 8, size)), expected)
 
 
 def test_the_encoder_on_windows_is_swinir_up_to_its_features() -> None:
@@ -200,7 +200,7 @@ def test_metasr_is_a_filter_for_each_output_pixel(size: tuple[int, int]) -> None
     network: Any = randomised("metasr", 2).double().eval()
     batch = torch.rand(1, 3, 10, 8, dtype=torch.float64)
     features = F.unfold(network.encoder(network.shift.enter(batch)), 3, padding=1).view(-1, 10, 8)
-    out = network(batch, whole(10, 8, size))
+    out = network(batch, make_full_window(10, 8, size))
     for y, x in [(0, 0), (7, 5), (19, 15), (size[0] - 1, size[1] - 1)]:
         (row, down), (column, across) = (
             divmod(n * i / o, 1) for n, i, o in ((y, 10, size[0]), (x, 8, size[1]))
@@ -223,7 +223,7 @@ def test_bairnet_enlarges_and_reduces_to_any_size(size: tuple[int, int]) -> None
     """With nothing generated it is bilinear and bicubic; what is generated is a filter for each pixel."""
     network: Any = randomised("bairnet", 2).double().eval()
     batch = torch.rand(2, 3, 13, 9, dtype=torch.float64)
-    large, small = network(batch, whole(13, 9, size)), network.reduced(batch, (7, 4))
+    large, small = network(batch, make_full_window(13, 9, size)), network.reduced(batch, (7, 4))
     features = F.unfold(network.encoder(2 * batch - 1), 3, padding=1).view(2, -1, 13, 9)
     plain = F.interpolate(batch, size, mode="bilinear", align_corners=False)
     for y, x in [(0, 0), (7, 5), (19, 15)]:
@@ -240,7 +240,7 @@ def test_bairnet_enlarges_and_reduces_to_any_size(size: tuple[int, int]) -> None
             torch.nn.init.zeros_(weight)
     bicubic = F.interpolate(batch, (7, 4), mode="bicubic", antialias=True)
     torch.testing.assert_close(network.reduced(batch, (7, 4)), bicubic)
-    torch.testing.assert_close(network(batch, whole(13, 9, size)), plain)
+    torch.testing.assert_close(network(batch, make_full_window(13, 9, size)), plain)
 
 
 def test_reducing_and_enlarging_are_learned_together(photos: Path, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from srcli.errors import UsageError
 from srcli.imaging.codecs.reading import about
 from srcli.methods import Options, find
 from srcli.methods.classical import seconds
-from srcli.storage.files import cache_folder
+from srcli.storage.files import get_cache_folder
 from srcli.upscaling import estimate
 
 QUICK = Rate(0.001, 1e-6, 5e7, 1000)
@@ -144,7 +144,7 @@ def test_a_trial_that_is_old_is_made_again() -> None:
         return {"seconds": float(len(made))}
 
     assert [calibration.once(("a",), found)["seconds"] for _ in range(2)] == [1, 1]
-    [file] = (cache_folder() / "calibration").iterdir()
+    [file] = (get_cache_folder() / "calibration").iterdir()
     os.utime(file, (0, time.time() - 40 * 86400))
     assert calibration.once(("a",), found, days=math.inf)["seconds"] == 1
     assert calibration.once(("a",), found)["seconds"] == 2
@@ -162,7 +162,7 @@ def test_a_trial_that_real_work_contradicts_is_forgotten(
     calibration.compare(step.runtime, "espcn", areas, 1)  # nothing is known, and nothing is wrong
     assert calibration.rate(step.runtime, "espcn") == QUICK
     calibration.compare(step.runtime, "espcn", areas, share * sum(map(QUICK.seconds, areas)))
-    assert bool(list((cache_folder() / "calibration").iterdir())) == kept
+    assert bool(list((get_cache_folder() / "calibration").iterdir())) == kept
 
 
 def test_work_that_takes_long_is_compared_with_what_was_foretold(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,10 +173,10 @@ def test_work_that_takes_long_is_compared_with_what_was_foretold(monkeypatch: py
     pixels = np.zeros((64, 80, 3), np.float32)
     monkeypatch.setattr(upscaler, "COMPARED", math.inf)
     slow(pixels)
-    assert list((cache_folder() / "calibration").iterdir())
+    assert list((get_cache_folder() / "calibration").iterdir())
     monkeypatch.setattr(upscaler, "COMPARED", 0)
     slow(pixels)
-    assert not list((cache_folder() / "calibration").iterdir())
+    assert not list((get_cache_folder() / "calibration").iterdir())
 
 
 @pytest.mark.slow

@@ -412,7 +412,7 @@ def test_what_would_fail_for_all_is_left_to_be_done(job: Path) -> None:
         book.make({})
         book.take_in(many(1))
         only = next(book.pending(lambda job: False))
-        book.failed(only, FileError("the disk is full", for_all=True))
+        book.failed(only, FileError("the disk is full", affects_all=True))
     assert states(job) == {"pending": 1}
 
 

@@ -29,7 +29,7 @@ from srcli.batch import job_store
 from srcli.batch.planning import Layout, found, plan
 from srcli.errors import UsageError
 from srcli.storage import locations
-from srcli.storage.locations import RemotePath, place
+from srcli.storage.locations import RemotePath, parse_location
 from srcli.upscaling.task import UpscaleTask
 
 
@@ -99,8 +99,8 @@ TEXTS = [
 
 @pytest.mark.parametrize(("text", "meant"), TEXTS)
 def test_what_names_mean(text: str, meant: object) -> None:
-    assert place(text) == meant
-    assert place(str(meant)) == meant
+    assert parse_location(text) == meant
+    assert parse_location(str(meant)) == meant
 
 
 @pytest.mark.parametrize(
@@ -114,12 +114,14 @@ def test_what_names_mean(text: str, meant: object) -> None:
     ],
 )
 def test_where_outputs_go(source: str, output: str, target: str) -> None:
-    assert plan([place(source)], Layout(place(output))) == [UpscaleTask(place(source), place(target))]
+    assert plan([parse_location(source)], Layout(parse_location(output))) == [
+        UpscaleTask(parse_location(source), parse_location(target))
+    ]
 
 
 def test_nothing_is_put_into_a_store_unasked() -> None:
     with pytest.raises(UsageError, match="nothing is put there unasked"):
-        plan([place("s3://b/a.png")], Layout())
+        plan([parse_location("s3://b/a.png")], Layout())
 
 
 @pytest.mark.parametrize("ends", ["in out", "in", "out"])
@@ -305,10 +307,13 @@ class Endless(MemoryFileSystem):
 
 def test_a_listing_is_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fsspec.register_implementation("endless", Endless, clobber=True)
-    monkeypatch.setitem(locations.STORES, "endless", locations.Backend())
+    monkeypatch.setitem(locations.BACKENDS, "endless", locations.Backend())
     with job_store.holding(tmp_path / "job.db") as book:
         book.make({})
-        assert book.take_in(found([place("endless://b")], Layout(place("memory://out")))) == 10_000
+        assert (
+            book.take_in(found([parse_location("endless://b")], Layout(parse_location("memory://out"))))
+            == 10_000
+        )
     assert Entry.most < 10
 
 
@@ -350,10 +355,10 @@ def test_s3_lists_by_pages(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(s3, "call_s3", small)
     monkeypatch.setattr(locations, "_system", lambda where: s3)
-    names = {one.place.path for one in locations.walk(place("s3://box/a"), recursive=True)}  # type: ignore[arg-type]
+    names = {one.location.path for one in locations.walk_files(parse_location("s3://box/a"), recursive=True)}  # type: ignore[arg-type]
     assert names == {"box/a/1.png", "box/a/2.png", "box/a/3.png", "box/a/sub/4.png"}
     assert len(pages) > 3
-    assert {one.identity for one in locations.walk(place("s3://box/a"), recursive=True)} == {  # type: ignore[arg-type]
+    assert {one.identity for one in locations.walk_files(parse_location("s3://box/a"), recursive=True)} == {  # type: ignore[arg-type]
         "9dd4e461268c8034f5c8564e155c67a6"
     }
 

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from srcli import archs, manifest
 from srcli.engine import complexity
 from srcli.errors import UsageError
-from srcli.scales import label
+from srcli.scales import format_scale
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "costs.json"
@@ -169,7 +169,7 @@ def networks_table() -> str:
     """Every network: paper, year, scales, and where its weights come from."""
     out = ["| network | paper | year | scales | weights |", "|---|---|---|---|---|"]
     for arch in archs.names():
-        paper, scales = archs.paper(arch), " ".join(map(label, archs.traits(arch).kinds))
+        paper, scales = archs.paper(arch), " ".join(map(format_scale, archs.traits(arch).kinds))
         title = f"[{paper.title}]({paper.url})" if paper.url else paper.title
         out.append(f"| {arch} | {title} | {paper.year or ''} | {scales} | {_weights(arch)} |")
     return "\n".join(out)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from srcli.errors import UsageError
-from srcli.scales import ANY, label
+from srcli.scales import ANY, format_scale
 
 if TYPE_CHECKING:
     from torch import nn
@@ -59,7 +59,7 @@ class Spec:
 
     def __str__(self) -> str:
         settings = ", ".join(f"{key}={value}" for key, value in self.config.items())
-        return f"{self.arch} {label(self.scale)}" + (f" ({settings})" if settings else "")
+        return f"{self.arch} {format_scale(self.scale)}" + (f" ({settings})" if settings else "")
 
 
 # Modules here that are no networks.

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from srcli.archs import edsr, rdn, swinir
 from srcli.errors import UsageError
-from srcli.scales import Axis, Window, whole
+from srcli.scales import Axis, Window, make_full_window
 
 # Output pixels that are made at once: bounds the memory of an output of any size.
 PORTION = 2**14
@@ -148,7 +148,7 @@ class Continuous(nn.Module):
     def window(self, batch: Tensor) -> Window:
         """All of the output at the scale that it was built for."""
         height, width = batch.shape[2:]
-        return whole(height, width, (height * self.scale, width * self.scale))
+        return make_full_window(height, width, (height * self.scale, width * self.scale))
 
 
 class Mlp(nn.Module):

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from srcli.archs import Paper, Traits, edsr, rdn
 from srcli.archs.anyscale import Continuous, Filters, Near, bilinear, holders, in_portions
-from srcli.scales import Axis, Window, whole
+from srcli.scales import Axis, Window, make_full_window
 
 PAPER = Paper(
     "Towards Bidirectional Arbitrary Image Rescaling: Joint Optimization and Cycle Idempotence",
@@ -61,7 +61,7 @@ class Network(Continuous):
         """
         features = F.pad(F.adaptive_avg_pool2d(self.reducer(2 * batch - 1), size), (1, 1, 1, 1))
         plain = F.interpolate(batch, size, mode="bicubic", antialias=True)
-        window = whole(batch.shape[2], batch.shape[3], size)
+        window = make_full_window(batch.shape[2], batch.shape[3], size)
         y, x = (_placed(axis, batch) for axis in window)
         out: Tensor = self.reducing(features, y, x, [axis.cell for axis in window], (0, size[0] - 1))
         return plain + out
@@ -70,7 +70,7 @@ class Network(Continuous):
 def _filtered(filters: Filters, features: Tensor, window: Window) -> Tensor:
     """What the filters of each output pixel of the window see around the input pixel that holds it."""
     y, x = window
-    rows = (y.holder(y.first), y.holder(y.last - 1))
+    rows = (y.find_centre(y.first), y.find_centre(y.last - 1))
     out: Tensor = filters(features, holders(y, features), holders(x, features), (y.cell, x.cell), rows)
     return out
 

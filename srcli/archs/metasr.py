@@ -54,7 +54,7 @@ class Network(Continuous):
 
         def make(part: Window) -> Tensor:
             y, x = part
-            rows = (y.corner(y.first), y.corner(y.last - 1))
+            rows = (y.find_corner(y.first), y.find_corner(y.last - 1))
             out: Tensor = self.P2W(features, corners(y, batch), corners(x, batch), (y.cell,), rows)
             return out
 

@@ -19,8 +19,8 @@ from filelock import FileLock, Timeout
 
 from srcli.batch.planning import ListedTask
 from srcli.errors import FileError, SrError, UsageError
-from srcli.storage.files import state_folder
-from srcli.storage.locations import Location, place
+from srcli.storage.files import get_state_folder
+from srcli.storage.locations import Location, parse_location
 from srcli.upscaling.task import UpscaleTask
 
 STATES = ("pending", "running", "done", "failed")
@@ -111,17 +111,17 @@ def place_of(name: str) -> Path:
         raise UsageError(
             f"'{name}' is no name for a job", "letters, digits, . _ -; or a file, as in ./scans.db"
         )
-    return state_folder() / "jobs" / f"{name}.db"
+    return get_state_folder() / "jobs" / f"{name}.db"
 
 
 def name_of(path: Path) -> str:
     """What `place_of` takes."""
-    return path.stem if path.parent == state_folder() / "jobs" else str(path)
+    return path.stem if path.parent == get_state_folder() / "jobs" else str(path)
 
 
 def every() -> list[Path]:
     """The files of this user's jobs that have names."""
-    return sorted((state_folder() / "jobs").glob("*.db"))
+    return sorted((get_state_folder() / "jobs").glob("*.db"))
 
 
 class JobStore:
@@ -243,7 +243,7 @@ class JobStore:
     def in_hand(self) -> list[UpscaleTask]:
         """What is being done or, where nobody does, what a run that was killed was doing."""
         rows = self._db.execute("SELECT source, target FROM units WHERE state = 'running'").fetchall()
-        return [UpscaleTask(place(source), place(target)) for source, target in rows]
+        return [UpscaleTask(parse_location(source), parse_location(target)) for source, target in rows]
 
     def recover(self) -> int:
         """Take up again what a run that was killed had in hand, after all the rest; how many these are.
@@ -267,7 +267,7 @@ class JobStore:
         query = "SELECT id, source, target, own FROM units WHERE state = 'pending' ORDER BY cut, id LIMIT ?"
         while rows := self._db.execute(query, (_AT_ONCE,)).fetchall():
             for number, source, target, own in rows:
-                job = UpscaleTask(place(source), place(target), bool(own))
+                job = UpscaleTask(parse_location(source), parse_location(target), bool(own))
                 self._db.execute(
                     "UPDATE units SET state = 'running', attempts = attempts + 1, own = ?, began = ?"
                     " WHERE id = ?",
@@ -281,7 +281,7 @@ class JobStore:
 
     def failed(self, job: UpscaleTask, error: SrError) -> None:
         """Note why it is not; what would have failed whatever was tried is left to be done."""
-        self._note(job, "pending" if error.for_all else "failed", None, None, error)
+        self._note(job, "pending" if error.affects_all else "failed", None, None, error)
 
     def _note(
         self, job: UpscaleTask, state: str, content: str | None, seconds: float | None, error: SrError | None
@@ -397,7 +397,7 @@ def _opened(path: Path) -> Iterator[JobStore]:
         hint = (
             "free the disk; if the file is damaged, move it away and begin the job anew: what is done is kept"
         )
-        raise FileError(f"the job in {path} cannot be used: {error}", hint, for_all=True) from error
+        raise FileError(f"the job in {path} cannot be used: {error}", hint, affects_all=True) from error
     finally:
         if ledger:
             ledger.close()

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 from srcli.errors import DatasetError, UsageError
 from srcli.imaging.codecs.formats import SUFFIXES, is_image
-from srcli.storage.locations import Location, RemotePath, fixed, identity_of, is_many, list_files
+from srcli.storage.locations import Location, RemotePath, get_identity, is_many, list_files, strip_pattern
 from srcli.upscaling.task import UpscaleTask
 
 PIPE = Path("-")
@@ -95,18 +95,20 @@ def found(inputs: Sequence[Location], layout: Layout) -> Iterator[ListedTask]:
             yield from _found_in_store(given, layout)
             continue
         for file, top in _files(given, layout, each_image_in):
-            yield ListedTask(UpscaleTask(file, _target(file, top, layout)), identity_of(file))
+            yield ListedTask(UpscaleTask(file, _target(file, top, layout)), get_identity(file))
 
 
 def _found_in_store(given: RemotePath, layout: Layout) -> Iterator[ListedTask]:
     if not is_many(given):
-        yield ListedTask(UpscaleTask(given, _target(given, None, layout)), identity_of(given))
+        yield ListedTask(UpscaleTask(given, _target(given, None, layout)), get_identity(given))
         return
-    top = fixed(given) if given == fixed(given) else None  # what a pattern finds is as if it were named
-    images = (one for one in list_files(given, layout.recursive, layout.output) if is_image(one.place))
+    top = (
+        strip_pattern(given) if given == strip_pattern(given) else None
+    )  # what a pattern finds is as if it were named
+    images = (one for one in list_files(given, layout.recursive, layout.output) if is_image(one.location))
     one = None
     for one in images:
-        yield ListedTask(UpscaleTask(one.place, _target(one.place, top, layout)), one.identity)
+        yield ListedTask(UpscaleTask(one.location, _target(one.location, top, layout)), one.identity)
     if one is None:
         hint = "give a folder or a pattern of image files" + ("" if layout.recursive else ", or give -r")
         raise UsageError(f"no images in {given}", hint)
@@ -232,7 +234,11 @@ def _folder(file: Location, top: Location | None, layout: Layout) -> Location:
             raise UsageError(
                 f"{file} is in a store, and nothing is put there unasked", "say where with --output"
             )
-        inner = file.below(top).parent if isinstance(top, RemotePath) and not layout.flat else PurePosixPath()
+        inner = (
+            file.relative_to(top).parent
+            if isinstance(top, RemotePath) and not layout.flat
+            else PurePosixPath()
+        )
         return layout.output / inner
     if not isinstance(top, Path):
         return layout.output or file.parent

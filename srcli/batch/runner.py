@@ -12,7 +12,7 @@ from srcli.imaging.codecs.reading import MAX_PIXELS, check_readable
 from srcli.imaging.codecs.writing import EncodingOptions, check_holds, check_writable
 from srcli.imaging.size import TargetSize
 from srcli.methods import Method, Options, find, find_file
-from srcli.storage.locations import Location, exists, key
+from srcli.storage.locations import Location, canonicalize, exists
 from srcli.upscaling.fingerprint import Settings, is_up_to_date
 from srcli.upscaling.pipeline import Postprocess, Result, UpscaleSettings, enlarge_file
 from srcli.upscaling.task import UpscaleTask
@@ -90,7 +90,7 @@ def _remembered(batch: Batch, options: Options, listener: Listener) -> Callable[
             try:
                 method = _method(batch, scale, options)
             except SrError as error:
-                error.for_all = True
+                error.affects_all = True
                 raise
             loaded[key] = method
             listener.method(Loaded(method.name, method.where, method.about))
@@ -153,16 +153,16 @@ class Places:
 
     def check(self, job: UpscaleTask) -> None:
         """Raise `SrError` where the output is an input, or another's output; remember both."""
-        source, target = key(job.source), job.target
+        source, target = canonicalize(job.source), job.target
         self.sources.add(source)
         if self.claimed.setdefault(target, job.source) != job.source:
             both = f"{self.claimed[target]} and {job.source}"
             raise SrError(f"{both} would both become {target}", "rename one of them")
         if not exists(target):
             return
-        if key(target) == source:
+        if canonicalize(target) == source:
             raise SrError(f"{target} is the input itself", "choose another --output")
-        if key(target) in self.sources:
+        if canonicalize(target) in self.sources:
             raise SrError(f"{target} is an input too", "choose another --output")
 
 
@@ -171,7 +171,7 @@ class Unchecked(Places):
 
     def check(self, job: UpscaleTask) -> None:
         """Raise `SrError` where the output is the input."""
-        if key(job.source) == key(job.target):
+        if canonicalize(job.source) == canonicalize(job.target):
             raise SrError(f"{job.target} is the input itself", "choose another --output")
 
 

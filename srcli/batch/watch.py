@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from srcli.errors import SrError
-from srcli.storage.locations import Location, key
+from srcli.storage.locations import Location, canonicalize
 from srcli.upscaling.task import UpscaleTask
 
 PAUSE = 0.5
@@ -98,8 +98,8 @@ def _due(looking: Looking, seen: _Seen) -> list[UpscaleTask]:
     seen.forget_all_but({job.source for job in jobs})
     now = time.monotonic()
     due = [job for job in jobs if seen.is_due(job.source, now, looking.settled)]
-    seen.made |= {key(job.target) for job in due}
-    return [job for job in due if key(job.source) not in seen.made]
+    seen.made |= {canonicalize(job.target) for job in due}
+    return [job for job in due if canonicalize(job.source) not in seen.made]
 
 
 def _state(path: Location) -> State | None:

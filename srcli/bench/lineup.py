@@ -15,7 +15,7 @@ from srcli.engine.weights import lut
 from srcli.errors import UsageError, WeightsError
 from srcli.imaging.resize import KERNELS
 from srcli.methods import Method, Options
-from srcli.scales import ANY, label
+from srcli.scales import ANY, format_scale
 from srcli.storage.hashing import sha256
 
 # The side of the grey image that networks begin with.
@@ -93,7 +93,7 @@ class Lineup:
         asked, notes = list(scales), []
         for entrant in self.entrants:
             lacking = [scale for scale in asked if not entrant.has(scale)]
-            told = ", ".join(label(scale) for scale in lacking)
+            told = ", ".join(format_scale(scale) for scale in lacking)
             if len(lacking) == len(asked):
                 raise UsageError(
                     f"{entrant.name} has no weights for {told}", "give a scale that it has with -x"

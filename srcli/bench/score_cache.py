@@ -9,7 +9,7 @@ from typing import Any
 
 from srcli.bench.results import ImageScore, finite, flat, unflat
 from srcli.errors import FileError
-from srcli.storage.files import cache_folder
+from srcli.storage.files import get_cache_folder
 
 
 class ScoreCache:
@@ -20,7 +20,7 @@ class ScoreCache:
 
     def __init__(self, identity: str) -> None:
         name = hashlib.sha256(identity.encode()).hexdigest()[:32]
-        self.path = cache_folder() / "bench" / f"{name}.jsonl"
+        self.path = get_cache_folder() / "bench" / f"{name}.jsonl"
 
     def read(self) -> dict[str, ImageScore]:
         """Scores by their keys; a line that was cut off is left out."""

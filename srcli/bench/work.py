@@ -68,7 +68,7 @@ def scores(plan: Plan, unit: Unit, done: Collection[str] = ()) -> Iterator[Score
         if plan.lr_folder:
             _keep(plan.lr_folder, unit, "", lr)
     except SrError as error:
-        if error.for_all:
+        if error.affects_all:
             raise
         yield from (_failure(unit, method.name, error.message) for method in wanted)
         return
@@ -76,7 +76,7 @@ def scores(plan: Plan, unit: Unit, done: Collection[str] = ()) -> Iterator[Score
         try:
             yield _score(plan, unit, method, truth, lr, reduce)
         except SrError as error:
-            if error.for_all:
+            if error.affects_all:
                 raise
             yield _failure(unit, method.name, error.message)
         except MemoryError:

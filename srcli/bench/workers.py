@@ -29,7 +29,7 @@ def all_scores(
     with closing(distribute(shares, crew)) as outcomes:
         for outcome in outcomes:
             error = outcome.error
-            if error and error.for_all:
+            if error and error.affects_all:
                 raise error
             found = work.lost(plan, outcome.job, error.message) if error else outcome.result
             for score in found or ():

@@ -12,7 +12,7 @@ from srcli.cli.ratings import show_ratings
 from srcli.engine.tiles import DEFAULT_TILE
 from srcli.errors import DatasetError, ExitCode, SrError, UsageError
 from srcli.manifest import DEFAULT_MODEL
-from srcli.scales import plain
+from srcli.scales import simplify_scale
 from srcli.storage.files import check_can_write
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ def bench(
         reduction.check(scale)
         plan = Plan(
             tuple(datasets.find(name) for name in dict.fromkeys(dataset or ["samples"])),
-            tuple(dict.fromkeys(map(plain, scale))),
+            tuple(dict.fromkeys(map(simplify_scale, scale))),
             lineup.enter([*_BASELINES, *named], weights or [], settings),
             reduction,
             tuple(metric or ()),

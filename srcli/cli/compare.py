@@ -13,7 +13,7 @@ from srcli.cli import console, options, untrained
 from srcli.engine.tiles import DEFAULT_TILE
 from srcli.errors import UsageError
 from srcli.manifest import DEFAULT_MODEL
-from srcli.scales import plain
+from srcli.scales import simplify_scale
 
 if TYPE_CHECKING:
     from srcli.bench import Score
@@ -86,7 +86,7 @@ def compare(
     from srcli.report import comparisons, page, rating
 
     check_scale(scale)
-    scale = plain(scale)
+    scale = simplify_scale(scale)
     outputs = _outputs(output, rate, pairs)
     _check_outputs(outputs, overwrite, [*images, *([truth] if truth else [])])
     region = _region(crop)

@@ -68,6 +68,6 @@ def devices(incomplete: str) -> list[str]:
 
 def jobs(incomplete: str) -> list[str]:
     """Those of this user that have names."""
-    from srcli.storage.files import state_folder
+    from srcli.storage.files import get_state_folder
 
-    return sorted(p.stem for p in (state_folder() / "jobs").glob("*.db") if p.stem.startswith(incomplete))
+    return sorted(p.stem for p in (get_state_folder() / "jobs").glob("*.db") if p.stem.startswith(incomplete))

@@ -78,13 +78,15 @@ def _path(name: str | None) -> Iterator[Path]:
 
 def _absolute(lasting: Lasting) -> Lasting:
     """So that the job means the same from any folder."""
-    from srcli.storage.locations import whole
+    from srcli.storage.locations import make_absolute
 
     if not lasting.name:
         return lasting
     output = lasting.layout.output
-    inputs = [whole(given) for given in lasting.inputs]
-    return replace(lasting, inputs=inputs, layout=replace(lasting.layout, output=output and whole(output)))
+    inputs = [make_absolute(given) for given in lasting.inputs]
+    return replace(
+        lasting, inputs=inputs, layout=replace(lasting.layout, output=output and make_absolute(output))
+    )
 
 
 def _take_up(book: "JobStore", lasting: Lasting, voice: Reporter) -> None:

@@ -94,13 +94,13 @@ def upscale(
     from srcli.imaging.codecs.writing import EncodingOptions
     from srcli.imaging.size import wanted
     from srcli.methods import Options
-    from srcli.storage.locations import is_many, place
+    from srcli.storage.locations import is_many, parse_location
     from srcli.upscaling.fingerprint import Settings
     from srcli.upscaling.pipeline import Postprocess
 
     aim = wanted(scale, width, height, size, long_edge, megapixels)
     named = _named(inputs, files_from)
-    into = place(output) if output else None
+    into = parse_location(output) if output else None
     _check_job(job, rescan, {"--watch": watch, "--dry-run": dry_run, "--within": bool(within)})
     _check_watch(watch, ahead=dry_run or bool(within))
     if within and not weights:
@@ -183,12 +183,12 @@ def _layout(
 
 
 def _named(inputs: list[str] | None, files_from: Path | None) -> "list[Location]":
-    from srcli.storage.locations import place
+    from srcli.storage.locations import parse_location
 
     named = [*(inputs or []), *(pipes.names_from(files_from) if files_from else [])]
     if not named:
         raise UsageError("no input is named", "as in `sr upscale photo.jpg`")
-    return [place(name) for name in named]
+    return [parse_location(name) for name in named]
 
 
 def _check_job(job: str | None, rescan: bool, others: dict[str, bool]) -> None:
@@ -210,10 +210,10 @@ def _planned(
 ) -> "list[UpscaleTask]":
     """What is to be done; nothing yet where that is found as it goes."""
     from srcli.batch.planning import check_watchable, plan
-    from srcli.storage.locations import check_root
+    from srcli.storage.locations import check_bucket
 
     if layout.output:
-        check_root(layout.output)
+        check_bucket(layout.output)
     if watch:
         check_watchable(named, layout)
     if watch or lasts:
@@ -306,15 +306,15 @@ class _Tally:
         if self.done:
             return ExitCode.PARTLY
         last = list(self.became.values())[-1]
-        return last.exit_code if last and last.for_all else ExitCode.FAILED
+        return last.exit_code if last and last.affects_all else ExitCode.FAILED
 
 
 def _run(jobs: "list[UpscaleTask]", batch: "Batch", voice: Reporter, team: "PoolConfig") -> int:
     """Every job, in turn or side by side; the exit code."""
     from srcli.batch.runner import Places
-    from srcli.storage.locations import key
+    from srcli.storage.locations import canonicalize
 
-    tally, places = _Tally(), Places({key(job.source) for job in jobs})
+    tally, places = _Tally(), Places({canonicalize(job.source) for job in jobs})
     try:
         with voice, closing(outcomes(jobs, batch, voice, team, places, len(jobs))) as became:
             for outcome in became:

@@ -15,9 +15,16 @@ from srcli.imaging.codecs.formats import is_image
 from srcli.imaging.image import read
 from srcli.imaging.pixels import Pixels
 from srcli.manifest import HubFile
-from srcli.storage.files import cache_folder, replace_atomically
+from srcli.storage.files import get_cache_folder, replace_atomically
 from srcli.storage.hashing import sha256
-from srcli.storage.locations import ListedFile, RemotePath, fetch, fixed, list_files, place
+from srcli.storage.locations import (
+    ListedFile,
+    RemotePath,
+    download,
+    list_files,
+    parse_location,
+    strip_pattern,
+)
 
 PACKAGE = Path(__file__).parents[1]
 
@@ -152,7 +159,7 @@ def find(text: str) -> Dataset:
             raise UsageError(f"'{text}' names no folder of partners", "write SET,lr=FOLDER")
         return replace(find(name), lr=lr)
     name, equals, where = text.partition("=")
-    if equals and not Path(text).is_dir() and not isinstance(place(text), RemotePath):
+    if equals and not Path(text).is_dir() and not isinstance(parse_location(text), RemotePath):
         if not name or not where:
             raise UsageError(f"'{text}' lacks a name or a folder", "write NAME=FOLDER")
         return folder(_here(where), name)
@@ -161,23 +168,23 @@ def find(text: str) -> Dataset:
 
 def _here(text: str) -> Path:
     """A folder by its path or, by its URL, a copy of the images in it."""
-    where = place(text)
+    where = parse_location(text)
     return where if isinstance(where, Path) else _copied(where)
 
 
 def _copied(where: RemotePath) -> Path:
     """The images of a folder or a pattern in a store, kept by what the store says of them."""
     listed = _images_at(where)
-    facts = [str(where), *(f"{each.place} {each.identity}" for each in listed)]
+    facts = [str(where), *(f"{each.location} {each.identity}" for each in listed)]
     digest = hashlib.sha256("\n".join(facts).encode("utf-8", "surrogateescape")).hexdigest()
-    target = cache_folder() / "datasets" / f"store-{digest[:24]}"
+    target = get_cache_folder() / "datasets" / f"store-{digest[:24]}"
     if not target.is_dir():
         target.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".sr-", dir=target.parent) as temporary:
             for each in listed:
-                copy = Path(temporary, "set", each.place.below(fixed(where)))
+                copy = Path(temporary, "set", each.location.relative_to(strip_pattern(where)))
                 copy.parent.mkdir(parents=True, exist_ok=True)
-                fetch(each.place, copy)
+                download(each.location, copy)
             with contextlib.suppress(FileExistsError):  # another process was faster
                 Path(temporary, "set").rename(target)
     return target
@@ -186,7 +193,7 @@ def _copied(where: RemotePath) -> Path:
 def _images_at(where: RemotePath) -> list[ListedFile]:
     """As of `folder`: those in it, or where there are none those below."""
     for recursive in (False, True):
-        found = sorted(each for each in list_files(where, recursive) if is_image(each.place))
+        found = sorted(each for each in list_files(where, recursive) if is_image(each.location))
         if found:
             return found
     raise DatasetError(f"no images in {where}", "give a folder that holds image files")
@@ -195,9 +202,9 @@ def _images_at(where: RemotePath) -> list[ListedFile]:
 def _named(name: str) -> Dataset:
     if name == "samples":
         return samples()
-    where = place(name)
+    where = parse_location(name)
     if isinstance(where, RemotePath):
-        return folder(_copied(where), fixed(where).name)
+        return folder(_copied(where), strip_pattern(where).name)
     if where.is_dir():
         return folder(where)
     if name in HUB_SETS:
@@ -225,7 +232,7 @@ def _collected(name: str) -> Dataset:
 
 
 def _from_hub(name: str, source: HubFile) -> Path:
-    target = cache_folder() / "datasets" / f"{name}-{source.revision[:12]}"
+    target = get_cache_folder() / "datasets" / f"{name}-{source.revision[:12]}"
     if not target.is_dir():
         try:
             archive = hub.fetch(source)
@@ -240,7 +247,7 @@ def _from_hub(name: str, source: HubFile) -> Path:
 
 def _check_record(name: str, place: Path) -> None:
     """Note the SHA-256 of every image at first use; raise `DatasetError` where one is another one later."""
-    record = cache_folder() / "digests" / f"{place.name}.json"
+    record = get_cache_folder() / "digests" / f"{place.name}.json"
     found = {str(path.relative_to(place)): sha256(path) for path in images_in(place, recursive=True)}
     if not record.exists():
         # A cache that may only be read was filled by somebody who keeps it.

@@ -18,7 +18,7 @@ from srcli.engine.weights import hub
 from srcli.errors import DatasetError, UsageError
 from srcli.imaging.codecs.formats import is_image
 from srcli.manifest import HubFile
-from srcli.storage.files import cache_folder
+from srcli.storage.files import get_cache_folder
 
 # A file of an archive: its place inside, and what opens it.
 Member = tuple[str, Callable[[], IO[bytes]]]
@@ -39,7 +39,7 @@ class Collection:
     def place(self) -> Path:
         """Its folder in the cache."""
         name = "--".join(part for part in (*self.repo.split("/"), *self.inside.split("/")) if part)
-        return cache_folder() / "datasets" / f"{name}@{self.revision.replace('/', '--')}"
+        return get_cache_folder() / "datasets" / f"{name}@{self.revision.replace('/', '--')}"
 
 
 def parse(text: str) -> Collection:

@@ -23,7 +23,7 @@ from srcli.engine.device import give_back_memory, threads
 from srcli.engine.runtimes.base import OutOfMemory, Runtime
 from srcli.engine.tiles import SMALLEST_TILE
 from srcli.errors import FileError
-from srcli.storage.files import cache_folder, replace_atomically
+from srcli.storage.files import get_cache_folder, replace_atomically
 
 _SIDES = (96, 192)
 _ROUNDS = 3
@@ -114,7 +114,7 @@ def once(
 
 def _place(facts: tuple[object, ...]) -> Path:
     key = hashlib.sha256(json.dumps((__version__, *facts)).encode()).hexdigest()[:24]
-    return cache_folder() / "calibration" / f"{key}.json"
+    return get_cache_folder() / "calibration" / f"{key}.json"
 
 
 def _kept(place: Path, days: float = _DAYS) -> dict[str, float] | None:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from srcli.scales import Axis, outputs_before
+from srcli.scales import Axis, count_outputs_before
 
 # In input pixels. Larger windows are no faster on a CPU, smaller ones pay for their halo.
 DEFAULT_TILE = 512
@@ -33,7 +33,9 @@ class Span:
 
     def axis(self, inputs: int, outputs: int) -> Axis:
         """The outputs of the kept part, those whose centres are in it, where `inputs` become `outputs`."""
-        first, last = (outputs_before(cut, inputs, outputs) for cut in (self.keep_start, self.keep_stop))
+        first, last = (
+            count_outputs_before(cut, inputs, outputs) for cut in (self.keep_start, self.keep_stop)
+        )
         return Axis(inputs, outputs, self.start, first, last)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from srcli.errors import ManifestError, UsageError
-from srcli.scales import ANY, label
+from srcli.scales import ANY, format_scale
 
 _PACKAGE = Path(__file__).parents[1]
 BUNDLED = _PACKAGE / "weights"
@@ -68,7 +68,7 @@ class Entry:
     @property
     def name(self) -> str:
         """How the entry is called in messages and on the command line: `edsr-x4`, `liif-any`."""
-        return f"{self.model}-{label(self.scale)}"
+        return f"{self.model}-{format_scale(self.scale)}"
 
     @property
     def bundled(self) -> Path | None:

@@ -27,7 +27,7 @@ from srcli.imaging.pixels import Pixels
 from srcli.imaging.resize import KERNELS
 from srcli.imaging.rows import Rows
 from srcli.methods import classical
-from srcli.scales import ANY, label
+from srcli.scales import ANY, format_scale
 
 if TYPE_CHECKING:
     from torch import nn
@@ -141,7 +141,7 @@ def source(name: str, scale: float) -> WeightsSource:
     entries = manifest.entries_of(name)
     entry = manifest.for_scale(entries, scale)
     if entry is None:
-        known = ", ".join(map(label, entries))
+        known = ", ".join(map(format_scale, entries))
         raise UsageError(f"{name} has no weights for x{scale}", f"it has them for {known}")
     return _entry_source(entry)
 

@@ -12,13 +12,13 @@ from pathlib import Path
 from srcli.errors import FileError
 
 
-def cache_folder() -> Path:
+def get_cache_folder() -> Path:
     """Where what can be made again is kept: SR_CACHE, else `sr` under the user's cache folder."""
     base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(os.environ.get("SR_CACHE") or Path(base) / "sr")
 
 
-def state_folder() -> Path:
+def get_state_folder() -> Path:
     """Where what must outlive a run is kept: SR_STATE, else `sr` under the user's folder for states."""
     base = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
     return Path(os.environ.get("SR_STATE") or Path(base) / "sr")

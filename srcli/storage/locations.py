@@ -64,7 +64,7 @@ class RemotePath:
         """As of a `Path`."""
         return RemotePath(self.protocol, str(self._pure.with_name(name)))
 
-    def below(self, top: "RemotePath") -> PurePosixPath:
+    def relative_to(self, top: "RemotePath") -> PurePosixPath:
         """The way from the folder `top` to it."""
         return self._pure.relative_to(top.path)
 
@@ -95,7 +95,7 @@ _GS = Backend(
     (("google.auth.exceptions", "GoogleAuthError"), ("gcsfs.retry", "HttpError"), _HTTP),
     root=1,
 )
-STORES = {
+BACKENDS = {
     "s3": Backend(
         "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or `aws configure`; AWS_ENDPOINT_URL for other servers",
         "remote",
@@ -118,7 +118,7 @@ STORES = {
 }
 
 
-def place(text: str) -> Location:
+def parse_location(text: str) -> Location:
     """What a user names: a path, or a URL of a store. `file://` is a path too.
 
     Raises `UsageError` for a protocol that is not known, and a URL that names nothing.
@@ -132,36 +132,36 @@ def place(text: str) -> Location:
     protocol, path = found[1].lower(), found[2]
     if protocol == "file":
         return Path(path)
-    if protocol not in STORES:
-        known = " ".join(f"{name}://" for name in ["file", *STORES])
+    if protocol not in BACKENDS:
+        known = " ".join(f"{name}://" for name in ["file", *BACKENDS])
         raise UsageError(f"{text}: {protocol}:// is not known", f"known: {known}")
     if not path.strip("/"):
         raise UsageError(f"{text} names nothing", f"as in {protocol}://bucket/folder")
     return RemotePath(protocol, path.strip("/"))
 
 
-def key(where: Location) -> str:
+def canonicalize(where: Location) -> str:
     """The same for the same file, by whichever way it is named."""
     return str(where) if isinstance(where, RemotePath) else os.path.realpath(where)
 
 
-def whole(where: Location) -> Location:
+def make_absolute(where: Location) -> Location:
     """What means the same from any working folder."""
     return where if isinstance(where, RemotePath) else Path(os.path.abspath(where))
 
 
 def exists(where: Location) -> bool:
     """Whether there is something. Raises `SrError` where a store can't be asked."""
-    return os.path.lexists(where) if isinstance(where, Path) else kind(where) is not None
+    return os.path.lexists(where) if isinstance(where, Path) else find_kind(where) is not None
 
 
-def kind(where: RemotePath) -> str | None:
+def find_kind(where: RemotePath) -> str | None:
     """`file`, `directory`, or None for nothing. Raises `SrError` where the store can't be asked."""
     about = _about(where)
     return None if about is None else str(about["type"])
 
 
-def identity_of(where: Location) -> str:
+def get_identity(where: Location) -> str:
     """What changes when a file does, as far as can be told without reading it; "" for what is not there."""
     if isinstance(where, RemotePath):
         about = _about(where)
@@ -196,7 +196,7 @@ def _identity(about: dict[str, Any]) -> str:
 class ListedFile:
     """A file that a listing names."""
 
-    place: RemotePath
+    location: RemotePath
     identity: str
 
 
@@ -204,7 +204,7 @@ def is_many(where: Location) -> bool:
     """Whether it is a folder or a pattern in a store. Raises `SrError` where that can't be asked."""
     if isinstance(where, Path):
         return False
-    found = kind(where)
+    found = find_kind(where)
     return found == "directory" or (found is None and glob.has_magic(where.path))
 
 
@@ -212,19 +212,19 @@ def list_files(
     where: RemotePath, recursive: bool = False, without: Location | None = None
 ) -> Iterator[ListedFile]:
     """The files of a folder or a pattern, as `walk` and `matching` find them."""
-    if kind(where) is None and glob.has_magic(where.path):
-        return matching(where, without)
-    return walk(where, recursive, without)
+    if find_kind(where) is None and glob.has_magic(where.path):
+        return match_files(where, without)
+    return walk_files(where, recursive, without)
 
 
-def fixed(where: RemotePath) -> RemotePath:
+def strip_pattern(where: RemotePath) -> RemotePath:
     """The folder that a pattern looks in; what is none is one itself."""
     parts = where.path.split("/")
     plain = next((n for n, part in enumerate(parts) if glob.has_magic(part)), len(parts))
     return RemotePath(where.protocol, "/".join(parts[:plain]))
 
 
-def walk(top: RemotePath, recursive: bool, without: Location | None = None) -> Iterator[ListedFile]:
+def walk_files(top: RemotePath, recursive: bool, without: Location | None = None) -> Iterator[ListedFile]:
     """The files in a folder and, if wanted, in those below it, as they are listed; `without` is left out.
 
     A page of names is held at a time, or with stores that have no pages a folder. Raises `SrError`.
@@ -242,17 +242,17 @@ def walk(top: RemotePath, recursive: bool, without: Location | None = None) -> I
                 left.append(name)
 
 
-def matching(pattern: RemotePath, without: Location | None = None) -> Iterator[ListedFile]:
+def match_files(pattern: RemotePath, without: Location | None = None) -> Iterator[ListedFile]:
     """The files that a pattern fits, `*` within a name and `**` through folders, as they are listed."""
     from fsspec.utils import glob_translate
 
-    top = fixed(pattern)
+    top = strip_pattern(pattern)
     if not top.path:
         raise UsageError(f"{pattern}: a pattern needs a bucket to look in", "name the bucket in full")
     fits = re.compile(glob_translate(pattern.path))
     rest = pattern.path[len(top.path) + 1 :]
     deep = "/" in rest or "**" in rest
-    return (listed for listed in walk(top, deep, without) if fits.match(listed.place.path))
+    return (listed for listed in walk_files(top, deep, without) if fits.match(listed.location.path))
 
 
 def _entries(folder: RemotePath) -> Iterator[dict[str, Any]]:
@@ -281,16 +281,16 @@ def _pages_of_s3(system: Any, folder: RemotePath) -> Iterator[dict[str, Any]]:
         asked["ContinuationToken"] = page["NextContinuationToken"]
 
 
-def check_root(where: Location) -> None:
+def check_bucket(where: Location) -> None:
     """Raise `SrError` where nothing could be put, for want of a bucket, a package or a network."""
     if not isinstance(where, RemotePath):
         return
-    root = STORES[where.protocol].root
+    root = BACKENDS[where.protocol].root
     with _told(where):
         _system(where)  # which wants its package
     if root:
         bucket = RemotePath(where.protocol, "/".join(where.path.split("/")[:root]))
-        if kind(bucket) is None:
+        if find_kind(bucket) is None:
             raise FileError(f"{bucket} does not exist", "make the bucket first, or check its name")
 
 
@@ -304,11 +304,11 @@ def open_local_copy(where: Location) -> Iterator[Path]:
         yield where
         return
     with _beside(where, "in") as copy:
-        fetch(where, copy)
+        download(where, copy)
         yield copy
 
 
-def fetch(where: RemotePath, copy: Path) -> None:
+def download(where: RemotePath, copy: Path) -> None:
     """Write what is there into a file. Raises `SrError` where it can't be had."""
     with _told(where):
         _system(where).get_file(where.path, str(copy))
@@ -327,14 +327,14 @@ def open_for_upload(where: Location) -> Iterator[Path]:
         return
     with _beside(where, "out") as made:
         yield made
-        put(made, where)
+        upload(made, where)
 
 
-def put(made: Path, where: RemotePath) -> None:
+def upload(made: Path, where: RemotePath) -> None:
     """Put a file into a store, where it appears whole or not at all. Raises `SrError` for what goes wrong."""
     with _told(where):
         system = _system(where)
-        if STORES[where.protocol].whole:
+        if BACKENDS[where.protocol].whole:
             system.put_file(str(made), where.path)
             return
         under = where.with_name(f".sr-{os.urandom(6).hex()}{where.suffix}")
@@ -368,26 +368,26 @@ def _system(where: RemotePath) -> Any:
 @contextmanager
 def _told(where: RemotePath) -> Iterator[None]:
     """What goes wrong in a store, as one line and a hint."""
-    store = STORES[where.protocol]
+    store = BACKENDS[where.protocol]
     try:
         yield
     except ImportError as error:
         hint = f"pip install 'sr-cli[{store.extra}]'" if store.extra else "pip install -U sr-cli"
         missing = f"{where.protocol}:// needs a package that is not here ({error.name or error})"
-        raise FileError(missing, hint, for_all=True) from error
+        raise FileError(missing, hint, affects_all=True) from error
     except FileNotFoundError as error:
         raise FileError(f"{where} does not exist", "check the bucket and the name") from error
     except PermissionError as error:
         raise FileError(f"{where}: access denied ({_line(error)})", store.access) from error
     except OSError as error:
         if error.errno == errno.ENOSPC:
-            raise FileError(f"no room for a copy of {where}", "free the disk", for_all=True) from error
+            raise FileError(f"no room for a copy of {where}", "free the disk", affects_all=True) from error
         away = isinstance(error, ConnectionError | TimeoutError) or error.errno in _AWAY
         raise FileError(f"{where}: {_line(error)}", "check the network, and try again", away) from error
     except Exception as error:
         if not isinstance(error, _faults(store)):
             raise
-        raise FileError(f"{where}: {_line(error)}", store.access, for_all=True) from error
+        raise FileError(f"{where}: {_line(error)}", store.access, affects_all=True) from error
 
 
 def _line(error: Exception) -> str:

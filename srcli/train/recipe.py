@@ -8,7 +8,7 @@ from typing import Any
 from srcli import archs
 from srcli.errors import UsageError
 from srcli.imaging.degrade import degradations
-from srcli.scales import ANY, label
+from srcli.scales import ANY, format_scale
 from srcli.train import augment, initial, losses
 
 SCHEDULES = ("cosine", "step", "one-cycle", "constant", "linear")
@@ -115,7 +115,7 @@ class Recipe:
     @property
     def label(self) -> str:
         """What its weights are for: `x4`, or `any` scale."""
-        return label(self.kind)
+        return format_scale(self.kind)
 
     @property
     def kind(self) -> int:

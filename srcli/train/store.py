@@ -19,7 +19,7 @@ from srcli.imaging.image import read
 from srcli.imaging.pixels import from_uint8, to_uint8
 from srcli.imaging.resize import resize_8bit
 from srcli.imaging.sharpen import sharpened
-from srcli.storage.files import cache_folder
+from srcli.storage.files import get_cache_folder
 from srcli.train import cache, decode
 from srcli.train.decode import Entry, Index
 from srcli.train.planes import Layout, Mapped, Numbers, Plane, Samples, Tick, mapped
@@ -105,7 +105,7 @@ def open_store(sources: Sequence[ImageSource], wanted: StoreSpec, tick: Tick) ->
     """
     _check_pairs(sources, wanted)
     work = decode.tasks(sources, wanted.zooms)
-    folder = cache_folder() / "train" / cache.key(decode.facts(work))
+    folder = get_cache_folder() / "train" / cache.key(decode.facts(work))
     index = decode.decoded(folder, work, tick)
     if index.leaks and not wanted.allow_leak:
         raise DatasetError(

@@ -12,7 +12,7 @@ from srcli.errors import FileError, ImageError
 from srcli.imaging.codecs import reading
 from srcli.imaging.metadata.provenance import Record, record_of
 from srcli.methods import WEIGHTLESS, scale_chain
-from srcli.storage.files import cache_folder, replace_atomically
+from srcli.storage.files import get_cache_folder, replace_atomically
 from srcli.storage.hashing import sha256
 from srcli.storage.locations import Location, open_local_copy
 
@@ -108,4 +108,4 @@ def _noted(target: Path) -> tuple[str, str] | None:
 
 def _note_path(target: Path) -> Path:
     name = hashlib.sha256(os.fsencode(target.absolute())).hexdigest()[:32]
-    return cache_folder() / "done" / f"{name}.json"
+    return get_cache_folder() / "done" / f"{name}.json"

@@ -31,7 +31,7 @@ def each_image(jobs: Iterable[J], work: Callable[[J], T]) -> Iterator[Outcome[J,
     for job in jobs:
         outcome = tried(job, work)
         yield outcome
-        if outcome.error and outcome.error.for_all:
+        if outcome.error and outcome.error.affects_all:
             return
 
 

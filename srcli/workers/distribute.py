@@ -119,7 +119,7 @@ class _Run(Generic[J, T]):
             for ticket, said in self.crew.answers():
                 for became in self._heard(self.hand.pop(ticket), ticket, said):
                     yield became
-                    if became.error and became.error.for_all:
+                    if became.error and became.error.affects_all:
                         self.waiting.clear()
                         self.jobs = iter(())
 

@@ -144,7 +144,7 @@ class Processes(Generic[J, T]):
         if worker.ready or (code < 0 and self._unready < TRIES * self.size):
             return WorkerLost(_ending(code))
         error = SrError("a worker process cannot begin", "the lines above may say why; or give --workers 1")
-        error.for_all = True
+        error.affects_all = True
         return Outcome(None, error=error)
 
     def drop(self, ticket: int) -> None:

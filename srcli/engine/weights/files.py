@@ -13,7 +13,7 @@ from srcli.archs import Spec
 from srcli.engine.weights import hub, identify
 from srcli.errors import WeightsError
 from srcli.manifest import Entry, HubFile, bundled_models
-from srcli.scales import label, number
+from srcli.scales import format_scale, parse_header_scale
 from srcli.storage.files import replace_atomically
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def load(path: Path, spec: Spec) -> "nn.Module":
     fault = identify.compare(spec, network.state_dict(), state).first_fault()
     if fault:
         raise WeightsError(
-            f"{path} does not fit {spec.arch} {label(spec.scale)}: {fault}",
+            f"{path} does not fit {spec.arch} {format_scale(spec.scale)}: {fault}",
             "`sr models info FILE` says what it is",
         )
     network.load_state_dict(state)
@@ -154,7 +154,7 @@ def save(path: Path, network: "nn.Module", spec: Spec, notes: dict[str, str]) ->
     state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
     header = {
         "arch": spec.arch,
-        "scale": label(spec.scale).removeprefix("x"),
+        "scale": format_scale(spec.scale).removeprefix("x"),
         "config": json.dumps(spec.config),
     }
     with replace_atomically(path) as temporary:
@@ -181,7 +181,9 @@ def read_spec(path: Path) -> Spec | None:
     _check_exists(path)
     header = read_header(path)
     try:
-        return Spec(header["arch"], number(header["scale"]), json.loads(header.get("config", "{}")))
+        return Spec(
+            header["arch"], parse_header_scale(header["scale"]), json.loads(header.get("config", "{}"))
+        )
     except (KeyError, ValueError):
         return None
 

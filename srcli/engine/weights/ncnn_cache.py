@@ -12,7 +12,7 @@ from typing import Any
 
 from srcli.archs import Spec
 from srcli.errors import WeightsError
-from srcli.storage.files import cache_folder, replace_atomically
+from srcli.storage.files import get_cache_folder, replace_atomically
 from srcli.storage.hashing import sha256
 
 # Raised whenever the same network would be written otherwise: what was kept before is made anew.
@@ -70,7 +70,7 @@ def kept(digest: str, spec: Spec) -> Path:
 
     facts = (digest, spec.arch, spec.scale, spec.config, WRITER, ncnn.__version__)
     key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:24]
-    return cache_folder() / "ncnn" / key
+    return get_cache_folder() / "ncnn" / key
 
 
 def write(path: Path, packed: Packed, made_from: str) -> None:
