@@ -1,69 +1,53 @@
-"""What many tests share: the shared folder, a photograph, and `sr` as a function."""
+"""Fixtures of all tests: `sr` as a function, photographs, caches of their own."""
 
 import os
-import shutil
 import signal
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from helpers.command import CommandResult, Run
+from helpers.fake_hub import FakeHub, serve
+from helpers.paths import SAMPLES, SHARED
+
 if "PYTEST_XDIST_WORKER" in os.environ:
-    # Each process has a core: more threads would only be in each other's way.
+    # Each process has one core; more threads would only compete for it.
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# What is started in the background is often deaf to Ctrl-C, and so would be all that tests start.
+# A shell starts background jobs with Ctrl-C ignored, and processes that tests start would inherit that.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-from hub_stand import Stand, running
 from srcli.cli.app import run
 from srcli.imaging.image import Image, read, write
-from tools.small import SMALL
-
-__all__ = ["ROOT", "SAMPLES", "SHARED", "SMALL"]
-
-ROOT = Path(__file__).parent.parent
-SAMPLES = ROOT / "srcli" / "samples"
-SHARED = ROOT.parent / "shared"
-
-
-@dataclass(frozen=True)
-class Done:
-    code: int
-    out: str
-    err: str
-
-
-Run = Callable[..., Done]
 
 
 @pytest.fixture
 def sr(capsys: pytest.CaptureFixture[str]) -> Run:
     """Run one command line in this process."""
 
-    def call(*arguments: object) -> Done:
+    def call(*arguments: object) -> CommandResult:
         capsys.readouterr()
         code = run([str(argument) for argument in arguments])
         captured = capsys.readouterr()
-        return Done(code, captured.out, captured.err)
+        return CommandResult(code, captured.out, captured.err)
 
     return call
 
 
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is cached or kept in a test does not outlive it."""
+    """Give each test an empty cache and state folder."""
     monkeypatch.setenv("SR_CACHE", str(tmp_path_factory.mktemp("cache")))
     monkeypatch.setenv("SR_STATE", str(tmp_path_factory.mktemp("state")))
 
 
 @pytest.fixture
-def stand() -> Iterator[Stand]:
-    """A stand-in for the Hub."""
-    with running() as server:
+def fake_hub() -> Iterator[FakeHub]:
+    """A fake Hugging Face Hub that runs until the end of the test."""
+    with serve() as server:
         yield server
 
 
@@ -98,10 +82,6 @@ def rng() -> np.random.Generator:
 
 @pytest.fixture
 def in_tmp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The working folder is an empty one."""
+    """Work in an empty folder."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
-
-
-def copy_sample(name: str, to: Path) -> Path:
-    return Path(shutil.copy(SAMPLES / name, to))

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest import Run, copy_sample
+from helpers.command import Run
+from helpers.images import copy_sample
 from srcli import archs
 from srcli.engine.weights import files
 from srcli.imaging.alpha import bleed

@@ -9,12 +9,13 @@ import pytest
 import torch
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from test_archs import randomised
-from test_train import setup_of, trained
 from torch import Tensor
 from torch.nn import functional as F
 
-from conftest import SAMPLES, SMALL, Run
+from helpers.command import Run
+from helpers.networks import SMALL, build_random
+from helpers.paths import SAMPLES
+from helpers.training import build_setup, run_training
 from srcli import archs, manifest, methods
 from srcli.archs import anyscale
 from srcli.engine import complexity
@@ -37,7 +38,7 @@ every = pytest.mark.parametrize("arch", ARCHS)
 
 def upscaler(arch: str, **options: Any) -> Upscaler:
     torch.manual_seed(0)
-    return Upscaler(prepare(randomised(arch, 2), ANY, CPU), ANY, **options)
+    return Upscaler(prepare(build_random(arch, 2), ANY, CPU), ANY, **options)
 
 
 @every
@@ -56,14 +57,14 @@ def test_tiled_equals_whole_at_any_size(arch: str, sides: tuple[int, int], size:
 @every
 def test_whole_scales_are_those_sizes(arch: str, rng: np.random.Generator) -> None:
     """What a network gives by itself at a scale is what it gives when asked for that size."""
-    network = randomised(arch, 3).eval()
+    network = build_random(arch, 3).eval()
     batch = torch.rand(2, 3, 11, 8)
     torch.testing.assert_close(network(batch), network(batch, make_full_window(11, 8, (33, 24))))
 
 
 @every
 def test_outputs_in_portions_are_those_at_once(arch: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    network, batch = randomised(arch, 2).eval(), torch.rand(1, 3, 9, 7)
+    network, batch = build_random(arch, 2).eval(), torch.rand(1, 3, 9, 7)
     window = (Axis(20, 47, 6, 15, 33), Axis(7, 19, 0, 2, 19))
     at_once = network(batch, window)
     assert at_once.shape == (1, 3, 18, 17)
@@ -74,7 +75,7 @@ def test_outputs_in_portions_are_those_at_once(arch: str, monkeypatch: pytest.Mo
 @every
 def test_places_stay_exact_in_half_precision(arch: str) -> None:
     """Far from the origin, where half precision tells no pixel from the next."""
-    network, batch = randomised(arch, 2).eval(), torch.rand(1, 3, 9, 7)
+    network, batch = build_random(arch, 2).eval(), torch.rand(1, 3, 9, 7)
     window = (Axis(40_009, 94_023, 40_000, 94_002, 94_023), Axis(7, 19, 0, 0, 19))
     with torch.no_grad():
         exact = network(batch, window)
@@ -129,7 +130,7 @@ def ensemble(parts: list[tuple[Tensor, Tensor]]) -> Tensor:
 
 @pytest.mark.parametrize("size", [(20, 16), (27, 21), (43, 50)])
 def test_liif_is_the_function_of_its_paper(size: tuple[int, int]) -> None:
-    network: Any = randomised("liif", 2).double().eval()
+    network: Any = build_random("liif", 2).double().eval()
     batch = torch.rand(1, 3, 10, 8, dtype=torch.float64)
     features = F.unfold(network.encoder(2 * batch - 1), 3, padding=1).unflatten(2, batch.shape[2:])
     cell = 2 * torch.tensor(batch.shape[2:]) / torch.tensor(size)
@@ -148,7 +149,7 @@ WINDOWS = {"encoder": "swinir", "blocks": 1, "features": 16, "hidden": 24}
 @pytest.mark.parametrize("size", [(20, 16), (27, 21), (43, 50)])
 @pytest.mark.parametrize("config", [SMALL["lte"], WINDOWS], ids=["edsr", "swinir"])
 def test_lte_is_the_function_of_its_paper(config: dict[str, Any], size: tuple[int, int]) -> None:
-    network: Any = randomised("lte", 2, config).double().eval()
+    network: Any = build_random("lte", 2, config).double().eval()
     batch = torch.rand(1, 3, 10, 8, dtype=torch.float64)
     features = network.encoder(2 * batch - 1)
     cell = 2 * torch.maximum(torch.tensor(batch.shape[2:]) / torch.tensor(size), torch.tensor(0.25))
@@ -165,7 +166,7 @@ def test_lte_is_the_function_of_its_paper(config: dict[str, Any], size: tuple[in
 
 def test_the_encoder_on_windows_is_swinir_up_to_its_features() -> None:
     """The authors feed it without a shift of the mean; sides that are no multiples are reflected, and cut."""
-    network: Any = randomised("lte", 2, WINDOWS | {"features": 64}).eval()
+    network: Any = build_random("lte", 2, WINDOWS | {"features": 64}).eval()
     body: Any = archs.build("swinir", 2, {"groups": 1})
     missing, unexpected = body.load_state_dict(network.encoder.state_dict(), strict=False)
     assert not unexpected
@@ -187,7 +188,7 @@ def test_lte_takes_the_tensors_of_the_authors_files() -> None:
 def test_tiled_is_close_to_whole_where_windows_are_shifted() -> None:
     """Tiles begin where windows do; the overlap is far less than what dozens of blocks see."""
     torch.manual_seed(0)
-    runtime = prepare(randomised("lte", 2, WINDOWS | {"blocks": 2}), ANY, CPU)
+    runtime = prepare(build_random("lte", 2, WINDOWS | {"blocks": 2}), ANY, CPU)
     assert (runtime.halo, runtime.align) == (34, 8)
     pixels = read(SAMPLES / "coffee.png").pixels[:15, :133]
     whole, tiled = (Upscaler(runtime, ANY, tile)(pixels, (40, 301)) for tile in (512, 28))
@@ -197,7 +198,7 @@ def test_tiled_is_close_to_whole_where_windows_are_shifted() -> None:
 
 @pytest.mark.parametrize("size", [(20, 16), (27, 21), (43, 50)])
 def test_metasr_is_a_filter_for_each_output_pixel(size: tuple[int, int]) -> None:
-    network: Any = randomised("metasr", 2).double().eval()
+    network: Any = build_random("metasr", 2).double().eval()
     batch = torch.rand(1, 3, 10, 8, dtype=torch.float64)
     features = F.unfold(network.encoder(network.shift.enter(batch)), 3, padding=1).view(-1, 10, 8)
     out = network(batch, make_full_window(10, 8, size))
@@ -221,7 +222,7 @@ def test_metasr_takes_the_authors_names() -> None:
 @pytest.mark.parametrize("size", [(20, 16), (27, 21), (33, 19)])
 def test_bairnet_enlarges_and_reduces_to_any_size(size: tuple[int, int]) -> None:
     """With nothing generated it is bilinear and bicubic; what is generated is a filter for each pixel."""
-    network: Any = randomised("bairnet", 2).double().eval()
+    network: Any = build_random("bairnet", 2).double().eval()
     batch = torch.rand(2, 3, 13, 9, dtype=torch.float64)
     large, small = network(batch, make_full_window(13, 9, size)), network.reduced(batch, (7, 4))
     features = F.unfold(network.encoder(2 * batch - 1), 3, padding=1).view(2, -1, 13, 9)
@@ -246,11 +247,11 @@ def test_bairnet_enlarges_and_reduces_to_any_size(size: tuple[int, int]) -> None
 def test_reducing_and_enlarging_are_learned_together(photos: Path, tmp_path: Path) -> None:
     """Every weight of both takes part in every step."""
     config = SMALL["bairnet"]
-    setup = setup_of(photos, tmp_path / "run", "bairnet", config=config, steps=6, spread=(1.5, 2.0))
-    begun, told = trained(setup)
+    setup = build_setup(photos, tmp_path / "run", "bairnet", config=config, steps=6, spread=(1.5, 2.0))
+    begun, told = run_training(setup)
     assert set(told[-1].terms) == {"l1", "reduced"}
     assert all(begun.optimiser.state[weight]["step"] == 6 for weight in begun.network.parameters())
-    other = setup_of(photos, tmp_path / "other", "liif", config=SMALL["liif"], joint=1.0)
+    other = build_setup(photos, tmp_path / "other", "liif", config=SMALL["liif"], joint=1.0)
     with pytest.raises(UsageError, match="does not reduce"):
         loop.prepare(state.start(other.recipe, CPU), other)
 
@@ -335,8 +336,8 @@ def test_one_entry_is_for_any_scale(mine: Path, tmp_path: Path, monkeypatch: pyt
 
 def test_a_spread_of_scales_is_learned(photos: Path, tmp_path: Path) -> None:
     config = {"blocks": 1, "features": 8, "hidden": 8}
-    setup = setup_of(photos, tmp_path / "run", "liif", config=config, steps=6, spread=(1.0, 3.0))
-    begun, told = trained(setup)
+    setup = build_setup(photos, tmp_path / "run", "liif", config=config, steps=6, spread=(1.0, 3.0))
+    begun, told = run_training(setup)
     assert begun.step == 6
     assert np.isfinite(told[-1].loss)
     path = loop.weights_path(setup.folder, setup.recipe)
@@ -347,7 +348,7 @@ def test_a_spread_of_scales_is_learned(photos: Path, tmp_path: Path) -> None:
 
 def test_batches_of_any_scale_fit_their_windows(photos: Path, tmp_path: Path) -> None:
     """Where an image is a ramp, the window of the output is the ramp where it says it is."""
-    setup = setup_of(photos, tmp_path / "run", "liif", config=SMALL["liif"], spread=(1.0, 4.0))
+    setup = build_setup(photos, tmp_path / "run", "liif", config=SMALL["liif"], spread=(1.0, 4.0))
     scales = []
     for (scale, batch), _ in zip(loop.drawn(setup.recipe, setup.draw, 0, 0), range(6), strict=False):
         assert batch.window

@@ -13,7 +13,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from conftest import SAMPLES, SMALL
+from helpers.networks import CPU, MEMBERS, SMALL, build_random
+from helpers.paths import SAMPLES
 from srcli import archs
 from srcli.archs import dat, edt, hat, lapar, san, swin2sr, swinir
 from srcli.archs.blocks import GlobalStats, bicubic_phases, non_local, pool_stats
@@ -27,8 +28,6 @@ from srcli.imaging.image import read
 from srcli.imaging.metrics.full_reference import psnr
 from srcli.imaging.pixels import Pixels
 from srcli.imaging.resize import resize
-
-CPU = Device("cpu", "float32", "test")
 
 # Parameters by (network, scale, config): from the papers, exact where the layers determine them.
 PARAMETERS = [
@@ -163,7 +162,6 @@ PARAMETERS = [
     ("edsr", 4, {"blocks": 32, "features": 256, "res_scale": 0.1}, 43_089_923),
 ]
 
-MEMBERS = [(arch, scale) for arch in archs.names() for scale in archs.traits(arch).scales]
 LOCAL = [(arch, scale) for arch, scale in MEMBERS if archs.traits(arch).local]
 # What is enlarged in the end has no part in it: one scale tells.
 GLOBAL = [(arch, archs.traits(arch).scales[0]) for arch in archs.names() if not archs.traits(arch).local]
@@ -172,18 +170,8 @@ GLOBAL = [(arch, archs.traits(arch).scales[0]) for arch in archs.names() if not 
 @cache
 def upscaler(arch: str, scale: int, tile: int = 512, **options: bool) -> Upscaler:
     torch.manual_seed(0)
-    runtime = prepare(randomised(arch, scale), 1 if archs.traits(arch).pre_upsampled else scale, CPU)
+    runtime = prepare(build_random(arch, scale), 1 if archs.traits(arch).pre_upsampled else scale, CPU)
     return Upscaler(runtime, scale, tile, **options)
-
-
-def randomised(arch: str, scale: int, config: dict[str, Any] | None = None) -> torch.nn.Module:
-    """Weights that let every input reach the output, unlike some initialisations."""
-    network = archs.build(arch, scale, config or SMALL.get(arch))
-    for weight in network.parameters():
-        torch.nn.init.normal_(
-            weight, std=(0.5 / max(1, weight[0].numel())) ** 0.5 if weight.ndim > 1 else 0.1
-        )
-    return network
 
 
 @pytest.mark.parametrize(("arch", "scale", "config", "expected"), PARAMETERS)
@@ -196,7 +184,7 @@ def test_parameters_are_the_papers(arch: str, scale: int, config: dict[str, floa
 @pytest.mark.parametrize(("arch", "scale"), LOCAL)
 def test_halo_is_the_receptive_field(arch: str, scale: int) -> None:
     """A change outside the halo changes nothing; the halo is at most two pixels wider than need be."""
-    network = randomised(arch, scale).double().eval()
+    network = build_random(arch, scale).double().eval()
     step = 1 if archs.traits(arch).pre_upsampled else scale
     halo = int(network.halo)
     start = halo + 4
@@ -223,7 +211,7 @@ def reach_of(network: torch.nn.Module, place: int, step: int, side: int) -> int:
 @pytest.mark.parametrize(("arch", "scale"), LOCAL)
 def test_networks_are_the_same_everywhere(arch: str, scale: int) -> None:
     """What is cut off at a place where tiles may begin changes only what is within the halo of the cut."""
-    network = randomised(arch, scale).double().eval()
+    network = build_random(arch, scale).double().eval()
     step = 1 if archs.traits(arch).pre_upsampled else scale
     halo, cut = int(network.halo), 3 * aligned(network)
     batch = torch.rand(1, int(network.channels), 2 * halo + cut + 6, 2 * halo + cut + 9, dtype=torch.float64)
@@ -335,7 +323,7 @@ def variant_states(arch: str) -> list[dict[str, torch.Tensor]]:
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_fsrcnn_is_the_transposed_convolution_of_its_paper(scale: int) -> None:
-    network = randomised("fsrcnn", scale).double()
+    network = build_random("fsrcnn", scale).double()
     batch = torch.rand(2, 1, 7, 9, dtype=torch.float64)
     features = network.mid_part(network.first_part(batch))  # type: ignore[operator]
     torch.testing.assert_close(network(batch), network.last_part(features))  # type: ignore[operator]
@@ -386,7 +374,7 @@ def test_span_deployed_is_its_convolutions_in_a_row(config: dict[str, bool]) -> 
 
 @pytest.mark.parametrize("model", ["B", "C"])
 def test_falsr_cells_see_as_far_as_they_say(model: str) -> None:
-    network = randomised("falsr", 2, {"model": model, "features": 32}).double().eval()
+    network = build_random("falsr", 2, {"model": model, "features": 32}).double().eval()
     for weight in network.parameters():
         weight.data.abs_()  # or a corner's one way through five rectifiers is closed somewhere
     halo = int(network.halo)  # type: ignore[arg-type]
@@ -426,7 +414,7 @@ def test_lapar_dictionary_is_the_authors(shared: Path) -> None:
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_lapar_is_the_mixture_of_what_its_kernels_give(scale: int) -> None:
     """As the paper has it: every kernel over the bicubic enlargement, then a weighted sum for each pixel."""
-    network: Any = randomised("lapar", scale).double().eval()
+    network: Any = build_random("lapar", scale).double().eval()
     batch = torch.rand(2, 3, 5, 7, dtype=torch.float64)
     enlarged = F.interpolate(batch, scale_factor=scale, mode="bicubic").flatten(0, 1)[:, None]
     filtered = F.conv2d(F.pad(enlarged, (2, 2, 2, 2), mode="reflect"), network.decom_conv.weight)
@@ -436,7 +424,7 @@ def test_lapar_is_the_mixture_of_what_its_kernels_give(scale: int) -> None:
 
 
 def test_lapar_deployed_has_the_same_kernels() -> None:
-    network = randomised("lapar", 2).eval()
+    network = build_random("lapar", 2).eval()
     plain, plain_config = archs.deployed("lapar", 2, SMALL["lapar"], network)
     batch = torch.rand(1, 3, 7, 9)
     torch.testing.assert_close(plain(batch), network(batch))
@@ -524,7 +512,7 @@ def test_san_takes_the_authors_names() -> None:
 @pytest.mark.parametrize("sides", [(1, 1), (1, 7), (3, 2), (400, 5)])
 def test_attention_in_parts_takes_any_size(sides: tuple[int, int]) -> None:
     for arch in ("san", "csnln"):
-        out = randomised(arch, 3).eval()(torch.rand(1, 3, *sides))
+        out = build_random(arch, 3).eval()(torch.rand(1, 3, *sides))
         assert out.shape == (1, 3, 3 * sides[0], 3 * sides[1])
         assert torch.isfinite(out).all()
 
@@ -542,7 +530,7 @@ def test_csnln_is_undivided_up_to_its_cell(scale: int) -> None:
 
 
 def test_cran_has_kernels_for_each_image_alone() -> None:
-    network = randomised("cran", 2).eval()
+    network = build_random("cran", 2).eval()
     batch = torch.rand(3, 3, 9, 11)
     alone = torch.cat([network(image[None]) for image in batch])
     torch.testing.assert_close(network(batch), alone, atol=1e-5, rtol=1e-4)
@@ -618,7 +606,7 @@ def test_out_of_memory_is_answered_by_smaller_tiles(rng: np.random.Generator) ->
 
 
 def test_half_precision_that_overflows_is_rerun_in_single() -> None:
-    network = randomised("espcn", 2).eval()
+    network = build_random("espcn", 2).eval()
     runtime = TorchRuntime(network, 2, Device("cpu", "float16", "test"))
     tile = np.full((8, 8, 1), 0.5, np.float32)
     near = next(runtime.run([tile]))
@@ -647,7 +635,7 @@ def test_gpu_equals_cpu(arch: str, scale: int, rng: np.random.Generator) -> None
     if not torch.cuda.is_available():
         pytest.skip("no GPU")
     pixels = rng.random((40, 50, 3), np.float32)
-    network = randomised(arch, scale)
+    network = build_random(arch, scale)
     step = 1 if archs.traits(arch).pre_upsampled else scale
     cpu = Upscaler(prepare(network, step, CPU), scale)(pixels)
     gpu = Upscaler(prepare(network, step, Device("cuda", "float32", "test")), scale)(pixels)

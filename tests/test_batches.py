@@ -13,7 +13,9 @@ import numpy as np
 import pytest
 from PIL import Image as PilImage
 
-from conftest import ROOT, Done, Run, copy_sample
+from helpers.command import CommandResult, Run
+from helpers.images import copy_sample
+from helpers.paths import ROOT
 from srcli import manifest
 from srcli.imaging.codecs import formats
 from srcli.imaging.codecs.formats import FORMATS
@@ -116,7 +118,7 @@ def test_templates_that_cannot_be_filled(template: str, photo: Path, sr: Run) ->
 
 
 def test_what_is_done_is_known_by_content_and_settings(album: Path, tmp_path: Path, sr: Run) -> None:
-    def again(*arguments: object) -> Done:
+    def again(*arguments: object) -> CommandResult:
         return sr("upscale", album, *FAST, "-r", "-o", tmp_path / "out", "--skip-existing", *arguments)
 
     assert again().code == 0

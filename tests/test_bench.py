@@ -12,7 +12,8 @@ import pytest
 import torch
 from rich.console import Console
 
-from conftest import ROOT, Run
+from helpers.command import Run
+from helpers.paths import ROOT
 from srcli import bench, datasets, manifest, methods
 from srcli.bench import protocols
 from srcli.bench.lineup import enter

@@ -14,7 +14,8 @@ import pytest
 from PIL import Image as PilImage
 from skimage.metrics import peak_signal_noise_ratio
 
-from conftest import ROOT, SAMPLES, Run
+from helpers.command import Run, read_scores
+from helpers.paths import ROOT, SAMPLES
 from srcli import datasets, methods
 from srcli.bench import costs, lineup, measure, protocols
 from srcli.bench.lineup import enter
@@ -43,11 +44,6 @@ run(sys.argv[1:])
 """
 
 
-def figures(path: Path) -> list[tuple[object, ...]]:
-    rows = json.loads(path.read_text())["rows"]
-    return [(r["dataset"], r["scale"], r["method"], r["images"], r["psnr_y"], r["ssim_y"]) for r in rows]
-
-
 def test_a_killed_run_goes_on_where_it_stopped(photos: Path, in_tmp: Path, sr: Run) -> None:
     words = ["bench", "-d", str(photos), "-x2", "-m", "bicubic", "--json", "r.json"]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -63,8 +59,8 @@ def test_a_killed_run_goes_on_where_it_stopped(photos: Path, in_tmp: Path, sr: R
     assert not ledger.exists()
     at_once = sr(*words[:-1], "whole.json")
     assert "going on" not in at_once.err
-    assert figures(Path("r.json")) == figures(Path("whole.json"))
-    assert len(figures(Path("r.json"))) == 3
+    assert read_scores(Path("r.json")) == read_scores(Path("whole.json"))
+    assert len(read_scores(Path("r.json"))) == 3
 
 
 def test_a_cache_that_cannot_be_written_stops_nothing(
@@ -102,7 +98,7 @@ def test_processes_side_by_side_give_the_same_figures(photos: Path, in_tmp: Path
     for workers_, name in ((1, "one.json"), (2, "two.json")):
         done = sr(*words, "--workers", workers_, "--json", name)
         assert done.code == 0, done.err
-    assert figures(Path("one.json")) == figures(Path("two.json"))
+    assert read_scores(Path("one.json")) == read_scores(Path("two.json"))
     assert "times are of 2 processes side by side" in done.out
 
 
@@ -142,7 +138,7 @@ def test_an_image_that_fails_is_named_and_the_others_are_done(
     assert done.code == 3
     assert "error: large of photos x2, fsrcnn: it does not fit" in done.err
     assert "large of photos x2 is left out: fsrcnn: it does not fit" in done.out
-    assert [(row[2], row[3]) for row in figures(Path("r.json"))] == [
+    assert [(row[2], row[3]) for row in read_scores(Path("r.json"))] == [
         (name, 3) for name in ("nearest", "bilinear", "bicubic", "fsrcnn")
     ]
     assert json.loads(Path("r.json").read_text())["failures"][0]["image"] == "large"
@@ -159,7 +155,7 @@ def test_a_corrupt_image_is_told_before_the_work(photos: Path, in_tmp: Path, sr:
     done = sr("bench", "-d", photos, "-x2", "-m", "bicubic", "--keep-going", "--json", "r.json")
     assert done.code == 3
     assert "bad.png" in done.err
-    assert {row[3] for row in figures(Path("r.json"))} == {3}
+    assert {row[3] for row in read_scores(Path("r.json"))} == {3}
 
 
 def test_low_resolution_of_ones_own(photos: Path, in_tmp: Path, sr: Run) -> None:
@@ -168,7 +164,7 @@ def test_low_resolution_of_ones_own(photos: Path, in_tmp: Path, sr: Run) -> None
     for given, name in ((photos, "made.json"), (f"{photos},lr=low", "given.json")):
         done = sr("bench", "-d", given, "-x2", "-m", "bicubic", "--json", name)
         assert done.code == 0, done.err
-    assert figures(Path("made.json")) == figures(Path("given.json"))
+    assert read_scores(Path("made.json")) == read_scores(Path("given.json"))
     write(Path("low/X2/coffeex2.png"), Image(np.zeros((40, 48, 3), np.float32)))
     done = sr("bench", "-d", f"{photos},lr=low", "-x2")
     assert done.code == 1
@@ -192,7 +188,7 @@ def test_degradations_are_seeded_and_named(photos: Path, in_tmp: Path, sr: Run) 
         done = sr("bench", "-d", photos, "-x2", "-m", "bicubic", *words)
         assert done.code == 0, done.err
     assert "protocol y-crop, noise,sigma=30, seed 1" in done.out
-    a, b, c = (figures(Path(f"{name}.json")) for name in "abc")
+    a, b, c = (read_scores(Path(f"{name}.json")) for name in "abc")
     assert a == b
     assert a != c
     kept = sorted(path.name for path in Path("a/photos/x2").iterdir())
@@ -214,7 +210,7 @@ def test_images_that_are_kept_score_what_was_printed(photos: Path, in_tmp: Path,
     for path in sorted(photos.iterdir()):
         pair = Pair(read(Path("kept/photos/x2/fsrcnn") / path.name).pixels, read(path).pixels, 2)
         values.append(BUILT_IN["psnr-y"].measure(pair))
-    assert figures(Path("r.json"))[-1][4] == pytest.approx(np.mean(values))
+    assert read_scores(Path("r.json"))[-1][4] == pytest.approx(np.mean(values))
     inside = sr("bench", "-d", photos, "--save", photos / "out")
     assert inside.code == 2
     assert "is inside photos, whose images are measured" in inside.err
@@ -252,7 +248,7 @@ def test_runs_become_one_table(photos: Path, in_tmp: Path, sr: Run) -> None:
         "bench", "--from", "a.json", "--from", "b.json", "--stats", "--csv", "r.csv", "--json", "c.json"
     )
     assert done.code == 0, done.err
-    names = [row[2] for row in figures(Path("c.json"))]
+    names = [row[2] for row in read_scores(Path("c.json"))]
     assert names == [
         *("nearest (a)", "bilinear (a)", "bicubic (a)", "fsrcnn"),
         *("nearest (b)", "bilinear (b)", "bicubic (b)", "espcn"),

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image as PilImage
 
-from conftest import SAMPLES
+from helpers.paths import SAMPLES
 from srcli.cli.app import run
 from srcli.imaging.color import luma
 from srcli.imaging.image import Image, read, write

@@ -12,7 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conftest import SAMPLES, Run, copy_sample
+from helpers.command import Run
+from helpers.images import copy_sample
+from helpers.paths import SAMPLES
 from srcli.engine import calibration, upscaler
 from srcli.engine.calibration import Rate
 from srcli.engine.complexity import cost

@@ -12,7 +12,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import SAMPLES, Run
+from helpers.command import Run
+from helpers.paths import SAMPLES
 from srcli import methods
 from srcli.bench import score
 from srcli.errors import SrError, UsageError

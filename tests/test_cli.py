@@ -16,7 +16,8 @@ import torch
 from PIL import Image as PilImage
 from safetensors.torch import save_file
 
-from conftest import Run, copy_sample
+from helpers.command import Run
+from helpers.images import copy_sample
 from srcli import archs
 from srcli.engine.weights import files as weights
 from srcli.imaging.image import Image, read, write

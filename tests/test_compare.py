@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 from PIL import Image as PilImage
 
-from conftest import SAMPLES, Run
+from helpers.command import Run
+from helpers.paths import SAMPLES
 from srcli import methods
 from srcli.imaging.image import Image, read, write
 from srcli.imaging.pixels import Pixels, from_uint8, to_uint8

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ROOT
+from helpers.paths import ROOT
 from srcli import archs, datasets, manifest
 from srcli.cli import completion
 from srcli.cli.app import run

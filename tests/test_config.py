@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import Run
+from helpers.command import Run
 from srcli.imaging.image import read
 
 

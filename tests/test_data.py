@@ -13,7 +13,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import SAMPLES
+from helpers.paths import SAMPLES
 from srcli.errors import DatasetError, SrError, UsageError
 from srcli.imaging.color import luma
 from srcli.imaging.degrade import degradations

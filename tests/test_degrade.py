@@ -10,7 +10,7 @@ import torch
 from scipy.special import j1
 from torch import nn
 
-from conftest import SAMPLES
+from helpers.paths import SAMPLES
 from srcli.errors import ImageError, SrError, UsageError
 from srcli.imaging.degrade import chains, degradations, steps
 from srcli.imaging.degrade import kernels as blur

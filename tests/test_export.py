@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_archs import randomised
 from torch import nn
 
-from conftest import ROOT, SAMPLES, Run
+from helpers.command import Run
+from helpers.networks import build_random
+from helpers.paths import ROOT, SAMPLES
 from srcli import archs
 from srcli.engine.export import Unexportable, onnx, torchscript
 from srcli.engine.export.formats import FORMATS
@@ -168,7 +169,7 @@ def test_every_network_can_be_exported(arch: str, kind: str, tmp_path: Path) -> 
     if kind == "onnx":
         pytest.importorskip("onnxscript")
     torch.manual_seed(0)
-    network = randomised(arch, archs.traits(arch).scales[0]).eval()
+    network = build_random(arch, archs.traits(arch).scales[0]).eval()
     write = {"onnx": onnx.write, "torchscript": torchscript.write}[kind]
     if (arch, kind) in REFUSED:
         with pytest.raises(Unexportable, match=REFUSED[arch, kind]):

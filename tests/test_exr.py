@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from conftest import Run
+from helpers.command import Run
 from srcli.errors import ImageError
 from srcli.imaging.codecs import exr, formats
 from srcli.imaging.codecs.reading import about

@@ -9,44 +9,23 @@ import subprocess
 import sys
 import time
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from conftest import Run
+from helpers.command import BICUBIC_X2, Run, start_sr, wait_until
+from helpers.images import write_noise_images
 from srcli.imaging.codecs import writing
 from srcli.imaging.image import Image, read, write
 from srcli.upscaling import pipeline
 
-FAST = ("-m", "bicubic", "-x2")
-
-
-def start(*arguments: object, cwd: Path, prefix: tuple[str, ...] = ()) -> "subprocess.Popen[str]":
-    words = [*prefix, sys.executable, "-m", "srcli", *map(str, arguments)]
-    return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd)
-
-
-def many(folder: Path, count: int, side: int = 300) -> Path:
-    rng = np.random.default_rng(0)
-    for k in range(count):
-        write(folder / f"{k:03}.png", Image(rng.random((side, side, 3), np.float32)))
-    return folder
-
-
-def wait_for(check: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
-    while not check():
-        assert time.monotonic() < end
-        time.sleep(0.01)
-
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_signals_leave_whole_files_only(number: signal.Signals, tmp_path: Path) -> None:
-    folder, out = many(tmp_path / "in", 40), tmp_path / "out"
-    process = start("upscale", folder, *FAST, "-o", out, cwd=tmp_path)
-    wait_for(lambda: out.is_dir() and len(list(out.glob("[!.]*.png"))) >= 3)
+    folder, out = write_noise_images(tmp_path / "in", 40), tmp_path / "out"
+    process = start_sr("upscale", folder, *BICUBIC_X2, "-o", out, cwd=tmp_path)
+    wait_until(lambda: out.is_dir() and len(list(out.glob("[!.]*.png"))) >= 3)
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
     done = list(out.glob("[!.]*.png"))
@@ -62,14 +41,14 @@ def test_signals_leave_whole_files_only(number: signal.Signals, tmp_path: Path) 
 
 
 def test_killed_and_gone_on(tmp_path: Path) -> None:
-    folder, out = many(tmp_path / "in", 15), tmp_path / "out"
-    words = ("upscale", folder, *FAST, "-o", out, "--skip-existing")
-    process = start(*words, cwd=tmp_path)
-    wait_for(lambda: out.is_dir() and len(list(out.glob("[!.]*.png"))) >= 3)
+    folder, out = write_noise_images(tmp_path / "in", 15), tmp_path / "out"
+    words = ("upscale", folder, *BICUBIC_X2, "-o", out, "--skip-existing")
+    process = start_sr(*words, cwd=tmp_path)
+    wait_until(lambda: out.is_dir() and len(list(out.glob("[!.]*.png"))) >= 3)
     process.kill()
     process.communicate(timeout=60)
     before = {path: path.stat().st_mtime_ns for path in out.glob("[!.]*.png")}
-    process = start(*words, cwd=tmp_path)
+    process = start_sr(*words, cwd=tmp_path)
     told, err = process.communicate(timeout=120)
     assert process.returncode == 0, err
     assert told.count("is there already") == len(before)
@@ -79,9 +58,9 @@ def test_killed_and_gone_on(tmp_path: Path) -> None:
 
 def test_a_full_disk_is_told_once(tmp_path: Path) -> None:
     """On a small disk of its own; what fits stays, the rest is not tried."""
-    folder, disk = many(tmp_path / "in", 12, 200), tmp_path / "disk"
+    folder, disk = write_noise_images(tmp_path / "in", 12, 200), tmp_path / "disk"
     disk.mkdir()
-    words = [sys.executable, "-m", "srcli", "upscale", str(folder), *FAST, "-o", str(disk)]
+    words = [sys.executable, "-m", "srcli", "upscale", str(folder), *BICUBIC_X2, "-o", str(disk)]
     mount = f"mount -t tmpfs -o size=2m tmpfs {disk} && {' '.join(words)}; code=$?; ls -A {disk}; exit $code"
     done = subprocess.run(
         ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c", mount],
@@ -100,7 +79,7 @@ def test_a_full_disk_is_told_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize("arguments", [("-o", "-"), ()])
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_disk_behind_stdout(arguments: tuple[str, ...], photo: Path) -> None:
-    words = [sys.executable, "-m", "srcli", "upscale", str(photo), *FAST, *arguments]
+    words = [sys.executable, "-m", "srcli", "upscale", str(photo), *BICUBIC_X2, *arguments]
     with Path("/dev/full").open("w") as full:
         done = subprocess.run(words, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 1
@@ -110,17 +89,17 @@ def test_a_full_disk_behind_stdout(arguments: tuple[str, ...], photo: Path) -> N
 
 def test_killed_at_any_moment(tmp_path: Path) -> None:
     """Whole outputs only, however far it was; and all is done in the end."""
-    folder, out = many(tmp_path / "in", 8), tmp_path / "out"
-    words = ("upscale", folder, *FAST, "-o", out, "--skip-existing")
+    folder, out = write_noise_images(tmp_path / "in", 8), tmp_path / "out"
+    words = ("upscale", folder, *BICUBIC_X2, "-o", out, "--skip-existing")
     moments = np.random.default_rng(int(time.time())).uniform(0.3, 1.5, 3)
     for moment in moments:
-        process = start(*words, cwd=tmp_path)
+        process = start_sr(*words, cwd=tmp_path)
         time.sleep(moment)
         process.kill()
         process.communicate(timeout=60)
         for path in out.glob("[!.]*.png"):
             assert read(path).size == (600, 600), moments
-    process = start(*words, cwd=tmp_path)
+    process = start_sr(*words, cwd=tmp_path)
     process.communicate(timeout=120)
     assert process.returncode == 0
     assert len(list(out.glob("[!.]*.png"))) == 8
@@ -129,9 +108,9 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
 
 def test_the_output_folder_vanishes_under_a_running_batch(tmp_path: Path) -> None:
     """What comes later is there; at most the image in hand is lost, and named."""
-    folder, out = many(tmp_path / "in", 15), tmp_path / "out"
-    process = start("upscale", folder, *FAST, "-o", out, "--json", cwd=tmp_path)
-    wait_for(lambda: out.is_dir() and len(list(out.glob("[!.]*.png"))) >= 3)
+    folder, out = write_noise_images(tmp_path / "in", 15), tmp_path / "out"
+    process = start_sr("upscale", folder, *BICUBIC_X2, "-o", out, "--json", cwd=tmp_path)
+    wait_until(lambda: out.is_dir() and len(list(out.glob("[!.]*.png"))) >= 3)
     gone = {path.name for path in out.glob("[!.]*.png")}
     out.rename(tmp_path / "moved")
     told, err = process.communicate(timeout=60)
@@ -147,10 +126,10 @@ def test_the_output_folder_vanishes_under_a_running_batch(tmp_path: Path) -> Non
 
 @pytest.mark.skipif(os.geteuid() == 0 and not shutil.which("setpriv"), reason="root may write anywhere")
 def test_the_right_to_write_is_lost_under_a_running_batch(tmp_path: Path) -> None:
-    folder, out = many(tmp_path / "in", 15), tmp_path / "out"
+    folder, out = write_noise_images(tmp_path / "in", 15), tmp_path / "out"
     prefix = ("setpriv", "--bounding-set=-all") if os.geteuid() == 0 else ()
-    process = start("upscale", folder, *FAST, "-o", out, cwd=tmp_path, prefix=prefix)
-    wait_for(lambda: out.is_dir() and len(list(out.glob("[!.]*.png"))) >= 3)
+    process = start_sr("upscale", folder, *BICUBIC_X2, "-o", out, cwd=tmp_path, prefix=prefix)
+    wait_until(lambda: out.is_dir() and len(list(out.glob("[!.]*.png"))) >= 3)
     out.chmod(0o555)
     _, err = process.communicate(timeout=60)
     out.chmod(0o755)
@@ -166,7 +145,7 @@ def test_the_right_to_write_is_lost_under_a_running_batch(tmp_path: Path) -> Non
 def test_a_folder_that_vanishes_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sr: Run
 ) -> None:
-    folder, out = many(tmp_path / "in", 4, 20), tmp_path / "out"
+    folder, out = write_noise_images(tmp_path / "in", 4, 20), tmp_path / "out"
     plain, written = writing._encode, []
 
     def encode(*arguments: object) -> None:
@@ -176,7 +155,7 @@ def test_a_folder_that_vanishes_is_made_again(
             shutil.rmtree(out)
 
     monkeypatch.setattr(writing, "_encode", encode)
-    done = sr("upscale", folder, *FAST, "-o", out)
+    done = sr("upscale", folder, *BICUBIC_X2, "-o", out)
     assert done.code == 3
     assert "cannot write" in done.err
     assert sorted(path.name for path in out.iterdir()) == ["002_x2.png", "003_x2.png"]
@@ -185,7 +164,7 @@ def test_a_folder_that_vanishes_is_made_again(
 def test_permission_lost_in_the_middle_is_told_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sr: Run
 ) -> None:
-    folder, out = many(tmp_path / "in", 6, 20), tmp_path / "out"
+    folder, out = write_noise_images(tmp_path / "in", 6, 20), tmp_path / "out"
     plain = os.access
 
     def access(path: object, mode: int) -> bool:
@@ -194,7 +173,7 @@ def test_permission_lost_in_the_middle_is_told_once(
         )
 
     monkeypatch.setattr(os, "access", access)
-    done = sr("upscale", folder, *FAST, "-o", out)
+    done = sr("upscale", folder, *BICUBIC_X2, "-o", out)
     assert done.code == 3
     assert len(list(out.iterdir())) == 2
     assert done.err.count("error: ") == 1
@@ -207,7 +186,7 @@ def test_memory_that_does_not_suffice_is_named(photo: Path, monkeypatch: pytest.
         raise MemoryError
 
     monkeypatch.setattr(pipeline, "enlarge", fail)
-    done = sr("upscale", photo, *FAST)
+    done = sr("upscale", photo, *BICUBIC_X2)
     assert done.code == 1
     assert "needs more memory" in done.err
 
@@ -252,7 +231,7 @@ def headers(tmp_path: Path) -> list[Path]:
 def test_bombs_are_refused_at_once_in_every_format(tmp_path: Path, sr: Run) -> None:
     for path in headers(tmp_path):
         begin = time.monotonic()
-        done = sr("upscale", path, *FAST, "-o", tmp_path / "o.png")
+        done = sr("upscale", path, *BICUBIC_X2, "-o", tmp_path / "o.png")
         assert done.code == 1
         assert "999999x999999 pixels, more than the 536,870,912 allowed" in done.err, path
         assert "--max-pixels" in done.err
@@ -269,7 +248,9 @@ def test_what_a_format_is_too_small_for_is_told_first(name: str, side: int, tmp_
 
 
 def test_the_limit_is_the_users(photo: Path, sr: Run) -> None:
-    done = sr("upscale", photo, *FAST, "--max-pixels", "4799")
+    done = sr("upscale", photo, *BICUBIC_X2, "--max-pixels", "4799")
     assert (done.code, "80x60 pixels, more than the 4,799 allowed" in done.err) == (1, True)
-    assert sr("upscale", photo, *FAST, "--max-pixels", "4800").code == 0
-    assert sr("upscale", bomb(photo.with_name("b.png"), 9999, 9999), *FAST, "--max-pixels", "5").code == 1
+    assert sr("upscale", photo, *BICUBIC_X2, "--max-pixels", "4800").code == 0
+    assert (
+        sr("upscale", bomb(photo.with_name("b.png"), 9999, 9999), *BICUBIC_X2, "--max-pixels", "5").code == 1
+    )

@@ -8,20 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from hub_stand import REVISION, Stand, running
-from test_hub import PLACE, environment, manifest_code, python
+from helpers.fake_hub import REVISION, FakeHub, serve
+from helpers.hub_client import WEIGHTS_PATH, code_with_manifest, make_environment, run_python
 
 CONTENT = bytes(range(256)) * 4096
-HEAD, GET = f"HEAD {PLACE}", f"GET {PLACE}"
+HEAD, GET = f"HEAD {WEIGHTS_PATH}", f"GET {WEIGHTS_PATH}"
 
 
 def fetch(
-    stand: Stand, tmp_path: Path, *arguments: str, **changes: object
+    fake_hub: FakeHub, tmp_path: Path, *arguments: str, **changes: object
 ) -> subprocess.CompletedProcess[str]:
     """`sr models fetch edsr --yes` of a file with CONTENT."""
-    stand.files.setdefault(PLACE, CONTENT)
+    fake_hub.files.setdefault(WEIGHTS_PATH, CONTENT)
     words = list(arguments) or ["models", "fetch", "edsr", "--yes"]
-    return python(manifest_code(tmp_path, CONTENT, [*words], **changes), tmp_path, stand.url)
+    return run_python(code_with_manifest(tmp_path, CONTENT, [*words], **changes), tmp_path, fake_hub.url)
 
 
 def cached(tmp_path: Path) -> list[Path]:
@@ -39,50 +39,50 @@ def is_one_line(done: subprocess.CompletedProcess[str], message: str, hint: str 
     assert "Traceback" not in done.stderr
 
 
-def test_first_download_then_no_request(stand: Stand, tmp_path: Path) -> None:
-    done = fetch(stand, tmp_path)
+def test_first_download_then_no_request(fake_hub: FakeHub, tmp_path: Path) -> None:
+    done = fetch(fake_hub, tmp_path)
     assert done.returncode == 0, done.stderr
     assert "1 file to download, 1.0 MB" in done.stderr
     path = Path(done.stdout.split("  ")[1].strip())
     assert path.read_bytes() == CONTENT
-    stand.requests.clear()
-    again = fetch(stand, tmp_path)
+    fake_hub.requests.clear()
+    again = fetch(fake_hub, tmp_path)
     assert (again.returncode, again.stdout) == (0, done.stdout)
-    assert fetch(stand, tmp_path, "models", "path", "edsr").stdout.strip() == str(path)
-    assert stand.requests == []
+    assert fetch(fake_hub, tmp_path, "models", "path", "edsr").stdout.strip() == str(path)
+    assert fake_hub.requests == []
 
 
 @pytest.mark.parametrize("fault", ["busy", "spoil", "reset"])
-def test_a_fault_that_passes_is_mended(fault: str, stand: Stand, tmp_path: Path) -> None:
+def test_a_fault_that_passes_is_mended(fault: str, fake_hub: FakeHub, tmp_path: Path) -> None:
     faults = {"busy": HEAD, "spoil": GET, "reset": GET}
-    stand.faults[faults[fault]] = [fault]
-    done = fetch(stand, tmp_path)
+    fake_hub.faults[faults[fault]] = [fault]
+    done = fetch(fake_hub, tmp_path)
     assert done.returncode == 0, done.stderr
     assert [blob.read_bytes() for blob in cached(tmp_path)] == [CONTENT]
 
 
-def test_a_server_that_falls_silent_in_mid_body_is_resumed(stand: Stand, tmp_path: Path) -> None:
-    stand.files[PLACE] = CONTENT
-    stand.faults[GET] = ["stall"]
+def test_a_server_that_falls_silent_in_mid_body_is_resumed(fake_hub: FakeHub, tmp_path: Path) -> None:
+    fake_hub.files[WEIGHTS_PATH] = CONTENT
+    fake_hub.faults[GET] = ["stall"]
     code = "import os\nos.environ['HF_HUB_DOWNLOAD_TIMEOUT'] = '1'\n"
-    code += manifest_code(tmp_path, CONTENT, ["models", "fetch", "edsr", "--yes"])
-    done = python(code, tmp_path, stand.url)
+    code += code_with_manifest(tmp_path, CONTENT, ["models", "fetch", "edsr", "--yes"])
+    done = run_python(code, tmp_path, fake_hub.url)
     assert done.returncode == 0, done.stderr
-    assert stand.count("GET") == 2
+    assert fake_hub.count("GET") == 2
     assert [blob.read_bytes() for blob in cached(tmp_path)] == [CONTENT]
 
 
-def test_transfers_that_always_break_off_are_told(stand: Stand, tmp_path: Path) -> None:
-    stand.faults[GET] = ["reset"] * 99
-    is_one_line(fetch(stand, tmp_path), "download of who/edsr/edsr.pt failed", "try again later")
+def test_transfers_that_always_break_off_are_told(fake_hub: FakeHub, tmp_path: Path) -> None:
+    fake_hub.faults[GET] = ["reset"] * 99
+    is_one_line(fetch(fake_hub, tmp_path), "download of who/edsr/edsr.pt failed", "try again later")
     assert cached(tmp_path) == []
 
 
-def test_a_wrong_digest_twice_names_both_and_keeps_nothing(stand: Stand, tmp_path: Path) -> None:
+def test_a_wrong_digest_twice_names_both_and_keeps_nothing(fake_hub: FakeHub, tmp_path: Path) -> None:
     listed = "1" * 64
-    done = fetch(stand, tmp_path, sha256=listed)
+    done = fetch(fake_hub, tmp_path, sha256=listed)
     is_one_line(done, f"not {listed}")
-    assert stand.count("GET") == 2
+    assert fake_hub.count("GET") == 2
     assert cached(tmp_path) == []
 
 
@@ -96,55 +96,55 @@ def test_a_wrong_digest_twice_names_both_and_keeps_nothing(stand: Stand, tmp_pat
     ],
 )
 def test_what_the_hub_refuses_is_told(
-    fault: str, message: str, hint: str, stand: Stand, tmp_path: Path
+    fault: str, message: str, hint: str, fake_hub: FakeHub, tmp_path: Path
 ) -> None:
-    stand.faults[HEAD] = [fault] * 9
-    is_one_line(fetch(stand, tmp_path), message, hint)
+    fake_hub.faults[HEAD] = [fault] * 9
+    is_one_line(fetch(fake_hub, tmp_path), message, hint)
 
 
 @pytest.mark.parametrize("fault", ["busy", "hang"])
-def test_a_server_that_stays_down_costs_ten_seconds(fault: str, stand: Stand, tmp_path: Path) -> None:
-    stand.faults[HEAD] = [fault] * 99
+def test_a_server_that_stays_down_costs_ten_seconds(fault: str, fake_hub: FakeHub, tmp_path: Path) -> None:
+    fake_hub.faults[HEAD] = [fault] * 99
     start = time.monotonic()
-    done = fetch(stand, tmp_path, bytes=len(CONTENT))
+    done = fetch(fake_hub, tmp_path, bytes=len(CONTENT))
     assert time.monotonic() - start < 13  # with a second or two to start Python
     is_one_line(done, "edsr-x4 is not on this machine")
 
 
-def test_bodies_may_come_from_another_host(stand: Stand, tmp_path: Path) -> None:
-    with running() as other:
-        other.files[PLACE] = CONTENT
-        stand.elsewhere = other.url.replace("127.0.0.1", "localhost")
-        done = fetch(stand, tmp_path)
+def test_bodies_may_come_from_another_host(fake_hub: FakeHub, tmp_path: Path) -> None:
+    with serve() as other:
+        other.files[WEIGHTS_PATH] = CONTENT
+        fake_hub.elsewhere = other.url.replace("127.0.0.1", "localhost")
+        done = fetch(fake_hub, tmp_path)
         assert done.returncode == 0, done.stderr
         assert other.count("GET") == 1
-        assert stand.count("GET") == 0
+        assert fake_hub.count("GET") == 0
 
 
-def test_offline_with_and_without_cache(stand: Stand, tmp_path: Path) -> None:
+def test_offline_with_and_without_cache(fake_hub: FakeHub, tmp_path: Path) -> None:
     offline = "import os\nos.environ['HF_HUB_OFFLINE'] = '1'\n"
-    code = offline + manifest_code(tmp_path, CONTENT, ["models", "fetch", "edsr", "--yes"])
-    is_one_line(python(code, tmp_path, stand.url), "HF_HUB_OFFLINE is set", "unset it")
-    assert fetch(stand, tmp_path).returncode == 0
-    stand.requests.clear()
-    done = python(code, tmp_path, stand.url)
+    code = offline + code_with_manifest(tmp_path, CONTENT, ["models", "fetch", "edsr", "--yes"])
+    is_one_line(run_python(code, tmp_path, fake_hub.url), "HF_HUB_OFFLINE is set", "unset it")
+    assert fetch(fake_hub, tmp_path).returncode == 0
+    fake_hub.requests.clear()
+    done = run_python(code, tmp_path, fake_hub.url)
     assert done.returncode == 0, done.stderr
-    assert stand.requests == []
+    assert fake_hub.requests == []
 
 
-def test_a_cache_that_cannot_be_written(stand: Stand, tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_written(fake_hub: FakeHub, tmp_path: Path) -> None:
     (tmp_path / "hf").write_text("a file where the cache would be")
-    is_one_line(fetch(stand, tmp_path), "cannot write into", "HF_HOME")
+    is_one_line(fetch(fake_hub, tmp_path), "cannot write into", "HF_HOME")
 
 
-def test_a_full_disk(stand: Stand, tmp_path: Path) -> None:
+def test_a_full_disk(fake_hub: FakeHub, tmp_path: Path) -> None:
     """A file system of 200 kB, mounted where only the client sees it."""
     (tmp_path / "hf").mkdir()
     mount = f"mount -t tmpfs -o size=200k tmpfs {tmp_path / 'hf'}"
     if subprocess.run(["unshare", "-rm", "sh", "-c", mount], check=False, capture_output=True).returncode:
         pytest.skip("no right to mount a file system")
-    stand.files[PLACE] = CONTENT
-    code = manifest_code(tmp_path, CONTENT, ["models", "fetch", "edsr", "--yes"])
+    fake_hub.files[WEIGHTS_PATH] = CONTENT
+    code = code_with_manifest(tmp_path, CONTENT, ["models", "fetch", "edsr", "--yes"])
     (tmp_path / "code.py").write_text(code)
     script = f"{mount} && exec {sys.executable} {tmp_path / 'code.py'}"
     done = subprocess.run(
@@ -152,14 +152,14 @@ def test_a_full_disk(stand: Stand, tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        env=environment(tmp_path, stand.url),
+        env=make_environment(tmp_path, fake_hub.url),
     )
     is_one_line(done, "no room for edsr.pt", "free the disk")
 
 
-def test_two_processes_fetch_the_same_file(stand: Stand, tmp_path: Path) -> None:
+def test_two_processes_fetch_the_same_file(fake_hub: FakeHub, tmp_path: Path) -> None:
     results: list[subprocess.CompletedProcess[str]] = []
-    threads = [threading.Thread(target=lambda: results.append(fetch(stand, tmp_path))) for _ in range(2)]
+    threads = [threading.Thread(target=lambda: results.append(fetch(fake_hub, tmp_path))) for _ in range(2)]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -169,33 +169,33 @@ def test_two_processes_fetch_the_same_file(stand: Stand, tmp_path: Path) -> None
     assert [blob.read_bytes() for blob in cached(tmp_path)] == [CONTENT]
 
 
-def test_a_digest_that_only_the_hub_states_is_checked(stand: Stand, tmp_path: Path) -> None:
-    stand.faults[GET] = ["spoil"]
-    done = fetch(stand, tmp_path, sha256="stated by the Hub")
+def test_a_digest_that_only_the_hub_states_is_checked(fake_hub: FakeHub, tmp_path: Path) -> None:
+    fake_hub.faults[GET] = ["spoil"]
+    done = fetch(fake_hub, tmp_path, sha256="stated by the Hub")
     assert done.returncode == 0, done.stderr
-    assert stand.count("GET") == 2
-    stand.files[PLACE] = CONTENT[::-1]
+    assert fake_hub.count("GET") == 2
+    fake_hub.files[WEIGHTS_PATH] = CONTENT[::-1]
     (blob,) = cached(tmp_path)
     blob.write_bytes(CONTENT[::-1])
-    done = fetch(stand, tmp_path, "models", "verify", sha256="stated by the Hub")
+    done = fetch(fake_hub, tmp_path, "models", "verify", sha256="stated by the Hub")
     is_one_line(done, "edsr-x4 is damaged: its SHA-256 is", "sr models rm edsr-x4")
 
 
-def test_verify_online_asks_by_head_alone(stand: Stand, tmp_path: Path) -> None:
-    done = fetch(stand, tmp_path, "models", "verify", "--online", bytes=len(CONTENT))
+def test_verify_online_asks_by_head_alone(fake_hub: FakeHub, tmp_path: Path) -> None:
+    done = fetch(fake_hub, tmp_path, "models", "verify", "--online", bytes=len(CONTENT))
     assert done.returncode == 0, done.stderr
     assert done.stdout == "edsr-x4  not on this machine, on the Hub as listed, 1.0 MB\n"
-    stand.files[PLACE] = CONTENT + b"more"
-    done = fetch(stand, tmp_path, "models", "verify", "--online", bytes=len(CONTENT))
+    fake_hub.files[WEIGHTS_PATH] = CONTENT + b"more"
+    done = fetch(fake_hub, tmp_path, "models", "verify", "--online", bytes=len(CONTENT))
     is_one_line(done, "edsr-x4: the Hub states digest", "update sr")
-    assert stand.count("GET") == 0
+    assert fake_hub.count("GET") == 0
 
 
-def test_rm_deletes_the_content(stand: Stand, tmp_path: Path) -> None:
-    assert fetch(stand, tmp_path).returncode == 0
-    assert fetch(stand, tmp_path, "models", "rm", "edsr-x4").stdout == "edsr-x4  deleted\n"
+def test_rm_deletes_the_content(fake_hub: FakeHub, tmp_path: Path) -> None:
+    assert fetch(fake_hub, tmp_path).returncode == 0
+    assert fetch(fake_hub, tmp_path, "models", "rm", "edsr-x4").stdout == "edsr-x4  deleted\n"
     assert cached(tmp_path) == []
     is_one_line(
-        fetch(stand, tmp_path, "models", "path", "edsr"), "not on this machine", "sr models fetch edsr-x4"
+        fetch(fake_hub, tmp_path, "models", "path", "edsr"), "not on this machine", "sr models fetch edsr-x4"
     )
-    assert fetch(stand, tmp_path, "models", "rm", "edsr-x4").stdout == "edsr-x4  not on this machine\n"
+    assert fetch(fake_hub, tmp_path, "models", "rm", "edsr-x4").stdout == "edsr-x4  not on this machine\n"

@@ -5,7 +5,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest import SAMPLES, Run
+from helpers.command import Run
+from helpers.paths import SAMPLES
 from srcli.imaging.image import read
 from srcli.imaging.pixels import Pixels
 from srcli.imaging.postprocess import blended, consistent, with_colours_of

@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from labour import Task, begin, killed_once, unable
-from test_archs import randomised
-from test_faults import FAST, many, start, wait_for
-from test_gear import CPU, GEARS, on
-from test_runtimes import assert_same_image, photograph
 
-from conftest import ROOT, SMALL, Run
+from helpers.backends import BACKENDS, prepare_on
+from helpers.command import BICUBIC_X2, Run, has_exited, list_outputs, start_sr, wait_until
+from helpers.images import assert_same_image, crop_photo, read_folder, write_noise_images
+from helpers.networks import CPU, SMALL, build_random
+from helpers.paths import ROOT
+from helpers.worker_jobs import Task, begin, begin_failing, begin_killed_once
 from srcli import archs
 from srcli.batch import runner
 from srcli.engine import slots
@@ -49,7 +49,7 @@ from srcli.workers.slot import Slot
 
 @pytest.fixture(autouse=True)
 def importable(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Workers import `labour`, and processes that the tests start this very srcli."""
+    """Workers import `helpers.worker_jobs`, and processes that the tests start this very srcli."""
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (ROOT, ROOT / "tests"))))
 
 
@@ -111,14 +111,14 @@ def test_a_bug_is_raised_and_workers_that_cannot_begin_are_told() -> None:
     with pytest.raises(RuntimeError, match="ZeroDivisionError: a bug"):
         done([Task("a", "bug")])
     with pytest.raises(RuntimeError, match="No module named 'srcli'"):
-        done([Task("a")], by=unable)
+        done([Task("a")], by=begin_failing)
 
 
 def test_a_worker_that_is_killed_at_its_start_is_begun_anew_but_not_for_ever(tmp_path: Path) -> None:
     jobs = [Task(str(k)) for k in range(4)]
-    found = done(jobs, by=partial(killed_once, tmp_path / "seen"))
+    found = done(jobs, by=partial(begin_killed_once, tmp_path / "seen"))
     assert not any(outcome.error for outcome in found.values())
-    last = list(done(jobs, by=partial(killed_once, tmp_path / "missing" / "seen")).values())[-1]
+    last = list(done(jobs, by=partial(begin_killed_once, tmp_path / "missing" / "seen")).values())[-1]
     assert last.error
     assert last.error.message == "a worker process cannot begin"
 
@@ -160,18 +160,14 @@ def test_what_was_left_is_swept(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
 
 
-def bytes_in(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
 def test_files_are_equal_to_those_of_one_process(photos: Path, in_tmp: Path, sr: Run) -> None:
     (photos / "broken.png").write_bytes(b"no image")
     words = ("upscale", photos, "-x2", "-m", "fsrcnn", "--device")
     alone = sr(*words, "cpu", "-o", "one")
     beside = sr(*words, "cpu", "--workers", 2, "-o", "two")
     assert alone.code == beside.code == 3
-    assert bytes_in(Path("one")) == bytes_in(Path("two"))
-    assert len(bytes_in(Path("two"))) == 3
+    assert read_folder(Path("one")) == read_folder(Path("two"))
+    assert len(read_folder(Path("two"))) == 3
     assert sorted(alone.err.splitlines()) == sorted(beside.err.splitlines())
     again = sr(*words, "cpu,cpu", "-o", "two", "--skip-existing", "--json")
     said = [json.loads(line) for line in again.out.splitlines()]
@@ -179,12 +175,12 @@ def test_files_are_equal_to_those_of_one_process(photos: Path, in_tmp: Path, sr:
 
 
 def test_two_of_one_output_and_inputs_as_outputs(photos: Path, in_tmp: Path, sr: Run) -> None:
-    before = bytes_in(photos)
+    before = read_folder(photos)
     words = ("--workers", 2, "-m", "bicubic", "-x2")
     told = sr("upscale", photos, "-o", photos, "--name", "{stem}", "--overwrite", *words)
     assert told.code == 1
     assert told.err.count("is the input itself") == 3
-    assert bytes_in(photos) == before
+    assert read_folder(photos) == before
 
 
 def test_a_second_try_takes_what_is_done_and_replaces_nothing_else(photo: Path, tmp_path: Path) -> None:
@@ -204,7 +200,7 @@ def test_a_second_try_takes_what_is_done_and_replaces_nothing_else(photo: Path, 
 
 def test_a_job_in_a_ledger_is_done_by_workers(photos: Path, in_tmp: Path, sr: Run) -> None:
     (photos / "broken.png").write_bytes(b"no image")
-    words = ("upscale", photos, *FAST, "-o", "out", "--job", in_tmp / "job.db", "--workers", 2)
+    words = ("upscale", photos, *BICUBIC_X2, "-o", "out", "--job", in_tmp / "job.db", "--workers", 2)
     first, second = sr(*words), sr(*words)
     assert first.code == second.code == 3
     assert "3 of 4 done" in first.err
@@ -217,22 +213,11 @@ def workers_of(pid: int) -> list[int]:
     return [int(child) for child in found]
 
 
-def gone(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] == "Z"
-    except (FileNotFoundError, ProcessLookupError):
-        return True
-
-
-def finished(out: Path) -> list[Path]:
-    return list(out.glob("[!.]*.png"))
-
-
 def running(tmp_path: Path, images: int = 40) -> "tuple[subprocess.Popen[str], list[int], Path]":
     """A command with two workers, once a few images are done."""
-    folder, out = many(tmp_path / "in", images, 200), tmp_path / "out"
-    process = start("upscale", folder, *FAST, "-o", out, "--workers", 2, cwd=tmp_path)
-    wait_for(lambda: out.is_dir() and len(finished(out)) >= 3)
+    folder, out = write_noise_images(tmp_path / "in", images, 200), tmp_path / "out"
+    process = start_sr("upscale", folder, *BICUBIC_X2, "-o", out, "--workers", 2, cwd=tmp_path)
+    wait_until(lambda: out.is_dir() and len(list_outputs(out)) >= 3)
     return process, workers_of(process.pid), out
 
 
@@ -243,7 +228,7 @@ def test_killed_workers_are_replaced_and_nothing_is_lost(tmp_path: Path) -> None
     told, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert told.count("200x200 -> 400x400") + told.count("is there already") == 40
-    assert all(read(path).size == (400, 400) for path in finished(out))
+    assert all(read(path).size == (400, 400) for path in list_outputs(out))
     assert len(list(out.iterdir())) == 40
 
 
@@ -254,9 +239,9 @@ def test_signals_leave_no_process_and_whole_files_only(number: signal.Signals, t
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
     assert time.monotonic() - begun < 10
-    wait_for(lambda: all(map(gone, workers)))
-    assert 3 <= len(finished(out)) < 60
-    assert all(read(path).size == (400, 400) for path in finished(out))
+    wait_until(lambda: all(map(has_exited, workers)))
+    assert 3 <= len(list_outputs(out)) < 60
+    assert all(read(path).size == (400, 400) for path in list_outputs(out))
     assert list(out.glob(".*")) == []
     if number != signal.SIGKILL:
         assert process.returncode == 130
@@ -320,15 +305,15 @@ def test_workers_on_gpus_make_the_files_of_one(photos: Path, in_tmp: Path, sr: R
     for device, out in (("cuda", "one"), ("cuda:0,cuda:0", "two")):
         told = sr(*words, "--device", device, "-o", out)
         assert told.code == 0, told.err
-    assert bytes_in(Path("one")) == bytes_in(Path("two"))
+    assert read_folder(Path("one")) == read_folder(Path("two"))
 
 
-@pytest.mark.parametrize("drive", GEARS)
+@pytest.mark.parametrize("drive", BACKENDS)
 def test_busy_devices_share_tiles(drive: Callable[[], DeviceBackend]) -> None:
     """With batches under way on each, and rounded to bytes there."""
-    network, pixels = randomised("edsr", 2).eval(), photograph(75, 110)
+    network, pixels = build_random("edsr", 2).eval(), crop_photo(75, 110)
     plain = Upscaler(prepare(network, 2, CPU), 2, 32)(pixels)
-    both = MultiDeviceRuntime((on(drive(), network, 2), on(drive(), deepcopy(network), 2)))
+    both = MultiDeviceRuntime((prepare_on(drive(), network, 2), prepare_on(drive(), deepcopy(network), 2)))
     assert_same_image(Upscaler(both, 2, 32)(pixels), plain)
     rounding = both.in_bytes()
     assert rounding

@@ -12,7 +12,7 @@ import tifffile
 from PIL import ExifTags, ImageCms, PngImagePlugin, TiffImagePlugin
 from PIL import Image as PilImage
 
-from conftest import Run
+from helpers.command import Run
 from srcli.errors import ImageError
 from srcli.imaging import colorspace
 from srcli.imaging.codecs import png, reading

@@ -4,7 +4,7 @@ What a GPU does is done here by the processor too, in the same loop; `gpu` marks
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +13,17 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from test_archs import randomised
-from test_runtimes import assert_same_image, assert_same_samples, photograph
 from torch import Tensor, nn
 
-from conftest import SAMPLES, Run
+from helpers.backends import BACKENDS, FakeAsyncBackend, prepare_on, select_cuda_backend
+from helpers.command import Run
+from helpers.images import assert_same_image, assert_same_samples, crop_photo
+from helpers.networks import CPU, build_random
+from helpers.paths import SAMPLES
 from srcli import archs, manifest
 from srcli.engine import memory
-from srcli.engine.device import Device
 from srcli.engine.runtimes import backends, half, select
-from srcli.engine.runtimes.backends import CpuBackend, CudaGraphCache, DeviceBackend, Forward, select_backend
+from srcli.engine.runtimes.backends import CpuBackend, CudaGraphCache, DeviceBackend, Forward
 from srcli.engine.runtimes.base import OutOfMemory
 from srcli.engine.runtimes.batching import Item, Land, Room, in_order
 from srcli.engine.runtimes.multi_device import MultiDeviceRuntime
@@ -40,43 +41,6 @@ from srcli.imaging.pixels import Pixels, from_uint8, to_uint8
 from srcli.methods import find, network_method
 from srcli.scales import ANY
 from srcli.upscaling import streaming
-
-CPU = Device("cpu", "float32", "test")
-
-
-@dataclass
-class Busy(CpuBackend):
-    """The processor driven like a GPU: batches, some of them under way, and steps that can be recorded."""
-
-    ahead: int = 2
-    alike: bool = True
-    recorded: list[tuple[int, ...]] = field(default_factory=list)
-
-    def record(self, forward: Forward, batch: Tensor) -> Forward | None:
-        """As a graph does: what it reads and writes stays in its place."""
-        given, made = batch.clone(), forward(batch).clone()
-        self.recorded.append(tuple(batch.shape))
-
-        def replay(batch: Tensor) -> Tensor:
-            given.copy_(batch)
-            made.copy_(forward(given))
-            return made.clone()
-
-        return replay
-
-
-def cuda() -> DeviceBackend:
-    if not torch.cuda.is_available():
-        pytest.skip("no GPU")
-    return select_backend(Device("cuda", "float32", "test"))
-
-
-GEARS = [Busy, pytest.param(cuda, marks=pytest.mark.gpu)]
-
-
-def on(drive: DeviceBackend, network: nn.Module, scale: int, dtype: str = "float32") -> TorchRuntime:
-    name = "cuda" if isinstance(drive, backends.CudaBackend) else "cpu"
-    return prepare(network, scale, Device(name, dtype, "test"), gear=drive)
 
 
 def own_scale(arch: str, scale: int) -> int:
@@ -166,7 +130,7 @@ def test_even_tiles_cost_little() -> None:
     assert areas[0] < areas[1] < 1.05 * areas[0]
 
 
-@pytest.mark.parametrize("drive", GEARS)
+@pytest.mark.parametrize("drive", BACKENDS)
 @pytest.mark.parametrize(
     ("arch", "scale"), [("edsr", 2), ("fsrcnn", 3), ("vdsr", 2), ("rcan", 2), ("imdn", 2), ("bsrn", 2)]
 )
@@ -175,9 +139,9 @@ def test_a_busy_device_makes_the_same_picture(
 ) -> None:
     """Batches of tiles read a little further, several under way, against one tile after the other."""
     torch.manual_seed(0)
-    network, own, pixels = randomised(arch, scale).eval(), own_scale(arch, scale), photograph(75, 110)
+    network, own, pixels = build_random(arch, scale).eval(), own_scale(arch, scale), crop_photo(75, 110)
     plain = Upscaler(prepare(network, own, CPU), scale, 32)(pixels)
-    busy = on(drive(), network, own)
+    busy = prepare_on(drive(), network, own)
     ours = Upscaler(busy, scale, 32)(pixels)
     if archs.traits(arch).local:
         assert_same_image(ours, plain)
@@ -186,12 +150,12 @@ def test_a_busy_device_makes_the_same_picture(
     assert busy.findings.room.pixels >= 2 * 32 * 32
 
 
-@pytest.mark.parametrize("drive", GEARS)
+@pytest.mark.parametrize("drive", BACKENDS)
 def test_windows_of_any_scale_are_under_way_too(drive: Callable[[], DeviceBackend]) -> None:
     torch.manual_seed(0)
-    network, pixels = randomised("liif", 2).eval(), photograph(50, 70)
+    network, pixels = build_random("liif", 2).eval(), crop_photo(50, 70)
     exact = Upscaler(prepare(network, ANY, CPU), ANY, 32)(pixels, (113, 161))
-    assert_same_image(Upscaler(on(drive(), network, ANY), ANY, 32)(pixels, (113, 161)), exact)
+    assert_same_image(Upscaler(prepare_on(drive(), network, ANY), ANY, 32)(pixels, (113, 161)), exact)
 
 
 def test_batches_are_made_where_memory_allows() -> None:
@@ -204,7 +168,7 @@ def test_batches_are_made_where_memory_allows() -> None:
             shapes.append(tuple(batch.shape))
             return batch
 
-    class Measured(Busy):
+    class Measured(FakeAsyncBackend):
         most = 0
 
         def held(self) -> int:
@@ -217,14 +181,14 @@ def test_batches_are_made_where_memory_allows() -> None:
         shapes.clear()
         drive = Measured()
         drive.most = most
-        Upscaler(on(drive, Seen(), 1), 1, 16)(photograph(16, 160))
+        Upscaler(prepare_on(drive, Seen(), 1), 1, 16)(crop_photo(16, 160))
         # The first tile is the one that is measured.
         assert [shape[0] for shape in shapes] == ([1] * 10 if most == 0 else [1, 3, 3, 3])
         assert {shape[1:] for shape in shapes} == {(3, 16, 20)}
 
 
 def test_tiles_are_as_large_as_a_gpu_has_room_for() -> None:
-    class Spacious(Busy):
+    class Spacious(FakeAsyncBackend):
         def held(self) -> int:
             return 256 * 256 * 1000
 
@@ -234,11 +198,11 @@ def test_tiles_are_as_large_as_a_gpu_has_room_for() -> None:
     drive = Spacious()
     for pixels, side in ((100 * 100, 512), (1000 * 1000, 1000), (10**9, 2048)):
         drive.pixels = pixels  # type: ignore[attr-defined]
-        runtime = on(drive, randomised("espcn", 2).eval(), 2)
+        runtime = prepare_on(drive, build_random("espcn", 2).eval(), 2)
         assert runtime.largest(512) == max(512, side - 2 * runtime.halo)
         assert runtime.largest(300) == 300
-    assert on(CpuBackend(), randomised("espcn", 2).eval(), 2).largest(512) == 512
-    assert on(Busy(), randomised("espcn", 2).eval(), 2).largest(512) == 512
+    assert prepare_on(CpuBackend(), build_random("espcn", 2).eval(), 2).largest(512) == 512
+    assert prepare_on(FakeAsyncBackend(), build_random("espcn", 2).eval(), 2).largest(512) == 512
 
 
 def test_a_network_that_sees_luma_reads_no_row_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -255,28 +219,28 @@ def test_a_network_that_sees_luma_reads_no_row_ahead(monkeypatch: pytest.MonkeyP
 
     steps = []
     for step in method.steps:
-        runtime = on(Busy(), randomised("fsrcnn", step.scale).eval(), step.scale)
+        runtime = prepare_on(FakeAsyncBackend(), build_random("fsrcnn", step.scale).eval(), step.scale)
         counting = Counting(**{name: getattr(runtime, name) for name in runtime.__dataclass_fields__})
         steps.append(replace(step, runtime=counting, tile=32))
     assert network_method("fsrcnn", steps).flow
     flow = network_method("fsrcnn", steps).flow
     assert flow
-    out = flow(rows.of(photograph(130, 40)), 5)
+    out = flow(rows.of(crop_photo(130, 40)), 5)
     for top in range(0, out.height, 32):
         out.read(top, min(top + 32, out.height))
     first = steps[0].plan((130, 40), (130 * steps[0].scale, 40 * steps[0].scale), 32)
     assert runs.count(steps[0].scale) == len(first)
 
 
-@pytest.mark.parametrize("drive", GEARS)
+@pytest.mark.parametrize("drive", BACKENDS)
 def test_what_overflows_in_half_is_done_in_single_and_remembered(drive: Callable[[], DeviceBackend]) -> None:
-    network = randomised("espcn", 2).eval()
+    network = build_random("espcn", 2).eval()
     with torch.no_grad():
         network.conv_3.bias += 1e6  # type: ignore[operator]
-    pixels = photograph(40, 70)
-    exact = Upscaler(on(drive(), network, 2), 2, 32)(pixels)
+    pixels = crop_photo(40, 70)
+    exact = Upscaler(prepare_on(drive(), network, 2), 2, 32)(pixels)
     told: list[str] = []
-    runtime = replace(on(drive(), network, 2, "float16"), tell=told.append)
+    runtime = replace(prepare_on(drive(), network, 2, "float16"), tell=told.append)
     np.testing.assert_array_equal(Upscaler(runtime, 2, 32)(pixels), exact)
     assert told == ["float16 overflows: from now on in float32"]
     assert runtime.findings.overflowed
@@ -300,10 +264,10 @@ BUNDLED = [entry for entry in manifest.load() if entry.bundled and entry.scale =
 def runtime_of(entry: manifest.Entry, drive: DeviceBackend, dtype: str = "float32") -> TorchRuntime:
     assert entry.bundled
     network = files.load(entry.bundled, archs.Spec(entry.arch, entry.scale, entry.config))
-    return on(drive, network, own_scale(entry.arch, entry.scale), dtype)
+    return prepare_on(drive, network, own_scale(entry.arch, entry.scale), dtype)
 
 
-@pytest.mark.parametrize("drive", GEARS)
+@pytest.mark.parametrize("drive", BACKENDS)
 @pytest.mark.parametrize("entry", BUNDLED, ids=lambda entry: entry.name)
 def test_half_precision_is_tried_before_it_is_used(
     entry: manifest.Entry, drive: Callable[[], DeviceBackend]
@@ -317,7 +281,7 @@ def test_half_precision_is_tried_before_it_is_used(
 
 
 def test_half_precision_that_is_too_coarse_is_refused() -> None:
-    runtime = on(CpuBackend(), randomised("espcn", 2).eval(), 2)
+    runtime = prepare_on(CpuBackend(), build_random("espcn", 2).eval(), 2)
     assert half.try_half(runtime, "bfloat16").decibels < half.try_half(runtime).decibels
     with torch.no_grad():
         runtime.network.conv_3.bias += 1e6  # type: ignore[operator]
@@ -328,18 +292,18 @@ def test_half_precision_that_is_too_coarse_is_refused() -> None:
     assert not chosen.findings.overflowed
 
 
-@pytest.mark.parametrize("drive", GEARS)
+@pytest.mark.parametrize("drive", BACKENDS)
 def test_what_comes_again_is_recorded_if_that_is_faster(
     drive: Callable[[], DeviceBackend], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(backends, "_LONG", 0)
     monkeypatch.setattr(backends, "_OFTEN", 3)
-    network = randomised("espcn", 2).eval()
+    network = build_random("espcn", 2).eval()
     tiles = [np.random.default_rng(n).random((24, 24, 1), np.float32) for n in range(8)]
     exact = list(prepare(network, 2, CPU).run(tiles))
     for gain, verdict in ((0.0, "used"), (1e9, "not used")):
         monkeypatch.setattr(backends, "_GAIN", gain)
-        runtime, told = on(drive(), network, 2), list[str]()
+        runtime, told = prepare_on(drive(), network, 2), list[str]()
         assert runtime.repeats
         runtime.repeats.tell = told.append
         runtime.findings.pixel_bytes = 0  # so that no batch is larger than a tile
@@ -354,7 +318,7 @@ def test_what_comes_again_is_recorded_if_that_is_faster(
 
 
 def test_what_cannot_be_recorded_is_told_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Unable(Busy):
+    class Unable(FakeAsyncBackend):
         def record(self, forward: Forward, batch: Tensor) -> Forward | None:
             raise RuntimeError("operation not permitted when stream is capturing\nmore")
 
@@ -370,11 +334,11 @@ def test_what_cannot_be_recorded_is_told_and_goes_on(monkeypatch: pytest.MonkeyP
 
 def test_nothing_is_recorded_for_one_picture_or_where_means_are_put_in() -> None:
     """What a trial takes would not come back."""
-    drive = Busy()
-    Upscaler(on(drive, randomised("espcn", 2).eval(), 2), 2, 16)(photograph(80, 80))
+    drive = FakeAsyncBackend()
+    Upscaler(prepare_on(drive, build_random("espcn", 2).eval(), 2), 2, 16)(crop_photo(80, 80))
     assert drive.recorded == []
-    assert on(drive, randomised("latticenet", 2).eval(), 2).repeats is None
-    assert on(drive, randomised("edsr", 2).eval(), 2).repeats is not None
+    assert prepare_on(drive, build_random("latticenet", 2).eval(), 2).repeats is None
+    assert prepare_on(drive, build_random("edsr", 2).eval(), 2).repeats is not None
 
 
 def test_a_tile_that_did_not_fit_is_not_tried_for_the_next_picture() -> None:
@@ -389,14 +353,14 @@ def test_a_tile_that_did_not_fit_is_not_tried_for_the_next_picture() -> None:
                 torch.empty(2**46)  # more than any address
             return batch
 
-    method = Upscaler(on(CpuBackend(), Hungry(), 1), 1, 400)
-    pixels = photograph(70, 70)
+    method = Upscaler(prepare_on(CpuBackend(), Hungry(), 1), 1, 400)
+    pixels = crop_photo(70, 70)
     for _ in range(2):
         np.testing.assert_array_equal(method(pixels), pixels)
     assert [area for area in tried if area > 3000] == [4900]
     # Nor is what shows how large tiles may be, where not even that fits.
     tried.clear()
-    pixels, busy = np.tile(pixels, (1, 8, 1)), on(Busy(), Hungry(), 1)
+    pixels, busy = np.tile(pixels, (1, 8, 1)), prepare_on(FakeAsyncBackend(), Hungry(), 1)
     np.testing.assert_array_equal(Upscaler(busy, 1)(pixels), pixels)
     failed = [area for area in tried if area > 3000]
     assert failed[0] == 256 * 256
@@ -406,14 +370,14 @@ def test_a_tile_that_did_not_fit_is_not_tried_for_the_next_picture() -> None:
     assert max(tried) <= 3000
 
 
-@pytest.mark.parametrize("drive", GEARS)
+@pytest.mark.parametrize("drive", BACKENDS)
 def test_bytes_rounded_on_the_device_are_those_rounded_here(drive: Callable[[], DeviceBackend]) -> None:
     torch.manual_seed(0)
     step = Upscaler(
-        on(drive(), randomised("edsr", 2).eval(), 2), 2, 32, report=(seams := list[Seam]()).append
+        prepare_on(drive(), build_random("edsr", 2).eval(), 2), 2, 32, report=(seams := list[Seam]()).append
     )
     method = network_method("edsr", [step])
-    samples = to_uint8(photograph(75, 110))
+    samples = to_uint8(crop_photo(75, 110))
     aim = streaming.Aim(method, 2, (220, 150), 1, 8)
     here = replace(aim, method=replace(method, in_bytes=None))
     assert streaming._in_bytes(Frame(samples, 8), aim)
@@ -430,18 +394,20 @@ def test_bytes_rounded_on_the_device_are_those_rounded_here(drive: Callable[[], 
     assert not any(streaming._in_bytes(*other) for other in others)
     assert network_method("edsr", [replace(step, self_ensemble=True)]).in_bytes is None
     assert (
-        network_method("edsr", [replace(step, runtime=on(CpuBackend(), step.runtime.network, 2))]).in_bytes
+        network_method(
+            "edsr", [replace(step, runtime=prepare_on(CpuBackend(), step.runtime.network, 2))]
+        ).in_bytes
         is None
     )  # type: ignore[attr-defined]
 
 
 def test_several_devices_round_too() -> None:
     torch.manual_seed(0)
-    network, samples = randomised("edsr", 2).eval(), to_uint8(photograph(75, 110))
-    one, two = (on(Busy(), network, 2) for _ in range(2))
+    network, samples = build_random("edsr", 2).eval(), to_uint8(crop_photo(75, 110))
+    one, two = (prepare_on(FakeAsyncBackend(), network, 2) for _ in range(2))
     ours, theirs = (
         Upscaler(runtime, 2, 32).in_bytes()
-        for runtime in (MultiDeviceRuntime((one, two)), on(Busy(), network, 2))
+        for runtime in (MultiDeviceRuntime((one, two)), prepare_on(FakeAsyncBackend(), network, 2))
     )
     assert ours
     assert theirs
@@ -450,7 +416,7 @@ def test_several_devices_round_too() -> None:
     assert np.abs(steps).max() <= 1
     assert (steps != 0).mean() <= 1e-3
     assert ours.plan((75, 110), (150, 220), 32) == theirs.plan((75, 110), (150, 220), 32)
-    assert Upscaler(MultiDeviceRuntime((one, on(CpuBackend(), network, 2))), 2).in_bytes() is None
+    assert Upscaler(MultiDeviceRuntime((one, prepare_on(CpuBackend(), network, 2))), 2).in_bytes() is None
 
 
 @pytest.mark.parametrize("text", ["", "some", "0", "-3G", "3 apples"])
@@ -472,7 +438,7 @@ def test_a_gpu_makes_the_same_picture(entry: manifest.Entry) -> None:
     """Single precision to a level in a thousandth, half to two levels and 55 dB."""
     pixels = read(SAMPLES / "coffee.png").pixels
     exact = Upscaler(runtime_of(entry, CpuBackend()), entry.scale)(pixels)
-    single = runtime_of(entry, cuda())
+    single = runtime_of(entry, select_cuda_backend())
     assert_same_samples(Upscaler(single, entry.scale, 200)(pixels), exact)
     chosen = half.in_half(single)
     if chosen.device.dtype == "float16":
@@ -485,10 +451,10 @@ def test_a_gpu_makes_the_same_picture(entry: manifest.Entry) -> None:
 @pytest.mark.gpu
 def test_a_gpus_memory_is_bounded() -> None:
     """What does not fit in comes in smaller tiles, to the same picture."""
-    cuda()
+    select_cuda_backend()
     wanted = RuntimeRequest("torch", "cuda", vram=2**28)
     torch.manual_seed(0)
-    network, pixels = archs.build("edsr", 4).eval(), np.tile(photograph(200, 300), (3, 3, 1))
+    network, pixels = archs.build("edsr", 4).eval(), np.tile(crop_photo(200, 300), (3, 3, 1))
     torch.cuda.empty_cache()
     try:
         bounded = select.on_torch(network, 4, archs.traits("edsr"), wanted)
@@ -503,7 +469,7 @@ def test_a_gpus_memory_is_bounded() -> None:
 
 @pytest.mark.gpu
 def test_the_command_on_a_gpu(photos: Path, tmp_path: Path, sr: Run) -> None:
-    cuda()
+    select_cuda_backend()
     for device in ("cuda", "cpu"):
         out = tmp_path / device
         done = sr("upscale", photos, "-o", out, "--device", device, "--tile", 64, "--vram", "4G", "-v")

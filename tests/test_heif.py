@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest import Run
+from helpers.command import Run
 from srcli.imaging.codecs import formats, reading
 from srcli.imaging.image import Image, read, write
 from srcli.imaging.metadata.fields import Metadata

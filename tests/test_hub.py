@@ -1,9 +1,7 @@
 """The Hub: the real client against a server on the loopback that answers as the Hub does."""
 
-import hashlib
 import io
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -15,34 +13,17 @@ from pathlib import Path
 import pytest
 import torch
 
-from conftest import SAMPLES
-from hub_stand import REVISION, Stand
+from helpers.fake_hub import REVISION, FakeHub
+from helpers.hub_client import WEIGHTS_PATH, code_with_manifest, make_environment, run_python
+from helpers.paths import SAMPLES
 from srcli import archs
 from srcli.engine.weights.hub import reachable
-
-
-def environment(tmp_path: Path, endpoint: str) -> dict[str, str]:
-    """Like a user's, with empty caches."""
-    kept = {k: v for k, v in os.environ.items() if "proxy" not in k.lower() and not k.startswith("HF_")}
-    return kept | {
-        "HF_ENDPOINT": endpoint,
-        "HF_HOME": str(tmp_path / "hf"),
-        "SR_CACHE": str(tmp_path / "sr"),
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-    }
-
-
-def python(code: str, tmp_path: Path, endpoint: str) -> subprocess.CompletedProcess[str]:
-    words = [sys.executable, "-c", code]
-    return subprocess.run(
-        words, capture_output=True, text=True, check=False, env=environment(tmp_path, endpoint)
-    )
 
 
 def sr(arguments: list[object], tmp_path: Path, endpoint: str) -> subprocess.CompletedProcess[str]:
     words = [sys.executable, "-m", "srcli", *map(str, arguments)]
     return subprocess.run(
-        words, capture_output=True, text=True, check=False, env=environment(tmp_path, endpoint)
+        words, capture_output=True, text=True, check=False, env=make_environment(tmp_path, endpoint)
     )
 
 
@@ -54,70 +35,46 @@ def edsr_file() -> bytes:
     return buffer.getvalue()
 
 
-PLACE = f"/who/edsr/resolve/{REVISION}/edsr.pt"
-ENTRY = {
-    "model": "edsr",
-    "arch": "edsr",
-    "scale": 4,
-    "file": {"repo": "who/edsr", "revision": REVISION, "file": "edsr.pt"},
-    "licence": "CC0-1.0",
-    "licence_source": "test",
-    "training_data": "none",
-    "paper": "none",
-    "purpose": "classical",
-}
-
-
-def manifest_code(tmp_path: Path, content: bytes, arguments: list[object], **changes: object) -> str:
-    """One command line, with a manifest of one model whose digest is that of `content`."""
-    entry = {**ENTRY, "sha256": hashlib.sha256(content).hexdigest(), **changes}
-    path = tmp_path / "manifest.json"
-    path.write_text(json.dumps({"weights": [entry]}))
-    return (
-        "import sys\nfrom pathlib import Path\nfrom srcli import manifest\nfrom srcli.cli.app import run\n"
-        f"manifest.default_path = lambda: Path({str(path)!r})\n"
-        f"sys.exit(run({[str(argument) for argument in arguments]!r}))\n"
+def upscale_code(tmp_path: Path, content: bytes, photo: Path) -> str:
+    target = tmp_path / "out.png"
+    return code_with_manifest(
+        tmp_path, content, ["upscale", photo, "-o", target, "-m", "edsr", "--overwrite"]
     )
 
 
-def upscale_code(tmp_path: Path, content: bytes, photo: Path) -> str:
-    target = tmp_path / "out.png"
-    return manifest_code(tmp_path, content, ["upscale", photo, "-o", target, "-m", "edsr", "--overwrite"])
-
-
-def test_weights_are_downloaded_once_and_verified(stand: Stand, tmp_path: Path, photo: Path) -> None:
+def test_weights_are_downloaded_once_and_verified(fake_hub: FakeHub, tmp_path: Path, photo: Path) -> None:
     content = edsr_file()
-    stand.files[PLACE] = content
+    fake_hub.files[WEIGHTS_PATH] = content
     code = upscale_code(tmp_path, content, photo)
-    first = python(code, tmp_path, stand.url)
+    first = run_python(code, tmp_path, fake_hub.url)
     assert first.returncode == 0, first.stderr
     assert "80x60 -> 320x240" in first.stdout
-    assert any(request.startswith("GET") for request in stand.requests)
-    stand.requests.clear()
-    again = python(code, tmp_path, stand.url)
+    assert any(request.startswith("GET") for request in fake_hub.requests)
+    fake_hub.requests.clear()
+    again = run_python(code, tmp_path, fake_hub.url)
     assert again.returncode == 0, again.stderr
-    assert stand.requests == []
+    assert fake_hub.requests == []
 
 
-def test_a_body_damaged_on_its_way_is_fetched_again(stand: Stand, tmp_path: Path, photo: Path) -> None:
-    content, place = edsr_file(), PLACE
-    stand.files[place], stand.faults[f"GET {place}"] = content, ["spoil"]
-    done = python(upscale_code(tmp_path, content, photo), tmp_path, stand.url)
+def test_a_body_damaged_on_its_way_is_fetched_again(fake_hub: FakeHub, tmp_path: Path, photo: Path) -> None:
+    content, place = edsr_file(), WEIGHTS_PATH
+    fake_hub.files[place], fake_hub.faults[f"GET {place}"] = content, ["spoil"]
+    done = run_python(upscale_code(tmp_path, content, photo), tmp_path, fake_hub.url)
     assert done.returncode == 0, done.stderr
-    assert stand.count("GET") == 2
+    assert fake_hub.count("GET") == 2
 
 
-def test_weights_of_another_digest_are_never_used(stand: Stand, tmp_path: Path, photo: Path) -> None:
-    content, place = edsr_file(), PLACE
-    stand.files[place], stand.faults[f"GET {place}"] = content, ["spoil"] * 9
-    done = python(upscale_code(tmp_path, content, photo), tmp_path, stand.url)
+def test_weights_of_another_digest_are_never_used(fake_hub: FakeHub, tmp_path: Path, photo: Path) -> None:
+    content, place = edsr_file(), WEIGHTS_PATH
+    fake_hub.files[place], fake_hub.faults[f"GET {place}"] = content, ["spoil"] * 9
+    done = run_python(upscale_code(tmp_path, content, photo), tmp_path, fake_hub.url)
     assert done.returncode == 1
     assert "SHA-256" in done.stderr
     assert not (tmp_path / "out.png").exists()
 
 
-def test_a_missing_file_is_one_line(stand: Stand, tmp_path: Path, photo: Path) -> None:
-    done = python(upscale_code(tmp_path, b"x", photo), tmp_path, stand.url)
+def test_a_missing_file_is_one_line(fake_hub: FakeHub, tmp_path: Path, photo: Path) -> None:
+    done = run_python(upscale_code(tmp_path, b"x", photo), tmp_path, fake_hub.url)
     assert done.returncode == 1
     assert "error: edsr-x4 is not on this machine" in done.stderr
     assert "Traceback" not in done.stderr
@@ -158,56 +115,56 @@ def tarball(images: list[Path]) -> bytes:
 SET5 = "/datasets/eugenesiow/Set5/resolve/325646fe7cc8811e312562437885c5c018c74966/data/Set5_HR.tar.gz"
 
 
-def test_a_data_set_is_downloaded_and_unpacked_once(stand: Stand, tmp_path: Path) -> None:
-    stand.files[SET5] = tarball([SAMPLES / "chelsea.png", SAMPLES / "coffee.png"])
+def test_a_data_set_is_downloaded_and_unpacked_once(fake_hub: FakeHub, tmp_path: Path) -> None:
+    fake_hub.files[SET5] = tarball([SAMPLES / "chelsea.png", SAMPLES / "coffee.png"])
     for _ in range(2):
-        done = sr(["bench", "-d", "Set5", "-m", "bicubic", "--markdown"], tmp_path, stand.url)
+        done = sr(["bench", "-d", "Set5", "-m", "bicubic", "--markdown"], tmp_path, fake_hub.url)
         assert done.returncode == 0, done.stderr
         assert "| Set5 | x4 | bicubic |" in done.stdout
-    assert stand.count("GET") == 1
+    assert fake_hub.count("GET") == 1
     (folder,) = (tmp_path / "sr" / "datasets").iterdir()
     assert sorted(p.name for p in folder.rglob("*.png")) == ["chelsea.png", "coffee.png"]
 
 
-def test_a_data_set_that_changed_is_refused_by_name(stand: Stand, tmp_path: Path) -> None:
-    stand.files[SET5] = tarball([SAMPLES / "chelsea.png", SAMPLES / "coffee.png"])
+def test_a_data_set_that_changed_is_refused_by_name(fake_hub: FakeHub, tmp_path: Path) -> None:
+    fake_hub.files[SET5] = tarball([SAMPLES / "chelsea.png", SAMPLES / "coffee.png"])
     words = ["bench", "-d", "Set5", "-m", "bicubic"]
-    assert sr(words, tmp_path, stand.url).returncode == 0
+    assert sr(words, tmp_path, fake_hub.url).returncode == 0
     (folder,) = (tmp_path / "sr" / "datasets").iterdir()
     (changed,) = folder.rglob("coffee.png")
     changed.write_bytes(CHELSEA)
-    done = sr(words, tmp_path, stand.url)
+    done = sr(words, tmp_path, fake_hub.url)
     assert done.returncode == 1
     assert "Set5 is not what it was: Set5_HR/coffee.png changed since first used" in done.stderr
     shutil.rmtree(folder)
-    assert sr(words, tmp_path, stand.url).returncode == 0
+    assert sr(words, tmp_path, fake_hub.url).returncode == 0
 
 
-def test_a_damaged_data_set_is_one_line(stand: Stand, tmp_path: Path) -> None:
-    stand.files[SET5] = tarball([SAMPLES / "chelsea.png"])
-    stand.faults[f"GET {SET5}"] = ["spoil"]
-    done = sr(["bench", "-d", "Set5", "-m", "bicubic"], tmp_path, stand.url)
+def test_a_damaged_data_set_is_one_line(fake_hub: FakeHub, tmp_path: Path) -> None:
+    fake_hub.files[SET5] = tarball([SAMPLES / "chelsea.png"])
+    fake_hub.faults[f"GET {SET5}"] = ["spoil"]
+    done = sr(["bench", "-d", "Set5", "-m", "bicubic"], tmp_path, fake_hub.url)
     assert done.returncode == 1
     assert "damaged on its way" in done.stderr
-    done = sr(["bench", "-d", "Set5", "-m", "bicubic"], tmp_path, stand.url)
+    done = sr(["bench", "-d", "Set5", "-m", "bicubic"], tmp_path, fake_hub.url)
     assert done.returncode == 0, done.stderr
 
 
-def test_a_cache_that_cannot_be_written_is_one_line(stand: Stand, tmp_path: Path) -> None:
-    stand.files[SET5] = tarball([SAMPLES / "chelsea.png"])
+def test_a_cache_that_cannot_be_written_is_one_line(fake_hub: FakeHub, tmp_path: Path) -> None:
+    fake_hub.files[SET5] = tarball([SAMPLES / "chelsea.png"])
     (tmp_path / "sr").write_text("a file where the cache would be")
-    done = sr(["bench", "-d", "Set5", "-m", "bicubic"], tmp_path, stand.url)
+    done = sr(["bench", "-d", "Set5", "-m", "bicubic"], tmp_path, fake_hub.url)
     assert done.returncode == 1
     assert "error: cannot unpack into" in done.stderr
     assert "SR_CACHE" in done.stderr
 
 
-def offer(stand: Stand, files: dict[str, bytes]) -> None:
+def offer(fake_hub: FakeHub, files: dict[str, bytes]) -> None:
     """A data set repository `me/pictures` that holds `files`."""
     about = {"id": "me/pictures", "sha": REVISION, "siblings": [{"rfilename": name} for name in files]}
-    stand.files["/api/datasets/me/pictures/revision/main"] = json.dumps(about).encode()
+    fake_hub.files["/api/datasets/me/pictures/revision/main"] = json.dumps(about).encode()
     for name, content in files.items():
-        stand.files[f"/datasets/me/pictures/resolve/{REVISION}/{name}"] = content
+        fake_hub.files[f"/datasets/me/pictures/resolve/{REVISION}/{name}"] = content
 
 
 def zipped(content: dict[str, bytes]) -> bytes:
@@ -230,10 +187,10 @@ def table(images: list[bytes]) -> bytes:
 COFFEE, CHELSEA = ((SAMPLES / f"{name}.png").read_bytes() for name in ("coffee", "chelsea"))
 
 
-def test_any_repository_of_images_is_a_data_set(stand: Stand, tmp_path: Path) -> None:
+def test_any_repository_of_images_is_a_data_set(fake_hub: FakeHub, tmp_path: Path) -> None:
     outside = {"b/coffee.png": COFFEE, "../out.png": COFFEE, "/abs.png": COFFEE, "notes.txt": b"no"}
     offer(
-        stand,
+        fake_hub,
         {
             "README.md": b"#",
             "train/a.png": CHELSEA,
@@ -245,23 +202,23 @@ def test_any_repository_of_images_is_a_data_set(stand: Stand, tmp_path: Path) ->
     )
     words = ["bench", "-d", "hub:me/pictures/train", "-m", "bicubic", "--json", tmp_path / "r.json"]
     for _ in range(2):
-        done = sr(words, tmp_path, stand.url)
+        done = sr(words, tmp_path, fake_hub.url)
         assert done.returncode == 0, done.stderr
     names = {image["image"] for image in json.loads((tmp_path / "r.json").read_text())["images"]}
     assert names == {"a", "astronaut", "coffee", "rows-000000", "rows-000001"}
-    assert sum("/api/" in request for request in stand.requests) == 1
+    assert sum("/api/" in request for request in fake_hub.requests) == 1
     assert not (tmp_path / "sr" / "datasets" / "out.png").exists()
 
 
-def test_a_repository_trains(stand: Stand, tmp_path: Path) -> None:
-    offer(stand, {"a.png": CHELSEA, "b.png": COFFEE})
+def test_a_repository_trains(fake_hub: FakeHub, tmp_path: Path) -> None:
+    offer(fake_hub, {"a.png": CHELSEA, "b.png": COFFEE})
     small = ["--steps", 2, "--patch", 12, "--batch", 2, "--out", tmp_path / "run"]
-    done = sr(["train", "espcn", "-x2", "--data", "hub:me/pictures=2", *small], tmp_path, stand.url)
+    done = sr(["train", "espcn", "-x2", "--data", "hub:me/pictures=2", *small], tmp_path, fake_hub.url)
     assert done.returncode == 0, done.stderr
     assert "2 training images" in done.stderr
 
 
-def test_what_is_wrong_with_a_repository_is_one_line(stand: Stand, tmp_path: Path) -> None:
+def test_what_is_wrong_with_a_repository_is_one_line(fake_hub: FakeHub, tmp_path: Path) -> None:
     for files, name, message in (
         ({"README.md": b"#"}, "me/pictures", "no images in me/pictures on the Hub"),
         ({"a.png": CHELSEA}, "me/pictures/train", "no images in me/pictures/train on the Hub"),
@@ -270,8 +227,8 @@ def test_what_is_wrong_with_a_repository_is_one_line(stand: Stand, tmp_path: Pat
         ({}, "me/other", "me/other"),
         ({}, "me/", "'me/' is no repository"),
     ):
-        offer(stand, files)
-        done = sr(["bench", "-d", f"hub:{name}", "-m", "bicubic"], tmp_path, stand.url)
+        offer(fake_hub, files)
+        done = sr(["bench", "-d", f"hub:{name}", "-m", "bicubic"], tmp_path, fake_hub.url)
         assert done.returncode in (1, 2), done.stdout
         assert message in done.stderr
         assert "hint:" in done.stderr
@@ -280,10 +237,10 @@ def test_what_is_wrong_with_a_repository_is_one_line(stand: Stand, tmp_path: Pat
 
 @pytest.mark.parity
 def test_papers_set5_from_the_hub_passes_the_protocol_check(
-    stand: Stand, tmp_path: Path, shared: Path
+    fake_hub: FakeHub, tmp_path: Path, shared: Path
 ) -> None:
-    stand.files[SET5] = tarball(sorted((shared / "data" / "Set5").glob("*.png")))
-    done = sr(["bench", "-d", "Set5", "-x2", "-m", "bicubic", "--markdown"], tmp_path, stand.url)
+    fake_hub.files[SET5] = tarball(sorted((shared / "data" / "Set5").glob("*.png")))
+    done = sr(["bench", "-d", "Set5", "-x2", "-m", "bicubic", "--markdown"], tmp_path, fake_hub.url)
     assert done.returncode == 0, done.stderr
     assert "| Set5 | x2 | bicubic | **33.67** |" in done.stdout
 

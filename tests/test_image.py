@@ -9,7 +9,7 @@ import pytest
 from PIL import Image as PilImage
 from PIL import ImageCms
 
-from conftest import SAMPLES
+from helpers.paths import SAMPLES
 from srcli.errors import FileError, ImageError
 from srcli.imaging.codecs.writing import check_writable
 from srcli.imaging.image import Image, read, write

@@ -6,7 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest import SAMPLES, Run, copy_sample
+from helpers.command import Run
+from helpers.images import copy_sample
+from helpers.paths import SAMPLES
 from srcli import __version__, manifest
 from srcli.imaging.codecs.formats import FORMATS
 from srcli.imaging.codecs.reading import about

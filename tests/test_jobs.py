@@ -19,25 +19,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image as PilImage
-from test_faults import start, wait_for
 
-from conftest import Run
+from helpers.command import NEAREST_X2, Run, start_sr, wait_until
+from helpers.images import write_tiny_images
+from helpers.jobs import count_states
 from srcli.batch import job_store
 from srcli.batch.planning import Layout, ListedTask, each_image_in, found
 from srcli.errors import FileError, SrError, UsageError
 from srcli.imaging.image import read
 from srcli.upscaling.task import UpscaleTask
-
-FAST = ("-m", "nearest", "-x2")
-
-
-def tiny(folder: Path, count: int, side: int = 4) -> Path:
-    folder.mkdir(parents=True, exist_ok=True)
-    for number in range(count):
-        samples = np.full((side, side, 3), number % 256, np.uint8)
-        samples[0, 0] = divmod(number, 256)[0]
-        PilImage.fromarray(samples).save(folder / f"{number:04}.png")
-    return folder
 
 
 @pytest.fixture
@@ -45,12 +35,6 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A file for a ledger, in the working folder."""
     monkeypatch.chdir(tmp_path)
     return tmp_path / "job.db"
-
-
-def states(job: Path) -> dict[str, int]:
-    with job_store.reading(job) as book:
-        counts = book.counts()
-    return {state: getattr(counts, state) for state in job_store.STATES if getattr(counts, state)}
 
 
 def written(out: Path) -> dict[str, int]:
@@ -63,7 +47,7 @@ def count(out: Path) -> int:
 
 
 def killed_at(process: "subprocess.Popen[str]", ready: Iterator[bool]) -> None:
-    wait_for(lambda: next(ready) or process.poll() is not None)
+    wait_until(lambda: next(ready) or process.poll() is not None)
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=60)
     assert process.returncode == -signal.SIGKILL, "it was done before it could be killed"
@@ -80,19 +64,19 @@ def after(out: Path, more: int, rng: random.Random) -> Iterator[bool]:
 
 def test_two_thousand_images_survive_ten_kills(job: Path, tmp_path: Path) -> None:
     """At moments drawn at random, two of them in listing; none is lost, or half written, or done twice."""
-    folder, out, rng = tiny(tmp_path / "in", 2000), tmp_path / "out", random.Random(11)
-    command = ("upscale", folder, *FAST, "-o", out, "--job", job, "-q")
+    folder, out, rng = write_tiny_images(tmp_path / "in", 2000), tmp_path / "out", random.Random(11)
+    command = ("upscale", folder, *NEAREST_X2, "-o", out, "--job", job, "-q")
     made: dict[str, int] = {}
     for kill in range(10):
         ready = iter(job.exists, None) if kill < 2 else after(out, rng.randrange(1, 190), rng)
-        killed_at(start(*command, cwd=tmp_path), ready)
+        killed_at(start_sr(*command, cwd=tmp_path), ready)
         now = written(out)
         assert now | made == now, "an output was written again"
         made = now
-    process = start(*command, cwd=tmp_path)
+    process = start_sr(*command, cwd=tmp_path)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
-    assert states(job) == {"done": 2000}
+    assert count_states(job) == {"done": 2000}
     last = written(out)
     assert len(last) == 2000
     assert not list(out.glob(".sr-*")), "what was being written when it was killed is left"
@@ -104,18 +88,18 @@ def test_two_thousand_images_survive_ten_kills(job: Path, tmp_path: Path) -> Non
 
 
 def test_a_job_of_several_workers_survives_a_kill(job: Path, tmp_path: Path) -> None:
-    folder, out = tiny(tmp_path / "in", 150), tmp_path / "out"
-    command = ("upscale", folder, *FAST, "-o", out, "--job", job, "--workers", 2, "-q")
-    killed_at(start(*command, cwd=tmp_path), after(out, 40, random.Random(3)))
+    folder, out = write_tiny_images(tmp_path / "in", 150), tmp_path / "out"
+    command = ("upscale", folder, *NEAREST_X2, "-o", out, "--job", job, "--workers", 2, "-q")
+    killed_at(start_sr(*command, cwd=tmp_path), after(out, 40, random.Random(3)))
     now = -1
     while now != count(out):  # the workers see that nobody is there any more, and end
         now = count(out)
         time.sleep(0.5)
     made = written(out)
-    process = start(*command, cwd=tmp_path)
+    process = start_sr(*command, cwd=tmp_path)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
-    assert states(job) == {"done": 150}
+    assert count_states(job) == {"done": 150}
     last = written(out)
     assert len(last) == 150
     assert last | made == last
@@ -126,8 +110,8 @@ def test_what_was_in_hand_is_not_done_again(
     more: tuple[str, ...], job: Path, tmp_path: Path, sr: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Killed between the output and the note of it: by what the output says, or as nothing else was there."""
-    tiny(tmp_path / "in", 3)
-    command = ("upscale", "in", *FAST, "-o", "out", "--job", job, *more)
+    write_tiny_images(tmp_path / "in", 3)
+    command = ("upscale", "in", *NEAREST_X2, "-o", "out", "--job", job, *more)
     assert sr(*command).code == 0
     was = written(tmp_path / "out")
     with sqlite3.connect(job) as db:
@@ -138,31 +122,31 @@ def test_what_was_in_hand_is_not_done_again(
     done = sr(*command)
     assert done.code == 0, done.err
     assert "1 were in hand when a run was killed" in done.err
-    assert states(job) == {"done": 3}
+    assert count_states(job) == {"done": 3}
     if not more:
         assert written(tmp_path / "out") == was
 
 
 def test_an_output_that_is_another_s_is_left(job: Path, tmp_path: Path, sr: Run) -> None:
-    tiny(tmp_path / "in", 2)
+    write_tiny_images(tmp_path / "in", 2)
     other = tmp_path / "out" / "0001_x2.bmp"
     other.parent.mkdir()
     PilImage.new("RGB", (8, 8)).save(other)
     was = other.read_bytes()
-    command = ("upscale", "in", *FAST, "-o", "out", "--job", job, "--format", "bmp")
+    command = ("upscale", "in", *NEAREST_X2, "-o", "out", "--job", job, "--format", "bmp")
     for _ in range(2):
         done = sr(*command)
         assert done.code == 3
-        assert states(job) == {"done": 1, "failed": 1}
+        assert count_states(job) == {"done": 1, "failed": 1}
         assert other.read_bytes() == was
         sr("jobs", "retry", job)
 
 
 def test_failures_are_named_and_retried(job: Path, tmp_path: Path, sr: Run) -> None:
-    folder = tiny(tmp_path / "in", 3)
+    folder = write_tiny_images(tmp_path / "in", 3)
     whole = (folder / "0001.png").read_bytes()
     (folder / "0001.png").write_bytes(b"no image")
-    command = ("upscale", folder, *FAST, "-o", tmp_path / "out", "--job", job)
+    command = ("upscale", folder, *NEAREST_X2, "-o", tmp_path / "out", "--job", job)
     done = sr(*command)
     assert done.code == 3
     assert "2 of 3 done, 1 failed" in done.err
@@ -175,15 +159,15 @@ def test_failures_are_named_and_retried(job: Path, tmp_path: Path, sr: Run) -> N
     assert sr(*command).code == 3, "what failed waits until it is asked for"
     assert "1 to be tried again" in sr("jobs", "retry", job).err
     assert sr(*command).code == 0
-    assert states(job) == {"done": 3}
+    assert count_states(job) == {"done": 3}
     assert sr("jobs", "show", job).code == 0
 
 
 def test_new_and_changed_files_are_found_when_asked_for(job: Path, tmp_path: Path, sr: Run) -> None:
-    folder = tiny(tmp_path / "in", 2)
-    command = ("upscale", folder, *FAST, "-o", tmp_path / "out", "--job", job)
+    folder = write_tiny_images(tmp_path / "in", 2)
+    command = ("upscale", folder, *NEAREST_X2, "-o", tmp_path / "out", "--job", job)
     assert sr(*command).code == 0
-    tiny(folder, 3)
+    write_tiny_images(folder, 3)
     PilImage.new("RGB", (5, 5)).save(folder / "0000.png")
     assert "2 images, 0 to do" in sr(*command).err
     done = sr(*command, "--rescan", "--overwrite")
@@ -193,16 +177,16 @@ def test_new_and_changed_files_are_found_when_asked_for(job: Path, tmp_path: Pat
 
 
 def test_nothing_is_listed_again(job: Path, tmp_path: Path, sr: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    folder = tiny(tmp_path / "in", 2)
-    command = ("upscale", folder, *FAST, "-o", tmp_path / "out", "--job", job)
+    folder = write_tiny_images(tmp_path / "in", 2)
+    command = ("upscale", folder, *NEAREST_X2, "-o", tmp_path / "out", "--job", job)
     assert sr(*command).code == 0
     folder.rename(tmp_path / "elsewhere")
     assert sr(*command).code == 0
 
 
 def test_a_job_is_run_once_at_a_time(job: Path, tmp_path: Path, sr: Run) -> None:
-    tiny(tmp_path / "in", 1)
-    command = ("upscale", "in", *FAST, "-o", "out", "--job", job)
+    write_tiny_images(tmp_path / "in", 1)
+    command = ("upscale", "in", *NEAREST_X2, "-o", "out", "--job", job)
     with job_store.holding(job) as book:
         book.make({})
         for words in (command, ("jobs", "retry", job)):
@@ -213,23 +197,23 @@ def test_a_job_is_run_once_at_a_time(job: Path, tmp_path: Path, sr: Run) -> None
 
 
 def test_ctrl_c_leaves_a_job_to_go_on_with(job: Path, tmp_path: Path) -> None:
-    folder, out = tiny(tmp_path / "in", 600), tmp_path / "out"
-    command = ("upscale", folder, *FAST, "-o", out, "--job", job)
-    process = start(*command, cwd=tmp_path)
-    wait_for(lambda: len(written(out)) > 2)
+    folder, out = write_tiny_images(tmp_path / "in", 600), tmp_path / "out"
+    command = ("upscale", folder, *NEAREST_X2, "-o", out, "--job", job)
+    process = start_sr(*command, cwd=tmp_path)
+    wait_until(lambda: len(written(out)) > 2)
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "stopped; the same command goes on from here" in err
     assert "Traceback" not in err
-    now = states(job)
+    now = count_states(job)
     assert now.keys() == {"done", "pending"}, "nothing is left in hand"
     before = written(out)
     assert len(before) - now["done"] in {0, 1}, "one may have been written but not noted"
-    again = start(*command, cwd=tmp_path)
+    again = start_sr(*command, cwd=tmp_path)
     again.communicate(timeout=120)
     assert again.returncode == 0
-    assert states(job) == {"done": 600}
+    assert count_states(job) == {"done": 600}
     after = written(out)
     assert len(after) == 600
     assert before.items() <= after.items(), "what was written is not made again"
@@ -238,9 +222,9 @@ def test_ctrl_c_leaves_a_job_to_go_on_with(job: Path, tmp_path: Path) -> None:
 OTHER = [
     (("-m", "bicubic", "-x2"), "model was nearest, is bicubic"),
     (("-m", "nearest", "-x3"), "scale was x2, is x3"),
-    ((*FAST, "--depth", "16"), "depth was not given, is 16"),
-    ((*FAST, "--format", "webp"), "format was not given, is .webp"),
-    ((*FAST, "-r"), "recursive was not given, is yes"),
+    ((*NEAREST_X2, "--depth", "16"), "depth was not given, is 16"),
+    ((*NEAREST_X2, "--format", "webp"), "format was not given, is .webp"),
+    ((*NEAREST_X2, "-r"), "recursive was not given, is yes"),
 ]
 
 
@@ -248,8 +232,8 @@ OTHER = [
 def test_other_settings_are_another_job(
     settings: tuple[str, ...], message: str, job: Path, tmp_path: Path, sr: Run
 ) -> None:
-    tiny(tmp_path / "in", 1)
-    assert sr("upscale", "in", *FAST, "-o", "out", "--job", job).code == 0
+    write_tiny_images(tmp_path / "in", 1)
+    assert sr("upscale", "in", *NEAREST_X2, "-o", "out", "--job", job).code == 0
     done = sr("upscale", "in", *settings, "-o", "out", "--job", job)
     assert done.code == 2
     assert message in done.err
@@ -257,10 +241,10 @@ def test_other_settings_are_another_job(
 
 
 def test_a_name_that_is_no_text_does_not_end_a_run(job: Path, tmp_path: Path) -> None:
-    folder = tiny(tmp_path / "in", 1)
+    folder = write_tiny_images(tmp_path / "in", 1)
     shutil.copy(folder / "0000.png", folder / os.fsdecode(b"\xff.png"))
     done = subprocess.run(
-        [sys.executable, "-m", "srcli", "upscale", folder, *FAST, "-o", tmp_path / "out", "--job", job],
+        [sys.executable, "-m", "srcli", "upscale", folder, *NEAREST_X2, "-o", tmp_path / "out", "--job", job],
         env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"},
         capture_output=True,
         check=False,
@@ -270,19 +254,19 @@ def test_a_name_that_is_no_text_does_not_end_a_run(job: Path, tmp_path: Path) ->
 
 
 def test_files_that_are_no_jobs(job: Path, tmp_path: Path, sr: Run) -> None:
-    tiny(tmp_path / "in", 1)
+    write_tiny_images(tmp_path / "in", 1)
     foreign, broken, text = (tmp_path / f"{name}.db" for name in ("foreign", "broken", "text"))
     with sqlite3.connect(foreign) as db:
         db.execute("CREATE TABLE other (a)")
     db.close()
-    assert sr("upscale", "in", *FAST, "-o", "out", "--job", broken).code == 0
+    assert sr("upscale", "in", *NEAREST_X2, "-o", "out", "--job", broken).code == 0
     damaged = bytearray(broken.read_bytes())
     damaged[4096:] = b"\xff" * (len(damaged) - 4096)
     broken.write_bytes(damaged)
     text.write_text("not a database at all, " * 100)
     for path, message in ((foreign, "is no job of sr"), (broken, "cannot be used"), (text, "cannot be used")):
         was = path.read_bytes()
-        for words in (("upscale", "in", *FAST, "-o", "out", "--job", path), ("jobs", "show", path)):
+        for words in (("upscale", "in", *NEAREST_X2, "-o", "out", "--job", path), ("jobs", "show", path)):
             done = sr(*words)
             assert done.code == 1, done
             assert message in done.err
@@ -307,9 +291,9 @@ BAD = [
 
 @pytest.mark.parametrize(("words", "message"), BAD)
 def test_what_is_no_job(words: tuple[str, ...], message: str, job: Path, sr: Run) -> None:
-    tiny(job.parent / "in", 1)
+    write_tiny_images(job.parent / "in", 1)
     (job.parent / "empty").mkdir()
-    done = sr("upscale", *words, *FAST)
+    done = sr("upscale", *words, *NEAREST_X2)
     assert done.code in (1, 2)
     assert message in done.err
     assert "Traceback" not in done.err
@@ -317,11 +301,11 @@ def test_what_is_no_job(words: tuple[str, ...], message: str, job: Path, sr: Run
 
 
 def test_jobs_are_listed_exported_and_removed(job: Path, tmp_path: Path, sr: Run) -> None:
-    folder = tiny(tmp_path / "in", 3)
+    folder = write_tiny_images(tmp_path / "in", 3)
     (folder / "0002.png").write_bytes(b"no image")
     odd = folder / "b\udcff.png"  # a name that is no text
     shutil.copy(folder / "0000.png", odd)
-    assert sr("upscale", folder, *FAST, "-o", tmp_path / "out", "--job", "scans", "-q").code == 3
+    assert sr("upscale", folder, *NEAREST_X2, "-o", tmp_path / "out", "--job", "scans", "-q").code == 3
     assert "scans  3 of 4 done, 1 failed" in sr("jobs").out
     rows = list(csv.DictReader(io.StringIO(sr("jobs", "export", "scans").out)))
     assert sorted(row["state"] for row in rows) == ["done", "done", "done", "failed"]
@@ -366,7 +350,7 @@ def test_many_names_are_not_held(job: Path) -> None:
 
 def test_a_folder_is_listed_as_it_is_walked(tmp_path: Path) -> None:
     for name in ("a", "b/c", ".hidden"):
-        tiny(tmp_path / name, 2)
+        write_tiny_images(tmp_path / name, 2)
     names = {str(path.relative_to(tmp_path)) for path in each_image_in(tmp_path, recursive=True)}
     assert names == {"a/0000.png", "a/0001.png", "b/c/0000.png", "b/c/0001.png"}
     layout = Layout(tmp_path / "out", recursive=True)
@@ -400,7 +384,7 @@ def test_what_kills_every_run_comes_last_and_is_given_up(job: Path) -> None:
                 if unit.source.name == "scan-00000000.png":
                     break  # as by kill -9: nothing is noted any more
                 book.done(unit, "", 0.1)
-    assert states(job) == {"done": 2, "failed": 1}
+    assert count_states(job) == {"done": 2, "failed": 1}
     with job_store.reading(job) as book:
         (failed,) = book.units("failed")
     assert (failed.attempts, failed.cut) == (job_store.CUT_OFTEN, job_store.CUT_OFTEN)
@@ -413,7 +397,7 @@ def test_what_would_fail_for_all_is_left_to_be_done(job: Path) -> None:
         book.take_in(many(1))
         only = next(book.pending(lambda job: False))
         book.failed(only, FileError("the disk is full", affects_all=True))
-    assert states(job) == {"pending": 1}
+    assert count_states(job) == {"pending": 1}
 
 
 def test_a_full_disk_is_told(job: Path) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from conftest import SAMPLES
+from helpers.paths import SAMPLES
 from srcli.errors import DatasetError
 from srcli.train import leaks
 from srcli.train.sources import parse

@@ -11,8 +11,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from conftest import SAMPLES
-from hub_stand import Stand
+from helpers.fake_hub import FakeHub
+from helpers.hub_client import run_python
+from helpers.paths import SAMPLES
 from srcli.engine.weights import hub
 from srcli.engine.weights.hub import HubError
 from srcli.errors import UsageError, WeightsError
@@ -22,7 +23,6 @@ from srcli.storage.hashing import sha256
 from srcli.train import discriminators, losses, vgg
 from srcli.train.discriminators import Deep, UNet, Vgg
 from srcli.train.losses import ADVERSARIAL, FEATURE, PIXEL, Images, Term, build, parse
-from test_hub import python
 
 # Few enough layers to be quick; the deep ones differ only in place.
 SHALLOW = "relu2_1"
@@ -251,11 +251,11 @@ def test_weights_are_pinned() -> None:
     assert len(vgg.SHA256) == 64
 
 
-def test_vgg_comes_from_the_hub(stand: Stand, tmp_path: Path) -> None:
+def test_vgg_comes_from_the_hub(fake_hub: FakeHub, tmp_path: Path) -> None:
     path = tmp_path / "vgg.safetensors"
     write_vgg(path)
     place = f"/{vgg.WEIGHTS.repo}/resolve/{vgg.WEIGHTS.revision}/{vgg.WEIGHTS.file}"
-    stand.files[place] = path.read_bytes()
+    fake_hub.files[place] = path.read_bytes()
     code = (
         "import torch\nfrom srcli.train import losses, vgg\n"
         f"vgg.SHA256 = {sha256(path)!r}\n"
@@ -263,9 +263,9 @@ def test_vgg_comes_from_the_hub(stand: Stand, tmp_path: Path) -> None:
         "terms = losses.build(losses.parse('texture=2'))(losses.Images(x, 1 - x, x))\n"
         "print(list(terms), terms['texture'].item() > 0)\n"
     )
-    done = python(code, tmp_path, stand.url)
+    done = run_python(code, tmp_path, fake_hub.url)
     assert done.stdout == "['texture'] True\n", done.stderr
-    assert stand.count("GET") == 1
+    assert fake_hub.count("GET") == 1
 
 
 # --- adversarial ---

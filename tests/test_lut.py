@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from conftest import SAMPLES, Run
+from helpers.command import Run
+from helpers.paths import SAMPLES
 from srcli import archs, methods
 from srcli.engine.device import Device
 from srcli.engine.runtimes.lut import LutRuntime

@@ -13,7 +13,7 @@ from skimage.filters import sobel
 from skimage.measure import block_reduce
 from skimage.metrics import mean_squared_error, peak_signal_noise_ratio, structural_similarity
 
-from conftest import SAMPLES
+from helpers.paths import SAMPLES
 from srcli.bench import iqa, scoring
 from srcli.errors import DatasetError, SrError, UsageError
 from srcli.imaging.color import luma

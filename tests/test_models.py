@@ -9,12 +9,13 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from conftest import ROOT, Run
-from hub_stand import REVISION, Stand
+from helpers.command import Run
+from helpers.fake_hub import REVISION, FakeHub
+from helpers.hub_client import run_python
+from helpers.paths import ROOT
 from srcli import archs, manifest, methods
 from srcli.engine.weights import files as weights
 from srcli.errors import UsageError, WeightsError
-from test_hub import python
 
 FSRCNN = ROOT / "srcli" / "weights" / "fsrcnn-x2.safetensors"
 
@@ -242,25 +243,25 @@ def test_push_shows_the_card_and_sends_nothing(sr: Run) -> None:
     assert "would send to me/small: README.md, fsrcnn-x2.safetensors (28.4 kB)" in done.err
 
 
-def test_push_sends_card_and_weights_in_one_commit(stand: Stand, tmp_path: Path) -> None:
+def test_push_sends_card_and_weights_in_one_commit(fake_hub: FakeHub, tmp_path: Path) -> None:
     """By plain LFS: the Hub's newer transfer, Xet, has a server of its own that has no stand-in."""
     code = "import os\nos.environ.update(HF_TOKEN='hf_test', HF_HUB_DISABLE_XET='1')\n"
     code += f"import sys\nfrom srcli.cli.app import run\nsys.exit(run({PUSH!r}))"
-    done = python(code, tmp_path, stand.url)
+    done = run_python(code, tmp_path, fake_hub.url)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == f"{stand.url}/me/small/commit/{REVISION}"
-    assert json.loads(stand.posted["/api/repos/create"][0])["name"] == "small"
-    (upload,) = [body for path, (body, *_) in stand.posted.items() if path.startswith("/upload/")]
+    assert done.stdout.strip() == f"{fake_hub.url}/me/small/commit/{REVISION}"
+    assert json.loads(fake_hub.posted["/api/repos/create"][0])["name"] == "small"
+    (upload,) = [body for path, (body, *_) in fake_hub.posted.items() if path.startswith("/upload/")]
     assert upload == FSRCNN.read_bytes()
-    (commit,) = stand.posted["/api/models/me/small/commit/main"]
+    (commit,) = fake_hub.posted["/api/models/me/small/commit/main"]
     keys = [json.loads(line)["key"] for line in commit.splitlines()]
     assert keys == ["header", "file", "lfsFile"]
 
 
-def test_push_without_a_right_to_write_is_one_line(stand: Stand, tmp_path: Path, sr: Run) -> None:
-    stand.faults["POST /api/repos/create"] = ["gated"] * 9
+def test_push_without_a_right_to_write_is_one_line(fake_hub: FakeHub, tmp_path: Path, sr: Run) -> None:
+    fake_hub.faults["POST /api/repos/create"] = ["gated"] * 9
     code = f"import sys\nfrom srcli.cli.app import run\nsys.exit(run({PUSH!r}))"
-    done = python(code, tmp_path, stand.url)
+    done = run_python(code, tmp_path, fake_hub.url)
     assert done.returncode == 1
     assert "error: cannot publish to me/small" in done.stderr
     assert "HF_TOKEN" in done.stderr

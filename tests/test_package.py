@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ROOT, SAMPLES
+from helpers.paths import ROOT, SAMPLES
 
 
 @pytest.fixture(scope="module")

@@ -11,9 +11,9 @@ from contextlib import suppress
 from pathlib import Path
 
 import torch
-from test_faults import wait_for
 
-from s3_stand import free_port
+from helpers.command import wait_until
+from helpers.fake_s3 import find_free_port
 from srcli.engine.weights.files import read_state
 from srcli.train import state
 
@@ -139,9 +139,9 @@ def test_two_nodes_go_on_from_the_last_checkpoint_when_a_rank_dies(photos: Path,
     """
     out = tmp_path / "run"
     command = words(photos, out, "--batch", 2, "--validate-every", 150, "--steps", 300)
-    nodes = agents(free_port(), command, tmp_path)
+    nodes = agents(find_free_port(), command, tmp_path)
     try:
-        wait_for((out / "log.jsonl").exists)
+        wait_until((out / "log.jsonl").exists)
         while saved_step(out) < 150:
             time.sleep(0.1)
         for node in nodes:
@@ -150,7 +150,7 @@ def test_two_nodes_go_on_from_the_last_checkpoint_when_a_rank_dies(photos: Path,
                     os.kill(int(pid), signal.SIGKILL)
         codes = codes_of(nodes, out, 40)
         if codes != [0, 0]:
-            nodes = agents(free_port(), command, tmp_path)
+            nodes = agents(find_free_port(), command, tmp_path)
             codes = codes_of(nodes, out, 90)
     finally:
         end_all(nodes, out)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import torch
 
-from conftest import SAMPLES
+from helpers.paths import SAMPLES
 from srcli import archs, bench, datasets, methods
 from srcli.engine.tiles import DEFAULT_TILE
 from srcli.engine.upscaler import Upscaler

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
-from conftest import Run
+from helpers.command import Run
 from srcli.report import ratings
 from srcli.report.ratings import Choice, Score, bradley_terry, implied, krippendorff, opinion
 

@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from labour import Task, begin, unable
-from test_bench_run import figures
-from test_faults import FAST, many, start, wait_for
-from test_fleet import bytes_in, finished, gone
 
-from conftest import ROOT, Run
+from helpers.command import BICUBIC_X2, Run, has_exited, list_outputs, read_scores, start_sr, wait_until
+from helpers.images import read_folder, write_noise_images
+from helpers.paths import ROOT
+from helpers.worker_jobs import Task, begin, begin_failing
 from srcli.errors import SrError
 from srcli.imaging.image import read
 from srcli.workers.distribute import distribute
@@ -63,12 +62,12 @@ def hands() -> list[int]:
 
 def test_killed_in_the_middle_and_equal_to_one_process(cluster: Any, in_tmp: Path, sr: Run) -> None:
     """Every worker that there is, once; a broken image is named as ever."""
-    many(in_tmp / "in", 12, 150)
+    write_noise_images(in_tmp / "in", 12, 150)
     (in_tmp / "in" / "broken.png").write_bytes(b"no image")
     killed = []
 
     def kill() -> None:
-        wait_for(lambda: len(finished(in_tmp / "two")) >= 2)
+        wait_until(lambda: len(list_outputs(in_tmp / "two")) >= 2)
         for pid in hands():
             os.kill(pid, signal.SIGKILL)
             killed.append(pid)
@@ -82,8 +81,8 @@ def test_killed_in_the_middle_and_equal_to_one_process(cluster: Any, in_tmp: Pat
     assert killed
     assert beside.code == alone.code == 3
     assert sorted(beside.err.splitlines()) == sorted(alone.err.splitlines())
-    assert bytes_in(Path("two")) == bytes_in(Path("one"))
-    assert len(bytes_in(Path("two"))) == 12
+    assert read_folder(Path("two")) == read_folder(Path("one"))
+    assert len(read_folder(Path("two"))) == 12
 
 
 def test_figures_are_equal_to_those_of_one_process(cluster: Any, photos: Path, in_tmp: Path, sr: Run) -> None:
@@ -91,7 +90,7 @@ def test_figures_are_equal_to_those_of_one_process(cluster: Any, photos: Path, i
     for more, name in (((), "one.json"), (("--ray", "auto", "--workers", 1), "two.json")):
         told = sr(*words, *more, "--json", name)
         assert told.code == 0, told.err
-    assert figures(Path("one.json")) == figures(Path("two.json"))
+    assert read_scores(Path("one.json")) == read_scores(Path("two.json"))
 
 
 def test_a_cluster_that_grows_is_used_and_one_that_shrinks_or_lags_does_all(cluster: Any) -> None:
@@ -127,17 +126,17 @@ def test_a_cluster_that_grows_is_used_and_one_that_shrinks_or_lags_does_all(clus
 
 
 def test_workers_that_cannot_begin_are_told(cluster: Any) -> None:
-    crew: Actors[Task, str] = Actors(unable, "auto")
+    crew: Actors[Task, str] = Actors(begin_failing, "auto")
     with pytest.raises(SrError, match=r"a worker of Ray's cannot begin: .*No module named 'srcli'"):
         list(distribute([Task("a")], crew))
 
 
 def test_ctrl_c_ends_the_job_and_leaves_whole_files(cluster: Any, in_tmp: Path) -> None:
-    many(in_tmp / "in", 120, 100)
+    write_noise_images(in_tmp / "in", 120, 100)
     out = in_tmp / "out"
-    words = ("upscale", "in", *FAST, "-o", "out", "--ray", cluster.address)
-    process = start(*words, cwd=in_tmp)
-    wait_for(lambda: len(finished(out)) >= 3)
+    words = ("upscale", "in", *BICUBIC_X2, "-o", "out", "--ray", cluster.address)
+    process = start_sr(*words, cwd=in_tmp)
+    wait_until(lambda: len(list_outputs(out)) >= 3)
     workers = hands()
     begun = time.monotonic()
     process.send_signal(signal.SIGINT)
@@ -146,9 +145,9 @@ def test_ctrl_c_ends_the_job_and_leaves_whole_files(cluster: Any, in_tmp: Path) 
     assert process.returncode == 130
     assert "Traceback" not in err
     assert "of 120 done, --skip-existing goes on" in err
-    wait_for(lambda: all(map(gone, workers)))
-    assert 3 <= len(finished(out)) < 120
-    assert all(read(path).size == (200, 200) for path in finished(out))
+    wait_until(lambda: all(map(has_exited, workers)))
+    assert 3 <= len(list_outputs(out)) < 120
+    assert all(read(path).size == (200, 200) for path in list_outputs(out))
     assert list(out.glob(".*")) == []
 
 

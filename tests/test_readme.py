@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest import ROOT, SAMPLES, Run
+from helpers.command import Run
+from helpers.paths import ROOT, SAMPLES
 from srcli.imaging.degrade.degradations import bicubic_lr
 from srcli.imaging.image import Image, read, write
 

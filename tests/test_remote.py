@@ -18,12 +18,12 @@ import numpy as np
 import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 from PIL import Image as PilImage
-from test_faults import start
-from test_jobs import FAST, states, tiny
 
-from conftest import Run
-from hub_stand import REVISION, Stand
-from s3_stand import serving
+from helpers.command import NEAREST_X2, Run, start_sr
+from helpers.fake_hub import REVISION, FakeHub
+from helpers.fake_s3 import serve_s3
+from helpers.images import write_tiny_images
+from helpers.jobs import count_states
 from srcli import datasets
 from srcli.batch import job_store
 from srcli.batch.planning import Layout, found, plan
@@ -44,7 +44,7 @@ def memory() -> Iterator[Any]:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[str]:
-    with serving() as url:
+    with serve_s3() as url:
         yield url
 
 
@@ -77,7 +77,7 @@ def pixels(content: bytes) -> "np.ndarray[Any, Any]":
 
 def local(folder: Path, out: Path, sr: Run, *more: str) -> dict[str, "np.ndarray[Any, Any]"]:
     """What the same command makes of a folder."""
-    assert sr("upscale", folder, *FAST, "-o", out, *more).code == 0
+    assert sr("upscale", folder, *NEAREST_X2, "-o", out, *more).code == 0
     return {str(path.relative_to(out)): pixels(path.read_bytes()) for path in out.rglob("*.png")}
 
 
@@ -128,14 +128,14 @@ def test_nothing_is_put_into_a_store_unasked() -> None:
 def test_a_folder_in_memory_becomes_what_a_folder_here_does(
     ends: str, memory: Any, tmp_path: Path, sr: Run
 ) -> None:
-    folder = tiny(tmp_path / "in", 3)
-    tiny(folder / "deep", 2)
+    folder = write_tiny_images(tmp_path / "in", 3)
+    write_tiny_images(folder / "deep", 2)
     wanted = local(folder, tmp_path / "wanted", sr, "-r")
     send(memory, folder, "/in")
     memory.pipe_file("/in/notes.txt", b"no image")
     source = "memory://in" if "in" in ends else folder
     target = "memory://out" if "out" in ends else tmp_path / "out"
-    done = sr("upscale", source, *FAST, "-r", "-o", target)
+    done = sr("upscale", source, *NEAREST_X2, "-r", "-o", target)
     assert done.code == 0, done.err
     if "out" in ends:
         assert same(memory, "out", wanted)
@@ -145,8 +145,8 @@ def test_a_folder_in_memory_becomes_what_a_folder_here_does(
 
 
 def test_patterns_and_single_files(memory: Any, tmp_path: Path, sr: Run) -> None:
-    folder = tiny(tmp_path / "in", 3)
-    tiny(folder / "deep", 2)
+    folder = write_tiny_images(tmp_path / "in", 3)
+    write_tiny_images(folder / "deep", 2)
     send(memory, folder, "/in")
     for given, names in (
         ("memory://in/0001.png", {"0001"}),
@@ -154,7 +154,7 @@ def test_patterns_and_single_files(memory: Any, tmp_path: Path, sr: Run) -> None
         ("memory://in/*.png", {"0000", "0001", "0002"}),
         ("memory://in/**/*1.png", {"0001"}),
     ):
-        done = sr("upscale", given, *FAST, "-o", "memory://out", "--flat", "--overwrite")
+        done = sr("upscale", given, *NEAREST_X2, "-o", "memory://out", "--flat", "--overwrite")
         if "**" in given:  # one in each of two folders
             assert "would both become" in done.err
         else:
@@ -165,8 +165,8 @@ def test_patterns_and_single_files(memory: Any, tmp_path: Path, sr: Run) -> None
 
 def test_existing_outputs_in_a_store(memory: Any, tmp_path: Path, sr: Run) -> None:
     """Kept if made of the same, an error if not, replaced if asked for: as in a folder."""
-    send(memory, tiny(tmp_path / "in", 2), "/in")
-    command = ("upscale", "memory://in", *FAST, "-o", "memory://out")
+    send(memory, write_tiny_images(tmp_path / "in", 2), "/in")
+    command = ("upscale", "memory://in", *NEAREST_X2, "-o", "memory://out")
     assert sr(*command).code == 0
     made = dict(memory.store)
     done = sr(*command)
@@ -187,19 +187,19 @@ def test_what_fails_leaves_nothing(
     """No half file under the name, nor under a temporary one, nor a copy here."""
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()
-    send(memory, tiny(tmp_path / "in", 1), "/in")
+    send(memory, write_tiny_images(tmp_path / "in", 1), "/in")
     memory.pipe_file("/in/broken.png", b"no image")
 
     def cut(self: Any, here: str, there: str, **options: object) -> None:
         self.pipe_file(there, Path(here).read_bytes()[:20])
         raise ConnectionError("the line is cut")
 
-    done = sr("upscale", "memory://in/broken.png", *FAST, "-o", "memory://out")
+    done = sr("upscale", "memory://in/broken.png", *NEAREST_X2, "-o", "memory://out")
     assert done.code == 1
     assert "error: memory://in/broken.png" in done.err
     with monkeypatch.context() as patch:
         patch.setattr(MemoryFileSystem, "put_file", cut)
-        done = sr("upscale", "memory://in/0000.png", *FAST, "-o", "memory://out")
+        done = sr("upscale", "memory://in/0000.png", *NEAREST_X2, "-o", "memory://out")
     assert done.code == 1
     assert "error: memory://out/0000_x2.png: the line is cut" in done.err
     assert not [name for name in memory.store if name.startswith("/out")]
@@ -209,18 +209,18 @@ def test_what_fails_leaves_nothing(
 def test_a_job_with_a_store_goes_on(memory: Any, tmp_path: Path, sr: Run) -> None:
     """Also where outputs can't say themselves what they are, and when a file has changed."""
     job = tmp_path / "job.db"
-    send(memory, tiny(tmp_path / "in", 3), "/in")
-    command = ("upscale", "memory://in", *FAST, "-o", "memory://out", "--format", "bmp", "--job", job)
+    send(memory, write_tiny_images(tmp_path / "in", 3), "/in")
+    command = ("upscale", "memory://in", *NEAREST_X2, "-o", "memory://out", "--format", "bmp", "--job", job)
     memory.pipe_file("/in/0001.png", b"no image")
     assert sr(*command).code == 3
-    assert states(job) == {"done": 2, "failed": 1}
+    assert count_states(job) == {"done": 2, "failed": 1}
     was = dict(memory.store)
     assert sr(*command).code == 3
     assert memory.store == was
     memory.pipe_file("/in/0001.png", memory.cat_file("/in/0000.png"))
     done = sr(*command, "--rescan")
     assert done.code == 0, done.err
-    assert states(job) == {"done": 3}
+    assert count_states(job) == {"done": 3}
     assert memory.store["/out/0000_x2.bmp"] is was["/out/0000_x2.bmp"]
 
 
@@ -261,9 +261,9 @@ def test_what_is_wrong_is_told(
     words: tuple[str, ...], message: str, memory: Any, in_tmp: Path, sr: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "gcsfs", None)
-    send(memory, tiny(in_tmp / "in", 1), "/in")
+    send(memory, write_tiny_images(in_tmp / "in", 1), "/in")
     memory.pipe_file("/in/a.png", memory.cat_file("/in/0000.png"))
-    done = sr("upscale", *words, *FAST)
+    done = sr("upscale", *words, *NEAREST_X2)
     assert done.code in (1, 2)
     assert message in done.err + done.out
     assert "Traceback" not in done.err
@@ -317,26 +317,26 @@ def test_a_listing_is_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert Entry.most < 10
 
 
-def test_a_repository_of_the_hub(stand: Stand, photo: Path, tmp_path: Path) -> None:
+def test_a_repository_of_the_hub(fake_hub: FakeHub, photo: Path, tmp_path: Path) -> None:
     """Listed, read and written as the Hub's own client does it, against a stand-in."""
     api, image = "/api/datasets/o/n", photo.read_bytes()
     entry = {"type": "file", "path": "in/a.png", "size": len(image), "oid": "b" * 40}
-    stand.files[api] = json.dumps({"id": "o/n", "sha": REVISION, "siblings": []}).encode()
+    fake_hub.files[api] = json.dumps({"id": "o/n", "sha": REVISION, "siblings": []}).encode()
     folder = {"type": "directory", "path": "in", "oid": "c" * 40, "size": 0}
     for where, entries in (("", [folder]), ("/in", [entry])):
         key = f"{api}/tree/main{where}?recursive=false&expand=false"
-        stand.files[key] = json.dumps(entries).encode()
-    stand.files["/datasets/o/n/resolve/main/in/a.png"] = image
-    words = ("upscale", "hf://datasets/o/n/in", *FAST, "-o", "hf://datasets/o/n/out")
+        fake_hub.files[key] = json.dumps(entries).encode()
+    fake_hub.files["/datasets/o/n/resolve/main/in/a.png"] = image
+    words = ("upscale", "hf://datasets/o/n/in", *NEAREST_X2, "-o", "hf://datasets/o/n/out")
     done = subprocess.run(
         [sys.executable, "-m", "srcli", *words],
-        env={**os.environ, "HF_ENDPOINT": stand.url, "HF_TOKEN": "hf_x"},
+        env={**os.environ, "HF_ENDPOINT": fake_hub.url, "HF_TOKEN": "hf_x"},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    [committed] = stand.posted[f"{api}/commit/main"]
+    [committed] = fake_hub.posted[f"{api}/commit/main"]
     *_, file = (json.loads(line)["value"] for line in committed.splitlines())
     assert file["path"] == "out/a_x2.png"
     assert (pixels(base64.b64decode(file["content"]))[::2, ::2] == pixels(image)).all()
@@ -364,29 +364,29 @@ def test_s3_lists_by_pages(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_bucket_becomes_what_a_folder_does(s3: Any, tmp_path: Path, sr: Run) -> None:
-    folder = tiny(tmp_path / "in", 3)
-    tiny(folder / "deep", 2)
+    folder = write_tiny_images(tmp_path / "in", 3)
+    write_tiny_images(folder / "deep", 2)
     wanted = local(folder, tmp_path / "wanted", sr, "-r")
     send(s3, folder, "box/in")
-    done = sr("upscale", "s3://box/in", *FAST, "-r", "-o", "s3://box/out")
+    done = sr("upscale", "s3://box/in", *NEAREST_X2, "-r", "-o", "s3://box/out")
     assert done.code == 0, done.err
     assert same(s3, "box/out", wanted)
 
 
 def test_s3_refuses_in_one_line(s3: Any, photo: Path, sr: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    done = sr("upscale", photo, *FAST, "-o", "s3://nobody-s/x")
+    done = sr("upscale", photo, *NEAREST_X2, "-o", "s3://nobody-s/x")
     assert done.err.splitlines() == [
         "error: s3://nobody-s does not exist",
         "hint: make the bucket first, or check its name",
     ]
     assert (
         "s3://box/none.png does not exist"
-        in sr("upscale", "s3://box/none.png", *FAST, "-o", photo.parent).err
+        in sr("upscale", "s3://box/none.png", *NEAREST_X2, "-o", photo.parent).err
     )
     monkeypatch.setenv("AWS_ENDPOINT_URL", "http://127.0.0.1:9")
     monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     type(s3).clear_instance_cache()
-    done = sr("upscale", "s3://box/a.png", *FAST, "-o", photo.parent)
+    done = sr("upscale", "s3://box/a.png", *NEAREST_X2, "-o", photo.parent)
     assert done.code == 1
     assert "Could not connect" in done.err
     assert len(done.err.splitlines()) == 2
@@ -395,19 +395,19 @@ def test_s3_refuses_in_one_line(s3: Any, photo: Path, sr: Run, monkeypatch: pyte
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     monkeypatch.setenv("HOME", str(photo.parent))
     type(s3).clear_instance_cache()
-    done = sr("upscale", "s3://box/a.png", *FAST, "-o", photo.parent)
+    done = sr("upscale", "s3://box/a.png", *NEAREST_X2, "-o", photo.parent)
     assert "Unable to locate credentials" in done.err
     assert "hint: AWS_ACCESS_KEY_ID" in done.err
 
 
 def test_a_job_on_s3_survives_a_kill(s3: Any, tmp_path: Path, sr: Run) -> None:
     """The bucket keeps every version of what was ever put: there is one of each."""
-    folder, job, rng = tiny(tmp_path / "in", 60), tmp_path / "job.db", random.Random(5)
+    folder, job, rng = write_tiny_images(tmp_path / "in", 60), tmp_path / "job.db", random.Random(5)
     s3.mkdir("kept")
     s3.call_s3("put_bucket_versioning", Bucket="kept", VersioningConfiguration={"Status": "Enabled"})
     send(s3, folder, "box/in")
-    command = ("upscale", "s3://box/in", *FAST, "-o", "s3://kept/out", "--job", job, "-q")
-    process = start(*command, cwd=tmp_path)
+    command = ("upscale", "s3://box/in", *NEAREST_X2, "-o", "s3://kept/out", "--job", job, "-q")
+    process = start_sr(*command, cwd=tmp_path)
     while len(versions(s3)) < 20 and process.poll() is None:
         time.sleep(rng.uniform(0.01, 0.05))
     process.send_signal(signal.SIGKILL)
@@ -415,7 +415,7 @@ def test_a_job_on_s3_survives_a_kill(s3: Any, tmp_path: Path, sr: Run) -> None:
     assert process.returncode == -signal.SIGKILL, err
     done = sr(*command)
     assert done.code == 0, done.err
-    assert states(job) == {"done": 60}
+    assert count_states(job) == {"done": 60}
     put = versions(s3)
     assert len(put) == len(set(put)) == 60
     assert same(s3, "kept/out", local(folder, tmp_path / "wanted", sr))

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 from scipy.stats import bootstrap, permutation_test
 
-from conftest import Run
+from helpers.command import Run
 from srcli import datasets, manifest
 from srcli.bench import published, stats
 from srcli.bench.results import ImageScore, Results, Row, mean_row

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conftest import ROOT, SAMPLES
+from helpers.paths import ROOT, SAMPLES
 from srcli.imaging.degrade.degradations import bicubic_lr
 from srcli.imaging.image import read
 from srcli.imaging.pixels import to_uint8

@@ -8,11 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from test_archs import MEMBERS, randomised
 from torch import nn
 from torch.nn import functional as F
 
-from conftest import ROOT, SAMPLES, Run
+from helpers.command import Run
+from helpers.images import assert_same_image, assert_same_samples, crop_photo
+from helpers.networks import MEMBERS, build_random
+from helpers.paths import ROOT
 from srcli import archs, manifest
 from srcli.engine import calibration, device
 from srcli.engine.device import Device
@@ -27,7 +29,6 @@ from srcli.engine.weights import ncnn_cache
 from srcli.engine.weights.ncnn_cache import Found
 from srcli.errors import SrError
 from srcli.imaging.image import read
-from srcli.imaging.pixels import Pixels, quantise
 
 # Networks that ncnn can't run, with what it has no layer for.
 ON_TORCH = {
@@ -60,10 +61,6 @@ ON_TORCH = {
 CPU = Device("cpu", "float32", "")
 
 
-def photograph(height: int, width: int) -> Pixels:
-    return read(SAMPLES / "chelsea.png").pixels[60 : 60 + height, 100 : 100 + width]
-
-
 def packed_runtime(network: nn.Module, scale: int, folder: Path) -> Runtime:
     ncnn_cache.write(folder / "network", pack(network, scale)[0], "")
     found = ncnn_cache.find(folder / "network")
@@ -71,25 +68,11 @@ def packed_runtime(network: nn.Module, scale: int, folder: Path) -> Runtime:
     return ncnn.prepare(found, 1, "")
 
 
-def assert_same_image(ours: Pixels, theirs: Pixels) -> None:
-    """Close before they are rounded, and after."""
-    assert_same_samples(ours, theirs)
-    assert np.abs(ours - theirs).max() <= 1e-3
-
-
-def assert_same_samples(ours: Pixels, theirs: Pixels) -> None:
-    """The bound that every runtime keeps: 0.1 % of 8-bit samples, one level."""
-    steps = np.abs(quantise(ours) - quantise(theirs))
-    assert ours.shape == theirs.shape
-    assert steps.max() <= 1
-    assert (steps > 0).mean() <= 1e-3
-
-
 @pytest.mark.parametrize(("arch", "scale"), MEMBERS)
 def test_the_runtimes_agree(arch: str, scale: int, tmp_path: Path) -> None:
     """Whole, odd in size and small enough to need more than there is; tiled where tiles change nothing."""
     torch.manual_seed(0)
-    network = randomised(arch, scale).eval()
+    network = build_random(arch, scale).eval()
     own = 1 if archs.traits(arch).pre_upsampled else scale
     if arch in ON_TORCH:
         with pytest.raises(Unexportable, match=ON_TORCH[arch]):
@@ -99,10 +82,10 @@ def test_the_runtimes_agree(arch: str, scale: int, tmp_path: Path) -> None:
     for name in ("scale", "halo", "align", "channels", "params"):
         assert getattr(packs, name) == getattr(torches, name)
     for height, width in ((57, 46), (5, 1)):
-        pixels = photograph(height, width)
+        pixels = crop_photo(height, width)
         assert_same_image(Upscaler(packs, scale)(pixels), Upscaler(torches, scale)(pixels))
     if archs.traits(arch).local:
-        pixels = photograph(50, 70)
+        pixels = crop_photo(50, 70)
         assert_same_image(Upscaler(packs, scale, tile=32)(pixels), Upscaler(torches, scale)(pixels))
 
 
@@ -122,7 +105,7 @@ def test_bundled_networks_ship_packed(entry: manifest.Entry) -> None:
     card = json.loads(Path(f"{found.path}.json").read_text())
     assert card["made_from"] == entry.sha256
     network = weights.load(entry.bundled, archs.Spec(entry.arch, entry.scale, entry.config))
-    pixels = photograph(200, 300)
+    pixels = crop_photo(200, 300)
     ours, theirs = (
         Upscaler(runtime, entry.scale)(pixels)
         for runtime in (ncnn.prepare(found, 1, ""), prepare(network, entry.scale, CPU))

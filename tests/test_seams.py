@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest import Run
+from helpers.command import Run
 from srcli.engine.runtimes.base import Runtime
 from srcli.engine.seams import VISIBLE, Meter, Mismatch, Seam, overlaps
 from srcli.engine.tiles import plan

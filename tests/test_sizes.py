@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from conftest import Run
+from helpers.command import Run
 from srcli.imaging.image import read
 from srcli.imaging.size import TargetSize
 

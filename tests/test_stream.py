@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from PIL import Image as PilImage
 from torch import nn
 
-from conftest import SAMPLES, Run
+from helpers.command import Run
+from helpers.paths import SAMPLES
 from srcli.engine import calibration, memory, tiles
 from srcli.engine.device import Device
 from srcli.engine.runtimes.base import OutOfMemory

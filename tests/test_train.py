@@ -15,49 +15,18 @@ import numpy as np
 import pytest
 import torch
 
-from conftest import SMALL, Run
+from helpers.command import Run
+from helpers.networks import SMALL
+from helpers.training import build_setup, run_training
 from srcli import archs, bench, datasets, methods
 from srcli.engine.device import Device
 from srcli.engine.weights import files
 from srcli.engine.weights.files import read_header, read_spec, read_state
 from srcli.errors import SrError, UsageError
-from srcli.imaging.degrade import degradations
 from srcli.imaging.image import read
-from srcli.train import augment, feed, loop, losses, recipe, recipes, schedule, state
-from srcli.train.augment import Batch
-from srcli.train.feed import Feed
-from srcli.train.sources import parse
-from srcli.train.store import StoreSpec, open_store
+from srcli.train import loop, losses, recipe, recipes, schedule, state
 
 CPU = Device("cpu", "float32", "test")
-SHORT = {"patch": 12, "batch": 4, "steps": 12, "validate_every": 6, "warmup": 2}
-
-
-def setup_of(photos: Path, folder: Path, name: str = "fsrcnn", **changes: object) -> loop.Setup:
-    made = recipe.changed(recipes.find(name, 2), {**SHORT, **changes})
-    channels = int(state.start(made, CPU).network.channels)  # type: ignore[arg-type]
-    enlarged = archs.traits(made.arch).pre_upsampled
-    feeds = {}
-    for scale in (1,) if made.spread else made.scales or (made.scale,):
-        side = round(max((made.patch, *made.patches)) * max(made.spread, default=1))
-        reduced = degradations.parse(made.degrade)
-        wanted = StoreSpec(scale, side, reduced, made.zooms, enlarged, large_only=bool(made.spread))
-        store = open_store([parse(str(photos), scale)], wanted, lambda done, total: None)
-        feeds[scale] = Feed(store, channels, augment.parse(made.augment))
-    folder.mkdir(exist_ok=True)
-
-    def draw(scale: float, patch: int, count: int, rng: np.random.Generator) -> Batch:
-        if made.spread:
-            return feed.draw_any(feeds[1], scale, patch, count, rng, part=made.joint == 0)
-        return feed.draw(feeds[int(scale)], patch, count, rng)
-
-    return loop.Setup(made, CPU, folder, draw, list(datasets.folder(photos).pictures())[:1])
-
-
-def trained(setup: loop.Setup) -> tuple[state.State, list[loop.Progress]]:
-    """The whole run, and what was told of it."""
-    begun = state.start(setup.recipe, CPU)
-    return begun, list(loop.run(begun, setup))
 
 
 def test_every_network_has_a_recipe() -> None:
@@ -76,7 +45,7 @@ def test_every_network_learns(arch: str, photos: Path, tmp_path: Path) -> None:
     small = {"config": SMALL[arch] | ONE_CELL.get(arch, {})} if arch in SMALL else {}
     plain = {"optimiser": "adam", "schedule": "constant", "initial": "own", "clip": 1.0, "clip_by": "norm"}
     rates = {"learning_rate": 1e-3, "last_rate": 1.0, "scales": (), "supervise": (0.0, 0.0)}
-    setup = setup_of(photos, tmp_path / "run", arch, steps=100, **plain, **rates, **small)
+    setup = build_setup(photos, tmp_path / "run", arch, steps=100, **plain, **rates, **small)
     begun = state.start(setup.recipe, CPU)
     work = loop.prepare(begun, setup)
     losses = [sum(loop.take_step(begun, setup, work).values()) for _ in range(100)]
@@ -90,8 +59,8 @@ def test_stopping_and_going_on_changes_nothing(
     """Bit for bit, in the first phase and in the one against a discriminator."""
     gan = recipe.Gan(6, "l1=1,adversarial=0.01") if name == "srgan" else None
     more = {"gan": gan, "config": SMALL["srresnet"], "patch": 16} if gan else {}
-    whole = setup_of(photos, tmp_path / "whole", name, optimiser=optimiser, **more)
-    trained(whole)
+    whole = build_setup(photos, tmp_path / "whole", name, optimiser=optimiser, **more)
+    run_training(whole)
     parts = replace(whole, folder=tmp_path / "parts")
     loop.check_new(parts.folder)
     steps = loop.run(state.start(parts.recipe, CPU), parts)
@@ -114,8 +83,8 @@ def test_stopping_and_going_on_changes_nothing(
 
 def test_what_was_validated_after_the_checkpoint_is_validated_again(photos: Path, tmp_path: Path) -> None:
     """Killed between the two: the log has an entry that the state knows nothing of, and half of another."""
-    setup = setup_of(photos, tmp_path / "run")
-    trained(setup)
+    setup = build_setup(photos, tmp_path / "run")
+    run_training(setup)
     whole = [json.loads(line) for line in (setup.folder / loop.LOG).read_text().splitlines()]
     (setup.folder / state.STATE).unlink()
     begun = state.start(setup.recipe, CPU)
@@ -133,7 +102,7 @@ def test_a_run_knows_itself_by_what_torchrun_calls_it(
     folder = tmp_path / "run"
     for noted, asked, same in (("", "", False), ("", "a", False), ("a", "a", True), ("a", "b", False)):
         monkeypatch.setenv("TORCHELASTIC_RUN_ID", noted)
-        setup = setup_of(photos, folder)
+        setup = build_setup(photos, folder)
         state.save(folder, state.start(setup.recipe, CPU), setup.recipe)
         monkeypatch.setenv("TORCHELASTIC_RUN_ID", asked)
         assert state.is_this_run(folder) is same
@@ -143,8 +112,8 @@ def test_a_run_knows_itself_by_what_torchrun_calls_it(
 
 
 def test_warm_start_takes_what_fits(photos: Path, tmp_path: Path) -> None:
-    setup = setup_of(photos, tmp_path / "run", steps=6)
-    trained(setup)
+    setup = build_setup(photos, tmp_path / "run", steps=6)
+    run_training(setup)
     path = loop.weights_path(setup.folder, setup.recipe)
     other = replace(setup.recipe, scale=4, init=str(path))
     torch.testing.assert_close(state.start(other, CPU).network.state_dict(), read_state(path))
@@ -156,8 +125,8 @@ def test_networks_with_branches_are_saved_without_them_and_warm_start_again(
     photos: Path, tmp_path: Path
 ) -> None:
     config = {"blocks": 2, "features": 8}
-    setup = setup_of(photos, tmp_path / "run", "ecbsr", config=config)
-    begun, _ = trained(setup)
+    setup = build_setup(photos, tmp_path / "run", "ecbsr", config=config)
+    begun, _ = run_training(setup)
     path = loop.weights_path(setup.folder, setup.recipe)
     spec = read_spec(path)
     assert spec is not None
@@ -177,7 +146,7 @@ def test_a_loss_that_explodes_costs_half_the_rate_and_then_the_run(
     spoil: Spoil, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """An infinite loss, and a finite one whose gradient is not: neither reaches the weights."""
-    setup = setup_of(photos, tmp_path / "run", loss="l2")
+    setup = build_setup(photos, tmp_path / "run", loss="l2")
     begun = state.start(setup.recipe, CPU)
     steps = loop.run(begun, setup)
     next(steps)
@@ -202,7 +171,7 @@ def test_a_loss_that_explodes_costs_half_the_rate_and_then_the_run(
 def test_a_full_disk_keeps_the_older_checkpoint(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    setup = setup_of(photos, tmp_path / "run")
+    setup = build_setup(photos, tmp_path / "run")
     begun = state.start(setup.recipe, CPU)
     state.save(setup.folder, begun, setup.recipe)
     older = (setup.folder / state.STATE).read_bytes()
@@ -220,8 +189,8 @@ def test_a_full_disk_keeps_the_older_checkpoint(
 
 def test_a_run_of_two_phases_keeps_both_results(photos: Path, tmp_path: Path) -> None:
     gan = recipe.Gan(6, "l1=1,frequency=0.01,adversarial=0.01", discriminator="unet")
-    setup = setup_of(photos, tmp_path / "run", "esrgan", gan=gan, config=SMALL["rrdbnet"], patch=16)
-    begun, told = trained(setup)
+    setup = build_setup(photos, tmp_path / "run", "esrgan", gan=gan, config=SMALL["rrdbnet"], patch=16)
+    begun, told = run_training(setup)
     assert begun.step == 18
     assert set(told[0].terms) == {"l1"}
     assert set(told[-1].terms) == {"l1", "frequency", "adversarial", "discriminator"}
@@ -234,12 +203,12 @@ def test_bebygan_learns_from_best_buddies_and_its_phases_blend(photos: Path, tmp
     gan = recipes.preset("bebygan", 2, "quick").gan
     assert gan is not None
     assert gan.regions == 0.025
-    setup = setup_of(
+    setup = build_setup(
         photos, tmp_path / "run", "bebygan",
         gan=replace(gan, steps=24, learning_rate=2e-3), config=SMALL["rrdbnet"], patch=16,
         schedule="constant", warmup=0, validate_every=100, learning_rate=2e-3,
     )  # fmt: skip
-    _, told = trained(setup)
+    _, told = run_training(setup)
     assert set(told[-1].terms) == {"best-buddy", "cycle", "adversarial", "discriminator"}
     lost = [step.terms["best-buddy"] + step.terms["cycle"] for step in told[12:]]
     assert np.mean(lost[-6:]) < 0.8 * np.mean(lost[:4])
@@ -257,27 +226,27 @@ def test_several_scales_share_one_set_of_weights(photos: Path, tmp_path: Path) -
         ("vdsr", {"layers": 3, "features": 8}),
         ("mdsr", {**SMALL["mdsr"], "tails": [2, 3]}),
     ):
-        setup = setup_of(photos, tmp_path / name, name, scales=(2, 3), config=config)
-        begun, told = trained(setup)
+        setup = build_setup(photos, tmp_path / name, name, scales=(2, 3), config=config)
+        begun, told = run_training(setup)
         assert begun.step == 12
         assert np.isfinite(told[-1].loss)
 
 
 def test_a_teacher_is_imitated(photos: Path, tmp_path: Path) -> None:
-    teacher = setup_of(photos, tmp_path / "teacher")
-    trained(teacher)
+    teacher = build_setup(photos, tmp_path / "teacher")
+    run_training(teacher)
     path = loop.weights_path(teacher.folder, teacher.recipe)
-    pupil = setup_of(photos, tmp_path / "pupil", "espcn", teacher=str(path), distil=0.5)
-    _, told = trained(pupil)
+    pupil = build_setup(photos, tmp_path / "pupil", "espcn", teacher=str(path), distil=0.5)
+    _, told = run_training(pupil)
     assert set(told[0].terms) == {"l2", "teacher"}
-    other = setup_of(photos, tmp_path / "other", teacher=str(path), scale=3)
+    other = build_setup(photos, tmp_path / "other", teacher=str(path), scale=3)
     with pytest.raises(SrError):
         loop.prepare(state.start(replace(other.recipe, teacher="nowhere.pth"), CPU), other)
 
 
 def test_accumulated_batches_are_one_large_batch(photos: Path, tmp_path: Path) -> None:
-    whole = setup_of(photos, tmp_path / "a", batch=8, steps=1, clip=0.0)
-    parts = setup_of(photos, tmp_path / "b", batch=4, accumulate=2, steps=1, clip=0.0)
+    whole = build_setup(photos, tmp_path / "a", batch=8, steps=1, clip=0.0)
+    parts = build_setup(photos, tmp_path / "b", batch=4, accumulate=2, steps=1, clip=0.0)
     batch = whole.draw(2, 12, 8, np.random.default_rng(0))
     halves = [batch.part(0, 2), batch.part(1, 2)]
     results = []
@@ -307,21 +276,21 @@ def test_gradients_are_bounded_as_the_recipe_says() -> None:
 def test_half_precision_learns_or_is_refused(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    setup = setup_of(photos, tmp_path / "run", "espcn", precision="bfloat16", steps=20)
+    setup = build_setup(photos, tmp_path / "run", "espcn", precision="bfloat16", steps=20)
     able = {"avx512_bf16": True}
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: able)
-    _, told = trained(setup)
+    _, told = run_training(setup)
     assert told[-1].loss < told[0].loss
     able.update(avx512_bf16=False, amx_bf16=False)
     with pytest.raises(UsageError, match="no instructions for bfloat16"):
-        trained(setup)
+        run_training(setup)
 
 
 def test_patches_grow(photos: Path, tmp_path: Path) -> None:
-    setup = setup_of(photos, tmp_path / "run", patches=(8, 10))
+    setup = build_setup(photos, tmp_path / "run", patches=(8, 10))
     sides = [schedule.patch_at(setup.recipe, step) for step in range(12)]
     assert sides == [8, 8, 8, 10, 10, 10] + [12] * 6
-    trained(setup)
+    run_training(setup)
 
 
 def test_schedule_warms_up_and_anneals() -> None:
@@ -369,7 +338,9 @@ def test_the_second_phase_has_rates_of_its_own() -> None:
 
 def test_the_last_layer_may_be_slower(photos: Path, tmp_path: Path) -> None:
     """With plain SGD's first step the change is the gradient times the rate."""
-    setup = setup_of(photos, tmp_path / "run", optimiser="sgd", last_rate=0.1, learning_rate=1e-3, warmup=0)
+    setup = build_setup(
+        photos, tmp_path / "run", optimiser="sgd", last_rate=0.1, learning_rate=1e-3, warmup=0
+    )
     begun = state.start(setup.recipe, CPU)
     before = {name: weight.detach().clone() for name, weight in begun.network.named_parameters()}
     loop.take_step(begun, setup, loop.prepare(begun, setup))
@@ -410,23 +381,23 @@ def test_what_is_shown_before_the_end_is_supervised(
     arch: str, scale: int, photos: Path, tmp_path: Path
 ) -> None:
     changes = {"supervise": (0.5, 0.0), "config": SMALL[arch], "scale": scale}
-    setup = setup_of(photos, tmp_path / "run", arch, optimiser="adam", loss="l1", **changes)
-    begun, told = trained(setup)
+    setup = build_setup(photos, tmp_path / "run", arch, optimiser="adam", loss="l1", **changes)
+    begun, told = run_training(setup)
     assert set(told[0].terms) == {"l1", "stages"}
     assert told[0].terms["stages"] > 10 * told[-1].terms["stages"]  # its weight falls to nothing
     network = begun.network.eval()
     batch = torch.rand(1, 1, 8, 8)
     torch.testing.assert_close(network.stages(batch)[-1], network(batch))
     with pytest.raises(UsageError, match="espcn shows nothing before its end"):
-        trained(setup_of(photos, tmp_path / "other", "espcn", supervise=(1.0, 1.0)))
+        run_training(build_setup(photos, tmp_path / "other", "espcn", supervise=(1.0, 1.0)))
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own
 def test_a_compiled_network_learns_the_same(photos: Path, tmp_path: Path) -> None:
     losses = []
     for compiled in (False, True):
-        setup = setup_of(photos, tmp_path / str(compiled), "espcn", steps=3, compile=compiled)
-        losses.append([progress.loss for progress in trained(setup)[1]])
+        setup = build_setup(photos, tmp_path / str(compiled), "espcn", steps=3, compile=compiled)
+        losses.append([progress.loss for progress in run_training(setup)[1]])
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
 
 
@@ -440,7 +411,7 @@ def test_a_network_that_cannot_be_compiled_is_one_line(
     monkeypatch.setattr(config, "force_disable_caches", True)
     torch.compiler.reset()
     with pytest.raises(SrError, match="can't be compiled") as caught:
-        trained(setup_of(photos, tmp_path / "run", "srcnn", compile=True))
+        run_training(build_setup(photos, tmp_path / "run", "srcnn", compile=True))
     assert "--set compile=false" in caught.value.hint
 
 

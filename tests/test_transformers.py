@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 import torch
 from safetensors.torch import save
-from test_archs import CPU, randomised
 
-from conftest import SAMPLES
+from helpers.networks import CPU, build_random
+from helpers.paths import SAMPLES
 from srcli import archs
 from srcli.archs import dat, hat, swinir
 from srcli.archs.attention import gathered, joined, scattered, separated, windows
@@ -152,7 +152,7 @@ def test_cells_are_of_the_image_and_see_what_is_around() -> None:
 
 def test_nlsn_hashes_alike_each_time() -> None:
     """And otherwise by another seed, where there are more pixels than a chunk has."""
-    network = randomised("nlsn", 2, {"blocks": 1, "features": 16, "chunk": 36}).eval()
+    network = build_random("nlsn", 2, {"blocks": 1, "features": 16, "chunk": 36}).eval()
     other = archs.build("nlsn", 2, {"blocks": 1, "features": 16, "chunk": 36, "seed": 1}).eval()
     other.load_state_dict(network.state_dict())
     batch = torch.rand(1, 3, 20, 24)

@@ -10,9 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from test_faults import FAST, start, wait_for
 
-from conftest import Run
+from helpers.command import BICUBIC_X2, Run, start_sr, wait_until
 from srcli.batch.planning import Layout, check_watchable, now_in
 from srcli.batch.watch import Looking, arriving
 from srcli.errors import DatasetError, SrError
@@ -108,7 +107,7 @@ def test_what_cannot_be_watched(
 ) -> None:
     monkeypatch.chdir(photo.parent)
     Path("in").mkdir()
-    done = sr("upscale", "--watch", *FAST, *arguments)
+    done = sr("upscale", "--watch", *BICUBIC_X2, *arguments)
     assert done.code == 2
     assert message in done.err
 
@@ -122,8 +121,8 @@ def test_from_the_first_image_to_ctrl_c(photo: Path, tmp_path: Path) -> None:
     folder, out = tmp_path / "in", tmp_path / "in_x2"
     folder.mkdir()
     shutil.copy(photo, folder / "a.png")
-    process = start("upscale", "--watch", folder, *FAST, "--json", cwd=tmp_path)
-    wait_for((out / "a_x2.png").exists)
+    process = start_sr("upscale", "--watch", folder, *BICUBIC_X2, "--json", cwd=tmp_path)
+    wait_until((out / "a_x2.png").exists)
     whole = photo.read_bytes()
     with (folder / "b.png").open("wb") as file:
         for at in range(0, len(whole), len(whole) // 4):
@@ -132,7 +131,7 @@ def test_from_the_first_image_to_ctrl_c(photo: Path, tmp_path: Path) -> None:
             os.fsync(file.fileno())
             time.sleep(0.4)
     (folder / "c.png").write_bytes(b"no image")
-    wait_for((out / "b_x2.png").exists)
+    wait_until((out / "b_x2.png").exists)
     time.sleep(0.6)
     process.send_signal(signal.SIGINT)
     told, err = process.communicate(timeout=60)
@@ -153,7 +152,9 @@ def test_nothing_is_done_twice(photo: Path, tmp_path: Path) -> None:
     folder.mkdir()
     shutil.copy(photo, folder / "a.png")
     for said in ("done", "skipped"):
-        process = start("upscale", "--watch", folder, *FAST, "--json", "--format", "png", cwd=tmp_path)
+        process = start_sr(
+            "upscale", "--watch", folder, *BICUBIC_X2, "--json", "--format", "png", cwd=tmp_path
+        )
         assert process.stdout is not None
         assert json.loads(process.stdout.readline())["status"] == said
         if said == "skipped":

@@ -1,4 +1,4 @@
-"""A real S3 server on the loopback, by moto, in a process of its own."""
+"""A local S3 server (moto) in a process of its own."""
 
 import os
 import socket
@@ -9,17 +9,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 
-def free_port() -> int:
-    """One that nobody listens at."""
+def find_free_port() -> int:
+    """Return a port that nothing listens on."""
     with socket.socket() as listener:
         listener.bind(("127.0.0.1", 0))
         return int(listener.getsockname()[1])
 
 
 @contextmanager
-def serving() -> Iterator[str]:
-    """Its URL, while it serves."""
-    port = free_port()
+def serve_s3() -> Iterator[str]:
+    """Start a server, yield its URL, and stop it at the end of the block."""
+    port = find_free_port()
     words = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
     quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
     server = subprocess.Popen(words, **quiet, env={**os.environ, "PYTHONWARNINGS": "ignore"})

@@ -1,4 +1,4 @@
-"""A stand-in for the Hugging Face Hub on the loopback, with faults to order."""
+"""A fake Hugging Face Hub on the loopback interface, with faults on demand."""
 
 import hashlib
 import json
@@ -14,7 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 REVISION = "a" * 40
 
-# Faults that are a status and the Hub's name for the error.
+# Faults that are a status code and the Hub's name for the error.
 REFUSALS = {
     "no repository": (404, "RepoNotFound"),
     "no revision": (404, "RevisionNotFound"),
@@ -24,12 +24,12 @@ REFUSALS = {
 }
 
 
-class Stand(ThreadingHTTPServer):
-    """Files by path; `faults` are used up one by one by the requests of their method and path.
+class FakeHub(ThreadingHTTPServer):
+    """Serve `files` by path; each request takes the next of the `faults` listed for its method and path.
 
-    `spoil` (a body of the right size that is wrong), `reset` (the connection dies in mid-body), `stall`
-    (it says no more in mid-body), `hang` (no answer at all), or one of `REFUSALS`. `elsewhere` is another
-    host that serves the bodies, as the Hub's CDN does.
+    A fault is `spoil` (a wrong body of the right size), `reset` (the connection breaks in mid-body), `stall`
+    (the body stops half-way), `hang` (no answer at all), or one of `REFUSALS`. `elsewhere` is another
+    host that serves the bodies, like the Hub's CDN.
     """
 
     daemon_threads = True
@@ -47,12 +47,12 @@ class Stand(ThreadingHTTPServer):
         return f"http://127.0.0.1:{self.server_address[1]}"
 
     def count(self, method: str) -> int:
-        """How many requests of this method there were."""
+        """Return the number of requests of this method."""
         return sum(request.startswith(method) for request in self.requests)
 
 
 class Handler(BaseHTTPRequestHandler):
-    server: Stand
+    server: FakeHub
     protocol_version = "HTTP/1.1"
 
     def do_HEAD(self) -> None:
@@ -131,7 +131,7 @@ class Handler(BaseHTTPRequestHandler):
         self.close_connection = True
 
     def _take(self) -> None:
-        """What a client uploads, and the answers that its protocol wants."""
+        """Store what a client uploads, and answer as its protocol expects."""
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
         self.server.requests.append(f"{self.command} {self.path}")
         faults = self.server.faults[f"{self.command} {self.path}"]
@@ -187,9 +187,9 @@ class Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def running() -> Iterator[Stand]:
-    """A stand-in that serves until the end of the block."""
-    server = Stand()
+def serve() -> Iterator[FakeHub]:
+    """Serve until the end of the block."""
+    server = FakeHub()
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

@@ -1,4 +1,4 @@
-"""What workers of the tests do, to be imported by them: a job is a word and a folder to leave traces in."""
+"""Jobs for the worker processes of tests, which import this module."""
 
 import os
 import signal
@@ -13,7 +13,7 @@ from srcli.workers.distribute import Do
 
 @dataclass(frozen=True)
 class Task:
-    """`word` says what happens to the worker."""
+    """One job: `word` says what happens to the worker, `folder` is where it leaves traces."""
 
     name: str
     word: str = "well"
@@ -27,12 +27,12 @@ def begin(device: str | None) -> Do[Task, str]:
     return do
 
 
-def unable(device: str | None) -> Do[Task, str]:
+def begin_failing(device: str | None) -> Do[Task, str]:
     raise ModuleNotFoundError("No module named 'srcli'")
 
 
-def killed_once(trace: Path, device: str | None) -> Do[Task, str]:
-    """For as often as there is no trace, which can't be left in a folder that is missing."""
+def begin_killed_once(trace: Path, device: str | None) -> Do[Task, str]:
+    """Kill the worker unless `trace` exists; the trace can't be left if its folder is missing."""
     if not trace.exists():
         with suppress(FileNotFoundError):
             trace.touch()

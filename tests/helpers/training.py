@@ -1,0 +1,43 @@
+"""Short training runs."""
+
+from pathlib import Path
+
+import numpy as np
+
+from helpers.networks import CPU
+from srcli import archs, datasets
+from srcli.imaging.degrade import degradations
+from srcli.train import augment, feed, loop, recipe, recipes, state
+from srcli.train.augment import Batch
+from srcli.train.feed import Feed
+from srcli.train.sources import parse
+from srcli.train.store import StoreSpec, open_store
+
+SHORT = {"patch": 12, "batch": 4, "steps": 12, "validate_every": 6, "warmup": 2}
+
+
+def build_setup(photos: Path, folder: Path, name: str = "fsrcnn", **changes: object) -> loop.Setup:
+    made = recipe.changed(recipes.find(name, 2), {**SHORT, **changes})
+    channels = int(state.start(made, CPU).network.channels)  # type: ignore[arg-type]
+    enlarged = archs.traits(made.arch).pre_upsampled
+    feeds = {}
+    for scale in (1,) if made.spread else made.scales or (made.scale,):
+        side = round(max((made.patch, *made.patches)) * max(made.spread, default=1))
+        reduced = degradations.parse(made.degrade)
+        wanted = StoreSpec(scale, side, reduced, made.zooms, enlarged, large_only=bool(made.spread))
+        store = open_store([parse(str(photos), scale)], wanted, lambda done, total: None)
+        feeds[scale] = Feed(store, channels, augment.parse(made.augment))
+    folder.mkdir(exist_ok=True)
+
+    def draw(scale: float, patch: int, count: int, rng: np.random.Generator) -> Batch:
+        if made.spread:
+            return feed.draw_any(feeds[1], scale, patch, count, rng, part=made.joint == 0)
+        return feed.draw(feeds[int(scale)], patch, count, rng)
+
+    return loop.Setup(made, CPU, folder, draw, list(datasets.folder(photos).pictures())[:1])
+
+
+def run_training(setup: loop.Setup) -> tuple[state.State, list[loop.Progress]]:
+    """Train to the end; return the last state and the progress reports."""
+    begun = state.start(setup.recipe, CPU)
+    return begun, list(loop.run(begun, setup))
