@@ -1,13 +1,14 @@
-"""Scales: whole ones, and any; which pixels of an output of any size lie where on the input, in integers."""
+"""Scale factors, and where the pixels of an output of any size lie on the input, in integers."""
 
+import math
 from dataclasses import dataclass
 
-# In the place of a scale: the network takes the size of its output as an input, and so enlarges by any.
+# In place of a scale: the network takes the output size as an input, and so upscales by any factor.
 ANY = 0
 
 
 def format_scale(scale: float) -> str:
-    """How a scale is called in names of files and in messages.
+    """Return a scale as it appears in file names and messages.
 
     >>> label(4), label(2.7), label(ANY)
     ('x4', 'x2.7', 'any')
@@ -16,7 +17,7 @@ def format_scale(scale: float) -> str:
 
 
 def simplify_scale(scale: float) -> float:
-    """A whole number where it is one, for tables and files.
+    """Return the scale as an int if it is a whole number, for tables and files.
 
     >>> plain(4.0), plain(2.7)
     (4, 2.7)
@@ -24,8 +25,20 @@ def simplify_scale(scale: float) -> float:
     return int(scale) if float(scale).is_integer() else scale
 
 
+def parse_scale(text: str) -> float:
+    """Return the scale factor that a user gave, positive or not. Raises `ValueError` if it is not a number.
+
+    >>> parse_scale("2"), parse_scale("x2.5")
+    (2.0, 2.5)
+    """
+    scale = float(text.strip().lower().removeprefix("x"))
+    if not math.isfinite(scale):
+        raise ValueError(f"{text} is not finite")
+    return scale
+
+
 def parse_header_scale(text: str) -> int:
-    """The scale that a file's header names. Raises `ValueError` for what is none.
+    """Return the scale that a file's header names. Raises `ValueError` if it names none.
 
     >>> number("4"), number("any") == ANY
     (4, True)
@@ -35,10 +48,10 @@ def parse_header_scale(text: str) -> int:
 
 @dataclass(frozen=True)
 class Axis:
-    """Pixels of an output along one axis, and the tile of the input that they are made of.
+    """Output pixels along one axis, and the tile of the input that they are made from.
 
-    `inputs` pixels become `outputs`; the tile begins at input `start`; made are the outputs `first` up to,
-    and without, `last`.
+    `inputs` pixels become `outputs`; the tile begins at input pixel `start` and yields the outputs from
+    `first` up to, but not including, `last`.
     """
 
     inputs: int
@@ -49,20 +62,20 @@ class Axis:
 
     @property
     def target(self) -> slice:
-        """Where they go in the whole output."""
+        """Their position in the whole output."""
         return slice(self.first, self.last)
 
-    def find_corner(self, place: int) -> int:
-        """The pixel of the tile in which an output pixel's left corner lies."""
-        return place * self.inputs // self.outputs - self.start
+    def find_corner(self, output: int) -> int:
+        """Return the pixel of the tile that contains an output pixel's left edge."""
+        return output * self.inputs // self.outputs - self.start
 
-    def find_centre(self, place: int) -> int:
-        """The pixel of the tile in which an output pixel's centre lies."""
-        return (2 * place + 1) * self.inputs // (2 * self.outputs) - self.start
+    def find_centre(self, output: int) -> int:
+        """Return the pixel of the tile that contains an output pixel's centre."""
+        return (2 * output + 1) * self.inputs // (2 * self.outputs) - self.start
 
     @property
     def cell(self) -> float:
-        """An output pixel's side in input pixels."""
+        """The side of an output pixel in input pixels."""
         return self.inputs / self.outputs
 
 
@@ -71,17 +84,17 @@ Window = tuple[Axis, Axis]
 
 
 def make_full_window(height: int, width: int, size: tuple[int, int]) -> Window:
-    """All of an output of `size` (height, width), made of all of an input."""
+    """Return the window of a whole output of `size` (height, width), made from a whole input."""
     axes = [
         Axis(inputs, outputs, 0, 0, outputs) for inputs, outputs in zip((height, width), size, strict=True)
     ]
     return axes[0], axes[1]
 
 
-def count_outputs_before(place: int, inputs: int, outputs: int) -> int:
-    """How many output pixels have their centre before the left edge of the input pixel at `place`.
+def count_outputs_before(position: int, inputs: int, outputs: int) -> int:
+    """Return how many output pixels have their centre before the left edge of input pixel `position`.
 
-    >>> [outputs_before(place, 4, 11) for place in range(5)]
+    >>> [count_outputs_before(position, 4, 11) for position in range(5)]
     [0, 3, 5, 8, 11]
     """
-    return -((inputs - 2 * place * outputs) // (2 * inputs))
+    return -((inputs - 2 * position * outputs) // (2 * inputs))

@@ -44,6 +44,26 @@ def test_upscale_by_any_model_and_scale(model: str, scale: str, photo: Path, tmp
     assert read(tmp_path / "out.png").size == (80 * factor, 60 * factor)
 
 
+@pytest.mark.parametrize("text", ["2", "x2", "2.0", "X2"])
+def test_every_command_takes_the_same_scales(text: str, photo: Path, tmp_path: Path, sr: Run) -> None:
+    for command, output in {
+        ("upscale", photo, "-m", "bicubic"): tmp_path / "a.png",
+        ("compare", photo, "-m", "bicubic"): tmp_path / "b.png",
+        ("export", "fsrcnn"): tmp_path / "fsrcnn.onnx",
+    }.items():
+        done = sr(*command, "-x", text, "-o", output)
+        assert done.code == 0, done.err
+        assert output.exists()
+    assert sr("bench", "-d", photo.parent, "-m", "bicubic", "-x", text).code == 0
+    assert sr("train", "--list", "-x", text).code == 0
+
+
+def test_networks_of_fractions_are_neither_trained_nor_exported(sr: Run) -> None:
+    for command in (("train", "fsrcnn", "--data", "."), ("export", "fsrcnn")):
+        done = sr(*command, "-x2.5")
+        assert (done.code, "no network is made for x2.5" in done.err) == (2, True)
+
+
 def test_upscale_equals_the_network_itself(photo: Path, tmp_path: Path, sr: Run) -> None:
     """Tiled, or by way of a file, nothing changes; the ensemble does."""
     for name, option in {"a": (), "b": ("--tile", "16"), "c": ("--self-ensemble",)}.items():
@@ -110,7 +130,8 @@ BAD = [
     (["photo.png", "-m", "edrs"], 2, "no model called 'edrs'"),
     (["photo.png", "-x0"], 2, "cannot enlarge by 0"),
     (["photo.png", "-x1000"], 2, "cannot enlarge by 1000"),
-    (["photo.png", "-xabc"], 2, "Invalid value"),
+    (["photo.png", "-xabc"], 2, "'abc' is not a number such as 2, 2.5 or x3"),
+    (["photo.png", "-xnan"], 2, "'nan' is not a number"),
     (["photo.png", "-o", "photo.png", "--overwrite"], 1, "is the input itself"),
     (["photo.png", "-o", "taken.png"], 1, "taken.png exists"),
     (["photo.png", "-o", "out.xyz"], 1, "cannot write '.xyz'"),

@@ -39,7 +39,7 @@ def compare(
             help="A sheet (.png ...) or a page (.html); may repeat. compare.png and compare.html by default.",
         ),
     ] = None,
-    scale: options.CompareScale = 4,
+    scale: options.OneScale = 4,
     model: options.Models = None,
     weights: options.Weights = None,
     truth: Annotated[

@@ -24,7 +24,7 @@ def export(
             autocompletion=completion.with_weights,
         ),
     ] = None,
-    scale: options.ExportScale = 4,
+    scale: options.OneScale = 4,
     to: Annotated[str, typer.Option("--to", help="onnx, torchscript, ncnn or table.")] = "onnx",
     output: Annotated[
         Path | None, typer.Option("--output", "-o", help="File to write; NAME-x4 with a suffix by default.")
@@ -35,10 +35,11 @@ def export(
     """Write a network for another runtime, any height and width, and compare it with torch."""
     from srcli.engine.export import Unexportable, formats
 
-    source = _source(name, weights, scale)
+    whole = options.require_whole_scale(scale)
+    source = _source(name, weights, whole)
     chosen = formats.find(to)
     label = name if name and not weights else source.path.stem
-    path = output or Path(f"{label.removesuffix(f'-x{scale}')}-x{scale}{chosen.suffixes[0]}")
+    path = output or Path(f"{label.removesuffix(f'-x{whole}')}-x{whole}{chosen.suffixes[0]}")
     _check_output(chosen, path, overwrite)
     try:
         difference = chosen.write(_job(source, path))

@@ -1,53 +1,133 @@
-"""Every option, written once."""
+"""Command-line options: each one written once, and the groups that several commands share."""
 
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, TypeVar, get_type_hints
 
 import typer
 
+from srcli import scales
 from srcli.cli import completion
+from srcli.engine.tiles import DEFAULT_TILE
+from srcli.errors import UsageError
 from srcli.manifest import DEFAULT_MODEL
 
-SIZE, NAMING, FORMAT, BATCH = "Size", "Names and places", "Format", "Batches"
-UNTRAINED = "Methods without a training set"
+SIZE, NAMING, FORMAT, BATCH = "Size", "Output names", "Output format", "Batch"
+UNTRAINED = "Untrained methods"
+_DEFAULT_MAX_PIXELS = 2**29
+
+R = TypeVar("R")
+
+
+def with_option_groups(command: Callable[..., R]) -> Callable[..., R]:
+    """Return `command` for Typer: each parameter that is an option group becomes the group's options.
+
+    An option group is a dataclass whose fields are annotated options with defaults. Typer sees one flat
+    signature; the command is called with the groups, built from the values on the command line.
+    """
+    hints = get_type_hints(command, include_extras=True)
+    groups: dict[str, type] = {}
+    parameters: list[inspect.Parameter] = []
+    for parameter in inspect.signature(command).parameters.values():
+        hint = hints[parameter.name]
+        if is_dataclass(hint) and isinstance(hint, type):
+            groups[parameter.name] = hint
+            parameters += _list_parameters(hint)
+        else:
+            parameters.append(parameter.replace(annotation=hint, kind=inspect.Parameter.KEYWORD_ONLY))
+
+    @functools.wraps(command)
+    def call(**values: Any) -> R:
+        built = {
+            name: group(**{field.name: values.pop(field.name) for field in fields(group)})
+            for name, group in groups.items()
+        }
+        return command(**values, **built)
+
+    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return call
+
+
+def _list_parameters(group: type) -> list[inspect.Parameter]:
+    hints = get_type_hints(group, include_extras=True)
+    return [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=field.default if field.default_factory is MISSING else field.default_factory(),
+            annotation=hints[field.name],
+        )
+        for field in fields(group)
+    ]
+
+
+def parse_scale(text: object) -> float:
+    """Return the scale factor that `-x` is given: 2, 2.5 or x2. Raises `typer.BadParameter`."""
+    try:
+        return scales.parse_scale(str(text))
+    except ValueError:
+        raise typer.BadParameter(f"'{text}' is not a number such as 2, 2.5 or x3.") from None
+
+
+def require_whole_scale(scale: float) -> int:
+    """Return the scale as an integer. Raises `UsageError` if it is not whole."""
+    if not float(scale).is_integer():
+        raise UsageError(f"no network is made for {scales.format_scale(scale)}", "give a whole --scale")
+    return int(scale)
+
 
 Scale = Annotated[
     float | None,
     typer.Option(
-        "--scale", "-x", help="How many times larger, any number; 4 by default.", rich_help_panel=SIZE
+        "--scale",
+        "-x",
+        parser=parse_scale,
+        metavar="NUMBER",
+        help="Scale factor, such as 2, 2.5 or x3; 4 by default.",
+        rich_help_panel=SIZE,
     ),
 ]
-Width = Annotated[int | None, typer.Option(help="Width in pixels.", rich_help_panel=SIZE)]
-Height = Annotated[int | None, typer.Option(help="Height in pixels.", rich_help_panel=SIZE)]
+Width = Annotated[int | None, typer.Option(help="Output width in pixels.", rich_help_panel=SIZE)]
+Height = Annotated[int | None, typer.Option(help="Output height in pixels.", rich_help_panel=SIZE)]
 Size = Annotated[
     str | None,
     typer.Option(
-        metavar="WxH", help="Fit into a box, 1920x1080; or exactly that, 1920x1080!", rich_help_panel=SIZE
+        metavar="WxH",
+        help="Fit into a box, such as 1920x1080; 1920x1080! for exactly that size.",
+        rich_help_panel=SIZE,
     ),
 ]
-LongEdge = Annotated[int | None, typer.Option(help="The longer side in pixels.", rich_help_panel=SIZE)]
-Megapixels = Annotated[float | None, typer.Option(help="Millions of pixels.", rich_help_panel=SIZE)]
+LongEdge = Annotated[int | None, typer.Option(help="Longer output side in pixels.", rich_help_panel=SIZE)]
+Megapixels = Annotated[float | None, typer.Option(help="Output size in megapixels.", rich_help_panel=SIZE)]
 Output = Annotated[
     str | None,
     typer.Option(
         "--output",
         "-o",
         metavar="PATH",
-        help="File, folder, URL, or - for stdout; beside the input as NAME_x4 by default.",
+        help="File, folder, URL, or - for stdout; NAME_x4 next to the input by default.",
         rich_help_panel=NAMING,
     ),
 ]
 Suffix = Annotated[
-    str | None, typer.Option(help="What to put after the name; _x4 by default.", rich_help_panel=NAMING)
+    str | None, typer.Option(help="Text after the input's name; _x4 by default.", rich_help_panel=NAMING)
 ]
-Prefix = Annotated[str, typer.Option(help="What to put before the name.", rich_help_panel=NAMING)]
+Prefix = Annotated[str, typer.Option(help="Text before the input's name.", rich_help_panel=NAMING)]
 Name = Annotated[
     str | None,
-    typer.Option(help='The whole name, as "{stem}_{model}_x{scale}".', rich_help_panel=NAMING),
+    typer.Option(help='Template for the whole name: "{stem}_{model}_x{scale}".', rich_help_panel=NAMING),
 ]
 Flat = Annotated[
     bool,
-    typer.Option("--flat", help="All into one folder; else as in the input's tree.", rich_help_panel=NAMING),
+    typer.Option(
+        "--flat",
+        help="Put all outputs in one folder instead of mirroring the input tree.",
+        rich_help_panel=NAMING,
+    ),
 ]
 Format = Annotated[
     str | None,
@@ -60,33 +140,43 @@ Format = Annotated[
 ]
 Quality = Annotated[
     int | None,
-    typer.Option(min=1, max=100, help="Of JPEG, WebP, AVIF; 90 or 95 by default.", rich_help_panel=FORMAT),
+    typer.Option(
+        min=1, max=100, help="JPEG, WebP or AVIF quality; 90 or 95 by default.", rich_help_panel=FORMAT
+    ),
 ]
-Lossless = Annotated[bool, typer.Option("--lossless", help="WebP without loss.", rich_help_panel=FORMAT)]
+Lossless = Annotated[bool, typer.Option("--lossless", help="Write lossless WebP.", rich_help_panel=FORMAT)]
 Subsampling = Annotated[
     str | None,
-    typer.Option(metavar="RATIO", help="4:4:4, 4:2:2 or 4:2:0, of JPEG and AVIF.", rich_help_panel=FORMAT),
+    typer.Option(
+        metavar="RATIO",
+        help="Chroma subsampling of JPEG and AVIF: 4:4:4, 4:2:2 or 4:2:0.",
+        rich_help_panel=FORMAT,
+    ),
 ]
 Depth = Annotated[
     int | None,
-    typer.Option(help="Bits: 1, 8, 16, or 32 for float; the input's by default.", rich_help_panel=FORMAT),
+    typer.Option(
+        help="Bits per sample: 1, 8, 16, or 32 for float; the input's by default.", rich_help_panel=FORMAT
+    ),
 ]
 Strip = Annotated[
     bool,
-    typer.Option("--strip", help="Leave out EXIF, XMP, text and how it was made.", rich_help_panel=FORMAT),
+    typer.Option(
+        "--strip", help="Write no EXIF, XMP, text or record of how it was made.", rich_help_panel=FORMAT
+    ),
 ]
 Recursive = Annotated[
-    bool, typer.Option("--recursive", "-r", help="Folders with all that is below.", rich_help_panel=BATCH)
+    bool, typer.Option("--recursive", "-r", help="Search folders recursively.", rich_help_panel=BATCH)
 ]
 FilesFrom = Annotated[
     Path | None,
-    typer.Option(metavar="FILE", help="Inputs listed in a file, or - for stdin.", rich_help_panel=BATCH),
+    typer.Option(metavar="FILE", help="Read input names from a file, or - for stdin.", rich_help_panel=BATCH),
 ]
 SkipExisting = Annotated[
     bool,
     typer.Option(
         "--skip-existing",
-        help="Leave outputs made of the same content with the same settings.",
+        help="Skip outputs made from the same input with the same settings.",
         rich_help_panel=BATCH,
     ),
 ]
@@ -94,7 +184,7 @@ Watch = Annotated[
     bool,
     typer.Option(
         "--watch",
-        help="Wait in folders for new images, until Ctrl-C; leaves what is done as --skip-existing does.",
+        help="Wait for new images in folders until Ctrl-C; implies --skip-existing.",
         rich_help_panel=BATCH,
     ),
 ]
@@ -103,13 +193,14 @@ JobName = Annotated[
     typer.Option(
         "--job",
         metavar="NAME",
-        help="Keep on disk what is done, and go on with it after any crash; a name, or a file.db.",
+        help="Record progress on disk, so that the same command resumes after a crash; a name or a file.db.",
         rich_help_panel=BATCH,
         autocompletion=completion.jobs,
     ),
 ]
 Rescan = Annotated[
-    bool, typer.Option("--rescan", help="Look for what is new since --job was begun.", rich_help_panel=BATCH)
+    bool,
+    typer.Option("--rescan", help="Look for images added since --job started.", rich_help_panel=BATCH),
 ]
 MaxPixels = Annotated[
     int,
@@ -118,42 +209,62 @@ MaxPixels = Annotated[
 JsonLines = Annotated[
     bool,
     typer.Option(
-        "--json", help="A JSON record per image on stdout, events on stderr.", rich_help_panel=BATCH
+        "--json", help="Print one JSON record per image to stdout, events to stderr.", rich_help_panel=BATCH
     ),
 ]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Only errors.", rich_help_panel=BATCH)]
-Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Say more.", rich_help_panel=BATCH)]
-Scales = Annotated[list[float], typer.Option("--scale", "-x", help="Scale to test, any number; may repeat.")]
-CompareScale = Annotated[float, typer.Option("--scale", "-x", help="How many times larger, any number.")]
-ExportScale = Annotated[int, typer.Option("--scale", "-x", help="How many times larger.")]
-TrainScale = Annotated[int, typer.Option("--scale", "-x", help="Scale to train for.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print only errors.", rich_help_panel=BATCH)]
+Verbose = Annotated[bool, typer.Option("--verbose", "-v", help="Print more.", rich_help_panel=BATCH)]
+Scales = Annotated[
+    list[float],
+    typer.Option(
+        "--scale",
+        "-x",
+        parser=parse_scale,
+        metavar="NUMBER",
+        help="Scale factor to test, such as 2, 2.5 or x3; may be repeated.",
+    ),
+]
+OneScale = Annotated[
+    float,
+    typer.Option(
+        "--scale",
+        "-x",
+        parser=parse_scale,
+        metavar="NUMBER",
+        help="Scale factor, such as 2 or x3.",
+    ),
+]
 Model = Annotated[
     str | None,
     typer.Option(
         "--model",
         "-m",
-        help=f"Network or interpolator, {DEFAULT_MODEL} by default; `sr models` lists them.",
+        help=f"Network, interpolator or other method, {DEFAULT_MODEL} by default; `sr models` lists them.",
         autocompletion=completion.models,
     ),
 ]
 Models = Annotated[
     list[str] | None,
     typer.Option(
-        "--model", "-m", help="Network or interpolator; may repeat.", autocompletion=completion.models
+        "--model",
+        "-m",
+        help="Network, interpolator or other method; may be repeated.",
+        autocompletion=completion.models,
     ),
 ]
 Weights = Annotated[
-    list[Path] | None, typer.Option("--weights", "-w", help="Weight file of any maker; may repeat.")
+    list[Path] | None,
+    typer.Option("--weights", "-w", help="Weight file, from sr or elsewhere; may be repeated."),
 ]
 OneWeights = Annotated[
     Path | None,
-    typer.Option("--weights", "-w", help="Weight file of any maker, instead of the model's own."),
+    typer.Option("--weights", "-w", help="Weight file, from sr or elsewhere, instead of --model."),
 ]
 Arch = Annotated[
     str | None,
     typer.Option(
         "--arch",
-        help="Network that --weights is for, where the file does not tell.",
+        help="Network that --weights belongs to, if the file does not say.",
         autocompletion=completion.archs,
     ),
 ]
@@ -173,7 +284,7 @@ Workers = Annotated[
     int | None,
     typer.Option(
         min=1,
-        help="Processes side by side, which share cores or GPUs; one for each device by default.",
+        help="Worker processes, which share the cores or GPUs; one per device by default.",
         rich_help_panel=BATCH,
     ),
 ]
@@ -182,27 +293,25 @@ Ray = Annotated[
     typer.Option(
         "--ray",
         metavar="ADDRESS",
-        help="By a Ray cluster: auto for the one this machine is in, local for a new one here, or HOST:PORT.",
+        help="Run on a Ray cluster: auto for the one this machine is in, local for a new one, or HOST:PORT.",
         rich_help_panel=BATCH,
     ),
 ]
 Runtime = Annotated[
     Literal["auto", "torch", "ncnn"],
-    typer.Option(help="What runs networks; auto is ncnn on a CPU, and torch for what ncnn can't run."),
+    typer.Option(help="Runtime for networks; auto is ncnn on a CPU if it can run the network, else torch."),
 ]
-Tile = Annotated[int, typer.Option(min=16, help="Tile side in input pixels; less needs less memory.")]
-Vram = Annotated[
-    str | None, typer.Option(metavar="SIZE", help="Take no more of a GPU's memory than this, as 6G.")
-]
+Tile = Annotated[int, typer.Option(min=16, help="Tile side in input pixels; smaller tiles need less memory.")]
+Vram = Annotated[str | None, typer.Option(metavar="SIZE", help="Limit on GPU memory, such as 6G.")]
 SelfEnsemble = Annotated[
-    bool, typer.Option("--self-ensemble", help="Mean of 8 orientations: better, 8 times slower.")
+    bool, typer.Option("--self-ensemble", help="Average 8 orientations: better, but 8 times slower.")
 ]
-Seed = Annotated[int, typer.Option(min=0, help="Of all that is drawn at random.", rich_help_panel=UNTRAINED)]
+Seed = Annotated[int, typer.Option(min=0, help="Random seed.", rich_help_panel=UNTRAINED)]
 Within = Annotated[
     str | None,
     typer.Option(
         metavar="TIME",
-        help="As 30s or 2m: the best model that does all by then; for each image, if a method is named.",
+        help="Time for all images, such as 30s or 2m; without --model, picks the best model that fits.",
     ),
 ]
 BlurKernel = Annotated[
@@ -210,29 +319,153 @@ BlurKernel = Annotated[
     typer.Option(
         "--kernel",
         metavar="auto|FILE",
-        help="What blurred the image: a .npy, an image or a text of numbers; auto estimates it.",
+        help="Blur kernel of the input: a .npy, an image or a text file; auto estimates it.",
         rich_help_panel=UNTRAINED,
     ),
 ]
 DryRun = Annotated[
     bool,
-    typer.Option("--dry-run", help="Only say what would be done, and how long and how much memory it takes."),
+    typer.Option("--dry-run", help="Only print what would be done, and the time and memory it would take."),
 ]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace output files that exist.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace existing output files.")]
 Consistent = Annotated[
-    bool, typer.Option("--consistent", help="Change the result so that reduced again it is the input.")
+    bool,
+    typer.Option("--consistent", help="Make the result match the input when downscaled (back-projection)."),
 ]
-Strength = Annotated[float, typer.Option(help="Between bicubic, 0, and the network, 1.")]
-ColorFix = Annotated[bool, typer.Option("--color-fix", help="Take the coarse colours of the input.")]
+Strength = Annotated[float, typer.Option(help="Blend between bicubic (0) and the network (1).")]
+ColorFix = Annotated[bool, typer.Option("--color-fix", help="Correct low-frequency colours to the input's.")]
 Uncertainty = Annotated[
     Path | None,
-    typer.Option(help="Where 8 orientations differ, as a map; white is 25 levels. Of one image."),
+    typer.Option(
+        help="Write a map of where 8 orientations disagree (white: 25 levels or more); implies"
+        " --self-ensemble; one image only.",
+    ),
 ]
 Stream = Annotated[
     bool | None,
     typer.Option(
         "--stream/--no-stream",
-        help="Hold few rows of the picture at a time; by default from 4 megapixels on.",
+        help="Keep only a few rows in memory at a time; by default for outputs from 4 megapixels.",
         show_default=False,
     ),
 ]
+
+
+@dataclass(frozen=True)
+class SizeGroup:
+    """How large the output is; at most one of these is given."""
+
+    scale: Scale = None
+    width: Width = None
+    height: Height = None
+    size: Size = None
+    long_edge: LongEdge = None
+    megapixels: Megapixels = None
+
+
+@dataclass(frozen=True)
+class ModelGroup:
+    """What upscales: a model by name, or a weight file and the network it belongs to."""
+
+    model: Model = None
+    weights: OneWeights = None
+    arch: Arch = None
+
+
+@dataclass(frozen=True)
+class LineupGroup:
+    """The methods to compare: models by name and weight files."""
+
+    model: Models = None
+    weights: Weights = None
+
+
+@dataclass(frozen=True)
+class NamingGroup:
+    """Where outputs go and how they are named."""
+
+    output: Output = None
+    suffix: Suffix = None
+    prefix: Prefix = ""
+    name: Name = None
+    flat: Flat = False
+
+
+@dataclass(frozen=True)
+class EncodingGroup:
+    """The file format of outputs and its parameters."""
+
+    format_: Format = None
+    quality: Quality = None
+    lossless: Lossless = False
+    subsampling: Subsampling = None
+    depth: Depth = None
+    strip: Strip = False
+
+
+@dataclass(frozen=True)
+class BatchGroup:
+    """Which inputs are taken, which are skipped, and whether the batch can be resumed."""
+
+    recursive: Recursive = False
+    files_from: FilesFrom = None
+    overwrite: Overwrite = False
+    skip_existing: SkipExisting = False
+    watch: Watch = False
+    job: JobName = None
+    rescan: Rescan = False
+    max_pixels: MaxPixels = _DEFAULT_MAX_PIXELS
+
+
+@dataclass(frozen=True)
+class ReportGroup:
+    """What is printed, and in which form."""
+
+    json: JsonLines = False
+    quiet: Quiet = False
+    verbose: Verbose = False
+
+
+@dataclass(frozen=True)
+class EngineGroup:
+    """How networks are run."""
+
+    runtime: Runtime = "auto"
+    tile: Tile = DEFAULT_TILE
+    self_ensemble: SelfEnsemble = False
+
+
+@dataclass(frozen=True)
+class WorkersGroup:
+    """Which devices and worker processes share the images."""
+
+    device: Devices = None
+    workers: Workers = None
+    ray: Ray = None
+
+
+@dataclass(frozen=True)
+class MemoryGroup:
+    """Limits on memory."""
+
+    vram: Vram = None
+    stream: Stream = None
+
+
+@dataclass(frozen=True)
+class PostprocessGroup:
+    """What is done to an image after the method."""
+
+    uncertainty: Uncertainty = None
+    consistent: Consistent = False
+    strength: Strength = 1.0
+    color_fix: ColorFix = False
+
+
+@dataclass(frozen=True)
+class UntrainedGroup:
+    """Parameters of the methods without a training set."""
+
+    seed: Seed = 0
+    within: Within = None
+    kernel: BlurKernel = None

@@ -43,7 +43,7 @@ def train(
             " FOLDER,lr=FOLDER with low-resolution partners of the same names. May repeat."
         ),
     ] = None,
-    scale: options.TrainScale = 4,
+    scale: options.OneScale = 4,
     preset: Annotated[
         str, typer.Option(help="paper: as published; quick: minutes on a CPU, to see that it learns.")
     ] = "paper",
@@ -87,8 +87,9 @@ def train(
     show_list: Annotated[bool, typer.Option("--list", help="List what can be trained, and stop.")] = False,
 ) -> None:
     """Train a network on a folder of images; Ctrl-C leaves a state that --resume goes on with."""
+    whole = options.require_whole_scale(scale)
     if show_list:
-        _print_recipes(scale)
+        _print_recipes(whole)
         return
     if gpus and "WORLD_SIZE" not in os.environ:
         raise typer.Exit(_under_torchrun(gpus))
@@ -110,7 +111,7 @@ def train(
     }
     if data is None:
         raise UsageError("there is nothing to learn from", "name a folder of images with --data")
-    chosen = _recipe(network, scale, preset, start_from)
+    chosen = _recipe(network, whole, preset, start_from)
     folder = out or Path("runs") / f"{chosen.title}-{chosen.label}"
     parallel.join()
     where = choose(parallel.local_device(device))
