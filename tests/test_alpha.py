@@ -10,7 +10,7 @@ from helpers.images import copy_sample
 from srcli import archs
 from srcli.engine.weights import files
 from srcli.imaging.alpha import bleed
-from srcli.imaging.image import Image, read, write
+from srcli.imaging.image import Image, read_image, write_image
 from srcli.imaging.pixels import Pixels, Plane
 from srcli.imaging.size import TargetSize
 from srcli.methods import find
@@ -79,21 +79,21 @@ def test_grey_stays_grey_to_the_bit(arch: str, tmp_path: Path, sr: Run) -> None:
     spec = files.Spec(arch, 2, {"features": 8} | ({"blocks": 1} if arch == "edsr" else {"convs": 2}))
     file = tmp_path / "w.safetensors"
     files.save(file, archs.build(arch, 2, spec.config), spec, {})
-    camera = read(copy_sample("camera.png", tmp_path)).pixels[:50, :50]
+    camera = read_image(copy_sample("camera.png", tmp_path)).pixels[:50, :50]
     for name, grey, depth in (("one", True, 8), ("three", False, 8), ("deep", False, 16)):
-        write(tmp_path / f"{name}.png", Image(camera, grey=grey, depth=depth))
+        write_image(tmp_path / f"{name}.png", Image(camera, grey=grey, depth=depth))
         done = sr("upscale", tmp_path / f"{name}.png", "-x2", "-w", file)
         assert done.code == 0, done.err
-        out = read(tmp_path / f"{name}_x2.png")
+        out = read_image(tmp_path / f"{name}_x2.png")
         assert (out.grey, out.depth) == (grey, depth)
         np.testing.assert_array_equal(out.pixels[..., 0], out.pixels[..., 1])
         np.testing.assert_array_equal(out.pixels[..., 0], out.pixels[..., 2])
 
 
 def test_an_alpha_that_hides_nothing_is_no_hindrance(tmp_path: Path, photo: Path, sr: Run) -> None:
-    pixels = read(photo).pixels
+    pixels = read_image(photo).pixels
     for level, code in ((1.0, 0), (0.5, 1)):
-        write(tmp_path / "a.png", Image(pixels, np.full((60, 80), level, np.float32)))
+        write_image(tmp_path / "a.png", Image(pixels, np.full((60, 80), level, np.float32)))
         done = sr("upscale", tmp_path / "a.png", "-x2", "-m", "bicubic", "-o", tmp_path / f"{level}.jpg")
         assert done.code == code
         assert ("holds no transparency" in done.err) == bool(code)

@@ -25,7 +25,7 @@ from srcli.engine.upscaler import Upscaler
 from srcli.engine.weights import files
 from srcli.errors import ManifestError, UsageError
 from srcli.imaging import rows
-from srcli.imaging.image import read
+from srcli.imaging.image import read_image
 from srcli.imaging.metrics.full_reference import psnr
 from srcli.scales import ANY, Axis, Window, make_full_window
 from srcli.train import loop, recipe, recipes, state
@@ -190,7 +190,7 @@ def test_tiled_is_close_to_whole_where_windows_are_shifted() -> None:
     torch.manual_seed(0)
     runtime = prepare(build_random("lte", 2, WINDOWS | {"blocks": 2}), ANY, CPU)
     assert (runtime.halo, runtime.align) == (34, 8)
-    pixels = read(SAMPLES / "coffee.png").pixels[:15, :133]
+    pixels = read_image(SAMPLES / "coffee.png").pixels[:15, :133]
     whole, tiled = (Upscaler(runtime, ANY, tile)(pixels, (40, 301)) for tile in (512, 28))
     assert (whole != tiled).any()
     assert psnr(tiled, whole) >= 50
@@ -287,7 +287,7 @@ def test_any_size_is_given_natively(
     assert done.code == 0, done.err
     assert "taken for liif any" in done.err
     assert "its scale is an input" in done.err
-    assert read(tmp_path / "out.png").size == size
+    assert read_image(tmp_path / "out.png").size == size
 
 
 def test_bench_and_compare_take_any_scale(mine: Path, photo: Path, tmp_path: Path, sr: Run) -> None:
@@ -342,7 +342,7 @@ def test_a_spread_of_scales_is_learned(photos: Path, tmp_path: Path) -> None:
     assert np.isfinite(told[-1].loss)
     path = loop.weights_path(setup.folder, setup.recipe)
     assert path.name == "liif-any.safetensors"
-    pixels = read(photos / "coffee.png").pixels[:20, :30]
+    pixels = read_image(photos / "coffee.png").pixels[:20, :30]
     assert methods.find_file(path, 2.2)(pixels, 2.2).shape == (44, 66, 3)
 
 

@@ -24,7 +24,7 @@ from srcli.engine.runtimes.torch import TorchRuntime, prepare
 from srcli.engine.tiles import DEFAULT_TILE
 from srcli.engine.upscaler import Upscaler
 from srcli.errors import UsageError
-from srcli.imaging.image import read
+from srcli.imaging.image import read_image
 from srcli.imaging.metrics.full_reference import psnr
 from srcli.imaging.pixels import Pixels
 from srcli.imaging.resize import resize
@@ -228,7 +228,7 @@ def test_networks_are_the_same_everywhere(arch: str, scale: int) -> None:
 def test_tiled_is_close_to_whole_where_the_whole_image_counts(
     arch: str, scale: int, sides: tuple[int, int]
 ) -> None:
-    pixels = read(SAMPLES / "coffee.png").pixels[: sides[0], : sides[1]]
+    pixels = read_image(SAMPLES / "coffee.png").pixels[: sides[0], : sides[1]]
     whole, tiled = (upscaler(arch, scale, tile)(pixels) for tile in (1024, DEFAULT_TILE))
     assert psnr(tiled, whole) >= 50
 

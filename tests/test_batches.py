@@ -17,9 +17,9 @@ from helpers.command import CommandResult, Run
 from helpers.images import copy_sample
 from helpers.paths import ROOT
 from srcli import manifest
-from srcli.imaging.codecs import formats
-from srcli.imaging.codecs.formats import FORMATS
-from srcli.imaging.image import Image, read, write
+from srcli.imaging.codecs import registry
+from srcli.imaging.codecs.registry import CODECS
+from srcli.imaging.image import Image, read_image, write_image
 from srcli.upscaling.fingerprint import Settings
 
 FAST = ("-m", "bicubic", "-x2")
@@ -107,7 +107,7 @@ def test_names(arguments: list[str], name: str, photo: Path, sr: Run) -> None:
     done = sr("upscale", photo, *FAST, *arguments)
     assert done.code == 0, done.err
     assert tree(photo.parent) == sorted(["photo.png", name])
-    assert read(photo.parent / name).size == (160, 120)
+    assert read_image(photo.parent / name).size == (160, 120)
 
 
 @pytest.mark.parametrize("template", ["{nope}", "{stem", "{}", "{0}"])
@@ -127,8 +127,8 @@ def test_what_is_done_is_known_by_content_and_settings(album: Path, tmp_path: Pa
     assert done.code == 0
     assert done.out.count("is there already") == 4
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.png")} == stamps
-    changed = read(album / "b.png")
-    write(album / "b.png", Image(changed.pixels[::-1]))
+    changed = read_image(album / "b.png")
+    write_image(album / "b.png", Image(changed.pixels[::-1]))
     done = again()
     assert done.code == 3
     assert "b_x2.png exists, made of other content or with other settings" in done.err
@@ -141,7 +141,7 @@ def test_what_is_done_is_known_by_content_and_settings(album: Path, tmp_path: Pa
 @pytest.mark.parametrize("name", ["png", "jpg", "webp", "tif", "avif", "gif", "bmp", "ppm", "jp2"])
 @pytest.mark.parametrize("strip", [(), ("--strip",), ("--depth", "16")])
 def test_every_format_is_known_again(name: str, strip: tuple[str, ...], photo: Path, sr: Run) -> None:
-    if "16" in strip and 16 not in formats.of(Path(f"a.{name}")).depths:
+    if "16" in strip and 16 not in registry.find_codec(Path(f"a.{name}")).depths:
         pytest.skip("no format of 16 bits")
     words = ("upscale", photo, *FAST, "--format", name, "--skip-existing", *strip)
     first, second = sr(*words), sr(*words)
@@ -168,7 +168,7 @@ def test_pipes(suffix: str, photo: Path, tmp_path: Path) -> None:
     assert done.stdout[8:12] == b"WEBP"
     done = pipe("upscale", "-", "-o", tmp_path / "named.png", *FAST, data=photo.read_bytes())
     assert done.returncode == 0
-    assert read(tmp_path / "named.png").size == (160, 120)
+    assert read_image(tmp_path / "named.png").size == (160, 120)
 
 
 def test_a_broken_pipe_of_bytes(tmp_path: Path) -> None:
@@ -220,7 +220,7 @@ def test_odd_names(name: str, photo: Path, tmp_path: Path, sr: Run) -> None:
     done = sr("upscale", *FAST, "-o", tmp_path / "out", "--", folder / name)
     assert done.code == 0, done.err
     (out,) = (tmp_path / "out").iterdir()
-    assert read(out).size == (160, 120)
+    assert read_image(out).size == (160, 120)
     assert len(os.fsencode(out.name)) <= 255
 
 
@@ -292,15 +292,15 @@ def test_two_hundred_files_of_which_twenty_are_broken(photo: Path, tmp_path: Pat
 
     Of every format and depth that can be written here, broken in five ways.
     """
-    folder, small = tmp_path / "in", read(photo).pixels[:12, :16]
-    kinds = [(form.suffixes[0], depth) for form in FORMATS if not form.missing for depth in form.depths]
+    folder, small = tmp_path / "in", read_image(photo).pixels[:12, :16]
+    kinds = [(form.suffixes[0], depth) for form in CODECS if not form.missing for depth in form.depths]
     made = []
     for k in range(180):
         suffix, depth = kinds[k % len(kinds)]
         made.append(folder / str(k % 3) / f"{k:03}{suffix}")
         side = 4 if (suffix, depth) == (".jp2", 16) else 1  # the encoder takes none smaller
         pixels = np.tile(np.roll(small, k, axis=1), (side, side, 1))
-        write(made[-1], Image(pixels, depth=depth, grey=k % 7 == 0))
+        write_image(made[-1], Image(pixels, depth=depth, grey=k % 7 == 0))
     for k in range(20):
         whole = made[9 * k].read_bytes()
         broken = (b"", whole[: len(whole) // 2], b"text", whole[:12], whole[::-1])[k % 5]
@@ -332,7 +332,7 @@ def test_memory_stays_flat(count: int, tmp_path: Path) -> None:
 def test_camera_sample(tmp_path: Path, sr: Run) -> None:
     """A whole photograph with the default network, as a first user does it."""
     assert sr("upscale", copy_sample("camera.png", tmp_path), "--long-edge", "600").code == 0
-    assert read(tmp_path / "camera_l600.png").size == (600, 600)
+    assert read_image(tmp_path / "camera_l600.png").size == (600, 600)
 
 
 def test_what_all_images_share_is_read_once(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from PIL import Image as PilImage
 from helpers.paths import SAMPLES
 from srcli.cli.app import run
 from srcli.imaging.color import luma
-from srcli.imaging.image import Image, read, write
+from srcli.imaging.image import Image, read_image, write_image
 from srcli.imaging.metrics.full_reference import ssim
 from srcli.imaging.pixels import quantise
 from srcli.report import ratings
@@ -32,9 +32,9 @@ EVIL = "<img src=x onerror=alert(1)>&amp;.png"
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the pages of two small photographs, one of them with markup in its name."""
     folder = tmp_path_factory.mktemp("pages")
-    pixels = read(SAMPLES / "chelsea.png").pixels
-    write(folder / "in" / EVIL, Image(pixels[60:180, 100:260]))
-    write(folder / "in" / "second.png", Image(pixels[100:196, 40:136]))
+    pixels = read_image(SAMPLES / "chelsea.png").pixels
+    write_image(folder / "in" / EVIL, Image(pixels[60:180, 100:260]))
+    write_image(folder / "in" / "second.png", Image(pixels[100:196, 40:136]))
     common = ["compare", str(folder / "in"), "--hr", "-x4", "-m", "nearest", "-m", "bicubic", "-m", "lanczos"]
     assert run([*common, "-o", str(folder / "page.html")]) == 0
     assert run([*common, "--rate", "-o", str(folder / "scores.html")]) == 0
@@ -75,7 +75,7 @@ def expected(made: Path, method: str) -> np.ndarray:
     from srcli.imaging.degrade.degradations import bicubic_lr
     from srcli.methods import find
 
-    lr = bicubic_lr(read(made / "in" / EVIL).pixels, SCALE)
+    lr = bicubic_lr(read_image(made / "in" / EVIL).pixels, SCALE)
     return quantise(find(method, SCALE)(lr, SCALE)).astype(np.uint8)
 
 
@@ -144,7 +144,7 @@ def test_the_pixel_under_the_cursor_is_told_as_it_is_on_file(page: Page, made: P
             y, x
         ].tolist()
     true = page.run("document.querySelector('#status [data-source=truth] b').textContent")
-    want = quantise(read(made / "in" / EVIL).pixels)[y, x].astype(int).tolist()
+    want = quantise(read_image(made / "in" / EVIL).pixels)[y, x].astype(int).tolist()
     assert [int(v) for v in true.replace("\u2007", "").split(" ")] == want
 
 
@@ -153,7 +153,7 @@ def test_error_maps_are_of_what_they_say(page: Page, made: Path) -> None:
     page.key("e")
     assert page.run("[state.left, state.right]") == ["truth", 2]
     a = luma(expected(made, "lanczos") / 255.0)
-    b = luma(read(made / "in" / EVIL).pixels.astype(np.float64))
+    b = luma(read_image(made / "in" / EVIL).pixels.astype(np.float64))
     ours = page.run("[...maps.ssimValues(lumaOf(2), lumaOf('truth'), 160, 120)].filter(v => !isNaN(v))")
     assert len(ours) == 150 * 110
     assert np.mean(ours) == pytest.approx(ssim(a, b), abs=1e-5)

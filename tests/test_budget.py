@@ -19,7 +19,7 @@ from srcli.engine import calibration, upscaler
 from srcli.engine.calibration import Rate
 from srcli.engine.complexity import cost
 from srcli.errors import UsageError
-from srcli.imaging.codecs.reading import about
+from srcli.imaging.codecs.reading import read_info
 from srcli.methods import Options, find
 from srcli.methods.classical import seconds
 from srcli.storage.files import get_cache_folder
@@ -60,7 +60,7 @@ def test_larger_tiles_take_more(small: int, more: int) -> None:
 
 
 def image(size: tuple[int, int], scale: float, *, streamed: bool = False) -> estimate.Image:
-    found = about(SAMPLES / "coffee.png")
+    found = read_info(SAMPLES / "coffee.png")
     larger = (round(size[0] * scale), round(size[1] * scale))
     return estimate.Image(found.__class__("PNG", size, "RGB", 8, found.metadata), larger, scale, streamed)
 

@@ -21,7 +21,7 @@ from srcli.imaging.color import luma
 from srcli.imaging.degrade.degradations import bicubic_lr
 from srcli.imaging.degrade.kernels import Bell, Given
 from srcli.imaging.degrade.steps import Filter
-from srcli.imaging.image import Image, read, write
+from srcli.imaging.image import Image, read_image, write_image
 from srcli.imaging.pixels import Pixels, from_uint8, is_grey, to_uint8
 from srcli.imaging.resize import resize, resize_8bit
 from srcli.methods import classical
@@ -36,7 +36,7 @@ BELL = Bell(9, 2.0, 1.0, 0.5)
 
 @pytest.fixture(scope="module")
 def hr() -> Pixels:
-    return np.ascontiguousarray(read(SAMPLES / "chelsea.png").pixels[80:176, 140:236])
+    return np.ascontiguousarray(read_image(SAMPLES / "chelsea.png").pixels[80:176, 140:236])
 
 
 @pytest.fixture(scope="module")
@@ -228,7 +228,7 @@ def blurred(hr: Pixels, bell: Bell | None, scale: int) -> Pixels:
 
 @pytest.fixture(scope="module")
 def photo_of_astronaut() -> Pixels:
-    return read(SAMPLES / "astronaut.png").pixels[:504, :504]
+    return read_image(SAMPLES / "astronaut.png").pixels[:504, :504]
 
 
 @pytest.mark.parametrize("scale", [2, 3])
@@ -250,7 +250,7 @@ def test_a_bell_is_found_in_the_image(bell: Bell, scale: int, photo_of_astronaut
 
 @pytest.mark.parametrize("name", ["astronaut", "chelsea", "coffee"])
 def test_sharp_images_are_left_sharp(name: str) -> None:
-    pixels = read(SAMPLES / f"{name}.png").pixels
+    pixels = read_image(SAMPLES / f"{name}.png").pixels
     for scale in (2, 3):
         hr = pixels[: pixels.shape[0] // scale * scale, : pixels.shape[1] // scale * scale]
         small = bicubic_lr(hr, scale)
@@ -261,7 +261,7 @@ def test_sharp_images_are_left_sharp(name: str) -> None:
 
 
 def test_an_estimate_is_nearly_as_good_as_the_truth() -> None:
-    hr = read(SAMPLES / "coffee.png").pixels[100:300, 100:300]
+    hr = read_image(SAMPLES / "coffee.png").pixels[100:300, 100:300]
     bell = Bell(11, 1.6, 1.6)
     small = blurred(hr, bell, 2)
     untold, estimated, told = (
@@ -280,7 +280,7 @@ def test_the_power_of_white_noise_is_its_variance(rng: np.random.Generator) -> N
 
 def test_a_blurred_image_differs_from_its_sharp_self_by_the_bell() -> None:
     """Whatever is in the image: what is found before and after a blur differs by the blur's covariance."""
-    sharp = luma(read(SAMPLES / "coffee.png").pixels)[..., None]
+    sharp = luma(read_image(SAMPLES / "coffee.png").pixels)[..., None]
     soft = Filter(Bell(9, 0.8, 0.8)).on(sharp).reshape(sharp.shape)
     before, after = (blind.covariance(np.asarray(each[..., 0], np.float64)) for each in (sharp, soft))
     np.testing.assert_allclose(after - before, 0.64 * np.eye(2), atol=0.1)
@@ -350,11 +350,11 @@ def test_from_the_command_line(lr: Pixels, tmp_path: Path, sr: Run) -> None:
     source, out = tmp_path / "a.png", tmp_path / "b.png"
     alpha = np.ones((48, 48), np.float32)
     alpha[:20] = 0
-    write(source, Image(lr, alpha))
+    write_image(source, Image(lr, alpha))
     words = ("upscale", source, "-x2", "-m", "tv", "--within", "1s", "--seed", "4", "--tile", "32", "-o", out)
     done = sr(*words)
     assert done.code == 0, done.err
-    made = read(out)
+    made = read_image(out)
     assert made.size == (96, 96)
     assert made.alpha is not None
     assert "tv on cpu" in done.err
@@ -372,12 +372,12 @@ def test_a_kernel_from_a_file(hr: Pixels, tmp_path: Path, sr: Run) -> None:
     np.save(tmp_path / "psf.npy", psf)
     kernel = Given(tuple(tuple(map(float, row)) for row in BELL.weights()))
     small = from_uint8(to_uint8(Reduction(hr.shape[:2], (48, 48), Blur(BELL.weights()))(hr)))
-    write(tmp_path / "a.png", Image(small))
+    write_image(tmp_path / "a.png", Image(small))
     words = ("upscale", tmp_path / "a.png", "-x2", "-m", "ibp", "-o", tmp_path / "b.png")
     done = sr(*words, "--kernel", tmp_path / "psf.npy")
     assert done.code == 0, done.err
     expected = solving.enlarge("ibp", small, (96, 96), Settings(kernel=kernel))
-    assert np.abs(read(tmp_path / "b.png").pixels - expected).max() <= 0.51 / 255
+    assert np.abs(read_image(tmp_path / "b.png").pixels - expected).max() <= 0.51 / 255
     assert sr(*words, "--kernel", tmp_path / "none.npy").code == 1
     estimated = sr(*words, "--kernel", "auto", "--overwrite")
     assert estimated.code == 0, estimated.err
@@ -389,7 +389,7 @@ def test_a_kernel_from_a_file(hr: Pixels, tmp_path: Path, sr: Run) -> None:
 
 
 def test_other_images_can_be_learned_from(hr: Pixels, lr: Pixels) -> None:
-    other = read(SAMPLES / "coffee.png").pixels[120:216, 240:336]
+    other = read_image(SAMPLES / "coffee.png").pixels[120:216, 240:336]
     planes = [np.asarray(luma(image), np.float32)[..., None] for image in (lr, other)]
     alone, helped = (
         sparse.detailed(Problem(planes[0], hr.shape[:2]), examples) for examples in ((), planes[1:])

@@ -20,7 +20,7 @@ from helpers.command import Run
 from helpers.images import copy_sample
 from srcli import archs
 from srcli.engine.weights import files as weights
-from srcli.imaging.image import Image, read, write
+from srcli.imaging.image import Image, read_image, write_image
 
 
 def names(folder: Path) -> list[str]:
@@ -30,7 +30,7 @@ def names(folder: Path) -> list[str]:
 def test_upscale_writes_beside_the_input(photo: Path, sr: Run) -> None:
     done = sr("upscale", photo)
     assert done.code == 0
-    assert read(photo.with_name("photo_x4.png")).size == (320, 240)
+    assert read_image(photo.with_name("photo_x4.png")).size == (320, 240)
     assert "80x60 -> 320x240" in done.out
     assert "ecbsr on cpu" in done.err
 
@@ -41,7 +41,7 @@ def test_upscale_by_any_model_and_scale(model: str, scale: str, photo: Path, tmp
     done = sr("upscale", photo, scale, "-m", model, "-o", tmp_path / "out.png")
     assert done.code == 0, done.err
     factor = float(scale.strip("-x").removeprefix("scale="))
-    assert read(tmp_path / "out.png").size == (80 * factor, 60 * factor)
+    assert read_image(tmp_path / "out.png").size == (80 * factor, 60 * factor)
 
 
 @pytest.mark.parametrize("text", ["2", "x2", "2.0", "X2"])
@@ -68,7 +68,7 @@ def test_upscale_equals_the_network_itself(photo: Path, tmp_path: Path, sr: Run)
     """Tiled, or by way of a file, nothing changes; the ensemble does."""
     for name, option in {"a": (), "b": ("--tile", "16"), "c": ("--self-ensemble",)}.items():
         assert sr("upscale", photo, "-x2", "-o", tmp_path / f"{name}.png", *option).code == 0
-    a, b, c = (read(tmp_path / f"{name}.png").pixels for name in "abc")
+    a, b, c = (read_image(tmp_path / f"{name}.png").pixels for name in "abc")
     assert np.abs(a - b).max() <= 1 / 255 + 1e-6
     assert (a != b).mean() < 1e-3
     assert 0 < np.abs(a - c).mean() < 0.05
@@ -101,7 +101,7 @@ def test_rgb_networks_take_files_too(photo: Path, tmp_path: Path, sr: Run) -> No
     weights.save(tmp_path / "w.safetensors", archs.build("edsr", 2, spec.config), spec, {})
     done = sr("upscale", photo, "-x2", "-w", tmp_path / "w.safetensors", "-o", tmp_path / "out.png")
     assert done.code == 0, done.err
-    assert read(tmp_path / "out.png").size == (160, 120)
+    assert read_image(tmp_path / "out.png").size == (160, 120)
 
 
 def test_grey_stays_one_channel_and_alpha_stays(tmp_path: Path, sr: Run) -> None:
@@ -109,17 +109,17 @@ def test_grey_stays_one_channel_and_alpha_stays(tmp_path: Path, sr: Run) -> None
     assert sr("upscale", camera, "-x2").code == 0
     with PilImage.open(tmp_path / "camera_x2.png") as file:
         assert (file.mode, file.size) == ("L", (1024, 1024))
-    cut = read(camera)
-    write(tmp_path / "cut.png", Image(cut.pixels[:40, :40], cut.pixels[:40, :40, 0]))
+    cut = read_image(camera)
+    write_image(tmp_path / "cut.png", Image(cut.pixels[:40, :40], cut.pixels[:40, :40, 0]))
     assert sr("upscale", tmp_path / "cut.png", "-x2").code == 0
     with PilImage.open(tmp_path / "cut_x2.png") as file:
         assert (file.mode, file.size) == ("RGBA", (80, 80))
 
 
 def test_sixteen_bits_stay_sixteen(tmp_path: Path, rng: np.random.Generator, sr: Run) -> None:
-    write(tmp_path / "deep.png", Image(rng.random((20, 20, 3), np.float32), depth=16))
+    write_image(tmp_path / "deep.png", Image(rng.random((20, 20, 3), np.float32), depth=16))
     assert sr("upscale", tmp_path / "deep.png", "-x2").code == 0
-    assert read(tmp_path / "deep_x2.png").depth == 16
+    assert read_image(tmp_path / "deep_x2.png").depth == 16
 
 
 BAD = [
@@ -240,7 +240,7 @@ def test_interpolators_and_bundled_networks_load_no_torch(model: str, photo: Pat
 
 def test_a_small_image_is_done_before_torch_would_have_loaded(photo: Path, tmp_path: Path) -> None:
     small = tmp_path / "small.png"
-    write(small, Image(read(photo).pixels[:64, :64]))
+    write_image(small, Image(read_image(photo).pixels[:64, :64]))
     words = ("upscale", small, "--overwrite", "--device", "cpu")
     assert min(_seconds(*words, cwd=tmp_path) for _ in range(3)) < 0.8
 
@@ -289,7 +289,7 @@ def test_bench_says_what_is_wrong(in_tmp: Path, sr: Run) -> None:
 
 def test_images_too_small_to_score_are_named(photos: Path, tmp_path: Path, sr: Run) -> None:
     for side, message in ((1, "cannot be reduced by 4"), (15, "too small to score")):
-        write(photos / "tiny.png", Image(np.zeros((side, side, 3), np.float32)))
+        write_image(photos / "tiny.png", Image(np.zeros((side, side, 3), np.float32)))
         done = sr("bench", "-d", photos)
         assert done.code == 1
         assert "tiny of photos: an image of" in done.err
@@ -312,7 +312,7 @@ def test_compare_with_and_without_truth(photo: Path, tmp_path: Path, sr: Run) ->
     done = sr("compare", small, "--truth", photo, "-x2", "-o", tmp_path / "truth.png")
     assert done.code == 0, done.err
     assert done.out.count("dB  SSIM") == 3
-    plain, scored = (read(tmp_path / name).size for name in ("plain.png", "scored.png"))
+    plain, scored = (read_image(tmp_path / name).size for name in ("plain.png", "scored.png"))
     assert scored[1] > plain[1]
 
 

@@ -17,7 +17,7 @@ from PIL import Image as PilImage
 from helpers.command import Run
 from helpers.paths import SAMPLES
 from srcli import methods
-from srcli.imaging.image import Image, read, write
+from srcli.imaging.image import Image, read_image, write_image
 from srcli.imaging.pixels import Pixels, from_uint8, to_uint8
 from srcli.imaging.resize import resize
 from srcli.report import charts, embed, rating, terminal
@@ -42,7 +42,7 @@ def test_by_default_a_sheet_and_a_page_are_made(photo: Path, in_tmp: Path, sr: R
     done = sr("compare", photo, "--hr", "-x2", *FAST)
     assert done.code == 0, done.err
     assert done.out.splitlines()[-2:] == ["compare.png", "compare.html"]
-    assert read(Path("compare.png")).size[0] > 480
+    assert read_image(Path("compare.png")).size[0] > 480
     again = sr("compare", photo, "--hr", "-x2", *FAST)
     assert again.code == 2
     assert "compare.png exists" in again.err
@@ -61,7 +61,7 @@ def test_a_page_has_all_in_it_and_asks_for_nothing(photos: Path, in_tmp: Path, s
     shots = re.findall(r'data-image="(\w+)" src="data:image/webp;base64,([^"]*)"', text)
     assert [name for name, _ in shots] == ["truth", "0", "1"] * 3
     true = np.asarray(PilImage.open(io.BytesIO(base64.b64decode(shots[0][1]))))
-    np.testing.assert_array_equal(true, to_uint8(read(photos / "astronaut.png").pixels))
+    np.testing.assert_array_equal(true, to_uint8(read_image(photos / "astronaut.png").pixels))
 
 
 def test_scores_on_the_page_are_those_that_are_printed(photo: Path, in_tmp: Path, sr: Run) -> None:
@@ -85,8 +85,8 @@ def test_markup_in_names_is_harmless(photo: Path, in_tmp: Path, sr: Run) -> None
 
 def test_truths_are_found_by_name(photos: Path, in_tmp: Path, sr: Run) -> None:
     for path in photos.iterdir():
-        pixels = read(path).pixels
-        write(Path("lr") / f"{path.stem}x2.png", Image(resize(pixels, 48, 48, "bicubic").clip(0, 1)))
+        pixels = read_image(path).pixels
+        write_image(Path("lr") / f"{path.stem}x2.png", Image(resize(pixels, 48, 48, "bicubic").clip(0, 1)))
     done = sr("compare", "lr", "--truth", photos, "-x2", *FAST, "-o", "s.png")
     assert done.code == 0, done.err
     assert done.out.count("dB  SSIM") == 6
@@ -99,10 +99,10 @@ def test_truths_are_found_by_name(photos: Path, in_tmp: Path, sr: Run) -> None:
 @pytest.mark.usefixtures("never")
 def test_what_is_wrong_is_said_before_the_work(photo: Path, photos: Path, in_tmp: Path, sr: Run) -> None:
     Path("hollow").mkdir()
-    write(Path("other/chelsea.png"), Image(np.zeros((50, 60, 3), np.float32)))
-    write(Path("other/astronaut.png"), Image(np.zeros((384, 384, 3), np.float32)))
-    write(Path("other/coffee.png"), Image(np.zeros((384, 384, 3), np.float32)))
-    write(Path("wide.png"), Image(np.zeros((20, 90, 3), np.float32)))
+    write_image(Path("other/chelsea.png"), Image(np.zeros((50, 60, 3), np.float32)))
+    write_image(Path("other/astronaut.png"), Image(np.zeros((384, 384, 3), np.float32)))
+    write_image(Path("other/coffee.png"), Image(np.zeros((384, 384, 3), np.float32)))
+    write_image(Path("wide.png"), Image(np.zeros((20, 90, 3), np.float32)))
     Path("broken").mkdir()
     for path in photos.iterdir():
         (Path("broken") / path.name).write_bytes(
@@ -196,8 +196,8 @@ def test_the_width_of_a_blurred_edge_is_that_of_the_blur(sigma: float) -> None:
 
 
 def test_flat_images_have_no_edges_to_show(photo: Path, in_tmp: Path, sr: Run) -> None:
-    write(Path("flat.png"), Image(np.full((40, 44, 3), 0.5, np.float32)))
-    write(Path("dot.png"), Image(np.full((1, 1, 3), 0.5, np.float32)))
+    write_image(Path("flat.png"), Image(np.full((40, 44, 3), 0.5, np.float32)))
+    write_image(Path("dot.png"), Image(np.full((1, 1, 3), 0.5, np.float32)))
     done = sr("compare", "flat.png", "dot.png", "-x2", *FAST, "-o", "p.html", "-o", "p.png")
     assert done.code == 0, done.err
     assert "Gradient profile" not in Path("p.html").read_text("utf-8")

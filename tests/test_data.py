@@ -18,7 +18,7 @@ from srcli.errors import DatasetError, SrError, UsageError
 from srcli.imaging.color import luma
 from srcli.imaging.degrade import degradations
 from srcli.imaging.degrade.degradations import bicubic_lr
-from srcli.imaging.image import Image, read, write
+from srcli.imaging.image import Image, read_image, write_image
 from srcli.imaging.pixels import to_uint8
 from srcli.imaging.resize import resize_8bit
 from srcli.train import augment, cache, decode
@@ -51,7 +51,7 @@ def generator(seed: int = 1) -> np.random.Generator:
 
 
 def flat(path: Path, height: int, width: int, level: float) -> Path:
-    write(path, Image(np.full((height, width, 3), level, np.float32)))
+    write_image(path, Image(np.full((height, width, 3), level, np.float32)))
     return path
 
 
@@ -74,7 +74,7 @@ def test_a_source_may_be_a_set_of_the_hub() -> None:
 def pairs_in(photos: Path, name: str = "{}.png", scale: int = 2) -> Path:
     lr = photos.parent / "lr"
     for file in photos.glob("*.png"):
-        write(lr / name.format(file.stem), Image(1 - bicubic_lr(read(file).pixels, scale)))
+        write_image(lr / name.format(file.stem), Image(1 - bicubic_lr(read_image(file).pixels, scale)))
     return lr
 
 
@@ -87,7 +87,7 @@ def test_a_source_of_pairs_keeps_its_own_low_resolution(photos: Path, name: str)
     store = opened([f"{photos},lr={lr}", "hub:samples"], replace(WANTED, zooms=(1, 0.5)))
     planes = store.lr
     assert isinstance(planes, Mapped)
-    made = [to_uint8(1 - bicubic_lr(read(file).pixels, 2)) for file in source.files]
+    made = [to_uint8(1 - bicubic_lr(read_image(file).pixels, 2)) for file in source.files]
     for number, samples in enumerate(made):
         np.testing.assert_array_equal(planes.image(number), samples)
     assert len(store) == len(made) + 2 * len(list(SAMPLES.glob("*.png"))), "pairs have no zooms"
@@ -138,7 +138,7 @@ def test_samples_are_what_the_protocol_makes(photos: Path) -> None:
     assert isinstance(lr, Mapped)
     assert isinstance(fed, Mapped)
     for number, file in enumerate(sorted(photos.glob("*.png"))):
-        pixels = read(file).pixels
+        pixels = read_image(file).pixels
         small = bicubic_lr(pixels, 3)
         np.testing.assert_array_equal(hr.image(number), to_uint8(pixels))
         np.testing.assert_array_equal(lr.image(number), to_uint8(small))
@@ -226,7 +226,9 @@ def test_a_killed_writer_leaves_nothing_that_is_taken_for_whole(
     store = opened(photos)
     assert isinstance(store.lr, Mapped)
     for number, file in enumerate(sorted(photos.glob("*.png"))):
-        np.testing.assert_array_equal(store.lr.image(number), to_uint8(bicubic_lr(read(file).pixels, 2)))
+        np.testing.assert_array_equal(
+            store.lr.image(number), to_uint8(bicubic_lr(read_image(file).pixels, 2))
+        )
     assert not list(sr_cache.rglob(".sr-*"))
 
 
@@ -238,7 +240,8 @@ def test_a_damaged_store_is_made_again(spoil: str, photos: Path, sr_cache: Path)
     store = opened(photos)
     assert isinstance(store.lr, Mapped)
     assert (
-        to_uint8(bicubic_lr(read(photos / "coffee.png").pixels, 2)).tobytes() == store.lr.image(2).tobytes()
+        to_uint8(bicubic_lr(read_image(photos / "coffee.png").pixels, 2)).tobytes()
+        == store.lr.image(2).tobytes()
     )
 
 

@@ -28,7 +28,7 @@ from srcli.imaging.degrade.steps import (
     Span,
     Target,
 )
-from srcli.imaging.image import Image, read, write
+from srcli.imaging.image import Image, read_image, write_image
 from srcli.imaging.pixels import Pixels, is_8bit
 from srcli.imaging.resize import KERNELS, resize
 from srcli.train import degrade as twin
@@ -47,7 +47,7 @@ TEXTS = {
 
 @pytest.fixture
 def hr() -> Pixels:
-    return read(SAMPLES / "astronaut.png").pixels[60:156, 150:246]
+    return read_image(SAMPLES / "astronaut.png").pixels[60:156, 150:246]
 
 
 @pytest.fixture
@@ -184,7 +184,7 @@ def test_a_camera_spreads_a_point_as_its_file_says(tmp_path: Path, psf: Path) ->
     spread = np.load(psf)
     np.savetxt(tmp_path / "psf.txt", spread)
     image = np.repeat((spread / 4)[..., None], 3, axis=2).astype(np.float32)
-    write(tmp_path / "psf.png", Image(image, depth=16))
+    write_image(tmp_path / "psf.png", Image(image, depth=16))
     point = np.zeros((9, 9, 3), np.float32)
     point[4, 4] = 1
     for name in ("psf.npy", "psf.txt", "psf.png"):

@@ -18,7 +18,7 @@ from srcli.engine.runtimes.torch import to_batch, to_pixels
 from srcli.engine.weights import files as weights
 from srcli.engine.weights import ncnn_cache
 from srcli.imaging.color import luma
-from srcli.imaging.image import read
+from srcli.imaging.image import read_image
 from srcli.imaging.pixels import Pixels
 
 BUNDLED = ROOT / "srcli" / "weights" / "fsrcnn-x2.safetensors"
@@ -26,7 +26,7 @@ BUNDLED = ROOT / "srcli" / "weights" / "fsrcnn-x2.safetensors"
 
 def photograph() -> Pixels:
     """Of a size that none of the checks has."""
-    return luma(read(SAMPLES / "chelsea.png").pixels[50:117, 100:195])[..., None]
+    return luma(read_image(SAMPLES / "chelsea.png").pixels[50:117, 100:195])[..., None]
 
 
 def by_torch(pixels: Pixels) -> Pixels:

@@ -16,9 +16,9 @@ from helpers.command import Run
 from srcli.errors import ImageError
 from srcli.imaging import colorspace
 from srcli.imaging.codecs import png, reading
-from srcli.imaging.codecs.formats import FORMATS
-from srcli.imaging.codecs.writing import EncodingOptions
-from srcli.imaging.image import Image, read, read_frames, write
+from srcli.imaging.codecs.base import EncodingOptions
+from srcli.imaging.codecs.registry import CODECS
+from srcli.imaging.image import Image, read_image, read_images, write_image
 from srcli.imaging.metadata import exif
 from srcli.imaging.metadata.fields import Metadata, enlarged
 from tools import formats as table
@@ -26,12 +26,12 @@ from tools import formats as table
 BICUBIC = ("-m", "bicubic", "-x2")
 
 
-@pytest.mark.skipif(any(form.missing for form in FORMATS), reason="the table needs all extras")
+@pytest.mark.skipif(any(form.missing for form in CODECS), reason="the table needs all extras")
 def test_the_table_in_the_docs_is_true_and_nothing_is_lost(tmp_path: Path) -> None:
     text = table.page(tmp_path)
     assert text == table.TABLE.read_text("utf-8"), "run `python tools/formats.py`"
     assert table.LOST not in text
-    assert all(f" {form.name} " in text for form in FORMATS)
+    assert all(f" {form.name} " in text for form in CODECS)
 
 
 def deep(rng: np.random.Generator, channels: int, shape: tuple[int, int] = (20, 30)) -> Any:
@@ -55,7 +55,7 @@ def test_deep_tiff_of_any_layout(kind: str, tmp_path: Path, rng: np.random.Gener
         samples[..., :3] = np.minimum(samples[..., :3], samples[..., 3:])
     stored = np.moveaxis(samples, 2, 0) if kind == "planes" else samples
     tifffile.imwrite(tmp_path / "a.tif", stored, photometric="rgb", **TIFFS[kind])
-    image = read(tmp_path / "a.tif")
+    image = read_image(tmp_path / "a.tif")
     assert (image.depth, image.size) == (16, (30, 20))
     shown = image.pixels if image.alpha is None or kind == "alpha" else image.pixels * image.alpha[..., None]
     np.testing.assert_allclose(shown * 65535, samples[..., :3], atol=1)
@@ -65,16 +65,16 @@ def test_deep_grey_with_alpha_white_at_zero_and_half_floats(tmp_path: Path, rng:
     samples = deep(rng, 2)
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, samples, photometric="minisblack", extrasamples=[2], planarconfig="contig")
-    image = read(path)
+    image = read_image(path)
     assert image.grey
     assert image.alpha is not None
     np.testing.assert_allclose(image.alpha * 65535, samples[..., 1], atol=0.01)
     tifffile.imwrite(path, samples[..., 0], photometric="miniswhite")
-    np.testing.assert_allclose(65535 - read(path).pixels[..., 0] * 65535, samples[..., 0], atol=0.01)
+    np.testing.assert_allclose(65535 - read_image(path).pixels[..., 0] * 65535, samples[..., 0], atol=0.01)
     for dtype in (np.float16, np.float64):
         light = rng.random((8, 9, 3)).astype(dtype)
         tifffile.imwrite(path, light, photometric="rgb")
-        image = read(path)
+        image = read_image(path)
         assert image.depth == 32
         np.testing.assert_allclose(image.pixels, light.astype(np.float32))
 
@@ -89,7 +89,7 @@ def test_tiff_is_turned_upright_once(kind: str, tag: int, tmp_path: Path, rng: n
     PilImage.fromarray(stored).save(tmp_path / "a.tif", tiffinfo=tags, compression=compression)
     turn = reading._UPRIGHT.get(tag, np.asarray)
     top = np.iinfo(stored.dtype).max
-    np.testing.assert_allclose(read(tmp_path / "a.tif").pixels[..., 0] * top, turn(stored), atol=0.01)
+    np.testing.assert_allclose(read_image(tmp_path / "a.tif").pixels[..., 0] * top, turn(stored), atol=0.01)
 
 
 def test_pages_keep_their_number_sizes_and_depth(tmp_path: Path, rng: np.random.Generator, sr: Run) -> None:
@@ -98,13 +98,13 @@ def test_pages_keep_their_number_sizes_and_depth(tmp_path: Path, rng: np.random.
         for page in pages:
             file.write(page, photometric="rgb" if page.ndim == 3 else "minisblack", metadata=None)
         file.write(pages[0][::4, ::4], photometric="rgb", subfiletype=1, metadata=None)
-    assert len(list(read_frames(tmp_path / "a.tif"))) == 3  # without the thumbnail
+    assert len(list(read_images(tmp_path / "a.tif"))) == 3  # without the thumbnail
     done = sr("upscale", tmp_path / "a.tif", *BICUBIC)
     assert "3 frames" in done.out
     with tifffile.TiffFile(tmp_path / "a_x2.tif") as file:
         assert [page.shape for page in file.pages] == [(40, 60, 3), (24, 80, 3), (18, 18)]
         assert [str(page.dtype) for page in file.pages] == ["uint16", "uint16", "float32"]
-        for page, before in zip(file.pages, read_frames(tmp_path / "a.tif"), strict=True):
+        for page, before in zip(file.pages, read_images(tmp_path / "a.tif"), strict=True):
             top = 65535 if page.dtype == np.uint16 else 1
             assert abs(page.asarray().mean() / top - before.pixels.mean()) < 0.02
 
@@ -131,14 +131,14 @@ def test_ten_bits_of_avif_are_not_turned_to_eight(
     done, data = cv2.imencode(".avif", samples, options)
     assert done
     (tmp_path / "a.avif").write_bytes(data.tobytes())
-    image = read(tmp_path / "a.avif")
+    image = read_image(tmp_path / "a.avif")
     assert (image.depth, image.size) == (16, (30, 20))
     shown = image.pixels[..., : min(channels, 3)][..., ::-1] * (2**bits - 1)
     np.testing.assert_allclose(shown, samples[..., :3], atol=0.05)
     said = sr("upscale", tmp_path / "a.avif", *BICUBIC)
     assert "16 -> 8 bits" in said.out, said.err
     assert sr("upscale", tmp_path / "a.avif", *BICUBIC, "--format", "png").code == 0
-    assert read(tmp_path / "a_x2.png").depth == 16
+    assert read_image(tmp_path / "a_x2.png").depth == 16
 
 
 def test_not_a_number_is_refused(tmp_path: Path, sr: Run) -> None:
@@ -158,14 +158,14 @@ def test_inks_are_converted_through_their_profile(tmp_path: Path, photo: Path) -
         ImageCms.createProfile("sRGB"), ImageCms.createProfile("LAB"), "RGB", "LAB"
     )
     ImageCms.applyTransform(lab, to_lab).save(tmp_path / "lab.tif")
-    back = read(tmp_path / "lab.tif")
-    assert np.abs(back.pixels - read(photo).pixels).mean() < 0.01
+    back = read_image(tmp_path / "lab.tif")
+    assert np.abs(back.pixels - read_image(photo).pixels).mean() < 0.01
     assert back.metadata.icc
-    np.testing.assert_allclose(read(tmp_path / "plain.tif").pixels, read(photo).pixels, atol=0.01)
+    np.testing.assert_allclose(read_image(tmp_path / "plain.tif").pixels, read_image(photo).pixels, atol=0.01)
     rgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     inks.save(tmp_path / "wrong.tif", icc_profile=rgb)
     with pytest.raises(ImageError, match="is damaged"):
-        read(tmp_path / "wrong.tif")
+        read_image(tmp_path / "wrong.tif")
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_sixteen_bits_of_ink_stay_sixteen(
     stored = deep(rng, 4)
     planes = np.moveaxis(stored, 2, 0) if "planarconfig" in layout else stored
     tifffile.imwrite(tmp_path / "a.tif", planes, photometric="separated", **layout)
-    image = read(tmp_path / "a.tif")
+    image = read_image(tmp_path / "a.tif")
     assert (image.depth, image.size) == (16, (30, 20))
     left = 1 - stored / 65535
     np.testing.assert_allclose(image.pixels, left[..., :3] * left[..., 3:], atol=1 / 65535)
@@ -198,12 +198,12 @@ def test_sixteen_bits_of_lab_agree_with_eight(tmp_path: Path, photo: Path) -> No
     light, chroma = eight[..., :1] * 257, eight[..., 1:].astype(np.uint8).view(np.int8) * np.int64(256)
     signed = np.concatenate([light, chroma & 0xFFFF], axis=2).astype(np.uint16)
     tifffile.imwrite(tmp_path / "signed.tif", signed, photometric="cielab")
-    back = read(tmp_path / "signed.tif")
+    back = read_image(tmp_path / "signed.tif")
     assert back.depth == 16
-    assert np.abs(back.pixels - read(photo).pixels).mean() < 0.005
+    assert np.abs(back.pixels - read_image(photo).pixels).mean() < 0.005
     offset = np.concatenate([np.round(light * 65280 / 65535), chroma + 32768], axis=2).astype(np.uint16)
     tifffile.imwrite(tmp_path / "offset.tif", offset, photometric="icclab")
-    np.testing.assert_allclose(read(tmp_path / "offset.tif").pixels, back.pixels, atol=2e-4)
+    np.testing.assert_allclose(read_image(tmp_path / "offset.tif").pixels, back.pixels, atol=2e-4)
 
 
 def test_a_table_of_inks_is_exact_where_it_is_linear(rng: np.random.Generator) -> None:
@@ -223,10 +223,10 @@ def test_deep_inks_that_cannot_be_read_are_named(tmp_path: Path, rng: np.random.
     path = tmp_path / "a.tif"
     tifffile.imwrite(path, deep(rng, 4), photometric="separated", iccprofile=rgb)
     with pytest.raises(ImageError, match="is damaged"):
-        read(path)
+        read_image(path)
     tifffile.imwrite(path, rng.random((9, 9, 4), np.float32), photometric="separated")
     with pytest.raises(ImageError, match="32-bit CMYK; convert it to 16 bits"):
-        read(path)
+        read_image(path)
 
 
 def test_png_gamma_and_text_stay_to_the_byte(tmp_path: Path, photo: Path, sr: Run) -> None:
@@ -236,12 +236,12 @@ def test_png_gamma_and_text_stay_to_the_byte(tmp_path: Path, photo: Path, sr: Ru
     info.add_itxt("Author", "Zoë 猫", "fr", "Auteur")
     for depth in (8, 16):
         path = tmp_path / f"{depth}.png"
-        image = read(photo)
+        image = read_image(photo)
         with PilImage.open(photo) as file:
             file.save(tmp_path / "8.png", pnginfo=info)
         if depth == 16:
             chunks = png.kept_chunks((tmp_path / "8.png").read_bytes())
-            write(path, Image(image.pixels, depth=16, metadata=Metadata(chunks=chunks, dpi=(300, 300))))
+            write_image(path, Image(image.pixels, depth=16, metadata=Metadata(chunks=chunks, dpi=(300, 300))))
         done = sr("upscale", path, *BICUBIC)
         assert done.code == 0, done.err
         before, after = (png.kept_chunks(p.read_bytes()) for p in (path, tmp_path / f"{depth}_x2.png"))
@@ -312,7 +312,7 @@ def test_exif_of_a_jpeg_in_a_16_bit_png_and_tiff(tmp_path: Path, photo: Path, sr
             assert found.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.ExifImageWidth] == 120
             assert file.info["icc_profile"] == table.profile()
             assert file.info["dpi"] == pytest.approx((600, 600), abs=0.1)
-        assert read(tmp_path / f"a_x2.{name}").depth == 16
+        assert read_image(tmp_path / f"a_x2.{name}").depth == 16
 
 
 def test_strip_leaves_only_what_the_eye_sees(tmp_path: Path, photo: Path, sr: Run) -> None:
@@ -323,7 +323,7 @@ def test_strip_leaves_only_what_the_eye_sees(tmp_path: Path, photo: Path, sr: Ru
     with PilImage.open(photo) as file:
         file.save(path, exif=exif.prefixed(camera_exif()), dpi=(300, 300), pnginfo=info)
     assert sr("upscale", path, *BICUBIC, "--strip").code == 0
-    about = reading.about(tmp_path / "a_x2.png").metadata
+    about = reading.read_info(tmp_path / "a_x2.png").metadata
     assert about == Metadata(chunks=((b"gAMA", struct.pack(">I", 45455)),))
 
 
@@ -333,13 +333,13 @@ def test_quality_subsampling_lossless_and_depth(tmp_path: Path, photo: Path, sr:
         assert done.code == 0, done.err
         return tmp_path / name
 
-    whole = read(out("a.png")).pixels
+    whole = read_image(out("a.png")).pixels
     sizes = [out(f"{q}.jpg", "--quality", str(q)).stat().st_size for q in (30, 60, 90)]
     assert sizes == sorted(sizes)
     assert out("s.jpg", "--subsampling", "4:2:0").stat().st_size < out("f.jpg").stat().st_size
-    np.testing.assert_array_equal(read(out("l.webp", "--lossless")).pixels, whole)
-    assert np.abs(read(out("l2.webp")).pixels - whole).max() > 0
-    assert read(out("d.png", "--depth", "16")).depth == 16
+    np.testing.assert_array_equal(read_image(out("l.webp", "--lossless")).pixels, whole)
+    assert np.abs(read_image(out("l2.webp")).pixels - whole).max() > 0
+    assert read_image(out("d.png", "--depth", "16")).depth == 16
     with PilImage.open(out("b.png", "--depth", "1")) as file:
         assert file.mode == "1"
     for arguments, message in (
@@ -361,14 +361,14 @@ def test_animations_frame_by_frame(suffix: str, tmp_path: Path, photo: Path, sr:
     path = tmp_path / f"a{suffix}"
     times = [40, 80, 120, 250]
     frames[0].save(path, save_all=True, append_images=frames[1:], duration=times, loop=3)
-    before = list(read_frames(path))
+    before = list(read_images(path))
     done = sr("upscale", path, *BICUBIC)
     assert done.code == 0, done.err
     assert "80x60 -> 160x120  4 frames" in done.out
-    times_of = reading.timing(tmp_path / f"a_x2{suffix}")
+    times_of = reading.read_timing(tmp_path / f"a_x2{suffix}")
     assert times_of.durations == tuple(times)
     assert times_of.loops in (3, None)
-    for old, new in zip(before, read_frames(tmp_path / f"a_x2{suffix}"), strict=True):
+    for old, new in zip(before, read_images(tmp_path / f"a_x2{suffix}"), strict=True):
         assert np.abs(new.pixels[::2, ::2] - old.pixels).mean() < 0.08
     done = sr("upscale", path, *BICUBIC, "-o", tmp_path / "a.jpg")
     assert done.code == 1
@@ -393,10 +393,10 @@ def test_bigtiff_is_read_back(
 
     monkeypatch.setattr(tiff, "_LARGEST_CLASSIC", 0)
     image = Image((rng.integers(0, 65536, (300, 40, 3)) / 65535).astype(np.float32), depth=16)
-    write(tmp_path / "a.tif", image)
+    write_image(tmp_path / "a.tif", image)
     assert (tmp_path / "a.tif").read_bytes()[:4] == b"II+\0"
     np.testing.assert_allclose(tifffile.imread(tmp_path / "a.tif") / 65535, image.pixels, atol=1e-6)
-    np.testing.assert_allclose(read(tmp_path / "a.tif").pixels, image.pixels, atol=1e-6)
+    np.testing.assert_allclose(read_image(tmp_path / "a.tif").pixels, image.pixels, atol=1e-6)
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
@@ -407,7 +407,7 @@ def test_our_16_bit_png_by_opencv(
     samples = deep(rng, channels, (height, 37))
     with (tmp_path / "a.png").open("wb") as file:
         png.write_16bit(file, samples, [])
-    image = read(tmp_path / "a.png")
+    image = read_image(tmp_path / "a.png")
     np.testing.assert_allclose(image.pixels[..., 0] * 65535, samples[..., 0], atol=0.01)
     if image.alpha is not None:
         np.testing.assert_allclose(image.alpha * 65535, samples[..., -1], atol=0.01)

@@ -7,7 +7,7 @@ import pytest
 
 from srcli.cli.app import run
 from srcli.errors import ImageError
-from srcli.imaging.image import read_frames
+from srcli.imaging.image import read_images
 from srcli.upscaling import pipeline
 from tools import fuzz
 
@@ -50,11 +50,11 @@ def test_no_part_of_a_file_is_taken_for_the_whole(kind: str, tmp_path: Path) -> 
     suffix, make = fuzz.kinds()[kind]
     whole, path = make(tmp_path), tmp_path / f"part{suffix}"
     path.write_bytes(whole)
-    assert list(read_frames(path))
+    assert list(read_images(path))
     for share in (0.3, 0.6, 0.9, 0.99):
         path.write_bytes(whole[: int(len(whole) * share)])
         with pytest.raises(ImageError):
-            list(read_frames(path))
+            list(read_images(path))
 
 
 def test_codecs_do_not_talk(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

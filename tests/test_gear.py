@@ -35,8 +35,8 @@ from srcli.engine.upscaler import Upscaler
 from srcli.engine.weights import files
 from srcli.errors import UsageError
 from srcli.imaging import rows
-from srcli.imaging.codecs.reading import Frame
-from srcli.imaging.image import read
+from srcli.imaging.codecs.base import Frame
+from srcli.imaging.image import read_image
 from srcli.imaging.pixels import Pixels, from_uint8, to_uint8
 from srcli.methods import find, network_method
 from srcli.scales import ANY
@@ -436,7 +436,7 @@ def test_a_bound_on_a_gpu_means_nothing_to_a_processor(photo: Path, tmp_path: Pa
 @pytest.mark.parametrize("entry", BUNDLED, ids=lambda entry: entry.name)
 def test_a_gpu_makes_the_same_picture(entry: manifest.Entry) -> None:
     """Single precision to a level in a thousandth, half to two levels and 55 dB."""
-    pixels = read(SAMPLES / "coffee.png").pixels
+    pixels = read_image(SAMPLES / "coffee.png").pixels
     exact = Upscaler(runtime_of(entry, CpuBackend()), entry.scale)(pixels)
     single = runtime_of(entry, select_cuda_backend())
     assert_same_samples(Upscaler(single, entry.scale, 200)(pixels), exact)
@@ -475,5 +475,5 @@ def test_the_command_on_a_gpu(photos: Path, tmp_path: Path, sr: Run) -> None:
         done = sr("upscale", photos, "-o", out, "--device", device, "--tile", 64, "--vram", "4G", "-v")
         assert done.code == 0, done.err
     for path in (tmp_path / "cpu").iterdir():
-        one, other = (read(tmp_path / name / path.name).pixels for name in ("cpu", "cuda"))
+        one, other = (read_image(tmp_path / name / path.name).pixels for name in ("cpu", "cuda"))
         assert np.abs(one - other).max() * 255 <= 2.5

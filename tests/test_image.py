@@ -12,7 +12,7 @@ from PIL import ImageCms
 from helpers.paths import SAMPLES
 from srcli.errors import FileError, ImageError
 from srcli.imaging.codecs.writing import check_writable
-from srcli.imaging.image import Image, read, write
+from srcli.imaging.image import Image, read_image, write_image
 from srcli.imaging.pixels import to_uint8
 
 LOSSLESS = [".png", ".tif", ".bmp", ".ppm"]
@@ -30,8 +30,8 @@ def random_image(rng: np.random.Generator, depth: int = 8, alpha: bool = False, 
 @pytest.mark.parametrize("suffix", LOSSLESS)
 def test_write_then_read_is_identity(suffix: str, tmp_path: Path, rng: np.random.Generator) -> None:
     image = random_image(rng)
-    write(tmp_path / f"a{suffix}", image)
-    again = read(tmp_path / f"a{suffix}")
+    write_image(tmp_path / f"a{suffix}", image)
+    again = read_image(tmp_path / f"a{suffix}")
     np.testing.assert_array_equal(again.pixels, image.pixels)
     assert (again.depth, again.grey, again.alpha) == (8, False, None)
 
@@ -44,8 +44,8 @@ def test_depth_alpha_and_grey_survive(
     suffix: str, depth: int, alpha: bool, grey: bool, tmp_path: Path, rng: np.random.Generator
 ) -> None:
     image = random_image(rng, depth, alpha, grey)
-    write(tmp_path / f"a{suffix}", image)
-    again = read(tmp_path / f"a{suffix}")
+    write_image(tmp_path / f"a{suffix}", image)
+    again = read_image(tmp_path / f"a{suffix}")
     np.testing.assert_allclose(again.pixels, image.pixels, atol=1e-7)
     assert again.depth == depth
     assert again.grey == grey
@@ -57,25 +57,25 @@ def test_depth_alpha_and_grey_survive(
 
 @pytest.mark.parametrize("suffix", [".jpg", ".webp", ".avif"])
 def test_lossy_formats_come_near(suffix: str, tmp_path: Path) -> None:
-    image = read(SAMPLES / "chelsea.png")
-    write(tmp_path / f"a{suffix}", image)
-    assert np.abs(read(tmp_path / f"a{suffix}").pixels - image.pixels).mean() < 0.02
+    image = read_image(SAMPLES / "chelsea.png")
+    write_image(tmp_path / f"a{suffix}", image)
+    assert np.abs(read_image(tmp_path / f"a{suffix}").pixels - image.pixels).mean() < 0.02
 
 
 def test_orientation_is_applied_and_reset(tmp_path: Path) -> None:
-    samples = to_uint8(read(SAMPLES / "coffee.png").pixels[:40, :64])
+    samples = to_uint8(read_image(SAMPLES / "coffee.png").pixels[:40, :64])
     for tag in range(1, 9):
         exif = PilImage.Exif()
         exif[0x0112], exif[0x010E] = tag, "a cup"
         path = tmp_path / f"{tag}.png"
         PilImage.fromarray(samples).save(path, exif=exif)
-        image = read(path)
+        image = read_image(path)
         with PilImage.open(path) as file:
             from PIL import ImageOps
 
             upright = np.asarray(ImageOps.exif_transpose(file))
         np.testing.assert_array_equal(to_uint8(image.pixels), upright)
-        write(tmp_path / "out.png", image)
+        write_image(tmp_path / "out.png", image)
         with PilImage.open(tmp_path / "out.png") as file:
             kept = file.getexif()
         assert (kept[0x0112], kept[0x010E]) == (1, "a cup")
@@ -85,7 +85,7 @@ def test_colour_profile_is_kept(tmp_path: Path, photo: Path) -> None:
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     with PilImage.open(photo) as file:
         file.save(tmp_path / "p.png", icc_profile=profile)
-    write(tmp_path / "out.jpg", read(tmp_path / "p.png"))
+    write_image(tmp_path / "out.jpg", read_image(tmp_path / "p.png"))
     with PilImage.open(tmp_path / "out.jpg") as file:
         assert file.info["icc_profile"] == profile
 
@@ -95,7 +95,7 @@ def test_modes_that_people_have(mode: str, tmp_path: Path, photo: Path) -> None:
     path = tmp_path / ("a.tif" if mode == "CMYK" else "a.png")
     with PilImage.open(photo) as file:
         file.convert(mode).save(path)
-    image = read(path)
+    image = read_image(path)
     assert image.pixels.shape == (60, 80, 3)
     assert image.grey == (mode in ("1", "LA"))
     assert (image.alpha is not None) == (mode in ("LA", "RGBA"))
@@ -104,7 +104,7 @@ def test_modes_that_people_have(mode: str, tmp_path: Path, photo: Path) -> None:
 def broken(tmp_path: Path, photo: Path) -> dict[str, Path]:
     whole = photo.read_bytes()
     jpeg = tmp_path / "whole.jpg"
-    write(jpeg, read(photo))
+    write_image(jpeg, read_image(photo))
     contents = {
         "empty.png": b"",
         "text.png": b"not an image",
@@ -120,7 +120,7 @@ def broken(tmp_path: Path, photo: Path) -> dict[str, Path]:
 def test_broken_files_are_named_with_a_hint(tmp_path: Path, photo: Path) -> None:
     for path in broken(tmp_path, photo).values():
         with pytest.raises(ImageError) as caught:
-            read(path)
+            read_image(path)
         assert str(path) in caught.value.message
         assert caught.value.hint
         assert "\n" not in caught.value.message
@@ -133,14 +133,14 @@ def test_damage_of_any_kind_is_an_image_error_or_an_image(
     suffix: str, depth: int, tmp_path: Path, rng: np.random.Generator
 ) -> None:
     path = tmp_path / f"a{suffix}"
-    write(path, random_image(rng, depth))
+    write_image(path, random_image(rng, depth))
     whole = np.fromfile(path, np.uint8)
     for k in range(60):
         damaged = whole[: rng.integers(1, whole.size)].copy() if k % 2 else whole.copy()
         damaged[rng.integers(0, min(damaged.size, 200), 3)] = rng.integers(0, 256, 3)
         damaged.tofile(path)
         with contextlib.suppress(ImageError):
-            assert read(path).pixels.ndim == 3
+            assert read_image(path).pixels.ndim == 3
 
 
 @pytest.mark.parametrize("suffix", [".png", ".tif", ".jpg", ".ppm"])
@@ -154,7 +154,7 @@ def test_a_failed_write_leaves_nothing(
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, limits[1]))
     try:
         with pytest.raises(FileError, match="File too large"):
-            write(target, image)
+            write_image(target, image)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert list(target.parent.iterdir()) == []

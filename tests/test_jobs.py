@@ -26,7 +26,7 @@ from helpers.jobs import count_states
 from srcli.batch import job_store
 from srcli.batch.planning import Layout, ListedTask, each_image_in, found
 from srcli.errors import FileError, SrError, UsageError
-from srcli.imaging.image import read
+from srcli.imaging.image import read_image
 from srcli.upscaling.task import UpscaleTask
 
 
@@ -173,7 +173,7 @@ def test_new_and_changed_files_are_found_when_asked_for(job: Path, tmp_path: Pat
     done = sr(*command, "--rescan", "--overwrite")
     assert done.code == 0
     assert "3 images, 3 to do" in done.err  # all were written again, those of the same content are there
-    assert read(tmp_path / "out" / "0000_x2.png").size == (10, 10)
+    assert read_image(tmp_path / "out" / "0000_x2.png").size == (10, 10)
 
 
 def test_nothing_is_listed_again(job: Path, tmp_path: Path, sr: Run, monkeypatch: pytest.MonkeyPatch) -> None:

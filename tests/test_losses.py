@@ -17,7 +17,7 @@ from helpers.paths import SAMPLES
 from srcli.engine.weights import hub
 from srcli.engine.weights.hub import HubError
 from srcli.errors import UsageError, WeightsError
-from srcli.imaging.image import read
+from srcli.imaging.image import read_image
 from srcli.imaging.resize import resize
 from srcli.storage.hashing import sha256
 from srcli.train import discriminators, losses, vgg
@@ -31,7 +31,7 @@ SHALLOW = "relu2_1"
 @pytest.fixture
 def images() -> Images:
     """A noisy guess at four patches, x2."""
-    pixels = read(SAMPLES / "astronaut.png").pixels
+    pixels = read_image(SAMPLES / "astronaut.png").pixels
     crops = [pixels[y : y + 32, 100:132].transpose(2, 0, 1) for y in (60, 90, 120, 150)]
     hr = torch.from_numpy(np.stack(crops))
     torch.manual_seed(0)

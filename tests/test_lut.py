@@ -24,7 +24,7 @@ from srcli.engine.upscaler import Upscaler
 from srcli.engine.weights import lut as tables
 from srcli.errors import SrError, UsageError, WeightsError
 from srcli.imaging import lut
-from srcli.imaging.image import Image, read, write
+from srcli.imaging.image import Image, read_image, write_image
 from srcli.imaging.metrics.full_reference import psnr
 from srcli.imaging.pixels import Pixels
 
@@ -87,7 +87,7 @@ def test_srlut_is_its_network_at_the_samples(
 @pytest.mark.parametrize("config", SRLUT)
 def test_srlut_is_close_to_its_network_between_the_samples(config: dict[str, Any]) -> None:
     made = network("srlut", 4, config)
-    pixels = read(SAMPLES / "coffee.png").pixels[:90, :120]
+    pixels = read_image(SAMPLES / "coffee.png").pixels[:90, :120]
     found = by_table(archs.Spec("srlut", 4, config), pixels)
     assert psnr(found, by_torch(made, 4, pixels)) > 45
 
@@ -199,7 +199,7 @@ def test_a_table_from_a_file_enlarges_as_its_network(
 ) -> None:
     path, made = tmp_path / "t.safetensors", network(arch, 4, config)
     tables.save(path, sampled(arch, 4, config), archs.Spec(arch, 4, config), precision)
-    pixels = read(SAMPLES / "chelsea.png").pixels[100:140, 120:170]
+    pixels = read_image(SAMPLES / "chelsea.png").pixels[100:140, 120:170]
     step = made.interval if arch == "srlut" else 1
     pixels = np.floor(pixels * 255 / step) * np.float32(step) / np.float32(255)
     found = methods.find_file(path, 4)
@@ -310,9 +310,9 @@ def test_a_table_is_a_weight_file_for_every_command(sr: Run, in_tmp: Path, photo
     done = sr("upscale", photo, "-x2", "-m", "srlut", "--weights", table, "-o", in_tmp / "out.png")
     assert done.code == 0, done.err
     assert "taken for srlut x2 (kernel=f), on cpu (a table)" in done.err
-    assert read(in_tmp / "out.png").size == (160, 120)
+    assert read_image(in_tmp / "out.png").size == (160, 120)
     assert sr("upscale", photo, "-x4", "--weights", table, "-o", in_tmp / "four.png").code == 0
-    assert read(in_tmp / "four.png").size == (320, 240)
+    assert read_image(in_tmp / "four.png").size == (320, 240)
     done = sr("bench", "-d", photos, "-x2", "-w", table)
     assert done.code == 0, done.err
     assert "table" in done.out
@@ -345,7 +345,7 @@ def test_a_table_needs_no_torch(arch: str, tmp_path: Path) -> None:
     table, picture, out = tmp_path / "t.safetensors", tmp_path / "p.png", tmp_path / "o.png"
     config = {"size": "s"} if arch == "splut" else {}
     tables.save(table, sampled(arch, 4, config), archs.Spec(arch, 4, config))
-    write(picture, Image(read(SAMPLES / "chelsea.png").pixels[:20, :30]))
+    write_image(picture, Image(read_image(SAMPLES / "chelsea.png").pixels[:20, :30]))
     code = (
         "import sys\nfrom srcli.cli.app import run\n"
         f"code = run(['upscale', {str(picture)!r}, '-x4', '-w', {str(table)!r}, '-o', {str(out)!r}])\n"
@@ -353,7 +353,7 @@ def test_a_table_needs_no_torch(arch: str, tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert read(out).size == (120, 80)
+    assert read_image(out).size == (120, 80)
 
 
 def test_memory_that_runs_out_is_answered_by_smaller_tiles(rng: np.random.Generator) -> None:
@@ -383,5 +383,5 @@ def test_published_tables_gain_on_bicubic_and_run_in_four_turns(shared: Path) ->
         - bench.evaluate(methods.find("bicubic", 2), pictures, 2).psnr_y
     )
     assert gain > 1.8
-    pixels = read(SAMPLES / "coffee.png").pixels[:30, :40]
+    pixels = read_image(SAMPLES / "coffee.png").pixels[:30, :40]
     np.testing.assert_allclose(np.rot90(table(np.rot90(pixels), 2), -1), table(pixels, 2), atol=1e-6)

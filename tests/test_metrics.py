@@ -18,7 +18,7 @@ from srcli.bench import iqa, scoring
 from srcli.errors import DatasetError, SrError, UsageError
 from srcli.imaging.color import luma
 from srcli.imaging.degrade.degradations import bicubic_lr
-from srcli.imaging.image import read
+from srcli.imaging.image import read_image
 from srcli.imaging.metrics import niqe
 from srcli.imaging.metrics.full_reference import METRICS, gradient, ms_ssim, mse, psnr, sharpness, ssim
 from srcli.imaging.resize import resize
@@ -28,13 +28,13 @@ Pair = tuple[np.ndarray, np.ndarray]
 
 @pytest.fixture
 def pair(rng: np.random.Generator) -> Pair:
-    plane = luma(read(SAMPLES / "astronaut.png").pixels[:90, :110].astype(np.float64))
+    plane = luma(read_image(SAMPLES / "astronaut.png").pixels[:90, :110].astype(np.float64))
     return plane, np.clip(plane + rng.normal(0, 0.05, plane.shape), 0, 1)
 
 
 @pytest.fixture
 def colours(rng: np.random.Generator) -> Pair:
-    pixels = read(SAMPLES / "coffee.png").pixels[:203, :256].astype(np.float64)
+    pixels = read_image(SAMPLES / "coffee.png").pixels[:203, :256].astype(np.float64)
     return pixels, np.clip(pixels + rng.normal(0, 0.05, pixels.shape), 0, 1)
 
 
@@ -126,7 +126,7 @@ def test_the_fit_finds_what_values_were_drawn_from(shape: float, rng: np.random.
 
 def test_niqe_is_the_papers_formula() -> None:
     """Written again from the paper, patch by patch, by SciPy's convolution and gamma function."""
-    plane = luma(read(SAMPLES / "chelsea.png").pixels[:205, :300].astype(np.float64))
+    plane = luma(read_image(SAMPLES / "chelsea.png").pixels[:205, :300].astype(np.float64))
     axis = np.arange(-3, 4)
     window = np.exp(-(axis[:, None] ** 2 + axis**2) / (2 * (7 / 6) ** 2))
     window /= window.sum()
@@ -169,7 +169,7 @@ def test_niqe_is_the_papers_formula() -> None:
 
 
 def test_niqe_prefers_what_is_not_spoiled(rng: np.random.Generator) -> None:
-    plane = luma(read(SAMPLES / "coffee.png").pixels.astype(np.float64))
+    plane = luma(read_image(SAMPLES / "coffee.png").pixels.astype(np.float64))
     height, width = plane.shape
     soft = resize(resize(plane, height // 4, width // 4), height, width)
     noisy = np.clip(plane + rng.normal(0, 0.1, plane.shape), 0, 1)
@@ -184,7 +184,7 @@ def scored(sr: np.ndarray, hr: np.ndarray) -> scoring.Pair:
 
 def test_every_built_in_metric_knows_which_way_is_better() -> None:
     """Bicubic against nearest: no metric may call equal to the truth worse than either."""
-    hr = read(SAMPLES / "coffee.png").pixels[:240, :320]
+    hr = read_image(SAMPLES / "coffee.png").pixels[:240, :320]
     worse = scored(resize(bicubic_lr(hr, 4), 240, 320).clip(0, 1), hr)
     perfect = scored(hr, hr)
     for name, metric in scoring.BUILT_IN.items():

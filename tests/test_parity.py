@@ -11,7 +11,7 @@ from srcli import archs, bench, datasets, methods
 from srcli.engine.tiles import DEFAULT_TILE
 from srcli.engine.upscaler import Upscaler
 from srcli.engine.weights import files
-from srcli.imaging.image import read
+from srcli.imaging.image import read_image
 from srcli.imaging.metrics.full_reference import psnr
 from tools import parity
 
@@ -65,7 +65,7 @@ def test_published_espcn_loads_and_beats_bicubic(shared: Path) -> None:
 def test_attention_over_tiles_is_close_to_attention_over_the_image(file: str, shared: Path) -> None:
     (row,) = (row for row in parity.ROWS if row.file == file)
     runtime = parity.upscaler(row, shared).runtime
-    pixels = read(SAMPLES / "coffee.png").pixels
+    pixels = read_image(SAMPLES / "coffee.png").pixels
     whole, tiled = (Upscaler(runtime, row.scale, tile)(pixels) for tile in (1024, DEFAULT_TILE))
     assert psnr(tiled, whole) >= 50
 

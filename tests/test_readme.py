@@ -10,7 +10,7 @@ import pytest
 from helpers.command import Run
 from helpers.paths import ROOT, SAMPLES
 from srcli.imaging.degrade.degradations import bicubic_lr
-from srcli.imaging.image import Image, read, write
+from srcli.imaging.image import Image, read_image, write_image
 
 BLOCKS = re.findall(r"```console\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
 COMMANDS = [
@@ -21,13 +21,15 @@ COMMANDS = [
 @pytest.fixture
 def user_folder(in_tmp: Path) -> Path:
     """What the README assumes a user to have: photo.jpg, photos/, truth.png and small.png."""
-    whole = read(SAMPLES / "coffee.png").pixels
-    write(in_tmp / "photo.jpg", Image(whole[:120, :160]))
+    whole = read_image(SAMPLES / "coffee.png").pixels
+    write_image(in_tmp / "photo.jpg", Image(whole[:120, :160]))
     truth = whole[100:228, 200:328]
-    write(in_tmp / "truth.png", Image(truth))
-    write(in_tmp / "small.png", Image(bicubic_lr(truth, 4)))
+    write_image(in_tmp / "truth.png", Image(truth))
+    write_image(in_tmp / "small.png", Image(bicubic_lr(truth, 4)))
     for k in range(2):
-        write(in_tmp / "photos" / f"{k}.png", Image(np.ascontiguousarray(whole[k * 96 : k * 96 + 96, :128])))
+        write_image(
+            in_tmp / "photos" / f"{k}.png", Image(np.ascontiguousarray(whole[k * 96 : k * 96 + 96, :128]))
+        )
     return in_tmp
 
 
@@ -47,7 +49,7 @@ def test_every_example_runs(user_folder: Path, sr: Run) -> None:
         "scored.png",
         "mine.png",
     ):
-        assert read(user_folder / name).pixels.size
+        assert read_image(user_folder / name).pixels.size
 
 
 def test_make_targets_of_the_readme_exist() -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from helpers.paths import ROOT, SAMPLES
 from srcli.imaging.degrade.degradations import bicubic_lr
-from srcli.imaging.image import read
+from srcli.imaging.image import read_image
 from srcli.imaging.pixels import to_uint8
 from srcli.imaging.resize import KERNELS, resize, resize_8bit, taps
 
@@ -68,8 +68,8 @@ def test_bicubic_by_hand() -> None:
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_reduction_equals_its_golden(scale: int) -> None:
     """The golden files were made when all of Set5 was reproduced; they keep it true without Set5."""
-    hr = read(SAMPLES / "coffee.png").pixels[40:137, 200:301]
-    golden = to_uint8(read(GOLDEN / f"coffee_x{scale}.png").pixels)
+    hr = read_image(SAMPLES / "coffee.png").pixels[40:137, 200:301]
+    golden = to_uint8(read_image(GOLDEN / f"coffee_x{scale}.png").pixels)
     np.testing.assert_array_equal(to_uint8(bicubic_lr(hr, scale)), golden)
 
 
@@ -83,6 +83,6 @@ def test_8bit_differs_from_float_by_rounding_only(rng: np.random.Generator) -> N
 @pytest.mark.parametrize("name", ["baby", "bird", "butterfly", "head", "woman"])
 def test_set5_is_reduced_as_matlab_does(name: str, scale: int, shared: Path) -> None:
     set5 = shared / "data" / "Set5"
-    ours = to_uint8(bicubic_lr(read(set5 / f"{name}.png").pixels, scale))
-    matlab = to_uint8(read(set5 / "LR_bicubic" / f"X{scale}" / f"{name}x{scale}.png").pixels)
+    ours = to_uint8(bicubic_lr(read_image(set5 / f"{name}.png").pixels, scale))
+    matlab = to_uint8(read_image(set5 / "LR_bicubic" / f"X{scale}" / f"{name}x{scale}.png").pixels)
     assert np.count_nonzero(ours != matlab) == 0

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from srcli.imaging.image import read
+from srcli.imaging.image import read_image
 from srcli.imaging.pixels import Pixels, to_uint8
 from srcli.imaging.sharpen import sharpened
 from srcli.train import sources
@@ -60,7 +60,7 @@ def test_training_sees_sharpened_images_and_reductions_of_them(tmp_path: Path) -
     """Both stores live beside each other, each with its own low resolution."""
     cv2.imwrite(str(tmp_path / "a.png"), to_uint8(edge(0.3)))
     plain, sharp = opened(tmp_path, 0.0), opened(tmp_path, 0.5)
-    expected = to_uint8(sharpened(read(tmp_path / "a.png").pixels, 0.5))
+    expected = to_uint8(sharpened(read_image(tmp_path / "a.png").pixels, 0.5))
     assert np.array_equal(sharp.hr.image(0), expected)
     assert sharp.lr
     assert plain.lr

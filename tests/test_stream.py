@@ -24,8 +24,8 @@ from srcli.engine.runtimes.base import OutOfMemory
 from srcli.engine.runtimes.torch import TorchRuntime
 from srcli.engine.upscaler import Upscaler
 from srcli.imaging import mmap_buffer, rows
-from srcli.imaging.codecs.reading import about, frames
-from srcli.imaging.image import Image, read, write
+from srcli.imaging.codecs.reading import read_frames, read_info
+from srcli.imaging.image import Image, read_image, write_image
 from srcli.imaging.metadata.fields import Metadata
 from srcli.imaging.pixels import Pixels
 from srcli.imaging.resize import KERNELS, resize, resize_8bit
@@ -73,7 +73,7 @@ def test_resized_by_rows_is_resized_to_the_bit(
 
 def write_kind(kind: str, folder: Path) -> Path:
     """A picture as people have them."""
-    pixels = read(SAMPLES / "chelsea.png").pixels[100:137, 120:173]
+    pixels = read_image(SAMPLES / "chelsea.png").pixels[100:137, 120:173]
     ramp = np.linspace(0, 1, 53, dtype=np.float32) * np.ones((37, 1), np.float32)
     made = {
         "colour": ("a.png", Image(pixels)),
@@ -86,7 +86,7 @@ def write_kind(kind: str, folder: Path) -> Path:
         "16 bits alpha": ("a.tif", Image(pixels, ramp, depth=16)),
         "float": ("a.tif", Image(pixels * 7, depth=32)),
     }[kind]
-    write(folder / made[0], made[1])
+    write_image(folder / made[0], made[1])
     return folder / made[0]
 
 
@@ -105,7 +105,7 @@ def both(sr: Run, path: Path, suffix: str, *options: object) -> tuple[Path, Path
 
 
 def assert_same(streamed: Path, held: Path) -> None:
-    [one], [other] = frames(streamed), frames(held)
+    [one], [other] = read_frames(streamed), read_frames(held)
     assert (one.depth, one.samples.dtype) == (other.depth, other.samples.dtype)
     np.testing.assert_array_equal(one.samples, other.samples)
     assert one.metadata.icc == other.metadata.icc
@@ -151,12 +151,12 @@ def test_other_formats_too(suffix: str, kind: str, tmp_path: Path, sr: Run) -> N
 def test_metadata_goes_along(suffix: str, tmp_path: Path, sr: Run) -> None:
     exif = PilImage.Exif()
     exif[0x010F], exif[0x0112] = "a maker", 6
-    picture = PilImage.fromarray((read(SAMPLES / "coffee.png").pixels[:50, :70] * 255).astype(np.uint8))
+    picture = PilImage.fromarray((read_image(SAMPLES / "coffee.png").pixels[:50, :70] * 255).astype(np.uint8))
     path = tmp_path / "photo.jpg"
     picture.save(path, exif=exif, icc_profile=b"a profile" * 9, dpi=(300, 200), comment=b"of mine")
     streamed, held = both(sr, path, suffix, "-x2")
     assert_same(streamed, held)
-    found = about(streamed)
+    found = read_info(streamed)
     assert found.size == (100, 140)
     assert found.metadata.icc == b"a profile" * 9
     assert found.metadata.exif
@@ -184,7 +184,7 @@ def test_what_needs_the_whole_is_told(option: str, in_tmp: Path, sr: Run) -> Non
 
 
 def test_a_side_that_a_format_does_not_have_is_told(tmp_path: Path, sr: Run) -> None:
-    write(tmp_path / "a.png", Image(np.zeros((4, 9000, 3), np.float32)))
+    write_image(tmp_path / "a.png", Image(np.zeros((4, 9000, 3), np.float32)))
     done = sr("upscale", tmp_path / "a.png", "-x8", "-m", "nearest", "--format", "jpg", "--stream")
     assert done.code != 0
     assert "holds 65,500 pixels on a side, not 72000x32" in done.err
@@ -230,7 +230,7 @@ def test_png_by_pillow_and_opencv(tmp_path: Path, rng: np.random.Generator) -> N
         pixels = samples[..., :1].repeat(3, 2) if channels < 3 else samples[..., :3]
         alpha = samples[..., -1] / np.float32(255) if channels % 2 == 0 else None
         image = Image(pixels / np.float32(255), alpha, grey=channels < 3, metadata=Metadata(dpi=(72, 72)))
-        write(tmp_path / "a.png", image)
+        write_image(tmp_path / "a.png", image)
         with PilImage.open(tmp_path / "a.png") as file:
             assert file.mode == mode
             np.testing.assert_array_equal(np.asarray(file).reshape(samples.shape), samples)

@@ -16,7 +16,7 @@ from srcli.engine.complexity import cost, parameters
 from srcli.engine.runtimes.torch import prepare
 from srcli.engine.upscaler import Upscaler
 from srcli.engine.weights import files
-from srcli.imaging.image import read
+from srcli.imaging.image import read_image
 from srcli.imaging.metrics.full_reference import psnr
 from tools.models_table import within
 from tools.parity import DAT_LIGHT
@@ -255,6 +255,6 @@ def test_act_and_edt_files_of_their_authors_are_read() -> None:
 def test_dat_with_real_weights_tiled_is_close_to_whole(shared: Path) -> None:
     file = shared / "weights" / "dat-light-x2.pth"
     runtime = prepare(files.load(file, archs.Spec("dat", 2, DAT_LIGHT)), 2, CPU)
-    pixels = read(SAMPLES / "coffee.png").pixels[100:228, 100:292]
+    pixels = read_image(SAMPLES / "coffee.png").pixels[100:228, 100:292]
     whole, tiled = (Upscaler(runtime, 2, tile)(pixels) for tile in (512, 96))
     assert psnr(tiled, whole) >= 50

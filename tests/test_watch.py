@@ -15,7 +15,7 @@ from helpers.command import BICUBIC_X2, Run, start_sr, wait_until
 from srcli.batch.planning import Layout, check_watchable, now_in
 from srcli.batch.watch import Looking, arriving
 from srcli.errors import DatasetError, SrError
-from srcli.imaging.image import read
+from srcli.imaging.image import read_image
 from srcli.upscaling.task import UpscaleTask
 
 
@@ -143,7 +143,7 @@ def test_from_the_first_image_to_ctrl_c(photo: Path, tmp_path: Path) -> None:
     assert "Traceback" not in err
     assert json.loads(err.splitlines()[-1]) == {"event": "end", "jobs": 3, "failed": 1, "untried": 0}
     assert sorted(path.name for path in out.iterdir()) == ["a_x2.png", "b_x2.png"]
-    assert read(out / "b_x2.png").size == (160, 120)
+    assert read_image(out / "b_x2.png").size == (160, 120)
 
 
 def test_nothing_is_done_twice(photo: Path, tmp_path: Path) -> None:

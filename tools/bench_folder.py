@@ -20,7 +20,7 @@ from typing import Any
 
 from srcli.engine.calibration import machine
 from srcli.engine.device import threads
-from srcli.imaging.image import Image, read, write
+from srcli.imaging.image import Image, read_image, write_image
 from srcli.imaging.pixels import Pixels
 
 ROOT = Path(__file__).parent.parent
@@ -34,10 +34,10 @@ def pictures(folder: Path, count: int, side: int) -> list[Path]:
     """Squares of photographs, each another."""
     made = []
     for number in range(count):
-        pixels = read(ROOT / "srcli" / "samples" / f"{_SAMPLES[number % len(_SAMPLES)]}.png").pixels
+        pixels = read_image(ROOT / "srcli" / "samples" / f"{_SAMPLES[number % len(_SAMPLES)]}.png").pixels
         top, left = (number * 7 % (length - side) for length in pixels.shape[:2])
         made.append(folder / f"{number:03}.png")
-        write(made[-1], Image(pixels[top : top + side, left : left + side]))
+        write_image(made[-1], Image(pixels[top : top + side, left : left + side]))
     return made
 
 

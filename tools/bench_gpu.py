@@ -30,7 +30,7 @@ from srcli.engine.runtimes.select import RuntimeRequest
 from srcli.engine.runtimes.torch import TorchRuntime, to_batch, to_pixels
 from srcli.engine.tiles import DEFAULT_TILE
 from srcli.engine.upscaler import Upscaler
-from srcli.imaging.image import read
+from srcli.imaging.image import read_image
 from srcli.imaging.pixels import Pixels
 
 ROOT = Path(__file__).parent.parent
@@ -79,7 +79,7 @@ def copy_rate(device: str) -> float:
 
 def photograph(side: int) -> Pixels:
     """(side, side, 3), a photograph side by side with itself."""
-    pixels = read(ROOT / "srcli" / "samples" / "coffee.png").pixels
+    pixels = read_image(ROOT / "srcli" / "samples" / "coffee.png").pixels
     height, width = pixels.shape[:2]
     return np.tile(pixels, (-(-side // height), -(-side // width), 1))[:side, :side]
 

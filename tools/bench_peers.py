@@ -150,10 +150,10 @@ def alone(tool: str, python: Path, folder: Path, source: Path) -> float:
 
 def print_own(folder: Path, source: Path) -> None:
     """What `alone` asks of sr itself."""
-    from srcli.imaging.image import read
+    from srcli.imaging.image import read_image
     from srcli.methods import find_file
 
-    pixels = read(source).pixels
+    pixels = read_image(source).pixels
     [step] = find_file(folder / "net.safetensors", SCALE).steps
     step(pixels)  # as peers are warm too
     print(json.dumps({"network": best(lambda: step(pixels))}))

@@ -18,7 +18,8 @@ from PIL import ExifTags, ImageCms, PngImagePlugin, TiffImagePlugin
 from PIL import Image as PilImage
 
 from srcli.cli.app import run
-from srcli.imaging.codecs.formats import FORMATS, Format
+from srcli.imaging.codecs.base import Codec
+from srcli.imaging.codecs.registry import CODECS
 
 ROOT = Path(__file__).parent.parent
 TABLE = ROOT / "docs" / "formats.md"
@@ -56,7 +57,7 @@ def exif() -> PilImage.Exif:
     return block
 
 
-def _save(picture: PilImage.Image, path: Path, form: Format, **options: Any) -> bool:
+def _save(picture: PilImage.Image, path: Path, form: Codec, **options: Any) -> bool:
     """Whether Pillow can write such a picture, and reads it again in the same mode."""
     if form.name in ("PFM", "HDR", "EXR"):
         return False
@@ -68,26 +69,26 @@ def _save(picture: PilImage.Image, path: Path, form: Format, **options: Any) -> 
         return file.mode == picture.mode
 
 
-def _colour(path: Path, form: Format) -> bool:
+def _colour(path: Path, form: Codec) -> bool:
     return _save(PilImage.fromarray(smooth(3)), path, form)
 
 
-def _mode(mode: str) -> Callable[[Path, Format], bool]:
-    def make(path: Path, form: Format) -> bool:
+def _mode(mode: str) -> Callable[[Path, Codec], bool]:
+    def make(path: Path, form: Codec) -> bool:
         return _save(PilImage.fromarray(smooth(3)).convert(mode), path, form)
 
     return make
 
 
-def _alpha(channels: int) -> Callable[[Path, Format], bool]:
-    def make(path: Path, form: Format) -> bool:
+def _alpha(channels: int) -> Callable[[Path, Codec], bool]:
+    def make(path: Path, form: Codec) -> bool:
         return _save(PilImage.fromarray(smooth(channels)), path, form)
 
     return make
 
 
-def _deep(channels: int) -> Callable[[Path, Format], bool]:
-    def make(path: Path, form: Format) -> bool:
+def _deep(channels: int) -> Callable[[Path, Codec], bool]:
+    def make(path: Path, form: Codec) -> bool:
         if 16 not in form.depths:
             return False
         samples = smooth(channels, 65535, "uint16")
@@ -103,10 +104,10 @@ def _deep(channels: int) -> Callable[[Path, Format], bool]:
     return make
 
 
-def _of_model(photometric: str, dtype: str, channels: int) -> Callable[[Path, Format], bool]:
+def _of_model(photometric: str, dtype: str, channels: int) -> Callable[[Path, Codec], bool]:
     """TIFF of a colour model that is no RGB."""
 
-    def make(path: Path, form: Format) -> bool:
+    def make(path: Path, form: Codec) -> bool:
         if form.name == "TIFF":
             samples = smooth(channels, int(np.iinfo(dtype).max), dtype)
             tifffile.imwrite(path, samples, photometric=photometric, metadata=None)
@@ -115,8 +116,8 @@ def _of_model(photometric: str, dtype: str, channels: int) -> Callable[[Path, Fo
     return make
 
 
-def _float(channels: int) -> Callable[[Path, Format], bool]:
-    def make(path: Path, form: Format) -> bool:
+def _float(channels: int) -> Callable[[Path, Codec], bool]:
+    def make(path: Path, form: Codec) -> bool:
         if 32 not in form.depths or (channels == 4 and not form.alpha):
             return False
         samples = smooth(channels, 4, "float32")
@@ -149,8 +150,8 @@ def _exr_samples(path: Path) -> Any:
         return channel.pixels
 
 
-def _with(**options: Any) -> Callable[[Path, Format], bool]:
-    def make(path: Path, form: Format) -> bool:
+def _with(**options: Any) -> Callable[[Path, Codec], bool]:
+    def make(path: Path, form: Codec) -> bool:
         if form.name == "TIFF" and not options.keys() & {"dpi", "icc_profile"}:
             return _tiff_with(path, **options)
         if not _save(PilImage.fromarray(smooth(3)), path, form, **options):
@@ -182,7 +183,7 @@ def _tiff_with(path: Path, **options: Any) -> bool:
     return True
 
 
-def _text(path: Path, form: Format) -> bool:
+def _text(path: Path, form: Codec) -> bool:
     picture = PilImage.fromarray(smooth(3))
     if form.name == "PNG":
         info = PngImagePlugin.PngInfo()
@@ -198,7 +199,7 @@ def _bytes(text: Any) -> bytes:
     return text.encode() if isinstance(text, str) else bytes(text)
 
 
-def _frames(path: Path, form: Format) -> bool:
+def _frames(path: Path, form: Codec) -> bool:
     pictures = [PilImage.fromarray(np.roll(smooth(3), 5 * k, axis=1)) for k in range(3)]
     options: dict[str, Any] = (
         {"duration": [100, 200, 300], "loop": 2} if form.name not in ("TIFF", "HEIF") else {}
@@ -215,7 +216,7 @@ def _frames(path: Path, form: Format) -> bool:
 class Property:
     """`make` says whether the format holds it; `check` whether the output does, or how else it is kept."""
 
-    make: Callable[[Path, Format], bool]
+    make: Callable[[Path, Codec], bool]
     check: Callable[[Path], str]
 
 
@@ -315,7 +316,7 @@ PROPERTIES = {
 }
 
 
-def cell(form: Format, name: str, folder: Path) -> str:
+def cell(form: Codec, name: str, folder: Path) -> str:
     """What becomes of a property in a format: kept, lost, changed in a word, or empty where it can't be."""
     kind = PROPERTIES[name]
     source = folder / f"{form.name}-{name.replace(' ', '-').replace(',', '')}{form.suffixes[0]}"
@@ -329,7 +330,7 @@ def cell(form: Format, name: str, folder: Path) -> str:
 
 def table(folder: Path) -> str:
     """All of it in Markdown, a row for each property, a column for each format that works here."""
-    forms = [form for form in FORMATS if not form.missing]
+    forms = [form for form in CODECS if not form.missing]
     if any(form.name == "HEIF" for form in forms):
         import pillow_heif
 

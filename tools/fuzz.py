@@ -35,8 +35,8 @@ from srcli import archs
 from srcli.cli.app import run
 from srcli.errors import SrError
 from srcli.imaging.codecs import png
-from srcli.imaging.codecs.formats import FORMATS
-from srcli.imaging.image import Image, read, write
+from srcli.imaging.codecs.registry import CODECS
+from srcli.imaging.image import Image, read_image, write_image
 from srcli.imaging.metadata.fields import Metadata
 
 ROOT = Path(__file__).parent.parent
@@ -75,7 +75,7 @@ def _image_seed(suffix: str, depth: int, alpha: bool, folder: Path) -> bytes:
     image = _picture(depth, alpha)
     if suffix == ".jp2" and depth == 16:  # the encoder takes none smaller
         image = Image(np.tile(image.pixels, (4, 4, 1)), depth=16)
-    write(path, image)
+    write_image(path, image)
     return path.read_bytes()
 
 
@@ -130,7 +130,7 @@ def _weights_seed(suffix: str, folder: Path) -> bytes:
 def kinds() -> dict[str, tuple[str, Callable[[Path], bytes]]]:
     """Name -> suffix and what makes a sound file of the kind."""
     out: dict[str, tuple[str, Callable[[Path], bytes]]] = {}
-    for form in FORMATS:
+    for form in CODECS:
         if form.missing:
             continue
         for depth in form.depths:
@@ -301,7 +301,7 @@ def _image_case(source: Path, folder: Path) -> str:
     if left != [target]:
         return "no output"
     try:
-        read(target)
+        read_image(target)
     except SrError:
         return "output that cannot be read"
     target.unlink()

@@ -19,7 +19,7 @@ from srcli.engine.upscaler import Upscaler
 from srcli.engine.weights import files as weights
 from srcli.engine.weights import lut
 from srcli.imaging.color import luma, rgb_to_ycbcr, ycbcr_to_rgb
-from srcli.imaging.image import read
+from srcli.imaging.image import read_image
 from srcli.imaging.metrics.full_reference import psnr
 from srcli.imaging.pixels import crop_to_multiple
 from srcli.imaging.resize import resize
@@ -161,7 +161,7 @@ def _set5(shared: Path) -> Path:
 def _score_luma(path: Path, row: Row, step: Upscaler) -> float:
     """PSNR of one image's luma, which goes through the network as it is, without colours around it."""
     scale = row.scale
-    true = luma(crop_to_multiple(read(path).pixels, scale).astype(np.float64))
+    true = luma(crop_to_multiple(read_image(path).pixels, scale).astype(np.float64))
     height, width = true.shape
     low = resize(true, height // scale, width // scale)
     fed = resize(low, height, width) if archs.traits(row.arch).pre_upsampled else low

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from srcli.cli.app import run
-from srcli.imaging.image import read
+from srcli.imaging.image import read_image
 from srcli.imaging.pixels import to_uint8
 from srcli.imaging.resize import resize
 
@@ -27,7 +27,7 @@ PLACE = "60,30,100,80"
 
 def spoil(source: Path, target: Path) -> None:
     """Half the size, noise, JPEG."""
-    pixels = read(source).pixels
+    pixels = read_image(source).pixels
     small = resize(pixels, pixels.shape[0] // 2, pixels.shape[1] // 2, "bilinear")
     noise = np.random.default_rng(0).normal(0, NOISE, small.shape)
     samples = to_uint8((small + noise).astype(np.float32))

@@ -10,7 +10,7 @@ import numpy as np
 from srcli.batch.runner import Became
 from srcli.cli import reporters
 from srcli.cli.app import run
-from srcli.imaging.image import Image, write
+from srcli.imaging.image import Image, write_image
 
 ROOT = Path(__file__).parent.parent
 RESULT = ROOT / "benchmarks" / "results" / "soak.json"
@@ -24,7 +24,7 @@ def images(folder: Path, count: int) -> Path:
     rng = np.random.default_rng(0)
     for k in range(_DIFFERENT):
         pixels = rng.random((int(rng.integers(16, 64)), int(rng.integers(16, 64)), 3), np.float32)
-        write(folder / f"{k}.{SUFFIXES[k % len(SUFFIXES)]}", Image(pixels))
+        write_image(folder / f"{k}.{SUFFIXES[k % len(SUFFIXES)]}", Image(pixels))
     files = sorted(folder.iterdir())
     for k in range(_DIFFERENT, count):
         file = files[k % _DIFFERENT]

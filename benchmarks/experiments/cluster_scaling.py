@@ -62,7 +62,7 @@ class Storage:
 def measured(side: int, scale: int, suffix: str, folder: Path) -> list[Image]:
     """Parts of the bundled photographs through the default model, in this process."""
     from srcli.imaging.image import Image as Picture
-    from srcli.imaging.image import read, write
+    from srcli.imaging.image import read_image, write_image
     from srcli.manifest import DEFAULT_MODEL
     from srcli.methods import find
 
@@ -71,11 +71,11 @@ def measured(side: int, scale: int, suffix: str, folder: Path) -> list[Image]:
     for number in range(-1, COUNT):  # the first one warms up
         source = _picture(side, number, folder)
         begun = time.perf_counter()
-        picture = read(source)
+        picture = read_image(source)
         decoded = time.perf_counter()
         large = np.clip(method(picture.pixels, scale), 0, 1)
         enlarged = time.perf_counter()
-        write(target, Picture(large))
+        write_image(target, Picture(large))
         written = time.perf_counter()
         sizes = (source.stat().st_size, target.stat().st_size)
         found.append(Image(decoded - begun, enlarged - decoded, written - enlarged, *sizes))

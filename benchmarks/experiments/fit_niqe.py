@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srcli.imaging.color import luma
-from srcli.imaging.image import read
+from srcli.imaging.image import read_image
 from srcli.imaging.metrics import niqe
 
 # Sets of tiles that hold photographs only, or nearly so; the others have drawings and screens.
@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def _good(path: Path) -> NDArray[np.float64]:
-    found, sharp = niqe.features(luma(read(path).pixels.astype(np.float64)))
+    found, sharp = niqe.features(luma(read_image(path).pixels.astype(np.float64)))
     sound = np.isfinite(found).all(axis=1)
     kept: NDArray[np.float64] = found[sound & (sharp > SHARP * sharp.max())]
     return kept

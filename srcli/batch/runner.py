@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from srcli.engine.seams import Seam
 from srcli.errors import SrError
+from srcli.imaging.codecs.base import EncodingOptions
 from srcli.imaging.codecs.reading import MAX_PIXELS, check_readable
-from srcli.imaging.codecs.writing import EncodingOptions, check_holds, check_writable
+from srcli.imaging.codecs.writing import check_can_hold, check_writable
 from srcli.imaging.size import TargetSize
 from srcli.methods import Method, Options, find, find_file
 from srcli.storage.locations import Location, canonicalize, exists
@@ -141,7 +142,7 @@ def _check_ends(job: UpscaleTask, output: EncodingOptions) -> None:
     if isinstance(job.target, Path):
         check_writable(job.target, output=output)
     else:
-        check_holds(job.target, output=output)
+        check_can_hold(job.target, output=output)
 
 
 @dataclass

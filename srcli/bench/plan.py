@@ -12,7 +12,7 @@ from srcli.bench.results import Failure
 from srcli.bench.scoring import Metric
 from srcli.datasets import Dataset
 from srcli.errors import DatasetError, ImageError, UsageError
-from srcli.imaging.image import read
+from srcli.imaging.image import read_image
 from srcli.imaging.pixels import times
 
 # What every row has, whatever is shown: the self-check needs the one, training the other.
@@ -108,7 +108,7 @@ _Size = tuple[int, int] | str
 
 def _size(file: Path) -> _Size:
     try:
-        return read(file).size
+        return read_image(file).size
     except ImageError as error:
         return error.message
 

@@ -14,7 +14,7 @@ from srcli.bench.results import Failure, ImageScore, Row, mean_row
 from srcli.bench.scoring import Pair
 from srcli.datasets import Picture, picture
 from srcli.errors import SrError
-from srcli.imaging.image import Image, write
+from srcli.imaging.image import Image, write_image
 from srcli.imaging.pixels import Pixels, crop_to_multiple
 from srcli.methods import Method
 from srcli.workers.distribute import Do
@@ -103,7 +103,7 @@ def _score(
 def _keep(folder: Path, unit: Unit, method: str, pixels: Pixels) -> None:
     """Write an image as PNG into FOLDER/SET/xSCALE, in a folder of its method."""
     place = folder / unit.dataset / f"x{unit.scale}" / method.replace("/", "_")
-    write(place / f"{Path(unit.image).with_suffix('').as_posix().replace('/', '_')}.png", Image(pixels))
+    write_image(place / f"{Path(unit.image).with_suffix('').as_posix().replace('/', '_')}.png", Image(pixels))
 
 
 def evaluate(method: Method, pictures: Iterable[Picture], scale: float, reduction: Reduction = Y_CROP) -> Row:

@@ -224,11 +224,11 @@ def _panels(one: "Comparison", outcomes: "list[Outcome]", region: "Region") -> "
 
 
 def _write_sheet(path: Path, shown: "list[tuple[str, list[Panel]]]") -> None:
-    from srcli.imaging.image import Image, write
+    from srcli.imaging.image import Image, write_image
     from srcli.report.pictures import sheet, stacked
 
     several = len(shown) > 1
-    write(path, Image(stacked([sheet(panels, name if several else "") for name, panels in shown])))
+    write_image(path, Image(stacked([sheet(panels, name if several else "") for name, panels in shown])))
 
 
 def _preview(wanted: str, shown: "list[tuple[str, list[Panel]]]") -> None:

@@ -56,7 +56,7 @@ def datasets(incomplete: str) -> list[str]:
 
 def formats(incomplete: str) -> list[str]:
     """As `--format` takes them."""
-    from srcli.imaging.codecs.formats import SUFFIXES
+    from srcli.imaging.codecs.registry import SUFFIXES
 
     return [suffix[1:] for suffix in SUFFIXES if suffix[1:].startswith(incomplete)]
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 def tell(jobs: "list[UpscaleTask]", work: "UpscaleSettings", *, as_json: bool) -> None:
     """What each image would take, and the whole. Raises `SrError` for images that can't be read."""
-    from srcli.imaging.codecs.reading import about
+    from srcli.imaging.codecs.reading import read_info
     from srcli.storage.locations import open_local_copy
     from srcli.upscaling import estimate
     from srcli.upscaling.pipeline import scale_of, will_stream
@@ -26,7 +26,7 @@ def tell(jobs: "list[UpscaleTask]", work: "UpscaleSettings", *, as_json: bool) -
     spent = most = 0.0
     for job in jobs:
         with open_local_copy(job.source) as source:
-            found = about(source)
+            found = read_info(source)
         size = work.wanted.of(found.size)
         scale = scale_of(found.size, size, work.wanted)
         streams = will_stream(found.frames, found.size, size, work)
@@ -88,7 +88,7 @@ def within(
 
 def _images(jobs: "list[UpscaleTask]", aim: "TargetSize") -> "Iterator[Image]":
     """What can be read of the inputs; what can't be is told in its turn."""
-    from srcli.imaging.codecs.reading import about
+    from srcli.imaging.codecs.reading import read_info
     from srcli.storage.locations import open_local_copy
     from srcli.upscaling import streaming
     from srcli.upscaling.estimate import Image
@@ -97,7 +97,7 @@ def _images(jobs: "list[UpscaleTask]", aim: "TargetSize") -> "Iterator[Image]":
     for job in jobs:
         try:
             with open_local_copy(job.source) as source:
-                found = about(source)
+                found = read_info(source)
             size = aim.of(found.size)
             scale = scale_of(found.size, size, aim)
         except SrError:

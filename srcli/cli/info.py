@@ -14,7 +14,7 @@ from srcli.errors import ExitCode, SrError
 from srcli.manifest import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from srcli.imaging.codecs.reading import ImageInfo
+    from srcli.imaging.codecs.base import ImageInfo
     from srcli.imaging.metadata.fields import Metadata
     from srcli.imaging.metadata.provenance import Record
     from srcli.imaging.quality_estimate import Probe
@@ -41,13 +41,13 @@ def info(
 
 
 def _tell(path: Path, json: bool) -> None:
-    from srcli.imaging.codecs.reading import about
-    from srcli.imaging.image import read
+    from srcli.imaging.codecs.reading import read_info
+    from srcli.imaging.image import read_image
     from srcli.imaging.metadata.provenance import record_of
     from srcli.imaging.quality_estimate import needs_repair, probe
 
-    found = about(path)
-    seen = probe(read(path).pixels)
+    found = read_info(path)
+    seen = probe(read_image(path).pixels)
     reasons = needs_repair(seen, found.quality)
     record = record_of(found.metadata)
     if json:
@@ -88,9 +88,9 @@ def _facts(found: "ImageInfo", seen: "Probe") -> list[tuple[str, str]]:
 
 
 def _profile(metadata: "Metadata") -> str:
-    from srcli.imaging.codecs.reading import profile_name
+    from srcli.imaging.codecs.reading import read_profile_name
 
-    return profile_name(metadata.icc or b"") or "without a name"
+    return read_profile_name(metadata.icc or b"") or "without a name"
 
 
 def _carried(metadata: "Metadata") -> list[str]:

@@ -66,13 +66,13 @@ def _as_files(job: "UpscaleTask", folder: Path, suffix: str | None) -> "UpscaleT
 
 
 def _suffix_by_content(path: "Location") -> str:
-    from srcli.imaging.codecs import formats, reading
-    from srcli.imaging.codecs.formats import is_image
+    from srcli.imaging.codecs import reading, registry
+    from srcli.imaging.codecs.registry import is_image
 
     if not isinstance(path, Path):
         return path.suffix if is_image(path) else ".png"
     try:
-        return formats.suffix_of(reading.about(path).format)
+        return registry.find_suffix(reading.read_info(path).format)
     except ImageError:
         return ".png"
 

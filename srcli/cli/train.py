@@ -220,7 +220,7 @@ def _run(state: "State", setup: "Setup") -> None:
 def _picture(state: "State", setup: "Setup") -> None:
     """Curves, and a place of the first validation image by bicubic, by the network and in truth."""
     from srcli.imaging.degrade.degradations import bicubic_lr
-    from srcli.imaging.image import Image, write
+    from srcli.imaging.image import Image, write_image
     from srcli.imaging.pixels import crop_to_multiple
     from srcli.methods import interpolator
     from srcli.report import curves
@@ -235,7 +235,7 @@ def _picture(state: "State", setup: "Setup") -> None:
     methods = (interpolator("bicubic"), loop.method_of(state, setup))
     shown = {method.name: method(low, setup.recipe.scale) for method in methods} | {"truth": true}
     panels = [Panel(name, region.of(pixels, low.shape[0])) for name, pixels in shown.items()]
-    write(setup.folder / "samples" / f"step-{state.step:07}.png", Image(sheet(panels)))
+    write_image(setup.folder / "samples" / f"step-{state.step:07}.png", Image(sheet(panels)))
     try:
         curves.draw({"": curves.read_log(setup.folder / loop.LOG)}, setup.folder / "curves.png")
     except SrError as error:

@@ -20,7 +20,7 @@ from srcli.manifest import DEFAULT_MODEL
 if TYPE_CHECKING:
     from srcli.batch.planning import Layout
     from srcli.batch.runner import Batch, Became
-    from srcli.imaging.codecs.writing import EncodingOptions
+    from srcli.imaging.codecs.base import EncodingOptions
     from srcli.imaging.size import TargetSize
     from srcli.storage.locations import Location
     from srcli.upscaling.pipeline import Postprocess
@@ -91,7 +91,7 @@ def upscale(
     from srcli.engine.memory import amount
     from srcli.engine.slots import resolved
     from srcli.engine.slots import team as team_of
-    from srcli.imaging.codecs.writing import EncodingOptions
+    from srcli.imaging.codecs.base import EncodingOptions
     from srcli.imaging.size import wanted
     from srcli.methods import Options
     from srcli.storage.locations import is_many, parse_location
@@ -171,13 +171,13 @@ def _layout(
 ) -> "Layout":
     """What names are made of, and the folder beside an input that is one itself."""
     from srcli.batch.planning import Layout
-    from srcli.imaging.codecs.formats import suffix_of
+    from srcli.imaging.codecs.registry import find_suffix
 
     return Layout(
         into,
         label=aim.label.removeprefix("x"),
         model=called,
-        suffix=suffix_of(format_) if format_ else None,
+        suffix=find_suffix(format_) if format_ else None,
         tail=_tail(suffix, aim) or f"_{aim.label}",
     )
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from srcli.datasets import hub_collection
 from srcli.engine.weights import hub
 from srcli.errors import DatasetError, FileError, UsageError
-from srcli.imaging.codecs.formats import is_image
-from srcli.imaging.image import read
+from srcli.imaging.codecs.registry import is_image
+from srcli.imaging.image import read_image
 from srcli.imaging.pixels import Pixels
 from srcli.manifest import HubFile
 from srcli.storage.files import get_cache_folder, replace_atomically
@@ -79,8 +79,8 @@ class Dataset:
 
 def picture(path: Path, lr: Path | None = None) -> Picture:
     """The image in a file, and its low resolution where that is in another."""
-    image = read(path)
-    return Picture(path.stem, image.pixels, image.grey, read(lr).pixels if lr else None)
+    image = read_image(path)
+    return Picture(path.stem, image.pixels, image.grey, read_image(lr).pixels if lr else None)
 
 
 def partners(root: Path, files: tuple[Path, ...], lr: Path, scale: float) -> tuple[Path, ...]:

@@ -16,7 +16,7 @@ from typing import IO
 
 from srcli.engine.weights import hub
 from srcli.errors import DatasetError, UsageError
-from srcli.imaging.codecs.formats import is_image
+from srcli.imaging.codecs.registry import is_image
 from srcli.manifest import HubFile
 from srcli.storage.files import get_cache_folder
 

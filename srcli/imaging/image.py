@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 
 from srcli.errors import ImageError
-from srcli.imaging.codecs import formats, reading, writing
-from srcli.imaging.codecs.reading import MAX_PIXELS, Frame, FrameTiming
-from srcli.imaging.codecs.writing import EncodingOptions
+from srcli.imaging.codecs import reading, registry, writing
+from srcli.imaging.codecs.base import EncodingOptions, Frame, FrameTiming
+from srcli.imaging.codecs.reading import MAX_PIXELS
 from srcli.imaging.metadata.fields import Metadata
 from srcli.imaging.pixels import Pixels, Plane, StoredSamples, quantise
 
@@ -33,33 +33,33 @@ class Image:
         return self.pixels.shape[1], self.pixels.shape[0]
 
 
-def read(path: Path, max_pixels: int = MAX_PIXELS) -> Image:
+def read_image(path: Path, max_pixels: int = MAX_PIXELS) -> Image:
     """The (first) image in a file, upright. Raises `ImageError` for anything that is not a whole image."""
-    return next(read_frames(path, max_pixels))
+    return next(read_images(path, max_pixels))
 
 
-def read_frames(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[Image]:
+def read_images(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[Image]:
     """The frames or pages of a file, one at a time, upright."""
-    return (from_stored(stored) for stored in reading.frames(path, max_pixels))
+    return (to_image(stored) for stored in reading.read_frames(path, max_pixels))
 
 
-def write(path: Path, image: Image, output: EncodingOptions = EncodingOptions()) -> None:
+def write_image(path: Path, image: Image, output: EncodingOptions = EncodingOptions()) -> None:
     """Write by the suffix of `path`, atomically: the file appears whole or not at all."""
     writing.check_writable(path, image.alpha is not None, output=output)
-    writing.write(path, [to_stored(image, path, output)], output=output)
+    writing.write_frames(path, [to_frame(image, path, output)], output=output)
 
 
 def write_frames(
     path: Path, frames: list[Frame], timing: FrameTiming, output: EncodingOptions = EncodingOptions()
 ) -> None:
-    """`write` for several frames, each made by `to_stored`.
+    """`write_frames` for several frames, each made by `to_frame`.
 
     Raises `ImageError` for what the format can't hold.
     """
-    if len(frames) > 1 and formats.of(path).name != "TIFF":
+    if len(frames) > 1 and registry.find_codec(path).name != "TIFF":
         frames = _alike(path, frames)
     writing.check_writable(path, any(map(_has_alpha, frames)), len(frames), output)
-    writing.write(path, frames, timing, output)
+    writing.write_frames(path, frames, timing, output)
 
 
 def _has_alpha(frame: Frame) -> bool:
@@ -74,7 +74,7 @@ def _alike(path: Path, frames: list[Frame]) -> list[Frame]:
         raise ImageError(f"{path.suffix} holds frames of 8 bits only", "choose .tif, or --depth 8")
     if len({frame.samples.shape[2:] for frame in frames}) == 1:
         return frames
-    images = [from_stored(frame) for frame in frames]
+    images = [to_image(frame) for frame in frames]
     alpha, grey = any(map(_has_alpha, frames)), all(image.grey for image in images)
     opaque = np.ones(images[0].pixels.shape[:2], np.float32)
     alphas = ((opaque if image.alpha is None else image.alpha) if alpha else None for image in images)
@@ -82,21 +82,21 @@ def _alike(path: Path, frames: list[Frame]) -> list[Frame]:
     return [Frame(to_samples(image, 8), 8, image.metadata) for image in same]
 
 
-def to_stored(image: Image, path: Path, output: EncodingOptions = EncodingOptions()) -> Frame:
+def to_frame(image: Image, path: Path, output: EncodingOptions = EncodingOptions()) -> Frame:
     """Samples as a file at `path` will hold them: at the image's depth, or the nearest that the format has.
 
     One-bit images are written with 8 bits, as what is between black and white is the gain of enlarging them.
     """
-    depth = depth_for(image.depth, path, output)
+    depth = choose_depth(image.depth, path, output)
     return Frame(to_samples(image, depth), depth, image.metadata)
 
 
-def depth_for(depth: int, path: Path, output: EncodingOptions = EncodingOptions()) -> int:
+def choose_depth(depth: int, path: Path, output: EncodingOptions = EncodingOptions()) -> int:
     """The bits that samples will have in a file at `path`, of an image that has so many."""
-    return output.depth or formats.of(path).depth_for(max(depth, 8))
+    return output.depth or registry.find_codec(path).depth_for(max(depth, 8))
 
 
-def from_stored(stored: Frame) -> Image:
+def to_image(stored: Frame) -> Image:
     """Samples of a file as values in [0, 1], or above where they are floats."""
     samples = stored.samples
     top = np.float32({"uint8": 255, "uint16": 65535}.get(samples.dtype.name, 1))

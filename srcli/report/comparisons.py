@@ -13,7 +13,7 @@ from srcli.datasets import images_in
 from srcli.errors import DatasetError, SrError, UsageError
 from srcli.imaging.color import luma
 from srcli.imaging.degrade.degradations import bicubic_lr
-from srcli.imaging.image import read
+from srcli.imaging.image import read_image
 from srcli.imaging.pixels import Pixels, Plane, crop_to_multiple, quantise
 from srcli.methods import Method, target_size
 from srcli.report.pictures import Region, busiest, densest
@@ -90,13 +90,13 @@ def _truth_of(image: Path, known: dict[str, Path], folder: Path | None) -> Path 
 
 def load(source: ComparisonSource, scale: float) -> Comparison:
     """The images of one source. Raises `SrError` for what can't be read, or scored, or does not fit."""
-    given = read(source.image)
+    given = read_image(source.image)
     if source.hr:
         true = _scored(crop_to_multiple(given.pixels, scale), scale, source.image)
         return Comparison(source.image.name, bicubic_lr(true, scale), true, given.grey)
     if source.truth is None:
         return Comparison(source.image.name, given.pixels, None, given.grey)
-    image = read(source.truth)
+    image = read_image(source.truth)
     true = _scored(crop_to_multiple(image.pixels, scale), scale, source.truth)
     wanted = target_size(given.pixels, scale)
     if true.shape[:2] != wanted:

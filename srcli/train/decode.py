@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from srcli.errors import ImageError
-from srcli.imaging.image import read
+from srcli.imaging.image import read_image
 from srcli.imaging.pixels import Pixels, to_uint8
 from srcli.imaging.resize import resize_8bit
 from srcli.train import cache, leaks
@@ -129,7 +129,7 @@ def _joined(parts: Sequence[Index]) -> Index:
 def _images(task: Task) -> tuple[Index, list[Samples]]:
     """What is to be noted of a file, and its image at every size that is not too small."""
     try:
-        pixels = read(task.file).pixels
+        pixels = read_image(task.file).pixels
     except ImageError as error:
         return Index((), (error.message,), ()), []
     if min(pixels.shape[:2]) < LEAST:

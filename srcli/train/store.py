@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from srcli.errors import DatasetError
 from srcli.imaging.degrade.degradations import Bicubic, Degradation, degrade_image
 from srcli.imaging.degrade.steps import Target
-from srcli.imaging.image import read
+from srcli.imaging.image import read_image
 from srcli.imaging.pixels import from_uint8, to_uint8
 from srcli.imaging.resize import resize_8bit
 from srcli.imaging.sharpen import sharpened
@@ -212,7 +212,7 @@ def _reduced(
 
 
 def _partner(file: Path, entry: Entry, scale: int) -> Samples:
-    samples = to_uint8(read(file).pixels)
+    samples = to_uint8(read_image(file).pixels)
     height, width = samples.shape[:2]
     if (height * scale, width * scale) != (entry.height, entry.width):
         hint = f"{entry.name} is {entry.width}x{entry.height}, which has to be {scale} times as large"

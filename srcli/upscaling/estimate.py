@@ -15,7 +15,7 @@ from srcli.engine.device import threads
 from srcli.engine.upscaler import Upscaler
 from srcli.errors import UsageError
 from srcli.imaging.codecs import png
-from srcli.imaging.codecs.reading import Frame, ImageInfo
+from srcli.imaging.codecs.base import Frame, ImageInfo
 from srcli.imaging.pixels import Pixels, StoredSamples
 from srcli.imaging.size import Size
 from srcli.methods import Method, Options, find, interpolator, network_method, scale_chain

@@ -72,7 +72,7 @@ def is_up_to_date(source: Location, target: Location, digest: str) -> bool:
 def _recorded(target: Path) -> tuple[str, str] | None:
     """Source and settings that an output says itself."""
     try:
-        record = record_of(reading.about(target).metadata)
+        record = record_of(reading.read_info(target).metadata)
     except ImageError:
         return None
     return (record.source, record.settings) if record else None
@@ -81,7 +81,7 @@ def _recorded(target: Path) -> tuple[str, str] | None:
 def _is_whole(target: Path) -> bool:
     """Whether a file can be decoded to its end: a copy that broke off may still say what it is."""
     try:
-        return all(frame.samples.size for frame in reading.frames(target))
+        return all(frame.samples.size for frame in reading.read_frames(target))
     except ImageError:
         return False
 

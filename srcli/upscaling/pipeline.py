@@ -12,11 +12,11 @@ from srcli.engine.upscaler import turn, turn_back
 from srcli.errors import ImageError, UsageError
 from srcli.imaging import rows
 from srcli.imaging.alpha import bleed
-from srcli.imaging.codecs import formats
-from srcli.imaging.codecs.formats import Format
-from srcli.imaging.codecs.reading import MAX_PIXELS, Frame, FrameTiming, frames, timing
-from srcli.imaging.codecs.writing import BandedImage, EncodingOptions, check_writable, write_bands
-from srcli.imaging.image import Image, depth_for, from_stored, to_stored, write, write_frames
+from srcli.imaging.codecs import registry
+from srcli.imaging.codecs.base import BandedImage, Codec, EncodingOptions, Frame, FrameTiming
+from srcli.imaging.codecs.reading import MAX_PIXELS, read_frames, read_timing
+from srcli.imaging.codecs.writing import check_writable, write_rows
+from srcli.imaging.image import Image, choose_depth, to_frame, to_image, write_frames, write_image
 from srcli.imaging.metadata.fields import Metadata, enlarged
 from srcli.imaging.metadata.provenance import with_record
 from srcli.imaging.pixels import Pixels, is_grey
@@ -115,9 +115,9 @@ def enlarge_file(job: UpscaleTask, work: UpscaleSettings) -> Result:
 
 
 def _enlarge_here(job: _Files, work: UpscaleSettings) -> Result:
-    times = timing(job.source)
+    times = read_timing(job.source)
     check_writable(job.target, frames=times.count, output=work.output)
-    read = frames(job.source, work.max_pixels)
+    read = read_frames(job.source, work.max_pixels)
     if times.count == 1:
         [only] = read  # to the end of the file, so that the decoder's own copy is freed
         return _stream(only, job, work) if _has_to_stream(only, work) else _enlarge([only], times, job, work)
@@ -127,14 +127,14 @@ def _enlarge_here(job: _Files, work: UpscaleSettings) -> Result:
 
 def says_itself(target: Location, output: EncodingOptions) -> bool:
     """Whether an output has in it what it was made of. Comments do not do: not every depth has them."""
-    return not output.strip and "xmp" in formats.of(target).carries
+    return not output.strip and "xmp" in registry.find_codec(target).carries
 
 
 def _enlarge(read: Iterable[Frame], times: FrameTiming, job: _Files, work: UpscaleSettings) -> Result:
     """With whole frames in memory."""
-    form = formats.of(job.target)
+    form = registry.find_codec(job.target)
     made: list[Frame] = []
-    for image in map(from_stored, read):
+    for image in map(to_image, read):
         shown = _fit_for(image, form)
         size = work.wanted.of(image.size)
         check_writable(job.target, shown.alpha is not None, times.count, work.output, size)
@@ -143,7 +143,7 @@ def _enlarge(read: Iterable[Frame], times: FrameTiming, job: _Files, work: Upsca
             first = (image.size, result.size, image.depth)
             about = _with_record(result.metadata, image.size, result.size, job, work)
             result = replace(result, metadata=about)
-        made.append(to_stored(result, job.target, work.output))
+        made.append(to_frame(result, job.target, work.output))
     write_frames(job.target, made, times, work.output)
     return Result(*first, made[0].depth, len(made), 0)
 
@@ -176,21 +176,21 @@ def _check_held(work: UpscaleSettings, *wants_all: str) -> None:
 
 def _stream(only: Frame, job: _Files, work: UpscaleSettings) -> Result:
     """With few rows in memory."""
-    shown = _without_idle_alpha(only, formats.of(job.target))
+    shown = _without_idle_alpha(only, registry.find_codec(job.target))
     old: Size = (shown.samples.shape[1], shown.samples.shape[0])
     size = work.wanted.of(old)
     shape = streaming.shape(shown, size)
     check_writable(job.target, len(shape) == 3 and shape[2] in (2, 4), 1, work.output, size)
     scale = scale_of(old, size, work.wanted)
-    depth = depth_for(only.depth, job.target, work.output)
+    depth = choose_depth(only.depth, job.target, work.output)
     method = work.find(scale) if scale > 1 else None
     aim = streaming.Aim(method, scale, size, work.finish.strength, depth)
     about = _with_record(enlarged(only.metadata, old, size), old, size, job, work)
-    write_bands(job.target, BandedImage(shape, depth, streaming.bands(shown, aim), about), work.output)
+    write_rows(job.target, BandedImage(shape, depth, streaming.bands(shown, aim), about), work.output)
     return Result(old, size, only.depth, depth, 1, 0)
 
 
-def _without_idle_alpha(stored: Frame, form: Format) -> Frame:
+def _without_idle_alpha(stored: Frame, form: Codec) -> Frame:
     """`_fit_for` of samples."""
     samples = stored.samples
     if form.alpha or samples.ndim == 2 or samples.shape[2] not in (2, 4):
@@ -202,7 +202,7 @@ def _without_idle_alpha(stored: Frame, form: Format) -> Frame:
     return replace(stored, samples=colours)
 
 
-def _fit_for(image: Image, form: Format) -> Image:
+def _fit_for(image: Image, form: Codec) -> Image:
     """Without an alpha channel that hides nothing, where the format has none."""
     if image.alpha is None or form.alpha or image.alpha.min() < 1:
         return image
@@ -213,7 +213,7 @@ def _with_record(metadata: Metadata, old: Size, new: Size, job: _Files, work: Up
     scale = scale_of(old, new, work.wanted)
     where = work.find(scale).where if scale > 1 else ""
     record = work.recipe.record(job.source, old, scale, where, work.tile)
-    return with_record(metadata, record, formats.of(job.target))
+    return with_record(metadata, record, registry.find_codec(job.target))
 
 
 def enlarge(image: Image, find: Find, wanted: TargetSize, finish: Postprocess = Postprocess()) -> Image:
@@ -267,7 +267,7 @@ def _spread(method: Method, target: Path) -> Callable[[Pixels, float], Pixels]:
             total, squares = total + out, squares + out**2
         mean: Pixels = total / np.float32(8)
         deviation = np.sqrt(np.maximum(squares / 8 - mean**2, 0)).mean(axis=2, keepdims=True)
-        write(target, Image(np.repeat(np.clip(deviation / _WHITE, 0, 1), 3, axis=2), grey=True))
+        write_image(target, Image(np.repeat(np.clip(deviation / _WHITE, 0, 1), 3, axis=2), grey=True))
         return mean
 
     return run

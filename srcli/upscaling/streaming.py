@@ -7,8 +7,8 @@ import numpy as np
 
 from srcli.imaging import rows
 from srcli.imaging.alpha import bleed
-from srcli.imaging.codecs.reading import Frame
-from srcli.imaging.image import Image, from_stored, to_samples
+from srcli.imaging.codecs.base import Frame
+from srcli.imaging.image import Image, to_image, to_samples
 from srcli.imaging.pixels import Pixels, Plane, StoredSamples
 from srcli.imaging.rows import Rows
 from srcli.imaging.size import Size
@@ -69,13 +69,13 @@ def _as_plane(band: Pixels | None) -> Plane | None:
 
 
 def _alpha(stored: Frame, height: int, width: int) -> Rows | None:
-    plane = from_stored(_part(stored, 0, 1)).alpha
+    plane = to_image(_part(stored, 0, 1)).alpha
     if plane is None:
         return None
     old_height, old_width = stored.samples.shape[:2]
 
     def read(start: int, stop: int) -> Pixels:
-        found = from_stored(_part(stored, start, stop)).alpha
+        found = to_image(_part(stored, start, stop)).alpha
         assert found is not None
         return found[..., None]
 
@@ -91,12 +91,12 @@ def _source(stored: Frame) -> Rows:
     samples = stored.samples
     transparent = samples.ndim == 3 and samples.shape[2] in (2, 4) and bool((samples[..., -1] <= 0).any())
     if transparent:
-        image = from_stored(stored)
+        image = to_image(stored)
         assert image.alpha is not None
         return rows.of(bleed(image.pixels, image.alpha))
     height, width = samples.shape[:2]
     return Rows(
-        height, width, lambda start, stop: from_stored(_part(stored, start, stop)).pixels, _is_grey(samples)
+        height, width, lambda start, stop: to_image(_part(stored, start, stop)).pixels, _is_grey(samples)
     )
 
 

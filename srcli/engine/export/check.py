@@ -11,7 +11,7 @@ from torch import nn
 from srcli.engine.export import Unexportable
 from srcli.engine.runtimes.torch import to_batch, to_pixels
 from srcli.imaging.color import luma
-from srcli.imaging.image import read
+from srcli.imaging.image import read_image
 from srcli.imaging.pixels import Pixels, quantise
 
 # Height and width: of a multiple of all that networks pack, and of none.
@@ -64,7 +64,7 @@ def difference(
 
 def patch(height: int, width: int, network: nn.Module) -> Pixels:
     """(H, W, C) of a photograph."""
-    pixels = read(_PHOTOGRAPH).pixels[80 : 80 + height, 140 : 140 + width]
+    pixels = read_image(_PHOTOGRAPH).pixels[80 : 80 + height, 140 : 140 + width]
     return pixels if network.channels == 3 else luma(pixels)[..., None]
 
 

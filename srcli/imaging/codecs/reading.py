@@ -5,7 +5,7 @@ import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.util import find_spec
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
@@ -18,7 +18,8 @@ from PIL import Image as PilImage
 from srcli.errors import ImageError
 from srcli.imaging import colorspace
 from srcli.imaging.codecs import exr, opencv, png, tiff
-from srcli.imaging.codecs.formats import SUFFIXES
+from srcli.imaging.codecs.base import Frame, FrameTiming, ImageInfo
+from srcli.imaging.codecs.registry import SUFFIXES
 from srcli.imaging.metadata import exif
 from srcli.imaging.metadata.fields import Metadata, enlarged
 from srcli.imaging.pixels import StoredSamples
@@ -44,45 +45,6 @@ _BAND = 256
 _PLAIN = ("1", "L", "LA", "RGB", "RGBA")
 
 
-@dataclass(frozen=True)
-class Frame:
-    """A frame: (H, W) or (H, W, 2..4), uint8, uint16 or float32, upright; `depth` 1, 8, 16 or 32 (float)."""
-
-    samples: StoredSamples
-    depth: int
-    metadata: Metadata = Metadata()
-
-
-@dataclass(frozen=True)
-class FrameTiming:
-    """How the frames of a file follow each other.
-
-    `durations` in milliseconds, empty for pages and single images; `loops` 0 is for ever, None once.
-    `cover`: the first frame of a PNG is only for readers that show no animation.
-    """
-
-    count: int = 1
-    durations: tuple[float, ...] = ()
-    loops: int | None = None
-    cover: bool = False
-
-
-@dataclass(frozen=True)
-class ImageInfo:
-    """What a file is, without its samples; `colours` as Pillow calls its modes, `depth` 32 for float.
-
-    `quality` is a JPEG's, estimated.
-    """
-
-    format: str
-    size: tuple[int, int]
-    colours: str
-    depth: int
-    metadata: Metadata
-    frames: int = 1
-    quality: int | None = None
-
-
 def check_readable(path: Path) -> None:
     """Raise `ImageError` where there is no file that could be opened."""
     try:
@@ -100,7 +62,7 @@ def check_readable(path: Path) -> None:
         raise ImageError(f"{path} cannot be opened: {error.strerror}", "check the path") from error
 
 
-def timing(path: Path) -> FrameTiming:
+def read_timing(path: Path) -> FrameTiming:
     """How many frames a file has and how long each is shown. Raises `ImageError` for anything damaged."""
     check_readable(path)
     with _faults(path):
@@ -112,7 +74,7 @@ def timing(path: Path) -> FrameTiming:
             return _timing(file)
 
 
-def about(path: Path) -> ImageInfo:
+def read_info(path: Path) -> ImageInfo:
     """What a file is; little of it is decoded. Raises `ImageError` for anything that is no image."""
     check_readable(path)
     with _faults(path):
@@ -161,7 +123,7 @@ def _table_sum(quality: int) -> int:
     return sum(min(255, max(1, (value * percent + 50) // 100)) for value in _LUMA_TABLE)
 
 
-def frames(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[Frame]:
+def read_frames(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[Frame]:
     """The frames of a file, one at a time. Raises `ImageError` for anything that is not a whole image."""
     check_readable(path)
     with _faults(path):
@@ -487,7 +449,7 @@ def _to_srgb(file: PilImage.Image, icc: bytes | None) -> PilImage.Image:
     return converted
 
 
-def profile_name(icc: bytes) -> str:
+def read_profile_name(icc: bytes) -> str:
     """What a colour profile calls itself; empty where it does not say, or is damaged."""
     from io import BytesIO
 

@@ -2,8 +2,8 @@
 
 import io
 import struct
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -12,38 +12,18 @@ from PIL import Image as PilImage
 from PIL.JpegImagePlugin import RAWMODE
 from PIL.PngImagePlugin import PngInfo
 
-from srcli.errors import ImageError, UsageError
+from srcli.errors import ImageError
 from srcli.imaging import mmap_buffer
-from srcli.imaging.codecs import exr, formats, opencv, png, tiff
-from srcli.imaging.codecs.formats import Format, Named
-from srcli.imaging.codecs.reading import Frame, FrameTiming
+from srcli.imaging.codecs import exr, opencv, png, registry, tiff
+from srcli.imaging.codecs.base import BandedImage, Codec, EncodingOptions, Frame, FrameTiming
+from srcli.imaging.codecs.registry import NamedPath
 from srcli.imaging.metadata import exif
 from srcli.imaging.metadata.fields import Metadata, stripped
 from srcli.imaging.pixels import StoredSamples
 from srcli.storage.files import check_can_write, replace_atomically
 
-SUBSAMPLING = ("4:4:4", "4:2:2", "4:2:0")
 _MARKER_BYTES = 65000  # a JPEG segment holds little more
 _GIF_TICK = 10
-
-
-@dataclass(frozen=True)
-class EncodingOptions:
-    """How to write: `quality` 1..100 of lossy formats, `depth` in bits; None is what suits the format."""
-
-    quality: int | None = None
-    lossless: bool = False
-    subsampling: str | None = None
-    depth: int | None = None
-    strip: bool = False
-
-    def check(self) -> None:
-        """Raise `UsageError` for what no format has."""
-        if self.subsampling not in (None, *SUBSAMPLING):
-            known = ", ".join(SUBSAMPLING)
-            raise UsageError(f"no chroma subsampling called '{self.subsampling}'", f"one of {known}")
-        if self.depth not in (None, 1, 8, 16, 32):
-            raise UsageError(f"no images of {self.depth} bits", "--depth 1, 8, 16, or 32 for float")
 
 
 def check_writable(
@@ -53,20 +33,20 @@ def check_writable(
     output: EncodingOptions = EncodingOptions(),
     size: tuple[int, int] = (1, 1),
 ) -> None:
-    """Raise `SrError` where `write` could not put an image (or one with these properties) at `path`."""
-    check_holds(path, alpha, frames, output, size)
+    """Raise `SrError` if no image, or none with these properties, could be written to `path`."""
+    check_can_hold(path, alpha, frames, output, size)
     check_can_write(path)
 
 
-def check_holds(
-    path: Named,
+def check_can_hold(
+    path: NamedPath,
     alpha: bool = False,
     frames: int = 1,
     output: EncodingOptions = EncodingOptions(),
     size: tuple[int, int] = (1, 1),
 ) -> None:
-    """Raise `ImageError` where files named so hold no image with these properties."""
-    found = formats.of(path)
+    """Raise `ImageError` if files with this suffix cannot hold an image with these properties."""
+    found = registry.find_codec(path)
     suffix = path.suffix.lower()
     if found.missing:
         raise ImageError(f"writing {suffix} needs {found.missing}", f"pip install 'sr-cli[{found.extra}]'")
@@ -84,7 +64,7 @@ def check_holds(
         )
 
 
-def write(
+def write_frames(
     path: Path,
     frames: Sequence[Frame],
     timing: FrameTiming = FrameTiming(),
@@ -94,7 +74,7 @@ def write(
 
     Each frame's depth has to be one that the format holds.
     """
-    found = formats.of(path)
+    found = registry.find_codec(path)
     if output.strip:
         frames = [replace(frame, metadata=stripped(frame.metadata)) for frame in frames]
     with replace_atomically(path) as temporary, temporary.open("wb") as file:
@@ -108,7 +88,7 @@ def write(
 
 def _encode(
     file: BinaryIO,
-    found: Format,
+    found: Codec,
     suffix: str,
     frames: list[Frame],
     timing: FrameTiming,
@@ -127,31 +107,21 @@ def _encode(
         _by_pillow(file, found, suffix, frames, timing, output)
 
 
-@dataclass(frozen=True)
-class BandedImage:
-    """An image of `shape` (H, W) or (H, W, 2..4) whose samples come in bands from the top, as in `Frame`."""
-
-    shape: tuple[int, ...]
-    depth: int
-    bands: Iterator[StoredSamples]
-    metadata: Metadata = Metadata()
-
-
 def _as_banded(frame: Frame) -> BandedImage:
     return BandedImage(frame.samples.shape, frame.depth, png.bands(frame.samples), frame.metadata)
 
 
-def write_bands(path: Path, image: BandedImage, output: EncodingOptions = EncodingOptions()) -> None:
-    """`write` for an image of which no more than a band is held.
+def write_rows(path: Path, image: BandedImage, output: EncodingOptions = EncodingOptions()) -> None:
+    """`write_frames` for an image of which no more than a band is held.
 
     PNG and TIFF are written band by band, JPEG from a file on the disk; encoders of other formats want all
     samples in memory.
     """
-    found = formats.of(path)
+    found = registry.find_codec(path)
     if output.strip:
         image = replace(image, metadata=stripped(image.metadata))
     if found.name not in ("PNG", "TIFF", "JPEG") or image.depth == 1:
-        write(path, [Frame(_together(image), image.depth, image.metadata)], output=output)
+        write_frames(path, [Frame(_together(image), image.depth, image.metadata)], output=output)
         return
     with replace_atomically(path) as temporary, temporary.open("wb") as file:
         if found.name == "PNG":
@@ -181,7 +151,7 @@ def _png(file: BinaryIO, image: BandedImage) -> None:
     png.write(file, header, image.bands, _png_chunks(image.metadata))
 
 
-def _jpeg(file: BinaryIO, folder: Path, image: BandedImage, found: Format, output: EncodingOptions) -> None:
+def _jpeg(file: BinaryIO, folder: Path, image: BandedImage, found: Codec, output: EncodingOptions) -> None:
     """By way of a file, since the encoder wants the picture whole, with four bytes a pixel of any colour."""
     height, width = image.shape[:2]
     grey = len(image.shape) == 2
@@ -224,7 +194,7 @@ def _by_opencv(samples: StoredSamples, suffix: str) -> bytes:
 
 def _by_pillow(
     file: BinaryIO,
-    found: Format,
+    found: Codec,
     suffix: str,
     frames: list[Frame],
     timing: FrameTiming,
@@ -245,7 +215,7 @@ def _by_pillow(
     file.write(buffer.getbuffer())
 
 
-def _picture(frame: Frame, found: Format) -> PilImage.Image:
+def _picture(frame: Frame, found: Codec) -> PilImage.Image:
     picture = PilImage.fromarray(np.ascontiguousarray(frame.samples))
     if frame.depth == 1:
         return picture.convert("1", dither=PilImage.Dither.NONE)
@@ -261,7 +231,7 @@ def _with_hard_edges(picture: PilImage.Image) -> PilImage.Image:
     return colour
 
 
-def _metadata_options(found: Format, about: Metadata) -> dict[str, Any]:
+def _metadata_options(found: Codec, about: Metadata) -> dict[str, Any]:
     """Of what Pillow's writers take, what the format carries."""
     values: dict[str, Any] = {
         "icc": ("icc_profile", about.icc),
@@ -289,7 +259,7 @@ def _png_info(about: Metadata) -> PngInfo:
     return info
 
 
-def _coding_options(found: Format, frame: Frame, output: EncodingOptions) -> dict[str, Any]:
+def _coding_options(found: Codec, frame: Frame, output: EncodingOptions) -> dict[str, Any]:
     options: dict[str, Any] = {"compress_level": 2} if found.name == "PNG" else {}
     if found.lossy:
         options["quality"] = output.quality or found.lossy
@@ -304,7 +274,7 @@ def _coding_options(found: Format, frame: Frame, output: EncodingOptions) -> dic
     return options
 
 
-def _timing_options(found: Format, timing: FrameTiming) -> dict[str, Any]:
+def _timing_options(found: Codec, timing: FrameTiming) -> dict[str, Any]:
     durations = [max(1, round(value)) for value in timing.durations]
     if found.name == "GIF":
         durations = [max(_GIF_TICK, round(value / _GIF_TICK) * _GIF_TICK) for value in timing.durations]

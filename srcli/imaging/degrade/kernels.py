@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srcli.errors import ImageError
-from srcli.imaging.codecs.formats import is_image
 from srcli.imaging.codecs.reading import check_readable
-from srcli.imaging.image import read
+from srcli.imaging.codecs.registry import is_image
+from srcli.imaging.image import read_image
 
 Weights = NDArray[np.float64]
 
@@ -107,7 +107,7 @@ def from_file(path: Path) -> Given:
 
 def _numbers(path: Path) -> Weights:
     if is_image(path):
-        return np.asarray(read(path).pixels.mean(axis=2, dtype=np.float64))
+        return np.asarray(read_image(path).pixels.mean(axis=2, dtype=np.float64))
     try:
         values = np.load(path, allow_pickle=False) if path.suffix == ".npy" else np.loadtxt(path, ndmin=2)
         return np.asarray(values, np.float64)

@@ -8,7 +8,7 @@ import json
 import re
 from dataclasses import asdict, dataclass, field, fields, replace
 
-from srcli.imaging.codecs.formats import Format
+from srcli.imaging.codecs.base import Codec
 from srcli.imaging.metadata.fields import Metadata
 
 _NAMESPACE = "urn:sr-cli:provenance:1"
@@ -44,7 +44,7 @@ class Record:
     options: dict[str, str] = field(default_factory=dict)
 
 
-def with_record(metadata: Metadata, record: Record, form: Format) -> Metadata:
+def with_record(metadata: Metadata, record: Record, form: Codec) -> Metadata:
     """`metadata` with the record in place of an older one, where the format carries any."""
     text = json.dumps(asdict(record), separators=(",", ":"), sort_keys=True)
     if "xmp" in form.carries:

@@ -1,48 +1,13 @@
 """The image formats: which suffixes they have, and what their files can hold. Facts only."""
 
-from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Protocol
 
 from srcli.errors import ImageError
+from srcli.imaging.codecs.base import Codec
 
-
-@dataclass(frozen=True)
-class Format:
-    """What can be written into files of a format.
-
-    `name` is Pillow's; `depths` are bits per sample, 32 being float; `carries` names fields of `Metadata`;
-    `lossy` is the quality by default, 0 where nothing is ever lost; `largest` is for either side; `extra` is
-    what has to be installed, for the module that it `needs`.
-    """
-
-    name: str
-    suffixes: tuple[str, ...]
-    depths: tuple[int, ...] = (8,)
-    alpha: bool = False
-    frames: bool = False
-    carries: tuple[str, ...] = ()
-    lossy: int = 0
-    lossless: bool = False
-    subsampling: bool = False
-    largest: int = 2**31 - 1
-    extra: str = ""
-    needs: str = ""
-
-    @property
-    def missing(self) -> str:
-        """The package that this machine lacks for it; empty where nothing is lacking."""
-        return self.needs.replace("_", "-") if self.needs and find_spec(self.needs) is None else ""
-
-    def depth_for(self, depth: int) -> int:
-        """The depth that keeps most of `depth` bits."""
-        enough = [d for d in self.depths if d >= depth]
-        return min(enough) if enough else max(self.depths)
-
-
-FORMATS = (
-    Format(
+CODECS = (
+    Codec(
         "PNG",
         (".png", ".apng"),
         (1, 8, 16),
@@ -50,7 +15,7 @@ FORMATS = (
         frames=True,
         carries=("icc", "exif", "xmp", "dpi", "chunks"),
     ),
-    Format(
+    Codec(
         "JPEG",
         (".jpg", ".jpeg", ".jpe", ".jfif"),
         carries=("icc", "exif", "xmp", "dpi", "comment"),
@@ -58,7 +23,7 @@ FORMATS = (
         subsampling=True,
         largest=65500,
     ),
-    Format(
+    Codec(
         "WEBP",
         (".webp",),
         alpha=True,
@@ -68,7 +33,7 @@ FORMATS = (
         lossless=True,
         largest=16383,
     ),
-    Format(
+    Codec(
         "TIFF",
         (".tif", ".tiff"),
         (1, 8, 16, 32),
@@ -76,9 +41,9 @@ FORMATS = (
         frames=True,
         carries=("icc", "exif", "xmp", "dpi"),
     ),
-    Format("BMP", (".bmp",), (1, 8), carries=("dpi",)),
-    Format("GIF", (".gif",), alpha=True, frames=True, carries=("comment",), largest=65535),
-    Format(
+    Codec("BMP", (".bmp",), (1, 8), carries=("dpi",)),
+    Codec("GIF", (".gif",), alpha=True, frames=True, carries=("comment",), largest=65535),
+    Codec(
         "AVIF",
         (".avif",),
         alpha=True,
@@ -88,12 +53,12 @@ FORMATS = (
         subsampling=True,
         largest=32768,
     ),
-    Format("JPEG2000", (".jp2", ".j2k", ".jpx", ".jpf"), (8, 16), alpha=True, carries=("comment",)),
-    Format("PPM", (".ppm", ".pgm", ".pnm"), (8, 16)),
-    Format("PFM", (".pfm",), (32,)),
-    Format("HDR", (".hdr",), (32,)),
-    Format("EXR", (".exr",), (32,), alpha=True, extra="exr", needs="OpenEXR"),
-    Format(
+    Codec("JPEG2000", (".jp2", ".j2k", ".jpx", ".jpf"), (8, 16), alpha=True, carries=("comment",)),
+    Codec("PPM", (".ppm", ".pgm", ".pnm"), (8, 16)),
+    Codec("PFM", (".pfm",), (32,)),
+    Codec("HDR", (".hdr",), (32,)),
+    Codec("EXR", (".exr",), (32,), alpha=True, extra="exr", needs="OpenEXR"),
+    Codec(
         "HEIF",
         (".heic", ".heif"),
         alpha=True,
@@ -106,11 +71,11 @@ FORMATS = (
         needs="pillow_heif",
     ),
 )
-_BY_SUFFIX = {suffix: format_ for format_ in FORMATS for suffix in format_.suffixes}
+_BY_SUFFIX = {suffix: format_ for format_ in CODECS for suffix in format_.suffixes}
 SUFFIXES = tuple(_BY_SUFFIX)
 
 
-class Named(Protocol):
+class NamedPath(Protocol):
     """A path, here or in a store."""
 
     @property
@@ -122,12 +87,12 @@ class Named(Protocol):
         """The end of the name, with its dot."""
 
 
-def is_image(path: Named) -> bool:
+def is_image(path: NamedPath) -> bool:
     """Whether the name looks like an image that can be read."""
     return path.suffix.lower() in _BY_SUFFIX and not path.name.startswith(".")
 
 
-def of(path: Named) -> Format:
+def find_codec(path: NamedPath) -> Codec:
     """The format that the name of `path` stands for. Raises `ImageError` for names of no known format."""
     found = _BY_SUFFIX.get(path.suffix.lower())
     if found is None:
@@ -135,9 +100,9 @@ def of(path: Named) -> Format:
     return found
 
 
-def suffix_of(name: str) -> str:
+def find_suffix(name: str) -> str:
     """The suffix for a format as a user names it, `jpeg` or `.TIF`. Raises `ImageError` for others."""
     suffix = f".{name.lower().removeprefix('.')}"
-    named = next((f.suffixes[0] for f in FORMATS if name.upper() == f.name), suffix)
-    of(Path(f"x{named}"))
+    named = next((f.suffixes[0] for f in CODECS if name.upper() == f.name), suffix)
+    find_codec(Path(f"x{named}"))
     return named
