@@ -293,7 +293,9 @@ def test_two_hundred_files_of_which_twenty_are_broken(photo: Path, tmp_path: Pat
     Of every format and depth that can be written here, broken in five ways.
     """
     folder, small = tmp_path / "in", read_image(photo).pixels[:12, :16]
-    kinds = [(form.suffixes[0], depth) for form in CODECS if not form.missing for depth in form.depths]
+    kinds = [
+        (form.suffixes[0], depth) for form in CODECS if not form.missing_package for depth in form.depths
+    ]
     made = []
     for k in range(180):
         suffix, depth = kinds[k % len(kinds)]

@@ -72,10 +72,10 @@ def canvas(page: Page) -> np.ndarray:
 
 def expected(made: Path, method: str) -> np.ndarray:
     """What a method makes of the first photograph, by the tool itself, in 8 bits."""
-    from srcli.imaging.degrade.degradations import bicubic_lr
+    from srcli.imaging.degrade.degradations import downscale_bicubic
     from srcli.methods import find
 
-    lr = bicubic_lr(read_image(made / "in" / EVIL).pixels, SCALE)
+    lr = downscale_bicubic(read_image(made / "in" / EVIL).pixels, SCALE)
     return quantise(find(method, SCALE)(lr, SCALE)).astype(np.uint8)
 
 

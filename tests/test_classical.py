@@ -18,8 +18,8 @@ from srcli import methods
 from srcli.bench import score
 from srcli.errors import SrError, UsageError
 from srcli.imaging.color import luma
-from srcli.imaging.degrade.degradations import bicubic_lr
-from srcli.imaging.degrade.kernels import Bell, Given
+from srcli.imaging.degrade.degradations import downscale_bicubic
+from srcli.imaging.degrade.kernels import BellKernel, CustomKernel
 from srcli.imaging.degrade.steps import Filter
 from srcli.imaging.image import Image, read_image, write_image
 from srcli.imaging.pixels import Pixels, from_uint8, is_grey, to_uint8
@@ -31,7 +31,7 @@ from srcli.methods.classical.problem import ROUNDING, Problem
 from srcli.methods.classical.settings import Clock, Settings, seconds
 
 sides = st.integers(1, 30)
-BELL = Bell(9, 2.0, 1.0, 0.5)
+BELL = BellKernel(9, 2.0, 1.0, 0.5)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def hr() -> Pixels:
 
 @pytest.fixture(scope="module")
 def lr(hr: Pixels) -> Pixels:
-    return bicubic_lr(hr, 2)
+    return downscale_bicubic(hr, 2)
 
 
 def lopsided(size: int) -> Blur:
@@ -77,7 +77,7 @@ def test_the_bound_is_not_below_the_norm(small: tuple[int, int], kernel: Blur | 
 
 def test_the_operator_is_what_degradations_do(hr: Pixels) -> None:
     reduce = Reduction(hr.shape[:2], (40, 33), Blur(BELL.weights()))
-    np.testing.assert_allclose(reduce(hr), resize(Filter(BELL).on(hr), 40, 33), atol=1e-5)
+    np.testing.assert_allclose(reduce(hr), resize(Filter(BELL).apply(hr), 40, 33), atol=1e-5)
 
 
 def test_divergence_is_the_negative_transpose_of_the_gradient(rng: np.random.Generator) -> None:
@@ -123,7 +123,7 @@ def test_a_repeated_detail_is_found_again() -> None:
     """A stripe that is sharp in one place of the image is made sharp where it is larger."""
     y, x = np.mgrid[:64, :64]
     hr = np.repeat((np.hypot(y - 20, x + 30) % 16 < 8).astype(np.float32)[..., None], 3, axis=2)
-    small = bicubic_lr(hr, 2)
+    small = downscale_bicubic(hr, 2)
     assert gain(solving.enlarge("selfex", small, (64, 64)), hr, small) > 1.5
 
 
@@ -219,11 +219,11 @@ def test_drawing_leaves_random_numbers_as_they_were() -> None:
     assert torch.equal(torch.rand(3), expected)
 
 
-def blurred(hr: Pixels, bell: Bell | None, scale: int) -> Pixels:
+def blurred(hr: Pixels, bell: BellKernel | None, scale: int) -> Pixels:
     """Blurred, made smaller and rounded."""
     if bell is None:
-        return bicubic_lr(hr, scale)
-    return from_uint8(to_uint8(resize(Filter(bell).on(hr), *(side // scale for side in hr.shape[:2]))))
+        return downscale_bicubic(hr, scale)
+    return from_uint8(to_uint8(resize(Filter(bell).apply(hr), *(side // scale for side in hr.shape[:2]))))
 
 
 @pytest.fixture(scope="module")
@@ -234,10 +234,10 @@ def photo_of_astronaut() -> Pixels:
 @pytest.mark.parametrize("scale", [2, 3])
 @pytest.mark.parametrize(
     "bell",
-    [Bell(15, 1.6, 1.6), Bell(15, 2.0, 0.8, 0.6), Bell(15, 2.0, 1.0, -1.2)],
+    [BellKernel(15, 1.6, 1.6), BellKernel(15, 2.0, 0.8, 0.6), BellKernel(15, 2.0, 1.0, -1.2)],
     ids=["round", "one", "other"],
 )
-def test_a_bell_is_found_in_the_image(bell: Bell, scale: int, photo_of_astronaut: Pixels) -> None:
+def test_a_bell_is_found_in_the_image(bell: BellKernel, scale: int, photo_of_astronaut: Pixels) -> None:
     """Deviations to a quarter of a pixel of the large image, and where it is oblong its direction."""
     small = blurred(photo_of_astronaut, bell, scale)
     found = blind.estimate(Problem(small, photo_of_astronaut.shape[:2]))
@@ -253,7 +253,7 @@ def test_sharp_images_are_left_sharp(name: str) -> None:
     pixels = read_image(SAMPLES / f"{name}.png").pixels
     for scale in (2, 3):
         hr = pixels[: pixels.shape[0] // scale * scale, : pixels.shape[1] // scale * scale]
-        small = bicubic_lr(hr, scale)
+        small = downscale_bicubic(hr, scale)
         assert blind.estimate(Problem(small, hr.shape[:2])) is None
     untold = solving.enlarge("ibp", small, hr.shape[:2])
     told = solving.enlarge("ibp", small, hr.shape[:2], Settings(kernel="auto"))
@@ -262,7 +262,7 @@ def test_sharp_images_are_left_sharp(name: str) -> None:
 
 def test_an_estimate_is_nearly_as_good_as_the_truth() -> None:
     hr = read_image(SAMPLES / "coffee.png").pixels[100:300, 100:300]
-    bell = Bell(11, 1.6, 1.6)
+    bell = BellKernel(11, 1.6, 1.6)
     small = blurred(hr, bell, 2)
     untold, estimated, told = (
         gain(solving.enlarge("ibp", small, hr.shape[:2], Settings(kernel=kernel)), hr, small)
@@ -281,7 +281,7 @@ def test_the_power_of_white_noise_is_its_variance(rng: np.random.Generator) -> N
 def test_a_blurred_image_differs_from_its_sharp_self_by_the_bell() -> None:
     """Whatever is in the image: what is found before and after a blur differs by the blur's covariance."""
     sharp = luma(read_image(SAMPLES / "coffee.png").pixels)[..., None]
-    soft = Filter(Bell(9, 0.8, 0.8)).on(sharp).reshape(sharp.shape)
+    soft = Filter(BellKernel(9, 0.8, 0.8)).apply(sharp).reshape(sharp.shape)
     before, after = (blind.covariance(np.asarray(each[..., 0], np.float64)) for each in (sharp, soft))
     np.testing.assert_allclose(after - before, 0.64 * np.eye(2), atol=0.1)
 
@@ -370,7 +370,7 @@ def test_from_the_command_line(lr: Pixels, tmp_path: Path, sr: Run) -> None:
 def test_a_kernel_from_a_file(hr: Pixels, tmp_path: Path, sr: Run) -> None:
     psf = BELL.weights()[::-1, ::-1]
     np.save(tmp_path / "psf.npy", psf)
-    kernel = Given(tuple(tuple(map(float, row)) for row in BELL.weights()))
+    kernel = CustomKernel(tuple(tuple(map(float, row)) for row in BELL.weights()))
     small = from_uint8(to_uint8(Reduction(hr.shape[:2], (48, 48), Blur(BELL.weights()))(hr)))
     write_image(tmp_path / "a.png", Image(small))
     words = ("upscale", tmp_path / "a.png", "-x2", "-m", "ibp", "-o", tmp_path / "b.png")

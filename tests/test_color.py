@@ -34,10 +34,10 @@ def test_luma_is_exchanged_as_by_way_of_chroma(rng: np.random.Generator) -> None
     ycbcr[..., 0] = plane
     merged = color.merge_luma(plane, pixels)
     np.testing.assert_allclose(merged, color.ycbcr_to_rgb(ycbcr), atol=1e-6)
-    np.testing.assert_allclose(color.luma(color.without_luma(pixels)), 16 / 255, atol=1e-6)
-    wide = resize(color.without_luma(pixels), 12, 10), resize(pixels, 12, 10)
+    np.testing.assert_allclose(color.luma(color.remove_luma(pixels)), 16 / 255, atol=1e-6)
+    wide = resize(color.remove_luma(pixels), 12, 10), resize(pixels, 12, 10)
     large = rng.random((12, 10), np.float32)
-    np.testing.assert_allclose(color.with_luma(wide[0], large), color.merge_luma(large, wide[1]), atol=1e-6)
+    np.testing.assert_allclose(color.add_luma(wide[0], large), color.merge_luma(large, wide[1]), atol=1e-6)
 
 
 def test_grey_from_luma_has_equal_channels_and_the_same_luma(rng: np.random.Generator) -> None:

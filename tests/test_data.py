@@ -17,7 +17,7 @@ from helpers.paths import SAMPLES
 from srcli.errors import DatasetError, SrError, UsageError
 from srcli.imaging.color import luma
 from srcli.imaging.degrade import degradations
-from srcli.imaging.degrade.degradations import bicubic_lr
+from srcli.imaging.degrade.degradations import downscale_bicubic
 from srcli.imaging.image import Image, read_image, write_image
 from srcli.imaging.pixels import to_uint8
 from srcli.imaging.resize import resize_8bit
@@ -74,7 +74,7 @@ def test_a_source_may_be_a_set_of_the_hub() -> None:
 def pairs_in(photos: Path, name: str = "{}.png", scale: int = 2) -> Path:
     lr = photos.parent / "lr"
     for file in photos.glob("*.png"):
-        write_image(lr / name.format(file.stem), Image(1 - bicubic_lr(read_image(file).pixels, scale)))
+        write_image(lr / name.format(file.stem), Image(1 - downscale_bicubic(read_image(file).pixels, scale)))
     return lr
 
 
@@ -87,7 +87,7 @@ def test_a_source_of_pairs_keeps_its_own_low_resolution(photos: Path, name: str)
     store = opened([f"{photos},lr={lr}", "hub:samples"], replace(WANTED, zooms=(1, 0.5)))
     planes = store.lr
     assert isinstance(planes, Mapped)
-    made = [to_uint8(1 - bicubic_lr(read_image(file).pixels, 2)) for file in source.files]
+    made = [to_uint8(1 - downscale_bicubic(read_image(file).pixels, 2)) for file in source.files]
     for number, samples in enumerate(made):
         np.testing.assert_array_equal(planes.image(number), samples)
     assert len(store) == len(made) + 2 * len(list(SAMPLES.glob("*.png"))), "pairs have no zooms"
@@ -114,7 +114,7 @@ def spoiled(photos: Path, spoil: Callable[[Path], object]) -> str:
         (lambda p: spoiled(p, lambda f: f.write_bytes(b"no")), WANTED, r"lr/coffee.png is not an image"),
         (
             lambda p: spoiled(p, lambda f: f),
-            replace(WANTED, degradation=degradations.parse("bsrgan")),
+            replace(WANTED, degradation=degradations.parse_degradation("bsrgan")),
             "a random degradation can't make the pairs of",
         ),
     ],
@@ -139,7 +139,7 @@ def test_samples_are_what_the_protocol_makes(photos: Path) -> None:
     assert isinstance(fed, Mapped)
     for number, file in enumerate(sorted(photos.glob("*.png"))):
         pixels = read_image(file).pixels
-        small = bicubic_lr(pixels, 3)
+        small = downscale_bicubic(pixels, 3)
         np.testing.assert_array_equal(hr.image(number), to_uint8(pixels))
         np.testing.assert_array_equal(lr.image(number), to_uint8(small))
         np.testing.assert_array_equal(fed.image(number), to_uint8(resize_8bit(small, 96, 96)))
@@ -227,7 +227,7 @@ def test_a_killed_writer_leaves_nothing_that_is_taken_for_whole(
     assert isinstance(store.lr, Mapped)
     for number, file in enumerate(sorted(photos.glob("*.png"))):
         np.testing.assert_array_equal(
-            store.lr.image(number), to_uint8(bicubic_lr(read_image(file).pixels, 2))
+            store.lr.image(number), to_uint8(downscale_bicubic(read_image(file).pixels, 2))
         )
     assert not list(sr_cache.rglob(".sr-*"))
 
@@ -240,7 +240,7 @@ def test_a_damaged_store_is_made_again(spoil: str, photos: Path, sr_cache: Path)
     store = opened(photos)
     assert isinstance(store.lr, Mapped)
     assert (
-        to_uint8(bicubic_lr(read_image(photos / "coffee.png").pixels, 2)).tobytes()
+        to_uint8(downscale_bicubic(read_image(photos / "coffee.png").pixels, 2)).tobytes()
         == store.lr.image(2).tobytes()
     )
 
@@ -317,7 +317,7 @@ def test_batches_correspond_in_every_orientation(
 
     A few levels are rounding: in a turned crop columns are done first.
     """
-    degradation = degradations.parse(how)
+    degradation = degradations.parse_degradation(how)
     patch = 47 if enlarged else 24
     store = opened(photos, StoreSpec(2, patch, degradation, (1, 0.7), enlarged))
     assert (store.lr is None) == how.startswith("noise")
@@ -336,7 +336,9 @@ def test_batches_correspond_in_every_orientation(
 
 @pytest.mark.parametrize("how", ["bicubic", "bsrgan"])
 def test_luma_is_computed_on_the_patches(photos: Path, how: str) -> None:
-    store = opened(photos, replace(WANTED, degradation=degradations.parse(how), patch=32, enlarged=True))
+    store = opened(
+        photos, replace(WANTED, degradation=degradations.parse_degradation(how), patch=32, enlarged=True)
+    )
     y, rgb = (drawn(store, channels=n) for n in (1, 3))
     for name in ("lr", "hr", "fed"):
         colour = getattr(rgb, name).permute(0, 2, 3, 1).numpy()
@@ -346,7 +348,9 @@ def test_luma_is_computed_on_the_patches(photos: Path, how: str) -> None:
 @pytest.mark.parametrize("how", ["bicubic", "bsrgan", "second-order", "jpeg", "noise", "blur,sigma=1..2"])
 def test_equal_generators_draw_equal_batches_wherever_the_samples_are(photos: Path, how: str) -> None:
     """Bit for bit: a run that is resumed goes on as if it had not been stopped."""
-    store = opened(photos, replace(WANTED, degradation=degradations.parse(how), patch=32, enlarged=True))
+    store = opened(
+        photos, replace(WANTED, degradation=degradations.parse_degradation(how), patch=32, enlarged=True)
+    )
     saved = generator(3)
     for _ in range(2):
         drawn(store, ALL, rng=saved)
@@ -369,7 +373,9 @@ def test_the_memory_that_a_device_needs_is_told(photos: Path) -> None:
 
 @pytest.mark.parametrize("how", ["bicubic", "bsrgan"])
 def test_patches_may_be_smaller_than_the_store_was_asked_for(photos: Path, how: str) -> None:
-    store = opened(photos, replace(WANTED, degradation=degradations.parse(how), patch=33, enlarged=True))
+    store = opened(
+        photos, replace(WANTED, degradation=degradations.parse_degradation(how), patch=33, enlarged=True)
+    )
     for patch, side in ((33, 34), (20, 20), (11, 12)):
         batch = draw(Feed(store, 1), patch, 5, generator())
         assert batch.hr.shape == batch.fed.shape == (5, 1, side, side)

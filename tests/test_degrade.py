@@ -14,17 +14,17 @@ from helpers.paths import SAMPLES
 from srcli.errors import ImageError, SrError, UsageError
 from srcli.imaging.degrade import chains, degradations, steps
 from srcli.imaging.degrade import kernels as blur
-from srcli.imaging.degrade.degradations import Degradation, bicubic_lr, parse
-from srcli.imaging.degrade.kernels import Bell, Given, Sinc
+from srcli.imaging.degrade.degradations import Degradation, downscale_bicubic, parse_degradation
+from srcli.imaging.degrade.kernels import BellKernel, CustomKernel, SincKernel
 from srcli.imaging.degrade.steps import (
     METHODS,
-    Decimate,
+    Decimation,
     Filter,
     Jpeg,
     Noise,
     Poisson,
-    Resize,
-    Round,
+    Resizing,
+    Rounding,
     Span,
     Target,
 )
@@ -71,7 +71,7 @@ def psnr(a: Pixels, b: Pixels) -> float:
 
 
 def degradation(name: str, psf: Path) -> Degradation:
-    return parse(TEXTS[name].format(psf=psf))
+    return parse_degradation(TEXTS[name].format(psf=psf))
 
 
 def test_every_family_is_tested() -> None:
@@ -96,13 +96,13 @@ def test_low_resolution_is_8_bit_of_the_right_size_and_repeats(
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_bicubic_is_the_protocol(scale: int, hr: Pixels) -> None:
-    lr = degradations.degrade_image(hr, scale, parse("bicubic"), np.random.default_rng(0))
-    np.testing.assert_array_equal(lr, bicubic_lr(hr, scale))
+    lr = degradations.degrade_image(hr, scale, parse_degradation("bicubic"), np.random.default_rng(0))
+    np.testing.assert_array_equal(lr, downscale_bicubic(hr, scale))
 
 
 def test_what_cannot_be_reduced_is_named(hr: Pixels) -> None:
     with pytest.raises(ImageError, match="96x2 cannot be reduced by 3"):
-        degradations.degrade_image(hr[:2], 3, parse("blur"), np.random.default_rng(0))
+        degradations.degrade_image(hr[:2], 3, parse_degradation("blur"), np.random.default_rng(0))
 
 
 # --- resizing matrices ---
@@ -111,7 +111,7 @@ def test_what_cannot_be_reduced_is_named(hr: Pixels) -> None:
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("out", [5, 24, 60])
 def test_operators_keep_a_constant_and_mirror(method: str, out: int) -> None:
-    matrix = steps.operator(24, out, method)
+    matrix = steps.resize_matrix(24, out, method)
     assert matrix.shape == (out, 24)
     np.testing.assert_allclose(matrix.sum(axis=1), 1, atol=1e-6)
     if method != "nearest":
@@ -120,7 +120,7 @@ def test_operators_keep_a_constant_and_mirror(method: str, out: int) -> None:
 
 @pytest.mark.parametrize("method", KERNELS)
 def test_operators_are_imresize(method: str, hr: Pixels) -> None:
-    small = Resize(31, 40, method).on(hr)
+    small = Resizing(31, 40, method).apply(hr)
     np.testing.assert_allclose(small, resize(hr, 31, 40, method), atol=1e-5)
     np.testing.assert_allclose(pixels_of(twin.resized(batch_of(hr), 31, 40, method)), small, atol=1e-5)
 
@@ -132,7 +132,7 @@ def test_operators_are_imresize(method: str, hr: Pixels) -> None:
 def test_random_methods_are_those_of_opencv(
     method: str, flag: int, size: tuple[int, int], hr: Pixels
 ) -> None:
-    ours = Resize(*size, method).on(hr)[3:-3, 3:-3]
+    ours = Resizing(*size, method).apply(hr)[3:-3, 3:-3]
     theirs = cv2.resize(hr, size[::-1], interpolation=flag)[3:-3, 3:-3]
     np.testing.assert_allclose(ours, theirs, atol=2e-4)
 
@@ -148,14 +148,14 @@ def moments(weights: blur.Weights) -> tuple[float, float, float, float]:
 
 
 def test_bells_have_the_deviations_asked_for() -> None:
-    assert moments(Bell(41, 3, 1.5).weights()) == pytest.approx((0, 0, 9, 2.25), abs=1e-3)
-    assert moments(Bell(41, 3, 1.5, np.pi / 2).weights()) == pytest.approx((0, 0, 2.25, 9), abs=1e-3)
-    assert moments(Bell(41, 2, 2, shift=1.5).weights()) == pytest.approx((1.5, 1.5, 4, 4), abs=1e-3)
+    assert moments(BellKernel(41, 3, 1.5).weights()) == pytest.approx((0, 0, 9, 2.25), abs=1e-3)
+    assert moments(BellKernel(41, 3, 1.5, np.pi / 2).weights()) == pytest.approx((0, 0, 2.25, 9), abs=1e-3)
+    assert moments(BellKernel(41, 2, 2, shift=1.5).weights()) == pytest.approx((1.5, 1.5, 4, 4), abs=1e-3)
 
 
 def test_powers_flatten_the_top_and_plateaus_have_long_tails() -> None:
-    plain, flat = Bell(21, 2, 2).weights(), Bell(21, 2, 2, power=4).weights()
-    plateau = Bell(21, 2, 2, plateau=True).weights()
+    plain, flat = BellKernel(21, 2, 2).weights(), BellKernel(21, 2, 2, power=4).weights()
+    plateau = BellKernel(21, 2, 2, plateau=True).weights()
     assert flat[10, 11] / flat[10, 10] > plain[10, 11] / plain[10, 10]
     assert plateau[0, 10] > 100 * plain[0, 10]
 
@@ -166,18 +166,18 @@ def test_bessel_function_is_scipys() -> None:
 
 
 def test_sinc_passes_below_its_cutoff_and_stops_above() -> None:
-    gain = np.abs(np.fft.rfft(Sinc(101, np.pi / 3).weights().sum(axis=0)))
+    gain = np.abs(np.fft.rfft(SincKernel(101, np.pi / 3).weights().sum(axis=0)))
     assert gain[:12].min() > 0.9
     assert gain[23:].max() < 0.1
 
 
 @pytest.mark.parametrize(
-    "kernel", [Bell(9, 2, 1, 0.5), Sinc(9, 1.5), Given(((0, 1, 0), (2, 5, 0), (0, 0, 0)))]
+    "kernel", [BellKernel(9, 2, 1, 0.5), SincKernel(9, 1.5), CustomKernel(((0, 1, 0), (2, 5, 0), (0, 0, 0)))]
 )
-def test_filters_keep_a_constant(kernel: blur.Kernel) -> None:
+def test_filters_keep_a_constant(kernel: blur.BlurKernel) -> None:
     assert kernel.weights().sum() == pytest.approx(1)
     grey = np.full((20, 24, 3), 0.4, np.float32)
-    np.testing.assert_allclose(Filter(kernel).on(grey), grey, atol=1e-6)
+    np.testing.assert_allclose(Filter(kernel).apply(grey), grey, atol=1e-6)
 
 
 def test_a_camera_spreads_a_point_as_its_file_says(tmp_path: Path, psf: Path) -> None:
@@ -188,7 +188,7 @@ def test_a_camera_spreads_a_point_as_its_file_says(tmp_path: Path, psf: Path) ->
     point = np.zeros((9, 9, 3), np.float32)
     point[4, 4] = 1
     for name in ("psf.npy", "psf.txt", "psf.png"):
-        out = Filter(blur.from_file(tmp_path / name)).on(point)[3:6, 3:6, 0]
+        out = Filter(blur.load_kernel(tmp_path / name)).apply(point)[3:6, 3:6, 0]
         np.testing.assert_allclose(out, spread / spread.sum(), atol=1e-5)
 
 
@@ -199,14 +199,14 @@ def test_files_without_a_kernel_are_named(tmp_path: Path) -> None:
     np.save(tmp_path / "code.npy", np.array([{}]), allow_pickle=True)
     for name in ("words.txt", "cube.npy", "zero.npy", "code.npy"):
         with pytest.raises(ImageError, match=f"{name} holds no kernel"):
-            parse(f"camera:{tmp_path / name}")
+            parse_degradation(f"camera:{tmp_path / name}")
     with pytest.raises(ImageError, match="does not exist"):
-        parse("camera:none.npy")
+        parse_degradation("camera:none.npy")
 
 
 def test_even_kernels_get_an_odd_side(tmp_path: Path) -> None:
     np.save(tmp_path / "k.npy", np.ones((2, 4)))
-    assert blur.from_file(tmp_path / "k.npy").weights().shape == (5, 5)
+    assert blur.load_kernel(tmp_path / "k.npy").weights().shape == (5, 5)
 
 
 # --- noise ---
@@ -215,10 +215,10 @@ def test_even_kernels_get_an_odd_side(tmp_path: Path) -> None:
 def test_noise_has_the_deviation_asked_for() -> None:
     flat = np.full((200, 200, 3), 0.5, np.float32)
     rng = np.random.default_rng(0)
-    colour = degradations.degrade_image(flat, 2, parse("noise,sigma=20"), rng)
+    colour = degradations.degrade_image(flat, 2, parse_degradation("noise,sigma=20"), rng)
     assert colour.std() * 255 == pytest.approx(20, rel=0.02)
     assert abs(np.corrcoef(colour[..., 0].ravel(), colour[..., 1].ravel())[0, 1]) < 0.03
-    grey = degradations.degrade_image(flat, 2, parse("noise,sigma=20,grey=yes"), rng)
+    grey = degradations.degrade_image(flat, 2, parse_degradation("noise,sigma=20,grey=yes"), rng)
     np.testing.assert_array_equal(grey[..., 0], grey[..., 2])
     assert grey.std() * 255 == pytest.approx(20, rel=0.02)
 
@@ -238,14 +238,14 @@ def test_counts_are_poissons(mean: float) -> None:
 
 def test_photons_leave_black_alone_and_are_more_in_the_light(rng: np.random.Generator) -> None:
     ramp = np.repeat(np.linspace(0, 1, 256, dtype=np.float32)[None, :, None], 3, axis=2)
-    noise = Poisson(1.0, grey=False, seed=3).on(np.repeat(ramp, 400, axis=0)) - ramp
+    noise = Poisson(1.0, grey=False, seed=3).apply(np.repeat(ramp, 400, axis=0)) - ramp
     assert np.all(noise[:, 0] == 0)
     assert noise[:, 128].std() * 255 == pytest.approx(np.sqrt(128), rel=0.05)
     assert noise[:, 32].std() * 255 == pytest.approx(np.sqrt(32), rel=0.08)
 
 
 def test_jpeg_is_better_at_a_higher_quality(hr: Pixels) -> None:
-    found = [psnr(Jpeg(quality).on(hr), hr) for quality in (10, 40, 70, 95)]
+    found = [psnr(Jpeg(quality).apply(hr), hr) for quality in (10, 40, 70, 95)]
     assert found == sorted(found)
     assert found[0] < 28
     assert found[-1] > 37
@@ -264,8 +264,8 @@ def share(happened: list[bool]) -> float:
 
 def test_second_order_draws_from_the_published_ranges() -> None:
     rng = np.random.default_rng(0)
-    plans = [chains.SecondOrder().plan(Target(400, 400, 4), rng) for _ in range(1500)]
-    sizes = np.array([[step.height for step in of_type(Resize, plan)] for plan in plans])
+    plans = [chains.SecondOrderChain().plan(Target(400, 400, 4), rng) for _ in range(1500)]
+    sizes = np.array([[step.height for step in of_type(Resizing, plan)] for plan in plans])
     assert (sizes[:, 0].min(), sizes[:, 0].max()) == pytest.approx((60, 600), abs=15)
     assert (sizes[:, 1].min(), sizes[:, 1].max()) == pytest.approx((30, 120), abs=4)
     assert set(sizes[:, 2]) == {100}
@@ -278,7 +278,7 @@ def test_second_order_draws_from_the_published_ranges() -> None:
     assert {kernel.size for kernel in kernels} == {7, 9, 11, 13, 15, 17, 19, 21}
     # One pass always blurs, the second in 0.8 of the cases, and 0.8 end with a sinc.
     assert len(kernels) / 1500 == pytest.approx(2.6, abs=0.05)
-    bells = [plan[0].kernel for plan in plans if isinstance(plan[0].kernel, Bell)]
+    bells = [plan[0].kernel for plan in plans if isinstance(plan[0].kernel, BellKernel)]
     assert len(bells) / 1500 == pytest.approx(0.9, abs=0.02)
     assert share([bell.sigma == bell.sigma2 for bell in bells]) == pytest.approx(0.69, abs=0.04)
     assert share([bell.plateau for bell in bells]) == pytest.approx(0.15, abs=0.03)
@@ -286,31 +286,31 @@ def test_second_order_draws_from_the_published_ranges() -> None:
     noises = [isinstance(step, Noise) for plan in plans for step in plan if isinstance(step, Noise | Poisson)]
     assert (len(noises), share(noises)) == (3000, pytest.approx(0.5, abs=0.03))
     assert share([isinstance(plan[-2], Jpeg) for plan in plans]) == pytest.approx(0.5, abs=0.04)
-    assert all(plan[-1] == Round() for plan in plans)
+    assert all(plan[-1] == Rounding() for plan in plans)
 
 
 def test_bsrgan_shuffles_and_reduces_twice_in_order() -> None:
     rng = np.random.default_rng(0)
-    plans = [chains.Bsrgan().plan(Target(128, 128, 4), rng) for _ in range(1000)]
-    halved = [plan[0] for plan in plans if plan[0] in [Resize(64, 64, m) for m in METHODS]]
+    plans = [chains.BsrganChain().plan(Target(128, 128, 4), rng) for _ in range(1000)]
+    halved = [plan[0] for plan in plans if plan[0] in [Resizing(64, 64, m) for m in METHODS]]
     assert 150 < len(halved) < 350
     for plan in plans:
-        resizes = of_type(Resize, plan)
+        resizes = of_type(Resizing, plan)
         assert (resizes[-1].height, resizes[-1].width) == (32, 32)
         assert isinstance(plan[-1], Jpeg)
         assert len(of_type(Noise, plan)) == 1
         assert len(of_type(Jpeg, plan)) in (1, 2)
-        assert len(of_type(Filter, plan)) == 2 + len(of_type(Decimate, plan))
-    assert share([bool(of_type(Decimate, plan)) for plan in plans]) == pytest.approx(0.25, abs=0.05)
+        assert len(of_type(Filter, plan)) == 2 + len(of_type(Decimation, plan))
+    assert share([bool(of_type(Decimation, plan)) for plan in plans]) == pytest.approx(0.25, abs=0.05)
     assert share([len(of_type(Jpeg, plan)) == 2 for plan in plans]) == pytest.approx(0.9, abs=0.03)
     assert len({tuple(type(step) for step in plan) for plan in plans}) > 100
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
 def test_bsrgans_shifted_blur_does_not_move_the_image(scale: int, hr: Pixels) -> None:
-    bell = Filter(Bell(25, 1.5, 1.5, shift=(scale - 1) / 2))
-    picked = steps.apply(hr, (bell, Decimate(scale)))
-    centred = steps.apply(hr, (Filter(Bell(25, 1.5, 1.5)), Resize(*picked.shape[:2], "linear")))
+    bell = Filter(BellKernel(25, 1.5, 1.5, shift=(scale - 1) / 2))
+    picked = steps.apply_plan(hr, (bell, Decimation(scale)))
+    centred = steps.apply_plan(hr, (Filter(BellKernel(25, 1.5, 1.5)), Resizing(*picked.shape[:2], "linear")))
     assert psnr(picked[4:-4, 4:-4], centred[4:-4, 4:-4]) > 38
 
 
@@ -318,11 +318,15 @@ def test_bsrgans_shifted_blur_does_not_move_the_image(scale: int, hr: Pixels) ->
 
 
 def test_text_gives_the_options() -> None:
-    assert parse("blur") == degradations.Blur()
-    assert parse("blur,sigma=1.6,size=7") == degradations.Blur(Span(1.6, 1.6), size=7)
-    assert parse("noise,sigma=2..9,grey=yes") == degradations.Noisy(Span(2, 9), grey=True)
-    assert parse("jpeg,quality=40,down=area") == degradations.Compressed(Span(40, 40), "area")
-    assert parse("second-order") == chains.SecondOrder()
+    assert parse_degradation("blur") == degradations.BlurDegradation()
+    assert parse_degradation("blur,sigma=1.6,size=7") == degradations.BlurDegradation(Span(1.6, 1.6), size=7)
+    assert parse_degradation("noise,sigma=2..9,grey=yes") == degradations.NoiseDegradation(
+        Span(2, 9), grey=True
+    )
+    assert parse_degradation("jpeg,quality=40,down=area") == degradations.JpegDegradation(
+        Span(40, 40), "area"
+    )
+    assert parse_degradation("second-order") == chains.SecondOrderChain()
 
 
 @pytest.mark.parametrize(
@@ -347,7 +351,7 @@ def test_text_gives_the_options() -> None:
 )
 def test_text_that_means_nothing_is_a_usage_error(text: str, message: str, hint: str) -> None:
     with pytest.raises(UsageError) as caught:
-        parse(text)
+        parse_degradation(text)
     assert message in caught.value.message
     assert hint in caught.value.hint
 
@@ -356,33 +360,33 @@ def test_text_that_means_nothing_is_a_usage_error(text: str, message: str, hint:
 
 # Largest difference, and the share of values that may differ by a level where a rounding tips over.
 TWINS: list[tuple[steps.Step, float, float]] = [
-    (Filter(Bell(15, 2, 1, 0.7)), 1e-5, 0),
-    (Filter(Sinc(21, 1.2)), 1e-5, 0),
-    (Filter(Given(((0, 1, 0), (2, 5, 0), (0, 0, 3)))), 1e-5, 0),
-    *[(Resize(31, 50, method), 1e-5, 0) for method in METHODS],
-    (Resize(32, 32, "bicubic", rounded=True), 1e-5, 0.005),
-    (Resize(32, 32, "bilinear", rounded=True), 1e-5, 0.005),
-    (Decimate(3), 0, 0),
+    (Filter(BellKernel(15, 2, 1, 0.7)), 1e-5, 0),
+    (Filter(SincKernel(21, 1.2)), 1e-5, 0),
+    (Filter(CustomKernel(((0, 1, 0), (2, 5, 0), (0, 0, 3)))), 1e-5, 0),
+    *[(Resizing(31, 50, method), 1e-5, 0) for method in METHODS],
+    (Resizing(32, 32, "bicubic", rounded=True), 1e-5, 0.005),
+    (Resizing(32, 32, "bilinear", rounded=True), 1e-5, 0.005),
+    (Decimation(3), 0, 0),
     (Noise(((0.1, 0, 0), (0.05, 0.02, 0), (0, 0, 0.1)), 7), 1e-5, 0),
     (Poisson(1.5, grey=False, seed=7), 1e-5, 0.001),
     (Poisson(1.5, grey=True, seed=7), 1e-5, 0.01),
-    (Round(), 1e-6, 0),
+    (Rounding(), 1e-6, 0),
 ]
 
 
 @pytest.mark.parametrize(("step", "tolerance", "tipped"), TWINS, ids=lambda value: type(value).__name__)
 def test_each_step_has_a_twin(step: steps.Step, tolerance: float, tipped: float, hr: Pixels) -> None:
     other = pixels_of(twin.apply(batch_of(hr), [(step,)]))
-    ours = step.on(hr)
+    ours = step.apply(hr)
     assert other.shape == ours.shape
     assert np.mean(np.abs(other - ours) > tolerance) <= tipped
     assert psnr(other, ours) > 60
 
 
 def test_filters_reach_beyond_tiny_images(hr: Pixels) -> None:
-    step = Filter(Bell(21, 4, 4))
+    step = Filter(BellKernel(21, 4, 4))
     tiny = np.ascontiguousarray(hr[:5, :7])
-    np.testing.assert_allclose(pixels_of(twin.apply(batch_of(tiny), [(step,)])), step.on(tiny), atol=1e-5)
+    np.testing.assert_allclose(pixels_of(twin.apply(batch_of(tiny), [(step,)])), step.apply(tiny), atol=1e-5)
 
 
 @pytest.mark.parametrize("quality", [10, 33, 60, 85, 95, 100])
@@ -393,14 +397,14 @@ def test_jpegs_arithmetic_is_the_codecs(quality: int, size: int, hr: Pixels) -> 
     other = pixels_of(twin.apply(batch_of(part), [(Jpeg(quality),)]))
     assert other.shape == part.shape
     assert is_8bit(other)
-    assert psnr(other, Jpeg(quality).on(part)) > (42 if size > 16 else 30)
+    assert psnr(other, Jpeg(quality).apply(part)) > (42 if size > 16 else 30)
 
 
 @pytest.mark.parametrize("name", TEXTS)
 @pytest.mark.parametrize("seed", range(4))
 def test_a_plan_gives_the_same_on_pixels_and_batches(name: str, seed: int, hr: Pixels, psf: Path) -> None:
     plan = degradation(name, psf).plan(Target(96, 96, 3), np.random.default_rng(seed))
-    ours, other = steps.apply(hr, plan), pixels_of(twin.apply(batch_of(hr), [plan]))
+    ours, other = steps.apply_plan(hr, plan), pixels_of(twin.apply(batch_of(hr), [plan]))
     assert other.shape == (32, 32, 3)
     assert is_8bit(other)
     assert psnr(ours, other) > (33 if of_type(Jpeg, plan) else 65)
@@ -421,7 +425,7 @@ def test_a_batch_is_its_images_one_by_one(name: str, hr: Pixels, psf: Path) -> N
 
 def test_degraded_batches_repeat_and_take_a_draw_each(hr: Pixels) -> None:
     batch = batch_of(hr[:48, :48]).repeat(2, 1, 1, 1)
-    made = parse("noise,sigma=20")
+    made = parse_degradation("noise,sigma=20")
     one, two = (twin.degraded(batch, 2, made, np.random.default_rng(3)) for _ in range(2))
     torch.testing.assert_close(one, two)
     assert not torch.equal(one[0], one[1])
@@ -429,7 +433,13 @@ def test_degraded_batches_repeat_and_take_a_draw_each(hr: Pixels) -> None:
 
 def test_gradients_pass_through_every_step(hr: Pixels) -> None:
     batch = batch_of(hr).requires_grad_()
-    kinds = [Filter(Bell(7, 1, 1)), Resize(48, 48, "cubic"), Noise(((0.01, 0, 0),) * 3, 1), Jpeg(50), Round()]
+    kinds = [
+        Filter(BellKernel(7, 1, 1)),
+        Resizing(48, 48, "cubic"),
+        Noise(((0.01, 0, 0),) * 3, 1),
+        Jpeg(50),
+        Rounding(),
+    ]
     twin.apply(batch, [tuple(kinds)]).sum().backward()
     assert batch.grad is not None
     assert batch.grad.isfinite().all()
@@ -458,7 +468,10 @@ def test_a_network_learns_to_undo_it(name: str, hr: Pixels, psf: Path) -> None:
 
 
 def test_errors_are_of_the_kind_that_is_shown() -> None:
-    makers: list[Callable[[], object]] = [lambda: parse("x"), lambda: parse("camera:none.npy")]
+    makers: list[Callable[[], object]] = [
+        lambda: parse_degradation("x"),
+        lambda: parse_degradation("camera:none.npy"),
+    ]
     for make in makers:
         with pytest.raises(SrError) as caught:
             make()

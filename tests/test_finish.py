@@ -9,7 +9,7 @@ from helpers.command import Run
 from helpers.paths import SAMPLES
 from srcli.imaging.image import read
 from srcli.imaging.pixels import Pixels
-from srcli.imaging.postprocess import blended, consistent, with_colours_of
+from srcli.imaging.postprocess import back_project, blend_with_bicubic, transfer_colours
 from srcli.imaging.resize import resize
 from srcli.methods import find
 
@@ -24,7 +24,7 @@ def test_reduced_again_it_is_the_input(model: str, size: tuple[int, int], photo:
     small = read(photo).pixels
     method = find(model, 4)(small, size[0] / 60)
     large = np.clip(resize(method, *size), 0, 1)
-    back = consistent(large, small)
+    back = back_project(large, small)
     assert reduced_error(back, small) < 0.02
     assert reduced_error(back, small) < 0.5 * reduced_error(large, small)
     assert np.abs(back - large).mean() < 0.05
@@ -32,7 +32,7 @@ def test_reduced_again_it_is_the_input(model: str, size: tuple[int, int], photo:
 
 def test_consistent_changes_nothing_that_is() -> None:
     grey = np.full((40, 40, 3), 0.5, np.float32)
-    np.testing.assert_array_equal(consistent(grey, grey[::4, ::4]), grey)
+    np.testing.assert_array_equal(back_project(grey, grey[::4, ::4]), grey)
 
 
 def test_strength_goes_from_bicubic_to_the_network(photo: Path, tmp_path: Path, sr: Run) -> None:
@@ -52,9 +52,9 @@ def test_colours_come_from_the_input() -> None:
     small = read(SAMPLES / "coffee.png").pixels[:120, :160]
     sharp = np.clip(resize(small, 480, 640), 0, 1)
     tinted = np.clip(sharp * np.float32([1.06, 0.97, 0.92]) + np.float32(0.02), 0, 1)
-    fixed = with_colours_of(small, tinted)
+    fixed = transfer_colours(small, tinted)
     assert np.abs(fixed - sharp).mean() < 0.3 * np.abs(tinted - sharp).mean()
-    assert np.abs(blended(sharp, small, 1) - sharp).max() == 0
+    assert np.abs(blend_with_bicubic(sharp, small, 1) - sharp).max() == 0
 
 
 def test_a_map_of_where_orientations_differ(photo: Path, tmp_path: Path, sr: Run) -> None:

@@ -20,13 +20,13 @@ from srcli.imaging.codecs.base import EncodingOptions
 from srcli.imaging.codecs.registry import CODECS
 from srcli.imaging.image import Image, read_image, read_images, write_image
 from srcli.imaging.metadata import exif
-from srcli.imaging.metadata.fields import Metadata, enlarged
+from srcli.imaging.metadata.fields import Metadata, scale_metadata
 from tools import formats as table
 
 BICUBIC = ("-m", "bicubic", "-x2")
 
 
-@pytest.mark.skipif(any(form.missing for form in CODECS), reason="the table needs all extras")
+@pytest.mark.skipif(any(form.missing_package for form in CODECS), reason="the table needs all extras")
 def test_the_table_in_the_docs_is_true_and_nothing_is_lost(tmp_path: Path) -> None:
     text = table.page(tmp_path)
     assert text == table.TABLE.read_text("utf-8"), "run `python tools/formats.py`"
@@ -271,12 +271,12 @@ def camera_exif() -> bytes:
 
 def test_exif_is_changed_in_place() -> None:
     before = camera_exif()
-    after = exif.enlarged(before, (30, 40000), (60, 80000))
+    after = exif.scale_exif(before, (30, 40000), (60, 80000))
     assert after is not None
     assert after[150:175] == before[150:175]  # the maker's note, where its own offsets expect it
     assert len(after) == 200  # the thumbnail is gone
     found = PilImage.Exif()
-    found.load(exif.prefixed(after))
+    found.load(exif.add_prefix(after))
     inner = found.get_ifd(ExifTags.IFD.Exif)
     assert found[ExifTags.Base.Orientation] == 1
     assert float(found[ExifTags.Base.XResolution]) == 600
@@ -287,12 +287,12 @@ def test_exif_is_changed_in_place() -> None:
 @pytest.mark.parametrize("cut", [0, 3, 9, 20, 60, 115])
 def test_damaged_exif_is_dropped_not_raised(cut: int) -> None:
     metadata = Metadata(exif=camera_exif()[:cut] or b"?")
-    assert enlarged(metadata, (1, 1), (2, 2)).exif is None
+    assert scale_metadata(metadata, (1, 1), (2, 2)).exif is None
 
 
 def test_xmp_values_that_depend_on_the_size() -> None:
     packet = b'<x tiff:Orientation="6" exif:PixelXDimension = "30"><tiff:ImageWidth>30</tiff:ImageWidth></x>'
-    after = enlarged(Metadata(xmp=packet), (30, 20), (60, 40)).xmp
+    after = scale_metadata(Metadata(xmp=packet), (30, 20), (60, 40)).xmp
     assert (
         after
         == b'<x tiff:Orientation="1" exif:PixelXDimension = "60"><tiff:ImageWidth>60</tiff:ImageWidth></x>'
@@ -302,7 +302,7 @@ def test_xmp_values_that_depend_on_the_size() -> None:
 def test_exif_of_a_jpeg_in_a_16_bit_png_and_tiff(tmp_path: Path, photo: Path, sr: Run) -> None:
     jpeg = tmp_path / "a.jpg"
     with PilImage.open(photo) as file:
-        file.save(jpeg, exif=exif.prefixed(camera_exif()), icc_profile=table.profile(), dpi=(300, 300))
+        file.save(jpeg, exif=exif.add_prefix(camera_exif()), icc_profile=table.profile(), dpi=(300, 300))
     for name in ("png", "tif"):
         done = sr("upscale", jpeg, *BICUBIC, "--format", name, "--depth", "16")
         assert done.code == 0, done.err
@@ -321,7 +321,7 @@ def test_strip_leaves_only_what_the_eye_sees(tmp_path: Path, photo: Path, sr: Ru
     info.add(b"gAMA", struct.pack(">I", 45455))
     path = tmp_path / "a.png"
     with PilImage.open(photo) as file:
-        file.save(path, exif=exif.prefixed(camera_exif()), dpi=(300, 300), pnginfo=info)
+        file.save(path, exif=exif.add_prefix(camera_exif()), dpi=(300, 300), pnginfo=info)
     assert sr("upscale", path, *BICUBIC, "--strip").code == 0
     about = reading.read_info(tmp_path / "a_x2.png").metadata
     assert about == Metadata(chunks=((b"gAMA", struct.pack(">I", 45455)),))

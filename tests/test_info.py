@@ -14,9 +14,9 @@ from srcli.imaging.codecs.reading import read_info
 from srcli.imaging.codecs.registry import CODECS
 from srcli.imaging.image import Image, read_image, write_image
 from srcli.imaging.metadata.fields import Metadata
-from srcli.imaging.metadata.provenance import Record, record_of, with_record
+from srcli.imaging.metadata.provenance import Record, add_record, read_record
 from srcli.imaging.pixels import Pixels, quantise
-from srcli.imaging.quality_estimate import probe
+from srcli.imaging.quality_estimate import estimate_quality
 from srcli.imaging.resize import resize
 from tools import formats as table
 
@@ -32,7 +32,7 @@ def photo_of(name: str) -> Pixels:
 def test_noise_is_about_what_was_added(name: str, deviation: int) -> None:
     pixels = photo_of(name)
     noisy = pixels + np.random.default_rng(0).normal(0, deviation / 255, pixels.shape[:2])[..., None]
-    found = probe((quantise(noisy) / 255).astype(np.float32)).noise
+    found = estimate_quality((quantise(noisy) / 255).astype(np.float32)).noise
     assert found == pytest.approx(deviation, abs=1.5)
 
 
@@ -40,11 +40,11 @@ def test_noise_is_about_what_was_added(name: str, deviation: int) -> None:
 def test_what_was_enlarged_before_is_found_out(name: str) -> None:
     pixels = photo_of(name)
     height, width = (side // 4 * 4 for side in pixels.shape[:2])
-    assert probe(pixels).spare == 1
+    assert estimate_quality(pixels).spare == 1
     for factor in (2, 4):
         small = resize(pixels, height // factor, width // factor)
         large = (quantise(resize(small, height, width)) / 255).astype(np.float32)
-        assert factor * 0.75 <= probe(large).spare <= factor * 1.5
+        assert factor * 0.75 <= estimate_quality(large).spare <= factor * 1.5
 
 
 @pytest.mark.parametrize("quality", [10, 40, 50, 75, 90, 98])
@@ -122,10 +122,10 @@ def test_records_come_back_and_replace_each_other(form: object) -> None:
     assert isinstance(form, Codec)
     own = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF><rdf:Description dc:a="b"/></rdf:RDF></x:xmpmeta>'
     for before in (Metadata(), Metadata(xmp=own, comment=b"mine")):
-        once = with_record(before, RECORD, form)
-        twice = with_record(once, RECORD, form)
-        carries = {"xmp", "comment"} & set(form.carries)
-        assert record_of(twice) == (RECORD if carries else None)
+        once = add_record(before, RECORD, form)
+        twice = add_record(once, RECORD, form)
+        carries = {"xmp", "comment"} & set(form.metadata_kinds)
+        assert read_record(twice) == (RECORD if carries else None)
         assert twice == once
         if before.xmp and "xmp" in carries:
             assert b'dc:a="b"' in (twice.xmp or b"")
@@ -138,4 +138,4 @@ def test_records_come_back_and_replace_each_other(form: object) -> None:
 )
 def test_records_of_others_are_none(text: str) -> None:
     element = f'<rdf:Description rdf:about="" xmlns:sr="urn:sr-cli:provenance:1" {text}/>'
-    assert record_of(Metadata(xmp=element.encode())) is None
+    assert read_record(Metadata(xmp=element.encode())) is None

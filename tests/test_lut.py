@@ -147,12 +147,12 @@ def test_tables_in_tiles_equal_the_whole(
     np.testing.assert_array_equal(Upscaler(LutRuntime(enlarger), 2, tile)(pixels), whole)
 
 
-def random_tables(arch: str, config: dict[str, Any]) -> lut.Enlarger:
+def random_tables(arch: str, config: dict[str, Any]) -> lut.LutUpscaler:
     return cached_random_tables(arch, tuple(config.items()))
 
 
 @cache
-def cached_random_tables(arch: str, config: tuple[tuple[str, Any], ...]) -> lut.Enlarger:
+def cached_random_tables(arch: str, config: tuple[tuple[str, Any], ...]) -> lut.LutUpscaler:
     """Small ones for SR-LUT, with few samples; SPLUT's have always 16."""
     rng = np.random.default_rng(1)
 

@@ -9,7 +9,7 @@ import pytest
 
 from srcli.imaging.image import read_image
 from srcli.imaging.pixels import Pixels, to_uint8
-from srcli.imaging.sharpen import sharpened
+from srcli.imaging.sharpen import unsharp_mask
 from srcli.train import sources
 from srcli.train.store import Store, StoreSpec, open_store
 
@@ -24,7 +24,7 @@ def edge(height: float) -> Pixels:
 def test_what_hardly_differs_from_its_surroundings_stays() -> None:
     """Noise of a few levels is not an edge."""
     noise = np.random.default_rng(0).uniform(-8, 8, (96, 96, 3)).astype(np.float32) / 255
-    assert np.array_equal(sharpened(0.5 + noise, 0.5), 0.5 + noise)
+    assert np.array_equal(unsharp_mask(0.5 + noise, 0.5), 0.5 + noise)
 
 
 def test_an_edge_is_raised_by_what_sets_it_apart_where_that_is_much() -> None:
@@ -34,7 +34,7 @@ def test_an_edge_is_raised_by_what_sets_it_apart_where_that_is_much() -> None:
     apart = height * bell.cdf(-0.5)
     reach = -bell.inv_cdf(10 / 255 / height)
     weight = bell.cdf(reach - 0.5) - bell.cdf(-reach - 0.5)
-    sharp = sharpened(edge(height), amount)
+    sharp = unsharp_mask(edge(height), amount)
     assert sharp[48, 48, 0] - sharp[48, 47, 0] == pytest.approx(
         height + 2 * amount * apart * weight, abs=2e-3
     )
@@ -44,8 +44,8 @@ def test_an_edge_is_raised_by_what_sets_it_apart_where_that_is_much() -> None:
 def test_no_amount_changes_nothing_and_nothing_leaves_the_range() -> None:
     """Amounts raise steadily, and are clipped."""
     image = edge(0.5)
-    assert np.allclose(sharpened(image, 0), image, atol=1e-6)
-    strong = sharpened(image, 2)
+    assert np.allclose(unsharp_mask(image, 0), image, atol=1e-6)
+    strong = unsharp_mask(image, 2)
     assert strong.min() >= 0
     assert strong.max() <= 1
 
@@ -60,7 +60,7 @@ def test_training_sees_sharpened_images_and_reductions_of_them(tmp_path: Path) -
     """Both stores live beside each other, each with its own low resolution."""
     cv2.imwrite(str(tmp_path / "a.png"), to_uint8(edge(0.3)))
     plain, sharp = opened(tmp_path, 0.0), opened(tmp_path, 0.5)
-    expected = to_uint8(sharpened(read_image(tmp_path / "a.png").pixels, 0.5))
+    expected = to_uint8(unsharp_mask(read_image(tmp_path / "a.png").pixels, 0.5))
     assert np.array_equal(sharp.hr.image(0), expected)
     assert sharp.lr
     assert plain.lr

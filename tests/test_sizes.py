@@ -65,7 +65,7 @@ def test_sizes_that_cannot_be(arguments: list[str], message: str, photo: Path, s
 
 @given(st.integers(1, 5000), st.integers(1, 5000), st.integers(1, 9000), st.integers(1, 9000))
 def test_a_box_is_filled_on_one_side_and_never_left(width: int, height: int, wide: int, high: int) -> None:
-    new = TargetSize(box=(wide, high)).of((width, height))
+    new = TargetSize(box=(wide, high)).resolve((width, height))
     assert new[0] <= wide
     assert new[1] <= high
     assert new[0] == wide or new[1] == high
@@ -73,6 +73,6 @@ def test_a_box_is_filled_on_one_side_and_never_left(width: int, height: int, wid
 
 @given(st.integers(1, 5000), st.integers(1, 5000), st.floats(0.01, 50))
 def test_megapixels_come_near(width: int, height: int, millions: float) -> None:
-    new = TargetSize(megapixels=millions).of((width, height))
+    new = TargetSize(megapixels=millions).resolve((width, height))
     if min(new) > 20:
         assert abs(new[0] * new[1] / 1e6 / millions - 1) < 0.05

@@ -48,7 +48,7 @@ def test_a_flow_gives_the_rows_that_are_asked_for(start: int, heights: list[int]
     def parts() -> Iterator[Pixels]:
         yield from np.split(whole, np.cumsum(heights)[:-1])
 
-    flow = rows.flowing(*whole.shape[:2], parts)
+    flow = rows.from_stream(*whole.shape[:2], parts)
     for top in [*range(0, len(whole), 3), min(start, len(whole) - 1)]:
         stop = min(len(whole), top + length)
         np.testing.assert_array_equal(flow.read(top, stop), whole[top:stop])
@@ -65,10 +65,10 @@ def test_resized_by_rows_is_resized_to_the_bit(
 ) -> None:
     pixels = np.random.default_rng(height).random((height, width, 3), np.float32)
     out = resize(pixels, tall, wide, kernel)
-    np.testing.assert_array_equal(rows.resized(rows.of(pixels), tall, wide, kernel).whole(), out)
+    np.testing.assert_array_equal(rows.resize_rows(rows.of(pixels), tall, wide, kernel).whole(), out)
     levels = np.round(pixels * 255) / np.float32(255)
     out = resize_8bit(levels, tall, wide, kernel)
-    np.testing.assert_array_equal(rows.interpolated(rows.of(levels), tall, wide, kernel).whole(), out)
+    np.testing.assert_array_equal(rows.interpolate_rows(rows.of(levels), tall, wide, kernel).whole(), out)
 
 
 def write_kind(kind: str, folder: Path) -> Path:
@@ -211,11 +211,11 @@ def test_tiles_of_a_wide_image_are_flat() -> None:
 
 
 def test_a_canvas_forgets_nothing(tmp_path: Path, rng: np.random.Generator) -> None:
-    with mmap_buffer.on_disk((300, 70, 4), tmp_path) as place:
+    with mmap_buffer.open_on_disk((300, 70, 4), tmp_path) as place:
         samples = rng.integers(0, 256, (300, 70, 4), np.uint8)
         for top in range(0, 300, 64):
             place.samples[top : top + 64] = samples[top : top + 64]
-            place.forget()
+            place.drop_pages()
         np.testing.assert_array_equal(place.samples, samples)
     assert list(tmp_path.iterdir()) == []
 

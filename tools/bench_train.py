@@ -38,7 +38,7 @@ def ours(name: str, data: Path, folder: Path) -> Callable[[], object]:
     keep_memory()
     recipe = changed(recipes.find(name, SCALE), {"batch": BATCH, "patch": 32})
     begun = state.start(recipe, choose("cpu"))
-    wanted = StoreSpec(SCALE, recipe.patch, degradations.parse(recipe.degrade))
+    wanted = StoreSpec(SCALE, recipe.patch, degradations.parse_degradation(recipe.degrade))
     store = open_store([parse(str(data), SCALE)], wanted, lambda done, total: None)
     feed = Feed(store, int(begun.network.channels), augment.parse(recipe.augment))  # type: ignore[arg-type]
     setup = loop.Setup(recipe, choose("cpu"), folder, lambda s, p, n, rng: draw(feed, p, n, rng), [])

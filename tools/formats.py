@@ -118,7 +118,7 @@ def _of_model(photometric: str, dtype: str, channels: int) -> Callable[[Path, Co
 
 def _float(channels: int) -> Callable[[Path, Codec], bool]:
     def make(path: Path, form: Codec) -> bool:
-        if 32 not in form.depths or (channels == 4 and not form.alpha):
+        if 32 not in form.depths or (channels == 4 and not form.has_alpha):
             return False
         samples = smooth(channels, 4, "float32")
         samples[..., 3:] /= 4
@@ -330,7 +330,7 @@ def cell(form: Codec, name: str, folder: Path) -> str:
 
 def table(folder: Path) -> str:
     """All of it in Markdown, a row for each property, a column for each format that works here."""
-    forms = [form for form in CODECS if not form.missing]
+    forms = [form for form in CODECS if not form.missing_package]
     if any(form.name == "HEIF" for form in forms):
         import pillow_heif
 

@@ -131,12 +131,12 @@ def kinds() -> dict[str, tuple[str, Callable[[Path], bytes]]]:
     """Name -> suffix and what makes a sound file of the kind."""
     out: dict[str, tuple[str, Callable[[Path], bytes]]] = {}
     for form in CODECS:
-        if form.missing:
+        if form.missing_package:
             continue
         for depth in form.depths:
             name, suffix = f"{form.name} {depth}", form.suffixes[0]
-            out[name] = (suffix, partial(_image_seed, suffix, depth, form.alpha and depth in (8, 16)))
-        if form.frames:
+            out[name] = (suffix, partial(_image_seed, suffix, depth, form.has_alpha and depth in (8, 16)))
+        if form.has_frames:
             out[f"{form.name} frames"] = (form.suffixes[0], partial(_frames_seed, form.suffixes[0]))
     out["PNG palette"] = (".png", partial(_mode_seed, ".png", "P"))
     out["TIFF CMYK"] = (".tif", partial(_mode_seed, ".tif", "CMYK"))

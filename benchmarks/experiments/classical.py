@@ -20,8 +20,8 @@ import numpy as np
 from srcli import bench, datasets, methods
 from srcli.bench.work import score_picture
 from srcli.datasets import Picture
-from srcli.imaging.degrade.degradations import bicubic_lr
-from srcli.imaging.degrade.kernels import Bell, Kernel
+from srcli.imaging.degrade.degradations import downscale_bicubic
+from srcli.imaging.degrade.kernels import BellKernel, BlurKernel
 from srcli.imaging.degrade.steps import Filter
 from srcli.imaging.pixels import Pixels, crop_to_multiple, from_uint8, to_uint8
 from srcli.imaging.resize import resize
@@ -93,12 +93,12 @@ def measured(name: str) -> Row:
 
 
 # Blurs at the large size.
-BLURS: dict[str, Kernel] = {
-    "none": Bell(1, 1.0, 1.0),
-    "round, 0.8 pixels": Bell(13, 0.8, 0.8),
-    "round, 1.2 pixels": Bell(13, 1.2, 1.2),
-    "round, 1.6 pixels": Bell(13, 1.6, 1.6),
-    "oblong, 2 and 0.8 pixels": Bell(13, 2.0, 0.8, 0.6),
+BLURS: dict[str, BlurKernel] = {
+    "none": BellKernel(1, 1.0, 1.0),
+    "round, 0.8 pixels": BellKernel(13, 0.8, 0.8),
+    "round, 1.2 pixels": BellKernel(13, 1.2, 1.2),
+    "round, 1.6 pixels": BellKernel(13, 1.6, 1.6),
+    "oblong, 2 and 0.8 pixels": BellKernel(13, 2.0, 0.8, 0.6),
 }
 # Every so manieth of BSD100.
 EVERY = 10
@@ -143,16 +143,16 @@ def _blind_sets() -> dict[str, list[Picture]]:
     return {f"{len(bsd)} of BSD100": bsd, "samples": list(datasets.folder(SAMPLES).pictures())}
 
 
-def _problem(picture: Picture, bell: Kernel) -> Problem:
+def _problem(picture: Picture, bell: BlurKernel) -> Problem:
     hr = crop_to_multiple(picture.pixels, SCALE)
     return Problem(_small(hr, bell), hr.shape[:2])
 
 
-def _told(name: str, kernel: Kernel | Literal["auto"] | None) -> Method:
+def _told(name: str, kernel: BlurKernel | Literal["auto"] | None) -> Method:
     return methods.find(name, SCALE, Options(untrained=Settings(kernel=kernel)))
 
 
-def _blurred(method: Method, pictures: list[Picture], bell: Kernel) -> list[float]:
+def _blurred(method: Method, pictures: list[Picture], bell: BlurKernel) -> list[float]:
     """PSNR-Y in dB of images that were blurred, reduced by bicubic and rounded."""
     scores = []
     for picture in pictures:
@@ -162,11 +162,11 @@ def _blurred(method: Method, pictures: list[Picture], bell: Kernel) -> list[floa
     return scores
 
 
-def _small(hr: Pixels, bell: Kernel) -> Pixels:
+def _small(hr: Pixels, bell: BlurKernel) -> Pixels:
     if len(bell.weights()) == 1:
-        return bicubic_lr(hr, SCALE)
+        return downscale_bicubic(hr, SCALE)
     height, width = (side // SCALE for side in hr.shape[:2])
-    return from_uint8(to_uint8(resize(Filter(bell).on(hr), height, width)))
+    return from_uint8(to_uint8(resize(Filter(bell).apply(hr), height, width)))
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ def main() -> None:
 
 
 def _good(path: Path) -> NDArray[np.float64]:
-    found, sharp = niqe.features(luma(read_image(path).pixels.astype(np.float64)))
+    found, sharp = niqe.compute_features(luma(read_image(path).pixels.astype(np.float64)))
     sound = np.isfinite(found).all(axis=1)
     kept: NDArray[np.float64] = found[sound & (sharp > SHARP * sharp.max())]
     return kept

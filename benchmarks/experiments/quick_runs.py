@@ -84,7 +84,9 @@ def set_up(recipe: Recipe, data: Path, folder: Path) -> tuple[state.State, loop.
     device = choose("cpu")
     begun = state.start(recipe, device)
     enlarged = archs.traits(recipe.arch).pre_upsampled
-    wanted = StoreSpec(recipe.scale, recipe.patch, degradations.parse(recipe.degrade), enlarged=enlarged)
+    wanted = StoreSpec(
+        recipe.scale, recipe.patch, degradations.parse_degradation(recipe.degrade), enlarged=enlarged
+    )
     store = open_store([parse(str(data), recipe.scale)], wanted, lambda done, total: None)
     feed = Feed(store, int(begun.network.channels), augment.parse(recipe.augment))  # type: ignore[arg-type]
     pictures = list(datasets.samples().pictures())

@@ -263,7 +263,7 @@ def main() -> None:
     runs = [Run(**raw) for raw in found["runs"]]
     store = open_store(
         [parse(str(given.data), SCALE)],
-        StoreSpec(SCALE, PATCH, degradations.parse("bicubic"), enlarged=False),
+        StoreSpec(SCALE, PATCH, degradations.parse_degradation("bicubic"), enlarged=False),
         lambda done, total: None,
     )
     feed, pictures = Feed(store, 3), list(datasets.samples().pictures())

@@ -140,9 +140,9 @@ def _check_ends(job: UpscaleTask, output: EncodingOptions) -> None:
     if isinstance(job.source, Path):
         check_readable(job.source)
     if isinstance(job.target, Path):
-        check_writable(job.target, output=output)
+        check_writable(job.target, encoding=output)
     else:
-        check_can_hold(job.target, output=output)
+        check_can_hold(job.target, encoding=output)
 
 
 @dataclass

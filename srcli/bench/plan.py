@@ -13,7 +13,7 @@ from srcli.bench.scoring import Metric
 from srcli.datasets import Dataset
 from srcli.errors import DatasetError, ImageError, UsageError
 from srcli.imaging.image import read_image
-from srcli.imaging.pixels import times
+from srcli.imaging.pixels import max_multiple
 
 # What every row has, whatever is shown: the self-check needs the one, training the other.
 _ALWAYS = ("psnr-y", "ssim-y")
@@ -133,7 +133,7 @@ def _check_folders(plan: Plan) -> None:
 def _check_unit(unit: Unit, sizes: dict[Path, _Size], least: int) -> None:
     width, height = (int(side) for side in sizes[unit.file])
     scale = unit.scale
-    low = (times(width, scale), times(height, scale))
+    low = (max_multiple(width, scale), max_multiple(height, scale))
     try:
         if 0 in low:
             raise DatasetError(

@@ -9,7 +9,12 @@ import numpy as np
 from PIL import Image
 
 from srcli.errors import ImageError, UsageError
-from srcli.imaging.degrade.degradations import Degradation, bicubic_lr, degrade_image, parse
+from srcli.imaging.degrade.degradations import (
+    Degradation,
+    degrade_image,
+    downscale_bicubic,
+    parse_degradation,
+)
 from srcli.imaging.pixels import Pixels, crop_to_multiple, from_uint8, to_uint8
 
 Reduce = Callable[[Pixels, float], Pixels]
@@ -50,7 +55,7 @@ PROTOCOLS = {
         Protocol(
             "y-crop",
             "MATLAB's bicubic for 8 bits; luma without a border of SCALE pixels; the papers' way",
-            bicubic_lr,
+            downscale_bicubic,
             ("psnr-y", "ssim-y"),
             {2: 31.860, 3: 29.410, 4: 27.942},
             {2: 33.673, 3: 30.403, 4: 28.429},
@@ -58,7 +63,7 @@ PROTOCOLS = {
         Protocol(
             "rgb-crop",
             "as y-crop, but all three channels compared",
-            bicubic_lr,
+            downscale_bicubic,
             ("psnr-rgb", "ssim-rgb"),
             {2: 30.740, 3: 28.302, 4: 26.837},
             {2: 31.787, 3: 28.624, 4: 26.692},
@@ -98,7 +103,7 @@ class Reduction:
         """Raise `UsageError` or `ImageError` for a degradation that there is not, or not at these scales."""
         if not self.degrade:
             return
-        parse(self.degrade)
+        parse_degradation(self.degrade)
         for scale in scales:
             if scale != int(scale):
                 raise UsageError(f"'{self.degrade}' reduces by whole scales, not by {scale:g}", "change -x")
@@ -113,13 +118,13 @@ class Reduction:
     @property
     def identity(self) -> str:
         """What makes it different from others: of a kernel file, what is in it."""
-        return f"{self.label} {parse(self.degrade)}" if self.degrade else self.label
+        return f"{self.label} {parse_degradation(self.degrade)}" if self.degrade else self.label
 
     def of(self, image: str, scale: float) -> Callable[[Pixels], Pixels]:
         """HR -> LR for the image of that name; all randomness follows from seed, name and scale."""
         if not self.degrade:
             return partial(_by, self.protocol.reduce, scale)
-        return partial(_degraded, parse(self.degrade), f"{self.seed} {scale} {image}", scale)
+        return partial(_degraded, parse_degradation(self.degrade), f"{self.seed} {scale} {image}", scale)
 
 
 Y_CROP = Reduction(PROTOCOLS["y-crop"])

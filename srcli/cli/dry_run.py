@@ -27,7 +27,7 @@ def tell(jobs: "list[UpscaleTask]", work: "UpscaleSettings", *, as_json: bool) -
     for job in jobs:
         with open_local_copy(job.source) as source:
             found = read_info(source)
-        size = work.wanted.of(found.size)
+        size = work.wanted.resolve(found.size)
         scale = scale_of(found.size, size, work.wanted)
         streams = will_stream(found.frames, found.size, size, work)
         image = estimate.Image(found, size, scale, streams)
@@ -98,7 +98,7 @@ def _images(jobs: "list[UpscaleTask]", aim: "TargetSize") -> "Iterator[Image]":
         try:
             with open_local_copy(job.source) as source:
                 found = read_info(source)
-            size = aim.of(found.size)
+            size = aim.resolve(found.size)
             scale = scale_of(found.size, size, aim)
         except SrError:
             continue

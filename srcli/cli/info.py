@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from srcli.imaging.codecs.base import ImageInfo
     from srcli.imaging.metadata.fields import Metadata
     from srcli.imaging.metadata.provenance import Record
-    from srcli.imaging.quality_estimate import Probe
+    from srcli.imaging.quality_estimate import QualityEstimate
 
 _REPAIRER = "real"
 
@@ -43,20 +43,22 @@ def info(
 def _tell(path: Path, json: bool) -> None:
     from srcli.imaging.codecs.reading import read_info
     from srcli.imaging.image import read_image
-    from srcli.imaging.metadata.provenance import record_of
-    from srcli.imaging.quality_estimate import needs_repair, probe
+    from srcli.imaging.metadata.provenance import read_record
+    from srcli.imaging.quality_estimate import estimate_quality, list_defects
 
     found = read_info(path)
-    seen = probe(read_image(path).pixels)
-    reasons = needs_repair(seen, found.quality)
-    record = record_of(found.metadata)
+    seen = estimate_quality(read_image(path).pixels)
+    reasons = list_defects(seen, found.quality)
+    record = read_record(found.metadata)
     if json:
         console.result.print_json(json_format.dumps(_record(path, found, seen, reasons, record)))
     else:
         _show(path, found, seen, reasons, record)
 
 
-def _show(path: Path, found: "ImageInfo", seen: "Probe", reasons: list[str], record: "Record | None") -> None:
+def _show(
+    path: Path, found: "ImageInfo", seen: "QualityEstimate", reasons: list[str], record: "Record | None"
+) -> None:
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), title=None)
     for name, text in [*_facts(found, seen), ("suits", _advice(reasons)), *_history(record)]:
         table.add_row(Text(name, "bold"), Text(text, overflow="fold"))
@@ -65,7 +67,7 @@ def _show(path: Path, found: "ImageInfo", seen: "Probe", reasons: list[str], rec
     console.result.print(table, soft_wrap=False)
 
 
-def _facts(found: "ImageInfo", seen: "Probe") -> list[tuple[str, str]]:
+def _facts(found: "ImageInfo", seen: "QualityEstimate") -> list[tuple[str, str]]:
     width, height = found.size
     frames = f", {found.frames} frames" if found.frames > 1 else ""
     dpi = f", {found.metadata.dpi[0]:.0f} dpi" if found.metadata.dpi else ""
@@ -125,7 +127,7 @@ def _history(record: "Record | None") -> list[tuple[str, str]]:
 
 
 def _record(
-    path: Path, found: "ImageInfo", seen: "Probe", reasons: list[str], record: "Record | None"
+    path: Path, found: "ImageInfo", seen: "QualityEstimate", reasons: list[str], record: "Record | None"
 ) -> dict[str, Any]:
     return {
         "file": str(path), "format": found.format, "size": found.size, "colours": found.colours,

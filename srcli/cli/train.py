@@ -219,7 +219,7 @@ def _run(state: "State", setup: "Setup") -> None:
 
 def _picture(state: "State", setup: "Setup") -> None:
     """Curves, and a place of the first validation image by bicubic, by the network and in truth."""
-    from srcli.imaging.degrade.degradations import bicubic_lr
+    from srcli.imaging.degrade.degradations import downscale_bicubic
     from srcli.imaging.image import Image, write_image
     from srcli.imaging.pixels import crop_to_multiple
     from srcli.methods import interpolator
@@ -230,7 +230,7 @@ def _picture(state: "State", setup: "Setup") -> None:
     if not parallel.is_first():
         return
     true = crop_to_multiple(setup.pictures[0].pixels, setup.recipe.scale)
-    low = bicubic_lr(true, setup.recipe.scale)
+    low = downscale_bicubic(true, setup.recipe.scale)
     region = busiest(low, 48)
     methods = (interpolator("bicubic"), loop.method_of(state, setup))
     shown = {method.name: method(low, setup.recipe.scale) for method in methods} | {"truth": true}
@@ -281,7 +281,7 @@ def _feed(
     wanted = StoreSpec(
         scale,
         round(patch * max(recipe.spread, default=1)),
-        degradations.parse(recipe.degrade),
+        degradations.parse_degradation(recipe.degrade),
         recipe.zooms,
         archs.traits(recipe.arch).pre_upsampled,
         allow_leak,

@@ -13,13 +13,13 @@ AUTO = "auto"
 
 def settings(names: Sequence[str], seed: int, within: str | None, kernel: str | None) -> "Settings":
     """For the models `names`. Raises `SrError` for times and kernels that are none, or of no use to any."""
-    from srcli.imaging.degrade.kernels import from_file
+    from srcli.imaging.degrade.kernels import load_kernel
     from srcli.methods import classical
 
     if kernel:
         classical.check_kernel(names)
     limit = classical.seconds(within) if within else None
-    known = from_file(Path(kernel)) if kernel and kernel != AUTO else None
+    known = load_kernel(Path(kernel)) if kernel and kernel != AUTO else None
     return classical.Settings(seed, limit, classical.AUTO if kernel == AUTO else known)
 
 

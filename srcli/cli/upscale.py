@@ -92,13 +92,13 @@ def upscale(
     from srcli.engine.slots import resolved
     from srcli.engine.slots import team as team_of
     from srcli.imaging.codecs.base import EncodingOptions
-    from srcli.imaging.size import wanted
+    from srcli.imaging.size import parse_target_size
     from srcli.methods import Options
     from srcli.storage.locations import is_many, parse_location
     from srcli.upscaling.fingerprint import Settings
     from srcli.upscaling.pipeline import Postprocess
 
-    aim = wanted(scale, width, height, size, long_edge, megapixels)
+    aim = parse_target_size(scale, width, height, size, long_edge, megapixels)
     named = _named(inputs, files_from)
     into = parse_location(output) if output else None
     _check_job(job, rescan, {"--watch": watch, "--dry-run": dry_run, "--within": bool(within)})

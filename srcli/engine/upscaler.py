@@ -16,7 +16,7 @@ from srcli.engine.runtimes.base import OutOfMemory, Rounding, Runtime, Sampler
 from srcli.engine.seams import Meter, Mismatch, Report, Seam, overlaps, untold
 from srcli.engine.tiles import DEFAULT_TILE, GPU_BAND, LARGEST_BAND, SMALLEST_TILE, Span, plan, sides
 from srcli.imaging import rows
-from srcli.imaging.color import luma, luma_to_rgb, with_luma, without_luma
+from srcli.imaging.color import add_luma, luma, luma_to_rgb, remove_luma
 from srcli.imaging.pixels import Pixels
 from srcli.imaging.rows import Rows
 from srcli.scales import ANY, Window
@@ -62,13 +62,13 @@ class Upscaler:
         size = size or (source.height * self.scale, source.width * self.scale)
         if self.runtime.channels == 3:
             return self._restore(self._enter(source, size), size)
-        plane = self._restore(self._enter(source, size).each(_as_plane), size)
+        plane = self._restore(self._enter(source, size).map(_as_plane), size)
         if source.grey:
-            return plane.each(lambda band: luma_to_rgb(band[..., 0]))
-        colours = rows.resized(source.each(without_luma), *size)
+            return plane.map(lambda band: luma_to_rgb(band[..., 0]))
+        colours = rows.resize_rows(source.map(remove_luma), *size)
 
         def merged(start: int, stop: int) -> Pixels:
-            return with_luma(colours.read(start, stop), plane.read(start, stop)[..., 0])
+            return add_luma(colours.read(start, stop), plane.read(start, stop)[..., 0])
 
         return Rows(plane.height, plane.width, merged)
 
@@ -80,13 +80,13 @@ class Upscaler:
 
     def _enter(self, source: Rows, size: Sides) -> Rows:
         """What the network is fed with: some want their input at the output's size."""
-        return source if self.runtime.scale == self.scale else rows.resized(source, *size)
+        return source if self.runtime.scale == self.scale else rows.resize_rows(source, *size)
 
     def _restore(self, source: Rows, size: Sides) -> Rows:
         """(H, W, C) through the network, once or as the mean over its eight orientations."""
         if not self.self_ensemble:
             start = partial(self._bands, source, size, self.progress)
-            return rows.flowing(*size, start, source.grey)
+            return rows.from_stream(*size, start, source.grey)
         return Rows(*size, _Once(partial(self._ensemble, source, size)).read, source.grey)
 
     def _ensemble(self, source: Rows, size: Sides) -> Pixels:
@@ -95,7 +95,7 @@ class Upscaler:
         for k in range(8):
             turned, shape = rows.of(np.ascontiguousarray(turn(pixels, k))), _turned(size, k)
             start = partial(self._bands, turned, shape, _part(self.progress, k, 8))
-            result = turn_back(rows.flowing(*shape, start).whole(), k)
+            result = turn_back(rows.from_stream(*shape, start).whole(), k)
             total = result if total is None else np.add(total, result, out=total)
         assert total is not None
         total /= np.float32(8)

@@ -6,7 +6,7 @@ from srcli.imaging.pixels import Pixels, Plane
 from srcli.imaging.resize import resize
 
 
-def bleed(pixels: Pixels, alpha: Plane) -> Pixels:
+def bleed_alpha(pixels: Pixels, alpha: Plane) -> Pixels:
     """(H, W, 3) with the colours of what is seen spread under what is fully transparent.
 
     Programs leave black, white or anything there; a network would mix it into the edge. Pull and push: means

@@ -31,16 +31,16 @@ def ycbcr_to_rgb(ycbcr: Pixels) -> Pixels:
 
 def merge_luma(plane: Plane, chroma_of: Pixels) -> Pixels:
     """RGB with luma `plane` (H, W) and the Cb, Cr of the RGB image `chroma_of` (H, W, 3)."""
-    return with_luma(without_luma(chroma_of), plane)
+    return add_luma(remove_luma(chroma_of), plane)
 
 
-def without_luma(pixels: Pixels) -> Pixels:
+def remove_luma(pixels: Pixels) -> Pixels:
     """What is left of RGB when the grey of its luma is taken away; linear, so that it can be resized."""
-    return with_luma(pixels, 2 * np.float32(_OFFSET[0]) - luma(pixels))
+    return add_luma(pixels, 2 * np.float32(_OFFSET[0]) - luma(pixels))
 
 
-def with_luma(rest: Pixels, plane: Plane) -> Pixels:
-    """RGB (H, W, 3) of what `without_luma` left, and a luma (H, W)."""
+def add_luma(rest: Pixels, plane: Plane) -> Pixels:
+    """RGB (H, W, 3) of what `remove_luma` left, and a luma (H, W)."""
     grey = (plane - np.float32(_OFFSET[0])) * _GAIN
     return rest + grey[..., None]
 

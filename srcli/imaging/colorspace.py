@@ -35,7 +35,7 @@ def cmyk_to_srgb(samples: StoredSamples, icc: bytes | None) -> StoredSamples:
     Between the nodes of a table of the profile, each exact to 8 bits, it is interpolated. Raises
     `ImageCms.PyCMSError` for a profile that is not of inks.
     """
-    return _in_bands(samples, _by_table(table_of(icc)) if icc else _by_formula)
+    return _in_bands(samples, _by_table(build_cmyk_table(icc)) if icc else _by_formula)
 
 
 def lab_to_srgb(samples: StoredSamples, is_icc: bool) -> StoredSamples:
@@ -64,7 +64,7 @@ def _by_formula(inks: StoredSamples) -> Floats:
     return np.asarray(left[..., :3] * left[..., 3:], np.float32)
 
 
-def table_of(icc: bytes) -> Floats:
+def build_cmyk_table(icc: bytes) -> Floats:
     """(n, n, n, n, 3): sRGB in [0, 1] of evenly spaced amounts of C, M, Y and K."""
     steps = np.round(np.linspace(0, 255, _NODES)).astype(np.uint8)
     grid = np.stack(np.meshgrid(steps, steps, steps, steps, indexing="ij"), axis=-1)

@@ -1,14 +1,13 @@
 """An image file and what it holds: pixels, and beside them alpha, depth and metadata."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from srcli.errors import ImageError
 from srcli.imaging.codecs import reading, registry, writing
-from srcli.imaging.codecs.base import EncodingOptions, Frame, FrameTiming
+from srcli.imaging.codecs.base import EncodingOptions, Frame
 from srcli.imaging.codecs.reading import MAX_PIXELS
 from srcli.imaging.metadata.fields import Metadata
 from srcli.imaging.pixels import Pixels, Plane, StoredSamples, quantise
@@ -43,57 +42,23 @@ def read_images(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[Image]:
     return (to_image(stored) for stored in reading.read_frames(path, max_pixels))
 
 
-def write_image(path: Path, image: Image, output: EncodingOptions = EncodingOptions()) -> None:
+def write_image(path: Path, image: Image, encoding: EncodingOptions = EncodingOptions()) -> None:
     """Write by the suffix of `path`, atomically: the file appears whole or not at all."""
-    writing.check_writable(path, image.alpha is not None, output=output)
-    writing.write_frames(path, [to_frame(image, path, output)], output=output)
+    writing.write_frames(path, [to_frame(image, path, encoding)], encoding=encoding)
 
 
-def write_frames(
-    path: Path, frames: list[Frame], timing: FrameTiming, output: EncodingOptions = EncodingOptions()
-) -> None:
-    """`write_frames` for several frames, each made by `to_frame`.
-
-    Raises `ImageError` for what the format can't hold.
-    """
-    if len(frames) > 1 and registry.find_codec(path).name != "TIFF":
-        frames = _alike(path, frames)
-    writing.check_writable(path, any(map(_has_alpha, frames)), len(frames), output)
-    writing.write_frames(path, frames, timing, output)
-
-
-def _has_alpha(frame: Frame) -> bool:
-    return frame.samples.ndim == 3 and frame.samples.shape[2] in (2, 4)
-
-
-def _alike(path: Path, frames: list[Frame]) -> list[Frame]:
-    """The frames of an animation: of one size, with 8 bits, and with the same channels."""
-    if len({frame.samples.shape[:2] for frame in frames}) > 1:
-        raise ImageError(f"{path.suffix} holds frames of one size only", "choose .tif")
-    if frames[0].depth > 8:
-        raise ImageError(f"{path.suffix} holds frames of 8 bits only", "choose .tif, or --depth 8")
-    if len({frame.samples.shape[2:] for frame in frames}) == 1:
-        return frames
-    images = [to_image(frame) for frame in frames]
-    alpha, grey = any(map(_has_alpha, frames)), all(image.grey for image in images)
-    opaque = np.ones(images[0].pixels.shape[:2], np.float32)
-    alphas = ((opaque if image.alpha is None else image.alpha) if alpha else None for image in images)
-    same = (replace(i, grey=grey, alpha=plane) for i, plane in zip(images, alphas, strict=True))
-    return [Frame(to_samples(image, 8), 8, image.metadata) for image in same]
-
-
-def to_frame(image: Image, path: Path, output: EncodingOptions = EncodingOptions()) -> Frame:
+def to_frame(image: Image, path: Path, encoding: EncodingOptions = EncodingOptions()) -> Frame:
     """Samples as a file at `path` will hold them: at the image's depth, or the nearest that the format has.
 
     One-bit images are written with 8 bits, as what is between black and white is the gain of enlarging them.
     """
-    depth = choose_depth(image.depth, path, output)
+    depth = choose_depth(image.depth, path, encoding)
     return Frame(to_samples(image, depth), depth, image.metadata)
 
 
-def choose_depth(depth: int, path: Path, output: EncodingOptions = EncodingOptions()) -> int:
+def choose_depth(depth: int, path: Path, encoding: EncodingOptions = EncodingOptions()) -> int:
     """The bits that samples will have in a file at `path`, of an image that has so many."""
-    return output.depth or registry.find_codec(path).depth_for(max(depth, 8))
+    return encoding.depth or registry.find_codec(path).nearest_depth(max(depth, 8))
 
 
 def to_image(stored: Frame) -> Image:

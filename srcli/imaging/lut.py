@@ -35,7 +35,7 @@ UNIT = ".unit"
 _AT_A_TIME = 4096
 
 
-class Enlarger(Protocol):
+class LutUpscaler(Protocol):
     """Tables that enlarge pixels."""
 
     @property
@@ -62,21 +62,21 @@ class SrLut:
 
     @property
     def scale(self) -> int:
-        """See `Enlarger`."""
+        """See `LutUpscaler`."""
         return int(self.table.shape[-1])
 
     @property
     def halo(self) -> int:
-        """See `Enlarger`."""
+        """See `LutUpscaler`."""
         return max(WINDOWS[self.table.ndim - 2]) - 1
 
     @property
     def entries(self) -> int:
-        """See `Enlarger`."""
+        """See `LutUpscaler`."""
         return self.table.size
 
     def __call__(self, pixels: Pixels) -> Pixels:
-        """See `Enlarger`."""
+        """See `LutUpscaler`."""
         height, width, channels = pixels.shape
         cells = self._cells(pixels)
         turns = [_turned(self.table, k) for k in range(4)]
@@ -104,21 +104,21 @@ class Splut:
 
     @property
     def scale(self) -> int:
-        """See `Enlarger`."""
+        """See `LutUpscaler`."""
         return math.isqrt(self.tables["upper.lut221_c12"].shape[-1])
 
     @property
     def halo(self) -> int:
-        """See `Enlarger`."""
+        """See `LutUpscaler`."""
         return 1 + 1 + 1
 
     @property
     def entries(self) -> int:
-        """See `Enlarger`."""
+        """See `LutUpscaler`."""
         return sum(table.size for name, table in self.tables.items() if not name.endswith(UNIT))
 
     def __call__(self, pixels: Pixels) -> Pixels:
-        """See `Enlarger`."""
+        """See `LutUpscaler`."""
         out = [self._plane(pixels[..., channel]) for channel in range(pixels.shape[2])]
         blocks = np.stack(out, axis=2)
         return _placed(blocks.reshape(*blocks.shape[:3], self.scale, self.scale))

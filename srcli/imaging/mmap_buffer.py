@@ -14,20 +14,20 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
-class Canvas:
+class MmapBuffer:
     """`samples` of 8 bits, any shape."""
 
     samples: NDArray[np.uint8]
     memory: mmap.mmap
 
-    def forget(self) -> None:
+    def drop_pages(self) -> None:
         """Leave what was written or read to the file: it comes back from there when it is touched."""
         if hasattr(mmap, "MADV_DONTNEED"):
             self.memory.madvise(mmap.MADV_DONTNEED)
 
 
 @contextmanager
-def on_disk(shape: tuple[int, ...], folder: Path) -> Iterator[Canvas]:
+def open_on_disk(shape: tuple[int, ...], folder: Path) -> Iterator[MmapBuffer]:
     """A canvas in a nameless file in `folder`. Raises `OSError` where there is no room for all of it."""
     with tempfile.TemporaryFile(dir=folder) as file:
         size = int(np.prod(shape))
@@ -36,19 +36,19 @@ def on_disk(shape: tuple[int, ...], folder: Path) -> Iterator[Canvas]:
         else:
             file.truncate(size)
         memory = mmap.mmap(file.fileno(), size)
-        yield Canvas(np.frombuffer(memory, np.uint8).reshape(shape), memory)
+        yield MmapBuffer(np.frombuffer(memory, np.uint8).reshape(shape), memory)
 
 
 @dataclass(frozen=True)
-class Forgetful:
+class PageDroppingFile:
     """A file for an encoder that reads a canvas: what it has read is forgotten as it writes."""
 
     file: BinaryIO
-    canvas: Canvas
+    canvas: MmapBuffer
 
     def write(self, data: bytes) -> int:
         """As any file's."""
-        self.canvas.forget()
+        self.canvas.drop_pages()
         return self.file.write(data)
 
     def flush(self) -> None:

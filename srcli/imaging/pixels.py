@@ -30,11 +30,11 @@ def from_uint8(samples: NDArray[np.uint8]) -> Pixels:
 
 def crop_to_multiple(pixels: Pixels, multiple: float) -> Pixels:
     """The top left part whose sides are multiples of `multiple`, rounded where those are no whole numbers."""
-    height, width = (math.floor(times(side, multiple) * multiple + 0.5) for side in pixels.shape[:2])
+    height, width = (math.floor(max_multiple(side, multiple) * multiple + 0.5) for side in pixels.shape[:2])
     return pixels[:height, :width]
 
 
-def times(side: int, multiple: float) -> int:
+def max_multiple(side: int, multiple: float) -> int:
     """The most times `multiple` that are, when rounded, no longer than a side.
 
     >>> times(11, 4), times(10, 2.5), times(27, 2.73), times(26, 2.73)

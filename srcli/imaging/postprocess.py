@@ -10,7 +10,7 @@ _CLOSE_ENOUGH = 0.25 / 255
 _COLOUR_CELL = 8
 
 
-def consistent(large: Pixels, small: Pixels) -> Pixels:
+def back_project(large: Pixels, small: Pixels) -> Pixels:
     """`large` changed so that reduced by bicubic it equals `small` to within rounding, or nearly.
 
     Iterative back-projection: Irani and Peleg, CVGIP 53 (1991), 231-239. Values in [0, 1].
@@ -23,7 +23,7 @@ def consistent(large: Pixels, small: Pixels) -> Pixels:
     return large
 
 
-def with_colours_of(small: Pixels, large: Pixels) -> Pixels:
+def transfer_colours(small: Pixels, large: Pixels) -> Pixels:
     """`large` with the coarse colours of `small`: means over cells of 8 of its pixels."""
     shift = small - _like(large, small)
     height, width = (max(1, round(side / _COLOUR_CELL)) for side in shift.shape[:2])
@@ -32,7 +32,7 @@ def with_colours_of(small: Pixels, large: Pixels) -> Pixels:
     return fixed.clip(0, 1)
 
 
-def blended(large: Pixels, small: Pixels, strength: float) -> Pixels:
+def blend_with_bicubic(large: Pixels, small: Pixels, strength: float) -> Pixels:
     """Between bicubic (`strength` 0) and `large` (1)."""
     bicubic: Pixels = _like(small, large).clip(0, 1)
     return large * np.float32(strength) + bicubic * np.float32(1 - strength)

@@ -20,19 +20,19 @@ _NOISY, _COARSE = 4.0, 85
 
 
 @dataclass(frozen=True)
-class Probe:
-    """`noise` is a deviation in levels of 255; the detail would fit into an image `spare` times smaller."""
+class QualityEstimate:
+    """Noise as a deviation in levels of 255; the detail would fit into an image `spare` times smaller."""
 
     noise: float
     spare: float
 
 
-def probe(pixels: Pixels) -> Probe:
+def estimate_quality(pixels: Pixels) -> QualityEstimate:
     """Estimates of the middle of an image; of one below 32 pixels, none."""
     plane = _middle((luma(pixels) - np.float32(16 / 255)) * np.float32(255 / 219))
     if min(plane.shape) < _SMALLEST:
-        return Probe(0, 1)
-    return Probe(noise(plane), spare(plane))
+        return QualityEstimate(0, 1)
+    return QualityEstimate(estimate_noise(plane), estimate_spare_detail(plane))
 
 
 def _middle(plane: Plane) -> Plane:
@@ -40,7 +40,7 @@ def _middle(plane: Plane) -> Plane:
     return plane[top : top + _LARGEST, left : left + _LARGEST]
 
 
-def noise(plane: Plane) -> float:
+def estimate_noise(plane: Plane) -> float:
     """In the calmest tenth of the blocks, by the Laplacian mask of Immerkaer (CVIU 64, 1996, 300-302).
 
     Blocks near black or white are left out, where noise is cut off.
@@ -61,7 +61,7 @@ def _blocks(values: Values) -> Values:
     return values[: height * _BLOCK, : width * _BLOCK].reshape(height, _BLOCK, width, _BLOCK)
 
 
-def spare(plane: Plane) -> float:
+def estimate_spare_detail(plane: Plane) -> float:
     """The largest factor by which a plane can be reduced and enlarged again at little loss; 1 if by none."""
     found = 1.0
     for factor in _FACTORS:
@@ -75,7 +75,7 @@ def spare(plane: Plane) -> float:
     return found
 
 
-def needs_repair(found: Probe, quality: int | None) -> list[str]:
+def list_defects(found: QualityEstimate, quality: int | None) -> list[str]:
     """Why a network for spoilt images would suit, in words; none for a clean one. `quality` is a JPEG's."""
     reasons = [
         (found.noise > _NOISY, f"noise of about {found.noise:.0f} in 255"),

@@ -57,7 +57,7 @@ KERNELS: dict[str, Kernel] = {
 
 
 @lru_cache(maxsize=8)
-def taps(size: int, out: int, kernel: Kernel) -> Taps:
+def compute_taps(size: int, out: int, kernel: Kernel) -> Taps:
     """For one axis: which inputs (out, n) each output reads, and with what weights (out, n).
 
     Each row of weights sums to one. `size` and `out` are lengths in pixels. The same for every band of an
@@ -86,10 +86,12 @@ def _reflect(index: NDArray[np.intp], size: int) -> NDArray[np.intp]:
 
 def _resize_rows(values: NDArray[np.floating], out: int, kernel: Kernel) -> NDArray[np.floating]:
     """The first axis resized to length `out`."""
-    return weigh(values, *taps(values.shape[0], out, kernel))
+    return sum_weighted(values, *compute_taps(values.shape[0], out, kernel))
 
 
-def weigh(values: NDArray[np.floating], index: NDArray[np.intp], weights: Array) -> NDArray[np.floating]:
+def sum_weighted(
+    values: NDArray[np.floating], index: NDArray[np.intp], weights: Array
+) -> NDArray[np.floating]:
     """Weighted sums along the first axis: each output adds the inputs `index` (out, n) by `weights` (out, n).
 
     A block of rows at a time, so that the sums stay in cache.
@@ -111,7 +113,7 @@ def resize(pixels: Pixels, height: int, width: int, method: str = "bicubic") -> 
 
     `method` is a key of `KERNELS`. Source: MATLAB's documented imresize algorithm.
     """
-    return widened(pixels, taps(pixels.shape[0], height, KERNELS[method]), width, method)
+    return apply_taps(pixels, compute_taps(pixels.shape[0], height, KERNELS[method]), width, method)
 
 
 def resize_8bit(pixels: Pixels, height: int, width: int, method: str = "bicubic") -> Pixels:
@@ -119,18 +121,18 @@ def resize_8bit(pixels: Pixels, height: int, width: int, method: str = "bicubic"
 
     This is how the low-resolution images of the papers were made; values in and out are in [0, 1].
     """
-    return widened_8bit(pixels, taps(pixels.shape[0], height, KERNELS[method]), width, method)
+    return apply_taps_8bit(pixels, compute_taps(pixels.shape[0], height, KERNELS[method]), width, method)
 
 
-def widened(pixels: Pixels, tall: Taps, width: int, method: str = "bicubic") -> Pixels:
-    """The rows that `tall` makes of those of `pixels`, see `taps`, resized to `width`."""
-    high = weigh(pixels, *tall)
+def apply_taps(pixels: Pixels, tall: Taps, width: int, method: str = "bicubic") -> Pixels:
+    """The rows that `tall` makes of those of `pixels`, see `compute_taps`, resized to `width`."""
+    high = sum_weighted(pixels, *tall)
     return np.ascontiguousarray(_resize_rows(high.swapaxes(0, 1), width, KERNELS[method]).swapaxes(0, 1))
 
 
-def widened_8bit(pixels: Pixels, tall: Taps, width: int, method: str) -> Pixels:
-    """`widened` for `resize_8bit`."""
-    high = _round_levels(weigh(quantise(pixels.astype(np.float64)), *tall))
+def apply_taps_8bit(pixels: Pixels, tall: Taps, width: int, method: str) -> Pixels:
+    """`apply_taps` for `resize_8bit`."""
+    high = _round_levels(sum_weighted(quantise(pixels.astype(np.float64)), *tall))
     wide = _round_levels(_resize_rows(high.swapaxes(0, 1), width, KERNELS[method])).swapaxes(0, 1)
     return np.ascontiguousarray(wide, np.float32) / np.float32(255)
 

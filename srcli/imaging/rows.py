@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from srcli.imaging.pixels import Pixels, is_8bit, is_grey
-from srcli.imaging.resize import KERNELS, Taps, taps, widened, widened_8bit
+from srcli.imaging.resize import KERNELS, Taps, apply_taps, apply_taps_8bit, compute_taps
 
 _BAND = 32
 # So much is held of a flow above what was asked for last, for a second reader that is a band behind.
@@ -47,7 +47,7 @@ class Rows:
             out[number * _BAND : number * _BAND + len(band)] = band
         return out
 
-    def each(self, change: Callable[[Pixels], Pixels]) -> "Rows":
+    def map(self, change: Callable[[Pixels], Pixels]) -> "Rows":
         """With `change` applied, which sees any number of rows and looks at no neighbours."""
         return Rows(self.height, self.width, lambda start, stop: change(self.read(start, stop)), self.grey)
 
@@ -59,7 +59,7 @@ def of(pixels: Pixels) -> Rows:
     return Rows(height, width, lambda start, stop: pixels[start:stop], grey)
 
 
-def flowing(height: int, width: int, start: Callable[[], Iterator[Pixels]], grey: bool = False) -> Rows:
+def from_stream(height: int, width: int, start: Callable[[], Iterator[Pixels]], grey: bool = False) -> Rows:
     """Rows that `start` makes in bands from the top.
 
     Those asked for should begin ever lower. What is more than a few rows further up is forgotten, and all is
@@ -101,18 +101,20 @@ class _Window:
         self.end += len(self.bands[-1])
 
 
-def resized(rows: Rows, height: int, width: int, method: str = "bicubic") -> Rows:
+def resize_rows(rows: Rows, height: int, width: int, method: str = "bicubic") -> Rows:
     """`resize`, equal to the bit, of rows."""
-    return _resized(rows, height, width, method, widened)
+    return _resized(rows, height, width, method, apply_taps)
 
 
-def interpolated(rows: Rows, height: int, width: int, method: str) -> Rows:
-    """`resized`, by way of 8-bit levels as MATLAB goes for an image of such."""
-    return _resized(rows, height, width, method, widened_8bit if all(map(is_8bit, rows.bands())) else widened)
+def interpolate_rows(rows: Rows, height: int, width: int, method: str) -> Rows:
+    """`resize_rows`, by way of 8-bit levels as MATLAB goes for an image of such."""
+    return _resized(
+        rows, height, width, method, apply_taps_8bit if all(map(is_8bit, rows.bands())) else apply_taps
+    )
 
 
 def _resized(rows: Rows, height: int, width: int, method: str, widen: Widen) -> Rows:
-    index, weights = taps(rows.height, height, KERNELS[method])
+    index, weights = compute_taps(rows.height, height, KERNELS[method])
 
     def read(start: int, stop: int) -> Pixels:
         wanted = index[start:stop]

@@ -10,7 +10,7 @@ _SIGMA = 8.0
 _LEAST = 10
 
 
-def sharpened(pixels: Pixels, amount: float) -> Pixels:
+def unsharp_mask(pixels: Pixels, amount: float) -> Pixels:
     """(H, W, C) in [0, 1] with what sets edges apart from their surroundings raised by `amount`.
 
     Source: Real-ESRGAN, https://arxiv.org/abs/2107.10833, section 4.1; its training takes 0.5.

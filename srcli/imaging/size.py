@@ -41,15 +41,15 @@ class TargetSize:
             sign.format(getattr(self, name)) for name, sign in signs.items() if getattr(self, name)
         )
 
-    def of(self, size: Size) -> Size:
+    def resolve(self, size: Size) -> Size:
         """Width and height for an image of that width and height; at least one pixel each."""
         if self.exact and self.box:
             return self.box
-        factor = self.factor(size)
+        factor = self._factor(size)
         width, height = (max(1, math.floor(side * factor + 0.5)) for side in size)
         return width, height
 
-    def factor(self, size: Size) -> float:
+    def _factor(self, size: Size) -> float:
         """How many times larger the sides become, the larger of two."""
         width, height = size
         if self.box:
@@ -64,7 +64,7 @@ class TargetSize:
         return max(factors) if self.exact else min(factors)
 
 
-def wanted(
+def parse_target_size(
     scale: float | None,
     width: int | None,
     height: int | None,

@@ -243,9 +243,9 @@ def network_method(name: str, steps: list[Upscaler]) -> Method:
     def flow(source: Rows, scale: float) -> Rows:
         out = source
         for step in steps:
-            out = step.flow(out).each(_clipped)
+            out = step.flow(out).map(_clipped)
         wanted = target_size(source, scale)
-        return out if out.shape == wanted else rows.resized(out, *wanted)
+        return out if out.shape == wanted else rows.resize_rows(out, *wanted)
 
     def run(pixels: Pixels, scale: float) -> Pixels:
         return flow(rows.of(pixels), scale).whole()
@@ -257,7 +257,7 @@ def network_method(name: str, steps: list[Upscaler]) -> Method:
     def in_bytes(source: Rows, scale: float) -> Rows | None:
         out = source
         for step in before:
-            out = step.flow(out).each(_clipped)
+            out = step.flow(out).map(_clipped)
         exact = (out.height * last.scale, out.width * last.scale) == target_size(source, scale)
         return rounding.flow(out) if rounding and exact else None
 
@@ -273,7 +273,7 @@ def _clipped(band: Pixels) -> Pixels:
 
 def _to_any_size(name: str, step: Upscaler) -> Method:
     def to(source: Rows, size: Sides) -> Rows:
-        return step.flow(source, size).each(_clipped)
+        return step.flow(source, size).map(_clipped)
 
     def flow(source: Rows, scale: float) -> Rows:
         return to(source, target_size(source, scale))
@@ -329,7 +329,7 @@ def interpolator(name: str) -> Method:
     """A classical kernel; 8-bit pixels are rounded after each pass as MATLAB does for uint8."""
 
     def flow(source: Rows, scale: float) -> Rows:
-        return rows.interpolated(source, *target_size(source, scale), name)
+        return rows.interpolate_rows(source, *target_size(source, scale), name)
 
     def run(pixels: Pixels, scale: float) -> Pixels:
         return flow(rows.of(pixels), scale).whole()

@@ -12,7 +12,7 @@ from srcli.bench import Score, border_of, score
 from srcli.datasets import images_in
 from srcli.errors import DatasetError, SrError, UsageError
 from srcli.imaging.color import luma
-from srcli.imaging.degrade.degradations import bicubic_lr
+from srcli.imaging.degrade.degradations import downscale_bicubic
 from srcli.imaging.image import read_image
 from srcli.imaging.pixels import Pixels, Plane, crop_to_multiple, quantise
 from srcli.methods import Method, target_size
@@ -93,7 +93,7 @@ def load(source: ComparisonSource, scale: float) -> Comparison:
     given = read_image(source.image)
     if source.hr:
         true = _scored(crop_to_multiple(given.pixels, scale), scale, source.image)
-        return Comparison(source.image.name, bicubic_lr(true, scale), true, given.grey)
+        return Comparison(source.image.name, downscale_bicubic(true, scale), true, given.grey)
     if source.truth is None:
         return Comparison(source.image.name, given.pixels, None, given.grey)
     image = read_image(source.truth)

@@ -41,7 +41,7 @@ def drawn(recipe: Recipe, draw: Draw, step: int, strikes: int) -> Iterator[Drawn
     """
     turns = (Turn(s, part, strikes) for s in itertools.count(step) for part in range(recipe.accumulate))
     make = partial(_drawn, recipe, draw)
-    degradation = degradations.parse(recipe.degrade)
+    degradation = degradations.parse_degradation(recipe.degrade)
     cheap = StoreSpec(recipe.scale, recipe.patch, degradation, large_only=bool(recipe.spread)).fixed
     return map(make, turns) if cheap else prefetch_single_threaded(make, turns, workers=1)
 

@@ -17,18 +17,18 @@ from srcli.imaging.degrade.steps import (
     FEW,
     GREY,
     MOST,
-    Decimate,
+    Decimation,
     Filter,
     Jpeg,
     Noise,
     Plan,
     Poisson,
-    Resize,
+    Resizing,
     Rng,
-    Round,
+    Rounding,
     Step,
     Target,
-    operator,
+    resize_matrix,
 )
 
 
@@ -59,7 +59,7 @@ def _alike(step: Step) -> Hashable:
     match step:
         case Filter():
             return Filter, step.kernel.size
-        case Resize() | Decimate():
+        case Resizing() | Decimation():
             return step
         case Poisson():
             return Poisson, step.grey
@@ -102,14 +102,14 @@ def resized(batch: Tensor, height: int, width: int, method: str = "bicubic") -> 
 
 
 def _rows(batch: Tensor, height: int, method: str) -> Tensor:
-    return _tensor(operator(batch.shape[2], height, method), batch) @ batch
+    return _tensor(resize_matrix(batch.shape[2], height, method), batch) @ batch
 
 
 def _columns(batch: Tensor, width: int, method: str) -> Tensor:
-    return batch @ _tensor(operator(batch.shape[3], width, method), batch).T
+    return batch @ _tensor(resize_matrix(batch.shape[3], width, method), batch).T
 
 
-def _resize(batch: Tensor, steps: Sequence[Resize]) -> Tensor:
+def _resize(batch: Tensor, steps: Sequence[Resizing]) -> Tensor:
     step = steps[0]
     if not step.rounded:
         return resized(batch, step.height, step.width, step.method)
@@ -126,7 +126,7 @@ def _rounded(values: Tensor) -> Tensor:
     return values + (torch.floor(values + 0.5) - values).detach()
 
 
-def _decimate(batch: Tensor, steps: Sequence[Decimate]) -> Tensor:
+def _decimate(batch: Tensor, steps: Sequence[Decimation]) -> Tensor:
     return batch[..., :: steps[0].factor, :: steps[0].factor]
 
 
@@ -166,7 +166,7 @@ def _counts(mean: Tensor, uniform: Tensor, normal: Tensor) -> Tensor:
     return torch.where(mean < FEW, few, many)
 
 
-def _round(batch: Tensor, steps: Sequence[Round]) -> Tensor:
+def _round(batch: Tensor, steps: Sequence[Rounding]) -> Tensor:
     return levels(batch)
 
 
@@ -246,10 +246,10 @@ def _cosine() -> NDArray[np.float64]:
 
 _DO: dict[type[Any], Callable[[Tensor, Any], Tensor]] = {
     Filter: _filtered,
-    Resize: _resize,
-    Decimate: _decimate,
+    Resizing: _resize,
+    Decimation: _decimate,
     Noise: _noisy,
     Poisson: _photons,
     Jpeg: _compressed,
-    Round: _round,
+    Rounding: _round,
 }

@@ -9,7 +9,7 @@ from torch import Tensor
 from srcli.errors import UsageError
 from srcli.imaging.color import luma
 from srcli.imaging.degrade import degradations as imaging
-from srcli.imaging.degrade.steps import Resize, Rng
+from srcli.imaging.degrade.steps import Resizing, Rng
 from srcli.scales import Axis
 from srcli.train import degrade
 from srcli.train.augment import USUAL, Augmentation, Batch
@@ -67,7 +67,7 @@ def draw_any(feed: Feed, scale: float, patch: int, count: int, rng: Rng, *, part
     boxes = _boxes(feed, side, count, rng)
     crops = _reordered(feed.store.hr.cut(boxes, side), feed.augmentation.orders(count, rng))
     hr = _values(crops, 3)
-    lr = degrade.apply(hr, [(Resize(patch, patch, "bicubic", rounded=True),)] * count)
+    lr = degrade.apply(hr, [(Resizing(patch, patch, "bicubic", rounded=True),)] * count)
     learned = patch if part else side
     y, x = (_axis(patch, side, learned, int(rng.integers(side - learned + 1))) for _ in range(2))
     hr = hr[..., y.target, x.target]
@@ -124,7 +124,7 @@ def _degraded(hr: Tensor, wanted: StoreSpec, rng: Rng) -> Tensor:
 
 def _enlarged(lr: Tensor, hr: Tensor) -> Tensor:
     """As the store's own: MATLAB's 8-bit bicubic."""
-    return degrade.apply(lr, [(Resize(hr.shape[2], hr.shape[3], "bicubic", rounded=True),)] * len(lr))
+    return degrade.apply(lr, [(Resizing(hr.shape[2], hr.shape[3], "bicubic", rounded=True),)] * len(lr))
 
 
 def _reordered(crops: Tensor, order: Numbers | None) -> Tensor:

@@ -228,7 +228,7 @@ def checked(recipe: Recipe) -> Recipe:
             raise UsageError(f"{name} cannot be {getattr(recipe, name)}", "give at least 1")
     if not 0 <= recipe.sharpen <= 2:
         raise UsageError(f"sharpen cannot be {recipe.sharpen:g}", "give 0 to 2; Real-ESRGAN takes 0.5")
-    degradations.parse(recipe.degrade)
+    degradations.parse_degradation(recipe.degrade)
     initial.parse(recipe.initial)
     augment.parse(recipe.augment)
     if recipe.spread:

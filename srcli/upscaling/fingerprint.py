@@ -10,7 +10,7 @@ from pathlib import Path
 from srcli import __version__, manifest
 from srcli.errors import FileError, ImageError
 from srcli.imaging.codecs import reading
-from srcli.imaging.metadata.provenance import Record, record_of
+from srcli.imaging.metadata.provenance import Record, read_record
 from srcli.methods import WEIGHTLESS, scale_chain
 from srcli.storage.files import get_cache_folder, replace_atomically
 from srcli.storage.hashing import sha256
@@ -72,7 +72,7 @@ def is_up_to_date(source: Location, target: Location, digest: str) -> bool:
 def _recorded(target: Path) -> tuple[str, str] | None:
     """Source and settings that an output says itself."""
     try:
-        record = record_of(reading.read_info(target).metadata)
+        record = read_record(reading.read_info(target).metadata)
     except ImageError:
         return None
     return (record.source, record.settings) if record else None

@@ -11,16 +11,16 @@ import numpy as np
 from srcli.engine.upscaler import turn, turn_back
 from srcli.errors import ImageError, UsageError
 from srcli.imaging import rows
-from srcli.imaging.alpha import bleed
+from srcli.imaging.alpha import bleed_alpha
 from srcli.imaging.codecs import registry
 from srcli.imaging.codecs.base import BandedImage, Codec, EncodingOptions, Frame, FrameTiming
 from srcli.imaging.codecs.reading import MAX_PIXELS, read_frames, read_timing
-from srcli.imaging.codecs.writing import check_writable, write_rows
-from srcli.imaging.image import Image, choose_depth, to_frame, to_image, write_frames, write_image
-from srcli.imaging.metadata.fields import Metadata, enlarged
-from srcli.imaging.metadata.provenance import with_record
+from srcli.imaging.codecs.writing import check_writable, write_frames, write_rows
+from srcli.imaging.image import Image, choose_depth, to_frame, to_image, write_image
+from srcli.imaging.metadata.fields import Metadata, scale_metadata
+from srcli.imaging.metadata.provenance import add_record
 from srcli.imaging.pixels import Pixels, is_grey
-from srcli.imaging.postprocess import blended, consistent, with_colours_of
+from srcli.imaging.postprocess import back_project, blend_with_bicubic, transfer_colours
 from srcli.imaging.resize import resize
 from srcli.imaging.size import Size, TargetSize
 from srcli.methods import LARGEST_SCALE, Method
@@ -58,10 +58,10 @@ class Postprocess:
     def __call__(self, large: Pixels, small: Pixels) -> Pixels:
         """`large`, made of `small`, finished; values in [0, 1]."""
         if self.strength < 1:
-            large = blended(large, small, self.strength)
+            large = blend_with_bicubic(large, small, self.strength)
         if self.color_fix:
-            large = with_colours_of(small, large)
-        return consistent(large, small) if self.consistent else large
+            large = transfer_colours(small, large)
+        return back_project(large, small) if self.consistent else large
 
 
 @dataclass(frozen=True)
@@ -116,7 +116,7 @@ def enlarge_file(job: UpscaleTask, work: UpscaleSettings) -> Result:
 
 def _enlarge_here(job: _Files, work: UpscaleSettings) -> Result:
     times = read_timing(job.source)
-    check_writable(job.target, frames=times.count, output=work.output)
+    check_writable(job.target, frames=times.count, encoding=work.output)
     read = read_frames(job.source, work.max_pixels)
     if times.count == 1:
         [only] = read  # to the end of the file, so that the decoder's own copy is freed
@@ -127,7 +127,7 @@ def _enlarge_here(job: _Files, work: UpscaleSettings) -> Result:
 
 def says_itself(target: Location, output: EncodingOptions) -> bool:
     """Whether an output has in it what it was made of. Comments do not do: not every depth has them."""
-    return not output.strip and "xmp" in registry.find_codec(target).carries
+    return not output.strip and "xmp" in registry.find_codec(target).metadata_kinds
 
 
 def _enlarge(read: Iterable[Frame], times: FrameTiming, job: _Files, work: UpscaleSettings) -> Result:
@@ -136,7 +136,7 @@ def _enlarge(read: Iterable[Frame], times: FrameTiming, job: _Files, work: Upsca
     made: list[Frame] = []
     for image in map(to_image, read):
         shown = _fit_for(image, form)
-        size = work.wanted.of(image.size)
+        size = work.wanted.resolve(image.size)
         check_writable(job.target, shown.alpha is not None, times.count, work.output, size)
         result = enlarge(shown, work.find, work.wanted, work.finish)
         if not made:
@@ -150,7 +150,7 @@ def _enlarge(read: Iterable[Frame], times: FrameTiming, job: _Files, work: Upsca
 
 def _has_to_stream(only: Frame, work: UpscaleSettings) -> bool:
     old = (only.samples.shape[1], only.samples.shape[0])
-    return will_stream(1, old, work.wanted.of(old), work)
+    return will_stream(1, old, work.wanted.resolve(old), work)
 
 
 def will_stream(count: int, old: Size, new: Size, work: UpscaleSettings) -> bool:
@@ -178,14 +178,14 @@ def _stream(only: Frame, job: _Files, work: UpscaleSettings) -> Result:
     """With few rows in memory."""
     shown = _without_idle_alpha(only, registry.find_codec(job.target))
     old: Size = (shown.samples.shape[1], shown.samples.shape[0])
-    size = work.wanted.of(old)
+    size = work.wanted.resolve(old)
     shape = streaming.shape(shown, size)
     check_writable(job.target, len(shape) == 3 and shape[2] in (2, 4), 1, work.output, size)
     scale = scale_of(old, size, work.wanted)
     depth = choose_depth(only.depth, job.target, work.output)
     method = work.find(scale) if scale > 1 else None
     aim = streaming.Aim(method, scale, size, work.finish.strength, depth)
-    about = _with_record(enlarged(only.metadata, old, size), old, size, job, work)
+    about = _with_record(scale_metadata(only.metadata, old, size), old, size, job, work)
     write_rows(job.target, BandedImage(shape, depth, streaming.bands(shown, aim), about), work.output)
     return Result(old, size, only.depth, depth, 1, 0)
 
@@ -193,7 +193,7 @@ def _stream(only: Frame, job: _Files, work: UpscaleSettings) -> Result:
 def _without_idle_alpha(stored: Frame, form: Codec) -> Frame:
     """`_fit_for` of samples."""
     samples = stored.samples
-    if form.alpha or samples.ndim == 2 or samples.shape[2] not in (2, 4):
+    if form.has_alpha or samples.ndim == 2 or samples.shape[2] not in (2, 4):
         return stored
     top = {"uint8": 255, "uint16": 65535}.get(samples.dtype.name, 1)
     if samples[..., -1].min() < top:
@@ -204,7 +204,7 @@ def _without_idle_alpha(stored: Frame, form: Codec) -> Frame:
 
 def _fit_for(image: Image, form: Codec) -> Image:
     """Without an alpha channel that hides nothing, where the format has none."""
-    if image.alpha is None or form.alpha or image.alpha.min() < 1:
+    if image.alpha is None or form.has_alpha or image.alpha.min() < 1:
         return image
     return replace(image, alpha=None)
 
@@ -213,7 +213,7 @@ def _with_record(metadata: Metadata, old: Size, new: Size, job: _Files, work: Up
     scale = scale_of(old, new, work.wanted)
     where = work.find(scale).where if scale > 1 else ""
     record = work.recipe.record(job.source, old, scale, where, work.tile)
-    return with_record(metadata, record, registry.find_codec(job.target))
+    return add_record(metadata, record, registry.find_codec(job.target))
 
 
 def enlarge(image: Image, find: Find, wanted: TargetSize, finish: Postprocess = Postprocess()) -> Image:
@@ -221,9 +221,9 @@ def enlarge(image: Image, find: Find, wanted: TargetSize, finish: Postprocess = 
 
     What is wanted smaller than it is gets reduced by bicubic. Raises `ImageError` for absurd sizes.
     """
-    size = wanted.of(image.size)
+    size = wanted.resolve(image.size)
     scale = scale_of(image.size, size, wanted)
-    source = image.pixels if image.alpha is None else bleed(image.pixels, image.alpha)
+    source = image.pixels if image.alpha is None else bleed_alpha(image.pixels, image.alpha)
     method = find(scale) if scale > 1 else None
     if method and finish.uncertainty:
         method = replace(method, run=_spread(method, finish.uncertainty), to=None)
@@ -233,7 +233,10 @@ def enlarge(image: Image, find: Find, wanted: TargetSize, finish: Postprocess = 
         pixels = np.repeat(pixels.mean(axis=2, keepdims=True), 3, axis=2)
     alpha = None if image.alpha is None else np.clip(resize(image.alpha, size[1], size[0]), 0, 1)
     return replace(
-        image, pixels=pixels, alpha=alpha, metadata=enlarged(image.metadata, image.size, pixels.shape[1::-1])
+        image,
+        pixels=pixels,
+        alpha=alpha,
+        metadata=scale_metadata(image.metadata, image.size, pixels.shape[1::-1]),
     )
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from srcli.imaging import rows
-from srcli.imaging.alpha import bleed
+from srcli.imaging.alpha import bleed_alpha
 from srcli.imaging.codecs.base import Frame
 from srcli.imaging.image import Image, to_image, to_samples
 from srcli.imaging.pixels import Pixels, Plane, StoredSamples
@@ -79,7 +79,7 @@ def _alpha(stored: Frame, height: int, width: int) -> Rows | None:
         assert found is not None
         return found[..., None]
 
-    return rows.resized(Rows(old_height, old_width, read), height, width)
+    return rows.resize_rows(Rows(old_height, old_width, read), height, width)
 
 
 def _part(stored: Frame, start: int, stop: int) -> Frame:
@@ -93,7 +93,7 @@ def _source(stored: Frame) -> Rows:
     if transparent:
         image = to_image(stored)
         assert image.alpha is not None
-        return rows.of(bleed(image.pixels, image.alpha))
+        return rows.of(bleed_alpha(image.pixels, image.alpha))
     height, width = samples.shape[:2]
     return Rows(
         height, width, lambda start, stop: to_image(_part(stored, start, stop)).pixels, _is_grey(samples)
@@ -111,12 +111,12 @@ def _enlarged(source: Rows, aim: Aim) -> Rows:
     """Values in [0, 1], or those of a float image, at the size that is wanted."""
     peak = max(float(band.max()) for band in source.bands())
     if peak <= 1:
-        out = _at_size(source.each(lambda band: np.clip(band, 0, 1)), aim)
+        out = _at_size(source.map(lambda band: np.clip(band, 0, 1)), aim)
     else:
         top = np.log1p(np.float32(peak))
-        dark = _at_size(source.each(lambda band: np.log1p(np.maximum(band, 0)) / top), aim)
-        out = dark.each(lambda band: np.expm1(band * top))
-    return out.each(_to_the_bit) if source.grey else out
+        dark = _at_size(source.map(lambda band: np.log1p(np.maximum(band, 0)) / top), aim)
+        out = dark.map(lambda band: np.expm1(band * top))
+    return out.map(_to_the_bit) if source.grey else out
 
 
 def _to_the_bit(band: Pixels) -> Pixels:
@@ -127,8 +127,8 @@ def _at_size(source: Rows, aim: Aim) -> Rows:
     width, height = aim.size
     out = _grown(source, aim)
     if out.shape != (height, width):
-        out = rows.resized(out, height, width)
-    out = out.each(lambda band: np.clip(band, 0, 1))
+        out = rows.resize_rows(out, height, width)
+    out = out.map(lambda band: np.clip(band, 0, 1))
     return _blended(out, source, aim.strength) if aim.method and aim.strength < 1 else out
 
 
@@ -141,7 +141,7 @@ def _grown(source: Rows, aim: Aim) -> Rows:
 
 def _blended(large: Rows, small: Rows, strength: float) -> Rows:
     """`imaging.finish.blended`."""
-    bicubic = rows.resized(small, *large.shape)
+    bicubic = rows.resize_rows(small, *large.shape)
 
     def read(start: int, stop: int) -> Pixels:
         plain: Pixels = bicubic.read(start, stop).clip(0, 1)

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from srcli.engine.runtimes.base import OutOfMemory
-from srcli.imaging.lut import Enlarger
+from srcli.imaging.lut import LutUpscaler
 from srcli.imaging.pixels import Pixels
 
 
@@ -12,7 +12,7 @@ from srcli.imaging.pixels import Pixels
 class LutRuntime:
     """Tables ready to run."""
 
-    tables: Enlarger
+    tables: LutUpscaler
 
     @property
     def scale(self) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 from srcli.archs import Spec
 from srcli.engine.weights.files import read_header, read_spec
 from srcli.errors import UsageError, WeightsError
-from srcli.imaging.lut import LEVELS, SRLUT_ONE, UNIT, WINDOWS, Enlarger, Splut, SrLut, Table
+from srcli.imaging.lut import LEVELS, SRLUT_ONE, UNIT, WINDOWS, LutUpscaler, Splut, SrLut, Table
 from srcli.storage.files import replace_atomically
 
 if TYPE_CHECKING:
@@ -180,6 +180,6 @@ def _is_sampled(found: dict[str, Table], name: str, outputs: int) -> bool:
     return unit.shape == (outputs,) if unit is not None else table.dtype != np.int8
 
 
-def enlarger(spec: Spec, found: dict[str, Table]) -> Enlarger:
+def enlarger(spec: Spec, found: dict[str, Table]) -> LutUpscaler:
     """The tables as a function of pixels."""
     return SrLut(found["table"]) if spec.arch == "srlut" else Splut(found)

@@ -19,6 +19,11 @@ class Frame:
     depth: int
     metadata: Metadata = Metadata()
 
+    @property
+    def has_alpha(self) -> bool:
+        """Whether the last channel is alpha."""
+        return self.samples.ndim == 3 and self.samples.shape[2] in (2, 4)
+
 
 @dataclass(frozen=True)
 class FrameTiming:
@@ -81,32 +86,32 @@ class BandedImage:
 
 @dataclass(frozen=True)
 class Codec:
-    """What can be written into files of a format.
+    """A file format: its suffixes, and what its files can hold.
 
-    `name` is Pillow's; `depths` are bits per sample, 32 being float; `carries` names fields of `Metadata`;
-    `lossy` is the quality by default, 0 where nothing is ever lost; `largest` is for either side; `extra` is
-    what has to be installed, for the module that it `needs`.
+    `name` is Pillow's; `depths` are bits per sample, 32 for float; `metadata_kinds` are fields of `Metadata`;
+    `default_quality` is 0 for lossless formats; `largest_side` limits width and height; writing needs the
+    module `package`, which `extra` of sr-cli installs.
     """
 
     name: str
     suffixes: tuple[str, ...]
     depths: tuple[int, ...] = (8,)
-    alpha: bool = False
-    frames: bool = False
-    carries: tuple[str, ...] = ()
-    lossy: int = 0
-    lossless: bool = False
-    subsampling: bool = False
-    largest: int = 2**31 - 1
+    has_alpha: bool = False
+    has_frames: bool = False
+    metadata_kinds: tuple[str, ...] = ()
+    default_quality: int = 0
+    has_lossless: bool = False
+    has_subsampling: bool = False
+    largest_side: int = 2**31 - 1
     extra: str = ""
-    needs: str = ""
+    package: str = ""
 
     @property
-    def missing(self) -> str:
+    def missing_package(self) -> str:
         """The package that this machine lacks for it; empty where nothing is lacking."""
-        return self.needs.replace("_", "-") if self.needs and find_spec(self.needs) is None else ""
+        return self.package.replace("_", "-") if self.package and find_spec(self.package) is None else ""
 
-    def depth_for(self, depth: int) -> int:
+    def nearest_depth(self, depth: int) -> int:
         """The depth that keeps most of `depth` bits."""
         enough = [d for d in self.depths if d >= depth]
         return min(enough) if enough else max(self.depths)

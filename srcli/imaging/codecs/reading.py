@@ -21,7 +21,7 @@ from srcli.imaging.codecs import exr, opencv, png, tiff
 from srcli.imaging.codecs.base import Frame, FrameTiming, ImageInfo
 from srcli.imaging.codecs.registry import SUFFIXES
 from srcli.imaging.metadata import exif
-from srcli.imaging.metadata.fields import Metadata, enlarged
+from srcli.imaging.metadata.fields import Metadata, scale_metadata
 from srcli.imaging.pixels import StoredSamples
 
 # An image with more is refused: a few bytes can claim to be a picture that fills any memory.
@@ -208,7 +208,7 @@ def _oriented(stored: Frame, orientation: int, upright: bool = False) -> Frame:
     about, size = stored.metadata, (samples.shape[1], samples.shape[0])
     if about.dpi and orientation in _TURNED:
         about = replace(about, dpi=about.dpi[::-1])
-    return replace(stored, samples=samples, metadata=enlarged(about, size, size))
+    return replace(stored, samples=samples, metadata=scale_metadata(about, size, size))
 
 
 # Radiance HDR and PFM, by OpenCV; OpenEXR
@@ -307,7 +307,7 @@ def _metadata(file: PilImage.Image, path: Path) -> Metadata:
     dpi = tuple(float(value) for value in info.get("dpi", ()))
     return Metadata(
         icc=info.get("icc_profile"),
-        exif=exif.bare(block) or None if block else None,
+        exif=exif.strip_prefix(block) or None if block else None,
         xmp=xmp.encode() if isinstance(xmp, str) else xmp,
         dpi=dpi if len(dpi) == 2 and min(dpi) > 1 else None,
         comment=comment.encode() if isinstance(comment, str) else comment,

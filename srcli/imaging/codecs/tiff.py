@@ -342,7 +342,7 @@ def _kept_tags(tags: Directory, about: Metadata) -> Directory:
     """EXIF, profile, XMP and resolution put into a directory."""
     if about.exif:
         found = PilImage.Exif()
-        found.load(exif_block.prefixed(about.exif))
+        found.load(exif_block.add_prefix(about.exif))
         inner = {pointer: found.get_ifd(pointer) for pointer in set(found) & set(_EXIF_POINTERS)}
         for tag, value in (dict(found) | {k: v for k, v in inner.items() if v}).items():
             if tag not in _STRUCTURE:

@@ -7,28 +7,28 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from srcli.imaging.degrade.kernels import Bell, Kernel, Sinc
+from srcli.imaging.degrade.kernels import BellKernel, BlurKernel, SincKernel
 from srcli.imaging.degrade.steps import (
-    Decimate,
+    Decimation,
     Filter,
     Jpeg,
     Noise,
     Plan,
     Poisson,
-    Resize,
+    Resizing,
     Rng,
-    Round,
+    Rounding,
     Span,
     Target,
-    gaussian,
-    seed,
+    draw_seed,
+    gaussian_noise,
 )
 
 _METHODS = ("linear", "cubic", "area")
 
 
 @dataclass(frozen=True)
-class Bsrgan:
+class BsrganChain:
     """BSRGAN's chain in random order: two blurs, two reductions, noise, JPEG; JPEG again at the end.
 
     Ranges: https://github.com/cszn/BSRGAN, `degradation_bsrgan`. Its camera step needs a network of its own;
@@ -46,7 +46,7 @@ class Bsrgan:
         ]
         height, width = (side * scale // target.scale for side in (target.height, target.width))
         size = Target(height, width, scale)
-        reductions = iter([_bsrgan_reduction(size, rng), (target.reduced(_method(rng)),)])
+        reductions = iter([_bsrgan_reduction(size, rng), (target.downscale_step(_method(rng)),)])
         slots: list[Plan | None] = [*parts, None, None]
         order = [slots[i] for i in rng.permutation(len(slots))]
         shuffled = [step for slot in order for step in (next(reductions) if slot is None else slot)]
@@ -58,7 +58,7 @@ class Bsrgan:
         if target.scale != 4 or rng.random() >= 0.25:
             return (), target.scale
         method = _method(rng) if rng.random() < 0.5 else "bicubic"
-        return (Resize(target.height // 2, target.width // 2, method),), 2
+        return (Resizing(target.height // 2, target.width // 2, method),), 2
 
 
 def _method(rng: Rng) -> str:
@@ -66,17 +66,17 @@ def _method(rng: Rng) -> str:
 
 
 def _jpeg(rng: Rng) -> Jpeg:
-    return Jpeg(Span(30, 95).draw_whole(rng))
+    return Jpeg(Span(30, 95).draw_integer(rng))
 
 
-def _bsrgan_kernel(scale: int, rng: Rng) -> Bell:
+def _bsrgan_kernel(scale: int, rng: Rng) -> BellKernel:
     size = 2 * int(rng.integers(2, 12)) + 3
     if rng.random() < 0.5:
         # Eigenvalues of the covariance; near 0 the bell would fall between the pixels.
         one, two = (max(0.1, float(np.sqrt((4 + scale) * rng.random()))) for _ in range(2))
-        return Bell(size, one, two, float(rng.uniform(0, np.pi)))
+        return BellKernel(size, one, two, float(rng.uniform(0, np.pi)))
     sigma = max(0.1, (2 + 0.2 * scale) * rng.random())
-    return Bell(size, sigma, sigma)
+    return BellKernel(size, sigma, sigma)
 
 
 def _bsrgan_reduction(size: Target, rng: Rng) -> Plan:
@@ -85,27 +85,27 @@ def _bsrgan_reduction(size: Target, rng: Rng) -> Plan:
         zoom = 1 / rng.uniform(1, 2 * size.scale)
         return (_resized(size.height * zoom, size.width * zoom, rng),)
     sigma = rng.uniform(0.1, 0.6 * size.scale)
-    return (Filter(Bell(25, sigma, sigma, shift=(size.scale - 1) / 2)), Decimate(size.scale))
+    return (Filter(BellKernel(25, sigma, sigma, shift=(size.scale - 1) / 2)), Decimation(size.scale))
 
 
-def _resized(height: float, width: float, rng: Rng) -> Resize:
-    return Resize(max(1, int(height)), max(1, int(width)), _method(rng))
+def _resized(height: float, width: float, rng: Rng) -> Resizing:
+    return Resizing(max(1, int(height)), max(1, int(width)), _method(rng))
 
 
 def _bsrgan_noise(rng: Rng) -> Noise:
     """Noise of 2 to 25 levels: in colour, grey, or correlated between the channels."""
     sigma, kind = int(rng.integers(2, 26)), rng.random()
     if not 0.4 <= kind <= 0.6:
-        return gaussian(sigma, rng, grey=bool(kind < 0.4))
+        return gaussian_noise(sigma, rng, grey=bool(kind < 0.4))
     basis, _ = np.linalg.qr(rng.random((3, 3)))
     covariance = np.abs((25 / 255) ** 2 * basis.T @ np.diag(rng.random(3)) @ basis)
     values, vectors = np.linalg.eigh(covariance)
     root = vectors * np.sqrt(np.maximum(values, 0))
-    return Noise(tuple((float(a), float(b), float(c)) for a, b, c in root), seed(rng))
+    return Noise(tuple((float(a), float(b), float(c)) for a, b, c in root), draw_seed(rng))
 
 
 @dataclass(frozen=True)
-class Pass:
+class PassRanges:
     """Chances and ranges of one pass of Real-ESRGAN's chain.
 
     `blur`: chance of a blur, of deviation `sigma`, which is a sinc with chance `ringing`; `up` and `down`:
@@ -126,15 +126,17 @@ class Pass:
 
 
 @dataclass(frozen=True)
-class SecondOrder:
+class SecondOrderChain:
     """Real-ESRGAN's chain: blur, resize, noise and JPEG, twice, and a final sinc before or after the JPEG.
 
     Ranges: https://github.com/xinntao/Real-ESRGAN, options/train_realesrnet_x4plus.yml. Qualities are whole
     numbers, as a real encoder takes them.
     """
 
-    first: Pass = Pass(1.0, Span(0.2, 3), 0.2, 0.7, Span(0.15, 1.5), Span(1, 30), Span(0.05, 3))
-    second: Pass = Pass(0.8, Span(0.2, 1.5), 0.3, 0.4, Span(0.3, 1.2), Span(1, 25), Span(0.05, 2.5))
+    first: PassRanges = PassRanges(1.0, Span(0.2, 3), 0.2, 0.7, Span(0.15, 1.5), Span(1, 30), Span(0.05, 3))
+    second: PassRanges = PassRanges(
+        0.8, Span(0.2, 1.5), 0.3, 0.4, Span(0.3, 1.2), Span(1, 25), Span(0.05, 2.5)
+    )
     ringing: float = 0.8
 
     def plan(self, target: Target, rng: Rng) -> Plan:
@@ -142,33 +144,33 @@ class SecondOrder:
         first = _passed(self.first, target.height, target.width, rng)
         second = _passed(self.second, target.height // target.scale, target.width // target.scale, rng)
         ringing = rng.random() < self.ringing
-        final = (target.reduced(_method(rng)), *((Filter(_sinc(rng, np.pi / 3)),) if ringing else ()))
+        final = (target.downscale_step(_method(rng)), *((Filter(_sinc(rng, np.pi / 3)),) if ringing else ()))
         last = (*final, _jpeg(rng)) if rng.random() < 0.5 else (_jpeg(rng), *final)
-        return (*first, _jpeg(rng), *second, *last, Round())
+        return (*first, _jpeg(rng), *second, *last, Rounding())
 
 
-def _passed(chances: Pass, height: int, width: int, rng: Rng) -> Plan:
+def _passed(chances: PassRanges, height: int, width: int, rng: Rng) -> Plan:
     """Blur, resize relative to `height` x `width`, and noise."""
     blur = (Filter(_mixed_kernel(chances, rng)),) if rng.random() < chances.blur else ()
     zoom = _zoom(chances, rng)
     return (*blur, _resized(height * zoom, width * zoom, rng), _either_noise(chances, rng))
 
 
-def _zoom(chances: Pass, rng: Rng) -> float:
+def _zoom(chances: PassRanges, rng: Rng) -> float:
     kind = rng.random()
     if kind < chances.up:
         return float(rng.uniform(1, chances.zoom.high))
     return float(rng.uniform(chances.zoom.low, 1)) if kind < chances.up + chances.down else 1.0
 
 
-def _either_noise(chances: Pass, rng: Rng) -> Noise | Poisson:
+def _either_noise(chances: PassRanges, rng: Rng) -> Noise | Poisson:
     grey = bool(rng.random() < chances.grey)
     if rng.random() < chances.gaussian:
-        return gaussian(chances.noise.draw(rng), rng, grey=grey)
-    return Poisson(chances.photons.draw(rng), grey, seed(rng))
+        return gaussian_noise(chances.noise.draw(rng), rng, grey=grey)
+    return Poisson(chances.photons.draw(rng), grey, draw_seed(rng))
 
 
-def _mixed_kernel(chances: Pass, rng: Rng) -> Kernel:
+def _mixed_kernel(chances: PassRanges, rng: Rng) -> BlurKernel:
     """A sinc, or a bell: plain, generalised or with a plateau, round or not."""
     if rng.random() < chances.ringing:
         return _sinc(rng, np.pi / 3, np.pi / 5)
@@ -177,7 +179,7 @@ def _mixed_kernel(chances: Pass, rng: Rng) -> Kernel:
     low, high = _POWERS[shape]
     power = rng.uniform(low, 1) if rng.random() < 0.5 else rng.uniform(1, high)
     angle = float(rng.uniform(-np.pi, np.pi))
-    return Bell(_size(rng), one, one if round_ else two, angle, float(power), shape == "plateau")
+    return BellKernel(_size(rng), one, one if round_ else two, angle, float(power), shape == "plateau")
 
 
 _SHAPES = [(shape, round_) for shape in ("plain", "generalised", "plateau") for round_ in (True, False)]
@@ -190,8 +192,8 @@ def _size(rng: Rng) -> int:
     return 2 * int(rng.integers(3, 11)) + 1
 
 
-def _sinc(rng: Rng, lowest: float, lowest_large: float | None = None) -> Sinc:
+def _sinc(rng: Rng, lowest: float, lowest_large: float | None = None) -> SincKernel:
     """A sinc whose cut-off is at least `lowest`, or `lowest_large` for kernels of 13 and more."""
     size = _size(rng)
     low = lowest if lowest_large is None or size < 13 else lowest_large
-    return Sinc(size, float(rng.uniform(low, np.pi)))
+    return SincKernel(size, float(rng.uniform(low, np.pi)))

@@ -8,8 +8,8 @@ from typing import Any, Protocol
 import numpy as np
 
 from srcli.errors import ImageError, UsageError
-from srcli.imaging.degrade.chains import Bsrgan, SecondOrder
-from srcli.imaging.degrade.kernels import Bell, Given, auto_size, from_file
+from srcli.imaging.degrade.chains import BsrganChain, SecondOrderChain
+from srcli.imaging.degrade.kernels import BellKernel, CustomKernel, choose_kernel_size, load_kernel
 from srcli.imaging.degrade.steps import (
     METHODS,
     Filter,
@@ -17,14 +17,14 @@ from srcli.imaging.degrade.steps import (
     Plan,
     Poisson,
     Rng,
-    Round,
+    Rounding,
     Span,
     Target,
-    apply,
-    gaussian,
-    seed,
+    apply_plan,
+    draw_seed,
+    gaussian_noise,
 )
-from srcli.imaging.pixels import Pixels, crop_to_multiple, times
+from srcli.imaging.pixels import Pixels, crop_to_multiple, max_multiple
 from srcli.imaging.resize import resize_8bit
 
 
@@ -47,25 +47,25 @@ def _check_span(name: str, span: Span, low: float, high: float) -> None:
 
 
 @dataclass(frozen=True)
-class Bicubic:
+class BicubicDegradation:
     """MATLAB's 8-bit bicubic, antialiased: the papers' protocol."""
 
     def plan(self, target: Target, rng: Rng) -> Plan:
         """One step; nothing is random."""
-        return (target.reduced("bicubic", rounded=True),)
+        return (target.downscale_step("bicubic", rounded=True),)
 
 
 @dataclass(frozen=True)
-class Bilinear:
+class BilinearDegradation:
     """MATLAB's 8-bit bilinear, antialiased."""
 
     def plan(self, target: Target, rng: Rng) -> Plan:
         """One step; nothing is random."""
-        return (target.reduced("bilinear", rounded=True),)
+        return (target.downscale_step("bilinear", rounded=True),)
 
 
 @dataclass(frozen=True)
-class Blur:
+class BlurDegradation:
     """A Gaussian blur, then reduced; `sigma` in pixels of the large image.
 
     `sigma2`: the deviation across, where not 0; `angle` in degrees; `size` of the kernel, 0 for three
@@ -86,19 +86,19 @@ class Blur:
             raise UsageError(f"size cannot be {self.size}", "it is an odd number, or 0 for three deviations")
 
     def plan(self, target: Target, rng: Rng) -> Plan:
-        """Blur, reduction, rounding."""
+        """BlurDegradation, reduction, rounding."""
         sigma, across = self.sigma.draw(rng), self.sigma2.draw(rng)
         across = across or sigma
-        size = self.size or auto_size(max(sigma, across))
-        kernel = Bell(size, sigma, across, float(np.radians(self.angle.draw(rng))))
-        return (Filter(kernel), target.reduced(self.down), Round())
+        size = self.size or choose_kernel_size(max(sigma, across))
+        kernel = BellKernel(size, sigma, across, float(np.radians(self.angle.draw(rng))))
+        return (Filter(kernel), target.downscale_step(self.down), Rounding())
 
 
 @dataclass(frozen=True)
-class Camera:
+class CameraDegradation:
     """A camera: convolved with the point spread function in a file, reduced, with noise of `sigma` levels."""
 
-    kernel: Given
+    kernel: CustomKernel
     sigma: Span = field(default=Span(0, 0))
     down: str = "bicubic"
 
@@ -107,14 +107,14 @@ class Camera:
         _check_down(self.down)
 
     def plan(self, target: Target, rng: Rng) -> Plan:
-        """Blur, reduction, noise where asked for, rounding."""
+        """BlurDegradation, reduction, noise where asked for, rounding."""
         sigma = self.sigma.draw(rng)
-        noise = (gaussian(sigma, rng),) if sigma else ()
-        return (Filter(self.kernel), target.reduced(self.down), *noise, Round())
+        noise = (gaussian_noise(sigma, rng),) if sigma else ()
+        return (Filter(self.kernel), target.downscale_step(self.down), *noise, Rounding())
 
 
 @dataclass(frozen=True)
-class Noisy:
+class NoiseDegradation:
     """Reduced, then Gaussian noise of `sigma` 8-bit levels and `poisson` times photon noise.
 
     `noise,sigma=30` is the papers' DN.
@@ -133,17 +133,17 @@ class Noisy:
     def plan(self, target: Target, rng: Rng) -> Plan:
         """Reduction, photon noise where asked for, Gaussian noise, rounding."""
         scale = self.poisson.draw(rng)
-        photons = (Poisson(scale, self.grey, seed(rng)),) if scale else ()
+        photons = (Poisson(scale, self.grey, draw_seed(rng)),) if scale else ()
         return (
-            target.reduced(self.down),
+            target.downscale_step(self.down),
             *photons,
-            gaussian(self.sigma.draw(rng), rng, grey=self.grey),
-            Round(),
+            gaussian_noise(self.sigma.draw(rng), rng, grey=self.grey),
+            Rounding(),
         )
 
 
 @dataclass(frozen=True)
-class Compressed:
+class JpegDegradation:
     """Reduced, then compressed as JPEG."""
 
     quality: Span = field(default=Span(40, 40))
@@ -155,22 +155,22 @@ class Compressed:
 
     def plan(self, target: Target, rng: Rng) -> Plan:
         """Reduction, JPEG."""
-        return (target.reduced(self.down), Jpeg(self.quality.draw_whole(rng)))
+        return (target.downscale_step(self.down), Jpeg(self.quality.draw_integer(rng)))
 
 
 FAMILIES: dict[str, type[Degradation]] = {
-    "bicubic": Bicubic,
-    "bilinear": Bilinear,
-    "blur": Blur,
-    "camera": Camera,
-    "noise": Noisy,
-    "jpeg": Compressed,
-    "bsrgan": Bsrgan,
-    "second-order": SecondOrder,
+    "bicubic": BicubicDegradation,
+    "bilinear": BilinearDegradation,
+    "blur": BlurDegradation,
+    "camera": CameraDegradation,
+    "noise": NoiseDegradation,
+    "jpeg": JpegDegradation,
+    "bsrgan": BsrganChain,
+    "second-order": SecondOrderChain,
 }
 
 
-def parse(text: str) -> Degradation:
+def parse_degradation(text: str) -> Degradation:
     """The degradation written as `name`, `name,key=value,key=low..high` or `camera:file`.
 
     Raises `UsageError` for names and values that do not exist, `ImageError` for a file without a kernel.
@@ -185,7 +185,7 @@ def parse(text: str) -> Degradation:
     if wants_file != bool(file):
         hint = f"write {name}:kernel.npy" if wants_file else f"write '{name}', and settings as ,key=value"
         raise UsageError(f"'{text}' {'names no' if wants_file else 'takes no'} file", hint)
-    return family(**values, **({"kernel": from_file(Path(file))} if file else {}))
+    return family(**values, **({"kernel": load_kernel(Path(file))} if file else {}))
 
 
 def _fields(family: type[Degradation]) -> Iterable[Field[Any]]:
@@ -226,16 +226,16 @@ def degrade_image(hr: Pixels, scale: int, degradation: Degradation, rng: Rng) ->
     Raises `ImageError` where nothing would be left.
     """
     even = _even(hr, scale)
-    return apply(even, degradation.plan(Target(even.shape[0], even.shape[1], scale), rng))
+    return apply_plan(even, degradation.plan(Target(even.shape[0], even.shape[1], scale), rng))
 
 
-def bicubic_lr(hr: Pixels, scale: float) -> Pixels:
+def downscale_bicubic(hr: Pixels, scale: float) -> Pixels:
     """MATLAB's 8-bit bicubic reduction of `hr`, cropped to a multiple of `scale` first.
 
     Raises `ImageError` where nothing would be left.
     """
     even = _even(hr, scale)
-    return resize_8bit(even, times(hr.shape[0], scale), times(hr.shape[1], scale))
+    return resize_8bit(even, max_multiple(hr.shape[0], scale), max_multiple(hr.shape[1], scale))
 
 
 def _even(hr: Pixels, scale: float) -> Pixels:

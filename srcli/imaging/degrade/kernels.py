@@ -19,7 +19,7 @@ Weights = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
-class Bell:
+class BellKernel:
     """A Gaussian bell or a relative of it on a grid of odd `size`.
 
     `sigma` and `sigma2` are the deviations in pixels along the axes, which are turned by `angle` in radians.
@@ -44,7 +44,7 @@ class Bell:
 
 
 @dataclass(frozen=True)
-class Sinc:
+class SincKernel:
     """The ideal circular low-pass of `cutoff` (radians, at most pi), cut to odd `size`: rings at edges."""
 
     size: int
@@ -59,7 +59,7 @@ class Sinc:
 
 
 @dataclass(frozen=True)
-class Given:
+class CustomKernel:
     """A kernel as rows of weights, as many columns as rows, an odd number."""
 
     rows: tuple[tuple[float, ...], ...]
@@ -74,7 +74,7 @@ class Given:
         return _normalised(np.array(self.rows, np.float64))
 
 
-Kernel = Bell | Sinc | Given
+BlurKernel = BellKernel | SincKernel | CustomKernel
 
 
 def _grid(size: int) -> tuple[Weights, Weights]:
@@ -95,14 +95,14 @@ def _bessel_j1(x: Weights) -> Weights:
     return np.asarray(np.cos(t - x[..., None] * np.sin(t)).mean(axis=-1))
 
 
-def from_file(path: Path) -> Given:
+def load_kernel(path: Path) -> CustomKernel:
     """The point spread function in a .npy file, an image or a text of numbers, turned for correlation.
 
     Raises `ImageError` where the file holds none.
     """
     check_readable(path)
     weights = _square(_numbers(path), path)
-    return Given(tuple(tuple(float(value) for value in row) for row in weights[::-1, ::-1]))
+    return CustomKernel(tuple(tuple(float(value) for value in row) for row in weights[::-1, ::-1]))
 
 
 def _numbers(path: Path) -> Weights:
@@ -124,6 +124,6 @@ def _square(weights: Weights, path: Path) -> Weights:
     return np.pad(weights, [(0, side - length) for length in weights.shape])
 
 
-def auto_size(sigma: float) -> int:
+def choose_kernel_size(sigma: float) -> int:
     """The odd size that holds three deviations to either side."""
     return 2 * math.ceil(3 * sigma) + 1

@@ -10,9 +10,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from srcli.imaging.degrade.kernels import Kernel
+from srcli.imaging.degrade.kernels import BlurKernel
 from srcli.imaging.pixels import Pixels, from_uint8, quantise, to_uint8
-from srcli.imaging.resize import KERNELS, Array, resize_8bit, taps
+from srcli.imaging.resize import KERNELS, Array, compute_taps, resize_8bit
 from srcli.imaging.resize import Kernel as Interpolation
 
 Rng = np.random.Generator
@@ -52,10 +52,10 @@ METHODS = (*KERNELS, *_ALIASING, "area")
 
 
 @lru_cache(maxsize=256)
-def operator(size: int, out: int, method: str) -> NDArray[np.float32]:
+def resize_matrix(size: int, out: int, method: str) -> NDArray[np.float32]:
     """The matrix (out, size) that resizes one axis; its rows sum to one. `method` is one of `METHODS`."""
     kernel = _area(size, out) if method == "area" else (KERNELS | _ALIASING)[method]
-    index, weights = taps(size, out, kernel)
+    index, weights = compute_taps(size, out, kernel)
     matrix = np.zeros((out, size))
     np.add.at(matrix, (np.arange(out)[:, None], index), weights)
     return matrix.astype(np.float32)
@@ -64,7 +64,7 @@ def operator(size: int, out: int, method: str) -> NDArray[np.float32]:
 class Step(Protocol):
     """One thing that happens to an image, all its random choices made."""
 
-    def on(self, pixels: Pixels) -> Pixels:
+    def apply(self, pixels: Pixels) -> Pixels:
         """Do it to (H, W, 3) in [0, 1]."""
         ...
 
@@ -76,9 +76,9 @@ Plan = tuple[Step, ...]
 class Filter:
     """Correlation with a kernel; borders are mirrored, the border pixel not repeated."""
 
-    kernel: Kernel
+    kernel: BlurKernel
 
-    def on(self, pixels: Pixels) -> Pixels:
+    def apply(self, pixels: Pixels) -> Pixels:
         """The filtered image; not clipped."""
         import cv2
 
@@ -88,7 +88,7 @@ class Filter:
 
 
 @dataclass(frozen=True)
-class Resize:
+class Resizing:
     """To `height` x `width` by one of `METHODS`; `rounded`: MATLAB's way with 8-bit images."""
 
     height: int
@@ -96,23 +96,23 @@ class Resize:
     method: str
     rounded: bool = False
 
-    def on(self, pixels: Pixels) -> Pixels:
+    def apply(self, pixels: Pixels) -> Pixels:
         """The resized image; not clipped unless `rounded`."""
         if self.rounded:
             return resize_8bit(pixels, self.height, self.width, self.method)
-        rows = operator(pixels.shape[0], self.height, self.method)
-        columns = operator(pixels.shape[1], self.width, self.method)
+        rows = resize_matrix(pixels.shape[0], self.height, self.method)
+        columns = resize_matrix(pixels.shape[1], self.width, self.method)
         tall = np.tensordot(rows, pixels, 1)
         return np.ascontiguousarray(np.tensordot(columns, tall, (1, 1)).swapaxes(0, 1))
 
 
 @dataclass(frozen=True)
-class Decimate:
+class Decimation:
     """Every `factor`-th pixel, from the first."""
 
     factor: int
 
-    def on(self, pixels: Pixels) -> Pixels:
+    def apply(self, pixels: Pixels) -> Pixels:
         """The pixels kept."""
         return pixels[:: self.factor, :: self.factor]
 
@@ -128,7 +128,7 @@ class Noise:
         """The field (H, W, 3), the same wherever the step is done."""
         return np.random.default_rng(self.seed).standard_normal((height, width, 3), np.float32)
 
-    def on(self, pixels: Pixels) -> Pixels:
+    def apply(self, pixels: Pixels) -> Pixels:
         """The noisy image."""
         noise = self.field(*pixels.shape[:2]) @ np.array(self.mix, np.float32).T
         return np.clip(pixels + noise, 0, 1)
@@ -150,7 +150,7 @@ class Poisson:
         rng, shape = np.random.default_rng(self.seed), (height, width, 1 if self.grey else 3)
         return rng.random(shape, np.float32), rng.standard_normal(shape, np.float32)
 
-    def on(self, pixels: Pixels) -> Pixels:
+    def apply(self, pixels: Pixels) -> Pixels:
         """The noisy image."""
         source = pixels @ np.array(GREY, np.float32)[:, None] if self.grey else pixels
         levels = quantise(source)
@@ -189,7 +189,7 @@ class Jpeg:
 
     quality: int
 
-    def on(self, pixels: Pixels) -> Pixels:
+    def apply(self, pixels: Pixels) -> Pixels:
         """The image decoded again; 8-bit levels."""
         import cv2
 
@@ -200,31 +200,31 @@ class Jpeg:
 
 
 @dataclass(frozen=True)
-class Round:
+class Rounding:
     """Clipped and rounded to 8-bit levels."""
 
-    def on(self, pixels: Pixels) -> Pixels:
+    def apply(self, pixels: Pixels) -> Pixels:
         """The image as a file would hold it."""
         return from_uint8(to_uint8(pixels))
 
 
-def apply(pixels: Pixels, plan: Plan) -> Pixels:
+def apply_plan(pixels: Pixels, plan: Plan) -> Pixels:
     """All steps of a plan, in order."""
     for step in plan:
-        pixels = step.on(pixels)
+        pixels = step.apply(pixels)
     return pixels
 
 
-def seed(rng: Rng) -> int:
+def draw_seed(rng: Rng) -> int:
     """For the field of one noise step."""
     return int(rng.integers(2**63))
 
 
-def gaussian(sigma: float, rng: Rng, *, grey: bool = False) -> Noise:
+def gaussian_noise(sigma: float, rng: Rng, *, grey: bool = False) -> Noise:
     """Noise of deviation `sigma`, in 8-bit levels."""
     s = sigma / 255
     mix = ((s, 0.0, 0.0),) * 3 if grey else ((s, 0.0, 0.0), (0.0, s, 0.0), (0.0, 0.0, s))
-    return Noise(mix, seed(rng))
+    return Noise(mix, draw_seed(rng))
 
 
 @dataclass(frozen=True)
@@ -241,7 +241,7 @@ class Span:
         """One of them."""
         return float(rng.uniform(self.low, self.high))
 
-    def draw_whole(self, rng: Rng) -> int:
+    def draw_integer(self, rng: Rng) -> int:
         """A whole one of them, the ends included."""
         return int(rng.integers(round(self.low), round(self.high) + 1))
 
@@ -254,6 +254,6 @@ class Target:
     width: int
     scale: int
 
-    def reduced(self, method: str, rounded: bool = False) -> Resize:
+    def downscale_step(self, method: str, rounded: bool = False) -> Resizing:
         """The step to the low-resolution size."""
-        return Resize(self.height // self.scale, self.width // self.scale, method, rounded)
+        return Resizing(self.height // self.scale, self.width // self.scale, method, rounded)

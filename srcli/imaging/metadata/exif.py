@@ -56,17 +56,17 @@ class _Block:
             self.put(entry.at + 8, "HH" if short else "I", *([value, 0] if short else [value]))
 
 
-def bare(exif: bytes) -> bytes:
+def strip_prefix(exif: bytes) -> bytes:
     """From `II` or `MM` on, without the prefix that JPEG puts before it."""
     return exif[len(_PREFIX) :] if exif.startswith(_PREFIX) else exif
 
 
-def prefixed(exif: bytes) -> bytes:
+def add_prefix(exif: bytes) -> bytes:
     """With the prefix that JPEG wants."""
     return exif if exif.startswith(_PREFIX) else _PREFIX + exif
 
 
-def enlarged(exif: bytes, old: tuple[int, int], new: tuple[int, int]) -> bytes | None:
+def scale_exif(exif: bytes, old: tuple[int, int], new: tuple[int, int]) -> bytes | None:
     """For an image of `new` (width, height) made of one of `old`, both upright.
 
     Orientation is reset, sizes and resolution are updated, the thumbnail is dropped. None where the block
@@ -86,7 +86,7 @@ def enlarged(exif: bytes, old: tuple[int, int], new: tuple[int, int]) -> bytes |
 
 
 def _opened(exif: bytes) -> _Block | None:
-    data = bytearray(bare(exif))
+    data = bytearray(strip_prefix(exif))
     order = {b"II": "<", b"MM": ">"}.get(bytes(data[:2]))
     return _Block(data, order) if order else None
 

@@ -21,7 +21,7 @@ class Metadata:
     chunks: tuple[png.Chunk, ...] = ()
 
 
-def enlarged(metadata: Metadata, old: Size, new: Size) -> Metadata:
+def scale_metadata(metadata: Metadata, old: Size, new: Size) -> Metadata:
     """For an image of `new` (width, height) made of an upright one of `old`.
 
     The size on paper stays; orientation is reset; the thumbnail is dropped.
@@ -29,13 +29,13 @@ def enlarged(metadata: Metadata, old: Size, new: Size) -> Metadata:
     exif, xmp, dpi = metadata.exif, metadata.xmp, metadata.dpi
     return replace(
         metadata,
-        exif=exif_block.enlarged(exif, old, new) if exif else None,
+        exif=exif_block.scale_exif(exif, old, new) if exif else None,
         xmp=_enlarged_xmp(xmp, new) if xmp else None,
         dpi=(dpi[0] * new[0] / old[0], dpi[1] * new[1] / old[1]) if dpi else None,
     )
 
 
-def stripped(metadata: Metadata) -> Metadata:
+def strip_metadata(metadata: Metadata) -> Metadata:
     """Only what decides how the picture looks."""
     colour = tuple(chunk for chunk in metadata.chunks if not png.is_text(chunk))
     return Metadata(icc=metadata.icc, chunks=colour)

@@ -44,12 +44,12 @@ class Record:
     options: dict[str, str] = field(default_factory=dict)
 
 
-def with_record(metadata: Metadata, record: Record, form: Codec) -> Metadata:
+def add_record(metadata: Metadata, record: Record, form: Codec) -> Metadata:
     """`metadata` with the record in place of an older one, where the format carries any."""
     text = json.dumps(asdict(record), separators=(",", ":"), sort_keys=True)
-    if "xmp" in form.carries:
+    if "xmp" in form.metadata_kinds:
         return replace(metadata, xmp=_in_packet(metadata.xmp, text))
-    if "comment" in form.carries:
+    if "comment" in form.metadata_kinds:
         before = _COMMENT.sub(b"", metadata.comment or b"")
         return replace(metadata, comment=before + (b"\n" if before else b"") + b"sr: " + text.encode())
     return metadata
@@ -62,7 +62,7 @@ def _in_packet(xmp: bytes | None, text: str) -> bytes:
     return packet.replace(b"</rdf:RDF>", element + b"</rdf:RDF>", 1)
 
 
-def record_of(metadata: Metadata) -> Record | None:
+def read_record(metadata: Metadata) -> Record | None:
     """The record in a file's metadata; None where there is none that can be read."""
     found = _OURS.search(metadata.xmp or b"")
     text = html.unescape(found[1].decode()) if found else ""

@@ -62,13 +62,13 @@ def sharpness(a: Values, b: Values) -> float:
 
     1 where both are flat, infinite where only `b` is.
     """
-    steep, reference = (float(gradient(values.astype(np.float64)).mean()) for values in (a, b))
+    steep, reference = (float(gradient_magnitude(values.astype(np.float64)).mean()) for values in (a, b))
     if reference == 0:
         return 1.0 if steep == 0 else float("inf")
     return steep / reference
 
 
-def gradient(plane: Array) -> Array:
+def gradient_magnitude(plane: Array) -> Array:
     """The length of Sobel's gradient at each inner pixel of (H, W): (H - 2, W - 2)."""
     smooth = (plane[:-2] + 2 * plane[1:-1] + plane[2:], plane[:, :-2] + 2 * plane[:, 1:-1] + plane[:, 2:])
     across = smooth[0][:, 2:] - smooth[0][:, :-2]

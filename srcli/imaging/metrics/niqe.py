@@ -38,7 +38,7 @@ class Model:
 
 
 @lru_cache(maxsize=1)
-def model() -> Model:
+def load_model() -> Model:
     """The one that ships."""
     raw = json.loads(MODEL.read_text("utf-8"))
     upper = np.zeros((FEATURES, FEATURES))
@@ -51,8 +51,8 @@ def niqe(plane: NDArray[np.floating]) -> float:
 
     Fewer than two whole patches have no covariance: NaN.
     """
-    good = model()
-    found, _ = features(plane)
+    good = load_model()
+    found, _ = compute_features(plane)
     sound = found[np.isfinite(found).all(axis=1)]
     if len(sound) < 2:
         return float("nan")
@@ -61,7 +61,7 @@ def niqe(plane: NDArray[np.floating]) -> float:
     return float(np.sqrt(apart @ np.linalg.pinv(spread) @ apart))
 
 
-def features(plane: NDArray[np.floating]) -> tuple[Array, Array]:
+def compute_features(plane: NDArray[np.floating]) -> tuple[Array, Array]:
     """Of each whole patch of luma (H, W) over 255: statistics (N, 36), and how sharp it is (N,)."""
     rows, columns = (side // PATCH for side in plane.shape)
     levels = plane[: rows * PATCH, : columns * PATCH].astype(np.float64) * 255
@@ -104,16 +104,16 @@ def _local(plane: Array) -> Array:
 
 def _statistics(patch: Array) -> Array:
     """The 18 numbers of a patch at one scale: two of its values, four of each product of neighbours."""
-    shape, left, right = fit(patch)
+    shape, left, right = fit_ggd(patch)
     out = [shape, (left + right) / 2]
     for down, along in _SHIFTS:
-        shape, left, right = fit(patch * np.roll(patch, (down, along), (0, 1)))
+        shape, left, right = fit_ggd(patch * np.roll(patch, (down, along), (0, 1)))
         mean = (right - left) * math.gamma(2 / shape) / math.gamma(1 / shape)
         out += [shape, mean, left, right]
     return np.array(out)
 
 
-def fit(values: Array) -> tuple[float, float, float]:
+def fit_ggd(values: Array) -> tuple[float, float, float]:
     """Shape, and scale to the left and the right, of the asymmetric generalised Gaussian of `values`.
 
     By moments, as in Lasmar et al. 2009. Of values without both signs, or all 0: NaN.

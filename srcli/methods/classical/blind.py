@@ -23,7 +23,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from srcli.imaging.color import luma
-from srcli.imaging.degrade.kernels import Bell, auto_size
+from srcli.imaging.degrade.kernels import BellKernel, choose_kernel_size
 from srcli.imaging.resize import resize
 from srcli.methods.classical.problem import ROUNDING, Problem
 
@@ -39,7 +39,7 @@ THIN = 0.2
 Plane = NDArray[np.float64]
 
 
-def estimate(problem: Problem) -> Bell | None:
+def estimate(problem: Problem) -> BellKernel | None:
     """What blurred the image of `problem` at its large size; None where it is sharp, or too small to tell."""
     if min(problem.sides) < SMALLEST:
         return None
@@ -50,7 +50,7 @@ def estimate(problem: Problem) -> Bell | None:
         return None
     sigma = problem.scale * math.sqrt(along)
     thin = max(THIN, problem.scale * math.sqrt(max(0.0, across)))
-    return Bell(auto_size(sigma), sigma, thin, math.atan2(axes[1, 1], axes[0, 1]))
+    return BellKernel(choose_kernel_size(sigma), sigma, thin, math.atan2(axes[1, 1], axes[0, 1]))
 
 
 def covariance(plane: Plane) -> Plane:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from srcli.imaging.degrade.steps import operator
+from srcli.imaging.degrade.steps import resize_matrix
 from srcli.imaging.pixels import Pixels
 from srcli.methods.classical.operators import Values
 from srcli.methods.classical.problem import Problem
@@ -51,7 +51,8 @@ class Reduce:
     def __init__(self, problem: Problem) -> None:
         pairs = zip(problem.size, problem.sides, strict=True)
         self.rows, self.columns = (
-            torch.from_numpy(operator(large, small, "bicubic")).to(problem.device) for large, small in pairs
+            torch.from_numpy(resize_matrix(large, small, "bicubic")).to(problem.device)
+            for large, small in pairs
         )
         kernel = problem.blur.weights if problem.blur else np.ones((1, 1))
         self.kernel = torch.from_numpy(np.asarray(kernel, np.float32)).to(problem.device)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from srcli.imaging.resize import KERNELS, taps, weigh
+from srcli.imaging.resize import KERNELS, compute_taps, sum_weighted
 
 Values = NDArray[np.floating]
 Side = tuple[int, int]
@@ -26,7 +26,7 @@ class Axis:
 
     def __call__(self, values: Values) -> Values:
         """The first axis of `values` resized."""
-        return weigh(values, self.index, self.weights)
+        return sum_weighted(values, self.index, self.weights)
 
     def transposed(self, size: int) -> "Axis":
         """The transposed matrix, for outputs of length `size`, in the same form."""
@@ -48,7 +48,7 @@ class Axis:
 
 def axis(size: int, out: int) -> Axis:
     """Bicubic from `size` pixels to `out`."""
-    return Axis(*taps(size, out, KERNELS["bicubic"]))
+    return Axis(*compute_taps(size, out, KERNELS["bicubic"]))
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from srcli.errors import UsageError
-from srcli.imaging.degrade.kernels import Kernel
+from srcli.imaging.degrade.kernels import BlurKernel
 
 Progress = Callable[[int, int], None]
 AUTO: Literal["auto"] = "auto"
@@ -30,7 +30,7 @@ class Settings:
 
     seed: int = 0
     within: float | None = None
-    kernel: Kernel | Literal["auto"] | None = None
+    kernel: BlurKernel | Literal["auto"] | None = None
     device: str = "cpu"
     progress: Progress = silent
 
