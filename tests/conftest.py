@@ -21,7 +21,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from srcli.cli.app import run
-from srcli.imaging.image import Image, read, write
+from srcli.imaging.image import Image, read_image, write_image
 
 
 @pytest.fixture
@@ -62,7 +62,7 @@ def shared() -> Path:
 def photo(tmp_path: Path) -> Path:
     """A small photograph as PNG."""
     path = tmp_path / "photo.png"
-    write(path, Image(read(SAMPLES / "chelsea.png").pixels[100:160, 120:200]))
+    write_image(path, Image(read_image(SAMPLES / "chelsea.png").pixels[100:160, 120:200]))
     return path
 
 
@@ -71,7 +71,9 @@ def photos(tmp_path: Path) -> Path:
     """A folder of three small photographs."""
     folder = tmp_path / "photos"
     for name in ("astronaut", "chelsea", "coffee"):
-        write(folder / f"{name}.png", Image(read(SAMPLES / f"{name}.png").pixels[60:156, 150:246]))
+        write_image(
+            folder / f"{name}.png", Image(read_image(SAMPLES / f"{name}.png").pixels[60:156, 150:246])
+        )
     return folder
 
 

@@ -23,8 +23,8 @@ from srcli.bench.plan import Plan
 from srcli.bench.protocols import PROTOCOLS, Reduction
 from srcli.bench.scoring import BUILT_IN, Pair
 from srcli.errors import SrError
-from srcli.imaging.degrade.degradations import bicubic_lr, degrade_image, parse
-from srcli.imaging.image import Image, read, write
+from srcli.imaging.degrade.degradations import degrade_image, downscale_bicubic, parse_degradation
+from srcli.imaging.image import Image, read_image, write_image
 from srcli.imaging.pixels import crop_to_multiple, from_uint8, to_uint8
 from srcli.imaging.resize import resize_8bit
 
@@ -118,7 +118,7 @@ def test_ctrl_c_ends_all_processes(photos: Path, in_tmp: Path) -> None:
 def test_an_image_that_fails_is_named_and_the_others_are_done(
     photos: Path, in_tmp: Path, sr: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write(photos / "large.png", Image(read(SAMPLES / "coffee.png").pixels[:120, :120]))
+    write_image(photos / "large.png", Image(read_image(SAMPLES / "coffee.png").pixels[:120, :120]))
     find = methods.find
 
     def fragile(name: str, scale: float, options: methods.Options) -> methods.Method:
@@ -160,12 +160,14 @@ def test_a_corrupt_image_is_told_before_the_work(photos: Path, in_tmp: Path, sr:
 
 def test_low_resolution_of_ones_own(photos: Path, in_tmp: Path, sr: Run) -> None:
     for path in sorted(photos.iterdir()):
-        write(Path("low/X2") / f"{path.stem}x2.png", Image(bicubic_lr(read(path).pixels, 2)))
+        write_image(
+            Path("low/X2") / f"{path.stem}x2.png", Image(downscale_bicubic(read_image(path).pixels, 2))
+        )
     for given, name in ((photos, "made.json"), (f"{photos},lr=low", "given.json")):
         done = sr("bench", "-d", given, "-x2", "-m", "bicubic", "--json", name)
         assert done.code == 0, done.err
     assert read_scores(Path("made.json")) == read_scores(Path("given.json"))
-    write(Path("low/X2/coffeex2.png"), Image(np.zeros((40, 48, 3), np.float32)))
+    write_image(Path("low/X2/coffeex2.png"), Image(np.zeros((40, 48, 3), np.float32)))
     done = sr("bench", "-d", f"{photos},lr=low", "-x2")
     assert done.code == 1
     assert "coffee of photos: low/X2/coffeex2.png is 48x40, x2 of it is 48x48" in done.err
@@ -197,10 +199,10 @@ def test_degradations_are_seeded_and_named(photos: Path, in_tmp: Path, sr: Run) 
 
 
 def test_a_degradation_is_the_one_of_training(photos: Path) -> None:
-    hr = read(photos / "coffee.png").pixels
+    hr = read_image(photos / "coffee.png").pixels
     made = Reduction(PROTOCOLS["y-crop"], "blur,sigma=1.6,size=7").of("coffee", 2)(hr)
     rng = np.random.default_rng(0)
-    assert np.array_equal(made, degrade_image(hr, 2, parse("blur,sigma=1.6,size=7"), rng))
+    assert np.array_equal(made, degrade_image(hr, 2, parse_degradation("blur,sigma=1.6,size=7"), rng))
 
 
 def test_images_that_are_kept_score_what_was_printed(photos: Path, in_tmp: Path, sr: Run) -> None:
@@ -208,7 +210,7 @@ def test_images_that_are_kept_score_what_was_printed(photos: Path, in_tmp: Path,
     assert done.code == 0, done.err
     values = []
     for path in sorted(photos.iterdir()):
-        pair = Pair(read(Path("kept/photos/x2/fsrcnn") / path.name).pixels, read(path).pixels, 2)
+        pair = Pair(read_image(Path("kept/photos/x2/fsrcnn") / path.name).pixels, read_image(path).pixels, 2)
         values.append(BUILT_IN["psnr-y"].measure(pair))
     assert read_scores(Path("r.json"))[-1][4] == pytest.approx(np.mean(values))
     inside = sr("bench", "-d", photos, "--save", photos / "out")
@@ -217,19 +219,19 @@ def test_images_that_are_kept_score_what_was_printed(photos: Path, in_tmp: Path,
 
 
 def test_protocols_are_what_they_say(photos: Path) -> None:
-    hr = read(photos / "coffee.png").pixels
+    hr = read_image(photos / "coffee.png").pixels
     small = PilImage.fromarray(to_uint8(hr)).resize((32, 32), PilImage.Resampling.BICUBIC)
     pil = PROTOCOLS["pil"].reduce(hr, 3)
     assert np.array_equal(pil, from_uint8(np.asarray(small)))
-    assert np.abs(pil - bicubic_lr(hr, 3)).max() < 0.04  # other than MATLAB's, but not by much
-    sr = resize_8bit(bicubic_lr(hr, 3), 96, 96)
+    assert np.abs(pil - downscale_bicubic(hr, 3)).max() < 0.04  # other than MATLAB's, but not by much
+    sr = resize_8bit(downscale_bicubic(hr, 3), 96, 96)
     ours = BUILT_IN["psnr-rgb"].measure(Pair(sr, hr, 3))
     inner = [to_uint8(image)[3:-3, 3:-3] for image in (hr, sr)]
     assert ours == pytest.approx(peak_signal_noise_ratio(*inner, data_range=255), abs=1e-9)
 
 
 def test_metrics_of_a_protocol_and_others_are_shown(in_tmp: Path, sr: Run) -> None:
-    write(Path("one/coffee.png"), Image(read(SAMPLES / "coffee.png").pixels[:204, :304]))
+    write_image(Path("one/coffee.png"), Image(read_image(SAMPLES / "coffee.png").pixels[:204, :304]))
     words = ["-d", "one", "--protocol", "rgb-crop", "--metric", "niqe", "--metric", "mse-y"]
     done = sr("bench", "-x2", "-m", "bicubic", *words)
     assert done.code == 0, done.err
@@ -272,7 +274,7 @@ def test_two_sets_of_one_name_are_refused(photos: Path, in_tmp: Path, sr: Run) -
 
 
 def test_images_of_one_stem_are_kept_apart(photos: Path) -> None:
-    write(photos / "coffee.tif", Image(read(photos / "coffee.png").pixels))
+    write_image(photos / "coffee.tif", Image(read_image(photos / "coffee.png").pixels))
     assert len(set(datasets.folder(photos).names)) == 4
 
 
@@ -342,7 +344,7 @@ def test_figures_do_not_depend_on_the_device() -> None:
 
 def test_seeds_do_not_depend_on_the_order() -> None:
     reduction = Reduction(protocols.PROTOCOLS["y-crop"], "noise", 3)
-    hr = crop_to_multiple(read(SAMPLES / "coffee.png").pixels[:64, :64], 2)
+    hr = crop_to_multiple(read_image(SAMPLES / "coffee.png").pixels[:64, :64], 2)
     first = reduction.of("a", 2)(hr)
     reduction.of("b", 2)(hr)
     assert np.array_equal(reduction.of("a", 2)(hr), first)

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from helpers.command import Run
-from srcli.imaging.image import read
+from srcli.imaging.image import read_image
 
 
 @pytest.fixture
@@ -23,7 +23,7 @@ def test_flags_win_over_environment_over_folder_over_home(
 ) -> None:
     def side(*arguments: str) -> int:
         assert sr("upscale", photo, "-o", "o.png", "--overwrite", *arguments).code == 0
-        return read(Path("o.png")).size[0]
+        return read_image(Path("o.png")).size[0]
 
     home.write_text('[tool.sr]\nmodel = "bicubic"\n[tool.sr.upscale]\nscale = 2\n')
     assert side() == 160
@@ -46,7 +46,7 @@ def test_flags_and_lists(home: Path, photo: Path, monkeypatch: pytest.MonkeyPatc
     home.write_text('[tool.sr.upscale]\nmodel = "bicubic"\nquiet = true\nformat = "jpg"\nlong-edge = 100\n')
     done = sr("upscale", photo)
     assert (done.code, done.out, done.err) == (0, "", "")
-    assert read(photo.with_name("photo_l100.jpg")).size == (100, 75)
+    assert read_image(photo.with_name("photo_l100.jpg")).size == (100, 75)
     monkeypatch.setenv("SR_QUIET", "0")
     monkeypatch.setenv("SR_BENCH_MODEL", "nearest,lanczos")
     assert sr("upscale", photo, "--overwrite").out

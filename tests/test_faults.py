@@ -17,7 +17,7 @@ import pytest
 from helpers.command import BICUBIC_X2, Run, start_sr, wait_until
 from helpers.images import write_noise_images
 from srcli.imaging.codecs import writing
-from srcli.imaging.image import Image, read, write
+from srcli.imaging.image import Image, read_image, write_image
 from srcli.upscaling import pipeline
 
 
@@ -31,7 +31,7 @@ def test_signals_leave_whole_files_only(number: signal.Signals, tmp_path: Path) 
     done = list(out.glob("[!.]*.png"))
     assert 3 <= len(done) < 40
     for path in done:
-        assert read(path).size == (600, 600)
+        assert read_image(path).size == (600, 600)
     if number == signal.SIGKILL:
         return
     assert process.returncode == 130
@@ -98,7 +98,7 @@ def test_killed_at_any_moment(tmp_path: Path) -> None:
         process.kill()
         process.communicate(timeout=60)
         for path in out.glob("[!.]*.png"):
-            assert read(path).size == (600, 600), moments
+            assert read_image(path).size == (600, 600), moments
     process = start_sr(*words, cwd=tmp_path)
     process.communicate(timeout=120)
     assert process.returncode == 0
@@ -139,7 +139,7 @@ def test_the_right_to_write_is_lost_under_a_running_batch(tmp_path: Path) -> Non
     assert f"{15 - len(done)} of 15 failed" in err
     assert err.count("error: ") <= 2
     assert "ermission denied" in err or f"cannot write into {out}" in err
-    assert all(read(path).size == (600, 600) for path in done)
+    assert all(read_image(path).size == (600, 600) for path in done)
 
 
 def test_a_folder_that_vanishes_is_made_again(
@@ -240,7 +240,7 @@ def test_bombs_are_refused_at_once_in_every_format(tmp_path: Path, sr: Run) -> N
 
 @pytest.mark.parametrize(("name", "side"), [("webp", 16384), ("gif", 65536), ("jpg", 65536), ("avif", 32769)])
 def test_what_a_format_is_too_small_for_is_told_first(name: str, side: int, tmp_path: Path, sr: Run) -> None:
-    write(tmp_path / "long.png", Image(np.zeros((4, 4096, 3), np.float32)))
+    write_image(tmp_path / "long.png", Image(np.zeros((4, 4096, 3), np.float32)))
     done = sr("upscale", tmp_path / "long.png", "-m", "bicubic", "--size", f"{side}x4!", "--format", name)
     assert done.code == 1
     assert f".{name} holds" in done.err

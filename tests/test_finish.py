@@ -7,7 +7,7 @@ import pytest
 
 from helpers.command import Run
 from helpers.paths import SAMPLES
-from srcli.imaging.image import read
+from srcli.imaging.image import read_image
 from srcli.imaging.pixels import Pixels
 from srcli.imaging.postprocess import back_project, blend_with_bicubic, transfer_colours
 from srcli.imaging.resize import resize
@@ -21,7 +21,7 @@ def reduced_error(large: Pixels, small: Pixels) -> float:
 @pytest.mark.parametrize("model", ["nearest", "bicubic", "ecbsr"])
 @pytest.mark.parametrize("size", [(120, 160), (97, 211), (240, 320)])
 def test_reduced_again_it_is_the_input(model: str, size: tuple[int, int], photo: Path) -> None:
-    small = read(photo).pixels
+    small = read_image(photo).pixels
     method = find(model, 4)(small, size[0] / 60)
     large = np.clip(resize(method, *size), 0, 1)
     back = back_project(large, small)
@@ -40,16 +40,16 @@ def test_strength_goes_from_bicubic_to_the_network(photo: Path, tmp_path: Path, 
     for strength in ("0", "0.5", "1"):
         done = sr("upscale", photo, "-x2", "--strength", strength, "-o", tmp_path / f"{strength}.png")
         assert done.code == 0, done.err
-        out[strength] = read(tmp_path / f"{strength}.png").pixels
+        out[strength] = read_image(tmp_path / f"{strength}.png").pixels
     assert sr("upscale", photo, "-x2", "-m", "bicubic", "-o", tmp_path / "b.png").code == 0
-    assert np.abs(out["0"] - read(tmp_path / "b.png").pixels).max() <= 1.01 / 255
+    assert np.abs(out["0"] - read_image(tmp_path / "b.png").pixels).max() <= 1.01 / 255
     np.testing.assert_allclose(out["0.5"], (out["0"] + out["1"]) / 2, atol=1.01 / 255)
     assert np.abs(out["1"] - out["0"]).mean() > 0.003
     assert sr("upscale", photo, "--strength", "1.5").code == 2
 
 
 def test_colours_come_from_the_input() -> None:
-    small = read(SAMPLES / "coffee.png").pixels[:120, :160]
+    small = read_image(SAMPLES / "coffee.png").pixels[:120, :160]
     sharp = np.clip(resize(small, 480, 640), 0, 1)
     tinted = np.clip(sharp * np.float32([1.06, 0.97, 0.92]) + np.float32(0.02), 0, 1)
     fixed = transfer_colours(small, tinted)
@@ -62,11 +62,11 @@ def test_a_map_of_where_orientations_differ(photo: Path, tmp_path: Path, sr: Run
     done = sr("upscale", photo, "-x2", "--uncertainty", tmp_path / "map.png", "-o", mean)
     assert done.code == 0, done.err
     assert sr("upscale", photo, "-x2", "--self-ensemble", "-o", plain).code == 0
-    assert np.abs(read(mean).pixels - read(plain).pixels).max() <= 1.01 / 255
-    chart = read(tmp_path / "map.png")
+    assert np.abs(read_image(mean).pixels - read_image(plain).pixels).max() <= 1.01 / 255
+    chart = read_image(tmp_path / "map.png")
     assert (chart.size, chart.grey) == ((160, 120), True)
     assert chart.pixels.max() > 0.05
-    busy = np.abs(np.diff(read(mean).pixels.mean(axis=2), axis=0, append=0)) > 0.1
+    busy = np.abs(np.diff(read_image(mean).pixels.mean(axis=2), axis=0, append=0)) > 0.1
     assert chart.pixels[..., 0][busy].mean() > 1.5 * chart.pixels[..., 0][~busy].mean()
     done = sr("upscale", photo, "-x2", "--uncertainty", tmp_path / "map.png", "-o", tmp_path / "o.png")
     assert (done.code, "map.png exists" in done.err) == (1, True)

@@ -34,7 +34,7 @@ from srcli.engine.runtimes.multi_device import MultiDeviceRuntime, dealt
 from srcli.engine.runtimes.torch import TorchRuntime, prepare
 from srcli.engine.upscaler import Upscaler
 from srcli.errors import SrError
-from srcli.imaging.image import Image, read, write
+from srcli.imaging.image import Image, read_image, write_image
 from srcli.imaging.pixels import to_uint8
 from srcli.imaging.size import TargetSize
 from srcli.methods import Options, upscaler
@@ -191,7 +191,7 @@ def test_a_second_try_takes_what_is_done_and_replaces_nothing_else(photo: Path, 
     assert do(job, again).done
     made = job.target.read_bytes()
     assert do(job, again).done is None
-    write(job.target, Image(np.zeros((4, 4, 3), np.float32)))
+    write_image(job.target, Image(np.zeros((4, 4, 3), np.float32)))
     with pytest.raises(SrError, match="exists"):
         do(job, again)
     assert do(replace(job, again=True), again).done
@@ -228,7 +228,7 @@ def test_killed_workers_are_replaced_and_nothing_is_lost(tmp_path: Path) -> None
     told, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
     assert told.count("200x200 -> 400x400") + told.count("is there already") == 40
-    assert all(read(path).size == (400, 400) for path in list_outputs(out))
+    assert all(read_image(path).size == (400, 400) for path in list_outputs(out))
     assert len(list(out.iterdir())) == 40
 
 
@@ -241,7 +241,7 @@ def test_signals_leave_no_process_and_whole_files_only(number: signal.Signals, t
     assert time.monotonic() - begun < 10
     wait_until(lambda: all(map(has_exited, workers)))
     assert 3 <= len(list_outputs(out)) < 60
-    assert all(read(path).size == (400, 400) for path in list_outputs(out))
+    assert all(read_image(path).size == (400, 400) for path in list_outputs(out))
     assert list(out.glob(".*")) == []
     if number != signal.SIGKILL:
         assert process.returncode == 130
@@ -275,7 +275,7 @@ def test_a_wrong_device_among_several_is_told_at_once(photo: Path, sr: Run) -> N
 
 def test_tiles_of_one_image_over_two_devices(tmp_path: Path, sr: Run) -> None:
     rng = np.random.default_rng(0)
-    write(tmp_path / "large.png", Image(rng.random((150, 190, 3), np.float32)))
+    write_image(tmp_path / "large.png", Image(rng.random((150, 190, 3), np.float32)))
     words = ("upscale", tmp_path / "large.png", "-x2", "-m", "fsrcnn", "--tile", 48, "--runtime", "torch")
     for device, name in (("cpu", "one.png"), ("cpu,cpu", "two.png")):
         assert sr(*words, "--device", device, "-o", tmp_path / name).code == 0

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from helpers.command import Run
-from srcli.imaging.codecs import formats, reading
-from srcli.imaging.image import Image, read, write
+from srcli.imaging.codecs import base, reading
+from srcli.imaging.image import Image, read_image, write_image
 from srcli.imaging.metadata.fields import Metadata
 from tools import formats as table
 
@@ -18,7 +18,7 @@ HAS = find_spec("pillow_heif") is not None
 def test_without_the_extra_it_says_what_to_install(
     photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sr: Run
 ) -> None:
-    for module in (reading, formats):
+    for module in (reading, base):
         monkeypatch.setattr(module, "find_spec", lambda name: None)
     (tmp_path / "a.heic").write_bytes(bytes(99))
     done = sr("upscale", tmp_path / "a.heic", "-m", "bicubic", "-o", tmp_path / "o.png")
@@ -37,7 +37,7 @@ def test_ten_bits_are_not_turned_to_eight(mode: str, channels: int, tmp_path: Pa
 
     samples = np.linspace(0, 65535, 48 * 64 * channels).reshape(48, 64, channels).astype(np.uint16)
     pillow_heif.from_bytes(mode, (64, 48), samples.tobytes()).save(tmp_path / "a.heic", quality=-1)
-    image = read(tmp_path / "a.heic")
+    image = read_image(tmp_path / "a.heic")
     assert (image.depth, image.grey, image.size) == (16, channels == 1, (64, 48))
     np.testing.assert_allclose(image.pixels[..., :channels], samples[..., :3] / 65535, atol=1.1 / 1023)
     assert image.pixels.max() == 1
@@ -47,13 +47,13 @@ def test_ten_bits_are_not_turned_to_eight(mode: str, channels: int, tmp_path: Pa
 @pytest.mark.skipif(not HAS, reason="needs pillow-heif")
 @pytest.mark.parametrize("alpha", [False, True])
 def test_with_the_extra_it_is_kept(alpha: bool, photo: Path, tmp_path: Path, sr: Run) -> None:
-    pixels = read(photo).pixels
+    pixels = read_image(photo).pixels
     plane = np.linspace(0, 1, 80, dtype=np.float32) * np.ones((60, 1), np.float32) if alpha else None
     about = Metadata(icc=table.profile(), exif=table.exif().tobytes())
-    write(tmp_path / "a.heic", Image(pixels, plane, metadata=about))
+    write_image(tmp_path / "a.heic", Image(pixels, plane, metadata=about))
     done = sr("upscale", tmp_path / "a.heic", "-x2", "-m", "bicubic")
     assert done.code == 0, done.err
-    out = read(tmp_path / "a_x2.heic")
+    out = read_image(tmp_path / "a_x2.heic")
     assert sorted(out.size) == [120, 160]
     assert (out.alpha is not None) == alpha
     assert out.metadata.icc == table.profile()

@@ -16,7 +16,7 @@ from helpers.images import read_folder, write_noise_images
 from helpers.paths import ROOT
 from helpers.worker_jobs import Task, begin, begin_failing
 from srcli.errors import SrError
-from srcli.imaging.image import read
+from srcli.imaging.image import read_image
 from srcli.workers.distribute import distribute
 from srcli.workers.ray_pool import Actors
 
@@ -147,7 +147,7 @@ def test_ctrl_c_ends_the_job_and_leaves_whole_files(cluster: Any, in_tmp: Path) 
     assert "of 120 done, --skip-existing goes on" in err
     wait_until(lambda: all(map(has_exited, workers)))
     assert 3 <= len(list_outputs(out)) < 120
-    assert all(read(path).size == (200, 200) for path in list_outputs(out))
+    assert all(read_image(path).size == (200, 200) for path in list_outputs(out))
     assert list(out.glob(".*")) == []
 
 

@@ -9,7 +9,7 @@ import pytest
 
 from helpers.command import Run
 from helpers.paths import ROOT, SAMPLES
-from srcli.imaging.degrade.degradations import bicubic_lr
+from srcli.imaging.degrade.degradations import downscale_bicubic
 from srcli.imaging.image import Image, read_image, write_image
 
 BLOCKS = re.findall(r"```console\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
@@ -25,7 +25,7 @@ def user_folder(in_tmp: Path) -> Path:
     write_image(in_tmp / "photo.jpg", Image(whole[:120, :160]))
     truth = whole[100:228, 200:328]
     write_image(in_tmp / "truth.png", Image(truth))
-    write_image(in_tmp / "small.png", Image(bicubic_lr(truth, 4)))
+    write_image(in_tmp / "small.png", Image(downscale_bicubic(truth, 4)))
     for k in range(2):
         write_image(
             in_tmp / "photos" / f"{k}.png", Image(np.ascontiguousarray(whole[k * 96 : k * 96 + 96, :128]))

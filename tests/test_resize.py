@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.paths import ROOT, SAMPLES
-from srcli.imaging.degrade.degradations import bicubic_lr
+from srcli.imaging.degrade.degradations import downscale_bicubic
 from srcli.imaging.image import read_image
 from srcli.imaging.pixels import to_uint8
-from srcli.imaging.resize import KERNELS, resize, resize_8bit, taps
+from srcli.imaging.resize import KERNELS, compute_taps, resize, resize_8bit
 
 GOLDEN = ROOT / "tests" / "golden"
 sizes = st.integers(1, 60)
@@ -20,7 +20,7 @@ methods = st.sampled_from(sorted(KERNELS))
 
 @given(sizes, sizes, methods)
 def test_weights_of_every_output_sum_to_one(size: int, out: int, method: str) -> None:
-    index, weights = taps(size, out, KERNELS[method])
+    index, weights = compute_taps(size, out, KERNELS[method])
     assert index.shape == weights.shape == (out, index.shape[1])
     assert index.min() >= 0
     assert index.max() < size
@@ -70,7 +70,7 @@ def test_reduction_equals_its_golden(scale: int) -> None:
     """The golden files were made when all of Set5 was reproduced; they keep it true without Set5."""
     hr = read_image(SAMPLES / "coffee.png").pixels[40:137, 200:301]
     golden = to_uint8(read_image(GOLDEN / f"coffee_x{scale}.png").pixels)
-    np.testing.assert_array_equal(to_uint8(bicubic_lr(hr, scale)), golden)
+    np.testing.assert_array_equal(to_uint8(downscale_bicubic(hr, scale)), golden)
 
 
 def test_8bit_differs_from_float_by_rounding_only(rng: np.random.Generator) -> None:
@@ -83,6 +83,6 @@ def test_8bit_differs_from_float_by_rounding_only(rng: np.random.Generator) -> N
 @pytest.mark.parametrize("name", ["baby", "bird", "butterfly", "head", "woman"])
 def test_set5_is_reduced_as_matlab_does(name: str, scale: int, shared: Path) -> None:
     set5 = shared / "data" / "Set5"
-    ours = to_uint8(bicubic_lr(read_image(set5 / f"{name}.png").pixels, scale))
+    ours = to_uint8(downscale_bicubic(read_image(set5 / f"{name}.png").pixels, scale))
     matlab = to_uint8(read_image(set5 / "LR_bicubic" / f"X{scale}" / f"{name}x{scale}.png").pixels)
     assert np.count_nonzero(ours != matlab) == 0

@@ -28,7 +28,7 @@ from srcli.engine.weights import files as weights
 from srcli.engine.weights import ncnn_cache
 from srcli.engine.weights.ncnn_cache import Found
 from srcli.errors import SrError
-from srcli.imaging.image import read
+from srcli.imaging.image import read_image
 
 # Networks that ncnn can't run, with what it has no layer for.
 ON_TORCH = {
@@ -204,7 +204,7 @@ def test_the_runtime_can_be_chosen(photo: Path, tmp_path: Path, sr: Run) -> None
         )
         assert done.code == 0, done.err
         assert f"ecbsr on cpu, float32 (asked for), by {runtime} (asked for)" in done.err
-    assert_same_samples(*(read(tmp_path / f"{name}.png").pixels for name in ("torch", "ncnn")))
+    assert_same_samples(*(read_image(tmp_path / f"{name}.png").pixels for name in ("torch", "ncnn")))
     assert sr("compare", photo, "--runtime", "torch", "-o", tmp_path / "c.png").code == 0
     assert sr("bench", "-d", photo.parent / "none", "--runtime", "tflite").code == 2
 

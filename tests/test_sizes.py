@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.command import Run
-from srcli.imaging.image import read
+from srcli.imaging.image import read_image
 from srcli.imaging.size import TargetSize
 
 SIZES = [
@@ -37,9 +37,9 @@ def test_sizes(
 ) -> None:
     done = sr("upscale", photo, "-m", model, *arguments)
     assert done.code == 0, done.err
-    out = read(photo.with_name(f"photo{tail}.png"))
+    out = read_image(photo.with_name(f"photo{tail}.png"))
     assert out.size == size
-    assert np.abs(out.pixels.mean(axis=(0, 1)) - read(photo).pixels.mean(axis=(0, 1))).max() < 0.02
+    assert np.abs(out.pixels.mean(axis=(0, 1)) - read_image(photo).pixels.mean(axis=(0, 1))).max() < 0.02
 
 
 BAD = [

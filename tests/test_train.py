@@ -23,7 +23,7 @@ from srcli.engine.device import Device
 from srcli.engine.weights import files
 from srcli.engine.weights.files import read_header, read_spec, read_state
 from srcli.errors import SrError, UsageError
-from srcli.imaging.image import read
+from srcli.imaging.image import read_image
 from srcli.train import loop, losses, recipe, recipes, schedule, state
 
 CPU = Device("cpu", "float32", "test")
@@ -528,7 +528,7 @@ def test_pictures_are_left_at_every_validation(photos: Path, tmp_path: Path, sr:
     out = tmp_path / "run"
     small = ("--patch", 12, "--batch", 4, "--steps", 4, "--validate-every", 2)
     assert sr("train", "fsrcnn", "-x2", "--data", photos, "--valid", photos, "--out", out, *small).code == 0
-    assert read(out / "curves.png").pixels.shape == (400, 1000, 3)
+    assert read_image(out / "curves.png").pixels.shape == (400, 1000, 3)
     names = [path.name for path in sorted((out / "samples").iterdir())]
     assert names == ["step-0000002.png", "step-0000004.png"]
 

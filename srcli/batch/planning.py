@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from srcli.errors import DatasetError, UsageError
-from srcli.imaging.codecs.formats import SUFFIXES, is_image
+from srcli.imaging.codecs.registry import SUFFIXES, is_image
 from srcli.storage.locations import Location, RemotePath, get_identity, is_many, list_files, strip_pattern
 from srcli.upscaling.task import UpscaleTask
 

@@ -13,12 +13,12 @@ import torch
 from numpy.typing import NDArray
 
 from srcli.errors import DatasetError
-from srcli.imaging.degrade.degradations import Bicubic, Degradation, degrade_image
+from srcli.imaging.degrade.degradations import BicubicDegradation, Degradation, degrade_image
 from srcli.imaging.degrade.steps import Target
 from srcli.imaging.image import read_image
 from srcli.imaging.pixels import from_uint8, to_uint8
 from srcli.imaging.resize import resize_8bit
-from srcli.imaging.sharpen import sharpened
+from srcli.imaging.sharpen import unsharp_mask
 from srcli.storage.files import get_cache_folder
 from srcli.train import cache, decode
 from srcli.train.decode import Entry, Index
@@ -27,7 +27,7 @@ from srcli.train.sources import ImageSource
 from srcli.train.threads import prefetch_single_threaded
 
 _NAMED = 3
-_BICUBIC = Bicubic()
+_BICUBIC = BicubicDegradation()
 
 
 @dataclass(frozen=True)
@@ -163,7 +163,7 @@ def _high(folder: Path, index: Index, sharpen: float, tick: Tick) -> Mapped:
         return images
 
     def sharp(number: int) -> Samples:
-        return to_uint8(sharpened(from_uint8(images.image(number)), sharpen))
+        return to_uint8(unsharp_mask(from_uint8(images.image(number)), sharpen))
 
     return _plane(folder / f"hr-sharpened-{sharpen:g}.bin", places, sharp, tick)
 

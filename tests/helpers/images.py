@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image as PilImage
 
 from helpers.paths import SAMPLES
-from srcli.imaging.image import Image, read, write
+from srcli.imaging.image import Image, read_image, write_image
 from srcli.imaging.pixels import Pixels, quantise
 
 
@@ -16,13 +16,13 @@ def copy_sample(name: str, to: Path) -> Path:
 
 
 def crop_photo(height: int, width: int) -> Pixels:
-    return read(SAMPLES / "chelsea.png").pixels[60 : 60 + height, 100 : 100 + width]
+    return read_image(SAMPLES / "chelsea.png").pixels[60 : 60 + height, 100 : 100 + width]
 
 
 def write_noise_images(folder: Path, count: int, side: int = 300) -> Path:
     rng = np.random.default_rng(0)
     for k in range(count):
-        write(folder / f"{k:03}.png", Image(rng.random((side, side, 3), np.float32)))
+        write_image(folder / f"{k:03}.png", Image(rng.random((side, side, 3), np.float32)))
     return folder
 
 

@@ -23,7 +23,7 @@ def build_setup(photos: Path, folder: Path, name: str = "fsrcnn", **changes: obj
     feeds = {}
     for scale in (1,) if made.spread else made.scales or (made.scale,):
         side = round(max((made.patch, *made.patches)) * max(made.spread, default=1))
-        reduced = degradations.parse(made.degrade)
+        reduced = degradations.parse_degradation(made.degrade)
         wanted = StoreSpec(scale, side, reduced, made.zooms, enlarged, large_only=bool(made.spread))
         store = open_store([parse(str(photos), scale)], wanted, lambda done, total: None)
         feeds[scale] = Feed(store, channels, augment.parse(made.augment))
