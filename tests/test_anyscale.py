@@ -247,11 +247,11 @@ def test_bairnet_enlarges_and_reduces_to_any_size(size: tuple[int, int]) -> None
 def test_reducing_and_enlarging_are_learned_together(photos: Path, tmp_path: Path) -> None:
     """Every weight of both takes part in every step."""
     config = SMALL["bairnet"]
-    setup = build_setup(photos, tmp_path / "run", "bairnet", config=config, steps=6, spread=(1.5, 2.0))
+    setup = build_setup(photos, tmp_path / "run", "bairnet", config=config, steps=6, scale_range=(1.5, 2.0))
     begun, told = run_training(setup)
     assert set(told[-1].terms) == {"l1", "reduced"}
     assert all(begun.optimiser.state[weight]["step"] == 6 for weight in begun.network.parameters())
-    other = build_setup(photos, tmp_path / "other", "liif", config=SMALL["liif"], joint=1.0)
+    other = build_setup(photos, tmp_path / "other", "liif", config=SMALL["liif"], downscale_weight=1.0)
     with pytest.raises(UsageError, match="does not reduce"):
         loop.prepare(state.start(other.recipe, CPU), other)
 
@@ -336,7 +336,7 @@ def test_one_entry_is_for_any_scale(mine: Path, tmp_path: Path, monkeypatch: pyt
 
 def test_a_spread_of_scales_is_learned(photos: Path, tmp_path: Path) -> None:
     config = {"blocks": 1, "features": 8, "hidden": 8}
-    setup = build_setup(photos, tmp_path / "run", "liif", config=config, steps=6, spread=(1.0, 3.0))
+    setup = build_setup(photos, tmp_path / "run", "liif", config=config, steps=6, scale_range=(1.0, 3.0))
     begun, told = run_training(setup)
     assert begun.step == 6
     assert np.isfinite(told[-1].loss)
@@ -348,7 +348,7 @@ def test_a_spread_of_scales_is_learned(photos: Path, tmp_path: Path) -> None:
 
 def test_batches_of_any_scale_fit_their_windows(photos: Path, tmp_path: Path) -> None:
     """Where an image is a ramp, the window of the output is the ramp where it says it is."""
-    setup = build_setup(photos, tmp_path / "run", "liif", config=SMALL["liif"], spread=(1.0, 4.0))
+    setup = build_setup(photos, tmp_path / "run", "liif", config=SMALL["liif"], scale_range=(1.0, 4.0))
     scales = []
     for (scale, batch), _ in zip(loop.drawn(setup.recipe, setup.draw, 0, 0), range(6), strict=False):
         assert batch.window
@@ -370,9 +370,9 @@ def error_at(lr: Tensor, hr: Tensor, window: Window) -> float:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"spread": (4.0,)}, "spread cannot be 4"),
-        ({"spread": (3.0, 2.0)}, "spread cannot be 3,2"),
-        ({"spread": (0.5, 2.0)}, "spread cannot be 0.5,2"),
+        ({"scale_range": (4.0,)}, "scale_range cannot be 4"),
+        ({"scale_range": (3.0, 2.0)}, "scale_range cannot be 3,2"),
+        ({"scale_range": (0.5, 2.0)}, "scale_range cannot be 0.5,2"),
         ({"degrade": "bsrgan"}, "degrade=bsrgan needs one scale"),
         ({"augment": "mixup"}, "augment=mixup needs one scale"),
         ({"loss": "l1=1,cycle=1"}, "needs one scale"),
@@ -381,8 +381,8 @@ def error_at(lr: Tensor, hr: Tensor, window: Window) -> float:
 def test_what_a_spread_cannot_be_is_told(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         recipe.changed(recipes.find("liif", 2), changes)
-    with pytest.raises(UsageError, match="takes no spread"):
-        recipe.changed(recipes.find("edsr", 2), {"spread": (1.0, 4.0)})
+    with pytest.raises(UsageError, match="takes no range of scales"):
+        recipe.changed(recipes.find("edsr", 2), {"scale_range": (1.0, 4.0)})
 
 
 @pytest.mark.parametrize(("encoder", "megabytes"), [("edsr", 18), ("rdn", 256)])

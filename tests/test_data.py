@@ -84,13 +84,13 @@ def test_a_source_of_pairs_keeps_its_own_low_resolution(photos: Path, name: str)
     source = parse(f"{photos},lr={lr}=2", 2)
     assert source.weight == 2
     assert [path.stem.removesuffix("x2") for path in source.partners] == [path.stem for path in source.files]
-    store = opened([f"{photos},lr={lr}", "hub:samples"], replace(WANTED, zooms=(1, 0.5)))
+    store = opened([f"{photos},lr={lr}", "hub:samples"], replace(WANTED, rescale_factors=(1, 0.5)))
     planes = store.lr
     assert isinstance(planes, Mapped)
     made = [to_uint8(1 - downscale_bicubic(read_image(file).pixels, 2)) for file in source.files]
     for number, samples in enumerate(made):
         np.testing.assert_array_equal(planes.image(number), samples)
-    assert len(store) == len(made) + 2 * len(list(SAMPLES.glob("*.png"))), "pairs have no zooms"
+    assert len(store) == len(made) + 2 * len(list(SAMPLES.glob("*.png"))), "pairs are not rescaled"
 
 
 def spoiled(photos: Path, spoil: Callable[[Path], object]) -> str:
@@ -160,7 +160,7 @@ def test_images_that_cannot_be_used_are_named_and_left_out(photos: Path) -> None
 
 
 def test_zooms_are_kept_as_far_as_a_crop_fits(photos: Path) -> None:
-    store = opened(photos, replace(WANTED, zooms=(1, 0.5, 0.3)))
+    store = opened(photos, replace(WANTED, rescale_factors=(1, 0.5, 0.3)))
     assert store.rows.tolist() == [48, 24] * 3
     assert not store.left_out
 
@@ -189,7 +189,7 @@ def test_a_changed_file_or_other_zooms_make_another_store(photos: Path, sr_cache
     np.testing.assert_array_equal(changed.hr.image(2), np.full((64, 64, 3), 64))
     os.utime(photos / "coffee.png", (1, 1))
     opened(photos)
-    opened(photos, replace(WANTED, zooms=(1, 0.7)))
+    opened(photos, replace(WANTED, rescale_factors=(1, 0.7)))
     assert len(list((sr_cache / "train").iterdir())) == 4
 
 

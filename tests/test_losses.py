@@ -316,18 +316,18 @@ def test_the_two_sides_pull_apart(kind: str) -> None:
     assert pair.discriminator(real, fake + 0.2) > pair.discriminator(real, fake)
 
 
-def test_the_generators_step_leaves_the_critic_alone(images: Images) -> None:
-    critic = UNet(features=8)
-    objective = build(parse("l1=1,adversarial:ragan=0.1"), critic=critic)
+def test_the_generators_step_leaves_the_discriminator_alone(images: Images) -> None:
+    discriminator = UNet(features=8)
+    objective = build(parse("l1=1,adversarial:ragan=0.1"), discriminator=discriminator)
     sr = images.sr.clone().requires_grad_()
     losses.total(objective(Images(sr, images.hr, images.lr))).backward()
     assert sr.grad is not None
     assert sr.grad.abs().sum() > 0
-    assert all(weight.grad is None and weight.requires_grad for weight in critic.parameters())
+    assert all(weight.grad is None and weight.requires_grad for weight in discriminator.parameters())
     sr.grad = None
-    objective.discriminator(Images(sr, images.hr, images.lr)).backward()
+    objective.discriminator_loss(Images(sr, images.hr, images.lr)).backward()
     assert sr.grad is None
-    assert all(weight.grad is not None for weight in critic.parameters())
+    assert all(weight.grad is not None for weight in discriminator.parameters())
 
 
 def half_flat() -> Images:
@@ -355,17 +355,20 @@ def test_texture_is_where_grey_values_differ() -> None:
 
 def test_flat_regions_are_not_judged() -> None:
     """What the judge says pulls at textured pixels alone; the judge is shown nothing else either."""
-    images, objective = half_flat(), build(parse("adversarial:ragan"), critic=UNet(features=8), regions=0.025)
+    images, objective = (
+        half_flat(),
+        build(parse("adversarial:ragan"), discriminator=UNet(features=8), regions=0.025),
+    )
     losses.total(objective(images)).backward()
     assert images.sr.grad is not None
     shown = losses.textured(images, 0.025).expand_as(images.sr).bool()
     assert not images.sr.grad[~shown].any()
     assert images.sr.grad[shown].ne(0).float().mean() > 0.99
     other = Images(torch.where(shown, images.sr, 0.9).detach(), images.hr, images.lr)
-    torch.testing.assert_close(objective.discriminator(other), objective.discriminator(images))
+    torch.testing.assert_close(objective.discriminator_loss(other), objective.discriminator_loss(images))
 
 
-def test_an_adversarial_loss_needs_a_critic() -> None:
+def test_an_adversarial_loss_needs_a_discriminator() -> None:
     with pytest.raises(UsageError, match="needs a discriminator"):
         build(parse("adversarial"))
 
@@ -457,12 +460,15 @@ def test_a_network_learns_by_it(text: str, weights: Path, images: Images) -> Non
 
 @pytest.mark.parametrize("kind", ADVERSARIAL)
 @pytest.mark.parametrize("name", discriminators.DISCRIMINATORS)
-def test_a_critic_learns_and_so_does_what_it_judges(kind: str, name: str, images: Images) -> None:
-    """First the critic with the network still, then the network with the critic still."""
+def test_discriminator_and_generator_both_learn(kind: str, name: str, images: Images) -> None:
+    """First the discriminator with the network still, then the network with the discriminator still."""
     torch.manual_seed(0)
-    critic = {"vgg": Vgg(32, features=8), "deep": Deep(32, features=8), "unet": UNet(features=8)}[name]
-    network, objective = Small(), build(parse(f"adversarial:{kind}"), critic=critic)
-    drawn = [(critic, objective.discriminator), (network, lambda seen: losses.total(objective(seen)))]
+    discriminator = {"vgg": Vgg(32, features=8), "deep": Deep(32, features=8), "unet": UNet(features=8)}[name]
+    network, objective = Small(), build(parse(f"adversarial:{kind}"), discriminator=discriminator)
+    drawn = [
+        (discriminator, objective.discriminator_loss),
+        (network, lambda seen: losses.total(objective(seen))),
+    ]
     for module, loss_of_seen in drawn:
         optimiser, values = torch.optim.Adam(module.parameters(), 1e-3), []
         for _ in range(12):

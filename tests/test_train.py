@@ -44,7 +44,7 @@ ONE_CELL = {"csnln": {"cell": 48}}
 def test_every_network_learns(arch: str, photos: Path, tmp_path: Path) -> None:
     small = {"config": SMALL[arch] | ONE_CELL.get(arch, {})} if arch in SMALL else {}
     plain = {"optimiser": "adam", "schedule": "constant", "initial": "own", "clip": 1.0, "clip_by": "norm"}
-    rates = {"learning_rate": 1e-3, "last_rate": 1.0, "scales": (), "supervise": (0.0, 0.0)}
+    rates = {"learning_rate": 1e-3, "last_rate": 1.0, "scales": (), "deep_supervision": (0.0, 0.0)}
     setup = build_setup(photos, tmp_path / "run", arch, steps=100, **plain, **rates, **small)
     begun = state.start(setup.recipe, CPU)
     work = loop.prepare(begun, setup)
@@ -109,6 +109,21 @@ def test_a_run_knows_itself_by_what_torchrun_calls_it(
     (folder / state.STATE).write_bytes(b"half")
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "a")
     assert not state.is_this_run(folder)
+
+
+def test_recipes_and_states_with_former_field_names_are_read(photos: Path, tmp_path: Path) -> None:
+    gan = recipe.Gan(6, "l1=1,adversarial=0.01")
+    setup = build_setup(photos, tmp_path / "run", "srgan", gan=gan, config=SMALL["srresnet"], patch=16)
+    run_training(setup)
+    path = setup.folder / state.STATE
+    saved = torch.load(path, weights_only=True)
+    for renamed, former in ((saved["recipe"], recipe.FORMER_NAMES), (saved, state.FORMER_NAMES)):
+        for old, new in former.items():
+            renamed[old] = renamed.pop(new)
+    torch.save(saved, path)
+    resumed, found = state.resume(setup.folder, CPU, {})
+    assert (resumed.step, found) == (18, setup.recipe)
+    assert resumed.discriminator is not None
 
 
 def test_warm_start_takes_what_fits(photos: Path, tmp_path: Path) -> None:
@@ -380,7 +395,7 @@ def test_a_network_can_begin_as_repeated_pixels(arch: str, scale: int) -> None:
 def test_what_is_shown_before_the_end_is_supervised(
     arch: str, scale: int, photos: Path, tmp_path: Path
 ) -> None:
-    changes = {"supervise": (0.5, 0.0), "config": SMALL[arch], "scale": scale}
+    changes = {"deep_supervision": (0.5, 0.0), "config": SMALL[arch], "scale": scale}
     setup = build_setup(photos, tmp_path / "run", arch, optimiser="adam", loss="l1", **changes)
     begun, told = run_training(setup)
     assert set(told[0].terms) == {"l1", "stages"}
@@ -389,7 +404,7 @@ def test_what_is_shown_before_the_end_is_supervised(
     batch = torch.rand(1, 1, 8, 8)
     torch.testing.assert_close(network.stages(batch)[-1], network(batch))
     with pytest.raises(UsageError, match="espcn shows nothing before its end"):
-        run_training(build_setup(photos, tmp_path / "other", "espcn", supervise=(1.0, 1.0)))
+        run_training(build_setup(photos, tmp_path / "other", "espcn", deep_supervision=(1.0, 1.0)))
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own
@@ -473,14 +488,14 @@ def test_any_field_can_be_set_and_is_checked() -> None:
         recipes.find("ecbsr", 2),
         [
             "batch=3",
-            "zooms=1,0.5",
+            "rescale_factors=1,0.5",
             "config.residual=bicubic",
             "config.blocks=2",
             "gan.steps=5",
             "clip_by=value",
         ],
     )
-    assert (made.batch, made.zooms, made.clip_by) == (3, (1, 0.5), "value")
+    assert (made.batch, made.rescale_factors, made.clip_by) == (3, (1, 0.5), "value")
     assert made.config == {"residual": "bicubic", "blocks": 2}
     assert made.gan is not None
     assert made.gan.steps == 5

@@ -24,6 +24,7 @@ from srcli.engine.weights.files import load, read_header, read_spec, read_state
 from srcli.manifest import BUNDLED
 from srcli.report.curves import draw, read_log
 from srcli.storage.hashing import sha256
+from srcli.train.recipe import rename_fields
 
 ROOT = Path(__file__).parent.parent
 MANIFEST = ROOT / "weights_manifest.json"
@@ -137,7 +138,7 @@ def keep_record(weights: Path, started_in: Path) -> str:
     """
     if weights.parent == BUNDLED:
         return RECORDS[weights.stem]
-    recipe = {"init": "", **json.loads(read_header(weights)["recipe"])}
+    recipe = rename_fields({"init": "", **json.loads(read_header(weights)["recipe"])})
     stage = 1
     origin = recipe["init"] and read_header(started_in / recipe["init"]).get("origin")
     if origin:

@@ -3,11 +3,12 @@
 import re
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from srcli.archs import UNPUBLISHED, Traits
-from srcli.archs.blocks import bicubic_phases, conv, full_precision
+from srcli.archs.blocks import bicubic_phases, chained, conv, full_precision
 
 PAPER = UNPUBLISHED
 TRAITS = Traits(scales=(2, 3, 4))
@@ -17,18 +18,21 @@ VARIANTS: tuple[dict[str, Any], ...] = ({}, {"features": 32}, {"blocks": 8, "fea
 class Network(nn.Module):
     """Residual blocks of two 3x3 convolutions with a long skip; the output is added to the bicubic image.
 
-    `channels` is 1 for luma and 3 for RGB. The last layer starts at zero, so that an untrained network
-    returns the bicubic image.
+    `channels` is 1 for luma and 3 for RGB; `fusion` joins the outputs of all blocks by a 1x1 convolution. The
+    last layer starts at zero, so that an untrained network returns the bicubic image.
     """
 
     phases: Tensor
 
-    def __init__(self, *, scale: int, blocks: int = 6, features: int = 48, channels: int = 1) -> None:
+    def __init__(
+        self, *, scale: int, blocks: int = 6, features: int = 48, channels: int = 1, fusion: bool = False
+    ) -> None:
         super().__init__()
         self.channels = channels
         self.halo = 2 * blocks + 2
         self.head = conv(channels, features)
         self.body = nn.Sequential(*(_Block(features) for _ in range(blocks)))
+        self.fusion = conv(features * blocks, features, 1) if fusion else None
         self.tail = conv(features, channels * scale**2)
         self.upsampler = nn.PixelShuffle(scale)
         self.register_buffer("phases", bicubic_phases(scale).repeat(channels, 1, 1, 1), persistent=False)
@@ -38,7 +42,11 @@ class Network(nn.Module):
     def forward(self, batch: Tensor) -> Tensor:
         """(N, C, H, W) in [0, 1] to (N, C, H*scale, W*scale)."""
         features = self.head(batch)
-        detail = self.tail(self.body(features) + features)
+        if self.fusion is None:
+            deep = self.body(features)
+        else:
+            deep = self.fusion(torch.cat(chained(self.body, features), 1))
+        detail = self.tail(deep + features)
         with full_precision(batch):  # half precision would round the image itself
             padded = F.pad(batch, (2, 2, 2, 2), mode="replicate")
             base = F.conv2d(padded, self.phases, groups=self.channels)

@@ -73,7 +73,7 @@ def train(
     init: Annotated[Path | None, typer.Option(help="Weights to start from, of any scale.")] = None,
     assignments: Annotated[
         list[str] | None,
-        typer.Option("--set", help="Any field of the recipe, as in --set zooms=1,0.5; may repeat."),
+        typer.Option("--set", help="Any field of the recipe, as in --set rescale_factors=1,0.5; may repeat."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     allow_leak: Annotated[
@@ -254,9 +254,9 @@ def _feeds(texts: list[str], recipe: "Recipe", channels: int, allow_leak: bool, 
     """What gives batches of any of the recipe's scales; all scales share the decoded images."""
     from srcli.train.feed import draw, draw_any
 
-    if recipe.spread:
+    if recipe.scale_range:
         feed = _feed(texts, recipe, 1, channels, allow_leak, device)
-        part = recipe.joint == 0
+        part = recipe.downscale_weight == 0
         return lambda scale, patch, count, rng: draw_any(feed, scale, patch, count, rng, part=part)
     feeds = {
         scale: _feed(texts, recipe, scale, channels, allow_leak, device)
@@ -280,13 +280,13 @@ def _feed(
     patch = max((recipe.patch, *recipe.patches))
     wanted = StoreSpec(
         scale,
-        round(patch * max(recipe.spread, default=1)),
+        round(patch * max(recipe.scale_range, default=1)),
         degradations.parse_degradation(recipe.degrade),
-        recipe.zooms,
+        recipe.rescale_factors,
         archs.traits(recipe.arch).pre_upsampled,
         allow_leak,
         recipe.sharpen,
-        bool(recipe.spread),
+        bool(recipe.scale_range),
     )
     sources = [parse(text, scale) for text in texts]
     with console.bar() as bar:
@@ -296,7 +296,7 @@ def _feed(
         console.talk.print(f"left out: {reason}", markup=False)
     for leak in store.leaks:
         console.talk.print(f"used although it is in a benchmark: {leak}", markup=False)
-    what = f"{len(store)} training images at {'any scale' if recipe.spread else f'x{scale}'}"
+    what = f"{len(store)} training images at {'any scale' if recipe.scale_range else f'x{scale}'}"
     console.talk.print(f"{what}, {len(store.left_out)} left out")
     # Crops are cut and degraded where the samples lie: for a network on a GPU, there.
     placed = store if device == "cpu" else store.to(torch.device(device))

@@ -22,27 +22,29 @@ Drawn = tuple[float, Batch]
 
 @dataclass(frozen=True)
 class Turn:
-    """Which batch: the `part` of those whose gradients a step adds up, after `strikes` losses gone wrong."""
+    """The position of a batch: its step, its `part` of an accumulated step, and the retries before it."""
 
     step: int
     part: int
-    strikes: int
+    nonfinite_retries: int
 
     def generator(self, seed: int) -> np.random.Generator:
         """All the randomness of this batch."""
-        return np.random.default_rng((seed, self.step, self.part, self.strikes))
+        return np.random.default_rng((seed, self.step, self.part, self.nonfinite_retries))
 
 
-def drawn(recipe: Recipe, draw: Draw, step: int, strikes: int) -> Iterator[Drawn]:
+def drawn(recipe: Recipe, draw: Draw, step: int, nonfinite_retries: int) -> Iterator[Drawn]:
     """The batches from `step` on.
 
     Where each has to be degraded, a thread does it while the network learns from those before it; mere crops
     are cheaper than a thread that takes Python's lock from the loop.
     """
-    turns = (Turn(s, part, strikes) for s in itertools.count(step) for part in range(recipe.accumulate))
+    turns = (
+        Turn(s, part, nonfinite_retries) for s in itertools.count(step) for part in range(recipe.accumulate)
+    )
     make = partial(_drawn, recipe, draw)
     degradation = degradations.parse_degradation(recipe.degrade)
-    cheap = StoreSpec(recipe.scale, recipe.patch, degradation, large_only=bool(recipe.spread)).fixed
+    cheap = StoreSpec(recipe.scale, recipe.patch, degradation, large_only=bool(recipe.scale_range)).fixed
     return map(make, turns) if cheap else prefetch_single_threaded(make, turns, workers=1)
 
 
@@ -55,7 +57,7 @@ def _drawn(recipe: Recipe, draw: Draw, turn: Turn) -> Drawn:
 
 
 def _scale(recipe: Recipe, rng: np.random.Generator) -> float:
-    if recipe.spread:
-        low, high = recipe.spread
+    if recipe.scale_range:
+        low, high = recipe.scale_range
         return float(rng.uniform(low, high))
     return int(rng.choice(recipe.scales)) if recipe.scales else recipe.scale

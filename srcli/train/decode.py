@@ -18,7 +18,7 @@ from srcli.train.sources import ImageSource
 from srcli.train.threads import prefetch_single_threaded
 
 # Raise it where what is written changes.
-VERSION = 1
+VERSION = 2
 # Smaller images teach nothing and could not be reduced at every scale.
 LEAST = 16
 
@@ -33,7 +33,7 @@ class Entry:
     name: str
     source: int
     number: int
-    zoom: float
+    factor: float
     height: int
     width: int
 
@@ -59,13 +59,13 @@ class Task:
     file: Path
     source: int
     number: int
-    zooms: tuple[float, ...]
+    rescale_factors: tuple[float, ...]
 
 
-def tasks(sources: Sequence[ImageSource], zooms: tuple[float, ...]) -> list[Task]:
+def tasks(sources: Sequence[ImageSource], rescale_factors: tuple[float, ...]) -> list[Task]:
     """One for each file; pairs are kept at their own size, as only there both images are known."""
     return [
-        Task(file, place, number, (1.0,) if source.partners else zooms)
+        Task(file, place, number, (1.0,) if source.partners else rescale_factors)
         for place, source in enumerate(sources)
         for number, file in enumerate(source.files)
     ]
@@ -73,7 +73,11 @@ def tasks(sources: Sequence[ImageSource], zooms: tuple[float, ...]) -> list[Task
 
 def facts(work: Sequence[Task]) -> list[Any]:
     """Everything that decides what is written."""
-    return [VERSION, leaks.version(), [(*cache.stamp(t.file), t.source, t.number, t.zooms) for t in work]]
+    return [
+        VERSION,
+        leaks.version(),
+        [(*cache.stamp(t.file), t.source, t.number, t.rescale_factors) for t in work],
+    ]
 
 
 def samples_path(folder: Path) -> Path:
@@ -134,20 +138,20 @@ def _images(task: Task) -> tuple[Index, list[Samples]]:
         return Index((), (error.message,), ()), []
     if min(pixels.shape[:2]) < LEAST:
         return Index((), (f"{task.file} is smaller than {LEAST}x{LEAST}",), ()), []
-    sizes = [(zoom, to_uint8(_zoomed(pixels, zoom))) for zoom in task.zooms]
-    kept = [(zoom, samples) for zoom, samples in sizes if min(samples.shape[:2]) >= LEAST]
-    entries = tuple(_entry(task, zoom, samples) for zoom, samples in kept)
+    sizes = [(factor, to_uint8(_rescale(pixels, factor))) for factor in task.rescale_factors]
+    kept = [(factor, samples) for factor, samples in sizes if min(samples.shape[:2]) >= LEAST]
+    entries = tuple(_entry(task, factor, samples) for factor, samples in kept)
     benchmark = leaks.shown(to_uint8(pixels))
     found = (f"{task.file} ({benchmark})",) if benchmark else ()
     return Index(entries, (), found), [samples for _, samples in kept]
 
 
-def _entry(task: Task, zoom: float, samples: Samples) -> Entry:
-    return Entry(str(task.file), task.source, task.number, zoom, samples.shape[0], samples.shape[1])
+def _entry(task: Task, factor: float, samples: Samples) -> Entry:
+    return Entry(str(task.file), task.source, task.number, factor, samples.shape[0], samples.shape[1])
 
 
-def _zoomed(pixels: Pixels, zoom: float) -> Pixels:
-    if zoom == 1:
+def _rescale(pixels: Pixels, factor: float) -> Pixels:
+    if factor == 1:
         return pixels
-    height, width = (max(1, round(side * zoom)) for side in pixels.shape[:2])
+    height, width = (max(1, round(side * factor)) for side in pixels.shape[:2])
     return resize_8bit(pixels, height, width)

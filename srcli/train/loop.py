@@ -27,13 +27,13 @@ from srcli.train.batches import Draw, Drawn, drawn
 from srcli.train.compiled import Forward, forward_of
 from srcli.train.degrade import levels, resized
 from srcli.train.recipe import Phase, Recipe, phase_at
-from srcli.train.state import STATE, State, add_critic, average, restore, save
+from srcli.train.state import STATE, State, add_discriminator, average, restore, save
 
 LOG = "log.jsonl"
 # A checkpoint at least this often, in seconds, besides those at validations, so that a crash costs minutes.
 SAVE_EVERY = 120.0
 # How often a loss that is not finite is answered by half the rate; then the run stops.
-STRIKES = 3
+MAX_NONFINITE_RETRIES = 3
 
 
 @dataclass(frozen=True)
@@ -126,18 +126,18 @@ def prepare(state: State, setup: Setup) -> Work:
     """What the state's step needs. Raises `SrError` where features or teacher can't be had."""
     if setup.recipe.precision == "bfloat16":
         check_bfloat16(setup.device)
-    if any(setup.recipe.supervise) and not hasattr(state.network, "stages"):
-        raise UsageError(f"{setup.recipe.arch} shows nothing before its end", "leave supervise at 0,0")
-    if setup.recipe.joint and not hasattr(state.network, "reduced"):
-        raise UsageError(f"{setup.recipe.arch} does not reduce images", "leave joint at 0")
+    if any(setup.recipe.deep_supervision) and not hasattr(state.network, "stages"):
+        raise UsageError(f"{setup.recipe.arch} shows nothing before its end", "leave deep_supervision at 0,0")
+    if setup.recipe.downscale_weight and not hasattr(state.network, "reduced"):
+        raise UsageError(f"{setup.recipe.arch} does not reduce images", "leave downscale_weight at 0")
     phase = phase_at(setup.recipe, state.step)
-    add_critic(state, setup.recipe, phase, setup.device)
-    objective = losses.build(losses.parse(phase.loss), setup.device.name, state.critic, phase.regions)
+    add_discriminator(state, setup.recipe, phase, setup.device)
+    objective = losses.build(losses.parse(phase.loss), setup.device.name, state.discriminator, phase.regions)
     return Work(
         phase,
         forward_of(state.network, setup.device.name, setup.recipe.compile),
         objective,
-        drawn(setup.recipe, setup.draw, state.step, state.strikes),
+        drawn(setup.recipe, setup.draw, state.step, state.nonfinite_retries),
         _teacher(setup) if setup.recipe.teacher else None,
     )
 
@@ -177,7 +177,7 @@ def take_step(state: State, setup: Setup, work: Work, meter: Meter | None = None
     _check_finite(figures, norm, state.step)
     _step(state.optimiser, rate)
     if work.phase.discriminator:
-        figures |= _train_critic(state, work, images, rate)
+        figures |= _train_discriminator(state, work, images, rate)
     state.step += 1
     average(state, recipe.ema)
     return figures
@@ -196,13 +196,16 @@ def _forward(
     fed = _fed(state, recipe, batch).to(device, memory_format=torch.channels_last)
     window = () if batch.window is None else (batch.window,)
     with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
-        *earlier, sr = state.network.stages(fed) if any(recipe.supervise) else [work.forward(fed, *window)]  # type: ignore[operator]
+        if any(recipe.deep_supervision):
+            *earlier, sr = state.network.stages(fed)  # type: ignore[operator]
+        else:
+            earlier, sr = [], work.forward(fed, *window)
     return losses.Images(sr.float(), batch.hr.to(device), batch.lr.to(device)), fed, earlier
 
 
 def _fed(state: State, recipe: Recipe, batch: Batch) -> Tensor:
     """What the network enlarges: what is in the batch, or what it makes of the large images itself."""
-    if not recipe.joint:
+    if not recipe.downscale_weight:
         return batch.fed
     place = next(state.network.parameters()).device
     return levels(state.network.reduced(batch.hr.to(place), batch.lr.shape[2:]))  # type: ignore[operator]
@@ -210,7 +213,9 @@ def _fed(state: State, recipe: Recipe, batch: Batch) -> Tensor:
 
 def _reduction(recipe: Recipe, images: losses.Images, fed: Tensor) -> dict[str, Tensor]:
     """How far what the network has reduced is from bicubic's: mean (fed - lr)^2, weighted."""
-    return {"reduced": recipe.joint * nn.functional.mse_loss(fed, images.lr)} if recipe.joint else {}
+    if not recipe.downscale_weight:
+        return {}
+    return {"reduced": recipe.downscale_weight * nn.functional.mse_loss(fed, images.lr)}
 
 
 def _supervision(
@@ -255,16 +260,16 @@ def _step(optimiser: torch.optim.Optimizer, rate: float) -> None:
     optimiser.step()
 
 
-def _train_critic(state: State, work: Work, images: losses.Images, rate: float) -> dict[str, float]:
-    assert state.critic is not None
-    assert state.critic_optimiser is not None
-    state.critic_optimiser.zero_grad(set_to_none=True)
-    loss = work.objective.discriminator(images)
+def _train_discriminator(state: State, work: Work, images: losses.Images, rate: float) -> dict[str, float]:
+    assert state.discriminator is not None
+    assert state.discriminator_optimiser is not None
+    state.discriminator_optimiser.zero_grad(set_to_none=True)
+    loss = work.objective.discriminator_loss(images)
     loss.backward()  # type: ignore[no-untyped-call]
-    parallel.average_gradients(state.critic)
+    parallel.average_gradients(state.discriminator)
     value = float(loss.detach())
     _check_finite({"discriminator": value}, 0.0, state.step)
-    _step(state.critic_optimiser, rate)
+    _step(state.discriminator_optimiser, rate)
     return {"discriminator": value}
 
 
@@ -327,12 +332,12 @@ def _tried(state: State, setup: Setup, work: Work, meter: Meter) -> str:
     try:
         meter.note(take_step(state, setup, work, meter))
     except NotFiniteError as error:
-        if state.strikes == STRIKES:
+        if state.nonfinite_retries == MAX_NONFINITE_RETRIES:
             raise
-        strikes, rate = state.strikes + 1, state.rate / 2
+        nonfinite_retries, rate = state.nonfinite_retries + 1, state.rate / 2
         saved = torch.load(setup.folder / STATE, map_location=setup.device.name, weights_only=True)
         restore(state, saved, setup.recipe, setup.device)
-        state.strikes, state.rate = strikes, rate
+        state.nonfinite_retries, state.rate = nonfinite_retries, rate
         return f"{error.message}: back to step {state.step}, at {rate:g} of the rate"
     return ""
 

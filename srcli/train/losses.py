@@ -223,7 +223,7 @@ _LUMA = (0.2989, 0.587, 0.114)
 
 
 def textured(images: Images, least: float) -> Tensor:
-    """Which pixels (N, 1, H, W) of the truth a critic is shown: 1 where there is texture, else 0.
+    """Which pixels (N, 1, H, W) of the truth a discriminator is shown: 1 where there is texture, else 0.
 
     There is where grey values of the 11x11 pixels around, of the low-resolution image as bicubic enlarges it,
     have a standard deviation of `least`: region-aware learning, https://arxiv.org/abs/2103.15295
@@ -297,12 +297,12 @@ def _term(text: str) -> Term:
 class Objective:
     """The terms of a sum and the networks that they look through.
 
-    `regions`: the critic is shown only what is `textured` by that much; all where it is 0.
+    `regions`: the discriminator is shown only what is `textured` by that much; all where it is 0.
     """
 
     spec: Spec
     features: Features | None = None
-    critic: nn.Module | None = None
+    discriminator: nn.Module | None = None
     regions: float = 0.0
 
     def __call__(self, images: Images) -> dict[str, Tensor]:
@@ -319,20 +319,20 @@ class Objective:
         with _still(self._judge):
             return _pair(term).generator(*self._logits(images))
 
-    def discriminator(self, images: Images) -> Tensor:
-        """What the critic minimises; gradients do not reach the network that made `sr`."""
+    def discriminator_loss(self, images: Images) -> Tensor:
+        """What the discriminator minimises; gradients do not reach the network that made `sr`."""
         term = next(term for term in self.spec if term.name == "adversarial")
         return _pair(term).discriminator(*self._logits(replace(images, sr=images.sr.detach())))
 
     def _logits(self, images: Images) -> tuple[Tensor, Tensor]:
-        """What the critic says of `hr` and of `sr`."""
+        """What the discriminator says of `hr` and of `sr`."""
         shown = textured(images, self.regions) if self.regions else 1.0
         return self._judge(images.hr * shown), self._judge(images.sr * shown)
 
     @property
     def _judge(self) -> nn.Module:
-        assert self.critic is not None  # `build` sees to it
-        return self.critic
+        assert self.discriminator is not None  # `build` sees to it
+        return self.discriminator
 
 
 def _layers_of(term: Term) -> tuple[str, ...]:
@@ -361,18 +361,17 @@ def _still(module: nn.Module) -> Iterator[None]:
 
 
 def build(
-    spec: Spec, device: str = "cpu", critic: nn.Module | None = None, regions: float = 0.0
+    spec: Spec, device: str = "cpu", discriminator: nn.Module | None = None, regions: float = 0.0
 ) -> Objective:
-    """What computes `spec` on `device`, with VGG19 where a term asks for it and `critic` as discriminator.
+    """Build what computes `spec` on `device`; VGG19 is loaded if a term needs its features.
 
-    `regions` as in `Objective`.
-
-    Raises `HubError` where VGG19 is needed and can't be had, `UsageError` where a critic is missing.
+    `discriminator` and `regions` as in `Objective`. Raises `HubError` if VGG19 is needed and cannot be
+    downloaded, `UsageError` if a discriminator is missing.
     """
-    if is_adversarial(spec) and critic is None:
+    if is_adversarial(spec) and discriminator is None:
         raise UsageError("an adversarial loss needs a discriminator", "name one of them")
     layers = tuple(dict.fromkeys(layer for t in spec if t.name in FEATURE for layer in _layers_of(t)))
-    return Objective(spec, pretrained(layers).to(device) if layers else None, critic, regions)
+    return Objective(spec, pretrained(layers).to(device) if layers else None, discriminator, regions)
 
 
 def is_adversarial(spec: Spec) -> bool:

@@ -42,27 +42,32 @@ class Gan:
 class Recipe:
     """Everything that decides a training run.
 
-    `name` of the result, the network's by default; `loss` as in `losses.parse`; `degrade` as in
-    `imaging.degrade.parse`; `augment` as in `augment.parse`; `sharpen`: how much the images that are learned
-    from are sharpened first (`imaging.sharpen`).
-    `patch`: pixels of the network's input on a side; `patches`: sides that the run begins with, each for an
-    equal share of its first half; `zooms`: sizes at which each image is learned from, relative to its own.
-    `scales`: others that are learned in the same run, for networks that have one set of weights for them.
-    `spread`: for networks of any scale, the lowest and the highest scale, between which each batch draws its
-    own; of each image a square of `patch` output pixels is learned. `scale` is then for validation.
-    `joint`: of a network that reduces images too, the weight of (its reduction - bicubic's)^2; it is then fed
-    with what it has reduced itself, rounded to 8-bit levels, and learns all output pixels.
-    `initial`: how weights begin, as in `initial.parse`.
-    `supervise`: weight of the loss of what a network shows before its end, at the first and the last step.
-    `learning_rate`: the peak, reached after `warmup` steps; `schedule` brings it to the relative `floor`
-    (`cosine`, in `cycles` that each begin at the peak, or `one-cycle`), or multiplies it by `decay` at the
-    shares `decay_at` of all steps, down to the floor (`step`), or holds it until the share `decay_at`
-    and then falls linearly to the floor (`linear`); `last_rate`: that of the last layer, relative.
-    `clip`: the largest gradient, by `norm`, by `value`, or by value over the learning `rate`; 0: none.
-    `ema`: decay of the averaged weights that are validated and kept; 0 keeps the newest.
-    `accumulate`: batches whose gradients make one step; `precision`: of the network's convolutions;
-    `compile`: by torch.compile, which takes a minute and pays in long runs.
-    `init`: weights that training starts from; `teacher`: weights that are imitated, at weight `distil`.
+    Network: `arch`, `scale`, `config`; `name` of the result, the network's by default; `initial`: how weights
+    are initialised, as in `initial.parse`; `init`: a weight file that training starts from.
+
+    Data: `patch`: side of a crop in pixels of the network's input; `patches`: smaller sides to begin with,
+    each for an equal share of the first half of the run; `batch`: crops per batch; `degrade` as in
+    `imaging.degrade.parse`; `augment` as in `augment.parse`; `sharpen`: sharpening of the target images
+    (`imaging.sharpen`); `rescale_factors`: sizes at which each training image is used, relative to its own.
+
+    Scales: `scales`: all scales learned in one run, for networks with one set of weights for them.
+    `scale_range`: for networks of any scale, the lowest and highest scale; each batch draws its own, and a
+    square of `patch` output pixels is learned from each image; `scale` is then for validation only.
+    `downscale_weight`: for networks that also downscale, the weight of (own downscaling - bicubic)^2; the
+    network is then fed with its own downscaled image, rounded to 8-bit levels.
+
+    Loss: `loss` as in `losses.parse`; `deep_supervision`: weight of the same loss on intermediate outputs, at
+    the first and the last step; `teacher`: weights that are imitated, at weight `distil`; `gan`: a second
+    phase with a discriminator.
+
+    Optimiser: `learning_rate`: the peak, reached after `warmup` steps. `schedule`: `cosine` to the relative
+    `floor` in `cycles` that each restart at the peak; `one-cycle`; `step`: multiplied by `decay` at the
+    shares `decay_at` of all steps, not below the floor; `linear`: constant until the share `decay_at`, then
+    linear to the floor; `constant`. `last_rate`: learning rate of the last layer, relative. `clip`: gradients
+    are clipped to this `norm`, `value`, or value divided by the learning `rate` (`clip_by`); 0: not at all.
+    `ema`: decay of the averaged weights, which are validated and saved; 0 saves the newest. `accumulate`:
+    batches whose gradients are added up to one step; `precision` of the convolutions; `compile`: use
+    torch.compile, which takes a minute and pays off in long runs.
     """
 
     arch: str
@@ -80,7 +85,7 @@ class Recipe:
     beta2: float = 0.999
     weight_decay: float = 0.0
     initial: str = "own"
-    supervise: tuple[float, float] = (0.0, 0.0)
+    deep_supervision: tuple[float, float] = (0.0, 0.0)
     learning_rate: float = 1e-3
     last_rate: float = 1.0
     schedule: str = "cosine"
@@ -95,11 +100,11 @@ class Recipe:
     accumulate: int = 1
     precision: str = "float32"
     compile: bool = False
-    zooms: tuple[float, ...] = (1.0,)
+    rescale_factors: tuple[float, ...] = (1.0,)
     patches: tuple[int, ...] = ()
     scales: tuple[int, ...] = ()
-    spread: tuple[float, ...] = ()
-    joint: float = 0.0
+    scale_range: tuple[float, ...] = ()
+    downscale_weight: float = 0.0
     seed: int = 0
     validate_every: int = 2_000
     init: str = ""
@@ -158,10 +163,24 @@ def second_phase(gan: Gan, start: int) -> Phase:
     return Phase(start, gan.steps, gan.loss, *rates, gan.discriminator, gan.regions)
 
 
+# Fields by the names that they had in the first runs, whose states, headers and records are still read.
+FORMER_NAMES = {
+    "zooms": "rescale_factors",
+    "spread": "scale_range",
+    "joint": "downscale_weight",
+    "supervise": "deep_supervision",
+}
+
+
+def rename_fields(raw: dict[str, Any]) -> dict[str, Any]:
+    """Return a stored recipe with today's field names."""
+    return {FORMER_NAMES.get(name, name): value for name, value in raw.items()}
+
+
 def from_dict(raw: dict[str, Any]) -> Recipe:
-    """The recipe that `dataclasses.asdict` took apart. Raises `TypeError` for another one's fields."""
+    """Rebuild the recipe that `dataclasses.asdict` took apart. Raises `TypeError` for unknown fields."""
     gan = raw.get("gan")
-    return Recipe(**{**raw, "gan": Gan(**gan) if gan else None})
+    return Recipe(**{**rename_fields(raw), "gan": Gan(**gan) if gan else None})
 
 
 def changed(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
@@ -231,8 +250,8 @@ def checked(recipe: Recipe) -> Recipe:
     degradations.parse_degradation(recipe.degrade)
     initial.parse(recipe.initial)
     augment.parse(recipe.augment)
-    if recipe.spread:
-        _check_spread(recipe)
+    if recipe.scale_range:
+        _check_scale_range(recipe)
     if losses.is_adversarial(losses.parse(recipe.loss)):
         raise UsageError("an adversarial loss needs a second phase", "give it with --set gan.loss=...")
     if recipe.gan:
@@ -252,13 +271,16 @@ def _check_gan(gan: Gan) -> None:
     losses.parse(gan.loss)
 
 
-def _check_spread(recipe: Recipe) -> None:
-    """Raise `UsageError` for a spread of scales that is none, or with what needs whole scales."""
-    if len(recipe.spread) != 2 or not 1 <= recipe.spread[0] <= recipe.spread[1] <= LARGEST_SPREAD:
-        found = ",".join(f"{scale:g}" for scale in recipe.spread)
-        raise UsageError(f"spread cannot be {found}", f"two scales from 1 to {LARGEST_SPREAD}, as in 1,4")
+def _check_scale_range(recipe: Recipe) -> None:
+    """Raise `UsageError` for an invalid range, or for settings that need one fixed scale."""
+    if (
+        len(recipe.scale_range) != 2
+        or not 1 <= recipe.scale_range[0] <= recipe.scale_range[1] <= LARGEST_SCALE
+    ):
+        found = ",".join(f"{scale:g}" for scale in recipe.scale_range)
+        raise UsageError(f"scale_range cannot be {found}", f"two scales from 1 to {LARGEST_SCALE}, as in 1,4")
     if not archs.traits(recipe.arch).any_scale:
-        raise UsageError(f"{recipe.arch} takes no spread of scales", "leave it away, or list scales")
+        raise UsageError(f"{recipe.arch} takes no range of scales", "leave scale_range out, or list scales")
     chance = augment.parse(recipe.augment)
     against = {
         "degrade": recipe.degrade != "bicubic",
@@ -269,10 +291,10 @@ def _check_spread(recipe: Recipe) -> None:
         "compile": recipe.compile,
     }
     for name in (name for name, found in against.items() if found):
-        raise UsageError(f"{name}={getattr(recipe, name)} needs one scale", "add --set spread=")
+        raise UsageError(f"{name}={getattr(recipe, name)} needs one scale", "add --set scale_range=")
 
 
-LARGEST_SPREAD = 32
+LARGEST_SCALE = 32
 _TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _CHOICES = {
     "schedule": SCHEDULES,

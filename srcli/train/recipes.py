@@ -74,7 +74,7 @@ def slimres(scale: int) -> Recipe:
         warmup=300,
         clip=1.0,
         precision="bfloat16",
-        zooms=(1.0, 0.7, 0.5),
+        rescale_factors=(1.0, 0.7, 0.5),
     )
 
 
@@ -137,7 +137,7 @@ def drcn(scale: int) -> Recipe:
         decay=0.1,
         decay_at=(0.5, 0.75),
         clip=1.0,
-        supervise=(1 / 16, 0.0),
+        deep_supervision=(1 / 16, 0.0),
     )
 
 
@@ -158,7 +158,7 @@ def lapsrn(scale: int) -> Recipe:
         decay_at=(0.05, 0.1, 0.15, 0.2),
         floor=0.1,
         clip=1.0,
-        supervise=levels,
+        deep_supervision=levels,
     )
 
 
@@ -233,7 +233,7 @@ def liif(scale: int) -> Recipe:
 
     The authors draw a scale for each image, and 48 x 48 output pixels anywhere: here they are a square.
     """
-    return _halved(Recipe("liif", scale, patch=48, learning_rate=1e-4, spread=_ANY_SCALE))
+    return _halved(Recipe("liif", scale, patch=48, learning_rate=1e-4, scale_range=_ANY_SCALE))
 
 
 def metasr(scale: int) -> Recipe:
@@ -241,7 +241,7 @@ def metasr(scale: int) -> Recipe:
 
     The authors' scales are tenths, and whole patches are learned: here a square of 50 x 50 output pixels.
     """
-    return _halved(Recipe("metasr", scale, patch=50, learning_rate=1e-4, spread=_ANY_SCALE))
+    return _halved(Recipe("metasr", scale, patch=50, learning_rate=1e-4, scale_range=_ANY_SCALE))
 
 
 def lte(scale: int) -> Recipe:
@@ -260,7 +260,7 @@ def bairnet(scale: int) -> Recipe:
 
     The paper's settings are not known here. Validation is of bicubic's reductions, which it is not made for.
     """
-    return replace(liif(scale), arch="bairnet", joint=1.0)
+    return replace(liif(scale), arch="bairnet", downscale_weight=1.0)
 
 
 def han(scale: int) -> Recipe:
@@ -410,7 +410,7 @@ def real(scale: int) -> Recipe:
         loss="l1=1,frequency=0.005",
         degrade="second-order",
         sharpen=0.5,
-        zooms=(1, 0.7, 0.5),
+        rescale_factors=(1, 0.7, 0.5),
         learning_rate=1e-3,
         warmup=200,
         schedule="cosine",
@@ -654,7 +654,7 @@ def fine_tuning(spec: archs.Spec, init: str) -> Recipe:
         steps=20_000,
         loss=recipe.loss.partition("=")[0],
         scales=(),
-        supervise=(0.0, 0.0),
+        deep_supervision=(0.0, 0.0),
         optimiser="adam",
         weight_decay=0.0,
         learning_rate=min(1e-4, recipe.learning_rate / 10),

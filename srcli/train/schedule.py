@@ -64,8 +64,8 @@ def clip(network: nn.Module, recipe: Recipe, rate: float) -> float:
 
 
 def supervision(recipe: Recipe, step: int) -> float:
-    """The weight of what a network shows before its end: from the first of `supervise` to the second."""
-    first, last = recipe.supervise
+    """Return the weight of intermediate outputs: linear from the first to the second `deep_supervision`."""
+    first, last = recipe.deep_supervision
     return first + (last - first) * min(1.0, step / recipe.steps)
 
 

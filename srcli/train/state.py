@@ -29,7 +29,8 @@ STATE = "state.pt"
 class State:
     """All that a step changes.
 
-    `rate` multiplies every learning rate: it is halved by each of the `strikes`, losses that were not finite.
+    `rate` multiplies every learning rate; each of the `nonfinite_retries` after a NaN or infinite loss halves
+    it.
     """
 
     network: nn.Module
@@ -38,9 +39,9 @@ class State:
     step: int = 0
     best: float = -math.inf
     rate: float = 1.0
-    strikes: int = 0
-    critic: nn.Module | None = None
-    critic_optimiser: torch.optim.Optimizer | None = None
+    nonfinite_retries: int = 0
+    discriminator: nn.Module | None = None
+    discriminator_optimiser: torch.optim.Optimizer | None = None
 
 
 def start(recipe: Recipe, device: Device) -> State:
@@ -85,17 +86,18 @@ def _warm_start(network: nn.Module, arch: str, path: Path) -> None:
     network.load_state_dict({**own, **fitting})
 
 
-def add_critic(state: State, recipe: Recipe, phase: Phase, device: Device) -> None:
+def add_discriminator(state: State, recipe: Recipe, phase: Phase, device: Device) -> None:
     """Give the state the phase's discriminator, if it asks for one and there is none yet."""
-    if not phase.discriminator or state.critic is not None:
+    if not phase.discriminator or state.discriminator is not None:
         return
     torch.manual_seed(recipe.seed + 1)
     side = recipe.patch * (1 if archs.traits(recipe.arch).pre_upsampled else recipe.scale)
     channels = int(state.network.channels)  # type: ignore[arg-type]
-    critic = discriminators.build(phase.discriminator, side, channels)
-    state.critic = critic.to(device.name)
-    state.critic_optimiser = optimiser(
-        state.critic, replace(recipe, optimiser="adam", learning_rate=phase.learning_rate, last_rate=1.0)
+    discriminator = discriminators.build(phase.discriminator, side, channels)
+    state.discriminator = discriminator.to(device.name)
+    state.discriminator_optimiser = optimiser(
+        state.discriminator,
+        replace(recipe, optimiser="adam", learning_rate=phase.learning_rate, last_rate=1.0),
     )
 
 
@@ -109,14 +111,20 @@ def save(folder: Path, state: State, recipe: Recipe) -> None:
         **{name: getattr(state, name) for name in _NUMBERS},
         "run": run_id(),
     }
-    if state.critic is not None and state.critic_optimiser is not None:
-        saved["critic"] = state.critic.state_dict()
-        saved["critic_optimiser"] = state.critic_optimiser.state_dict()
+    if state.discriminator is not None and state.discriminator_optimiser is not None:
+        saved["discriminator"] = state.discriminator.state_dict()
+        saved["discriminator_optimiser"] = state.discriminator_optimiser.state_dict()
     with replace_atomically(folder / STATE) as temporary:
         torch.save(saved, temporary)
 
 
-_NUMBERS = ("step", "best", "rate", "strikes")
+# Entries by the names that they had in the first runs, which can still be resumed.
+FORMER_NAMES = {
+    "critic": "discriminator",
+    "critic_optimiser": "discriminator_optimiser",
+    "strikes": "nonfinite_retries",
+}
+_NUMBERS = ("step", "best", "rate", "nonfinite_retries")
 
 
 def run_id() -> str:
@@ -161,17 +169,18 @@ def resume(
 
 def restore(state: State, saved: dict[str, Any], recipe: Recipe, device: Device) -> None:
     """Put what `save` wrote into a state of the same recipe."""
+    saved = {FORMER_NAMES.get(name, name): value for name, value in saved.items()}
     state.network.load_state_dict(saved["network"])
     state.ema.load_state_dict(saved["ema"])
     state.optimiser.load_state_dict(saved["optimiser"])
     for name in _NUMBERS:
         setattr(state, name, saved.get(name, getattr(state, name)))
-    if "critic" in saved and recipe.gan:
-        add_critic(state, recipe, second_phase(recipe.gan, recipe.steps), device)
-        assert state.critic is not None
-        assert state.critic_optimiser is not None
-        state.critic.load_state_dict(saved["critic"])
-        state.critic_optimiser.load_state_dict(saved["critic_optimiser"])
+    if "discriminator" in saved and recipe.gan:
+        add_discriminator(state, recipe, second_phase(recipe.gan, recipe.steps), device)
+        assert state.discriminator is not None
+        assert state.discriminator_optimiser is not None
+        state.discriminator.load_state_dict(saved["discriminator"])
+        state.discriminator_optimiser.load_state_dict(saved["discriminator_optimiser"])
 
 
 @torch.no_grad()

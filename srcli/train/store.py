@@ -35,15 +35,15 @@ class StoreSpec:
     """What is asked of a store.
 
     `patch`: side of a crop in pixels of the network's input; `enlarged`: that is as large as its output;
-    `zooms`: sizes at which each image is kept, relative to its own; `sharpen`: how much the high-resolution
-    images are sharpened, before they are reduced too; `large_only`: low resolution is made for each batch,
-    whatever the degradation.
+    `rescale_factors`: sizes at which each image is stored, relative to its own; `sharpen`: how much the
+    high-resolution images are sharpened, before they are downscaled too; `large_only`: low resolution is made
+    for each batch, whatever the degradation.
     """
 
     scale: int
     patch: int
     degradation: Degradation = _BICUBIC
-    zooms: tuple[float, ...] = (1.0,)
+    rescale_factors: tuple[float, ...] = (1.0,)
     enlarged: bool = False
     allow_leak: bool = False
     sharpen: float = 0.0
@@ -104,7 +104,7 @@ def open_store(sources: Sequence[ImageSource], wanted: StoreSpec, tick: Tick) ->
     benchmark's image, or the disk is full.
     """
     _check_pairs(sources, wanted)
-    work = decode.tasks(sources, wanted.zooms)
+    work = decode.tasks(sources, wanted.rescale_factors)
     folder = get_cache_folder() / "train" / cache.key(decode.facts(work))
     index = decode.decoded(folder, work, tick)
     if index.leaks and not wanted.allow_leak:
@@ -151,7 +151,7 @@ def _too_small(index: Index, kept: NDArray[np.bool_], wanted: StoreSpec) -> list
     """A sentence for each file that is too small at its own size."""
     side = wanted.side * wanted.scale
     pairs = zip(index.entries, kept, strict=True)
-    names = [entry.name for entry, fits in pairs if entry.zoom == 1 and not fits]
+    names = [entry.name for entry, fits in pairs if entry.factor == 1 and not fits]
     return [f"{name} is smaller than a patch of {side}x{side}" for name in names]
 
 

@@ -21,17 +21,19 @@ def build_setup(photos: Path, folder: Path, name: str = "fsrcnn", **changes: obj
     channels = int(state.start(made, CPU).network.channels)  # type: ignore[arg-type]
     enlarged = archs.traits(made.arch).pre_upsampled
     feeds = {}
-    for scale in (1,) if made.spread else made.scales or (made.scale,):
-        side = round(max((made.patch, *made.patches)) * max(made.spread, default=1))
+    for scale in (1,) if made.scale_range else made.scales or (made.scale,):
+        side = round(max((made.patch, *made.patches)) * max(made.scale_range, default=1))
         reduced = degradations.parse_degradation(made.degrade)
-        wanted = StoreSpec(scale, side, reduced, made.zooms, enlarged, large_only=bool(made.spread))
+        wanted = StoreSpec(
+            scale, side, reduced, made.rescale_factors, enlarged, large_only=bool(made.scale_range)
+        )
         store = open_store([parse(str(photos), scale)], wanted, lambda done, total: None)
         feeds[scale] = Feed(store, channels, augment.parse(made.augment))
     folder.mkdir(exist_ok=True)
 
     def draw(scale: float, patch: int, count: int, rng: np.random.Generator) -> Batch:
-        if made.spread:
-            return feed.draw_any(feeds[1], scale, patch, count, rng, part=made.joint == 0)
+        if made.scale_range:
+            return feed.draw_any(feeds[1], scale, patch, count, rng, part=made.downscale_weight == 0)
         return feed.draw(feeds[int(scale)], patch, count, rng)
 
     return loop.Setup(made, CPU, folder, draw, list(datasets.folder(photos).pictures())[:1])
