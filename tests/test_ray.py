@@ -18,7 +18,7 @@ from helpers.worker_jobs import Task, begin, begin_failing
 from srcli.errors import SrError
 from srcli.imaging.image import read_image
 from srcli.workers.distribute import distribute
-from srcli.workers.ray_pool import Actors
+from srcli.workers.ray_pool import RayPool
 
 pytestmark = pytest.mark.ray
 ray = pytest.importorskip("ray")
@@ -47,7 +47,7 @@ def cluster() -> Iterator[Any]:
         found.shutdown()
 
 
-def hands() -> list[int]:
+def find_workers() -> list[int]:
     """Processes of workers, by what Ray calls them."""
     found = []
     for place in Path("/proc").glob("[0-9]*/cmdline"):
@@ -55,7 +55,7 @@ def hands() -> list[int]:
             name = place.read_bytes()
         except OSError:
             continue
-        if name.startswith(b"ray::Hand"):
+        if name.startswith(b"ray::RayWorker"):
             found.append(int(place.parent.name))
     return found
 
@@ -68,7 +68,7 @@ def test_killed_in_the_middle_and_equal_to_one_process(cluster: Any, in_tmp: Pat
 
     def kill() -> None:
         wait_until(lambda: len(list_outputs(in_tmp / "two")) >= 2)
-        for pid in hands():
+        for pid in find_workers():
             os.kill(pid, signal.SIGKILL)
             killed.append(pid)
 
@@ -95,13 +95,13 @@ def test_figures_are_equal_to_those_of_one_process(cluster: Any, photos: Path, i
 
 def test_a_cluster_that_grows_is_used_and_one_that_shrinks_or_lags_does_all(cluster: Any) -> None:
     """A third node comes and is lost, with whatever its worker has in hand; the last job lags."""
-    crew: Actors[Task, str] = Actors(begin, "auto", patience=1.0)
+    pool: RayPool[Task, str] = RayPool(begin, "auto", straggler_after=1.0)
     end = time.monotonic() + 60
     nodes: list[Any] = []
     given = []
 
     def jobs() -> Iterator[Task]:
-        while crew.size < 3:
+        while pool.size < 3:
             assert time.monotonic() < end
             yield Task("one")
         cluster.remove_node(nodes[0], allow_graceful=False)
@@ -115,7 +115,7 @@ def test_a_cluster_that_grows_is_used_and_one_that_shrinks_or_lags_does_all(clus
             yield job
 
     found = []
-    for outcome in distribute(counted(), crew):
+    for outcome in distribute(counted(), pool):
         if not nodes:
             nodes.append(cluster.add_node(**_NODE))
         assert outcome.result
@@ -126,9 +126,9 @@ def test_a_cluster_that_grows_is_used_and_one_that_shrinks_or_lags_does_all(clus
 
 
 def test_workers_that_cannot_begin_are_told(cluster: Any) -> None:
-    crew: Actors[Task, str] = Actors(begin_failing, "auto")
-    with pytest.raises(SrError, match=r"a worker of Ray's cannot begin: .*No module named 'srcli'"):
-        list(distribute([Task("a")], crew))
+    pool: RayPool[Task, str] = RayPool(begin_failing, "auto")
+    with pytest.raises(SrError, match=r"a Ray worker cannot start: .*No module named 'srcli'"):
+        list(distribute([Task("a")], pool))
 
 
 def test_ctrl_c_ends_the_job_and_leaves_whole_files(cluster: Any, in_tmp: Path) -> None:
@@ -137,7 +137,7 @@ def test_ctrl_c_ends_the_job_and_leaves_whole_files(cluster: Any, in_tmp: Path) 
     words = ("upscale", "in", *BICUBIC_X2, "-o", "out", "--ray", cluster.address)
     process = start_sr(*words, cwd=in_tmp)
     wait_until(lambda: len(list_outputs(out)) >= 3)
-    workers = hands()
+    workers = find_workers()
     begun = time.monotonic()
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)

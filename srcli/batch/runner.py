@@ -20,7 +20,7 @@ from srcli.upscaling.task import UpscaleTask
 from srcli.workers import Outcome
 
 if TYPE_CHECKING:
-    from srcli.workers.distribute import Do
+    from srcli.workers.distribute import JobFunction
 
 # What became of an image; a result of None is an output that was there already.
 Became = Outcome[UpscaleTask, Result | None]
@@ -106,7 +106,7 @@ def _method(batch: Batch, scale: float, options: Options) -> Method:
     return find_file(batch.recipe.weights, scale, options, batch.arch)
 
 
-def doing(batch: Batch, listener: Listener) -> "Do[UpscaleTask, Result | None]":
+def doing(batch: Batch, listener: Listener) -> "JobFunction[UpscaleTask, Result | None]":
     """What is done with each job."""
     work = work_of(batch, listener)
 
@@ -220,7 +220,7 @@ class _Heard:
         return made
 
 
-def begin(batch: Batch, device: str | None) -> "Do[UpscaleTask, Made]":
+def begin(batch: Batch, device: str | None) -> "JobFunction[UpscaleTask, Made]":
     """What a worker that has this device does with each job."""
     heard = _Heard()
     do = doing(replace(batch, options=replace(batch.options, device=device)), heard)

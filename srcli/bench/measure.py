@@ -59,7 +59,7 @@ def run(
         progress(score)
     # Closed at once where it is left: processes would go on with all that is planned.
     shares = workers.left_of(plan, todo, done)
-    crew = None if team.alone or not shares else team.crew(partial(work.begin, plan))
+    crew = None if team.is_single or not shares else team.start(partial(work.begin, plan))
     with closing(workers.all_scores(plan, shares, crew)) as scores:
         for unit, score in scores:
             if keep and isinstance(score, ImageScore):

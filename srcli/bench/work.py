@@ -17,7 +17,7 @@ from srcli.errors import SrError
 from srcli.imaging.image import Image, write_image
 from srcli.imaging.pixels import Pixels, crop_to_multiple
 from srcli.methods import Method
-from srcli.workers.distribute import Do
+from srcli.workers.distribute import JobFunction
 
 Scored = ImageScore | Failure
 
@@ -33,7 +33,7 @@ class Share:
         return str(self.unit)
 
 
-def begin(plan: Plan, device: str | None) -> Do[Share, list[Scored]]:
+def begin(plan: Plan, device: str | None) -> JobFunction[Share, list[Scored]]:
     """What a worker that has this device does with its shares."""
     options = replace(plan.field.options, device=device)
     own = replace(plan, field=replace(plan.field, options=options))

@@ -25,16 +25,16 @@ def outcomes(
     count: int | None = None,
 ) -> "Generator[Became]":
     """What becomes of each job, as it comes; of `count` jobs, where that is known."""
-    from srcli.workers import each_image
+    from srcli.workers import run_jobs
 
-    if team.alone:
-        yield from each_image(jobs, one_by_one(batch, voice, places))
+    if team.is_single:
+        yield from run_jobs(jobs, one_by_one(batch, voice, places))
         return
     from srcli.batch.runner import begin
     from srcli.workers.distribute import distribute
 
     voice.several(count)
-    crew = team.crew(partial(begin, batch))
+    crew = team.start(partial(begin, batch))
     with closing(distribute(jobs, crew, places.check, _clear)) as found:
         for outcome in found:
             yield _retold(outcome, voice)

@@ -275,7 +275,7 @@ def _check_together(team: "PoolConfig", watch: bool, jobs: "list[UpscaleTask]") 
     """Raise `UsageError` for what other processes can't do."""
     from srcli.batch.planning import PIPE
 
-    if watch and not team.alone:
+    if watch and not team.is_single:
         raise UsageError("--watch is done by one process", "leave out --workers, --ray and further devices")
     if team.ray is not None and any(PIPE in (job.source, job.target) for job in jobs):
         raise UsageError("Ray's workers read and write files", "name files instead of -")
@@ -336,14 +336,14 @@ def _watch(named: "Sequence[Location]", layout: "Layout", batch: "Batch", voice:
     from srcli.batch.planning import now_in
     from srcli.batch.runner import Places
     from srcli.batch.watch import Looking, arriving
-    from srcli.workers import each_image
+    from srcli.workers import run_jobs
 
     tally = _Tally()
     folders = [folder for folder in named if isinstance(folder, Path)]
     with console.until_signal() as stopped, voice:
         voice.watching(folders)
         looking = Looking(partial(now_in, folders, layout), stopped.is_set, voice.idle, voice.trouble)
-        for outcome in each_image(arriving(looking), one_by_one(batch, voice, Places())):
+        for outcome in run_jobs(arriving(looking), one_by_one(batch, voice, Places())):
             tally.note(outcome)
             voice.outcome(outcome)
     voice.end(tally.failed, tally.done + len(tally.failed), 0)

@@ -1,7 +1,6 @@
-"""Many jobs: every one is tried, and what fails is named without stopping the rest.
+"""Jobs and who runs them: in this process, in a pool of processes, or on a Ray cluster.
 
-Here, one after the other; `spread` has several workers, `processes` and `cluster` say which. A job's text is
-what it is called where it fails.
+Knows nothing of images. A job is any picklable value; `str(job)` is its name in messages.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -16,30 +15,30 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Outcome(Generic[J, T]):
-    """What became of a job: what the work returned, or the error it raised."""
+    """A finished job: the result of the work, or the error it raised."""
 
     job: J
     result: T | None = None
     error: SrError | None = None
 
 
-def each_image(jobs: Iterable[J], work: Callable[[J], T]) -> Iterator[Outcome[J, T]]:
-    """Do `work` on every job, in order; expected failures become outcomes, bugs are raised.
+def run_jobs(jobs: Iterable[J], work: Callable[[J], T]) -> Iterator[Outcome[J, T]]:
+    """Yield the outcome of `work` for every job, in order. Expected failures become outcomes; bugs raise.
 
-    After a failure that every other job would meet too, the rest is not tried.
+    Stops after a failure that would affect every other job too.
     """
     for job in jobs:
-        outcome = tried(job, work)
+        outcome = try_job(job, work)
         yield outcome
         if outcome.error and outcome.error.affects_all:
             return
 
 
-def tried(job: J, work: Callable[[J], T]) -> Outcome[J, T]:
-    """What becomes of one job."""
+def try_job(job: J, work: Callable[[J], T]) -> Outcome[J, T]:
+    """Return the outcome of one job."""
     try:
         return Outcome(job, work(job))
     except SrError as error:
         return Outcome(job, error=error)
     except MemoryError:
-        return Outcome(job, error=SrError(f"{job} needs more memory", "use a smaller scale"))
+        return Outcome(job, error=SrError(f"not enough memory for {job}", "use a smaller scale"))

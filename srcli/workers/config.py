@@ -1,36 +1,37 @@
-"""Who does the work."""
+"""Which workers to start."""
 
 from dataclasses import dataclass
 
 from srcli.workers import J, T
-from srcli.workers.distribute import Begin, Pool
+from srcli.workers.distribute import Pool, WorkerSetup
 from srcli.workers.slot import Slot
 
 
 @dataclass(frozen=True)
 class PoolConfig:
-    """Processes at their seats; or Ray's workers, where `ray` says by which cluster; or this process alone.
+    """Worker processes in `slots`, or the workers of a Ray cluster, or this process alone.
 
-    Of Ray's workers there are `most` at a time, which take `device`; a `local` cluster has `cores`.
+    `ray` is the address of the cluster; it runs at most `max_workers` workers, each on `device`. A `local`
+    cluster has `cores`.
     """
 
-    seats: tuple[Slot, ...] = ()
+    slots: tuple[Slot, ...] = ()
     ray: str | None = None
     device: str | None = None
-    most: int | None = None
+    max_workers: int | None = None
     cores: int = 1
 
     @property
-    def alone(self) -> bool:
-        """Whether all is done in this process, in a plain loop."""
-        return self.ray is None and len(self.seats) < 2
+    def is_single(self) -> bool:
+        """True if this process does everything, in a plain loop."""
+        return self.ray is None and len(self.slots) < 2
 
-    def crew(self, begin: Begin[J, T]) -> Pool[J, T]:
-        """The workers, each of which begins with `begin`. Raises `SrError` where there is no cluster."""
+    def start(self, setup: WorkerSetup[J, T]) -> Pool[J, T]:
+        """Start the pool, whose workers each call `setup` first. Raises `SrError` if there is no cluster."""
         if self.ray is not None:
-            from srcli.workers.ray_pool import Actors
+            from srcli.workers.ray_pool import RayPool
 
-            return Actors(begin, self.ray, self.device, self.most, self.cores)
-        from srcli.workers.process_pool import Processes
+            return RayPool(setup, self.ray, self.device, self.max_workers, self.cores)
+        from srcli.workers.process_pool import ProcessPool
 
-        return Processes(begin, list(self.seats))
+        return ProcessPool(setup, list(self.slots))

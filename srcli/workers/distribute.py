@@ -1,4 +1,4 @@
-"""Jobs spread over workers, which may be lost: what they had in hand is tried again, twice."""
+"""Distribute jobs over workers that may be lost; a job whose worker was lost is tried again, up to twice."""
 
 import time
 from collections import deque
@@ -8,62 +8,62 @@ from itertools import islice
 from typing import Any, Generic, Protocol, TypeVar
 
 from srcli.errors import SrError
-from srcli.workers import J, Outcome, T, tried
+from srcli.workers import J, Outcome, T, try_job
 
-TRIES = 3
+MAX_ATTEMPTS = 3
 
-# What a worker does with a job; told whether it was begun before, by a worker that was lost or that lags.
-Do = Callable[[J, bool], T]
-# Given the device it has to take, a worker says what it does with jobs. To be pickled.
-Begin = Callable[[str | None], Do[J, T]]
+# Runs a job. The flag says that the job may have been started before, by a worker that was lost or is slow.
+JobFunction = Callable[[J, bool], T]
+# Called once in each worker, with its device; returns what the worker runs. Has to be picklable.
+WorkerSetup = Callable[[str | None], JobFunction[J, T]]
 
 
 @dataclass(frozen=True)
 class WorkerLost:
-    """A worker that was; `how`, in a few words."""
+    """The answer for a job whose worker died; `reason` in a few words."""
 
-    how: str
+    reason: str
 
 
-# The job's ticket and what became of it, or of its worker.
+# A ticket, and what became of its job or of its worker.
 Answer = tuple[int, Outcome[Any, T] | WorkerLost]
 
 J_contra = TypeVar("J_contra", contravariant=True)
 
 
 class Pool(Protocol[J_contra, T]):
-    """Workers, as many as there are at the moment; each has one job in hand at most.
+    """Workers, each with one job at a time; their number may change.
 
-    `ahead`: how many jobs are taken before they can be handed out. `patience`: seconds after which a job in
-    hand may lag, see `distribute`; None where nobody else would do it sooner.
+    `lookahead`: how many jobs to fetch before they can be submitted. `straggler_after`: seconds after which a
+    job counts as a straggler, see `distribute`; None if a second worker would not finish it sooner.
     """
 
-    ahead: int
-    patience: float | None
+    lookahead: int
+    straggler_after: float | None
 
     @property
     def size(self) -> int:
-        """How many there were at a time, at most."""
+        """The largest number of workers so far."""
 
-    def takes(self, waiting: int) -> bool:
-        """Whether a job can be handed out; so many are waiting for that."""
+    def can_submit(self, waiting: int) -> bool:
+        """Return whether a worker is free; `waiting` jobs could be submitted now."""
 
-    def give(self, job: J_contra, again: bool) -> int:
-        """Hand a job out, where it `takes` one; the ticket by which it will be answered."""
+    def submit(self, job: J_contra, again: bool) -> int:
+        """Hand a job to a free worker and return its ticket."""
 
-    def answers(self) -> "Sequence[Answer[T]]":
-        """What has come, after a while at the latest. Raises what is a bug in the work."""
+    def poll(self) -> "Sequence[Answer[T]]":
+        """Wait a moment and return the answers that arrived. Raises what is a bug in the work."""
 
-    def drop(self, ticket: int) -> None:
-        """End what is done for that ticket, which won't be answered."""
+    def cancel(self, ticket: int) -> None:
+        """Stop the work on a ticket; it is never answered."""
 
     def stop(self) -> None:
-        """End all of it, whatever is in hand."""
+        """Stop all workers, whatever they are doing."""
 
 
 @dataclass(eq=False)
 class _Item(Generic[J]):
-    """A job on its way: how often its worker was lost, and who has it in hand now."""
+    """A job in progress: how many of its workers were lost, and the tickets of those at work on it."""
 
     job: J
     losses: int = 0
@@ -71,112 +71,111 @@ class _Item(Generic[J]):
     tickets: set[int] = field(default_factory=set)
 
 
-def nothing(job: object) -> None:
+def do_nothing(job: object) -> None:
     """Do nothing for a job."""
 
 
 def distribute(
     jobs: Iterable[J],
-    crew: Pool[J, T],
-    check: Callable[[J], None] = nothing,
-    clear: Callable[[J], None] = nothing,
+    pool: Pool[J, T],
+    check: Callable[[J], None] = do_nothing,
+    clean_up: Callable[[J], None] = do_nothing,
 ) -> Generator[Outcome[J, T]]:
-    """What becomes of every job, as it comes. What is in hand when the rest is not tried is still done.
+    """Yield the outcome of every job as it arrives, and stop the pool at the end.
 
-    `check` raises `SrError` here for jobs that need not be handed out. `clear` is told of jobs whose worker
-    was lost or ended, to clear away what it left. Each loss costs a job one of three tries. At the end, when
-    workers are idle, a job that lags is given to a second one, and what is answered first counts.
+    `check` runs in this process and raises `SrError` for jobs that need no worker. `clean_up` removes what a
+    lost or cancelled worker left behind for a job. A job fails after `MAX_ATTEMPTS` lost workers. When idle
+    workers have nothing left to do, stragglers are given to a second worker and the first answer counts.
+    After a failure that affects all jobs, no new job is started; those in progress are finished.
     """
-    run = _Run(iter(jobs), crew, check, clear)
+    run = _Run(iter(jobs), pool, check, clean_up)
     try:
-        yield from run.outcomes()
+        yield from run.iterate_outcomes()
     finally:
-        crew.stop()
-        for item in set(run.hand.values()):
-            clear(item.job)
+        pool.stop()
+        for item in set(run.in_progress.values()):
+            clean_up(item.job)
 
 
 @dataclass
 class _Run(Generic[J, T]):
     jobs: Iterator[J]
-    crew: Pool[J, T]
+    pool: Pool[J, T]
     check: Callable[[J], None]
-    clear: Callable[[J], None]
+    clean_up: Callable[[J], None]
     waiting: deque[_Item[J]] = field(default_factory=deque)
-    hand: dict[int, _Item[J]] = field(default_factory=dict)
+    in_progress: dict[int, _Item[J]] = field(default_factory=dict)
     longest: float = 0.0
 
-    def outcomes(self) -> Iterator[Outcome[J, T]]:
+    def iterate_outcomes(self) -> Iterator[Outcome[J, T]]:
         while True:
-            yield from self._look_ahead()
-            while self.waiting and self.crew.takes(len(self.waiting)):
-                self._give(self.waiting.popleft())
-                yield from self._look_ahead()
+            yield from self._fetch()
+            while self.waiting and self.pool.can_submit(len(self.waiting)):
+                self._submit(self.waiting.popleft())
+                yield from self._fetch()
             if not self.waiting:
-                self._give_twice()
-            if not (self.waiting or self.hand):
+                self._resubmit_stragglers()
+            if not (self.waiting or self.in_progress):
                 return
-            for ticket, said in self.crew.answers():
-                for became in self._heard(self.hand.pop(ticket), ticket, said):
-                    yield became
-                    if became.error and became.error.affects_all:
+            for ticket, answer in self.pool.poll():
+                for outcome in self._handle(self.in_progress.pop(ticket), ticket, answer):
+                    yield outcome
+                    if outcome.error and outcome.error.affects_all:
                         self.waiting.clear()
                         self.jobs = iter(())
 
-    def _look_ahead(self) -> Iterator[Outcome[J, T]]:
-        """Take the next jobs; what becomes of those that need not be handed out."""
-        while len(self.waiting) < self.crew.ahead:
-            found = list(islice(self.jobs, 1))
-            if not found:
+    def _fetch(self) -> Iterator[Outcome[J, T]]:
+        """Fetch the next jobs; yield the outcomes of those that fail their check."""
+        while len(self.waiting) < self.pool.lookahead:
+            fetched = list(islice(self.jobs, 1))
+            if not fetched:
                 return
-            refused = tried(found[0], self.check)
-            if refused.error:
-                yield Outcome(found[0], error=refused.error)
+            checked = try_job(fetched[0], self.check)
+            if checked.error:
+                yield Outcome(fetched[0], error=checked.error)
             else:
-                self.waiting.append(_Item(found[0]))
+                self.waiting.append(_Item(fetched[0]))
 
-    def _give(self, item: _Item[J]) -> None:
-        ticket = self.crew.give(item.job, bool(item.losses or item.tickets))
+    def _submit(self, item: _Item[J]) -> None:
+        ticket = self.pool.submit(item.job, bool(item.losses or item.tickets))
         item.since = item.since if item.tickets else time.monotonic()
         item.tickets.add(ticket)
-        self.hand[ticket] = item
+        self.in_progress[ticket] = item
 
-    def _give_twice(self) -> None:
-        """What is in hand for longer than anything took so far, to those who have nothing to do."""
-        if self.crew.patience is None:
+    def _resubmit_stragglers(self) -> None:
+        """Give jobs that take longer than any job so far to idle workers as well."""
+        if self.pool.straggler_after is None:
             return
-        limit = time.monotonic() - max(self.crew.patience, 2 * self.longest)
-        for item in [item for item in self.hand.values() if len(item.tickets) == 1 and item.since < limit]:
-            if self.crew.takes(1):
-                self._give(item)
+        limit = time.monotonic() - max(self.pool.straggler_after, 2 * self.longest)
+        items = [item for item in self.in_progress.values() if len(item.tickets) == 1 and item.since < limit]
+        for item in items:
+            if self.pool.can_submit(1):
+                self._submit(item)
 
-    def _heard(
-        self, item: _Item[J], ticket: int, said: Outcome[Any, T] | WorkerLost
+    def _handle(
+        self, item: _Item[J], ticket: int, answer: Outcome[Any, T] | WorkerLost
     ) -> Iterator[Outcome[J, T]]:
         item.tickets.remove(ticket)
-        if isinstance(said, Outcome):
+        if isinstance(answer, Outcome):
             self.longest = max(self.longest, time.monotonic() - item.since)
-            self._end(item)
-            yield Outcome(item.job, said.result, said.error)
+            self._cancel_others(item)
+            yield Outcome(item.job, answer.result, answer.error)
             return
         item.losses += 1
         if item.tickets:
             return
-        self.clear(item.job)
-        if item.losses < TRIES:
+        self.clean_up(item.job)
+        if item.losses < MAX_ATTEMPTS:
             self.waiting.appendleft(item)
         else:
-            yield Outcome(item.job, error=_given_up(item.job, said))
+            hint = "it may need more memory than there is: try it alone, or with a smaller --tile"
+            lost = f"{item.job}: its worker was lost {MAX_ATTEMPTS} times ({answer.reason})"
+            yield Outcome(item.job, error=SrError(lost, hint))
 
-    def _end(self, item: _Item[J]) -> None:
-        """Whoever else has it in hand need not go on."""
+    def _cancel_others(self, item: _Item[J]) -> None:
+        """Stop the other workers that have the same job."""
         for other in item.tickets:
-            self.crew.drop(other)
-            del self.hand[other]
+            self.pool.cancel(other)
+            del self.in_progress[other]
         if item.tickets:
-            self.clear(item.job)
-
-
-def _given_up(job: object, lost: WorkerLost) -> SrError:
-    hint = "it may need more memory than there is: try it alone, or with a smaller --tile"
-    return SrError(f"{job}: its worker was lost {TRIES} times ({lost.how})", hint)
+            self.clean_up(item.job)

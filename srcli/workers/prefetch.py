@@ -1,4 +1,4 @@
-"""Prefetching: work done by threads a little before its results are asked for."""
+"""Prefetching: threads that compute items shortly before they are needed."""
 
 import itertools
 import os
@@ -40,4 +40,4 @@ def prefetch(items: Iterator[T]) -> Iterator[T]:
         if not found:
             return
         yield found[0]
-        del found  # or it would be kept alive while the next one is waited for
+        del found  # would keep the item alive while waiting for the next one

@@ -1,4 +1,4 @@
-"""A crew of processes on this machine, each with its share of the cores or a GPU of its own."""
+"""A pool of processes on this machine, each with a share of the cores or a GPU of its own."""
 
 import os
 import pickle
@@ -17,153 +17,158 @@ from typing import Any, Generic, Self
 import srcli
 from srcli.errors import SrError
 from srcli.workers import J, Outcome, T
-from srcli.workers.distribute import TRIES, Answer, Begin, WorkerLost
+from srcli.workers.distribute import MAX_ATTEMPTS, Answer, WorkerLost, WorkerSetup
 from srcli.workers.slot import Slot
-from srcli.workers.worker import GRACE, READY, Bug
+from srcli.workers.worker import GRACE, READY, UnexpectedError
 
-# Not by `-m`: what it pickles would be of a module called `__main__`.
-_CALL = "from srcli.workers.worker import main; main()"
-_WAIT = 1.0
+# Not `python -m`: classes pickled there would belong to a module called `__main__`.
+_COMMAND = "from srcli.workers.worker import main; main()"
+_POLL_SECONDS = 1.0
 
 
 @dataclass(eq=False)
 class _Worker:
-    """A process, and the ticket of the job that it has in hand; `ready` once it has said anything."""
+    """A process and the ticket of the job it is working on; `ready` once it has sent anything."""
 
-    seat: Slot
+    slot: Slot
     process: "subprocess.Popen[bytes]"
     ticket: int | None = None
     ready: bool = False
-    listener: threading.Thread | None = None
+    receiver: threading.Thread | None = None
 
     @classmethod
-    def start(cls, seat: Slot, begin: Begin[Any, Any], said: "SimpleQueue[tuple[_Worker, Any]]") -> Self:
+    def start(
+        cls, slot: Slot, setup: WorkerSetup[Any, Any], received: "SimpleQueue[tuple[_Worker, Any]]"
+    ) -> Self:
         root = str(Path(srcli.__file__).parent.parent)
         path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
         process = subprocess.Popen(
-            [sys.executable, "-c", _CALL],
+            [sys.executable, "-c", _COMMAND],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            env={**os.environ, **seat.environment, "PYTHONPATH": path},
-            # Ctrl-C is for the process that began it, which then ends this one.
+            env={**os.environ, **slot.environment, "PYTHONPATH": path},
+            # Ctrl-C goes to the parent only, which then stops its workers.
             process_group=0 if os.name == "posix" else None,
         )
-        worker = cls(seat, process)
-        worker.tell((begin, seat.device))
-        worker.listener = threading.Thread(target=worker.listen, args=(said,), daemon=True)
-        worker.listener.start()
+        worker = cls(slot, process)
+        worker.send((setup, slot.device))
+        worker.receiver = threading.Thread(target=worker.receive, args=(received,), daemon=True)
+        worker.receiver.start()
         return worker
 
-    def tell(self, what: object) -> None:
-        """Send; where it has ended, `listen` says so."""
+    def send(self, message: object) -> None:
+        """Send a message; if the process has ended, `receive` notices."""
         assert self.process.stdin
         with suppress(BrokenPipeError):
-            pickle.dump(what, self.process.stdin)
+            pickle.dump(message, self.process.stdin)
             self.process.stdin.flush()
 
-    def listen(self, said: "SimpleQueue[tuple[_Worker, Any]]") -> None:
-        """All that it says; None at its end, which may be in the middle of a word."""
+    def receive(self, received: "SimpleQueue[tuple[_Worker, Any]]") -> None:
+        """Queue all its messages, then None when it ends, which may be in the middle of a message."""
         assert self.process.stdout
         try:
             while True:
-                said.put((self, pickle.load(self.process.stdout)))
+                received.put((self, pickle.load(self.process.stdout)))
         except (EOFError, pickle.UnpicklingError, OSError, ValueError):
-            said.put((self, None))
+            received.put((self, None))
 
-    def end(self) -> None:
-        """Wait until it has cleared away what it has in hand, and has ended; where it can't soon, kill it."""
+    def join(self) -> None:
+        """Wait until the process has cleaned up and ended; kill it if that takes too long."""
         try:
             self.process.wait(GRACE)
         except subprocess.TimeoutExpired:
             self.process.kill()
         self.process.wait()
-        if self.listener:
-            self.listener.join()
+        if self.receiver:
+            self.receiver.join()
         for pipe in filter(None, (self.process.stdout, self.process.stdin)):
             with suppress(BrokenPipeError):
                 pipe.close()
 
 
 @dataclass
-class Processes(Generic[J, T]):
-    """See `Crew`. Processes begin when there is a job for them; one that was lost is begun anew."""
+class ProcessPool(Generic[J, T]):
+    """A `Pool` of processes, which start when there is a job for them; a lost one is replaced."""
 
-    begin: Begin[J, T]
-    seats: list[Slot]
-    ahead: int = 1
-    patience: float | None = None
+    setup: WorkerSetup[J, T]
+    slots: list[Slot]
+    lookahead: int = 1
+    straggler_after: float | None = None
     size: int = 0
-    _unready: int = 0
+    _failed_starts: int = 0
     _idle: list[_Worker] = field(default_factory=list)
     _busy: dict[int, _Worker] = field(default_factory=dict)
-    _said: "SimpleQueue[tuple[_Worker, Any]]" = field(default_factory=SimpleQueue)
-    _numbers: "count[int]" = field(default_factory=count)
+    _received: "SimpleQueue[tuple[_Worker, Any]]" = field(default_factory=SimpleQueue)
+    _tickets: "count[int]" = field(default_factory=count)
 
     def __post_init__(self) -> None:
-        self.seats, self.size = list(self.seats), len(self.seats)
+        self.slots, self.size = list(self.slots), len(self.slots)
 
-    def takes(self, waiting: int) -> bool:
-        """See `Crew`."""
-        return bool(self._idle or self.seats)
+    def can_submit(self, waiting: int) -> bool:
+        """Return whether a worker is idle or can be started."""
+        return bool(self._idle or self.slots)
 
-    def give(self, job: J, again: bool) -> int:
-        """See `Crew`."""
-        worker = self._idle.pop() if self._idle else _Worker.start(self.seats.pop(0), self.begin, self._said)
-        worker.ticket = next(self._numbers)
+    def submit(self, job: J, again: bool) -> int:
+        """Hand a job to an idle worker, or to a new one, and return its ticket."""
+        if self._idle:
+            worker = self._idle.pop()
+        else:
+            worker = _Worker.start(self.slots.pop(0), self.setup, self._received)
+        worker.ticket = next(self._tickets)
         self._busy[worker.ticket] = worker
-        worker.tell((job, again))
+        worker.send((job, again))
         return worker.ticket
 
-    def answers(self) -> Sequence[Answer[T]]:
-        """See `Crew`."""
+    def poll(self) -> Sequence[Answer[T]]:
+        """Wait up to a second for one answer. Raises `RuntimeError` for a bug in the work."""
         try:
-            worker, said = self._said.get(timeout=_WAIT)
+            worker, message = self._received.get(timeout=_POLL_SECONDS)
         except Empty:
             return []
-        if isinstance(said, Bug):
-            raise RuntimeError(f"in a worker process:\n{said.text}")
-        if said == READY:
-            worker.ready, self._unready = True, 0
+        if isinstance(message, UnexpectedError):
+            raise RuntimeError(f"in a worker process:\n{message.traceback}")
+        if message == READY:
+            worker.ready, self._failed_starts = True, 0
             return []
-        outcome = Outcome(None, *said) if said else self._lost(worker)
+        answer = Outcome(None, *message) if message else self._replace(worker)
         ticket, worker.ticket = worker.ticket, None
-        if said:
+        if message:
             self._idle.append(worker)
         if ticket is None or self._busy.pop(ticket, None) is None:
             return []
-        return [(ticket, outcome)]
+        return [(ticket, answer)]
 
-    def _lost(self, worker: _Worker) -> Outcome[None, T] | WorkerLost:
-        """A seat is free. One that ends by itself before it is ready will next time too."""
+    def _replace(self, worker: _Worker) -> Outcome[None, T] | WorkerLost:
+        """Free the slot of a worker that ended. One that exits by itself while starting would do so again."""
         if worker in self._idle:
             self._idle.remove(worker)
-        worker.end()
-        self.seats.append(worker.seat)
-        self._unready += not worker.ready
+        worker.join()
+        self.slots.append(worker.slot)
+        self._failed_starts += not worker.ready
         code = worker.process.returncode
-        if worker.ready or (code < 0 and self._unready < TRIES * self.size):
-            return WorkerLost(_ending(code))
-        error = SrError("a worker process cannot begin", "the lines above may say why; or give --workers 1")
+        if worker.ready or (code < 0 and self._failed_starts < MAX_ATTEMPTS * self.size):
+            return WorkerLost(_describe_exit(code))
+        error = SrError("worker processes cannot start", "see the lines above, or use --workers 1")
         error.affects_all = True
         return Outcome(None, error=error)
 
-    def drop(self, ticket: int) -> None:
-        """See `Crew`."""
+    def cancel(self, ticket: int) -> None:
+        """Kill the worker that has the ticket."""
         self._busy.pop(ticket).process.kill()
 
     def stop(self) -> None:
-        """See `Crew`."""
+        """Terminate all workers and wait for them."""
         workers = [*self._idle, *self._busy.values()]
         for worker in workers:
             worker.process.terminate()
         for worker in workers:
-            worker.end()
+            worker.join()
 
 
-def _ending(code: int) -> str:
-    """How a process ended, by its exit code.
+def _describe_exit(code: int) -> str:
+    """Return how a process ended, from its exit code.
 
-    >>> _ending(-9), _ending(1)
+    >>> _describe_exit(-9), _describe_exit(1)
     ('SIGKILL', 'exit code 1')
     """
     return signal.Signals(-code).name if code < 0 else f"exit code {code}"

@@ -1,4 +1,4 @@
-"""A worker's place."""
+"""A place for one worker."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Slot:
-    """Where a worker is: the device it is told to take, and what is set before it loads anything."""
+    """The device a worker uses, and the environment variables set before it imports anything."""
 
     device: str | None = None
     environment: Mapping[str, str] = field(default_factory=dict)

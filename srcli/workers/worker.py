@@ -1,4 +1,4 @@
-"""A worker process: jobs come in on stdin, what became of them goes out where stdout was."""
+"""A worker process: jobs arrive on stdin, answers leave through what was stdout."""
 
 import gc
 import os
@@ -13,40 +13,40 @@ from queue import SimpleQueue
 from typing import Any, BinaryIO
 
 from srcli.errors import SrError
-from srcli.workers import J, T, tried
-from srcli.workers.distribute import Do
+from srcli.workers import J, T, try_job
+from srcli.workers.distribute import JobFunction
 
-# Said first, once it is able to work.
+# The first message, sent once the worker is set up.
 READY = "ready"
-# Seconds in which what is in hand can be cleared away.
+# Seconds for cleaning up after the job in progress.
 GRACE = 2.0
 
 
 @dataclass(frozen=True)
-class Bug:
-    """What the work raised that is no expected failure: its traceback."""
+class UnexpectedError:
+    """A bug in the work: anything it raised that is not an expected failure."""
 
-    text: str
+    traceback: str
 
 
 def main() -> None:
-    """Serve until stdin ends or SIGTERM comes: the process that began it decides, or is gone."""
+    """Serve until stdin ends or SIGTERM arrives: the parent process decides, or is gone."""
     out = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # what libraries print is talk
+    os.dup2(2, 1)  # what libraries print must not mix with the answers
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))
     jobs: SimpleQueue[Any] = SimpleQueue()
-    threading.Thread(target=_listen, args=(sys.stdin.buffer, jobs), daemon=True).start()
+    threading.Thread(target=_receive, args=(sys.stdin.buffer, jobs), daemon=True).start()
     try:
         _serve(jobs, out)
     except (BrokenPipeError, SystemExit) as error:
-        error.__traceback__ = None  # which would hold what clears away after itself
+        error.__traceback__ = None  # its frames hold the context managers that clean up
         gc.collect()
-        os._exit(1)  # nobody listens any more
+        os._exit(1)  # nobody is listening any more
 
 
-def _listen(source: BinaryIO, jobs: "SimpleQueue[Any]") -> None:
-    """What comes in, while something else is in hand; at its end this process ends too."""
+def _receive(source: BinaryIO, jobs: "SimpleQueue[Any]") -> None:
+    """Queue jobs while another one runs; end this process when the parent closes the pipe."""
     try:
         while True:
             jobs.put(pickle.load(source))
@@ -59,24 +59,24 @@ def _listen(source: BinaryIO, jobs: "SimpleQueue[Any]") -> None:
 
 
 def _serve(jobs: "SimpleQueue[Any]", out: BinaryIO) -> None:
-    begin, device = jobs.get()
+    setup, device = jobs.get()
     try:
-        do = begin(device)
-        _say(out, READY)
+        work = setup(device)
+        _send(out, READY)
         while True:
-            _say(out, answer(do, *jobs.get()))
+            _send(out, run_job(work, *jobs.get()))
     except BrokenPipeError:
         raise
     except Exception:
-        _say(out, Bug(traceback.format_exc()))
+        _send(out, UnexpectedError(traceback.format_exc()))
 
 
-def answer(do: Do[J, T], job: J, again: bool) -> tuple[T | None, SrError | None]:
-    """What the work returned, or the error it raised; the job itself need not travel back."""
-    outcome = tried(job, lambda job: do(job, again))
+def run_job(work: JobFunction[J, T], job: J, again: bool) -> tuple[T | None, SrError | None]:
+    """Return the result of the work or the error it raised; the job itself need not travel back."""
+    outcome = try_job(job, lambda job: work(job, again))
     return outcome.result, outcome.error
 
 
-def _say(out: BinaryIO, what: object) -> None:
-    pickle.dump(what, out)
+def _send(out: BinaryIO, message: object) -> None:
+    pickle.dump(message, out)
     out.flush()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from srcli.errors import SrError
-from srcli.workers.distribute import Do
+from srcli.workers.distribute import JobFunction
 
 
 @dataclass(frozen=True)
@@ -23,15 +23,15 @@ class Task:
         return self.name
 
 
-def begin(device: str | None) -> Do[Task, str]:
+def begin(device: str | None) -> JobFunction[Task, str]:
     return do
 
 
-def begin_failing(device: str | None) -> Do[Task, str]:
+def begin_failing(device: str | None) -> JobFunction[Task, str]:
     raise ModuleNotFoundError("No module named 'srcli'")
 
 
-def begin_killed_once(trace: Path, device: str | None) -> Do[Task, str]:
+def begin_killed_once(trace: Path, device: str | None) -> JobFunction[Task, str]:
     """Kill the worker unless `trace` exists; the trace can't be left if its folder is missing."""
     if not trace.exists():
         with suppress(FileNotFoundError):

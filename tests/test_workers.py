@@ -42,8 +42,8 @@ from srcli.storage.files import remove_leftovers, replace_atomically
 from srcli.upscaling.fingerprint import Settings
 from srcli.upscaling.task import UpscaleTask
 from srcli.workers import Outcome
-from srcli.workers.distribute import Begin, distribute
-from srcli.workers.process_pool import Processes
+from srcli.workers.distribute import WorkerSetup, distribute
+from srcli.workers.process_pool import ProcessPool
 from srcli.workers.slot import Slot
 
 
@@ -54,10 +54,10 @@ def importable(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def done(
-    jobs: Iterable[Task], workers: int = 2, by: "Begin[Task, str]" = begin
+    jobs: Iterable[Task], workers: int = 2, by: WorkerSetup[Task, str] = begin
 ) -> dict[str, Outcome[Task, str]]:
-    crew: Processes[Task, str] = Processes(by, [Slot()] * workers)
-    return {str(outcome.job): outcome for outcome in distribute(jobs, crew)}
+    pool: ProcessPool[Task, str] = ProcessPool(by, [Slot()] * workers)
+    return {str(outcome.job): outcome for outcome in distribute(jobs, pool)}
 
 
 def test_every_job_is_answered_once_and_failures_are_named() -> None:
@@ -75,9 +75,9 @@ def test_what_need_not_be_handed_out_is_not() -> None:
         if task.word == "no":
             raise SrError(f"{task} need not be tried")
 
-    crew: Processes[Task, str] = Processes(begin, [Slot()])
+    pool: ProcessPool[Task, str] = ProcessPool(begin, [Slot()])
     jobs = [Task(str(k), "no" if k % 10 else "well") for k in range(30)]
-    found = list(distribute(jobs, crew, check))
+    found = list(distribute(jobs, pool, check))
     assert sorted(int(str(outcome.job)) for outcome in found) == list(range(30))
     assert sum(1 for outcome in found if outcome.result) == 3
 
@@ -120,13 +120,13 @@ def test_a_worker_that_is_killed_at_its_start_is_begun_anew_but_not_for_ever(tmp
     assert not any(outcome.error for outcome in found.values())
     last = list(done(jobs, by=partial(begin_killed_once, tmp_path / "missing" / "seen")).values())[-1]
     assert last.error
-    assert last.error.message == "a worker process cannot begin"
+    assert last.error.message == "worker processes cannot start"
 
 
 def test_each_has_its_share_of_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "6")
-    crew: Processes[Task, str] = Processes(begin, slots.seats("cpu", 3))
-    assert [outcome.result for outcome in distribute([Task("a", "environment")], crew)] == ["2"]
+    pool: ProcessPool[Task, str] = ProcessPool(begin, slots.seats("cpu", 3))
+    assert [outcome.result for outcome in distribute([Task("a", "environment")], pool)] == ["2"]
 
 
 def test_who_sits_where(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,11 +143,11 @@ def test_who_sits_where(monkeypatch: pytest.MonkeyPatch) -> None:
     assert told("cuda:1,cuda:0") == [("cuda", "5"), ("cuda", "2")]
     assert told("cuda:1,cpu", jobs=5) == [("cuda", "5"), ("cpu", None)]
     assert told("all", jobs=1) == [(None, "2")]
-    assert slots.team("all", None, None, 9).seats[0].device is None
+    assert slots.team("all", None, None, 9).slots[0].device is None
     assert slots.resolved("all") == "cuda:0,cuda:1"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
     assert slots.resolved("all") is None
-    assert slots.team("all", None, None, 9).alone
+    assert slots.team("all", None, None, 9).is_single
 
 
 def test_what_was_left_is_swept(tmp_path: Path) -> None:
