@@ -82,7 +82,7 @@ bench-gpu: ## EDSR x4 on 1 megapixel on a GPU: share of the matrix rate, times p
 
 gpu: ## all that wants a GPU, in less than ten minutes: tests, then bench-gpu; by $(PYTHON) as it is
 	PYTHONPATH=. timeout 300 $(PYTHON) -m pytest -m gpu -W default -p no:cacheprovider --maxfail 20 \
-		tests/test_gear.py tests/test_archs.py tests/test_bench_run.py; \
+		tests/test_backends.py tests/test_archs.py tests/test_bench_run.py; \
 	tested=$$?; timeout 240 $(MAKE) bench-gpu PYTHON=$(PYTHON) && exit $$tested
 
 bench-train: setup ## steps per second of sr train, against a minimal PyTorch loop

@@ -189,7 +189,7 @@ def test_tiled_is_close_to_whole_where_windows_are_shifted() -> None:
     """Tiles begin where windows do; the overlap is far less than what dozens of blocks see."""
     torch.manual_seed(0)
     runtime = prepare(build_random("lte", 2, WINDOWS | {"blocks": 2}), ANY, CPU)
-    assert (runtime.halo, runtime.align) == (34, 8)
+    assert (runtime.halo, runtime.alignment) == (34, 8)
     pixels = read_image(SAMPLES / "coffee.png").pixels[:15, :133]
     whole, tiled = (Upscaler(runtime, ANY, tile)(pixels, (40, 301)) for tile in (512, 28))
     assert (whole != tiled).any()

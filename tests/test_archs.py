@@ -196,7 +196,7 @@ def test_halo_is_the_receptive_field(arch: str, scale: int) -> None:
 
 def aligned(network: torch.nn.Module) -> int:
     """Networks that pack squares of pixels are the same function only at steps of a square."""
-    return int(getattr(network, "aligned", 1))
+    return int(getattr(network, "alignment", 1))
 
 
 def reach_of(network: torch.nn.Module, place: int, step: int, side: int) -> int:
@@ -256,7 +256,7 @@ def test_tiles_are_told_the_moments_of_the_whole_image(rng: np.random.Generator)
     np.testing.assert_allclose(method(pixels), whole, atol=1e-4)
     assert told == [(done, 12) for done in range(1, 13)]
     runtime = upscaler("edsr", 2).runtime
-    assert runtime.surveyed(iter(())) is runtime
+    assert runtime.with_global_stats(iter(())) is runtime
 
 
 @pytest.mark.parametrize("variances", [False, True])

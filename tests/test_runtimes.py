@@ -79,7 +79,7 @@ def test_the_runtimes_agree(arch: str, scale: int, tmp_path: Path) -> None:
             pack(network, own)
         return
     packs, torches = packed_runtime(network, own, tmp_path), prepare(network, own, CPU)
-    for name in ("scale", "halo", "align", "channels", "params"):
+    for name in ("scale", "halo", "alignment", "channels", "params"):
         assert getattr(packs, name) == getattr(torches, name)
     for height, width in ((57, 46), (5, 1)):
         pixels = crop_photo(height, width)

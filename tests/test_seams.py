@@ -24,16 +24,16 @@ class Bleeding:
     fall: float = 4.0
     halo: int = 4
     scale: int = 2
-    align: int = 1
-    alike: bool = False
+    alignment: int = 1
+    uniform_tiles: bool = False
     channels: int = 3
     params: int = 0
-    where: str = "here"
+    description: str = "here"
 
-    def largest(self, tile: int) -> int:
+    def largest_tile(self, tile: int) -> int:
         return tile
 
-    def surveyed(self, tiles: Iterable[Pixels]) -> Runtime:
+    def with_global_stats(self, tiles: Iterable[Pixels]) -> Runtime:
         return self
 
     def run(self, tiles: Iterable[Pixels]) -> Iterator[Pixels]:

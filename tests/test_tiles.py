@@ -7,15 +7,15 @@ from srcli.engine.tiles import plan, spans
 
 
 @given(st.integers(1, 3000), st.integers(1, 600), st.integers(0, 100), st.integers(1, 9))
-def test_kept_spans_partition_the_axis(length: int, tile: int, halo: int, align: int) -> None:
+def test_kept_spans_partition_the_axis(length: int, tile: int, halo: int, alignment: int) -> None:
     covered: list[int] = []
-    for span in spans(length, tile, halo, align):
+    for span in spans(length, tile, halo, alignment):
         assert 0 < span.keep_stop - span.keep_start <= tile
         assert 0 <= span.start <= max(0, span.keep_start - halo)
         assert span.stop >= min(length, span.keep_stop + halo)
-        assert span.start % align == 0
-        assert span.stop % align == 0 or span.stop == length
-        if align == 1:
+        assert span.start % alignment == 0
+        assert span.stop % alignment == 0 or span.stop == length
+        if alignment == 1:
             assert span.start == max(0, span.keep_start - halo)
             assert span.stop == min(length, span.keep_stop + halo)
         covered += range(span.keep_start, span.keep_stop)

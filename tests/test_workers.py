@@ -291,7 +291,7 @@ def test_devices_know_what_one_of_them_found_out_about_the_whole_image(rng: np.r
     pixels = rng.random((64, 80, 3), np.float32)
     one = upscaler(network, spec, Options("cpu", tile=32))
     assert isinstance(one.runtime, TorchRuntime)
-    assert one.runtime.surveyed([pixels]).known
+    assert one.runtime.with_global_stats([pixels]).global_stats
     others = (replace(one.runtime, network=deepcopy(network)) for _ in range(2))
     assert np.array_equal(one(pixels), replace(one, runtime=MultiDeviceRuntime((*others,)))(pixels))
 
@@ -315,7 +315,7 @@ def test_busy_devices_share_tiles(drive: Callable[[], DeviceBackend]) -> None:
     plain = Upscaler(prepare(network, 2, CPU), 2, 32)(pixels)
     both = MultiDeviceRuntime((prepare_on(drive(), network, 2), prepare_on(drive(), deepcopy(network), 2)))
     assert_same_image(Upscaler(both, 2, 32)(pixels), plain)
-    rounding = both.in_bytes()
+    rounding = both.as_uint8()
     assert rounding
     levels = Upscaler(rounding, 2, 32)(pixels)
     assert np.abs(levels.astype(int) - to_uint8(plain)).max() in (0, 1)

@@ -114,7 +114,7 @@ def plain(network: nn.Module, pixels: Pixels, device: str, *, tf32: bool) -> Cal
 
 def on_device(runtime: TorchRuntime, tile: Pixels) -> Callable[[], Tensor]:
     """The network alone: a tile that is on the device already."""
-    batch = runtime.gear.upload([tile])
+    batch = runtime.backend.upload([tile])
     half = runtime.device.dtype != "float32"
     return lambda: runtime._once(batch, half=half)
 
@@ -143,7 +143,7 @@ def in_turns(device: str, runs: dict[str, Callable[[], object]], rounds: int) ->
 
 def rows_of(runtime: TorchRuntime, pixels: Pixels, given: argparse.Namespace) -> list[dict[str, Any]]:
     """The runtime with tiles of several sizes, those of its own choice first."""
-    own, device = runtime.largest(DEFAULT_TILE), given.device
+    own, device = runtime.largest_tile(DEFAULT_TILE), given.device
     found = []
     for tile in dict.fromkeys([own, *(size for size in _TILES if size < 2 * max(pixels.shape))]):
         tiles = tiles_of(runtime, pixels, tile)
@@ -152,7 +152,7 @@ def rows_of(runtime: TorchRuntime, pixels: Pixels, given: argparse.Namespace) ->
             run()
         held = peak(device, run)
         runs: dict[str, Callable[[], object]] = {"ours": run, "device": on_device(runtime, tiles[0])}
-        rounding = runtime.in_bytes()
+        rounding = runtime.as_uint8()
         if rounding:
             runs["bytes"] = streamed(rounding, tiles, _PICTURES)
         seconds = in_turns(device, runs, given.rounds)
@@ -160,7 +160,7 @@ def rows_of(runtime: TorchRuntime, pixels: Pixels, given: argparse.Namespace) ->
         found.append(
             {
                 "tile": tile, "own": tile == own, "tiles": len(tiles), "shape": tiles[0].shape[:2],
-                "batch_pixels": min(runtime.findings.room.pixels, 2**62), "bytes": held,
+                "batch_pixels": min(runtime.findings.limit.pixels, 2**62), "bytes": held,
                 "seconds": seconds["ours"] / _PICTURES,
                 "seconds_in_bytes": seconds.get("bytes", 0) / _PICTURES,
                 "operations_per_second_on_device": 2 * multiply_adds(area) / seconds["device"],
@@ -192,7 +192,7 @@ def bounded(network: nn.Module, pixels: Pixels, given: argparse.Namespace) -> di
 def compiled(runtime: TorchRuntime, tile: Pixels, given: argparse.Namespace) -> dict[str, float]:
     """The network alone by torch.compile, on the largest tile: how long it takes to compile, and then."""
     quick: Any = torch.compile(runtime.network, dynamic=False, mode="max-autotune-no-cudagraphs")
-    other = replace(runtime, network=quick, repeats=None)
+    other = replace(runtime, network=quick, graphs=None)
     first = timed(given.device, on_device(other, tile))
     seconds = in_turns(
         given.device, {"eager": on_device(runtime, tile), "compiled": on_device(other, tile)}, given.rounds
@@ -216,14 +216,14 @@ def measured(given: argparse.Namespace) -> dict[str, Any]:
     work, best = 2 * multiply_adds(given.side**2), rows[0]
     found: dict[str, Any] = {
         "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu",
-        "torch": torch.__version__, "side": given.side, "precision": runtime.where,
+        "torch": torch.__version__, "side": given.side, "precision": runtime.description,
         "half": str(try_half(runtime)) if device.startswith("cuda") else "",
         "matrix_rate": rate, "copy_rate": bandwidth, "operations": work, "eager": eager, "rows": rows,
         "share_of_matrix_rate": work / best["seconds"] / rate,
         "share_on_device": best["operations_per_second_on_device"] / rate,
         "times_plain_fp32": eager["fp32"] / best["seconds"],
         "times_plain_tf32": eager["tf32"] / best["seconds"],
-        "graphs": [list(shape) for shape in runtime.repeats.recorded] if runtime.repeats else [],
+        "graphs": [list(shape) for shape in runtime.graphs.recorded] if runtime.graphs else [],
     }  # fmt: skip
     if given.vram:
         found["bounded"] = bounded(network, pixels, given)

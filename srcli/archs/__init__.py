@@ -99,7 +99,7 @@ def build(arch: str, scale: int, config: dict[str, Any] | None = None) -> "nn.Mo
     """A new network (N, C, H, W) -> (N, C, H*scale, W*scale), in [0, 1], randomly initialised.
 
     Its attributes say how to feed it: `channels`, 3 for RGB or 1 for BT.601 luma; `halo`, how many
-    input pixels around a pixel can change that pixel's output; where there is `aligned`, tiles have to
+    input pixels around a pixel can change that pixel's output; where there is `alignment`, tiles have to
     begin at multiples of it. With `Traits.any_scale` it takes a `Window` of the output as well, and the
     scale is of the output where none is given.
     """

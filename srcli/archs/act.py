@@ -59,7 +59,7 @@ class Network(nn.Module):
     ) -> None:
         super().__init__()
         self.channels, self.scale, self.token = 3, scale, token
-        self.aligned, self.overlap, self.works_in = cell, overlap, "cells"
+        self.alignment, self.overlap, self.works_in = cell, overlap, "cells"
         self.halo = cell - 1 + overlap
         self.shift = MeanShift(span, mean)
         width = features * token**2
@@ -90,7 +90,7 @@ class Network(nn.Module):
 
     def forward(self, batch: Tensor) -> Tensor:
         """(N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
-        return by_cells(batch, self.aligned, self.overlap, self.scale, self._whole)
+        return by_cells(batch, self.alignment, self.overlap, self.scale, self._whole)
 
     def _whole(self, batch: Tensor) -> Tensor:
         """What the authors' network makes; sides are reflected to multiples of squares, to two at least."""

@@ -229,7 +229,7 @@ class Deep(nn.Module):
 
     def __init__(self, features: int, multiple: int, narrow: bool = False) -> None:
         super().__init__()
-        self.halo, self.aligned, self.multiple = OVERLAP, multiple, multiple
+        self.halo, self.alignment, self.multiple = OVERLAP, multiple, multiple
         self.conv_first = conv(3, features)
         self.conv_after_body = closing(features, narrow)
 
@@ -331,8 +331,8 @@ class Interleaved(nn.Module):
     ) -> None:
         super().__init__()
         self.channels, self.scale = 3, scale
-        self.aligned, self.overlap = cells
-        self.works_in, self.halo = "cells", self.aligned - 1 + self.overlap
+        self.alignment, self.overlap = cells
+        self.works_in, self.halo = "cells", self.alignment - 1 + self.overlap
         self.shift = MeanShift(1.0, 1.0)
         self.head = nn.Sequential(conv(3, features))
         body = [attention()]
@@ -344,7 +344,7 @@ class Interleaved(nn.Module):
 
     def forward(self, batch: Tensor) -> Tensor:
         """(N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
-        return by_cells(batch, self.aligned, self.overlap, self.scale, self._whole)
+        return by_cells(batch, self.alignment, self.overlap, self.scale, self._whole)
 
     def _whole(self, batch: Tensor) -> Tensor:
         shallow = self.head(self.shift.enter(batch))

@@ -35,7 +35,7 @@ class Network(nn.Module):
         super().__init__()
         self.channels = 3
         self.scale, self.depth = scale, depth
-        self.aligned = cell
+        self.alignment = cell
         self.works_in = "cells"
         self.halo = cell - 1 + OVERLAP
         # How much larger a unit's attention looks: x4 is twice x2.
@@ -48,7 +48,11 @@ class Network(nn.Module):
     def forward(self, batch: Tensor) -> Tensor:
         """(N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
         return by_cells(
-            batch, self.aligned, OVERLAP, self.scale, lambda seen: self._whole(_whole_steps(seen, self.step))
+            batch,
+            self.alignment,
+            OVERLAP,
+            self.scale,
+            lambda seen: self._whole(_whole_steps(seen, self.step)),
         )
 
     def _whole(self, batch: Tensor) -> Tensor:

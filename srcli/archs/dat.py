@@ -63,7 +63,7 @@ class Network(Framed):
         narrow: bool = False,
     ) -> None:
         super().__init__(scale, features, 1, end, narrow)
-        self.aligned = max(split)
+        self.alignment = max(split)
         self.before_RG = nn.ModuleDict({"1": nn.LayerNorm(features)})
         shape = (features, heads, (split[0], split[1]), ratio)
         self.layers = nn.ModuleList(_Group(*shape, group, blocks, narrow) for group in range(groups))

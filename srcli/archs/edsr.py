@@ -23,7 +23,7 @@ VARIANTS: tuple[dict[str, Any], ...] = ({}, {"blocks": 32, "features": 256, "res
 class Encoder(nn.Module):
     """Head and residual blocks: the features that tails of all kinds begin with."""
 
-    aligned = 1
+    alignment = 1
 
     def __init__(self, blocks: int = 16, features: int = 64, res_scale: float = 1.0) -> None:
         super().__init__()

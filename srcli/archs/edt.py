@@ -60,7 +60,7 @@ class Network(nn.Module):
         end: str = "steps",
     ) -> None:
         super().__init__()
-        self.channels, self.halo, self.aligned = 3, OVERLAP, max(window)
+        self.channels, self.halo, self.alignment = 3, OVERLAP, max(window)
         self.scale, self.works_in = scale, "windows"
         self.shift = MeanShift(1.0, 1.0)
         first, second = 2 * width, 4 * width
@@ -86,7 +86,7 @@ class Network(nn.Module):
     def forward(self, batch: Tensor) -> Tensor:
         """(N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
         height, width = batch.shape[2:]
-        entered = self.shift.enter(reflected(batch, self.aligned))
+        entered = self.shift.enter(reflected(batch, self.alignment))
         features, skipped = entered, []
         for layer in self.head:
             features = layer(features)

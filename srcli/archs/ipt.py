@@ -54,8 +54,8 @@ class Network(nn.Module):
         super().__init__()
         self.channels, self.scale = 3, scale
         self.patch, self.overlap = patch, overlap
-        self.aligned, self.works_in = patch - 2 * overlap, "cells"
-        self.halo = self.aligned - 1 + overlap
+        self.alignment, self.works_in = patch - 2 * overlap, "cells"
+        self.halo = self.alignment - 1 + overlap
         tasks = list(tails) or [scale]
         self.task = tasks.index(scale)
         self.shift = MeanShift(span, mean)
@@ -68,7 +68,7 @@ class Network(nn.Module):
 
     def forward(self, batch: Tensor) -> Tensor:
         """(N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
-        return by_cells(batch, self.aligned, self.overlap, self.scale, self._whole)
+        return by_cells(batch, self.alignment, self.overlap, self.scale, self._whole)
 
     def _whole(self, batch: Tensor) -> Tensor:
         """What the authors' network makes of a patch; a smaller one is reflected to its size."""

@@ -38,7 +38,7 @@ class Network(Continuous):
         self.features = features
         self.encoder = encoder_of(encoder, blocks, features)
         # One for the features around each, one for the pixel on the other side.
-        self.halo, self.aligned = self.encoder.halo + 2, self.encoder.aligned
+        self.halo, self.alignment = self.encoder.halo + 2, self.encoder.alignment
         # Nine features, a place and the size of an output pixel.
         self.imnet = Mlp(9 * features + 4, (hidden,) * 4, 3)
 

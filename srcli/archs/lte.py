@@ -49,7 +49,7 @@ class Network(Continuous):
         super().__init__(scale)
         self.encoder = encoder_of(encoder, blocks, features)
         # One for what estimates, one for the pixel on the other side.
-        self.halo, self.aligned = self.encoder.halo + 2, self.encoder.aligned
+        self.halo, self.alignment = self.encoder.halo + 2, self.encoder.alignment
         self.coef = conv(features, hidden)
         self.freq = conv(features, hidden)
         self.phase = nn.Linear(2, hidden // 2, bias=False)

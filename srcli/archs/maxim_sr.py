@@ -44,7 +44,7 @@ class Network(nn.Module):
     ) -> None:
         super().__init__()
         self.channels, self.scale, self.window = 3, scale, window
-        self.aligned, self.overlap, self.works_in = cell, overlap, "cells"
+        self.alignment, self.overlap, self.works_in = cell, overlap, "cells"
         self.halo = cell - 1 + overlap
         self.shift = MeanShift(1.0, 1.0)
         self.head = conv(3, features)
@@ -54,7 +54,7 @@ class Network(nn.Module):
 
     def forward(self, batch: Tensor) -> Tensor:
         """(N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
-        return by_cells(batch, self.aligned, self.overlap, self.scale, self._whole)
+        return by_cells(batch, self.alignment, self.overlap, self.scale, self._whole)
 
     def _whole(self, batch: Tensor) -> Tensor:
         height, width = batch.shape[2:]

@@ -54,7 +54,7 @@ class Network(nn.Module):
         super().__init__()
         self.channels = 3
         self.scale, self.window, self.overlap = scale, window, overlap
-        self.aligned, self.works_in = cell, "cells"
+        self.alignment, self.works_in = cell, "cells"
         self.halo = cell - 1 + overlap
         self.residual_layer = nn.Sequential(*(_Group(features, blocks, window) for _ in range(groups)))
         self.input, self.output = conv(3, features), conv(features, features)
@@ -62,7 +62,7 @@ class Network(nn.Module):
 
     def forward(self, batch: Tensor) -> Tensor:
         """(N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
-        return by_cells(batch, self.aligned, self.overlap, self.scale, self._whole)
+        return by_cells(batch, self.alignment, self.overlap, self.scale, self._whole)
 
     def _whole(self, batch: Tensor) -> Tensor:
         """What the authors' network makes; zeros lie around sides that are no multiples of the window."""

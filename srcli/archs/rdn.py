@@ -19,7 +19,7 @@ VARIANTS: tuple[dict[str, Any], ...] = ({}, {"blocks": 20, "layers": 6, "growth"
 class Encoder(nn.Module):
     """Dense blocks and their fusion: the features that tails of all kinds begin with."""
 
-    aligned = 1
+    alignment = 1
 
     def __init__(self, blocks: int = 16, layers: int = 8, growth: int = 64, features: int = 64) -> None:
         super().__init__()

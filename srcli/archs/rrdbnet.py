@@ -43,7 +43,7 @@ class Network(nn.Module):
         self.channels = 3
         self.packed = max(1, 4 // scale) if unshuffle else 1
         # Tiles have to begin at a multiple of this many pixels.
-        self.aligned = self.packed
+        self.alignment = self.packed
         # Head, 15 a block, one after them, and two for all on enlarged pixels. But what is farther than 48
         # pixels changes the anime network's output by less than a quarter of an 8-bit level: enough is 64.
         self.halo = min(15 * blocks + 4, 64) * self.packed

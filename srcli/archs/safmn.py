@@ -32,7 +32,7 @@ class Network(nn.Module):
         # The coarsest level reaches two of its windows of 8, and each feed-forward layer one pixel.
         self.halo = 17 * blocks + 2
         # Windows of tiles that begin at a multiple of this are those of the whole, where it has whole ones.
-        self.aligned = 2 ** (LEVELS - 1)
+        self.alignment = 2 ** (LEVELS - 1)
         self.to_feat = conv(3, features)
         self.feats = nn.Sequential(*(_Block(features, ffn_scale) for _ in range(blocks)))
         self.to_img = nn.Sequential(conv(features, 3 * scale**2), nn.PixelShuffle(scale))

@@ -48,7 +48,7 @@ class Network(nn.Module):
     ) -> None:
         super().__init__()
         self.channels = 3
-        self.aligned = cell
+        self.alignment = cell
         self.works_in = "cells"
         # As RCAN: an overlap, as a tile's covariance is not the image's however wide it is.
         self.halo = min(64, groups * (2 * blocks + 1) + 3)

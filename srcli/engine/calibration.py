@@ -84,7 +84,7 @@ def rate(runtime: Runtime, name: str) -> Rate:
 
 
 def _facts(runtime: Runtime, name: str) -> tuple[object, ...]:
-    return (name, runtime.params, runtime.scale, runtime.where, threads(), machine())
+    return (name, runtime.params, runtime.scale, runtime.description, threads(), machine())
 
 
 def compare(runtime: Runtime, name: str, areas: list[int], seconds: float) -> None:

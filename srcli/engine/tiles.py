@@ -39,30 +39,35 @@ class Span:
         return Axis(inputs, outputs, self.start, first, last)
 
 
-def spans(length: int, tile: int, halo: int, align: int = 1, begin: int = 0) -> list[Span]:
+def spans(length: int, tile: int, halo: int, alignment: int = 1, begin: int = 0) -> list[Span]:
     """An axis of `length` cut into kept parts of at most `tile`, each read with `halo` more on both sides.
 
     The kept parts partition the axis from `begin` on and differ by at most one in length. What is read begins
-    and ends at multiples of `align`, or at the ends of the axis.
+    and ends at multiples of `alignment`, or at the ends of the axis.
     """
     count = -(-(length - begin) // tile)
     cuts = [begin + (length - begin) * k // count for k in range(count + 1)]
     return [
-        Span(max(0, (a - halo) // align * align), min(length, -(-(b + halo) // align) * align), a, b)
+        Span(
+            max(0, (a - halo) // alignment * alignment),
+            min(length, -(-(b + halo) // alignment) * alignment),
+            a,
+            b,
+        )
         for a, b in pairwise(cuts)
     ]
 
 
-def evened(cut: list[Span], length: int, align: int = 1) -> list[Span]:
+def evened(cut: list[Span], length: int, alignment: int = 1) -> list[Span]:
     """The spans of an axis of `length`, all read as far as the one that is read furthest.
 
-    So all tiles have one shape, where `length` is a multiple of `align`; else the last may be larger.
+    So all tiles have one shape, where `length` is a multiple of `alignment`; else the last may be larger.
     """
     longest = max(span.stop - span.start for span in cut)
-    side = min(length, -(-longest // align) * align)
+    side = min(length, -(-longest // alignment) * alignment)
     out = []
     for span in cut:
-        start = min(span.start, length - side) // align * align
+        start = min(span.start, length - side) // alignment * alignment
         out.append(replace(span, start=start, stop=max(span.stop, min(length, start + side))))
     return out
 
@@ -82,19 +87,19 @@ def plan(
     width: int,
     tile: tuple[int, int],
     halo: int,
-    align: int = 1,
+    alignment: int = 1,
     begin: int = 0,
     *,
-    alike: bool = False,
+    uniform_tiles: bool = False,
 ) -> Iterator[tuple[Span, Span]]:
     """Vertical and horizontal spans of every tile from the row `begin` on, row by row.
 
-    All sizes in input pixels; `tile` is height and width; `alike`: see `evened`.
+    All sizes in input pixels; `tile` is height and width; `uniform_tiles`: see `evened`.
     """
-    down = spans(height, tile[0], halo, align, begin)
-    along = spans(width, tile[1], halo, align)
-    if alike:
-        down, along = evened(down, height, align), evened(along, width, align)
+    down = spans(height, tile[0], halo, alignment, begin)
+    along = spans(width, tile[1], halo, alignment)
+    if uniform_tiles:
+        down, along = evened(down, height, alignment), evened(along, width, alignment)
     for y in down:
         for x in along:
             yield y, x

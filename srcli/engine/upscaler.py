@@ -12,7 +12,7 @@ from srcli.archs import Spec
 from srcli.engine import calibration, memory
 from srcli.engine.calibration import fitting
 from srcli.engine.device import give_back_memory
-from srcli.engine.runtimes.base import OutOfMemory, Rounding, Runtime, Sampler
+from srcli.engine.runtimes.base import ByteRuntime, OutOfMemory, Runtime, Sampler
 from srcli.engine.seams import Meter, Mismatch, Report, Seam, overlaps, untold
 from srcli.engine.tiles import DEFAULT_TILE, GPU_BAND, LARGEST_BAND, SMALLEST_TILE, Span, plan, sides
 from srcli.imaging import rows
@@ -72,10 +72,10 @@ class Upscaler:
 
         return Rows(plane.height, plane.width, merged)
 
-    def in_bytes(self) -> "Upscaler | None":
+    def as_uint8(self) -> "Upscaler | None":
         """The same, whose rows are uint8; None where more is to be done to what comes out of the network."""
         plain = self.runtime.channels == 3 and self.runtime.scale != ANY and not self.self_ensemble
-        rounding = self.runtime.in_bytes() if plain and isinstance(self.runtime, Rounding) else None
+        rounding = self.runtime.as_uint8() if plain and isinstance(self.runtime, ByteRuntime) else None
         return replace(self, runtime=rounding) if rounding else None
 
     def _enter(self, source: Rows, size: Sides) -> Rows:
@@ -140,9 +140,9 @@ class Upscaler:
         Images of one tile are tried.
         """
         runtime = self.runtime
-        if runtime.alike:
-            return runtime.largest(self.tile) if max(source.shape) > self.tile else self.tile
-        known = runtime.where.startswith("cpu") and runtime.scale != ANY
+        if runtime.uniform_tiles:
+            return runtime.largest_tile(self.tile) if max(source.shape) > self.tile else self.tile
+        known = runtime.description.startswith("cpu") and runtime.scale != ANY
         if max(source.shape) <= TRIED or not known:
             return self.tile
         return fitting(runtime, self.tile, memory.free())
@@ -152,11 +152,13 @@ class Upscaler:
     ) -> list[tuple[Span, Span]]:
         """The tiles of an input that becomes `size`, from the row `top` on. `overlap`: else the halo."""
         (height, width), runtime = source, self.runtime
-        sample_bytes = 1 if isinstance(runtime, Rounding) and runtime.bytes else 4
+        sample_bytes = 1 if isinstance(runtime, ByteRuntime) and runtime.returns_uint8 else 4
         pixel_bytes = sample_bytes * runtime.channels * -(-size[0] * size[1] // (height * width))
-        shape = sides(tile, width, pixel_bytes, GPU_BAND if runtime.alike else LARGEST_BAND)
+        shape = sides(tile, width, pixel_bytes, GPU_BAND if runtime.uniform_tiles else LARGEST_BAND)
         overlap = runtime.halo if overlap is None else overlap
-        return list(plan(height, width, shape, overlap, runtime.align, top, alike=runtime.alike))
+        return list(
+            plan(height, width, shape, overlap, runtime.alignment, top, uniform_tiles=runtime.uniform_tiles)
+        )
 
     def _surveyed(
         self, source: Rows, size: Sides, tile: int, progress: Progress
@@ -170,7 +172,7 @@ class Upscaler:
             return self.runtime, tile, progress
         seen = _counted(_cut(source, tiles), _part(progress, 0, 2), len(tiles))
         try:
-            runtime = self.runtime.surveyed(seen)
+            runtime = self.runtime.with_global_stats(seen)
         except OutOfMemory as error:
             return self._surveyed(source, size, _halved(tile, source.shape, error), progress)
         return runtime, tile, progress if runtime is self.runtime else _part(progress, 1, 2)

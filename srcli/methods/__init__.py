@@ -43,7 +43,7 @@ class Method:
     `params` counts weights; `where` says what runs it; `about`, what a weight file was taken for. `flow` does
     what `run` does, with no more rows held at a time than it takes; None where all are needed at once. `to`
     is there where it can enlarge to any height and width, whatever becomes of the proportions. `steps`: the
-    networks, in order. `in_bytes` does what `flow` does, rounded to uint8 where the last network runs; it
+    networks, in order. `as_uint8` does what `flow` does, rounded to uint8 where the last network runs; it
     gives None where that can't be.
     """
 
@@ -55,7 +55,7 @@ class Method:
     flow: Callable[[Rows, float], Rows] | None = None
     to: Callable[[Rows, Sides], Rows] | None = None
     steps: tuple[Upscaler, ...] = ()
-    in_bytes: Callable[[Rows, float], Rows | None] | None = None
+    as_uint8: Callable[[Rows, float], Rows | None] | None = None
 
     def __call__(self, pixels: Pixels, scale: float) -> Pixels:
         """`pixels` enlarged to their size times `scale`, rounded; at least one pixel on a side."""
@@ -252,9 +252,9 @@ def network_method(name: str, steps: list[Upscaler]) -> Method:
 
     steps = [replace(steps[0], beside=True)] if len(steps) == 1 else steps
     *before, last = steps
-    rounding = last.in_bytes()
+    rounding = last.as_uint8()
 
-    def in_bytes(source: Rows, scale: float) -> Rows | None:
+    def as_uint8(source: Rows, scale: float) -> Rows | None:
         out = source
         for step in before:
             out = step.flow(out).map(_clipped)
@@ -262,8 +262,8 @@ def network_method(name: str, steps: list[Upscaler]) -> Method:
         return rounding.flow(out) if rounding and exact else None
 
     return Method(
-        name, run, first.params, first.where, flow=flow, steps=tuple(steps),
-        in_bytes=in_bytes if rounding else None,
+        name, run, first.params, first.description, flow=flow, steps=tuple(steps),
+        as_uint8=as_uint8 if rounding else None,
     )  # fmt: skip
 
 
@@ -281,7 +281,7 @@ def _to_any_size(name: str, step: Upscaler) -> Method:
     def run(pixels: Pixels, scale: float) -> Pixels:
         return flow(rows.of(pixels), scale).whole()
 
-    return Method(name, run, step.runtime.params, step.runtime.where, flow=flow, to=to)
+    return Method(name, run, step.runtime.params, step.runtime.description, flow=flow, to=to)
 
 
 def check_model(name: str, scale: float) -> None:

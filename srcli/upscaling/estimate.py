@@ -136,16 +136,16 @@ class _Idle:
 
     scale: int
     halo: int
-    align: int
+    alignment: int
     channels: int
     params: int = 0
-    where: str = "cpu"
-    alike: bool = False
+    description: str = "cpu"
+    uniform_tiles: bool = False
 
-    def largest(self, tile: int) -> int:
+    def largest_tile(self, tile: int) -> int:
         return tile
 
-    def surveyed(self, tiles: Iterable[Pixels]) -> "_Idle":
+    def with_global_stats(self, tiles: Iterable[Pixels]) -> "_Idle":
         return self
 
     def run(self, tiles: Iterable[Pixels]) -> Iterator[Pixels]:
@@ -157,7 +157,7 @@ def _rest(method: Method, scale: float) -> float:
     """Seconds for each pixel of the output, of all but the networks: colours, rounding, compression."""
     runtimes = [(step.runtime, step) for step in method.steps]
     idle = [
-        replace(step, runtime=_Idle(r.scale, r.halo, r.align, r.channels), self_ensemble=False)
+        replace(step, runtime=_Idle(r.scale, r.halo, r.alignment, r.channels), self_ensemble=False)
         for r, step in runtimes
     ]
     empty = network_method(method.name, idle) if idle else method

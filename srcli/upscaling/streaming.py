@@ -57,10 +57,10 @@ def bands(stored: Frame, aim: Aim) -> Iterator[StoredSamples]:
 def _in_bytes(stored: Frame, aim: Aim) -> Rows | None:
     """The samples as they come from where the network runs, if nothing is done to them after it."""
     plain = stored.samples.ndim == 3 and stored.samples.shape[2] == 3 and stored.samples.dtype != np.float32
-    if not (plain and aim.depth == 8 and aim.strength >= 1 and aim.method and aim.method.in_bytes):
+    if not (plain and aim.depth == 8 and aim.strength >= 1 and aim.method and aim.method.as_uint8):
         return None
     source = _source(stored)
-    made = None if source.grey else aim.method.in_bytes(source, aim.scale)
+    made = None if source.grey else aim.method.as_uint8(source, aim.scale)
     return made if made and made.shape == aim.size[::-1] else None
 
 

@@ -17,7 +17,7 @@ class FakeAsyncBackend(CpuBackend):
     """The CPU driven like a GPU: several batches at a time, and steps that can be recorded."""
 
     ahead: int = 2
-    alike: bool = True
+    uniform_tiles: bool = True
     recorded: list[tuple[int, ...]] = field(default_factory=list)
 
     def record(self, forward: Forward, batch: Tensor) -> Forward | None:
@@ -44,4 +44,4 @@ BACKENDS = [FakeAsyncBackend, pytest.param(select_cuda_backend, marks=pytest.mar
 
 def prepare_on(drive: DeviceBackend, network: nn.Module, scale: int, dtype: str = "float32") -> TorchRuntime:
     name = "cuda" if isinstance(drive, backends.CudaBackend) else "cpu"
-    return prepare(network, scale, Device(name, dtype, "test"), gear=drive)
+    return prepare(network, scale, Device(name, dtype, "test"), backend=drive)

@@ -34,7 +34,7 @@ class DeviceBackend(Protocol):
         """How many batches to have under way beside the one that is waited for."""
 
     @property
-    def alike(self) -> bool:
+    def uniform_tiles(self) -> bool:
         """Whether tiles of one shape are worth some pixels more."""
 
     def upload(self, tiles: Sequence[Pixels]) -> Tensor:
@@ -62,7 +62,7 @@ class CpuBackend:
 
     name: str = "cpu"
     ahead: int = 0
-    alike: bool = False
+    uniform_tiles: bool = False
 
     def upload(self, tiles: Sequence[Pixels]) -> Tensor:
         """See `DeviceBackend`."""
@@ -97,7 +97,7 @@ class CudaBackend:
     index: int
     limit: float = float("inf")
     ahead: int = 2
-    alike: bool = True
+    uniform_tiles: bool = True
     up: torch.cuda.Stream = field(init=False)
     down: torch.cuda.Stream = field(init=False)
     before: int = field(init=False, default=0)
@@ -204,7 +204,7 @@ def select_backend(device: Device, vram: int | None = None) -> DeviceBackend:
         if vram:
             share = vram / torch.mps.recommended_max_memory()
             torch.mps.set_per_process_memory_fraction(min(1.0, share))
-        return CpuBackend(device.name, ahead=1, alike=True)
+        return CpuBackend(device.name, ahead=1, uniform_tiles=True)
     return CpuBackend(device.name)
 
 
@@ -219,7 +219,7 @@ _GAIN = 1.05
 class CudaGraphCache:
     """What is done to one shape again and again, recorded once where a trial shows that this is faster."""
 
-    gear: DeviceBackend
+    backend: DeviceBackend
     tell: Callable[[str], None]
     seen: Counter[tuple[int, ...]] = field(default_factory=Counter)
     since: dict[tuple[int, ...], float] = field(default_factory=dict)
@@ -245,7 +245,7 @@ class CudaGraphCache:
         if len(self.recorded) >= _MOST:
             return None
         try:
-            replay = self.gear.record(forward, batch)
+            replay = self.backend.record(forward, batch)
         except torch.OutOfMemoryError:
             return self.tell(f"no room to record {what} as a graph")
         except RuntimeError as error:
@@ -262,9 +262,9 @@ class CudaGraphCache:
         """The best of a few."""
         best = float("inf")
         for _ in range(3):
-            self.gear.wait()
+            self.backend.wait()
             start = time.perf_counter()
             run(batch)
-            self.gear.wait()
+            self.backend.wait()
             best = min(best, time.perf_counter() - start)
         return best

@@ -20,11 +20,11 @@ class Runtime(Protocol):
         """Input pixels around a tile that its output depends on."""
 
     @property
-    def align(self) -> int:
+    def alignment(self) -> int:
         """Tiles have to begin at multiples of this many input pixels."""
 
     @property
-    def alike(self) -> bool:
+    def uniform_tiles(self) -> bool:
         """Whether tiles of one shape are faster, so that it pays to read some pixels more."""
 
     @property
@@ -36,13 +36,13 @@ class Runtime(Protocol):
         """How many weights the network has."""
 
     @property
-    def where(self) -> str:
+    def description(self) -> str:
         """Device and precision, with the reason for them."""
 
-    def largest(self, tile: int) -> int:
+    def largest_tile(self, tile: int) -> int:
         """The side of tiles to take where `tile` is what was asked for, or the default."""
 
-    def surveyed(self, tiles: Iterable[Pixels]) -> "Runtime":
+    def with_global_stats(self, tiles: Iterable[Pixels]) -> "Runtime":
         """The runtime for these tiles of one image: one that knows the means over all of it that enter there.
 
         Itself, and no tile is taken, where the network has none. Raises `OutOfMemory` as `run`.
@@ -61,14 +61,14 @@ class Sampler(Runtime, Protocol):
 
 
 @runtime_checkable
-class Rounding(Protocol):
+class ByteRuntime(Protocol):
     """A runtime that can round to bytes where it runs, so that a fourth of what it makes is brought back."""
 
     @property
-    def bytes(self) -> bool:
+    def returns_uint8(self) -> bool:
         """Whether it does."""
 
-    def in_bytes(self) -> Runtime | None:
+    def as_uint8(self) -> Runtime | None:
         """One whose results are uint8, rounded as by `imaging.pixels.quantise`; None where nothing is won."""
 
 

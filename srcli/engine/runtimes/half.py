@@ -44,7 +44,7 @@ def try_half(runtime: TorchRuntime, dtype: str = "float16") -> Trial:
     Raises `OutOfMemory` where not even that fits.
     """
     tile, findings = patch(*_SIDES, runtime.network), Findings()
-    single = replace(runtime, repeats=None, findings=Findings())
+    single = replace(runtime, graphs=None, findings=Findings())
     half = replace(single, device=replace(runtime.device, dtype=dtype), findings=findings, tell=untold)
     exact, near = (np.clip(next(one.run([tile])), 0, 1) for one in (single, half))
     levels = int(np.abs(quantise(exact) - quantise(near)).max())

@@ -25,12 +25,12 @@ class LutRuntime:
         return self.tables.halo
 
     @property
-    def align(self) -> int:
+    def alignment(self) -> int:
         """See `Runtime`."""
         return 1
 
     @property
-    def alike(self) -> bool:
+    def uniform_tiles(self) -> bool:
         """See `Runtime`."""
         return False
 
@@ -45,15 +45,15 @@ class LutRuntime:
         return self.tables.entries
 
     @property
-    def where(self) -> str:
+    def description(self) -> str:
         """See `Runtime`."""
         return "cpu (a table)"
 
-    def largest(self, tile: int) -> int:
+    def largest_tile(self, tile: int) -> int:
         """See `Runtime`."""
         return tile
 
-    def surveyed(self, tiles: Iterable[Pixels]) -> "LutRuntime":
+    def with_global_stats(self, tiles: Iterable[Pixels]) -> "LutRuntime":
         """See `Runtime`."""
         return self
 

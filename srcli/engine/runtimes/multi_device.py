@@ -7,7 +7,7 @@ from queue import SimpleQueue
 from threading import Thread
 from typing import Any, TypeVar
 
-from srcli.engine.runtimes.base import Rounding, Runtime, Sampler
+from srcli.engine.runtimes.base import ByteRuntime, Runtime, Sampler
 from srcli.imaging.pixels import Pixels
 from srcli.scales import Window
 
@@ -35,9 +35,9 @@ class MultiDeviceRuntime:
         return self.runtimes[0].halo
 
     @property
-    def align(self) -> int:
+    def alignment(self) -> int:
         """See `Runtime`."""
-        return self.runtimes[0].align
+        return self.runtimes[0].alignment
 
     @property
     def channels(self) -> int:
@@ -50,37 +50,37 @@ class MultiDeviceRuntime:
         return self.runtimes[0].params
 
     @property
-    def where(self) -> str:
+    def description(self) -> str:
         """See `Runtime`."""
-        return " and ".join(dict.fromkeys(each.where for each in self.runtimes))
+        return " and ".join(dict.fromkeys(each.description for each in self.runtimes))
 
     @property
-    def alike(self) -> bool:
+    def uniform_tiles(self) -> bool:
         """See `Runtime`."""
-        return self.runtimes[0].alike
+        return self.runtimes[0].uniform_tiles
 
-    def largest(self, tile: int) -> int:
+    def largest_tile(self, tile: int) -> int:
         """See `Runtime`. What fits each device."""
-        return min(each.largest(tile) for each in self.runtimes)
+        return min(each.largest_tile(tile) for each in self.runtimes)
 
     @property
-    def bytes(self) -> bool:
-        """See `Rounding`."""
-        return all(isinstance(each, Rounding) and each.bytes for each in self.runtimes)
+    def returns_uint8(self) -> bool:
+        """See `ByteRuntime`."""
+        return all(isinstance(each, ByteRuntime) and each.returns_uint8 for each in self.runtimes)
 
-    def in_bytes(self) -> "MultiDeviceRuntime | None":
-        """See `Rounding`. All of them, or none."""
-        made = [each.in_bytes() if isinstance(each, Rounding) else None for each in self.runtimes]
+    def as_uint8(self) -> "MultiDeviceRuntime | None":
+        """See `ByteRuntime`. All of them, or none."""
+        made = [each.as_uint8() if isinstance(each, ByteRuntime) else None for each in self.runtimes]
         rounding = tuple(each for each in made if each)
         return MultiDeviceRuntime(rounding) if len(rounding) == len(made) else None
 
-    def surveyed(self, tiles: Iterable[Pixels]) -> "MultiDeviceRuntime":
+    def with_global_stats(self, tiles: Iterable[Pixels]) -> "MultiDeviceRuntime":
         """See `Runtime`. One device looks at the tiles, and all know what it found."""
         first, *others = self.runtimes
-        found: Any = first.surveyed(tiles)
+        found: Any = first.with_global_stats(tiles)
         if found is first:
             return self
-        told = (replace(other, known=found.known) for other in others)  # type: ignore[type-var]
+        told = (replace(other, global_stats=found.global_stats) for other in others)  # type: ignore[type-var]
         return MultiDeviceRuntime((found, *told))
 
     def run(self, tiles: Iterable[Pixels]) -> Iterator[Pixels]:

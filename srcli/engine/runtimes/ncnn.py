@@ -53,12 +53,12 @@ class NcnnRuntime:
         return self.shape.halo
 
     @property
-    def align(self) -> int:
+    def alignment(self) -> int:
         """See `Runtime`."""
         return self.shape.align
 
     @property
-    def alike(self) -> bool:
+    def uniform_tiles(self) -> bool:
         """See `Runtime`."""
         return False
 
@@ -73,15 +73,15 @@ class NcnnRuntime:
         return self.shape.params
 
     @property
-    def where(self) -> str:
+    def description(self) -> str:
         """See `Runtime`."""
         return self.reason
 
-    def largest(self, tile: int) -> int:
+    def largest_tile(self, tile: int) -> int:
         """See `Runtime`."""
         return tile
 
-    def surveyed(self, tiles: Iterable[Pixels]) -> "NcnnRuntime":
+    def with_global_stats(self, tiles: Iterable[Pixels]) -> "NcnnRuntime":
         """See `Runtime`."""
         return self
 

@@ -177,6 +177,8 @@ def on_torch(
 
     keep_memory()
     chosen = choose(wanted.device)
-    own, gear = 1 if traits.pre_upsampled else scale, select_backend(chosen, wanted.vram)
-    runtime = prepare(network, own, chosen, why, channels_last=channels_last, gear=gear, tell=wanted.tell)
+    own, backend = 1 if traits.pre_upsampled else scale, select_backend(chosen, wanted.vram)
+    runtime = prepare(
+        network, own, chosen, why, channels_last=channels_last, backend=backend, tell=wanted.tell
+    )
     return in_half(runtime) if chosen.name.startswith("cuda") else runtime

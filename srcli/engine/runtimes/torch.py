@@ -16,7 +16,7 @@ from srcli.archs.blocks import GlobalStats, pool_stats
 from srcli.engine.device import Device, untold
 from srcli.engine.runtimes.backends import CpuBackend, CudaGraphCache, DeviceBackend, select_backend
 from srcli.engine.runtimes.base import OutOfMemory
-from srcli.engine.runtimes.batching import Item, Land, Room, area, in_order
+from srcli.engine.runtimes.batching import BatchLimit, Item, PendingBatch, area, in_order
 from srcli.engine.tiles import DEFAULT_TILE
 from srcli.imaging.pixels import Pixels
 from srcli.scales import Window
@@ -36,7 +36,7 @@ class Findings:
     `pixel_bytes`: what a pixel of a tile takes, once that was measured; 0 where the device does not say.
     """
 
-    room: Room = field(default_factory=Room)
+    limit: BatchLimit = field(default_factory=BatchLimit)
     pixel_bytes: float | None = None
     overflowed: bool = False
 
@@ -45,22 +45,22 @@ class Findings:
 class TorchRuntime:
     """A network on a device. `scale` is that of the network's own tensors (1 if pre-upsampled), or `ANY`.
 
-    `known`: moments over the whole image, by the names of the modules they stand for; `why` it is
-    torch that runs it, where there was a choice; `repeats`: what is to be recorded, where that may be;
-    `bytes`: see `Rounding`.
+    `global_stats`: moments over the whole image, by the names of the modules they stand for; `why` it is
+    torch that runs it, where there was a choice; `graphs`: what is to be recorded, where that may be;
+    `returns_uint8`: see `ByteRuntime`.
     """
 
     network: nn.Module
     scale: int
     device: Device
-    known: Mapping[str, Tensor] = field(default_factory=dict)
+    global_stats: Mapping[str, Tensor] = field(default_factory=dict)
     why: str = ""
     channels_last: bool = True
-    gear: DeviceBackend = field(default_factory=CpuBackend)
-    repeats: CudaGraphCache | None = None
+    backend: DeviceBackend = field(default_factory=CpuBackend)
+    graphs: CudaGraphCache | None = None
     findings: Findings = field(default_factory=Findings)
     tell: Callable[[str], None] = untold
-    bytes: bool = False
+    returns_uint8: bool = False
 
     @property
     def halo(self) -> int:
@@ -68,14 +68,14 @@ class TorchRuntime:
         return int(self.network.halo)  # type: ignore[arg-type]
 
     @property
-    def align(self) -> int:
+    def alignment(self) -> int:
         """See `Runtime`."""
-        return int(getattr(self.network, "aligned", 1))
+        return int(getattr(self.network, "alignment", 1))
 
     @property
-    def alike(self) -> bool:
+    def uniform_tiles(self) -> bool:
         """See `Runtime`."""
-        return self.gear.alike
+        return self.backend.uniform_tiles
 
     @property
     def channels(self) -> int:
@@ -88,11 +88,11 @@ class TorchRuntime:
         return sum(weight.numel() for weight in self.network.parameters())
 
     @property
-    def where(self) -> str:
+    def description(self) -> str:
         """See `Runtime`."""
         return f"{self.device}, by torch ({self.why})" if self.why else str(self.device)
 
-    def surveyed(self, tiles: Iterable[Pixels]) -> "TorchRuntime":
+    def with_global_stats(self, tiles: Iterable[Pixels]) -> "TorchRuntime":
         """See `Runtime`.
 
         What is found is near the image's, not equal: each mean depends on those before it, and what is in
@@ -109,7 +109,9 @@ class TorchRuntime:
                 counts.append(tile.shape[0] * tile.shape[1])
                 for name, moments in latest.items():
                     seen[name].append(moments)
-        return replace(self, known={name: pool_stats(counts, moments) for name, moments in seen.items()})
+        return replace(
+            self, global_stats={name: pool_stats(counts, moments) for name, moments in seen.items()}
+        )
 
     def run(self, tiles: Iterable[Pixels]) -> Iterator[Pixels]:
         """See `Runtime`."""
@@ -120,35 +122,35 @@ class TorchRuntime:
         return self._in_order(tiles)
 
     def _in_order(self, items: Iterable[Item]) -> Iterator[Pixels]:
-        return in_order(items, self._send, self.findings.room, self.gear.ahead)
+        return in_order(items, self._submit, self.findings.limit, self.backend.ahead)
 
-    def _send(self, items: Sequence[Item]) -> Land:
+    def _submit(self, items: Sequence[Item]) -> PendingBatch:
         """Begin a batch; what is returned waits for its results."""
-        pixels, room = area(items[0]), self.findings.room
-        if pixels >= room.too_large:
+        pixels, limit = area(items[0]), self.findings.limit
+        if pixels >= limit.too_large:
             raise self._full(items)
-        unknown = self.gear.alike and self.findings.pixel_bytes is None
+        unknown = self.backend.uniform_tiles and self.findings.pixel_bytes is None
         with self._full_told(items):
             if unknown:
-                self.gear.held()
-            land = self._begun(self.gear.upload([item[0] for item in items]), *items[0][1:])
+                self.backend.held()
+            pending = self._begun(self.backend.upload([item[0] for item in items]), *items[0][1:])
             if unknown:
-                self.findings.pixel_bytes = self.gear.held() / len(items) / pixels
-                room.pixels = min(_ENOUGH, self._fitting(self.findings.pixel_bytes))
+                self.findings.pixel_bytes = self.backend.held() / len(items) / pixels
+                limit.pixels = min(_ENOUGH, self._fitting(self.findings.pixel_bytes))
 
-        def landed() -> Iterable[Pixels]:
+        def wait() -> Iterable[Pixels]:
             with self._full_told(items):
-                return land()
+                return pending()
 
-        return landed
+        return wait
 
     def _fitting(self, pixel_bytes: float) -> float:
         """How many pixels there is memory for."""
-        return _SHARE * self.gear.free() / pixel_bytes if pixel_bytes else math.inf
+        return _SHARE * self.backend.free() / pixel_bytes if pixel_bytes else math.inf
 
-    def largest(self, tile: int) -> int:
+    def largest_tile(self, tile: int) -> int:
         """See `Runtime`. On a GPU that says what it takes, as large as fits in, if none was asked for."""
-        if not self.gear.alike or tile != DEFAULT_TILE:
+        if not self.backend.uniform_tiles or tile != DEFAULT_TILE:
             return tile
         if self.findings.pixel_bytes is None:
             with suppress(OutOfMemory):  # then it is smaller tiles anyway
@@ -158,49 +160,49 @@ class TorchRuntime:
         side = int(min(_LARGEST**2, self._fitting(self.findings.pixel_bytes)) ** 0.5) - 2 * self.halo
         return max(tile, side)
 
-    def in_bytes(self) -> "TorchRuntime | None":
-        """See `Rounding`."""
-        return replace(self, bytes=True) if self.gear.alike else None
+    def as_uint8(self) -> "TorchRuntime | None":
+        """See `ByteRuntime`."""
+        return replace(self, returns_uint8=True) if self.backend.uniform_tiles else None
 
-    def _begun(self, batch: Tensor, *window: Window) -> Land:
+    def _begun(self, batch: Tensor, *window: Window) -> PendingBatch:
         """What comes out in half precision is looked at when it is there, and done again if it overflowed."""
         half = self.device.dtype != "float32" and not self.findings.overflowed
         out = self._once(batch, *window, half=half)
         if not half:
-            return self.gear.fetch(self._rounded(out))
-        total = self.gear.fetch(out.sum().view(1, 1, 1, 1))
-        fetched = self.gear.fetch(self._rounded(out))
+            return self.backend.fetch(self._rounded(out))
+        total = self.backend.fetch(out.sum().view(1, 1, 1, 1))
+        fetched = self.backend.fetch(self._rounded(out))
 
-        def land() -> Iterable[Pixels]:
+        def pending() -> Iterable[Pixels]:
             if np.isfinite(total()).all():
                 return fetched()
             if not self.findings.overflowed:
                 self.tell(f"{self.device.dtype} overflows: from now on in float32")
             self.findings.overflowed = True
-            return self.gear.fetch(self._rounded(self._once(batch, *window, half=False)))()
+            return self.backend.fetch(self._rounded(self._once(batch, *window, half=False)))()
 
-        return land
+        return pending
 
     @torch.inference_mode()
     def _once(self, batch: Tensor, *window: Window, half: bool) -> Tensor:
         """Through the network; recorded, where it is always the same that is done."""
-        if self.repeats is None or window or self.known or half != (self.device.dtype != "float32"):
+        if self.graphs is None or window or self.global_stats or half != (self.device.dtype != "float32"):
             return self._forward(batch, *window, half=half)
-        return self.repeats.run(partial(self._forward, half=half), batch)
+        return self.graphs.run(partial(self._forward, half=half), batch)
 
     def _forward(self, batch: Tensor, *window: Window, half: bool) -> Tensor:
         batch = batch.contiguous(memory_format=_layout(self.channels_last))
         dtype = getattr(torch, self.device.dtype) if half else None
         # Weights that autocast keeps would be those of a graph's own memory.
         cast = torch.autocast(batch.device.type, dtype=dtype, enabled=half, cache_enabled=False)
-        with _hooked(self._told, lambda name, found: self.known[name].to(found)), _EXACT, cast:
+        with _hooked(self._told, lambda name, found: self.global_stats[name].to(found)), _EXACT, cast:
             out: Tensor = self.network(batch, *window)
         return out.float()
 
     @torch.inference_mode()
     def _rounded(self, out: Tensor) -> Tensor:
         """Step by step what `quantise` does, which a fused multiplication and addition would not."""
-        if not self.bytes:
+        if not self.returns_uint8:
             return out
         return out.clamp(0, 1).mul_(255).add_(0.5).floor_().to(torch.uint8)
 
@@ -212,8 +214,8 @@ class TorchRuntime:
         except RuntimeError as error:
             if not _out_of_memory(error):
                 raise
-            if self.repeats:
-                self.repeats.forget()
+            if self.graphs:
+                self.graphs.forget()
             raise self._full(items) from error
 
     def _full(self, items: Sequence[Item]) -> OutOfMemory:
@@ -226,7 +228,7 @@ class TorchRuntime:
 
     @property
     def _told(self) -> dict[str, nn.Module]:
-        return {name: self.network.get_submodule(name) for name in self.known}
+        return {name: self.network.get_submodule(name) for name in self.global_stats}
 
 
 @contextmanager
@@ -285,18 +287,18 @@ def prepare(
     why: str = "",
     *,
     channels_last: bool = True,
-    gear: DeviceBackend | None = None,
+    backend: DeviceBackend | None = None,
     tell: Callable[[str], None] = untold,
 ) -> TorchRuntime:
     """The network in evaluation mode on its device, in the memory layout that is fast there."""
     layout = _layout(channels_last)
     placed = network.eval().to(device.name, memory_format=layout)  # type: ignore[call-overload]
-    gear = gear or select_backend(device)
+    backend = backend or select_backend(device)
     # Moments are put in by hooks, which what is recorded would leave out.
     varies = any(isinstance(part, GlobalStats) for part in placed.modules())
-    repeats = None if varies else CudaGraphCache(gear, tell)
+    graphs = None if varies else CudaGraphCache(backend, tell)
     return TorchRuntime(
-        placed, scale, device, why=why, channels_last=channels_last, gear=gear, repeats=repeats, tell=tell
+        placed, scale, device, why=why, channels_last=channels_last, backend=backend, graphs=graphs, tell=tell
     )
 
 

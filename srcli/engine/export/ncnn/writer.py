@@ -70,7 +70,7 @@ def traced(network: nn.Module) -> ExportedProgram:
 
 
 def _aligned(network: nn.Module) -> int:
-    return int(getattr(network, "aligned", 1))
+    return int(getattr(network, "alignment", 1))
 
 
 def _least(program: ExportedProgram) -> int:

@@ -25,7 +25,7 @@ from srcli.engine import memory
 from srcli.engine.runtimes import backends, half, select
 from srcli.engine.runtimes.backends import CpuBackend, CudaGraphCache, DeviceBackend, Forward
 from srcli.engine.runtimes.base import OutOfMemory
-from srcli.engine.runtimes.batching import Item, Land, Room, in_order
+from srcli.engine.runtimes.batching import BatchLimit, Item, PendingBatch, in_order
 from srcli.engine.runtimes.multi_device import MultiDeviceRuntime
 from srcli.engine.runtimes.select import RuntimeRequest
 from srcli.engine.runtimes.torch import TorchRuntime, prepare
@@ -54,7 +54,7 @@ def test_results_come_in_order_within_memory(
     """Whatever the batches, and however little fits in: the least is two of the largest tiles."""
     under_way: list[int] = []
 
-    def send(items: Sequence[Item]) -> Land:
+    def submit(items: Sequence[Item]) -> PendingBatch:
         assert len({item[0].shape for item in items}) == 1
         size = sum(item[0].size for item in items)
         if sum(under_way) + size > memory_pixels:
@@ -62,14 +62,14 @@ def test_results_come_in_order_within_memory(
         under_way.append(size)
         assert len(under_way) <= ahead + 1
 
-        def land() -> list[Pixels]:
+        def pending() -> list[Pixels]:
             under_way.remove(size)
             return [item[0] * 2 for item in items]
 
-        return land
+        return pending
 
     tiles = [np.full((side, side, 1), number, np.float32) for number, side in enumerate(sides)]
-    results = list(in_order([(tile,) for tile in tiles], send, Room(pixels), ahead))
+    results = list(in_order([(tile,) for tile in tiles], submit, BatchLimit(pixels), ahead))
     assert [float(result[0, 0, 0]) for result in results] == [2.0 * n for n in range(len(tiles))]
 
 
@@ -82,10 +82,10 @@ def test_nothing_is_taken_before_its_time() -> None:
             log.append(f"take {number}")
             yield (np.zeros((2, 2, 1), np.float32),)
 
-    def send(items: Sequence[Item]) -> Land:
+    def submit(items: Sequence[Item]) -> PendingBatch:
         return lambda: [item[0] for item in items]
 
-    for number, _ in enumerate(in_order(tiles(), send, Room(), 0)):
+    for number, _ in enumerate(in_order(tiles(), submit, BatchLimit(), 0)):
         log.append(f"give {number}")
     assert log == ["take 0", "give 0", "take 1", "give 1", "take 2", "give 2"]
 
@@ -93,38 +93,41 @@ def test_nothing_is_taken_before_its_time() -> None:
 def test_a_tile_that_does_not_fit_alone_is_told_and_not_tried_again() -> None:
     tried: list[int] = []
 
-    def send(items: Sequence[Item]) -> Land:
+    def submit(items: Sequence[Item]) -> PendingBatch:
         tried.append(len(items))
         raise OutOfMemory("full")
 
-    room = Room(64)
+    limit = BatchLimit(64)
     items: list[Item] = [(np.zeros((4, 4, 1), np.float32),) for _ in range(4)]
     with pytest.raises(OutOfMemory):
-        list(in_order(items, send, room, 1))
+        list(in_order(items, submit, limit, 1))
     assert tried == [4, 2, 1]
-    assert room.too_large == 16
+    assert limit.too_large == 16
 
 
 @given(
     st.integers(1, 3000), st.integers(1, 600), st.integers(0, 100), st.integers(1, 9), st.integers(0, 2000)
 )
-def test_even_spans_have_one_length(length: int, tile: int, halo: int, align: int, begin: int) -> None:
-    cut = spans(length, tile, halo, align, begin % length)
-    even = evened(cut, length, align)
+def test_even_spans_have_one_length(length: int, tile: int, halo: int, alignment: int, begin: int) -> None:
+    cut = spans(length, tile, halo, alignment, begin % length)
+    even = evened(cut, length, alignment)
     for before, after in zip(cut, even, strict=True):
         assert (before.keep_start, before.keep_stop) == (after.keep_start, after.keep_stop)
         assert 0 <= after.start <= before.start
         assert before.stop <= after.stop <= length
-        assert after.start % align == 0
-        assert after.stop % align == 0 or after.stop == length
+        assert after.start % alignment == 0
+        assert after.stop % alignment == 0 or after.stop == length
     assert [span.start for span in even] == sorted(span.start for span in even)
-    if length % align == 0:
+    if length % alignment == 0:
         assert len({span.stop - span.start for span in even}) == 1
 
 
 def test_even_tiles_cost_little() -> None:
     areas = [
-        sum((y.stop - y.start) * (x.stop - x.start) for y, x in plan(2000, 3000, (512, 512), 18, alike=even))
+        sum(
+            (y.stop - y.start) * (x.stop - x.start)
+            for y, x in plan(2000, 3000, (512, 512), 18, uniform_tiles=even)
+        )
         for even in (False, True)
     ]
     assert areas[0] < areas[1] < 1.05 * areas[0]
@@ -147,7 +150,7 @@ def test_a_busy_device_makes_the_same_picture(
         assert_same_image(ours, plain)
     else:  # what is read a little further has other means
         assert np.abs(ours - plain).mean() < 1e-3
-    assert busy.findings.room.pixels >= 2 * 32 * 32
+    assert busy.findings.limit.pixels >= 2 * 32 * 32
 
 
 @pytest.mark.parametrize("drive", BACKENDS)
@@ -199,10 +202,10 @@ def test_tiles_are_as_large_as_a_gpu_has_room_for() -> None:
     for pixels, side in ((100 * 100, 512), (1000 * 1000, 1000), (10**9, 2048)):
         drive.pixels = pixels  # type: ignore[attr-defined]
         runtime = prepare_on(drive, build_random("espcn", 2).eval(), 2)
-        assert runtime.largest(512) == max(512, side - 2 * runtime.halo)
-        assert runtime.largest(300) == 300
-    assert prepare_on(CpuBackend(), build_random("espcn", 2).eval(), 2).largest(512) == 512
-    assert prepare_on(FakeAsyncBackend(), build_random("espcn", 2).eval(), 2).largest(512) == 512
+        assert runtime.largest_tile(512) == max(512, side - 2 * runtime.halo)
+        assert runtime.largest_tile(300) == 300
+    assert prepare_on(CpuBackend(), build_random("espcn", 2).eval(), 2).largest_tile(512) == 512
+    assert prepare_on(FakeAsyncBackend(), build_random("espcn", 2).eval(), 2).largest_tile(512) == 512
 
 
 def test_a_network_that_sees_luma_reads_no_row_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -245,7 +248,7 @@ def test_what_overflows_in_half_is_done_in_single_and_remembered(drive: Callable
     assert told == ["float16 overflows: from now on in float32"]
     assert runtime.findings.overflowed
     halves: list[bool] = []
-    half_runtime = replace(runtime, repeats=None)
+    half_runtime = replace(runtime, graphs=None)
     plain = TorchRuntime._forward
 
     def seen(self: TorchRuntime, batch: Tensor, *window: Any, half: bool) -> Tensor:
@@ -277,7 +280,7 @@ def test_half_precision_is_tried_before_it_is_used(
     found, chosen = half.try_half(runtime), half.in_half(runtime)
     assert not found.overflowed
     assert (chosen.device.dtype == "float16") == (found.levels <= 2 and found.decibels >= 55)
-    assert f"{found.decibels:.0f} dB" in chosen.where
+    assert f"{found.decibels:.0f} dB" in chosen.description
 
 
 def test_half_precision_that_is_too_coarse_is_refused() -> None:
@@ -288,7 +291,7 @@ def test_half_precision_that_is_too_coarse_is_refused() -> None:
     assert half.try_half(runtime) == half.Trial(0, np.inf, overflowed=True)
     chosen = half.in_half(runtime)
     assert chosen.device.dtype == "float32"
-    assert "float16 in a trial: overflows" in chosen.where
+    assert "float16 in a trial: overflows" in chosen.description
     assert not chosen.findings.overflowed
 
 
@@ -304,17 +307,17 @@ def test_what_comes_again_is_recorded_if_that_is_faster(
     for gain, verdict in ((0.0, "used"), (1e9, "not used")):
         monkeypatch.setattr(backends, "_GAIN", gain)
         runtime, told = prepare_on(drive(), network, 2), list[str]()
-        assert runtime.repeats
-        runtime.repeats.tell = told.append
+        assert runtime.graphs
+        runtime.graphs.tell = told.append
         runtime.findings.pixel_bytes = 0  # so that no batch is larger than a tile
         for ours, theirs in zip(runtime.run(tiles), exact, strict=True):
             np.testing.assert_allclose(ours, theirs, atol=1e-4)
         assert len(told) == 1
         assert told[0].endswith(f", {verdict}")
         assert told[0].startswith("1 tiles of 24x24 as a graph: ")
-        assert len(runtime.repeats.recorded) == (verdict == "used")
-        runtime.repeats.forget()
-        assert not runtime.repeats.recorded
+        assert len(runtime.graphs.recorded) == (verdict == "used")
+        runtime.graphs.forget()
+        assert not runtime.graphs.recorded
 
 
 def test_what_cannot_be_recorded_is_told_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -324,9 +327,9 @@ def test_what_cannot_be_recorded_is_told_and_goes_on(monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(backends, "_LONG", 0)
     told: list[str] = []
-    repeats = CudaGraphCache(Unable(), told.append)
+    graphs = CudaGraphCache(Unable(), told.append)
     for _ in range(40):
-        assert repeats.run(lambda batch: batch + 1, torch.zeros(1, 3, 8, 8)).sum() == 3 * 64
+        assert graphs.run(lambda batch: batch + 1, torch.zeros(1, 3, 8, 8)).sum() == 3 * 64
     assert told == [
         "1 tiles of 8x8 can't be recorded as a graph: operation not permitted when stream is capturing"
     ]
@@ -337,8 +340,8 @@ def test_nothing_is_recorded_for_one_picture_or_where_means_are_put_in() -> None
     drive = FakeAsyncBackend()
     Upscaler(prepare_on(drive, build_random("espcn", 2).eval(), 2), 2, 16)(crop_photo(80, 80))
     assert drive.recorded == []
-    assert prepare_on(drive, build_random("latticenet", 2).eval(), 2).repeats is None
-    assert prepare_on(drive, build_random("edsr", 2).eval(), 2).repeats is not None
+    assert prepare_on(drive, build_random("latticenet", 2).eval(), 2).graphs is None
+    assert prepare_on(drive, build_random("edsr", 2).eval(), 2).graphs is not None
 
 
 def test_a_tile_that_did_not_fit_is_not_tried_for_the_next_picture() -> None:
@@ -379,7 +382,7 @@ def test_bytes_rounded_on_the_device_are_those_rounded_here(drive: Callable[[], 
     method = network_method("edsr", [step])
     samples = to_uint8(crop_photo(75, 110))
     aim = streaming.Aim(method, 2, (220, 150), 1, 8)
-    here = replace(aim, method=replace(method, in_bytes=None))
+    here = replace(aim, method=replace(method, as_uint8=None))
     assert streaming._in_bytes(Frame(samples, 8), aim)
     ours, theirs = (np.concatenate([*streaming.bands(Frame(samples, 8), one)]) for one in (aim, here))
     assert ours.dtype == np.uint8
@@ -392,11 +395,11 @@ def test_bytes_rounded_on_the_device_are_those_rounded_here(drive: Callable[[], 
         (Frame(np.dstack([samples, samples[..., :1]]), 8), aim),
     ]  # fmt: skip
     assert not any(streaming._in_bytes(*other) for other in others)
-    assert network_method("edsr", [replace(step, self_ensemble=True)]).in_bytes is None
+    assert network_method("edsr", [replace(step, self_ensemble=True)]).as_uint8 is None
     assert (
         network_method(
             "edsr", [replace(step, runtime=prepare_on(CpuBackend(), step.runtime.network, 2))]
-        ).in_bytes
+        ).as_uint8
         is None
     )  # type: ignore[attr-defined]
 
@@ -406,7 +409,7 @@ def test_several_devices_round_too() -> None:
     network, samples = build_random("edsr", 2).eval(), to_uint8(crop_photo(75, 110))
     one, two = (prepare_on(FakeAsyncBackend(), network, 2) for _ in range(2))
     ours, theirs = (
-        Upscaler(runtime, 2, 32).in_bytes()
+        Upscaler(runtime, 2, 32).as_uint8()
         for runtime in (MultiDeviceRuntime((one, two)), prepare_on(FakeAsyncBackend(), network, 2))
     )
     assert ours
@@ -416,7 +419,7 @@ def test_several_devices_round_too() -> None:
     assert np.abs(steps).max() <= 1
     assert (steps != 0).mean() <= 1e-3
     assert ours.plan((75, 110), (150, 220), 32) == theirs.plan((75, 110), (150, 220), 32)
-    assert Upscaler(MultiDeviceRuntime((one, prepare_on(CpuBackend(), network, 2))), 2).in_bytes() is None
+    assert Upscaler(MultiDeviceRuntime((one, prepare_on(CpuBackend(), network, 2))), 2).as_uint8() is None
 
 
 @pytest.mark.parametrize("text", ["", "some", "0", "-3G", "3 apples"])
