@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SHARED := ../shared/data
 SETS := $(if $(wildcard $(SHARED)),$(addprefix $(SHARED)/,Set5 Set14 BSD100),Set5 Set14 BSD100)
-COG := README.md docs/models.md docs/weights/log.md docs/reliability.md docs/bench.md docs/benchmarks.md docs/classical.md docs/methods.md docs/scale.md docs/adversarial.md docs/training.md srcli/weights/ATTRIBUTION.md
+COG = $(shell grep -rlF '[[[cog' README.md docs srcli/weights/ATTRIBUTION.md --include=*.md)
 
 # Tests run side by side, one process for each core.
 EACH_CORE := -n auto --dist worksteal
@@ -46,7 +46,7 @@ check: setup ## what CI checks: format, lint, types, layers, generated text
 	$(BIN)/cog --check $(COG)
 
 docs: setup ## generate tables, help texts and picture; count what networks cost
-	$(BIN)/sr compare srcli/samples/coffee.png --hr -x4 -o docs/compare.png --overwrite
+	PYTHONPATH=. $(BIN)/python tools/readme_picture.py
 	PYTHONPATH=. $(BIN)/python tools/models_table.py
 	$(BIN)/cog -r $(COG)
 
@@ -71,7 +71,7 @@ bench-large: setup ## peak memory of 100 megapixels x2 and of 24 x4: less than 1
 bench-peers: setup ## sr against other tools, same network, same picture; figures for docs/benchmarks.md
 	PYTHONPATH=. $(BIN)/python tools/bench_peers.py
 	$(BIN)/cog -r docs/benchmarks.md
-	@PYTHONPATH=tools $(BIN)/python -c "import generate; print(generate.bars_table())"
+	@PYTHONPATH=. $(BIN)/python -c "from tools import doc_tables; print(doc_tables.render_targets())"
 
 bench-folder: setup ## a folder of 50 small pictures in one command, against 50 commands
 	PYTHONPATH=. $(BIN)/python tools/bench_folder.py

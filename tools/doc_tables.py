@@ -1,0 +1,384 @@
+"""Tables and help texts for README.md and docs/, made from the program and its result files by cog blocks."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import typer.main
+
+from srcli import manifest
+from srcli.bench.published import book
+from srcli.bench.results import read
+from srcli.cli.app import app
+from srcli.report import formatters
+from srcli.report.table import PLAIN, Show
+from srcli.train import recipes
+
+ROOT = Path(__file__).parent.parent
+RESULTS = ROOT / "benchmarks" / "results"
+TRAINING = ROOT / "benchmarks" / "training"
+
+
+def load_result(name: str) -> dict[str, Any]:
+    """Return the content of benchmarks/results/NAME.json."""
+    result: dict[str, Any] = json.loads((RESULTS / f"{name}.json").read_text())
+    return result
+
+
+# README.md: which model?
+
+# Model, the advice that goes with it, and what it runs on.
+CHOICES = (
+    (manifest.DEFAULT_MODEL, "a clean image (the default)"),
+    ("fsrcnn", "many clean images, as fast as possible"),
+    ("edsr-baseline", "a clean image, somewhat better and much slower"),
+    ("swinir", "a clean image, as good as it gets; wants a GPU"),
+    ("real", "noise, blur or JPEG artefacts; invents nothing"),
+    ("realesrgan", "the same, with invented texture; wants a GPU"),
+    ("bicubic", "no network at all"),
+)
+
+
+def render_choices(scale: int = 4) -> str:
+    """Return which model suits what, its download size and its PSNR-Y on Set5.
+
+    The figure is our own measurement if the weights are bundled, else the paper's.
+    """
+    entries = {entry.model: entry for entry in manifest.load() if entry.scale == scale}
+    rows = load_result("bundled")["rows"]
+    measured = {
+        row["method"]: row["psnr_y"] for row in rows if (row["dataset"], row["scale"]) == ("Set5", scale)
+    }
+    out = [f"| you have or want | use | weights | Set5 x{scale} |", "|---|---|---|---:|"]
+    for model, advice in CHOICES:
+        entry = entries.get(model)
+        figure = measured.get(model) or (entry.published.get("Set5") if entry else None)
+        if entry and entry.purpose != "classical":
+            figure = None  # Set5 is clean: not what these networks are for
+        cells = (advice, f"`-m {model}`", _describe_weights(entry), f"{figure:.2f} dB" if figure else "")
+        out.append(f"| {' | '.join(cells)} |")
+    return "\n".join(out)
+
+
+def _describe_weights(entry: manifest.Entry | None) -> str:
+    if entry is None:
+        return "none"
+    if entry.bundled:
+        return "bundled"
+    return f"download, {entry.bytes / 1e6:.0f} MB" if entry.bytes else "download"
+
+
+# docs/cli.md
+
+
+def render_help(*command: str) -> str:
+    """Return the help of a command as a code block, 100 columns wide."""
+    environment = {**os.environ, "COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1"}
+    words = [sys.executable, "-m", "srcli", *command, "--help"]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, cwd=ROOT, env=environment)
+    lines = (line.rstrip() for line in done.stdout.strip().splitlines())
+    return "```text\n" + "\n".join(lines) + "\n```"
+
+
+def list_commands() -> Iterator[tuple[str, ...]]:
+    """Yield every command and subcommand of the program, as words after `sr`."""
+    for name, command in typer.main.get_group(app).commands.items():
+        yield (name,)
+        yield from ((name, sub) for sub in getattr(command, "commands", ()))
+
+
+def render_all_help() -> str:
+    """Return a section with the help of each command."""
+    sections = ["## sr\n" + render_help()]
+    for command in list_commands():
+        level = "#" * (1 + len(command))
+        sections.append(f"{level} sr {' '.join(command)}\n{render_help(*command)}")
+    return "\n\n".join(sections)
+
+
+# docs/benchmarks.md and docs/bench.md
+
+
+def render_results(name: str) -> str:
+    """Return PSNR-Y / SSIM-Y of a result file: a line per data set and scale, a column per method."""
+    rows = load_result(name)["rows"]
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+    cells = {(row["dataset"], row["scale"], row["method"]): row for row in rows}
+    out = [f"| | {' | '.join(methods)} |", "|---|" + "---|" * len(methods)]
+    for dataset, scale in dict.fromkeys((row["dataset"], row["scale"]) for row in rows):
+        figures = (cells.get((dataset, scale, method)) for method in methods)
+        shown = " | ".join(f"{r['psnr_y']:.2f} / {r['ssim_y']:.4f}" if r else "" for r in figures)
+        out.append(f"| {dataset} x{scale} | {shown} |")
+    return "\n".join(out)
+
+
+# The published network that each bundled one is compared with. No paper has ECBSR at this size; VDSR is seven
+# times as large.
+COUNTERPARTS = {"fsrcnn": "fsrcnn", "espcn": "espcn", "ecbsr": "vdsr"}
+
+
+def render_comparison(name: str) -> str:
+    """Return PSNR-Y of the bundled weights, the papers' figures and the differences."""
+    out = []
+    for row in load_result(name)["rows"]:
+        counterpart = COUNTERPARTS.get(row["method"], "")
+        figure = book().figure(counterpart, row["scale"], row["dataset"])
+        if figure:
+            difference = round(row["psnr_y"], 2) - figure.psnr_y
+            ours = f"{row['method']} | {row['dataset']} x{row['scale']} | {row['psnr_y']:.2f}"
+            out.append(f"| {ours} | {figure.network} | {figure.psnr_y:.2f} | {difference:+.2f} |")
+    head = ["| weights | data set | ours | published | | difference |", "|---|---|---:|---|---:|---:|"]
+    return "\n".join([*head, *sorted(out)])
+
+
+def render_bench(name: str, subset: Sequence[tuple[str, int]] = (), show: Show = PLAIN) -> str:
+    """Return the table that `sr bench --markdown` prints for a result file.
+
+    `subset`: data sets and scales to include; all if empty.
+    """
+    results = read(RESULTS / f"{name}.json")
+    rows = tuple(row for row in results.rows if not subset or (row.dataset, row.scale) in subset)
+    return formatters.markdown(replace(results, rows=rows), show)
+
+
+def render_memory() -> str:
+    """Return time and peak memory by input size, measured by `make bench-memory`."""
+    result = load_result("memory")
+    out = [
+        "| megapixels in | seconds | estimate | peak MiB | estimate |",
+        "|---:|---:|---:|---:|---:|",
+    ]
+    for row in result["rows"]:
+        times = f"{row['seconds']:.1f} | {row['foretold_seconds']:.1f}"
+        peaks = f"{row['bytes'] / 2**20:.0f} | {row['foretold_bytes'] / 2**20:.0f}"
+        out.append(f"| {row['megapixels']:g} | {times} | {peaks} |")
+    return "\n".join([_describe_machine(result, f"x{result['scale']}, default model"), "", *out])
+
+
+def render_folder() -> str:
+    """Return the cost of a folder of small images compared with one command per image."""
+    result = load_result("folder")
+    count, side = result["count"], result["side"]
+    networks = count * result["network"]
+    share = networks / (networks + result["start_up"])
+    about = f"{count} images of {side}x{side}, x4, medians of {result['rounds']} rounds"
+    line = (
+        f"One command for the whole folder takes {result['folder']:.1f} s. One command for a single image "
+        f"takes {result['single']:.2f} s, of which the network takes {result['network']:.3f} s. The folder "
+        f"therefore takes {result['ratio_to_commands']:.2f} of the time of {count} commands, and "
+        f"{result['ratio']:.2f} of the time of {count} network runs plus one start-up (target: at most 0.6). "
+        f"The network runs alone are {share:.2f} of that; the rest is decoding, colours and encoding."
+    )
+    return f"{_describe_machine(result, about)}\n\n{line}"
+
+
+def render_peers() -> str:
+    """Return the times of `sr` and of other tools, measured in turns by `make bench-peers`."""
+    result = load_result("peers")
+    about = f"x4, medians of {result['rounds']} rounds, fp32 peak {result['peak_gflops']} GFLOP/s"
+    out = [_describe_machine(result, about), ""]
+    out.append("| network, image | tool | whole process, s | ratio | network alone, s | ratio | of peak |")
+    out.append("|---|---|---:|---:|---:|---:|---:|")
+    for row in result["rows"]:
+        case = f"{row['network']}, {row['side']}x{row['side']}"
+        if "reason" in row:
+            reason = row["reason"].replace("|", "/").splitlines()[0][:90]
+            out.append(f"| {case} | {row['tool']} | did not run: {reason} | | | | |")
+            continue
+        whole = f"{row['whole']:.2f} | {row['whole_ratio']:.2f}"
+        alone = f"{row['alone']:.2f} | {row['alone_ratio']:.2f}"
+        share = f"{row['gflops'] / result['peak_gflops']:.0%}"
+        out.append(f"| {case} | {row['tool']} | {whole} | {alone} | {share} |")
+    return "\n".join(out)
+
+
+# Targets of `make bench-peers`: tool, ratio, upper limit, side of the images (None: all).
+TARGETS = (
+    ("fastest", "whole_ratio", 1.0, 256),
+    ("fastest", "whole_ratio", 0.95, 1024),
+    ("ncnn", "alone_ratio", 1.05, None),
+    ("torch", "alone_ratio", 0.6, None),
+    ("super-image", "whole_ratio", 0.35, None),
+    ("spandrel", "whole_ratio", 0.35, None),
+)
+
+
+def render_targets() -> str:
+    """Return the targets of `make bench-peers` and the measured ratios; missed ones are bold."""
+    rows = [row for row in load_result("peers")["rows"] if "reason" not in row and row["tool"] != "sr"]
+    out = ["| sr's time over that of | what | target | met | measured |", "|---|---|---:|---:|---|"]
+    for tool, key, limit, side in TARGETS:
+        ratios = _find_ratios(rows, tool, key, side)
+        met = sum(ratio <= limit for ratio in ratios.values())
+        shown = ", ".join(f"{n}: {r:.2f}" if r <= limit else f"{n}: **{r:.2f}**" for n, r in ratios.items())
+        what = "whole process" if key == "whole_ratio" else "network alone"
+        whose = "the fastest tool" if tool == "fastest" else tool
+        out.append(f"| {whose} | {what} | {limit} | {met} of {len(ratios)} | {shown} |")
+    return "\n".join(out)
+
+
+def _find_ratios(rows: list[dict[str, Any]], tool: str, key: str, side: int | None) -> dict[str, float]:
+    """Return the largest ratio for each network and image side that a target applies to."""
+    ratios: dict[str, float] = {}
+    for row in rows:
+        if tool in ("fastest", row["tool"]) and side in (None, row["side"]):
+            case = f"{row['network']} {row['side']}"
+            ratios[case] = max(row[key], ratios.get(case, 0.0))
+    return ratios
+
+
+def _describe_machine(result: dict[str, Any], about: str) -> str:
+    note = f" {result['note'][:1].upper()}{result['note'][1:]}." if result["note"] else ""
+    return f"{result['machine']}, {result['threads']} threads, load {result['load']:.1f}; {about}.{note}"
+
+
+# docs/weights: how the bundled weights were trained
+
+
+def render_training_runs() -> str:
+    """Return command, steps and best validation of each run kept in benchmarks/training."""
+    out = ["| weights | command | steps run | best validation PSNR-Y |", "|---|---|---:|---|"]
+    for path in sorted(TRAINING.glob("*.recipe.json")):
+        name = path.name.removesuffix(".recipe.json")
+        log = [json.loads(line) for line in (TRAINING / f"{name}.jsonl").read_text().splitlines()]
+        best = max(log, key=lambda entry: entry["psnr_y"])
+        figures = f"{log[-1]['step']:,} | {best['psnr_y']:.3f} dB at step {best['step']:,}"
+        out.append(f"| {name} | `{format_command(json.loads(path.read_text()))}` | {figures} |")
+    return "\n".join(out)
+
+
+_FLAGS = ("steps", "patch", "batch", "loss", "learning_rate", "degrade", "init")
+
+
+def format_command(recipe: dict[str, Any]) -> str:
+    """Return the command line that gives a recipe.
+
+    It has options only for what differs from the network's own recipe.
+    """
+    usual = asdict(recipes.find(recipe.get("name") or recipe["arch"], recipe["scale"]))
+    changed = {k: v for k, v in recipe.items() if v != _to_json(usual.get(k)) and k != "validate_every"}
+    config = {f"config.{key}": value for key, value in changed.pop("config", {}).items()}
+    words = [f"sr train {recipe['arch']} -x{recipe['scale']} --data DIR --valid DIR"]
+    words += [f"--{key.replace('_', '-')} {value}" for key, value in changed.items() if key in _FLAGS]
+    others = {key: value for key, value in changed.items() if key not in _FLAGS} | config
+    words += [f"--set {key}={_format_value(value)}" for key, value in others.items()]
+    return " ".join(words)
+
+
+def _to_json(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _format_value(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def format_trial(name: str) -> str:
+    """Return the last validation of a run in benchmarks/training."""
+    last = json.loads((TRAINING / f"{name}.jsonl").read_text().splitlines()[-1])
+    return f"{last['psnr_y']:.3f} dB at step {last['step']:,}"
+
+
+def render_training_speed() -> str:
+    """Return the speed of `sr train` and of a minimal loop, measured in turns by `make bench-train`."""
+    result = load_result("train")
+    about = f"batch {result['batch']}, patch {result['patch']}, x4, {result['threads']} processor thread"
+    rows = [
+        f"| {row['network']} | {row['ours']:.2f} | {row['minimal']:.2f} | {row['ratio']:.2f} |"
+        for row in result["rows"]
+    ]
+    head = ["| network | `sr train`, steps/s | minimal loop, steps/s | ratio |", "|---|---:|---:|---:|"]
+    return "\n".join([f"Measured with {about}:\n", *head, *rows])
+
+
+def count_photographs() -> str:
+    """Return how many training photographs there are under each licence."""
+    counts = Counter(row["licence"] for row in _read_photographs())
+    return "\n".join(f"- {counts[licence]} under {licence}" for licence in sorted(counts))
+
+
+def list_photographs() -> str:
+    """Return the names of the training photographs, a section for each source and licence."""
+    groups: dict[tuple[str, str], list[str]] = {}
+    for row in _read_photographs():
+        name = row["original"].partition("/")[2]
+        groups.setdefault((row["source"], row["licence"]), []).append(f"`{name}`")
+    parts = [
+        f"## {source}\n{licence}, {len(names)} photographs: {', '.join(names)}"
+        for (source, licence), names in sorted(groups.items())
+    ]
+    return "\n\n".join(parts)
+
+
+def _read_photographs() -> list[dict[str, str]]:
+    with (ROOT / "srcli" / "weights" / "ATTRIBUTION.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def list_curves() -> str:
+    """Return an image link for each training curve drawn by `tools/bundle.py --curves`."""
+    names = sorted(path.stem for path in (ROOT / "docs" / "weights").glob("*.png"))
+    return "\n".join(f"![{name}: loss and PSNR over steps, stage by stage]({name}.png)" for name in names)
+
+
+# docs/classical.md
+
+# The least gain over bicubic at x2 that each method has to reach, in dB.
+_TARGET_GAINS = {"tv": 0.3, "ibp": 0.2, "zssr": 1.5, "selfex": 0.5, "sparse": 0.5}
+
+
+def render_untrained() -> str:
+    """Return the gains of the untrained methods over bicubic on Set5."""
+    out = [
+        "| method | PSNR-Y | SSIM-Y | over bicubic | target | seconds per image |",
+        "|---|---|---|---|---|---:|",
+    ]
+    for row in load_result("classical")["rows"]:
+        target = f"{_TARGET_GAINS[row['method']]:+.1f} dB" if row["method"] in _TARGET_GAINS else ""
+        figures = f"{row['psnr_y']:.2f} | {row['ssim_y']:.4f} | {row['gain']:+.2f} dB"
+        out.append(f"| `{row['method']}` | {figures} | {target} | {row['seconds']:.1f} |")
+    return "\n".join(out)
+
+
+def render_blind() -> str:
+    """Return what a known or an estimated blur kernel gains over none."""
+    out = [
+        "| images | true blur | mean estimate | bicubic | method | no kernel | `auto` | true one | worst |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in load_result("classical")["blind"]:
+        figures = " | ".join(f"{row[key]:.2f}" for key in ("nothing", "auto", "truth"))
+        along, across = row["estimates"]
+        estimate = f"{along:.2f} and {across:.2f} | {row['bicubic']:.2f} | `{row['method']}`"
+        out.append(f"| {row['set']} | {row['blur']} | {estimate} | {figures} | {row['worst']:+.2f} dB |")
+    return "\n".join(out)
+
+
+# docs/reliability.md
+
+
+def render_fuzz() -> str:
+    """Return the outcomes for damaged files, counted by `make fuzz`."""
+    out = ["| kind | cases | read anyway | refused in one line | faults |", "|---|---:|---:|---:|---:|"]
+    totals = [0, 0, 0, 0]
+    for kind, row in load_result("fuzz")["kinds"].items():
+        figures = [row["cases"], row["read"], row["refused"], len(row["faults"])]
+        totals = [total + figure for total, figure in zip(totals, figures, strict=True)]
+        out.append(f"| {kind} | {' | '.join(map(str, figures))} |")
+    return "\n".join([*out, f"| all | {' | '.join(f'{total:,}' for total in totals)} |"])
+
+
+def render_soak() -> str:
+    """Return how much memory grew over many images, measured by `make soak`."""
+    result = load_result("soak")
+    return (
+        f"{result['images']:,} images in one command: at most {result['first_50']:.0f} MiB resident during "
+        f"the first 50, at most {result['later']:.0f} MiB after that ({result['growth']:+.1%})."
+    )
