@@ -36,7 +36,9 @@ def user_folder(in_tmp: Path) -> Path:
     write_image(in_tmp / "truth.png", Image(truth))
     write_image(in_tmp / "small.png", Image(downscale_bicubic(truth, 4)))
     for k in range(2):
-        write_image(in_tmp / "photos" / f"{k}.png", Image(np.ascontiguousarray(whole[k * 96 : k * 96 + 96, :128])))
+        write_image(
+            in_tmp / "photos" / f"{k}.png", Image(np.ascontiguousarray(whole[k * 96 : k * 96 + 96, :128]))
+        )
     return in_tmp
 
 
