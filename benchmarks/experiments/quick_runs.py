@@ -4,7 +4,8 @@
 
 Runs `sr train NAME -x2 --preset quick` for each, validated on the bundled samples. Those that would take a
 core more than minutes are cut down (`tools/small.py`) and marked; one that takes longer than the limit all
-the same is stopped and marked. Writes benchmarks/results/quick_runs.json, which docs/weights/quick-runs.md shows.
+the same is stopped and marked. Writes benchmarks/results/quick_runs.json,
+which docs/weights/quick-runs.md shows.
 """
 
 import argparse
