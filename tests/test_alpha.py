@@ -13,8 +13,8 @@ from srcli.imaging.alpha import bleed_alpha
 from srcli.imaging.image import Image, read_image, write_image
 from srcli.imaging.pixels import Pixels, Plane
 from srcli.imaging.size import TargetSize
-from srcli.methods import find
-from srcli.upscaling.pipeline import enlarge
+from srcli.methods import load_method
+from srcli.upscaling.pipeline import upscale_image
 
 
 def cut_out(side: int = 48) -> tuple[Pixels, Plane]:
@@ -39,7 +39,9 @@ def test_a_cut_out_has_no_fringe_over_black_or_white(model: str) -> None:
     results = []
     for hidden in (0.0, 1.0):
         under = np.where(alpha[..., None] > 0, pixels, np.float32(hidden))
-        results.append(enlarge(Image(under, alpha), lambda scale: find(model, scale), TargetSize(scale=4)))
+        results.append(
+            upscale_image(Image(under, alpha), lambda scale: load_method(model, scale), TargetSize(scale=4))
+        )
     np.testing.assert_array_equal(results[0].pixels, results[1].pixels)
     truth, rim = cut_out(192)
     for result in results:

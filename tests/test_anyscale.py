@@ -329,9 +329,9 @@ def test_one_entry_is_for_any_scale(mine: Path, tmp_path: Path, monkeypatch: pyt
         manifest.load(path)
     monkeypatch.setattr(manifest, "load", lambda: (entry,))
     monkeypatch.setattr(files, "locate", lambda entry: mine)
-    method = methods.find("mine", 2.7)
+    method = methods.load_method("mine", 2.7)
     assert method(np.zeros((10, 20, 3), np.float32), 2.7).shape == (27, 54, 3)
-    assert methods.source("mine", 5).spec.scale == ANY
+    assert methods.locate_weights("mine", 5).spec.scale == ANY
 
 
 def test_a_spread_of_scales_is_learned(photos: Path, tmp_path: Path) -> None:
@@ -343,7 +343,7 @@ def test_a_spread_of_scales_is_learned(photos: Path, tmp_path: Path) -> None:
     path = loop.weights_path(setup.folder, setup.recipe)
     assert path.name == "liif-any.safetensors"
     pixels = read_image(photos / "coffee.png").pixels[:20, :30]
-    assert methods.find_file(path, 2.2)(pixels, 2.2).shape == (44, 66, 3)
+    assert methods.load_method_file(path, 2.2)(pixels, 2.2).shape == (44, 66, 3)
 
 
 def test_batches_of_any_scale_fit_their_windows(photos: Path, tmp_path: Path) -> None:

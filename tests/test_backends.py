@@ -38,7 +38,7 @@ from srcli.imaging import rows
 from srcli.imaging.codecs.base import Frame
 from srcli.imaging.image import read_image
 from srcli.imaging.pixels import Pixels, from_uint8, to_uint8
-from srcli.methods import find, network_method
+from srcli.methods import chain_networks, load_method
 from srcli.scales import ANY
 from srcli.upscaling import streaming
 
@@ -210,7 +210,7 @@ def test_tiles_are_as_large_as_a_gpu_has_room_for() -> None:
 
 def test_a_network_that_sees_luma_reads_no_row_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
     """Its chroma comes from rows a tile behind; what is forgotten by then would be made again."""
-    method = find("fsrcnn", 5)
+    method = load_method("fsrcnn", 5)
     runs: list[int] = []
 
     @dataclass(frozen=True)
@@ -221,12 +221,12 @@ def test_a_network_that_sees_luma_reads_no_row_ahead(monkeypatch: pytest.MonkeyP
                 yield result
 
     steps = []
-    for step in method.steps:
+    for step in method.stages:
         runtime = prepare_on(FakeAsyncBackend(), build_random("fsrcnn", step.scale).eval(), step.scale)
         counting = Counting(**{name: getattr(runtime, name) for name in runtime.__dataclass_fields__})
         steps.append(replace(step, runtime=counting, tile=32))
-    assert network_method("fsrcnn", steps).flow
-    flow = network_method("fsrcnn", steps).flow
+    assert chain_networks("fsrcnn", steps).stream
+    flow = chain_networks("fsrcnn", steps).stream
     assert flow
     out = flow(rows.of(crop_photo(130, 40)), 5)
     for top in range(0, out.height, 32):
@@ -379,7 +379,7 @@ def test_bytes_rounded_on_the_device_are_those_rounded_here(drive: Callable[[], 
     step = Upscaler(
         prepare_on(drive(), build_random("edsr", 2).eval(), 2), 2, 32, report=(seams := list[Seam]()).append
     )
-    method = network_method("edsr", [step])
+    method = chain_networks("edsr", [step])
     samples = to_uint8(crop_photo(75, 110))
     aim = streaming.Aim(method, 2, (220, 150), 1, 8)
     here = replace(aim, method=replace(method, as_uint8=None))
@@ -395,9 +395,9 @@ def test_bytes_rounded_on_the_device_are_those_rounded_here(drive: Callable[[], 
         (Frame(np.dstack([samples, samples[..., :1]]), 8), aim),
     ]  # fmt: skip
     assert not any(streaming._in_bytes(*other) for other in others)
-    assert network_method("edsr", [replace(step, self_ensemble=True)]).as_uint8 is None
+    assert chain_networks("edsr", [replace(step, self_ensemble=True)]).as_uint8 is None
     assert (
-        network_method(
+        chain_networks(
             "edsr", [replace(step, runtime=prepare_on(CpuBackend(), step.runtime.network, 2))]
         ).as_uint8
         is None

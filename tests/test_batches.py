@@ -20,7 +20,7 @@ from srcli import manifest
 from srcli.imaging.codecs import registry
 from srcli.imaging.codecs.registry import CODECS
 from srcli.imaging.image import Image, read_image, write_image
-from srcli.upscaling.fingerprint import Settings
+from srcli.upscaling.fingerprint import Fingerprint
 
 FAST = ("-m", "bicubic", "-x2")
 
@@ -341,9 +341,9 @@ def test_what_all_images_share_is_read_once(tmp_path: Path) -> None:
     """The manifest, and the weights whose digest goes into every record."""
     weights = tmp_path / "mine.safetensors"
     weights.write_bytes(b"weights")
-    recipe = Settings("mine", "x2", {}, weights)
-    found = (recipe.digest, recipe.sums(2))
+    recipe = Fingerprint("mine", "x2", {}, weights)
+    found = (recipe.digest, recipe.weight_digests(2))
     weights.unlink()
-    assert (recipe.digest, recipe.sums(2)) == found
+    assert (recipe.digest, recipe.weight_digests(2)) == found
     assert replace(recipe, scale="x3").model == "mine"
     assert manifest.load() is manifest.load()

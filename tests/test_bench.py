@@ -35,8 +35,8 @@ BICUBIC = {
 @pytest.mark.parity
 @pytest.mark.parametrize(("name", "scale"), [(name, scale) for name in BICUBIC for scale in (2, 3, 4)])
 def test_bicubic_rows_of_the_protocol(name: str, scale: int, shared: Path) -> None:
-    pictures = datasets.folder(shared / "data" / name).pictures()
-    row = bench.evaluate(methods.find("bicubic", scale), pictures, scale)
+    pictures = datasets.open_folder(shared / "data" / name).pictures()
+    row = bench.evaluate(methods.load_method("bicubic", scale), pictures, scale)
     assert row.psnr_y == pytest.approx(BICUBIC[name][scale - 2], abs=0.005)
 
 
@@ -46,8 +46,8 @@ BUNDLED = [entry for entry in manifest.load() if entry.bundled]
 @pytest.mark.parity
 @pytest.mark.parametrize("entry", BUNDLED, ids=lambda entry: entry.name)
 def test_bundled_weights_score_what_the_manifest_says(entry: manifest.Entry, shared: Path) -> None:
-    pictures = datasets.folder(shared / "data" / "Set5").pictures()
-    row = bench.evaluate(methods.find(entry.model, entry.scale), pictures, entry.scale)
+    pictures = datasets.open_folder(shared / "data" / "Set5").pictures()
+    row = bench.evaluate(methods.load_method(entry.model, entry.scale), pictures, entry.scale)
     expected = entry.expect["Set5"]
     assert row.psnr_y == pytest.approx(expected["psnr_y"], abs=0.005)
     assert row.ssim_y == pytest.approx(expected["ssim_y"], abs=0.0005)
@@ -65,8 +65,8 @@ def test_manifest_and_result_file_agree() -> None:
 
 
 def test_the_network_beats_bicubic_on_the_samples() -> None:
-    field = enter(["bicubic", "fsrcnn"], [], methods.Options())
-    results = bench.run(Plan((datasets.samples(),), (2, 3, 4), field))
+    field = enter(["bicubic", "fsrcnn"], [], methods.MethodOptions())
+    results = bench.run(Plan((datasets.load_samples(),), (2, 3, 4), field))
     assert len(results.rows) == 6
     for bicubic, network in zip(results.rows[::2], results.rows[1::2], strict=True):
         assert network.psnr_y > bicubic.psnr_y + 0.5
@@ -176,4 +176,4 @@ def test_csv_and_markdown_and_terminal_have_a_line_a_row() -> None:
 
 def test_validation_counts_parameters() -> None:
     torch.manual_seed(0)
-    assert methods.find("fsrcnn", 2).params == 12_809
+    assert methods.load_method("fsrcnn", 2).params == 12_809

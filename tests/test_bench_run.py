@@ -74,8 +74,8 @@ def test_a_cache_that_cannot_be_written_stops_nothing(
 
 
 def test_what_changed_since_the_kill_is_measured_again(photos: Path, sr: Run) -> None:
-    field = enter(["bicubic"], [], methods.Options())
-    plan = Plan((datasets.folder(photos),), (2,), field)
+    field = enter(["bicubic"], [], methods.MethodOptions())
+    plan = Plan((datasets.open_folder(photos),), (2,), field)
     taken: list[object] = []
 
     def stop(score: object) -> None:
@@ -119,9 +119,9 @@ def test_an_image_that_fails_is_named_and_the_others_are_done(
     photos: Path, in_tmp: Path, sr: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_image(photos / "large.png", Image(read_image(SAMPLES / "coffee.png").pixels[:120, :120]))
-    find = methods.find
+    find = methods.load_method
 
-    def fragile(name: str, scale: float, options: methods.Options) -> methods.Method:
+    def fragile(name: str, scale: float, options: methods.MethodOptions) -> methods.Method:
         method = find(name, scale, options)
 
         def run(pixels: np.ndarray, x: float) -> np.ndarray:
@@ -131,7 +131,7 @@ def test_an_image_that_fails_is_named_and_the_others_are_done(
 
         return replace(method, run=run) if name == "fsrcnn" else method
 
-    monkeypatch.setattr(methods, "find", fragile)
+    monkeypatch.setattr(methods, "load_method", fragile)
     for kept in (lineup.ready, lineup.described):
         kept.cache_clear()
     done = sr("bench", "-d", photos, "-x2", "-m", "fsrcnn", "--json", "r.json")
@@ -275,11 +275,11 @@ def test_two_sets_of_one_name_are_refused(photos: Path, in_tmp: Path, sr: Run) -
 
 def test_images_of_one_stem_are_kept_apart(photos: Path) -> None:
     write_image(photos / "coffee.tif", Image(read_image(photos / "coffee.png").pixels))
-    assert len(set(datasets.folder(photos).names)) == 4
+    assert len(set(datasets.open_folder(photos).names)) == 4
 
 
 def test_a_model_is_left_out_where_it_has_no_weights(photos: Path, sr: Run) -> None:
-    field = enter(["bicubic", "srgan"], [], methods.Options())
+    field = enter(["bicubic", "srgan"], [], methods.MethodOptions())
     assert field.check([2, 3]) == ["srgan has no weights for x3 and is left out there"]
     assert [entrant.name for entrant in field.at(3)] == ["bicubic"]
 
@@ -288,7 +288,7 @@ def test_weight_files_of_one_name_are_told_apart(tmp_path: Path) -> None:
     bundled = ROOT / "srcli" / "weights" / "fsrcnn-x2.safetensors"
     files = [bundled, tmp_path / bundled.name]
     shutil.copy(*files)
-    field = enter(["fsrcnn"], files, methods.Options())
+    field = enter(["fsrcnn"], files, methods.MethodOptions())
     assert len({entrant.name for entrant in field.entrants}) == 3
     assert not field.entrants[1].has(3)
     assert field.entrants[1].spec(2) == field.entrants[0].spec(2)
@@ -310,8 +310,8 @@ def test_costs_are_those_of_the_table_of_models(
 
 
 def test_memory_is_that_of_a_process_of_its_own() -> None:
-    (bicubic,) = enter(["bicubic"], [], methods.Options()).entrants
-    peak = costs.peak_memory(bicubic, 4, methods.Options())
+    (bicubic,) = enter(["bicubic"], [], methods.MethodOptions()).entrants
+    peak = costs.peak_memory(bicubic, 4, methods.MethodOptions())
     # More than an output of 1280x720 takes in float, and less than what torch would bring with it.
     assert 1280 * 720 * 3 * 4 / 2**20 < (peak or 0) < 400
     assert (costs.resident_peak() or 0) > 10
@@ -322,8 +322,8 @@ def test_figures_do_not_depend_on_the_runtime(scale: int) -> None:
     """To a hundredth of a decibel: ncnn and torch, on photographs."""
     values = []
     for runtime in ("ncnn", "torch"):
-        field = enter(["fsrcnn"], [], methods.Options(device="cpu", runtime=runtime))
-        results = measure.run(Plan((datasets.samples(),), (scale,), field), keep=False)
+        field = enter(["fsrcnn"], [], methods.MethodOptions(device="cpu", runtime=runtime))
+        results = measure.run(Plan((datasets.load_samples(),), (scale,), field), keep=False)
         values.append([score.psnr_y for score in results.images])
     assert values[0] == pytest.approx(values[1], abs=0.01)
 
@@ -336,8 +336,8 @@ def test_figures_do_not_depend_on_the_device() -> None:
         pytest.skip("needs a GPU")
     values = []
     for device in ("cpu", "cuda"):
-        field = enter(["fsrcnn", "ecbsr"], [], methods.Options(device=device, runtime="torch"))
-        results = measure.run(Plan((datasets.samples(),), (2, 4), field), keep=False)
+        field = enter(["fsrcnn", "ecbsr"], [], methods.MethodOptions(device=device, runtime="torch"))
+        results = measure.run(Plan((datasets.load_samples(),), (2, 4), field), keep=False)
         values.append([score.psnr_y for score in results.images])
     assert values[0] == pytest.approx(values[1], abs=0.01)
 

@@ -73,10 +73,10 @@ def canvas(page: Page) -> np.ndarray:
 def expected(made: Path, method: str) -> np.ndarray:
     """What a method makes of the first photograph, by the tool itself, in 8 bits."""
     from srcli.imaging.degrade.degradations import downscale_bicubic
-    from srcli.methods import find
+    from srcli.methods import load_method
 
     lr = downscale_bicubic(read_image(made / "in" / EVIL).pixels, SCALE)
-    return quantise(find(method, SCALE)(lr, SCALE)).astype(np.uint8)
+    return quantise(load_method(method, SCALE)(lr, SCALE)).astype(np.uint8)
 
 
 def middle_of(painted: np.ndarray, height: int, width: int) -> np.ndarray:

@@ -20,8 +20,8 @@ from srcli.engine.calibration import Rate
 from srcli.engine.complexity import cost
 from srcli.errors import UsageError
 from srcli.imaging.codecs.reading import read_info
-from srcli.methods import Options, find
-from srcli.methods.classical import seconds
+from srcli.methods import MethodOptions, load_method
+from srcli.methods.classical import parse_duration
 from srcli.storage.files import get_cache_folder
 from srcli.upscaling import estimate
 
@@ -44,13 +44,13 @@ def known(monkeypatch: pytest.MonkeyPatch) -> None:
     [("30s", 30), ("2m", 120), ("1.5h", 5400), ("2m30s", 150), ("45", 45), (" 2M ", 120)],
 )
 def test_times_as_people_write_them(text: str, expected: float) -> None:
-    assert seconds(text) == expected
+    assert parse_duration(text) == expected
 
 
 @pytest.mark.parametrize("text", ["", "soon", "0s", "-3s", "3 apples", "m", "1s!"])
 def test_what_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(UsageError):
-        seconds(text)
+        parse_duration(text)
 
 
 @given(st.integers(1, 10**6), st.integers(1, 10**6))
@@ -67,7 +67,7 @@ def image(size: tuple[int, int], scale: float, *, streamed: bool = False) -> est
 
 @pytest.mark.usefixtures("known")
 def test_time_grows_with_pixels_and_streamed_memory_does_not() -> None:
-    method = find("ecbsr", 4)
+    method = load_method("ecbsr", 4)
     small, large = (estimate.estimate(method, image((n, n), 4, streamed=True)) for n in (2000, 4000))
     assert large.seconds == pytest.approx(4 * small.seconds, rel=0.1)
     assert large.operations == pytest.approx(4 * small.operations)
@@ -75,7 +75,9 @@ def test_time_grows_with_pixels_and_streamed_memory_does_not() -> None:
     assert (large.model, large.parameters) == ("ecbsr", method.params)
     held = estimate.estimate(method, image((2000, 2000), 4))
     assert held.bytes > 3e9
-    whole = estimate.estimate(find("ecbsr", 4, Options(self_ensemble=True)), image((2000, 2000), 4))
+    whole = estimate.estimate(
+        load_method("ecbsr", 4, MethodOptions(self_ensemble=True)), image((2000, 2000), 4)
+    )
     assert whole.tiles == 8 * held.tiles
 
 
@@ -83,8 +85,8 @@ def test_time_grows_with_pixels_and_streamed_memory_does_not() -> None:
 @pytest.mark.parametrize("model", ["espcn", "fsrcnn"])
 def test_operations_are_those_of_the_table_of_models(model: str) -> None:
     """Two for each multiply-add of the whole image."""
-    method = find(model, 4)
-    [step] = method.steps
+    method = load_method(model, 4)
+    [step] = method.stages
     assert step.spec is not None
     found = estimate.estimate(method, image((320, 180), 4))
     assert found.operations == pytest.approx(2 * cost(step.spec, 720, 1280).multiply_adds, rel=0.02)
@@ -95,13 +97,13 @@ def test_the_best_model_that_is_done_in_time() -> None:
     """More time never takes a worse one, and each that is taken is done in time."""
     images, taken = [image((640, 480), 4)], []
     for limit in np.geomspace(0.5, 100, 12):
-        name = estimate.best(float(limit), images, Options())
-        assert estimate.total(name, images, Options()) <= limit
+        name = estimate.best(float(limit), images, MethodOptions())
+        assert estimate.total(name, images, MethodOptions()) <= limit
         taken.append(estimate._quality(name, 4) if name != estimate.PLAIN else 0)
     assert taken == sorted(taken)
     assert (taken[0], name) == (0, "ecbsr")
     with pytest.raises(UsageError, match="no model does this within 1e-06 s; bicubic would take"):
-        estimate.best(1e-6, images, Options())
+        estimate.best(1e-6, images, MethodOptions())
 
 
 def test_a_dry_run_writes_nothing_and_says_all(photo: Path, tmp_path: Path, sr: Run) -> None:
@@ -131,7 +133,7 @@ def test_within_chooses_and_refuses(photo: Path, tmp_path: Path, sr: Run) -> Non
 def test_a_trial_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[int] = []
     monkeypatch.setattr(calibration, "measure", lambda runtime: made.append(1) or QUICK)
-    [step] = find("espcn", 2).steps
+    [step] = load_method("espcn", 2).stages
     assert [calibration.rate(step.runtime, "espcn") for _ in range(3)] == [QUICK] * 3
     assert len(made) == 1
     calibration.rate(step.runtime, "another")
@@ -158,7 +160,7 @@ def test_a_trial_that_is_old_is_made_again() -> None:
 def test_a_trial_that_real_work_contradicts_is_forgotten(
     share: float, kept: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    [step] = find("espcn", 2).steps
+    [step] = load_method("espcn", 2).stages
     monkeypatch.setattr(calibration, "measure", lambda runtime: QUICK)
     areas = [500 * 500, 400 * 500]
     calibration.compare(step.runtime, "espcn", areas, 1)  # nothing is known, and nothing is wrong
@@ -168,7 +170,7 @@ def test_a_trial_that_real_work_contradicts_is_forgotten(
 
 
 def test_work_that_takes_long_is_compared_with_what_was_foretold(monkeypatch: pytest.MonkeyPatch) -> None:
-    [step] = find("espcn", 2).steps
+    [step] = load_method("espcn", 2).stages
     slow = replace(step, tile=32)
     monkeypatch.setattr(calibration, "measure", lambda runtime: QUICK)
     calibration.rate(step.runtime, str(step.spec))

@@ -28,7 +28,7 @@ from srcli.methods import classical
 from srcli.methods.classical import blind, dip, ibp, networks, selfex, solving, sparse, tv, zssr
 from srcli.methods.classical.operators import Blur, Reduction
 from srcli.methods.classical.problem import ROUNDING, Problem
-from srcli.methods.classical.settings import Clock, Settings, seconds
+from srcli.methods.classical.settings import Clock, UntrainedSettings, parse_duration
 
 sides = st.integers(1, 30)
 BELL = BellKernel(9, 2.0, 1.0, 0.5)
@@ -129,14 +129,14 @@ def test_a_repeated_detail_is_found_again() -> None:
 
 @pytest.mark.parametrize("text", ["30s", "0.5m", "30", "0.5 min"])
 def test_times(text: str) -> None:
-    assert seconds(text) == 30
-    assert seconds("2h") == 7200
+    assert parse_duration(text) == 30
+    assert parse_duration("2h") == 7200
 
 
 @pytest.mark.parametrize("text", ["", "s", "-3s", "3d", "0s", "nan", "1e9s"])
 def test_times_that_are_none(text: str) -> None:
     with pytest.raises(UsageError, match="no length of time"):
-        seconds(text)
+        parse_duration(text)
 
 
 def test_the_clock_stops_in_time_and_tells_what_is_done() -> None:
@@ -174,7 +174,7 @@ def little(monkeypatch: pytest.MonkeyPatch) -> None:
     [("ibp", 0.5), ("tv", 0.5), ("selfex", 0.5), ("sparse", 0.5), ("zssr", 0.5)],
 )
 def test_better_than_bicubic(name: str, least: float, hr: Pixels, lr: Pixels) -> None:
-    assert gain(methods.find(name, 2)(lr, 2), hr, lr) > least
+    assert gain(methods.load_method(name, 2)(lr, 2), hr, lr) > least
 
 
 def test_a_drawing_comes_nearer_to_the_image(hr: Pixels, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -256,7 +256,7 @@ def test_sharp_images_are_left_sharp(name: str) -> None:
         small = downscale_bicubic(hr, scale)
         assert blind.estimate(Problem(small, hr.shape[:2])) is None
     untold = solving.enlarge("ibp", small, hr.shape[:2])
-    told = solving.enlarge("ibp", small, hr.shape[:2], Settings(kernel="auto"))
+    told = solving.enlarge("ibp", small, hr.shape[:2], UntrainedSettings(kernel="auto"))
     np.testing.assert_array_equal(told, untold)
 
 
@@ -265,7 +265,7 @@ def test_an_estimate_is_nearly_as_good_as_the_truth() -> None:
     bell = BellKernel(11, 1.6, 1.6)
     small = blurred(hr, bell, 2)
     untold, estimated, told = (
-        gain(solving.enlarge("ibp", small, hr.shape[:2], Settings(kernel=kernel)), hr, small)
+        gain(solving.enlarge("ibp", small, hr.shape[:2], UntrainedSettings(kernel=kernel)), hr, small)
         for kernel in (None, "auto", bell)
     )
     assert estimated > untold + 1.0
@@ -297,7 +297,7 @@ def test_where_there_is_nothing_to_see_no_blur_is_found(flat: float) -> None:
 def test_a_blur_that_is_known_is_undone(name: str, hr: Pixels) -> None:
     small = from_uint8(to_uint8(Reduction(hr.shape[:2], (48, 48), Blur(BELL.weights()))(hr)))
     blind, told = (
-        gain(solving.enlarge(name, small, (96, 96), Settings(kernel=kernel)), hr, small)
+        gain(solving.enlarge(name, small, (96, 96), UntrainedSettings(kernel=kernel)), hr, small)
         for kernel in (None, BELL)
     )
     assert told > max(blind, 0) + 1
@@ -307,25 +307,25 @@ def test_a_blur_that_is_known_is_undone(name: str, hr: Pixels) -> None:
 @pytest.mark.parametrize("scale", [1.3, 2.7, 4])
 def test_any_size_and_grey(name: str, scale: float, lr: Pixels) -> None:
     part = lr[:17, :22]
-    out = methods.find(name, scale)(part, scale)
-    assert (out.shape, out.dtype) == ((*methods.target_size(part, scale), 3), np.float32)
+    out = methods.load_method(name, scale)(part, scale)
+    assert (out.shape, out.dtype) == ((*methods.compute_output_size(part, scale), 3), np.float32)
     assert 0 <= out.min() <= out.max() <= 1
     grey = np.repeat(part[..., 1:2], 3, axis=2)
-    result = methods.find(name, scale)(grey, scale)
+    result = methods.load_method(name, scale)(grey, scale)
     assert is_grey(result)
     assert np.abs(resize(result, *grey.shape[:2]) - grey).max() < 0.05
 
 
 @pytest.mark.parametrize("name", classical.METHODS)
 def test_one_seed_one_result(name: str, lr: Pixels) -> None:
-    first, again = (solving.enlarge(name, lr, (90, 80), Settings(seed=3)) for _ in range(2))
+    first, again = (solving.enlarge(name, lr, (90, 80), UntrainedSettings(seed=3)) for _ in range(2))
     np.testing.assert_array_equal(first, again)
 
 
 @pytest.mark.parametrize("name", classical.METHODS)
 def test_time_is_kept(name: str, hr: Pixels) -> None:
     told: list[int] = []
-    limit = Settings(within=1, progress=lambda done, total: told.append(done))
+    limit = UntrainedSettings(within=1, progress=lambda done, total: told.append(done))
     start = time.perf_counter()
     out = solving.enlarge(name, hr, (384, 384), limit)
     assert time.perf_counter() - start < 3
@@ -376,7 +376,7 @@ def test_a_kernel_from_a_file(hr: Pixels, tmp_path: Path, sr: Run) -> None:
     words = ("upscale", tmp_path / "a.png", "-x2", "-m", "ibp", "-o", tmp_path / "b.png")
     done = sr(*words, "--kernel", tmp_path / "psf.npy")
     assert done.code == 0, done.err
-    expected = solving.enlarge("ibp", small, (96, 96), Settings(kernel=kernel))
+    expected = solving.enlarge("ibp", small, (96, 96), UntrainedSettings(kernel=kernel))
     assert np.abs(read_image(tmp_path / "b.png").pixels - expected).max() <= 0.51 / 255
     assert sr(*words, "--kernel", tmp_path / "none.npy").code == 1
     estimated = sr(*words, "--kernel", "auto", "--overwrite")

@@ -185,7 +185,7 @@ def test_memory_that_does_not_suffice_is_named(photo: Path, monkeypatch: pytest.
     def fail(*arguments: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(pipeline, "enlarge", fail)
+    monkeypatch.setattr(pipeline, "upscale_image", fail)
     done = sr("upscale", photo, *BICUBIC_X2)
     assert done.code == 1
     assert "needs more memory" in done.err

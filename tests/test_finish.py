@@ -11,7 +11,7 @@ from srcli.imaging.image import read_image
 from srcli.imaging.pixels import Pixels
 from srcli.imaging.postprocess import back_project, blend_with_bicubic, transfer_colours
 from srcli.imaging.resize import resize
-from srcli.methods import find
+from srcli.methods import load_method
 
 
 def reduced_error(large: Pixels, small: Pixels) -> float:
@@ -22,7 +22,7 @@ def reduced_error(large: Pixels, small: Pixels) -> float:
 @pytest.mark.parametrize("size", [(120, 160), (97, 211), (240, 320)])
 def test_reduced_again_it_is_the_input(model: str, size: tuple[int, int], photo: Path) -> None:
     small = read_image(photo).pixels
-    method = find(model, 4)(small, size[0] / 60)
+    method = load_method(model, 4)(small, size[0] / 60)
     large = np.clip(resize(method, *size), 0, 1)
     back = back_project(large, small)
     assert reduced_error(back, small) < 0.02

@@ -202,7 +202,7 @@ def test_a_table_from_a_file_enlarges_as_its_network(
     pixels = read_image(SAMPLES / "chelsea.png").pixels[100:140, 120:170]
     step = made.interval if arch == "srlut" else 1
     pixels = np.floor(pixels * 255 / step) * np.float32(step) / np.float32(255)
-    found = methods.find_file(path, 4)
+    found = methods.load_method_file(path, 4)
     assert found.about == str(archs.Spec(arch, 4, config))
     assert psnr(found(pixels, 4), np.clip(by_torch(made, 4, pixels), 0, 1)) > least
 
@@ -376,11 +376,11 @@ def test_published_tables_gain_on_bicubic_and_run_in_four_turns(shared: Path) ->
     """SR-LUT-S x2, for which no paper has a figure: 1.85 dB above bicubic on Set5."""
     from srcli import bench, datasets
 
-    pictures = list(datasets.folder(shared / "data" / "Set5").pictures())
-    table = methods.find_file(shared / "weights" / "srlut-s-x2.npy", 2)
+    pictures = list(datasets.open_folder(shared / "data" / "Set5").pictures())
+    table = methods.load_method_file(shared / "weights" / "srlut-s-x2.npy", 2)
     gain = (
         bench.evaluate(table, pictures, 2).psnr_y
-        - bench.evaluate(methods.find("bicubic", 2), pictures, 2).psnr_y
+        - bench.evaluate(methods.load_method("bicubic", 2), pictures, 2).psnr_y
     )
     assert gain > 1.8
     pixels = read_image(SAMPLES / "coffee.png").pixels[:30, :40]

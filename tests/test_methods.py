@@ -25,12 +25,12 @@ from srcli.imaging.resize import KERNELS
     ],
 )
 def test_scale_chain(scale: float, chain: tuple[int, ...]) -> None:
-    assert sorted(methods.scale_chain(scale, (2, 3, 4)), reverse=True) == sorted(chain, reverse=True)
+    assert sorted(methods.plan_scale_chain(scale, (2, 3, 4)), reverse=True) == sorted(chain, reverse=True)
 
 
 @given(st.floats(1.01, 32), st.sets(st.integers(2, 4), min_size=1))
 def test_a_chain_reaches_the_scale_with_no_step_too_many(scale: float, available: set[int]) -> None:
-    chain = methods.scale_chain(scale, tuple(available))
+    chain = methods.plan_scale_chain(scale, tuple(available))
     assert set(chain) <= available
     product = np.prod(chain)
     assert product >= scale
@@ -41,18 +41,18 @@ def test_a_chain_reaches_the_scale_with_no_step_too_many(scale: float, available
 @pytest.mark.parametrize("scale", [2, 1.37, 3.5, 6])
 def test_every_method_takes_any_scale(name: str, scale: float, rng: np.random.Generator) -> None:
     pixels = rng.random((13, 17, 3), np.float32)
-    out = methods.find(name, scale)(pixels, scale)
-    assert out.shape == (*methods.target_size(pixels, scale), 3)
+    out = methods.load_method(name, scale)(pixels, scale)
+    assert out.shape == (*methods.compute_output_size(pixels, scale), 3)
     assert out.dtype == np.float32
 
 
 @pytest.mark.parametrize("scale", [0, -2, 1, 33, float("nan"), float("inf")])
 def test_impossible_scales(scale: float) -> None:
     with pytest.raises(UsageError, match="cannot enlarge by"):
-        methods.find("bicubic", scale)
+        methods.load_method("bicubic", scale)
 
 
 def test_a_slip_of_the_pen_gets_a_suggestion() -> None:
     with pytest.raises(UsageError) as caught:
-        methods.find("bicubik", 2)
+        methods.load_method("bicubik", 2)
     assert "did you mean 'bicubic'" in caught.value.hint

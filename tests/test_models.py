@@ -145,10 +145,10 @@ def test_a_file_that_fits_every_scale_is_taken_at_the_one_asked_for(
 ) -> None:
     path = tmp_path / "a.safetensors"
     save_file(archs.build("fsrcnn", 3).state_dict(), path)
-    assert methods.find_file(path, 3).about == "fsrcnn x3"
-    assert methods.find_file(path, 2).about == "fsrcnn x2"
+    assert methods.load_method_file(path, 3).identified_as == "fsrcnn x3"
+    assert methods.load_method_file(path, 2).identified_as == "fsrcnn x2"
     with pytest.raises(UsageError, match="does not say for which of x2, x3, x4"):
-        methods.find_file(path, 5)
+        methods.load_method_file(path, 5)
 
 
 def test_our_own_files_need_nothing_but_keep_their_network(sr: Run, photo: Path, tmp_path: Path) -> None:
@@ -209,11 +209,11 @@ def test_what_fits_nothing_is_tried_with_spandrel(
     assert "taken for x3, known to spandrel" in done.err
     save_file({"y": torch.zeros(1)}, path)
     with pytest.raises(WeightsError, match="and none that spandrel knows"):
-        methods.find_file(path, 3)
+        methods.load_method_file(path, 3)
     monkeypatch.setattr(Descriptor, "purpose", "Restoration")
     save_file({"z": torch.zeros(1)}, path)
     with pytest.raises(WeightsError, match="spandrel takes it for Mystery"):
-        methods.find_file(path, 3)
+        methods.load_method_file(path, 3)
 
 
 def test_the_real_spandrel() -> None:

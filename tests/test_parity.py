@@ -55,8 +55,11 @@ def test_weights_made_to_please_stay_near_the_truth(row: parity.Row, shared: Pat
 def test_published_espcn_loads_and_beats_bicubic(shared: Path) -> None:
     """The file is called RGB, but its network was trained on YCbCr: fed so it gains 1.4 dB, not 0.5."""
     (row,) = (row for row in parity.ROWS if row.way == "ycbcr")
-    pictures = datasets.folder(shared / "data" / "Set5").pictures()
-    assert parity.measure(row, shared) > bench.evaluate(methods.find("bicubic", 3), pictures, 3).psnr_y + 1
+    pictures = datasets.open_folder(shared / "data" / "Set5").pictures()
+    assert (
+        parity.measure(row, shared)
+        > bench.evaluate(methods.load_method("bicubic", 3), pictures, 3).psnr_y + 1
+    )
 
 
 @pytest.mark.parity

@@ -229,16 +229,16 @@ def test_a_data_set_in_a_store(memory: Any, photos: Path, sr: Run) -> None:
     done = sr("bench", "-d", "memory://sets/part=1", "-m", "bicubic", "-x2", "--json", photos / "a.json")
     assert done.code == 0, done.err
     assert {row["dataset"] for row in json.loads((photos / "a.json").read_text())["rows"]} == {"part=1"}
-    found = datasets.find("mine=memory://sets/part=1/c*.png")
+    found = datasets.find_dataset("mine=memory://sets/part=1/c*.png")
     assert found.name == "mine"
     assert found.names == ("chelsea", "coffee")
-    again = datasets.find("memory://sets/part=1/c*.png")
+    again = datasets.find_dataset("memory://sets/part=1/c*.png")
     assert again.files == found.files, "it is fetched once"
     memory.pipe_file("/sets/part=1/coffee.png", memory.cat_file("/sets/part=1/chelsea.png"))
-    assert datasets.find("memory://sets/part=1/c*.png").files != found.files
+    assert datasets.find_dataset("memory://sets/part=1/c*.png").files != found.files
     send(memory, photos, "/low/X2")
-    paired = datasets.find("memory://sets/part=1,lr=memory://low")
-    assert [path.stem for path in paired.partners(2)] == ["astronaut", "chelsea", "coffee"]
+    paired = datasets.find_dataset("memory://sets/part=1,lr=memory://low")
+    assert [path.stem for path in paired.find_partners(2)] == ["astronaut", "chelsea", "coffee"]
 
 
 WRONG = [

@@ -29,7 +29,7 @@ from srcli.imaging.image import Image, read_image, write_image
 from srcli.imaging.metadata.fields import Metadata
 from srcli.imaging.pixels import Pixels
 from srcli.imaging.resize import KERNELS, resize, resize_8bit
-from srcli.methods import find
+from srcli.methods import load_method
 from srcli.upscaling import streaming
 from srcli.workers.prefetch import prefetch
 
@@ -289,7 +289,7 @@ def test_other_errors_of_torch_are_bugs() -> None:
 
 def test_the_tile_is_as_large_as_free_memory_has_room_for() -> None:
     """What it takes is measured: a tile that is told to fit stays below what is free."""
-    [step] = find("ecbsr", 2).steps
+    [step] = load_method("ecbsr", 2).stages
     assert calibration.fitting(step.runtime, 512, math.inf) == 512
     small, large = (calibration.fitting(step.runtime, 512, free) for free in (2**26, 2**28))
     assert tiles.SMALLEST_TILE <= small <= large <= 512
@@ -343,5 +343,5 @@ def test_one_is_made_beside_the_one_that_is_worked_on() -> None:
 
 
 def test_tiles_are_made_beside_the_encoder_if_the_network_is_alone() -> None:
-    assert [step.beside for step in find("ecbsr", 4).steps] == [True]
-    assert [step.beside for step in find("fsrcnn", 5).steps] == [False, False]
+    assert [step.beside for step in load_method("ecbsr", 4).stages] == [True]
+    assert [step.beside for step in load_method("fsrcnn", 5).stages] == [False, False]

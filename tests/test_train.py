@@ -535,8 +535,8 @@ def test_fine_tuning_begins_with_the_weights_it_is_given(photos: Path, tmp_path:
 
 
 def methods_psnr(name: str, photos: Path) -> float:
-    pictures = datasets.folder(photos).pictures()
-    return bench.evaluate(methods.find(name, 2), pictures, 2).psnr_y
+    pictures = datasets.open_folder(photos).pictures()
+    return bench.evaluate(methods.load_method(name, 2), pictures, 2).psnr_y
 
 
 def test_pictures_are_left_at_every_validation(photos: Path, tmp_path: Path, sr: Run) -> None:

@@ -37,9 +37,9 @@ from srcli.errors import SrError
 from srcli.imaging.image import Image, read_image, write_image
 from srcli.imaging.pixels import to_uint8
 from srcli.imaging.size import TargetSize
-from srcli.methods import Options, upscaler
+from srcli.methods import MethodOptions, build_upscaler
 from srcli.storage.files import remove_leftovers, replace_atomically
-from srcli.upscaling.fingerprint import Settings
+from srcli.upscaling.fingerprint import Fingerprint
 from srcli.upscaling.task import UpscaleTask
 from srcli.workers import Outcome
 from srcli.workers.distribute import WorkerSetup, distribute
@@ -185,8 +185,8 @@ def test_two_of_one_output_and_inputs_as_outputs(photos: Path, in_tmp: Path, sr:
 
 def test_a_second_try_takes_what_is_done_and_replaces_nothing_else(photo: Path, tmp_path: Path) -> None:
     """The worker that was lost may have been before or behind the file; or never have come to look."""
-    recipe = Settings("bicubic", "x2", {})
-    do = runner.begin(runner.Batch(TargetSize(scale=2), recipe, Options("cpu")), None)
+    recipe = Fingerprint("bicubic", "x2", {})
+    do = runner.begin(runner.Batch(TargetSize(scale=2), recipe, MethodOptions("cpu")), None)
     job, again = UpscaleTask(photo, tmp_path / "out.png"), True
     assert do(job, again).done
     made = job.target.read_bytes()
@@ -289,7 +289,7 @@ def test_devices_know_what_one_of_them_found_out_about_the_whole_image(rng: np.r
         archs.Spec("latticenet", 2, SMALL["latticenet"]),
     )
     pixels = rng.random((64, 80, 3), np.float32)
-    one = upscaler(network, spec, Options("cpu", tile=32))
+    one = build_upscaler(network, spec, MethodOptions("cpu", tile=32))
     assert isinstance(one.runtime, TorchRuntime)
     assert one.runtime.with_global_stats([pixels]).global_stats
     others = (replace(one.runtime, network=deepcopy(network)) for _ in range(2))

@@ -107,7 +107,7 @@ def prepare(network: Network, folder: Path) -> float:
 
     published = SHARED / network.file
     if network.file and published.exists():
-        source = methods.file_source(published, SCALE, network.arch)
+        source = methods.identify_weights(published, SCALE, network.arch)
         spec, built = source.spec, files.load(published, source.spec)
         shutil.copy(published, folder / f"original{published.suffix}")
     else:
@@ -151,10 +151,10 @@ def alone(tool: str, python: Path, folder: Path, source: Path) -> float:
 def print_own(folder: Path, source: Path) -> None:
     """What `alone` asks of sr itself."""
     from srcli.imaging.image import read_image
-    from srcli.methods import find_file
+    from srcli.methods import load_method_file
 
     pixels = read_image(source).pixels
-    [step] = find_file(folder / "net.safetensors", SCALE).steps
+    [step] = load_method_file(folder / "net.safetensors", SCALE).stages
     step(pixels)  # as peers are warm too
     print(json.dumps({"network": best(lambda: step(pixels))}))
 

@@ -141,17 +141,17 @@ def measure(row: Row, shared: Path = SHARED) -> float:
         return float(np.mean([_score_luma(path, row, step) for path in sorted(_set5(shared).glob("*.png"))]))
     run = (lambda pixels: ycbcr_to_rgb(step(rgb_to_ycbcr(pixels)))) if row.way == "ycbcr" else step
     method = methods.Method(row.arch, lambda pixels, scale: run(pixels))
-    return bench.evaluate(method, datasets.folder(_set5(shared)).pictures(), row.scale).psnr_y
+    return bench.evaluate(method, datasets.open_folder(_set5(shared)).pictures(), row.scale).psnr_y
 
 
 def upscaler(row: Row, shared: Path = SHARED) -> Upscaler:
     """The row's network with its weights, or its table, on the CPU."""
     file = shared / "weights" / row.file
     if lut.is_table(file):
-        return methods.table_upscaler(file, methods.Options(device="cpu"))[1]
+        return methods.load_table(file, methods.MethodOptions(device="cpu"))[1]
     spec = archs.Spec(row.arch, row.scale, row.config)
     network = weights.load(file, spec)
-    return methods.upscaler(network, spec, methods.Options(device="cpu"))
+    return methods.build_upscaler(network, spec, methods.MethodOptions(device="cpu"))
 
 
 def _set5(shared: Path) -> Path:

@@ -40,14 +40,14 @@ class Check:
 
 def check(entry: manifest.Entry, dataset: datasets.Dataset) -> Check:
     """One file on one set."""
-    row = evaluate(methods.find(entry.model, entry.scale), dataset.pictures(), entry.scale)
+    row = evaluate(methods.load_method(entry.model, entry.scale), dataset.pictures(), entry.scale)
     promised = entry.expect.get(dataset.name, {}).get("psnr_y")
     return Check(entry.name, dataset.name, row.psnr_y, promised, entry.published.get(dataset.name))
 
 
 def main(names: list[str]) -> int:
     """Every bundled file on every set; the exit code."""
-    sets = [datasets.find(name) for name in names]
+    sets = [datasets.find_dataset(name) for name in names]
     broken = 0
     for entry in (entry for entry in manifest.load() if entry.bundled):
         for dataset in sets:

@@ -73,7 +73,10 @@ def trained(name: str, data: Path, out: Path) -> Run:
     between = setup.folder / "between.safetensors"
     files.blend(first, second, 0.5, between)
     reduction = Reduction(Y_CROP.protocol, "" if recipe.degrade == "bicubic" else recipe.degrade)
-    shown = [methods.find("bicubic", SCALE), *(methods.find_file(f, SCALE) for f in (first, second, between))]
+    shown = [
+        methods.load_method("bicubic", SCALE),
+        *(methods.load_method_file(f, SCALE) for f in (first, second, between)),
+    ]
     found = [round(bench.evaluate(each, setup.pictures, SCALE, reduction).psnr_y, 2) for each in shown]
     gan = recipe.gan
     assert gan

@@ -25,8 +25,8 @@ from srcli.imaging.degrade.kernels import BellKernel, BlurKernel
 from srcli.imaging.degrade.steps import Filter
 from srcli.imaging.pixels import Pixels, crop_to_multiple, from_uint8, to_uint8
 from srcli.imaging.resize import resize
-from srcli.methods import Method, Options, classical
-from srcli.methods.classical import Settings
+from srcli.methods import Method, MethodOptions, classical
+from srcli.methods.classical import UntrainedSettings
 from srcli.methods.classical.blind import estimate
 from srcli.methods.classical.problem import Problem
 
@@ -74,13 +74,13 @@ def _order(row: dict[str, Any]) -> int:
 
 
 def _pictures() -> Iterator[Picture]:
-    return datasets.folder(DATA / "Set5").pictures()
+    return datasets.open_folder(DATA / "Set5").pictures()
 
 
 def measured(name: str) -> Row:
     """The row of one method."""
-    options = Options(untrained=Settings(within=WITHIN.get(name)))
-    method, bicubic = methods.find(name, SCALE, options), methods.interpolator("bicubic")
+    options = MethodOptions(untrained=UntrainedSettings(within=WITHIN.get(name)))
+    method, bicubic = methods.load_method(name, SCALE, options), methods.interpolator("bicubic")
     start = time.process_time()
     scores = [score_picture(method, picture, SCALE) for picture in _pictures()]
     seconds = (time.process_time() - start) / len(scores)
@@ -139,8 +139,8 @@ def _blind_row(label: str, pictures: list[Picture], blur: str, name: str) -> dic
 
 
 def _blind_sets() -> dict[str, list[Picture]]:
-    bsd = list(datasets.folder(DATA / "BSD100").pictures())[::EVERY]
-    return {f"{len(bsd)} of BSD100": bsd, "samples": list(datasets.folder(SAMPLES).pictures())}
+    bsd = list(datasets.open_folder(DATA / "BSD100").pictures())[::EVERY]
+    return {f"{len(bsd)} of BSD100": bsd, "samples": list(datasets.open_folder(SAMPLES).pictures())}
 
 
 def _problem(picture: Picture, bell: BlurKernel) -> Problem:
@@ -149,7 +149,7 @@ def _problem(picture: Picture, bell: BlurKernel) -> Problem:
 
 
 def _told(name: str, kernel: BlurKernel | Literal["auto"] | None) -> Method:
-    return methods.find(name, SCALE, Options(untrained=Settings(kernel=kernel)))
+    return methods.load_method(name, SCALE, MethodOptions(untrained=UntrainedSettings(kernel=kernel)))
 
 
 def _blurred(method: Method, pictures: list[Picture], bell: BlurKernel) -> list[float]:

@@ -64,9 +64,9 @@ def measured(side: int, scale: int, suffix: str, folder: Path) -> list[Image]:
     from srcli.imaging.image import Image as Picture
     from srcli.imaging.image import read_image, write_image
     from srcli.manifest import DEFAULT_MODEL
-    from srcli.methods import find
+    from srcli.methods import load_method
 
-    method, found = find(DEFAULT_MODEL, scale), []
+    method, found = load_method(DEFAULT_MODEL, scale), []
     target = folder / f"out{suffix}"
     for number in range(-1, COUNT):  # the first one warms up
         source = _picture(side, number, folder)

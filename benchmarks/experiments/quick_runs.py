@@ -74,7 +74,7 @@ def trained(name: str, data: Path, out: Path, limit: float) -> Run:
     while begun.step < recipe.steps and time.monotonic() - start < limit:
         loop.take_step(begun, setup, work)
     seconds = time.monotonic() - start
-    bicubic = bench.evaluate(methods.find("bicubic", SCALE), setup.pictures, SCALE).psnr_y
+    bicubic = bench.evaluate(methods.load_method("bicubic", SCALE), setup.pictures, SCALE).psnr_y
     row = loop.validate(begun, setup)
     cost = (row.params, begun.step, recipe.steps, seconds)
     return Run(name, cut_down(recipe), *cost, row.psnr_y, bicubic, recipe.optimiser)
@@ -90,7 +90,7 @@ def set_up(recipe: Recipe, data: Path, folder: Path) -> tuple[state.State, loop.
     )
     store = open_store([parse(str(data), recipe.scale)], wanted, lambda done, total: None)
     feed = Feed(store, int(begun.network.channels), augment.parse(recipe.augment))  # type: ignore[arg-type]
-    pictures = list(datasets.samples().pictures())
+    pictures = list(datasets.load_samples().pictures())
     return begun, loop.Setup(recipe, device, folder, lambda s, p, n, rng: draw(feed, p, n, rng), pictures)
 
 

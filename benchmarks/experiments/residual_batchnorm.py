@@ -28,7 +28,7 @@ from srcli.engine.device import keep_memory
 from srcli.imaging.degrade import degradations
 from srcli.imaging.pixels import Pixels
 from srcli.methods import Method
-from srcli.methods import find as method
+from srcli.methods import load_method as method
 from srcli.train.augment import Batch
 from srcli.train.feed import Feed, draw
 from srcli.train.sources import parse
@@ -266,7 +266,7 @@ def main() -> None:
         StoreSpec(SCALE, PATCH, degradations.parse_degradation("bicubic"), enlarged=False),
         lambda done, total: None,
     )
-    feed, pictures = Feed(store, 3), list(datasets.samples().pictures())
+    feed, pictures = Feed(store, 3), list(datasets.load_samples().pictures())
     bicubic = round(bench.evaluate(method("bicubic", SCALE), pictures, SCALE).psnr_y, 4)
 
     about: dict[str, Any] = {"steps": given.steps, "bicubic": bicubic, "parameters": _size()}

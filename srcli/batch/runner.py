@@ -12,10 +12,10 @@ from srcli.imaging.codecs.base import EncodingOptions
 from srcli.imaging.codecs.reading import MAX_PIXELS, check_readable
 from srcli.imaging.codecs.writing import check_can_hold, check_writable
 from srcli.imaging.size import TargetSize
-from srcli.methods import Method, Options, find, find_file
+from srcli.methods import Method, MethodOptions, load_method, load_method_file
 from srcli.storage.locations import Location, canonicalize, exists
-from srcli.upscaling.fingerprint import Settings, is_up_to_date
-from srcli.upscaling.pipeline import Postprocess, Result, UpscaleSettings, enlarge_file
+from srcli.upscaling.fingerprint import Fingerprint, is_up_to_date
+from srcli.upscaling.pipeline import Postprocess, Result, UpscaleSettings, upscale_file
 from srcli.upscaling.task import UpscaleTask
 from srcli.workers import Outcome
 
@@ -31,8 +31,8 @@ class Batch:
     """How every image is done. `options` without anybody to tell, so that it can be pickled."""
 
     wanted: TargetSize
-    recipe: Settings
-    options: Options
+    recipe: Fingerprint
+    options: MethodOptions
     arch: str | None = None
     output: EncodingOptions = EncodingOptions()
     finish: Postprocess = Postprocess()
@@ -80,7 +80,7 @@ def work_of(batch: Batch, listener: Listener) -> UpscaleSettings:
     )  # fmt: skip
 
 
-def _remembered(batch: Batch, options: Options, listener: Listener) -> Callable[[float], Method]:
+def _remembered(batch: Batch, options: MethodOptions, listener: Listener) -> Callable[[float], Method]:
     """Methods loaded when first asked for. Scales between two whole numbers take the same networks."""
     loaded: dict[int, Method] = {}
 
@@ -94,16 +94,16 @@ def _remembered(batch: Batch, options: Options, listener: Listener) -> Callable[
                 error.affects_all = True
                 raise
             loaded[key] = method
-            listener.method(Loaded(method.name, method.where, method.about))
+            listener.method(Loaded(method.name, method.description, method.identified_as))
         return loaded[key]
 
     return remembered
 
 
-def _method(batch: Batch, scale: float, options: Options) -> Method:
+def _method(batch: Batch, scale: float, options: MethodOptions) -> Method:
     if batch.recipe.weights is None:
-        return find(batch.recipe.model, scale, options)
-    return find_file(batch.recipe.weights, scale, options, batch.arch)
+        return load_method(batch.recipe.model, scale, options)
+    return load_method_file(batch.recipe.weights, scale, options, batch.arch)
 
 
 def doing(batch: Batch, listener: Listener) -> "JobFunction[UpscaleTask, Result | None]":
@@ -111,7 +111,7 @@ def doing(batch: Batch, listener: Listener) -> "JobFunction[UpscaleTask, Result 
     work = work_of(batch, listener)
 
     def do(job: UpscaleTask, again: bool) -> Result | None:
-        return None if _is_there(job, batch, again) else enlarge_file(job, work)
+        return None if _is_there(job, batch, again) else upscale_file(job, work)
 
     return do
 
@@ -125,11 +125,11 @@ def _is_there(job: UpscaleTask, batch: Batch, again: bool) -> bool:
     _check_ends(job, batch.output)
     if not exists(job.target):
         return False
-    if (batch.skip_existing or again or job.again) and is_up_to_date(
+    if (batch.skip_existing or again or job.interrupted) and is_up_to_date(
         job.source, job.target, batch.recipe.digest
     ):
         return True
-    if not (batch.overwrite or job.again):
+    if not (batch.overwrite or job.interrupted):
         other = ", made of other content or with other settings" if batch.skip_existing else ""
         raise SrError(f"{job.target} exists{other}", "give --overwrite, or another --output")
     return False

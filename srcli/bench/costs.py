@@ -13,7 +13,7 @@ import numpy as np
 from srcli.bench.lineup import BenchMethod, Lineup
 from srcli.bench.results import Results, Row
 from srcli.errors import SrError
-from srcli.methods import Options
+from srcli.methods import MethodOptions
 from srcli.scales import ANY
 
 _HEIGHT, _WIDTH = 720, 1280
@@ -27,7 +27,7 @@ def with_costs(results: Results, field: Lineup) -> Results:
     return replace(results, rows=rows)
 
 
-def _with_costs(row: Row, entrant: BenchMethod, options: Options) -> Row:
+def _with_costs(row: Row, entrant: BenchMethod, options: MethodOptions) -> Row:
     work, memory = multiply_adds(entrant, row.scale), peak_memory(entrant, row.scale, options)
     return replace(row, multiply_adds=work, memory=memory)
 
@@ -47,7 +47,7 @@ def multiply_adds(entrant: BenchMethod, scale: float) -> int | None:
 
 
 @lru_cache(maxsize=256)
-def peak_memory(entrant: BenchMethod, scale: float, options: Options) -> float | None:
+def peak_memory(entrant: BenchMethod, scale: float, options: MethodOptions) -> float | None:
     """In MiB, of the GPU where one is used, else of a process that does nothing else.
 
     None where the system does not tell, and where the process comes to an end.
@@ -60,16 +60,16 @@ def peak_memory(entrant: BenchMethod, scale: float, options: Options) -> float |
             return None
 
 
-def _measured(entrant: BenchMethod, scale: float, options: Options) -> float | None:
+def _measured(entrant: BenchMethod, scale: float, options: MethodOptions) -> float | None:
     """In the process of its own: enlarge an image of grey noise, then ask."""
     height, width = math.ceil(_HEIGHT / scale), math.ceil(_WIDTH / scale)
     noise = np.random.default_rng(0).random((height, width, 1), np.float32)
     method = entrant.method(scale, options)
     method(np.repeat(noise, 3, axis=2), scale)
-    if method.where.startswith("cuda"):
+    if method.description.startswith("cuda"):
         import torch
 
-        return torch.cuda.max_memory_allocated(method.where.partition(",")[0]) / _MIB
+        return torch.cuda.max_memory_allocated(method.description.partition(",")[0]) / _MIB
     return resident_peak()
 
 

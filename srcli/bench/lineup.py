@@ -14,7 +14,7 @@ from srcli.engine.weights import files as weights
 from srcli.engine.weights import lut
 from srcli.errors import UsageError, WeightsError
 from srcli.imaging.resize import KERNELS
-from srcli.methods import Method, Options
+from srcli.methods import Method, MethodOptions
 from srcli.scales import ANY, format_scale
 from srcli.storage.hashing import sha256
 
@@ -62,17 +62,17 @@ class BenchMethod:
             if self.file and lut.is_table(self.file):
                 return lut.read(self.file)[0]
             if self.file:
-                return methods.file_source(self.file, scale).spec
-            return None if self.name in KERNELS else methods.source(self.name, scale).spec
+                return methods.identify_weights(self.file, scale).spec
+            return None if self.name in KERNELS else methods.locate_weights(self.name, scale).spec
         except (WeightsError, UsageError):
             return None
 
-    def method(self, scale: float, options: Options) -> Method:
+    def method(self, scale: float, options: MethodOptions) -> Method:
         """It, ready to run."""
         found = (
-            methods.find_file(self.file, scale, options)
+            methods.load_method_file(self.file, scale, options)
             if self.file
-            else methods.find(self.name, scale, options)
+            else methods.load_method(self.name, scale, options)
         )
         return replace(found, name=self.name)
 
@@ -82,7 +82,7 @@ class Lineup:
     """All entrants, and how networks among them are run."""
 
     entrants: tuple[BenchMethod, ...]
-    options: Options = field(default_factory=Options)
+    options: MethodOptions = field(default_factory=MethodOptions)
 
     def at(self, scale: float) -> tuple[BenchMethod, ...]:
         """Those that have that scale."""
@@ -108,7 +108,7 @@ def _at(entrants: tuple[BenchMethod, ...], scale: float) -> tuple[BenchMethod, .
     return tuple(entrant for entrant in entrants if entrant.has(scale))
 
 
-def enter(models: Iterable[str], files: Iterable[Path], options: Options) -> Lineup:
+def enter(models: Iterable[str], files: Iterable[Path], options: MethodOptions) -> Lineup:
     """The field of these models, each once, and of these weight files, each under a name of its own."""
     named = [BenchMethod(name) for name in dict.fromkeys(models)]
     given = list(dict.fromkeys(files))
@@ -145,6 +145,6 @@ class About:
 def described(entered: Lineup, scale: float) -> tuple[About, ...]:
     """What is known of the methods of a scale, once they are loaded."""
     return tuple(
-        About(method.name, method.params, method.where, method.about, entrant.digest(scale))
+        About(method.name, method.params, method.description, method.identified_as, entrant.digest(scale))
         for entrant, method in zip(entered.at(scale), ready(entered, scale), strict=True)
     )

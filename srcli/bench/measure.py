@@ -18,7 +18,7 @@ from srcli.bench.results import Conditions, Failure, ImageScore, Results, Row, m
 from srcli.bench.score_cache import ScoreCache
 from srcli.bench.scoring import Pair
 from srcli.bench.work import Scored
-from srcli.datasets import Dataset, samples
+from srcli.datasets import Dataset, load_samples
 from srcli.engine import device
 from srcli.errors import FileError, ProtocolError
 from srcli.imaging.pixels import crop_to_multiple
@@ -154,7 +154,7 @@ def self_check(
     """
     hint = "this installation computes wrongly: reinstall sr"
     for scale in sorted(protocol.samples.keys() & set(scales)):
-        value = _bicubic(samples(), protocol, scale)
+        value = _bicubic(load_samples(), protocol, scale)
         _compare(value, protocol.samples[scale], f"x{scale} on the samples", protocol, hint)
     for dataset in sets:
         if (dataset.name, len(dataset.files), dataset.lr) == ("Set5", 5, ""):

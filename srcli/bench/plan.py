@@ -59,7 +59,7 @@ class Plan:
         """Images at scales, in the order of the work: scale by scale, so that networks are loaded once."""
         for scale in self.scales:
             for dataset in self.datasets:
-                lrs = dataset.partners(scale) or (None,) * len(dataset.files)
+                lrs = dataset.find_partners(scale) or (None,) * len(dataset.files)
                 for name, file, lr in zip(dataset.names, dataset.files, lrs, strict=True):
                     yield Unit(dataset.name, scale, name, file, lr)
 

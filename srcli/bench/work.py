@@ -12,7 +12,7 @@ from srcli.bench.plan import Plan, Unit
 from srcli.bench.protocols import Y_CROP, Reduction
 from srcli.bench.results import Failure, ImageScore, Row, mean_row
 from srcli.bench.scoring import Pair
-from srcli.datasets import Picture, picture
+from srcli.datasets import Picture, read_picture
 from srcli.errors import SrError
 from srcli.imaging.image import Image, write_image
 from srcli.imaging.pixels import Pixels, crop_to_multiple
@@ -51,7 +51,7 @@ def inputs(unit: Unit, plan: Plan) -> tuple[Picture, Pixels, Callable[[Pixels], 
 
     What made a low resolution that is given is unknown: the protocol's own reduction stands for it.
     """
-    found = picture(unit.file, unit.lr)
+    found = read_picture(unit.file, unit.lr)
     hr = crop_to_multiple(found.pixels, unit.scale)
     reduction = replace(plan.reduction, degrade="") if unit.lr else plan.reduction
     reduce = reduction.of(unit.image, unit.scale)
@@ -109,7 +109,7 @@ def _keep(folder: Path, unit: Unit, method: str, pixels: Pixels) -> None:
 def evaluate(method: Method, pictures: Iterable[Picture], scale: float, reduction: Reduction = Y_CROP) -> Row:
     """Mean scores of one method by y-crop, for validation during training."""
     scores = [score_picture(method, each, scale, reduction) for each in pictures]
-    return mean_row(scores, method.params, method.where)
+    return mean_row(scores, method.params, method.description)
 
 
 def score_picture(method: Method, truth: Picture, scale: float, reduction: Reduction = Y_CROP) -> ImageScore:

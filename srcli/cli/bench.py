@@ -152,16 +152,16 @@ def bench(
         from srcli.bench import lineup, protocols
         from srcli.bench.plan import Plan
         from srcli.engine.slots import listed, team
-        from srcli.methods import Options
+        from srcli.methods import MethodOptions
 
         named = model or ([] if weights else [DEFAULT_MODEL])
         alone = untrained.settings(named, seed, within, kernel)
         first = next(iter(listed(device)), None)  # here methods are described; workers have their own
-        settings = Options(first, tile, self_ensemble, runtime=runtime, untrained=alone)
+        settings = MethodOptions(first, tile, self_ensemble, runtime=runtime, untrained=alone)
         reduction = protocols.Reduction(protocols.find(protocol), degrade, seed)
         reduction.check(scale)
         plan = Plan(
-            tuple(datasets.find(name) for name in dict.fromkeys(dataset or ["samples"])),
+            tuple(datasets.find_dataset(name) for name in dict.fromkeys(dataset or ["samples"])),
             tuple(dict.fromkeys(map(simplify_scale, scale))),
             lineup.enter([*_BASELINES, *named], weights or [], settings),
             reduction,

@@ -82,7 +82,7 @@ def compare(
     With --rate the page hides which method is which; `sr bench --ratings` reads what people answer.
     """
     from srcli.engine.slots import resolved
-    from srcli.methods import Options, check_own_scale, check_scale, find_all
+    from srcli.methods import MethodOptions, check_own_scale, check_scale, load_methods
     from srcli.report import comparisons, page, rating
 
     check_scale(scale)
@@ -96,8 +96,8 @@ def compare(
     found = comparisons.sources(images, truth, hr)
     pixels = comparisons.check(found, scale, region)
     alone = untrained.settings(named, seed, within, kernel)
-    settings = Options(resolved(device), tile, self_ensemble, runtime=runtime, untrained=alone)
-    methods = _distinct(find_all(named, weights or [], scale, settings))
+    settings = MethodOptions(resolved(device), tile, self_ensemble, runtime=runtime, untrained=alone)
+    methods = _distinct(load_methods(named, weights or [], scale, settings))
     paged = any(map(_is_page, outputs))
     if paged:
         page.check_size(pixels * (len(methods) + bool(hr or truth)))
@@ -178,12 +178,12 @@ def _distinct(methods: "list[Method]") -> "list[Method]":
 
 
 def _abouts(methods: "list[Method]", named: list[str], scale: float) -> "list[About]":
-    from srcli.methods import licence_of
+    from srcli.methods import find_licence
     from srcli.report.page import About
 
-    licences = [licence_of(name, scale) for name in named]
+    licences = [find_licence(name, scale) for name in named]
     licences += ["unknown"] * (len(methods) - len(named))
-    return [About(m.name, text, m.params, m.where) for m, text in zip(methods, licences, strict=True)]
+    return [About(m.name, text, m.params, m.description) for m, text in zip(methods, licences, strict=True)]
 
 
 def _outcomes(

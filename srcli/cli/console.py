@@ -99,5 +99,5 @@ def save(path: Path, text: str) -> None:
 def tell_taken(methods: "Iterable[Method]") -> None:
     """Say what weight files without a header were taken for."""
     for method in methods:
-        if method.about:
-            talk.print(f"{method.name}: taken for {method.about}", markup=False)
+        if method.identified_as:
+            talk.print(f"{method.name}: taken for {method.identified_as}", markup=False)

@@ -10,7 +10,7 @@ from srcli.errors import SrError
 
 if TYPE_CHECKING:
     from srcli.imaging.size import TargetSize
-    from srcli.methods import Options
+    from srcli.methods import MethodOptions
     from srcli.upscaling.estimate import Estimate, Image
     from srcli.upscaling.pipeline import UpscaleSettings
     from srcli.upscaling.task import UpscaleTask
@@ -21,17 +21,17 @@ def tell(jobs: "list[UpscaleTask]", work: "UpscaleSettings", *, as_json: bool) -
     from srcli.imaging.codecs.reading import read_info
     from srcli.storage.locations import open_local_copy
     from srcli.upscaling import estimate
-    from srcli.upscaling.pipeline import scale_of, will_stream
+    from srcli.upscaling.pipeline import compute_scale, decide_streaming
 
     spent = most = 0.0
     for job in jobs:
         with open_local_copy(job.source) as source:
             found = read_info(source)
-        size = work.wanted.resolve(found.size)
-        scale = scale_of(found.size, size, work.wanted)
-        streams = will_stream(found.frames, found.size, size, work)
+        size = work.target.resolve(found.size)
+        scale = compute_scale(found.size, size, work.target)
+        streams = decide_streaming(found.frames, found.size, size, work)
         image = estimate.Image(found, size, scale, streams)
-        told = estimate.estimate(work.find(scale) if scale > 1 else None, image)
+        told = estimate.estimate(work.load_method(scale) if scale > 1 else None, image)
         _say(job, found.size, size, told, as_json)
         spent, most = spent + told.seconds, max(most, told.bytes)
     if len(jobs) > 1 and not as_json:
@@ -66,17 +66,17 @@ def in_words(seconds: float) -> str:
 
 
 def within(
-    time: str, named: str | None, jobs: "list[UpscaleTask]", aim: "TargetSize", settings: "Options"
+    time: str, named: str | None, jobs: "list[UpscaleTask]", aim: "TargetSize", settings: "MethodOptions"
 ) -> "str | None":
     """The best model that is done with all jobs in that time, unless one is named.
 
     Raises `UsageError` where there is none, or where a network that is named would take longer.
     """
     from srcli import manifest
-    from srcli.methods.classical import seconds
+    from srcli.methods.classical import parse_duration
     from srcli.upscaling import estimate
 
-    limit, images = seconds(time), list(_images(jobs, aim))
+    limit, images = parse_duration(time), list(_images(jobs, aim))
     if named is None:
         found = estimate.best(limit, images, settings)
         console.talk.print(f"{found} is the best within {in_words(limit)}", markup=False)
@@ -92,14 +92,14 @@ def _images(jobs: "list[UpscaleTask]", aim: "TargetSize") -> "Iterator[Image]":
     from srcli.storage.locations import open_local_copy
     from srcli.upscaling import streaming
     from srcli.upscaling.estimate import Image
-    from srcli.upscaling.pipeline import scale_of
+    from srcli.upscaling.pipeline import compute_scale
 
     for job in jobs:
         try:
             with open_local_copy(job.source) as source:
                 found = read_info(source)
             size = aim.resolve(found.size)
-            scale = scale_of(found.size, size, aim)
+            scale = compute_scale(found.size, size, aim)
         except SrError:
             continue
         yield Image(found, size, scale, found.frames == 1 and size[0] * size[1] >= streaming.LARGE)

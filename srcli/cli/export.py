@@ -56,10 +56,10 @@ def _source(name: str | None, weights: Path | None, scale: int) -> "WeightsSourc
     from srcli import methods
 
     if weights:
-        return methods.file_source(weights, scale, methods.arch_of(name) if name else None)
+        return methods.identify_weights(weights, scale, methods.find_arch(name) if name else None)
     if name is None:
         raise UsageError("nothing to export", "name a model, or give --weights")
-    return methods.source(name, scale)
+    return methods.locate_weights(name, scale)
 
 
 def _check_output(chosen: "Format", path: Path, overwrite: bool) -> None:

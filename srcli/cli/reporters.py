@@ -242,12 +242,12 @@ def worst(seams: "list[Seam]") -> "Seam | None":
 
 
 def _summary(done: "Result", verbosity: int, seam: "Seam | None") -> str:
-    old, new = ("x".join(map(str, size)) for size in (done.old, done.new))
+    old, new = ("x".join(map(str, size)) for size in (done.input_size, done.output_size))
     parts = [f"{old} -> {new}"]
     if done.frames > 1:
         parts.append(f"{done.frames} frames")
-    if done.new_depth < done.old_depth or verbosity > 1:
-        parts.append(f"{done.old_depth} -> {done.new_depth} bits")
+    if done.output_depth < done.input_depth or verbosity > 1:
+        parts.append(f"{done.input_depth} -> {done.output_depth} bits")
     if seam and verbosity > 1:
         parts.append(f"seams {seam.levels:.3f} of 255")
     return "  ".join([*parts, f"{done.seconds:.1f} s"])
@@ -352,8 +352,8 @@ def _fields(done: "Result | None", error: SrError | None, model: str) -> dict[st
     if done is None:
         return {"status": "skipped"}
     return {
-        "status": "done", "model": model, "from": done.old, "to": done.new, "depth": done.new_depth,
-        "frames": done.frames, "seconds": round(done.seconds, 3),
+        "status": "done", "model": model, "from": done.input_size, "to": done.output_size,
+        "depth": done.output_depth, "frames": done.frames, "seconds": round(done.seconds, 3),
     }  # fmt: skip
 
 

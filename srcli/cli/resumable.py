@@ -125,7 +125,7 @@ def _settings(lasting: Lasting) -> dict[str, str]:
         "model": recipe.model,
         "scale": recipe.scale,
         **{key.replace("_", "-"): value for key, value in recipe.options.items()},
-        "weights": _short(f"{name} {digest[:12]}" for name, digest in recipe.sums(0).items()),
+        "weights": _short(f"{name} {digest[:12]}" for name, digest in recipe.weight_digests(0).items()),
     }
     return {key: value for key, value in chosen.items() if value}
 
@@ -143,10 +143,10 @@ def _short(names: Iterable[str]) -> str:
 def _each(book: "JobStore", batch: "Batch", team: "PoolConfig", voice: Reporter) -> None:
     from srcli.batch.runner import Unchecked
     from srcli.storage.locations import exists
-    from srcli.upscaling.pipeline import says_itself
+    from srcli.upscaling.pipeline import can_carry_record
 
     def absent(job: "UpscaleTask") -> bool:
-        return not says_itself(job.target, batch.output) and not exists(job.target)
+        return not can_carry_record(job.target, batch.output) and not exists(job.target)
 
     left = book.counts().left
     with closing(outcomes(book.pending(absent), batch, voice, team, Unchecked(), left)) as became:
@@ -159,7 +159,7 @@ def _note(book: "JobStore", outcome: "Became") -> None:
     if outcome.error:
         book.failed(outcome.job, outcome.error)
     elif outcome.result:
-        book.done(outcome.job, outcome.result.content, outcome.result.seconds)
+        book.done(outcome.job, outcome.result.source_digest, outcome.result.seconds)
     else:
         book.done(outcome.job, None, None)
 

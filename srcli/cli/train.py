@@ -246,7 +246,7 @@ def _picture(state: "State", setup: "Setup") -> None:
 def _pictures(valid: Path | None) -> "list[Picture]":
     from srcli import datasets
 
-    chosen = datasets.folder(valid) if valid else datasets.samples()
+    chosen = datasets.open_folder(valid) if valid else datasets.load_samples()
     return list(chosen.pictures())
 
 

@@ -5,22 +5,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from srcli.methods.classical import Settings
+    from srcli.methods.classical import UntrainedSettings
 
 # Not imported from there, which loads NumPy.
 AUTO = "auto"
 
 
-def settings(names: Sequence[str], seed: int, within: str | None, kernel: str | None) -> "Settings":
+def settings(names: Sequence[str], seed: int, within: str | None, kernel: str | None) -> "UntrainedSettings":
     """For the models `names`. Raises `SrError` for times and kernels that are none, or of no use to any."""
     from srcli.imaging.degrade.kernels import load_kernel
     from srcli.methods import classical
 
     if kernel:
         classical.check_kernel(names)
-    limit = classical.seconds(within) if within else None
+    limit = classical.parse_duration(within) if within else None
     known = load_kernel(Path(kernel)) if kernel and kernel != AUTO else None
-    return classical.Settings(seed, limit, classical.AUTO if kernel == AUTO else known)
+    return classical.UntrainedSettings(seed, limit, classical.AUTO if kernel == AUTO else known)
 
 
 def choices(name: str, seed: int, within: str | None, kernel: str | None) -> dict[str, str]:

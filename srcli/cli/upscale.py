@@ -93,9 +93,9 @@ def upscale(
     from srcli.engine.slots import team as team_of
     from srcli.imaging.codecs.base import EncodingOptions
     from srcli.imaging.size import parse_target_size
-    from srcli.methods import Options
+    from srcli.methods import MethodOptions
     from srcli.storage.locations import is_many, parse_location
-    from srcli.upscaling.fingerprint import Settings
+    from srcli.upscaling.fingerprint import Fingerprint
     from srcli.upscaling.pipeline import Postprocess
 
     aim = parse_target_size(scale, width, height, size, long_edge, megapixels)
@@ -106,7 +106,7 @@ def upscale(
     if within and not weights:
         every = plan(named, Layout(into, recursive=recursive, flat=flat))
         model = forecast.within(
-            within, model, every, aim, Options(resolved(device), tile, self_ensemble, runtime=runtime)
+            within, model, every, aim, MethodOptions(resolved(device), tile, self_ensemble, runtime=runtime)
         )
     made_for = _check_method(model, weights, arch, aim)
     coding = EncodingOptions(quality, lossless, subsampling, depth, strip)
@@ -122,13 +122,13 @@ def upscale(
     jobs = _planned(named, layout, uncertainty, watch, lasts)
     voice = _voice(json, quiet, verbose, any(job.target == PIPE for job in jobs))
     _check_map(uncertainty, jobs, overwrite)
-    running = Options(
+    running = MethodOptions(
         resolved(device), tile, self_ensemble and not uncertainty,  # for the map all eight are looked at here
         runtime=runtime, untrained=alone, vram=amount(vram) if vram else None,
     )  # fmt: skip
     drawn = {} if weights else untrained.choices(called, seed, within, kernel)
     choices = _choices(coding, finish, self_ensemble) | drawn
-    recipe = Settings(called, aim.label, choices, weights)
+    recipe = Fingerprint(called, aim.label, choices, weights)
     batch = Batch(
         aim,
         recipe,
@@ -258,7 +258,7 @@ def _voice(json: bool, quiet: bool, verbose: bool, piped: bool) -> Reporter:
 
 def _check_method(model: str | None, weights: Path | None, arch: str | None, aim: "TargetSize") -> str | None:
     """Bad names are told at once. The network that a weight file is for, where that is said."""
-    from srcli.methods import arch_of, check_model, check_scale
+    from srcli.methods import check_model, check_scale, find_arch
 
     scale = 2 if aim.scale is None else aim.scale
     if weights is None:
@@ -268,7 +268,7 @@ def _check_method(model: str | None, weights: Path | None, arch: str | None, aim
         return None
     check_scale(scale)
     said = arch or model
-    return arch_of(said) if said else None
+    return find_arch(said) if said else None
 
 
 def _check_together(team: "PoolConfig", watch: bool, jobs: "list[UpscaleTask]") -> None:

@@ -55,7 +55,7 @@ class Dataset:
     def pictures(self) -> Iterator[Picture]:
         """The images, read one at a time, without their partners."""
         for path in self.files:
-            yield picture(path)
+            yield read_picture(path)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -65,7 +65,7 @@ class Dataset:
             return stems
         return tuple(path.relative_to(self.root).as_posix() for path in self.files)
 
-    def partners(self, scale: float) -> tuple[Path, ...]:
+    def find_partners(self, scale: float) -> tuple[Path, ...]:
         """The low-resolution file of each file; none where the set has none.
 
         Raises `DatasetError` where one is missing.
@@ -74,21 +74,21 @@ class Dataset:
             return ()
         folder = _here(self.lr.replace("{scale}", str(scale)))
         inside = next((folder / f"{x}{scale}" for x in "Xx" if (folder / f"{x}{scale}").is_dir()), folder)
-        return partners(self.root, self.files, inside, scale)
+        return find_partners(self.root, self.files, inside, scale)
 
 
-def picture(path: Path, lr: Path | None = None) -> Picture:
+def read_picture(path: Path, lr: Path | None = None) -> Picture:
     """The image in a file, and its low resolution where that is in another."""
     image = read_image(path)
     return Picture(path.stem, image.pixels, image.grey, read_image(lr).pixels if lr else None)
 
 
-def partners(root: Path, files: tuple[Path, ...], lr: Path, scale: float) -> tuple[Path, ...]:
+def find_partners(root: Path, files: tuple[Path, ...], lr: Path, scale: float) -> tuple[Path, ...]:
     """For each file below `root` that of the same place and name below `lr`, or named as DIV2K's are.
 
     The partner of `a/b.png` is `a/b` or `a/bxSCALE` of any suffix. Raises `DatasetError` where it is missing.
     """
-    found = {path.relative_to(lr).with_suffix(""): path for path in images_in(lr, recursive=True)}
+    found = {path.relative_to(lr).with_suffix(""): path for path in list_images(lr, recursive=True)}
     return tuple(_partner(file, file.relative_to(root), lr, found, scale) for file in files)
 
 
@@ -102,15 +102,15 @@ def _partner(file: Path, place: Path, lr: Path, found: dict[Path, Path], scale: 
     )
 
 
-def folder(path: Path, name: str = "") -> Dataset:
+def open_folder(path: Path, name: str = "") -> Dataset:
     """The images directly in a folder, or in the folders below it where it has none itself."""
-    files = images_in(path) or images_in(path, recursive=True)
+    files = list_images(path) or list_images(path, recursive=True)
     if not files:
         raise DatasetError(f"no images in {path}", "give a folder that holds image files")
     return Dataset(name or path.resolve().name, tuple(files), path)
 
 
-def images_in(path: Path, recursive: bool = False) -> list[Path]:
+def list_images(path: Path, recursive: bool = False) -> list[Path]:
     """The image files in a folder, sorted; raises `DatasetError` where it can't be listed."""
     if not path.is_dir():
         raise DatasetError(f"{path} is not a folder", "check the path")
@@ -120,9 +120,9 @@ def images_in(path: Path, recursive: bool = False) -> list[Path]:
         raise DatasetError(f"cannot list {path}: {error.strerror}", "check its permissions") from error
 
 
-def samples() -> Dataset:
+def load_samples() -> Dataset:
     """The few public-domain photographs that ship with the tool."""
-    return folder(PACKAGE / "samples", "samples")
+    return open_folder(PACKAGE / "samples", "samples")
 
 
 def _hub_set(name: str, revision: str) -> HubFile:
@@ -147,7 +147,7 @@ SIZES = {"Set5": 5, "Set14": 14, "BSD100": 100, "Urban100": 100, **OWN_COPY}
 _LR = ",lr="
 
 
-def find(text: str) -> Dataset:
+def find_dataset(text: str) -> Dataset:
     """A set by name, by folder, by URL or by repository of the Hub; what is downloaded is kept.
 
     `NAME=FOLDER` gives a folder a name, `,lr=FOLDER` behind any of them names the low-resolution partners.
@@ -157,12 +157,12 @@ def find(text: str) -> Dataset:
         name, _, lr = text.rpartition(_LR)
         if not lr:
             raise UsageError(f"'{text}' names no folder of partners", "write SET,lr=FOLDER")
-        return replace(find(name), lr=lr)
+        return replace(find_dataset(name), lr=lr)
     name, equals, where = text.partition("=")
     if equals and not Path(text).is_dir() and not isinstance(parse_location(text), RemotePath):
         if not name or not where:
             raise UsageError(f"'{text}' lacks a name or a folder", "write NAME=FOLDER")
-        return folder(_here(where), name)
+        return open_folder(_here(where), name)
     return _named(text)
 
 
@@ -191,7 +191,7 @@ def _copied(where: RemotePath) -> Path:
 
 
 def _images_at(where: RemotePath) -> list[ListedFile]:
-    """As of `folder`: those in it, or where there are none those below."""
+    """As of `open_folder`: those in it, or where there are none those below."""
     for recursive in (False, True):
         found = sorted(each for each in list_files(where, recursive) if is_image(each.location))
         if found:
@@ -201,14 +201,14 @@ def _images_at(where: RemotePath) -> list[ListedFile]:
 
 def _named(name: str) -> Dataset:
     if name == "samples":
-        return samples()
+        return load_samples()
     where = parse_location(name)
     if isinstance(where, RemotePath):
-        return folder(_copied(where), strip_pattern(where).name)
+        return open_folder(_copied(where), strip_pattern(where).name)
     if where.is_dir():
-        return folder(where)
+        return open_folder(where)
     if name in HUB_SETS:
-        return folder(_from_hub(name, HUB_SETS[name]), name)
+        return open_folder(_from_hub(name, HUB_SETS[name]), name)
     if name.startswith(HUB):
         return _collected(name)
     if name in OWN_COPY:
@@ -226,9 +226,9 @@ def _collected(name: str) -> Dataset:
     bare = name.removeprefix(HUB)
     if "/" not in bare:
         return _named(bare)
-    wanted = hub_collection.parse(bare)
-    root = hub_collection.fetched(wanted)
-    return Dataset(wanted.repo.rpartition("/")[2], tuple(images_in(root, recursive=True)), root)
+    wanted = hub_collection.parse_collection(bare)
+    root = hub_collection.fetch_collection(wanted)
+    return Dataset(wanted.repo.rpartition("/")[2], tuple(list_images(root, recursive=True)), root)
 
 
 def _from_hub(name: str, source: HubFile) -> Path:
@@ -248,7 +248,7 @@ def _from_hub(name: str, source: HubFile) -> Path:
 def _check_record(name: str, place: Path) -> None:
     """Note the SHA-256 of every image at first use; raise `DatasetError` where one is another one later."""
     record = get_cache_folder() / "digests" / f"{place.name}.json"
-    found = {str(path.relative_to(place)): sha256(path) for path in images_in(place, recursive=True)}
+    found = {str(path.relative_to(place)): sha256(path) for path in list_images(place, recursive=True)}
     if not record.exists():
         # A cache that may only be read was filled by somebody who keeps it.
         with contextlib.suppress(FileError), replace_atomically(record) as temporary:

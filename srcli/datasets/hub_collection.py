@@ -42,7 +42,7 @@ class Collection:
         return get_cache_folder() / "datasets" / f"{name}@{self.revision.replace('/', '--')}"
 
 
-def parse(text: str) -> Collection:
+def parse_collection(text: str) -> Collection:
     """The collection written as `OWNER/NAME`, `OWNER/NAME@REVISION` or either with `/FOLDER` behind it."""
     words = text.split("/", 2)
     if len(words) < 2 or not all(words):
@@ -53,7 +53,7 @@ def parse(text: str) -> Collection:
     return Collection(f"{words[0]}/{name}", revision or "main", words[2].strip("/") if words[2:] else "")
 
 
-def fetched(collection: Collection) -> Path:
+def fetch_collection(collection: Collection) -> Path:
     """The folder of the images; without a request where it is there already.
 
     Image files are taken as they are, tar and zip archives and Parquet tables for the images in them. Raises

@@ -40,21 +40,20 @@ WEIGHTLESS = (*KERNELS, *classical.METHODS)
 class Method:
     """(H, W, 3) pixels and a scale -> enlarged pixels.
 
-    `params` counts weights; `where` says what runs it; `about`, what a weight file was taken for. `flow` does
-    what `run` does, with no more rows held at a time than it takes; None where all are needed at once. `to`
-    is there where it can enlarge to any height and width, whatever becomes of the proportions. `steps`: the
-    networks, in order. `as_uint8` does what `flow` does, rounded to uint8 where the last network runs; it
-    gives None where that can't be.
+    `params` counts weights; `description` says what runs it; `identified_as`, what a weight file without a
+    header was taken for. `stream` does what `run` does with few rows in memory; None if the whole image is
+    needed. `to_size` exists if the method reaches any height and width. `stages`: the networks, in order.
+    `as_uint8` does what `stream` does, rounded to uint8 on the device; it returns None where it cannot.
     """
 
     name: str
     run: Callable[[Pixels, float], Pixels]
     params: int = 0
-    where: str = "cpu"
-    about: str = ""
-    flow: Callable[[Rows, float], Rows] | None = None
-    to: Callable[[Rows, Sides], Rows] | None = None
-    steps: tuple[Upscaler, ...] = ()
+    description: str = "cpu"
+    identified_as: str = ""
+    stream: Callable[[Rows, float], Rows] | None = None
+    to_size: Callable[[Rows, Sides], Rows] | None = None
+    stages: tuple[Upscaler, ...] = ()
     as_uint8: Callable[[Rows, float], Rows | None] | None = None
 
     def __call__(self, pixels: Pixels, scale: float) -> Pixels:
@@ -63,7 +62,7 @@ class Method:
 
 
 @dataclass(frozen=True)
-class Options:
+class MethodOptions:
     """How networks are run, and methods without a training set; `vram` and `tell` as in `ready.Wanted`."""
 
     device: str | None = None
@@ -71,18 +70,18 @@ class Options:
     self_ensemble: bool = False
     progress: Progress = silent
     runtime: str = "auto"
-    untrained: classical.Settings = classical.Settings()
+    untrained: classical.UntrainedSettings = classical.UntrainedSettings()
     report: Report = untold
     vram: int | None = None
     tell: Callable[[str], None] = unsaid
 
 
-def names() -> list[str]:
+def list_models() -> list[str]:
     """Everything that `--model` takes."""
     return [*WEIGHTLESS, *manifest.models()]
 
 
-def find(name: str, scale: float, options: Options = Options()) -> Method:
+def load_method(name: str, scale: float, options: MethodOptions = MethodOptions()) -> Method:
     """The method of that name, ready to enlarge by `scale`."""
     check_model(name, scale)
     if name in KERNELS:
@@ -90,18 +89,20 @@ def find(name: str, scale: float, options: Options = Options()) -> Method:
     if name in classical.METHODS:
         return untrained(name, options)
     entries = manifest.entries_of(name)
-    chain = scale_chain(scale, tuple(entries))
+    chain = plan_scale_chain(scale, tuple(entries))
     loaded = {step: _from_entry(entries[step], options) for step in set(chain)}
-    return network_method(name, [loaded[step] for step in chain])
+    return chain_networks(name, [loaded[step] for step in chain])
 
 
-def find_all(named: list[str], files: list[Path], scale: float, options: Options) -> list[Method]:
+def load_methods(named: list[str], files: list[Path], scale: float, options: MethodOptions) -> list[Method]:
     """The methods of these names, each once, then those of these weight files."""
-    found = [find(name, scale, options) for name in dict.fromkeys(named)]
-    return found + [find_file(file, scale, options) for file in files]
+    found = [load_method(name, scale, options) for name in dict.fromkeys(named)]
+    return found + [load_method_file(file, scale, options) for file in files]
 
 
-def find_file(path: Path, scale: float, options: Options = Options(), arch: str | None = None) -> Method:
+def load_method_file(
+    path: Path, scale: float, options: MethodOptions = MethodOptions(), arch: str | None = None
+) -> Method:
     """The method of a weight file or a table, which says what it is by its header or by what it fits.
 
     `arch` is taken for granted where given. Raises `WeightsError` for files that fit no network.
@@ -118,7 +119,7 @@ def find_file(path: Path, scale: float, options: Options = Options(), arch: str 
     return _repeated(path.stem, step, scale, str(source.spec))
 
 
-def file_source(path: Path, scale: float, arch: str | None = None) -> WeightsSource:
+def identify_weights(path: Path, scale: float, arch: str | None = None) -> WeightsSource:
     """What a weight file is for, at that scale and no other. Raises `WeightsError` where it fits nothing."""
     source = _chosen(path, weights.specs_of(path, arch), scale, arch)
     if source.spec.scale not in (scale, ANY):
@@ -133,7 +134,7 @@ def _chosen(path: Path, specs: list[archs.Spec], scale: float, arch: str | None)
     return WeightsSource(path, _at_scale(path, specs, scale))
 
 
-def source(name: str, scale: float) -> WeightsSource:
+def locate_weights(name: str, scale: float) -> WeightsSource:
     """The weights of a model at that scale, on this machine. Raises `UsageError` where there are none."""
     check_model(name, scale)
     if name in WEIGHTLESS:
@@ -162,14 +163,14 @@ def _at_scale(path: Path, specs: list[archs.Spec], scale: float) -> archs.Spec:
     raise UsageError(f"{path} does not say for which of {known} it is", "give that scale with -x")
 
 
-def _from_table(path: Path, scale: float, options: Options, arch: str | None) -> Method:
-    spec, step = table_upscaler(path, options)
+def _from_table(path: Path, scale: float, options: MethodOptions, arch: str | None) -> Method:
+    spec, step = load_table(path, options)
     if arch not in (None, spec.arch):
         raise WeightsError(f"{path} holds a table of {spec}, not of {arch}", "leave out --arch and --model")
     return _repeated(path.stem, step, scale, str(spec))
 
 
-def table_upscaler(path: Path, options: Options) -> tuple[archs.Spec, Upscaler]:
+def load_table(path: Path, options: MethodOptions) -> tuple[archs.Spec, Upscaler]:
     """What a file's tables are of, and they themselves ready to run; torch stays out of it."""
     from srcli.engine.runtimes.lut import LutRuntime
 
@@ -179,7 +180,7 @@ def table_upscaler(path: Path, options: Options) -> tuple[archs.Spec, Upscaler]:
     return spec, _step(LutRuntime(lut.enlarger(spec, found)), spec, options)
 
 
-def _from_foreign(path: Path, found: "tuple[nn.Module, int]", scale: float, options: Options) -> Method:
+def _from_foreign(path: Path, found: "tuple[nn.Module, int]", scale: float, options: MethodOptions) -> Method:
     network, own_scale = found
     if options.runtime == "ncnn":
         raise UsageError(f"ncnn cannot run {path}: only spandrel knows it", "leave out --runtime")
@@ -190,13 +191,13 @@ def _from_foreign(path: Path, found: "tuple[nn.Module, int]", scale: float, opti
     return _repeated(path.stem, step, scale, f"x{own_scale}, known to spandrel")
 
 
-def _repeated(name: str, step: Upscaler, scale: float, about: str) -> Method:
+def _repeated(name: str, step: Upscaler, scale: float, identity: str) -> Method:
     """One network as often as its own scale takes to reach `scale`; once, where that is any."""
-    chain = scale_chain(scale, (step.scale,))
-    return replace(network_method(name, [step] * len(chain)), about=about)
+    chain = plan_scale_chain(scale, (step.scale,))
+    return replace(chain_networks(name, [step] * len(chain)), identified_as=identity)
 
 
-def arch_of(name: str) -> str:
+def find_arch(name: str) -> str:
     """The network behind a model's or a network's name. Raises `UsageError` for others."""
     if name in archs.names():
         return name
@@ -205,7 +206,7 @@ def arch_of(name: str) -> str:
     return next(iter(manifest.entries_of(name).values())).arch
 
 
-def _from_entry(entry: manifest.Entry, options: Options) -> Upscaler:
+def _from_entry(entry: manifest.Entry, options: MethodOptions) -> Upscaler:
     source = _entry_source(entry)
     return _step(select.from_file(source, _wanted(options)), source.spec, options)
 
@@ -215,23 +216,23 @@ def _first(devices: str | None) -> str | None:
     return devices.partition(",")[0] if devices else None
 
 
-def _wanted(options: Options) -> RuntimeRequest:
+def _wanted(options: MethodOptions) -> RuntimeRequest:
     return RuntimeRequest(options.runtime, options.device, options.vram, options.tell)
 
 
-def upscaler(network: "nn.Module", spec: archs.Spec, options: Options) -> Upscaler:
+def build_upscaler(network: "nn.Module", spec: archs.Spec, options: MethodOptions) -> Upscaler:
     """A network made ready to run by torch on the device that `options` ask for."""
     runtime = select.on_torch(network, spec.scale, archs.traits(spec.arch), _wanted(options))
     return _step(runtime, spec, options)
 
 
-def _step(runtime: Runtime, spec: archs.Spec, options: Options) -> Upscaler:
+def _step(runtime: Runtime, spec: archs.Spec, options: MethodOptions) -> Upscaler:
     return Upscaler(
         runtime, spec.scale, options.tile, options.self_ensemble, options.progress, options.report, spec
     )
 
 
-def network_method(name: str, steps: list[Upscaler]) -> Method:
+def chain_networks(name: str, steps: list[Upscaler]) -> Method:
     """Networks one after the other, and bicubic from what they reach to the size asked for.
 
     One of any scale is alone, and gives that size itself.
@@ -240,15 +241,15 @@ def network_method(name: str, steps: list[Upscaler]) -> Method:
     if steps[0].scale == ANY:
         return _to_any_size(name, steps[0])
 
-    def flow(source: Rows, scale: float) -> Rows:
+    def stream(source: Rows, scale: float) -> Rows:
         out = source
         for step in steps:
             out = step.flow(out).map(_clipped)
-        wanted = target_size(source, scale)
+        wanted = compute_output_size(source, scale)
         return out if out.shape == wanted else rows.resize_rows(out, *wanted)
 
     def run(pixels: Pixels, scale: float) -> Pixels:
-        return flow(rows.of(pixels), scale).whole()
+        return stream(rows.of(pixels), scale).whole()
 
     steps = [replace(steps[0], beside=True)] if len(steps) == 1 else steps
     *before, last = steps
@@ -258,11 +259,11 @@ def network_method(name: str, steps: list[Upscaler]) -> Method:
         out = source
         for step in before:
             out = step.flow(out).map(_clipped)
-        exact = (out.height * last.scale, out.width * last.scale) == target_size(source, scale)
+        exact = (out.height * last.scale, out.width * last.scale) == compute_output_size(source, scale)
         return rounding.flow(out) if rounding and exact else None
 
     return Method(
-        name, run, first.params, first.description, flow=flow, steps=tuple(steps),
+        name, run, first.params, first.description, stream=stream, stages=tuple(steps),
         as_uint8=as_uint8 if rounding else None,
     )  # fmt: skip
 
@@ -272,23 +273,23 @@ def _clipped(band: Pixels) -> Pixels:
 
 
 def _to_any_size(name: str, step: Upscaler) -> Method:
-    def to(source: Rows, size: Sides) -> Rows:
+    def to_size(source: Rows, size: Sides) -> Rows:
         return step.flow(source, size).map(_clipped)
 
-    def flow(source: Rows, scale: float) -> Rows:
-        return to(source, target_size(source, scale))
+    def stream(source: Rows, scale: float) -> Rows:
+        return to_size(source, compute_output_size(source, scale))
 
     def run(pixels: Pixels, scale: float) -> Pixels:
-        return flow(rows.of(pixels), scale).whole()
+        return stream(rows.of(pixels), scale).whole()
 
-    return Method(name, run, step.runtime.params, step.runtime.description, flow=flow, to=to)
+    return Method(name, run, step.runtime.params, step.runtime.description, stream=stream, to_size=to_size)
 
 
 def check_model(name: str, scale: float) -> None:
-    """Raise `UsageError` for what `find` could not find, at no cost."""
+    """Raise `UsageError` for what `load_method` could not find, at no cost."""
     check_scale(scale)
-    if name not in names():
-        near = difflib.get_close_matches(name, names(), 1)
+    if name not in list_models():
+        near = difflib.get_close_matches(name, list_models(), 1)
         hint = f"did you mean '{near[0]}'? " if near else ""
         raise UsageError(f"no model called '{name}'", f"{hint}`sr models` lists all")
 
@@ -297,19 +298,19 @@ def check_own_scale(name: str, scale: float) -> None:
     """Raise `UsageError` where a network would overshoot a whole `scale` and be reduced to it."""
     check_model(name, scale)
     own = tuple(entry.scale for entry in manifest.load() if entry.model == name)
-    if own and ANY not in own and scale == int(scale) and math.prod(scale_chain(scale, own)) != scale:
+    if own and ANY not in own and scale == int(scale) and math.prod(plan_scale_chain(scale, own)) != scale:
         known = ", ".join(f"x{one}" for one in own)
         raise UsageError(
             f"{name} has no weights for x{scale}", f"it has them for {known}; leave it out, or change -x"
         )
 
 
-def licence_of(name: str, scale: float) -> str:
+def find_licence(name: str, scale: float) -> str:
     """Of the weights that a model uses at a scale; `none` where it has none."""
     entries = {entry.scale: entry for entry in manifest.load() if entry.model == name}
     if not entries:
         return "none"
-    chain = scale_chain(scale, tuple(entries))
+    chain = plan_scale_chain(scale, tuple(entries))
     return ", ".join(dict.fromkeys(entries[step].licence for step in chain))
 
 
@@ -319,7 +320,7 @@ def check_scale(scale: float) -> None:
         raise UsageError(f"cannot enlarge by {scale:g}", f"give a scale above 1, up to {LARGEST_SCALE}")
 
 
-def target_size(pixels: Pixels | Rows, scale: float) -> Sides:
+def compute_output_size(pixels: Pixels | Rows, scale: float) -> Sides:
     """Height and width that `pixels` have when enlarged by `scale`."""
     height, width = (max(1, math.floor(side * scale + 0.5)) for side in pixels.shape[:2])
     return height, width
@@ -328,18 +329,18 @@ def target_size(pixels: Pixels | Rows, scale: float) -> Sides:
 def interpolator(name: str) -> Method:
     """A classical kernel; 8-bit pixels are rounded after each pass as MATLAB does for uint8."""
 
-    def flow(source: Rows, scale: float) -> Rows:
-        return rows.interpolate_rows(source, *target_size(source, scale), name)
+    def stream(source: Rows, scale: float) -> Rows:
+        return rows.interpolate_rows(source, *compute_output_size(source, scale), name)
 
     def run(pixels: Pixels, scale: float) -> Pixels:
-        return flow(rows.of(pixels), scale).whole()
+        return stream(rows.of(pixels), scale).whole()
 
-    return Method(name, run, flow=flow)
+    return Method(name, run, stream=stream)
 
 
-def untrained(name: str, options: Options) -> Method:
+def untrained(name: str, options: MethodOptions) -> Method:
     """A method that learns from the image in hand alone. Raises `SrError` where it can't be run here."""
-    classical.check(name)
+    classical.check_installed(name)
     from srcli.methods.classical import solving
 
     settings, where = replace(options.untrained, progress=options.progress), "cpu"
@@ -348,12 +349,12 @@ def untrained(name: str, options: Options) -> Method:
         settings, where = replace(settings, device=chosen.name), str(chosen)
 
     def run(pixels: Pixels, scale: float) -> Pixels:
-        return solving.enlarge(name, pixels, target_size(pixels, scale), settings)
+        return solving.enlarge(name, pixels, compute_output_size(pixels, scale), settings)
 
-    return Method(name, run, where=where)
+    return Method(name, run, description=where)
 
 
-def scale_chain(scale: float, available: tuple[int, ...]) -> tuple[int, ...]:
+def plan_scale_chain(scale: float, available: tuple[int, ...]) -> tuple[int, ...]:
     """The fewest networks whose scales multiply to `scale` or, among equally few, least above it.
 
     One of any scale is enough.

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 
 from srcli.bench import Score, border_of, score
-from srcli.datasets import images_in
+from srcli.datasets import list_images
 from srcli.errors import DatasetError, SrError, UsageError
 from srcli.imaging.color import luma
 from srcli.imaging.degrade.degradations import downscale_bicubic
 from srcli.imaging.image import read_image
 from srcli.imaging.pixels import Pixels, Plane, crop_to_multiple, quantise
-from srcli.methods import Method, target_size
+from srcli.methods import Method, compute_output_size
 from srcli.report.pictures import Region, busiest, densest
 
 _WIDEST, _NARROWEST = 64, 24
@@ -60,7 +60,7 @@ def sources(paths: list[Path], truth: Path | None, hr: bool) -> list[ComparisonS
         raise UsageError("--hr and --truth exclude each other", "--hr takes the image itself as the truth")
     images = list(dict.fromkeys(file for path in paths for file in _files(path)))
     if truth is None or truth.is_dir():
-        known = {file.stem: file for file in images_in(truth)} if truth else {}
+        known = {file.stem: file for file in list_images(truth)} if truth else {}
         return [ComparisonSource(image, _truth_of(image, known, truth), hr) for image in images]
     if len(images) > 1:
         raise UsageError(f"--truth {truth} is one file for {len(images)} images", "give a folder of truths")
@@ -70,7 +70,7 @@ def sources(paths: list[Path], truth: Path | None, hr: bool) -> list[ComparisonS
 def _files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
-    found = images_in(path)
+    found = list_images(path)
     if not found:
         raise DatasetError(f"no images in {path}", "give a folder that holds image files")
     return found
@@ -98,7 +98,7 @@ def load(source: ComparisonSource, scale: float) -> Comparison:
         return Comparison(source.image.name, given.pixels, None, given.grey)
     image = read_image(source.truth)
     true = _scored(crop_to_multiple(image.pixels, scale), scale, source.truth)
-    wanted = target_size(given.pixels, scale)
+    wanted = compute_output_size(given.pixels, scale)
     if true.shape[:2] != wanted:
         size = "x".join(map(str, image.size))
         raise UsageError(
@@ -133,7 +133,7 @@ def check(found: list[ComparisonSource], scale: float, crop: Region | None) -> i
         if crop and not crop.inside(lr):
             size = f"{source.image.name} is {lr.shape[1]}x{lr.shape[0]} pixels"
             raise UsageError(f"--crop {crop} is outside the image", size)
-        pixels += math.prod(target_size(lr, scale))
+        pixels += math.prod(compute_output_size(lr, scale))
     return pixels
 
 

@@ -19,7 +19,7 @@ from srcli.datasets import Picture
 from srcli.engine.device import Device, check_bfloat16
 from srcli.engine.weights import files
 from srcli.errors import SrError, UsageError
-from srcli.methods import Method, Options, network_method, upscaler
+from srcli.methods import Method, MethodOptions, build_upscaler, chain_networks
 from srcli.storage.files import check_can_write, replace_atomically
 from srcli.train import losses, parallel, schedule
 from srcli.train.augment import Batch
@@ -286,7 +286,9 @@ def method_of(state: State, setup: Setup) -> Method:
     own = copy.deepcopy(network)
     if setup.recipe.scales:
         own.scale = setup.recipe.scale  # type: ignore[assignment]
-    return network_method(setup.recipe.title, [upscaler(own, spec, Options(device=setup.device.name))])
+    return chain_networks(
+        setup.recipe.title, [build_upscaler(own, spec, MethodOptions(device=setup.device.name))]
+    )
 
 
 def run(state: State, setup: Setup) -> Generator[Progress]:

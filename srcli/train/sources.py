@@ -31,7 +31,7 @@ def parse(text: str, scale: int) -> ImageSource:
     """
     name, lr, weight = _parts(text)
     files = _files(name)
-    partners = datasets.partners(Path(name), files, Path(lr), scale) if lr else ()
+    partners = datasets.find_partners(Path(name), files, Path(lr), scale) if lr else ()
     return ImageSource(name, files, weight, partners)
 
 
@@ -47,8 +47,8 @@ def _files(name: str) -> tuple[Path, ...]:
     if not name:
         raise UsageError("no folder of training images is named", "give a folder, or hub:OWNER/NAME")
     if name.startswith(datasets.HUB):
-        return datasets.find(name).files
-    files = datasets.images_in(Path(name), recursive=True)
+        return datasets.find_dataset(name).files
+    files = datasets.list_images(Path(name), recursive=True)
     if not files:
         raise DatasetError(f"no usable image in {name}", "give a folder that holds image files")
     return tuple(files)

@@ -18,7 +18,7 @@ from srcli.imaging.codecs import png
 from srcli.imaging.codecs.base import Frame, ImageInfo
 from srcli.imaging.pixels import Pixels, StoredSamples
 from srcli.imaging.size import Size
-from srcli.methods import Method, Options, find, interpolator, network_method, scale_chain
+from srcli.methods import Method, MethodOptions, chain_networks, interpolator, load_method, plan_scale_chain
 from srcli.upscaling import streaming
 
 # The last resort of `best`.
@@ -60,7 +60,7 @@ def estimate(method: Method | None, image: Image) -> Estimate:
     """
     about, size = image.about, image.size
     method = method or interpolator(PLAIN)
-    if method.flow is None or (method.params and not method.steps):
+    if method.stream is None or (method.params and not method.stages):
         raise UsageError(f"nobody knows how long {method.name} takes", "name a network with -m")
     parts = list(_steps(method, about.size[::-1]))
     spent = sum(part.seconds for part in parts) + _rest(method, image.scale) * math.prod(size)
@@ -87,7 +87,7 @@ class _Part:
 
 def _steps(method: Method, size: tuple[int, int]) -> Iterator[_Part]:
     height, width = size
-    for step in method.steps:
+    for step in method.stages:
         enlarged = step.scale // step.runtime.scale
         yield _part(step, height * enlarged, width * enlarged)
         height, width = height * step.scale, width * step.scale
@@ -155,12 +155,12 @@ class _Idle:
 
 def _rest(method: Method, scale: float) -> float:
     """Seconds for each pixel of the output, of all but the networks: colours, rounding, compression."""
-    runtimes = [(step.runtime, step) for step in method.steps]
+    runtimes = [(step.runtime, step) for step in method.stages]
     idle = [
         replace(step, runtime=_Idle(r.scale, r.halo, r.alignment, r.channels), self_ensemble=False)
         for r, step in runtimes
     ]
-    empty = network_method(method.name, idle) if idle else method
+    empty = chain_networks(method.name, idle) if idle else method
     kind = [method.name if not idle else "", *((r.channels, r.scale, step.scale) for r, step in runtimes)]
     facts = ("rest", kind, scale, threads(), calibration.machine())
     return calibration.once(facts, lambda: {"seconds": _timed(empty, scale)})["seconds"]
@@ -187,7 +187,7 @@ def _sample() -> StoredSamples:
     return picture.clip(0, 255).astype(np.uint8)
 
 
-def best(within: float, images: list[Image], options: Options) -> str:
+def best(within: float, images: list[Image], options: MethodOptions) -> str:
     """The bundled model of best quality that takes no longer than `within` seconds for all images.
 
     Raises `UsageError` where none is fast enough.
@@ -205,7 +205,7 @@ def best(within: float, images: list[Image], options: Options) -> str:
     )
 
 
-def check(name: str, within: float, images: list[Image], options: Options) -> None:
+def check(name: str, within: float, images: list[Image], options: MethodOptions) -> None:
     """Raise `UsageError` where a model would take longer."""
     needed = total(name, images, options)
     if needed > within:
@@ -213,10 +213,10 @@ def check(name: str, within: float, images: list[Image], options: Options) -> No
         raise UsageError(f"{name} would take about {needed:.1f} s, not {within:g}", hint)
 
 
-def total(name: str, images: list[Image], options: Options) -> float:
+def total(name: str, images: list[Image], options: MethodOptions) -> float:
     """Seconds that a model takes for all images."""
     scales = {math.ceil(image.scale) for image in images if image.scale > 1}
-    methods = {scale: find(name, scale, options) for scale in scales}
+    methods = {scale: load_method(name, scale, options) for scale in scales}
     return sum(estimate(methods.get(math.ceil(image.scale)), image).seconds for image in images)
 
 
@@ -230,7 +230,7 @@ def _quality(name: str, scale: float) -> float:
     """The lowest mean PSNR of the networks that it takes; 0 where one is not here."""
     entries = manifest.entries_of(name)
     try:
-        chain = scale_chain(scale, tuple(entries))
+        chain = plan_scale_chain(scale, tuple(entries))
     except UsageError:
         return 0
     used = [entries[step] for step in chain]

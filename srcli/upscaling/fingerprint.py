@@ -11,14 +11,14 @@ from srcli import __version__, manifest
 from srcli.errors import FileError, ImageError
 from srcli.imaging.codecs import reading
 from srcli.imaging.metadata.provenance import Record, read_record
-from srcli.methods import WEIGHTLESS, scale_chain
+from srcli.methods import WEIGHTLESS, plan_scale_chain
 from srcli.storage.files import get_cache_folder, replace_atomically
 from srcli.storage.hashing import sha256
 from srcli.storage.locations import Location, open_local_copy
 
 
 @dataclass(frozen=True)
-class Settings:
+class Fingerprint:
     """How a batch is enlarged: `options` that change pixels or files; `weights` a file given by hand."""
 
     model: str
@@ -29,17 +29,22 @@ class Settings:
     @cached_property
     def digest(self) -> str:
         """SHA-256 of all of it, the contents of the weights too; the same on any machine."""
-        parts = {"model": self.model, "scale": self.scale, "options": self.options, "weights": self.sums(0)}
+        parts = {
+            "model": self.model,
+            "scale": self.scale,
+            "options": self.options,
+            "weights": self.weight_digests(0),
+        }
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
-    def sums(self, scale: float) -> dict[str, str]:
+    def weight_digests(self, scale: float) -> dict[str, str]:
         """SHA-256 of the weights by name: of those for `scale`, or of all the model's for 0."""
         if self.weights:
             return {self.weights.name: self._weights_digest}
         if self.model in WEIGHTLESS:
             return {}
         entries = manifest.entries_of(self.model)
-        used = scale_chain(scale, tuple(entries)) if scale > 1 else entries
+        used = plan_scale_chain(scale, tuple(entries)) if scale > 1 else entries
         return {entries[step].name: entries[step].sha256 for step in sorted(set(used))}
 
     @cached_property
@@ -52,7 +57,7 @@ class Settings:
         """What to write into the image made of `source`, which has that width and height."""
         return Record(
             __version__, self.model, self.scale, "x".join(map(str, size)), sha256(source), self.digest,
-            self.sums(scale), where, tile, self.options,
+            self.weight_digests(scale), where, tile, self.options,
         )  # fmt: skip
 
 
@@ -86,7 +91,7 @@ def _is_whole(target: Path) -> bool:
         return False
 
 
-def note(target: Path, source: Path, digest: str) -> None:
+def remember_output(target: Path, source: Path, digest: str) -> None:
     """Remember in the cache what an output was made of, where it cannot say so itself."""
     state = target.stat()
     entry = [sha256(source), digest, state.st_size, state.st_mtime_ns]

@@ -27,10 +27,10 @@ from srcli.methods import LARGEST_SCALE, Method
 from srcli.storage.hashing import sha256
 from srcli.storage.locations import Location, open_for_upload, open_local_copy
 from srcli.upscaling import streaming
-from srcli.upscaling.fingerprint import Settings, note
+from srcli.upscaling.fingerprint import Fingerprint, remember_output
 from srcli.upscaling.task import UpscaleTask
 
-Find = Callable[[float], Method]
+LoadMethod = Callable[[float], Method]
 # What is white in a map of uncertainty: 25 of 255 levels.
 _WHITE = 0.1
 # Fields of `Postprocess` that look at all of the picture before any of it is done.
@@ -68,27 +68,27 @@ class Postprocess:
 class UpscaleSettings:
     """How every file of a batch is done. `stream`: with few rows held; None where the output is large."""
 
-    find: Find
-    wanted: TargetSize
-    recipe: Settings
-    output: EncodingOptions = EncodingOptions()
+    load_method: LoadMethod
+    target: TargetSize
+    fingerprint: Fingerprint
+    encoding: EncodingOptions = EncodingOptions()
     max_pixels: int = MAX_PIXELS
     tile: int = 0
-    finish: Postprocess = Postprocess()
+    postprocess: Postprocess = Postprocess()
     stream: bool | None = None
 
 
 @dataclass(frozen=True)
 class Result:
-    """What became of a file: sizes as (width, height), depths in bits; `content` is the source's SHA-256."""
+    """The outcome of one file: sizes as (width, height), depths in bits, SHA-256 of the source."""
 
-    old: Size
-    new: Size
-    old_depth: int
-    new_depth: int
+    input_size: Size
+    output_size: Size
+    input_depth: int
+    output_depth: int
     frames: int
     seconds: float
-    content: str = ""
+    source_digest: str = ""
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class _Files:
     target: Path
 
 
-def enlarge_file(job: UpscaleTask, work: UpscaleSettings) -> Result:
+def upscale_file(job: UpscaleTask, work: UpscaleSettings) -> Result:
     """Read, enlarge every frame, write. Raises `SrError`; the target appears whole or not at all.
 
     What is in a store is fetched before, and put there after. An output that can't say what it was made of is
@@ -108,15 +108,15 @@ def enlarge_file(job: UpscaleTask, work: UpscaleSettings) -> Result:
     start = time.perf_counter()
     with open_local_copy(job.source) as source, open_for_upload(job.target) as target:
         done = _enlarge_here(_Files(source, target), work)
-        if target == job.target and not says_itself(target, work.output):
-            note(target, source, work.recipe.digest)
+        if target == job.target and not can_carry_record(target, work.encoding):
+            remember_output(target, source, work.fingerprint.digest)
         content = sha256(source)
-    return replace(done, seconds=time.perf_counter() - start, content=content)
+    return replace(done, seconds=time.perf_counter() - start, source_digest=content)
 
 
 def _enlarge_here(job: _Files, work: UpscaleSettings) -> Result:
     times = read_timing(job.source)
-    check_writable(job.target, frames=times.count, encoding=work.output)
+    check_writable(job.target, frames=times.count, encoding=work.encoding)
     read = read_frames(job.source, work.max_pixels)
     if times.count == 1:
         [only] = read  # to the end of the file, so that the decoder's own copy is freed
@@ -125,7 +125,7 @@ def _enlarge_here(job: _Files, work: UpscaleSettings) -> Result:
     return _enlarge(read, times, job, work)
 
 
-def says_itself(target: Location, output: EncodingOptions) -> bool:
+def can_carry_record(target: Location, output: EncodingOptions) -> bool:
     """Whether an output has in it what it was made of. Comments do not do: not every depth has them."""
     return not output.strip and "xmp" in registry.find_codec(target).metadata_kinds
 
@@ -136,35 +136,35 @@ def _enlarge(read: Iterable[Frame], times: FrameTiming, job: _Files, work: Upsca
     made: list[Frame] = []
     for image in map(to_image, read):
         shown = _fit_for(image, form)
-        size = work.wanted.resolve(image.size)
-        check_writable(job.target, shown.alpha is not None, times.count, work.output, size)
-        result = enlarge(shown, work.find, work.wanted, work.finish)
+        size = work.target.resolve(image.size)
+        check_writable(job.target, shown.alpha is not None, times.count, work.encoding, size)
+        result = upscale_image(shown, work.load_method, work.target, work.postprocess)
         if not made:
             first = (image.size, result.size, image.depth)
             about = _with_record(result.metadata, image.size, result.size, job, work)
             result = replace(result, metadata=about)
-        made.append(to_frame(result, job.target, work.output))
-    write_frames(job.target, made, times, work.output)
+        made.append(to_frame(result, job.target, work.encoding))
+    write_frames(job.target, made, times, work.encoding)
     return Result(*first, made[0].depth, len(made), 0)
 
 
 def _has_to_stream(only: Frame, work: UpscaleSettings) -> bool:
     old = (only.samples.shape[1], only.samples.shape[0])
-    return will_stream(1, old, work.wanted.resolve(old), work)
+    return decide_streaming(1, old, work.target.resolve(old), work)
 
 
-def will_stream(count: int, old: Size, new: Size, work: UpscaleSettings) -> bool:
+def decide_streaming(count: int, old: Size, new: Size, work: UpscaleSettings) -> bool:
     """Whether rows of a file of so many frames are made as they are written.
 
     Raises `UsageError` where that is asked for and can't be.
     """
     if work.stream is False or (work.stream is None and math.prod(new) < streaming.LARGE):
         return False
-    scale = scale_of(old, new, work.wanted)
-    wants_all = [f"--{name.replace('_', '-')}" for name in _WANT_ALL if getattr(work.finish, name)]
+    scale = compute_scale(old, new, work.target)
+    wants_all = [f"--{name.replace('_', '-')}" for name in _WANT_ALL if getattr(work.postprocess, name)]
     wants_all += ["a file of several frames"] if count > 1 else []
-    if not wants_all and scale > 1 and work.find(scale).flow is None:
-        wants_all = [work.find(scale).name]
+    if not wants_all and scale > 1 and work.load_method(scale).stream is None:
+        wants_all = [work.load_method(scale).name]
     _check_held(work, *wants_all)
     return not wants_all
 
@@ -178,15 +178,15 @@ def _stream(only: Frame, job: _Files, work: UpscaleSettings) -> Result:
     """With few rows in memory."""
     shown = _without_idle_alpha(only, registry.find_codec(job.target))
     old: Size = (shown.samples.shape[1], shown.samples.shape[0])
-    size = work.wanted.resolve(old)
+    size = work.target.resolve(old)
     shape = streaming.shape(shown, size)
-    check_writable(job.target, len(shape) == 3 and shape[2] in (2, 4), 1, work.output, size)
-    scale = scale_of(old, size, work.wanted)
-    depth = choose_depth(only.depth, job.target, work.output)
-    method = work.find(scale) if scale > 1 else None
-    aim = streaming.Aim(method, scale, size, work.finish.strength, depth)
+    check_writable(job.target, len(shape) == 3 and shape[2] in (2, 4), 1, work.encoding, size)
+    scale = compute_scale(old, size, work.target)
+    depth = choose_depth(only.depth, job.target, work.encoding)
+    method = work.load_method(scale) if scale > 1 else None
+    aim = streaming.Aim(method, scale, size, work.postprocess.strength, depth)
     about = _with_record(scale_metadata(only.metadata, old, size), old, size, job, work)
-    write_rows(job.target, BandedImage(shape, depth, streaming.bands(shown, aim), about), work.output)
+    write_rows(job.target, BandedImage(shape, depth, streaming.bands(shown, aim), about), work.encoding)
     return Result(old, size, only.depth, depth, 1, 0)
 
 
@@ -210,23 +210,25 @@ def _fit_for(image: Image, form: Codec) -> Image:
 
 
 def _with_record(metadata: Metadata, old: Size, new: Size, job: _Files, work: UpscaleSettings) -> Metadata:
-    scale = scale_of(old, new, work.wanted)
-    where = work.find(scale).where if scale > 1 else ""
-    record = work.recipe.record(job.source, old, scale, where, work.tile)
+    scale = compute_scale(old, new, work.target)
+    where = work.load_method(scale).description if scale > 1 else ""
+    record = work.fingerprint.record(job.source, old, scale, where, work.tile)
     return add_record(metadata, record, registry.find_codec(job.target))
 
 
-def enlarge(image: Image, find: Find, wanted: TargetSize, finish: Postprocess = Postprocess()) -> Image:
+def upscale_image(
+    image: Image, find: LoadMethod, wanted: TargetSize, finish: Postprocess = Postprocess()
+) -> Image:
     """`image` at the size that is wanted, by the method that `find` has for that scale.
 
     What is wanted smaller than it is gets reduced by bicubic. Raises `ImageError` for absurd sizes.
     """
     size = wanted.resolve(image.size)
-    scale = scale_of(image.size, size, wanted)
+    scale = compute_scale(image.size, size, wanted)
     source = image.pixels if image.alpha is None else bleed_alpha(image.pixels, image.alpha)
     method = find(scale) if scale > 1 else None
     if method and finish.uncertainty:
-        method = replace(method, run=_spread(method, finish.uncertainty), to=None)
+        method = replace(method, run=_spread(method, finish.uncertainty), to_size=None)
     pixels = _in_range(source, lambda values: _at_size(values, method, scale, size, finish))
     if is_grey(source):
         # To the bit, whatever a network for colours makes of it.
@@ -240,7 +242,7 @@ def enlarge(image: Image, find: Find, wanted: TargetSize, finish: Postprocess = 
     )
 
 
-def scale_of(old: Size, new: Size, wanted: TargetSize) -> float:
+def compute_scale(old: Size, new: Size, wanted: TargetSize) -> float:
     """By how much a method is asked to enlarge. Raises `ImageError` for absurd sizes."""
     scale = wanted.scale or max(new[0] / old[0], new[1] / old[1])
     if scale > LARGEST_SCALE:
@@ -252,8 +254,8 @@ def scale_of(old: Size, new: Size, wanted: TargetSize) -> float:
 def _at_size(pixels: Pixels, method: Method | None, scale: float, size: Size, finish: Postprocess) -> Pixels:
     """Values in [0, 1] through the method, to the exact size, and finished where they are enlarged."""
     width, height = size
-    if method and method.to and height >= pixels.shape[0] and width >= pixels.shape[1]:
-        out = method.to(rows.of(pixels), (height, width)).whole()
+    if method and method.to_size and height >= pixels.shape[0] and width >= pixels.shape[1]:
+        out = method.to_size(rows.of(pixels), (height, width)).whole()
     else:
         out = method(pixels, scale) if method else pixels
     out = np.clip(out if out.shape[:2] == (height, width) else resize(out, height, width), 0, 1)

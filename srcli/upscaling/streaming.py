@@ -134,9 +134,9 @@ def _at_size(source: Rows, aim: Aim) -> Rows:
 
 def _grown(source: Rows, aim: Aim) -> Rows:
     width, height = aim.size
-    if aim.method and aim.method.to and height >= source.height and width >= source.width:
-        return aim.method.to(source, (height, width))
-    return aim.method.flow(source, aim.scale) if aim.method and aim.method.flow else source
+    if aim.method and aim.method.to_size and height >= source.height and width >= source.width:
+        return aim.method.to_size(source, (height, width))
+    return aim.method.stream(source, aim.scale) if aim.method and aim.method.stream else source
 
 
 def _blended(large: Rows, small: Rows, strength: float) -> Rows:

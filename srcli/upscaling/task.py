@@ -9,12 +9,12 @@ from srcli.storage.locations import Location
 class UpscaleTask:
     """An image to read, and where its result is written.
 
-    `again`: an earlier run was interrupted during this task, so a file at `target` may be its own.
+    `interrupted`: an earlier run was interrupted during this task, so a file at `target` may be its own.
     """
 
     source: Location
     target: Location
-    again: bool = False
+    interrupted: bool = False
 
     def __str__(self) -> str:
         return str(self.source)

@@ -7,9 +7,17 @@ import importlib.util
 from collections.abc import Collection
 
 from srcli.errors import SrError, UsageError
-from srcli.methods.classical.settings import AUTO, Settings, seconds
+from srcli.methods.classical.settings import AUTO, UntrainedSettings, parse_duration
 
-__all__ = ["AUTO", "METHODS", "TRAINED", "Settings", "check", "check_kernel", "seconds"]
+__all__ = [
+    "AUTO",
+    "METHODS",
+    "TRAINED",
+    "UntrainedSettings",
+    "check_installed",
+    "check_kernel",
+    "parse_duration",
+]
 
 # What each one does, in a few words.
 METHODS = {
@@ -24,7 +32,7 @@ TRAINED = ("zssr", "dip")
 _EXTRAS = {"sparse": ("sklearn", "scikit-learn", "sparse")}
 
 
-def check(name: str) -> None:
+def check_installed(name: str) -> None:
     """Raise `SrError` where a method needs a package that is not installed."""
     module, package, extra = _EXTRAS.get(name, ("numpy", "", ""))
     if importlib.util.find_spec(module) is None:

@@ -20,7 +20,7 @@ def silent(done: int, total: int) -> None:
 
 
 @dataclass(frozen=True)
-class Settings:
+class UntrainedSettings:
     """How images are enlarged without a training set.
 
     `within` is in seconds for one image, None for as long as it takes. `kernel` is what blurred the image
@@ -35,7 +35,7 @@ class Settings:
     progress: Progress = silent
 
 
-def seconds(text: str) -> float:
+def parse_duration(text: str) -> float:
     """The length of time written as `30s`, `1.5m`, `2m30s`, `2h` or plain seconds.
 
     Raises `UsageError` for others.

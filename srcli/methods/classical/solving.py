@@ -11,25 +11,25 @@ from typing import Protocol, cast
 import numpy as np
 
 from srcli.imaging.pixels import Pixels, is_grey
-from srcli.methods.classical import blind, check
+from srcli.methods.classical import blind, check_installed
 from srcli.methods.classical.operators import Blur, Side, Values
 from srcli.methods.classical.problem import Problem
-from srcli.methods.classical.settings import AUTO, Clock, Settings
+from srcli.methods.classical.settings import AUTO, Clock, UntrainedSettings
 
-_DEFAULT = Settings()
+_DEFAULT = UntrainedSettings()
 
 
 class _Module(Protocol):
     def solve(self, problem: Problem) -> Values: ...
 
 
-def enlarge(name: str, pixels: Pixels, size: Side, settings: Settings = _DEFAULT) -> Pixels:
+def enlarge(name: str, pixels: Pixels, size: Side, settings: UntrainedSettings = _DEFAULT) -> Pixels:
     """(h, w, 3) in [0, 1] to (H, W, 3) in [0, 1] by a method of `METHODS`; `size` is (H, W).
 
     With one seed and no limit of time it is the same every time. Raises `SrError` for images that are too
     small to learn from, and where a package is missing.
     """
-    check(name)
+    check_installed(name)
     grey = is_grey(pixels)
     small = np.ascontiguousarray(pixels[..., :1] if grey else pixels, np.float32)
     clock = Clock(settings.within or np.inf, settings.progress)
@@ -39,7 +39,7 @@ def enlarge(name: str, pixels: Pixels, size: Side, settings: Settings = _DEFAULT
     return np.repeat(large, 3, axis=2) if grey else large
 
 
-def _with_blur(problem: Problem, settings: Settings) -> Problem:
+def _with_blur(problem: Problem, settings: UntrainedSettings) -> Problem:
     """The problem with the blur that is given, or found in the image, for it to be undone."""
     kernel = blind.estimate(problem) if settings.kernel == AUTO else settings.kernel
     return problem if kernel is None else replace(problem, blur=Blur(kernel.weights()))
