@@ -41,7 +41,7 @@ def main() -> None:
     for name, (left, top) in CROPS.items():
         reduced = downscale_bicubic(read_image(ROOT / "srcli" / "samples" / f"{name}.png").pixels, SCALE)
         for model, crops in rows.items():
-            large = np.clip(methods.find(model, SCALE)(reduced, SCALE), 0, 1)
+            large = np.clip(methods.load_method(model, SCALE)(reduced, SCALE), 0, 1)
             crops.append(large[top : top + HEIGHT, left : left + WIDTH])
     row_height = LABEL + HEIGHT * ZOOM + MARGIN
     sheet = Image.new("RGB", (len(CROPS) * (WIDTH * ZOOM + MARGIN) - MARGIN, 2 * row_height), "white")
