@@ -243,7 +243,7 @@ def test_what_overflows_in_half_is_done_in_single_and_remembered(drive: Callable
     pixels = crop_photo(40, 70)
     exact = Upscaler(prepare_on(drive(), network, 2), 2, 32)(pixels)
     told: list[str] = []
-    runtime = replace(prepare_on(drive(), network, 2, "float16"), tell=told.append)
+    runtime = replace(prepare_on(drive(), network, 2, "float16"), log=told.append)
     np.testing.assert_array_equal(Upscaler(runtime, 2, 32)(pixels), exact)
     assert told == ["float16 overflows: from now on in float32"]
     assert runtime.findings.overflowed
@@ -308,7 +308,7 @@ def test_what_comes_again_is_recorded_if_that_is_faster(
         monkeypatch.setattr(backends, "_GAIN", gain)
         runtime, told = prepare_on(drive(), network, 2), list[str]()
         assert runtime.graphs
-        runtime.graphs.tell = told.append
+        runtime.graphs.log = told.append
         runtime.findings.pixel_bytes = 0  # so that no batch is larger than a tile
         for ours, theirs in zip(runtime.run(tiles), exact, strict=True):
             np.testing.assert_allclose(ours, theirs, atol=1e-4)

@@ -72,7 +72,7 @@ class Listener(Protocol):
 
 def work_of(batch: Batch, listener: Listener) -> UpscaleSettings:
     """The batch ready to be done in this process; methods are loaded when they are asked for."""
-    options = replace(batch.options, progress=listener.progress, report=listener.seam, tell=listener.note)
+    options = replace(batch.options, progress=listener.progress, report=listener.seam, log=listener.note)
     found = _remembered(batch, options, listener)
     return UpscaleSettings(
         found, batch.wanted, batch.recipe, batch.output, batch.max_pixels, options.tile, batch.finish,

@@ -28,10 +28,6 @@ class Device:
         return f"{self.name}, {self.dtype} ({self.reason})"
 
 
-def untold(words: str) -> None:
-    """Report nothing."""
-
-
 def choose(requested: str | None = None) -> Device:
     """The device asked for, else CUDA, MPS or CPU, the first that is there; in single precision."""
     import torch

@@ -42,10 +42,6 @@ class Seam:
 Report = Callable[[Seam], None]
 
 
-def untold(seam: Seam) -> None:
-    """Report nothing."""
-
-
 class Mismatch(Exception):  # noqa: N818 (no error: it is handled where tiles are planned)
     """Tiles do not meet."""
 

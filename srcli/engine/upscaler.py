@@ -13,7 +13,7 @@ from srcli.engine import calibration, memory
 from srcli.engine.calibration import fitting
 from srcli.engine.device import give_back_memory
 from srcli.engine.runtimes.base import ByteRuntime, OutOfMemory, Runtime, Sampler
-from srcli.engine.seams import Meter, Mismatch, Report, Seam, overlaps, untold
+from srcli.engine.seams import Meter, Mismatch, Report, Seam, overlaps
 from srcli.engine.tiles import DEFAULT_TILE, GPU_BAND, LARGEST_BAND, SMALLEST_TILE, Span, plan, sides
 from srcli.imaging import rows
 from srcli.imaging.color import add_luma, luma, luma_to_rgb, remove_luma
@@ -21,18 +21,14 @@ from srcli.imaging.pixels import Pixels
 from srcli.imaging.rows import Rows
 from srcli.scales import ANY, Window
 from srcli.workers.prefetch import prefetch
+from srcli.workers.progress import Progress, ignore
 
 # Height and width.
 Sides = tuple[int, int]
-Progress = Callable[[int, int], None]
 # Seconds of work from which on it says something about what was foretold.
 COMPARED = 1.0
 # Images with no longer side are enlarged before it would be known whether they fit.
 TRIED = 256
-
-
-def silent(done: int, total: int) -> None:
-    """Report nothing."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +44,8 @@ class Upscaler:
     scale: int
     tile: int = DEFAULT_TILE
     self_ensemble: bool = False
-    progress: Progress = silent
-    report: Report = untold
+    progress: Progress = ignore
+    report: Report = ignore
     spec: Spec | None = None
     beside: bool = False
 

@@ -12,13 +12,12 @@ import numpy as np
 
 from srcli import archs, manifest
 from srcli.engine import device
-from srcli.engine.device import untold as unsaid
 from srcli.engine.runtimes import select
 from srcli.engine.runtimes.base import Runtime
 from srcli.engine.runtimes.select import RuntimeRequest, WeightsSource
-from srcli.engine.seams import Report, untold
+from srcli.engine.seams import Report
 from srcli.engine.tiles import DEFAULT_TILE
-from srcli.engine.upscaler import Progress, Sides, Upscaler, silent
+from srcli.engine.upscaler import Sides, Upscaler
 from srcli.engine.weights import files as weights
 from srcli.engine.weights import lut, spandrel
 from srcli.errors import UsageError, WeightsError
@@ -28,6 +27,7 @@ from srcli.imaging.resize import KERNELS
 from srcli.imaging.rows import Rows
 from srcli.methods import classical
 from srcli.scales import ANY, format_scale
+from srcli.workers.progress import Log, Progress, ignore
 
 if TYPE_CHECKING:
     from torch import nn
@@ -63,17 +63,17 @@ class Method:
 
 @dataclass(frozen=True)
 class MethodOptions:
-    """How networks are run, and methods without a training set; `vram` and `tell` as in `ready.Wanted`."""
+    """How networks are run, and methods without a training set; `vram` and `log` as in `RuntimeRequest`."""
 
     device: str | None = None
     tile: int = DEFAULT_TILE
     self_ensemble: bool = False
-    progress: Progress = silent
+    progress: Progress = ignore
     runtime: str = "auto"
     untrained: classical.UntrainedSettings = classical.UntrainedSettings()
-    report: Report = untold
+    report: Report = ignore
     vram: int | None = None
-    tell: Callable[[str], None] = unsaid
+    log: Log = ignore
 
 
 def list_models() -> list[str]:
@@ -217,7 +217,7 @@ def _first(devices: str | None) -> str | None:
 
 
 def _wanted(options: MethodOptions) -> RuntimeRequest:
-    return RuntimeRequest(options.runtime, options.device, options.vram, options.tell)
+    return RuntimeRequest(options.runtime, options.device, options.vram, options.log)
 
 
 def build_upscaler(network: "nn.Module", spec: archs.Spec, options: MethodOptions) -> Upscaler:

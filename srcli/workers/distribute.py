@@ -9,6 +9,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from srcli.errors import SrError
 from srcli.workers import J, Outcome, T, try_job
+from srcli.workers.progress import ignore
 
 MAX_ATTEMPTS = 3
 
@@ -71,15 +72,11 @@ class _Item(Generic[J]):
     tickets: set[int] = field(default_factory=set)
 
 
-def do_nothing(job: object) -> None:
-    """Do nothing for a job."""
-
-
 def distribute(
     jobs: Iterable[J],
     pool: Pool[J, T],
-    check: Callable[[J], None] = do_nothing,
-    clean_up: Callable[[J], None] = do_nothing,
+    check: Callable[[J], None] = ignore,
+    clean_up: Callable[[J], None] = ignore,
 ) -> Generator[Outcome[J, T]]:
     """Yield the outcome of every job as it arrives, and stop the pool at the end.
 

@@ -14,6 +14,7 @@ from srcli.engine.runtimes.lut import LutRuntime
 from srcli.engine.weights import lut, ncnn_cache
 from srcli.errors import UsageError
 from srcli.storage.files import replace_atomically
+from srcli.workers.progress import ignore
 
 
 @dataclass(frozen=True)
@@ -30,10 +31,6 @@ class Job:
     path: Path
 
 
-def _nothing() -> None:
-    """All that it needs is there."""
-
-
 @dataclass(frozen=True)
 class Format:
     """`write` returns how far the file is from torch, None where that could not be told.
@@ -44,7 +41,7 @@ class Format:
 
     suffixes: tuple[str, ...]
     write: Callable[[Job], Difference | None]
-    check: Callable[[], None] = _nothing
+    check: Callable[[], None] = ignore
 
     def files(self, path: Path) -> list[Path]:
         """What is written where `path` is asked for."""

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from srcli.engine.device import Device
 from srcli.imaging.pixels import Pixels
+from srcli.workers.progress import Log
 
 # Of all threads one may record at a time, says PyTorch.
 _RECORDING = Lock()
@@ -220,7 +221,7 @@ class CudaGraphCache:
     """What is done to one shape again and again, recorded once where a trial shows that this is faster."""
 
     backend: DeviceBackend
-    tell: Callable[[str], None]
+    log: Log
     seen: Counter[tuple[int, ...]] = field(default_factory=Counter)
     since: dict[tuple[int, ...], float] = field(default_factory=dict)
     recorded: dict[tuple[int, ...], Forward] = field(default_factory=dict)
@@ -247,16 +248,16 @@ class CudaGraphCache:
         try:
             replay = self.backend.record(forward, batch)
         except torch.OutOfMemoryError:
-            return self.tell(f"no room to record {what} as a graph")
+            return self.log(f"no room to record {what} as a graph")
         except RuntimeError as error:
-            return self.tell(f"{what} can't be recorded as a graph: {str(error).splitlines()[0]}")
+            return self.log(f"{what} can't be recorded as a graph: {str(error).splitlines()[0]}")
         if replay is None:
             return None
         plain, quick = (self._seconds(run, batch) for run in (forward, replay))
         if plain > _GAIN * quick:
             self.recorded[tuple(batch.shape)] = replay
         verdict = "used" if plain > _GAIN * quick else "not used"
-        return self.tell(f"{what} as a graph: {plain / quick:.2f} times as fast, {verdict}")
+        return self.log(f"{what} as a graph: {plain / quick:.2f} times as fast, {verdict}")
 
     def _seconds(self, run: Forward, batch: Tensor) -> float:
         """The best of a few."""

@@ -4,12 +4,12 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from srcli.engine.device import untold
 from srcli.engine.export.check import patch
 from srcli.engine.runtimes.base import OutOfMemory
 from srcli.engine.runtimes.torch import Findings, TorchRuntime
 from srcli.imaging.metrics.full_reference import psnr
 from srcli.imaging.pixels import quantise
+from srcli.workers.progress import ignore
 
 # Height and width of what is tried, of a photograph; what may come of it.
 _SIDES = (64, 96)
@@ -45,7 +45,7 @@ def try_half(runtime: TorchRuntime, dtype: str = "float16") -> Trial:
     """
     tile, findings = patch(*_SIDES, runtime.network), Findings()
     single = replace(runtime, graphs=None, findings=Findings())
-    half = replace(single, device=replace(runtime.device, dtype=dtype), findings=findings, tell=untold)
+    half = replace(single, device=replace(runtime.device, dtype=dtype), findings=findings, log=ignore)
     exact, near = (np.clip(next(one.run([tile])), 0, 1) for one in (single, half))
     levels = int(np.abs(quantise(exact) - quantise(near)).max())
     return Trial(levels, psnr(exact, near), findings.overflowed)

@@ -1,7 +1,6 @@
 """Weights made ready to run: by ncnn on a CPU where it can, else by torch; chosen once, with the reason."""
 
 import importlib.util
-from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from srcli import archs
 from srcli.archs import Spec
-from srcli.engine.device import choose, gpu_likely, keep_memory, threads, untold, wait_briefly
+from srcli.engine.device import choose, gpu_likely, keep_memory, threads, wait_briefly
 from srcli.engine.runtimes.base import Runtime
 from srcli.engine.runtimes.multi_device import MultiDeviceRuntime
 from srcli.engine.weights import files, ncnn_cache
@@ -17,6 +16,7 @@ from srcli.engine.weights.ncnn_cache import Found
 from srcli.errors import FileError, UsageError
 from srcli.scales import ANY
 from srcli.storage.hashing import sha256
+from srcli.workers.progress import Log, ignore
 
 if TYPE_CHECKING:
     from torch import nn
@@ -41,12 +41,12 @@ class WeightsSource:
 
 @dataclass(frozen=True)
 class RuntimeRequest:
-    """What was asked for; `vram`: bytes of a GPU at most; `tell` hears what is decided on the way."""
+    """What was asked for; `vram`: bytes of a GPU at most; `log` hears what is decided on the way."""
 
     runtime: str = "auto"
     device: str | None = None
     vram: int | None = None
-    tell: Callable[[str], None] = untold
+    log: Log = ignore
 
 
 def from_file(source: WeightsSource, wanted: RuntimeRequest) -> Runtime:
@@ -178,7 +178,5 @@ def on_torch(
     keep_memory()
     chosen = choose(wanted.device)
     own, backend = 1 if traits.pre_upsampled else scale, select_backend(chosen, wanted.vram)
-    runtime = prepare(
-        network, own, chosen, why, channels_last=channels_last, backend=backend, tell=wanted.tell
-    )
+    runtime = prepare(network, own, chosen, why, channels_last=channels_last, backend=backend, log=wanted.log)
     return in_half(runtime) if chosen.name.startswith("cuda") else runtime

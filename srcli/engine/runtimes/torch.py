@@ -13,13 +13,14 @@ import torch
 from torch import Tensor, nn
 
 from srcli.archs.blocks import GlobalStats, pool_stats
-from srcli.engine.device import Device, untold
+from srcli.engine.device import Device
 from srcli.engine.runtimes.backends import CpuBackend, CudaGraphCache, DeviceBackend, select_backend
 from srcli.engine.runtimes.base import OutOfMemory
 from srcli.engine.runtimes.batching import BatchLimit, Item, PendingBatch, area, in_order
 from srcli.engine.tiles import DEFAULT_TILE
 from srcli.imaging.pixels import Pixels
 from srcli.scales import Window
+from srcli.workers.progress import Log, ignore
 
 # Pixels of a batch that keep a GPU busy; more of them would only come out later.
 _ENOUGH = 2**19
@@ -59,7 +60,7 @@ class TorchRuntime:
     backend: DeviceBackend = field(default_factory=CpuBackend)
     graphs: CudaGraphCache | None = None
     findings: Findings = field(default_factory=Findings)
-    tell: Callable[[str], None] = untold
+    log: Log = ignore
     returns_uint8: bool = False
 
     @property
@@ -177,7 +178,7 @@ class TorchRuntime:
             if np.isfinite(total()).all():
                 return fetched()
             if not self.findings.overflowed:
-                self.tell(f"{self.device.dtype} overflows: from now on in float32")
+                self.log(f"{self.device.dtype} overflows: from now on in float32")
             self.findings.overflowed = True
             return self.backend.fetch(self._rounded(self._once(batch, *window, half=False)))()
 
@@ -288,7 +289,7 @@ def prepare(
     *,
     channels_last: bool = True,
     backend: DeviceBackend | None = None,
-    tell: Callable[[str], None] = untold,
+    log: Log = ignore,
 ) -> TorchRuntime:
     """The network in evaluation mode on its device, in the memory layout that is fast there."""
     layout = _layout(channels_last)
@@ -296,9 +297,9 @@ def prepare(
     backend = backend or select_backend(device)
     # Moments are put in by hooks, which what is recorded would leave out.
     varies = any(isinstance(part, GlobalStats) for part in placed.modules())
-    graphs = None if varies else CudaGraphCache(backend, tell)
+    graphs = None if varies else CudaGraphCache(backend, log)
     return TorchRuntime(
-        placed, scale, device, why=why, channels_last=channels_last, backend=backend, graphs=graphs, tell=tell
+        placed, scale, device, why=why, channels_last=channels_last, backend=backend, graphs=graphs, log=log
     )
 
 

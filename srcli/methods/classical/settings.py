@@ -3,20 +3,16 @@
 import math
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from srcli.errors import UsageError
 from srcli.imaging.degrade.kernels import BlurKernel
+from srcli.workers.progress import Progress, ignore
 
-Progress = Callable[[int, int], None]
 AUTO: Literal["auto"] = "auto"
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
-
-
-def silent(done: int, total: int) -> None:
-    """Report nothing."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +28,7 @@ class UntrainedSettings:
     within: float | None = None
     kernel: BlurKernel | Literal["auto"] | None = None
     device: str = "cpu"
-    progress: Progress = silent
+    progress: Progress = ignore
 
 
 def parse_duration(text: str) -> float:
@@ -56,7 +52,7 @@ class Clock:
     """
 
     within: float = math.inf
-    progress: Progress = silent
+    progress: Progress = ignore
     first: float = 0.0
     last: float = 1.0
     start: float = field(default_factory=time.monotonic)

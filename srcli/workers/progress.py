@@ -1,0 +1,12 @@
+"""The types of callbacks that report progress, and the callback that ignores it."""
+
+from collections.abc import Callable
+
+# Gets the steps done and the steps in all.
+Progress = Callable[[int, int], None]
+# Gets one line on a decision made on the way, for verbose output.
+Log = Callable[[str], None]
+
+
+def ignore(*args: object) -> None:
+    """Do nothing, whatever is reported."""
