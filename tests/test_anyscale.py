@@ -281,7 +281,7 @@ def test_any_size_is_given_natively(
     def resampled(*_: object) -> None:
         raise AssertionError("something was resampled")
 
-    monkeypatch.setattr(rows, "resized", resampled)
+    monkeypatch.setattr(rows, "resize_rows", resampled)
     monkeypatch.setattr(pipeline, "resize", resampled)
     done = sr("upscale", photo, *words, "-w", mine, "-o", tmp_path / "out.png", "--device", "cpu")
     assert done.code == 0, done.err

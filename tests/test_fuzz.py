@@ -36,9 +36,9 @@ def test_faults_would_be_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
     sound = fuzz.kinds()["PNG 8"][1](tmp_path)
     monkeypatch.setattr(fuzz, "LIMIT", 0.3)
-    monkeypatch.setattr(pipeline, "timing", spin)
+    monkeypatch.setattr(pipeline, "read_timing", spin)
     assert fuzz.case("PNG 8", 0, 0, tmp_path, sound) == "hang"
-    monkeypatch.setattr(pipeline, "timing", lose)
+    monkeypatch.setattr(pipeline, "read_timing", lose)
     assert fuzz.case("PNG 8", 0, 0, tmp_path, sound) == "traceback: ZeroDivisionError: lost"
 
 

@@ -50,7 +50,7 @@ BAD = [
     (["--size", "0x12"], "--size (0, 12) is no size"),
     (["--width", "3", "-x2"], "--scale and --width exclude each other"),
     (["--size", "3x3", "--long-edge", "9"], "--long-edge and --size exclude each other"),
-    (["-x", "inf"], "cannot enlarge by inf"),
+    (["-x", "inf"], "'inf' is not a number"),
     (["--width", "9000"], "is more than 32 times"),
 ]
 
