@@ -1,4 +1,4 @@
-"""The errors that a user can cause and mend: one message, one hint, one exit code."""
+"""Errors that a user can cause and fix: one message, one hint, one exit code."""
 
 from enum import IntEnum
 
@@ -6,7 +6,7 @@ from enum import IntEnum
 class ExitCode(IntEnum):
     """What the process returns to the shell.
 
-    FAILED: nothing was done; PARTLY: some images were done, others failed and are named.
+    FAILED: nothing succeeded; PARTLY: some images succeeded, the others are named.
     """
 
     OK = 0
@@ -17,9 +17,9 @@ class ExitCode(IntEnum):
 
 
 class SrError(Exception):
-    """An expected failure: `message` says what is wrong, `hint` what to do next, each one line.
+    """An expected failure: `message` says what is wrong, `hint` what to do next, each in one line.
 
-    `affects_all`: whatever else is tried would fail alike, as on a full disk.
+    `affects_all`: everything else would fail in the same way, as on a full disk.
     """
 
     exit_code = ExitCode.FAILED
@@ -46,11 +46,11 @@ class FileError(SrError):
 
 
 class ImageError(SrError):
-    """A file cannot be read as an image, or an image cannot be written."""
+    """An image cannot be read or written."""
 
 
 class WeightsError(SrError):
-    """Weights are missing, damaged, unsafe or meant for another network."""
+    """Weights are missing, damaged, unsafe, or belong to another network."""
 
 
 class ManifestError(SrError):

@@ -242,16 +242,16 @@ def test_a_data_set_in_a_store(memory: Any, photos: Path, sr: Run) -> None:
 
 
 WRONG = [
-    (("ftp://host/a.png", "-o", "out"), "ftp:// is not known"),
-    (("s3://", "-o", "out"), "s3:// names nothing"),
+    (("ftp://host/a.png", "-o", "out"), "unknown protocol ftp://"),
+    (("s3://", "-o", "out"), "s3:// has no path"),
     (("memory://none/a.png", "-o", "out"), "memory://none/a.png does not exist"),
     (("memory://none", "-o", "out", "--watch"), "--watch sees no stores"),
     (("memory://in/a.png",), "say where with --output"),
     (("memory://in/*.gif", "-o", "out"), "no images in memory://in/*.gif"),
-    (("memory://*/a.png", "-o", "out"), "a pattern needs a bucket to look in"),
+    (("memory://*/a.png", "-o", "out"), "the bucket is a pattern"),
     (("memory://in", "-o", "memory://one.png"), "memory://one.png is one file"),
-    (("gs://b/a.png", "-o", "out"), "gs:// needs a package that is not here"),
-    (("memory://in/a.png", "-o", "gs://b/c"), "gs:// needs a package that is not here"),
+    (("gs://b/a.png", "-o", "out"), "gs:// needs a package that is not installed"),
+    (("memory://in/a.png", "-o", "gs://b/c"), "gs:// needs a package that is not installed"),
     (("memory://in/a.png", "-o", "memory://in/a.png", "--overwrite"), "is the input itself"),
 ]
 
@@ -354,7 +354,7 @@ def test_s3_lists_by_pages(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         return dict(plain(method, **asked, MaxKeys=2))
 
     monkeypatch.setattr(s3, "call_s3", small)
-    monkeypatch.setattr(locations, "_system", lambda where: s3)
+    monkeypatch.setattr(locations, "_open_filesystem", lambda where: s3)
     names = {one.location.path for one in locations.walk_files(parse_location("s3://box/a"), recursive=True)}  # type: ignore[arg-type]
     assert names == {"box/a/1.png", "box/a/2.png", "box/a/3.png", "box/a/sub/4.png"}
     assert len(pages) > 3
@@ -377,7 +377,7 @@ def test_s3_refuses_in_one_line(s3: Any, photo: Path, sr: Run, monkeypatch: pyte
     done = sr("upscale", photo, *NEAREST_X2, "-o", "s3://nobody-s/x")
     assert done.err.splitlines() == [
         "error: s3://nobody-s does not exist",
-        "hint: make the bucket first, or check its name",
+        "hint: create the bucket first, or check its name",
     ]
     assert (
         "s3://box/none.png does not exist"

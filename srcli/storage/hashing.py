@@ -1,4 +1,4 @@
-"""SHA-256 of files: the one hash that inputs, weights and outputs are known by."""
+"""SHA-256 of files, which identifies inputs, weights and outputs."""
 
 import hashlib
 from pathlib import Path

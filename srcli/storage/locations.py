@@ -1,7 +1,7 @@
-"""Where files are: here, or in a store that fsspec knows, as `s3://bucket/scans/a.png`.
+"""Locations of files: paths, or URLs of stores that fsspec supports, such as `s3://bucket/scans/a.png`.
 
-What is elsewhere is fetched into a temporary file, and what is made is put there whole or not at all.
-fsspec and what speaks to a store are imported when there is a URL, not before.
+Remote files are downloaded to temporary files, and outputs are uploaded whole or not at all. fsspec and the
+clients of stores are imported only when there is a URL.
 """
 
 import errno
@@ -19,13 +19,16 @@ from typing import Any
 from srcli.errors import FileError, SrError, UsageError
 
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://(.*)", re.DOTALL | re.IGNORECASE)
-# What says of a store that it can't be reached now, not that one file is in the way.
-_AWAY = (errno.EIO, errno.EBUSY, getattr(errno, "EREMOTEIO", errno.EIO))
+# Error numbers that mean the store is unreachable, not that there is something wrong with one file.
+_UNREACHABLE = (errno.EIO, errno.EBUSY, getattr(errno, "EREMOTEIO", errno.EIO))
 
 
 @dataclass(frozen=True, order=True)
 class RemotePath:
-    """A file or folder in a store; `path` is all behind `://`, as in `bucket/scans/a.png`."""
+    """A file or folder in a store; `path` is everything after `://`, such as `bucket/scans/a.png`.
+
+    Has the part of the interface of `pathlib.Path` that is needed here.
+    """
 
     protocol: str
     path: str
@@ -42,30 +45,30 @@ class RemotePath:
 
     @property
     def name(self) -> str:
-        """As of a `Path`."""
+        """The last component."""
         return self._pure.name
 
     @property
     def stem(self) -> str:
-        """As of a `Path`."""
+        """The last component without its suffix."""
         return self._pure.stem
 
     @property
     def suffix(self) -> str:
-        """As of a `Path`."""
+        """The suffix with its dot, or an empty string."""
         return self._pure.suffix
 
     @property
     def parent(self) -> "RemotePath":
-        """As of a `Path`."""
+        """The folder that contains it."""
         return RemotePath(self.protocol, str(self._pure.parent))
 
     def with_name(self, name: str) -> "RemotePath":
-        """As of a `Path`."""
+        """Return a path with another last component."""
         return RemotePath(self.protocol, str(self._pure.with_name(name)))
 
     def relative_to(self, top: "RemotePath") -> PurePosixPath:
-        """The way from the folder `top` to it."""
+        """Return the relative path from the folder `top`."""
         return self._pure.relative_to(top.path)
 
 
@@ -74,18 +77,18 @@ Location = Path | RemotePath
 
 @dataclass(frozen=True)
 class Backend:
-    """What is particular about a protocol.
+    """What a protocol needs.
 
-    `extra` is what has to be installed for it, `access` where its credentials come from, `faults` what its
-    client raises besides `OSError`, by module. `whole`: what is put appears whole or not at all. `root`: how
-    many names the part has that has to be there before anything can be put.
+    `credentials` is a hint on where they come from, `extra` the optional dependency, `client_errors` the
+    module and class of what its client raises besides `OSError`. `is_atomic`: uploads appear whole or not at
+    all. `bucket_depth`: how many leading components have to exist before anything can be uploaded.
     """
 
-    access: str = "check who may read and write there"
+    credentials: str = "check the permissions of the store"
     extra: str = ""
-    faults: tuple[tuple[str, str], ...] = ()
-    whole: bool = True
-    root: int = 0
+    client_errors: tuple[tuple[str, str], ...] = ()
+    is_atomic: bool = True
+    bucket_depth: int = 0
 
 
 _HTTP = ("aiohttp", "ClientError")
@@ -93,14 +96,14 @@ _GS = Backend(
     "GOOGLE_APPLICATION_CREDENTIALS names a key, or run `gcloud auth application-default login`",
     "remote",
     (("google.auth.exceptions", "GoogleAuthError"), ("gcsfs.retry", "HttpError"), _HTTP),
-    root=1,
+    bucket_depth=1,
 )
 BACKENDS = {
     "s3": Backend(
         "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or `aws configure`; AWS_ENDPOINT_URL for other servers",
         "remote",
         (("botocore.exceptions", "BotoCoreError"), _HTTP),
-        root=1,
+        bucket_depth=1,
     ),
     "gs": _GS,
     "gcs": _GS,
@@ -111,17 +114,17 @@ BACKENDS = {
             ("huggingface_hub.errors", "HfHubHTTPError"),
             ("huggingface_hub.errors", "HFValidationError"),
             ("httpx2", "HTTPError"),
-            ("builtins", "NotImplementedError"),  # for what is above the repositories
+            ("builtins", "NotImplementedError"),  # for paths above the repositories
         ),
     ),
-    "memory": Backend(whole=False),
+    "memory": Backend(is_atomic=False),
 }
 
 
 def parse_location(text: str) -> Location:
-    """What a user names: a path, or a URL of a store. `file://` is a path too.
+    """Return the location a user gave: a path, also as `file://`, or the URL of a store.
 
-    Raises `UsageError` for a protocol that is not known, and a URL that names nothing.
+    Raises `UsageError` for an unknown protocol or an empty URL.
 
     >>> str(place("s3://bucket/a//b.png")), str(place("a//b.png")), str(place("file:///a/b.png"))
     ('s3://bucket/a//b.png', 'a/b.png', '/a/b.png')
@@ -134,38 +137,41 @@ def parse_location(text: str) -> Location:
         return Path(path)
     if protocol not in BACKENDS:
         known = " ".join(f"{name}://" for name in ["file", *BACKENDS])
-        raise UsageError(f"{text}: {protocol}:// is not known", f"known: {known}")
+        raise UsageError(f"{text}: unknown protocol {protocol}://", f"supported: {known}")
     if not path.strip("/"):
-        raise UsageError(f"{text} names nothing", f"as in {protocol}://bucket/folder")
+        raise UsageError(f"{text} has no path", f"write {protocol}://bucket/folder")
     return RemotePath(protocol, path.strip("/"))
 
 
 def canonicalize(where: Location) -> str:
-    """The same for the same file, by whichever way it is named."""
+    """Return a string that is the same for all names of one file."""
     return str(where) if isinstance(where, RemotePath) else os.path.realpath(where)
 
 
 def make_absolute(where: Location) -> Location:
-    """What means the same from any working folder."""
+    """Return a location that does not depend on the working folder."""
     return where if isinstance(where, RemotePath) else Path(os.path.abspath(where))
 
 
 def exists(where: Location) -> bool:
-    """Whether there is something. Raises `SrError` where a store can't be asked."""
+    """Return whether a file or folder exists. Raises `SrError` if a store cannot be reached."""
     return os.path.lexists(where) if isinstance(where, Path) else find_kind(where) is not None
 
 
 def find_kind(where: RemotePath) -> str | None:
-    """`file`, `directory`, or None for nothing. Raises `SrError` where the store can't be asked."""
-    about = _about(where)
-    return None if about is None else str(about["type"])
+    """Return `file`, `directory`, or None if it does not exist. Raises `SrError` if it cannot be reached."""
+    info = _get_info(where)
+    return None if info is None else str(info["type"])
 
 
 def get_identity(where: Location) -> str:
-    """What changes when a file does, as far as can be told without reading it; "" for what is not there."""
+    """Return a string that changes with the file, without reading it: an ETag, or size and time.
+
+    It is empty if the file does not exist.
+    """
     if isinstance(where, RemotePath):
-        about = _about(where)
-        return _identity(about) if about else ""
+        info = _get_info(where)
+        return _build_identity(info) if info else ""
     try:
         state = where.stat()
     except OSError:
@@ -173,9 +179,9 @@ def get_identity(where: Location) -> str:
     return f"{state.st_size}:{state.st_mtime_ns}"
 
 
-def _about(where: RemotePath) -> dict[str, Any] | None:
-    with _told(where):
-        system = _system(where)
+def _get_info(where: RemotePath) -> dict[str, Any] | None:
+    with _translate_errors(where):
+        system = _open_filesystem(where)
         system.invalidate_cache(where.path)
         try:
             return dict(system.info(where.path))
@@ -183,90 +189,89 @@ def _about(where: RemotePath) -> dict[str, Any] | None:
             return None
 
 
-def _identity(about: dict[str, Any]) -> str:
-    """By what the store says of a content or, failing that, by its size and time."""
+def _build_identity(info: dict[str, Any]) -> str:
     for name in ("ETag", "etag", "blob_id", "md5Hash"):
-        if about.get(name):
-            return str(about[name]).strip('"')
-    when = next((about[name] for name in ("LastModified", "mtime", "created") if about.get(name)), "")
-    return f"{about.get('size')}:{when}"
+        if info.get(name):
+            return str(info[name]).strip('"')
+    when = next((info[name] for name in ("LastModified", "mtime", "created") if info.get(name)), "")
+    return f"{info.get('size')}:{when}"
 
 
 @dataclass(frozen=True, order=True)
 class ListedFile:
-    """A file that a listing names."""
+    """A file in a listing, and a string that changes with its content."""
 
     location: RemotePath
     identity: str
 
 
 def is_many(where: Location) -> bool:
-    """Whether it is a folder or a pattern in a store. Raises `SrError` where that can't be asked."""
+    """Return whether it is a folder or a pattern in a store. Raises `SrError` if it cannot be reached."""
     if isinstance(where, Path):
         return False
-    found = find_kind(where)
-    return found == "directory" or (found is None and glob.has_magic(where.path))
+    kind = find_kind(where)
+    return kind == "directory" or (kind is None and glob.has_magic(where.path))
 
 
 def list_files(
     where: RemotePath, recursive: bool = False, without: Location | None = None
 ) -> Iterator[ListedFile]:
-    """The files of a folder or a pattern, as `walk` and `matching` find them."""
+    """Yield the files of a folder or a pattern, see `walk_files` and `match_files`."""
     if find_kind(where) is None and glob.has_magic(where.path):
         return match_files(where, without)
     return walk_files(where, recursive, without)
 
 
 def strip_pattern(where: RemotePath) -> RemotePath:
-    """The folder that a pattern looks in; what is none is one itself."""
+    """Return the folder above the first wildcard; a location without wildcards is returned as it is."""
     parts = where.path.split("/")
     plain = next((n for n, part in enumerate(parts) if glob.has_magic(part)), len(parts))
     return RemotePath(where.protocol, "/".join(parts[:plain]))
 
 
 def walk_files(top: RemotePath, recursive: bool, without: Location | None = None) -> Iterator[ListedFile]:
-    """The files in a folder and, if wanted, in those below it, as they are listed; `without` is left out.
+    """Yield the files in a folder, and below it if `recursive`, as they are listed; skip folder `without`.
 
-    A page of names is held at a time, or with stores that have no pages a folder. Raises `SrError`.
+    Holds one page of names at a time, or one folder for stores without pages. Raises `SrError`.
     """
-    left = [top.path]
-    while left:
-        folder = left.pop()
+    folders = [top.path]
+    while folders:
+        folder = folders.pop()
         if RemotePath(top.protocol, folder) == without:
             continue
-        for entry in _entries(RemotePath(top.protocol, folder)):
+        for entry in _list_folder(RemotePath(top.protocol, folder)):
             name = str(entry["name"]).strip("/")
             if entry["type"] != "directory":
-                yield ListedFile(RemotePath(top.protocol, name), _identity(entry))
+                yield ListedFile(RemotePath(top.protocol, name), _build_identity(entry))
             elif recursive and name != folder and not PurePosixPath(name).name.startswith("."):
-                left.append(name)
+                folders.append(name)
 
 
 def match_files(pattern: RemotePath, without: Location | None = None) -> Iterator[ListedFile]:
-    """The files that a pattern fits, `*` within a name and `**` through folders, as they are listed."""
+    """Yield the files that match a pattern: `*` within a component, `**` across folders."""
     from fsspec.utils import glob_translate
 
     top = strip_pattern(pattern)
     if not top.path:
-        raise UsageError(f"{pattern}: a pattern needs a bucket to look in", "name the bucket in full")
+        raise UsageError(f"{pattern}: the bucket is a pattern", "write out the bucket's name")
     fits = re.compile(glob_translate(pattern.path))
     rest = pattern.path[len(top.path) + 1 :]
     deep = "/" in rest or "**" in rest
     return (listed for listed in walk_files(top, deep, without) if fits.match(listed.location.path))
 
 
-def _entries(folder: RemotePath) -> Iterator[dict[str, Any]]:
-    """What is directly in a folder: name, type, size and so on."""
-    with _told(folder):
-        system = _system(folder)
+def _list_folder(folder: RemotePath) -> Iterator[dict[str, Any]]:
+    """Yield the entries of a folder: name, type, size and so on."""
+    with _translate_errors(folder):
+        system = _open_filesystem(folder)
         if folder.protocol == "s3":
-            yield from _pages_of_s3(system, folder)
+            yield from _list_s3_pages(system, folder)
         else:
             yield from system.ls(folder.path, detail=True)
 
 
-def _pages_of_s3(system: Any, folder: RemotePath) -> Iterator[dict[str, Any]]:
-    """By 1000 names: s3fs itself would collect them all."""
+def _list_s3_pages(system: Any, folder: RemotePath) -> Iterator[dict[str, Any]]:
+    """Yield entries 1000 names at a time; s3fs itself would collect all of them first."""
     bucket, _, inner = folder.path.partition("/")
     asked = {"Bucket": bucket, "Prefix": f"{inner}/" if inner else "", "Delimiter": "/"}
     while True:
@@ -274,7 +279,7 @@ def _pages_of_s3(system: Any, folder: RemotePath) -> Iterator[dict[str, Any]]:
         for below in page.get("CommonPrefixes", []):
             yield {"name": f"{bucket}/{below['Prefix']}", "type": "directory"}
         for file in page.get("Contents", []):
-            if file["Key"] != asked["Prefix"]:  # a folder that was made by a console
+            if file["Key"] != asked["Prefix"]:  # a marker that consoles create for an empty folder
                 yield {"name": f"{bucket}/{file['Key']}", "type": "file", **file}
         if not page.get("IsTruncated"):
             return
@@ -282,73 +287,73 @@ def _pages_of_s3(system: Any, folder: RemotePath) -> Iterator[dict[str, Any]]:
 
 
 def check_bucket(where: Location) -> None:
-    """Raise `SrError` where nothing could be put, for want of a bucket, a package or a network."""
+    """Raise `SrError` if nothing could be uploaded, for lack of a bucket, a package or a network."""
     if not isinstance(where, RemotePath):
         return
-    root = BACKENDS[where.protocol].root
-    with _told(where):
-        _system(where)  # which wants its package
-    if root:
-        bucket = RemotePath(where.protocol, "/".join(where.path.split("/")[:root]))
+    depth = BACKENDS[where.protocol].bucket_depth
+    with _translate_errors(where):
+        _open_filesystem(where)  # fails if its package is missing
+    if depth:
+        bucket = RemotePath(where.protocol, "/".join(where.path.split("/")[:depth]))
         if find_kind(bucket) is None:
-            raise FileError(f"{bucket} does not exist", "make the bucket first, or check its name")
+            raise FileError(f"{bucket} does not exist", "create the bucket first, or check its name")
 
 
 @contextmanager
 def open_local_copy(where: Location) -> Iterator[Path]:
-    """A file with what is there: itself, or a copy that is gone afterwards, which errors don't name.
+    """Yield a local file with the same content: itself, or a temporary copy, which errors do not mention.
 
-    Raises `SrError` where it can't be had.
+    Raises `SrError` if it cannot be downloaded.
     """
     if isinstance(where, Path):
         yield where
         return
-    with _beside(where, "in") as copy:
+    with _make_temporary(where, "in") as copy:
         download(where, copy)
         yield copy
 
 
 def download(where: RemotePath, copy: Path) -> None:
-    """Write what is there into a file. Raises `SrError` where it can't be had."""
-    with _told(where):
-        _system(where).get_file(where.path, str(copy))
+    """Download a file. Raises `SrError` if that fails."""
+    with _translate_errors(where):
+        _open_filesystem(where).get_file(where.path, str(copy))
     if not copy.is_file():
         raise FileError(f"{where} is a folder", "name an image file")
 
 
 @contextmanager
 def open_for_upload(where: Location) -> Iterator[Path]:
-    """Where to write what is to be there: itself, or a file that is put there if all goes well.
+    """Yield the path to write to: itself, or a temporary file that is uploaded if nothing raises.
 
-    Raises `SrError` where the store does not take it.
+    Raises `SrError` if the upload fails.
     """
     if isinstance(where, Path):
         yield where
         return
-    with _beside(where, "out") as made:
-        yield made
-        upload(made, where)
+    with _make_temporary(where, "out") as file:
+        yield file
+        upload(file, where)
 
 
-def upload(made: Path, where: RemotePath) -> None:
-    """Put a file into a store, where it appears whole or not at all. Raises `SrError` for what goes wrong."""
-    with _told(where):
-        system = _system(where)
-        if BACKENDS[where.protocol].whole:
-            system.put_file(str(made), where.path)
+def upload(file: Path, where: RemotePath) -> None:
+    """Upload a file, which appears whole or not at all. Raises `SrError` if that fails."""
+    with _translate_errors(where):
+        system = _open_filesystem(where)
+        if BACKENDS[where.protocol].is_atomic:
+            system.put_file(str(file), where.path)
             return
-        under = where.with_name(f".sr-{os.urandom(6).hex()}{where.suffix}")
+        temporary = where.with_name(f".sr-{os.urandom(6).hex()}{where.suffix}")
         try:
-            system.put_file(str(made), under.path)
-            system.mv(under.path, where.path)
+            system.put_file(str(file), temporary.path)
+            system.mv(temporary.path, where.path)
         finally:
-            if system.exists(under.path):
-                system.rm_file(under.path)
+            if system.exists(temporary.path):
+                system.rm_file(temporary.path)
 
 
 @contextmanager
-def _beside(where: RemotePath, stem: str) -> Iterator[Path]:
-    """A temporary name with the same suffix; what is said of it is said of the place."""
+def _make_temporary(where: RemotePath, stem: str) -> Iterator[Path]:
+    """Yield a temporary path with the same suffix; errors name the location instead."""
     with tempfile.TemporaryDirectory(prefix="sr-") as folder:
         path = Path(folder, f"{stem}{where.suffix}")
         try:
@@ -358,48 +363,51 @@ def _beside(where: RemotePath, stem: str) -> Iterator[Path]:
             raise
 
 
-def _system(where: RemotePath) -> Any:
-    """Fsspec's file system for it. Raises `ImportError` where a package is missing."""
+def _open_filesystem(where: RemotePath) -> Any:
+    """Return the fsspec file system of a location. Raises `ImportError` if a package is missing."""
     import fsspec
 
     return fsspec.filesystem(where.protocol, use_listings_cache=False)
 
 
 @contextmanager
-def _told(where: RemotePath) -> Iterator[None]:
-    """What goes wrong in a store, as one line and a hint."""
-    store = BACKENDS[where.protocol]
+def _translate_errors(where: RemotePath) -> Iterator[None]:
+    """Turn what a store's client raises into `FileError`."""
+    backend = BACKENDS[where.protocol]
     try:
         yield
     except ImportError as error:
-        hint = f"pip install 'sr-cli[{store.extra}]'" if store.extra else "pip install -U sr-cli"
-        missing = f"{where.protocol}:// needs a package that is not here ({error.name or error})"
+        hint = f"pip install 'sr-cli[{backend.extra}]'" if backend.extra else "pip install -U sr-cli"
+        missing = f"{where.protocol}:// needs a package that is not installed ({error.name or error})"
         raise FileError(missing, hint, affects_all=True) from error
     except FileNotFoundError as error:
         raise FileError(f"{where} does not exist", "check the bucket and the name") from error
     except PermissionError as error:
-        raise FileError(f"{where}: access denied ({_line(error)})", store.access) from error
+        raise FileError(f"{where}: access denied ({_first_line(error)})", backend.credentials) from error
     except OSError as error:
         if error.errno == errno.ENOSPC:
-            raise FileError(f"no room for a copy of {where}", "free the disk", affects_all=True) from error
-        away = isinstance(error, ConnectionError | TimeoutError) or error.errno in _AWAY
-        raise FileError(f"{where}: {_line(error)}", "check the network, and try again", away) from error
+            message = f"no space left for a copy of {where}"
+            raise FileError(message, "free some disk space", affects_all=True) from error
+        unreachable = isinstance(error, ConnectionError | TimeoutError) or error.errno in _UNREACHABLE
+        hint = "check the network and try again"
+        raise FileError(f"{where}: {_first_line(error)}", hint, unreachable) from error
     except Exception as error:
-        if not isinstance(error, _faults(store)):
+        if not isinstance(error, _import_client_errors(backend)):
             raise
-        raise FileError(f"{where}: {_line(error)}", store.access, affects_all=True) from error
+        message = f"{where}: {_first_line(error)}"
+        raise FileError(message, backend.credentials, affects_all=True) from error
 
 
-def _line(error: Exception) -> str:
+def _first_line(error: Exception) -> str:
     return (str(error) or type(error).__name__).strip().splitlines()[0]
 
 
-def _faults(store: Backend) -> tuple[type[Exception], ...]:
-    """The classes that the store's client raises, of what is installed."""
-    found = []
-    for module, name in store.faults:
+def _import_client_errors(backend: Backend) -> tuple[type[Exception], ...]:
+    """Return the classes of `client_errors` whose modules are installed."""
+    classes = []
+    for module, name in backend.client_errors:
         try:
-            found.append(getattr(importlib.import_module(module), name))
+            classes.append(getattr(importlib.import_module(module), name))
         except ImportError:
             continue
-    return tuple(found)
+    return tuple(classes)
