@@ -194,7 +194,7 @@ def test_a_second_try_takes_what_is_done_and_replaces_nothing_else(photo: Path, 
     write_image(job.target, Image(np.zeros((4, 4, 3), np.float32)))
     with pytest.raises(SrError, match="exists"):
         do(job, again)
-    assert do(replace(job, again=True), again).done
+    assert do(replace(job, interrupted=True), again).done
     assert job.target.read_bytes() == made
 
 
