@@ -10,7 +10,6 @@ from typing import Any, Generic, Protocol, TypeVar
 from srcli.errors import SrError
 from srcli.workers import J, Outcome, T, try_job
 from srcli.workers.progress import ignore
-from srcli.workers.progress import ignore
 
 MAX_ATTEMPTS = 3
 
