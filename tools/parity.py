@@ -1,9 +1,9 @@
-"""Measure our networks with published weights, and write what comes out beside what should.
+"""Measure our networks with published weights and compare with the expected figures.
 
     PYTHONPATH=. python tools/parity.py [FILE ...]
 
-Reads ../shared/weights and Set5 of ../shared/data; writes benchmarks/results/parity.json and docs/parity.md.
-With names of files only these are measured, and the others' figures kept.
+Reads ../shared/weights and Set5 of ../shared/data; writes benchmarks/results/parity.json for
+docs/parity.md. With file names, measures only these and keeps the other figures.
 """
 
 import argparse
@@ -27,7 +27,6 @@ from srcli.imaging.resize import resize
 ROOT = Path(__file__).parent.parent
 SHARED = ROOT.parent / "shared"
 RESULTS = ROOT / "benchmarks" / "results" / "parity.json"
-DOCUMENT = ROOT / "docs" / "parity.md"
 
 
 @dataclass(frozen=True)
@@ -52,21 +51,8 @@ class Row:
     measured: float | None = None
 
 
-HEADING = """# Parity
-Our networks with published weights on Set5, as `tools/parity.py` measures them: mean PSNR-Y in dB.
-
-- Published: what the paper says. Must: what independent code scored with this very file; ours may differ
-  by 0.02 dB.
-- Scored: `rgb` by the protocol of `sr bench`; `y` on luma in double precision with nothing rounded, as papers
-  on luma networks do; `ycbcr` by the protocol, with a network fed with YCbCr; GAN as `rgb`, though PSNR
-  is not its aim.
-
-| file | network | scale | scored | published | must | measured | difference | |
-|---|---|---|---|---|---|---|---|---|
-"""
-
 PORT = "trained by a port, not by the authors"
-LIIF = "its paper has no Set5 of it; its encoder in EDSR: 37.99, 34.37, 32.09"
+LIIF = "no Set5 figure in the paper; EDSR with this encoder: 37.99, 34.37, 32.09"
 CARN_M = {"tails": [2, 3, 4], "groups": 4, "recursive": True}
 DAT_LIGHT = {"features": 60, "groups": 1, "blocks": 18, "ratio": 2, "end": "direct", "narrow": True}
 ROWS = (
@@ -93,7 +79,7 @@ ROWS = (
     Row("bsrn-x4.pth", "bsrn", 4, 32.35),
     Row("dat-light-x2.pth", "dat", 2, 38.24, config=DAT_LIGHT),
     Row("dat-light-x4.pth", "dat", 4, 32.57, config=DAT_LIGHT),
-    Row("falsr-a-x2.safetensors", "falsr", 2, 37.82, note="the paper's code truncates: so 37.81"),
+    Row("falsr-a-x2.safetensors", "falsr", 2, 37.82, note="the paper's code truncates; that gives 37.81"),
     Row("srlut-s-x2.npy", "srlut", 2),
     Row("srlut-s-x4.npy", "srlut", 4, 29.82),
     Row("liif-edsr-baseline.safetensors", "liif", 2, note=LIIF),
@@ -123,8 +109,6 @@ def main() -> None:
         rows.append(replace(row, measured=measured))
         print(line(rows[-1]), flush=True)
     RESULTS.write_text(json.dumps({"rows": [asdict(row) for row in rows]}, indent=1) + "\n")
-    DOCUMENT.parent.mkdir(exist_ok=True)
-    DOCUMENT.write_text(document(rows))
 
 
 def load() -> list[Row]:
@@ -170,9 +154,13 @@ def _score_luma(path: Path, row: Row, step: Upscaler) -> float:
     return psnr(out[..., 0][inside], true[inside])
 
 
-def document(rows: list[Row]) -> str:
-    """docs/parity.md."""
-    return HEADING + "\n".join(line(row) for row in rows) + "\n"
+def render_table() -> str:
+    """Return the latest results as a Markdown table."""
+    out = [
+        "| file | network | scale | scored | published | expected | measured | difference | |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    return "\n".join([*out, *map(line, load())])
 
 
 def line(row: Row) -> str:
