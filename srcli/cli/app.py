@@ -59,19 +59,19 @@ def run(arguments: list[str] | None = None) -> int:
     try:
         return int(app(arguments, prog_name="sr", standalone_mode=False) or ExitCode.OK)
     except SrError as error:
-        console.complain(error)
+        console.print_error(error)
         return error.exit_code
     except typer.TyperException as error:
         usage = _as_usage_error(error)
         if usage.message:  # `sr` alone has shown its help already
-            console.complain(usage)
+            console.print_error(usage)
         return ExitCode.USAGE
     except typer.Abort:
         return ExitCode.INTERRUPTED
     except OSError as error:
         if error.errno not in DISK_ERRORS or error.filename:
             raise
-        console.complain(SrError(f"cannot write to stdout: {error.strerror}", "send it to another place"))
+        console.print_error(SrError(f"cannot write to stdout: {error.strerror}", "send it to another place"))
         _forget_stdout()
         return ExitCode.FAILED
 

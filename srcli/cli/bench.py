@@ -198,17 +198,17 @@ def _measured(plan: "Plan", by: "PoolConfig", *, keep: bool, keep_going: bool, c
     from srcli.bench.plan import check
 
     for note in plan.field.check(plan.scales):
-        console.talk.print(note, markup=False)
-    with console.bar() as bar:
+        console.err.print(note, markup=False)
+    with console.make_progress_bar() as bar:
         images = bar.add_task("looking at images", total=sum(1 for _ in plan.units()))
         units, lost = check(plan, lambda: bar.update(images, advance=1))
     _tell_lost(lost, units, keep_going)
     kept = kept_scores(plan, units) if keep else 0
     if kept:
-        console.talk.print(f"going on with {kept} scores of a run that was stopped; --fresh begins anew")
+        console.err.print(f"going on with {kept} scores of a run that was stopped; --fresh begins anew")
     _tell_taken(plan)
     total = sum(len(plan.field.at(unit.scale)) for unit in units)
-    with console.bar() as bar:
+    with console.make_progress_bar() as bar:
         task = bar.add_task("scoring", total=total)
 
         def tell(score: "Scored") -> None:
@@ -218,14 +218,14 @@ def _measured(plan: "Plan", by: "PoolConfig", *, keep: bool, keep_going: bool, c
             results = run(plan, tell, by, keep, units)
         except KeyboardInterrupt:
             if keep:
-                console.talk.print("stopped; the same command goes on from here")
+                console.err.print("stopped; the same command goes on from here")
             raise
         if costs:
             bar.update(task, description="costs")
             results = with_costs(results, plan.field)
     for failure in results.failures:
         place = f"{failure.image} of {failure.dataset} x{failure.scale}, {failure.method}"
-        console.complain(SrError(f"{place}: {failure.reason}"))
+        console.print_error(SrError(f"{place}: {failure.reason}"))
     if not results.rows:
         raise SrError("nothing could be scored", "the lines above say why")
     return replace(results, failures=(*lost, *results.failures))
@@ -238,7 +238,7 @@ def _tell_taken(plan: "Plan") -> None:
     taken = {about.name: about.taken_for for scale in plan.scales for about in described(plan.field, scale)}
     for name, what in taken.items():
         if what:
-            console.talk.print(f"{name}: taken for {what}", markup=False)
+            console.err.print(f"{name}: taken for {what}", markup=False)
 
 
 def _tell_lost(lost: "list[Failure]", units: "list[Unit]", keep_going: bool) -> None:
@@ -249,17 +249,17 @@ def _tell_lost(lost: "list[Failure]", units: "list[Unit]", keep_going: bool) -> 
         hint = "mend or remove it, or leave such images out by --keep-going"
         raise DatasetError(f"{reasons[0]}{more}", hint)
     for reason in reasons:
-        console.complain(SrError(reason))
+        console.print_error(SrError(reason))
 
 
 def _print(results: "Results", show: "Show", markdown: bool) -> None:
     from srcli.report import formatters
 
     if markdown:
-        console.result.print(formatters.markdown(results, show), markup=False)
+        console.out.print(formatters.markdown(results, show), markup=False)
     else:
-        width = console.result.width
-        console.result.print(formatters.terminal(results, show, width))
+        width = console.out.width
+        console.out.print(formatters.terminal(results, show, width))
 
 
 def _write(results: "Results", show: "Show", places: "dict[str, Path | None]", plots: Path | None) -> None:
@@ -273,9 +273,9 @@ def _write(results: "Results", show: "Show", places: "dict[str, Path | None]", p
     }
     for kind, path in places.items():
         if path:
-            console.save(path, renderers[kind](results, show))
+            console.save_text(path, renderers[kind](results, show))
     if plots:
         from srcli.report import plots as drawn
 
         for path in drawn.write_all(results, plots):
-            console.talk.print(f"{path}", markup=False)
+            console.err.print(f"{path}", markup=False)

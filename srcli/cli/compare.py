@@ -103,7 +103,7 @@ def compare(
         page.check_size(pixels * (len(methods) + bool(hr or truth)))
     if rate:
         rating.check_count(len(methods))
-    console.tell_taken(methods)
+    console.print_identified(methods)
     shown, scenes = [], []
     for one, outcomes in _outcomes(found, methods, scale):
         places = [region] if region else comparisons.places(one, outcomes, _PLACES)
@@ -116,14 +116,14 @@ def compare(
     abouts = _abouts(methods, named, scale)
     for path in outputs:
         if rate:
-            console.save(
+            console.save_text(
                 path, rating.page(scenes, abouts, scale, rating.Task("pairs" if pairs else "scores", seed))
             )
         elif _is_page(path):
-            console.save(path, page.page(scenes, abouts, scale, hr))
+            console.save_text(path, page.page(scenes, abouts, scale, hr))
         else:
             _write_sheet(path, shown)
-        console.result.print(f"{path}", markup=False)
+        console.out.print(f"{path}", markup=False)
 
 
 def _is_page(path: Path) -> bool:
@@ -195,7 +195,7 @@ def _outcomes(
     for number, source in enumerate(found, 1):
         one = comparisons.load(source, scale)
         count = f" ({number} of {len(found)})" if len(found) > 1 else ""
-        with console.bar() as bar:
+        with console.make_progress_bar() as bar:
             tracked = bar.track(methods, description=f"{one.name}{count}")
             outcomes = [comparisons.outcome(method, one, scale) for method in tracked]
         yield one, outcomes
@@ -203,9 +203,9 @@ def _outcomes(
 
 def _tell(one: "Comparison", outcomes: "list[Outcome]", several: bool) -> None:
     if several:
-        console.result.print(one.name, markup=False)
+        console.out.print(one.name, markup=False)
     for outcome in outcomes:
-        console.result.print(f"{outcome.method:20} {_figures(outcome.score)}".rstrip(), markup=False)
+        console.out.print(f"{outcome.method:20} {_figures(outcome.score)}".rstrip(), markup=False)
 
 
 def _panels(one: "Comparison", outcomes: "list[Outcome]", region: "Region") -> "list[Panel]":
@@ -238,7 +238,7 @@ def _preview(wanted: str, shown: "list[tuple[str, list[Panel]]]") -> None:
     kind = terminal.best(os.environ) if wanted == "auto" else wanted
     for _, panels in shown if kind != "none" else []:
         if kind == "blocks":
-            console.result.print(terminal.blocks(panels, console.result.width))
+            console.out.print(terminal.blocks(panels, console.out.width))
         else:
             typer.echo((terminal.kitty if kind == "kitty" else terminal.sixel)(sheet(panels)), nl=False)
 

@@ -131,9 +131,9 @@ def config(context: typer.Context) -> None:
     found = settings(options_of(group))
     for setting in found:
         shown = f"{setting.command} --{setting.option} = {setting.value}"
-        console.result.print(f"{shown:45} {setting.source}", markup=False)
+        console.out.print(f"{shown:45} {setting.source}", markup=False)
     for path in files():
         there = "read" if path.is_file() else "not there"
-        console.talk.print(f"{path}: {there}", markup=False)
+        console.err.print(f"{path}: {there}", markup=False)
     if not found:
-        console.talk.print("nothing is set: every option has the program's default", markup=False)
+        console.err.print("nothing is set: every option has the program's default", markup=False)

@@ -1,4 +1,4 @@
-"""Results go to stdout, talk to stderr."""
+"""Consoles for results (stdout) and messages (stderr), progress bars and signals."""
 
 import signal
 import sys
@@ -26,21 +26,21 @@ from srcli.storage.files import replace_atomically
 if TYPE_CHECKING:
     from srcli.methods import Method
 
-talk = Console(stderr=True, highlight=False, soft_wrap=True)
-result = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+out = Console(highlight=False, soft_wrap=True)
 
 
-def complain(error: SrError) -> None:
-    """One line for what is wrong and one for what to do."""
-    talk.print(Text.assemble(("error: ", "bold red"), error.message))
+def print_error(error: SrError) -> None:
+    """Print one line on what is wrong and one on what to do."""
+    err.print(Text.assemble(("error: ", "bold red"), error.message))
     if error.hint:
-        talk.print(Text.assemble(("hint: ", "bold cyan"), error.hint))
+        err.print(Text.assemble(("hint: ", "bold cyan"), error.hint))
 
 
-def bar(*columns: ProgressColumn) -> Progress:
-    """A progress bar on stderr, shown while it is entered; it leaves nothing behind.
+def make_progress_bar(*columns: ProgressColumn) -> Progress:
+    """Return a progress bar on stderr, which is visible while it is entered, and only on a terminal.
 
-    Silent where nobody watches. Downloads bring a bar of their own: don't enter this one around them.
+    Downloads have a bar of their own: do not enter this one around them.
     """
     shown = (
         TextColumn("{task.description}"),
@@ -49,10 +49,10 @@ def bar(*columns: ProgressColumn) -> Progress:
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
-    # Rich would send stdout to where the bar is, that is to stderr; results in a pipe must stay there.
+    # Rich would redirect stdout to the bar's console, stderr; results in a pipe have to stay on stdout.
     return Progress(
         *shown,
-        console=talk,
+        console=err,
         transient=True,
         disable=not sys.stderr.isatty(),
         redirect_stdout=sys.stdout.isatty(),
@@ -60,15 +60,15 @@ def bar(*columns: ProgressColumn) -> Progress:
 
 
 @contextmanager
-def until_signal() -> Iterator[Event]:
-    """An event that the first Ctrl-C (or SIGTERM) sets; the second one interrupts as ever."""
+def stop_on_signal() -> Iterator[Event]:
+    """Yield an event that the first Ctrl-C or SIGTERM sets; the second one interrupts as usual."""
     stopped = Event()
 
-    def note(number: int, frame: FrameType | None) -> None:
+    def handle(number: int, frame: FrameType | None) -> None:
         stopped.set()
         signal.signal(number, previous[signal.Signals(number)])
 
-    previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield stopped
     finally:
@@ -77,8 +77,8 @@ def until_signal() -> Iterator[Event]:
 
 
 @contextmanager
-def terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM as Ctrl-C: what is in hand is cleared away before the process ends."""
+def terminate_as_interrupt() -> Iterator[None]:
+    """Handle SIGTERM like Ctrl-C, so that temporary files are removed before the process ends."""
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
@@ -90,14 +90,14 @@ def terminated_as_interrupted() -> Iterator[None]:
         signal.signal(signal.SIGTERM, previous)
 
 
-def save(path: Path, text: str) -> None:
-    """Write a text file whole or not at all. Raises `SrError` where it can't be written."""
+def save_text(path: Path, text: str) -> None:
+    """Write a text file whole or not at all. Raises `SrError` if it cannot be written."""
     with replace_atomically(path) as temporary:
         temporary.write_text(text, "utf-8")
 
 
-def tell_taken(methods: "Iterable[Method]") -> None:
-    """Say what weight files without a header were taken for."""
+def print_identified(methods: "Iterable[Method]") -> None:
+    """Print what weight files without a header were identified as."""
     for method in methods:
         if method.identified_as:
-            talk.print(f"{method.name}: taken for {method.identified_as}", markup=False)
+            err.print(f"{method.name}: identified as {method.identified_as}", markup=False)

@@ -35,7 +35,7 @@ def tell(jobs: "list[UpscaleTask]", work: "UpscaleSettings", *, as_json: bool) -
         _say(job, found.size, size, told, as_json)
         spent, most = spent + told.seconds, max(most, told.bytes)
     if len(jobs) > 1 and not as_json:
-        console.result.print(f"{len(jobs)} images: about {in_words(spent)}, {most / 1e6:.0f} MB at most")
+        console.out.print(f"{len(jobs)} images: about {in_words(spent)}, {most / 1e6:.0f} MB at most")
 
 
 def _say(
@@ -54,7 +54,7 @@ def _say(
         f"{told.bytes / 1e6:.0f} MB" + (", streamed" if told.streamed else ""),
     ]
     line = f"{job.source} -> {job.target}  {sizes}  {told.model}: {', '.join(filter(None, parts))}"
-    console.result.print(line, markup=False)
+    console.out.print(line, markup=False)
 
 
 def in_words(seconds: float) -> str:
@@ -79,7 +79,7 @@ def within(
     limit, images = parse_duration(time), list(_images(jobs, aim))
     if named is None:
         found = estimate.best(limit, images, settings)
-        console.talk.print(f"{found} is the best within {in_words(limit)}", markup=False)
+        console.err.print(f"{found} is the best within {in_words(limit)}", markup=False)
         return found
     if named in manifest.models():
         estimate.check(named, limit, images, settings)

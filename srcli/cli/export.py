@@ -49,7 +49,7 @@ def export(
             f"try --to {' or '.join(sorted(formats.FORMATS.keys() - {to}))}",
         ) from error
     verdict = difference or "not compared with torch: that needs onnxruntime"
-    console.result.print(f"{' '.join(map(str, chosen.files(path)))}  {verdict}", markup=False)
+    console.out.print(f"{' '.join(map(str, chosen.files(path)))}  {verdict}", markup=False)
 
 
 def _source(name: str | None, weights: Path | None, scale: int) -> "WeightsSource":

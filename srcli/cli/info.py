@@ -33,9 +33,9 @@ def info(
             _tell(path, json)
         except SrError as error:
             failed += 1
-            console.complain(error)
+            console.print_error(error)
             if json:
-                console.result.print_json(json_format.dumps({"file": str(path), "error": error.message}))
+                console.out.print_json(json_format.dumps({"file": str(path), "error": error.message}))
     if failed:
         raise typer.Exit(ExitCode.FAILED if failed == len(files) else ExitCode.PARTLY)
 
@@ -51,7 +51,7 @@ def _tell(path: Path, json: bool) -> None:
     reasons = list_defects(seen, found.quality)
     record = read_record(found.metadata)
     if json:
-        console.result.print_json(json_format.dumps(_record(path, found, seen, reasons, record)))
+        console.out.print_json(json_format.dumps(_record(path, found, seen, reasons, record)))
     else:
         _show(path, found, seen, reasons, record)
 
@@ -62,9 +62,9 @@ def _show(
     table = Table(box=None, show_header=False, padding=(0, 2, 0, 0), title=None)
     for name, text in [*_facts(found, seen), ("suits", _advice(reasons)), *_history(record)]:
         table.add_row(Text(name, "bold"), Text(text, overflow="fold"))
-    console.result.print(f"{path}", markup=False)
+    console.out.print(f"{path}", markup=False)
     # Wrapped, unlike all other results, which scripts may want in one line.
-    console.result.print(table, soft_wrap=False)
+    console.out.print(table, soft_wrap=False)
 
 
 def _facts(found: "ImageInfo", seen: "QualityEstimate") -> list[tuple[str, str]]:

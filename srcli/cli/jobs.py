@@ -55,11 +55,11 @@ def list_jobs() -> None:
                 running = job_store.is_held(path)
                 told = _progress(book.counts(), running)
         except SrError as error:
-            console.complain(error)
+            console.print_error(error)
         else:
-            console.result.print(f"{path.stem}  {told}", markup=False)
+            console.out.print(f"{path.stem}  {told}", markup=False)
     if not paths:
-        console.talk.print("no jobs; `sr upscale FOLDER -o OUT --job NAME` begins one")
+        console.err.print("no jobs; `sr upscale FOLDER -o OUT --job NAME` begins one")
 
 
 @jobs.command()
@@ -73,13 +73,13 @@ def show(
     path = job_store.place_of(name)
     with job_store.reading(path) as book:
         counts = book.counts()
-        console.result.print(f"{path}\n{_progress(counts, job_store.is_held(path))}", markup=False)
-        console.result.print("  ".join(f"{k}={v}" for k, v in book.settings.items()), markup=False)
+        console.out.print(f"{path}\n{_progress(counts, job_store.is_held(path))}", markup=False)
+        console.out.print("  ".join(f"{k}={v}" for k, v in book.settings.items()), markup=False)
         for unit in book.units("failed", -1 if every else _SHOWN):
             hint = f" ({unit.hint})" if unit.hint else ""
-            console.result.print(_text(f"failed: {unit.source}: {unit.error}{hint}"), markup=False)
+            console.out.print(_text(f"failed: {unit.source}: {unit.error}{hint}"), markup=False)
     if counts.failed > _SHOWN and not every:
-        console.talk.print(f"{counts.failed - _SHOWN:,} more failed; --all shows them")
+        console.err.print(f"{counts.failed - _SHOWN:,} more failed; --all shows them")
     return ExitCode.PARTLY if counts.failed else ExitCode.OK
 
 
@@ -91,7 +91,7 @@ def retry(name: Name) -> None:
     path = _existing(name)
     with job_store.holding(path) as book:
         again = book.retry()
-    console.talk.print(f"{again:,} to be tried again; the command that began the job goes on with it")
+    console.err.print(f"{again:,} to be tried again; the command that began the job goes on with it")
 
 
 @jobs.command()
@@ -124,7 +124,7 @@ def remove(name: Name) -> None:
         book.close()
         path.unlink()
         Path(f"{path}.lock").unlink(missing_ok=True)
-    console.talk.print(f"{path} removed; outputs are left as they are", markup=False)
+    console.err.print(f"{path} removed; outputs are left as they are", markup=False)
 
 
 def _existing(name: str) -> Path:

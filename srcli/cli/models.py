@@ -93,11 +93,11 @@ def _print_tables(entries: "list[Entry]", *, interpolators: bool) -> None:
         names = dict.fromkeys(entry.model for entry in group)
         if names:
             rows = [_cells([entry for entry in group if entry.model == name]) for name in names]
-            console.result.print(_table(title, rows))
+            console.out.print(_table(title, rows))
     if interpolators:
-        console.result.print(f"[italic]No network, any scale:[/] {' '.join(KERNELS)}")
-        console.result.print(f"[italic]No training set, any scale:[/] {' '.join(classical.METHODS)}")
-    console.talk.print(
+        console.out.print(f"[italic]No network, any scale:[/] {' '.join(KERNELS)}")
+        console.out.print(f"[italic]No training set, any scale:[/] {' '.join(classical.METHODS)}")
+    console.err.print(
         "PSNR in dB for each scale: the paper's; ours of what is bundled, or where it has none."
         " *: at no known commit."
     )
@@ -117,8 +117,8 @@ def _print_networks(scale: int | None) -> None:
     for arch in archs.names():
         if scale in (None, *archs.traits(arch).scales) or archs.traits(arch).any_scale:
             table.add_row(*_network_cells(arch, scale))
-    console.result.print(table)
-    console.talk.print(
+    console.out.print(table)
+    console.err.print(
         "Parameters: of the network as it is by default, at the first scale or the one asked for."
     )
 
@@ -241,7 +241,7 @@ def _confirm(entries: "list[Entry]", yes: bool) -> None:
     unknown = sizes.count(None)
     more = f" and {unknown} of unknown size" if unknown else ""
     files = "1 file" if len(entries) == 1 else f"{len(entries)} files"
-    console.talk.print(f"{files} to download, {known / 1e6:.1f} MB{more}")
+    console.err.print(f"{files} to download, {known / 1e6:.1f} MB{more}")
     if yes:
         return
     if not sys.stdin.isatty():
@@ -273,9 +273,9 @@ def _each(entries: "Iterable[Entry]", work: "Callable[[Entry], str]") -> None:
     failed = 0
     for entry in entries:
         try:
-            console.result.print(work(entry), markup=False)
+            console.out.print(work(entry), markup=False)
         except SrError as error:
-            console.complain(error)
+            console.print_error(error)
             failed += 1
     if failed:
         raise typer.Exit(ExitCode.FAILED)
@@ -345,7 +345,7 @@ def info(file: Annotated[Path, typer.Argument(help="A weight file.", show_defaul
     from srcli.engine.weights import identify, lut
 
     if lut.is_table(file):
-        console.result.print("\n".join(_table_lines(file)), markup=False)
+        console.out.print("\n".join(_table_lines(file)), markup=False)
         return
     state = weights.read_state(file)
     kinds = sorted({str(value.dtype).removeprefix("torch.") for value in state.values()})
@@ -360,7 +360,7 @@ def info(file: Annotated[Path, typer.Argument(help="A weight file.", show_defaul
         lines.append(f"fits: {spec}, {parameters:,} parameters")
     if not exact:
         lines += _nearest(found[:1])
-    console.result.print("\n".join(lines), markup=False)
+    console.out.print("\n".join(lines), markup=False)
     if not exact:
         raise typer.Exit(ExitCode.FAILED)
 
@@ -449,11 +449,11 @@ def push(
     measured = read(results) if results else None
     text = card(file.name, spec, parameters, weights.read_header(file), licence, data, measured)
     if dry_run:
-        console.result.print(text, markup=False)
-        console.talk.print(f"would send to {repo}: README.md, {file.name} ({_total([file.stat().st_size])})")
+        console.out.print(text, markup=False)
+        console.err.print(f"would send to {repo}: README.md, {file.name} ({_total([file.stat().st_size])})")
         return
     address = hub.publish(repo, {"README.md": text.encode(), file.name: file}, f"{spec}, from sr", private)
-    console.result.print(address, markup=False)
+    console.out.print(address, markup=False)
 
 
 @models.command()
@@ -470,4 +470,4 @@ def blend(
     if output.exists():
         raise UsageError(f"{output} exists", "choose another --output")
     spec = weights.blend(first, second, share, output)
-    console.result.print(f"{output}  {spec}", markup=False)
+    console.out.print(f"{output}  {spec}", markup=False)

@@ -13,7 +13,7 @@ def show_ratings(files: list[Path], wanted: bool, json_file: Path | None) -> Non
     if not wanted:
         raise UsageError(f"what is {files[0]} for?", "give --ratings with files of ratings, -d with a folder")
     summary = ratings.summarise(ratings.read(files))
-    console.result.print(ratings.rich_table(summary))
-    console.result.print(ratings.agreement(summary), markup=False)
+    console.out.print(ratings.rich_table(summary))
+    console.out.print(ratings.agreement(summary), markup=False)
     if json_file:
-        console.save(json_file, ratings.to_json(summary))
+        console.save_text(json_file, ratings.to_json(summary))

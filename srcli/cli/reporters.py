@@ -86,7 +86,7 @@ class ConsoleReporter:
 
     verbosity: int = 1
     piped: bool = False
-    bar: "Progress" = field(default_factory=console.bar)
+    bar: "Progress" = field(default_factory=console.make_progress_bar)
     _task: "TaskID | None" = None
     _told: set[str] = field(default_factory=set)
     _names: dict[str, str] = field(default_factory=dict)
@@ -123,7 +123,7 @@ class ConsoleReporter:
         taken = f", taken for {method.about}," if method.about else ""
         line = f"{method.name}{taken} on {method.where}"
         if self.verbosity and line not in self._told:
-            console.talk.print(line, markup=False)
+            console.err.print(line, markup=False)
         self._told.add(line)
         self._loaded = True
         if self.verbosity:
@@ -132,13 +132,13 @@ class ConsoleReporter:
     def note(self, words: str) -> None:
         """See `Reporter`."""
         if self.verbosity > 1:
-            console.talk.print(words, markup=False)
+            console.err.print(words, markup=False)
 
     def begin(self, job: "UpscaleTask") -> None:
         """See `Reporter`."""
         self._seams = []
         if self.verbosity > 1:
-            console.talk.print(_renamed(f"{job.source} -> {job.target}", self._names), markup=False)
+            console.err.print(_renamed(f"{job.source} -> {job.target}", self._names), markup=False)
         if self._task is not None and not self._side_by_side:
             self.bar.update(self._task, description=escape(job.source.name), completed=0)
             if self._watches and self._loaded:
@@ -157,7 +157,7 @@ class ConsoleReporter:
         if self.verbosity and (seam.again or seam.visible):
             next_ = "again with more overlap" if seam.again else "a larger --tile has fewer edges"
             told = f"tiles differ by {seam.levels:.1f} of 255 levels where they meet; {next_}"
-            console.talk.print(told, markup=False)
+            console.err.print(told, markup=False)
 
     def outcome(self, outcome: "Became") -> None:
         """See `Reporter`. What is wrong with a folder or a disk is said once, not for every image."""
@@ -175,14 +175,14 @@ class ConsoleReporter:
         if self.verbosity:
             # Where both are one terminal, only the console that has the bar can put a line above it.
             on_screen = sys.stdout.isatty() and sys.stderr.isatty()
-            (console.talk if self.piped or on_screen else console.result).print(line, markup=False)
+            (console.err if self.piped or on_screen else console.out).print(line, markup=False)
 
     def watching(self, folders: list[Path]) -> None:
         """See `Reporter`."""
         self._watches = True
         if self.verbosity:
             names = ", ".join(map(str, folders))
-            console.talk.print(f"watching {names}; Ctrl-C ends it after the image in hand", markup=False)
+            console.err.print(f"watching {names}; Ctrl-C ends it after the image in hand", markup=False)
 
     def idle(self) -> None:
         """See `Reporter`. The bar goes: it would count the seconds of an image that is done."""
@@ -192,23 +192,23 @@ class ConsoleReporter:
         """See `Reporter`. Once, however often it is met; a hint that many have in common likewise."""
         if error.message not in self._told:
             message = _renamed(error.message, self._names)
-            console.complain(SrError(message, "" if error.hint in self._told else error.hint))
+            console.print_error(SrError(message, "" if error.hint in self._told else error.hint))
             self._told |= {error.message, error.hint}
 
     def end(self, failed: "list[UpscaleTask]", jobs: int, untried: int) -> None:
         """See `Reporter`."""
         if self._watches and self.verbosity:
-            console.talk.print(f"stopped; {jobs - len(failed)} done")
+            console.err.print(f"stopped; {jobs - len(failed)} done")
         if failed and jobs > 1:
             names = ", ".join(str(job.source) for job in failed)
-            console.talk.print(f"{len(failed)} of {jobs} failed: {names}", markup=False)
+            console.err.print(f"{len(failed)} of {jobs} failed: {names}", markup=False)
         if untried:
-            console.talk.print(f"{untried} not tried", markup=False)
+            console.err.print(f"{untried} not tried", markup=False)
 
     def listed(self, count: int) -> None:
         """See `Reporter`. Now and then, where it takes long."""
         if self.verbosity and count % _LISTED == 0:
-            console.talk.print(f"{count:,} listed")
+            console.err.print(f"{count:,} listed")
 
     def taken_up(self, name: str, counts: "Counts", new: int, cut: int) -> None:
         """See `Reporter`."""
@@ -216,7 +216,7 @@ class ConsoleReporter:
         told += [f"{new:,} new"] if new and new < counts.all else []
         told += [f"{cut:,} were in hand when a run was killed"] if cut else []
         if self.verbosity:
-            console.talk.print(", ".join(told), markup=False)
+            console.err.print(", ".join(told), markup=False)
 
     def ended(self, name: str | None, counts: "Counts") -> None:
         """See `Reporter`. There may be too many to name."""
@@ -224,10 +224,10 @@ class ConsoleReporter:
             told = f"job {name}: " if name else ""
             told += f"{counts.done:,} of {counts.all:,} done"
             told += f", {counts.left:,} not tried" if counts.left else ""
-            console.talk.print(told + (f", {counts.failed:,} failed" if counts.failed else ""), markup=False)
+            console.err.print(told + (f", {counts.failed:,} failed" if counts.failed else ""), markup=False)
         if counts.failed and name:
             hint = f"`sr jobs show {name}` says why; `sr jobs retry {name}` has them tried again"
-            console.talk.print(f"hint: {hint}", markup=False)
+            console.err.print(f"hint: {hint}", markup=False)
 
 
 def _renamed(text: str, names: dict[str, str]) -> str:

@@ -56,7 +56,7 @@ def run(lasting: Lasting, team: "PoolConfig", voice: Reporter) -> int:
                 _each(book, lasting.batch, team, voice)
         except KeyboardInterrupt:
             on = "the same command" if lasting.name else "--skip-existing"
-            console.talk.print(f"stopped; {on} goes on from here")
+            console.err.print(f"stopped; {on} goes on from here")
             raise
         finally:
             book.let_go()

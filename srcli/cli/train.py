@@ -125,15 +125,15 @@ def train(
             loop.check_new(folder)
         begun = state.start(chosen, where)
     _tell(chosen)
-    console.talk.print(f"on {where}, into {folder}", markup=False)
+    console.err.print(f"on {where}, into {folder}", markup=False)
     if again:
-        console.talk.print(f"torchrun has started this run again: it goes on from step {begun.step}")
+        console.err.print(f"torchrun has started this run again: it goes on from step {begun.step}")
     pictures = _pictures(valid)  # before the long decoding, so that a bad folder is told at once
     feeds = _feeds(data, chosen, int(begun.network.channels), allow_leak, where.name)  # type: ignore[arg-type]
     log = _tensorboard(folder) if tensorboard else _no_log
     _run(begun, loop.Setup(chosen, where, folder, feeds, pictures, log))
     parallel.leave()
-    console.result.print(f"{loop.weights_path(folder, chosen)}  PSNR-Y {begun.best:.3f} dB", markup=False)
+    console.out.print(f"{loop.weights_path(folder, chosen)}  PSNR-Y {begun.best:.3f} dB", markup=False)
 
 
 def _tell(recipe: "Recipe") -> None:
@@ -141,7 +141,7 @@ def _tell(recipe: "Recipe") -> None:
     from dataclasses import asdict
 
     given = {key: value for key, value in asdict(recipe).items() if value not in ("", (), {}, None)}
-    console.talk.print(
+    console.err.print(
         f"recipe {recipe.title}: " + "  ".join(f"{k}={v}" for k, v in given.items()), markup=False
     )
 
@@ -199,21 +199,21 @@ def _print_recipes(scale: int) -> None:
         losses = [recipe.loss, recipe.gan.loss] if recipe.gan else [recipe.loss]
         sizes = (f"{recipe.all_steps:,}", str(recipe.patch), str(recipe.batch))
         table.add_row(name, *sizes, recipe.degrade, ", then ".join(losses))
-    console.result.print(table)
+    console.out.print(table)
 
 
 def _run(state: "State", setup: "Setup") -> None:
     """Train until the last step or a signal."""
     from srcli.train import loop
 
-    with console.until_signal() as stopped:
+    with console.stop_on_signal() as stopped:
         for progress in _shown(loop.run(state, setup)):
             if progress.validated:
                 _picture(state, setup)
             if stopped.is_set():
                 break
     if stopped.is_set():
-        console.talk.print(f"stopped at step {state.step}; go on with the same command and --resume")
+        console.err.print(f"stopped at step {state.step}; go on with the same command and --resume")
         raise typer.Exit(ExitCode.INTERRUPTED)
 
 
@@ -240,7 +240,7 @@ def _picture(state: "State", setup: "Setup") -> None:
         curves.draw({"": curves.read_log(setup.folder / loop.LOG)}, setup.folder / "curves.png")
     except SrError as error:
         if state.step <= setup.recipe.validate_every:
-            console.complain(error)
+            console.print_error(error)
 
 
 def _pictures(valid: Path | None) -> "list[Picture]":
@@ -289,15 +289,15 @@ def _feed(
         bool(recipe.scale_range),
     )
     sources = [parse(text, scale) for text in texts]
-    with console.bar() as bar:
+    with console.make_progress_bar() as bar:
         task = bar.add_task("decoding")
         store = open_store(sources, wanted, lambda done, total: bar.update(task, completed=done, total=total))
     for reason in store.left_out:
-        console.talk.print(f"left out: {reason}", markup=False)
+        console.err.print(f"left out: {reason}", markup=False)
     for leak in store.leaks:
-        console.talk.print(f"used although it is in a benchmark: {leak}", markup=False)
+        console.err.print(f"used although it is in a benchmark: {leak}", markup=False)
     what = f"{len(store)} training images at {'any scale' if recipe.scale_range else f'x{scale}'}"
-    console.talk.print(f"{what}, {len(store.left_out)} left out")
+    console.err.print(f"{what}, {len(store.left_out)} left out")
     # Crops are cut and degraded where the samples lie: for a network on a GPU, there.
     placed = store if device == "cpu" else store.to(torch.device(device))
     return Feed(placed, channels, augment.parse(recipe.augment))
@@ -324,14 +324,14 @@ def _tensorboard(folder: Path) -> "Callable[[int, dict[str, float]], None]":
 
 def _shown(steps: "Generator[Progress]") -> "Iterator[Progress]":
     """The same steps, shown live to who watches and as a line now and then to who does not."""
-    with closing(steps), console.bar(TextColumn("{task.fields[about]}")) as bar:
+    with closing(steps), console.make_progress_bar(TextColumn("{task.fields[about]}")) as bar:
         task = bar.add_task("training", about="")
         for progress in steps:
             bar.update(task, completed=progress.step, total=progress.steps, about=_about(progress))
             if progress.note:
-                console.talk.print(progress.note, markup=False)
+                console.err.print(progress.note, markup=False)
             if bar.disable and progress.step % _LOG_EVERY == 0:
-                console.talk.print(f"step {progress.step}/{progress.steps}  {_about(progress)}")
+                console.err.print(f"step {progress.step}/{progress.steps}  {_about(progress)}")
             yield progress
 
 

@@ -146,7 +146,7 @@ def upscale(
         return
     team = team_of(device, workers, ray, None if watch or lasts else len(jobs))
     _check_together(team, watch, jobs)
-    with pipes.through_files(jobs, layout.suffix) as files, console.terminated_as_interrupted():
+    with pipes.through_files(jobs, layout.suffix) as files, console.terminate_as_interrupt():
         voice.called(pipes.called(jobs, files))
         if watch:
             code = _watch(named, layout, batch, voice)
@@ -322,7 +322,7 @@ def _run(jobs: "list[UpscaleTask]", batch: "Batch", voice: Reporter, team: "Pool
                 voice.outcome(outcome)
     except KeyboardInterrupt:
         if len(jobs) > 1:
-            console.talk.print(f"stopped; {tally.done} of {len(jobs)} done, --skip-existing goes on")
+            console.err.print(f"stopped; {tally.done} of {len(jobs)} done, --skip-existing goes on")
         raise
     voice.end(tally.failed, len(jobs), len(jobs) - tally.done - len(tally.failed))
     return tally.code
@@ -340,7 +340,7 @@ def _watch(named: "Sequence[Location]", layout: "Layout", batch: "Batch", voice:
 
     tally = _Tally()
     folders = [folder for folder in named if isinstance(folder, Path)]
-    with console.until_signal() as stopped, voice:
+    with console.stop_on_signal() as stopped, voice:
         voice.watching(folders)
         looking = Looking(partial(now_in, folders, layout), stopped.is_set, voice.idle, voice.trouble)
         for outcome in run_jobs(arriving(looking), one_by_one(batch, voice, Places())):
