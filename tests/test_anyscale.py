@@ -68,7 +68,7 @@ def test_outputs_in_portions_are_those_at_once(arch: str, monkeypatch: pytest.Mo
     window = (Axis(20, 47, 6, 15, 33), Axis(7, 19, 0, 2, 19))
     at_once = network(batch, window)
     assert at_once.shape == (1, 3, 18, 17)
-    monkeypatch.setattr(anyscale, "PORTION", 40)
+    monkeypatch.setattr(anyscale, "PIXELS_PER_BAND", 40)
     torch.testing.assert_close(network(batch, window), at_once)
 
 
@@ -95,10 +95,10 @@ def test_self_ensemble_turns_the_size_too(arch: str, rng: np.random.Generator) -
 def test_neighbours_are_those_around_by_plain_arithmetic() -> None:
     axis = Axis(10, 27, 3, 9, 20)
     centres = (torch.arange(9, 20, dtype=torch.float64) + 0.5) * 10 / 27 - 0.5
-    before, after = anyscale.neighbours(axis, 7, torch.zeros(1, dtype=torch.float64))
+    before, after = anyscale.find_neighbours(axis, 7, torch.zeros(1, dtype=torch.float64))
     torch.testing.assert_close(before.pixel + 3 + before.offset, centres)
     torch.testing.assert_close(after.pixel, before.pixel + 1)
-    corner = anyscale.corners(axis, torch.zeros(1, dtype=torch.float64))
+    corner = anyscale.find_corner_pixels(axis, torch.zeros(1, dtype=torch.float64))
     torch.testing.assert_close(corner.pixel + 3 + corner.offset, torch.arange(9, 20).double() * 10 / 27)
 
 
@@ -172,7 +172,7 @@ def test_the_encoder_on_windows_is_swinir_up_to_its_features() -> None:
     assert not unexpected
     assert all(key.startswith(("upsample.", "conv_last.")) for key in missing)
     batch = torch.rand(1, 3, 11, 16)
-    expected = body.conv_before_upsample(body.extracted(batch))
+    expected = body.conv_before_upsample(body.extract_features(batch))
     assert expected.shape == (1, 64, 16, 16)
     torch.testing.assert_close(network.encoder(batch), expected[:, :, :11])
 
@@ -224,7 +224,7 @@ def test_bairnet_enlarges_and_reduces_to_any_size(size: tuple[int, int]) -> None
     """With nothing generated it is bilinear and bicubic; what is generated is a filter for each pixel."""
     network: Any = build_random("bairnet", 2).double().eval()
     batch = torch.rand(2, 3, 13, 9, dtype=torch.float64)
-    large, small = network(batch, make_full_window(13, 9, size)), network.reduced(batch, (7, 4))
+    large, small = network(batch, make_full_window(13, 9, size)), network.downscale(batch, (7, 4))
     features = F.unfold(network.encoder(2 * batch - 1), 3, padding=1).view(2, -1, 13, 9)
     plain = F.interpolate(batch, size, mode="bilinear", align_corners=False)
     for y, x in [(0, 0), (7, 5), (19, 15)]:
@@ -240,7 +240,7 @@ def test_bairnet_enlarges_and_reduces_to_any_size(size: tuple[int, int]) -> None
         for weight in filters.meta_block[2].parameters():
             torch.nn.init.zeros_(weight)
     bicubic = F.interpolate(batch, (7, 4), mode="bicubic", antialias=True)
-    torch.testing.assert_close(network.reduced(batch, (7, 4)), bicubic)
+    torch.testing.assert_close(network.downscale(batch, (7, 4)), bicubic)
     torch.testing.assert_close(network(batch, make_full_window(13, 9, size)), plain)
 
 

@@ -17,7 +17,7 @@ from helpers.networks import CPU, MEMBERS, SMALL, build_random
 from helpers.paths import SAMPLES
 from srcli import archs
 from srcli.archs import dat, edt, hat, lapar, san, swin2sr, swinir
-from srcli.archs.blocks import GlobalStats, bicubic_phases, non_local, pool_stats
+from srcli.archs.blocks import GlobalStats, make_bicubic_kernel, non_local_attention, pool_stats
 from srcli.engine.device import Device
 from srcli.engine.runtimes.base import OutOfMemory
 from srcli.engine.runtimes.torch import TorchRuntime, prepare
@@ -189,12 +189,12 @@ def test_halo_is_the_receptive_field(arch: str, scale: int) -> None:
     halo = int(network.halo)
     start = halo + 4
     reach = max(
-        reach_of(network, place, step, 2 * start + 1) for place in range(start, start + aligned(network))
+        reach_of(network, place, step, 2 * start + 1) for place in range(start, start + alignment(network))
     )
     assert halo - 2 <= reach <= halo
 
 
-def aligned(network: torch.nn.Module) -> int:
+def alignment(network: torch.nn.Module) -> int:
     """Networks that pack squares of pixels are the same function only at steps of a square."""
     return int(getattr(network, "alignment", 1))
 
@@ -213,7 +213,7 @@ def test_networks_are_the_same_everywhere(arch: str, scale: int) -> None:
     """What is cut off at a place where tiles may begin changes only what is within the halo of the cut."""
     network = build_random(arch, scale).double().eval()
     step = 1 if archs.traits(arch).pre_upsampled else scale
-    halo, cut = int(network.halo), 3 * aligned(network)
+    halo, cut = int(network.halo), 3 * alignment(network)
     batch = torch.rand(1, int(network.channels), 2 * halo + cut + 6, 2 * halo + cut + 9, dtype=torch.float64)
     with torch.no_grad():
         whole, part = network(batch), network(batch[..., cut:, cut:])
@@ -349,7 +349,7 @@ def test_ecbsr_deployed_is_the_sum_of_its_branches(residual: str, identity: bool
         wide = padded_with(F.conv2d(batch, branch.k0, branch.b0), branch.b0)
         total = total + F.conv2d(wide, branch.k1, branch.b1)
         torch.testing.assert_close(F.conv2d(batch, *block.merged(), padding=1), total)
-    plain, plain_config = archs.deployed("ecbsr", 3, config, network)
+    plain, plain_config = archs.deploy("ecbsr", 3, config, network)
     batch = torch.rand(1, 1, 7, 9)
     torch.testing.assert_close(plain(batch), network.float()(batch))
     again = archs.build("ecbsr", 3, plain_config)
@@ -367,7 +367,7 @@ def test_span_deployed_is_its_convolutions_in_a_row(config: dict[str, bool]) -> 
         first, middle, last = layer.conv
         middle = F.conv2d(first(F.pad(batch, (1, 1, 1, 1))), middle.weight, middle.bias)
         torch.testing.assert_close(layer(batch), last(middle) + layer.sk(batch))
-    plain, plain_config = archs.deployed("span", 2, {"features": 4, **config}, network.float())
+    plain, plain_config = archs.deploy("span", 2, {"features": 4, **config}, network.float())
     torch.testing.assert_close(plain(batch.float()), network(batch.float()))
     assert plain_config == {"features": 4, "branches": False}
 
@@ -425,7 +425,7 @@ def test_lapar_is_the_mixture_of_what_its_kernels_give(scale: int) -> None:
 
 def test_lapar_deployed_has_the_same_kernels() -> None:
     network = build_random("lapar", 2).eval()
-    plain, plain_config = archs.deployed("lapar", 2, SMALL["lapar"], network)
+    plain, plain_config = archs.deploy("lapar", 2, SMALL["lapar"], network)
     batch = torch.rand(1, 3, 7, 9)
     torch.testing.assert_close(plain(batch), network(batch))
     assert plain_config == {**SMALL["lapar"], "normed": False}
@@ -446,7 +446,7 @@ def padded_with(batch: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
 def test_bicubic_phases_are_the_papers_resize(scale: int, rng: np.random.Generator) -> None:
     pixels = rng.random((9, 12, 1), np.float32)
     padded = F.pad(torch.from_numpy(pixels[None, ..., 0]), (2, 2, 2, 2), mode="replicate")[None]
-    ours = F.pixel_shuffle(F.conv2d(padded, bicubic_phases(scale)), scale)[0, 0].numpy()
+    ours = F.pixel_shuffle(F.conv2d(padded, make_bicubic_kernel(scale)), scale)[0, 0].numpy()
     inner = slice(3 * scale, -3 * scale)
     theirs = resize(pixels, 9 * scale, 12 * scale)[..., 0]
     np.testing.assert_allclose(ours[inner, inner], theirs[inner, inner], atol=1e-5)
@@ -471,7 +471,7 @@ def test_non_local_is_the_softmax_of_all_pairs() -> None:
     queries, keys, values = (torch.randn(2, 5, *size) for size in ((4, 6), (3, 2), (3, 2)))
     weights = torch.einsum("nchw,ncij->nhwij", queries, keys).flatten(3).softmax(3)
     expected = torch.einsum("nhwk,nck->nchw", weights, values.flatten(2))
-    torch.testing.assert_close(non_local(queries, keys, values), expected)
+    torch.testing.assert_close(non_local_attention(queries, keys, values), expected)
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
@@ -521,11 +521,11 @@ def test_attention_in_parts_takes_any_size(sides: tuple[int, int]) -> None:
 def test_csnln_is_undivided_up_to_its_cell(scale: int) -> None:
     network: Any = archs.build("csnln", scale, {**SMALL["csnln"], "cell": 12}).eval()
     batch = torch.rand(2, 3, 6, 12)
-    torch.testing.assert_close(network(batch), network._whole(batch))
+    torch.testing.assert_close(network(batch), network._restore(batch))
     # The second cell is seen with as much of the first as lies within the overlap.
     wide = torch.rand(1, 3, 12, 24)
     torch.testing.assert_close(
-        network(wide)[..., 12 * scale :], network._whole(wide[..., 6:])[..., 6 * scale :]
+        network(wide)[..., 12 * scale :], network._restore(wide[..., 6:])[..., 6 * scale :]
     )
 
 

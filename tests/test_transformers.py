@@ -10,8 +10,14 @@ from helpers.networks import CPU, build_random
 from helpers.paths import SAMPLES
 from srcli import archs
 from srcli.archs import dat, hat, swinir
-from srcli.archs.attention import gathered, joined, scattered, separated, windows
-from srcli.archs.blocks import by_cells
+from srcli.archs.attention import (
+    gather_dilated,
+    make_shift_mask,
+    merge_windows,
+    scatter_dilated,
+    split_windows,
+)
+from srcli.archs.blocks import run_by_cells
 from srcli.engine.complexity import cost, parameters
 from srcli.engine.runtimes.torch import prepare
 from srcli.engine.upscaler import Upscaler
@@ -123,19 +129,19 @@ def test_the_reason_omnisr_counted_holds() -> None:
 
 def test_windows_are_joined_again() -> None:
     grid = torch.rand(2, 8, 18, 5)
-    assert torch.equal(joined(windows(grid, (4, 6)), (4, 6), 8, 18), grid)
-    assert torch.equal(windows(grid, (4, 6))[4, 7], grid[0, 5, 7])
-    assert torch.equal(scattered(gathered(grid, 4, 3), 4, 3), grid)
-    assert torch.equal(gathered(grid, 4, 3)[:, :4, :3], grid[:, ::2, ::6])
+    assert torch.equal(merge_windows(split_windows(grid, (4, 6)), (4, 6), 8, 18), grid)
+    assert torch.equal(split_windows(grid, (4, 6))[4, 7], grid[0, 5, 7])
+    assert torch.equal(scatter_dilated(gather_dilated(grid, 4, 3), 4, 3), grid)
+    assert torch.equal(gather_dilated(grid, 4, 3)[:, :4, :3], grid[:, ::2, ::6])
 
 
 def test_what_a_shift_brings_together_is_kept_apart() -> None:
     """By coordinates: pixels of a window must be as near in the image as in the window."""
     rows, columns = torch.meshgrid(torch.arange(8), torch.arange(12), indexing="ij")
     place = torch.roll(torch.stack((rows, columns), 2)[None], (-2, -3), (1, 2))
-    cut = windows(place, (4, 6))
+    cut = split_windows(place, (4, 6))
     far = ((cut[:, :, None] - cut[:, None]).abs() >= torch.tensor((4, 6))).any(3)
-    assert torch.equal(separated(8, 12, (4, 6), (2, 3), cut), far)
+    assert torch.equal(make_shift_mask(8, 12, (4, 6), (2, 3), cut), far)
 
 
 def test_cells_are_of_the_image_and_see_what_is_around() -> None:
@@ -146,7 +152,7 @@ def test_cells_are_of_the_image_and_see_what_is_around() -> None:
         sizes.append(tuple(seen.shape[2:]))
         return torch.kron(seen, torch.ones(2, 2))
 
-    assert torch.equal(by_cells(batch, 5, 2, 2, restore), torch.kron(batch, torch.ones(2, 2)))
+    assert torch.equal(run_by_cells(batch, 5, 2, 2, restore), torch.kron(batch, torch.ones(2, 2)))
     assert sizes[:3] == [(7, 7), (7, 9), (7, 6)]
 
 

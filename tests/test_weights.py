@@ -240,7 +240,7 @@ def test_no_network_stumbles_over_foreign_keys(arch: str) -> None:
 def test_every_variant_is_found_by_its_tensors(arch: str) -> None:
     """At least its network, scale and tensors; configurations of equal tensors can't be told apart."""
     for config in archs.variants(arch)[:3]:
-        for scale in {archs.traits(arch).kinds[0], archs.traits(arch).kinds[-1]}:
+        for scale in {archs.traits(arch).weight_scales[0], archs.traits(arch).weight_scales[-1]}:
             with torch.device("meta"):
                 state = archs.build(arch, scale, config).state_dict()
             found = identify.exact(state, arch)

@@ -115,7 +115,7 @@ def prepare(network: Network, folder: Path) -> float:
         spec = Spec(network.arch, SCALE, network.config)
         built = archs.build(spec.arch, spec.scale, spec.config)
     files.save(folder / "net.safetensors", built, spec, {})
-    deployed = archs.deployed(spec.arch, spec.scale, spec.config, built)[0].eval()
+    deployed = archs.deploy(spec.arch, spec.scale, spec.config, built)[0].eval()
     for name, file in (("ncnn", "net.param"), ("onnx", "net.onnx")):
         formats.FORMATS[name].write(formats.Job(deployed, spec, SCALE, "", folder / file))
     return 2 * cost(spec, 64 * SCALE, 64 * SCALE).multiply_adds / 64**2

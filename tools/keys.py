@@ -18,7 +18,7 @@ def patterns(arch: str) -> list[str]:
     """Of every variant at every scale."""
     found: set[str] = set()
     for config in archs.variants(arch):
-        for scale in archs.traits(arch).kinds:
+        for scale in archs.traits(arch).weight_scales:
             with torch.device("meta"):
                 found |= set(map(pattern, archs.build(arch, scale, config).state_dict()))
     return sorted(found)

@@ -169,7 +169,7 @@ def networks_table() -> str:
     """Every network: paper, year, scales, and where its weights come from."""
     out = ["| network | paper | year | scales | weights |", "|---|---|---|---|---|"]
     for arch in archs.names():
-        paper, scales = archs.paper(arch), " ".join(map(format_scale, archs.traits(arch).kinds))
+        paper, scales = archs.paper(arch), " ".join(map(format_scale, archs.traits(arch).weight_scales))
         title = f"[{paper.title}]({paper.url})" if paper.url else paper.title
         out.append(f"| {arch} | {title} | {paper.year or ''} | {scales} | {_weights(arch)} |")
     return "\n".join(out)

@@ -113,7 +113,7 @@ def torch_eager(folder: Path) -> Enlarge:
         header = file.metadata()
     built = archs.build(header["arch"], int(header["scale"]), json.loads(header["config"]))
     built.load_state_dict(load_file(path))
-    made = archs.deployed(header["arch"], int(header["scale"]), json.loads(header["config"]), built)
+    made = archs.deploy(header["arch"], int(header["scale"]), json.loads(header["config"]), built)
     network = made[0].eval()
 
     def run(planes: NDArray[Any]) -> NDArray[Any]:

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from srcli import bench, datasets
-from srcli.archs.blocks import bicubic_phases, conv
+from srcli.archs.blocks import conv, make_bicubic_kernel
 from srcli.datasets import Picture
 from srcli.engine.device import keep_memory
 from srcli.imaging.degrade import degradations
@@ -89,7 +89,7 @@ class Body(nn.Module):
         self.blocks = nn.ModuleList(_block(variant.norm) for _ in range(BLOCKS))
         self.end = conv(FEATURES, FEATURES)
         self.tail = conv(FEATURES, 3 * SCALE**2)
-        self.register_buffer("phases", bicubic_phases(SCALE).repeat(3, 1, 1, 1))
+        self.register_buffer("phases", make_bicubic_kernel(SCALE).repeat(3, 1, 1, 1))
         if variant.he:
             for layer in self.modules():
                 if isinstance(layer, nn.Conv2d):

@@ -1,4 +1,8 @@
-"""Networks, one file each: the file's name is the network's name, and being there registers it."""
+"""Networks, one file each: the file's name registers the network under that name.
+
+A file needs a class `Network`; all else is optional: `TRAITS`, `PAPER`, `VARIANTS`, `rename`, `deploy` and
+facts for tests. `blocks`, `attention` and `anyscale` hold shared parts.
+"""
 
 import importlib
 import inspect
@@ -15,28 +19,28 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Traits:
-    """What is true of a network whatever its weights and its size.
+    """What holds for a network whatever its weights and its size.
 
-    `scales`: what it can be built for; `pre_upsampled`: its input is already enlarged by bicubic;
-    `local`: an output pixel depends on nothing outside `halo` (not so where means over the whole image
-    enter, as in channel attention: there `halo` is an overlap that keeps tiled close to whole);
-    `any_scale`: the size of the output is an input, and `scales` but the ones that are counted and tested.
+    `scales`: what it can be built for; `pre_upsampled`: its input is already upscaled by bicubic; `local`: an
+    output pixel depends on nothing outside `halo` (not so with means over the whole image, as in channel
+    attention: there `halo` is an overlap that keeps tiled output close to whole); `any_scale`: the output
+    size is an input, and `scales` are only those that are counted and tested.
     """
 
-    scales: tuple[int, ...]
+    scales: tuple[int, ...] = (2, 3, 4)
     pre_upsampled: bool = False
     local: bool = True
     any_scale: bool = False
 
     @property
-    def kinds(self) -> tuple[int, ...]:
-        """For which scales there are different weights: for each one, or one set for any."""
+    def weight_scales(self) -> tuple[int, ...]:
+        """The scales with weights of their own: each of `scales`, or `ANY` for one set that serves all."""
         return (ANY,) if self.any_scale else self.scales
 
 
 @dataclass(frozen=True)
 class Paper:
-    """What a network is described in; `year` of the conference or journal."""
+    """The publication of a network; `year` of the conference or journal."""
 
     title: str
     year: int
@@ -51,7 +55,7 @@ UNPUBLISHED = Paper("no publication known", 0, "")
 
 @dataclass(frozen=True)
 class Spec:
-    """One network: `build` makes it. `scale` is `ANY` where it is not the network's but the output's."""
+    """A network that `build` can make; `scale` is `ANY` if the scale is an input of the network."""
 
     arch: str
     scale: int
@@ -62,12 +66,12 @@ class Spec:
         return f"{self.arch} {format_scale(self.scale)}" + (f" ({settings})" if settings else "")
 
 
-# Modules here that are no networks.
+# Modules of this package that are not networks.
 SHARED = ("anyscale", "attention", "blocks")
 
 
 def names() -> list[str]:
-    """Every network there is, by listing this folder; nothing is imported."""
+    """List all networks, without importing them."""
     return sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name not in SHARED)
 
 
@@ -78,63 +82,65 @@ def _module(arch: str) -> Any:
 
 
 def traits(arch: str) -> Traits:
-    """The traits of a network, by name."""
-    found: Traits = _module(arch).TRAITS
+    """Return the traits of a network."""
+    found: Traits = getattr(_module(arch), "TRAITS", Traits())
     return found
 
 
 def paper(arch: str) -> Paper:
-    """The paper of a network, by name."""
-    found: Paper = _module(arch).PAPER
+    """Return the paper of a network; `UNPUBLISHED` if it names none."""
+    found: Paper = getattr(_module(arch), "PAPER", UNPUBLISHED)
     return found
 
 
 def variants(arch: str) -> tuple[dict[str, Any], ...]:
-    """The configurations of a network that its papers and public weight files have; `{}` is the default."""
+    """Return the configurations that papers and public weight files have; `{}` is the default."""
     found: tuple[dict[str, Any], ...] = getattr(_module(arch), "VARIANTS", ({},))
     return found
 
 
 def build(arch: str, scale: int, config: dict[str, Any] | None = None) -> "nn.Module":
-    """A new network (N, C, H, W) -> (N, C, H*scale, W*scale), in [0, 1], randomly initialised.
+    """Build a randomly initialised network (N, C, H, W) -> (N, C, H*scale, W*scale), in [0, 1].
 
-    Its attributes say how to feed it: `channels`, 3 for RGB or 1 for BT.601 luma; `halo`, how many
-    input pixels around a pixel can change that pixel's output; where there is `alignment`, tiles have to
-    begin at multiples of it. With `Traits.any_scale` it takes a `Window` of the output as well, and the
-    scale is of the output where none is given.
+    Its attributes say how to feed it: `channels`, 3 for RGB or 1 for BT.601 luma; `halo`, how many input
+    pixels around a pixel can change that pixel's output; `alignment`, if present: tiles have to begin at
+    multiples of it. With `Traits.any_scale` the network also takes a `Window` of the output; `scale` is used
+    without one. Raises `UsageError` for an unknown network, scale or configuration.
     """
-    able = traits(arch)
-    if scale not in (*able.kinds, *able.scales) and not (able.any_scale and scale > 0):
+    known = traits(arch)
+    if scale not in (*known.weight_scales, *known.scales) and not (known.any_scale and scale > 0):
         raise UsageError(
-            f"{arch} cannot be built for x{scale}", f"scales: {', '.join(map(str, able.scales))}"
+            f"{arch} cannot be built for x{scale}", f"scales: {', '.join(map(str, known.scales))}"
         )
-    scale = scale or able.scales[0]
+    scale = scale or known.scales[0]
     network_class = _module(arch).Network
     try:
         settings = inspect.signature(network_class).bind(scale=scale, **(config or {}))
     except TypeError as error:
-        raise UsageError(f"{arch} cannot be built so: {error}", "is the file for a newer sr?") from error
+        raise UsageError(
+            f"{arch} does not take this configuration: {error}", "the file may be for a newer version of sr"
+        ) from error
     network: nn.Module = network_class(**settings.kwargs)
     return network
 
 
-def has_straight(arch: str) -> bool:
-    """Whether the network says how colours get through it, see `blocks.Straight`."""
-    return hasattr(_module(arch).Network, "straight")
+def has_identity_path(arch: str) -> bool:
+    """Return whether the network can be initialised as an identity (`blocks.IdentityPath`)."""
+    return hasattr(_module(arch).Network, "identity_path")
 
 
 def rename(arch: str, state: dict[str, Any]) -> dict[str, Any]:
-    """A published checkpoint's tensors under our key names; ours pass unchanged."""
+    """Rename the tensors of a published checkpoint to our keys; ours stay unchanged."""
     module = _module(arch)
     plain = {key.removeprefix("module."): value for key, value in state.items()}
     renamed: dict[str, Any] = module.rename(plain) if hasattr(module, "rename") else plain
     return renamed
 
 
-def deployed(
+def deploy(
     arch: str, scale: int, config: dict[str, Any], network: "nn.Module"
 ) -> tuple["nn.Module", dict[str, Any]]:
-    """The network without what only training needs, and its config; most are as they were."""
+    """Return the network and its config without branches that only training needs; most are unchanged."""
     module = _module(arch)
     if not hasattr(module, "deploy"):
         return network, config

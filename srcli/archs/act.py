@@ -14,18 +14,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from srcli.archs import Paper, Traits
-from srcli.archs.attention import attended, reflected
+from srcli.archs.attention import attend, pad_to_multiple
 from srcli.archs.blocks import (
     ChannelAttention,
     MeanShift,
     Residual,
     ResidualBlock,
-    attention_group,
-    by_cells,
     conv,
-    renamed,
-    upsampler,
-    without_mean_shift,
+    drop_mean_shift,
+    make_attention_group,
+    make_upsampler,
+    rename_keys,
+    run_by_cells,
 )
 
 PAPER = Paper(
@@ -72,7 +72,7 @@ class Network(nn.Module):
         )
         self.csta_block = nn.ModuleList(_crossing(width, heads) for _ in range(stages))
         self.cnn_branch = nn.ModuleList(
-            attention_group(features, blocks, lambda: ChannelAttention(features)) for _ in range(stages)
+            make_attention_group(features, blocks, lambda: ChannelAttention(features)) for _ in range(stages)
         )
         self.fusion_block = nn.ModuleList(_fusion(2 * features) for _ in range(stages))
         self.fusion_mlp = nn.ModuleList(
@@ -86,17 +86,17 @@ class Network(nn.Module):
             for _ in range(stages - 1)
         )
         self.conv_last = conv(2 * features, features)
-        self.tail = nn.Sequential(upsampler(scale, features), conv(features, 3))
+        self.tail = nn.Sequential(make_upsampler(scale, features), conv(features, 3))
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
-        return by_cells(batch, self.alignment, self.overlap, self.scale, self._whole)
+        """Map (N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
+        return run_by_cells(batch, self.alignment, self.overlap, self.scale, self._restore)
 
-    def _whole(self, batch: Tensor) -> Tensor:
+    def _restore(self, batch: Tensor) -> Tensor:
         """What the authors' network makes; sides are reflected to multiples of squares, to two at least."""
         height, width = batch.shape[2:]
         side = 2 * self.token if min(height, width) < 2 * self.token else self.token
-        shallow = self.head(self.shift.enter(reflected(batch, side)))
+        shallow = self.head(self.shift.enter(pad_to_multiple(batch, side)))
         features, tokens = shallow, self._cut(shallow)
         tokens = tokens + self.linear_encoding(tokens)
         for stage in range(len(self.fusion_block)):
@@ -172,8 +172,8 @@ class _Alone(nn.Module):
         self.to_out = nn.Linear(width, width)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """(N, L, C) to the same shape."""
-        out: Tensor = self.to_out(attended(self.to_qkv(self.norm(tokens)).chunk(3, 2), self.heads))
+        """Map (N, L, C) to the same shape."""
+        out: Tensor = self.to_out(attend(self.to_qkv(self.norm(tokens)).chunk(3, 2), self.heads))
         return out
 
 
@@ -189,9 +189,9 @@ class _Across(nn.Module):
         self.to_out = nn.Linear(width, width)
 
     def forward(self, tokens: Tensor, others: Tensor) -> Tensor:
-        """(N, L, C) and (N, M, C) to (N, L, C)."""
+        """Map (N, L, C) and (N, M, C) to (N, L, C)."""
         keys, values = self.to_kv(self.norm2(others)).chunk(2, 2)
-        out: Tensor = self.to_out(attended((self.to_q(self.norm(tokens)), keys, values), self.heads))
+        out: Tensor = self.to_out(attend((self.to_q(self.norm(tokens)), keys, values), self.heads))
         return out
 
 
@@ -204,7 +204,7 @@ class _Linear(nn.Module):
         self.net = nn.ModuleDict({"0": nn.Linear(width, 4 * width), "3": nn.Linear(4 * width, width)})
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """(N, L, C) to the same shape."""
+        """Map (N, L, C) to the same shape."""
         out: Tensor = self.net["3"](F.gelu(self.net["0"](self.norm(tokens))))
         return out
 
@@ -221,4 +221,6 @@ def rename(state: dict[str, Any]) -> dict[str, Any]:
         r"^((?:mhsa|csta)_block\.\d+\.\d+\.to_out)\.0\.": r"\1.",
         _UNUSED: "unused",
     }
-    return {key: value for key, value in without_mean_shift(renamed(state, rules)).items() if key != "unused"}
+    return {
+        key: value for key, value in drop_mean_shift(rename_keys(state, rules)).items() if key != "unused"
+    }

@@ -1,4 +1,4 @@
-"""What networks of any scale share: encoders, where output pixels lie on the input, output in portions."""
+"""Shared parts of networks of any scale: encoders, positions of output pixels, output in bands."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -11,12 +11,12 @@ from srcli.archs import edsr, rdn, swinir
 from srcli.errors import UsageError
 from srcli.scales import Axis, Window, make_full_window
 
-# Output pixels that are made at once: bounds the memory of an output of any size.
-PORTION = 2**14
+# Output pixels computed at once: bounds the memory that an output of any size takes.
+PIXELS_PER_BAND = 2**14
 
 
-def encoder_of(name: str, blocks: int, features: int) -> "edsr.Encoder | rdn.Encoder | swinir.Encoder":
-    """EDSR, RDN or SwinIR up to its last features, of `blocks` blocks, or groups; 0: as many as the paper's.
+def build_encoder(name: str, blocks: int, features: int) -> "edsr.Encoder | rdn.Encoder | swinir.Encoder":
+    """Build EDSR, RDN or SwinIR up to its last features; `blocks`: blocks or groups, 0 for the paper's.
 
     Raises `UsageError` for other names.
     """
@@ -29,105 +29,109 @@ def encoder_of(name: str, blocks: int, features: int) -> "edsr.Encoder | rdn.Enc
     raise UsageError(f"no encoder called '{name}'", "there are: edsr, rdn, swinir")
 
 
-class Near(NamedTuple):
-    """For each output pixel of an axis one input pixel: its number in the tile, and how far it is from it.
+class PixelOffsets(NamedTuple):
+    """For each output pixel of an axis, an input pixel of the tile and the distance to it.
 
-    `offset` in input pixels, centre from centre, positive where the output pixel comes after.
+    `offset`: from the input pixel's centre to the output pixel's, in input pixels.
     """
 
     pixel: Tensor
     offset: Tensor
 
 
-def _numbers(axis: Axis, like: Tensor) -> Tensor:
+def _list_outputs(axis: Axis, like: Tensor) -> Tensor:
     return torch.arange(axis.first, axis.last, device=like.device)
 
 
-def _share(part: Tensor, of: int, like: Tensor) -> Tensor:
-    """Part / of, whole numbers, in single precision also where the network is in half."""
+def _divide(part: Tensor, of: int, like: Tensor) -> Tensor:
+    """Divide integers, in single precision even if `like` is in half."""
     return part.to(torch.promote_types(like.dtype, torch.float32)) / of
 
 
-def neighbours(axis: Axis, length: int, like: Tensor) -> tuple[Near, Near]:
-    """The input pixels before (or at) and after each output pixel's centre, by whole numbers.
+def find_neighbours(axis: Axis, length: int, like: Tensor) -> tuple[PixelOffsets, PixelOffsets]:
+    """Find the input pixels before (or at) and after the centre of each output pixel, in exact integers.
 
-    `length` of the tile; outside it, which is outside the image, the pixel at its end takes their place.
+    `length`: of the tile; beyond it, which is beyond the image, its first or last pixel is taken.
     """
     doubled = 2 * axis.outputs
-    centre = (2 * _numbers(axis, like) + 1) * axis.inputs - axis.outputs
+    centre = (2 * _list_outputs(axis, like) + 1) * axis.inputs - axis.outputs
     before = centre.div(doubled, rounding_mode="floor")
-    beyond = _share(centre - before * doubled, doubled, like)
+    beyond = _divide(centre - before * doubled, doubled, like)
     before = before - axis.start
     found = [(before + step).clamp(0, length - 1) for step in (0, 1)]
-    near, far = (Near(index, beyond + (before - index)) for index in found)
+    near, far = (PixelOffsets(index, beyond + (before - index)) for index in found)
     return near, far
 
 
-def corners(axis: Axis, like: Tensor) -> Near:
-    """The input pixel in which each output pixel's left corner lies, and how far that is from its own."""
-    corner = _numbers(axis, like) * axis.inputs
+def find_corner_pixels(axis: Axis, like: Tensor) -> PixelOffsets:
+    """Find the input pixel that holds each output pixel's left edge, and the distance of both left edges."""
+    corner = _list_outputs(axis, like) * axis.inputs
     index = corner.div(axis.outputs, rounding_mode="floor")
-    beyond = _share(corner - index * axis.outputs, axis.outputs, like)
-    return Near(index - axis.start, beyond)
+    beyond = _divide(corner - index * axis.outputs, axis.outputs, like)
+    return PixelOffsets(index - axis.start, beyond)
 
 
-def holders(axis: Axis, like: Tensor) -> Near:
-    """The input pixel in which each output pixel's centre lies."""
-    centre = (2 * _numbers(axis, like) + 1) * axis.inputs
+def find_centre_pixels(axis: Axis, like: Tensor) -> PixelOffsets:
+    """Find the input pixel that holds each output pixel's centre."""
+    centre = (2 * _list_outputs(axis, like) + 1) * axis.inputs
     index = centre.div(2 * axis.outputs, rounding_mode="floor")
-    beyond = _share(centre - index * 2 * axis.outputs, 2 * axis.outputs, like)
-    return Near(index - axis.start, beyond - 0.5)
+    beyond = _divide(centre - index * 2 * axis.outputs, 2 * axis.outputs, like)
+    return PixelOffsets(index - axis.start, beyond - 0.5)
 
 
-def taken(planes: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """(N, H, W, C) at some rows and columns, each of any number: (N, rows, columns, C)."""
+def gather_pixels(planes: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """Take rows and columns of (N, H, W, C): (N, rows, columns, C)."""
     return planes.index_select(1, rows).index_select(2, columns)
 
 
-def blended(
-    made: Callable[[Near, Near], Tensor], rows: tuple[Near, Near], columns: tuple[Near, Near]
+def blend_neighbours(
+    make: Callable[[PixelOffsets, PixelOffsets], Tensor],
+    rows: tuple[PixelOffsets, PixelOffsets],
+    columns: tuple[PixelOffsets, PixelOffsets],
 ) -> Tensor:
-    """What is `made` (N, h, w, C) of each of the four input pixels around, the nearer one weighing more.
+    """Blend what `make` computes (N, h, w, C) from each of the four neighbours: LIIF's local ensemble.
 
-    LIIF's local ensemble: the weight of each is the area between the output pixel and the opposite one.
+    The weight of a neighbour is the area between the output pixel and the opposite neighbour.
     """
     total: Tensor | None = None
-    for y, vertical in zip(rows, _shares(rows), strict=True):
-        for x, horizontal in zip(columns, _shares(columns), strict=True):
-            part = made(y, x) * (vertical[:, None] * horizontal)[..., None]
+    for y, vertical in zip(rows, _weigh_pair(rows), strict=True):
+        for x, horizontal in zip(columns, _weigh_pair(columns), strict=True):
+            part = make(y, x) * (vertical[:, None] * horizontal)[..., None]
             total = part if total is None else total + part
     assert total is not None
     return total
 
 
-def around(window: Window, planes: Tensor) -> tuple[tuple[Near, Near], tuple[Near, Near]]:
-    """The neighbours of the window's rows and of its columns in (N, H, W, C)."""
+def find_window_neighbours(
+    window: Window, planes: Tensor
+) -> tuple[tuple[PixelOffsets, PixelOffsets], tuple[PixelOffsets, PixelOffsets]]:
+    """Find the neighbours of the window's rows and of its columns in (N, H, W, C)."""
     rows, columns = (
-        neighbours(axis, length, planes) for axis, length in zip(window, planes.shape[1:3], strict=True)
+        find_neighbours(axis, length, planes) for axis, length in zip(window, planes.shape[1:3], strict=True)
     )
     return rows, columns
 
 
-def bilinear(planes: Tensor, window: Window) -> Tensor:
-    """(N, H, W, C) to (N, C, h, w) of the window, enlarged by bilinear interpolation."""
+def interpolate_bilinear(planes: Tensor, window: Window) -> Tensor:
+    """Interpolate (N, H, W, C) bilinearly at the pixels of the window: (N, C, h, w)."""
 
-    def itself(y: Near, x: Near) -> Tensor:
-        return taken(planes, y.pixel, x.pixel)
+    def gather(y: PixelOffsets, x: PixelOffsets) -> Tensor:
+        return gather_pixels(planes, y.pixel, x.pixel)
 
-    return blended(itself, *around(window, planes)).movedim(3, 1)
+    return blend_neighbours(gather, *find_window_neighbours(window, planes)).movedim(3, 1)
 
 
-def _shares(pair: tuple[Near, Near]) -> tuple[Tensor, Tensor]:
-    """Of the pixel before and of the one after: half each where both are the one at the border."""
+def _weigh_pair(pair: tuple[PixelOffsets, PixelOffsets]) -> tuple[Tensor, Tensor]:
+    """Return the weights of the pixels before and after; half each if both are the border pixel."""
     before, after = (near.offset.abs() + 1e-9 for near in pair)
     total = before + after
     return after / total, before / total
 
 
-def in_portions(make: Callable[[Window], Tensor], window: Window) -> Tensor:
-    """What is made (N, C, h, w) of the window, a few of its rows at a time."""
+def run_in_bands(make: Callable[[Window], Tensor], window: Window) -> Tensor:
+    """Compute the window (N, C, h, w) a few rows at a time."""
     y, x = window
-    step = max(1, PORTION // max(1, x.last - x.first))
+    step = max(1, PIXELS_PER_BAND // max(1, x.last - x.first))
     bands = [
         Axis(y.inputs, y.outputs, y.start, first, min(first + step, y.last))
         for first in range(y.first, y.last, step)
@@ -135,8 +139,8 @@ def in_portions(make: Callable[[Window], Tensor], window: Window) -> Tensor:
     return torch.cat([make((band, x)) for band in bands], 2)
 
 
-class Continuous(nn.Module):
-    """A network whose output has any size: `window` says which part of it, by default all, at `scale`."""
+class ArbitraryScaleNetwork(nn.Module):
+    """A network with output of any size: `window` selects a part of it, by default all of it at `scale`."""
 
     any_scale = True
 
@@ -146,13 +150,13 @@ class Continuous(nn.Module):
         self.scale = scale
 
     def window(self, batch: Tensor) -> Window:
-        """All of the output at the scale that it was built for."""
+        """Return the window of the whole output at the scale that the network was built for."""
         height, width = batch.shape[2:]
         return make_full_window(height, width, (height * self.scale, width * self.scale))
 
 
 class Mlp(nn.Module):
-    """Linear layers with rectifiers between them; keys as in LIIF's."""
+    """Linear layers with ReLU between them; keys as in LIIF's."""
 
     def __init__(self, inputs: int, hidden: tuple[int, ...], outputs: int) -> None:
         super().__init__()
@@ -164,27 +168,27 @@ class Mlp(nn.Module):
 
     @property
     def first(self) -> nn.Linear:
-        """The first layer, whose share of what is the same for many can be made once."""
+        """The first layer: what it computes from shared inputs can be computed once for many pixels."""
         layer = self.layers[0]
         assert isinstance(layer, nn.Linear)
         return layer
 
-    def after_first(self, values: Tensor) -> Tensor:
-        """What `forward` gives where `values` (..., hidden) are what the first layer makes."""
+    def apply_rest(self, values: Tensor) -> Tensor:
+        """Run all layers after the first on its output (..., hidden)."""
         out: Tensor = self.layers[1:](values)
         return out
 
     def forward(self, values: Tensor) -> Tensor:
-        """(..., inputs) to (..., outputs)."""
+        """Map (..., inputs) to (..., outputs)."""
         out: Tensor = self.layers(values)
         return out
 
 
-class Filters(nn.Module):
-    """A 3x3 filter to three colours for each output pixel, made of its place and its size: Meta-SR's.
+class MetaUpscale(nn.Module):
+    """Meta-SR's upscaling: a 3x3 filter to RGB for each output pixel, computed from its position and size.
 
-    The last layer is linear: instead of filters, what each of the `hidden` values stands for is applied, once
-    for each input pixel, and the results are weighed by the values.
+    The last layer is linear, so its kernels are applied once to all input pixels, and the results are
+    weighted by the `hidden` values; the filters themselves are never stored.
     """
 
     def __init__(self, features: int, hidden: int, sizes: int) -> None:
@@ -196,19 +200,24 @@ class Filters(nn.Module):
         )
 
     def forward(
-        self, features: Tensor, y: Near, x: Near, sizes: Sequence[float], rows: tuple[int, int]
+        self,
+        features: Tensor,
+        y: PixelOffsets,
+        x: PixelOffsets,
+        sizes: Sequence[float],
+        rows: tuple[int, int],
     ) -> Tensor:
-        """(N, C, H+2, W+2), with a border of one pixel, to (N, 3, h, w) of the output pixels at `y` and `x`.
+        """Map (N, C, H+2, W+2), with a border of one pixel, to (N, 3, h, w), the output pixels at `y`, `x`.
 
-        `rows`: the first and the last that is in `y`; `sizes` of an output pixel, in input pixels.
+        `rows`: the first and the last row in `y`; `sizes` of an output pixel, in input pixels.
         """
         parts = F.conv2d(features[:, :, rows[0] : rows[1] + 3], self._kernels()).movedim(1, 3)
-        near = taken(parts, y.pixel - rows[0], x.pixel)
+        near = gather_pixels(parts, y.pixel - rows[0], x.pixel)
         near = near.view(*near.shape[:3], 3, -1)
         return torch.einsum("yxk,nyxck->ncyx", self._values(y, x, features.new_tensor(sizes)), near)
 
-    def _values(self, y: Near, x: Near, sizes: Tensor) -> Tensor:
-        """(h, w, hidden + 1) of what makes the filters; the last, for its bias, is 1."""
+    def _values(self, y: PixelOffsets, x: PixelOffsets, sizes: Tensor) -> Tensor:
+        """Return the hidden values of all output pixels, and 1 for the bias: (h, w, hidden + 1)."""
         first = self.meta_block[0]
         assert isinstance(first, nn.Linear)
         *_, down, across = first.weight.unbind(1)
@@ -217,15 +226,15 @@ class Filters(nn.Module):
         return F.pad(F.relu(place + fixed), (0, 1), value=1.0)
 
     def _kernels(self) -> Tensor:
-        """(3 * (hidden + 1), C, 3, 3): what each value, and the bias, adds to the filters of each colour."""
+        """Return the kernels of all hidden values and the bias, per colour: (3 * (hidden + 1), C, 3, 3)."""
         last = self.meta_block[2]
         assert isinstance(last, nn.Linear)
         kernels = torch.cat((last.weight.T, last.bias[None])).view(-1, self.features, 3, 3, 3)
         return kernels.movedim(4, 0).flatten(0, 1)
 
 
-def without_unused(state: dict[str, Any]) -> dict[str, Any]:
-    """The tensors but EDSR's mean shift, which is not used, and SwinIR's masks and indices."""
+def drop_unused_keys(state: dict[str, Any]) -> dict[str, Any]:
+    """Drop EDSR's mean shift, which is not used, and SwinIR's masks and indices."""
     used = {key: value for key, value in state.items() if not key.startswith(_SHIFTS)}
     return swinir.rename(used)
 

@@ -1,7 +1,7 @@
-"""What transformers for images share: attention within windows, and SwinIR's frame around a deep body.
+"""Shared parts of image transformers: attention within windows, and SwinIR's layout around a deep body.
 
-A `grid` is (N, H, W, C), the layout that linear layers and layer norms want; `windows` are (B, L, C), where B
-counts the windows of all images, row by row, and L the pixels of one.
+A `grid` is (N, H, W, C), the layout that linear layers and layer norms take; `windows` are (B, L, C), where
+B counts the windows of all images, row by row, and L the pixels of one window.
 """
 
 from collections.abc import Callable, Iterable
@@ -11,169 +11,177 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srcli.archs.blocks import STEPS, MeanShift, ResidualBlock, by_cells, conv, mirrored, upsampler
+from srcli.archs.blocks import (
+    SHUFFLE_STEPS,
+    MeanShift,
+    ResidualBlock,
+    conv,
+    make_upsampler,
+    pad_reflect,
+    run_by_cells,
+)
 
 Size = tuple[int, int]
-Triple = tuple[Tensor, Tensor, Tensor]
+QueriesKeysValues = tuple[Tensor, Tensor, Tensor]
 
-# What is taken from the product of pixels that must not see each other: as good as all, and finite in half.
-APART = -100.0
+# Added to the logits of pixels that must not see each other: hides them, and is finite in half precision.
+MASKED_LOGIT = -100.0
 
-# Numbers in a mask that is made at once: 64 MB.
+# Numbers in the largest mask that is built at once: 64 MB.
 LARGEST_MASK = 2**24
 
-# An overlap of tiles: the authors' own, as receptive fields of dozens of layers are too large to be honoured.
+# The overlap of tiles that authors use: receptive fields of dozens of layers are too large for a true halo.
 OVERLAP = 32
 
 
 def to_grid(batch: Tensor) -> Tensor:
-    """(N, C, H, W) to (N, H, W, C)."""
+    """Move channels last: (N, C, H, W) to (N, H, W, C)."""
     return batch.permute(0, 2, 3, 1)
 
 
 def to_batch(grid: Tensor) -> Tensor:
-    """(N, H, W, C) to (N, C, H, W)."""
+    """Move channels second: (N, H, W, C) to (N, C, H, W)."""
     return grid.permute(0, 3, 1, 2)
 
 
-def windows(grid: Tensor, size: Size) -> Tensor:
-    """(N, H, W, C) cut into (B, L, C); H and W are multiples of `size`."""
+def split_windows(grid: Tensor, size: Size) -> Tensor:
+    """Cut (N, H, W, C) into windows (B, L, C); H and W are multiples of `size`."""
     (high, wide), (_, height, width, channels) = size, grid.shape
     cut = grid.reshape(-1, height // high, high, width // wide, wide, channels).transpose(2, 3)
     return cut.reshape(-1, high * wide, channels)
 
 
-def joined(cut: Tensor, size: Size, height: int, width: int) -> Tensor:
-    """(B, L, C) put together again: (N, H, W, C)."""
+def merge_windows(cut: Tensor, size: Size, height: int, width: int) -> Tensor:
+    """Undo `split_windows`: (B, L, C) to (N, H, W, C)."""
     (high, wide), channels = size, cut.shape[2]
     parts = cut.reshape(-1, height // high, width // wide, high, wide, channels)
     return parts.transpose(2, 3).reshape(-1, height, width, channels)
 
 
-def divided(tensor: Tensor, axis: int, *sizes: int) -> Tensor:
-    """The tensor with an axis in the place of which there are those of `sizes`, and one of what is left."""
+def split_axis(tensor: Tensor, axis: int, *sizes: int) -> Tensor:
+    """Replace an axis by axes of `sizes` and one more for the rest."""
     out: Tensor = tensor.unflatten(axis, (*sizes, -1))  # type: ignore[no-untyped-call]
     return out
 
 
-def gathered(grid: Tensor, down: int, across: int | None = None) -> Tensor:
-    """(N, H, W, C) with pixels that lie H / `down` and W / `across` apart brought side by side."""
+def gather_dilated(grid: Tensor, down: int, across: int | None = None) -> Tensor:
+    """Move pixels H / `down` and W / `across` apart next to each other; `across` defaults to `down`."""
     n, height, width, channels = grid.shape
     across = across or down
     split = grid.reshape(n, down, height // down, across, width // across, channels)
     return split.permute(0, 2, 1, 4, 3, 5).reshape(n, height, width, channels)
 
 
-def scattered(grid: Tensor, down: int, across: int | None = None) -> Tensor:
-    """`gathered` undone."""
+def scatter_dilated(grid: Tensor, down: int, across: int | None = None) -> Tensor:
+    """Undo `gather_dilated`."""
     n, height, width, channels = grid.shape
     across = across or down
     split = grid.reshape(n, height // down, down, width // across, across, channels)
     return split.permute(0, 2, 1, 4, 3, 5).reshape(n, height, width, channels)
 
 
-def relative_bias(table: Tensor, size: Size) -> Tensor:
-    """What `table` has for how the pixels of a window lie to each other: (heads, L, L).
+def relative_position_bias(table: Tensor, size: Size) -> Tensor:
+    """Look up the bias of each pair of pixels in a window by their relative position: (heads, L, L).
 
-    Its rows are for all differences that own and other row can have, and of columns: (2h - 1) * (2w - 1).
+    `table` has a row for each difference of rows and columns: (2h - 1) * (2w - 1) of them.
     """
-    rows, columns = (_differences(side, table) for side in size)
+    rows, columns = (_list_differences(side, table) for side in size)
     places = rows[:, None, :, None] * (2 * size[1] - 1) + columns[None, :, None, :]
     return table[places.flatten(2).flatten(0, 1)].permute(2, 0, 1)
 
 
-def _differences(side: int, like: Tensor) -> Tensor:
-    """(side, side) of own less other place, counted from 0."""
+def _list_differences(side: int, like: Tensor) -> Tensor:
+    """Return the differences of all pairs of places on an axis, from 0 on: (side, side)."""
     place = torch.arange(side, device=like.device)
     return place[:, None] - place + side - 1
 
 
-def separated(height: int, width: int, size: Size, shift: Size, like: Tensor) -> Tensor:
-    """Which pixels only a cyclic shift brought together in a window: (windows, L, L), true where so."""
-    rows, columns = (_regions(*side, like) for side in zip((height, width), size, shift, strict=True))
-    labels = windows((rows[:, None] * 3 + columns)[None, :, :, None], size)[..., 0]
+def make_shift_mask(height: int, width: int, size: Size, shift: Size, like: Tensor) -> Tensor:
+    """Return which pairs of pixels only the cyclic shift brought into one window: (windows, L, L) of bool."""
+    rows, columns = (_label_regions(*side, like) for side in zip((height, width), size, shift, strict=True))
+    labels = split_windows((rows[:, None] * 3 + columns)[None, :, :, None], size)[..., 0]
     return labels[:, :, None] != labels[:, None]
 
 
-def _regions(length: int, side: int, shift: int, like: Tensor) -> Tensor:
-    """0, but 1 in what the last window keeps and 2 in what came round to it."""
+def _label_regions(length: int, side: int, shift: int, like: Tensor) -> Tensor:
+    """Label the places of an axis: 0, in the last window 1, and 2 for what the shift moved into it."""
     place = torch.arange(length, device=like.device)
     return (place >= length - side).int() + (place >= length - shift)
 
 
-def attended(
-    asked: Iterable[Tensor],
+def attend(
+    qkv: Iterable[Tensor],
     heads: int,
     bias: Tensor | None = None,
-    apart: Tensor | None = None,
+    mask: Tensor | None = None,
     scale: float | None = None,
 ) -> Tensor:
-    """For each query of a window the mean of its values, by the softmax of products with the keys.
+    """Compute softmax attention within windows: (B, L, C).
 
-    `asked`: queries (B, L, C), and keys and values (B, M, C); `bias` (heads, L, M) is added to the products,
-    which are divided by the root of a head's channels, or times `scale`; `apart` (windows of an image, L, M)
-    is true where a pixel must not be seen.
+    `qkv`: queries (B, L, C), keys and values (B, M, C). `bias` (heads, L, M) is added to the logits. `scale`
+    multiplies the products of queries and keys, by default one over the square root of a head's channels.
+    `mask` (windows of an image, L, M) is true where a pixel must not be seen.
     """
-    queries, keys, values = (divided(each, 2, heads).transpose(1, 2) for each in asked)
-    mask = None if bias is None else bias[None].to(queries.dtype)
-    if apart is None:
-        out = F.scaled_dot_product_attention(queries, keys, values, mask, scale=scale)
+    queries, keys, values = (split_axis(each, 2, heads).transpose(1, 2) for each in qkv)
+    added = None if bias is None else bias[None].to(queries.dtype)
+    if mask is None:
+        out = F.scaled_dot_product_attention(queries, keys, values, added, scale=scale)
     else:
-        mask = queries.new_zeros(1, 1, 1, 1) if mask is None else mask
-        out = _attended_apart((queries, keys, values), mask, apart, scale)
+        added = queries.new_zeros(1, 1, 1, 1) if added is None else added
+        out = _attend_masked((queries, keys, values), added, mask, scale)
     return out.transpose(1, 2).flatten(2)
 
 
-def _attended_apart(asked: Triple, bias: Tensor, apart: Tensor, scale: float | None) -> Tensor:
-    """As many windows at once as their masks, which differ, leave in reasonable memory."""
-    apart = apart.repeat(len(asked[0]) // len(apart), 1, 1)
-    count = max(1, LARGEST_MASK // (bias.shape[1] * apart[0].numel()))
+def _attend_masked(qkv: QueriesKeysValues, bias: Tensor, mask: Tensor, scale: float | None) -> Tensor:
+    """Attend to as many windows at once as `LARGEST_MASK` allows, as each has its own mask."""
+    mask = mask.repeat(len(qkv[0]) // len(mask), 1, 1)
+    count = max(1, LARGEST_MASK // (bias.shape[1] * mask[0].numel()))
     parts = []
-    for first in range(0, len(apart), count):
-        queries, keys, values, hidden = (each[first : first + count] for each in (*asked, apart))
-        mask = bias + hidden[:, None] * APART
-        parts.append(F.scaled_dot_product_attention(queries, keys, values, mask, scale=scale))
+    for first in range(0, len(mask), count):
+        queries, keys, values, hidden = (each[first : first + count] for each in (*qkv, mask))
+        added = bias + hidden[:, None] * MASKED_LOGIT
+        parts.append(F.scaled_dot_product_attention(queries, keys, values, added, scale=scale))
     return torch.cat(parts)
 
 
-def in_windows(
-    asked: Tensor, size: Size, heads: int, bias: Tensor | None, shift: Size, scale: float | None = None
+def attend_in_windows(
+    qkv: Tensor, size: Size, heads: int, bias: Tensor | None, shift: Size, scale: float | None = None
 ) -> Tensor:
-    """(N, H, W, 3C) of queries, keys and values to (N, H, W, C); the first window begins at `shift`."""
-    moved, apart = shifted(asked, size, shift)
-    mixed = attended(windows(moved, size).chunk(3, 2), heads, bias, apart, scale)
-    out = joined(mixed, size, *asked.shape[1:3])
+    """Attend within windows moved by `shift`: (N, H, W, 3C) of queries, keys, values to (N, H, W, C)."""
+    moved, mask = shift_windows(qkv, size, shift)
+    mixed = attend(split_windows(moved, size).chunk(3, 2), heads, bias, mask, scale)
+    out = merge_windows(mixed, size, *qkv.shape[1:3])
     return torch.roll(out, shift, (1, 2)) if any(shift) else out
 
 
-def shifted(grid: Tensor, size: Size, shift: Size) -> tuple[Tensor, Tensor | None]:
-    """The grid turned round so that windows begin at `shift`, and which of their pixels are `separated`."""
+def shift_windows(grid: Tensor, size: Size, shift: Size) -> tuple[Tensor, Tensor | None]:
+    """Roll the grid so that windows begin at `shift`; return it with its mask, None without a shift."""
     if not any(shift):
         return grid, None
     height, width = grid.shape[1:3]
     moved = torch.roll(grid, (-shift[0], -shift[1]), (1, 2))
-    return moved, separated(height, width, size, shift, grid)
+    return moved, make_shift_mask(height, width, size, shift, grid)
 
 
 class WindowAttention(nn.Module):
-    """Pixels mixed within windows, by likeness and by how they lie to each other: the Swin transformer's."""
+    """The Swin transformer's attention within windows, with a bias by relative position."""
 
     def __init__(self, features: int, size: Size, heads: int) -> None:
         super().__init__()
         self.size, self.heads = size, heads
-        self.relative_position_bias_table = bias_table((2 * size[0] - 1) * (2 * size[1] - 1), heads)
+        self.relative_position_bias_table = make_bias_table((2 * size[0] - 1) * (2 * size[1] - 1), heads)
         self.qkv = nn.Linear(features, 3 * features)
         self.proj = nn.Linear(features, features)
 
     def forward(self, grid: Tensor, shift: Size = (0, 0)) -> Tensor:
-        """(N, H, W, C) to the same shape, multiples of the window; `shift`: where the first window begins."""
-        bias = relative_bias(self.relative_position_bias_table, self.size)
-        out: Tensor = self.proj(in_windows(self.qkv(grid), self.size, self.heads, bias, shift))
+        """Map (N, H, W, C) to the same shape; H and W are multiples of the window, `shift` moves windows."""
+        bias = relative_position_bias(self.relative_position_bias_table, self.size)
+        out: Tensor = self.proj(attend_in_windows(self.qkv(grid), self.size, self.heads, bias, shift))
         return out
 
 
-def bias_table(rows: int, heads: int) -> nn.Parameter:
-    """A learned number for each head and each way in which two pixels can lie to each other."""
+def make_bias_table(rows: int, heads: int) -> nn.Parameter:
+    """Return a trainable table with a number for each head and each relative position: (rows, heads)."""
     table = torch.empty(rows, heads)
     return nn.Parameter(table if table.is_meta else nn.init.trunc_normal_(table, std=0.02))
 
@@ -186,21 +194,21 @@ class Mlp(nn.Module):
         self.fc1, self.fc2 = nn.Linear(features, hidden), nn.Linear(hidden, features)
 
     def forward(self, grid: Tensor) -> Tensor:
-        """(..., C) to the same shape."""
+        """Map (..., C) to the same shape."""
         out: Tensor = self.fc2(F.gelu(self.fc1(grid)))
         return out
 
 
-def transformer_initialised(layer: nn.Module) -> None:
-    """Linear layers as the Swin transformer begins with them; for `Module.apply`."""
-    if isinstance(layer, nn.Linear) and not layer.weight.is_meta:  # which would only take time
+def init_transformer(layer: nn.Module) -> None:
+    """Initialise a linear layer as the Swin transformer does; for `Module.apply`."""
+    if isinstance(layer, nn.Linear) and not layer.weight.is_meta:  # on meta it would only take time
         nn.init.trunc_normal_(layer.weight, std=0.02)
         if layer.bias is not None:
             nn.init.zeros_(layer.bias)
 
 
-def bottleneck(features: int) -> nn.Sequential:
-    """Three convolutions in the place of one, with a quarter of the features between them."""
+def make_bottleneck(features: int) -> nn.Sequential:
+    """Return three convolutions that replace one, with a quarter of the features between them."""
     few = features // 4
     return nn.Sequential(
         conv(features, few),
@@ -211,16 +219,16 @@ def bottleneck(features: int) -> nn.Sequential:
     )
 
 
-def closing(features: int, narrow: bool) -> nn.Module:
-    """What ends a group or the body: one convolution, or a `bottleneck`."""
-    return bottleneck(features) if narrow else conv(features, features)
+def make_end_conv(features: int, narrow: bool) -> nn.Module:
+    """Return the end of a group or of the body: one convolution or, if `narrow`, a bottleneck of three."""
+    return make_bottleneck(features) if narrow else conv(features, features)
 
 
-class Deep(nn.Module):
-    """SwinIR's features: a convolution, and a deep body added to it.
+class TransformerBody(nn.Module):
+    """SwinIR's feature extractor: a convolution, and a deep body that is added to it.
 
-    The body is `layers` on what `entered` makes, then `norm`. `multiple`: what sides are reflected to, and
-    tiles begin at. `narrow`: see `closing`.
+    The body is `embed`, `layers` and `norm`. Sides are padded to a multiple of `multiple`, which is also the
+    alignment of tiles. `narrow`: see `make_end_conv`.
     """
 
     patch_embed: nn.ModuleDict
@@ -231,33 +239,33 @@ class Deep(nn.Module):
         super().__init__()
         self.halo, self.alignment, self.multiple = OVERLAP, multiple, multiple
         self.conv_first = conv(3, features)
-        self.conv_after_body = closing(features, narrow)
+        self.conv_after_body = make_end_conv(features, narrow)
 
-    def entered(self, grid: Tensor) -> Tensor:
-        """What the first layer gets of (N, H, W, C)."""
+    def embed(self, grid: Tensor) -> Tensor:
+        """Prepare (N, H, W, C) for the first layer."""
         out: Tensor = self.patch_embed["norm"](grid)
         return out
 
-    def deep(self, grid: Tensor) -> Tensor:
-        """(N, H, W, C) to the same shape."""
-        grid = self.entered(grid)
+    def run_layers(self, grid: Tensor) -> Tensor:
+        """Run the deep body: (N, H, W, C) to the same shape."""
+        grid = self.embed(grid)
         for layer in self.layers:
             grid = layer(grid)
         out: Tensor = self.norm(grid)
         return out
 
-    def extracted(self, batch: Tensor) -> Tensor:
-        """(N, 3, H, W) to features of the image, reflected so far that its sides are multiples."""
-        shallow: Tensor = self.conv_first(reflected(batch, self.multiple))
-        out: Tensor = shallow + self.conv_after_body(to_batch(self.deep(to_grid(shallow))))
+    def extract_features(self, batch: Tensor) -> Tensor:
+        """Map (N, 3, H, W) to features of the padded image."""
+        shallow: Tensor = self.conv_first(pad_to_multiple(batch, self.multiple))
+        out: Tensor = shallow + self.conv_after_body(to_batch(self.run_layers(to_grid(shallow))))
         return out
 
 
-class Framed(Deep):
-    """SwinIR's frame: `Deep` features and the enlarged image.
+class TransformerNetwork(TransformerBody):
+    """SwinIR's layout: the features of a `TransformerBody`, upsampled to the output image.
 
-    `end`: pixel shuffles in "steps", one pixel shuffle ("direct"), or convolutions on features repeated to
-    the next size ("nearest").
+    `end`: pixel shuffles in "steps", one pixel shuffle ("direct"), or convolutions after nearest-neighbour
+    upsampling ("nearest").
     """
 
     WIDTH = 64
@@ -273,19 +281,19 @@ class Framed(Deep):
         self.conv_before_upsample = nn.Sequential(conv(features, self.WIDTH), nn.LeakyReLU())
         self.conv_last = conv(self.WIDTH, 3)
         if end == "steps":
-            self.upsample = upsampler(scale, self.WIDTH)
+            self.upsample = make_upsampler(scale, self.WIDTH)
             return
-        for number in range(1, len(STEPS[scale]) + 1):
+        for number in range(1, len(SHUFFLE_STEPS[scale]) + 1):
             self.add_module(f"conv_up{number}", conv(self.WIDTH, self.WIDTH))
         self.conv_hr = conv(self.WIDTH, self.WIDTH)
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
+        """Map (N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
         height, width = batch.shape[2:]
-        out = self.shift.leave(self._enlarged(self.extracted(self.shift.enter(batch))))
+        out = self.shift.leave(self._upsample(self.extract_features(self.shift.enter(batch))))
         return out[:, :, : height * self.scale, : width * self.scale]
 
-    def _enlarged(self, batch: Tensor) -> Tensor:
+    def _upsample(self, batch: Tensor) -> Tensor:
         if self.end == "direct":
             large: Tensor = self.upsample(batch)
             return large
@@ -294,28 +302,28 @@ class Framed(Deep):
         if self.end == "steps":
             last = self.conv_last(self.upsample(batch))
             return last
-        for number, step in enumerate(STEPS[self.scale], 1):
+        for number, step in enumerate(SHUFFLE_STEPS[self.scale], 1):
             large = F.interpolate(batch, scale_factor=step, mode="nearest")
             batch = F.leaky_relu(self.get_submodule(f"conv_up{number}")(large), 0.2)
         last = self.conv_last(F.leaky_relu(self.conv_hr(batch), 0.2))
         return last
 
 
-def reflected(batch: Tensor, multiple: int) -> Tensor:
-    """The batch with as much of its mirror image at its right and lower edge as makes sides multiples."""
+def pad_to_multiple(batch: Tensor, multiple: int) -> Tensor:
+    """Pad the right and lower edges by reflection until the sides are multiples."""
     height, width = batch.shape[2:]
-    return mirrored(batch, (0, -width % multiple, 0, -height % multiple))
+    return pad_reflect(batch, (0, -width % multiple, 0, -height % multiple))
 
 
-def without(state: dict[str, Any], *endings: str) -> dict[str, Any]:
-    """The tensors but those whose names end so: numbers that files carry and a network works out itself."""
+def drop_keys(state: dict[str, Any], *endings: str) -> dict[str, Any]:
+    """Drop tensors whose names have one of the endings: files carry them, but the network computes them."""
     return {key: value for key, value in state.items() if not key.endswith(endings)}
 
 
-class Interleaved(nn.Module):
-    """EDSR with attention over all pixels before its residual blocks, and again after each eight of them.
+class InterleavedAttention(nn.Module):
+    """EDSR with non-local attention before its residual blocks and after every eighth of them.
 
-    Each cell of `cell` x `cell` pixels is restored alone, with `overlap` more on each side.
+    `cells`: side of the cells that are restored one by one, and how many pixels more each sees on every side.
     """
 
     EVERY = 8
@@ -340,12 +348,12 @@ class Interleaved(nn.Module):
             body.append(ResidualBlock(features, res_scale))
             body += [attention()] if number % self.EVERY == 0 else []
         self.body = nn.Sequential(*body, conv(features, features))
-        self.tail = nn.Sequential(upsampler(scale, features), conv(features, 3))
+        self.tail = nn.Sequential(make_upsampler(scale, features), conv(features, 3))
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
-        return by_cells(batch, self.alignment, self.overlap, self.scale, self._whole)
+        """Map (N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
+        return run_by_cells(batch, self.alignment, self.overlap, self.scale, self._restore)
 
-    def _whole(self, batch: Tensor) -> Tensor:
+    def _restore(self, batch: Tensor) -> Tensor:
         shallow = self.head(self.shift.enter(batch))
         return self.shift.leave(self.tail(shallow + self.body(shallow)))

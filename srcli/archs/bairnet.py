@@ -11,7 +11,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from srcli.archs import Paper, Traits, edsr, rdn
-from srcli.archs.anyscale import Continuous, Filters, Near, bilinear, holders, in_portions
+from srcli.archs.anyscale import (
+    ArbitraryScaleNetwork,
+    MetaUpscale,
+    PixelOffsets,
+    find_centre_pixels,
+    interpolate_bilinear,
+    run_in_bands,
+)
 from srcli.scales import Axis, Window, make_full_window
 
 PAPER = Paper(
@@ -22,7 +29,7 @@ PAPER = Paper(
 TRAITS = Traits(scales=(2, 3, 4), any_scale=True)
 
 
-class Network(Continuous):
+class Network(ArbitraryScaleNetwork):
     """RDN of 16 blocks for enlarging, 8 blocks of EDSR's for reducing (`reducing`)."""
 
     def __init__(
@@ -40,21 +47,21 @@ class Network(Continuous):
         self.encoder = rdn.Encoder(blocks, layers, growth, features)
         # One for the filter; the image itself, bilinear, sees less.
         self.halo = self.encoder.halo + 1
-        self.enlarging = Filters(features, hidden, 2)
+        self.enlarging = MetaUpscale(features, hidden, 2)
         self.reducer = edsr.Encoder(reducing, features)
-        self.reducing = Filters(features, hidden, 2)
+        self.reducing = MetaUpscale(features, hidden, 2)
 
     def forward(self, batch: Tensor, window: Window | None = None) -> Tensor:
-        """(N, 3, H, W) of RGB in [0, 1] to the window of the output, by default all at `scale`."""
+        """Map (N, 3, H, W) of RGB in [0, 1] to the window of the output, by default all at `scale`."""
         features = F.pad(self.encoder(2 * batch - 1), (1, 1, 1, 1))
         colours = batch.movedim(1, 3)
 
         def make(part: Window) -> Tensor:
-            return _filtered(self.enlarging, features, part) + bilinear(colours, part)
+            return _filtered(self.enlarging, features, part) + interpolate_bilinear(colours, part)
 
-        return in_portions(make, window or self.window(batch))
+        return run_in_bands(make, window or self.window(batch))
 
-    def reduced(self, batch: Tensor, size: tuple[int, int]) -> Tensor:
+    def downscale(self, batch: Tensor, size: tuple[int, int]) -> Tensor:
         """(N, 3, H, W) of RGB in [0, 1] to the smaller `size` (height, width), not rounded to 8-bit levels.
 
         Filters see means of features over the areas of output pixels; what they give is added to bicubic's.
@@ -67,14 +74,16 @@ class Network(Continuous):
         return plain + out
 
 
-def _filtered(filters: Filters, features: Tensor, window: Window) -> Tensor:
+def _filtered(filters: MetaUpscale, features: Tensor, window: Window) -> Tensor:
     """What the filters of each output pixel of the window see around the input pixel that holds it."""
     y, x = window
     rows = (y.find_centre(y.first), y.find_centre(y.last - 1))
-    out: Tensor = filters(features, holders(y, features), holders(x, features), (y.cell, x.cell), rows)
+    out: Tensor = filters(
+        features, find_centre_pixels(y, features), find_centre_pixels(x, features), (y.cell, x.cell), rows
+    )
     return out
 
 
-def _placed(axis: Axis, like: Tensor) -> Near:
+def _placed(axis: Axis, like: Tensor) -> PixelOffsets:
     """For each pixel of a reduced axis itself, and how far it is from the centre of the large one there."""
-    return Near(torch.arange(axis.outputs, device=like.device), holders(axis, like).offset)
+    return PixelOffsets(torch.arange(axis.outputs, device=like.device), find_centre_pixels(axis, like).offset)

@@ -1,4 +1,4 @@
-"""Pieces that several networks are built from, written once."""
+"""Parts that several networks are built from."""
 
 import re
 from collections.abc import Callable, Iterable, Sequence
@@ -10,14 +10,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-# How networks with pixel shuffles reach a scale: the x4 of the papers is two steps of x2.
-STEPS = {2: (2,), 3: (3,), 4: (2, 2), 8: (2, 2, 2)}
+# The pixel shuffles that lead to a scale: the x4 of the papers is two steps of x2.
+SHUFFLE_STEPS = {2: (2,), 3: (3,), 4: (2, 2), 8: (2, 2, 2)}
 
 
-def bicubic_phases(scale: int) -> Tensor:
-    """A kernel (scale**2, 1, 5, 5) that with a pixel shuffle enlarges a plane by Keys' cubic (a = -1/2).
+def make_bicubic_kernel(scale: int) -> Tensor:
+    """Return a kernel (scale**2, 1, 5, 5) that, with a pixel shuffle, upsamples by Keys' cubic (a = -1/2).
 
-    The input has to be padded by two pixels, by repeating its edge.
+    The input has to be padded by two pixels that repeat its edge.
     """
     centres = (torch.arange(scale, dtype=torch.float64) + 0.5) / scale - 0.5
     distance = (torch.arange(-2, 3) - centres[:, None]).abs()
@@ -27,9 +27,9 @@ def bicubic_phases(scale: int) -> Tensor:
     return torch.einsum("yi,xj->yxij", taps, taps).reshape(scale**2, 1, 5, 5).float()
 
 
-def full_precision(batch: Tensor) -> AbstractContextManager[object]:
-    """What is done in it is not done in half precision, whatever is around it."""
-    if batch.is_meta:  # has no autocast: only shapes are asked for
+def disable_autocast(batch: Tensor) -> AbstractContextManager[object]:
+    """Return a context in which half precision is off, whatever is set around it."""
+    if batch.is_meta:  # the meta device has no autocast
         return nullcontext()
     return torch.autocast(batch.device.type, enabled=False)
 
@@ -37,17 +37,17 @@ def full_precision(batch: Tensor) -> AbstractContextManager[object]:
 def conv(
     inputs: int, outputs: int, size: int = 3, *, stride: int = 1, groups: int = 1, bias: bool = True
 ) -> nn.Conv2d:
-    """A convolution that keeps height and width; with a stride, one that sees nothing but pixels."""
+    """Return a convolution that keeps height and width; with a stride, one without padding."""
     padding = size // 2 if stride == 1 else 0
     return nn.Conv2d(inputs, outputs, size, stride, padding, groups=groups, bias=bias)
 
 
-def upsampler(
+def make_upsampler(
     scale: int, features: int, *, groups: int = 1, act: Callable[[], nn.Module] | None = None
 ) -> nn.Sequential:
-    """Steps of a convolution, `act` where there is one, and a pixel shuffle."""
+    """Return steps of a convolution, an activation `act` if given, and a pixel shuffle."""
     layers: list[nn.Module] = []
-    for step in STEPS[scale]:
+    for step in SHUFFLE_STEPS[scale]:
         layers.append(conv(features, features * step**2, groups=groups))
         layers += [act()] if act else []
         layers.append(nn.PixelShuffle(step))
@@ -55,19 +55,19 @@ def upsampler(
 
 
 @dataclass(frozen=True)
-class Straight:
-    """How colours get through a network from end to end, for an initialisation.
+class IdentityPath:
+    """The layers that colours pass from input to output, to initialise a network as an identity.
 
-    `layers` on their way, each with the number of its outputs that become one feature at an enlargement by
-    pixel shuffle, else 1; `added`: modules whose output is added to what is on the way.
+    `layers`: in order, each with the number of its outputs that a pixel shuffle makes one feature, else 1;
+    `added`: modules whose output is added along the way.
     """
 
     layers: tuple[tuple[nn.Conv2d, int], ...]
     added: tuple[nn.Module, ...]
 
 
-def he_initialised(layer: nn.Module) -> None:
-    """He's initialisation, without which deep plain networks do not learn; for `Module.apply`."""
+def init_he(layer: nn.Module) -> None:
+    """Initialise by He's method, without which deep plain networks do not learn; for `Module.apply`."""
     if isinstance(layer, nn.Conv2d | nn.ConvTranspose2d):
         nn.init.kaiming_normal_(layer.weight, nonlinearity="relu")
         if layer.bias is not None:
@@ -75,7 +75,7 @@ def he_initialised(layer: nn.Module) -> None:
 
 
 class ResidualBlock(nn.Module):
-    """x + res_scale * conv(relu(conv(x))): EDSR's."""
+    """EDSR's block: x + res_scale * conv(relu(conv(x)))."""
 
     def __init__(self, features: int, res_scale: float = 1.0, size: int = 3) -> None:
         super().__init__()
@@ -83,16 +83,16 @@ class ResidualBlock(nn.Module):
         self.body = nn.Sequential(conv(features, features, size), nn.ReLU(), conv(features, features, size))
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, C, H, W) to the same shape."""
+        """Map (N, C, H, W) to the same shape."""
         out: Tensor = batch + self.body(batch) * self.res_scale
         return out
 
 
 class GlobalStats(nn.Module):
-    """The channels' means over the image, and with `variances` those too.
+    """The means of all channels over the image and, with `variances`, their variances.
 
-    A module of its own: a runtime that has only a tile at a time puts those of the image in its place.
-    To be called once in a pass.
+    It is a module so that a runtime that sees one tile at a time can put the statistics of the whole image in
+    its place. Call it once per forward pass.
     """
 
     def __init__(self, variances: bool = False) -> None:
@@ -100,7 +100,7 @@ class GlobalStats(nn.Module):
         self.variances = variances
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, C, H, W) to (1 or 2, N, C, 1, 1)."""
+        """Map (N, C, H, W) to (1 or 2, N, C, 1, 1)."""
         means = batch.mean((2, 3), keepdim=True)
         if not self.variances:
             return means[None]
@@ -108,7 +108,7 @@ class GlobalStats(nn.Module):
 
 
 def pool_stats(counts: Sequence[int], moments: Sequence[Tensor]) -> Tensor:
-    """The moments of an image from those of its tiles, which have so many pixels each."""
+    """Combine the statistics of tiles with `counts` pixels each into those of the image."""
     each = torch.stack(tuple(moments))
     shares = torch.tensor(counts, dtype=each.dtype, device=each.device).view(-1, 1, 1, 1, 1) / sum(counts)
     means, *variances = each.unbind(1)
@@ -118,7 +118,7 @@ def pool_stats(counts: Sequence[int], moments: Sequence[Tensor]) -> Tensor:
 
 
 class ChannelAttention(nn.Module):
-    """Channels weighted by what their means over the whole image say: RCAN's.
+    """RCAN's channel attention: channels weighted by a function of their means over the image.
 
     `contrast` adds their standard deviations to the means, as IMDN does.
     """
@@ -132,21 +132,20 @@ class ChannelAttention(nn.Module):
         )
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, C, H, W) to the same shape."""
+        """Map (N, C, H, W) to the same shape."""
         summary = batch.mean((2, 3), keepdim=True)
         if self.contrast:
-            # A flat channel has no deviation, and there the root no gradient: it is kept just above zero.
+            # The square root has no gradient at zero, where a flat channel would be.
             variance = batch.var((2, 3), correction=0, keepdim=True)
             summary = summary + variance.clamp_min(1e-12).sqrt()
         out: Tensor = batch * self.conv_du(summary)
         return out
 
 
-def non_local(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-    """For each query the mean of all values, weighted by the softmax of its products with their keys.
+def non_local_attention(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
+    """Compute softmax attention of every pixel to all pixels; the full matrix of pairs is never stored.
 
-    All are (N, C, H, W), keys and values of another height and width than queries; so is the result, of
-    the queries' size. The matrix of all pairs is never made as a whole.
+    All are (N, C, H, W); keys and values may have another height and width than queries and the result.
     """
     rows = [batch.flatten(2).mT.contiguous()[:, None] for batch in (queries, keys, values)]
     out = F.scaled_dot_product_attention(rows[0], rows[1], rows[2], scale=1.0)
@@ -154,13 +153,13 @@ def non_local(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
 
 
 class SpatialAttention(nn.Module):
-    """Pixels weighted by what a few channels see in a wider field: the enhanced spatial attention of RFANet.
+    """RFANet's enhanced spatial attention: pixels weighted by what a few channels see in a wider field.
 
-    `refining`: names of the convolutions between reducing and enlarging, with `act` between them; `make`,
-    `reduce`: how these and the one that reduces are made, which has a stride and no padding.
+    `refining`: names of the convolutions between pooling and upsampling, with `act` between them; `make`
+    builds them, and `reduce` (by default `make`) the strided convolution before the pooling.
     """
 
-    # The smallest side that can be reduced: 3 by a stride of 2, then 7 by 3.
+    # The smallest side: a 3x3 convolution with stride 2, then pooling of 7x7 with stride 3.
     LEAST = 15
 
     def __init__(
@@ -182,7 +181,7 @@ class SpatialAttention(nn.Module):
         self.conv4 = conv(squeezed, features, 1)
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, C, H, W) to the same shape; at least `LEAST` pixels on a side."""
+        """Map (N, C, H, W), at least `LEAST` pixels on a side, to the same shape."""
         few = self.conv1(batch)
         seen = F.max_pool2d(self.conv2(few), kernel_size=7, stride=3)
         for name in self.refining:
@@ -192,15 +191,15 @@ class SpatialAttention(nn.Module):
         return batch * torch.sigmoid(self.conv4(wide + self.conv_f(few)))
 
 
-# The names of RFDN's three convolutions there.
-REFINING = ("conv_max", "conv3", "conv3_")
+# The names of RFDN's three convolutions in `SpatialAttention`.
+RFDN_LAYERS = ("conv_max", "conv3", "conv3_")
 
 
 class Distillation(nn.Module):
-    """Each step keeps a distilled half and refines the whole; 1x1 fuses all that was kept: RFDN's block.
+    """RFDN's block: each step keeps a distilled half and refines the rest; 1x1 fuses all halves.
 
-    `act`: between its layers; `attention`: at its end, `esa` in published keys; `make`: how a 3x3
-    convolution is made.
+    `act`: between its layers; `attention`: at its end, `esa` in published keys; `make` builds a 3x3
+    convolution.
     """
 
     def __init__(
@@ -216,7 +215,7 @@ class Distillation(nn.Module):
         self.esa = attention
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, C, H, W) to the same shape; as large as the attention needs it."""
+        """Map (N, C, H, W), as large as the attention needs, to the same shape."""
         refined, kept = batch, []
         steps = ((self.c1_d, self.c1_r), (self.c2_d, self.c2_r), (self.c3_d, self.c3_r))
         for distil, refine in steps:
@@ -227,25 +226,25 @@ class Distillation(nn.Module):
         return out
 
 
-def chained(blocks: Iterable[nn.Module], batch: Tensor) -> list[Tensor]:
-    """What each block makes of what the one before it made."""
+def run_chain(blocks: Iterable[nn.Module], batch: Tensor) -> list[Tensor]:
+    """Run blocks one after the other; return the output of each."""
     results = [batch]
     for block in blocks:
         results.append(block(results[-1]))
     return results[1:]
 
 
-def at_least(batch: Tensor, side: int) -> Tensor:
-    """The batch with its right and lower edges repeated where it is smaller than `side`."""
+def pad_to_side(batch: Tensor, side: int) -> Tensor:
+    """Pad the right and lower edges by repetition to at least `side` pixels."""
     height, width = batch.shape[2:]
     missing = (0, max(0, side - width), 0, max(0, side - height))
     return F.pad(batch, missing, mode="replicate") if any(missing) else batch
 
 
-def mirrored(batch: Tensor, sides: tuple[int, int, int, int]) -> Tensor:
-    """The batch with so many pixels more at its left, right, upper and lower side, as in a mirror there.
+def pad_reflect(batch: Tensor, sides: tuple[int, int, int, int]) -> Tensor:
+    """Pad by reflection; `sides`: pixels at the left, right, top and bottom.
 
-    An axis that is too short for that has its ends repeated.
+    An axis that is too short to be reflected is padded by repetition.
     """
     left, right, top, bottom = sides
     for before, after, size, padding in (
@@ -257,10 +256,10 @@ def mirrored(batch: Tensor, sides: tuple[int, int, int, int]) -> Tensor:
     return batch
 
 
-def by_cells(
+def run_by_cells(
     batch: Tensor, cell: int, overlap: int, scale: int, restore: Callable[[Tensor], Tensor]
 ) -> Tensor:
-    """Each cell of `cell` x `cell` pixels restored alone, with `overlap` more on sides where there are."""
+    """Restore cells of `cell` x `cell` pixels one by one, each seen with `overlap` pixels around it."""
     height, width = batch.shape[2:]
     rows = (
         [_cell(batch, (top, left), cell, overlap, scale, restore) for left in range(0, width, cell)]
@@ -277,7 +276,7 @@ def _cell(
     scale: int,
     restore: Callable[[Tensor], Tensor],
 ) -> Tensor:
-    """The cell at a place, restored with what is around it."""
+    """Restore the cell at `place` together with the pixels around it; return the cell alone."""
     seen = [slice(max(0, at - overlap), at + cell + overlap) for at in place]
     out = restore(batch[:, :, seen[0], seen[1]])
     sides = zip(place, seen, batch.shape[2:], strict=True)
@@ -288,26 +287,26 @@ def _cell(
     return out[:, :, above, before]
 
 
-def combinations(values: Tensor, count: int) -> Tensor:
-    """(L**count, count) with every choice of `count` of the L values, the last one changing fastest."""
+def list_combinations(values: Tensor, count: int) -> Tensor:
+    """Return every choice of `count` of L values, the last one changing fastest: (L**count, count)."""
     return torch.cartesian_prod(*[values] * count)
 
 
 class Residual(nn.Module):
-    """x + body(x), the layers of the body in a row."""
+    """x + body(x), where the body is a sequence of layers."""
 
     def __init__(self, *layers: nn.Module) -> None:
         super().__init__()
         self.body = nn.Sequential(*layers)
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, C, H, W) to the same shape."""
+        """Map (N, C, H, W) to the same shape."""
         out: Tensor = batch + self.body(batch)
         return out
 
 
-def attention_group(features: int, blocks: int, attention: Callable[[], nn.Module]) -> Residual:
-    """RCAN's residual group of residual blocks, each ending with attention."""
+def make_attention_group(features: int, blocks: int, attention: Callable[[], nn.Module]) -> Residual:
+    """Return RCAN's residual group of residual blocks that end with attention."""
 
     def block() -> Residual:
         return Residual(conv(features, features), nn.ReLU(), conv(features, features), attention())
@@ -316,7 +315,7 @@ def attention_group(features: int, blocks: int, attention: Callable[[], nn.Modul
 
 
 class MeanShift(nn.Module):
-    """The range that a network was trained in: RGB times `span`, less DIV2K's mean colour times `mean`.
+    """The range a network was trained in: RGB times `span`, minus DIV2K's mean colour times `mean`.
 
     Published checkpoints carry these numbers as frozen 1x1 convolutions; here they are constants.
     """
@@ -330,28 +329,28 @@ class MeanShift(nn.Module):
         self.register_buffer("shift", colour * mean, persistent=False)
 
     def enter(self, batch: Tensor) -> Tensor:
-        """RGB in [0, 1] as the network wants it."""
+        """Convert RGB in [0, 1] to the range of the network."""
         return batch * self.span - self.shift
 
     def leave(self, batch: Tensor) -> Tensor:
-        """What the network gives as RGB in [0, 1]."""
+        """Convert the network's output to RGB in [0, 1]."""
         return (batch + self.shift) / self.span
 
 
-def without_mean_shift(state: dict[str, Any]) -> dict[str, Any]:
-    """The tensors but those of `sub_mean` and `add_mean`."""
+def drop_mean_shift(state: dict[str, Any]) -> dict[str, Any]:
+    """Drop the tensors of `sub_mean` and `add_mean`."""
     return {key: value for key, value in state.items() if not key.startswith(("sub_mean.", "add_mean."))}
 
 
-def renamed(state: dict[str, Any], rules: dict[str, str]) -> dict[str, Any]:
-    """Each key with every rule applied in turn: a regular expression and what it becomes."""
+def rename_keys(state: dict[str, Any], rules: dict[str, str]) -> dict[str, Any]:
+    """Apply rules to every key, one after the other: regular expressions and their replacements."""
     for pattern, replacement in rules.items():
         state = {re.sub(pattern, replacement, key): value for key, value in state.items()}
     return state
 
 
-def counted_from_zero(state: dict[str, Any], prefix: str) -> dict[str, Any]:
-    """Keys such as `IMDB1.c1.weight` as `IMDB.0.c1.weight`."""
+def number_from_zero(state: dict[str, Any], prefix: str) -> dict[str, Any]:
+    """Rename keys such as `IMDB1.c1.weight` to `IMDB.0.c1.weight`."""
     return {
         re.sub(rf"^{prefix}(\d+)", lambda match: f"{prefix.rstrip('_')}.{int(match[1]) - 1}", key): value
         for key, value in state.items()

@@ -12,15 +12,15 @@ from torch.nn import functional as F
 
 from srcli.archs import Paper, Traits
 from srcli.archs.blocks import (
-    REFINING,
+    RFDN_LAYERS,
     ChannelAttention,
     Distillation,
     SpatialAttention,
-    at_least,
-    chained,
     conv,
-    counted_from_zero,
-    renamed,
+    number_from_zero,
+    pad_to_side,
+    rename_keys,
+    run_chain,
 )
 
 PAPER = Paper(
@@ -49,9 +49,9 @@ class Network(nn.Module):
         self.upsampler = nn.Sequential(conv(features, 3 * scale**2), nn.PixelShuffle(scale))
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
-        shallow = self.fea_conv(at_least(batch, SpatialAttention.LEAST).repeat(1, 4, 1, 1))
-        fused = F.gelu(self.c1(torch.cat(chained(self.B, shallow), 1)))
+        """Map (N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
+        shallow = self.fea_conv(pad_to_side(batch, SpatialAttention.LEAST).repeat(1, 4, 1, 1))
+        fused = F.gelu(self.c1(torch.cat(run_chain(self.B, shallow), 1)))
         out: Tensor = self.upsampler(shallow + self.c2(fused))
         height, width = batch.shape[2:]
         return out[..., : height * self.scale, : width * self.scale]
@@ -71,7 +71,7 @@ class _Separable(nn.Module):
 
 
 def _attention(features: int, reduce: Callable[..., nn.Module]) -> SpatialAttention:
-    return SpatialAttention(features, features // 4, REFINING, nn.GELU(), _Separable, reduce)
+    return SpatialAttention(features, features // 4, RFDN_LAYERS, nn.GELU(), _Separable, reduce)
 
 
 class _Block(Distillation):
@@ -109,4 +109,4 @@ def rename(state: dict[str, Any]) -> dict[str, Any]:
         key: value[..., None, None] if key.endswith(".weight") and value.ndim == 2 else value
         for key, value in state.items()
     }
-    return renamed(counted_from_zero(state, "B"), {r"^upsampler\.upsampleOneStep\.": "upsampler."})
+    return rename_keys(number_from_zero(state, "B"), {r"^upsampler\.upsampleOneStep\.": "upsampler."})

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from srcli.archs import Paper, Traits
-from srcli.archs.blocks import MeanShift, conv, upsampler, without_mean_shift
+from srcli.archs.blocks import MeanShift, conv, drop_mean_shift, make_upsampler
 
 PAPER = Paper(
     "Fast, Accurate, and Lightweight Super-Resolution with Cascading Residual Network",
@@ -76,7 +76,7 @@ class Network(_Cascade):
         self.exit = conv(features, 3)
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
+        """Map (N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
         features = super().forward(self.entry(self.shift.enter(batch)))
         return self.shift.leave(self.exit(self.upsample[f"up{self.scale}"](features)))
 
@@ -100,7 +100,7 @@ class _Fusion(_Bodied):
 
 class _Tail(_Bodied):
     def __init__(self, scale: int, features: int, groups: int) -> None:
-        super().__init__(*upsampler(scale, features, groups=groups, act=nn.ReLU))
+        super().__init__(*make_upsampler(scale, features, groups=groups, act=nn.ReLU))
 
 
 class _Added(_Bodied):
@@ -125,4 +125,4 @@ class _Efficient(_Added):
 
 def rename(state: dict[str, Any]) -> dict[str, Any]:
     """Drop the mean-shift tensors; the other keys are ours."""
-    return without_mean_shift(state)
+    return drop_mean_shift(state)

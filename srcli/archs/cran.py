@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from srcli.archs import Paper, Traits
-from srcli.archs.blocks import MeanShift, Residual, conv, upsampler, without_mean_shift
+from srcli.archs.blocks import MeanShift, Residual, conv, drop_mean_shift, make_upsampler
 
 PAPER = Paper(
     "Context Reasoning Attention Network for Image Super-Resolution",
@@ -44,10 +44,10 @@ class Network(nn.Module):
         self.head = nn.Sequential(conv(3, features))
         body = [_group(features, blocks) for _ in range(groups)]
         self.body = nn.Sequential(*body, conv(features, features))
-        self.tail = nn.Sequential(upsampler(scale, features), conv(features, 3))
+        self.tail = nn.Sequential(make_upsampler(scale, features), conv(features, 3))
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
+        """Map (N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
         shallow = self.head(self.shift.enter(batch))
         return self.shift.leave(self.tail(shallow + self.body(shallow)))
 
@@ -74,7 +74,7 @@ class _Modulated(nn.Conv2d):
         self.gd, self.gd2 = (nn.Linear(described, places, bias=False) for _ in range(2))
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, C, H, W) to the same shape."""
+        """Map (N, C, H, W) to the same shape."""
         kernels = self.weight * self._gate(batch)
         alone = batch.flatten(0, 1)[None]  # one image of N*C channels, in which each group has its own kernel
         out = F.conv2d(alone, kernels.flatten(0, 1), padding=1, groups=len(batch)).view_as(batch)
@@ -108,7 +108,7 @@ class _Reasoning(nn.Module):
         self.graph, self.residual = (nn.Linear(features, features, bias=False) for _ in range(2))
 
     def forward(self, context: Tensor) -> Tensor:
-        """(N, C, 5): five descriptors over the channels, to the same shape."""
+        """Map (N, C, 5): five descriptors over the channels, to the same shape."""
         descriptors = context.mT
         relations = self.theta(descriptors) @ self.phi(descriptors).mT
         weights = torch.sigmoid(self.residual(self.graph(relations @ descriptors)))
@@ -118,4 +118,4 @@ class _Reasoning(nn.Module):
 
 def rename(state: dict[str, Any]) -> dict[str, Any]:
     """Drop the mean-shift tensors that code derived from RCAN's would have."""
-    return without_mean_shift(state)
+    return drop_mean_shift(state)

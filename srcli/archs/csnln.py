@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from srcli.archs import Paper, Traits
-from srcli.archs.blocks import MeanShift, by_cells, conv, non_local, without_mean_shift
+from srcli.archs.blocks import MeanShift, conv, drop_mean_shift, non_local_attention, run_by_cells
 
 PAPER = Paper(
     "Image Super-Resolution with Cross-Scale Non-Local Attention and Exhaustive Self-Exemplars Mining",
@@ -46,16 +46,16 @@ class Network(nn.Module):
         self.tail = nn.Sequential(conv(depth * features, 3))
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
-        return by_cells(
+        """Map (N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
+        return run_by_cells(
             batch,
             self.alignment,
             OVERLAP,
             self.scale,
-            lambda seen: self._whole(_whole_steps(seen, self.step)),
+            lambda cell: self._restore(_pad_to_steps(cell, self.step)),
         )
 
-    def _whole(self, batch: Tensor) -> Tensor:
+    def _restore(self, batch: Tensor) -> Tensor:
         """What the authors' network makes of sides that `step` divides."""
         features, kept = self.head(self.shift.enter(batch)), []
         for _ in range(self.depth):
@@ -64,7 +64,7 @@ class Network(nn.Module):
         return self.shift.leave(self.tail(torch.cat(kept, 1)))
 
 
-def _whole_steps(batch: Tensor, step: int) -> Tensor:
+def _pad_to_steps(batch: Tensor, step: int) -> Tensor:
     """The batch with its right and lower edges repeated up to multiples of `step`."""
     height, width = batch.shape[2:]
     missing = (0, -width % step, 0, -height % step)
@@ -93,7 +93,7 @@ class _Unit(nn.Module):
         self.post_conv = _activated(conv(features, features))
 
     def forward(self, batch: Tensor) -> tuple[Tensor, Tensor]:
-        """(N, C, H, W) to the same shape, and to (N, C, H*scale, W*scale)."""
+        """Map (N, C, H, W) to the same shape, and to (N, C, H*scale, W*scale)."""
         large = self.multi_source_projection(batch)
         large = large + self.error_encode(batch - self.down_sample_1(large))
         if not self.twice:
@@ -152,11 +152,11 @@ class _InScale(nn.Module):
         self.conv_assembly = _activated(conv(features, features, 1))
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, C, H, W) to the same shape, without the matrix of all pairs."""
+        """Map (N, C, H, W) to the same shape, without the matrix of all pairs."""
         queries, keys, values = self.conv_match1(batch), self.conv_match2(batch), self.conv_assembly(batch)
         # Zeros change no product; with as many channels in all three, no matrix of all pairs is made.
         queries, keys = (torch.cat((half, torch.zeros_like(half)), 1) for half in (queries, keys))
-        return non_local(queries, keys, values)
+        return non_local_attention(queries, keys, values)
 
 
 class _CrossScale(nn.Module):
@@ -174,7 +174,7 @@ class _CrossScale(nn.Module):
         self.conv_assembly = _activated(conv(features, features, 1))
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, C, H, W) to (N, C, H*step, W*step); `step` divides H and W."""
+        """Map (N, C, H, W) to (N, C, H*step, W*step); `step` divides H and W."""
         small = [side // self.step for side in batch.shape[2:]]
         reduced = F.interpolate(batch, small, mode="bilinear", align_corners=False)
         keys = F.unfold(self.conv_match_2(reduced), self.SIDE, padding=1)
@@ -193,4 +193,4 @@ class _CrossScale(nn.Module):
 
 def rename(state: dict[str, Any]) -> dict[str, Any]:
     """Drop the mean-shift tensors and the constant that the norm is kept above."""
-    return {key: value for key, value in without_mean_shift(state).items() if not key.endswith(".escape_NaN")}
+    return {key: value for key, value in drop_mean_shift(state).items() if not key.endswith(".escape_NaN")}

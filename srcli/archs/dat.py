@@ -12,16 +12,16 @@ from torch.nn import functional as F
 
 from srcli.archs import Paper, Traits
 from srcli.archs.attention import (
-    Framed,
     Size,
-    closing,
-    divided,
-    in_windows,
-    relative_bias,
+    TransformerNetwork,
+    attend_in_windows,
+    drop_keys,
+    init_transformer,
+    make_end_conv,
+    relative_position_bias,
+    split_axis,
     to_batch,
     to_grid,
-    transformer_initialised,
-    without,
 )
 from srcli.archs.blocks import conv
 
@@ -42,11 +42,11 @@ SECOND: dict[str, Any] = {"ratio": 2}
 VARIANTS: tuple[dict[str, Any], ...] = ({}, LIGHT, SMALL, SECOND)
 
 
-class Network(Framed):
+class Network(TransformerNetwork):
     """The full size by default; `VARIANTS` has DAT-light, DAT-S and DAT-2.
 
     `split`: height and width of the windows of half of the channels; those of the other half lie across.
-    `ratio`: of the features within the gated layers; `end`, `narrow`: see `Framed`.
+    `ratio`: of the features within the gated layers; `end`, `narrow`: see `TransformerNetwork`.
     """
 
     def __init__(
@@ -68,9 +68,9 @@ class Network(Framed):
         shape = (features, heads, (split[0], split[1]), ratio)
         self.layers = nn.ModuleList(_Group(*shape, group, blocks, narrow) for group in range(groups))
         self.norm = nn.LayerNorm(features)
-        self.apply(transformer_initialised)
+        self.apply(init_transformer)
 
-    def entered(self, grid: Tensor) -> Tensor:
+    def embed(self, grid: Tensor) -> Tensor:
         """Normalised; the authors call the layer otherwise than SwinIR's do."""
         out: Tensor = self.before_RG["1"](grid)
         return out
@@ -89,10 +89,10 @@ class _Group(nn.Module):
                 for place in range(blocks)
             )
         )
-        self.conv = closing(features, narrow)
+        self.conv = make_end_conv(features, narrow)
 
     def forward(self, grid: Tensor) -> Tensor:
-        """(N, H, W, C) to the same shape."""
+        """Map (N, H, W, C) to the same shape."""
         return grid + to_grid(self.conv(to_batch(self.blocks(grid))))
 
 
@@ -128,7 +128,7 @@ class _Gated(nn.Module):
         self.sg = nn.ModuleDict({"norm": nn.LayerNorm(half), "conv": conv(half, half, groups=half)})
 
     def forward(self, grid: Tensor) -> Tensor:
-        """(N, H, W, C) to the same shape."""
+        """Map (N, H, W, C) to the same shape."""
         own, gate = F.gelu(self.fc1(grid)).chunk(2, 3)
         out: Tensor = self.fc2(own * to_grid(self.sg["conv"](to_batch(self.sg["norm"](gate)))))
         return out
@@ -157,7 +157,7 @@ class _Mixer(nn.Module):
         )
 
     def forward(self, grid: Tensor) -> Tensor:
-        """(N, H, W, C) to the same shape."""
+        """Map (N, H, W, C) to the same shape."""
         asked = self.qkv(grid)
         mixed = to_batch(self.mixed(asked))
         beside = self.dwconv(to_batch(asked.chunk(3, 3)[2]))
@@ -208,8 +208,8 @@ class _Pixels(_Mixer):
 
     def _half(self, asked: Tensor, size: Size, places: nn.Module) -> Tensor:
         shift = (size[0] // 2, size[1] // 2) if self.shift else (0, 0)
-        bias = relative_bias(places(_differences(size, asked)), size)
-        return in_windows(asked, size, self.heads // 2, bias, shift)
+        bias = relative_position_bias(places(_differences(size, asked)), size)
+        return attend_in_windows(asked, size, self.heads // 2, bias, shift)
 
     def weighed(self, mixed: Tensor, beside: Tensor) -> Tensor:
         """As in `_Mixer`: attention by channels, the convolution by pixels."""
@@ -233,7 +233,7 @@ class _Channels(_Mixer):
         """As in `_Mixer`."""
         heads = len(self.temperature)
         # (N, heads, channels of a head, pixels)
-        split = (divided(each.flatten(1, 2).mT, 1, heads) for each in asked.chunk(3, 3))
+        split = (split_axis(each.flatten(1, 2).mT, 1, heads) for each in asked.chunk(3, 3))
         queries, keys, values = split
         alike = F.normalize(queries, dim=3) @ F.normalize(keys, dim=3).mT
         out = torch.softmax(alike * self.temperature, 3) @ values
@@ -257,7 +257,7 @@ class _Places(nn.Module):
         )
 
     def forward(self, differences: Tensor) -> Tensor:
-        """(D, 2) to (D, heads)."""
+        """Map (D, 2) to (D, heads)."""
         out: Tensor = self.pos3(self.pos2(self.pos1(self.pos_proj(differences))))
         return out
 
@@ -267,4 +267,4 @@ def rename(state: dict[str, Any]) -> dict[str, Any]:
     worked_out = (".rpe_biases", ".relative_position_index", ".attn_mask_0", ".attn_mask_1")
     means = (key for key in state if key.endswith(".running_mean"))
     counters = (f"{key.removesuffix('running_mean')}num_batches_tracked" for key in means)
-    return without({**dict.fromkeys(counters, torch.tensor(0)), **state}, *worked_out)
+    return drop_keys({**dict.fromkeys(counters, torch.tensor(0)), **state}, *worked_out)

@@ -34,7 +34,7 @@ class Network(nn.Module):
         self.output_conv = nn.ModuleDict({"conv": conv(stages * features, 3)})
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
+        """Map (N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
         small, large = self.feat1(self.feat0(batch)), None
         kept: Tensor | None = None
         for number in range(1, self.stages + 1):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from srcli.archs import Paper, Traits
-from srcli.archs.blocks import conv, he_initialised
+from srcli.archs.blocks import conv, init_he
 
 PAPER = Paper(
     "Deeply-Recursive Convolutional Network for Image Super-Resolution",
@@ -29,15 +29,15 @@ class Network(nn.Module):
         self.inference = conv(features, features)
         self.reconstruction = nn.Sequential(conv(features, features), nn.ReLU(), conv(features, 1))
         self.weights = nn.Parameter(torch.full((recursions,), 1 / recursions))
-        self.apply(he_initialised)
+        self.apply(init_he)
         # The recursion begins as doing nothing, so that its many steps neither grow nor fade.
         nn.init.dirac_(self.inference.weight)
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, 1, H, W) of enlarged luma in [0, 1] to the same shape, restored."""
-        return self.stages(batch)[-1]
+        """Map (N, 1, H, W) of enlarged luma in [0, 1] to the same shape, restored."""
+        return self.intermediate_outputs(batch)[-1]
 
-    def stages(self, batch: Tensor) -> list[Tensor]:
+    def intermediate_outputs(self, batch: Tensor) -> list[Tensor]:
         """The prediction after each recursion, and the result; the paper compares all with the truth."""
         features, predictions, total = self.embedding(batch), [], torch.zeros_like(batch)
         for weight in self.weights:

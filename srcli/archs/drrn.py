@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from srcli.archs import Paper, Traits
-from srcli.archs.blocks import conv, renamed
+from srcli.archs.blocks import conv, rename_keys
 
 PAPER = Paper(
     "Image Super-Resolution via Deep Recursive Residual Network",
@@ -37,7 +37,7 @@ class Network(nn.Module):
         nn.init.kaiming_normal_(self.conv2.weight, a=5)
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, 1, H, W) of enlarged luma in [0, 1] to the same shape, restored."""
+        """Map (N, 1, H, W) of enlarged luma in [0, 1] to the same shape, restored."""
         luma = F.relu(batch)
         identity = features = F.relu(self.input(luma))
         for _ in range(self.units):
@@ -50,4 +50,4 @@ def rename(state: dict[str, Any]) -> dict[str, Any]:
     """Names of a converted file that numbers the four tensors in this order."""
     names = ("input", "conv1", "conv2", "output")
     rules = {f"^learned_{number}$": f"{name}.weight" for number, name in enumerate(names)}
-    return renamed(state, rules)
+    return rename_keys(state, rules)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from srcli.archs import Paper, Traits
-from srcli.archs.blocks import bicubic_phases, full_precision
+from srcli.archs.blocks import disable_autocast, make_bicubic_kernel
 
 PAPER = Paper(
     "Edge-oriented Convolution Block for Real-time Super Resolution on Mobile Devices",
@@ -65,11 +65,11 @@ class Network(nn.Module):
         layers.append(_Block(features, channels * scale**2, branches, identity, activated=False))
         self.backbone = nn.Sequential(*layers)
         self.upsampler = nn.PixelShuffle(scale)
-        phases = bicubic_phases(scale).repeat(channels, 1, 1, 1) if residual == "bicubic" else None
+        phases = make_bicubic_kernel(scale).repeat(channels, 1, 1, 1) if residual == "bicubic" else None
         self.register_buffer("phases", phases, persistent=False)
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, C, H, W) of luma, or RGB, in [0, 1] to (N, C, H*scale, W*scale)."""
+        """Map (N, C, H, W) of luma, or RGB, in [0, 1] to (N, C, H*scale, W*scale)."""
         enlarged: Tensor = self.upsampler(self.backbone(batch) + self._simple(batch))
         return enlarged
 
@@ -79,7 +79,7 @@ class Network(nn.Module):
             return (
                 batch if self.channels == 1 else batch.repeat_interleave(self.upsampler.upscale_factor**2, 1)
             )
-        with full_precision(batch):  # half precision would round the image itself
+        with disable_autocast(batch):  # half precision would round the image itself
             return F.conv2d(F.pad(batch, (2, 2, 2, 2), mode="replicate"), self.phases, groups=self.channels)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from srcli.archs import Paper, Traits
-from srcli.archs.blocks import ResidualBlock, conv, upsampler, without_mean_shift
+from srcli.archs.blocks import ResidualBlock, conv, drop_mean_shift, make_upsampler
 
 PAPER = Paper(
     "Enhanced Deep Residual Networks for Single Image Super-Resolution",
@@ -34,7 +34,7 @@ class Encoder(nn.Module):
         self.body = nn.Sequential(*residual, conv(features, features))
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, 3, H, W) to (N, features, H, W)."""
+        """Map (N, 3, H, W) to (N, features, H, W)."""
         shallow = self.head(batch)
         out: Tensor = shallow + self.body(shallow)
         return out
@@ -47,14 +47,14 @@ class Network(Encoder):
         super().__init__(blocks, features, res_scale)
         self.channels = 3
         self.halo += 2  # one for the upsampler and one for the tail
-        self.tail = nn.Sequential(upsampler(scale, features), conv(features, 3))
+        self.tail = nn.Sequential(make_upsampler(scale, features), conv(features, 3))
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
+        """Map (N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
         out: Tensor = self.tail(super().forward(batch))
         return out
 
 
 def rename(state: dict[str, Any]) -> dict[str, Any]:
     """Drop the mean-shift tensors; the other keys are ours."""
-    return without_mean_shift(state)
+    return drop_mean_shift(state)

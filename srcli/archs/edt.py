@@ -14,18 +14,18 @@ from srcli.archs import Paper, Traits
 from srcli.archs.attention import (
     OVERLAP,
     Size,
-    attended,
-    divided,
-    joined,
-    reflected,
-    shifted,
+    attend,
+    drop_keys,
+    init_transformer,
+    merge_windows,
+    pad_to_multiple,
+    shift_windows,
+    split_axis,
+    split_windows,
     to_batch,
     to_grid,
-    transformer_initialised,
-    windows,
-    without,
 )
-from srcli.archs.blocks import MeanShift, conv, upsampler
+from srcli.archs.blocks import MeanShift, conv, make_upsampler
 
 PAPER = Paper(
     "On Efficient Transformer-Based Image Pre-training for Low-Level Vision",
@@ -80,13 +80,13 @@ class Network(nn.Module):
         if end == "direct":
             self.tail.append(nn.Sequential(conv(first, 3 * scale**2), nn.PixelShuffle(scale)))
         else:
-            self.tail.extend((upsampler(scale, first), conv(first, 3)))
-        self.apply(transformer_initialised)
+            self.tail.extend((make_upsampler(scale, first), conv(first, 3)))
+        self.apply(init_transformer)
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
+        """Map (N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
         height, width = batch.shape[2:]
-        entered = self.shift.enter(reflected(batch, self.alignment))
+        entered = self.shift.enter(pad_to_multiple(batch, self.alignment))
         features, skipped = entered, []
         for layer in self.head:
             features = layer(features)
@@ -141,7 +141,7 @@ class _Body(nn.Module):
         self.conv_after_body = conv(features, features)
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, C, H, W) to the same shape, multiples of the windows."""
+        """Map (N, C, H, W) to the same shape, multiples of the windows."""
         grid = self.patch_embed["norm"](to_grid(batch))
         for layer in self.layers:
             grid = grid + layer["residual_group"]["blocks"](grid)  # type: ignore[index]
@@ -166,7 +166,7 @@ class _Block(nn.Module):
         self.proj = nn.Linear(features, features)
 
     def forward(self, grid: Tensor) -> Tensor:
-        """(N, H, W, C) to the same shape, multiples of both sides of the windows."""
+        """Map (N, H, W, C) to the same shape, multiples of both sides of the windows."""
         asked = zip(*(each.chunk(2, 3) for each in self.qkv(self.norm1(grid)).chunk(3, 3)), strict=True)
         sizes = (self.window, (self.window[1], self.window[0]))
         halves = [
@@ -180,11 +180,11 @@ class _Block(nn.Module):
     def _half(self, asked: Tensor, size: Size, beside: nn.Module) -> Tensor:
         """Attention, and the values of each window convolved."""
         shift = (size[0] // 2, size[1] // 2) if self.later else (0, 0)
-        moved, apart = shifted(asked, size, shift)
-        queries, keys, values = windows(moved, size).chunk(3, 2)
-        mixed = attended((queries, keys, values), self.heads, None, apart)
-        mixed = mixed + beside(divided(values.mT, 2, size[0])).flatten(2).mT
-        out = joined(mixed, size, *asked.shape[1:3])
+        moved, apart = shift_windows(asked, size, shift)
+        queries, keys, values = split_windows(moved, size).chunk(3, 2)
+        mixed = attend((queries, keys, values), self.heads, None, apart)
+        mixed = mixed + beside(split_axis(values.mT, 2, size[0])).flatten(2).mT
+        out = merge_windows(mixed, size, *asked.shape[1:3])
         return torch.roll(out, shift, (1, 2)) if self.later else out
 
 
@@ -197,7 +197,7 @@ class _Convolved(nn.Module):
         self.dwconv = conv(hidden, hidden, 5, groups=hidden)
 
     def forward(self, grid: Tensor) -> Tensor:
-        """(N, H, W, C) to the same shape."""
+        """Map (N, H, W, C) to the same shape."""
         hidden = self.dwconv(to_batch(F.gelu(self.fc1(grid))))
         out: Tensor = self.fc2(to_grid(F.gelu(hidden)))
         return out
@@ -207,9 +207,9 @@ def rename(state: dict[str, Any]) -> dict[str, Any]:
     """Heads and tails without their scale, and without the masks that the network works out itself."""
     scales = {key.split(".")[0].removeprefix("head_sr_x") for key in state if key.startswith("head_sr_x")}
     if len(scales) != 1:
-        return without(state, ".attn_mask_h", ".attn_mask_v")
+        return drop_keys(state, ".attn_mask_h", ".attn_mask_v")
     (scale,) = scales
     return {
         key.replace(f"_sr_x{scale}.", "."): value
-        for key, value in without(state, ".attn_mask_h", ".attn_mask_v").items()
+        for key, value in drop_keys(state, ".attn_mask_h", ".attn_mask_v").items()
     }

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from srcli.archs import Paper, Traits
-from srcli.archs.attention import Interleaved
-from srcli.archs.blocks import conv, full_precision, without_mean_shift
+from srcli.archs.attention import InterleavedAttention
+from srcli.archs.blocks import conv, disable_autocast, drop_mean_shift
 
 PAPER = Paper(
     "Efficient Non-Local Contrastive Attention for Image Super-Resolution",
@@ -26,8 +26,8 @@ PAPER = Paper(
 TRAITS = Traits(scales=(2, 3, 4))
 
 
-class Network(Interleaved):
-    """Thirty-two blocks of 256. `samples`: random features; `cell`, `overlap`: see `Interleaved`."""
+class Network(InterleavedAttention):
+    """Thirty-two blocks of 256. `samples`: random features; `cell`, `overlap`: see `InterleavedAttention`."""
 
     def __init__(
         self,
@@ -67,10 +67,10 @@ class _Approximated(nn.Module):
         self.attn_fn = _Directions(samples, squeezed)
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, C, H, W) to the same shape."""
+        """Map (N, C, H, W) to the same shape."""
         queries, keys = (self._sampled(layer(batch)) for layer in (self.conv_match1, self.conv_match2))
         values = self.conv_assembly(batch).flatten(2).to(keys.dtype)
-        with full_precision(batch):
+        with disable_autocast(batch):
             seen = queries.mT @ (keys @ values.mT)
             total = queries.mT @ keys.sum(2, keepdim=True)
         out: Tensor = batch + self.weight * (seen / total).mT.reshape(batch.shape)
@@ -79,7 +79,7 @@ class _Approximated(nn.Module):
     def _sampled(self, batch: Tensor) -> Tensor:
         """(N, C, H, W) to (N, samples, pixels) whose products approximate the exponential of products."""
         directions = self.attn_fn.projection_matrix
-        with full_precision(batch):
+        with disable_autocast(batch):
             single = batch.flatten(2).to(directions.dtype)
             amplified = F.normalize(single, dim=1, eps=self.LEAST_NORM) * self.AMPLIFIED**0.5
             along = directions @ amplified - amplified.square().sum(1, keepdim=True) / 2
@@ -111,4 +111,4 @@ def _directions(samples: int, channels: int) -> Tensor:
 
 def rename(state: dict[str, Any]) -> dict[str, Any]:
     """Drop the mean-shift tensors; the other keys are ours."""
-    return without_mean_shift(state)
+    return drop_mean_shift(state)

@@ -33,7 +33,7 @@ class Network(nn.Module):
         self.shuffle = nn.PixelShuffle(scale)
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, C, H, W) in [0, 1] to (N, C, H*scale, W*scale)."""
+        """Map (N, C, H, W) in [0, 1] to (N, C, H*scale, W*scale)."""
         features = self.act(self.conv_2(self.act(self.conv_1(batch))))
         out: Tensor = self.shuffle(self.conv_3(features))
         return out

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from srcli.archs import Paper, Traits
-from srcli.archs.blocks import conv, renamed
+from srcli.archs.blocks import conv, rename_keys
 from srcli.errors import UsageError
 
 PAPER = Paper(
@@ -122,7 +122,7 @@ class Network(nn.Module):
         self.yout = conv(shallow // scale**2, 1)
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, 1, H, W) of luma in [0, 1] to (N, 1, H*scale, W*scale)."""
+        """Map (N, 1, H, W) of luma in [0, 1] to (N, 1, H*scale, W*scale)."""
         full_range = (batch * 255 - 16) / 219
         results = [F.relu(self.head(full_range))]
         for cell, layers in zip(self.plan.cells, self.cells, strict=True):
@@ -207,7 +207,7 @@ NAMES = {
 def rename(state: dict[str, Any]) -> dict[str, Any]:
     """The graph's names, and kernels whose channels come last; what turns its result to RGB is left out."""
     kernels = {key: value for key, value in state.items() if not key.rpartition(".")[2].startswith("Const")}
-    return renamed({key: _turned(key, value) for key, value in kernels.items()}, NAMES)
+    return rename_keys({key: _turned(key, value) for key, value in kernels.items()}, NAMES)
 
 
 def _turned(key: str, value: Any) -> Any:

@@ -44,7 +44,7 @@ class Network(nn.Module):
         nn.init.zeros_(self.last_part.bias)  # type: ignore[arg-type]
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, 1, H, W) of luma in [0, 1] to (N, 1, H*scale, W*scale)."""
+        """Map (N, 1, H, W) of luma in [0, 1] to (N, 1, H*scale, W*scale)."""
         out: Tensor = self.last_part(self.mid_part(self.first_part(batch)))
         return out
 
@@ -59,7 +59,7 @@ class Enlarging(nn.ConvTranspose2d):
     literal = False
 
     def forward(self, features: Tensor, output_size: list[int] | None = None) -> Tensor:
-        """(N, C, H, W) to (N, 1, H*scale, W*scale).
+        """Map (N, C, H, W) to (N, 1, H*scale, W*scale).
 
         Output pixel s*j + r gets the kernel's taps s*d + r + padding for the input pixels j - d.
         """

@@ -13,11 +13,11 @@ from srcli.archs import Paper, Traits
 from srcli.archs.blocks import (
     ChannelAttention,
     MeanShift,
-    attention_group,
     conv,
-    renamed,
-    upsampler,
-    without_mean_shift,
+    drop_mean_shift,
+    make_attention_group,
+    make_upsampler,
+    rename_keys,
 )
 
 PAPER = Paper(
@@ -48,16 +48,18 @@ class Network(nn.Module):
         self.halo = min(64, groups * (2 * blocks + 1) + 7)
         self.shift = MeanShift(span, mean)
         self.head = nn.Sequential(conv(3, features))
-        body = [attention_group(features, blocks, lambda: ChannelAttention(features)) for _ in range(groups)]
+        body = [
+            make_attention_group(features, blocks, lambda: ChannelAttention(features)) for _ in range(groups)
+        ]
         self.body = nn.Sequential(*body, conv(features, features))
         self.csa = _ChannelSpatial()
         self.la = _Layers()
         self.last_conv = conv((groups + 1) * features, features)
         self.last = conv(2 * features, features)
-        self.tail = nn.Sequential(upsampler(scale, features), conv(features, 3))
+        self.tail = nn.Sequential(make_upsampler(scale, features), conv(features, 3))
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
+        """Map (N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
         features = shallow = self.head(self.shift.enter(batch))
         layers: list[Tensor] = []
         for layer in self.body:
@@ -76,7 +78,7 @@ class _Layers(nn.Module):
         self.gamma = nn.Parameter(torch.zeros(1))
 
     def forward(self, layers: Tensor) -> Tensor:
-        """(N, L, C, H, W) to (N, L*C, H, W)."""
+        """Map (N, L, C, H, W) to (N, L*C, H, W)."""
         flat = layers.flatten(2)
         alike = flat @ flat.mT
         weights = torch.softmax(alike.amax(-1, keepdim=True) - alike, -1)
@@ -97,7 +99,7 @@ class _ChannelSpatial(nn.Module):
         self.gamma = nn.Parameter(torch.zeros(1))
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, C, H, W) to the same shape."""
+        """Map (N, C, H, W) to the same shape."""
         planes = self.conv(batch.flatten(0, 1)[:, None]).unflatten(0, batch.shape[:2])
         before, own, after = F.pad(planes, (0, 0, 0, 0, 0, 0, 1, 1)).unbind(2)
         gate = torch.sigmoid(before[:, :-2] + own[:, 1:-1] + after[:, 2:] + self.bias)
@@ -107,5 +109,5 @@ class _ChannelSpatial(nn.Module):
 
 def rename(state: dict[str, Any]) -> dict[str, Any]:
     """Drop the mean-shift tensors, and take the 3-D filter as three planes."""
-    state = renamed(without_mean_shift(state), {r"^csa\.conv\.bias$": "csa.bias"})
+    state = rename_keys(drop_mean_shift(state), {r"^csa\.conv\.bias$": "csa.bias"})
     return {key: value[0, 0, :, None] if value.ndim == 5 else value for key, value in state.items()}

@@ -12,19 +12,19 @@ from torch.nn import functional as F
 
 from srcli.archs import Paper, Traits
 from srcli.archs.attention import (
-    Framed,
     Mlp,
+    TransformerNetwork,
     WindowAttention,
-    attended,
-    bias_table,
-    joined,
+    attend,
+    drop_keys,
+    init_transformer,
+    make_bias_table,
+    merge_windows,
+    split_windows,
     to_batch,
     to_grid,
-    transformer_initialised,
-    windows,
-    without,
 )
-from srcli.archs.blocks import ChannelAttention, conv, renamed
+from srcli.archs.blocks import ChannelAttention, conv, rename_keys
 
 PAPER = Paper(
     "Activating More Pixels in Image Super-Resolution Transformer", 2023, "https://arxiv.org/abs/2205.04437"
@@ -35,7 +35,7 @@ LARGE: dict[str, Any] = {"groups": 12}
 VARIANTS: tuple[dict[str, Any], ...] = ({}, SMALL, LARGE)
 
 
-class Network(Framed):
+class Network(TransformerNetwork):
     """HAT by default; `VARIANTS` has HAT-S and HAT-L.
 
     `compress`, `squeeze`: by how much the convolutions and the attention beside the windows have fewer
@@ -72,7 +72,7 @@ class Network(Framed):
             for _ in range(groups)
         )
         self.norm = nn.LayerNorm(features)
-        self.apply(transformer_initialised)
+        self.apply(init_transformer)
 
 
 class _Group(nn.Module):
@@ -84,7 +84,7 @@ class _Group(nn.Module):
         self.conv = conv(features, features)
 
     def forward(self, grid: Tensor) -> Tensor:
-        """(N, H, W, C) to the same shape."""
+        """Map (N, H, W, C) to the same shape."""
         deep = grid
         for part in self.residual_group.values():
             deep = part(deep)
@@ -121,7 +121,7 @@ class _Hybrid(nn.Module):
         self.mlp = Mlp(features, features * ratio)
 
     def forward(self, grid: Tensor) -> Tensor:
-        """(N, H, W, C) to the same shape, multiples of the window."""
+        """Map (N, H, W, C) to the same shape, multiples of the window."""
         normal = self.norm1(grid)
         beside = to_grid(self.conv_block["cab"](to_batch(normal)))
         grid = grid + self.attn(normal, (self.begin, self.begin)) + self.weight * beside
@@ -137,18 +137,18 @@ class _Overlapping(nn.Module):
         self.window, self.heads, self.reach = window, heads, window // 4
         self.norm1 = nn.LayerNorm(features)
         self.qkv = nn.Linear(features, 3 * features)
-        self.relative_position_bias_table = bias_table((2 * window + 2 * self.reach - 1) ** 2, heads)
+        self.relative_position_bias_table = make_bias_table((2 * window + 2 * self.reach - 1) ** 2, heads)
         self.proj = nn.Linear(features, features)
         self.norm2 = nn.LayerNorm(features)
         self.mlp = Mlp(features, features * ratio)
 
     def forward(self, grid: Tensor) -> Tensor:
-        """(N, H, W, C) to the same shape, multiples of the window."""
+        """Map (N, H, W, C) to the same shape, multiples of the window."""
         queries, *seen = self.qkv(self.norm1(grid)).chunk(3, 3)
         size = (self.window, self.window)
         keys, values = (self._seen(each) for each in seen)
-        mixed = attended((windows(queries, size), keys, values), self.heads, self._bias())
-        grid = grid + self.proj(joined(mixed, size, *grid.shape[1:3]))
+        mixed = attend((split_windows(queries, size), keys, values), self.heads, self._bias())
+        grid = grid + self.proj(merge_windows(mixed, size, *grid.shape[1:3]))
         out: Tensor = grid + self.mlp(self.norm2(grid))
         return out
 
@@ -177,4 +177,4 @@ def rename(state: dict[str, Any]) -> dict[str, Any]:
         r"\.cab\.3\.attention\.3\.": ".cab.3.conv_du.2.",
     }
     indices = ("relative_position_index_SA", "relative_position_index_OCA")
-    return renamed(without(state, *indices), rules)
+    return rename_keys(drop_keys(state, *indices), rules)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from srcli.archs import Paper, Traits
-from srcli.archs.blocks import ChannelAttention, chained, conv, counted_from_zero
+from srcli.archs.blocks import ChannelAttention, conv, number_from_zero, run_chain
 
 PAPER = Paper(
     "Lightweight Image Super-Resolution with Information Multi-distillation Network",
@@ -35,9 +35,9 @@ class Network(nn.Module):
         self.upsampler = nn.Sequential(conv(features, 3 * scale**2), nn.PixelShuffle(scale))
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
+        """Map (N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
         shallow = self.fea_conv(batch)
-        fused = self.c(torch.cat(chained(self.IMDB, shallow), 1))
+        fused = self.c(torch.cat(run_chain(self.IMDB, shallow), 1))
         out: Tensor = self.upsampler(shallow + self.LR_conv(fused))
         return out
 
@@ -69,4 +69,4 @@ class _Block(nn.Module):
 
 def rename(state: dict[str, Any]) -> dict[str, Any]:
     """The authors' numbered blocks as a list."""
-    return counted_from_zero(state, "IMDB")
+    return number_from_zero(state, "IMDB")

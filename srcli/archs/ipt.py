@@ -14,15 +14,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from srcli.archs import Paper, Traits
-from srcli.archs.attention import attended
+from srcli.archs.attention import attend
 from srcli.archs.blocks import (
     MeanShift,
     ResidualBlock,
-    by_cells,
     conv,
-    mirrored,
-    upsampler,
-    without_mean_shift,
+    drop_mean_shift,
+    make_upsampler,
+    pad_reflect,
+    run_by_cells,
 )
 
 PAPER = Paper("Pre-Trained Image Processing Transformer", 2021, "https://arxiv.org/abs/2012.00364")
@@ -62,18 +62,18 @@ class Network(nn.Module):
         self.head = nn.ModuleList(_head(features) for _ in tasks)
         self.body = _Body(features, layers, heads, token, (patch // token) ** 2, len(tasks))
         self.tail = nn.ModuleList(
-            nn.Sequential(upsampler(task, features) if task > 1 else nn.Sequential(), conv(features, 3))
+            nn.Sequential(make_upsampler(task, features) if task > 1 else nn.Sequential(), conv(features, 3))
             for task in tasks
         )
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
-        return by_cells(batch, self.alignment, self.overlap, self.scale, self._whole)
+        """Map (N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
+        return run_by_cells(batch, self.alignment, self.overlap, self.scale, self._restore)
 
-    def _whole(self, batch: Tensor) -> Tensor:
+    def _restore(self, batch: Tensor) -> Tensor:
         """What the authors' network makes of a patch; a smaller one is reflected to its size."""
         height, width = batch.shape[2:]
-        patch = mirrored(batch, (0, self.patch - width, 0, self.patch - height))
+        patch = pad_reflect(batch, (0, self.patch - width, 0, self.patch - height))
         shallow = self.head[self.task](self.shift.enter(patch))
         out = self.shift.leave(self.tail[self.task](shallow + self.body(shallow, self.task)))
         return out[:, :, : height * self.scale, : width * self.scale]
@@ -100,7 +100,7 @@ class _Body(nn.Module):
         self.position_encoding = nn.ModuleDict({"pe": nn.Embedding(count, width)})
 
     def forward(self, batch: Tensor, task: int) -> Tensor:
-        """(N, C, H, W) of a patch to the same shape."""
+        """Map (N, C, H, W) of a patch to the same shape."""
         tokens = F.unfold(batch, self.token, stride=self.token).mT
         tokens = tokens + self.linear_encoding(tokens)
         question = self.query_embed.weight[task].view(tokens.shape[1:])
@@ -118,9 +118,9 @@ class _Attention(nn.Module):
         self.out_proj = nn.Linear(width, width, bias=False)
 
     def forward(self, queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
-        """(N, L, C) each, to the same shape."""
+        """Map (N, L, C) each, to the same shape."""
         parts = zip((queries, keys, values), self.in_proj_weight.chunk(3), strict=True)
-        out: Tensor = self.out_proj(attended((F.linear(*part) for part in parts), self.heads))
+        out: Tensor = self.out_proj(attend((F.linear(*part) for part in parts), self.heads))
         return out
 
 
@@ -140,7 +140,7 @@ class _Layer(nn.Module):
 
 class _Encoder(_Layer):
     def forward(self, tokens: Tensor) -> Tensor:
-        """(N, L, C) to the same shape."""
+        """Map (N, L, C) to the same shape."""
         normal = self.norm1(tokens)
         tokens = tokens + self.self_attn(normal, normal, normal)
         return tokens + self.linear(self.norm2(tokens))
@@ -153,7 +153,7 @@ class _Decoder(_Layer):
         self.norm3 = nn.LayerNorm(width)
 
     def forward(self, tokens: Tensor, memory: Tensor, question: Tensor) -> Tensor:
-        """(N, L, C) to the same shape; `memory` is the encoder's, `question` (L, C) the task's."""
+        """Map (N, L, C) to the same shape; `memory` is the encoder's, `question` (L, C) the task's."""
         normal = self.norm1(tokens)
         tokens = tokens + self.self_attn(normal + question, normal + question, normal)
         tokens = tokens + self.multihead_attn(self.norm2(tokens) + question, memory, memory)
@@ -171,6 +171,4 @@ class _Decoders(nn.ModuleList):
 
 def rename(state: dict[str, Any]) -> dict[str, Any]:
     """Drop the mean-shift tensors and the numbers of places."""
-    return {
-        key: value for key, value in without_mean_shift(state).items() if not key.endswith(".position_ids")
-    }
+    return {key: value for key, value in drop_mean_shift(state).items() if not key.endswith(".position_ids")}

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from srcli.archs import Paper, Traits
-from srcli.archs.blocks import MeanShift, at_least, conv
+from srcli.archs.blocks import MeanShift, conv, pad_to_side
 
 PAPER = Paper(
     "LAPAR: Linearly-Assembled Pixel-Adaptive Regression Network for Single Image Super-Resolution and "
@@ -59,10 +59,10 @@ class Network(nn.Module):
         self.w_conv = _Coefficients(scale, features, blocks, len(self.decom_conv.weight), normed)
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
+        """Map (N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
         height, width = (side * self.scale for side in batch.shape[2:])
         # A single pixel, enlarged, is too small to be mirrored at its edge.
-        batch = at_least(batch, 2)
+        batch = pad_to_side(batch, 2)
         kernels = self.decom_conv(self.w_conv(self.shift.enter(batch)))
         enlarged = F.interpolate(batch, scale_factor=self.scale, mode="bicubic", align_corners=False)
         return _filtered(enlarged, kernels)[..., :height, :width]
@@ -88,7 +88,7 @@ class _Dictionary(nn.Module):
         self.register_buffer("weight", dictionary().float()[:, None])
 
     def forward(self, coefficients: Tensor) -> Tensor:
-        """(N, 72, H, W) to kernels (N, 25, H, W)."""
+        """Map (N, 72, H, W) to kernels (N, 25, H, W)."""
         return F.conv2d(coefficients, self.weight.flatten(1).t()[..., None, None])
 
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from srcli.archs import Paper, Traits
-from srcli.archs.blocks import conv, he_initialised
+from srcli.archs.blocks import conv, init_he
 
 PAPER = Paper(
     "Deep Laplacian Pyramid Networks for Fast and Accurate Super-Resolution",
@@ -36,15 +36,15 @@ class Network(nn.Module):
         for number in range(1, self.steps + 1):
             self.add_module(f"convt_F{number}", nn.Sequential(_Step(layers, features, kernel)))
             self.add_module(f"convt_R{number}", conv(features, 1, bias=False))
-        self.apply(he_initialised)
+        self.apply(init_he)
         for number in range(1, self.steps + 1):
             self.add_module(f"convt_I{number}", _bilinear())
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, 1, H, W) of luma in [0, 1] to (N, 1, H*scale, W*scale)."""
-        return self.stages(batch)[-1]
+        """Map (N, 1, H, W) of luma in [0, 1] to (N, 1, H*scale, W*scale)."""
+        return self.intermediate_outputs(batch)[-1]
 
-    def stages(self, batch: Tensor) -> list[Tensor]:
+    def intermediate_outputs(self, batch: Tensor) -> list[Tensor]:
         """The image at every doubling, the last one the result; the paper compares all with the truth."""
         features, images = F.leaky_relu(self.conv_input(batch), 0.2), [batch]
         for number in range(1, self.steps + 1):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from srcli.archs import Paper, Traits
-from srcli.archs.blocks import GlobalStats, MeanShift, chained, conv, counted_from_zero
+from srcli.archs.blocks import GlobalStats, MeanShift, conv, number_from_zero, run_chain
 
 PAPER = Paper(
     "LatticeNet: Towards Lightweight Image Super-Resolution with Lattice Block",
@@ -39,9 +39,9 @@ class Network(nn.Module):
         )
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
+        """Map (N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
         shallow = self.conv2(self.conv1(self.sub_mean(batch * 255)))
-        results = chained(self.body_unit, shallow)
+        results = run_chain(self.body_unit, shallow)
         fused = results.pop()
         for of_fused, of_earlier in zip(self.T_tdm, self.L_tdm, strict=True):
             fused = torch.cat((of_fused(fused), of_earlier(results.pop())), 1)
@@ -116,5 +116,5 @@ def _gate(features: int) -> nn.Sequential:
 def rename(state: dict[str, Any]) -> dict[str, Any]:
     """The port's numbered parts as lists."""
     for prefix in ("body_unit", "T_tdm", "L_tdm"):
-        state = counted_from_zero(state, prefix)
+        state = number_from_zero(state, prefix)
     return state

@@ -10,14 +10,23 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from srcli.archs import Paper, Traits
-from srcli.archs.anyscale import Continuous, Mlp, Near, around, blended, encoder_of, in_portions, taken
-from srcli.archs.anyscale import without_unused as rename
+from srcli.archs.anyscale import (
+    ArbitraryScaleNetwork,
+    Mlp,
+    PixelOffsets,
+    blend_neighbours,
+    build_encoder,
+    find_window_neighbours,
+    gather_pixels,
+    run_in_bands,
+)
+from srcli.archs.anyscale import drop_unused_keys as rename
 from srcli.scales import Window
 
 __all__ = ["PAPER", "TRAITS", "VARIANTS", "Network", "rename"]
 
 PAPER = Paper(
-    "Learning Continuous Image Representation with Local Implicit Image Function",
+    "Learning ArbitraryScaleNetwork Image Representation with Local Implicit Image Function",
     2021,
     "https://arxiv.org/abs/2012.09161",
 )
@@ -25,10 +34,10 @@ TRAITS = Traits(scales=(2, 3, 4), any_scale=True)
 VARIANTS: tuple[dict[str, Any], ...] = ({}, {"encoder": "rdn"})
 
 
-class Network(Continuous):
+class Network(ArbitraryScaleNetwork):
     """On EDSR's baseline by default; the paper's other one is on RDN.
 
-    `blocks`: see `encoder_of`; `hidden`: width of its decoder.
+    `blocks`: see `build_encoder`; `hidden`: width of its decoder.
     """
 
     def __init__(
@@ -36,14 +45,14 @@ class Network(Continuous):
     ) -> None:
         super().__init__(scale)
         self.features = features
-        self.encoder = encoder_of(encoder, blocks, features)
+        self.encoder = build_encoder(encoder, blocks, features)
         # One for the features around each, one for the pixel on the other side.
         self.halo, self.alignment = self.encoder.halo + 2, self.encoder.alignment
         # Nine features, a place and the size of an output pixel.
         self.imnet = Mlp(9 * features + 4, (hidden,) * 4, 3)
 
     def forward(self, batch: Tensor, window: Window | None = None) -> Tensor:
-        """(N, 3, H, W) of RGB in [0, 1] to the window of the output, by default all at `scale`."""
+        """Map (N, 3, H, W) of RGB in [0, 1] to the window of the output, by default all at `scale`."""
         first = self.imnet.first
         wide = 9 * self.features
         # The decoder begins with a linear layer: its share of the features is made once for each input pixel.
@@ -53,7 +62,7 @@ class Network(Continuous):
         def make(part: Window) -> Tensor:
             return self._decoded(planes, part)
 
-        return in_portions(make, window or self.window(batch)) / 2 + 0.5
+        return run_in_bands(make, window or self.window(batch)) / 2 + 0.5
 
     def _decoded(self, planes: Tensor, window: Window) -> Tensor:
         """(N, H, W, hidden) to (N, 3, h, w) in [-1, 1]."""
@@ -61,10 +70,14 @@ class Network(Continuous):
         place, size = weights[:, :2], weights[:, 2:]
         cells = size @ planes.new_tensor([2 * axis.cell for axis in window])
 
-        def made(y: Near, x: Near) -> Tensor:
+        def made(y: PixelOffsets, x: PixelOffsets) -> Tensor:
             # As the authors have it: a pixel is 2 wide.
             across = 2 * x.offset[:, None] * place[:, 1] + cells
-            values = taken(planes, y.pixel, x.pixel) + (2 * y.offset[:, None] * place[:, 0])[:, None] + across
-            return self.imnet.after_first(values)
+            values = (
+                gather_pixels(planes, y.pixel, x.pixel)
+                + (2 * y.offset[:, None] * place[:, 0])[:, None]
+                + across
+            )
+            return self.imnet.apply_rest(values)
 
-        return blended(made, *around(window, planes)).movedim(3, 1)
+        return blend_neighbours(made, *find_window_neighbours(window, planes)).movedim(3, 1)

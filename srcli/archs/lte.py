@@ -12,17 +12,17 @@ from torch import Tensor, nn
 
 from srcli.archs import Paper, Traits
 from srcli.archs.anyscale import (
-    Continuous,
+    ArbitraryScaleNetwork,
     Mlp,
-    Near,
-    around,
-    bilinear,
-    blended,
-    encoder_of,
-    in_portions,
-    taken,
+    PixelOffsets,
+    blend_neighbours,
+    build_encoder,
+    find_window_neighbours,
+    gather_pixels,
+    interpolate_bilinear,
+    run_in_bands,
 )
-from srcli.archs.anyscale import without_unused as rename
+from srcli.archs.anyscale import drop_unused_keys as rename
 from srcli.archs.blocks import conv
 from srcli.scales import Window
 
@@ -37,17 +37,17 @@ VARIANTS: tuple[dict[str, Any], ...] = ({}, {"encoder": "rdn"}, {"encoder": "swi
 _LARGEST = 4
 
 
-class Network(Continuous):
+class Network(ArbitraryScaleNetwork):
     """On EDSR's baseline by default, or on RDN, or on SwinIR, with which `halo` is an overlap only.
 
-    `blocks`: see `encoder_of`; `hidden`: how many sines and cosines; the decoder's width.
+    `blocks`: see `build_encoder`; `hidden`: how many sines and cosines; the decoder's width.
     """
 
     def __init__(
         self, *, scale: int, encoder: str = "edsr", blocks: int = 0, features: int = 64, hidden: int = 256
     ) -> None:
         super().__init__(scale)
-        self.encoder = encoder_of(encoder, blocks, features)
+        self.encoder = build_encoder(encoder, blocks, features)
         # One for what estimates, one for the pixel on the other side.
         self.halo, self.alignment = self.encoder.halo + 2, self.encoder.alignment
         self.coef = conv(features, hidden)
@@ -56,7 +56,7 @@ class Network(Continuous):
         self.imnet = Mlp(hidden, (hidden,) * 3, 3)
 
     def forward(self, batch: Tensor, window: Window | None = None) -> Tensor:
-        """(N, 3, H, W) of RGB in [0, 1] to the window of the output, by default all at `scale`."""
+        """Map (N, 3, H, W) of RGB in [0, 1] to the window of the output, by default all at `scale`."""
         given = 2 * batch - 1
         features = self.encoder(given)
         amplitudes, frequencies = self.coef(features).movedim(1, 3), self.freq(features).movedim(1, 3)
@@ -64,7 +64,7 @@ class Network(Continuous):
         def make(part: Window) -> Tensor:
             return self._decoded(amplitudes, frequencies, given.movedim(1, 3), part)
 
-        return in_portions(make, window or self.window(batch)) / 2 + 0.5
+        return run_in_bands(make, window or self.window(batch)) / 2 + 0.5
 
     def _decoded(self, amplitudes: Tensor, frequencies: Tensor, given: Tensor, window: Window) -> Tensor:
         """(N, H, W, hidden) twice and (N, H, W, 3) to (N, 3, h, w) in [-1, 1]."""
@@ -72,12 +72,14 @@ class Network(Continuous):
         cells = [2 * max(axis.cell, 1 / _LARGEST) for axis in window]
         phase = self.phase(given.new_tensor(cells))
 
-        def made(y: Near, x: Near) -> Tensor:
-            waves = taken(frequencies, y.pixel, x.pixel)
+        def made(y: PixelOffsets, x: PixelOffsets) -> Tensor:
+            waves = gather_pixels(frequencies, y.pixel, x.pixel)
             down, across = waves[..., ::2] * y.offset[:, None, None], waves[..., 1::2] * x.offset[:, None]
             angle = 2 * (down + across) + phase
             basis = torch.cat(((math.pi * angle).cos(), (math.pi * angle).sin()), 3)
-            texture: Tensor = self.imnet(taken(amplitudes, y.pixel, x.pixel) * basis)
+            texture: Tensor = self.imnet(gather_pixels(amplitudes, y.pixel, x.pixel) * basis)
             return texture
 
-        return blended(made, *around(window, given)).movedim(3, 1) + bilinear(given, window)
+        return blend_neighbours(made, *find_window_neighbours(window, given)).movedim(
+            3, 1
+        ) + interpolate_bilinear(given, window)

@@ -15,15 +15,15 @@ from torch.nn import functional as F
 
 from srcli.archs import Paper, Traits
 from srcli.archs.attention import (
-    gathered,
-    joined,
-    reflected,
-    scattered,
+    gather_dilated,
+    merge_windows,
+    pad_to_multiple,
+    scatter_dilated,
+    split_windows,
     to_batch,
     to_grid,
-    windows,
 )
-from srcli.archs.blocks import ChannelAttention, MeanShift, by_cells, conv, upsampler
+from srcli.archs.blocks import ChannelAttention, MeanShift, conv, make_upsampler, run_by_cells
 
 PAPER = Paper("MAXIM: Multi-Axis MLP for Image Processing", 2022, "https://arxiv.org/abs/2201.02973")
 TRAITS = Traits(scales=(2, 3, 4))
@@ -50,15 +50,15 @@ class Network(nn.Module):
         self.head = conv(3, features)
         layers = (nn.Sequential(_MultiAxis(features, window), _Convolved(features)) for _ in range(blocks))
         self.body = nn.Sequential(*layers, conv(features, features))
-        self.tail = nn.Sequential(upsampler(scale, features), conv(features, 3))
+        self.tail = nn.Sequential(make_upsampler(scale, features), conv(features, 3))
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
-        return by_cells(batch, self.alignment, self.overlap, self.scale, self._whole)
+        """Map (N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
+        return run_by_cells(batch, self.alignment, self.overlap, self.scale, self._restore)
 
-    def _whole(self, batch: Tensor) -> Tensor:
+    def _restore(self, batch: Tensor) -> Tensor:
         height, width = batch.shape[2:]
-        shallow = self.head(self.shift.enter(reflected(batch, self.window)))
+        shallow = self.head(self.shift.enter(pad_to_multiple(batch, self.window)))
         out = self.shift.leave(self.tail(shallow + self.body(shallow)))
         return out[:, :, : height * self.scale, : width * self.scale]
 
@@ -74,15 +74,15 @@ class _MultiAxis(nn.Module):
         self.spread, self.near = (_GatedMlp(features, window**2) for _ in range(2))
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, C, H, W) to the same shape, multiples of the window."""
+        """Map (N, C, H, W) to the same shape, multiples of the window."""
         far, near = F.gelu(self.enter(self.norm(to_grid(batch)))).chunk(2, 3)
-        far = scattered(self._mixed(self.spread, gathered(far, self.window)), self.window)
+        far = scatter_dilated(self._mixed(self.spread, gather_dilated(far, self.window)), self.window)
         both = torch.cat((far, self._mixed(self.near, near)), 3)
         return batch + to_batch(self.leave(both))
 
     def _mixed(self, layer: nn.Module, grid: Tensor) -> Tensor:
         size = (self.window, self.window)
-        return joined(layer(windows(grid, size)), size, *grid.shape[1:3])
+        return merge_windows(layer(split_windows(grid, size)), size, *grid.shape[1:3])
 
 
 class _GatedMlp(nn.Module):
@@ -95,7 +95,7 @@ class _GatedMlp(nn.Module):
         self.places = nn.Linear(places, places)
 
     def forward(self, cut: Tensor) -> Tensor:
-        """(B, L, C) to the same shape."""
+        """Map (B, L, C) to the same shape."""
         own, gate = F.gelu(self.enter(self.norm(cut))).chunk(2, 2)
         gate = self.places(self.gate_norm(gate).mT).mT
         out: Tensor = cut + self.leave(own * (gate + 1))
@@ -116,6 +116,6 @@ class _Convolved(nn.Module):
         )
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, C, H, W) to the same shape."""
+        """Map (N, C, H, W) to the same shape."""
         out: Tensor = batch + self.body(to_batch(self.norm(to_grid(batch))))
         return out

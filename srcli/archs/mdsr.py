@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from srcli.archs import Paper, Traits
-from srcli.archs.blocks import MeanShift, ResidualBlock, conv, renamed, upsampler, without_mean_shift
+from srcli.archs.blocks import MeanShift, ResidualBlock, conv, drop_mean_shift, make_upsampler, rename_keys
 
 PAPER = Paper(
     "Enhanced Deep Residual Networks for Single Image Super-Resolution",
@@ -57,13 +57,13 @@ class Network(nn.Module):
         for tail in tails or (scale,):
             own = [ResidualBlock(features, res_scale, kernel) for _ in range(2)]
             self.pre_process[str(tail)] = nn.Sequential(*own)
-            self.upsample[str(tail)] = upsampler(tail, features)
+            self.upsample[str(tail)] = make_upsampler(tail, features)
         shared = [ResidualBlock(features, res_scale) for _ in range(blocks)]
         self.body = nn.Sequential(*shared, conv(features, features))
         self.tail = nn.Sequential(conv(features, 3))
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
+        """Map (N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
         own = str(self.scale)
         shallow = self.pre_process[own](self.head(self.shift.enter(batch)))
         features = self.upsample[own](shallow + self.body(shallow))
@@ -72,10 +72,10 @@ class Network(nn.Module):
 
 def rename(state: dict[str, Any]) -> dict[str, Any]:
     """The Hub wraps each convolution once more; the authors count scales from 0; neither shift is kept."""
-    state = without_mean_shift(state)
+    state = drop_mean_shift(state)
     if "head.0.0.weight" in state:
-        return renamed(state, {r"\.0\.(weight|bias)$": r".\1"})
+        return rename_keys(state, {r"\.0\.(weight|bias)$": r".\1"})
     if any(key.startswith("pre_process.0.") for key in state):
         counted = {rf"^(pre_process|upsample)\.{tail - 2}\.": rf"\1.{tail}." for tail in (4, 3, 2)}
-        return renamed(state, counted)
+        return rename_keys(state, counted)
     return state

@@ -10,8 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from srcli.archs import Paper, Traits
-from srcli.archs.anyscale import Continuous, Filters, corners, in_portions
-from srcli.archs.blocks import MeanShift, renamed, without_mean_shift
+from srcli.archs.anyscale import ArbitraryScaleNetwork, MetaUpscale, find_corner_pixels, run_in_bands
+from srcli.archs.blocks import MeanShift, drop_mean_shift, rename_keys
 from srcli.archs.rdn import Encoder
 from srcli.scales import Window
 
@@ -24,7 +24,7 @@ TRAITS = Traits(scales=(2, 3, 4), any_scale=True)
 VARIANTS: tuple[dict[str, Any], ...] = ({}, {"blocks": 20, "layers": 6, "growth": 32})
 
 
-class Network(Continuous):
+class Network(ArbitraryScaleNetwork):
     """Meta-RDN, on the paper's RDN by default.
 
     `hidden`: width of what makes the filters; `span`: see `MeanShift`.
@@ -46,23 +46,25 @@ class Network(Continuous):
         self.encoder = Encoder(blocks, layers, growth, features)
         # One for the filter, one as an output pixel's corner may lie in the pixel before.
         self.halo = self.encoder.halo + 2
-        self.P2W = Filters(features, hidden, 1)
+        self.P2W = MetaUpscale(features, hidden, 1)
 
     def forward(self, batch: Tensor, window: Window | None = None) -> Tensor:
-        """(N, 3, H, W) of RGB in [0, 1] to the window of the output, by default all at `scale`."""
+        """Map (N, 3, H, W) of RGB in [0, 1] to the window of the output, by default all at `scale`."""
         features = F.pad(self.encoder(self.shift.enter(batch)), (1, 1, 1, 1))
 
         def make(part: Window) -> Tensor:
             y, x = part
             rows = (y.find_corner(y.first), y.find_corner(y.last - 1))
-            out: Tensor = self.P2W(features, corners(y, batch), corners(x, batch), (y.cell,), rows)
+            out: Tensor = self.P2W(
+                features, find_corner_pixels(y, batch), find_corner_pixels(x, batch), (y.cell,), rows
+            )
             return out
 
-        return self.shift.leave(in_portions(make, window or self.window(batch)))
+        return self.shift.leave(run_in_bands(make, window or self.window(batch)))
 
 
 def rename(state: dict[str, Any]) -> dict[str, Any]:
     """Drop the mean-shift tensors, and put RDN's under `encoder`."""
     if "P2W.meta_block.0.weight" not in state or "encoder.SFENet1.weight" in state:
         return state
-    return renamed(without_mean_shift(state), {r"^(SFENet|RDBs|GFF)": r"encoder.\1"})
+    return rename_keys(drop_mean_shift(state), {r"^(SFENet|RDBs|GFF)": r"encoder.\1"})

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from srcli.archs import Paper, Traits
-from srcli.archs.attention import Interleaved, divided
-from srcli.archs.blocks import conv, without_mean_shift
+from srcli.archs.attention import InterleavedAttention, split_axis
+from srcli.archs.blocks import conv, drop_mean_shift
 
 PAPER = Paper(
     "Image Super-Resolution with Non-Local Sparse Attention",
@@ -26,11 +26,11 @@ PAPER = Paper(
 TRAITS = Traits(scales=(2, 3, 4))
 
 
-class Network(Interleaved):
+class Network(InterleavedAttention):
     """Thirty-two blocks of 256. `chunk`: pixels that attend to each other and to as many on both sides.
 
     `hashes`: how often pixels are put into buckets, by what `seed` draws; `cell`, `overlap`: see
-    `Interleaved`.
+    `InterleavedAttention`.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class _Hashed(nn.Module):
         self.conv_assembly = nn.Sequential(conv(features, features, 1))
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, C, H, W) to the same shape."""
+        """Map (N, C, H, W) to the same shape."""
         asked, values = (layer(batch).flatten(2).mT for layer in (self.conv_match, self.conv_assembly))
         rounds = [self._round(asked, values, codes) for codes in self._codes(asked).unbind(1)]
         mixed, strength = (torch.stack(each) for each in zip(*rounds, strict=True))
@@ -83,7 +83,7 @@ class _Hashed(nn.Module):
         random = torch.Generator().manual_seed(self.seed)
         shape = (asked.shape[2], self.hashes * (buckets // 2))
         turns = torch.randn(shape, generator=random, device="cpu").to(asked)
-        along = divided(asked.detach() @ turns, 2, self.hashes)
+        along = split_axis(asked.detach() @ turns, 2, self.hashes)
         return torch.cat((along, -along), 3).argmax(3).mT
 
     def _round(self, asked: Tensor, values: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
@@ -119,4 +119,4 @@ def _with_neighbours(chunks: Tensor) -> Tensor:
 
 def rename(state: dict[str, Any]) -> dict[str, Any]:
     """Drop the mean-shift tensors; the other keys are ours."""
-    return without_mean_shift(state)
+    return drop_mean_shift(state)

@@ -15,17 +15,17 @@ from torch.nn import functional as F
 
 from srcli.archs import Paper, Traits
 from srcli.archs.attention import (
-    attended,
-    divided,
-    gathered,
-    joined,
-    relative_bias,
-    scattered,
+    attend,
+    gather_dilated,
+    merge_windows,
+    relative_position_bias,
+    scatter_dilated,
+    split_axis,
+    split_windows,
     to_batch,
     to_grid,
-    windows,
 )
-from srcli.archs.blocks import SpatialAttention, by_cells, conv
+from srcli.archs.blocks import SpatialAttention, conv, run_by_cells
 
 PAPER = Paper(
     "Omni Aggregation Networks for Lightweight Image Super-Resolution",
@@ -61,10 +61,10 @@ class Network(nn.Module):
         self.up = nn.Sequential(conv(features, 3 * scale**2), nn.PixelShuffle(scale))
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
-        return by_cells(batch, self.alignment, self.overlap, self.scale, self._whole)
+        """Map (N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
+        return run_by_cells(batch, self.alignment, self.overlap, self.scale, self._restore)
 
-    def _whole(self, batch: Tensor) -> Tensor:
+    def _restore(self, batch: Tensor) -> Tensor:
         """What the authors' network makes; zeros lie around sides that are no multiples of the window."""
         height, width = batch.shape[2:]
         least = -(-SpatialAttention.LEAST // self.window) * self.window
@@ -105,7 +105,7 @@ class _Block(nn.Module):
                 self.layer[str(after)] = _Wrapped(nn.LayerNorm(features, eps=1e-6), _Gated(features))
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, C, H, W) to the same shape, multiples of the window."""
+        """Map (N, C, H, W) to the same shape, multiples of the window."""
         for number in sorted(self.layer, key=int):
             batch = self.layer[number](batch)
         return batch
@@ -160,7 +160,7 @@ class _Gated(nn.Module):
         self.project_out = conv(features, features, 1, bias=False)
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, C, H, W) to the same shape."""
+        """Map (N, C, H, W) to the same shape."""
         gate, own = self.dwconv(self.project_in(batch)).chunk(2, 1)
         out: Tensor = self.project_out(F.gelu(gate) * own)
         return out
@@ -177,12 +177,12 @@ class _Pixels(nn.Module):
         self.rel_pos_bias = nn.Embedding((2 * window - 1) ** 2, HEADS)
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, C, H, W) to the same shape."""
-        grid = gathered(to_grid(batch), self.size[0]) if self.spread else to_grid(batch)
-        bias = relative_bias(self.rel_pos_bias.weight, self.size)
-        mixed = attended(self.to_qkv(windows(grid, self.size)).chunk(3, 2), HEADS, bias)
-        out = joined(self.to_out[0](mixed), self.size, *batch.shape[2:])
-        return to_batch(scattered(out, self.size[0]) if self.spread else out)
+        """Map (N, C, H, W) to the same shape."""
+        grid = gather_dilated(to_grid(batch), self.size[0]) if self.spread else to_grid(batch)
+        bias = relative_position_bias(self.rel_pos_bias.weight, self.size)
+        mixed = attend(self.to_qkv(split_windows(grid, self.size)).chunk(3, 2), HEADS, bias)
+        out = merge_windows(self.to_out[0](mixed), self.size, *batch.shape[2:])
+        return to_batch(scatter_dilated(out, self.size[0]) if self.spread else out)
 
 
 class _Channels(nn.Module):
@@ -197,18 +197,20 @@ class _Channels(nn.Module):
         self.project_out = conv(features, features, 1, bias=False)
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, C, H, W) to the same shape."""
+        """Map (N, C, H, W) to the same shape."""
         asked = to_grid(self.qkv_dwconv(self.qkv(batch)))
         side, (height, width) = self.size[0], batch.shape[2:]
         # Here it is the others that are spread: pixels at the same place of all windows.
         size = (height // side, width // side) if self.spread else self.size
-        cut = windows(gathered(asked, height // side, width // side) if self.spread else asked, size)
-        split = (divided(each.mT, 1, HEADS) for each in cut.chunk(3, 2))
+        cut = split_windows(
+            gather_dilated(asked, height // side, width // side) if self.spread else asked, size
+        )
+        split = (split_axis(each.mT, 1, HEADS) for each in cut.chunk(3, 2))
         queries, keys, values = split
         alike = F.normalize(queries, dim=3) @ F.normalize(keys, dim=3).mT * self.temperature
         mixed = (torch.softmax(alike, 3) @ values).flatten(1, 2).mT
-        out = joined(mixed, size, height, width)
-        back = scattered(out, height // side, width // side) if self.spread else out
+        out = merge_windows(mixed, size, height, width)
+        back = scatter_dilated(out, height // side, width // side) if self.spread else out
         mixed_out: Tensor = self.project_out(to_batch(back))
         return mixed_out
 

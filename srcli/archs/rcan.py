@@ -13,10 +13,10 @@ from srcli.archs import Paper, Traits
 from srcli.archs.blocks import (
     ChannelAttention,
     MeanShift,
-    attention_group,
     conv,
-    upsampler,
-    without_mean_shift,
+    drop_mean_shift,
+    make_attention_group,
+    make_upsampler,
 )
 
 PAPER = Paper(
@@ -53,12 +53,12 @@ class Network(nn.Module):
         self.shift = MeanShift(span, mean)
         self.head = nn.Sequential(conv(3, features))
         attention = _Balanced if bam else ChannelAttention
-        body = [attention_group(features, blocks, lambda: attention(features)) for _ in range(groups)]
+        body = [make_attention_group(features, blocks, lambda: attention(features)) for _ in range(groups)]
         self.body = nn.Sequential(*body, conv(features, features))
-        self.tail = nn.Sequential(upsampler(scale, features), conv(features, 3))
+        self.tail = nn.Sequential(make_upsampler(scale, features), conv(features, 3))
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
+        """Map (N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
         shallow = self.head(self.shift.enter(batch))
         return self.shift.leave(self.tail(shallow + self.body(shallow)))
 
@@ -98,4 +98,4 @@ class _ByPixel(nn.Module):
 
 def rename(state: dict[str, Any]) -> dict[str, Any]:
     """Drop the mean-shift tensors; the other keys are ours."""
-    return without_mean_shift(state)
+    return drop_mean_shift(state)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from srcli.archs import Paper, Traits
-from srcli.archs.blocks import chained, conv, upsampler
+from srcli.archs.blocks import conv, make_upsampler, run_chain
 
 PAPER = Paper("Residual Dense Network for Image Super-Resolution", 2018, "https://arxiv.org/abs/1802.08797")
 TRAITS = Traits(scales=(2, 3, 4))
@@ -31,9 +31,9 @@ class Encoder(nn.Module):
         self.GFF = nn.Sequential(conv(blocks * features, features, 1), conv(features, features))
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, 3, H, W) to (N, features, H, W)."""
+        """Map (N, 3, H, W) to (N, features, H, W)."""
         shallow = self.SFENet1(batch)
-        results = chained(self.RDBs, self.SFENet2(shallow))
+        results = run_chain(self.RDBs, self.SFENet2(shallow))
         out: Tensor = shallow + self.GFF(torch.cat(results, 1))
         return out
 
@@ -58,10 +58,10 @@ class Network(Encoder):
         self.channels = 3
         self.span = span
         self.halo += 3  # of the upsampler, and one for the tail
-        self.UPNet = nn.Sequential(*upsampler(scale, features), conv(features, 3))
+        self.UPNet = nn.Sequential(*make_upsampler(scale, features), conv(features, 3))
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
+        """Map (N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
         out: Tensor = self.UPNet(super().forward(batch * self.span)) / self.span
         return out
 

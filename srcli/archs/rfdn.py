@@ -10,14 +10,14 @@ from torch import Tensor, nn
 
 from srcli.archs import Paper, Traits
 from srcli.archs.blocks import (
-    REFINING,
+    RFDN_LAYERS,
     ChannelAttention,
     Distillation,
     SpatialAttention,
-    at_least,
-    chained,
     conv,
-    counted_from_zero,
+    number_from_zero,
+    pad_to_side,
+    run_chain,
 )
 
 PAPER = Paper(
@@ -55,9 +55,9 @@ class Network(nn.Module):
         self.upsampler = nn.Sequential(conv(features, 3 * scale**2), nn.PixelShuffle(scale))
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
-        shallow = self.fea_conv(at_least(batch, SpatialAttention.LEAST))
-        fused = self.c(torch.cat(chained(self.B, shallow), 1))
+        """Map (N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
+        shallow = self.fea_conv(pad_to_side(batch, SpatialAttention.LEAST))
+        fused = self.c(torch.cat(run_chain(self.B, shallow), 1))
         out: Tensor = self.upsampler(shallow + self.LR_conv(fused))
         height, width = batch.shape[2:]
         return out[..., : height * self.scale, : width * self.scale]
@@ -65,10 +65,10 @@ class Network(nn.Module):
 
 def _attention(features: int, spatial: bool) -> nn.Module:
     if spatial:
-        return SpatialAttention(features, features // 4, REFINING, nn.ReLU())
+        return SpatialAttention(features, features // 4, RFDN_LAYERS, nn.ReLU())
     return ChannelAttention(features, reduction=4, contrast=True)
 
 
 def rename(state: dict[str, Any]) -> dict[str, Any]:
     """The authors' numbered blocks as a list."""
-    return counted_from_zero(state, "B")
+    return number_from_zero(state, "B")

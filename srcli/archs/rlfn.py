@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from srcli.archs import Paper, Traits
-from srcli.archs.blocks import SpatialAttention, at_least, chained, conv, counted_from_zero
+from srcli.archs.blocks import SpatialAttention, conv, number_from_zero, pad_to_side, run_chain
 
 PAPER = Paper(
     "Residual Local Feature Network for Efficient Super-Resolution", 2022, "https://arxiv.org/abs/2205.07514"
@@ -35,9 +35,9 @@ class Network(nn.Module):
         self.upsampler = nn.Sequential(conv(features, 3 * scale**2), nn.PixelShuffle(scale))
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
-        shallow = self.conv_1(at_least(batch, SpatialAttention.LEAST) * self.span)
-        features = chained(self.block, shallow)[-1]
+        """Map (N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
+        shallow = self.conv_1(pad_to_side(batch, SpatialAttention.LEAST) * self.span)
+        features = run_chain(self.block, shallow)[-1]
         out: Tensor = self.upsampler(shallow + self.conv_2(features)) / self.span
         height, width = batch.shape[2:]
         return out[..., : height * self.scale, : width * self.scale]
@@ -60,4 +60,4 @@ class _Block(nn.Module):
 
 def rename(state: dict[str, Any]) -> dict[str, Any]:
     """The authors' numbered blocks as a list."""
-    return counted_from_zero(state, "block_")
+    return number_from_zero(state, "block_")

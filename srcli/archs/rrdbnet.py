@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from srcli.archs import Paper, Traits
-from srcli.archs.blocks import Straight, conv, renamed
+from srcli.archs.blocks import IdentityPath, conv, rename_keys
 
 PAPER = Paper(
     "ESRGAN: Enhanced Super-Resolution Generative Adversarial Networks",
@@ -57,7 +57,7 @@ class Network(nn.Module):
         self.conv_last = conv(features, 3)
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
+        """Map (N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
         shallow = self.conv_first(_packed(batch, self.packed))
         features = shallow + self.conv_body(self.body(shallow))
         for number in range(1, self.steps + 1):
@@ -67,11 +67,11 @@ class Network(nn.Module):
         height, width = (side * 2**self.steps // self.packed for side in batch.shape[2:])
         return out[..., :height, :width]
 
-    def straight(self) -> Straight:
+    def identity_path(self) -> IdentityPath:
         """The way of colours past the blocks, for an initialisation."""
         ups = [self.get_submodule(f"conv_up{number}") for number in range(1, self.steps + 1)]
         layers = (self.conv_first, *ups, self.conv_hr, self.conv_last)
-        return Straight(tuple((layer, 1) for layer in layers), (self.conv_body,))  # type: ignore[misc]
+        return IdentityPath(tuple((layer, 1) for layer in layers), (self.conv_body,))  # type: ignore[misc]
 
 
 def _packed(batch: Tensor, size: int) -> Tensor:
@@ -127,7 +127,7 @@ BSRGAN_NAMES = {
 
 def rename(state: dict[str, Any]) -> dict[str, Any]:
     """The names of the two generations of ESRGAN's code before BasicSR, which BSRGAN and many others use."""
-    return renamed(renamed(state, _numbered_names(state)), BSRGAN_NAMES)
+    return rename_keys(rename_keys(state, _numbered_names(state)), BSRGAN_NAMES)
 
 
 def _numbered_names(state: dict[str, Any]) -> dict[str, str]:

@@ -38,7 +38,7 @@ class Network(nn.Module):
         self.to_img = nn.Sequential(conv(features, 3 * scale**2), nn.PixelShuffle(scale))
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
+        """Map (N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
         shallow = self.to_feat(batch)
         out: Tensor = self.to_img(shallow + self.feats(shallow))
         return out

@@ -17,11 +17,11 @@ from srcli.archs import Paper, Traits
 from srcli.archs.blocks import (
     MeanShift,
     conv,
-    full_precision,
-    non_local,
-    renamed,
-    upsampler,
-    without_mean_shift,
+    disable_autocast,
+    drop_mean_shift,
+    make_upsampler,
+    non_local_attention,
+    rename_keys,
 )
 
 PAPER = Paper(
@@ -57,10 +57,10 @@ class Network(nn.Module):
         self.non_local = _Quarters(features, features // 8, cell)
         self.gamma = nn.Parameter(torch.zeros(1))
         self.RG = nn.ModuleList(_Group(features, blocks) for _ in range(groups))
-        self.tail = nn.Sequential(upsampler(scale, features), conv(features, 3))
+        self.tail = nn.Sequential(make_upsampler(scale, features), conv(features, 3))
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
+        """Map (N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
         shallow = self.head(self.shift.enter(batch))
         features = source = self.non_local(shallow)
         for group in self.RG:
@@ -80,7 +80,7 @@ class _Quarters(nn.Module):
         nn.init.zeros_(self.W.bias)  # type: ignore[arg-type]
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, C, H, W) to the same shape."""
+        """Map (N, C, H, W) to the same shape."""
         asked = torch.cat((self.theta(batch), self.phi(batch), self.g(batch)), 1)
         rows, columns = (_halves_of_cells(side, self.cell) for side in batch.shape[2:])
         bands = (
@@ -102,7 +102,7 @@ def _attended(asked: Tensor) -> Tensor:
     queries, keys, values = asked.chunk(3, 1)
     if min(asked.shape[2:]) < 2:
         return torch.zeros_like(queries)  # nothing is left of keys that are pooled
-    return non_local(queries, F.max_pool2d(keys, 2), F.max_pool2d(values, 2))
+    return non_local_attention(queries, F.max_pool2d(keys, 2), F.max_pool2d(values, 2))
 
 
 class _Group(nn.Module):
@@ -146,8 +146,8 @@ class _SecondOrder(nn.Module):
         )
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, C, H, W) to the same shape."""
-        with full_precision(batch):  # the root is lost in half precision
+        """Map (N, C, H, W) to the same shape."""
+        with disable_autocast(batch):  # the root is lost in half precision
             single = batch.to(torch.promote_types(batch.dtype, torch.float32))
             summary = _root(_covariance(_middle(single, self.LARGEST))).mean(1)
         out: Tensor = batch * self.conv_du(summary[:, :, None, None])
@@ -186,6 +186,6 @@ def rename(state: dict[str, Any]) -> dict[str, Any]:
     unused = ("conv_last.", "non_local.soca.")
     return {
         key: value
-        for key, value in renamed(without_mean_shift(state), rules).items()
+        for key, value in rename_keys(drop_mean_shift(state), rules).items()
         if not key.startswith(unused) and not (key.startswith("RG.") and key.endswith(".gamma"))
     }

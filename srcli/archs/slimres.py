@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from srcli.archs import UNPUBLISHED, Traits
-from srcli.archs.blocks import bicubic_phases, chained, conv, full_precision
+from srcli.archs.blocks import conv, disable_autocast, make_bicubic_kernel, run_chain
 
 PAPER = UNPUBLISHED
 TRAITS = Traits(scales=(2, 3, 4))
@@ -35,19 +35,19 @@ class Network(nn.Module):
         self.fusion = conv(features * blocks, features, 1) if fusion else None
         self.tail = conv(features, channels * scale**2)
         self.upsampler = nn.PixelShuffle(scale)
-        self.register_buffer("phases", bicubic_phases(scale).repeat(channels, 1, 1, 1), persistent=False)
+        self.register_buffer("phases", make_bicubic_kernel(scale).repeat(channels, 1, 1, 1), persistent=False)
         nn.init.zeros_(self.tail.weight)
         nn.init.zeros_(self.tail.bias)  # type: ignore[arg-type]
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, C, H, W) in [0, 1] to (N, C, H*scale, W*scale)."""
+        """Map (N, C, H, W) in [0, 1] to (N, C, H*scale, W*scale)."""
         features = self.head(batch)
         if self.fusion is None:
             deep = self.body(features)
         else:
-            deep = self.fusion(torch.cat(chained(self.body, features), 1))
+            deep = self.fusion(torch.cat(run_chain(self.body, features), 1))
         detail = self.tail(deep + features)
-        with full_precision(batch):  # half precision would round the image itself
+        with disable_autocast(batch):  # half precision would round the image itself
             padded = F.pad(batch, (2, 2, 2, 2), mode="replicate")
             base = F.conv2d(padded, self.phases, groups=self.channels)
         enlarged: Tensor = self.upsampler(detail + base)
@@ -68,7 +68,7 @@ class _Block(nn.Module):
         self.conv2.weight.data.mul_(0.1)
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, C, H, W) to the same shape."""
+        """Map (N, C, H, W) to the same shape."""
         out: Tensor = batch + self.conv2(self.act(self.conv1(batch)))
         return out
 

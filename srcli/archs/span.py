@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from srcli.archs import Paper, Traits
-from srcli.archs.blocks import MeanShift, chained, conv, counted_from_zero
+from srcli.archs.blocks import MeanShift, conv, number_from_zero, run_chain
 
 PAPER = Paper(
     "Swift Parameter-free Attention Network for Efficient Super-Resolution",
@@ -52,9 +52,9 @@ class Network(nn.Module):
         self.upsampler = nn.Sequential(conv(features, 3 * scale**2), nn.PixelShuffle(scale))
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale); only the input is shifted."""
+        """Map (N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale); only the input is shifted."""
         shallow = self.conv_1(self.shift.enter(batch))
-        *_, before, last = results = chained(self.block, shallow)
+        *_, before, last = results = run_chain(self.block, shallow)
         inner = self.block[-1].c1_r(before)  # type: ignore[operator]
         kept = (shallow, self.conv_2(last), results[0], F.silu(inner))
         out: Tensor = self.upsampler(self.conv_cat(torch.cat(kept, 1)))
@@ -121,7 +121,7 @@ def deploy(network: nn.Module, config: dict[str, Any], scale: int) -> tuple[nn.M
 
 def rename(state: dict[str, Any]) -> dict[str, Any]:
     """The authors' numbered blocks as a list; where there are branches, not the kernels merged from them."""
-    state = counted_from_zero(state, "block_")
+    state = number_from_zero(state, "block_")
     if any(".sk." in key for key in state):
         return {key: value for key, value in state.items() if ".eval_conv." not in key}
     return state

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from srcli.archs import Paper, Traits
-from srcli.archs.blocks import combinations, he_initialised, mirrored
+from srcli.archs.blocks import init_he, list_combinations, pad_reflect
 from srcli.errors import UsageError
 
 PAPER = Paper(
@@ -55,10 +55,10 @@ class Network(nn.Module):
         self.size = _SIZES[size]
         self.upper = _Half(scale, self.size, self.size.upper)
         self.lower = _Half(scale, self.size, self.size.lower)
-        self.apply(he_initialised)
+        self.apply(init_he)
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale), every channel by itself."""
+        """Map (N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale), every channel by itself."""
         count, channels, height, width = batch.shape
         levels = _down(batch.reshape(-1, 1, height, width) * 255 + 0.5)
         upper = _down(levels / LEVELS)
@@ -88,12 +88,12 @@ class _Half(nn.Module):
                 self.add_module(name, _mapping(2, _window(name), 3, outputs))
 
     def forward(self, levels: Tensor) -> Tensor:
-        """(N, 1, H, W) of whole numbers up to 15 to (N, scale**2, H, W) in [-1, 1]."""
+        """Map (N, 1, H, W) of whole numbers up to 15 to (N, scale**2, H, W) in [-1, 1]."""
         # Rounding down makes much of little: in single precision, tiles would differ from the whole.
         exact = levels if self.training or levels.device.type == "mps" else levels.double()
         base = exact / self.divisor
         first, last = self.stages
-        features = base + _mapped(self.lut122, mirrored(base, (0, 1, 0, 1)))
+        features = base + _mapped(self.lut122, pad_reflect(base, (0, 1, 0, 1)))
         features = features + self._stage(first, features)
         return (base + self._stage(last, features)).clamp(-1, 1)
 
@@ -156,7 +156,7 @@ def _between(features: Tensor, window: tuple[int, int]) -> Tensor:
     (N, 4, H, W) to whole numbers (N, 2, H + 1, W) for a vertical window, (N, 2, H, W + 1) otherwise.
     """
     after, before = ((0, 0, 0, 1), (0, 0, 1, 0)) if window[0] == 2 else ((0, 1, 0, 0), (1, 0, 0, 0))
-    total = mirrored(features[:, :2], after) + mirrored(features[:, 2:], before)
+    total = pad_reflect(features[:, :2], after) + pad_reflect(features[:, 2:], before)
     return _down(total.clamp(-LEVELS / 2, _FURTHEST))
 
 
@@ -166,6 +166,6 @@ def _down(batch: Tensor) -> Tensor:
 
 
 def _table(mapping: nn.Module, values: Tensor, window: tuple[int, int, int]) -> Tensor:
-    parts = combinations(values, 4).reshape(-1, *window).chunk(8)
+    parts = list_combinations(values, 4).reshape(-1, *window).chunk(8)
     entries = torch.cat([_mapped(mapping, part) for part in parts])
     return entries.reshape(*[LEVELS] * 4, -1).float()

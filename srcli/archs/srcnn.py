@@ -30,7 +30,7 @@ class Network(nn.Module):
         self.act = nn.ReLU()
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, 1, H, W) of enlarged luma in [0, 1] to the same shape, restored."""
+        """Map (N, 1, H, W) of enlarged luma in [0, 1] to the same shape, restored."""
         out: Tensor = self.conv3(self.act(self.conv2(self.act(self.conv1(batch)))))
         return out
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from srcli.archs import Paper, Traits
-from srcli.archs.blocks import conv, he_initialised
+from srcli.archs.blocks import conv, init_he
 
 PAPER = Paper(
     "Image Super-Resolution Using Dense Skip Connections", 2017, "https://doi.org/10.1109/ICCV.2017.514"
@@ -34,10 +34,10 @@ class Network(nn.Module):
         steps = ((_doubling(), nn.ReLU()) for _ in range(scale // 2))
         self.deconv = nn.Sequential(*(layer for step in steps for layer in step))
         self.reconstruction = conv(256, 1)
-        self.apply(he_initialised)
+        self.apply(init_he)
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, 1, H, W) of luma in [0, 1] to (N, 1, H*scale, W*scale)."""
+        """Map (N, 1, H, W) of luma in [0, 1] to (N, 1, H*scale, W*scale)."""
         features = self.dense_blocks(self.conv(batch))
         out: Tensor = self.reconstruction(self.deconv(self.bottleneck(features)))
         return out

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from srcli.archs import Paper, Traits
-from srcli.archs.blocks import combinations, conv, he_initialised, mirrored
+from srcli.archs.blocks import conv, init_he, list_combinations, pad_reflect
 from srcli.errors import UsageError
 
 PAPER = Paper(
@@ -43,10 +43,10 @@ class Network(nn.Module):
         self.conv6 = conv(64, scale**2, 1)
         self.act = nn.ReLU()
         self.shuffle = nn.PixelShuffle(scale)
-        self.apply(he_initialised)
+        self.apply(init_he)
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale), every channel by itself."""
+        """Map (N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale), every channel by itself."""
         count, channels, height, width = batch.shape
         planes = batch.reshape(-1, 1, height, width)
         turns = [self._upright(planes.rot90(k, (2, 3))).rot90(-k, (2, 3)) for k in range(4)]
@@ -60,7 +60,7 @@ class Network(nn.Module):
         The last sample is for 256, of which the network knows 255 at most.
         """
         samples = torch.arange(0, 257, self.interval, device=self.conv1.weight.device).clamp(max=255) / 255
-        windows = combinations(samples, self.window[0] * self.window[1])
+        windows = list_combinations(samples, self.window[0] * self.window[1])
         parts = windows.reshape(-1, 1, *self.window).chunk(8)
         entries = torch.cat([self._entry(part) for part in parts])
         shape = [len(samples)] * windows.shape[1] + [self.scale, self.scale]
@@ -69,7 +69,7 @@ class Network(nn.Module):
     def _upright(self, planes: Tensor) -> Tensor:
         """(N, 1, H, W) enlarged as the window lies, with mirrored pixels at the lower and right border."""
         below, right = (side - 1 for side in self.window)
-        enlarged: Tensor = self.shuffle(self._entry(mirrored(planes, (0, right, 0, below))))
+        enlarged: Tensor = self.shuffle(self._entry(pad_reflect(planes, (0, right, 0, below))))
         return enlarged
 
     def _entry(self, planes: Tensor) -> Tensor:

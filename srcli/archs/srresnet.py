@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from srcli.archs import Paper, Traits
-from srcli.archs.blocks import STEPS, Straight, conv, renamed
+from srcli.archs.blocks import SHUFFLE_STEPS, IdentityPath, conv, rename_keys
 
 PAPER = Paper(
     "Photo-Realistic Single Image Super-Resolution Using a Generative Adversarial Network",
@@ -51,21 +51,21 @@ class Network(nn.Module):
         self.trunk = nn.Sequential(*(_Block(features, bias) for _ in range(blocks)))
         end = nn.PReLU() if prelu_end else nn.BatchNorm2d(features)
         self.conv2 = nn.Sequential(conv(features, features, bias=bias), end)
-        self.upsampling = nn.Sequential(*(_Step(features, step) for step in STEPS[scale]))
+        self.upsampling = nn.Sequential(*(_Step(features, step) for step in SHUFFLE_STEPS[scale]))
         self.conv3 = conv(features, 3, 9)
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
+        """Map (N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
         shallow = self.conv1(batch)
         features = shallow + self.conv2(self.trunk(shallow))
         out: Tensor = self.conv3(self.upsampling(features))
         return (torch.tanh(out) + 1) / 2 if self.tanh else out
 
-    def straight(self) -> Straight:
+    def identity_path(self) -> IdentityPath:
         """The way of colours past the blocks, for an initialisation."""
         ups: list[Any] = [(step.upsample_block[0], step.times) for step in self.upsampling]  # type: ignore[index]
         layers = ((self.conv1[0], 1), *ups, (self.conv3, 1))
-        return Straight(layers, (self.conv2[1],))
+        return IdentityPath(layers, (self.conv2[1],))
 
 
 class _Block(nn.Module):
@@ -110,6 +110,6 @@ def rename(state: dict[str, Any]) -> dict[str, Any]:
         for number in range(2, 7)
         for name, place in PLACES.items()
     }
-    state = renamed(state, rules | LEFTTHOMAS_NAMES)
+    state = rename_keys(state, rules | LEFTTHOMAS_NAMES)
     norms = [key.removesuffix("running_mean") for key in state if key.endswith("running_mean")]
     return {f"{norm}num_batches_tracked": torch.tensor(0) for norm in norms} | state

@@ -34,6 +34,6 @@ class Network(nn.Module):
         self.body = nn.Sequential(*layers, conv(features, 3 * scale**2))
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
+        """Map (N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
         residual = F.pixel_shuffle(self.body(batch), self.scale)
         return residual + F.interpolate(batch, scale_factor=self.scale, mode="nearest")

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from srcli.archs import UNPUBLISHED, Traits
-from srcli.archs.blocks import conv, full_precision, he_initialised
+from srcli.archs.blocks import conv, disable_autocast, init_he
 
 PAPER = UNPUBLISHED
 TRAITS = Traits(scales=(2, 3, 4))
@@ -33,16 +33,16 @@ class Network(nn.Module):
         self.map = nn.Sequential(*(_block(features, features) for _ in range(blocks)))
         self.reconstruct = conv(features, 3)
         self.register_buffer("phases", _bilinear_phases(scale), persistent=False)
-        self.apply(he_initialised)
+        self.apply(init_he)
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
-        with full_precision(batch):  # half precision would round the image itself
-            enlarged = self._enlarged(batch)
+        """Map (N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
+        with disable_autocast(batch):  # half precision would round the image itself
+            enlarged = self._upsample(batch)
         out: Tensor = enlarged + self.reconstruct(self.map(self.extract(enlarged)))
         return out
 
-    def _enlarged(self, batch: Tensor) -> Tensor:
+    def _upsample(self, batch: Tensor) -> Tensor:
         """Bilinear by a kernel for each place between pixels, which are the same wherever a tile begins."""
         planes = F.pad(batch, (1, 1, 1, 1), mode="replicate").flatten(0, 1)[:, None]
         large = F.pixel_shuffle(F.conv2d(planes, self.phases), self.scale)

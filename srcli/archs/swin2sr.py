@@ -14,18 +14,18 @@ from torch.nn import functional as F
 
 from srcli.archs import Paper, Traits
 from srcli.archs.attention import (
-    Framed,
     Mlp,
     Size,
-    divided,
-    in_windows,
-    relative_bias,
+    TransformerNetwork,
+    attend_in_windows,
+    drop_keys,
+    init_transformer,
+    relative_position_bias,
+    split_axis,
     to_batch,
     to_grid,
-    transformer_initialised,
-    without,
 )
-from srcli.archs.blocks import conv, renamed
+from srcli.archs.blocks import conv, rename_keys
 
 PAPER = Paper(
     "Swin2SR: SwinV2 Transformer for Compressed Image Super-Resolution and Restoration",
@@ -37,11 +37,11 @@ LIGHT: dict[str, Any] = {"features": 60, "groups": 4, "end": "direct"}
 VARIANTS: tuple[dict[str, Any], ...] = ({}, LIGHT, {"end": "nearest"})
 
 
-class Network(Framed):
+class Network(TransformerNetwork):
     """The classical size by default; `VARIANTS` has the lightweight one, and that for photographs.
 
     The authors' network for compressed images, which enlarges by an auxiliary bicubic branch, is not here.
-    `end`: see `Framed`; `ratio`: of the features within the blocks' linear layers.
+    `end`: see `TransformerNetwork`; `ratio`: of the features within the blocks' linear layers.
     """
 
     def __init__(
@@ -65,9 +65,9 @@ class Network(Framed):
             for _ in range(groups)
         )
         self.norm = nn.LayerNorm(features)
-        self.apply(transformer_initialised)
+        self.apply(init_transformer)
 
-    def entered(self, grid: Tensor) -> Tensor:
+    def embed(self, grid: Tensor) -> Tensor:
         """Mixed by a 1x1 convolution, then normalised."""
         out: Tensor = self.patch_embed["norm"](to_grid(self.patch_embed["proj"](to_batch(grid))))
         return out
@@ -83,7 +83,7 @@ class _Group(nn.Module):
         self.patch_embed = nn.ModuleDict({"proj": conv(features, features, 1)})
 
     def forward(self, grid: Tensor) -> Tensor:
-        """(N, H, W, C) to the same shape."""
+        """Map (N, H, W, C) to the same shape."""
         deep = self.conv(to_batch(self.residual_group["blocks"](grid)))
         return grid + to_grid(self.patch_embed["proj"](deep))
 
@@ -100,7 +100,7 @@ class _Block(nn.Module):
         self.mlp = Mlp(features, features * ratio)
 
     def forward(self, grid: Tensor) -> Tensor:
-        """(N, H, W, C) to the same shape, multiples of the window."""
+        """Map (N, H, W, C) to the same shape, multiples of the window."""
         grid = grid + self.norm1(self.attn(grid, (self.begin, self.begin)))
         out: Tensor = grid + self.norm2(self.mlp(grid))
         return out
@@ -123,23 +123,25 @@ class _Attention(nn.Module):
         self.proj = nn.Linear(features, features)
 
     def forward(self, grid: Tensor, shift: Size) -> Tensor:
-        """(N, H, W, C) to the same shape; `shift`: where the first window begins."""
+        """Map (N, H, W, C) to the same shape; `shift`: where the first window begins."""
         bias = torch.cat((self.q_bias, torch.zeros_like(self.q_bias), self.v_bias))
         queries, keys, values = F.linear(grid, self.qkv.weight, bias).chunk(3, 3)
         sharpness = self.logit_scale.clamp(max=math.log(self.SHARPEST)).exp()
         queries, keys = (self._turned(each) for each in (queries, keys))
         whole = torch.cat(((queries * sharpness[:, 0]).flatten(3), keys.flatten(3), values), 3)
-        out: Tensor = self.proj(in_windows(whole, self.size, self.heads, self._bias(), shift, scale=1.0))
+        out: Tensor = self.proj(
+            attend_in_windows(whole, self.size, self.heads, self._bias(), shift, scale=1.0)
+        )
         return out
 
     def _turned(self, grid: Tensor) -> Tensor:
         """(N, H, W, C) to (N, H, W, heads, channels of a head), of length 1."""
-        return F.normalize(divided(grid, 3, self.heads), dim=4)
+        return F.normalize(split_axis(grid, 3, self.heads), dim=4)
 
     def _bias(self) -> Tensor:
         """(heads, L, L)."""
         table = self.cpb_mlp(_log_differences(self.size, self.q_bias))
-        return self.STRONGEST * torch.sigmoid(relative_bias(table, self.size))
+        return self.STRONGEST * torch.sigmoid(relative_position_bias(table, self.size))
 
 
 def _log_differences(size: Size, like: Tensor) -> Tensor:
@@ -184,10 +186,10 @@ _PARTS = (".attn.query.weight", ".attn.key.weight", ".attn.value.weight")
 def rename(state: dict[str, Any]) -> dict[str, Any]:
     """The authors' names for the library's, and without what the network works out itself."""
     worked_out = (".relative_position_index", ".relative_coords_table", ".attn_mask")
-    named = renamed(without(state, *worked_out), _LIBRARY)
+    named = rename_keys(drop_keys(state, *worked_out), _LIBRARY)
     blocks = [key.removesuffix(_PARTS[0]) for key in named if key.endswith(_PARTS[0])]
     whole = [block for block in blocks if all(block + part in named for part in _PARTS)]
     fused = {
         f"{block}.attn.qkv.weight": torch.cat([named[block + part] for part in _PARTS]) for block in whole
     }
-    return {**without(named, *(block + part for block in whole for part in _PARTS)), **fused}
+    return {**drop_keys(named, *(block + part for block in whole for part in _PARTS)), **fused}

@@ -10,15 +10,15 @@ from torch import Tensor, nn
 
 from srcli.archs import Paper, Traits
 from srcli.archs.attention import (
-    Deep,
-    Framed,
     Mlp,
+    TransformerBody,
+    TransformerNetwork,
     WindowAttention,
-    closing,
+    drop_keys,
+    init_transformer,
+    make_end_conv,
     to_batch,
     to_grid,
-    transformer_initialised,
-    without,
 )
 from srcli.archs.blocks import conv
 
@@ -33,10 +33,10 @@ VARIANTS: tuple[dict[str, Any], ...] = (
 )
 
 
-class Network(Framed):
+class Network(TransformerNetwork):
     """The medium size for reduced images by default; `VARIANTS` has S for those, and M and L for photographs.
 
-    `end`, `narrow`: see `Framed`; `ratio`: of the features within the blocks' linear layers.
+    `end`, `narrow`: see `TransformerNetwork`; `ratio`: of the features within the blocks' linear layers.
     """
 
     def __init__(
@@ -56,10 +56,10 @@ class Network(Framed):
         self.patch_embed = nn.ModuleDict({"norm": nn.LayerNorm(features)})
         self.layers = _groups(groups, blocks, features, heads, window, ratio, narrow)
         self.norm = nn.LayerNorm(features)
-        self.apply(transformer_initialised)
+        self.apply(init_transformer)
 
 
-class Encoder(Deep):
+class Encoder(TransformerBody):
     """The medium size as tails of other kinds begin with it: its body, and `width` features at its end."""
 
     def __init__(self, groups: int = 6, width: int = 64) -> None:
@@ -69,12 +69,12 @@ class Encoder(Deep):
         self.layers = _groups(groups, 6, features, 6, window, 2)
         self.norm = nn.LayerNorm(features)
         self.conv_before_upsample = nn.Sequential(conv(features, width), nn.LeakyReLU())
-        self.apply(transformer_initialised)
+        self.apply(init_transformer)
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, 3, H, W) to (N, width, H, W)."""
+        """Map (N, 3, H, W) to (N, width, H, W)."""
         height, width = batch.shape[2:]
-        out: Tensor = self.conv_before_upsample(self.extracted(batch))
+        out: Tensor = self.conv_before_upsample(self.extract_features(batch))
         return out[:, :, :height, :width]
 
 
@@ -93,10 +93,10 @@ class Group(nn.Module):
     def __init__(self, blocks: list[nn.Module], features: int, narrow: bool = False) -> None:
         super().__init__()
         self.residual_group = nn.ModuleDict({"blocks": nn.Sequential(*blocks)})
-        self.conv = closing(features, narrow)
+        self.conv = make_end_conv(features, narrow)
 
     def forward(self, grid: Tensor) -> Tensor:
-        """(N, H, W, C) to the same shape."""
+        """Map (N, H, W, C) to the same shape."""
         deep = to_batch(self.residual_group["blocks"](grid))
         return grid + to_grid(self.conv(deep))
 
@@ -113,7 +113,7 @@ class Block(nn.Module):
         self.mlp = Mlp(features, features * ratio)
 
     def forward(self, grid: Tensor) -> Tensor:
-        """(N, H, W, C) to the same shape, multiples of the window."""
+        """Map (N, H, W, C) to the same shape, multiples of the window."""
         grid = grid + self.attn(self.norm1(grid), (self.begin, self.begin))
         out: Tensor = grid + self.mlp(self.norm2(grid))
         return out
@@ -121,4 +121,4 @@ class Block(nn.Module):
 
 def rename(state: dict[str, Any]) -> dict[str, Any]:
     """Drop what the network works out itself; the other keys are ours."""
-    return without(state, ".relative_position_index", ".attn_mask")
+    return drop_keys(state, ".relative_position_index", ".attn_mask")

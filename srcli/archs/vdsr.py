@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from srcli.archs import Paper, Traits
-from srcli.archs.blocks import conv, he_initialised
+from srcli.archs.blocks import conv, init_he
 
 PAPER = Paper(
     "Accurate Image Super-Resolution Using Very Deep Convolutional Networks",
@@ -33,10 +33,10 @@ class Network(nn.Module):
             inputs = 1 if name == self.names[0] else features
             outputs = 1 if name == self.names[-1] else features
             self.add_module(name, conv(inputs, outputs, bias=bias))
-        self.apply(he_initialised)
+        self.apply(init_he)
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, 1, H, W) of enlarged luma in [0, 1] to the same shape, restored."""
+        """Map (N, 1, H, W) of enlarged luma in [0, 1] to the same shape, restored."""
         features = batch
         for name in self.names[:-1]:
             features = F.relu(self.get_submodule(name)(features))

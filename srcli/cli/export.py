@@ -78,6 +78,6 @@ def _job(source: "WeightsSource", path: Path) -> "Job":
     from srcli.engine.weights import files
 
     spec = source.spec
-    network, _ = archs.deployed(spec.arch, spec.scale, spec.config, files.load(source.path, spec))
+    network, _ = archs.deploy(spec.arch, spec.scale, spec.config, files.load(source.path, spec))
     digest = source.digest or sha256(source.path)
     return Job(network.eval(), spec, select.own_scale(spec), digest, path)

@@ -133,7 +133,7 @@ def _network_cells(arch: str, scale: int | None) -> tuple[str, ...]:
     weights = f"{places}: {' '.join(models)}" if models else f"train it yourself: sr train {arch}"
     return (
         arch,
-        _numbers(traits.kinds),
+        _numbers(traits.weight_scales),
         f"{parameters(archs.Spec(arch, scale or traits.scales[0])):,}",
         f"{paper}\n[italic]{weights}[/]",
     )

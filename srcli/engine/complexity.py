@@ -45,7 +45,7 @@ def _shapes(spec: archs.Spec) -> "nn.Module":
 
     with torch.device("meta"):
         network = archs.build(spec.arch, spec.scale, spec.config)
-        return archs.deployed(spec.arch, spec.scale, spec.config, network)[0].eval()
+        return archs.deploy(spec.arch, spec.scale, spec.config, network)[0].eval()
 
 
 def _size(network: "nn.Module") -> int:

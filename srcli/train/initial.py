@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from srcli.archs.blocks import Straight
+from srcli.archs.blocks import IdentityPath
 from srcli.errors import UsageError
 from srcli.train.text import positive
 
@@ -80,9 +80,9 @@ def _pass_through(network: nn.Module) -> None:
     (https://arxiv.org/abs/1707.02937), and residual branches that begin with 0
     (https://arxiv.org/abs/1706.02677, section 5.1). A thousand steps are too few to find this first.
     """
-    if not hasattr(network, "straight"):
+    if not hasattr(network, "identity_path"):
         raise UsageError("this network can't begin as an identity", f"there are: {OWN}, {', '.join(SCHEMES)}")
-    way: Straight = network.straight()  # type: ignore[operator]
+    way: IdentityPath = network.identity_path()  # type: ignore[operator]
     colours = way.layers[0][0].in_channels
     for layer, repeated in way.layers:
         _dirac(layer, colours, repeated)

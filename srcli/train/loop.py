@@ -126,9 +126,9 @@ def prepare(state: State, setup: Setup) -> Work:
     """What the state's step needs. Raises `SrError` where features or teacher can't be had."""
     if setup.recipe.precision == "bfloat16":
         check_bfloat16(setup.device)
-    if any(setup.recipe.deep_supervision) and not hasattr(state.network, "stages"):
+    if any(setup.recipe.deep_supervision) and not hasattr(state.network, "intermediate_outputs"):
         raise UsageError(f"{setup.recipe.arch} shows nothing before its end", "leave deep_supervision at 0,0")
-    if setup.recipe.downscale_weight and not hasattr(state.network, "reduced"):
+    if setup.recipe.downscale_weight and not hasattr(state.network, "downscale"):
         raise UsageError(f"{setup.recipe.arch} does not reduce images", "leave downscale_weight at 0")
     phase = phase_at(setup.recipe, state.step)
     add_discriminator(state, setup.recipe, phase, setup.device)
@@ -197,7 +197,7 @@ def _forward(
     window = () if batch.window is None else (batch.window,)
     with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
         if any(recipe.deep_supervision):
-            *earlier, sr = state.network.stages(fed)  # type: ignore[operator]
+            *earlier, sr = state.network.intermediate_outputs(fed)  # type: ignore[operator]
         else:
             earlier, sr = [], work.forward(fed, *window)
     return losses.Images(sr.float(), batch.hr.to(device), batch.lr.to(device)), fed, earlier
@@ -208,7 +208,7 @@ def _fed(state: State, recipe: Recipe, batch: Batch) -> Tensor:
     if not recipe.downscale_weight:
         return batch.fed
     place = next(state.network.parameters()).device
-    return levels(state.network.reduced(batch.hr.to(place), batch.lr.shape[2:]))  # type: ignore[operator]
+    return levels(state.network.downscale(batch.hr.to(place), batch.lr.shape[2:]))  # type: ignore[operator]
 
 
 def _reduction(recipe: Recipe, images: losses.Images, fed: Tensor) -> dict[str, Tensor]:
@@ -396,7 +396,7 @@ def save_weights(state: State, setup: Setup, psnr_y: float, prefix: str = "") ->
 def deployed(state: State, recipe: Recipe) -> tuple[nn.Module, archs.Spec]:
     """The averaged network without what only training needs, and what it is."""
     kept = state.ema if recipe.ema > 0 else state.network
-    network, config = archs.deployed(recipe.arch, recipe.scale, recipe.config, kept)
+    network, config = archs.deploy(recipe.arch, recipe.scale, recipe.config, kept)
     return network, archs.Spec(recipe.arch, recipe.kind, config)
 
 

@@ -625,7 +625,7 @@ def quick(recipe: Recipe) -> Recipe:
         warmup=0,
         schedule="one-cycle",
         floor=0.01,
-        initial=IDENTITY if archs.has_straight(recipe.arch) else OWN,
+        initial=IDENTITY if archs.has_identity_path(recipe.arch) else OWN,
         clip=1.0,
         clip_by="norm",
         validate_every=50 if gan else 200,

@@ -114,7 +114,7 @@ def _pack(source: WeightsSource, digest: str, place: Path) -> Found:
     from srcli.engine.export.ncnn.pack import pack
 
     spec = source.spec
-    network, _ = archs.deployed(spec.arch, spec.scale, spec.config, files.load(source.path, spec))
+    network, _ = archs.deploy(spec.arch, spec.scale, spec.config, files.load(source.path, spec))
     try:
         made, _ = pack(network, own_scale(spec))
         ncnn_cache.write(place, made, digest)

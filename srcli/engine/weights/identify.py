@@ -84,7 +84,7 @@ def _tried(arch: str, state: "dict[str, Tensor]") -> Iterator[Fit]:
     if not _may_fit(arch, given):
         return
     for config in archs.variants(arch):
-        for scale in archs.traits(arch).kinds:
+        for scale in archs.traits(arch).weight_scales:
             with torch.device("meta"):
                 wanted = archs.build(arch, scale, config).state_dict()
             fit = compare(Spec(arch, scale, config), wanted, given)
