@@ -16,13 +16,11 @@ from helpers.command import Run
 from helpers.paths import ROOT
 from srcli import bench, datasets, manifest, methods
 from srcli.bench import protocols
-from srcli.bench.lineup import enter
-from srcli.bench.plan import Plan
-from srcli.bench.results import read as read_results
+from srcli.bench.results import read_results
 from srcli.errors import DatasetError, ProtocolError, SrError
 from srcli.imaging.pixels import Pixels
 from srcli.report import formatters
-from srcli.report.table import Show
+from srcli.report.table import TableOptions
 
 # ../shared/protocol.md, RGB convention, and the published means of BSD100.
 BICUBIC = {
@@ -65,10 +63,10 @@ def test_manifest_and_result_file_agree() -> None:
 
 
 def test_the_network_beats_bicubic_on_the_samples() -> None:
-    field = enter(["bicubic", "fsrcnn"], [], methods.MethodOptions())
-    results = bench.run(Plan((datasets.load_samples(),), (2, 3, 4), field))
-    assert len(results.rows) == 6
-    for bicubic, network in zip(results.rows[::2], results.rows[1::2], strict=True):
+    results = bench.run(bench.BenchRequest(scales=(2, 3, 4), models=("fsrcnn",)))
+    assert len(results.rows) == 12
+    for bicubic, network in zip(results.rows[2::4], results.rows[3::4], strict=True):
+        assert (bicubic.method, network.method) == ("bicubic", "fsrcnn")
         assert network.psnr_y > bicubic.psnr_y + 0.5
         assert network.ssim_y > bicubic.ssim_y
 
@@ -94,7 +92,7 @@ def test_images_too_small_for_ssim_are_named() -> None:
         bench.score(*[np.zeros((12, 40, 3), np.float32)] * 2, 2)
 
 
-EVERYTHING = Show(published=True, stats=True)
+EVERYTHING = TableOptions(published=True, stats=True)
 
 
 def row(psnr_y: float = 33.673, **changes: object) -> bench.Row:
@@ -106,7 +104,7 @@ def test_bench_refuses_a_set5_that_is_not_the_papers() -> None:
     bench.check_set5(row())
     bench.check_set5(row(psnr_y=33.69))
     bench.check_set5(row(dataset="mine", psnr_y=20.0))
-    with pytest.raises(ProtocolError, match=r"33\.700 dB, protocol y-crop: 33\.673"):
+    with pytest.raises(ProtocolError, match=r"33\.700 dB, but protocol y-crop says 33\.673"):
         bench.check_set5(row(psnr_y=33.70))
 
 
@@ -166,9 +164,9 @@ def test_csv_and_markdown_and_terminal_have_a_line_a_row() -> None:
     lines = list(csv.DictReader(io.StringIO(formatters.to_csv(results()))))
     assert [line["method"] for line in lines] == ["bicubic", "fsrcnn"]
     assert float(lines[0]["psnr_y"]) == 33.673
-    assert "| Set5 | x3 | fsrcnn | 33.67 | 0.9300 | 0.100 | 12,809 |" in formatters.markdown(results())
+    assert "| Set5 | x3 | fsrcnn | 33.67 | 0.9300 | 0.100 | 12,809 |" in formatters.format_markdown(results())
     console = Console(width=80, record=True, file=io.StringIO())
-    console.print(formatters.terminal(results(), EVERYTHING, 80))
+    console.print(formatters.format_terminal(results(), EVERYTHING, 80))
     text = console.export_text()
     assert "12,809" in text
     assert max(map(len, text.splitlines())) <= 80

@@ -16,12 +16,12 @@ from skimage.metrics import peak_signal_noise_ratio
 
 from helpers.command import Run, read_scores
 from helpers.paths import ROOT, SAMPLES
-from srcli import datasets, methods
-from srcli.bench import costs, lineup, measure, protocols
-from srcli.bench.lineup import enter
+from srcli import bench, datasets, methods
+from srcli.bench import costs, events, lineup, protocols, runner
+from srcli.bench.lineup import build_lineup
+from srcli.bench.metrics import BUILT_IN, Pair
 from srcli.bench.plan import Plan
 from srcli.bench.protocols import PROTOCOLS, Reduction
-from srcli.bench.scoring import BUILT_IN, Pair
 from srcli.errors import SrError
 from srcli.imaging.degrade.degradations import degrade_image, downscale_bicubic, parse_degradation
 from srcli.imaging.image import Image, read_image, write_image
@@ -31,15 +31,15 @@ from srcli.imaging.resize import resize_8bit
 # One line of Python that ends itself, as kill -9 does, once so many scores are on disk.
 KILLED = """
 import os, sys
-from srcli.bench.score_cache import Ledger
+from srcli.bench.score_cache import ScoreCache
 from srcli.cli.app import run
-keep, kept = Ledger.add, []
+keep, kept = ScoreCache.add, []
 def add(self, key, score):
     keep(self, key, score)
     kept.append(key)
     if len(kept) == 5:
         os.kill(os.getpid(), 9)
-Ledger.add = add
+ScoreCache.add = add
 run(sys.argv[1:])
 """
 
@@ -50,15 +50,15 @@ def test_a_killed_run_goes_on_where_it_stopped(photos: Path, in_tmp: Path, sr: R
     done = subprocess.run([sys.executable, "-c", KILLED, *words], env=environment, check=False)
     assert done.returncode == -signal.SIGKILL
     assert not Path("r.json").exists()
-    (ledger,) = (Path(os.environ["SR_CACHE"]) / "bench").iterdir()
-    with ledger.open("a") as file:
+    (cache,) = (Path(os.environ["SR_CACHE"]) / "bench").iterdir()
+    with cache.open("a") as file:
         file.write('{"key": "cut o')
     again = sr(*words)
     assert again.code == 0, again.err
-    assert "going on with 5 scores of a run that was stopped" in again.err
-    assert not ledger.exists()
+    assert "resuming an interrupted run: 5 scores are already there" in again.err
+    assert not cache.exists()
     at_once = sr(*words[:-1], "whole.json")
-    assert "going on" not in at_once.err
+    assert "resuming" not in at_once.err
     assert read_scores(Path("r.json")) == read_scores(Path("whole.json"))
     assert len(read_scores(Path("r.json"))) == 3
 
@@ -74,23 +74,22 @@ def test_a_cache_that_cannot_be_written_stops_nothing(
 
 
 def test_what_changed_since_the_kill_is_measured_again(photos: Path, sr: Run) -> None:
-    field = enter(["bicubic"], [], methods.MethodOptions())
-    plan = Plan((datasets.open_folder(photos),), (2,), field)
-    taken: list[object] = []
+    plan = Plan((datasets.open_folder(photos),), (2,), build_lineup(["bicubic"], [], methods.MethodOptions()))
+    tasks = list(plan.list_tasks())
+    seen: list[object] = []
 
-    def stop(score: object) -> None:
-        taken.append(score)
-        if len(taken) == 2:
+    def stop(event: object) -> None:
+        seen.append(event)
+        if sum(isinstance(each, events.ImageScored) for each in seen) == 2:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        measure.run(plan, stop)
-    units = list(plan.units())
-    assert measure.kept_scores(plan, units) == 2
-    assert measure.kept_scores(replace(plan, metrics=("mse",)), units) == 0
-    assert measure.kept_scores(replace(plan, reduction=Reduction(PROTOCOLS["pil"])), units) == 0
+        runner.run_plan(plan, tasks, emit=stop)
+    assert runner.count_cached_scores(plan, tasks) == 2
+    assert runner.count_cached_scores(replace(plan, metrics=("mse",)), tasks) == 0
+    assert runner.count_cached_scores(replace(plan, reduction=Reduction(PROTOCOLS["pil"])), tasks) == 0
     shutil.copy(photos / "coffee.png", photos / "astronaut.png")
-    assert measure.kept_scores(plan, units) == 1
+    assert runner.count_cached_scores(plan, tasks) == 1
 
 
 def test_processes_side_by_side_give_the_same_figures(photos: Path, in_tmp: Path, sr: Run) -> None:
@@ -111,7 +110,7 @@ def test_ctrl_c_ends_all_processes(photos: Path, in_tmp: Path) -> None:
         [sys.executable, "-c", code, *words], env=environment, capture_output=True, text=True, check=False
     )
     assert child.returncode == 130, child.stderr
-    assert child.stderr.strip() == "stopped; the same command goes on from here"
+    assert child.stderr.strip() == "interrupted; run the same command again to resume"
     assert child.stdout == ""
 
 
@@ -132,8 +131,8 @@ def test_an_image_that_fails_is_named_and_the_others_are_done(
         return replace(method, run=run) if name == "fsrcnn" else method
 
     monkeypatch.setattr(methods, "load_method", fragile)
-    for kept in (lineup.ready, lineup.described):
-        kept.cache_clear()
+    for cached in (lineup.load_lineup, lineup.describe_lineup):
+        cached.cache_clear()
     done = sr("bench", "-d", photos, "-x2", "-m", "fsrcnn", "--json", "r.json")
     assert done.code == 3
     assert "error: large of photos x2, fsrcnn: it does not fit" in done.err
@@ -142,8 +141,8 @@ def test_an_image_that_fails_is_named_and_the_others_are_done(
         (name, 3) for name in ("nearest", "bilinear", "bicubic", "fsrcnn")
     ]
     assert json.loads(Path("r.json").read_text())["failures"][0]["image"] == "large"
-    for kept in (lineup.ready, lineup.described):
-        kept.cache_clear()
+    for cached in (lineup.load_lineup, lineup.describe_lineup):
+        cached.cache_clear()
 
 
 def test_a_corrupt_image_is_told_before_the_work(photos: Path, in_tmp: Path, sr: Run) -> None:
@@ -170,7 +169,7 @@ def test_low_resolution_of_ones_own(photos: Path, in_tmp: Path, sr: Run) -> None
     write_image(Path("low/X2/coffeex2.png"), Image(np.zeros((40, 48, 3), np.float32)))
     done = sr("bench", "-d", f"{photos},lr=low", "-x2")
     assert done.code == 1
-    assert "coffee of photos: low/X2/coffeex2.png is 48x40, x2 of it is 48x48" in done.err
+    assert "coffee of photos: low/X2/coffeex2.png is 48x40, but 96x96 at x2 needs 48x48" in done.err
     Path("low/X2/coffeex2.png").unlink()
     done = sr("bench", "-d", f"{photos},lr=low/X{{scale}}", "-x2")
     assert "coffee.png has no partner in low/X2" in done.err
@@ -200,7 +199,7 @@ def test_degradations_are_seeded_and_named(photos: Path, in_tmp: Path, sr: Run) 
 
 def test_a_degradation_is_the_one_of_training(photos: Path) -> None:
     hr = read_image(photos / "coffee.png").pixels
-    made = Reduction(PROTOCOLS["y-crop"], "blur,sigma=1.6,size=7").of("coffee", 2)(hr)
+    made = Reduction(PROTOCOLS["y-crop"], "blur,sigma=1.6,size=7").make_reducer("coffee", 2)(hr)
     rng = np.random.default_rng(0)
     assert np.array_equal(made, degrade_image(hr, 2, parse_degradation("blur,sigma=1.6,size=7"), rng))
 
@@ -279,25 +278,25 @@ def test_images_of_one_stem_are_kept_apart(photos: Path) -> None:
 
 
 def test_a_model_is_left_out_where_it_has_no_weights(photos: Path, sr: Run) -> None:
-    field = enter(["bicubic", "srgan"], [], methods.MethodOptions())
-    assert field.check([2, 3]) == ["srgan has no weights for x3 and is left out there"]
-    assert [entrant.name for entrant in field.at(3)] == ["bicubic"]
+    both = build_lineup(["bicubic", "srgan"], [], methods.MethodOptions())
+    assert both.check_scales([2, 3]) == ["srgan has no weights for x3 and is left out there"]
+    assert [method.name for method in both.at_scale(3)] == ["bicubic"]
 
 
 def test_weight_files_of_one_name_are_told_apart(tmp_path: Path) -> None:
     bundled = ROOT / "srcli" / "weights" / "fsrcnn-x2.safetensors"
     files = [bundled, tmp_path / bundled.name]
     shutil.copy(*files)
-    field = enter(["fsrcnn"], files, methods.MethodOptions())
-    assert len({entrant.name for entrant in field.entrants}) == 3
-    assert not field.entrants[1].has(3)
-    assert field.entrants[1].spec(2) == field.entrants[0].spec(2)
+    model, file, _ = entered = build_lineup(["fsrcnn"], files, methods.MethodOptions()).methods
+    assert len({method.name for method in entered}) == 3
+    assert not file.has_scale(3)
+    assert file.find_spec(2) == model.find_spec(2)
 
 
 def test_costs_are_those_of_the_table_of_models(
     in_tmp: Path, photos: Path, sr: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(costs, "peak_memory", lambda entrant, scale, options: 123.4)
+    monkeypatch.setattr(costs, "measure_peak_memory", lambda method, scale, options: 123.4)
     done = sr("bench", "-d", photos, "-x4", "-m", "fsrcnn", "--costs", "--json", "r.json")
     assert done.code == 0, done.err
     *others, fsrcnn = json.loads(Path("r.json").read_text())["rows"]
@@ -310,11 +309,11 @@ def test_costs_are_those_of_the_table_of_models(
 
 
 def test_memory_is_that_of_a_process_of_its_own() -> None:
-    (bicubic,) = enter(["bicubic"], [], methods.MethodOptions()).entrants
-    peak = costs.peak_memory(bicubic, 4, methods.MethodOptions())
+    (bicubic,) = build_lineup(["bicubic"], [], methods.MethodOptions()).methods
+    peak = costs.measure_peak_memory(bicubic, 4, methods.MethodOptions())
     # More than an output of 1280x720 takes in float, and less than what torch would bring with it.
     assert 1280 * 720 * 3 * 4 / 2**20 < (peak or 0) < 400
-    assert (costs.resident_peak() or 0) > 10
+    assert (costs.read_peak_memory() or 0) > 10
 
 
 @pytest.mark.parametrize("scale", [2, 4])
@@ -322,8 +321,12 @@ def test_figures_do_not_depend_on_the_runtime(scale: int) -> None:
     """To a hundredth of a decibel: ncnn and torch, on photographs."""
     values = []
     for runtime in ("ncnn", "torch"):
-        field = enter(["fsrcnn"], [], methods.MethodOptions(device="cpu", runtime=runtime))
-        results = measure.run(Plan((datasets.load_samples(),), (scale,), field), keep=False)
+        execution = bench.Execution(device="cpu", resume=False)
+        options = methods.MethodOptions(runtime=runtime)
+        request = bench.BenchRequest(
+            ("samples",), (scale,), ("fsrcnn",), execution=execution, options=options
+        )
+        results = bench.run(request)
         values.append([score.psnr_y for score in results.images])
     assert values[0] == pytest.approx(values[1], abs=0.01)
 
@@ -336,8 +339,11 @@ def test_figures_do_not_depend_on_the_device() -> None:
         pytest.skip("needs a GPU")
     values = []
     for device in ("cpu", "cuda"):
-        field = enter(["fsrcnn", "ecbsr"], [], methods.MethodOptions(device=device, runtime="torch"))
-        results = measure.run(Plan((datasets.load_samples(),), (2, 4), field), keep=False)
+        execution = bench.Execution(device=device, resume=False)
+        options = methods.MethodOptions(runtime="torch")
+        models = ("fsrcnn", "ecbsr")
+        request = bench.BenchRequest(scales=(2, 4), models=models, execution=execution, options=options)
+        results = bench.run(request)
         values.append([score.psnr_y for score in results.images])
     assert values[0] == pytest.approx(values[1], abs=0.01)
 
@@ -345,7 +351,7 @@ def test_figures_do_not_depend_on_the_device() -> None:
 def test_seeds_do_not_depend_on_the_order() -> None:
     reduction = Reduction(protocols.PROTOCOLS["y-crop"], "noise", 3)
     hr = crop_to_multiple(read_image(SAMPLES / "coffee.png").pixels[:64, :64], 2)
-    first = reduction.of("a", 2)(hr)
-    reduction.of("b", 2)(hr)
-    assert np.array_equal(reduction.of("a", 2)(hr), first)
-    assert not np.array_equal(reduction.of("b", 2)(hr), first)
+    first = reduction.make_reducer("a", 2)(hr)
+    reduction.make_reducer("b", 2)(hr)
+    assert np.array_equal(reduction.make_reducer("a", 2)(hr), first)
+    assert not np.array_equal(reduction.make_reducer("b", 2)(hr), first)

@@ -273,7 +273,7 @@ def test_ratings_are_given_by_keys_and_saved(chromium: Page, made: Path, tmp_pat
         chromium.run("new Promise(done => setTimeout(done, 20))")
     raw = json.loads(saved.read_text())
     assert raw["rater"] == "Ada L."
-    summary = ratings.summarise(ratings.read([saved]))
+    summary = ratings.summarise_ratings(ratings.read_ratings([saved]))
     assert {one.method for one in summary.standings} == {"nearest", "bicubic", "lanczos"}
     assert summary.answers == 6
     if kind == "scores":

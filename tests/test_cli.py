@@ -288,7 +288,7 @@ def test_bench_says_what_is_wrong(in_tmp: Path, sr: Run) -> None:
 
 
 def test_images_too_small_to_score_are_named(photos: Path, tmp_path: Path, sr: Run) -> None:
-    for side, message in ((1, "cannot be reduced by 4"), (15, "too small to score")):
+    for side, message in ((1, "too small to downscale by 4"), (15, "too small to score")):
         write_image(photos / "tiny.png", Image(np.zeros((side, side, 3), np.float32)))
         done = sr("bench", "-d", photos)
         assert done.code == 1

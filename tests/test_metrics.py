@@ -14,7 +14,7 @@ from skimage.measure import block_reduce
 from skimage.metrics import mean_squared_error, peak_signal_noise_ratio, structural_similarity
 
 from helpers.paths import SAMPLES
-from srcli.bench import iqa, scoring
+from srcli.bench import metrics, pyiqa_metrics
 from srcli.errors import DatasetError, SrError, UsageError
 from srcli.imaging.color import luma
 from srcli.imaging.degrade.degradations import downscale_bicubic
@@ -186,8 +186,8 @@ def test_niqe_prefers_what_is_not_spoiled(rng: np.random.Generator) -> None:
     assert "photographs" in niqe.load_model().source
 
 
-def scored(sr: np.ndarray, hr: np.ndarray) -> scoring.Pair:
-    return scoring.Pair(
+def scored(sr: np.ndarray, hr: np.ndarray) -> metrics.Pair:
+    return metrics.Pair(
         sr, hr, 4, lr=downscale_bicubic(hr, 4), reduce=lambda pixels: downscale_bicubic(pixels, 4)
     )
 
@@ -197,24 +197,24 @@ def test_every_built_in_metric_knows_which_way_is_better() -> None:
     hr = read_image(SAMPLES / "coffee.png").pixels[:240, :320]
     worse = scored(resize(downscale_bicubic(hr, 4), 240, 320).clip(0, 1), hr)
     perfect = scored(hr, hr)
-    for name, metric in scoring.BUILT_IN.items():
+    for name, metric in metrics.BUILT_IN.items():
         better, other = (metric.rank(metric.measure(pair)) for pair in (perfect, worse))
         assert better < other, name
-    consistency = scoring.BUILT_IN["lr-consistency"].measure
+    consistency = metrics.BUILT_IN["lr-consistency"].measure
     assert consistency(perfect) == math.inf
     assert 30 < consistency(worse) < math.inf
 
 
 def test_metrics_are_found_by_name() -> None:
-    assert [m.key for m in scoring.find("ms-ssim")] == ["ms_ssim_y", "ms_ssim_rgb"]
-    assert [m.key for m in scoring.find("psnr-rgb")] == ["psnr_rgb"]
-    assert len(scoring.find("all")) == len(scoring.BUILT_IN)
+    assert [m.key for m in metrics.find_metrics("ms-ssim")] == ["ms_ssim_y", "ms_ssim_rgb"]
+    assert [m.key for m in metrics.find_metrics("psnr-rgb")] == ["psnr_rgb"]
+    assert len(metrics.find_metrics("all")) == len(metrics.BUILT_IN)
     with pytest.raises(UsageError, match="no built-in metric is called 'pnsr'") as caught:
-        scoring.find("pnsr")
+        metrics.find_metrics("pnsr")
     assert "did you mean 'psnr'" in caught.value.hint
     assert "sr-cli[iqa]" in caught.value.hint
     with pytest.raises(DatasetError, match="170x300 is too small"):
-        scoring.check_size(300, 170, 5, scoring.BUILT_IN["ms-ssim-y"].least)
+        metrics.check_size(300, 170, 5, metrics.BUILT_IN["ms-ssim-y"].min_side)
 
 
 class Tensorial:
@@ -243,18 +243,18 @@ def pyiqa(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 def test_pyiqa_measures_what_it_has(pyiqa: ModuleType) -> None:
     hr = np.full((40, 40, 3), 0.25, np.float32)
     pair = scored(np.ones_like(hr), hr)
-    (lpips,), (dists,), (musiq,) = (scoring.find(name, "cpu") for name in ("lpips", "dists", "musiq"))
+    (lpips,), (dists,), (musiq,) = (metrics.find_metrics(name, "cpu") for name in ("lpips", "dists", "musiq"))
     assert (lpips.better, dists.better, musiq.better) == ("lower", "higher", "higher")
     assert lpips.measure(pair) == pytest.approx(1 + 64 / 255)
     assert musiq.measure(pair) == pytest.approx(1)
     with pytest.raises(UsageError, match="pyiqa has no metric called 'lpisp'"):
-        scoring.find("lpisp")
+        metrics.find_metrics("lpisp")
 
 
 def test_without_pyiqa_it_is_said_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pyiqa", None)
-    with pytest.raises(SrError, match="lpips is measured by pyiqa") as caught:
-        iqa.judge("lpips")
+    with pytest.raises(SrError, match="lpips needs pyiqa") as caught:
+        pyiqa_metrics.load_metric("lpips")
     assert "pip install 'sr-cli[iqa]'" in caught.value.hint
 
 
@@ -263,5 +263,5 @@ def test_a_metric_that_cannot_be_made_is_one_line(pyiqa: ModuleType, monkeypatch
         raise OSError("no route to host\nand more")
 
     monkeypatch.setattr(pyiqa, "create_metric", fails)
-    with pytest.raises(SrError, match=r"pyiqa can't make lpips: no route to host$"):
-        iqa.judge("lpips")
+    with pytest.raises(SrError, match=r"pyiqa cannot load lpips: no route to host$"):
+        pyiqa_metrics.load_metric("lpips")

@@ -18,14 +18,14 @@ from scipy.stats import bootstrap, permutation_test
 
 from helpers.command import Run
 from srcli import datasets, manifest
-from srcli.bench import published, stats
-from srcli.bench.results import ImageScore, Results, Row, mean_row
-from srcli.bench.scoring import BUILT_IN, PSNR_Y
+from srcli.bench import published, significance
+from srcli.bench.metrics import BUILT_IN, PSNR_Y
+from srcli.bench.results import ImageScore, Results, Row, average_scores
 from srcli.errors import SrError
 from srcli.report import bench_page, formatters, plots
-from srcli.report.table import PLAIN, Show, scores, sheets
+from srcli.report.table import PLAIN, TableOptions, scores, sheets
 
-EVERYTHING = Show(published=True, stats=True)
+EVERYTHING = TableOptions(published=True, stats=True)
 
 
 def made(values: dict[str, list[float]], dataset: str = "Set5", scale: int = 2) -> Results:
@@ -36,7 +36,7 @@ def made(values: dict[str, list[float]], dataset: str = "Set5", scale: int = 2) 
         for n, v in enumerate(column)
     ]
     rows = [
-        mean_row([image for image in images if image.method == method], 100 * number)
+        average_scores([image for image in images if image.method == method], 100 * number)
         for number, method in enumerate(values)
     ]
     return Results(tuple(rows), tuple(images))
@@ -56,7 +56,7 @@ def test_the_best_is_bold_and_the_second_underlined() -> None:
         [cell.place for cell in line[:3]] for line in scores(THREE, with_published=False).groups[0].lines
     ]
     assert marks == [[0, 0, 0], [0, 2, 2], [0, 1, 1]]
-    text = formatters.markdown(THREE)
+    text = formatters.format_markdown(THREE)
     assert "| Set5 | x2 | edsr | **38.00** | **0.9380** |" in text
     assert "| Set5 | x2 | fsrcnn | <u>36.81</u> | <u>0.9368</u> |" in text
 
@@ -87,27 +87,27 @@ def test_nothing_is_published_for_other_ways_and_other_images() -> None:
         made({"nearest": [33.7] * 5}),
         made({"bicubic": [33.7] * 5}, scale=7),
     ):
-        assert published.beside(other, other.rows[0]) is None
-        assert "nothing published is comparable" in published.footnotes(other)[0]
+        assert published.find_published(other, other.rows[0]) is None
+        assert "no published scores to compare with" in published.list_footnotes(other)[0]
 
 
 def test_published_figures_have_sources_and_are_of_our_models() -> None:
-    book = published.book()
-    assert len(book.figures) > 700
-    assert {figure.source for figure in book.figures.values()} <= set(book.sources)
-    networks = {figure.network.lower() for figure in book.figures.values()}
+    book = published.load_published()
+    assert len(book.scores) > 700
+    assert {figure.source for figure in book.scores.values()} <= set(book.sources)
+    networks = {figure.network.lower() for figure in book.scores.values()}
     assert {network.lower() for network in book.models.values()} <= networks
-    assert {dataset for _, _, dataset in book.figures} <= set(datasets.SIZES)
-    for figure in book.figures.values():
+    assert {dataset for _, _, dataset in book.scores} <= set(datasets.SIZES)
+    for figure in book.scores.values():
         assert 15 < figure.psnr_y < 45
         assert figure.ssim_y is None or 0.5 < figure.ssim_y < 1
-    assert book.figure("edsr-x2", 2, "Set5") == book.figure("edsr (a)", 2, "Set5") != None  # noqa: E711
+    assert book.find("edsr-x2", 2, "Set5") == book.find("edsr (a)", 2, "Set5") != None  # noqa: E711
 
 
 def test_published_figures_agree_with_the_manifest() -> None:
-    book = published.book()
+    book = published.load_published()
     for entry in manifest.load():
-        figure = book.figure(entry.model, entry.scale, "Set5")
+        figure = book.find(entry.model, entry.scale, "Set5")
         if figure and "Set5" in entry.published:
             assert figure.psnr_y == pytest.approx(entry.published["Set5"], abs=0.02), entry.name
 
@@ -118,7 +118,7 @@ def test_published_figures_are_those_that_were_gathered(shared: Path) -> None:
 
     with (shared / "reference" / "published.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    figures = published.book().figures
+    figures = published.load_published().scores
     assert len(figures) == len(rows)
     for row in rows:
         figure = figures[row["model"].lower(), int(row["scale"][1:]), row["dataset"]]
@@ -129,11 +129,11 @@ def test_published_figures_are_those_that_were_gathered(shared: Path) -> None:
 def test_intervals_are_those_of_scipy(rng: np.random.Generator) -> None:
     values = rng.normal(30, 2, 20)
     theirs = bootstrap((values,), np.mean, n_resamples=20_000, method="percentile", rng=1).confidence_interval
-    ours = stats.interval(list(values))
+    ours = significance.bootstrap_interval(list(values))
     assert ours is not None
     assert (ours.low, ours.high) == pytest.approx((theirs.low, theirs.high), abs=0.06)
-    assert stats.interval([1.0]) is None
-    assert stats.interval([1.0, float("inf")]) is None
+    assert significance.bootstrap_interval([1.0]) is None
+    assert significance.bootstrap_interval([1.0, float("inf")]) is None
 
 
 @pytest.mark.parametrize("count", [5, 9, 30])
@@ -142,7 +142,9 @@ def test_the_paired_test_is_that_of_scipy(count: int, rng: np.random.Generator) 
     theirs = permutation_test(
         (differences,), np.mean, permutation_type="samples", n_resamples=10_000, rng=1, vectorized=True,
     ).pvalue if count > 13 else _exact(differences)  # fmt: skip
-    assert stats.sign_flip(list(differences)) == pytest.approx(theirs, abs=0.02 if count > 13 else 1e-12)
+    assert significance.sign_flip_test(list(differences)) == pytest.approx(
+        theirs, abs=0.02 if count > 13 else 1e-12
+    )
 
 
 def _exact(differences: np.ndarray) -> float:
@@ -159,14 +161,14 @@ def _exact(differences: np.ndarray) -> float:
 
 @given(st.lists(st.floats(-9, 9).filter(lambda v: abs(v) > 1e-3), min_size=2, max_size=10))
 def test_laws_of_the_paired_test(differences: list[float]) -> None:
-    p = stats.sign_flip(differences)
+    p = significance.sign_flip_test(differences)
     assert 2.0 ** (1 - len(differences)) <= p <= 1
-    assert p == stats.sign_flip([-d for d in differences])
+    assert p == significance.sign_flip_test([-d for d in differences])
 
 
 @given(st.lists(st.floats(0, 1), min_size=1, max_size=8))
 def test_holm_keeps_the_order_and_makes_nothing_smaller(values: list[float]) -> None:
-    adjusted = stats.holm(values)
+    adjusted = significance.adjust_holm(values)
     assert all(p <= q <= 1 for p, q in zip(values, adjusted, strict=True))
     order = np.argsort(values, kind="stable")
     assert list(np.sort(adjusted)) == [adjusted[n] for n in order]
@@ -175,20 +177,22 @@ def test_holm_keeps_the_order_and_makes_nothing_smaller(values: list[float]) -> 
 def test_methods_that_cannot_be_told_apart_are_named(rng: np.random.Generator) -> None:
     base = rng.normal(30, 3, 20)
     noise = rng.normal(0, 0.2, 20)
-    found = made({"a": list(base), "b": list(base + noise - noise.mean()), "c": list(base + 1 + noise / 9)})
-    compared = stats.comparisons(found, PSNR_Y)
-    assert [(c.first, c.second, c.told_apart) for c in compared] == [
+    results = made({"a": list(base), "b": list(base + noise - noise.mean()), "c": list(base + 1 + noise / 9)})
+    compared = significance.compare_methods(results, PSNR_Y)
+    assert [(c.first, c.second, c.is_significant) for c in compared] == [
         ("a", "b", False), ("a", "c", True), ("b", "c", True),
     ]  # fmt: skip
-    assert stats.warnings(compared, PSNR_Y) == ["Set5 x2: by PSNR-Y, these can't be told apart: a and b"]
-    few = stats.comparisons(THREE, PSNR_Y)
-    (line,) = stats.warnings(few, PSNR_Y)
-    assert line == "Set5 x2: 5 images are too few to tell any two methods apart at 5 %"
+    assert significance.list_warnings(compared, PSNR_Y) == [
+        "Set5 x2: no significant difference in PSNR-Y: a and b"
+    ]
+    few = significance.compare_methods(THREE, PSNR_Y)
+    (line,) = significance.list_warnings(few, PSNR_Y)
+    assert line == "Set5 x2: 5 images are too few for a significant difference at the 5 % level"
 
 
 def test_latex_has_whole_lines_and_balanced_braces() -> None:
     odd = made({"a_b & 50%": [30.0, 31], "#1 {x} \\y ~^$": [32.0, 33]}, "my_set")
-    text = formatters.latex(odd, EVERYTHING)
+    text = formatters.format_latex(odd, EVERYTHING)
     bare = re.sub(r"\\[\\{}&%$#_]", "", text)
     assert bare.count("{") == bare.count("}")
     for environment in re.findall(r"\\begin\{tabular\}\{(l(?:r+))\}(.*?)\\end\{tabular\}", text, re.DOTALL):
@@ -205,15 +209,15 @@ def test_latex_has_whole_lines_and_balanced_braces() -> None:
 
 def test_a_table_longer_than_a_page_is_several() -> None:
     rows = tuple(replace(row, scale=scale) for scale in range(2, 15) for row in THREE.rows)
-    text = formatters.latex(replace(THREE, rows=rows), Show(published=True))
+    text = formatters.format_latex(replace(THREE, rows=rows), TableOptions(published=True))
     assert text.count("\\begin{tabular}") == 2
     assert text.count("\\textbf{38.00}") == 13
-    assert text.count("\\footnotesize") == len(published.footnotes(THREE))
+    assert text.count("\\footnotesize") == len(published.list_footnotes(THREE))
 
 
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="needs a TeX")
 def test_latex_compiles(tmp_path: Path) -> None:
-    table = formatters.latex(THREE, EVERYTHING)
+    table = formatters.format_latex(THREE, EVERYTHING)
     head = "\\documentclass{article}\\usepackage{booktabs,graphicx}\\begin{document}"
     whole = f"{head}{table}\\end{{document}}"
     (tmp_path / "t.tex").write_text(whole)
@@ -238,7 +242,9 @@ class Reader(HTMLParser):
 
 def test_the_page_needs_nothing_else_and_escapes_names() -> None:
     evil = "<script>alert(1)</script>"
-    text = bench_page.page(made({evil: [30.0, 31, 32], "b$x$": [31.0, 33, 33]}, "<b>set</b>"), EVERYTHING)
+    text = bench_page.render_bench_page(
+        made({evil: [30.0, 31, 32], "b$x$": [31.0, 33, 33]}, "<b>set</b>"), EVERYTHING
+    )
     found = Reader(text)
     assert "script" not in found.tags
     assert "b" not in found.tags
@@ -249,21 +255,21 @@ def test_the_page_needs_nothing_else_and_escapes_names() -> None:
 
 
 def test_the_page_shows_every_figure() -> None:
-    text = bench_page.page(THREE, EVERYTHING)
+    text = bench_page.render_bench_page(THREE, EVERYTHING)
     for shown in (
         "<strong>38.00</strong>",
         "37.00* -0.19",
         "others print 37.05",
         "image 4",
-        "too few to tell",
+        "too few for a significant difference",
     ):
         assert shown in text
-    assert "95 %" not in bench_page.page(THREE, PLAIN)
+    assert "95 %" not in bench_page.render_bench_page(THREE, PLAIN)
 
 
 def test_plots_of_every_kind(tmp_path: Path) -> None:
     rows = tuple(replace(row, multiply_adds=10 ** (n + 6)) for n, row in enumerate(THREE.rows))
-    written = plots.write_all(replace(THREE, rows=rows), tmp_path)
+    written = plots.write_plots(replace(THREE, rows=rows), tmp_path)
     names = {path.name.removeprefix("Set5-x2-") for path in written}
     assert names == {"time.svg", "parameters.svg", "multiply-adds.svg", "images.svg", "scatter.svg"}
     for path in written:
@@ -274,10 +280,10 @@ def test_plots_of_every_kind(tmp_path: Path) -> None:
 def test_without_matplotlib_it_is_said_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     with pytest.raises(SrError, match="plots are drawn by matplotlib") as caught:
-        plots.write_all(THREE, tmp_path)
+        plots.write_plots(THREE, tmp_path)
     assert "pip install 'sr-cli[plots]'" in caught.value.hint
-    monkeypatch.setattr(plots, "available", lambda: False)
-    assert "sr-cli[plots]" in bench_page.page(THREE)
+    monkeypatch.setattr(plots, "is_available", lambda: False)
+    assert "sr-cli[plots]" in bench_page.render_bench_page(THREE)
 
 
 def test_everything_is_written_in_one_command(photos: Path, in_tmp: Path, sr: Run) -> None:
@@ -302,7 +308,7 @@ def test_a_wide_table_becomes_several() -> None:
     rows = tuple(replace(row, figures=every) for row in THREE.rows)
     wide = replace(THREE, rows=rows, columns=tuple(metric.column for metric in BUILT_IN.values()))
     console = Console(width=80, record=True, file=io.StringIO())
-    console.print(formatters.terminal(wide, PLAIN, 80))
+    console.print(formatters.format_terminal(wide, PLAIN, 80))
     text = console.export_text()
     assert "…" not in text
     assert all(text.count(metric.heading) >= 1 for metric in BUILT_IN.values())

@@ -14,11 +14,11 @@ from typing import Any
 import typer.main
 
 from srcli import manifest
-from srcli.bench.published import book
-from srcli.bench.results import read
+from srcli.bench.published import load_published
+from srcli.bench.results import read_results
 from srcli.cli.app import app
 from srcli.report import formatters
-from srcli.report.table import PLAIN, Show
+from srcli.report.table import PLAIN, TableOptions
 from srcli.train import recipes
 
 ROOT = Path(__file__).parent.parent
@@ -129,7 +129,7 @@ def render_comparison(name: str) -> str:
     out = []
     for row in load_result(name)["rows"]:
         counterpart = COUNTERPARTS.get(row["method"], "")
-        figure = book().figure(counterpart, row["scale"], row["dataset"])
+        figure = load_published().find(counterpart, row["scale"], row["dataset"])
         if figure:
             difference = round(row["psnr_y"], 2) - figure.psnr_y
             ours = f"{row['method']} | {row['dataset']} x{row['scale']} | {row['psnr_y']:.2f}"
@@ -138,14 +138,14 @@ def render_comparison(name: str) -> str:
     return "\n".join([*head, *sorted(out)])
 
 
-def render_bench(name: str, subset: Sequence[tuple[str, int]] = (), show: Show = PLAIN) -> str:
+def render_bench(name: str, subset: Sequence[tuple[str, int]] = (), show: TableOptions = PLAIN) -> str:
     """Return the table that `sr bench --markdown` prints for a result file.
 
     `subset`: data sets and scales to include; all if empty.
     """
-    results = read(RESULTS / f"{name}.json")
+    results = read_results(RESULTS / f"{name}.json")
     rows = tuple(row for row in results.rows if not subset or (row.dataset, row.scale) in subset)
-    return formatters.markdown(replace(results, rows=rows), show)
+    return formatters.format_markdown(replace(results, rows=rows), show)
 
 
 def render_memory() -> str:

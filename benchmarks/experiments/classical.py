@@ -18,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 
 from srcli import bench, datasets, methods
-from srcli.bench.work import score_picture
+from srcli.bench.scoring import score_picture
 from srcli.datasets import Picture
 from srcli.imaging.degrade.degradations import downscale_bicubic
 from srcli.imaging.degrade.kernels import BellKernel, BlurKernel
@@ -84,7 +84,7 @@ def measured(name: str) -> Row:
     start = time.process_time()
     scores = [score_picture(method, picture, SCALE) for picture in _pictures()]
     seconds = (time.process_time() - start) / len(scores)
-    row = bench.mean_row(scores, 0)
+    row = bench.average_scores(scores, 0)
     images = {score.image: round(score.psnr_y, 3) for score in scores}
     gain = row.psnr_y - bench.evaluate(bicubic, _pictures(), SCALE).psnr_y
     return Row(

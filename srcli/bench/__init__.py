@@ -1,22 +1,32 @@
-"""Data set x methods -> rows, by the protocol of the papers; the same scores guide training."""
+"""Benchmarks: methods scored on data sets by the protocol of the papers, as rows of means.
 
-from srcli.bench.measure import check_set5, run, self_check
-from srcli.bench.results import PROTOCOL, ImageScore, Results, Row, mean_row
-from srcli.bench.scoring import Score, border_of, compared_plane, score
-from srcli.bench.work import evaluate
+`run(BenchRequest(...))` is `sr bench` from Python; training validates with the same scores. Tables and pages
+are made in `srcli.report`.
+"""
+
+from srcli.bench.metrics import Score, compute_border, crop_luma, score
+from srcli.bench.request import BenchRequest, Execution, Measurement
+from srcli.bench.results import PROTOCOL, Failure, ImageScore, Results, Row, average_scores
+from srcli.bench.runner import run
+from srcli.bench.scoring import evaluate
+from srcli.bench.self_check import check_protocol, check_set5
 
 __all__ = [
     "PROTOCOL",
+    "BenchRequest",
+    "Execution",
+    "Failure",
     "ImageScore",
+    "Measurement",
     "Results",
     "Row",
     "Score",
-    "border_of",
+    "average_scores",
+    "check_protocol",
     "check_set5",
-    "compared_plane",
+    "compute_border",
+    "crop_luma",
     "evaluate",
-    "mean_row",
     "run",
     "score",
-    "self_check",
 ]

@@ -1,4 +1,4 @@
-"""Who is measured: models and weight files, at the scales that they have."""
+"""The lineup: which models and weight files are measured, at the scales they support."""
 
 from collections import Counter
 from collections.abc import Iterable
@@ -18,46 +18,45 @@ from srcli.methods import Method, MethodOptions
 from srcli.scales import ANY, format_scale
 from srcli.storage.hashing import sha256
 
-# The side of the grey image that networks begin with.
-_WARM = 48
+_WARM_UP_SIDE = 48
 
 
 @dataclass(frozen=True)
 class BenchMethod:
-    """A model's name or a weight file, as it is called in tables."""
+    """A model or a weight file, under its name in tables."""
 
     name: str
     file: Path | None = None
 
-    def has(self, scale: float) -> bool:
-        """Whether it is made for that scale, rather than for others that lead there.
+    def has_scale(self, scale: float) -> bool:
+        """Return whether it has weights for exactly that scale.
 
-        Broken scales are for all: networks of whole ones are brought there by bicubic, as `sr upscale` does.
+        Every method has fractional scales: networks of whole scales get there by bicubic, as in `sr upscale`.
         """
         if self.file is None:
             methods.check_model(self.name, scale)
         if scale != int(scale):
             return True
         if self.file is None:
-            entries = manifest.entries_of(self.name) if self.name in manifest.models() else {}
+            entries = self._list_entries()
             return not entries or manifest.for_scale(entries, scale) is not None
         if lut.is_table(self.file):
             return lut.read(self.file)[0].scale == scale
-        fitting = weights.specs_of(self.file)
-        # A network that only spandrel knows says its scale when it is loaded.
-        return not fitting or bool({scale, ANY} & {spec.scale for spec in fitting})
+        specs = weights.specs_of(self.file)
+        # A network that only spandrel knows tells its scale when it is loaded.
+        return not specs or bool({scale, ANY} & {spec.scale for spec in specs})
 
-    def digest(self, scale: float) -> str:
-        """SHA-256 of all weights that are used for a scale, or nothing where there are none."""
+    def hash_weights(self, scale: float) -> str:
+        """Return the SHA-256 of all weights used for a scale; empty if there are none."""
         if self.file:
             return sha256(self.file)
-        known = manifest.entries_of(self.name) if self.name in manifest.models() else {}
-        entry = manifest.for_scale(known, scale)
-        used = [entry] if entry else known.values()
+        entries = self._list_entries()
+        entry = manifest.for_scale(entries, scale)
+        used = [entry] if entry else entries.values()
         return " ".join(one.sha256 for one in used)
 
-    def spec(self, scale: float) -> Spec | None:
-        """The network for that scale; None for what has none, and for networks that only spandrel knows."""
+    def find_spec(self, scale: float) -> Spec | None:
+        """Return the network for that scale; None for no network, and for one that only spandrel knows."""
         try:
             if self.file and lut.is_table(self.file):
                 return lut.read(self.file)[0]
@@ -67,84 +66,85 @@ class BenchMethod:
         except (WeightsError, UsageError):
             return None
 
-    def method(self, scale: float, options: MethodOptions) -> Method:
-        """It, ready to run."""
-        found = (
+    def load(self, scale: float, options: MethodOptions) -> Method:
+        """Load the method, ready to run, under its name in tables."""
+        method = (
             methods.load_method_file(self.file, scale, options)
             if self.file
             else methods.load_method(self.name, scale, options)
         )
-        return replace(found, name=self.name)
+        return replace(method, name=self.name)
+
+    def _list_entries(self) -> dict[int, manifest.Entry]:
+        return manifest.entries_of(self.name) if self.name in manifest.models() else {}
 
 
 @dataclass(frozen=True)
 class Lineup:
-    """All entrants, and how networks among them are run."""
+    """All methods to measure, and how networks among them are run."""
 
-    entrants: tuple[BenchMethod, ...]
+    methods: tuple[BenchMethod, ...]
     options: MethodOptions = field(default_factory=MethodOptions)
 
-    def at(self, scale: float) -> tuple[BenchMethod, ...]:
-        """Those that have that scale."""
-        return _at(self.entrants, scale)
+    def at_scale(self, scale: float) -> tuple[BenchMethod, ...]:
+        """Return the methods that have that scale."""
+        return _filter_by_scale(self.methods, scale)
 
-    def check(self, scales: Iterable[float]) -> list[str]:
-        """Raise `UsageError` for an entrant without any of the scales; say which lack some of them."""
-        asked, notes = list(scales), []
-        for entrant in self.entrants:
-            lacking = [scale for scale in asked if not entrant.has(scale)]
-            told = ", ".join(format_scale(scale) for scale in lacking)
-            if len(lacking) == len(asked):
-                raise UsageError(
-                    f"{entrant.name} has no weights for {told}", "give a scale that it has with -x"
-                )
-            if lacking:
-                notes.append(f"{entrant.name} has no weights for {told} and is left out there")
+    def check_scales(self, scales: Iterable[float]) -> list[str]:
+        """Return a note for each method without weights for some scales; raise `UsageError` if for all."""
+        scales, notes = list(scales), []
+        for method in self.methods:
+            missing = [scale for scale in scales if not method.has_scale(scale)]
+            names = ", ".join(format_scale(scale) for scale in missing)
+            if len(missing) == len(scales):
+                raise UsageError(f"{method.name} has no weights for {names}", "choose another scale with -x")
+            if missing:
+                notes.append(f"{method.name} has no weights for {names} and is left out there")
         return notes
 
 
 @lru_cache(maxsize=64)
-def _at(entrants: tuple[BenchMethod, ...], scale: float) -> tuple[BenchMethod, ...]:
-    return tuple(entrant for entrant in entrants if entrant.has(scale))
+def _filter_by_scale(methods: tuple[BenchMethod, ...], scale: float) -> tuple[BenchMethod, ...]:
+    return tuple(method for method in methods if method.has_scale(scale))
 
 
-def enter(models: Iterable[str], files: Iterable[Path], options: MethodOptions) -> Lineup:
-    """The field of these models, each once, and of these weight files, each under a name of its own."""
+def build_lineup(models: Iterable[str], files: Iterable[Path], options: MethodOptions) -> Lineup:
+    """Return the lineup of these models and weight files, each once and under a name of its own."""
     named = [BenchMethod(name) for name in dict.fromkeys(models)]
-    given = list(dict.fromkeys(files))
-    stems = Counter([entrant.name for entrant in named] + [file.stem for file in given])
-    named += [BenchMethod(file.stem if stems[file.stem] == 1 else str(file), file) for file in given]
+    files = list(dict.fromkeys(files))
+    stems = Counter([method.name for method in named] + [file.stem for file in files])
+    named += [BenchMethod(file.stem if stems[file.stem] == 1 else str(file), file) for file in files]
     return Lineup(tuple(named), options)
 
 
 @lru_cache(maxsize=1)
-def ready(entered: Lineup, scale: float) -> tuple[Method, ...]:
-    """The methods of a scale, loaded; those of the scale before are let go.
+def load_lineup(lineup: Lineup, scale: float) -> tuple[Method, ...]:
+    """Load the methods of a scale and free those of the scale before.
 
-    Networks run once, on a small grey image, so that no image's time has in it what only the first one needs.
+    Networks run once on a small grey image, so that no measured time includes what only a first run needs.
     """
-    found = tuple(entrant.method(scale, entered.options) for entrant in entered.at(scale))
-    for method in found:
+    loaded = tuple(method.load(scale, lineup.options) for method in lineup.at_scale(scale))
+    for method in loaded:
         if method.params:
-            method(np.full((_WARM, _WARM, 3), 0.5, np.float32), scale)
-    return found
+            method(np.full((_WARM_UP_SIDE, _WARM_UP_SIDE, 3), 0.5, np.float32), scale)
+    return loaded
 
 
 @dataclass(frozen=True)
-class About:
-    """A method at a scale, as `Method` says it; `digest` of its weights."""
+class MethodFacts:
+    """A method at a scale: three fields of `Method`, and the `digest` of its weights."""
 
     name: str
     params: int
-    where: str
-    taken_for: str
+    description: str
+    identified_as: str
     digest: str
 
 
 @lru_cache(maxsize=64)
-def described(entered: Lineup, scale: float) -> tuple[About, ...]:
-    """What is known of the methods of a scale, once they are loaded."""
+def describe_lineup(lineup: Lineup, scale: float) -> tuple[MethodFacts, ...]:
+    """Load the methods of a scale and return what is known of them."""
     return tuple(
-        About(method.name, method.params, method.description, method.identified_as, entrant.digest(scale))
-        for entrant, method in zip(entered.at(scale), ready(entered, scale), strict=True)
+        MethodFacts(m.name, m.params, m.description, m.identified_as, method.hash_weights(scale))
+        for method, m in zip(lineup.at_scale(scale), load_lineup(lineup, scale), strict=True)
     )

@@ -1,4 +1,4 @@
-"""Named protocols: how low resolution is made, what is compared, and what bicubic has to score."""
+"""Evaluation protocols: how low resolution is made, what is compared, and what bicubic must score."""
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
@@ -18,15 +18,15 @@ from srcli.imaging.degrade.degradations import (
 from srcli.imaging.pixels import Pixels, crop_to_multiple, from_uint8, to_uint8
 
 Reduce = Callable[[Pixels, float], Pixels]
-TOLERANCE = 0.02
+TOLERANCE = 0.02  # dB
 
 
-def pillow_lr(hr: Pixels, scale: float) -> Pixels:
-    """Pillow's bicubic reduction of `hr`, cropped to a multiple of `scale` first; 8-bit levels."""
+def downscale_pillow(hr: Pixels, scale: float) -> Pixels:
+    """Crop `hr` to a multiple of `scale` and downscale it with Pillow's bicubic filter, to 8-bit levels."""
     even = crop_to_multiple(hr, scale)
     if 0 in even.shape:
         size = f"{hr.shape[1]}x{hr.shape[0]}"
-        raise ImageError(f"an image of {size} cannot be reduced by {scale}", "take a larger one")
+        raise ImageError(f"an image of {size} is too small to downscale by {scale}", "use a larger image")
     width, height = round(even.shape[1] / scale), round(even.shape[0] / scale)
     small = Image.fromarray(to_uint8(even)).resize((width, height), Image.Resampling.BICUBIC)
     return from_uint8(np.asarray(small))
@@ -34,27 +34,27 @@ def pillow_lr(hr: Pixels, scale: float) -> Pixels:
 
 @dataclass(frozen=True)
 class Protocol:
-    """A way to measure that has a name.
+    """A named way to measure.
 
-    `metrics` are shown, the first decides. The first of them has to be `samples` for bicubic on the bundled
-    samples, and `set5` on Set5, at the scales that they name; dB.
+    `metrics` are shown; the first one decides. Its mean for bicubic must be `samples` on the bundled samples
+    and `set5` on Set5, in dB by scale.
     """
 
     name: str
-    about: str
+    description: str
     reduce: Reduce
     metrics: tuple[str, ...]
     samples: Mapping[float, float]
     set5: Mapping[float, float]
 
 
-# Set5 by y-crop: the published rows. The others: measured by the code that reproduces Set5's files and rows.
+# Set5 by y-crop: the published rows. The others were measured by the code that reproduces those rows.
 PROTOCOLS = {
     protocol.name: protocol
     for protocol in (
         Protocol(
             "y-crop",
-            "MATLAB's bicubic for 8 bits; luma without a border of SCALE pixels; the papers' way",
+            "MATLAB's bicubic in 8 bits; luma without a border of SCALE pixels, as in papers",
             downscale_bicubic,
             ("psnr-y", "ssim-y"),
             {2: 31.860, 3: 29.410, 4: 27.942},
@@ -62,7 +62,7 @@ PROTOCOLS = {
         ),
         Protocol(
             "rgb-crop",
-            "as y-crop, but all three channels compared",
+            "like y-crop, but on all three channels",
             downscale_bicubic,
             ("psnr-rgb", "ssim-rgb"),
             {2: 30.740, 3: 28.302, 4: 26.837},
@@ -70,8 +70,8 @@ PROTOCOLS = {
         ),
         Protocol(
             "pil",
-            "as y-crop, but reduced by Pillow's bicubic: not comparable with papers",
-            pillow_lr,
+            "like y-crop, but with Pillow's bicubic: not comparable with papers",
+            downscale_pillow,
             ("psnr-y", "ssim-y"),
             {2: 31.859, 3: 29.410, 4: 27.942},
             {2: 33.674, 3: 30.403, 4: 28.430},
@@ -80,19 +80,19 @@ PROTOCOLS = {
 }
 
 
-def find(name: str) -> Protocol:
-    """The protocol of that name. Raises `UsageError` for others."""
+def find_protocol(name: str) -> Protocol:
+    """Return the protocol of that name. Raises `UsageError` if there is none."""
     if name not in PROTOCOLS:
-        told = "; ".join(f"{protocol.name}: {protocol.about}" for protocol in PROTOCOLS.values())
-        raise UsageError(f"no protocol called '{name}'", told)
+        known = "; ".join(f"{protocol.name}: {protocol.description}" for protocol in PROTOCOLS.values())
+        raise UsageError(f"no protocol called '{name}'", known)
     return PROTOCOLS[name]
 
 
 @dataclass(frozen=True)
 class Reduction:
-    """How low resolution is made: by the protocol, or by a degradation, seeded.
+    """How low resolution is made: by the protocol, or by a seeded degradation.
 
-    `degrade` as `--degrade` takes it, "" for the protocol's own.
+    `degrade` is in the notation of `--degrade`; empty for the protocol's own.
     """
 
     protocol: Protocol
@@ -100,40 +100,44 @@ class Reduction:
     seed: int = 0
 
     def check(self, scales: Iterable[float] = ()) -> None:
-        """Raise `UsageError` or `ImageError` for a degradation that there is not, or not at these scales."""
+        """Raise `UsageError` or `ImageError` for an unknown degradation, or one not made for these scales."""
         if not self.degrade:
             return
         parse_degradation(self.degrade)
         for scale in scales:
             if scale != int(scale):
-                raise UsageError(f"'{self.degrade}' reduces by whole scales, not by {scale:g}", "change -x")
+                raise UsageError(f"'{self.degrade}' needs a whole scale, not {scale:g}", "change -x")
 
     @property
     def label(self) -> str:
-        """What tables say of it."""
+        """The protocol and the degradation as tables name them."""
         return (
             f"{self.protocol.name}, {self.degrade}, seed {self.seed}" if self.degrade else self.protocol.name
         )
 
     @property
     def identity(self) -> str:
-        """What makes it different from others: of a kernel file, what is in it."""
+        """The label and the parsed degradation: two kernel files of one name may differ in content."""
         return f"{self.label} {parse_degradation(self.degrade)}" if self.degrade else self.label
 
-    def of(self, image: str, scale: float) -> Callable[[Pixels], Pixels]:
-        """HR -> LR for the image of that name; all randomness follows from seed, name and scale."""
+    def make_reducer(self, image: str, scale: float) -> Callable[[Pixels], Pixels]:
+        """Return the function HR -> LR for the image of that name.
+
+        All randomness follows from seed, name and scale, so the order of the work does not matter.
+        """
         if not self.degrade:
-            return partial(_by, self.protocol.reduce, scale)
-        return partial(_degraded, parse_degradation(self.degrade), f"{self.seed} {scale} {image}", scale)
+            return partial(_reduce, self.protocol.reduce, scale)
+        degradation = parse_degradation(self.degrade)
+        return partial(_degrade, degradation, f"{self.seed} {scale} {image}", scale)
 
 
 Y_CROP = Reduction(PROTOCOLS["y-crop"])
 
 
-def _by(reduce: Reduce, scale: float, hr: Pixels) -> Pixels:
+def _reduce(reduce: Reduce, scale: float, hr: Pixels) -> Pixels:
     return reduce(hr, scale)
 
 
-def _degraded(degradation: Degradation, key: str, scale: float, hr: Pixels) -> Pixels:
+def _degrade(degradation: Degradation, key: str, scale: float, hr: Pixels) -> Pixels:
     seed = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8])
     return degrade_image(hr, int(scale), degradation, np.random.default_rng(seed))

@@ -1,4 +1,4 @@
-"""What papers print for a network on a data set, to be set beside what we measure; from published.toml."""
+"""Published scores of networks on data sets, to compare with measured ones; from published.toml."""
 
 import tomllib
 from dataclasses import dataclass
@@ -10,15 +10,15 @@ from srcli.bench.results import Results, Row
 from srcli.datasets import SIZES
 
 _DATA = Path(__file__).parent / "published.toml"
-# The one protocol whose figures are comparable with these.
+# The only protocol whose scores are comparable with published ones.
 _PROTOCOL = "y-crop"
 
 
 @dataclass(frozen=True)
-class Figure:
-    """PSNR in dB and SSIM of luma as `source` prints them.
+class PublishedScore:
+    """PSNR in dB and SSIM of luma as printed in `source`.
 
-    `conflict`: what others print, of the columns in `disputed`.
+    `conflict` says what other publications print for the metrics in `disputed`.
     """
 
     network: str
@@ -29,42 +29,42 @@ class Figure:
     disputed: tuple[str, ...] = ()
 
     def get(self, key: str) -> float | None:
-        """The figure in the column of that key."""
+        """Return the score for the metric of that key."""
         return {"psnr_y": self.psnr_y, "ssim_y": self.ssim_y}.get(key)
 
 
 @dataclass(frozen=True)
-class Book:
-    """All of it: long names of sources, networks by our names for them, figures by network, scale and set."""
+class PublishedScores:
+    """Full titles of sources, networks by our model names, and scores by network, scale and data set."""
 
     sources: dict[str, str]
     models: dict[str, str]
-    figures: dict[tuple[str, float, str], Figure]
+    scores: dict[tuple[str, float, str], PublishedScore]
 
-    def figure(self, model: str, scale: float, dataset: str) -> Figure | None:
-        """Of a model, or of a weight file that is called after a network."""
+    def find(self, model: str, scale: float, dataset: str) -> PublishedScore | None:
+        """Return the score of a model, or of a weight file named after a network."""
         bare = model.partition(" (")[0].removesuffix(f"-x{scale}")
         network = self.models.get(bare, bare)
-        return self.figures.get((network.lower(), scale, dataset))
+        return self.scores.get((network.lower(), scale, dataset))
 
 
 @lru_cache(maxsize=1)
-def book() -> Book:
-    """What ships."""
+def load_published() -> PublishedScores:
+    """Read the scores that ship with sr."""
     raw = tomllib.loads(_DATA.read_text("utf-8"))
-    conflicts = {(c["network"], c["scale"], c["dataset"]): _told(c) for c in raw["conflict"]}
-    figures = {}
+    conflicts = {(c["network"], c["scale"], c["dataset"]): _describe_conflict(c) for c in raw["conflict"]}
+    scores = {}
     for group in raw["figures"]:
         network, scale = group["network"], group["scale"]
         for dataset, (psnr, *ssim) in group["of"].items():
             conflict = conflicts.get((network, scale, dataset), ("", ()))
-            figure = Figure(network, psnr, ssim[0] if ssim else None, group["source"], *conflict)
-            figures[network.lower(), scale, dataset] = figure
-    return Book(raw["sources"], raw["models"], figures)
+            score = PublishedScore(network, psnr, ssim[0] if ssim else None, group["source"], *conflict)
+            scores[network.lower(), scale, dataset] = score
+    return PublishedScores(raw["sources"], raw["models"], scores)
 
 
-def _told(conflict: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
-    """As a footnote says it, `37.05 / 0.9560 (RCAN)`; and the columns that it is about."""
+def _describe_conflict(conflict: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
+    """Return a footnote, such as `37.05 / 0.9560 (RCAN)`, and the metrics that it is about."""
     printed = [f"{conflict['psnr']:.2f}"] if "psnr" in conflict else []
     printed += [f"{conflict['ssim']:.4f}"] if "ssim" in conflict else []
     why = f": {conflict['why']}" if "why" in conflict else ""
@@ -72,25 +72,26 @@ def _told(conflict: dict[str, Any]) -> tuple[str, tuple[str, ...]]:
     return f"{' / '.join(printed)} ({conflict['sources']}{why})", disputed
 
 
-def beside(results: Results, row: Row) -> Figure | None:
-    """What is published for a row; None where it is not comparable.
+def find_published(results: Results, row: Row) -> PublishedScore | None:
+    """Return what is published for a row; None if it is not comparable.
 
-    Comparable is the papers' protocol on a set of the papers' size.
+    Comparable is the papers' protocol on a data set of the papers' size.
     """
     whole = SIZES.get(row.dataset) == row.images
     if results.protocol != _PROTOCOL or not whole:
         return None
-    return book().figure(row.method, row.scale, row.dataset)
+    return load_published().find(row.method, row.scale, row.dataset)
 
 
-def footnotes(results: Results) -> list[str]:
-    """Where the figures beside a table are from, and where publications disagree; a line for each."""
-    found = [(row, figure) for row in results.rows if (figure := beside(results, row))]
+def list_footnotes(results: Results) -> list[str]:
+    """Return a line for each source of published scores, and for each score that publications disagree on."""
+    found = [(row, score) for row in results.rows if (score := find_published(results, row))]
     if not found:
-        return ["nothing published is comparable: the papers' sets, whole, by y-crop, have figures"]
-    sources = sorted({figure.source for _, figure in found}, key=str.lower)
-    return [f"{source}: {book().sources[source]}" for source in sources] + [
-        f"* {figure.network} on {row.dataset} x{row.scale}: others print {figure.conflict}"
-        for row, figure in found
-        if figure.conflict
+        return ["no published scores to compare with: those are for y-crop on the papers' complete data sets"]
+    sources = sorted({score.source for _, score in found}, key=str.lower)
+    titles = load_published().sources
+    return [f"{source}: {titles[source]}" for source in sources] + [
+        f"* {score.network} on {row.dataset} x{row.scale}: others print {score.conflict}"
+        for row, score in found
+        if score.conflict
     ]

@@ -1,7 +1,8 @@
-"""What a bench found: scores of images, rows that are their means, and the file that holds both."""
+"""Benchmark results: scores of single images, rows of means over them, and the file that holds both."""
 
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from srcli.bench.scoring import PSNR_Y, SSIM_Y, Column
+from srcli.bench.metrics import PSNR_Y, SSIM_Y, Column
 from srcli.errors import SrError, UsageError
 
 PROTOCOL = "y-crop"
@@ -18,7 +19,7 @@ Figures = Mapping[str, float]
 
 @dataclass(frozen=True)
 class ImageScore:
-    """One method on one image: figures by their keys; `seconds` is the wall time of the method alone."""
+    """One method on one image: `figures` by metric key; `seconds` is the wall time of the method alone."""
 
     dataset: str
     scale: float
@@ -29,18 +30,18 @@ class ImageScore:
 
     @property
     def psnr_y(self) -> float:
-        """In dB."""
+        """PSNR of luma in dB."""
         return self.figures["psnr_y"]
 
     @property
     def ssim_y(self) -> float:
-        """Of luma."""
+        """SSIM of luma."""
         return self.figures["ssim_y"]
 
 
 @dataclass(frozen=True)
 class Failure:
-    """A method that could not do an image, and why."""
+    """An image that is left out, why, and the method that failed on it; no method if it cannot be read."""
 
     dataset: str
     scale: float
@@ -53,8 +54,9 @@ class Failure:
 class Row:
     """One method on one data set at one scale: means over its images.
 
-    `params` counts weights. For an output of 1280x720: `multiply_adds`, and `memory`, the peak in MiB of a
-    process that does only this, or of the GPU; None where not measured. `where` says what ran it.
+    `params` counts weights; `where` describes what ran the method. For an output of 1280x720:
+    `multiply_adds`, and `memory`, the peak in MiB of the GPU or of a process that does nothing else; None if
+    not measured.
     """
 
     dataset: str
@@ -70,18 +72,18 @@ class Row:
 
     @property
     def psnr_y(self) -> float:
-        """In dB."""
+        """PSNR of luma in dB."""
         return self.figures["psnr_y"]
 
     @property
     def ssim_y(self) -> float:
-        """Of luma."""
+        """SSIM of luma."""
         return self.figures["ssim_y"]
 
 
 @dataclass(frozen=True)
 class Conditions:
-    """What the times hold for: version of sr, machine, processor cores used, processes side by side, day."""
+    """What was measured with: sr version, machine, CPU threads, parallel processes, and the day."""
 
     version: str = ""
     machine: str = ""
@@ -92,10 +94,10 @@ class Conditions:
 
 @dataclass(frozen=True)
 class Results:
-    """Rows and the scores they are means of, under the protocol that made them.
+    """Rows and the image scores that they are means of.
 
-    `protocol` names it, with the degradation where it is not the protocol's own; `columns` are the figures
-    to show, the first one the most important.
+    `protocol` names the protocol, and the degradation if it is not the protocol's own; `columns` are the
+    metrics to show, the most important one first.
     """
 
     rows: tuple[Row, ...]
@@ -105,16 +107,16 @@ class Results:
     failures: tuple[Failure, ...] = ()
     conditions: Conditions = field(default_factory=Conditions)
 
-    def groups(self) -> list[list[Row]]:
-        """Rows of the same data set and scale, in the order in which they were measured."""
-        found: dict[tuple[str, float], list[Row]] = {}
+    def group_rows(self) -> list[list[Row]]:
+        """Return the rows of each data set and scale, in the order in which they were measured."""
+        groups: dict[tuple[str, float], list[Row]] = {}
         for row in self.rows:
-            found.setdefault((row.dataset, row.scale), []).append(row)
-        return list(found.values())
+            groups.setdefault((row.dataset, row.scale), []).append(row)
+        return list(groups.values())
 
 
-def mean_row(scores: Sequence[ImageScore], params: int, where: str = "") -> Row:
-    """The row of one method on one data set at one scale."""
+def average_scores(scores: Sequence[ImageScore], params: int, where: str = "") -> Row:
+    """Return the row of one method on one data set at one scale: the means over its images."""
     first = scores[0]
     figures = {key: float(np.mean([s.figures[key] for s in scores])) for key in first.figures}
     seconds = float(np.mean([s.seconds for s in scores]))
@@ -122,20 +124,20 @@ def mean_row(scores: Sequence[ImageScore], params: int, where: str = "") -> Row:
 
 
 def to_json(results: Results) -> str:
-    """All of it as JSON, rows and scores flat; infinite values (equal images) as null."""
+    """Return the results as JSON, rows and scores flat; infinite values (of equal images) become null."""
     raw = {
         "protocol": results.protocol,
         "columns": [asdict(column) for column in results.columns],
         "conditions": asdict(results.conditions),
-        "rows": [flat(row) for row in results.rows],
-        "images": [flat(image) for image in results.images],
+        "rows": [flatten(row) for row in results.rows],
+        "images": [flatten(image) for image in results.images],
         "failures": [asdict(failure) for failure in results.failures],
     }
-    return json.dumps(finite(raw), indent=1, allow_nan=False)
+    return json.dumps(replace_nonfinite(raw), indent=1, allow_nan=False)
 
 
-def flat(item: Row | ImageScore) -> dict[str, Any]:
-    """Its fields, each figure in the place of all figures."""
+def flatten(item: Row | ImageScore) -> dict[str, Any]:
+    """Return the fields of `item`, with each metric as a field of its own; empty fields are left out."""
     out: dict[str, Any] = {}
     for each in fields(item):
         value = getattr(item, each.name)
@@ -143,23 +145,23 @@ def flat(item: Row | ImageScore) -> dict[str, Any]:
     return {key: value for key, value in out.items() if value is not None and value != ""}
 
 
-def finite(value: object) -> object:
-    """JSON has no infinity and no NaN: null stands for them."""
+def replace_nonfinite(value: object) -> object:
+    """Return `value` with null for infinity and NaN, which JSON does not have."""
     if isinstance(value, dict):
-        return {key: finite(item) for key, item in value.items()}
+        return {key: replace_nonfinite(item) for key, item in value.items()}
     if isinstance(value, list):
-        return [finite(item) for item in value]
+        return [replace_nonfinite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def read(path: Path) -> Results:
-    """What `to_json` wrote, or an older version's. Raises `SrError` for other files."""
+def read_results(path: Path) -> Results:
+    """Read a file that `to_json` wrote, in this version or an older one. Raises `SrError` for others."""
     try:
         raw = json.loads(path.read_text("utf-8"))
         columns = tuple(Column(**each) for each in raw.get("columns", ()))
         return Results(
-            tuple(unflat(Row, each) for each in raw["rows"]),
-            tuple(unflat(ImageScore, each) for each in raw.get("images", ())),
+            tuple(unflatten(Row, each) for each in raw["rows"]),
+            tuple(unflatten(ImageScore, each) for each in raw.get("images", ())),
             str(raw["protocol"]),
             columns or (PSNR_Y.column, SSIM_Y.column),
             tuple(Failure(**each) for each in raw.get("failures", ())),
@@ -172,8 +174,8 @@ def read(path: Path) -> Results:
 _T = TypeVar("_T", Row, ImageScore)
 
 
-def unflat(kind: type[_T], raw: dict[str, Any]) -> _T:
-    """The inverse of `flat`; null among the figures is infinity. Raises `TypeError` for what is missing."""
+def unflatten(kind: type[_T], raw: dict[str, Any]) -> _T:
+    """Undo `flatten`; a metric of null becomes infinity. Raises `TypeError` for missing fields."""
     names = {each.name for each in fields(kind)} - {"figures"}
     figures = {
         key: math.inf if value is None else float(value) for key, value in raw.items() if key not in names
@@ -181,19 +183,30 @@ def unflat(kind: type[_T], raw: dict[str, Any]) -> _T:
     return kind(figures=figures, **{key: value for key, value in raw.items() if key in names})
 
 
-def merged(named: Mapping[str, Results]) -> Results:
-    """One table of several runs, each under the name of its file.
+def read_runs(files: Sequence[Path]) -> Results:
+    """Read the results of several runs as one table, each run named after its file.
 
-    A method that several runs have on the same set at the same scale is labelled with its run, unless it is
-    the same to the last digit on the same machine: then the first one stands for all. Raises `UsageError`
-    where the runs followed different protocols.
+    Raises `SrError` for files without results, `UsageError` if they followed different protocols.
+    """
+    stems = Counter(file.stem for file in files)
+    return merge_runs(
+        {file.stem if stems[file.stem] == 1 else str(file): read_results(file) for file in files}
+    )
+
+
+def merge_runs(named: Mapping[str, Results]) -> Results:
+    """Merge several runs, given by name, into one table.
+
+    If several runs have a method on the same set at the same scale, it is labelled with the run, unless the
+    runs agree to the last digit on the same machine: then only the first one is kept. Raises `UsageError`
+    if the runs followed different protocols.
     """
     runs = list(named.values())
     protocols = dict.fromkeys(run.protocol for run in runs)
     if len(protocols) > 1:
-        told = " and ".join(f"'{protocol}'" for protocol in protocols)
-        raise UsageError(f"results of {told} are not comparable", "make a table of each")
-    labels = _labels(named)
+        names = " and ".join(f"'{protocol}'" for protocol in protocols)
+        raise UsageError(f"results of {names} are not comparable", "make one table for each protocol")
+    labels = _label_methods(named)
     rows = [
         replace(row, method=label)
         for name, run in named.items()
@@ -208,13 +221,12 @@ def merged(named: Mapping[str, Results]) -> Results:
     ]
     columns = dict.fromkeys(column for run in runs for column in run.columns)
     failures = tuple(failure for run in runs for failure in run.failures)
-    together = Results(tuple(rows), tuple(images), runs[0].protocol, tuple(columns), failures)
-    machines = dict.fromkeys(run.conditions.machine for run in runs)
-    conditions = replace(runs[0].conditions, machine="; ".join(machines))
+    machines = "; ".join(dict.fromkeys(run.conditions.machine for run in runs))
+    conditions = replace(runs[0].conditions, machine=machines)
+    merged = Results(tuple(rows), tuple(images), runs[0].protocol, tuple(columns), failures, conditions)
     sets = list(dict.fromkeys(row.dataset for row in rows))
-    groups = sorted(together.groups(), key=lambda group: (sets.index(group[0].dataset), group[0].scale))
-    in_order = tuple(row for group in groups for row in group)
-    return replace(together, rows=in_order, conditions=conditions)
+    groups = sorted(merged.group_rows(), key=lambda group: (sets.index(group[0].dataset), group[0].scale))
+    return replace(merged, rows=tuple(row for group in groups for row in group))
 
 
 _Key = tuple[str, float, str]
@@ -224,16 +236,16 @@ def _key(item: Row | ImageScore) -> _Key:
     return item.dataset, item.scale, item.method
 
 
-def _labels(named: Mapping[str, Results]) -> dict[tuple[str, _Key], str]:
-    """What a method of a run is called in the table of all; nothing where it is left out."""
+def _label_methods(named: Mapping[str, Results]) -> dict[tuple[str, _Key], str]:
+    """Return the name of each run's methods in the merged table; an empty one if it is left out."""
     holders: dict[_Key, list[tuple[str, Row]]] = {}
     for name, run in named.items():
         for row in run.rows:
             holders.setdefault(_key(row), []).append((name, row))
     labels = {}
-    for key, held in holders.items():
-        same = {(named[name].conditions.machine, *sorted(row.figures.items())) for name, row in held}
-        for number, (name, row) in enumerate(held):
-            alone = row.method if number == 0 else ""
-            labels[name, key] = alone if len(same) == 1 else f"{row.method} ({name})"
+    for key, rows in holders.items():
+        distinct = {(named[name].conditions.machine, *sorted(row.figures.items())) for name, row in rows}
+        for number, (name, row) in enumerate(rows):
+            single = row.method if number == 0 else ""
+            labels[name, key] = single if len(distinct) == 1 else f"{row.method} ({name})"
     return labels

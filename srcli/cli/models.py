@@ -436,7 +436,7 @@ def push(
     ] = False,
 ) -> None:
     """Publish a weight file on the Hub with a model card."""
-    from srcli.bench.results import read
+    from srcli.bench.results import read_results
     from srcli.engine.weights import files as weights
     from srcli.engine.weights import hub
     from srcli.report.card import card
@@ -446,7 +446,7 @@ def push(
         raise WeightsError(f"{file} was not written by sr", "only such files say what they are")
     network = weights.load(file, spec)
     parameters = sum(value.numel() for value in network.parameters())
-    measured = read(results) if results else None
+    measured = read_results(results) if results else None
     text = card(file.name, spec, parameters, weights.read_header(file), licence, data, measured)
     if dry_run:
         console.out.print(text, markup=False)

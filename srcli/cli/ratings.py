@@ -1,4 +1,4 @@
-"""`sr bench --ratings`: what people answered on the pages of `sr compare --rate`."""
+"""`sr bench --ratings`: summarise what people answered on the pages of `sr compare --rate`."""
 
 from pathlib import Path
 
@@ -6,14 +6,28 @@ from srcli.cli import console
 from srcli.errors import UsageError
 
 
-def show_ratings(files: list[Path], wanted: bool, json_file: Path | None) -> None:
-    """Print mean opinion scores, Bradley-Terry ranks and agreement. Raises `SrError` for other files."""
+def print_ratings(files: list[Path], has_flag: bool, json_file: Path | None) -> None:
+    """Print mean opinion scores, Bradley-Terry ranks and agreement.
+
+    Raises `UsageError` if files are given without `--ratings`, `SrError` for files that hold no ratings.
+    """
     from srcli.report import ratings
 
-    if not wanted:
-        raise UsageError(f"what is {files[0]} for?", "give --ratings with files of ratings, -d with a folder")
-    summary = ratings.summarise(ratings.read(files))
-    console.out.print(ratings.rich_table(summary))
-    console.out.print(ratings.agreement(summary), markup=False)
+    if not has_flag:
+        raise _explain_files(files[0])
+    summary = ratings.summarise_ratings(ratings.read_ratings(files))
+    console.out.print(ratings.format_table(summary))
+    console.out.print(ratings.format_agreement(summary), markup=False)
     if json_file:
         console.save_text(json_file, ratings.to_json(summary))
+
+
+def _explain_files(file: Path) -> UsageError:
+    """Say how to pass `file`, by what it is: images, results or ratings."""
+    message = f"`sr bench` takes {file} only with an option"
+    if file.is_dir():
+        return UsageError(message, f"to measure on its images: sr bench -d {file}")
+    return UsageError(
+        message,
+        f"ratings: sr bench --ratings {file}; results: sr bench --from {file}; a folder of images: -d FOLDER",
+    )

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from srcli import __version__
-from srcli.bench import stats
+from srcli.bench import significance
 from srcli.bench.results import Results
 from srcli.report import plots
-from srcli.report.table import PLAIN, ScoreTable, Show, sheets
+from srcli.report.table import PLAIN, ScoreTable, TableOptions, sheets
 
 _TEMPLATE = "bench_page.html"
 
@@ -30,7 +30,7 @@ class _Plot:
     svg: str
 
 
-def page(results: Results, show: Show = PLAIN) -> str:
+def render_bench_page(results: Results, show: TableOptions = PLAIN) -> str:
     """The page; plots are left out, and that is said, where matplotlib is not installed."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
@@ -40,7 +40,7 @@ def page(results: Results, show: Show = PLAIN) -> str:
     )  # fmt: skip
     shown: list[ScoreTable] = sheets(results, show)
     column = results.columns[0]
-    pairs = stats.comparisons(results, column) if show.stats else []
+    pairs = significance.compare_methods(results, column) if show.stats else []
     return environment.get_template(_TEMPLATE).render(
         results=results,
         sheets=shown,
@@ -50,14 +50,14 @@ def page(results: Results, show: Show = PLAIN) -> str:
         images=list(_images(results)),
         plots=list(_plots(results)),
         places={row.method: row.where for row in results.rows if row.params and row.where},
-        can_plot=plots.available(),
+        can_plot=plots.is_available(),
         version=__version__,
     )
 
 
 def _plots(results: Results) -> Iterator[_Plot]:
-    if plots.available():
-        for name, svg in plots.svgs(results):
+    if plots.is_available():
+        for name, svg in plots.render_plots(results):
             yield _Plot(name, svg)
 
 
@@ -66,8 +66,8 @@ def _images(results: Results) -> Iterator[_Images]:
     found: dict[tuple[str, float], dict[str, dict[str, str]]] = {}
     for score in results.images:
         group = found.setdefault((score.dataset, score.scale), {})
-        group.setdefault(score.image, {})[score.method] = column.written(score.figures[column.key])
-    for group_rows in results.groups():
+        group.setdefault(score.image, {})[score.method] = column.format(score.figures[column.key])
+    for group_rows in results.group_rows():
         place = (group_rows[0].dataset, group_rows[0].scale)
         methods = tuple(row.method for row in group_rows)
         lines = tuple(

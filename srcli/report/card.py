@@ -38,7 +38,7 @@ def card(
         f"```sh\nsr upscale photo.jpg -x{spec.scale or 2.7} --weights {file}\n```",
         f"## Training data\n{data}",
         _training(header),
-        "## Measured\n" + (formatters.markdown(measured) if measured else "Not measured."),
+        "## Measured\n" + (formatters.format_markdown(measured) if measured else "Not measured."),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 

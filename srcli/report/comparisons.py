@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from srcli.bench import Score, border_of, score
+from srcli.bench import Score, compute_border, score
 from srcli.datasets import list_images
 from srcli.errors import DatasetError, SrError, UsageError
 from srcli.imaging.color import luma
@@ -110,7 +110,7 @@ def load(source: ComparisonSource, scale: float) -> Comparison:
 def _scored(true: Pixels, scale: float, path: Path) -> Pixels:
     """`true`, if a border of `scale` pixels leaves enough to score."""
     height, width = true.shape[:2]
-    if 0 < min(height, width) < _SMALLEST + 2 * border_of(scale):
+    if 0 < min(height, width) < _SMALLEST + 2 * compute_border(scale):
         raise DatasetError(
             f"{path}: an image of {width}x{height} is too small to score", "SSIM needs 11 pixels"
         )
@@ -142,7 +142,9 @@ def outcome(method: Method, subject: Comparison, scale: float) -> Outcome:
     start = time.perf_counter()
     made = method(subject.lr, scale)
     seconds = time.perf_counter() - start
-    figures = None if subject.truth is None else score(made, subject.truth, border_of(scale), subject.grey)
+    figures = (
+        None if subject.truth is None else score(made, subject.truth, compute_border(scale), subject.grey)
+    )
     return Outcome(method.name, (quantise(made) / 255).astype(np.float32), seconds, figures)
 
 

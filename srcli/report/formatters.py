@@ -12,16 +12,16 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from srcli.bench import published, stats
+from srcli.bench import published, significance
 from srcli.bench import results as found
 from srcli.bench.results import Results, Row
-from srcli.report.table import PLAIN, Cell, ScoreTable, Show, sheets
+from srcli.report.table import PLAIN, Cell, ScoreTable, TableOptions, sheets
 from srcli.report.table import Group as Lines
 
 _STYLES = ("", "bold", "underline")
 
 
-def terminal(results: Results, show: Show, width: int) -> RenderableType:
+def format_terminal(results: Results, show: TableOptions, width: int) -> RenderableType:
     """Tables that fit into `width` columns; where one doesn't, it is several, and costs have their own."""
     parts: list[RenderableType] = []
     for sheet in sheets(results, show):
@@ -68,7 +68,7 @@ def rich_table(sheet: ScoreTable) -> Table:
     return table
 
 
-def markdown(results: Results, show: Show = PLAIN) -> str:
+def format_markdown(results: Results, show: TableOptions = PLAIN) -> str:
     """Markdown tables, the best in bold and the second underlined; below them the protocol and notes."""
     parts = [_markdown(sheet) for sheet in sheets(results, show)]
     return "\n\n".join([*parts, f"Protocol: {results.protocol}."])
@@ -91,7 +91,7 @@ def _marked(cell: Cell) -> str:
     return (cell.text, f"**{cell.text}**", f"<u>{cell.text}</u>")[cell.place]
 
 
-def latex(results: Results, show: Show = PLAIN) -> str:
+def format_latex(results: Results, show: TableOptions = PLAIN) -> str:
     """Tables for LaTeX, the best in bold and the second underlined; needs booktabs and graphicx.
 
     What is wider than a line of text is made smaller; what is longer than a page becomes several tables.
@@ -133,18 +133,18 @@ def _latex(sheet: ScoreTable) -> str:
     lines = [
         "\\begin{table}",
         "\\centering\\small",
-        f"\\caption{{{escaped(sheet.title[:1].upper() + sheet.title[1:])}}}",
+        f"\\caption{{{escape_latex(sheet.title[:1].upper() + sheet.title[1:])}}}",
         _AT_MOST_A_LINE,
         f"\\begin{{tabular}}{{l{'r' * (count - 1)}}}",
         "\\toprule",
-        _latex_line([escaped(heading.text) for heading in sheet.headings]),
+        _latex_line([escape_latex(heading.text) for heading in sheet.headings]),
     ]
     for group in sheet.groups:
-        title = f"{escaped(group.dataset)} $\\times{group.scale}$"
+        title = f"{escape_latex(group.dataset)} $\\times{group.scale}$"
         lines += ["\\midrule", f"\\multicolumn{{{count}}}{{l}}{{\\textit{{{title}}}}} \\\\"]
         lines += [_latex_line([_latex_marked(cell) for cell in line]) for line in group.lines]
     lines += ["\\bottomrule", "\\end{tabular}}"]
-    lines += [f"\\\\ \\footnotesize {escaped(note)}" for note in sheet.notes]
+    lines += [f"\\\\ \\footnotesize {escape_latex(note)}" for note in sheet.notes]
     return "\n".join([*lines, "\\end{table}"])
 
 
@@ -153,7 +153,7 @@ def _latex_line(cells: list[str]) -> str:
 
 
 def _latex_marked(cell: Cell) -> str:
-    text = escaped(cell.text)
+    text = escape_latex(cell.text)
     return (text, f"\\textbf{{{text}}}", f"\\underline{{{text}}}")[cell.place]
 
 
@@ -166,20 +166,20 @@ _ESCAPES = {
 _MINUS = re.compile(r"(?<![\w-])-(?=\d)")
 
 
-def escaped(text: str) -> str:
+def escape_latex(text: str) -> str:
     """What LaTeX would take for commands, written so that it is printed; signs of numbers as minus signs."""
     return _MINUS.sub("$-$", "".join(_ESCAPES.get(sign, sign) for sign in text))
 
 
-def to_csv(results: Results, show: Show = PLAIN) -> str:
+def to_csv(results: Results, show: TableOptions = PLAIN) -> str:
     """One line per row, every figure in full; what is published and the intervals in columns of their own."""
     lines = [
-        {"protocol": results.protocol, **found.flat(row), **_published(results, row, show)}
+        {"protocol": results.protocol, **found.flatten(row), **_published(results, row, show)}
         for row in results.rows
     ]
     if show.stats:
         column = results.columns[0]
-        spread = stats.intervals(results, column)
+        spread = significance.compute_intervals(results, column)
         for line, row in zip(lines, results.rows, strict=True):
             interval = spread.get((row.dataset, row.scale, row.method))
             line |= {
@@ -194,8 +194,8 @@ def to_csv(results: Results, show: Show = PLAIN) -> str:
     return text.getvalue()
 
 
-def _published(results: Results, row: Row, show: Show) -> dict[str, Any]:
-    figure = published.beside(results, row) if show.published else None
+def _published(results: Results, row: Row, show: TableOptions) -> dict[str, Any]:
+    figure = published.find_published(results, row) if show.published else None
     if figure is None:
         return {}
     return {
@@ -206,22 +206,22 @@ def _published(results: Results, row: Row, show: Show) -> dict[str, Any]:
     }
 
 
-def to_json(results: Results, show: Show = PLAIN) -> str:
+def to_json(results: Results, show: TableOptions = PLAIN) -> str:
     """What `bench.results.read` reads, and beside it what is published and how sure the differences are."""
     raw = json.loads(found.to_json(results))
     if show.published:
         raw["published"] = [
             {"dataset": row.dataset, "scale": row.scale, "method": row.method, **asdict(figure)}
             for row in results.rows
-            if (figure := published.beside(results, row))
+            if (figure := published.find_published(results, row))
         ]
     if show.stats:
         column = results.columns[0]
         raw["intervals"] = [
             {"dataset": dataset, "scale": scale, "method": method, "metric": column.key, **asdict(each)}
-            for (dataset, scale, method), each in stats.intervals(results, column).items()
+            for (dataset, scale, method), each in significance.compute_intervals(results, column).items()
         ]
         raw["comparisons"] = [
-            {"metric": column.key, **asdict(each)} for each in stats.comparisons(results, column)
+            {"metric": column.key, **asdict(each)} for each in significance.compare_methods(results, column)
         ]
-    return json.dumps(found.finite(raw), indent=1, allow_nan=False)
+    return json.dumps(found.replace_nonfinite(raw), indent=1, allow_nan=False)

@@ -21,17 +21,17 @@ _AGAINST = {
 }
 
 
-def available() -> bool:
+def is_available() -> bool:
     """Whether matplotlib is there; it is not imported."""
     from importlib.util import find_spec
 
     return find_spec("matplotlib") is not None
 
 
-def write_all(results: Results, folder: Path) -> list[Path]:
+def write_plots(results: Results, folder: Path) -> list[Path]:
     """Every plot that there are figures for, as SVG in `folder`. Raises `SrError` without matplotlib."""
     written = []
-    for name, svg in svgs(results):
+    for name, svg in render_plots(results):
         path = folder / f"{name}.svg"
         with replace_atomically(path) as temporary:
             temporary.write_text(svg, "utf-8")
@@ -39,7 +39,7 @@ def write_all(results: Results, folder: Path) -> list[Path]:
     return written
 
 
-def svgs(results: Results) -> Iterator[tuple[str, str]]:
+def render_plots(results: Results) -> Iterator[tuple[str, str]]:
     """Names and SVG texts of the plots. Raises `SrError` without matplotlib."""
     try:
         import matplotlib as mpl
@@ -47,7 +47,7 @@ def svgs(results: Results) -> Iterator[tuple[str, str]]:
     except ImportError as error:
         raise SrError("plots are drawn by matplotlib", "`pip install 'sr-cli[plots]'`") from error
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "sr", "font.size": 9}):
-        for group in results.groups():
+        for group in results.group_rows():
             place = f"{group[0].dataset}-x{group[0].scale}"
             for name, figure in _of_group(results, group, Figure):
                 yield f"{place}-{name}", _svg(figure)

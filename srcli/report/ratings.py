@@ -98,7 +98,7 @@ class Summary:
     alpha_choices: float | None
 
 
-def read(paths: list[Path]) -> Answers:
+def read_ratings(paths: list[Path]) -> Answers:
     """The answers in all files.
 
     Raises `SrError` for a file that is damaged, given twice, or of another comparison.
@@ -170,7 +170,7 @@ def _choice(rater: str, left: tuple[str, str], right: tuple[str, str], choice: s
     return Choice(rater, left[0], (left[1], right[1]), won)
 
 
-def summarise(answers: Answers) -> Summary:
+def summarise_ratings(answers: Answers) -> Summary:
     """The methods from the best to the worst, by Bradley-Terry strength."""
     strengths = bradley_terry(answers.methods, [*answers.choices, *implied(answers.scores)])
     opinions = {method: opinion(answers.scores, method) for method in answers.methods}
@@ -289,7 +289,7 @@ def _disagreement(counts: Counter[float], interval: bool) -> float:
     return sum(2 * m * n * ((a - b) ** 2 if interval else 1) for (a, m), (b, n) in pairs)
 
 
-def rich_table(summary: Summary) -> Table:
+def format_table(summary: Summary) -> Table:
     """For a terminal."""
     table = Table(title=f"{summary.answers} answers of {summary.raters} raters", title_justify="left")
     for heading in ("Rank", "Method", "MOS", "95 %", "Bradley-Terry", "95 %"):
@@ -309,7 +309,7 @@ def _strength_cells(one: Strength) -> tuple[str, str]:
     return f"{one.value:+.2f}", f"±{one.margin:.2f}"
 
 
-def agreement(summary: Summary) -> str:
+def format_agreement(summary: Summary) -> str:
     """In a line, which measure of agreement is how high."""
     told = [
         f"{what} {value:.3f}"

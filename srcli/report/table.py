@@ -6,22 +6,22 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
-from srcli.bench import published, stats
+from srcli.bench import published, significance
+from srcli.bench.metrics import Column
 from srcli.bench.results import Results, Row
-from srcli.bench.scoring import Column
 
 Kind = Literal["name", "score", "cost"]
 
 
 @dataclass(frozen=True)
-class Show:
+class TableOptions:
     """What tables have besides what was measured: `published` figures, and how sure differences are."""
 
     published: bool = False
     stats: bool = False
 
 
-PLAIN = Show()
+PLAIN = TableOptions()
 
 
 @dataclass(frozen=True)
@@ -77,14 +77,14 @@ class ScoreTable:
         return replace(self, headings=tuple(self.headings[n] for n in numbers), groups=groups)
 
 
-def sheets(results: Results, show: Show = PLAIN) -> list[ScoreTable]:
+def sheets(results: Results, show: TableOptions = PLAIN) -> list[ScoreTable]:
     """The scores, then what is sure about them if that is asked for."""
     return [scores(results, show.published), *([sureness(results)] if show.stats else [])]
 
 
 def scores(results: Results, with_published: bool) -> ScoreTable:
     """Every row: figures, published ones beside them if asked for, and costs as far as they are known."""
-    groups = results.groups()
+    groups = results.group_rows()
     columns = [_column(Heading("Method", "name"), groups, lambda row: row.method)]
     for column in results.columns:
         columns.append((Heading(column.heading, "score"), _ranked(groups, column)))
@@ -92,7 +92,7 @@ def scores(results: Results, with_published: bool) -> ScoreTable:
             beside = partial(_beside, results, column)
             columns.append(_column(Heading("published", "score"), groups, beside))
     columns += _costs(groups)
-    notes = _notes(results) + (published.footnotes(results) if with_published else [])
+    notes = _notes(results) + (published.list_footnotes(results) if with_published else [])
     return _sheet(f"protocol {results.protocol}", groups, columns, notes)
 
 
@@ -152,7 +152,7 @@ def _ranked(groups: list[list[Row]], column: Column) -> list[list[Cell]]:
 
 def _ranked_group(group: list[Row], column: Column) -> list[Cell]:
     values = [row.figures.get(column.key) for row in group]
-    texts = ["-" if value is None else column.written(value) for value in values]
+    texts = ["-" if value is None else column.format(value) for value in values]
     ranks = {
         text: column.rank(float(text))
         for text, value in zip(texts, values, strict=True)
@@ -165,12 +165,12 @@ def _ranked_group(group: list[Row], column: Column) -> list[Cell]:
 
 def _beside(results: Results, column: Column, row: Row) -> str:
     """The published figure and ours less it; starred where publications disagree."""
-    figure = published.beside(results, row)
+    figure = published.find_published(results, row)
     value = figure.get(column.key) if figure else None
     if figure is None or value is None:
         return ""
     difference = f"{row.figures[column.key] - value:+.{column.digits}f}"
-    return f"{column.written(value)}{'*' if column.key in figure.disputed else ''} {difference}"
+    return f"{column.format(value)}{'*' if column.key in figure.disputed else ''} {difference}"
 
 
 def _notes(results: Results) -> list[str]:
@@ -190,9 +190,9 @@ def _notes(results: Results) -> list[str]:
 def sureness(results: Results) -> ScoreTable:
     """Of the first column: each method's interval, and how sure it is that it is behind the best."""
     column = results.columns[0]
-    spread = stats.intervals(results, column)
-    compared = stats.comparisons(results, column)
-    groups = results.groups()
+    spread = significance.compute_intervals(results, column)
+    compared = significance.compare_methods(results, column)
+    groups = results.group_rows()
     lines = [_sure_lines(group, column, spread, compared) for group in groups]
     headings = [Heading("Method", "name")]
     headings += [Heading(text, "score") for text in ("95 %", "to the best", "95 %", "p")]
@@ -202,7 +202,7 @@ def sureness(results: Results) -> ScoreTable:
     )
     notes = (
         "intervals: percentile bootstrap over images; p: paired sign-flip test, adjusted for pairs by Holm",
-        *stats.warnings(compared, column),
+        *significance.list_warnings(compared, column),
     )
     return ScoreTable(f"{column.heading}: how sure it is", tuple(headings), made, notes)
 
@@ -210,8 +210,8 @@ def sureness(results: Results) -> ScoreTable:
 def _sure_lines(
     group: list[Row],
     column: Column,
-    spread: dict[tuple[str, float, str], stats.Interval],
-    compared: list[stats.Comparison],
+    spread: dict[tuple[str, float, str], significance.Interval],
+    compared: list[significance.Comparison],
 ) -> tuple[tuple[Cell, ...], ...]:
     best = min(group, key=lambda row: column.rank(row.figures[column.key]))
     place = (best.dataset, best.scale)
@@ -225,7 +225,7 @@ def _sure_lines(
 
 
 def _against(
-    method: str, best: str, pairs: dict[tuple[str, str], stats.Comparison], column: Column
+    method: str, best: str, pairs: dict[tuple[str, str], significance.Comparison], column: Column
 ) -> tuple[str, str, str]:
     """Difference to the best, its interval, and p; empty for the best itself."""
     found, sign = pairs.get((method, best)), 1
@@ -241,9 +241,9 @@ def _against(
     )
 
 
-def between(interval: stats.Interval | None, column: Column) -> str:
+def between(interval: significance.Interval | None, column: Column) -> str:
     """As tables show it."""
-    return f"{column.written(interval.low)}..{column.written(interval.high)}" if interval else "-"
+    return f"{column.format(interval.low)}..{column.format(interval.high)}" if interval else "-"
 
 
 def small(p: float) -> str:

@@ -1,0 +1,35 @@
+"""Writing the results of a benchmark as JSON, CSV, LaTeX, HTML and plots."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from srcli.bench import Results
+from srcli.report import bench_page, formatters, plots
+from srcli.report.table import TableOptions
+from srcli.storage.files import replace_atomically
+
+
+@dataclass(frozen=True)
+class ResultFiles:
+    """Where to write each format, None for nowhere; `plots` is a folder."""
+
+    json: Path | None = None
+    csv: Path | None = None
+    latex: Path | None = None
+    html: Path | None = None
+    plots: Path | None = None
+
+
+def write_results(results: Results, options: TableOptions, files: ResultFiles) -> list[Path]:
+    """Write every file that is asked for; return the plots, whose names the user does not choose."""
+    texts = (
+        (files.json, formatters.to_json),
+        (files.csv, formatters.to_csv),
+        (files.latex, formatters.format_latex),
+        (files.html, bench_page.render_bench_page),
+    )
+    for path, render in texts:
+        if path:
+            with replace_atomically(path) as temporary:
+                temporary.write_text(render(results, options), "utf-8")
+    return plots.write_plots(results, files.plots) if files.plots else []
