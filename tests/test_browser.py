@@ -22,7 +22,7 @@ from tools.browser import Page
 
 pytestmark = [
     pytest.mark.browser,
-    pytest.mark.skipif(browser.installed() is None, reason="no Chromium here: apt-get install chromium"),
+    pytest.mark.skipif(browser.find_chromium() is None, reason="no Chromium here: apt-get install chromium"),
 ]
 SCALE = 4
 EVIL = "<img src=x onerror=alert(1)>&amp;.png"
@@ -45,7 +45,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Page]:
     try:
-        with browser.opened() as page:
+        with browser.open_page() as page:
             yield page
     except (RuntimeError, BrokenPipeError) as error:
         if "CI" in os.environ:

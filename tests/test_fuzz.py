@@ -15,12 +15,12 @@ SAMPLE = 12
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("kind", fuzz.kinds())
+@pytest.mark.parametrize("kind", fuzz.list_kinds())
 def test_damaged_files(kind: str, tmp_path: Path) -> None:
-    sound = fuzz.kinds()[kind][1](tmp_path)
+    sound = fuzz.list_kinds()[kind][1](tmp_path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        verdicts = {k: fuzz.case(kind, 1, k, tmp_path, sound) for k in range(SAMPLE)}
+        verdicts = {k: fuzz.run_case(kind, 1, k, tmp_path, sound) for k in range(SAMPLE)}
     assert not {k: v for k, v in verdicts.items() if v not in ("read", "refused")}
 
 
@@ -34,20 +34,20 @@ def test_faults_would_be_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         while True:
             pass
 
-    sound = fuzz.kinds()["PNG 8"][1](tmp_path)
+    sound = fuzz.list_kinds()["PNG 8"][1](tmp_path)
     monkeypatch.setattr(fuzz, "LIMIT", 0.3)
     monkeypatch.setattr(pipeline, "read_timing", spin)
-    assert fuzz.case("PNG 8", 0, 0, tmp_path, sound) == "hang"
+    assert fuzz.run_case("PNG 8", 0, 0, tmp_path, sound) == "hang"
     monkeypatch.setattr(pipeline, "read_timing", lose)
-    assert fuzz.case("PNG 8", 0, 0, tmp_path, sound) == "traceback: ZeroDivisionError: lost"
+    assert fuzz.run_case("PNG 8", 0, 0, tmp_path, sound) == "traceback: ZeroDivisionError: lost"
 
 
-IMAGES = [kind for kind, (suffix, _) in fuzz.kinds().items() if suffix not in (".pth", ".safetensors")]
+IMAGES = [kind for kind, (suffix, _) in fuzz.list_kinds().items() if suffix not in (".pth", ".safetensors")]
 
 
 @pytest.mark.parametrize("kind", IMAGES)
 def test_no_part_of_a_file_is_taken_for_the_whole(kind: str, tmp_path: Path) -> None:
-    suffix, make = fuzz.kinds()[kind]
+    suffix, make = fuzz.list_kinds()[kind]
     whole, path = make(tmp_path), tmp_path / f"part{suffix}"
     path.write_bytes(whole)
     assert list(read_images(path))
@@ -59,7 +59,7 @@ def test_no_part_of_a_file_is_taken_for_the_whole(kind: str, tmp_path: Path) -> 
 
 def test_codecs_do_not_talk(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     for kind in ("HDR 32", "PPM 16", "JPEG2000 16", "PNG 16"):
-        suffix, make = fuzz.kinds()[kind]
+        suffix, make = fuzz.list_kinds()[kind]
         (tmp_path / f"a{suffix}").write_bytes(make(tmp_path)[:-60])
         assert run(["upscale", str(tmp_path / f"a{suffix}"), "-x2", "-m", "bicubic"]) == 1
     assert "ERROR" not in capfd.readouterr().err

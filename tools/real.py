@@ -1,9 +1,9 @@
-"""The picture of docs/real.md: small, noisy JPEG files by bicubic, the default network and `-m real`.
+"""Draw the picture of docs/real.md: small, noisy JPEG files by bicubic, the default network and `-m real`.
 
     PYTHONPATH=. python tools/real.py
 
-The photographs that ship with the tool are made half as large, get a sensor's noise and are saved as JPEG of
-low quality, as a cheap camera or a messenger would leave them.
+The bundled photographs are downscaled by 2, get noise and are saved as JPEG of low quality, as a cheap camera
+or a messenger would leave them.
 """
 
 import sys
@@ -25,8 +25,8 @@ NOISE, QUALITY = 6 / 255, 45
 PLACE = "60,30,100,80"
 
 
-def spoil(source: Path, target: Path) -> None:
-    """Half the size, noise, JPEG."""
+def degrade_photograph(source: Path, target: Path) -> None:
+    """Downscale by 2, add noise and save as JPEG."""
     pixels = read_image(source).pixels
     small = resize(pixels, pixels.shape[0] // 2, pixels.shape[1] // 2, "bilinear")
     noise = np.random.default_rng(0).normal(0, NOISE, small.shape)
@@ -35,11 +35,11 @@ def spoil(source: Path, target: Path) -> None:
 
 
 def main() -> None:
-    """Spoil, compare, write."""
+    """Degrade, compare and write."""
     with tempfile.TemporaryDirectory() as folder:
         files = [Path(folder) / f"{name}.jpg" for name in NAMES]
         for name, file in zip(NAMES, files, strict=True):
-            spoil(ROOT / "srcli" / "samples" / f"{name}.png", file)
+            degrade_photograph(ROOT / "srcli" / "samples" / f"{name}.png", file)
         models = ["-m", "bicubic", "-m", "ecbsr", "-m", "real"]
         words = ["-x4", *models, "--crop", PLACE, "--preview", "none", "-o", str(PICTURE), "--overwrite"]
         if run(["compare", *map(str, files), *words]):

@@ -1,4 +1,4 @@
-"""Resident memory of `sr upscale` over many images: `python tools/soak.py [COUNT] [RESULT.json]`."""
+"""Measure resident memory of `sr upscale` over many images: `python tools/soak.py [COUNT] [RESULT.json]`."""
 
 import json
 import sys
@@ -19,8 +19,8 @@ _DIFFERENT, _SETTLED = 40, 50
 _PAGE_MIB = 4096 / 2**20
 
 
-def images(folder: Path, count: int) -> Path:
-    """A few images of many sizes and formats, under as many names as are asked for."""
+def make_images(folder: Path, count: int) -> Path:
+    """Make a few images of various sizes and formats, and symbolic links to them, `count` names in all."""
     rng = np.random.default_rng(0)
     for k in range(_DIFFERENT):
         pixels = rng.random((int(rng.integers(16, 64)), int(rng.integers(16, 64)), 3), np.float32)
@@ -32,23 +32,23 @@ def images(folder: Path, count: int) -> Path:
     return folder
 
 
-def resident() -> float:
-    """Of this process, in MiB."""
+def read_resident() -> float:
+    """Return the resident memory of this process in MiB."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE_MIB
 
 
 def measure(folder: Path, count: int) -> dict[str, float]:
-    """One command over all images; outputs are deleted as they come, since only memory is of interest."""
+    """Upscale all images in one command, deleting outputs as they appear; return the peaks in MiB."""
     seen: list[float] = []
     plain = reporters.ConsoleReporter.outcome
 
-    def watched(self: reporters.ConsoleReporter, outcome: Became) -> None:
-        seen.append(resident())
+    def record(self: reporters.ConsoleReporter, outcome: Became) -> None:
+        seen.append(read_resident())
         plain(self, outcome)
         Path(str(outcome.job.target)).unlink()
 
-    reporters.ConsoleReporter.outcome = watched  # type: ignore[method-assign]
-    code = run(["upscale", str(images(folder / "in", count)), "-x2", "-q", "-o", str(folder / "out")])
+    reporters.ConsoleReporter.outcome = record  # type: ignore[method-assign]
+    code = run(["upscale", str(make_images(folder / "in", count)), "-x2", "-q", "-o", str(folder / "out")])
     if code:
         raise SystemExit(code)
     before, after = max(seen[:_SETTLED]), max(seen[_SETTLED:])
