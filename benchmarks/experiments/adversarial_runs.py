@@ -1,9 +1,9 @@
-"""Train every recipe that has a discriminator for minutes: before it, after it, and half of each.
+"""Train every recipe that has a discriminator for minutes: first phase, second phase, and their mean.
 
     PYTHONPATH=. python benchmarks/experiments/adversarial_runs.py DATA [NAME ...] [--out FOLDER]
 
-`sr train NAME -x4 --preset quick`, with small networks and fewer steps, validated on the bundled samples,
-which are degraded as those that were trained on. Writes benchmarks/results/adversarial_runs.json, which
+Runs `sr train NAME -x4 --preset quick` with small networks and fewer steps, validated on the bundled samples,
+which are degraded like the training images. Writes benchmarks/results/adversarial_runs.json, which
 docs/adversarial.md shows.
 """
 
@@ -13,7 +13,7 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from benchmarks.experiments.quick_runs import set_up
+from benchmarks.experiments.quick_runs import set_up_run
 from srcli import bench, methods
 from srcli.bench.protocols import Y_CROP, Reduction
 from srcli.engine.device import keep_memory
@@ -33,7 +33,7 @@ SHORT = ("batch=4", "gan.steps=30", "validate_every=330")
 
 @dataclass(frozen=True)
 class Run:
-    """PSNR-Y in dB of bicubic, after the first phase, after the second, and of the mean of both's weights."""
+    """PSNR-Y in dB of bicubic, after each phase, and of the mean of both sets of weights."""
 
     recipe: str
     degradation: str
@@ -48,25 +48,25 @@ class Run:
     between: float
 
     def line(self) -> str:
-        """A row of the table."""
+        """Return the row of the table."""
         what = f"{self.recipe} | {self.degradation} | {self.discriminator} | `{self.loss}`"
         cost = f"{self.steps} + {self.rival_steps} | {self.seconds:.0f}"
         reached = f"{self.bicubic:.2f} | {self.first:.2f} | {self.second:.2f} | {self.between:.2f}"
         return f"| {what} | {cost} | {reached} |"
 
 
-def recipe_of(name: str) -> Recipe:
-    """The quick recipe, cut down."""
+def build_recipe(name: str) -> Recipe:
+    """Return the quick recipe with a smaller network and fewer steps."""
     quick = recipes.preset(name, SCALE, "quick")
     return assigned(quick, [*SMALL[quick.arch], *SHORT])
 
 
-def trained(name: str, data: Path, out: Path) -> Run:
-    """Both phases, by the same loop as `sr train`."""
-    recipe = recipe_of(name)
-    begun, setup = set_up(recipe, data, out / name)
+def train_recipe(name: str, data: Path, out: Path) -> Run:
+    """Run both phases with the training loop of `sr train`."""
+    recipe = build_recipe(name)
+    run_state, setup = set_up_run(recipe, data, out / name)
     start = time.monotonic()
-    for _ in loop.run(begun, setup):
+    for _ in loop.run(run_state, setup):
         pass
     seconds = time.monotonic() - start
     first, second = (loop.weights_path(setup.folder, recipe, prefix) for prefix in ("psnr-", ""))
@@ -84,29 +84,29 @@ def trained(name: str, data: Path, out: Path) -> Run:
     return Run(name, *about, *found)
 
 
-def table() -> str:
-    """The result in Markdown."""
+def render_table() -> str:
+    """Return the results as a Markdown table."""
     runs = [Run(**raw) for raw in json.loads(RESULT.read_text())]
     out = [
         "| recipe | degradation | discriminator | loss of the second phase | steps | seconds "
-        "| bicubic | after the first phase | after the second | half of each |",
+        "| bicubic | after the first phase | after the second | mean of both |",
         "|---|---|---|---|---:|---:|---:|---:|---:|---:|",
     ]
     return "\n".join([*out, *(run.line() for run in runs)])
 
 
 def main() -> None:
-    """Measure and keep; recipes measured earlier stay."""
+    """Train and write the results; results of other recipes are kept."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("names", nargs="*")
     parser.add_argument("--out", type=Path, default=Path("runs/rivals"))
-    given = parser.parse_args()
+    options = parser.parse_args()
     keep_memory()
     known = {raw["recipe"]: Run(**raw) for raw in json.loads(RESULT.read_text())} if RESULT.exists() else {}
     every = [name for name in recipes.RECIPES if recipes.find(name, SCALE).gan]
-    for name in given.names or every:
-        known[name] = trained(name, given.data, given.out)
+    for name in options.names or every:
+        known[name] = train_recipe(name, options.data, options.out)
         print(known[name].line(), flush=True)
         RESULT.write_text(json.dumps([asdict(run) for run in known.values()], indent=1) + "\n")
 

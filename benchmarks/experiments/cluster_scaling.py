@@ -3,10 +3,10 @@ r"""How far a cluster of N cores scales: seconds of each step measured on one co
     OMP_NUM_THREADS=1 PYTHONPATH=. python benchmarks/experiments/cluster_scaling.py \
         [--measure] [--bandwidth 1.25] [--latency 30] [--price 0.04]
 
-With `--measure` the steps are timed anew. A worker fetches an image, decodes, enlarges, encodes and puts the
-result, and begins with the next; all of them share one link to the storage. `--bandwidth` of that link in
-gigabytes a second, `--latency` of a request in milliseconds, `--price` of an hour of a core in any currency:
-these three are yours to give. Writes benchmarks/results/cluster_scaling.json and draws docs/scale.png.
+`--measure` times the steps again. A worker downloads an image, decodes, upscales and encodes it, uploads the
+result and takes the next. All workers share one link to the storage. `--bandwidth` of the link is in GB/s,
+`--latency` of a request in ms, `--price` of an hour of a core in any currency. Writes
+benchmarks/results/cluster_scaling.json and draws docs/scale.png.
 """
 
 import argparse
@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 RESULT = ROOT / "benchmarks" / "results" / "cluster_scaling.json"
 CHART = ROOT / "docs" / "scale.png"
 SAMPLES = ROOT / "srcli" / "samples"
-# Side in pixels of the pictures, scale, and what is written: a photograph for print, a scan for an archive.
+# Side of the images in pixels, scale and output format: photographs for print, scans for an archive.
 WORKLOADS = {
     "photographs, 0.26 MP, x4, PNG": (512, 4, ".png"),
     "photographs, 1 MP, x4, JPEG": (1024, 4, ".jpg"),
@@ -37,7 +37,7 @@ COUNT = 8
 
 @dataclass(frozen=True)
 class Image:
-    """One image: seconds on one core of each step, bytes that come and go."""
+    """One image: seconds of each step on one core, bytes read and written."""
 
     decode: float
     network: float
@@ -47,30 +47,30 @@ class Image:
 
     @property
     def compute(self) -> float:
-        """Seconds of the core."""
+        """Seconds of the core for all steps."""
         return self.decode + self.network + self.encode
 
 
 @dataclass(frozen=True)
 class Storage:
-    """A link that all workers share: bytes a second, and seconds before a request's first byte."""
+    """The link that all workers share: bytes/s, and seconds until the first byte of a request."""
 
     bandwidth: float
     latency: float
 
 
-def measured(side: int, scale: int, suffix: str, folder: Path) -> list[Image]:
-    """Parts of the bundled photographs through the default model, in this process."""
+def measure_images(side: int, scale: int, suffix: str, folder: Path) -> list[Image]:
+    """Upscale parts of the bundled photographs with the default model and time the steps."""
     from srcli.imaging.image import Image as Picture
     from srcli.imaging.image import read_image, write_image
     from srcli.manifest import DEFAULT_MODEL
     from srcli.methods import load_method
 
-    method, found = load_method(DEFAULT_MODEL, scale), []
+    method, result = load_method(DEFAULT_MODEL, scale), []
     target = folder / f"out{suffix}"
     for number in range(-1, COUNT):  # the first one warms up
-        source = _picture(side, number, folder)
-        begun = time.perf_counter()
+        source = _write_picture(side, number, folder)
+        started_at = time.perf_counter()
         picture = read_image(source)
         decoded = time.perf_counter()
         large = np.clip(method(picture.pixels, scale), 0, 1)
@@ -78,12 +78,12 @@ def measured(side: int, scale: int, suffix: str, folder: Path) -> list[Image]:
         write_image(target, Picture(large))
         written = time.perf_counter()
         sizes = (source.stat().st_size, target.stat().st_size)
-        found.append(Image(decoded - begun, enlarged - decoded, written - enlarged, *sizes))
-    return found[1:]
+        result.append(Image(decoded - started_at, enlarged - decoded, written - enlarged, *sizes))
+    return result[1:]
 
 
-def _picture(side: int, number: int, folder: Path) -> Path:
-    """A JPEG of that side: a part of one of the photographs."""
+def _write_picture(side: int, number: int, folder: Path) -> Path:
+    """Write a part of a bundled photograph as JPEG with the given side; return its path."""
     names = sorted(SAMPLES.glob("*.png"))
     rng, path = np.random.default_rng(number + 1), folder / "in.jpg"
     with PilImage.open(names[number % len(names)]) as sample:
@@ -95,14 +95,14 @@ def _picture(side: int, number: int, folder: Path) -> Path:
 
 
 def simulate(workers: int, images: list[Image], storage: Storage, rounds: int = 40) -> dict[str, float]:
-    """Images a second of so many workers in the long run, and the share of time that their cores work.
+    """Simulate workers; return images/s in the long run and the share of the time that their cores work.
 
-    The link serves one transfer after the other, whoever asked first; latencies overlap.
+    The link serves one transfer at a time, in the order of the requests; latencies overlap.
     """
     rng = np.random.default_rng(0)
     count = rounds * workers
     link = busy = last = 0.0
-    # When it asks the link, its number, and what it puts there; None where it fetches.
+    # Time of the request to the link, worker, and the image to upload; None for a download.
     events: list[tuple[float, int, Image | None]] = [(0.0, number, None) for number in range(workers)]
     started = 0
     while events:
@@ -120,8 +120,8 @@ def simulate(workers: int, images: list[Image], storage: Storage, rounds: int = 
     return {"workers": workers, "images_per_second": count / last, "working": busy / (last * workers)}
 
 
-def bounds(images: list[Image], storage: Storage) -> dict[str, float]:
-    """Means of the images, how many a second the link can carry, and how many cores make as many."""
+def compute_bounds(images: list[Image], storage: Storage) -> dict[str, float]:
+    """Return the means of the images, the images/s that the link can carry, and the cores that fill it."""
     names = Image.__annotations__
     mean = {name: float(np.mean([getattr(image, name) for image in images])) for name in names}
     moved = mean["bytes_in"] + mean["bytes_out"]
@@ -130,44 +130,44 @@ def bounds(images: list[Image], storage: Storage) -> dict[str, float]:
     return mean | {"compute": compute, "link_images_per_second": carried, "cores_at_link": carried * compute}
 
 
-def draw(found: dict[str, Any], path: Path) -> None:
-    """Images a second over workers."""
+def draw(result: dict[str, Any], path: Path) -> None:
+    """Draw images/s over workers."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.5, 3.6), layout="constrained")
     axes = figure.subplots()
-    for name, workload in found["workloads"].items():
+    for name, workload in result["workloads"].items():
         rows = workload["cluster"]
         axes.loglog([r["workers"] for r in rows], [r["images_per_second"] for r in rows], ".-", label=name)
-    axes.set(xlabel="cores", ylabel="images a second")
+    axes.set(xlabel="cores", ylabel="images/s")
     axes.grid(visible=True, which="both", alpha=0.2)
     axes.legend(fontsize="small")
     figure.savefig(path, dpi=90)
 
 
-def table() -> str:
-    """The result in Markdown."""
-    found = json.loads(RESULT.read_text())
+def render_table() -> str:
+    """Return the result as Markdown tables."""
+    result = json.loads(RESULT.read_text())
     out = [
-        f"{found['machine']}, one core, default model. A link of {found['bandwidth'] / 1e9:g} GB/s with",
-        f"{found['latency'] * 1000:g} ms a request; a core at {found['price']:g} an hour.",
+        f"{result['machine']}, one core, default model. A link of {result['bandwidth'] / 1e9:g} GB/s with",
+        f"{result['latency'] * 1000:g} ms per request; a core costs {result['price']:g} per hour.",
         "",
         "| workload | decode, s | network, s | encode, s | MB in | MB out | link full at "
-        "| core-hours a million | cost |",
+        "| core-hours per million | cost |",
         "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
-        *(_costs(name, each, found["price"]) for name, each in found["workloads"].items()),
+        *(_render_costs(name, each, result["price"]) for name, each in result["workloads"].items()),
         "",
-        "| cores | " + " | ".join(found["workloads"]) + " |",
-        "|---:|" + "---:|" * len(found["workloads"]),
+        "| cores | " + " | ".join(result["workloads"]) + " |",
+        "|---:|" + "---:|" * len(result["workloads"]),
     ]
     for at, workers in enumerate(WORKERS):
-        rows = [each["cluster"][at] for each in found["workloads"].values()]
+        rows = [each["cluster"][at] for each in result["workloads"].values()]
         cells = (f"{row['images_per_second']:,.2f}/s, {row['working']:.0%}" for row in rows)
         out.append(f"| {workers:,} | " + " | ".join(cells) + " |")
     return "\n".join(out)
 
 
-def _costs(name: str, each: dict[str, Any], price: float) -> str:
+def _render_costs(name: str, each: dict[str, Any], price: float) -> str:
     one, hours = each["image"], each["cluster"][0]["seconds_per_million"] / 3600
     steps = f"{one['decode']:.3f} | {one['network']:.2f} | {one['encode']:.2f}"
     moved = f"{one['bytes_in'] / 1e6:.2f} | {one['bytes_out'] / 1e6:.1f} | {one['cores_at_link']:,.0f} cores"
@@ -175,7 +175,7 @@ def _costs(name: str, each: dict[str, Any], price: float) -> str:
 
 
 def main() -> None:
-    """Measure where asked to, simulate, write, draw."""
+    """Measure if asked to, simulate, write and draw."""
     from srcli.engine.calibration import machine
 
     parser = argparse.ArgumentParser(description=__doc__)
@@ -183,30 +183,30 @@ def main() -> None:
     parser.add_argument("--bandwidth", type=float, default=1.25)
     parser.add_argument("--latency", type=float, default=30)
     parser.add_argument("--price", type=float, default=0.04)
-    given = parser.parse_args()
-    storage = Storage(given.bandwidth * 1e9, given.latency / 1000)
-    about: dict[str, Any] = {"machine": machine(), **asdict(storage), "price": given.price}
-    known = {} if given.measure else json.loads(RESULT.read_text())["workloads"]
+    options = parser.parse_args()
+    storage = Storage(options.bandwidth * 1e9, options.latency / 1000)
+    about: dict[str, Any] = {"machine": machine(), **asdict(storage), "price": options.price}
+    known = {} if options.measure else json.loads(RESULT.read_text())["workloads"]
     workloads = {}
     for name, (side, scale, suffix) in WORKLOADS.items():
         with tempfile.TemporaryDirectory() as folder:
             images = (
                 [Image(**raw) for raw in known[name]["images"]]
                 if known
-                else measured(side, scale, suffix, Path(folder))
+                else measure_images(side, scale, suffix, Path(folder))
             )
         cluster = [simulate(workers, images, storage) for workers in WORKERS]
         for row in cluster:
             row["seconds_per_million"] = 1e6 / row["images_per_second"]
         workloads[name] = {
-            "image": bounds(images, storage),
+            "image": compute_bounds(images, storage),
             "cluster": cluster,
             "images": [asdict(image) for image in images],
         }
         print(name, json.dumps(workloads[name]["image"]), flush=True)
-    found = about | {"workloads": workloads}
-    RESULT.write_text(json.dumps(found, indent=1) + "\n")
-    draw(found, CHART)
+    result = about | {"workloads": workloads}
+    RESULT.write_text(json.dumps(result, indent=1) + "\n")
+    draw(result, CHART)
 
 
 if __name__ == "__main__":

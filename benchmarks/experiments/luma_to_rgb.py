@@ -1,9 +1,10 @@
-r"""Make a luma ECBSR one that sees colours and begins as the same function: for `sr train --init`.
+r"""Convert an ECBSR for luma to one for RGB that computes the same function, for `sr train --init`.
 
     PYTHONPATH=. python benchmarks/experiments/luma_to_rgb.py \
-        srcli/weights/ecbsr-x4.safetensors coloured-x4.safetensors
+        srcli/weights/ecbsr-x4.safetensors rgb-x4.safetensors
 
-The first kernel gets the weights of luma, and what the network adds to luma is added to every channel.
+The first kernel is multiplied by the weights of luma. The output of the network, which is added to luma, is
+added to every channel.
 """
 
 import argparse
@@ -23,8 +24,8 @@ BLACK = float(luma(np.zeros(3)))
 WEIGHTS = torch.from_numpy(luma(np.eye(3)) - BLACK).float()
 
 
-def coloured(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Its tensors; borders differ a little, as zeros around luma are not zeros around RGB."""
+def convert_state(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the tensors for RGB; borders differ slightly, as zeros are padded in RGB instead of luma."""
     made = {name: tensor.float() for name, tensor in state.items()}
     first = "backbone.0.conv3x3"
     last = f"backbone.{max(int(name.split('.')[1]) for name in made)}.conv3x3"
@@ -41,17 +42,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("luma", type=Path)
     parser.add_argument("target", type=Path)
-    given = parser.parse_args()
-    spec = read_spec(given.luma)
+    options = parser.parse_args()
+    spec = read_spec(options.luma)
     if spec is None or spec.arch != "ecbsr":
-        raise SystemExit(f"{given.luma} is no ECBSR of ours")
+        raise SystemExit(f"{options.luma} is not an ECBSR file written by sr")
     config = {**spec.config, "channels": 3}
     network = archs.build(spec.arch, spec.scale, config)
-    network.load_state_dict(coloured(read_state(given.luma)))
-    about = {"origin": f"benchmarks/experiments/luma_to_rgb.py {given.luma}", "config": json.dumps(config)}
-    header = {**read_header(given.luma), "format": "pt", **about}
+    network.load_state_dict(convert_state(read_state(options.luma)))
+    about = {"origin": f"benchmarks/experiments/luma_to_rgb.py {options.luma}", "config": json.dumps(config)}
+    header = {**read_header(options.luma), "format": "pt", **about}
     header.pop("recipe", None)
-    save_file(dict(network.state_dict()), given.target, metadata=header)
+    save_file(dict(network.state_dict()), options.target, metadata=header)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,10 @@
-"""Train every network for a few minutes, all with the same steps and seed, and see which pass bicubic.
+"""Train every network for a few minutes with the same steps and seed, to see which ones beat bicubic.
 
     PYTHONPATH=. python benchmarks/experiments/quick_runs.py DATA [NAME ...] [--out FOLDER] [--limit SECONDS]
 
-Runs `sr train NAME -x2 --preset quick` for each, validated on the bundled samples. Those that would take a
-core more than minutes are cut down (`tools/small.py`) and marked; one that takes longer than the limit all
-the same is stopped and marked. Writes benchmarks/results/quick_runs.json,
-which docs/weights/quick-runs.md shows.
+Runs `sr train NAME -x2 --preset quick` for each, validated on the bundled samples. Networks that would take
+longer than minutes on one core are cut down and marked; one that still exceeds the limit is stopped and
+marked. Writes benchmarks/results/quick_runs.json, which docs/weights/quick-runs.md shows.
 """
 
 import argparse
@@ -29,22 +28,22 @@ from tools.small import SMALL
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results" / "quick_runs.json"
 SCALE = 2
-# Multiply-adds of one step's forward pass from which on a network is cut down.
+# A network is cut down if the forward pass of a step takes more multiply-adds.
 LARGEST = 0.5e9
 SMALLER = SMALL | {
     "carn": {"features": 32},
     "csnln": {"depth": 1, "features": 16},
     "dbpn": {"stages": 2, "features": 12, "head": 16},
-    # As ESRGAN and BSRGAN have it: only Real-ESRGAN packs pixels into channels, where more is to be learned.
+    # As in ESRGAN and BSRGAN: only Real-ESRGAN packs pixels into channels, which is harder to learn.
     "rrdbnet": SMALL["rrdbnet"] | {"unshuffle": False},
 }
 
 
 @dataclass(frozen=True)
 class Run:
-    """One network's short run: PSNR-Y on the bundled samples in dB, after `steps` of `planned` steps.
+    """One short run: PSNR-Y in dB on the bundled samples after `steps` of `planned` steps.
 
-    `config`: what it was cut down to, empty where it is as it is by default.
+    `config`: the reduced configuration; empty if the network has its default size.
     """
 
     network: str
@@ -58,7 +57,7 @@ class Run:
     optimiser: str
 
     def line(self) -> str:
-        """A row of the table."""
+        """Return the row of the table."""
         short = "" if self.steps == self.planned else " (stopped)"
         cut = " (cut down)" if self.config else ""
         gain = f"{self.psnr_y:.2f} | {self.bicubic:.2f} | {self.psnr_y - self.bicubic:+.2f}"
@@ -66,36 +65,36 @@ class Run:
         return f"| {self.network}{cut} | {self.optimiser} | {cost} | {gain} |"
 
 
-def trained(name: str, data: Path, out: Path, limit: float) -> Run:
+def train_network(name: str, data: Path, out: Path, limit: float) -> Run:
     """Train and validate one network."""
-    recipe = fitting(recipes.find(name, SCALE))
-    begun, setup = set_up(recipe, data, out / name)
-    start, work = time.monotonic(), loop.prepare(begun, setup)
-    while begun.step < recipe.steps and time.monotonic() - start < limit:
-        loop.take_step(begun, setup, work)
+    recipe = fit_recipe(recipes.find(name, SCALE))
+    run_state, setup = set_up_run(recipe, data, out / name)
+    start, work = time.monotonic(), loop.prepare(run_state, setup)
+    while run_state.step < recipe.steps and time.monotonic() - start < limit:
+        loop.take_step(run_state, setup, work)
     seconds = time.monotonic() - start
     bicubic = bench.evaluate(methods.load_method("bicubic", SCALE), setup.pictures, SCALE).psnr_y
-    row = loop.validate(begun, setup)
-    cost = (row.params, begun.step, recipe.steps, seconds)
-    return Run(name, cut_down(recipe), *cost, row.psnr_y, bicubic, recipe.optimiser)
+    row = loop.validate(run_state, setup)
+    cost = (row.params, run_state.step, recipe.steps, seconds)
+    return Run(name, get_reduced_config(recipe), *cost, row.psnr_y, bicubic, recipe.optimiser)
 
 
-def set_up(recipe: Recipe, data: Path, folder: Path) -> tuple[state.State, loop.Setup]:
-    """A run of its own on a processor, validated on the bundled samples."""
+def set_up_run(recipe: Recipe, data: Path, folder: Path) -> tuple[state.State, loop.Setup]:
+    """Prepare a run on the processor, validated on the bundled samples."""
     device = choose("cpu")
-    begun = state.start(recipe, device)
+    run_state = state.start(recipe, device)
     enlarged = archs.traits(recipe.arch).pre_upsampled
     wanted = StoreSpec(
         recipe.scale, recipe.patch, degradations.parse_degradation(recipe.degrade), enlarged=enlarged
     )
     store = open_store([parse(str(data), recipe.scale)], wanted, lambda done, total: None)
-    feed = Feed(store, int(begun.network.channels), augment.parse(recipe.augment))  # type: ignore[arg-type]
+    feed = Feed(store, int(run_state.network.channels), augment.parse(recipe.augment))  # type: ignore[arg-type]
     pictures = list(datasets.load_samples().pictures())
-    return begun, loop.Setup(recipe, device, folder, lambda s, p, n, rng: draw(feed, p, n, rng), pictures)
+    return run_state, loop.Setup(recipe, device, folder, lambda s, p, n, rng: draw(feed, p, n, rng), pictures)
 
 
-def fitting(recipe: Recipe) -> Recipe:
-    """The quick recipe, for a smaller network where its own is too much for minutes on a core."""
+def fit_recipe(recipe: Recipe) -> Recipe:
+    """Return the quick recipe, for a smaller network if its own takes too long on one core."""
     quick = recipes.quick(recipe)
     side = quick.patch * (1 if archs.traits(recipe.arch).pre_upsampled else SCALE)
     cost = complexity.cost(archs.Spec(recipe.arch, SCALE, recipe.config), side, side)
@@ -103,12 +102,12 @@ def fitting(recipe: Recipe) -> Recipe:
     return recipes.quick(replace(recipe, config=SMALLER[recipe.arch])) if small else quick
 
 
-def cut_down(recipe: Recipe) -> dict[str, Any]:
-    """What `fitting` made of its network."""
+def get_reduced_config(recipe: Recipe) -> dict[str, Any]:
+    """Return the configuration that `fit_recipe` reduced the network to; empty if it did not."""
     return recipe.config if recipe.config == SMALLER.get(recipe.arch) else {}
 
 
-def table() -> str:
+def render_table() -> str:
     """Return the results as a Markdown table, best first."""
     runs = [Run(**raw) for raw in json.loads(RESULTS.read_text())]
     out = [
@@ -119,19 +118,19 @@ def table() -> str:
 
 
 def main() -> None:
-    """Measure, keep and write the table; networks measured earlier stay in it."""
+    """Train and write the results; results of other networks are kept."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("names", nargs="*")
     parser.add_argument("--out", type=Path, default=Path("runs/quick"))
     parser.add_argument("--limit", type=float, default=300)
-    given = parser.parse_args()
+    options = parser.parse_args()
     keep_memory()
     known = (
         {raw["network"]: Run(**raw) for raw in json.loads(RESULTS.read_text())} if RESULTS.exists() else {}
     )
-    for name in given.names or archs.names():
-        known[name] = trained(name, given.data, given.out, given.limit)
+    for name in options.names or archs.names():
+        known[name] = train_network(name, options.data, options.out, options.limit)
         print(known[name].line(), flush=True)
         RESULTS.write_text(json.dumps([asdict(run) for run in known.values()], indent=1) + "\n")
 

@@ -1,11 +1,10 @@
-"""Two questions that the literature leaves to its readers, asked of one small network at x2.
+"""Why residual connections suit super-resolution, and batch normalisation does not: one small network at x2.
 
     PYTHONPATH=. python benchmarks/experiments/residual_batchnorm.py DATA [--steps 1000] [--seeds 2]
 
-Why do residual connections suit super-resolution, and why doesn't batch normalisation? The same body is
-trained with and without them: same images, steps, batches and seeds, each at the better of two learning
-rates. Writes benchmarks/results/residual_batchnorm.json after each run, resumes from it, and draws
-docs/residual.png and docs/normalisation.png.
+The same body is trained with and without them: same images, steps, batches and seeds, each at the better of
+two learning rates. Writes benchmarks/results/residual_batchnorm.json after each run, resumes from it, and
+draws docs/residual.png and docs/normalisation.png.
 """
 
 import argparse
@@ -45,10 +44,10 @@ VALIDATE = 100
 
 @dataclass(frozen=True)
 class Variant:
-    """What one of the networks has: additions around each block and around the body, of bicubic's image.
+    """A network: `blocks` adds around each block and around the body, `image` adds bicubic at the end.
 
-    `norm`: batch normalisation after each convolution of a block, as in SRResNet; `he`: He's initial weights,
-    which are made for networks without additions.
+    `norm`: batch normalisation after each convolution of a block, as in SRResNet; `he`: He initialisation,
+    which is made for networks without additions.
     """
 
     blocks: bool = False
@@ -86,7 +85,7 @@ class Body(nn.Module):
         super().__init__()
         self.variant = variant
         self.head = conv(3, FEATURES)
-        self.blocks = nn.ModuleList(_block(variant.norm) for _ in range(BLOCKS))
+        self.blocks = nn.ModuleList(_build_block(variant.norm) for _ in range(BLOCKS))
         self.end = conv(FEATURES, FEATURES)
         self.tail = conv(FEATURES, 3 * SCALE**2)
         self.register_buffer("phases", make_bicubic_kernel(SCALE).repeat(3, 1, 1, 1))
@@ -96,20 +95,20 @@ class Body(nn.Module):
                     nn.init.kaiming_normal_(layer.weight)
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, 3, H, W) in [0, 1] to (N, 3, 2H, 2W)."""
+        """Map (N, 3, H, W) in [0, 1] to (N, 3, 2H, 2W)."""
         first = x = self.head(batch)
         for block in self.blocks:
             x = x + block(x) if self.variant.blocks else F.relu(block(x))
         x = self.end(x)
         out = F.pixel_shuffle(self.tail(x + first if self.variant.blocks else x), SCALE)
-        return out + self._enlarged(batch) if self.variant.image else out
+        return out + self._upscale_bicubic(batch) if self.variant.image else out
 
-    def _enlarged(self, batch: Tensor) -> Tensor:
+    def _upscale_bicubic(self, batch: Tensor) -> Tensor:
         padded = F.pad(batch, (2, 2, 2, 2), mode="replicate")
         return F.pixel_shuffle(F.conv2d(padded, self.phases, groups=3), SCALE)
 
 
-def _block(norm: bool) -> nn.Sequential:
+def _build_block(norm: bool) -> nn.Sequential:
     layers: list[nn.Module] = []
     for last in (False, True):
         layers.append(conv(FEATURES, FEATURES, bias=not norm))
@@ -120,10 +119,10 @@ def _block(norm: bool) -> nn.Sequential:
 
 @dataclass(frozen=True)
 class Run:
-    """One network's training: PSNR-Y on the bundled samples in dB after each `VALIDATE` steps.
+    """One training run: PSNR-Y in dB on the bundled samples after every `VALIDATE` steps.
 
-    `own`: the last one again with each image's own mean and deviation, as in training, instead of the running
-    ones; the same where nothing is normalised.
+    `own`: the last one, measured with each image's own mean and deviation, as in training, instead of the
+    running averages; the same without normalisation.
     """
 
     variant: str
@@ -135,12 +134,12 @@ class Run:
 
     @property
     def key(self) -> tuple[str, float, int]:
-        """What is asked for, and done once."""
+        """Variant, rate and seed, which identify the run."""
         return (self.variant, self.rate, self.seed)
 
 
 def train(name: str, rate: float, seed: int, steps: int, feed: Feed, pictures: list[Picture]) -> Run:
-    """L1 by Adam, the rate falling as a cosine, norms of gradients clipped at 1."""
+    """Train with L1, Adam, a cosine schedule and gradient norms clipped at 1."""
     torch.manual_seed(seed)
     network, rng = Body(VARIANTS[name]), np.random.default_rng(seed)
     optimiser = torch.optim.Adam(network.parameters(), rate)
@@ -158,15 +157,15 @@ def train(name: str, rate: float, seed: int, steps: int, feed: Feed, pictures: l
 
 
 def take_step(network: nn.Module, optimiser: torch.optim.Optimizer, batch: Batch) -> None:
-    """On one batch."""
+    """Take one step on a batch."""
     optimiser.zero_grad()
     F.l1_loss(network(batch.fed), batch.hr).backward()  # type: ignore[no-untyped-call]
     nn.utils.clip_grad_norm_(network.parameters(), 1.0)
     optimiser.step()
 
 
-def timed(feed: Feed, rounds: int = 7, steps: int = 8) -> dict[str, float]:
-    """Milliseconds of a step of each variant: the median of rounds in which they take turns."""
+def time_steps(feed: Feed, rounds: int = 7, steps: int = 8) -> dict[str, float]:
+    """Return the milliseconds of a step of each variant: medians of rounds in which they take turns."""
     batch = draw(feed, PATCH, BATCH, np.random.default_rng(0))
     networks = {name: Body(variant) for name, variant in VARIANTS.items()}
     spent: dict[str, list[float]] = {name: [] for name in VARIANTS}
@@ -182,7 +181,7 @@ def timed(feed: Feed, rounds: int = 7, steps: int = 8) -> dict[str, float]:
 
 @torch.no_grad()
 def score(network: nn.Module, pictures: list[Picture]) -> float:
-    """PSNR-Y in dB by the code of `sr bench`."""
+    """Return PSNR-Y in dB, measured by the code of `sr bench`."""
 
     def enlarge(pixels: Pixels, scale: float) -> Pixels:
         out = network(torch.from_numpy(pixels).movedim(2, 0)[None])
@@ -191,8 +190,8 @@ def score(network: nn.Module, pictures: list[Picture]) -> float:
     return round(bench.evaluate(Method("network", enlarge), pictures, SCALE).psnr_y, 4)
 
 
-def chosen(runs: list[Run]) -> dict[str, list[Run]]:
-    """By variant, all seeds at the rate whose first seed ended best."""
+def choose_rates(runs: list[Run]) -> dict[str, list[Run]]:
+    """Return the runs of each variant at the rate whose first seed ended best."""
     best = {}
     for name in VARIANTS:
         first = [run for run in runs if run.variant == name and run.seed == 0]
@@ -202,25 +201,26 @@ def chosen(runs: list[Run]) -> dict[str, list[Run]]:
     return best
 
 
-def table(question: str) -> str:
-    """The results in Markdown: means over seeds, with the worst and the best."""
-    found = json.loads(RESULT.read_text())
-    best = chosen([Run(**raw) for raw in found["runs"]])
-    steps = found["steps"]
+def render_table(question: str) -> str:
+    """Return the results as Markdown: means over seeds, with the worst and the best."""
+    result = json.loads(RESULT.read_text())
+    best = choose_rates([Run(**raw) for raw in result["runs"]])
+    steps = result["steps"]
     out = [
-        f"x2, {found['parameters']:,} parameters, {steps:,} steps on {BATCH} patches of {PATCH}x{PATCH}, L1,",
+        f"x2, {result['parameters']:,} parameters, {steps:,} steps on {BATCH} patches of "
+        f"{PATCH}x{PATCH}, L1,",
         f"Adam, {min(map(len, best.values()))} seeds, each at the better of two learning rates. PSNR-Y on",
-        f"the bundled samples in dB, where bicubic has {found['bicubic']:.2f}.",
+        f"the bundled samples in dB, where bicubic has {result['bicubic']:.2f}.",
         "",
         f"| has | learning rate | {VALIDATE} steps | {steps // 2} steps | {steps} steps | worst to best "
         "| own statistics | ms a step |",
         "|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
-    lines = (_line(name, best[name], found["step_ms"][name]) for name in QUESTIONS[question])
+    lines = (_render_row(name, best[name], result["step_ms"][name]) for name in QUESTIONS[question])
     return "\n".join([*out, *lines])
 
 
-def _line(name: str, runs: list[Run], step_ms: float) -> str:
+def _render_row(name: str, runs: list[Run], step_ms: float) -> str:
     curves = [run.psnr_y for run in runs]
     ends = sorted(curve[-1] for curve in curves)
     early, half, late = (
@@ -232,10 +232,10 @@ def _line(name: str, runs: list[Run], step_ms: float) -> str:
 
 
 def draw_curves(runs: list[Run], bicubic: float) -> None:
-    """PSNR over steps, one picture for each question; means over seeds, shaded from the worst to the best."""
+    """Draw PSNR over steps, a picture per question: means over seeds, shaded from worst to best."""
     from matplotlib.figure import Figure
 
-    best = chosen(runs)
+    best = choose_rates(runs)
     for question, names in QUESTIONS.items():
         figure = Figure(figsize=(7, 3.6), layout="constrained")
         axes = figure.subplots()
@@ -252,49 +252,49 @@ def draw_curves(runs: list[Run], bicubic: float) -> None:
 
 
 def main() -> None:
-    """Train what is not in the results yet, and draw."""
+    """Train what is not in the results yet, then draw."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--seeds", type=int, default=2)
-    given = parser.parse_args()
+    options = parser.parse_args()
     keep_memory()
-    found: dict[str, Any] = json.loads(RESULT.read_text()) if RESULT.exists() else {"runs": []}
-    runs = [Run(**raw) for raw in found["runs"]]
+    result: dict[str, Any] = json.loads(RESULT.read_text()) if RESULT.exists() else {"runs": []}
+    runs = [Run(**raw) for raw in result["runs"]]
     store = open_store(
-        [parse(str(given.data), SCALE)],
+        [parse(str(options.data), SCALE)],
         StoreSpec(SCALE, PATCH, degradations.parse_degradation("bicubic"), enlarged=False),
         lambda done, total: None,
     )
     feed, pictures = Feed(store, 3), list(datasets.load_samples().pictures())
     bicubic = round(bench.evaluate(method("bicubic", SCALE), pictures, SCALE).psnr_y, 4)
 
-    about: dict[str, Any] = {"steps": given.steps, "bicubic": bicubic, "parameters": _size()}
+    about: dict[str, Any] = {"steps": options.steps, "bicubic": bicubic, "parameters": _count_parameters()}
 
     def keep() -> None:
         RESULT.write_text(json.dumps(about | {"runs": [asdict(run) for run in runs]}, indent=1) + "\n")
 
     def once(name: str, rate: float, seed: int) -> None:
-        if (name, rate, seed) in {run.key for run in runs if run.steps == given.steps}:
+        if (name, rate, seed) in {run.key for run in runs if run.steps == options.steps}:
             return
-        runs.append(train(name, rate, seed, given.steps, feed, pictures))
+        runs.append(train(name, rate, seed, options.steps, feed, pictures))
         print(name, rate, seed, runs[-1].psnr_y[-1], flush=True)
         keep()
 
     for name in VARIANTS:
         for rate in RATES:
             once(name, rate, 0)
-    for name, of_best in chosen(runs).items():
-        for seed in range(1, given.seeds):
+    for name, of_best in choose_rates(runs).items():
+        for seed in range(1, options.seeds):
             once(name, of_best[0].rate, seed)
-    about["step_ms"] = timed(feed)
+    about["step_ms"] = time_steps(feed)
     keep()
     draw_curves(runs, bicubic)
-    for name, best in chosen(runs).items():
+    for name, best in choose_rates(runs).items():
         print(name, best[0].rate, statistics.mean(run.psnr_y[-1] for run in best))
 
 
-def _size() -> int:
+def _count_parameters() -> int:
     return sum(weight.numel() for weight in Body(VARIANTS["plain"]).parameters())
 
 
