@@ -63,6 +63,18 @@ def test_a_killed_run_goes_on_where_it_stopped(photos: Path, in_tmp: Path, sr: R
     assert len(read_scores(Path("r.json"))) == 3
 
 
+def test_a_run_from_python_reports_every_score(photos: Path) -> None:
+    seen: list[object] = []
+    results = bench.run(bench.BenchRequest((str(photos),), (2,), ("fsrcnn",)), seen.append)
+    assert [(row.method, row.images) for row in results.rows] == [
+        (name, 3) for name in ("nearest", "bilinear", "bicubic", "fsrcnn")
+    ]
+    scores = [event.result for event in seen if isinstance(event, events.ImageScored)]
+    assert sorted(map(repr, scores)) == sorted(map(repr, results.images))
+    checked = [type(event).__name__ for event in seen if not isinstance(event, events.ImageScored)]
+    assert checked == ["CheckStarted", *["ImageChecked"] * 3, "ScoringStarted", "Finished"]
+
+
 def test_a_cache_that_cannot_be_written_stops_nothing(
     photos: Path, in_tmp: Path, sr: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:

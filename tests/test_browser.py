@@ -224,7 +224,7 @@ def test_light_and_dark(page: Page) -> None:
     assert light != dark
     page.click("#theme")
     assert page.run(background) == light
-    page.run("memory.set('sr-theme', ''); delete document.documentElement.dataset.theme")
+    page.run("storage.set('sr-theme', ''); delete document.documentElement.dataset.theme")
 
 
 def test_nothing_can_leave_the_page(page: Page) -> None:

@@ -1,4 +1,4 @@
-"""`sr compare`: sheets, pages and pictures in the terminal; what is wrong is said before any method runs."""
+"""`sr compare`: sheets, pages and pictures in the terminal; errors are reported before any method runs."""
 
 import base64
 import io
@@ -20,9 +20,9 @@ from srcli import methods
 from srcli.imaging.image import Image, read_image, write_image
 from srcli.imaging.pixels import Pixels, from_uint8, to_uint8
 from srcli.imaging.resize import resize
-from srcli.report import charts, embed, rating, terminal
-from srcli.report.comparisons import Comparison, Outcome, places
-from srcli.report.page import About, Scene, Shot
+from srcli.report import CompareRequest, charts, compare, compare_events, embed, rating_page, terminal
+from srcli.report.compare_page import MethodSummary, Scene, SceneResult
+from srcli.report.comparisons import Comparison, MethodResult, find_differences
 from srcli.report.pictures import Panel, Region
 
 FAST = ("-m", "nearest", "-m", "bicubic")
@@ -46,6 +46,22 @@ def test_by_default_a_sheet_and_a_page_are_made(photo: Path, in_tmp: Path, sr: R
     again = sr("compare", photo, "--hr", "-x2", *FAST)
     assert again.code == 2
     assert "compare.png exists" in again.err
+
+
+def test_a_comparison_from_python_reports_every_image(photos: Path, tmp_path: Path) -> None:
+    seen: list[object] = []
+    sheet = tmp_path / "sheet.png"
+    request = CompareRequest((photos,), (sheet,), 2, ("nearest", "bicubic"), is_truth=True)
+    assert compare(request, seen.append) == (sheet,)
+    compared = [event for event in seen if isinstance(event, compare_events.ImageCompared)]
+    assert [event.name for event in compared] == ["astronaut.png", "chelsea.png", "coffee.png"]
+    for event in compared:
+        nearest, bicubic = (result.score for result in event.results)
+        assert nearest is not None
+        assert bicubic is not None
+        assert bicubic.psnr_y > nearest.psnr_y
+    assert seen[-1] == compare_events.FileWritten(sheet)
+    assert read_image(sheet).size[0] > 480
 
 
 def test_a_page_has_all_in_it_and_asks_for_nothing(photos: Path, in_tmp: Path, sr: Run) -> None:
@@ -118,9 +134,9 @@ def test_what_is_wrong_is_said_before_the_work(photo: Path, photos: Path, in_tmp
         ([photos, "wide.png", "--crop", "10,10,40,40"], "--crop 10,10,40,40 is outside the image"),
         ([photo, "-m", "edsr", "-x", "7"], "edsr has no weights for x7"),
         ([photo, "-m", "fsrcnn", "-x5"], "it has them for x2, x3, x4"),
-        ([photo, "--rate", "-m", "bicubic"], "--rate needs two methods"),
+        ([photo, "--rate", "-m", "bicubic"], "--rate needs at least two methods"),
         ([photo, "--rate", "-o", "x.png"], "--rate writes a page"),
-        ([photo, "--pairs"], "--pairs is for --rate"),
+        ([photo, "--pairs"], "--pairs is only for --rate"),
         ([photo, "-o", "hollow/a.txt"], "cannot write '.txt' files"),
         ([photo, "-o", "x.png", "-o", f"{photo}/x.html"], "cannot write into"),
     ):
@@ -136,14 +152,16 @@ def test_what_is_wrong_is_said_before_the_work(photo: Path, photos: Path, in_tmp
 def test_a_page_too_large_for_a_browser_is_refused(
     photo: Path, sr: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embed, "LARGEST", 100_000)
+    monkeypatch.setattr(embed, "MAX_PIXELS", 100_000)
     done = sr("compare", photo, "-x4", *FAST, "-o", photo.with_name("p.html"))
-    assert "would hold 0 million pixels, at most 0" in done.err
+    assert "would have 0 million pixels; the limit is 0" in done.err
 
 
-def _subject(lr: Pixels, made: list[Pixels], truth: Pixels | None = None) -> tuple[Comparison, list[Outcome]]:
-    outcomes = [Outcome(f"m{k}", pixels, 0.1, None) for k, pixels in enumerate(made)]
-    return Comparison("x", lr, truth, grey=False), outcomes
+def _compare(
+    lr: Pixels, outputs: list[Pixels], truth: Pixels | None = None
+) -> tuple[Comparison, list[MethodResult]]:
+    results = [MethodResult(f"m{k}", pixels, 0.1, None) for k, pixels in enumerate(outputs)]
+    return Comparison("x", lr, truth, grey=False), results
 
 
 def test_places_are_where_the_methods_differ(rng: np.random.Generator) -> None:
@@ -154,29 +172,29 @@ def test_places_are_where_the_methods_differ(rng: np.random.Generator) -> None:
     other = one.copy()
     other[20:40, 100:120] = 1
     other[120:140, 10:30] = 0.7
-    found = places(*_subject(lr, [one, other]), 4)
+    found = find_differences(*_compare(lr, [one, other]), 4)
     assert len(found) == 2
     first, second = found
     assert first.x <= 50 <= first.x + first.width
     assert first.y <= 10 <= first.y + first.height
     assert second.x <= 10 <= second.x + second.width
     assert second.y <= 65 <= second.y + second.height
-    alone = places(*_subject(lr, [one]), 4)
+    alone = find_differences(*_compare(lr, [one]), 4)
     assert alone[0].x >= 55
-    against = places(*_subject(lr, [one], other), 4)
+    against = find_differences(*_compare(lr, [one], other), 4)
     assert against == found
 
 
 def test_the_spectrum_of_a_wave_is_at_its_frequency() -> None:
     across = np.sin(2 * np.pi * 0.2 * np.arange(128))
     pixels = np.repeat(np.tile(0.5 + 0.3 * across, (128, 1))[..., None], 3, axis=2).astype(np.float32)
-    frequency, power = charts.spectrum(pixels)
+    frequency, power = charts.compute_spectrum(pixels)
     assert frequency[np.argmax(power)] == pytest.approx(0.2, abs=0.01)
 
 
 def test_noise_has_the_same_power_everywhere(rng: np.random.Generator) -> None:
     pixels = (0.5 + 0.05 * rng.standard_normal((200, 260, 1))).repeat(3, axis=2).astype(np.float32)
-    _, power = charts.spectrum(pixels)
+    _, power = charts.compute_spectrum(pixels)
     wanted = 20 * np.log10(0.05 * 219)
     assert np.abs(power[3:] - wanted).max() < 1.5
 
@@ -188,10 +206,10 @@ def test_the_width_of_a_blurred_edge_is_that_of_the_blur(sigma: float) -> None:
 
     ramp = np.array([0.5 + 0.4 * erf((x - 40) / (sigma * 2**0.5)) for x in range(81)])
     pixels = np.repeat(np.tile(ramp, (80, 1))[..., None], 3, axis=2).astype(np.float32)
-    found = charts.edges(pixels, 14)
-    x, y = charts.profile(pixels, found, 12)
+    found = charts.find_edges(pixels, 14)
+    x, y = charts.measure_profile(pixels, found, 12)
     # Central differences widen it a little.
-    assert charts.width_at_half(x, y) == pytest.approx(2.355 * np.hypot(sigma, 0.6), rel=0.06)
+    assert charts.measure_half_width(x, y) == pytest.approx(2.355 * np.hypot(sigma, 0.6), rel=0.06)
     assert y.argmax() == len(y) // 2
 
 
@@ -206,22 +224,24 @@ def test_flat_images_have_no_edges_to_show(photo: Path, in_tmp: Path, sr: Run) -
 def test_embedded_images_have_the_very_samples(rng: np.random.Generator) -> None:
     samples = rng.integers(0, 256, (31, 45, 3)).astype(np.uint8)
     for wide in (1, 400):
-        kind, _, data = embed.lossless(from_uint8(np.tile(samples, (1, wide, 1)))).partition(";base64,")
+        kind, _, data = embed.embed_lossless(from_uint8(np.tile(samples, (1, wide, 1)))).partition(";base64,")
         assert kind == ("data:image/webp" if wide == 1 else "data:image/png")
         back = np.asarray(PilImage.open(io.BytesIO(base64.b64decode(data))).convert("RGB"))
         np.testing.assert_array_equal(back[:, :45], samples)
 
 
-def _scenes(count: int) -> tuple[list[Scene], list[About]]:
-    shots = tuple(Shot(f"data:,{k}", str(k), 0.1, None, None) for k in range(3))
-    one = [Scene(f"i{k}", 8, 8, "data:,", None, shots, ((0, 0, 8, 8),), ()) for k in range(count)]
-    return one, [About(name, "none", 0, "cpu") for name in ("a", "b", "c")]
+def _scenes(count: int) -> tuple[list[Scene], list[MethodSummary]]:
+    results = tuple(SceneResult(f"data:,{k}", str(k), 0.1, None, None) for k in range(3))
+    one = [Scene(f"i{k}", 8, 8, "data:,", None, results, ((0, 0, 8, 8),), ()) for k in range(count)]
+    return one, [MethodSummary(name, "none", 0, "cpu") for name in ("a", "b", "c")]
 
 
 @pytest.mark.parametrize("kind", ["scores", "pairs"])
 def test_every_item_is_rated_in_an_order_by_the_seed(kind: str) -> None:
     scenes, _ = _scenes(4)
-    first, again, other = (rating.trials(scenes, rating.Task(kind, seed)) for seed in (1, 1, 2))  # type: ignore[arg-type]
+    first, again, other = (
+        rating_page.plan_trials(scenes, rating_page.RatingTask(kind, seed)) for seed in (1, 1, 2)
+    )  # type: ignore[arg-type]
     assert first == again
     assert first != other
     items, shown = first
@@ -236,17 +256,19 @@ def test_every_item_is_rated_in_an_order_by_the_seed(kind: str) -> None:
 
 
 def test_a_comparison_is_known_by_what_is_compared() -> None:
-    scenes, abouts = _scenes(2)
-    known = rating.identity(scenes, abouts, 4)
-    assert known == rating.identity(*_scenes(2), 4)
-    assert known != rating.identity(*_scenes(3), 4)
-    assert known != rating.identity(scenes, abouts, 2)
-    assert known != rating.identity(scenes, [*abouts[:2], About("d", "none", 0, "cpu")], 4)
+    scenes, summaries = _scenes(2)
+    known = rating_page.compute_identity(scenes, summaries, 4)
+    assert known == rating_page.compute_identity(*_scenes(2), 4)
+    assert known != rating_page.compute_identity(*_scenes(3), 4)
+    assert known != rating_page.compute_identity(scenes, summaries, 2)
+    assert known != rating_page.compute_identity(
+        scenes, [*summaries[:2], MethodSummary("d", "none", 0, "cpu")], 4
+    )
 
 
 def test_half_blocks_are_the_picture(photo: Path, in_tmp: Path, sr: Run, rng: np.random.Generator) -> None:
     crop = from_uint8(rng.integers(0, 256, (24, 24, 3)).astype(np.uint8))
-    text = terminal.blocks([Panel("a", crop, "1 dB"), Panel("b", crop)], 50)
+    text = terminal.render_blocks([Panel("a", crop, "1 dB"), Panel("b", crop)], 50)
     lines = text.split("\n")
     assert [line.plain.split() for line in lines[:2]] == [["a", "b"], ["1", "dB"]]
     assert len(lines) == 2 + 12
@@ -259,7 +281,7 @@ def test_half_blocks_are_the_picture(photo: Path, in_tmp: Path, sr: Run, rng: np
 
 def test_kitty_gets_the_sheet_in_chunks(rng: np.random.Generator) -> None:
     sheet = from_uint8(rng.integers(0, 256, (40, 60, 3)).astype(np.uint8))
-    chunks = re.findall("\x1b_G([^;]*);([^\x1b]*)\x1b\\\\", terminal.kitty(sheet))
+    chunks = re.findall("\x1b_G([^;]*);([^\x1b]*)\x1b\\\\", terminal.render_kitty(sheet))
     assert [control for control, _ in chunks] == ["a=T,f=100,q=2,m=1", *["m=1"] * (len(chunks) - 2), "m=0"]
     assert max(len(data) for _, data in chunks) <= 4096
     held = base64.b64decode("".join(data for _, data in chunks))
@@ -271,7 +293,7 @@ def test_sixels_are_the_picture() -> None:
     samples = np.zeros((17, 23, 3), np.uint8)
     samples[3:9, 4:20] = (255, 0, 0)
     samples[8:, :5] = (0, 255, 51)
-    text = terminal.sixel(from_uint8(samples))
+    text = terminal.render_sixel(from_uint8(samples))
     assert text.startswith('\x1bPq"1;1;23;17#0;2;')
     palette = {int(k): [int(v) for v in rgb.split(";")] for k, rgb in re.findall(r"#(\d+);2;([\d;]+)", text)}
     body = re.sub(r'^\x1bPq"1;1;23;17|#\d+;2;[\d;]+|\x1b\\\n$', "", text)
@@ -311,6 +333,6 @@ def test_a_terminal_is_asked_for_sixel(
 
 
 def test_nothing_is_drawn_where_nobody_looks() -> None:
-    assert terminal.best({"TERM": "xterm-kitty", "KITTY_WINDOW_ID": "1"}) == "none"
+    assert terminal.detect_graphics({"TERM": "xterm-kitty", "KITTY_WINDOW_ID": "1"}) == "none"
     assert SAMPLES.is_dir()
     assert str(Region(1, 2, 3, 4)) == "2,1,4,3"

@@ -28,7 +28,7 @@ def test_wheel_has_manifest_weights_and_samples(installed: Path) -> None:
     for name in ("weights_manifest.json", "weights/fsrcnn-x4.safetensors", "samples/coffee.png", *packed):
         assert (installed / "srcli" / name).stat().st_size > 0
     assert (installed / "srcli" / "weights" / "ATTRIBUTION.md").exists()
-    for name in ("bench/published.toml", "imaging/metrics/niqe.json", "report/bench_page.html"):
+    for name in ("bench/published.toml", "imaging/metrics/niqe.json", "report/templates/bench.html.j2"):
         assert (installed / "srcli" / name).stat().st_size > 0
     assert (installed / "srcli" / "samples" / "README.md").exists()
     templates = ROOT / "srcli" / "report" / "templates"

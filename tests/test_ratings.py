@@ -11,7 +11,14 @@ from scipy import optimize, stats
 
 from helpers.command import Run
 from srcli.report import ratings
-from srcli.report.ratings import Choice, Score, bradley_terry, implied, krippendorff, opinion
+from srcli.report.ratings import (
+    Choice,
+    Rating,
+    compute_krippendorff,
+    compute_opinion,
+    derive_choices,
+    fit_bradley_terry,
+)
 
 # The example of Krippendorff 2011, section C: four observers, twelve units, values missing.
 _EXAMPLE = [
@@ -22,20 +29,20 @@ _EXAMPLE = [
 
 def test_alpha_is_that_of_the_published_example() -> None:
     units = [[float(v) for v in unit] for unit in _EXAMPLE]
-    assert krippendorff(units, interval=False) == pytest.approx(0.743, abs=5e-4)
-    assert krippendorff(units, interval=True) == pytest.approx(0.849, abs=5e-4)
+    assert compute_krippendorff(units, interval=False) == pytest.approx(0.743, abs=5e-4)
+    assert compute_krippendorff(units, interval=True) == pytest.approx(0.849, abs=5e-4)
 
 
 def test_alpha_of_one_rater_is_unknown() -> None:
-    assert krippendorff([[1.0], [2.0]], interval=True) is None
-    assert krippendorff([], interval=False) is None
-    assert krippendorff([[1.0, 1.0], [4.0, 4.0]], interval=True) == 1
+    assert compute_krippendorff([[1.0], [2.0]], interval=True) is None
+    assert compute_krippendorff([], interval=False) is None
+    assert compute_krippendorff([[1.0, 1.0], [4.0, 4.0]], interval=True) == 1
 
 
 def test_intervals_are_students() -> None:
     for raters in (2, 5, 31, 40):
         values = np.random.default_rng(raters).integers(1, 6, raters)
-        found = opinion([Score(f"r{k}", "i", "m", int(v)) for k, v in enumerate(values)], "m")
+        found = compute_opinion([Rating(f"r{k}", "i", "m", int(v)) for k, v in enumerate(values)], "m")
         assert found is not None
         assert found.margin is not None
         wanted = stats.t.ppf(0.975, raters - 1) * stats.sem(values)
@@ -43,14 +50,14 @@ def test_intervals_are_students() -> None:
 
 
 def test_a_rater_counts_once_however_much_was_rated() -> None:
-    eager = [Score("a", f"i{k}", "m", 5) for k in range(9)]
-    found = opinion([*eager, Score("b", "i0", "m", 1)], "m")
+    eager = [Rating("a", f"i{k}", "m", 5) for k in range(9)]
+    found = compute_opinion([*eager, Rating("b", "i0", "m", 1)], "m")
     assert found is not None
     assert found.mean == 3
-    alone = opinion(eager[:1], "m")
+    alone = compute_opinion(eager[:1], "m")
     assert alone is not None
     assert alone.margin is None
-    assert opinion(eager, "other") is None
+    assert compute_opinion(eager, "other") is None
 
 
 def test_strengths_are_the_maximum_of_the_likelihood(rng: np.random.Generator) -> None:
@@ -72,25 +79,25 @@ def test_strengths_are_the_maximum_of_the_likelihood(rng: np.random.Generator) -
         )
 
     wanted = optimize.minimize(loss, np.zeros(4)).x
-    found = bradley_terry(names, choices)
+    found = fit_bradley_terry(names, choices)
     np.testing.assert_allclose([found[name].value for name in names], wanted, atol=1e-3)
     assert sorted(names, key=lambda name: -found[name].value) == list(names)
 
 
 def test_one_who_always_wins_stays_finite() -> None:
-    found = bradley_terry(("a", "b"), [Choice("r", "i", ("a", "b"), 1.0)] * 50)
+    found = fit_bradley_terry(("a", "b"), [Choice("r", "i", ("a", "b"), 1.0)] * 50)
     assert 0 < found["a"].value < 10
     assert found["a"].value == pytest.approx(-found["b"].value)
 
 
 def test_scores_tell_which_of_two_is_preferred() -> None:
     given = [
-        Score("r", "i", "a", 4),
-        Score("r", "i", "b", 2),
-        Score("r", "i", "c", 4),
-        Score("s", "i", "a", 1),
+        Rating("r", "i", "a", 4),
+        Rating("r", "i", "b", 2),
+        Rating("r", "i", "c", 4),
+        Rating("s", "i", "a", 1),
     ]
-    assert {(one.methods, one.first) for one in implied(given)} == {
+    assert {(one.methods, one.first) for one in derive_choices(given)} == {
         (("a", "b"), 1.0), (("a", "c"), 0.5), (("b", "c"), 0.0),
     }  # fmt: skip
 
@@ -130,7 +137,7 @@ def test_a_rating_file_that_does_not_belong_is_refused(tmp_path: Path, sr: Run) 
     (tmp_path / "text.json").write_text("{}")
     for bad, message in (
         (_file(tmp_path / "other.json", _SCORES, comparison="facade"), "rates another comparison than"),
-        (_file(tmp_path / "twice.json", _SCORES, session="a"), "holds the same ratings as"),
+        (_file(tmp_path / "twice.json", _SCORES, session="a"), "has the same ratings as"),
         (_file(tmp_path / "six.json", [{"item": "01", "score": 6}]), "is damaged: a score of 6"),
         (_file(tmp_path / "key.json", _SCORES, key="%%"), "is damaged"),
         (tmp_path / "text.json", "not a file of ratings"),
@@ -147,5 +154,8 @@ def test_files_are_for_ratings_alone(tmp_path: Path, sr: Run) -> None:
     assert "no rating files" in sr("bench", "--ratings").err
     done = sr("bench", _file(tmp_path / "a.json", _SCORES))
     assert done.code == 2
-    assert "--ratings" in done.err
+    assert f"sr bench --ratings {tmp_path / 'a.json'}" in done.err
+    done = sr("bench", tmp_path)
+    assert done.code == 2
+    assert f"sr bench -d {tmp_path}" in done.err
     assert ratings.FORMAT == "sr-ratings"

@@ -22,8 +22,8 @@ from srcli.bench import published, significance
 from srcli.bench.metrics import BUILT_IN, PSNR_Y
 from srcli.bench.results import ImageScore, Results, Row, average_scores
 from srcli.errors import SrError
-from srcli.report import bench_page, formatters, plots
-from srcli.report.table import PLAIN, TableOptions, scores, sheets
+from srcli.report import bench_page, bench_plots, formatters
+from srcli.report.table import PLAIN, TableOptions, build_score_table, build_tables
 
 EVERYTHING = TableOptions(published=True, stats=True)
 
@@ -53,7 +53,8 @@ THREE = made(
 
 def test_the_best_is_bold_and_the_second_underlined() -> None:
     marks = [
-        [cell.place for cell in line[:3]] for line in scores(THREE, with_published=False).groups[0].lines
+        [cell.rank for cell in line[:3]]
+        for line in build_score_table(THREE, with_published=False).groups[0].lines
     ]
     assert marks == [[0, 0, 0], [0, 2, 2], [0, 1, 1]]
     text = formatters.format_markdown(THREE)
@@ -63,17 +64,21 @@ def test_the_best_is_bold_and_the_second_underlined() -> None:
 
 def test_what_reads_alike_is_marked_alike() -> None:
     even = made({"a": [30.001], "b": [30.002], "c": [29.0]})
-    assert [line[1].place for line in sheets(even)[0].groups[0].lines] == [1, 1, 2]
-    assert [line[1].place for line in sheets(made({"a": [30.0]}))[0].groups[0].lines] == [0]
+    assert [line[1].rank for line in build_tables(even)[0].groups[0].lines] == [1, 1, 2]
+    assert [line[1].rank for line in build_tables(made({"a": [30.0]}))[0].groups[0].lines] == [0]
     errors = replace(even, columns=(BUILT_IN["mse-y"].column,))
     rows = tuple(replace(row, figures={"mse_y": n}) for n, row in enumerate(even.rows, 1))
-    assert [line[1].place for line in sheets(replace(errors, rows=rows))[0].groups[0].lines] == [1, 2, 0]
+    assert [line[1].rank for line in build_tables(replace(errors, rows=rows))[0].groups[0].lines] == [
+        1,
+        2,
+        0,
+    ]
 
 
 def test_published_figures_are_beside_ours() -> None:
-    lines = scores(THREE, with_published=True).groups[0].lines
+    lines = build_score_table(THREE, with_published=True).groups[0].lines
     assert [line[2].text for line in lines] == ["33.66 +0.01", "37.00* -0.19", "38.11 -0.11"]
-    notes = scores(THREE, with_published=True).notes
+    notes = build_score_table(THREE, with_published=True).notes
     assert "* FSRCNN on Set5 x2: others print 37.05 / 0.9560 (RCAN)" in notes
     assert any(note.startswith("CARN: ") for note in notes)
 
@@ -269,7 +274,7 @@ def test_the_page_shows_every_figure() -> None:
 
 def test_plots_of_every_kind(tmp_path: Path) -> None:
     rows = tuple(replace(row, multiply_adds=10 ** (n + 6)) for n, row in enumerate(THREE.rows))
-    written = plots.write_plots(replace(THREE, rows=rows), tmp_path)
+    written = bench_plots.write_plots(replace(THREE, rows=rows), tmp_path)
     names = {path.name.removeprefix("Set5-x2-") for path in written}
     assert names == {"time.svg", "parameters.svg", "multiply-adds.svg", "images.svg", "scatter.svg"}
     for path in written:
@@ -279,10 +284,10 @@ def test_plots_of_every_kind(tmp_path: Path) -> None:
 
 def test_without_matplotlib_it_is_said_how_to_get_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(SrError, match="plots are drawn by matplotlib") as caught:
-        plots.write_plots(THREE, tmp_path)
+    with pytest.raises(SrError, match="plots need matplotlib") as caught:
+        bench_plots.write_plots(THREE, tmp_path)
     assert "pip install 'sr-cli[plots]'" in caught.value.hint
-    monkeypatch.setattr(plots, "is_available", lambda: False)
+    monkeypatch.setattr(bench_plots, "is_available", lambda: False)
     assert "sr-cli[plots]" in bench_page.render_bench_page(THREE)
 
 
@@ -300,7 +305,7 @@ def test_rows_without_a_figure_of_another_run() -> None:
     row = Row("Set5", 2, "other", 5, {"psnr_y": 30.0, "ssim_y": 0.9}, 0.1, 0)
     columns = (*THREE.columns, BUILT_IN["niqe"].column)
     found = replace(THREE, rows=(*THREE.rows, row), columns=columns)
-    assert [line[3].text for line in sheets(found)[0].groups[0].lines] == ["-"] * 4
+    assert [line[3].text for line in build_tables(found)[0].groups[0].lines] == ["-"] * 4
 
 
 def test_a_wide_table_becomes_several() -> None:

@@ -22,7 +22,7 @@ from srcli.engine.runtimes.select import own_scale
 from srcli.engine.weights import ncnn_cache
 from srcli.engine.weights.files import load, read_header, read_spec, read_state
 from srcli.manifest import BUNDLED
-from srcli.report.curves import draw, read_log
+from srcli.report.training_curves import plot_curves, read_log
 from srcli.storage.hashing import sha256
 from srcli.train.recipe import rename_fields
 
@@ -172,7 +172,7 @@ def draw_curves(names: list[str]) -> None:
     """docs/weights/NAME.png: loss and PSNR of each run that led to a weight file."""
     for name in names:
         logs = {f"run {path.stem.rpartition('-')[2]}": read_log(path) for path in chain_of(name)}
-        draw(logs, CURVES / f"{name}.png")
+        plot_curves(logs, CURVES / f"{name}.png")
 
 
 def chain_of(name: str) -> list[Path]:

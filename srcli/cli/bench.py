@@ -9,6 +9,7 @@ import typer
 from srcli.cli import completion, console, options, untrained
 from srcli.cli.bench_reporter import BenchReporter
 from srcli.cli.ratings import print_ratings
+from srcli.cli.stage_bar import StageBar
 from srcli.errors import ExitCode, UsageError
 from srcli.storage.files import check_can_write
 
@@ -198,8 +199,8 @@ def bench(
             outputs.save_lr,
             outputs.save,
         )
-        with BenchReporter() as emit:
-            results = benchmarks.run(request, emit)
+        with StageBar() as bar:
+            results = benchmarks.run(request, BenchReporter(bar))
     shown = TableOptions(tables.published, tables.stats)
     _print_tables(results, shown, tables.markdown)
     targets = ResultFiles(outputs.json_file, outputs.csv_file, outputs.latex, outputs.html, outputs.plots)

@@ -439,7 +439,7 @@ def push(
     from srcli.bench.results import read_results
     from srcli.engine.weights import files as weights
     from srcli.engine.weights import hub
-    from srcli.report.card import card
+    from srcli.report.model_card import render_card
 
     spec = weights.read_spec(file)
     if spec is None:
@@ -447,7 +447,7 @@ def push(
     network = weights.load(file, spec)
     parameters = sum(value.numel() for value in network.parameters())
     measured = read_results(results) if results else None
-    text = card(file.name, spec, parameters, weights.read_header(file), licence, data, measured)
+    text = render_card(file.name, spec, parameters, weights.read_header(file), licence, data, measured)
     if dry_run:
         console.out.print(text, markup=False)
         console.err.print(f"would send to {repo}: README.md, {file.name} ({_total([file.stat().st_size])})")

@@ -223,21 +223,23 @@ def _picture(state: "State", setup: "Setup") -> None:
     from srcli.imaging.image import Image, write_image
     from srcli.imaging.pixels import crop_to_multiple
     from srcli.methods import interpolator
-    from srcli.report import curves
-    from srcli.report.pictures import Panel, busiest, sheet
+    from srcli.report import training_curves
+    from srcli.report.pictures import Panel, draw_sheet, find_busiest
     from srcli.train import loop, parallel
 
     if not parallel.is_first():
         return
     true = crop_to_multiple(setup.pictures[0].pixels, setup.recipe.scale)
     low = downscale_bicubic(true, setup.recipe.scale)
-    region = busiest(low, 48)
+    region = find_busiest(low, 48)
     methods = (interpolator("bicubic"), loop.method_of(state, setup))
     shown = {method.name: method(low, setup.recipe.scale) for method in methods} | {"truth": true}
-    panels = [Panel(name, region.of(pixels, low.shape[0])) for name, pixels in shown.items()]
-    write_image(setup.folder / "samples" / f"step-{state.step:07}.png", Image(sheet(panels)))
+    panels = [Panel(name, region.crop(pixels, low.shape[0])) for name, pixels in shown.items()]
+    write_image(setup.folder / "samples" / f"step-{state.step:07}.png", Image(draw_sheet(panels)))
     try:
-        curves.draw({"": curves.read_log(setup.folder / loop.LOG)}, setup.folder / "curves.png")
+        training_curves.plot_curves(
+            {"": training_curves.read_log(setup.folder / loop.LOG)}, setup.folder / "curves.png"
+        )
     except SrError as error:
         if state.step <= setup.recipe.validate_every:
             console.print_error(error)

@@ -1,4 +1,4 @@
-"""What methods do to frequencies and edges, as curves, and curves as paths for SVG."""
+"""Charts of spectra and edge profiles: what methods do to frequencies and edges, as SVG paths."""
 
 from dataclasses import dataclass
 
@@ -15,12 +15,12 @@ _LEFT, _RIGHT, _TOP, _BOTTOM = 46, 8, 10, 36
 _LARGEST = 1024
 _BINS = 48
 _EDGES = 2000
-_STEEPEST = 0.02  # of all pixels
+_STEEPEST = 0.02  # share of all pixels
 
 
 @dataclass(frozen=True)
 class Curve:
-    """Points of one method, in the units of the axes; `mark` numbers the method, -1 being the truth."""
+    """Points of one method, in the units of the axes; `mark` is the method's number, -1 for the truth."""
 
     name: str
     mark: int
@@ -30,7 +30,7 @@ class Curve:
 
 @dataclass(frozen=True)
 class Tick:
-    """A place on an axis, in units of the picture, and what is written there."""
+    """A position on an axis, in units of the picture, and its label."""
 
     at: float
     text: str
@@ -47,10 +47,10 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """All that a template needs to draw curves; `limit` is the place of a vertical line, if there is one."""
+    """What a template needs to draw curves; `limit` is the position of a vertical line, None for no line."""
 
     title: str
-    about: str
+    caption: str
     x_label: str
     y_label: str
     lines: tuple[Line, ...]
@@ -59,12 +59,12 @@ class Chart:
     limit: float | None = None
 
 
-def spectrum(pixels: Pixels) -> tuple[Values, Values]:
-    """Cycles per pixel, to 0.5, and the mean power of luma there in dB; the middle of large images.
+def compute_spectrum(pixels: Pixels) -> tuple[Values, Values]:
+    """Return frequencies in cycles per pixel, up to 0.5, and the mean power of luma at each in dB.
 
-    A Hann window keeps the image's borders out of it. Power is per pixel, of values in 0..255.
+    Power is per pixel, of values in 0..255, under a Hann window. Of large images, only the middle is used.
     """
-    plane = _middle(luma(pixels)).astype(np.float64) * 255
+    plane = _crop_middle(luma(pixels)).astype(np.float64) * 255
     plane -= plane.mean()
     window = np.outer(*(np.hanning(side + 2)[1:-1] for side in plane.shape))
     power = np.abs(np.fft.rfft2(plane * window)) ** 2 / np.sum(window**2)
@@ -72,26 +72,26 @@ def spectrum(pixels: Pixels) -> tuple[Values, Values]:
     bins = np.minimum((radius * 2 * _BINS).astype(int), _BINS).ravel()
     counts = np.bincount(bins, minlength=_BINS + 1)[:_BINS]
     sums = np.bincount(bins, power.ravel(), _BINS + 1)[:_BINS]
-    held = counts > 0
+    filled = counts > 0
     centres = (np.arange(_BINS) + 0.5) / (2 * _BINS)
-    return centres[held], 10 * np.log10(sums[held] / counts[held] + 1e-3)
+    return centres[filled], 10 * np.log10(sums[filled] / counts[filled] + 1e-3)
 
 
-def _middle(plane: Plane) -> Plane:
+def _crop_middle(plane: Plane) -> Plane:
     top, left = (max(0, side - _LARGEST) // 2 for side in plane.shape)
     return plane[top : top + _LARGEST, left : left + _LARGEST]
 
 
 @dataclass(frozen=True)
 class Edges:
-    """Points (y, x) on steep edges, and the unit vectors across them."""
+    """Points (y, x) on steep edges, and the unit vectors across them, both (n, 2)."""
 
     points: Values
     across: Values
 
 
-def edges(reference: Pixels, reach: int) -> Edges:
-    """At most 2000 of the steepest points that are crests of the gradient, `reach` pixels from the border."""
+def find_edges(reference: Pixels, reach: int) -> Edges:
+    """Return at most 2000 of the steepest local maxima of the gradient, `reach` pixels from the border."""
     plane = luma(reference).astype(np.float64)
     steep_y, steep_x = np.gradient(plane)
     slope = np.hypot(steep_y, steep_x)
@@ -101,37 +101,39 @@ def edges(reference: Pixels, reach: int) -> Edges:
     vectors = np.stack([steep_y, steep_x], -1)[tuple(candidates.T)]
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     here = slope[tuple(candidates.T)]
-    crest = (here >= _sampled(slope, candidates + unit)) & (here >= _sampled(slope, candidates - unit))
+    crest = (here >= _sample_bilinear(slope, candidates + unit)) & (
+        here >= _sample_bilinear(slope, candidates - unit)
+    )
     step = max(1, -(-int(crest.sum()) // _EDGES))
     return Edges(candidates[crest][::step].astype(np.float64), unit[crest][::step])
 
 
-def profile(pixels: Pixels, found: Edges, reach: int) -> tuple[Values, Values]:
-    """Pixels across an edge, and the mean slope of luma there in levels of 255 per pixel.
+def measure_profile(pixels: Pixels, edges: Edges, reach: int) -> tuple[Values, Values]:
+    """Return positions across an edge in pixels, and the mean slope of luma in levels (of 255) per pixel.
 
-    After the gradient profile of Sun, Xu and Shum, CVPR 2008: the higher and narrower, the sharper.
+    After the gradient profile of Sun, Xu and Shum, CVPR 2008: higher and narrower is sharper.
     """
     slope = 255 * np.hypot(*np.gradient(luma(pixels).astype(np.float64)))
     offsets = np.arange(-reach, reach + 0.25, 0.5)
-    places = found.points[None] + offsets[:, None, None] * found.across[None]
-    return offsets, _sampled(slope, places).mean(axis=1)
+    places = edges.points[None] + offsets[:, None, None] * edges.across[None]
+    return offsets, _sample_bilinear(slope, places).mean(axis=1)
 
 
-def width_at_half(x: Values, y: Values) -> float:
-    """How wide the middle hump is at half its height, in units of `x`; all of it if it never falls so low."""
+def measure_half_width(x: Values, y: Values) -> float:
+    """Return the width of the central peak at half its height, in units of `x`; the range if it is wider."""
     half, middle = y[len(y) // 2] / 2, len(y) // 2
-    right = next((_crossing(x, y, k, half) for k in range(middle, len(y) - 1) if y[k + 1] < half), x[-1])
-    left = next((_crossing(x, y, k - 1, half) for k in range(middle, 0, -1) if y[k - 1] < half), x[0])
+    right = next((_find_crossing(x, y, k, half) for k in range(middle, len(y) - 1) if y[k + 1] < half), x[-1])
+    left = next((_find_crossing(x, y, k - 1, half) for k in range(middle, 0, -1) if y[k - 1] < half), x[0])
     return float(right - left)
 
 
-def _crossing(x: Values, y: Values, k: int, level: float) -> float:
-    """Where the line from point `k` to the next one passes `level`."""
+def _find_crossing(x: Values, y: Values, k: int, level: float) -> float:
+    """Return the x at which the line from point `k` to the next one crosses `level`."""
     return float(x[k] + (level - y[k]) / (y[k + 1] - y[k]) * (x[k + 1] - x[k]))
 
 
-def _sampled(plane: Values, places: Values) -> Values:
-    """Bilinear samples at (..., 2) places inside the plane."""
+def _sample_bilinear(plane: Values, places: Values) -> Values:
+    """Sample a plane bilinearly at (..., 2) positions inside it."""
     y, x = places[..., 0], places[..., 1]
     top = np.clip(np.floor(y).astype(int), 0, plane.shape[0] - 2)
     left = np.clip(np.floor(x).astype(int), 0, plane.shape[1] - 2)
@@ -141,36 +143,38 @@ def _sampled(plane: Values, places: Values) -> Values:
     return np.asarray(upper * (1 - down) + lower * down)
 
 
-def spectrum_chart(named: list[tuple[str, int, Pixels]], scale: float) -> Chart:
-    """Power over frequency of all images, with a line where the input's own frequencies end."""
-    curves = [Curve(name, mark, *spectrum(pixels)) for name, mark, pixels in named]
-    about = "Right of the dashed line is detail that the input cannot hold: whatever is there, a method made."
-    return _chart("Spectrum", about, ("cycles per pixel", "power, dB"), curves, (0.0, 0.5), 0.5 / scale)
+def draw_spectrum(named: list[tuple[str, int, Pixels]], scale: float) -> Chart:
+    """Return a chart of power over frequency, with a line at the highest frequency of the input."""
+    curves = [Curve(name, mark, *compute_spectrum(pixels)) for name, mark, pixels in named]
+    caption = "Detail right of the dashed line cannot come from the input: the method made it up."
+    return _draw_chart(
+        "Spectrum", caption, ("cycles per pixel", "power, dB"), curves, (0.0, 0.5), 0.5 / scale
+    )
 
 
-def profile_chart(named: list[tuple[str, int, Pixels]], reference: Pixels, scale: float) -> Chart | None:
-    """The mean slope across the steepest edges of `reference`; None where it has none."""
+def draw_profile(named: list[tuple[str, int, Pixels]], reference: Pixels, scale: float) -> Chart | None:
+    """Return a chart of the mean slope across the steepest edges of `reference`; None if it has none."""
     reach = round(2 * scale)
-    found = edges(reference, reach + 2) if min(reference.shape[:2]) > 2 * reach + 8 else None
-    if found is None or not len(found.points):
+    edges = find_edges(reference, reach + 2) if min(reference.shape[:2]) > 2 * reach + 8 else None
+    if edges is None or not len(edges.points):
         return None
-    curves = [Curve(name, mark, *profile(pixels, found, reach)) for name, mark, pixels in named]
-    widths = ", ".join(f"{one.name} {width_at_half(one.x, one.y):.1f}" for one in curves)
-    about = f"Higher and narrower is sharper. Width at half the height, in pixels: {widths}."
+    curves = [Curve(name, mark, *measure_profile(pixels, edges, reach)) for name, mark, pixels in named]
+    widths = ", ".join(f"{one.name} {measure_half_width(one.x, one.y):.1f}" for one in curves)
+    caption = f"Higher and narrower is sharper. Width at half the height, in pixels: {widths}."
     labels = ("pixels across the edge", "slope, levels per pixel")
-    return _chart("Gradient profile", about, labels, curves, (-float(reach), float(reach)), None)
+    return _draw_chart("Gradient profile", caption, labels, curves, (-float(reach), float(reach)), None)
 
 
-def _chart(
+def _draw_chart(
     title: str,
-    about: str,
+    caption: str,
     labels: tuple[str, str],
     curves: list[Curve],
     x_range: tuple[float, float],
     limit: float | None,
 ) -> Chart:
     heights = np.concatenate([curve.y for curve in curves])
-    ticks = _round_steps(float(heights.min()), float(heights.max()))
+    ticks = _choose_ticks(float(heights.min()), float(heights.max()))
     low, high = min(ticks[0], float(heights.min())), max(ticks[-1], float(heights.max()))
 
     def across(x: Values | float) -> Values:
@@ -181,17 +185,17 @@ def _chart(
 
     return Chart(
         title,
-        about,
+        caption,
         *labels,
-        tuple(Line(c.name, c.mark, _path(across(c.x), up(c.y))) for c in curves),
-        tuple(Tick(float(across(x)), f"{x:g}") for x in _round_steps(*x_range)),
+        tuple(Line(c.name, c.mark, _draw_path(across(c.x), up(c.y))) for c in curves),
+        tuple(Tick(float(across(x)), f"{x:g}") for x in _choose_ticks(*x_range)),
         tuple(Tick(float(up(y)), f"{y:g}") for y in ticks),
         None if limit is None else float(across(limit)),
     )
 
 
-def _round_steps(low: float, high: float) -> list[float]:
-    """Four to ten round numbers within a range."""
+def _choose_ticks(low: float, high: float) -> list[float]:
+    """Return four to ten round numbers within a range."""
     if high - low < 1e-9:
         return [low, low + 1]
     rough = (high - low) / 5
@@ -201,5 +205,5 @@ def _round_steps(low: float, high: float) -> list[float]:
     return [float(round(k * step, 10)) + 0.0 for k in np.arange(first, np.floor(high / step + 1e-9) + 1)]
 
 
-def _path(x: Values, y: Values) -> str:
+def _draw_path(x: Values, y: Values) -> str:
     return "M" + "L".join(f"{a:.1f} {b:.1f}" for a, b in zip(x, y, strict=True))

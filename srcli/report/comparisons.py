@@ -1,4 +1,4 @@
-"""The images that methods are compared on, checked before any method runs, and what methods make of them."""
+"""The images that methods are compared on, what methods make of them, and where the results differ."""
 
 import math
 import re
@@ -16,24 +16,24 @@ from srcli.imaging.degrade.degradations import downscale_bicubic
 from srcli.imaging.image import read_image
 from srcli.imaging.pixels import Pixels, Plane, crop_to_multiple, quantise
 from srcli.methods import Method, compute_output_size
-from srcli.report.pictures import Region, busiest, densest
+from srcli.report.pictures import Region, find_busiest, find_densest
 
-_WIDEST, _NARROWEST = 64, 24
-_SMALLEST = 11  # SSIM's window
+_MAX_SIDE, _MIN_SIDE = 64, 24
+_SSIM_WINDOW = 11
 
 
 @dataclass(frozen=True)
 class ComparisonSource:
-    """An image file and, where one is known, its truth; `hr`: the image itself is the truth."""
+    """An image file and, if known, its ground truth; with `is_truth` the image itself is the truth."""
 
     image: Path
     truth: Path | None = None
-    hr: bool = False
+    is_truth: bool = False
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """`lr` (h, w, 3), and the `truth` (h * scale, w * scale, 3) if known; `grey`: one channel on file."""
+    """`lr` (h, w, 3), and `truth` (h * scale, w * scale, 3) if known; `grey`: its file has one channel."""
 
     name: str
     lr: Pixels
@@ -42,8 +42,8 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What one method made of a subject, as 8-bit values in [0, 1]; `seconds` of wall time."""
+class MethodResult:
+    """What a method made of an image, as 8-bit values in [0, 1]; `seconds` of wall time."""
 
     method: str
     pixels: Pixels
@@ -51,130 +51,133 @@ class Outcome:
     score: Score | None
 
 
-def sources(paths: list[Path], truth: Path | None, hr: bool) -> list[ComparisonSource]:
-    """The images of files and folders, each with its truth: by its name where `truth` is a folder.
+def format_score(score: Score | None) -> str:
+    """Return a score as it is printed; empty without a truth."""
+    return "" if score is None else f"{score.psnr_y:.2f} dB  SSIM {score.ssim_y:.4f}"
 
-    Raises `SrError` for an empty folder, and where it is not clear which truth belongs to an image.
+
+def list_sources(paths: list[Path], truth: Path | None, is_truth: bool) -> list[ComparisonSource]:
+    """List the images of files and folders with their truths; in a folder `truth`, these are found by name.
+
+    Raises `SrError` for an empty folder, and if it is not clear which truth belongs to an image.
     """
-    if hr and truth:
+    if is_truth and truth:
         raise UsageError("--hr and --truth exclude each other", "--hr takes the image itself as the truth")
-    images = list(dict.fromkeys(file for path in paths for file in _files(path)))
+    images = list(dict.fromkeys(file for path in paths for file in _list_files(path)))
     if truth is None or truth.is_dir():
         known = {file.stem: file for file in list_images(truth)} if truth else {}
-        return [ComparisonSource(image, _truth_of(image, known, truth), hr) for image in images]
+        return [ComparisonSource(image, _find_truth(image, known, truth), is_truth) for image in images]
     if len(images) > 1:
-        raise UsageError(f"--truth {truth} is one file for {len(images)} images", "give a folder of truths")
+        raise UsageError(f"--truth {truth} is one file for {len(images)} images", "use a folder of truths")
     return [ComparisonSource(images[0], truth)]
 
 
-def _files(path: Path) -> list[Path]:
+def _list_files(path: Path) -> list[Path]:
     if not path.is_dir():
         return [path]
-    found = list_images(path)
-    if not found:
-        raise DatasetError(f"no images in {path}", "give a folder that holds image files")
-    return found
+    files = list_images(path)
+    if not files:
+        raise DatasetError(f"no images in {path}", "use a folder with image files in it")
+    return files
 
 
-def _truth_of(image: Path, known: dict[str, Path], folder: Path | None) -> Path | None:
-    """`baby.png` or, as data sets name what they reduced, `babyx4.png` and `baby_x4.png`."""
+def _find_truth(image: Path, known: dict[str, Path], folder: Path | None) -> Path | None:
+    """Return the truth of the same name; `babyx4.png` and `baby_x4.png`, as in data sets, have `baby.png`."""
     if folder is None:
         return None
-    found = known.get(image.stem) or known.get(re.sub(r"_?x\d+$", "", image.stem))
-    if found is None:
-        raise DatasetError(
-            f"no truth for {image.name} in {folder}", "true images have the names of the images"
-        )
-    return found
+    truth = known.get(image.stem) or known.get(re.sub(r"_?x\d+$", "", image.stem))
+    if truth is None:
+        raise DatasetError(f"no truth for {image.name} in {folder}", "name true images like the images")
+    return truth
 
 
-def load(source: ComparisonSource, scale: float) -> Comparison:
-    """The images of one source. Raises `SrError` for what can't be read, or scored, or does not fit."""
-    given = read_image(source.image)
-    if source.hr:
-        true = _scored(crop_to_multiple(given.pixels, scale), scale, source.image)
-        return Comparison(source.image.name, downscale_bicubic(true, scale), true, given.grey)
+def load_comparison(source: ComparisonSource, scale: float) -> Comparison:
+    """Read the images of a source. Raises `SrError` if they cannot be read or scored, or do not match."""
+    image = read_image(source.image)
+    name = source.image.name
+    if source.is_truth:
+        truth = _crop_truth(image.pixels, scale, source.image)
+        return Comparison(name, downscale_bicubic(truth, scale), truth, image.grey)
     if source.truth is None:
-        return Comparison(source.image.name, given.pixels, None, given.grey)
-    image = read_image(source.truth)
-    true = _scored(crop_to_multiple(image.pixels, scale), scale, source.truth)
-    wanted = compute_output_size(given.pixels, scale)
-    if true.shape[:2] != wanted:
-        size = "x".join(map(str, image.size))
-        raise UsageError(
-            f"{source.truth} is {size}, not {wanted[1]}x{wanted[0]}", "check --scale, or use --hr"
-        )
-    return Comparison(source.image.name, given.pixels, true, image.grey)
+        return Comparison(name, image.pixels, None, image.grey)
+    true_image = read_image(source.truth)
+    truth = _crop_truth(true_image.pixels, scale, source.truth)
+    expected = compute_output_size(image.pixels, scale)
+    if truth.shape[:2] != expected:
+        size = "x".join(map(str, true_image.size))
+        message = f"{source.truth} is {size}, not {expected[1]}x{expected[0]}"
+        raise UsageError(message, "check --scale, or use --hr")
+    return Comparison(name, image.pixels, truth, true_image.grey)
 
 
-def _scored(true: Pixels, scale: float, path: Path) -> Pixels:
-    """`true`, if a border of `scale` pixels leaves enough to score."""
-    height, width = true.shape[:2]
-    if 0 < min(height, width) < _SMALLEST + 2 * compute_border(scale):
-        raise DatasetError(
-            f"{path}: an image of {width}x{height} is too small to score", "SSIM needs 11 pixels"
-        )
-    return true
+def _crop_truth(pixels: Pixels, scale: float, path: Path) -> Pixels:
+    """Crop a truth to a multiple of the scale. Raises `DatasetError` if it is too small to score."""
+    truth = crop_to_multiple(pixels, scale)
+    size = f"{path}: an image of {pixels.shape[1]}x{pixels.shape[0]}"
+    if 0 in truth.shape:
+        raise DatasetError(f"{size} is too small to downscale by {scale:g}", "use a larger image")
+    if min(truth.shape[:2]) < _SSIM_WINDOW + 2 * compute_border(scale):
+        raise DatasetError(f"{size} is too small to score", f"SSIM needs {_SSIM_WINDOW} pixels")
+    return truth
 
 
-def check(found: list[ComparisonSource], scale: float, crop: Region | None) -> int:
-    """Read every image once; how many pixels all of them have when enlarged.
+def check_sources(sources: list[ComparisonSource], scale: float, crop: Region | None) -> int:
+    """Read every image once, and return how many pixels all of them have when upscaled.
 
-    Raises the first fault, so that no work is done in vain.
+    Raises the first error, so that no method runs in vain.
     """
     pixels = 0
-    for source in found:
+    for source in sources:
         try:
-            lr = load(source, scale).lr
+            lr = load_comparison(source, scale).lr
         except SrError as error:
             if str(source.image) not in error.message and str(source.truth) not in error.message:
                 error.message = f"{source.image}: {error.message}"
             raise
-        if crop and not crop.inside(lr):
+        if crop and not crop.is_inside(lr):
             size = f"{source.image.name} is {lr.shape[1]}x{lr.shape[0]} pixels"
             raise UsageError(f"--crop {crop} is outside the image", size)
         pixels += math.prod(compute_output_size(lr, scale))
     return pixels
 
 
-def outcome(method: Method, subject: Comparison, scale: float) -> Outcome:
-    """Run one method on one image, and score it where the truth is known."""
+def run_method(method: Method, comparison: Comparison, scale: float) -> MethodResult:
+    """Run a method on an image, and score the result if the truth is known."""
     start = time.perf_counter()
-    made = method(subject.lr, scale)
+    pixels = method(comparison.lr, scale)
     seconds = time.perf_counter() - start
-    figures = (
-        None if subject.truth is None else score(made, subject.truth, compute_border(scale), subject.grey)
-    )
-    return Outcome(method.name, (quantise(made) / 255).astype(np.float32), seconds, figures)
+    truth, border = comparison.truth, compute_border(scale)
+    scores = None if truth is None else score(pixels, truth, border, comparison.grey)
+    return MethodResult(method.name, (quantise(pixels) / 255).astype(np.float32), seconds, scores)
 
 
-def places(subject: Comparison, outcomes: list[Outcome], count: int) -> list[Region]:
-    """Where the methods differ most: at most `count` squares of the input that hardly overlap.
+def find_differences(comparison: Comparison, results: list[MethodResult], count: int) -> list[Region]:
+    """Return at most `count` squares of the input in which the methods differ most, with little overlap.
 
-    The measure is the standard deviation of luma among the methods. One method alone is compared with the
-    truth; without one, the place with the most detail is taken.
+    The measure is the standard deviation of luma over the methods. A single method is compared with the
+    truth; without a truth, the region with the most detail is returned.
     """
-    side = min(_WIDEST, max(_NARROWEST, min(subject.lr.shape[:2]) // 3))
-    planes = [luma(one.pixels) for one in outcomes]
-    if len(planes) == 1 and subject.truth is not None:
-        planes.append(luma(subject.truth))
+    side = min(_MAX_SIDE, max(_MIN_SIDE, min(comparison.lr.shape[:2]) // 3))
+    planes = [luma(result.pixels) for result in results]
+    if len(planes) == 1 and comparison.truth is not None:
+        planes.append(luma(comparison.truth))
     if len(planes) == 1:
-        return [busiest(subject.lr, side)]
-    spread = _reduced(np.std(np.stack(planes), axis=0), subject.lr.shape[:2])
-    found: list[Region] = []
+        return [find_busiest(comparison.lr, side)]
+    deviation = _average_to(np.std(np.stack(planes), axis=0), comparison.lr.shape[:2])
+    regions: list[Region] = []
     for _ in range(count):
-        place = densest(spread, side)
-        if found and not place.of(spread, spread.shape[0]).any():
+        region = find_densest(deviation, side)
+        if regions and not region.crop(deviation, deviation.shape[0]).any():
             break
-        found.append(place)
+        regions.append(region)
         margin = side // 4
-        top, left = max(0, place.y - margin), max(0, place.x - margin)
-        spread[top : place.y + place.height + margin, left : place.x + place.width + margin] = 0
-    return found
+        top, left = max(0, region.y - margin), max(0, region.x - margin)
+        deviation[top : region.y + region.height + margin, left : region.x + region.width + margin] = 0
+    return regions
 
 
-def _reduced(plane: Plane, size: tuple[int, ...]) -> Plane:
-    """The mean of the pixels that one pixel of the input became."""
+def _average_to(plane: Plane, size: tuple[int, ...]) -> Plane:
+    """Average a plane to a smaller `size` (h, w)."""
     import cv2
 
     return np.asarray(cv2.resize(plane, size[1::-1], interpolation=cv2.INTER_AREA), np.float32)

@@ -1,4 +1,4 @@
-"""What goes into one self-contained HTML page: images as data URIs, and inline code that its policy names."""
+"""Self-contained HTML pages: images as data URIs, and scripts that a content security policy allows."""
 
 import base64
 import hashlib
@@ -14,53 +14,58 @@ from srcli.imaging.pixels import Pixels, to_uint8
 from srcli.imaging.resize import resize
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
+    from jinja2 import Environment, Template
 
 _FOLDER = Path(__file__).parent / "templates"
 _WEBP_LARGEST = 16383
 _THUMB = 128
-# Together as long as a browser on a telephone will bear.
-LARGEST = 200_000_000
+# As many pixels as a browser on a phone can handle.
+MAX_PIXELS = 200_000_000
 
 
-def lossless(pixels: Pixels) -> str:
-    """A data URI with the very 8-bit samples: WebP, or PNG for sides beyond what WebP holds."""
+def embed_lossless(pixels: Pixels) -> str:
+    """Return a data URI with the exact 8-bit samples: WebP, or PNG if a side is too long for WebP."""
     image = Image.fromarray(to_uint8(pixels))
     if max(image.size) > _WEBP_LARGEST:
-        return _uri(image, "png")
-    return _uri(image, "webp", lossless=True, quality=40, method=2, exact=True)
+        return _encode_uri(image, "png")
+    return _encode_uri(image, "webp", lossless=True, quality=40, method=2, exact=True)
 
 
-def thumbnail(pixels: Pixels) -> str:
-    """A data URI of a small, lossy picture."""
+def embed_thumbnail(pixels: Pixels) -> str:
+    """Return a data URI of a small, lossy picture."""
     factor = min(1.0, _THUMB / max(pixels.shape[:2]))
     height, width = (max(1, round(side * factor)) for side in pixels.shape[:2])
-    return _uri(Image.fromarray(to_uint8(resize(pixels, height, width, "bicubic"))), "webp", quality=80)
+    return _encode_uri(
+        Image.fromarray(to_uint8(resize(pixels, height, width, "bicubic"))), "webp", quality=80
+    )
 
 
-def _uri(image: Image.Image, kind: str, **options: bool | int) -> str:
-    held = io.BytesIO()
-    image.save(held, kind, **options)
-    return f"data:image/{kind};base64,{base64.b64encode(held.getvalue()).decode()}"
+def _encode_uri(image: Image.Image, kind: str, **options: bool | int) -> str:
+    encoded = io.BytesIO()
+    image.save(encoded, kind, **options)
+    return f"data:image/{kind};base64,{base64.b64encode(encoded.getvalue()).decode()}"
 
 
-def render(name: str, style: list[str], script: list[str], **values: object) -> str:
-    """The page of a template, with these style sheets and scripts inside it.
+def render_page(name: str, style: list[str], script: list[str], **values: object) -> str:
+    """Render a template with these style sheets and scripts inlined.
 
-    Its policy lets the browser run the very script that is in it, show `data:` images, and nothing else: no
-    request can leave the page.
+    The page's policy allows this one script and `data:` images, and nothing else: no request leaves the page.
     """
-    css, js = (_joined(tuple(files)) for files in (style, script))
+    css, js = (_join(tuple(files)) for files in (style, script))
     policy = (
         f"default-src 'none'; img-src data:; style-src '{_hash(css)}'; script-src '{_hash(js)}'; "
         "base-uri 'none'; form-action 'none'"
     )
-    template = _environment().get_template(name)
-    return template.render(css=css, js=js, policy=policy, version=__version__, **values)
+    return get_template(name).render(css=css, js=js, policy=policy, version=__version__, **values)
+
+
+def get_template(name: str) -> "Template":
+    """Return a template of this package; undefined variables are errors."""
+    return _make_environment().get_template(name)
 
 
 @cache
-def _environment() -> "Environment":
+def _make_environment() -> "Environment":
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
     return Environment(
@@ -72,7 +77,7 @@ def _environment() -> "Environment":
     )
 
 
-def _joined(files: tuple[str, ...]) -> str:
+def _join(files: tuple[str, ...]) -> str:
     return "\n" + "\n".join((_FOLDER / file).read_text("utf-8") for file in files)
 
 

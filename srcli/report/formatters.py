@@ -1,4 +1,4 @@
-"""Bench results as Rich tables, Markdown, LaTeX, CSV or JSON."""
+"""Benchmark results as Rich tables, Markdown, LaTeX, CSV or JSON."""
 
 import csv
 import io
@@ -13,73 +13,74 @@ from rich.table import Table
 from rich.text import Text
 
 from srcli.bench import published, significance
-from srcli.bench import results as found
+from srcli.bench import results as bench_results
 from srcli.bench.results import Results, Row
-from srcli.report.table import PLAIN, Cell, ScoreTable, TableOptions, sheets
-from srcli.report.table import Group as Lines
+from srcli.report.table import PLAIN, Cell, ScoreTable, TableGroup, TableOptions, build_tables
 
 _STYLES = ("", "bold", "underline")
 
 
-def format_terminal(results: Results, show: TableOptions, width: int) -> RenderableType:
-    """Tables that fit into `width` columns; where one doesn't, it is several, and costs have their own."""
+def format_terminal(results: Results, options: TableOptions, width: int) -> RenderableType:
+    """Return tables of at most `width` columns; one that is wider is split, with its costs apart."""
     parts: list[RenderableType] = []
-    for sheet in sheets(results, show):
-        if _fits(sheet, width):
-            parts.append(rich_table(sheet))
+    for table in build_tables(results, options):
+        if _fits(table, width):
+            parts.append(build_rich_table(table))
         else:
-            costs = replace(sheet.only("name", "cost"), title="costs")
-            halves = [*_split(sheet.only("name", "score"), width), *_split(costs, width)]
-            parts += map(rich_table, halves)
-        parts += [Text(note, style="dim") for note in sheet.notes]
+            costs = replace(table.select_kinds("name", "cost"), title="costs")
+            halves = [*_split(table.select_kinds("name", "score"), width), *_split(costs, width)]
+            parts += map(build_rich_table, halves)
+        parts += [Text(note, style="dim") for note in table.notes]
         parts.append("")
     return Group(*parts[:-1])
 
 
-def _fits(sheet: ScoreTable, width: int) -> bool:
-    return Console(width=10_000).measure(rich_table(sheet)).maximum <= width
+def _fits(table: ScoreTable, width: int) -> bool:
+    return Console(width=10_000).measure(build_rich_table(table)).maximum <= width
 
 
-def _split(sheet: ScoreTable, width: int) -> list[ScoreTable]:
-    """The sheet in as many parts as fit, each with the first column; one column at least in each."""
-    found: list[ScoreTable] = []
-    start, count = 1, len(sheet.headings)
+def _split(table: ScoreTable, width: int) -> list[ScoreTable]:
+    """Split a table into parts that fit, each with the first column and at least one other."""
+    parts: list[ScoreTable] = []
+    start, count = 1, len(table.headings)
     while start < count:
         ends = range(start + 1, count + 1)
-        fitting = [end for end in ends if _fits(sheet.columns(0, *range(start, end)), width)]
+        fitting = [end for end in ends if _fits(table.select_columns(0, *range(start, end)), width)]
         end = max(fitting, default=start + 1)
-        found.append(sheet.columns(0, *range(start, end)))
+        parts.append(table.select_columns(0, *range(start, end)))
         start = end
-    return found
+    return parts
 
 
-def rich_table(sheet: ScoreTable) -> Table:
-    """For a terminal; a line with the name of each data set and scale stands above its methods."""
-    table = Table(
-        title=sheet.title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False
+def build_rich_table(table: ScoreTable) -> Table:
+    """Return a table for the terminal, with the data set and scale on a line above its methods."""
+    out = Table(
+        title=table.title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False
     )
-    for heading in sheet.headings:
-        table.add_column(heading.text, justify="left" if heading.kind == "name" else "right", no_wrap=True)
-    for group in sheet.groups:
-        table.add_row(Text(group.title, style="italic"))
+    for heading in table.headings:
+        out.add_column(heading.text, justify="left" if heading.kind == "name" else "right", no_wrap=True)
+    for group in table.groups:
+        out.add_row(Text(group.title, style="italic"))
         for number, line in enumerate(group.lines, 1):
-            cells = [Text(cell.text, style=_STYLES[cell.place]) for cell in line]
-            table.add_row(*cells, end_section=number == len(group.lines))
-    return table
+            cells = [Text(cell.text, style=_STYLES[cell.rank]) for cell in line]
+            out.add_row(*cells, end_section=number == len(group.lines))
+    return out
 
 
-def format_markdown(results: Results, show: TableOptions = PLAIN) -> str:
-    """Markdown tables, the best in bold and the second underlined; below them the protocol and notes."""
-    parts = [_markdown(sheet) for sheet in sheets(results, show)]
+def format_markdown(results: Results, options: TableOptions = PLAIN) -> str:
+    """Return Markdown tables, the best in bold and the second underlined, followed by the protocol."""
+    parts = [_format_markdown_table(table) for table in build_tables(results, options)]
     return "\n\n".join([*parts, f"Protocol: {results.protocol}."])
 
 
-def _markdown(sheet: ScoreTable) -> str:
-    headings = ["Dataset", "Scale", *(heading.text for heading in sheet.headings)]
-    lines = [_line(headings), "|---|---:|---|" + "---:|" * (len(sheet.headings) - 1)]
-    for group in sheet.groups:
-        lines += [_line([group.dataset, f"x{group.scale}", *map(_marked, line)]) for line in group.lines]
-    notes = [f"- {note}" for note in sheet.notes]
+def _format_markdown_table(table: ScoreTable) -> str:
+    headings = ["Dataset", "Scale", *(heading.text for heading in table.headings)]
+    lines = [_line(headings), "|---|---:|---|" + "---:|" * (len(table.headings) - 1)]
+    for group in table.groups:
+        lines += [
+            _line([group.dataset, f"x{group.scale}", *map(_mark_markdown, line)]) for line in group.lines
+        ]
+    notes = [f"- {note}" for note in table.notes]
     return "\n".join([*lines, *([""] if notes else []), *notes])
 
 
@@ -87,64 +88,71 @@ def _line(cells: list[str]) -> str:
     return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
-def _marked(cell: Cell) -> str:
-    return (cell.text, f"**{cell.text}**", f"<u>{cell.text}</u>")[cell.place]
+def _mark_markdown(cell: Cell) -> str:
+    return (cell.text, f"**{cell.text}**", f"<u>{cell.text}</u>")[cell.rank]
 
 
-def format_latex(results: Results, show: TableOptions = PLAIN) -> str:
-    """Tables for LaTeX, the best in bold and the second underlined; needs booktabs and graphicx.
+def format_latex(results: Results, options: TableOptions = PLAIN) -> str:
+    """Return LaTeX tables, the best in bold and the second underlined; they need booktabs and graphicx.
 
-    What is wider than a line of text is made smaller; what is longer than a page becomes several tables.
+    A table that is wider than the text is scaled down; one that is longer than a page is split.
     """
     head = "% Made by `sr bench --latex`. Needs \\usepackage{booktabs,graphicx}."
-    parts = [_latex(part) for sheet in sheets(results, show) for part in _for_a_page(sheet)]
+    parts = [
+        _format_latex_table(part)
+        for table in build_tables(results, options)
+        for part in _split_for_page(table)
+    ]
     return "\n\n".join([head, *parts]) + "\n"
 
 
-# How many columns and lines a table has that is as large as a page.
+# The largest table that fits on a page.
 _COLUMNS, _LINES = 7, 40
 
 
-def _for_a_page(sheet: ScoreTable) -> list[ScoreTable]:
-    """The sheet, or costs apart, or several after each other; notes below the last."""
-    if len(sheet.headings) <= _COLUMNS:
-        parts = [sheet]
+def _split_for_page(table: ScoreTable) -> list[ScoreTable]:
+    """Split a table by kinds of columns if it is too wide, then by groups if too long; notes go last."""
+    if len(table.headings) <= _COLUMNS:
+        parts = [table]
     else:
-        parts = [sheet.only("name", "score"), replace(sheet.only("name", "cost"), title="costs")]
-    pages = [page for part in parts for page in _pages(part)]
+        parts = [
+            table.select_kinds("name", "score"),
+            replace(table.select_kinds("name", "cost"), title="costs"),
+        ]
+    pages = [page for part in parts for page in _split_by_groups(part)]
     return [replace(page, notes=()) for page in pages[:-1]] + pages[-1:]
 
 
-def _pages(sheet: ScoreTable) -> list[ScoreTable]:
-    chunks: list[list[Lines]] = [[]]
-    for group in sheet.groups:
+def _split_by_groups(table: ScoreTable) -> list[ScoreTable]:
+    chunks: list[list[TableGroup]] = [[]]
+    for group in table.groups:
         if sum(len(each.lines) + 1 for each in [*chunks[-1], group]) > _LINES and chunks[-1]:
             chunks.append([])
         chunks[-1].append(group)
-    return [replace(sheet, groups=tuple(chunk)) for chunk in chunks]
+    return [replace(table, groups=tuple(chunk)) for chunk in chunks]
 
 
-# The width of what is inside, or of a line where that is less.
-_AT_MOST_A_LINE = "\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%"
+# The natural width, or the width of the text if that is less.
+_FIT_TO_TEXT = "\\resizebox{\\ifdim\\width>\\linewidth\\linewidth\\else\\width\\fi}{!}{%"
 
 
-def _latex(sheet: ScoreTable) -> str:
-    count = len(sheet.headings)
+def _format_latex_table(table: ScoreTable) -> str:
+    count = len(table.headings)
     lines = [
         "\\begin{table}",
         "\\centering\\small",
-        f"\\caption{{{escape_latex(sheet.title[:1].upper() + sheet.title[1:])}}}",
-        _AT_MOST_A_LINE,
+        f"\\caption{{{escape_latex(table.title[:1].upper() + table.title[1:])}}}",
+        _FIT_TO_TEXT,
         f"\\begin{{tabular}}{{l{'r' * (count - 1)}}}",
         "\\toprule",
-        _latex_line([escape_latex(heading.text) for heading in sheet.headings]),
+        _latex_line([escape_latex(heading.text) for heading in table.headings]),
     ]
-    for group in sheet.groups:
+    for group in table.groups:
         title = f"{escape_latex(group.dataset)} $\\times{group.scale}$"
         lines += ["\\midrule", f"\\multicolumn{{{count}}}{{l}}{{\\textit{{{title}}}}} \\\\"]
-        lines += [_latex_line([_latex_marked(cell) for cell in line]) for line in group.lines]
+        lines += [_latex_line([_mark_latex(cell) for cell in line]) for line in group.lines]
     lines += ["\\bottomrule", "\\end{tabular}}"]
-    lines += [f"\\\\ \\footnotesize {escape_latex(note)}" for note in sheet.notes]
+    lines += [f"\\\\ \\footnotesize {escape_latex(note)}" for note in table.notes]
     return "\n".join([*lines, "\\end{table}"])
 
 
@@ -152,9 +160,9 @@ def _latex_line(cells: list[str]) -> str:
     return " & ".join(cells) + " \\\\"
 
 
-def _latex_marked(cell: Cell) -> str:
+def _mark_latex(cell: Cell) -> str:
     text = escape_latex(cell.text)
-    return (text, f"\\textbf{{{text}}}", f"\\underline{{{text}}}")[cell.place]
+    return (text, f"\\textbf{{{text}}}", f"\\underline{{{text}}}")[cell.rank]
 
 
 _ESCAPES = {
@@ -167,21 +175,21 @@ _MINUS = re.compile(r"(?<![\w-])-(?=\d)")
 
 
 def escape_latex(text: str) -> str:
-    """What LaTeX would take for commands, written so that it is printed; signs of numbers as minus signs."""
+    """Escape special characters for LaTeX; hyphens before numbers become minus signs."""
     return _MINUS.sub("$-$", "".join(_ESCAPES.get(sign, sign) for sign in text))
 
 
-def to_csv(results: Results, show: TableOptions = PLAIN) -> str:
-    """One line per row, every figure in full; what is published and the intervals in columns of their own."""
+def to_csv(results: Results, options: TableOptions = PLAIN) -> str:
+    """Return one CSV line per row in full precision; published scores and intervals have own columns."""
     lines = [
-        {"protocol": results.protocol, **found.flatten(row), **_published(results, row, show)}
+        {"protocol": results.protocol, **bench_results.flatten(row), **_list_published(results, row, options)}
         for row in results.rows
     ]
-    if show.stats:
+    if options.stats:
         column = results.columns[0]
-        spread = significance.compute_intervals(results, column)
+        intervals = significance.compute_intervals(results, column)
         for line, row in zip(lines, results.rows, strict=True):
-            interval = spread.get((row.dataset, row.scale, row.method))
+            interval = intervals.get((row.dataset, row.scale, row.method))
             line |= {
                 f"{column.key}_low": interval and interval.low,
                 f"{column.key}_high": interval and interval.high,
@@ -194,28 +202,28 @@ def to_csv(results: Results, show: TableOptions = PLAIN) -> str:
     return text.getvalue()
 
 
-def _published(results: Results, row: Row, show: TableOptions) -> dict[str, Any]:
-    figure = published.find_published(results, row) if show.published else None
-    if figure is None:
+def _list_published(results: Results, row: Row, options: TableOptions) -> dict[str, Any]:
+    score = published.find_published(results, row) if options.published else None
+    if score is None:
         return {}
     return {
-        "psnr_y_published": figure.psnr_y,
-        "ssim_y_published": figure.ssim_y,
-        "published_in": figure.source,
-        "published_otherwise": figure.conflict,
+        "psnr_y_published": score.psnr_y,
+        "ssim_y_published": score.ssim_y,
+        "published_in": score.source,
+        "published_otherwise": score.conflict,
     }
 
 
-def to_json(results: Results, show: TableOptions = PLAIN) -> str:
-    """What `bench.results.read` reads, and beside it what is published and how sure the differences are."""
-    raw = json.loads(found.to_json(results))
-    if show.published:
+def to_json(results: Results, options: TableOptions = PLAIN) -> str:
+    """Return JSON that `read_results` reads, with published scores and significance if asked for."""
+    raw = json.loads(bench_results.to_json(results))
+    if options.published:
         raw["published"] = [
-            {"dataset": row.dataset, "scale": row.scale, "method": row.method, **asdict(figure)}
+            {"dataset": row.dataset, "scale": row.scale, "method": row.method, **asdict(score)}
             for row in results.rows
-            if (figure := published.find_published(results, row))
+            if (score := published.find_published(results, row))
         ]
-    if show.stats:
+    if options.stats:
         column = results.columns[0]
         raw["intervals"] = [
             {"dataset": dataset, "scale": scale, "method": method, "metric": column.key, **asdict(each)}
@@ -224,4 +232,4 @@ def to_json(results: Results, show: TableOptions = PLAIN) -> str:
         raw["comparisons"] = [
             {"metric": column.key, **asdict(each)} for each in significance.compare_methods(results, column)
         ]
-    return json.dumps(found.replace_nonfinite(raw), indent=1, allow_nan=False)
+    return json.dumps(bench_results.replace_nonfinite(raw), indent=1, allow_nan=False)

@@ -1,15 +1,16 @@
-"""Methods side by side: the same place of every result, labelled, with scores and error maps."""
+"""Sheets of labelled crops: the same region of every result side by side, with scores and error maps."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
+from srcli.errors import UsageError
 from srcli.imaging.color import luma
 from srcli.imaging.pixels import Pixels, Plane, to_uint8
 from srcli.imaging.resize import resize
 
-# Errors of this size, in units of the data range, are drawn at full brightness.
+# An error of this share of the data range is drawn at full brightness.
 _FULL_ERROR = 0.15
 _SHORTEST_SIDE = 240
 _MARGIN = 8
@@ -27,26 +28,36 @@ class Region:
     height: int
     width: int
 
-    def of(self, pixels: Pixels, low_height: int) -> Pixels:
-        """The same place in an image of any size; `low_height` is the low-resolution image's height."""
+    def crop(self, pixels: Pixels, low_height: int) -> Pixels:
+        """Return the region of an image of any size; `low_height` is that of the low-resolution image."""
         factor = pixels.shape[0] / low_height
         top, left, bottom, right = (
             round(side * factor) for side in (self.y, self.x, self.y + self.height, self.x + self.width)
         )
         return pixels[top:bottom, left:right]
 
-    def inside(self, lr: Pixels) -> bool:
-        """Whether it is a place of that low-resolution image."""
-        wide = 0 <= self.x < self.x + self.width <= lr.shape[1]
-        return bool(wide and 0 <= self.y < self.y + self.height <= lr.shape[0])
+    def is_inside(self, lr: Pixels) -> bool:
+        """Return whether the low-resolution image contains the region."""
+        fits_across = 0 <= self.x < self.x + self.width <= lr.shape[1]
+        return bool(fits_across and 0 <= self.y < self.y + self.height <= lr.shape[0])
 
     def __str__(self) -> str:
         return f"{self.x},{self.y},{self.width},{self.height}"
 
 
+def parse_region(text: str) -> Region:
+    """Return the region of a text `X,Y,WIDTH,HEIGHT`. Raises `UsageError` for other texts."""
+    try:
+        x, y, width, height = map(int, text.split(","))
+    except ValueError as error:
+        hint = "for example --crop 10,20,64,64"
+        raise UsageError(f"--crop {text} is not X,Y,WIDTH,HEIGHT", hint) from error
+    return Region(y, x, height, width)
+
+
 @dataclass(frozen=True)
 class Panel:
-    """One picture of the sheet; an empty `score` or no `error` leaves that part out."""
+    """One crop of a sheet; an empty `score` and an `error` of None are left out."""
 
     label: str
     crop: Pixels
@@ -54,17 +65,25 @@ class Panel:
     error: Pixels | None = None
 
 
-def busiest(lr: Pixels, side: int) -> Region:
-    """The square of at most `side` pixels with the most detail: the largest sum of gradients."""
+@dataclass(frozen=True)
+class LabelledPanels:
+    """The panels of one image, under its name."""
+
+    name: str
+    panels: tuple[Panel, ...]
+
+
+def find_busiest(lr: Pixels, side: int) -> Region:
+    """Return the square of at most `side` pixels with the most detail: the largest sum of gradients."""
     plane = luma(lr)
     steps = np.zeros_like(plane)
     steps[1:] += np.abs(np.diff(plane, axis=0))
     steps[:, 1:] += np.abs(np.diff(plane, axis=1))
-    return densest(steps, side)
+    return find_densest(steps, side)
 
 
-def densest(weights: Plane, side: int) -> Region:
-    """The square of at most `side` pixels with the largest sum of `weights` (H, W)."""
+def find_densest(weights: Plane, side: int) -> Region:
+    """Return the square of at most `side` pixels with the largest sum of `weights` (H, W)."""
     height, width = (min(side, n) for n in weights.shape)
     total = np.pad(weights.astype(np.float64).cumsum(0).cumsum(1), ((1, 0), (1, 0)))
     sums = (
@@ -74,42 +93,42 @@ def densest(weights: Plane, side: int) -> Region:
     return Region(int(y), int(x), height, width)
 
 
-def error_map(sr: Pixels, hr: Pixels) -> Pixels:
-    """Absolute difference of luma as brightness, black for none, white from 0.15 of the range on."""
+def draw_error_map(sr: Pixels, hr: Pixels) -> Pixels:
+    """Draw the absolute difference of luma: black for none, white from 0.15 of the data range."""
     difference = np.abs(luma(sr) - luma(hr)) / np.float32(_FULL_ERROR)
     return np.repeat(np.clip(difference, 0, 1)[..., None], 3, axis=2)
 
 
-def sheet(panels: list[Panel], heading: str = "") -> Pixels:
-    """All panels on one white sheet, at most six in a row, each with its label above its pictures."""
-    tiles = [_tile(panel) for panel in panels]
+def draw_sheet(panels: list[Panel], heading: str = "") -> Pixels:
+    """Draw all panels on a white sheet, at most six in a row, each with its label above its pictures."""
+    tiles = [_draw_tile(panel) for panel in panels]
     columns = -(-len(tiles) // -(-len(tiles) // _COLUMNS))
     rows = [tiles[i : i + columns] for i in range(0, len(tiles), columns)]
     width = max(sum(tile.width + _MARGIN for tile in row) for row in rows) + _MARGIN
     top = _MARGIN + (_LINE + _MARGIN if heading else 0)
     height = sum(max(tile.height for tile in row) + _MARGIN for row in rows) + top
-    canvas = Image.new("RGB", (width, height), "white")
-    ImageDraw.Draw(canvas).text((_MARGIN, _MARGIN), heading, "black", ImageFont.load_default(_HEADING_SIZE))
+    page = Image.new("RGB", (width, height), "white")
+    ImageDraw.Draw(page).text((_MARGIN, _MARGIN), heading, "black", ImageFont.load_default(_HEADING_SIZE))
     for row in rows:
         left = _MARGIN
         for tile in row:
-            canvas.paste(tile, (left, top))
+            page.paste(tile, (left, top))
             left += tile.width + _MARGIN
         top += max(tile.height for tile in row) + _MARGIN
-    return np.asarray(canvas, np.float32) / np.float32(255)
+    return np.asarray(page, np.float32) / np.float32(255)
 
 
-def stacked(sheets: list[Pixels]) -> Pixels:
-    """Sheets one below the other, on white."""
+def stack_sheets(sheets: list[Pixels]) -> Pixels:
+    """Stack sheets vertically on white."""
     width = max(one.shape[1] for one in sheets)
     return np.concatenate(
         [np.pad(s, ((0, 0), (0, width - s.shape[1]), (0, 0)), constant_values=1) for s in sheets]
     )
 
 
-def _tile(panel: Panel) -> Image.Image:
-    """Label and score, then the crop, then its error map."""
-    pictures = [_visible(picture) for picture in (panel.crop, panel.error) if picture is not None]
+def _draw_tile(panel: Panel) -> Image.Image:
+    """Draw label and score, the crop below them, and its error map below that."""
+    pictures = [_magnify(picture) for picture in (panel.crop, panel.error) if picture is not None]
     lines = [line for line in (panel.label, panel.score) if line]
     font = ImageFont.load_default(_FONT_SIZE)
     text = max(int(font.getlength(line)) + 1 for line in lines)
@@ -124,8 +143,8 @@ def _tile(panel: Panel) -> Image.Image:
     return tile
 
 
-def _visible(crop: Pixels) -> Image.Image:
-    """Small crops magnified by whole numbers, pixel by pixel, so that nothing is smoothed over."""
+def _magnify(crop: Pixels) -> Image.Image:
+    """Magnify a small crop by a whole factor, without smoothing."""
     factor = max(1, -(-_SHORTEST_SIDE // min(crop.shape[:2])))
-    shown = resize(crop, crop.shape[0] * factor, crop.shape[1] * factor, "nearest")
-    return Image.fromarray(to_uint8(shown))
+    large = resize(crop, crop.shape[0] * factor, crop.shape[1] * factor, "nearest")
+    return Image.fromarray(to_uint8(large))

@@ -1,4 +1,4 @@
-"""What people answered on rating pages: mean opinion scores, Bradley-Terry ranks, and how far they agree."""
+"""Ratings by people on rating pages: mean opinion scores, Bradley-Terry ranks, and agreement."""
 
 import json
 from collections import Counter, defaultdict
@@ -13,24 +13,24 @@ from numpy.typing import NDArray
 from rich.table import Table
 
 from srcli.errors import SrError, UsageError
-from srcli.report.rating import FORMAT, read_key
+from srcli.report.rating_page import FORMAT, decode_key
 
 Values = NDArray[np.float64]
 
-# Student's t that leaves 2.5 % above it, for 1 to 30 degrees of freedom; beyond, the normal's is near enough.
+# The 97.5 % quantile of Student's t for 1 to 30 degrees of freedom; beyond, the normal one is close enough.
 _T = (
     12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228,
     2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086,
     2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042,
 )  # fmt: skip
 _NORMAL = 1.960
-_HINT = "give what a page of `sr compare --rate` saved"
-_STEPS = 100
+_HINT = "use files that a page of `sr compare --rate` saved"
+_MAX_STEPS = 100
 
 
 @dataclass(frozen=True)
-class Score:
-    """One rater's 1 to 5 for one method on one image."""
+class Rating:
+    """One rater's score, 1 to 5, for one method on one image."""
 
     rater: str
     image: str
@@ -40,7 +40,7 @@ class Score:
 
 @dataclass(frozen=True)
 class Choice:
-    """One rater's choice of two on one image; `first` is 1 where the first method won, 0.5 for a tie."""
+    """One rater's choice between two methods on one image; `first` is 1 if the first won, 0.5 for a tie."""
 
     rater: str
     image: str
@@ -50,18 +50,18 @@ class Choice:
 
 @dataclass(frozen=True)
 class Answers:
-    """All that was answered about one comparison."""
+    """All answers about one comparison."""
 
     comparison: str
     methods: tuple[str, ...]
     raters: int
-    scores: tuple[Score, ...]
+    scores: tuple[Rating, ...]
     choices: tuple[Choice, ...]
 
 
 @dataclass(frozen=True)
 class Opinion:
-    """Mean opinion score of a method, 1 to 5; half its 95 % interval, None for a single value."""
+    """Mean opinion score of a method, 1 to 5, and half its 95 % interval, None for a single value."""
 
     mean: float
     margin: float | None
@@ -70,7 +70,7 @@ class Opinion:
 
 @dataclass(frozen=True)
 class Strength:
-    """Bradley-Terry strength: the natural logarithm of the odds to win against the average method."""
+    """Bradley-Terry strength: the natural logarithm of the odds of winning against the average method."""
 
     value: float
     margin: float
@@ -78,7 +78,7 @@ class Strength:
 
 @dataclass(frozen=True)
 class Standing:
-    """One method's place among the others, 1 being the best."""
+    """The results of one method; the best has rank 1."""
 
     rank: int
     method: str
@@ -88,7 +88,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class Summary:
-    """The table, and Krippendorff's alpha of scores (interval) and choices (nominal), None where unknown."""
+    """All results, and Krippendorff's alpha of scores (interval) and choices (nominal), None if undefined."""
 
     comparison: str
     raters: int
@@ -99,71 +99,71 @@ class Summary:
 
 
 def read_ratings(paths: list[Path]) -> Answers:
-    """The answers in all files.
+    """Read the answers in all files.
 
-    Raises `SrError` for a file that is damaged, given twice, or of another comparison.
+    Raises `SrError` for a file that is damaged, given twice, or about another comparison.
     """
     if not paths:
-        raise UsageError("no rating files", _HINT)
-    raws = {path: _raw(path) for path in paths}
+        raise UsageError("no rating files given", _HINT)
+    raws = {path: _read_json(path) for path in paths}
     first = paths[0]
     sessions: dict[str, Path] = {}
-    scores: list[Score] = []
+    scores: list[Rating] = []
     choices: list[Choice] = []
     methods: set[str] = set()
     for path, raw in raws.items():
         if raw["comparison"] != raws[first]["comparison"]:
             raise SrError(
-                f"{path} rates another comparison than {first}", "give files of one comparison at a time"
+                f"{path} rates another comparison than {first}", "summarise one comparison at a time"
             )
         if raw["session"] in sessions:
             raise SrError(
-                f"{path} holds the same ratings as {sessions[raw['session']]}", "leave one of them out"
+                f"{path} has the same ratings as {sessions[raw['session']]}", "leave one of them out"
             )
         sessions[raw["session"]] = path
-        key = _parsed(path, raw, scores, choices)
+        key = _parse_answers(path, raw, scores, choices)
         methods |= {method for _, method in key.values()}
     raters = len({one.rater for one in scores} | {one.rater for one in choices})
     return Answers(raws[first]["comparison"], tuple(sorted(methods)), raters, tuple(scores), tuple(choices))
 
 
-def _raw(path: Path) -> dict[str, Any]:
+def _read_json(path: Path) -> dict[str, Any]:
     try:
         raw = json.loads(path.read_text("utf-8"))
         if raw["format"] != FORMAT or not isinstance(raw["session"], str) or not raw["ratings"]:
-            raise ValueError("not one of this kind")
+            raise ValueError("another format")
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a file of ratings"
         raise SrError(f"cannot read {path}: {reason}", _HINT) from error
     return dict(raw)
 
 
-def _parsed(
-    path: Path, raw: dict[str, Any], scores: list[Score], choices: list[Choice]
+def _parse_answers(
+    path: Path, raw: dict[str, Any], scores: list[Rating], choices: list[Choice]
 ) -> dict[str, tuple[str, str]]:
-    """Add one file's answers to the lists; the key of its items."""
-    # Two people may have the same name, and one may rate twice: a named rater is one, a nameless session too.
+    """Append one file's answers to the lists; return the key of its items."""
+    # A named rater is one person, even over several sessions; without a name, each session is one.
     rater = str(raw.get("rater") or raw["session"])
     try:
-        key = read_key(raw["key"])
+        key = decode_key(raw["key"])
         for one in raw["ratings"]:
             if raw["kind"] == "scores":
-                scores.append(_score(rater, key[one["item"]], one["score"]))
+                scores.append(_make_rating(rater, key[one["item"]], one["score"]))
             else:
-                choices.append(_choice(rater, key[one["left"]], key[one["right"]], one["choice"]))
+                choices.append(_make_choice(rater, key[one["left"]], key[one["right"]], one["choice"]))
     except (ValueError, KeyError, TypeError) as error:
         raise SrError(f"{path} is damaged: {error}", _HINT) from error
     return key
 
 
-def _score(rater: str, item: tuple[str, str], score: object) -> Score:
+def _make_rating(rater: str, item: tuple[str, str], score: object) -> Rating:
     if type(score) is not int or not 1 <= score <= 5:
         raise ValueError(f"a score of {score}")
-    return Score(rater, *item, score)
+    return Rating(rater, *item, score)
 
 
-def _choice(rater: str, left: tuple[str, str], right: tuple[str, str], choice: str) -> Choice:
-    """With the two methods in the order of their names, whichever side they were on."""
+def _make_choice(rater: str, left: tuple[str, str], right: tuple[str, str], choice: str) -> Choice:
+    """Return the choice with the methods in alphabetical order, whichever side they were on."""
     won = {"left": 1.0, "tie": 0.5, "right": 0.0}[choice]
     if left[1] > right[1]:
         left, right, won = right, left, 1 - won
@@ -171,34 +171,34 @@ def _choice(rater: str, left: tuple[str, str], right: tuple[str, str], choice: s
 
 
 def summarise_ratings(answers: Answers) -> Summary:
-    """The methods from the best to the worst, by Bradley-Terry strength."""
-    strengths = bradley_terry(answers.methods, [*answers.choices, *implied(answers.scores)])
-    opinions = {method: opinion(answers.scores, method) for method in answers.methods}
+    """Return the results of all methods, from the best to the worst by Bradley-Terry strength."""
+    strengths = fit_bradley_terry(answers.methods, [*answers.choices, *derive_choices(answers.scores)])
+    opinions = {method: compute_opinion(answers.scores, method) for method in answers.methods}
     order = sorted(answers.methods, key=lambda method: -strengths[method].value)
     standings = (Standing(k, m, opinions[m], strengths[m]) for k, m in enumerate(order, 1))
-    scored = _units((one.rater, (one.image, one.method), one.score) for one in answers.scores)
-    chosen = _units((one.rater, (one.image, one.methods), one.first) for one in answers.choices)
+    score_units = _group_units((one.rater, (one.image, one.method), one.score) for one in answers.scores)
+    choice_units = _group_units((one.rater, (one.image, one.methods), one.first) for one in answers.choices)
     return Summary(
         answers.comparison,
         answers.raters,
         len(answers.scores) + len(answers.choices),
         tuple(standings),
-        krippendorff(scored, interval=True),
-        krippendorff(chosen, interval=False),
+        compute_krippendorff(score_units, interval=True),
+        compute_krippendorff(choice_units, interval=False),
     )
 
 
-def opinion(scores: Iterable[Score], method: str) -> Opinion | None:
-    """The mean of a method's scores, and Student's 95 % interval of it; None where it has none.
+def compute_opinion(scores: Iterable[Rating], method: str) -> Opinion | None:
+    """Return the mean of a method's scores and its 95 % interval (Student's t); None if it has none.
 
-    Scores of one rater are not independent: each rater's mean is one value. With a single rater the interval
-    is over images, and tells nothing of other people.
+    Scores by one rater are not independent, so each rater's mean is one value. With a single rater the
+    interval is over images, and says nothing about other people.
     """
     own = [one for one in scores if one.method == method]
     if not own:
         return None
-    by_rater = _means((one.rater, one.score) for one in own)
-    values = by_rater if len(by_rater) > 1 else _means((one.image, one.score) for one in own)
+    by_rater = _average_groups((one.rater, one.score) for one in own)
+    values = by_rater if len(by_rater) > 1 else _average_groups((one.image, one.score) for one in own)
     mean = float(np.mean(values))
     if len(values) < 2:
         return Opinion(mean, None, len(own))
@@ -206,30 +206,31 @@ def opinion(scores: Iterable[Score], method: str) -> Opinion | None:
     return Opinion(mean, float(t * np.std(values, ddof=1) / np.sqrt(len(values))), len(own))
 
 
-def _means(pairs: Iterable[tuple[str, int]]) -> list[float]:
+def _average_groups(pairs: Iterable[tuple[str, int]]) -> list[float]:
     groups: defaultdict[str, list[int]] = defaultdict(list)
     for group, value in pairs:
         groups[group].append(value)
     return [float(np.mean(values)) for values in groups.values()]
 
 
-def implied(scores: Iterable[Score]) -> list[Choice]:
-    """What scores say of pairs: of two methods on one image, a rater prefers the higher score."""
-    seen: defaultdict[tuple[str, str], dict[str, int]] = defaultdict(dict)
+def derive_choices(scores: Iterable[Rating]) -> list[Choice]:
+    """Derive choices from scores: of two methods on one image, a rater prefers the one scored higher."""
+    by_image: defaultdict[tuple[str, str], dict[str, int]] = defaultdict(dict)
     for one in scores:
-        seen[one.rater, one.image][one.method] = one.score
+        by_image[one.rater, one.image][one.method] = one.score
     return [
-        Choice(rater, image, (a, b), 0.5 + 0.5 * float(np.sign(given[a] - given[b])))
-        for (rater, image), given in seen.items()
-        for a, b in combinations(sorted(given), 2)
+        Choice(rater, image, (a, b), 0.5 + 0.5 * float(np.sign(methods[a] - methods[b])))
+        for (rater, image), methods in by_image.items()
+        for a, b in combinations(sorted(methods), 2)
     ]
 
 
-def bradley_terry(methods: tuple[str, ...], choices: Iterable[Choice]) -> dict[str, Strength]:
-    """Maximum of the posterior by Newton's method; a tie is half a win for each.
+def fit_bradley_terry(methods: tuple[str, ...], choices: Iterable[Choice]) -> dict[str, Strength]:
+    """Fit strengths by maximum a posteriori with Newton's method; a tie is half a win for each.
 
-    P(a beats b) = 1 / (1 + exp(b - a)), Bradley and Terry 1952. Each method also has one tie against an
-    average one, so that one that always wins stays finite. Margins are 1.96 standard errors by the Hessian.
+    P(a beats b) = 1 / (1 + exp(b - a)), Bradley and Terry 1952. The prior is one tie of each method
+    against an average one, which keeps a method that always wins finite. Margins are 1.96 standard errors,
+    by the Hessian.
     """
     number = {method: k for k, method in enumerate(methods)}
     wins = np.zeros((len(methods), len(methods)))
@@ -240,9 +241,9 @@ def bradley_terry(methods: tuple[str, ...], choices: Iterable[Choice]) -> dict[s
     played = wins + wins.T
     strength = np.zeros(len(methods))
     hessian = np.eye(len(methods))
-    for _ in range(_STEPS):
-        chance = _logistic(strength[:, None] - strength[None])
-        own = _logistic(strength)
+    for _ in range(_MAX_STEPS):
+        chance = _apply_logistic(strength[:, None] - strength[None])
+        own = _apply_logistic(strength)
         slope = wins.sum(1) - (played * chance).sum(1) + 0.5 - own
         weights = played * chance * (1 - chance)
         hessian = np.diag(weights.sum(1) + own * (1 - own)) - weights
@@ -254,64 +255,66 @@ def bradley_terry(methods: tuple[str, ...], choices: Iterable[Choice]) -> dict[s
     return {m: Strength(float(strength[k]), float(_NORMAL * errors[k])) for m, k in number.items()}
 
 
-def _logistic(values: Values) -> Values:
+def _apply_logistic(values: Values) -> Values:
     return np.asarray(1 / (1 + np.exp(-values)))
 
 
 Units = list[list[float]]
 
 
-def _units(answers: Iterable[tuple[str, object, float]]) -> Units:
-    """The values of each thing that was rated; a rater who rated it twice counts once, by the mean."""
-    held: defaultdict[object, defaultdict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+def _group_units(answers: Iterable[tuple[str, object, float]]) -> Units:
+    """Return the values of each rated thing; a rater who rated it twice counts once, by the mean."""
+    values: defaultdict[object, defaultdict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     for rater, thing, value in answers:
-        held[thing][rater].append(value)
-    return [[float(np.mean(values)) for values in raters.values()] for raters in held.values()]
+        values[thing][rater].append(value)
+    return [[float(np.mean(each)) for each in raters.values()] for raters in values.values()]
 
 
-def krippendorff(units: Units, interval: bool) -> float | None:
-    """Krippendorff's alpha: 1 for perfect agreement, 0 for what chance gives; None without two raters.
+def compute_krippendorff(units: Units, interval: bool) -> float | None:
+    """Return Krippendorff's alpha: 1 for perfect agreement, 0 for chance; None without two raters.
 
-    `interval`: values differ by the square of their distance, else they are equal or not. Computing
-    Krippendorff's alpha-reliability, 2011; values that stand alone in their unit don't count.
+    With `interval`, values differ by the square of their distance, otherwise they are equal or not. A value
+    alone in its unit does not count. Source: Computing Krippendorff's alpha-reliability, 2011.
     """
     paired = [unit for unit in units if len(unit) > 1]
     totals = Counter(value for unit in paired for value in unit)
     count = sum(totals.values())
-    observed = sum(_disagreement(Counter(unit), interval) / (len(unit) - 1) for unit in paired)
-    expected = _disagreement(totals, interval) / (count - 1) if count > 1 else 0
+    observed = sum(_sum_disagreement(Counter(unit), interval) / (len(unit) - 1) for unit in paired)
+    expected = _sum_disagreement(totals, interval) / (count - 1) if count > 1 else 0
     return 1 - observed / expected if expected else None
 
 
-def _disagreement(counts: Counter[float], interval: bool) -> float:
-    """Of all ordered pairs of values, the sum of how far they differ."""
+def _sum_disagreement(counts: Counter[float], interval: bool) -> float:
+    """Return the sum of differences over all ordered pairs of values."""
     pairs = combinations(counts.items(), 2)
     return sum(2 * m * n * ((a - b) ** 2 if interval else 1) for (a, m), (b, n) in pairs)
 
 
 def format_table(summary: Summary) -> Table:
-    """For a terminal."""
-    table = Table(title=f"{summary.answers} answers of {summary.raters} raters", title_justify="left")
+    """Return the summary as a table for the terminal."""
+    table = Table(title=f"{summary.answers} answers by {summary.raters} raters", title_justify="left")
     for heading in ("Rank", "Method", "MOS", "95 %", "Bradley-Terry", "95 %"):
         table.add_column(heading, justify="left" if heading == "Method" else "right")
     for one in summary.standings:
-        table.add_row(str(one.rank), one.method, *_opinion_cells(one.opinion), *_strength_cells(one.strength))
+        table.add_row(
+            str(one.rank), one.method, *_format_opinion(one.opinion), *_format_strength(one.strength)
+        )
     return table
 
 
-def _opinion_cells(one: Opinion | None) -> tuple[str, str]:
+def _format_opinion(one: Opinion | None) -> tuple[str, str]:
     if one is None:
         return "-", "-"
     return f"{one.mean:.2f}", "-" if one.margin is None else f"±{one.margin:.2f}"
 
 
-def _strength_cells(one: Strength) -> tuple[str, str]:
+def _format_strength(one: Strength) -> tuple[str, str]:
     return f"{one.value:+.2f}", f"±{one.margin:.2f}"
 
 
 def format_agreement(summary: Summary) -> str:
-    """In a line, which measure of agreement is how high."""
-    told = [
+    """Return a line with the measures of agreement."""
+    measures = [
         f"{what} {value:.3f}"
         for what, value in (
             ("of scores (interval)", summary.alpha_scores),
@@ -319,9 +322,11 @@ def format_agreement(summary: Summary) -> str:
         )
         if value is not None
     ]
-    return f"Krippendorff's alpha {', '.join(told) if told else 'needs two raters whose answers differ'}"
+    return (
+        f"Krippendorff's alpha {', '.join(measures) if measures else 'needs two raters whose answers differ'}"
+    )
 
 
 def to_json(summary: Summary) -> str:
-    """Every figure in full."""
+    """Return the summary as JSON in full precision."""
     return json.dumps(asdict(summary), indent=1, allow_nan=False)

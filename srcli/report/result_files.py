@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from srcli.bench import Results
-from srcli.report import bench_page, formatters, plots
+from srcli.report import bench_page, bench_plots, formatters
 from srcli.report.table import TableOptions
 from srcli.storage.files import replace_atomically
 
@@ -32,4 +32,4 @@ def write_results(results: Results, options: TableOptions, files: ResultFiles) -
         if path:
             with replace_atomically(path) as temporary:
                 temporary.write_text(render(results, options), "utf-8")
-    return plots.write_plots(results, files.plots) if files.plots else []
+    return bench_plots.write_plots(results, files.plots) if files.plots else []

@@ -1,4 +1,4 @@
-"""Results as sheets of text: what every kind of table shows, and which figures are the best."""
+"""Score tables as text in cells, ready for any format, with the best and second-best scores marked."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ Kind = Literal["name", "score", "cost"]
 
 @dataclass(frozen=True)
 class TableOptions:
-    """What tables have besides what was measured: `published` figures, and how sure differences are."""
+    """What tables show besides what was measured: published scores, and how significant differences are."""
 
     published: bool = False
     stats: bool = False
@@ -26,23 +26,23 @@ PLAIN = TableOptions()
 
 @dataclass(frozen=True)
 class Cell:
-    """`place`: 1 for the best of its column in the group, 2 for the second best, else 0."""
+    """A text; `rank` is 1 for the best of its column in the group, 2 for the second best, otherwise 0."""
 
     text: str
-    place: int = 0
+    rank: int = 0
 
 
 @dataclass(frozen=True)
 class Heading:
-    """Of a column; one of `cost` may stand in a table of its own where there is little room."""
+    """The heading of a column; those of kind `cost` move to a table of their own if space is short."""
 
     text: str
     kind: Kind
 
 
 @dataclass(frozen=True)
-class Group:
-    """The lines of a data set at a scale, a cell for each heading."""
+class TableGroup:
+    """The lines of a data set at a scale, with one cell per heading."""
 
     dataset: str
     scale: float
@@ -51,25 +51,25 @@ class Group:
 
     @property
     def title(self) -> str:
-        """As in `Set5 x2`."""
+        """The data set and the scale, as in `Set5 x2`."""
         return f"{self.dataset} x{self.scale}"
 
 
 @dataclass(frozen=True)
 class ScoreTable:
-    """A table before it is drawn; `notes` stand below it."""
+    """A table in no format yet; `notes` are printed below it."""
 
     title: str
     headings: tuple[Heading, ...]
-    groups: tuple[Group, ...]
+    groups: tuple[TableGroup, ...]
     notes: tuple[str, ...] = ()
 
-    def only(self, *kinds: Kind) -> "ScoreTable":
-        """Its columns of these kinds."""
-        return self.columns(*(n for n, heading in enumerate(self.headings) if heading.kind in kinds))
+    def select_kinds(self, *kinds: Kind) -> "ScoreTable":
+        """Return the table with only the columns of these kinds."""
+        return self.select_columns(*(n for n, heading in enumerate(self.headings) if heading.kind in kinds))
 
-    def columns(self, *numbers: int) -> "ScoreTable":
-        """Its columns of these numbers, from 0 on."""
+    def select_columns(self, *numbers: int) -> "ScoreTable":
+        """Return the table with only these columns, counted from 0."""
         groups = tuple(
             replace(group, lines=tuple(tuple(line[n] for n in numbers) for line in group.lines))
             for group in self.groups
@@ -77,23 +77,24 @@ class ScoreTable:
         return replace(self, headings=tuple(self.headings[n] for n in numbers), groups=groups)
 
 
-def sheets(results: Results, show: TableOptions = PLAIN) -> list[ScoreTable]:
-    """The scores, then what is sure about them if that is asked for."""
-    return [scores(results, show.published), *([sureness(results)] if show.stats else [])]
+def build_tables(results: Results, options: TableOptions = PLAIN) -> list[ScoreTable]:
+    """Return the table of scores, and the table of significance if `options` ask for it."""
+    tables = [build_score_table(results, options.published)]
+    return [*tables, build_significance_table(results)] if options.stats else tables
 
 
-def scores(results: Results, with_published: bool) -> ScoreTable:
-    """Every row: figures, published ones beside them if asked for, and costs as far as they are known."""
+def build_score_table(results: Results, with_published: bool) -> ScoreTable:
+    """Return a table of all rows: scores, published scores next to them if asked for, and known costs."""
     groups = results.group_rows()
     columns = [_column(Heading("Method", "name"), groups, lambda row: row.method)]
     for column in results.columns:
-        columns.append((Heading(column.heading, "score"), _ranked(groups, column)))
+        columns.append((Heading(column.heading, "score"), [_rank_cells(group, column) for group in groups]))
         if with_published and column.key in ("psnr_y", "ssim_y"):
-            beside = partial(_beside, results, column)
-            columns.append(_column(Heading("published", "score"), groups, beside))
-    columns += _costs(groups)
-    notes = _notes(results) + (published.list_footnotes(results) if with_published else [])
-    return _sheet(f"protocol {results.protocol}", groups, columns, notes)
+            compare = partial(_compare_with_published, results, column)
+            columns.append(_column(Heading("published", "score"), groups, compare))
+    columns += _list_cost_columns(groups)
+    notes = _list_notes(results) + (published.list_footnotes(results) if with_published else [])
+    return _transpose(f"protocol {results.protocol}", groups, columns, notes)
 
 
 _Cells = tuple[Heading, list[list[Cell]]]
@@ -103,26 +104,28 @@ def _column(heading: Heading, groups: list[list[Row]], text: Callable[[Row], str
     return heading, [[Cell(text(row)) for row in group] for group in groups]
 
 
-def _costs(groups: list[list[Row]]) -> list[_Cells]:
+def _list_cost_columns(groups: list[list[Row]]) -> list[_Cells]:
     rows = [row for group in groups for row in group]
     columns = [
         _column(Heading("s/image", "cost"), groups, lambda row: f"{row.seconds_per_image:.3f}"),
         _column(Heading("Parameters", "cost"), groups, lambda row: f"{row.params:,}" if row.params else "-"),
     ]
     if any(row.multiply_adds is not None for row in rows):
-        columns.append(_column(Heading("Mult-adds", "cost"), groups, lambda row: giga(row.multiply_adds)))
+        columns.append(
+            _column(Heading("Mult-adds", "cost"), groups, lambda row: format_giga(row.multiply_adds))
+        )
     if any(row.memory is not None for row in rows):
         heading = Heading("MiB", "cost")
         columns.append(_column(heading, groups, lambda row: f"{row.memory:,.0f}" if row.memory else "-"))
     return columns
 
 
-def _sheet(
+def _transpose(
     title: str, groups: list[list[Row]], columns: Sequence[_Cells], notes: Sequence[str]
 ) -> ScoreTable:
-    """Columns of cells turned into lines."""
-    made = tuple(
-        Group(
+    """Turn columns of cells into the lines of a table."""
+    lines = tuple(
+        TableGroup(
             group[0].dataset,
             group[0].scale,
             group[0].images,
@@ -130,11 +133,11 @@ def _sheet(
         )
         for number, group in enumerate(groups)
     )
-    return ScoreTable(title, tuple(heading for heading, _ in columns), made, tuple(notes))
+    return ScoreTable(title, tuple(heading for heading, _ in columns), lines, tuple(notes))
 
 
-def giga(multiply_adds: int | None) -> str:
-    """As papers print it.
+def format_giga(multiply_adds: int | None) -> str:
+    """Return a count of multiply-adds as papers print it.
 
     >>> giga(222_816_000_000), giga(613_785_600), giga(None)
     ('222.8G', '0.61G', '-')
@@ -145,89 +148,85 @@ def giga(multiply_adds: int | None) -> str:
     return f"{amount:,.1f}G" if amount >= 10 else f"{amount:.2f}G"
 
 
-def _ranked(groups: list[list[Row]], column: Column) -> list[list[Cell]]:
-    """A metric's cells; what reads alike is of equal rank."""
-    return [_ranked_group(group, column) for group in groups]
-
-
-def _ranked_group(group: list[Row], column: Column) -> list[Cell]:
+def _rank_cells(group: list[Row], column: Column) -> list[Cell]:
+    """Return the cells of a metric; scores that are equal as printed have the same rank."""
     values = [row.figures.get(column.key) for row in group]
     texts = ["-" if value is None else column.format(value) for value in values]
-    ranks = {
+    orders = {
         text: column.rank(float(text))
         for text, value in zip(texts, values, strict=True)
         if value is not None and not math.isnan(value)
     }
-    best = sorted(set(ranks.values()))[:2] if len(group) > 1 else []
-    places = {text: best.index(rank) + 1 for text, rank in ranks.items() if rank in best}
-    return [Cell(text, places.get(text, 0)) for text in texts]
+    best = sorted(set(orders.values()))[:2] if len(group) > 1 else []
+    ranks = {text: best.index(order) + 1 for text, order in orders.items() if order in best}
+    return [Cell(text, ranks.get(text, 0)) for text in texts]
 
 
-def _beside(results: Results, column: Column, row: Row) -> str:
-    """The published figure and ours less it; starred where publications disagree."""
-    figure = published.find_published(results, row)
-    value = figure.get(column.key) if figure else None
-    if figure is None or value is None:
+def _compare_with_published(results: Results, column: Column, row: Row) -> str:
+    """Return the published score and the difference to it, with a star if publications disagree."""
+    score = published.find_published(results, row)
+    value = score.get(column.key) if score else None
+    if score is None or value is None:
         return ""
     difference = f"{row.figures[column.key] - value:+.{column.digits}f}"
-    return f"{column.format(value)}{'*' if column.key in figure.disputed else ''} {difference}"
+    return f"{column.format(value)}{'*' if column.key in score.disputed else ''} {difference}"
 
 
-def _notes(results: Results) -> list[str]:
-    """What a reader has to know: images left out, times taken under load, costs."""
+def _list_notes(results: Results) -> list[str]:
+    """Return what a reader must know: images left out, times measured under load, the meaning of costs."""
     notes = [
         f"{failure.image} of {failure.dataset} x{failure.scale} is left out: "
         f"{f'{failure.method}: ' if failure.method else ''}{failure.reason}"
         for failure in results.failures
     ]
     if results.conditions.workers > 1:
-        notes.append(f"times are of {results.conditions.workers} processes side by side")
+        notes.append(f"times were measured with {results.conditions.workers} processes in parallel")
     if any(row.multiply_adds is not None or row.memory is not None for row in results.rows):
         notes.append("multiply-adds and peak memory are for an output of 1280x720")
     return notes
 
 
-def sureness(results: Results) -> ScoreTable:
-    """Of the first column: each method's interval, and how sure it is that it is behind the best."""
+def build_significance_table(results: Results) -> ScoreTable:
+    """Return, for the first metric, each method's interval and its difference to the best method."""
     column = results.columns[0]
-    spread = significance.compute_intervals(results, column)
-    compared = significance.compare_methods(results, column)
+    intervals = significance.compute_intervals(results, column)
+    comparisons = significance.compare_methods(results, column)
     groups = results.group_rows()
-    lines = [_sure_lines(group, column, spread, compared) for group in groups]
+    lines = [_list_significance_lines(group, column, intervals, comparisons) for group in groups]
     headings = [Heading("Method", "name")]
-    headings += [Heading(text, "score") for text in ("95 %", "to the best", "95 %", "p")]
-    made = tuple(
-        Group(group[0].dataset, group[0].scale, group[0].images, found)
-        for group, found in zip(groups, lines, strict=True)
+    headings += [Heading(text, "score") for text in ("95 %", "vs best", "95 %", "p")]
+    body = tuple(
+        TableGroup(group[0].dataset, group[0].scale, group[0].images, each)
+        for group, each in zip(groups, lines, strict=True)
     )
     notes = (
-        "intervals: percentile bootstrap over images; p: paired sign-flip test, adjusted for pairs by Holm",
-        *significance.list_warnings(compared, column),
+        "intervals: percentile bootstrap over images; p: paired sign-flip test, adjusted by Holm's method",
+        *significance.list_warnings(comparisons, column),
     )
-    return ScoreTable(f"{column.heading}: how sure it is", tuple(headings), made, notes)
+    return ScoreTable(f"{column.heading}: significance", tuple(headings), body, notes)
 
 
-def _sure_lines(
+def _list_significance_lines(
     group: list[Row],
     column: Column,
-    spread: dict[tuple[str, float, str], significance.Interval],
-    compared: list[significance.Comparison],
+    intervals: dict[tuple[str, float, str], significance.Interval],
+    comparisons: list[significance.Comparison],
 ) -> tuple[tuple[Cell, ...], ...]:
     best = min(group, key=lambda row: column.rank(row.figures[column.key]))
     place = (best.dataset, best.scale)
-    pairs = {(c.first, c.second): c for c in compared if (c.dataset, c.scale) == place}
+    pairs = {(c.first, c.second): c for c in comparisons if (c.dataset, c.scale) == place}
     lines = []
     for row in group:
-        own = between(spread.get((*place, row.method)), column)
+        own = format_interval(intervals.get((*place, row.method)), column)
         texts = [row.method, own]
-        lines.append(tuple(map(Cell, [*texts, *_against(row.method, best.method, pairs, column)])))
+        lines.append(tuple(map(Cell, [*texts, *_compare_with_best(row.method, best.method, pairs, column)])))
     return tuple(lines)
 
 
-def _against(
+def _compare_with_best(
     method: str, best: str, pairs: dict[tuple[str, str], significance.Comparison], column: Column
 ) -> tuple[str, str, str]:
-    """Difference to the best, its interval, and p; empty for the best itself."""
+    """Return the difference to the best method, its interval, and p; empty for the best itself."""
     found, sign = pairs.get((method, best)), 1
     if found is None:
         found, sign = pairs.get((best, method)), -1
@@ -237,17 +236,17 @@ def _against(
     return (
         f"{sign * found.difference:+.{column.digits}f}",
         f"{low:+.{column.digits}f}..{high:+.{column.digits}f}",
-        small(found.p),
+        format_p(found.p),
     )
 
 
-def between(interval: significance.Interval | None, column: Column) -> str:
-    """As tables show it."""
+def format_interval(interval: significance.Interval | None, column: Column) -> str:
+    """Return an interval as tables show it; a dash for none."""
     return f"{column.format(interval.low)}..{column.format(interval.high)}" if interval else "-"
 
 
-def small(p: float) -> str:
-    """A p value.
+def format_p(p: float) -> str:
+    """Return a p value as tables show it.
 
     >>> small(0.0312), small(0.00009)
     ('0.031', '<0.001')

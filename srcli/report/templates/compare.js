@@ -17,8 +17,8 @@ const nameOf = (source) => (source === "truth" ? "truth" : DATA.methods[source])
 const sources = () => [...(scene().truth ? ["truth"] : []), ...DATA.methods.keys()];
 const imageOf = (source) => section().querySelector(`img[data-image="${source}"]`);
 
-/** The image of a method, or null while it is being decoded. */
-function ready(source) {
+/** Return the image of a method, or null while it is being decoded. */
+function decodedImage(source) {
   const image = imageOf(source);
   if (image.complete && image.naturalWidth) return image;
   image.addEventListener("load", () => view.paint(), { once: true });
@@ -40,7 +40,7 @@ function paint() {
 
 function paintPanes(shown) {
   shown.forEach((source, k) => {
-    const image = ready(source);
+    const image = decodedImage(source);
     if (image) view.draw(image, view.panes[k]);
     tag(nameOf(source), view.panes[k].x, view.panes[k].y, "left", source);
   });
@@ -49,7 +49,7 @@ function paintPanes(shown) {
 function paintSlider(left, right) {
   const pane = view.panes[0];
   const border = Math.round(pane.width * state.split);
-  const [before, after] = [ready(left), ready(right)];
+  const [before, after] = [decodedImage(left), decodedImage(right)];
   if (before) view.draw(before, pane, { ...pane, width: border });
   if (after) view.draw(after, pane, { ...pane, x: border, width: pane.width - border });
   tag(nameOf(left), 0, 0, "left", left, border);
@@ -62,7 +62,7 @@ function paintMap() {
   tag(`${nameOf(state.right)} against ${nameOf(state.left)}`, 0, 0, "left", state.right);
 }
 
-/** A name on the image, unless there is no room for it. */
+/** Draw a name on the image if there is room for it. */
 function tag(text, x, y, side, source, room = Infinity) {
   const { context, density } = view;
   context.save();
@@ -89,13 +89,13 @@ function tag(text, x, y, side, source, room = Infinity) {
 function lumaOf(source) {
   const key = `${state.scene} ${source}`;
   if (!lumaCache.has(key)) {
-    const image = ready(source);
+    const image = decodedImage(source);
     if (!image) return null;
     const { width, height } = scene();
-    const held = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
-    held.drawImage(image, 0, 0);
+    const context = new OffscreenCanvas(width, height).getContext("2d", { willReadFrequently: true });
+    context.drawImage(image, 0, 0);
     if (lumaCache.size > 3) lumaCache.delete(lumaCache.keys().next().value);
-    lumaCache.set(key, maps.luma(held.getImageData(0, 0, width, height).data));
+    lumaCache.set(key, maps.luma(context.getImageData(0, 0, width, height).data));
   }
   return lumaCache.get(key);
 }
@@ -115,7 +115,7 @@ function currentMap() {
   return mapCache.image;
 }
 
-/** Panes for the mode: in rows or columns, whichever shows more of the image. */
+/** Arrange the panes of the mode in the grid that shows most of the image. */
 view.onLayout = () => {
   const count = { side: 2, all: sources().length }[state.mode] ?? 1;
   const { width, height } = canvas;
@@ -139,8 +139,8 @@ function layout() {
   view.fitted ? view.fit() : view.paint();
 }
 
-/** A map is against the truth, if there is one; what was on the left before comes back after it. */
-function turnToTruth(mode) {
+/** A map compares with the truth, if there is one; leaving the map restores the left side. */
+function selectTruth(mode) {
   const entering = mode === "map" && state.mode !== "map";
   if (entering && scene().truth) {
     state.before = state.left;
@@ -152,7 +152,7 @@ function turnToTruth(mode) {
 }
 
 function setMode(mode) {
-  turnToTruth(mode);
+  selectTruth(mode);
   state.mode = mode;
   all("[data-mode]").forEach((button) => button.setAttribute("aria-pressed", button.dataset.mode === mode));
   byId("maps").hidden = mode !== "map";
@@ -184,8 +184,8 @@ function setPair(left, right) {
   view.paint();
 }
 
-/** A source as the page's attributes have it. */
-const parsed = (text) => (text === "truth" ? text : Number(text));
+/** Parse a source from an attribute of the page. */
+const parseSource = (text) => (text === "truth" ? text : Number(text));
 
 function step(side, by) {
   const known = sources();
@@ -213,7 +213,7 @@ function setScene(index) {
   drawStrips();
 }
 
-/** The crops, pixel by pixel; every canvas has the size of its place, and CSS enlarges it. */
+/** Draw the crops at their own size; CSS magnifies them. */
 function drawStrips() {
   for (const strip of all(".strip", section())) {
     const [x, y, width, height] = scene().places[strip.dataset.place];
@@ -237,7 +237,7 @@ function goToPlace(index) {
 }
 
 function sampleOf(source, { x, y }) {
-  const image = ready(source);
+  const image = decodedImage(source);
   if (!image) return [0, 0, 0];
   probe.drawImage(image, x, y, 1, 1, 0, 0, 1, 1);
   return [...probe.getImageData(0, 0, 1, 1).data].slice(0, 3);
@@ -246,7 +246,7 @@ function sampleOf(source, { x, y }) {
 view.onHover = (place) => {
   const pixel = place && view.pixelAt(...place);
   const status = byId("status");
-  if (!pixel) return status.replaceChildren(Object.assign(document.createElement("span"), { className: "hint", textContent: "Drag to move, wheel or pinch to zoom, ? for keys." }));
+  if (!pixel) return status.replaceChildren(Object.assign(document.createElement("span"), { className: "hint", textContent: "Drag to pan, scroll or pinch to zoom, ? for shortcuts." }));
   const shown = [...new Set([...(scene().truth ? ["truth"] : []), ...(state.mode === "all" ? sources() : [state.left, state.right])])];
   const parts = shown.map((source) => part(source, sampleOf(source, pixel)));
   const where = document.createElement("span");
@@ -255,7 +255,7 @@ view.onHover = (place) => {
   status.replaceChildren(where, ...parts);
 };
 
-/** A method's name, its colour at the pixel, and the three samples. */
+/** Build the status of a method: its name, its colour at the pixel, and the three samples. */
 function part(source, sample) {
   const out = document.createElement("span");
   const swatch = document.createElement("i");
@@ -289,16 +289,16 @@ function setGain() {
 
 all("[data-mode]").forEach((button) => button.addEventListener("click", () => setMode(button.dataset.mode)));
 all("[data-kind]").forEach((button) => button.addEventListener("click", () => setKind(button.dataset.kind)));
-all("[data-show]").forEach((button) => button.addEventListener("click", () => setPair(state.left, parsed(button.dataset.show))));
+all("[data-show]").forEach((button) => button.addEventListener("click", () => setPair(state.left, parseSource(button.dataset.show))));
 all(".gallery button").forEach((button) => button.addEventListener("click", () => setScene(Number(button.dataset.scene))));
 all(".crop").forEach((button) => button.addEventListener("click", () => {
-  const source = parsed(button.dataset.source);
+  const source = parseSource(button.dataset.source);
   if (source !== state.left) setPair(state.left, source);
   goToPlace(Number(button.parentElement.dataset.place));
   byId("stage").scrollIntoView({ behavior: REDUCED_MOTION ? "auto" : "smooth", block: "nearest" });
 }));
-byId("left").addEventListener("change", (event) => setPair(parsed(event.target.value), state.right));
-byId("right").addEventListener("change", (event) => setPair(state.left, parsed(event.target.value)));
+byId("left").addEventListener("change", (event) => setPair(parseSource(event.target.value), state.right));
+byId("right").addEventListener("change", (event) => setPair(state.left, parseSource(event.target.value)));
 byId("swap").addEventListener("click", () => setPair(state.right, state.left));
 byId("in").addEventListener("click", () => view.key("+"));
 byId("out").addEventListener("click", () => view.key("-"));
@@ -308,7 +308,7 @@ byId("gain").addEventListener("input", setGain);
 byId("keys").addEventListener("click", () => byId("help").showModal());
 addEventListener("themechange", () => view.paint());
 
-// What was chosen by mouse does not keep the keys to itself.
+// A button or menu used with the mouse gives up the focus, so that keyboard shortcuts keep working.
 addEventListener("click", (event) => {
   if (event.detail) event.target.closest("button")?.blur();
 });

@@ -1,6 +1,6 @@
-/** How far two images are from each other, pixel by pixel, as pictures of their size. */
+/** Difference maps of two images, as images of the same size. */
 const maps = {
-  /** BT.601 luma in studio range over 255, as the figures use it. */
+  /** BT.601 luma in studio range over 255, as in the scores. */
   luma(pixels) {
     const out = new Float32Array(pixels.length / 4);
     for (let i = 0, k = 0; i < out.length; i += 1, k += 4) {
@@ -21,7 +21,7 @@ const maps = {
   absolute(a, b, top) { return maps.paint(a.map((v, i) => Math.abs(v - b[i]) / top), maps.heat); },
   signed(a, b, top) { return maps.paint(a.map((v, i) => (v - b[i]) / top), maps.diverging); },
 
-  /** White where equal, black where nothing is alike; the border that windows don't cover is grey. */
+  /** White where equal, black where dissimilar, grey at the border that windows do not cover. */
   ssim(a, b, width, height) {
     const values = maps.ssimValues(a, b, width, height);
     return maps.paint(values, (t) => (Number.isNaN(t) ? [0.5, 0.5, 0.5] : [t, t, t].map((v) => clamp(v, 0, 1))));
@@ -57,7 +57,7 @@ const maps = {
     });
   },
 
-  /** The Gaussian mean around each pixel whose window lies inside; NaN for the others. */
+  /** The Gaussian mean around each pixel whose window is inside the image; NaN for the others. */
   blur(plane, width, height) {
     const window = Array.from({ length: 11 }, (_, k) => Math.exp(-((k - 5) ** 2) / 4.5));
     const sum = window.reduce((total, w) => total + w, 0);

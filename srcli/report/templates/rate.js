@@ -1,12 +1,12 @@
 const SECOND = 1000;
 const canvas = byId("canvas");
 const newSession = [...crypto.getRandomValues(new Uint8Array(8))].map((n) => n.toString(16).padStart(2, "0")).join("");
-// What was answered is kept by the browser until it is saved, lest a closed window lose it.
-const KEPT = `sr-ratings ${DATA.comparison} ${DATA.kind} ${DATA.seed}`;
-const kept = JSON.parse(memory.get(KEPT) || "null");
-const answers = kept?.answers ?? new Array(DATA.trials.length).fill(null);
-const started = kept?.started ?? new Date().toISOString();
-const session = kept?.session ?? newSession;
+// The browser stores the answers until they are saved, in case the window is closed.
+const STORAGE_KEY = `sr-ratings ${DATA.comparison} ${DATA.kind} ${DATA.seed}`;
+const stored = JSON.parse(storage.get(STORAGE_KEY) || "null");
+const answers = stored?.answers ?? new Array(DATA.trials.length).fill(null);
+const started = stored?.started ?? new Date().toISOString();
+const session = stored?.session ?? newSession;
 const state = { trial: -1, reference: false, since: 0 };
 const view = new View(canvas, paint);
 
@@ -24,7 +24,7 @@ function paint() {
   });
 }
 
-/** One pane, or two beside or above each other, as the window is. */
+/** One pane, or two: side by side in a wide window, stacked in a tall one. */
 view.onLayout = () => {
   const { width, height } = canvas;
   const gap = Math.round(3 * view.density);
@@ -34,7 +34,7 @@ view.onLayout = () => {
   if (two) view.panes.push({ ...view.panes[0], x: width >= height ? Math.ceil(w + gap) : 0, y: width >= height ? 0 : Math.ceil(h + gap) });
 };
 
-/** Pixel by pixel where the methods differ, or the whole image in the middle if it fits so. */
+/** Show actual pixels: the region where the methods differ, or the whole image if it fits. */
 function placeView() {
   const { width, height, place } = DATA.scenes[sceneOf(state.trial)];
   const pane = view.panes[0];
@@ -73,7 +73,7 @@ const firstOpen = () => (answers.includes(null) ? answers.indexOf(null) : answer
 function answer(value) {
   const seconds = (performance.now() - state.since) / SECOND;
   answers[state.trial] = { answer: value, seconds: Math.round(seconds * 100) / 100 };
-  memory.set(KEPT, JSON.stringify({ answers, session, started, rater: byId("rater").value }));
+  storage.set(STORAGE_KEY, JSON.stringify({ answers, session, started, rater: byId("rater").value }));
   goTo(state.trial + 1);
 }
 
@@ -102,7 +102,7 @@ function save() {
   const link = Object.assign(document.createElement("a"), { href: url, download: `ratings-${name}.json` });
   link.click();
   setTimeout(() => URL.revokeObjectURL(url), 10 * SECOND);
-  memory.set(KEPT, "");
+  storage.set(STORAGE_KEY, "");
   byId("saved").textContent = `Saved as ${link.download}.`;
 }
 
@@ -110,9 +110,9 @@ byId("begin").addEventListener("submit", (event) => {
   event.preventDefault();
   goTo(firstOpen());
 });
-if (kept) {
-  byId("rater").value = kept.rater;
-  byId("start").textContent = `Go on: ${firstOpen()} of ${DATA.trials.length} are done`;
+if (stored) {
+  byId("rater").value = stored.rater;
+  byId("start").textContent = `Continue: ${firstOpen()} of ${DATA.trials.length} done`;
 }
 all("[data-answer]").forEach((button) => button.addEventListener("click", () => answer(button.dataset.answer)));
 byId("back").addEventListener("click", back);

@@ -1,6 +1,6 @@
 /**
- * A place and a magnification shared by all panes of a canvas, moved by mouse, touch and keys.
- * `x` and `y` are the image's pixel in the middle of every pane, `zoom` is screen pixels per image pixel.
+ * A position and zoom shared by all panes of a canvas, controlled by mouse, touch and keyboard.
+ * `x` and `y` are the image pixel at the centre of every pane; `zoom` is screen pixels per image pixel.
  */
 class View {
   constructor(canvas, onPaint) {
@@ -41,7 +41,7 @@ class View {
     this.paint();
   }
 
-  /** Zoom, with the image's pixel under (atX, atY) of the canvas staying there. */
+  /** Zoom while the image pixel under (atX, atY) of the canvas stays in place. */
   zoomTo(zoom, atX, atY) {
     const pane = this.paneAt(atX, atY) ?? this.panes[0];
     const [px, py] = atX === undefined ? [0, 0] : [atX - pane.x - pane.width / 2, atY - pane.y - pane.height / 2];
@@ -58,7 +58,7 @@ class View {
     this.moved();
   }
 
-  /** Show a rectangle of the image, as large as fits. */
+  /** Show a rectangle of the image as large as it fits. */
   goTo([x, y, width, height]) {
     const pane = this.panes[0];
     this.x = x + width / 2;
@@ -75,7 +75,7 @@ class View {
   }
 
   paint() {
-    // While the whole image is seen, one finger scrolls the page; else it moves the image.
+    // While the whole image is visible, one finger scrolls the page; otherwise it moves the image.
     this.canvas.style.touchAction = this.zoom <= this.fitZoom * 1.01 ? "pan-y" : "none";
     if (this.waiting) return;
     this.waiting = requestAnimationFrame(() => {
@@ -85,7 +85,7 @@ class View {
     });
   }
 
-  /** Draw an image of the shown size into a pane, its pixels unsmoothed when magnified. */
+  /** Draw an image into a pane, without smoothing when it is magnified. */
   draw(image, pane, clip = pane) {
     const { context, zoom } = this;
     context.save();
@@ -104,7 +104,7 @@ class View {
     return this.panes.find((p) => x >= p.x && x < p.x + p.width && y >= p.y && y < p.y + p.height);
   }
 
-  /** The image's pixel at a place of the canvas, or null beside it. */
+  /** Return the image pixel at a point of the canvas, or null outside the image. */
   pixelAt(canvasX, canvasY) {
     const pane = this.paneAt(canvasX, canvasY);
     if (!pane) return null;
@@ -113,7 +113,7 @@ class View {
     return x >= 0 && y >= 0 && x < this.width && y < this.height ? { x, y } : null;
   }
 
-  /** Where an event is, in pixels of the canvas. */
+  /** Return the position of an event in canvas pixels. */
   place(event) {
     const box = this.canvas.getBoundingClientRect();
     return [(event.clientX - box.left) * this.density, (event.clientY - box.top) * this.density];
@@ -157,7 +157,7 @@ class View {
     this.onHover(now);
   }
 
-  /** Move and zoom by a key; whether it was one of these. */
+  /** Pan or zoom by a key; return whether the key does so. */
   key(name) {
     const step = 60 * this.density;
     const actions = {

@@ -1,4 +1,4 @@
-"""Plots of bench results: quality against time, size and work, image by image, and its spread."""
+"""Plots of benchmark results: quality against time, size and computation, and per image."""
 
 import io
 import re
@@ -13,7 +13,7 @@ from srcli.storage.files import replace_atomically
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# What a plot's x axis may have, by the name of its file: the field of `Row`, what it says, and the unit.
+# The x axis by file name: the field of `Row`, its label and its unit.
 _AGAINST = {
     "time": ("seconds_per_image", "time per image", "s"),
     "parameters": ("params", "parameters", ""),
@@ -22,38 +22,38 @@ _AGAINST = {
 
 
 def is_available() -> bool:
-    """Whether matplotlib is there; it is not imported."""
+    """Return whether matplotlib can be found, without importing it."""
     from importlib.util import find_spec
 
     return find_spec("matplotlib") is not None
 
 
 def write_plots(results: Results, folder: Path) -> list[Path]:
-    """Every plot that there are figures for, as SVG in `folder`. Raises `SrError` without matplotlib."""
-    written = []
+    """Write all plots that the results allow, as SVG in `folder`. Raises `SrError` without matplotlib."""
+    paths = []
     for name, svg in render_plots(results):
         path = folder / f"{name}.svg"
         with replace_atomically(path) as temporary:
             temporary.write_text(svg, "utf-8")
-        written.append(path)
-    return written
+        paths.append(path)
+    return paths
 
 
 def render_plots(results: Results) -> Iterator[tuple[str, str]]:
-    """Names and SVG texts of the plots. Raises `SrError` without matplotlib."""
+    """Yield names and SVG texts of the plots. Raises `SrError` without matplotlib."""
     try:
         import matplotlib as mpl
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise SrError("plots are drawn by matplotlib", "`pip install 'sr-cli[plots]'`") from error
+        raise SrError("plots need matplotlib", "`pip install 'sr-cli[plots]'`") from error
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "sr", "font.size": 9}):
         for group in results.group_rows():
             place = f"{group[0].dataset}-x{group[0].scale}"
-            for name, figure in _of_group(results, group, Figure):
-                yield f"{place}-{name}", _svg(figure)
+            for name, figure in _plot_group(results, group, Figure):
+                yield f"{place}-{name}", _render_svg(figure)
 
 
-def _of_group(results: Results, group: list[Row], new: "type[Figure]") -> "Iterator[tuple[str, Figure]]":
+def _plot_group(results: Results, group: list[Row], new: "type[Figure]") -> "Iterator[tuple[str, Figure]]":
     column = results.columns[0]
     for name, (field, label, unit) in _AGAINST.items():
         points = [(getattr(row, field), row.figures[column.key], row.method) for row in group]
@@ -61,25 +61,25 @@ def _of_group(results: Results, group: list[Row], new: "type[Figure]") -> "Itera
         if len(shown) > 1:
             line = next((row for row in group if row.method == "bicubic" and not getattr(row, field)), None)
             level = line.figures[column.key] if line else None
-            yield name, _scattered(new, shown, (label, unit), column.heading, level)
-    scores = _by_method(results, group)
+            yield name, _plot_against(new, shown, (label, unit), column.heading, level)
+    scores = _group_by_method(results, group)
     if any(len(column_scores) > 1 for column_scores in scores.values()):
-        yield "images", _boxes(new, scores, column.key, column.heading)
-        pair = _two_best(group, column)
+        yield "images", _plot_boxes(new, scores, column.key, column.heading)
+        pair = _pick_two_best(group, column)
         if pair:
-            yield "scatter", _image_by_image(new, scores, pair, column.key, column.heading)
+            yield "scatter", _plot_images(new, scores, pair, column.key, column.heading)
 
 
-def _scattered(
+def _plot_against(
     new: "type[Figure]",
     points: list[tuple[Any, float, str]],
     label: tuple[str, str],
     heading: str,
     bicubic: float | None,
 ) -> "Figure":
-    """Methods as named points, the x axis logarithmic and named by label and unit.
+    """Plot methods as named points over a logarithmic x axis, labelled by name and unit.
 
-    `bicubic` is a line where it can't be a point.
+    `bicubic` is drawn as a line, as an interpolator has no position on some axes.
     """
     from matplotlib.ticker import EngFormatter, LogLocator, NullLocator
 
@@ -87,7 +87,7 @@ def _scattered(
     axes = figure.subplots()
     for number, (x, y, name) in enumerate(points):
         axes.plot(x, y, "o", color=f"C{number % 10}")
-        axes.annotate(_plain(name), (x, y), textcoords="offset points", xytext=(5, 4))
+        axes.annotate(_escape(name), (x, y), textcoords="offset points", xytext=(5, 4))
     axes.set(xscale="log", xlabel=label[0], ylabel=heading)
     axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
     axes.xaxis.set_minor_locator(NullLocator())
@@ -100,26 +100,28 @@ def _scattered(
     return figure
 
 
-def _boxes(new: "type[Figure]", scores: dict[str, dict[str, ImageScore]], key: str, heading: str) -> "Figure":
-    """How each method's figures spread over the images."""
+def _plot_boxes(
+    new: "type[Figure]", scores: dict[str, dict[str, ImageScore]], key: str, heading: str
+) -> "Figure":
+    """Plot the distribution of each method's scores over the images."""
     figure = new(figsize=(4.6, 0.5 + 0.4 * len(scores)), layout="constrained")
     axes = figure.subplots()
     values = [[score.figures[key] for score in by_image.values()] for by_image in scores.values()]
-    axes.boxplot(values, orientation="horizontal", tick_labels=list(map(_plain, scores)))
+    axes.boxplot(values, orientation="horizontal", tick_labels=list(map(_escape, scores)))
     axes.invert_yaxis()
-    axes.set(xlabel=f"{heading} of single images")
+    axes.set(xlabel=f"{heading} of each image")
     axes.grid(alpha=0.3, axis="x")
     return figure
 
 
-def _image_by_image(
+def _plot_images(
     new: "type[Figure]",
     scores: dict[str, dict[str, ImageScore]],
     pair: tuple[str, str],
     key: str,
     heading: str,
 ) -> "Figure":
-    """One method's figures against another's, a point for each image; above the line the second is higher."""
+    """Plot one method's score of each image against another's; above the line, the second is higher."""
     figure = new(figsize=(4.6, 3.2), layout="constrained")
     axes = figure.subplots()
     first, second = (scores[name] for name in pair)
@@ -127,33 +129,33 @@ def _image_by_image(
     y = [second[image].figures[key] for image in first if image in second]
     axes.plot(x, y, ".")
     axes.axline((x[0], x[0]), slope=1, color="grey", linewidth=0.8)
-    axes.set(xlabel=f"{heading} of {_plain(pair[0])}", ylabel=f"{heading} of {_plain(pair[1])}")
+    axes.set(xlabel=f"{heading} of {_escape(pair[0])}", ylabel=f"{heading} of {_escape(pair[1])}")
     axes.grid(alpha=0.3)
     return figure
 
 
-def _by_method(results: Results, group: list[Row]) -> dict[str, dict[str, ImageScore]]:
+def _group_by_method(results: Results, group: list[Row]) -> dict[str, dict[str, ImageScore]]:
     place = (group[0].dataset, group[0].scale)
-    found: dict[str, dict[str, ImageScore]] = {row.method: {} for row in group}
+    scores: dict[str, dict[str, ImageScore]] = {row.method: {} for row in group}
     for score in results.images:
-        if (score.dataset, score.scale) == place and score.method in found:
-            found[score.method][score.image] = score
-    return {method: by_image for method, by_image in found.items() if by_image}
+        if (score.dataset, score.scale) == place and score.method in scores:
+            scores[score.method][score.image] = score
+    return {method: by_image for method, by_image in scores.items() if by_image}
 
 
-def _two_best(group: list[Row], column: Any) -> tuple[str, str] | None:
-    """The second best and the best method."""
+def _pick_two_best(group: list[Row], column: Any) -> tuple[str, str] | None:
+    """Return the second best and the best method."""
     ranked = sorted(group, key=lambda row: column.rank(row.figures[column.key]))
     return (ranked[1].method, ranked[0].method) if len(ranked) > 1 else None
 
 
-def _plain(text: str) -> str:
-    """A name that may hold dollar signs, between which matplotlib would read formulas."""
+def _escape(text: str) -> str:
+    """Escape dollar signs, between which matplotlib would read formulas."""
     return text.replace("$", r"\$")
 
 
-def _svg(figure: "Figure") -> str:
-    """The figure as an SVG element that a page can hold: without the head of a file and without a date."""
+def _render_svg(figure: "Figure") -> str:
+    """Return the figure as an SVG element for a page: without the XML header and without a date."""
     out = io.StringIO()
     figure.savefig(out, format="svg", metadata={"Date": None, "Creator": None})
     return re.sub(r"^.*?(?=<svg)", "", out.getvalue(), count=1, flags=re.DOTALL)

@@ -1,4 +1,4 @@
-"""The model card that goes to the Hub with a weight file: what it is, how it was made, how well it does."""
+"""The model card that is published with a weight file: what it is, how it was made, how it scores."""
 
 import json
 from dataclasses import replace
@@ -10,7 +10,7 @@ from srcli.report import formatters
 from srcli.scales import ANY
 
 
-def card(
+def render_card(
     file: str,
     spec: Spec,
     parameters: int,
@@ -19,7 +19,7 @@ def card(
     data: str,
     results: Results | None,
 ) -> str:
-    """README.md of a model repository, in the Hub's form."""
+    """Return the README.md of a model repository on the Hub."""
     from huggingface_hub import ModelCardData
 
     measured = (
@@ -28,29 +28,29 @@ def card(
         else None
     )
 
-    about = ModelCardData(
+    metadata = ModelCardData(
         license=licence.lower(), pipeline_tag="image-to-image", tags=["super-resolution", spec.arch]
     )
     parts = [
-        f"---\n{about.to_yaml()}\n---",
+        f"---\n{metadata.to_yaml()}\n---",
         f"# {Path(file).stem}",
-        f"Enlarges images {_how_far(spec.scale)}: {spec}, {parameters:,} parameters.",
+        f"Upscales images {_describe_scale(spec.scale)}: {spec}, {parameters:,} parameters.",
         f"```sh\nsr upscale photo.jpg -x{spec.scale or 2.7} --weights {file}\n```",
         f"## Training data\n{data}",
-        _training(header),
-        "## Measured\n" + (formatters.format_markdown(measured) if measured else "Not measured."),
+        _describe_training(header),
+        "## Scores\n" + (formatters.format_markdown(measured) if measured else "Not measured."),
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def _how_far(scale: int) -> str:
-    return "to any size" if scale == ANY else f"{scale} times"
+def _describe_scale(scale: int) -> str:
+    return "to any size" if scale == ANY else f"by a factor of {scale}"
 
 
-def _training(header: dict[str, str]) -> str:
-    """The recipe that `sr train` leaves in a file's header, as a table."""
+def _describe_training(header: dict[str, str]) -> str:
+    """Return the recipe that `sr train` wrote into the file's header, as a table; empty if there is none."""
     if "recipe" not in header:
         return ""
     rows = [f"| {key} | {value} |" for key, value in json.loads(header["recipe"]).items()]
-    stopped = f"The weights are those of step {header.get('step', '?')}."
-    return "\n".join(["## Recipe", "| field | value |", "|---|---|", *rows, "", stopped])
+    note = f"The weights are those of step {header.get('step', '?')}."
+    return "\n".join(["## Recipe", "| field | value |", "|---|---|", *rows, "", note])

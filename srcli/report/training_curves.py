@@ -1,4 +1,4 @@
-"""Training curves: the loss, term by term, and PSNR over steps, from the log of one run or of several."""
+"""Training curves: the loss, by term, and PSNR over steps, from the logs of one or more runs."""
 
 import json
 from itertools import chain
@@ -10,7 +10,7 @@ from srcli.storage.files import replace_atomically
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
-    """The validations that `sr train` noted, in order; a line that was cut off is left out."""
+    """Return the validations that `sr train` logged, in order, without lines that were cut off."""
     entries = []
     for line in path.read_text("utf-8").splitlines():
         try:
@@ -20,12 +20,12 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     return entries
 
 
-def draw(logs: dict[str, list[dict[str, Any]]], path: Path) -> None:
-    """Write a picture with both curves of each named log. Raises `SrError` without matplotlib."""
+def plot_curves(logs: dict[str, list[dict[str, Any]]], path: Path) -> None:
+    """Write a picture with the curves of each log, given by name. Raises `SrError` without matplotlib."""
     try:
         from matplotlib.figure import Figure
     except ImportError as error:
-        raise SrError("curves are drawn by matplotlib", "`pip install 'sr-cli[plots]'`") from error
+        raise SrError("curves need matplotlib", "`pip install 'sr-cli[plots]'`") from error
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     for name, log in logs.items():

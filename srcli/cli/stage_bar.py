@@ -1,0 +1,47 @@
+"""A progress bar for one stage of the work after the other."""
+
+from types import TracebackType
+from typing import Self
+
+from rich.progress import Progress, TaskID
+
+from srcli.cli import console
+
+
+class StageBar:
+    """At most one bar at a time; as a context, it leaves no bar behind when the work fails.
+
+    A bar closes when its stage is complete: downloads, which may follow, have bars of their own.
+    """
+
+    def __init__(self) -> None:
+        self._bar: Progress | None = None
+        self._task = TaskID(0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def open(self, description: str, total: int | None) -> None:
+        """Start the bar of a stage; a `total` of None is unknown."""
+        self.close()
+        self._bar = console.make_progress_bar()
+        self._bar.start()
+        self._task = self._bar.add_task(description, total=total)
+
+    def advance(self, description: str | None = None) -> None:
+        """Count one step, and change the description if one is given."""
+        if self._bar:
+            self._bar.update(self._task, advance=1, description=description)
+            if self._bar.finished:
+                self.close()
+
+    def close(self) -> None:
+        """Remove the bar."""
+        if self._bar:
+            self._bar.stop()
+            self._bar = None
