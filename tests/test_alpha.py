@@ -10,11 +10,11 @@ from helpers.images import copy_sample
 from srcli import archs
 from srcli.engine.weights import files
 from srcli.imaging.alpha import bleed_alpha
-from srcli.imaging.image import Image, read_image, write_image
+from srcli.imaging.codecs.base import Frame
+from srcli.imaging.image import Image, read_image, to_image, to_samples, write_image
 from srcli.imaging.pixels import Pixels, Plane
-from srcli.imaging.size import TargetSize
 from srcli.methods import load_method
-from srcli.upscaling.pipeline import upscale_image
+from srcli.upscaling.pipeline import Pipeline
 
 
 def cut_out(side: int = 48) -> tuple[Pixels, Plane]:
@@ -39,9 +39,9 @@ def test_a_cut_out_has_no_fringe_over_black_or_white(model: str) -> None:
     results = []
     for hidden in (0.0, 1.0):
         under = np.where(alpha[..., None] > 0, pixels, np.float32(hidden))
-        results.append(
-            upscale_image(Image(under, alpha), lambda scale: load_method(model, scale), TargetSize(scale=4))
-        )
+        pipeline = Pipeline(load_method(model, 4), 4, (192, 192), depth=32)
+        samples = pipeline.run(Frame(to_samples(Image(under, alpha), 32), 32)).whole()
+        results.append(to_image(Frame(samples, 32)))
     np.testing.assert_array_equal(results[0].pixels, results[1].pixels)
     truth, rim = cut_out(192)
     for result in results:

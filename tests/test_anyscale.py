@@ -29,7 +29,6 @@ from srcli.imaging.image import read_image
 from srcli.imaging.metrics.full_reference import psnr
 from srcli.scales import ANY, Axis, Window, make_full_window
 from srcli.train import loop, recipe, recipes, state
-from srcli.upscaling import pipeline
 
 ARCHS = [arch for arch in archs.names() if archs.traits(arch).any_scale]
 CPU = Device("cpu", "float32", "test")
@@ -282,7 +281,6 @@ def test_any_size_is_given_natively(
         raise AssertionError("something was resampled")
 
     monkeypatch.setattr(rows, "resize_rows", resampled)
-    monkeypatch.setattr(pipeline, "resize", resampled)
     done = sr("upscale", photo, *words, "-w", mine, "-o", tmp_path / "out.png", "--device", "cpu")
     assert done.code == 0, done.err
     assert "taken for liif any" in done.err

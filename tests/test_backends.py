@@ -36,11 +36,12 @@ from srcli.engine.weights import files
 from srcli.errors import UsageError
 from srcli.imaging import rows
 from srcli.imaging.codecs.base import Frame
-from srcli.imaging.image import read_image
+from srcli.imaging.image import read_image, to_image
 from srcli.imaging.pixels import Pixels, from_uint8, to_uint8
-from srcli.methods import chain_networks, load_method
+from srcli.methods import Method, NetworkChain, chain_networks, load_method
 from srcli.scales import ANY
-from srcli.upscaling import streaming
+from srcli.upscaling.pipeline import Pipeline
+from srcli.upscaling.postprocess import Postprocess
 
 
 def own_scale(arch: str, scale: int) -> int:
@@ -225,10 +226,7 @@ def test_a_network_that_sees_luma_reads_no_row_ahead(monkeypatch: pytest.MonkeyP
         runtime = prepare_on(FakeAsyncBackend(), build_random("fsrcnn", step.scale).eval(), step.scale)
         counting = Counting(**{name: getattr(runtime, name) for name in runtime.__dataclass_fields__})
         steps.append(replace(step, runtime=counting, tile=32))
-    assert chain_networks("fsrcnn", steps).stream
-    flow = chain_networks("fsrcnn", steps).stream
-    assert flow
-    out = flow(rows.of(crop_photo(130, 40)), 5)
+    out = chain_networks("fsrcnn", steps).stream(rows.of(crop_photo(130, 40)), 5)
     for top in range(0, out.height, 32):
         out.read(top, min(top + 32, out.height))
     first = steps[0].plan((130, 40), (130 * steps[0].scale, 40 * steps[0].scale), 32)
@@ -374,34 +372,38 @@ def test_a_tile_that_did_not_fit_is_not_tried_for_the_next_picture() -> None:
 
 
 @pytest.mark.parametrize("drive", BACKENDS)
-def test_bytes_rounded_on_the_device_are_those_rounded_here(drive: Callable[[], DeviceBackend]) -> None:
+def test_bytes_rounded_on_the_device_are_those_rounded_here(
+    drive: Callable[[], DeviceBackend], monkeypatch: pytest.MonkeyPatch
+) -> None:
     torch.manual_seed(0)
     step = Upscaler(
         prepare_on(drive(), build_random("edsr", 2).eval(), 2), 2, 32, report=(seams := list[Seam]()).append
     )
     method = chain_networks("edsr", [step])
     samples = to_uint8(crop_photo(75, 110))
-    aim = streaming.Aim(method, 2, (220, 150), 1, 8)
-    here = replace(aim, method=replace(method, as_uint8=None))
-    assert streaming._in_bytes(Frame(samples, 8), aim)
-    ours, theirs = (np.concatenate([*streaming.bands(Frame(samples, 8), one)]) for one in (aim, here))
+    pipeline, frame = Pipeline(method, 2, (220, 150)), Frame(samples, 8)
+    assert pipeline._round_on_device(frame, rows.of(from_uint8(samples)))
+    ours = pipeline.run(frame).whole()
+    monkeypatch.setattr(NetworkChain, "as_uint8", Method.as_uint8)
+    theirs = pipeline.run(frame).whole()
+    monkeypatch.undo()
     assert ours.dtype == np.uint8
     np.testing.assert_array_equal(ours, theirs)
     assert seams[0].step == pytest.approx(seams[1].step, abs=0.5 / 255)
-    grey, stored = samples[..., :1].repeat(3, 2), Frame(samples, 8)
+    grey = samples[..., :1].repeat(3, 2)
     others = [
-        (Frame(grey, 8), aim), (Frame(samples[..., 0], 8), aim), (stored, replace(aim, depth=16)),
-        (stored, replace(aim, strength=0.5)), (stored, replace(aim, size=(219, 150))),
-        (Frame(np.dstack([samples, samples[..., :1]]), 8), aim),
+        (Frame(grey, 8), pipeline), (Frame(samples[..., 0], 8), pipeline),
+        (frame, replace(pipeline, depth=16)), (frame, replace(pipeline, size=(219, 150))),
+        (frame, replace(pipeline, postprocess=Postprocess(strength=0.5))),
+        (frame, replace(pipeline, postprocess=Postprocess(consistent=True))),
+        (Frame(np.dstack([samples, samples[..., :1]]), 8), pipeline),
     ]  # fmt: skip
-    assert not any(streaming._in_bytes(*other) for other in others)
-    assert chain_networks("edsr", [replace(step, self_ensemble=True)]).as_uint8 is None
-    assert (
-        chain_networks(
-            "edsr", [replace(step, runtime=prepare_on(CpuBackend(), step.runtime.network, 2))]
-        ).as_uint8
-        is None
-    )  # type: ignore[attr-defined]
+    for stored, other in others:
+        colours = to_image(stored).pixels
+        assert other._round_on_device(stored, rows.of(colours)) is None
+    on_cpu = prepare_on(CpuBackend(), step.runtime.network, 2)  # type: ignore[attr-defined]
+    for changed in (replace(step, self_ensemble=True), replace(step, runtime=on_cpu)):
+        assert chain_networks("edsr", [changed]).as_uint8(rows.of(from_uint8(samples)), (150, 220)) is None
 
 
 def test_several_devices_round_too() -> None:

@@ -35,8 +35,8 @@ def known(monkeypatch: pytest.MonkeyPatch) -> None:
     def rate(step: object) -> Rate:
         return Rate(0, step.runtime.params * 1e-10, 5e7, 1000)  # type: ignore[attr-defined]
 
-    monkeypatch.setattr(estimate, "rate_of", rate)
-    monkeypatch.setattr(estimate, "_timed", lambda method, scale: 1e-7)
+    monkeypatch.setattr(estimate, "measure_rate", rate)
+    monkeypatch.setattr(estimate, "_time_upscaling", lambda method, scale: 1e-7)
 
 
 @pytest.mark.parametrize(
@@ -59,23 +59,25 @@ def test_larger_tiles_take_more(small: int, more: int) -> None:
     assert QUICK.bytes(small + more) > QUICK.bytes(small)
 
 
-def image(size: tuple[int, int], scale: float, *, streamed: bool = False) -> estimate.Image:
+def image(size: tuple[int, int], scale: float, *, streamed: bool = False) -> estimate.PlannedImage:
     found = read_info(SAMPLES / "coffee.png")
     larger = (round(size[0] * scale), round(size[1] * scale))
-    return estimate.Image(found.__class__("PNG", size, "RGB", 8, found.metadata), larger, scale, streamed)
+    return estimate.PlannedImage(
+        found.__class__("PNG", size, "RGB", 8, found.metadata), larger, scale, streamed
+    )
 
 
 @pytest.mark.usefixtures("known")
 def test_time_grows_with_pixels_and_streamed_memory_does_not() -> None:
     method = load_method("ecbsr", 4)
-    small, large = (estimate.estimate(method, image((n, n), 4, streamed=True)) for n in (2000, 4000))
+    small, large = (estimate.estimate_image(method, image((n, n), 4, streamed=True)) for n in (2000, 4000))
     assert large.seconds == pytest.approx(4 * small.seconds, rel=0.1)
     assert large.operations == pytest.approx(4 * small.operations)
     assert large.bytes < 1.5 * small.bytes
     assert (large.model, large.parameters) == ("ecbsr", method.params)
-    held = estimate.estimate(method, image((2000, 2000), 4))
+    held = estimate.estimate_image(method, image((2000, 2000), 4))
     assert held.bytes > 3e9
-    whole = estimate.estimate(
+    whole = estimate.estimate_image(
         load_method("ecbsr", 4, MethodOptions(self_ensemble=True)), image((2000, 2000), 4)
     )
     assert whole.tiles == 8 * held.tiles
@@ -88,7 +90,7 @@ def test_operations_are_those_of_the_table_of_models(model: str) -> None:
     method = load_method(model, 4)
     [step] = method.stages
     assert step.spec is not None
-    found = estimate.estimate(method, image((320, 180), 4))
+    found = estimate.estimate_image(method, image((320, 180), 4))
     assert found.operations == pytest.approx(2 * cost(step.spec, 720, 1280).multiply_adds, rel=0.02)
 
 
@@ -97,13 +99,13 @@ def test_the_best_model_that_is_done_in_time() -> None:
     """More time never takes a worse one, and each that is taken is done in time."""
     images, taken = [image((640, 480), 4)], []
     for limit in np.geomspace(0.5, 100, 12):
-        name = estimate.best(float(limit), images, MethodOptions())
-        assert estimate.total(name, images, MethodOptions()) <= limit
-        taken.append(estimate._quality(name, 4) if name != estimate.PLAIN else 0)
+        name = estimate.choose_model(float(limit), images, MethodOptions())
+        assert estimate.estimate_total(name, images, MethodOptions()) <= limit
+        taken.append(estimate.get_quality(name, 4) if name != estimate.FALLBACK else 0)
     assert taken == sorted(taken)
     assert (taken[0], name) == (0, "ecbsr")
     with pytest.raises(UsageError, match="no model does this within 1e-06 s; bicubic would take"):
-        estimate.best(1e-6, images, MethodOptions())
+        estimate.choose_model(1e-6, images, MethodOptions())
 
 
 def test_a_dry_run_writes_nothing_and_says_all(photo: Path, tmp_path: Path, sr: Run) -> None:

@@ -18,7 +18,7 @@ from helpers.command import BICUBIC_X2, Run, start_sr, wait_until
 from helpers.images import write_noise_images
 from srcli.imaging.codecs import writing
 from srcli.imaging.image import Image, read_image, write_image
-from srcli.upscaling import pipeline
+from srcli.upscaling.pipeline import Pipeline
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
@@ -185,7 +185,7 @@ def test_memory_that_does_not_suffice_is_named(photo: Path, monkeypatch: pytest.
     def fail(*arguments: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(pipeline, "upscale_image", fail)
+    monkeypatch.setattr(Pipeline, "run", fail)
     done = sr("upscale", photo, *BICUBIC_X2)
     assert done.code == 1
     assert "needs more memory" in done.err

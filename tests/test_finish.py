@@ -7,11 +7,13 @@ import pytest
 
 from helpers.command import Run
 from helpers.paths import SAMPLES
+from srcli.imaging import rows
 from srcli.imaging.image import read_image
 from srcli.imaging.pixels import Pixels
-from srcli.imaging.postprocess import back_project, blend_with_bicubic, transfer_colours
+from srcli.imaging.postprocess import back_project, transfer_colours
 from srcli.imaging.resize import resize
 from srcli.methods import load_method
+from srcli.upscaling.postprocess import blend_with_bicubic
 
 
 def reduced_error(large: Pixels, small: Pixels) -> float:
@@ -54,7 +56,7 @@ def test_colours_come_from_the_input() -> None:
     tinted = np.clip(sharp * np.float32([1.06, 0.97, 0.92]) + np.float32(0.02), 0, 1)
     fixed = transfer_colours(small, tinted)
     assert np.abs(fixed - sharp).mean() < 0.3 * np.abs(tinted - sharp).mean()
-    assert np.abs(blend_with_bicubic(sharp, small, 1) - sharp).max() == 0
+    assert np.abs(blend_with_bicubic(rows.of(sharp), rows.of(small), 1).whole() - sharp).max() == 0
 
 
 def test_a_map_of_where_orientations_differ(photo: Path, tmp_path: Path, sr: Run) -> None:

@@ -8,7 +8,7 @@ import pytest
 from srcli.cli.app import run
 from srcli.errors import ImageError
 from srcli.imaging.image import read_images
-from srcli.upscaling import pipeline
+from srcli.upscaling import files
 from tools import fuzz
 
 SAMPLE = 12
@@ -36,9 +36,9 @@ def test_faults_would_be_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
     sound = fuzz.list_kinds()["PNG 8"][1](tmp_path)
     monkeypatch.setattr(fuzz, "LIMIT", 0.3)
-    monkeypatch.setattr(pipeline, "read_timing", spin)
+    monkeypatch.setattr(files, "read_timing", spin)
     assert fuzz.run_case("PNG 8", 0, 0, tmp_path, sound) == "hang"
-    monkeypatch.setattr(pipeline, "read_timing", lose)
+    monkeypatch.setattr(files, "read_timing", lose)
     assert fuzz.run_case("PNG 8", 0, 0, tmp_path, sound) == "traceback: ZeroDivisionError: lost"
 
 

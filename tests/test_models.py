@@ -147,7 +147,7 @@ def test_a_file_that_fits_every_scale_is_taken_at_the_one_asked_for(
     save_file(archs.build("fsrcnn", 3).state_dict(), path)
     assert methods.load_method_file(path, 3).identified_as == "fsrcnn x3"
     assert methods.load_method_file(path, 2).identified_as == "fsrcnn x2"
-    with pytest.raises(UsageError, match="does not say for which of x2, x3, x4"):
+    with pytest.raises(UsageError, match="could be for any of x2, x3, x4"):
         methods.load_method_file(path, 5)
 
 

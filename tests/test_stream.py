@@ -24,13 +24,16 @@ from srcli.engine.runtimes.base import OutOfMemory
 from srcli.engine.runtimes.torch import TorchRuntime
 from srcli.engine.upscaler import Upscaler
 from srcli.imaging import mmap_buffer, rows
+from srcli.imaging.codecs.base import BandedImage, EncodingOptions
 from srcli.imaging.codecs.reading import read_frames, read_info
 from srcli.imaging.image import Image, read_image, write_image
 from srcli.imaging.metadata.fields import Metadata
 from srcli.imaging.pixels import Pixels
 from srcli.imaging.resize import KERNELS, resize, resize_8bit
-from srcli.methods import load_method
-from srcli.upscaling import streaming
+from srcli.methods import MethodOptions, load_method
+from srcli.upscaling import files
+from srcli.upscaling.pipeline import Pipeline
+from srcli.upscaling.postprocess import Postprocess
 from srcli.workers.prefetch import prefetch
 
 
@@ -122,20 +125,30 @@ def test_streamed_is_what_is_held(kind: str, suffix: str, tmp_path: Path, sr: Ru
     assert_same(*both(sr, write_kind(kind, tmp_path), suffix, "-x2", "--tile", "24"))
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        ("-m", "bicubic", "-x3.3"), ("-m", "lanczos", "-x1.5", "--depth", "1"), ("-m", "fsrcnn", "-x3"),
-        ("-x2.5", "--strength", "0.4"), ("-x6",), ("-m", "fsrcnn", "-x5"), ("--width", "40"),
-        ("-x2", "--self-ensemble"), ("-x2", "--strip", "--depth", "16"),
-    ],
-    ids=str,
-)  # fmt: skip
-@pytest.mark.parametrize("kind", ["colour", "grey"])
-def test_streamed_by_any_method_and_size(
-    options: tuple[str, ...], kind: str, tmp_path: Path, sr: Run
+PIPELINES = {
+    "bicubic": ("bicubic", 3.3, (175, 122), Postprocess(), 8),
+    "one bit": ("lanczos", 1.5, (80, 56), Postprocess(), 1),
+    "luma": ("fsrcnn", 3, (159, 111), Postprocess(), 8),
+    "chain": ("fsrcnn", 5, (265, 185), Postprocess(), 16),
+    "resized": ("ecbsr", 2.5, (133, 93), Postprocess(strength=0.4), 8),
+    "reduced": (None, 0.5, (40, 28), Postprocess(), 8),
+    "whole": ("ecbsr", 2, (106, 74), Postprocess(consistent=True, color_fix=True), 32),
+}
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_do_not_depend_on_how_many_are_read(
+    name: str, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert_same(*both(sr, write_kind(kind, tmp_path), ".png", "--tile", "40", *options))
+    """The law that streaming rests on: bands of 7 rows are those of the whole image, to the bit."""
+    model, scale, size, postprocess, depth = PIPELINES[name]
+    method = load_method(model, scale, MethodOptions(tile=40)) if model else None
+    pipeline = Pipeline(method, scale, size, postprocess, depth)
+    [frame] = read_frames(write_kind(kind, tmp_path))
+    streamed = np.concatenate(list(pipeline.run(frame).bands()))
+    monkeypatch.setattr(rows, "_BAND", 10_000)
+    np.testing.assert_array_equal(streamed, pipeline.run(frame).whole())
 
 
 @pytest.mark.parametrize("suffix", [".jpg", ".webp", ".bmp", ".ppm", ".jp2"])
@@ -165,13 +178,20 @@ def test_metadata_goes_along(suffix: str, tmp_path: Path, sr: Run) -> None:
 
 def test_streaming_begins_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sr: Run) -> None:
     path = write_kind("colour", tmp_path)
-    begun: list[streaming.Aim] = []
-    monkeypatch.setattr(streaming, "bands", lambda stored, aim: begun.append(aim) or iter(()))
-    monkeypatch.setattr(streaming, "LARGE", 37 * 53 * 4)
-    sr("upscale", path, "-x2", "-o", tmp_path / "large.png")
-    assert len(begun) == 1
-    sr("upscale", path, "--width", "105", "-o", tmp_path / "small.png")
-    assert len(begun) == 1
+    streamed: list[tuple[int, ...]] = []
+    write_rows = files.write_rows
+
+    def note(target: Path, image: BandedImage, encoding: EncodingOptions) -> None:
+        streamed.append(image.shape)
+        write_rows(target, image, encoding)
+
+    monkeypatch.setattr(files, "write_rows", note)
+    monkeypatch.setattr(files, "STREAMED_PIXELS", 37 * 53 * 4)
+    assert sr("upscale", path, "-x2", "-o", tmp_path / "large.png").code == 0
+    assert streamed == [(74, 106, 3)]
+    assert sr("upscale", path, "--width", "105", "-o", tmp_path / "small.png").code == 0
+    assert sr("upscale", path, "-x2", "--consistent", "-o", tmp_path / "whole.png").code == 0
+    assert len(streamed) == 1
 
 
 @pytest.mark.parametrize("option", ["--consistent", "--color-fix", "--uncertainty=map.png"])
@@ -179,7 +199,7 @@ def test_what_needs_the_whole_is_told(option: str, in_tmp: Path, sr: Run) -> Non
     path = write_kind("colour", in_tmp)
     done = sr("upscale", path, "-x2", "--stream", option)
     assert done.code != 0
-    assert f"{option.split('=', maxsplit=1)[0]} needs the whole picture in memory" in done.err
+    assert f"{option.split('=', maxsplit=1)[0]} needs the whole image in memory" in done.err
     assert not (in_tmp / "a_x2.png").exists()
 
 
@@ -312,7 +332,7 @@ def test_several_frames_are_held(tmp_path: Path, sr: Run) -> None:
         page = file.crop((0, 0, 20, 30))
         page.save(tmp_path / "pages.tif", save_all=True, append_images=[page])
     done = sr("upscale", tmp_path / "pages.tif", "-x2", "-m", "bicubic", "--stream")
-    assert (done.code, "a file of several frames needs the whole picture" in done.err) == (1, True), done.err
+    assert (done.code, "a file of several frames needs the whole image" in done.err) == (1, True), done.err
     assert sr("upscale", tmp_path / "pages.tif", "-x2", "-m", "bicubic").code == 0
 
 

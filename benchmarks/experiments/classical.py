@@ -80,7 +80,7 @@ def _load_set5() -> Iterator[Picture]:
 def measure_method(name: str) -> Row:
     """Measure one method on Set5."""
     options = MethodOptions(untrained=UntrainedSettings(within=WITHIN.get(name)))
-    method, bicubic = methods.load_method(name, SCALE, options), methods.interpolator("bicubic")
+    method, bicubic = methods.load_method(name, SCALE, options), methods.Interpolator("bicubic")
     start = time.process_time()
     scores = [score_picture(method, picture, SCALE) for picture in _load_set5()]
     seconds = (time.process_time() - start) / len(scores)
@@ -123,7 +123,7 @@ def _measure_blur(label: str, pictures: list[Picture], blur: str, name: str) -> 
     """
     bell = BLURS[blur]
     kernels = {"nothing": None, "auto": classical.AUTO, "truth": bell}
-    scores = {"bicubic": _score_blurred(methods.interpolator("bicubic"), pictures, bell)}
+    scores = {"bicubic": _score_blurred(methods.Interpolator("bicubic"), pictures, bell)}
     for key, kernel in kernels.items():
         scores[key] = _score_blurred(_load_with_kernel(name, kernel), pictures, bell)
     result = [estimate(_build_problem(picture, bell)) for picture in pictures]

@@ -26,7 +26,7 @@ from srcli.datasets import Picture
 from srcli.engine.device import keep_memory
 from srcli.imaging.degrade import degradations
 from srcli.imaging.pixels import Pixels
-from srcli.methods import Method
+from srcli.methods import FunctionMethod
 from srcli.methods import load_method as method
 from srcli.train.augment import Batch
 from srcli.train.feed import Feed, draw
@@ -187,7 +187,7 @@ def score(network: nn.Module, pictures: list[Picture]) -> float:
         out = network(torch.from_numpy(pixels).movedim(2, 0)[None])
         return np.asarray(out[0].movedim(0, 2).numpy())
 
-    return round(bench.evaluate(Method("network", enlarge), pictures, SCALE).psnr_y, 4)
+    return round(bench.evaluate(FunctionMethod("network", run=enlarge), pictures, SCALE).psnr_y, 4)
 
 
 def choose_rates(runs: list[Run]) -> dict[str, list[Run]]:

@@ -14,8 +14,9 @@ from srcli.imaging.codecs.writing import check_can_hold, check_writable
 from srcli.imaging.size import TargetSize
 from srcli.methods import Method, MethodOptions, load_method, load_method_file
 from srcli.storage.locations import Location, canonicalize, exists
+from srcli.upscaling.files import Result, UpscaleSettings, upscale_file
 from srcli.upscaling.fingerprint import Fingerprint, is_up_to_date
-from srcli.upscaling.pipeline import Postprocess, Result, UpscaleSettings, upscale_file
+from srcli.upscaling.postprocess import Postprocess
 from srcli.upscaling.task import UpscaleTask
 from srcli.workers import Outcome
 

@@ -11,7 +11,7 @@ from srcli.bench.results import Row
 from srcli.datasets import Dataset, load_samples
 from srcli.errors import ProtocolError
 from srcli.imaging.pixels import crop_to_multiple
-from srcli.methods import interpolator
+from srcli.methods import Interpolator
 
 _NOT_SET5 = "these are not the images of the papers: download Set5 again, or rename the folder"
 
@@ -45,7 +45,7 @@ def check_set5(row: Row, reduction: Reduction = Y_CROP) -> None:
 
 def _score_bicubic(dataset: Dataset, protocol: Protocol, scale: float) -> float:
     """Return the mean of the protocol's first metric."""
-    method, metric = interpolator("bicubic"), metrics.BUILT_IN[protocol.metrics[0]]
+    method, metric = Interpolator("bicubic"), metrics.BUILT_IN[protocol.metrics[0]]
     values = []
     for each in dataset.pictures():
         hr = crop_to_multiple(each.pixels, scale)

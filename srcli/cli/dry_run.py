@@ -11,8 +11,8 @@ from srcli.errors import SrError
 if TYPE_CHECKING:
     from srcli.imaging.size import TargetSize
     from srcli.methods import MethodOptions
-    from srcli.upscaling.estimate import Estimate, Image
-    from srcli.upscaling.pipeline import UpscaleSettings
+    from srcli.upscaling.estimate import Estimate, PlannedImage
+    from srcli.upscaling.files import UpscaleSettings
     from srcli.upscaling.task import UpscaleTask
 
 
@@ -21,7 +21,7 @@ def tell(jobs: "list[UpscaleTask]", work: "UpscaleSettings", *, as_json: bool) -
     from srcli.imaging.codecs.reading import read_info
     from srcli.storage.locations import open_local_copy
     from srcli.upscaling import estimate
-    from srcli.upscaling.pipeline import compute_scale, decide_streaming
+    from srcli.upscaling.files import compute_scale, decide_streaming
 
     spent = most = 0.0
     for job in jobs:
@@ -30,8 +30,8 @@ def tell(jobs: "list[UpscaleTask]", work: "UpscaleSettings", *, as_json: bool) -
         size = work.target.resolve(found.size)
         scale = compute_scale(found.size, size, work.target)
         streams = decide_streaming(found.frames, found.size, size, work)
-        image = estimate.Image(found, size, scale, streams)
-        told = estimate.estimate(work.load_method(scale) if scale > 1 else None, image)
+        image = estimate.PlannedImage(found, size, scale, streams)
+        told = estimate.estimate_image(work.load_method(scale) if scale > 1 else None, image)
         _say(job, found.size, size, told, as_json)
         spent, most = spent + told.seconds, max(most, told.bytes)
     if len(jobs) > 1 and not as_json:
@@ -78,21 +78,20 @@ def within(
 
     limit, images = parse_duration(time), list(_images(jobs, aim))
     if named is None:
-        found = estimate.best(limit, images, settings)
+        found = estimate.choose_model(limit, images, settings)
         console.err.print(f"{found} is the best within {in_words(limit)}", markup=False)
         return found
     if named in manifest.models():
-        estimate.check(named, limit, images, settings)
+        estimate.check_time(named, limit, images, settings)
     return named
 
 
-def _images(jobs: "list[UpscaleTask]", aim: "TargetSize") -> "Iterator[Image]":
+def _images(jobs: "list[UpscaleTask]", aim: "TargetSize") -> "Iterator[PlannedImage]":
     """What can be read of the inputs; what can't be is told in its turn."""
     from srcli.imaging.codecs.reading import read_info
     from srcli.storage.locations import open_local_copy
-    from srcli.upscaling import streaming
-    from srcli.upscaling.estimate import Image
-    from srcli.upscaling.pipeline import compute_scale
+    from srcli.upscaling.estimate import PlannedImage
+    from srcli.upscaling.files import compute_scale
 
     for job in jobs:
         try:
@@ -102,4 +101,4 @@ def _images(jobs: "list[UpscaleTask]", aim: "TargetSize") -> "Iterator[Image]":
             scale = compute_scale(found.size, size, aim)
         except SrError:
             continue
-        yield Image(found, size, scale, found.frames == 1 and size[0] * size[1] >= streaming.LARGE)
+        yield PlannedImage(found, size, scale)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from srcli.batch.job_store import Counts
     from srcli.batch.runner import Became, Loaded
     from srcli.engine.seams import Seam
-    from srcli.upscaling.pipeline import Result
+    from srcli.upscaling.files import Result
     from srcli.upscaling.task import UpscaleTask
 
 

@@ -143,7 +143,7 @@ def _short(names: Iterable[str]) -> str:
 def _each(book: "JobStore", batch: "Batch", team: "PoolConfig", voice: Reporter) -> None:
     from srcli.batch.runner import Unchecked
     from srcli.storage.locations import exists
-    from srcli.upscaling.pipeline import can_carry_record
+    from srcli.upscaling.files import can_carry_record
 
     def absent(job: "UpscaleTask") -> bool:
         return not can_carry_record(job.target, batch.output) and not exists(job.target)

@@ -10,7 +10,7 @@ from srcli.cli.reporters import Reporter
 
 if TYPE_CHECKING:
     from srcli.batch.runner import Batch, Became, Made, Places
-    from srcli.upscaling.pipeline import Result
+    from srcli.upscaling.files import Result
     from srcli.upscaling.task import UpscaleTask
     from srcli.workers import Outcome
     from srcli.workers.config import PoolConfig

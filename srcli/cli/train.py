@@ -222,7 +222,7 @@ def _picture(state: "State", setup: "Setup") -> None:
     from srcli.imaging.degrade.degradations import downscale_bicubic
     from srcli.imaging.image import Image, write_image
     from srcli.imaging.pixels import crop_to_multiple
-    from srcli.methods import interpolator
+    from srcli.methods import Interpolator
     from srcli.report import training_curves
     from srcli.report.pictures import Panel, draw_sheet, find_busiest
     from srcli.train import loop, parallel
@@ -232,7 +232,7 @@ def _picture(state: "State", setup: "Setup") -> None:
     true = crop_to_multiple(setup.pictures[0].pixels, setup.recipe.scale)
     low = downscale_bicubic(true, setup.recipe.scale)
     region = find_busiest(low, 48)
-    methods = (interpolator("bicubic"), loop.method_of(state, setup))
+    methods = (Interpolator("bicubic"), loop.method_of(state, setup))
     shown = {method.name: method(low, setup.recipe.scale) for method in methods} | {"truth": true}
     panels = [Panel(name, region.crop(pixels, low.shape[0])) for name, pixels in shown.items()]
     write_image(setup.folder / "samples" / f"step-{state.step:07}.png", Image(draw_sheet(panels)))

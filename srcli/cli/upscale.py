@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from srcli.imaging.codecs.base import EncodingOptions
     from srcli.imaging.size import TargetSize
     from srcli.storage.locations import Location
-    from srcli.upscaling.pipeline import Postprocess
+    from srcli.upscaling.postprocess import Postprocess
     from srcli.upscaling.task import UpscaleTask
     from srcli.workers.config import PoolConfig
 
@@ -96,7 +96,7 @@ def upscale(
     from srcli.methods import MethodOptions
     from srcli.storage.locations import is_many, parse_location
     from srcli.upscaling.fingerprint import Fingerprint
-    from srcli.upscaling.pipeline import Postprocess
+    from srcli.upscaling.postprocess import Postprocess
 
     aim = parse_target_size(scale, width, height, size, long_edge, megapixels)
     named = _named(inputs, files_from)

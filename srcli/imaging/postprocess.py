@@ -1,4 +1,4 @@
-"""What can be done to an enlarged image with the one it was made of: consistency, colours, strength."""
+"""Corrections of an enlarged image by the image it was made from: back-projection and colour transfer."""
 
 import numpy as np
 
@@ -30,12 +30,6 @@ def transfer_colours(small: Pixels, large: Pixels) -> Pixels:
     coarse = resize(shift, height, width, "bilinear")
     fixed: Pixels = large + resize(coarse, large.shape[0], large.shape[1], "bilinear")
     return fixed.clip(0, 1)
-
-
-def blend_with_bicubic(large: Pixels, small: Pixels, strength: float) -> Pixels:
-    """Between bicubic (`strength` 0) and `large` (1)."""
-    bicubic: Pixels = _like(small, large).clip(0, 1)
-    return large * np.float32(strength) + bicubic * np.float32(1 - strength)
 
 
 def _like(pixels: Pixels, other: Pixels) -> Pixels:

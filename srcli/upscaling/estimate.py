@@ -1,4 +1,4 @@
-"""What enlarging an image will take, before it is done: tiles, operations, time and memory."""
+"""Estimates of what enlarging an image takes, before it is done: tiles, operations, time and memory."""
 
 import io
 import math
@@ -18,21 +18,22 @@ from srcli.imaging.codecs import png
 from srcli.imaging.codecs.base import Frame, ImageInfo
 from srcli.imaging.pixels import Pixels, StoredSamples
 from srcli.imaging.size import Size
-from srcli.methods import Method, MethodOptions, chain_networks, interpolator, load_method, plan_scale_chain
-from srcli.upscaling import streaming
+from srcli.methods import Interpolator, Method, MethodOptions, chain_networks, load_method, plan_scale_chain
+from srcli.scales import ANY
+from srcli.upscaling.pipeline import Pipeline
 
-# The last resort of `best`.
-PLAIN = "bicubic"
+# The last resort of `choose_model`.
+FALLBACK = "bicubic"
 _SIDE = 160
 _ROUNDS = 3
-# Measured: what is held of an image beside its tiles, in bytes for each pixel of the whole output, or as so
-# many times a row of tiles where it is streamed; and what is always there.
+# Measured: memory besides the tiles, in bytes for each pixel of the output, or in rows of tiles if that is
+# streamed; and what a process always has.
 _HELD, _BANDS, _ALWAYS = 56, 4, 25 * 2**20
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """For one image: `operations` are multiplications and additions, 0 where there is no network."""
+    """What one image takes; `operations` are multiplications and additions, 0 without a network."""
 
     model: str
     parameters: int
@@ -44,39 +45,39 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Image:
-    """What a file has, the (width, height) wanted of it, by which scale, and whether it is streamed."""
+class PlannedImage:
+    """An image file, the size (width, height) and scale it is to get, and whether it is streamed."""
 
-    about: ImageInfo
+    info: ImageInfo
     size: Size
     scale: float
-    streamed: bool
+    streamed: bool = False
 
 
-def estimate(method: Method | None, image: Image) -> Estimate:
-    """What `method`, or bicubic where there is none, takes, by trials of less than a second each.
+def estimate_image(method: Method | None, image: PlannedImage) -> Estimate:
+    """Estimate what `method` takes, bicubic if it is None, by trials of less than a second each.
 
-    Only what has `flow` is known. Raises `UsageError` for other methods.
+    Raises `UsageError` for methods whose time depends on the image, and for networks of any scale.
     """
-    about, size = image.about, image.size
-    method = method or interpolator(PLAIN)
-    if method.stream is None or (method.params and not method.stages):
-        raise UsageError(f"nobody knows how long {method.name} takes", "name a network with -m")
-    parts = list(_steps(method, about.size[::-1]))
-    spent = sum(part.seconds for part in parts) + _rest(method, image.scale) * math.prod(size)
-    held = max((part.bytes for part in parts), default=_ALWAYS * 2.0) + _ALWAYS
-    held += math.prod(about.size) * len(about.colours) * about.depth / 8
+    info, size = image.info, image.size
+    method = method or Interpolator(FALLBACK)
+    if not method.streams or any(stage.scale == ANY for stage in method.stages):
+        raise UsageError(f"the time that {method.name} takes cannot be estimated", "name a network with -m")
+    parts = list(_estimate_stages(method, info.size[::-1]))
+    seconds = sum(part.seconds for part in parts) + _measure_rest(method, image.scale) * math.prod(size)
+    memory = max((part.bytes for part in parts), default=_ALWAYS * 2.0) + _ALWAYS
+    memory += math.prod(info.size) * len(info.colours) * info.depth / 8
     band = max((part.band for part in parts), default=64 * size[0] * 12)
-    held += _BANDS * band if image.streamed else _HELD * math.prod(size)
+    memory += _BANDS * band if image.streamed else _HELD * math.prod(size)
     return Estimate(
         method.name, method.params, sum(part.operations for part in parts),
-        sum(part.tiles for part in parts), spent * about.frames, held, image.streamed,
+        sum(part.tiles for part in parts), seconds * info.frames, memory, image.streamed,
     )  # fmt: skip
 
 
 @dataclass(frozen=True)
 class _Part:
-    """What one network of a chain takes; `band` is a row of its tiles as they come out, in bytes."""
+    """What one network of a chain takes; `band` is a row of its output tiles, in bytes."""
 
     operations: float
     tiles: int
@@ -85,45 +86,45 @@ class _Part:
     band: float
 
 
-def _steps(method: Method, size: tuple[int, int]) -> Iterator[_Part]:
+def _estimate_stages(method: Method, size: tuple[int, int]) -> Iterator[_Part]:
     height, width = size
-    for step in method.stages:
-        enlarged = step.scale // step.runtime.scale
-        yield _part(step, height * enlarged, width * enlarged)
-        height, width = height * step.scale, width * step.scale
+    for stage in method.stages:
+        enlarged = stage.scale // stage.runtime.scale
+        yield _estimate_stage(stage, height * enlarged, width * enlarged)
+        height, width = height * stage.scale, width * stage.scale
 
 
-def _part(step: Upscaler, height: int, width: int) -> _Part:
-    rate, turns = rate_of(step), 8 if step.self_ensemble else 1
-    channels, scale = step.runtime.channels, step.runtime.scale
-    tiles = step.plan((height, width), (height * scale, width * scale), step.tile)
+def _estimate_stage(stage: Upscaler, height: int, width: int) -> _Part:
+    rate, runs = measure_rate(stage), 8 if stage.self_ensemble else 1
+    channels, scale = stage.runtime.channels, stage.runtime.scale
+    tiles = stage.plan((height, width), (height * scale, width * scale), stage.tile)
     areas = [(y.stop - y.start) * (x.stop - x.start) for y, x in tiles]
     first = tiles[0][0]
     return _Part(
-        2 * _multiply_adds(step) * height * width * turns,
-        len(tiles) * turns,
-        turns * sum(map(rate.seconds, areas)),
+        2 * _count_multiply_adds(stage) * height * width * runs,
+        len(tiles) * runs,
+        runs * sum(map(rate.seconds, areas)),
         rate.bytes(max(areas)),
         4 * channels * (first.keep_stop - first.keep_start) * scale * width * scale,
     )
 
 
-def rate_of(step: Upscaler) -> Rate:
-    """What the tiles of a network take here, from this trial or an earlier one."""
-    return calibration.rate(step.runtime, str(step.spec))
+def measure_rate(stage: Upscaler) -> Rate:
+    """Return what the tiles of a network take on this machine, by a trial now or earlier."""
+    return calibration.rate(stage.runtime, str(stage.spec))
 
 
-def _multiply_adds(step: Upscaler) -> float:
-    """For each pixel that the network is fed with; counted once, since that needs torch."""
-    if step.spec is None:
+def _count_multiply_adds(stage: Upscaler) -> float:
+    """Return those for each pixel of the network's input; counted once, because counting needs torch."""
+    spec = stage.spec
+    if spec is None:
         return 0
-    spec = step.spec
 
     def count() -> dict[str, float]:
         from srcli.engine.complexity import cost
 
-        side = 64 * step.runtime.scale
-        large = side if step.runtime.scale > 1 else 64
+        side = 64 * stage.runtime.scale
+        large = side if stage.runtime.scale > 1 else 64
         return {"multiply_adds": cost(spec, large, large).multiply_adds / 64**2}
 
     facts = ("operations", spec.arch, spec.scale, spec.config)
@@ -131,8 +132,8 @@ def _multiply_adds(step: Upscaler) -> float:
 
 
 @dataclass(frozen=True)
-class _Idle:
-    """A runtime that does next to nothing: what is left is what all else takes."""
+class NullRuntime:
+    """A runtime that only repeats pixels, to measure everything around a network."""
 
     scale: int
     halo: int
@@ -143,97 +144,100 @@ class _Idle:
     uniform_tiles: bool = False
 
     def largest_tile(self, tile: int) -> int:
+        """Return the tile as it is."""
         return tile
 
-    def with_global_stats(self, tiles: Iterable[Pixels]) -> "_Idle":
+    def with_global_stats(self, tiles: Iterable[Pixels]) -> "NullRuntime":
+        """Return itself: it looks at nothing beyond a tile."""
         return self
 
     def run(self, tiles: Iterable[Pixels]) -> Iterator[Pixels]:
+        """Repeat each pixel `scale` times on both sides."""
         for tile in tiles:
             yield np.ascontiguousarray(tile.repeat(self.scale, 0).repeat(self.scale, 1))
 
 
-def _rest(method: Method, scale: float) -> float:
-    """Seconds for each pixel of the output, of all but the networks: colours, rounding, compression."""
-    runtimes = [(step.runtime, step) for step in method.stages]
-    idle = [
-        replace(step, runtime=_Idle(r.scale, r.halo, r.alignment, r.channels), self_ensemble=False)
-        for r, step in runtimes
+def _measure_rest(method: Method, scale: float) -> float:
+    """Return seconds per output pixel of everything but the networks: colours, rounding, compression."""
+    runtimes = [(stage.runtime, stage) for stage in method.stages]
+    stages = [
+        replace(stage, runtime=NullRuntime(r.scale, r.halo, r.alignment, r.channels), self_ensemble=False)
+        for r, stage in runtimes
     ]
-    empty = chain_networks(method.name, idle) if idle else method
-    kind = [method.name if not idle else "", *((r.channels, r.scale, step.scale) for r, step in runtimes)]
+    empty = chain_networks(method.name, stages) if stages else method
+    kind = [method.name if not stages else "", *((r.channels, r.scale, one.scale) for r, one in runtimes)]
     facts = ("rest", kind, scale, threads(), calibration.machine())
-    return calibration.once(facts, lambda: {"seconds": _timed(empty, scale)})["seconds"]
+    return calibration.once(facts, lambda: {"seconds": _time_upscaling(empty, scale)})["seconds"]
 
 
-def _timed(method: Method, scale: float) -> float:
-    """Seconds for each pixel of the output of an image as people have them, written as PNG."""
-    sample = Frame(_sample(), 8)
+def _time_upscaling(method: Method, scale: float) -> float:
+    """Return seconds per output pixel for a small photograph written as PNG, the best of a few rounds."""
+    frame = Frame(_draw_sample(), 8)
     side = max(1, math.floor(_SIDE * scale + 0.5))
-    aim = streaming.Aim(method, scale, (side, side), 1, 8)
+    pipeline = Pipeline(method, scale, (side, side))
     best = math.inf
     for _ in range(_ROUNDS):
         start = perf_counter()
-        png.write(io.BytesIO(), png.Header(side, side, 3, 8), streaming.bands(sample, aim), [])
+        png.write(io.BytesIO(), png.Header(side, side, 3, 8), pipeline.run(frame).bands(), [])
         best = min(best, perf_counter() - start)
     return best / side**2
 
 
-def _sample() -> StoredSamples:
-    """Smooth colours with some noise, as a photograph has."""
+def _draw_sample() -> StoredSamples:
+    """Draw smooth colours with some noise, as a photograph has."""
     ramp = np.linspace(0, 200, _SIDE)
     noise = np.random.default_rng(0).normal(0, 6, (_SIDE, _SIDE, 3))
     picture = (ramp[:, None, None] + ramp[None, :, None]) / 2 + noise + 20
     return picture.clip(0, 255).astype(np.uint8)
 
 
-def best(within: float, images: list[Image], options: MethodOptions) -> str:
-    """The bundled model of best quality that takes no longer than `within` seconds for all images.
+def choose_model(limit: float, images: list[PlannedImage], options: MethodOptions) -> str:
+    """Return the best bundled model that takes at most `limit` seconds for all images together.
 
-    Raises `UsageError` where none is fast enough.
+    Raises `UsageError` if none is fast enough.
     """
     largest = max((image.scale for image in images), default=2.0)
-    told: dict[str, float] = {}
-    for name in [*_by_quality(largest), PLAIN]:
-        told[name] = total(name, images, options)
-        if told[name] <= within:
+    times: dict[str, float] = {}
+    for name in [*_sort_by_quality(largest), FALLBACK]:
+        times[name] = estimate_total(name, images, options)
+        if times[name] <= limit:
             return name
-    fastest = min(told, key=lambda name: told[name])
+    fastest = min(times, key=lambda name: times[name])
     raise UsageError(
-        f"no model does this within {within:g} s; {fastest} would take about {told[fastest]:.1f} s",
+        f"no model does this within {limit:g} s; {fastest} would take about {times[fastest]:.1f} s",
         "give more time, or a smaller scale",
     )
 
 
-def check(name: str, within: float, images: list[Image], options: MethodOptions) -> None:
-    """Raise `UsageError` where a model would take longer."""
-    needed = total(name, images, options)
-    if needed > within:
-        hint = "leave out -m: the best model that is done by then is taken"
-        raise UsageError(f"{name} would take about {needed:.1f} s, not {within:g}", hint)
+def check_time(name: str, limit: float, images: list[PlannedImage], options: MethodOptions) -> None:
+    """Raise `UsageError` if a model would take longer than `limit` seconds."""
+    needed = estimate_total(name, images, options)
+    if needed > limit:
+        hint = "leave out -m to use the best model that is fast enough"
+        raise UsageError(f"{name} would take about {needed:.1f} s, not {limit:g}", hint)
 
 
-def total(name: str, images: list[Image], options: MethodOptions) -> float:
-    """Seconds that a model takes for all images."""
+def estimate_total(name: str, images: list[PlannedImage], options: MethodOptions) -> float:
+    """Return the seconds that a model takes for all images."""
     scales = {math.ceil(image.scale) for image in images if image.scale > 1}
     methods = {scale: load_method(name, scale, options) for scale in scales}
-    return sum(estimate(methods.get(math.ceil(image.scale)), image).seconds for image in images)
+    return sum(estimate_image(methods.get(math.ceil(image.scale)), image).seconds for image in images)
 
 
-def _by_quality(scale: float) -> list[str]:
-    """Bundled networks, the best first by what `sr bench` measured of them, as the manifest has it."""
-    found = {name: _quality(name, scale) for name in manifest.models()} if scale > 1 else {}
-    return sorted((name for name in found if found[name] > 0), key=lambda name: -found[name])
+def _sort_by_quality(scale: float) -> list[str]:
+    """Return the bundled networks, best first by the PSNR that the manifest has of them."""
+    psnr = {name: get_quality(name, scale) for name in manifest.models()} if scale > 1 else {}
+    return sorted((name for name in psnr if psnr[name] > 0), key=lambda name: -psnr[name])
 
 
-def _quality(name: str, scale: float) -> float:
-    """The lowest mean PSNR of the networks that it takes; 0 where one is not here."""
+def get_quality(name: str, scale: float) -> float:
+    """Return the lowest mean PSNR, in dB, of the networks that a model runs; 0 if one is not bundled."""
     entries = manifest.entries_of(name)
     try:
         chain = plan_scale_chain(scale, tuple(entries))
     except UsageError:
         return 0
-    used = [entries[step] for step in chain]
+    used = [entries[own] for own in chain]
     if not all(entry.bundled and entry.expect and entry.purpose == "classical" for entry in used):
         return 0
     return min(float(np.mean([row["psnr_y"] for row in entry.expect.values()])) for entry in used)

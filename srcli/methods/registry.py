@@ -1,0 +1,213 @@
+"""Names and weight files -> methods, ready to run."""
+
+import difflib
+import math
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from srcli import archs, manifest
+from srcli.engine.runtimes import select
+from srcli.engine.runtimes.base import Runtime
+from srcli.engine.runtimes.select import RuntimeRequest, WeightsSource
+from srcli.engine.upscaler import Upscaler
+from srcli.engine.weights import files as weights
+from srcli.engine.weights import lut, spandrel
+from srcli.errors import UsageError, WeightsError
+from srcli.imaging.resize import KERNELS
+from srcli.methods import classical
+from srcli.methods.base import Method, MethodOptions
+from srcli.methods.interpolator import Interpolator
+from srcli.methods.networks import chain_networks
+from srcli.methods.scaling import check_scale, plan_scale_chain
+from srcli.methods.untrained import prepare_untrained
+from srcli.scales import ANY, format_scale
+
+if TYPE_CHECKING:
+    from torch import nn
+
+# Models that need no weight file.
+WEIGHTLESS = (*KERNELS, *classical.METHODS)
+
+
+def list_models() -> list[str]:
+    """Return everything that `--model` accepts."""
+    return [*WEIGHTLESS, *manifest.models()]
+
+
+def load_method(name: str, scale: float, options: MethodOptions = MethodOptions()) -> Method:
+    """Return the method of that name, ready to enlarge by `scale`. Raises `SrError` if it cannot run here."""
+    check_model(name, scale)
+    if name in KERNELS:
+        return Interpolator(name)
+    if name in classical.METHODS:
+        return prepare_untrained(name, options)
+    entries = manifest.entries_of(name)
+    chain = plan_scale_chain(scale, tuple(entries))
+    stages = {own: _load_upscaler(_locate_entry(entries[own]), options) for own in set(chain)}
+    return chain_networks(name, [stages[own] for own in chain])
+
+
+def load_methods(named: list[str], files: list[Path], scale: float, options: MethodOptions) -> list[Method]:
+    """Return the methods of these names, without duplicates, followed by those of these weight files."""
+    methods = [load_method(name, scale, options) for name in dict.fromkeys(named)]
+    return methods + [load_method_file(file, scale, options) for file in files]
+
+
+def load_method_file(
+    path: Path, scale: float, options: MethodOptions = MethodOptions(), arch: str | None = None
+) -> Method:
+    """Return the method of a weight file or look-up table, identified by its header or its tensors.
+
+    `arch` overrides the identification. Raises `WeightsError` for files that fit no network.
+    """
+    check_scale(scale)
+    if lut.is_table(path):
+        spec, stage = load_table(path, options)
+        if arch not in (None, spec.arch):
+            reason = f"{path} holds a table of {spec}, not of {arch}"
+            raise WeightsError(reason, "leave out --arch and --model")
+        return _repeat(path.stem, stage, scale, str(spec))
+    specs = weights.specs_of(path, arch)
+    if not specs and arch is None:
+        return _load_foreign(path, scale, options)
+    source = _select_spec(path, specs, scale, arch)
+    return _repeat(path.stem, _load_upscaler(source, options), scale, str(source.spec))
+
+
+def identify_weights(path: Path, scale: float, arch: str | None = None) -> WeightsSource:
+    """Return what a weight file is for. Raises `SrError` if it fits no network or has another scale."""
+    source = _select_spec(path, weights.specs_of(path, arch), scale, arch)
+    if source.spec.scale not in (scale, ANY):
+        raise UsageError(f"{path} is for x{source.spec.scale}", "give that scale with -x")
+    return source
+
+
+def locate_weights(name: str, scale: float) -> WeightsSource:
+    """Return a model's weights for that scale, downloading them if needed.
+
+    Raises `UsageError` if there are none.
+    """
+    check_model(name, scale)
+    if name in WEIGHTLESS:
+        raise UsageError(f"{name} has no weights", "name a network; `sr models` lists them")
+    entries = manifest.entries_of(name)
+    entry = manifest.for_scale(entries, scale)
+    if entry is None:
+        known = ", ".join(map(format_scale, entries))
+        raise UsageError(f"{name} has no weights for x{scale}", f"it has them for {known}")
+    return _locate_entry(entry)
+
+
+def load_table(path: Path, options: MethodOptions) -> tuple[archs.Spec, Upscaler]:
+    """Return the network that a look-up table stands for, and the table ready to run, without torch."""
+    from srcli.engine.runtimes.lut import LutRuntime
+
+    if options.device not in (None, "cpu"):
+        raise UsageError(f"look-up tables run on the CPU, not on {options.device}", "leave out --device")
+    spec, tables = lut.read(path)
+    return spec, _as_upscaler(LutRuntime(lut.enlarger(spec, tables)), spec, options)
+
+
+def build_upscaler(network: "nn.Module", spec: archs.Spec, options: MethodOptions) -> Upscaler:
+    """Return a network in memory as an upscaler that runs it with torch."""
+    runtime = select.on_torch(network, spec.scale, archs.traits(spec.arch), _as_request(options))
+    return _as_upscaler(runtime, spec, options)
+
+
+def find_arch(name: str) -> str:
+    """Return the network behind the name of a model or network. Raises `UsageError` for other names."""
+    if name in archs.names():
+        return name
+    if name in WEIGHTLESS:
+        raise UsageError(f"{name} has no weights", "leave out --weights or --model")
+    return next(iter(manifest.entries_of(name).values())).arch
+
+
+def find_licence(name: str, scale: float) -> str:
+    """Return the licence of the weights that a model uses at a scale; `none` if it has no weights."""
+    entries = {entry.scale: entry for entry in manifest.load() if entry.model == name}
+    if not entries:
+        return "none"
+    chain = plan_scale_chain(scale, tuple(entries))
+    return ", ".join(dict.fromkeys(entries[own].licence for own in chain))
+
+
+def check_model(name: str, scale: float) -> None:
+    """Raise `UsageError` if `load_method` does not know the name or the scale; nothing is loaded."""
+    check_scale(scale)
+    if name in list_models():
+        return
+    if name in archs.names():
+        raise UsageError(
+            f"{name} is a network without published weights",
+            f"use a weight file with `-w FILE --arch {name}`, or train it with `sr train {name}`",
+        )
+    near = difflib.get_close_matches(name, [*list_models(), *archs.names()], 1)
+    hint = f"did you mean '{near[0]}'? " if near else ""
+    raise UsageError(f"no model called '{name}'", f"{hint}`sr models` lists all")
+
+
+def check_own_scale(name: str, scale: float) -> None:
+    """Raise `UsageError` if a network would overshoot a whole `scale`, so that its result is reduced."""
+    check_model(name, scale)
+    own = tuple(entry.scale for entry in manifest.load() if entry.model == name)
+    if own and ANY not in own and scale == int(scale) and math.prod(plan_scale_chain(scale, own)) != scale:
+        known = ", ".join(f"x{one}" for one in own)
+        raise UsageError(
+            f"{name} has no weights for x{scale}", f"it has them for {known}; leave it out, or change -x"
+        )
+
+
+def _locate_entry(entry: manifest.Entry) -> WeightsSource:
+    spec = archs.Spec(entry.arch, entry.scale, entry.config)
+    return WeightsSource(weights.locate(entry), spec, entry.digest, entry.packed)
+
+
+def _select_spec(path: Path, specs: list[archs.Spec], scale: float, arch: str | None) -> WeightsSource:
+    """Return the file as the one of `specs` that has `scale`, or as the only one there is."""
+    if not specs:
+        reason = weights.no_fit(path, weights.read_state(path), arch)
+        raise WeightsError(reason, f"`sr models info {path}` says what is in it")
+    fitting = [spec for spec in specs if spec.scale == scale] or specs
+    if len(fitting) == 1:
+        return WeightsSource(path, fitting[0])
+    if len({spec.arch for spec in fitting}) > 1:
+        raise UsageError(f"{path} fits {' and '.join(map(str, fitting))}", "say which with --arch")
+    known = ", ".join(f"x{spec.scale}" for spec in fitting)
+    raise UsageError(f"{path} could be for any of {known}", "give its scale with -x")
+
+
+def _load_upscaler(source: WeightsSource, options: MethodOptions) -> Upscaler:
+    return _as_upscaler(select.from_file(source, _as_request(options)), source.spec, options)
+
+
+def _load_foreign(path: Path, scale: float, options: MethodOptions) -> Method:
+    """Return the method of a weight file that only spandrel can identify."""
+    state = weights.read_state(path)
+    network, own = spandrel.load(state, weights.no_fit(path, state, None))
+    if options.runtime == "ncnn":
+        raise UsageError(f"ncnn cannot run {path}: only spandrel knows it", "leave out --runtime")
+    # One image is not shared among devices here: the first runs all of it.
+    first = options.device.partition(",")[0] if options.device else None
+    request = replace(_as_request(options), device=first)
+    traits = archs.Traits((own,), local=False)
+    runtime = select.on_torch(network, own, traits, request, "only spandrel knows it")
+    return _repeat(path.stem, _as_upscaler(runtime, None, options), scale, f"x{own}, known to spandrel")
+
+
+def _repeat(name: str, stage: Upscaler, scale: float, identity: str) -> Method:
+    """Return the chain that runs one network as often as needed to reach `scale`."""
+    chain = plan_scale_chain(scale, (stage.scale,))
+    return chain_networks(name, [stage] * len(chain), identity)
+
+
+def _as_request(options: MethodOptions) -> RuntimeRequest:
+    return RuntimeRequest(options.runtime, options.device, options.vram, options.log)
+
+
+def _as_upscaler(runtime: Runtime, spec: archs.Spec | None, options: MethodOptions) -> Upscaler:
+    scale = spec.scale if spec else runtime.scale
+    return Upscaler(
+        runtime, scale, options.tile, options.self_ensemble, options.progress, options.report, spec
+    )

@@ -1,0 +1,190 @@
+"""One image file in, one enlarged file out."""
+
+import math
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from srcli.errors import ImageError, UsageError
+from srcli.imaging.codecs import registry
+from srcli.imaging.codecs.base import BandedImage, Codec, EncodingOptions, Frame
+from srcli.imaging.codecs.reading import MAX_PIXELS, read_frames, read_timing
+from srcli.imaging.codecs.writing import check_writable, write_frames, write_rows
+from srcli.imaging.image import choose_depth
+from srcli.imaging.metadata.fields import Metadata, scale_metadata
+from srcli.imaging.metadata.provenance import add_record
+from srcli.imaging.size import Size, TargetSize
+from srcli.methods import LARGEST_SCALE, Method
+from srcli.storage.hashing import sha256
+from srcli.storage.locations import Location, open_for_upload, open_local_copy
+from srcli.upscaling.fingerprint import Fingerprint, remember_output
+from srcli.upscaling.pipeline import Pipeline
+from srcli.upscaling.postprocess import Postprocess
+from srcli.upscaling.task import UpscaleTask
+
+LoadMethod = Callable[[float], Method]
+# Outputs of at least this many pixels are streamed by default: as floats they take 50 MB, and several times
+# that while they are worked on.
+STREAMED_PIXELS = 2**22
+
+
+@dataclass(frozen=True)
+class UpscaleSettings:
+    """How every file of a batch is enlarged.
+
+    `load_method` returns the method for a scale and should keep what it loaded. `stream`: keep only few rows in
+    memory; None to decide by size. `tile` is only recorded.
+    """
+
+    load_method: LoadMethod
+    target: TargetSize
+    fingerprint: Fingerprint
+    encoding: EncodingOptions = EncodingOptions()
+    max_pixels: int = MAX_PIXELS
+    tile: int = 0
+    postprocess: Postprocess = Postprocess()
+    stream: bool | None = None
+
+
+@dataclass(frozen=True)
+class Result:
+    """The outcome of one file: sizes as (width, height), depths in bits, SHA-256 of the source."""
+
+    input_size: Size
+    output_size: Size
+    input_depth: int
+    output_depth: int
+    frames: int
+    seconds: float
+    source_digest: str = ""
+
+
+def upscale_file(task: UpscaleTask, settings: UpscaleSettings) -> Result:
+    """Read a file, enlarge every frame, write the result. Raises `SrError`; the target is whole or missing.
+
+    Remote sources are downloaded before, remote targets uploaded after. A local output that cannot carry a
+    record of its making is remembered in the cache.
+    """
+    start = time.perf_counter()
+    with open_local_copy(task.source) as source, open_for_upload(task.target) as target:
+        result = _upscale_local(source, target, settings)
+        if target == task.target and not can_carry_record(target, settings.encoding):
+            remember_output(target, source, settings.fingerprint.digest)
+        digest = sha256(source)
+    return replace(result, seconds=time.perf_counter() - start, source_digest=digest)
+
+
+def _upscale_local(source: Path, target: Path, settings: UpscaleSettings) -> Result:
+    timing = read_timing(source)
+    check_writable(target, frames=timing.count, encoding=settings.encoding)
+    frames: Iterable[Frame] = read_frames(source, settings.max_pixels)
+    if timing.count == 1:
+        frames = list(frames)  # at the end of the file, the decoder's own copy is freed
+    held: list[Frame] = []
+    for frame in frames:
+        output = _plan_output(frame, target, timing.count, settings)
+        if not held:
+            output = _add_record(output, source, target, settings)
+            first = output
+        if output.streamed:
+            write_rows(target, output.as_bands(), settings.encoding)
+        else:
+            held.append(output.as_frame())
+    if held:
+        write_frames(target, held, timing, settings.encoding)
+    old, new = first.input_size, first.pipeline.size
+    return Result(old, new, first.frame.depth, first.pipeline.depth, timing.count, 0)
+
+
+@dataclass(frozen=True)
+class _Output:
+    """A frame, how it is enlarged, and the metadata of the result."""
+
+    frame: Frame
+    pipeline: Pipeline
+    metadata: Metadata
+    streamed: bool
+
+    @property
+    def input_size(self) -> Size:
+        """Width and height of the frame."""
+        return self.frame.samples.shape[1], self.frame.samples.shape[0]
+
+    def as_frame(self) -> Frame:
+        """Return the enlarged frame, all of it in memory."""
+        return Frame(self.pipeline.run(self.frame).whole(), self.pipeline.depth, self.metadata)
+
+    def as_bands(self) -> BandedImage:
+        """Return the enlarged frame to be computed band by band."""
+        rows, channels = self.pipeline.run(self.frame), self.frame.samples.shape[2:]
+        return BandedImage((*rows.shape, *channels), self.pipeline.depth, rows.bands(), self.metadata)
+
+
+def _plan_output(frame: Frame, target: Path, frames: int, settings: UpscaleSettings) -> _Output:
+    """Raise `SrError` for what can be known to fail before the frame is enlarged."""
+    frame = _drop_opaque_alpha(frame, registry.find_codec(target))
+    old: Size = (frame.samples.shape[1], frame.samples.shape[0])
+    new = settings.target.resolve(old)
+    check_writable(target, frame.has_alpha, frames, settings.encoding, new)
+    streamed = decide_streaming(frames, old, new, settings)
+    scale = compute_scale(old, new, settings.target)
+    method = settings.load_method(scale) if scale > 1 else None
+    depth = choose_depth(frame.depth, target, settings.encoding)
+    pipeline = Pipeline(method, scale, new, settings.postprocess, depth)
+    return _Output(frame, pipeline, scale_metadata(frame.metadata, old, new), streamed)
+
+
+def _add_record(output: _Output, source: Path, target: Path, settings: UpscaleSettings) -> _Output:
+    """Add the record of how the output was made to its metadata."""
+    method, scale = output.pipeline.method, output.pipeline.scale
+    record = settings.fingerprint.record(
+        source, output.input_size, scale, method.description if method else "", settings.tile
+    )
+    return replace(output, metadata=add_record(output.metadata, record, registry.find_codec(target)))
+
+
+def _drop_opaque_alpha(frame: Frame, codec: Codec) -> Frame:
+    """Drop an alpha channel that hides nothing if the format has none."""
+    if codec.has_alpha or not frame.has_alpha:
+        return frame
+    opaque = {"uint8": 255, "uint16": 65535}.get(frame.samples.dtype.name, 1)
+    if frame.samples[..., -1].min() < opaque:
+        return frame
+    colours = frame.samples[..., 0] if frame.samples.shape[2] == 2 else frame.samples[..., :3]
+    return replace(frame, samples=colours)
+
+
+def decide_streaming(frames: int, old: Size, new: Size, settings: UpscaleSettings) -> bool:
+    """Decide whether the rows of a file with that many frames are written as they are computed.
+
+    Raises `UsageError` if that is asked for but impossible.
+    """
+    if settings.stream is False or (settings.stream is None and math.prod(new) < STREAMED_PIXELS):
+        return False
+    obstacles = settings.postprocess.whole_image_options
+    if frames > 1:
+        obstacles.append("a file of several frames")
+    scale = compute_scale(old, new, settings.target)
+    if not obstacles and scale > 1 and not settings.load_method(scale).streams:
+        obstacles.append(settings.load_method(scale).name)
+    if settings.stream and obstacles:
+        raise UsageError(f"{obstacles[0]} needs the whole image in memory", "leave out --stream")
+    return not obstacles
+
+
+def compute_scale(old: Size, new: Size, target: TargetSize) -> float:
+    """Return the scale to ask a method for. Raises `ImageError` above `LARGEST_SCALE`."""
+    scale = target.scale or max(new[0] / old[0], new[1] / old[1])
+    if scale > LARGEST_SCALE:
+        sizes = f"{old[0]}x{old[1]} to {new[0]}x{new[1]}"
+        raise ImageError(f"{sizes} is more than {LARGEST_SCALE} times", "ask for a smaller size")
+    return scale
+
+
+def can_carry_record(target: Location, encoding: EncodingOptions) -> bool:
+    """Return whether files of that name always contain the record of how they were made.
+
+    Comments do not count, because not every depth of a format has them.
+    """
+    return not encoding.strip and "xmp" in registry.find_codec(target).metadata_kinds

@@ -1,0 +1,80 @@
+"""What can be done to an enlarged image: blending, colour transfer, back-projection, uncertainty maps."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from srcli.engine.upscaler import turn, turn_back
+from srcli.errors import UsageError
+from srcli.imaging import rows
+from srcli.imaging.image import Image, write_image
+from srcli.imaging.pixels import Pixels
+from srcli.imaging.postprocess import back_project, transfer_colours
+from srcli.imaging.rows import Rows
+from srcli.methods import Method
+
+# The deviation that is white in an uncertainty map: 25 of 255 levels.
+_WHITE = 0.1
+
+
+@dataclass(frozen=True)
+class Postprocess:
+    """What to do to the output of a method. `uncertainty` is the file that an uncertainty map is written to.
+
+    The map is the standard deviation over the eight orientations of the image; the output is their mean.
+    """
+
+    consistent: bool = False
+    color_fix: bool = False
+    strength: float = 1.0
+    uncertainty: Path | None = None
+
+    def check(self) -> None:
+        """Raise `UsageError` unless 0 <= `strength` <= 1."""
+        if not 0 <= self.strength <= 1:
+            hint = "0 is bicubic, 1 the network"
+            raise UsageError(f"--strength {self.strength:g} is not between 0 and 1", hint)
+
+    @property
+    def whole_image_options(self) -> list[str]:
+        """The options in use that need the whole output before its first row."""
+        names = ("consistent", "color_fix", "uncertainty")
+        return [f"--{name.replace('_', '-')}" for name in names if getattr(self, name)]
+
+    @property
+    def is_needed(self) -> bool:
+        """Whether any option is in use."""
+        return self.strength < 1 or bool(self.whole_image_options)
+
+    def apply(self, large: Rows, small: Rows) -> Rows:
+        """Postprocess `large`, which was made from `small`; values in [0, 1]."""
+        if self.strength < 1:
+            large = blend_with_bicubic(large, small, self.strength)
+        if self.color_fix:
+            large = rows.of(transfer_colours(small.whole(), large.whole()))
+        return rows.of(back_project(large.whole(), small.whole())) if self.consistent else large
+
+
+def blend_with_bicubic(large: Rows, small: Rows, strength: float) -> Rows:
+    """Mix `large` (`strength` 1) with the bicubic enlargement of `small` (0)."""
+    bicubic = rows.resize_rows(small, *large.shape)
+
+    def read(start: int, stop: int) -> Pixels:
+        plain: Pixels = bicubic.read(start, stop).clip(0, 1)
+        return large.read(start, stop) * np.float32(strength) + plain * np.float32(1 - strength)
+
+    return Rows(large.height, large.width, read, large.grey)
+
+
+def average_orientations(method: Method, source: Rows, scale: float, chart: Path) -> Rows:
+    """Return the mean of `method` over eight orientations; write the map of their deviation to `chart`."""
+    pixels = source.whole()
+    total = squares = np.zeros(1, np.float32)
+    for k in range(8):
+        out = turn_back(np.clip(method(np.ascontiguousarray(turn(pixels, k)), scale), 0, 1), k)
+        total, squares = total + out, squares + out**2
+    mean: Pixels = total / np.float32(8)
+    deviation = np.sqrt(np.maximum(squares / 8 - mean**2, 0)).mean(axis=2, keepdims=True)
+    write_image(chart, Image(np.repeat(np.clip(deviation / _WHITE, 0, 1), 3, axis=2), grey=True))
+    return rows.of(mean)
