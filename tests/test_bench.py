@@ -33,7 +33,7 @@ BICUBIC = {
 @pytest.mark.parity
 @pytest.mark.parametrize(("name", "scale"), [(name, scale) for name in BICUBIC for scale in (2, 3, 4)])
 def test_bicubic_rows_of_the_protocol(name: str, scale: int, shared: Path) -> None:
-    pictures = datasets.open_folder(shared / "data" / name).pictures()
+    pictures = datasets.open_folder(shared / "data" / name).read_pictures()
     row = bench.evaluate(methods.load_method("bicubic", scale), pictures, scale)
     assert row.psnr_y == pytest.approx(BICUBIC[name][scale - 2], abs=0.005)
 
@@ -44,7 +44,7 @@ BUNDLED = [entry for entry in manifest.load() if entry.bundled]
 @pytest.mark.parity
 @pytest.mark.parametrize("entry", BUNDLED, ids=lambda entry: entry.name)
 def test_bundled_weights_score_what_the_manifest_says(entry: manifest.Entry, shared: Path) -> None:
-    pictures = datasets.open_folder(shared / "data" / "Set5").pictures()
+    pictures = datasets.open_folder(shared / "data" / "Set5").read_pictures()
     row = bench.evaluate(methods.load_method(entry.model, entry.scale), pictures, entry.scale)
     expected = entry.expect["Set5"]
     assert row.psnr_y == pytest.approx(expected["psnr_y"], abs=0.005)

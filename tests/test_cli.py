@@ -266,7 +266,7 @@ def test_bench_says_what_is_wrong(in_tmp: Path, sr: Run) -> None:
     for arguments, message in (
         (["-d", "Set55"], "no data set or folder called 'Set55'"),
         (["-d", "hollow"], "no images in hollow"),
-        (["-d", "Manga109"], "Manga109 can't be downloaded"),
+        (["-d", "Manga109"], "Manga109 cannot be downloaded"),
         (["-d", "mine="], "'mine=' lacks a name or a folder"),
         (["-d", "samples,lr="], "names no folder of partners"),
         (["-d", "samples,lr=hollow"], "has no partner in hollow"),

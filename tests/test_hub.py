@@ -135,7 +135,7 @@ def test_a_data_set_that_changed_is_refused_by_name(fake_hub: FakeHub, tmp_path:
     changed.write_bytes(CHELSEA)
     done = sr(words, tmp_path, fake_hub.url)
     assert done.returncode == 1
-    assert "Set5 is not what it was: Set5_HR/coffee.png changed since first used" in done.stderr
+    assert "Set5 has changed since its first use: Set5_HR/coffee.png" in done.stderr
     shutil.rmtree(folder)
     assert sr(words, tmp_path, fake_hub.url).returncode == 0
 
@@ -145,7 +145,7 @@ def test_a_damaged_data_set_is_one_line(fake_hub: FakeHub, tmp_path: Path) -> No
     fake_hub.faults[f"GET {SET5}"] = ["spoil"]
     done = sr(["bench", "-d", "Set5", "-m", "bicubic"], tmp_path, fake_hub.url)
     assert done.returncode == 1
-    assert "damaged on its way" in done.stderr
+    assert "damaged in transit" in done.stderr
     done = sr(["bench", "-d", "Set5", "-m", "bicubic"], tmp_path, fake_hub.url)
     assert done.returncode == 0, done.stderr
 
@@ -223,9 +223,9 @@ def test_what_is_wrong_with_a_repository_is_one_line(fake_hub: FakeHub, tmp_path
         ({"README.md": b"#"}, "me/pictures", "no images in me/pictures on the Hub"),
         ({"a.png": CHELSEA}, "me/pictures/train", "no images in me/pictures/train on the Hub"),
         ({"a.zip": b"PK no"}, "me/pictures", "a.zip is damaged"),
-        ({"b.zip": zipped({"notes.txt": b"no"})}, "me/pictures", "b.zip holds no images"),
+        ({"b.zip": zipped({"notes.txt": b"no"})}, "me/pictures", "b.zip contains no images"),
         ({}, "me/other", "me/other"),
-        ({}, "me/", "'me/' is no repository"),
+        ({}, "me/", "'me/' is not a repository"),
     ):
         offer(fake_hub, files)
         done = sr(["bench", "-d", f"hub:{name}", "-m", "bicubic"], tmp_path, fake_hub.url)

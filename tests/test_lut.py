@@ -376,7 +376,7 @@ def test_published_tables_gain_on_bicubic_and_run_in_four_turns(shared: Path) ->
     """SR-LUT-S x2, for which no paper has a figure: 1.85 dB above bicubic on Set5."""
     from srcli import bench, datasets
 
-    pictures = list(datasets.open_folder(shared / "data" / "Set5").pictures())
+    pictures = list(datasets.open_folder(shared / "data" / "Set5").read_pictures())
     table = methods.load_method_file(shared / "weights" / "srlut-s-x2.npy", 2)
     gain = (
         bench.evaluate(table, pictures, 2).psnr_y

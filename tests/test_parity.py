@@ -55,7 +55,7 @@ def test_weights_made_to_please_stay_near_the_truth(row: parity.Row, shared: Pat
 def test_published_espcn_loads_and_beats_bicubic(shared: Path) -> None:
     """The file is called RGB, but its network was trained on YCbCr: fed so it gains 1.4 dB, not 0.5."""
     (row,) = (row for row in parity.ROWS if row.way == "ycbcr")
-    pictures = datasets.open_folder(shared / "data" / "Set5").pictures()
+    pictures = datasets.open_folder(shared / "data" / "Set5").read_pictures()
     assert (
         parity.measure(row, shared)
         > bench.evaluate(methods.load_method("bicubic", 3), pictures, 3).psnr_y + 1

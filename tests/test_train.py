@@ -535,7 +535,7 @@ def test_fine_tuning_begins_with_the_weights_it_is_given(photos: Path, tmp_path:
 
 
 def methods_psnr(name: str, photos: Path) -> float:
-    pictures = datasets.open_folder(photos).pictures()
+    pictures = datasets.open_folder(photos).read_pictures()
     return bench.evaluate(methods.load_method(name, 2), pictures, 2).psnr_y
 
 

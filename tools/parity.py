@@ -125,7 +125,7 @@ def measure(row: Row, shared: Path = SHARED) -> float:
         return float(np.mean([_score_luma(path, row, step) for path in sorted(_set5(shared).glob("*.png"))]))
     run = (lambda pixels: ycbcr_to_rgb(step(rgb_to_ycbcr(pixels)))) if row.way == "ycbcr" else step
     method = methods.FunctionMethod(row.arch, run=lambda pixels, scale: run(pixels))
-    return bench.evaluate(method, datasets.open_folder(_set5(shared)).pictures(), row.scale).psnr_y
+    return bench.evaluate(method, datasets.open_folder(_set5(shared)).read_pictures(), row.scale).psnr_y
 
 
 def upscaler(row: Row, shared: Path = SHARED) -> Upscaler:

@@ -40,7 +40,7 @@ class Check:
 
 def check(entry: manifest.Entry, dataset: datasets.Dataset) -> Check:
     """Measure one file on one set."""
-    row = evaluate(methods.load_method(entry.model, entry.scale), dataset.pictures(), entry.scale)
+    row = evaluate(methods.load_method(entry.model, entry.scale), dataset.read_pictures(), entry.scale)
     expected = entry.expect.get(dataset.name, {}).get("psnr_y")
     return Check(entry.name, dataset.name, row.psnr_y, expected, entry.published.get(dataset.name))
 

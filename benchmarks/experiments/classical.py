@@ -74,7 +74,7 @@ def _get_order(row: dict[str, Any]) -> int:
 
 
 def _load_set5() -> Iterator[Picture]:
-    return datasets.open_folder(DATA / "Set5").pictures()
+    return datasets.open_folder(DATA / "Set5").read_pictures()
 
 
 def measure_method(name: str) -> Row:
@@ -139,8 +139,8 @@ def _measure_blur(label: str, pictures: list[Picture], blur: str, name: str) -> 
 
 
 def _load_blind_sets() -> dict[str, list[Picture]]:
-    bsd = list(datasets.open_folder(DATA / "BSD100").pictures())[::EVERY]
-    return {f"{len(bsd)} of BSD100": bsd, "samples": list(datasets.open_folder(SAMPLES).pictures())}
+    bsd = list(datasets.open_folder(DATA / "BSD100").read_pictures())[::EVERY]
+    return {f"{len(bsd)} of BSD100": bsd, "samples": list(datasets.open_folder(SAMPLES).read_pictures())}
 
 
 def _build_problem(picture: Picture, bell: BlurKernel) -> Problem:

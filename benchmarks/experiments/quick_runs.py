@@ -89,7 +89,7 @@ def set_up_run(recipe: Recipe, data: Path, folder: Path) -> tuple[state.State, l
     )
     store = open_store([parse(str(data), recipe.scale)], wanted, lambda done, total: None)
     feed = Feed(store, int(run_state.network.channels), augment.parse(recipe.augment))  # type: ignore[arg-type]
-    pictures = list(datasets.load_samples().pictures())
+    pictures = list(datasets.load_samples().read_pictures())
     return run_state, loop.Setup(recipe, device, folder, lambda s, p, n, rng: draw(feed, p, n, rng), pictures)
 
 

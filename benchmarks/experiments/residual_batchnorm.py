@@ -266,7 +266,7 @@ def main() -> None:
         StoreSpec(SCALE, PATCH, degradations.parse_degradation("bicubic"), enlarged=False),
         lambda done, total: None,
     )
-    feed, pictures = Feed(store, 3), list(datasets.load_samples().pictures())
+    feed, pictures = Feed(store, 3), list(datasets.load_samples().read_pictures())
     bicubic = round(bench.evaluate(method("bicubic", SCALE), pictures, SCALE).psnr_y, 4)
 
     about: dict[str, Any] = {"steps": options.steps, "bicubic": bicubic, "parameters": _count_parameters()}

@@ -47,7 +47,7 @@ def _score_bicubic(dataset: Dataset, protocol: Protocol, scale: float) -> float:
     """Return the mean of the protocol's first metric."""
     method, metric = Interpolator("bicubic"), metrics.BUILT_IN[protocol.metrics[0]]
     values = []
-    for each in dataset.pictures():
+    for each in dataset.read_pictures():
         hr = crop_to_multiple(each.pixels, scale)
         sr = method(protocol.reduce(hr, scale), scale)
         values.append(metric.measure(Pair(sr, hr, metrics.compute_border(scale), each.grey)))

@@ -249,7 +249,7 @@ def _pictures(valid: Path | None) -> "list[Picture]":
     from srcli import datasets
 
     chosen = datasets.open_folder(valid) if valid else datasets.load_samples()
-    return list(chosen.pictures())
+    return list(chosen.read_pictures())
 
 
 def _feeds(texts: list[str], recipe: "Recipe", channels: int, allow_leak: bool, device: str) -> "Draw":

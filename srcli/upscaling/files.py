@@ -33,8 +33,8 @@ STREAMED_PIXELS = 2**22
 class UpscaleSettings:
     """How every file of a batch is enlarged.
 
-    `load_method` returns the method for a scale and should keep what it loaded. `stream`: keep only few rows in
-    memory; None to decide by size. `tile` is only recorded.
+    `load_method` returns the method for a scale and should keep what it loaded. `stream`: hold only few rows
+    in memory; None to decide by size. `tile` is only recorded.
     """
 
     load_method: LoadMethod

@@ -1,4 +1,4 @@
-"""Which outputs are done already: by what is in the source and how it is enlarged, not by their names."""
+"""Fingerprints of outputs: was this file made from that source with these settings, whatever its name?"""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ from srcli.storage.locations import Location, open_local_copy
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """How a batch is enlarged: `options` that change pixels or files; `weights` a file given by hand."""
+    """All settings that change an output; `weights` is a file of the user, `options` the rest."""
 
     model: str
     scale: str
@@ -28,7 +28,7 @@ class Fingerprint:
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of all of it, the contents of the weights too; the same on any machine."""
+        """SHA-256 of the settings and the contents of the weights; the same on any machine."""
         parts = {
             "model": self.model,
             "scale": self.scale,
@@ -38,7 +38,7 @@ class Fingerprint:
         return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
     def weight_digests(self, scale: float) -> dict[str, str]:
-        """SHA-256 of the weights by name: of those for `scale`, or of all the model's for 0."""
+        """Return SHA-256 by name of the weights for `scale`, or of all weights of the model if it is 0."""
         if self.weights:
             return {self.weights.name: self._weights_digest}
         if self.model in WEIGHTLESS:
@@ -49,33 +49,33 @@ class Fingerprint:
 
     @cached_property
     def _weights_digest(self) -> str:
-        """Of a file that is read once, as its network is."""
+        # Cached: the network is loaded once, too, whatever becomes of the file later.
         assert self.weights
         return sha256(self.weights)
 
-    def record(self, source: Path, size: tuple[int, int], scale: float, where: str, tile: int) -> Record:
-        """What to write into the image made of `source`, which has that width and height."""
+    def record(self, source: Path, size: tuple[int, int], scale: float, device: str, tile: int) -> Record:
+        """Return what to write into an image made of `source`, which has `size` (width, height)."""
         return Record(
             __version__, self.model, self.scale, "x".join(map(str, size)), sha256(source), self.digest,
-            self.weight_digests(scale), where, tile, self.options,
+            self.weight_digests(scale), device, tile, self.options,
         )  # fmt: skip
 
 
 def is_up_to_date(source: Location, target: Location, digest: str) -> bool:
-    """Whether `target` was made of what is in `source` now, with the recipe of that digest.
+    """Return whether `target` was made from the current content of `source` with the settings of that digest.
 
-    Of what is in a store, both are fetched for it.
+    Remote files are downloaded for it.
     """
-    with open_local_copy(target) as there:
-        made = (_recorded(there) or _noted(there)) if there.is_file() else None
-        if made is None or made[1] != digest:
+    with open_local_copy(target) as output:
+        origin = (_read_origin(output) or _recall_origin(output)) if output.is_file() else None
+        if origin is None or origin[1] != digest:
             return False
-        with open_local_copy(source) as given:
-            return made[0] == sha256(given) and _is_whole(there)
+        with open_local_copy(source) as image:
+            return origin[0] == sha256(image) and _is_whole(output)
 
 
-def _recorded(target: Path) -> tuple[str, str] | None:
-    """Source and settings that an output says itself."""
+def _read_origin(target: Path) -> tuple[str, str] | None:
+    """Return the digests of source and settings in the record that an output carries."""
     try:
         record = read_record(reading.read_info(target).metadata)
     except ImageError:
@@ -84,7 +84,7 @@ def _recorded(target: Path) -> tuple[str, str] | None:
 
 
 def _is_whole(target: Path) -> bool:
-    """Whether a file can be decoded to its end: a copy that broke off may still say what it is."""
+    """Return whether a file decodes to its end; the header of a truncated copy may be intact."""
     try:
         return all(frame.samples.size for frame in reading.read_frames(target))
     except ImageError:
@@ -92,17 +92,17 @@ def _is_whole(target: Path) -> bool:
 
 
 def remember_output(target: Path, source: Path, digest: str) -> None:
-    """Remember in the cache what an output was made of, where it cannot say so itself."""
+    """Remember in the cache what an output that carries no record was made of."""
     state = target.stat()
     entry = [sha256(source), digest, state.st_size, state.st_mtime_ns]
     try:
         with replace_atomically(_note_path(target)) as temporary:
             temporary.write_text(json.dumps(entry), "utf-8")
     except FileError:
-        return  # it will be made again then
+        return  # the next run makes it again
 
 
-def _noted(target: Path) -> tuple[str, str] | None:
+def _recall_origin(target: Path) -> tuple[str, str] | None:
     try:
         source, digest, size, changed = json.loads(_note_path(target).read_text("utf-8"))
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""One image to enlarge: where it is and where the result goes."""
+"""One image to enlarge: its location, and that of the result."""
 
 from dataclasses import dataclass
 
@@ -7,9 +7,9 @@ from srcli.storage.locations import Location
 
 @dataclass(frozen=True)
 class UpscaleTask:
-    """An image to read, and where its result is written.
+    """An image to read, and where to write the result.
 
-    `interrupted`: an earlier run was interrupted during this task, so a file at `target` may be its own.
+    `interrupted`: an earlier run stopped during this task, so a file at `target` may be its own.
     """
 
     source: Location

@@ -36,7 +36,7 @@ def build_setup(photos: Path, folder: Path, name: str = "fsrcnn", **changes: obj
             return feed.draw_any(feeds[1], scale, patch, count, rng, part=made.downscale_weight == 0)
         return feed.draw(feeds[int(scale)], patch, count, rng)
 
-    return loop.Setup(made, CPU, folder, draw, list(datasets.open_folder(photos).pictures())[:1])
+    return loop.Setup(made, CPU, folder, draw, list(datasets.open_folder(photos).read_pictures())[:1])
 
 
 def run_training(setup: loop.Setup) -> tuple[state.State, list[loop.Progress]]:
