@@ -184,7 +184,7 @@ def test_a_digest_that_only_the_hub_states_is_checked(fake_hub: FakeHub, tmp_pat
 def test_verify_online_asks_by_head_alone(fake_hub: FakeHub, tmp_path: Path) -> None:
     done = fetch(fake_hub, tmp_path, "models", "verify", "--online", bytes=len(CONTENT))
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "edsr-x4  not on this machine, on the Hub as listed, 1.0 MB\n"
+    assert done.stdout == "edsr-x4  not on this machine, unchanged on the Hub, 1.0 MB\n"
     fake_hub.files[WEIGHTS_PATH] = CONTENT + b"more"
     done = fetch(fake_hub, tmp_path, "models", "verify", "--online", bytes=len(CONTENT))
     is_one_line(done, "edsr-x4: the Hub states digest", "update sr")

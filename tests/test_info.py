@@ -108,7 +108,7 @@ def test_profiles_are_named(photo: Path, tmp_path: Path, sr: Run) -> None:
     write_image(tmp_path / "a.png", Image(read_image(photo).pixels, metadata=Metadata(icc=table.profile())))
     assert "sRGB" in json.loads(sr("info", tmp_path / "a.png", "--json").out)["profile"]
     write_image(tmp_path / "b.tif", Image(read_image(photo).pixels, metadata=Metadata(icc=b"no profile")))
-    assert json.loads(sr("info", tmp_path / "b.tif", "--json").out)["profile"] == "without a name"
+    assert json.loads(sr("info", tmp_path / "b.tif", "--json").out)["profile"] == "unnamed"
     assert json.loads(sr("info", photo, "--json").out)["profile"] is None
 
 

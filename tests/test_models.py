@@ -31,6 +31,7 @@ def test_the_list_can_be_narrowed(sr: Run) -> None:
     assert {"fsrcnn", "edsr-baseline", "edsr", "realesrgan", "realesr-animevideo", "safmn"} <= everything
     assert "carn" in listed(sr, "-x3")
     assert "esrgan" not in listed(sr, "-x3")
+    assert listed(sr, "-x", "x3") == listed(sr, "-x3")
     assert "realesrgan" not in listed(sr, "--purpose", "classical")
     assert "edsr" not in listed(sr, "--bundled") | listed(sr, "--purpose", "real-world")
     assert {"realesrgan", "realesr-general"} <= listed(sr, "--licence", "bsd-3-clause")
@@ -71,7 +72,8 @@ def test_networks_are_listed_by_scale(sr: Run) -> None:
     ("arguments", "message"),
     [
         (["list", "--purpose", "fun"], "no purpose called 'fun'"),
-        (["list", "--all", "--bundled"], "--all lists networks, with weights or without"),
+        (["list", "-x2.5"], "no network is made for x2.5"),
+        (["list", "--all", "--bundled"], "--all lists networks, with or without weights"),
         (["fetch"], "which weights?"),
         (["fetch", "nope"], "no weights called 'nope'"),
         (["fetch", "edsr", "--all"], "which weights?"),
@@ -86,7 +88,7 @@ def test_slips_are_usage_errors(arguments: list[str], message: str, sr: Run) -> 
 
 def test_bundled_weights_are_here_and_stay(sr: Run) -> None:
     assert sr("models", "path", "fsrcnn-x2").out.strip() == str(FSRCNN)
-    assert "fsrcnn-x2  sound" in sr("models", "verify", "fsrcnn").out
+    assert "fsrcnn-x2  ok" in sr("models", "verify", "fsrcnn").out
     assert sr("models", "fetch", "fsrcnn").code == 0
     done = sr("models", "rm", "fsrcnn-x2")
     assert done.code == 1
@@ -99,7 +101,7 @@ def test_a_download_that_nobody_confirms_is_not_begun(sr: Run, monkeypatch: pyte
     done = sr("models", "fetch", "esrgan")
     assert done.code == 2
     assert "1 file to download, 66.9 MB" in done.err
-    assert "give --yes" in done.err
+    assert "use --yes" in done.err
 
 
 def test_info_says_what_a_file_is(sr: Run, tmp_path: Path) -> None:
@@ -107,17 +109,20 @@ def test_info_says_what_a_file_is(sr: Run, tmp_path: Path) -> None:
     assert done.code == 0
     assert "23 tensors, 12,809 values, float16" in done.out
     assert "header: arch = fsrcnn" in done.out
-    assert "fits: fsrcnn x2, 12,809 parameters" in done.out
+    assert "matches fsrcnn x2, 12,809 parameters" in done.out
     state = archs.build("espcn", 3).state_dict()
     state["extra"] = state.pop("conv_1.bias")
     save_file(state, tmp_path / "odd.safetensors")
     done = sr("models", "info", tmp_path / "odd.safetensors")
     assert done.code == 1
-    assert "fits nothing; nearest is espcn x3" in done.out
+    assert "matches no network of sr; the closest is espcn x3" in done.out
     assert "1 missing: conv_1.bias" in done.out
     assert "1 unexpected: extra" in done.out
     save_file({"z": torch.zeros(1)}, tmp_path / "other.safetensors")
-    assert "no network of sr is anything like it" in sr("models", "info", tmp_path / "other.safetensors").out
+    assert (
+        "matches no network of sr, and none is similar"
+        in sr("models", "info", tmp_path / "other.safetensors").out
+    )
 
 
 @pytest.fixture
@@ -240,7 +245,7 @@ def test_push_shows_the_card_and_sends_nothing(sr: Run) -> None:
     assert "| learning_rate |" in done.out
     assert "| Set5 | x2 | fsrcnn |" in done.out
     assert "| x4 |" not in done.out
-    assert "would send to me/small: README.md, fsrcnn-x2.safetensors (28.4 kB)" in done.err
+    assert "would upload to me/small: README.md, fsrcnn-x2.safetensors (28.4 kB)" in done.err
 
 
 def test_push_sends_card_and_weights_in_one_commit(fake_hub: FakeHub, tmp_path: Path) -> None:

@@ -9,13 +9,13 @@ from srcli.engine.complexity import Cost, cost, parameters
 from srcli.errors import UsageError
 from tools import models_table
 
-BOOK = models_table.book()
-ROWS = models_table.rows()
-SLOW = {network.name for network in BOOK.networks if network.slow}
+PUBLISHED = models_table.read_published()
+ROWS = models_table.read_counted()
+SLOW = {network.name for network in PUBLISHED.networks if network.slow}
 FIGURES = [
     pytest.param(row, figure, id=f"{row.name} x{row.scale} {figure.source}")
     for row in ROWS
-    for network in BOOK.networks
+    for network in PUBLISHED.networks
     for figure in network.figures
     if (row.name, row.scale) == (network.name, figure.scale)
 ]
@@ -23,23 +23,23 @@ FIGURES = [
 
 @pytest.mark.parametrize(("row", "figure"), FIGURES)
 def test_sizes_are_as_published_unless_a_reason_is_named(
-    row: models_table.Row, figure: models_table.Figure
+    row: models_table.CountedCost, figure: models_table.PublishedCost
 ) -> None:
     """A reason where ours is near what is published would be wrong as well."""
     far = [
         quantity
         for quantity, share in models_table.TOLERANCE.items()
         if getattr(figure, quantity)
-        and not models_table.within(getattr(row, quantity), getattr(figure, quantity), share)
+        and not models_table.is_within(getattr(row, quantity), getattr(figure, quantity), share)
     ]
     assert bool(far) == bool(figure.deviates), far
 
 
-def test_every_name_in_the_book_is_explained() -> None:
-    figures = [figure for network in BOOK.networks for figure in network.figures]
-    assert {figure.source for figure in figures} == set(BOOK.sources)
-    assert {figure.deviates for figure in figures} - {""} <= set(BOOK.deviations)
-    names = [network.name for network in BOOK.networks]
+def test_every_published_name_is_explained() -> None:
+    figures = [figure for network in PUBLISHED.networks for figure in network.figures]
+    assert {figure.source for figure in figures} == set(PUBLISHED.sources)
+    assert {figure.deviates for figure in figures} - {""} <= set(PUBLISHED.deviations)
+    names = [network.name for network in PUBLISHED.networks]
     assert len(names) == len(set(names))
 
 
@@ -47,7 +47,9 @@ def test_every_name_in_the_book_is_explained() -> None:
 def test_what_was_counted_is_of_this_code(arch: str) -> None:
     """The parameters of each size, and the cost of one; `make docs` counts anew."""
     own = [row for row in ROWS if row.arch == arch]
-    wanted = [(each.name, scale) for each in models_table.sizes(arch) for scale in archs.traits(arch).scales]
+    wanted = [
+        (each.name, scale) for each in models_table.list_sizes(arch) for scale in archs.traits(arch).scales
+    ]
     assert [(row.name, row.scale) for row in own] == wanted
     of_each = {row.name: row for row in own}.values()
     assert [parameters(row.spec) for row in of_each] == [row.parameters for row in of_each]
@@ -116,25 +118,27 @@ def by_layer(spec: archs.Spec, height: int, width: int, *, at_output: bool = Fal
 )
 def test_the_reason_at_output_holds(spec: archs.Spec, printed: str) -> None:
     counted = by_layer(spec, 72, 144, at_output=True) * (1280 * 720) / (72 * 144)
-    assert models_table.within(counted, printed, 0.01)
+    assert models_table.is_within(counted, printed, 0.01)
 
 
 def test_the_reason_lapsrn_x2_holds() -> None:
-    assert models_table.within(parameters(archs.Spec("lapsrn", 4)), "813K", 0.001)
-    assert models_table.within(by_layer(archs.Spec("lapsrn", 2), 36, 64, at_output=True) * 100, "29.9G", 0.01)
+    assert models_table.is_within(parameters(archs.Spec("lapsrn", 4)), "813K", 0.001)
+    assert models_table.is_within(
+        by_layer(archs.Spec("lapsrn", 2), 36, 64, at_output=True) * 100, "29.9G", 0.01
+    )
 
 
 def test_the_reason_other_network_holds() -> None:
-    assert models_table.within(cost(archs.Spec("rfdn", 4)).multiply_adds, "23.9G", 0.01)
+    assert models_table.is_within(cost(archs.Spec("rfdn", 4)).multiply_adds, "23.9G", 0.01)
 
 
-@pytest.mark.parametrize("network", [each for each in BOOK.networks if each.arch in ("srcnn", "fsrcnn")])
-def test_the_reason_weights_only_holds(network: models_table.Published) -> None:
+@pytest.mark.parametrize("network", [each for each in PUBLISHED.networks if each.arch in ("srcnn", "fsrcnn")])
+def test_the_reason_weights_only_holds(network: models_table.PublishedNetwork) -> None:
     with torch.device("meta"):
         values = archs.build(network.arch, 3, network.config).parameters()
     kernels = sum(value.numel() for value in values if value.ndim > 1)
     printed = {figure.parameters for figure in network.figures if figure.deviates == "weights-only"}
-    assert all(models_table.within(kernels, each, 0) for each in printed)
+    assert all(models_table.is_within(kernels, each, 0) for each in printed)
 
 
 def test_branches_that_only_training_needs_do_not_count() -> None:

@@ -24,7 +24,7 @@ from srcli.engine.upscaler import Upscaler
 from srcli.engine.weights import files
 from srcli.imaging.image import read_image
 from srcli.imaging.metrics.full_reference import psnr
-from tools.models_table import within
+from tools.models_table import is_within
 from tools.parity import DAT_LIGHT
 
 # Bytes of a mask for shifted windows and of an index, which the authors' files carry and ours do not.
@@ -98,20 +98,20 @@ MULTIPLY_ADDS = [
 @pytest.mark.slow
 @pytest.mark.parametrize(("spec", "side", "printed"), MULTIPLY_ADDS, ids=str)
 def test_multiply_adds_for_other_sizes_are_the_papers(spec: archs.Spec, side: int, printed: str) -> None:
-    assert within(cost(spec, side, side).multiply_adds, printed, 0.03)
+    assert is_within(cost(spec, side, side).multiply_adds, printed, 0.03)
 
 
 def test_the_reason_swinir_tables_holds() -> None:
     spec = archs.Spec("swinir", 2, swinir.LIGHT)
-    assert within(parameters(spec) - 24 * 6 * 15**2, "878K", 0.001)
+    assert is_within(parameters(spec) - 24 * 6 * 15**2, "878K", 0.001)
     # Of the last two convolutions the script counts a third, and 3 of 12 channels.
     pixels, omitted = 520 * 368, 6 * 60 * 60 + 9 * 60 * 9
-    assert within(cost(spec, 1040, 736).multiply_adds - pixels * omitted, "195.6G", 0.01)
+    assert is_within(cost(spec, 1040, 736).multiply_adds - pixels * omitted, "195.6G", 0.01)
 
 
 @pytest.mark.slow
 def test_the_reason_swinir_x3_holds() -> None:
-    assert within(cost(archs.Spec("swinir", 3), 3 * 248, 1280).multiply_adds, "1363G", 0.01)
+    assert is_within(cost(archs.Spec("swinir", 3), 3 * 248, 1280).multiply_adds, "1363G", 0.01)
 
 
 def test_the_reason_omnisr_counted_holds() -> None:
@@ -124,7 +124,7 @@ def test_the_reason_omnisr_counted_holds() -> None:
         or (".norm." in key and not key.split(".norm.")[0].endswith((".2", ".8")))
     ]
     assert sum(uncounted) == 12_880
-    assert within(sum(value.numel() for value in state.values()) - 12_880, "792K", 0.001)
+    assert is_within(sum(value.numel() for value in state.values()) - 12_880, "792K", 0.001)
 
 
 def test_windows_are_joined_again() -> None:

@@ -1,9 +1,9 @@
-"""How large our networks are and what they cost, beside what was published: the tables of docs/models.md.
+"""Sizes and costs of our networks next to published ones: the tables of docs/models.md.
 
     PYTHONPATH=. python tools/models_table.py [ARCH ...]
 
-Counts every network, in every published size and at every scale, into benchmarks/results/costs.json. Cog puts
-the tables into docs/models.md, from that file and from benchmarks/published.toml.
+Count every network, in every published size and at every scale, into benchmarks/results/costs.json. Cog
+writes the tables of docs/models.md from that file and from benchmarks/published.toml.
 """
 
 import json
@@ -24,13 +24,13 @@ RESULTS = ROOT / "benchmarks" / "results" / "costs.json"
 PUBLISHED = ROOT / "benchmarks" / "published.toml"
 
 Quantity = Literal["parameters", "multiply_adds"]
-# How far ours may be from what was published, as a share of it; what was rounded away may be off as well.
+# The largest relative difference from what was published; a difference by rounding is allowed as well.
 TOLERANCE: dict[Quantity, float] = {"parameters": 0.01, "multiply_adds": 0.03}
 
 
 @dataclass(frozen=True)
-class Figure:
-    """What `source` prints for a scale, as in 1592K and 222.8G; `deviates`: why ours is not near it."""
+class PublishedCost:
+    """What `source` prints for a scale, such as 1592K and 222.8G; `deviates`: why our count differs."""
 
     scale: int
     source: str
@@ -40,36 +40,36 @@ class Figure:
 
 
 @dataclass(frozen=True)
-class Published:
-    """A network under the name that its paper gives to this size of it.
+class PublishedNetwork:
+    """A network, under the name that its paper gives to this size.
 
-    `slow`: counting its multiply-adds takes a minute, so that no test does it anew.
+    `slow`: counting its multiply-adds takes a minute, so no test repeats it.
     """
 
     name: str
     arch: str
     config: dict[str, Any] = field(default_factory=dict)
     slow: bool = False
-    figures: tuple[Figure, ...] = ()
+    figures: tuple[PublishedCost, ...] = ()
 
-    def figure(self, scale: int, quantity: Quantity) -> Figure | None:
-        """What is published of it, if anything is."""
-        found = [each for each in self.figures if each.scale == scale and getattr(each, quantity)]
-        return found[0] if found else None
+    def find(self, scale: int, quantity: Quantity) -> PublishedCost | None:
+        """Return what is published for a scale; None if nothing is."""
+        matches = (each for each in self.figures if each.scale == scale and getattr(each, quantity))
+        return next(matches, None)
 
 
 @dataclass(frozen=True)
-class Book:
-    """benchmarks/published.toml: sources and reasons by their short names, and networks."""
+class PublishedCosts:
+    """The content of benchmarks/published.toml: sources and reasons by short names, and networks."""
 
     sources: dict[str, str]
     deviations: dict[str, str]
-    networks: tuple[Published, ...]
+    networks: tuple[PublishedNetwork, ...]
 
 
 @dataclass(frozen=True)
-class Row:
-    """What we count for a network at a scale; `name` as in `Published`, or after the file."""
+class CountedCost:
+    """Our count for a network at a scale; `name` as in `PublishedNetwork`, or from the arch."""
 
     name: str
     arch: str
@@ -80,53 +80,56 @@ class Row:
 
     @property
     def spec(self) -> archs.Spec:
-        """What was counted."""
+        """The network that was counted."""
         return archs.Spec(self.arch, self.scale, self.config)
 
 
-def book() -> Book:
-    """What is published."""
+def read_published() -> PublishedCosts:
+    """Read benchmarks/published.toml."""
     raw = tomllib.loads(PUBLISHED.read_text("utf-8"))
     networks = [
-        Published(**{**each, "figures": tuple(Figure(**figure) for figure in each.get("figures", ()))})
+        PublishedNetwork(
+            **{**each, "figures": tuple(PublishedCost(**figure) for figure in each.get("figures", ()))}
+        )
         for each in raw["network"]
     ]
-    return Book(raw["sources"], raw["deviations"], tuple(networks))
+    return PublishedCosts(raw["sources"], raw["deviations"], tuple(networks))
 
 
-def rows() -> list[Row]:
-    """As last counted."""
-    return [Row(**raw) for raw in json.loads(RESULTS.read_text())["rows"]]
+def read_counted() -> list[CountedCost]:
+    """Read benchmarks/results/costs.json."""
+    return [CountedCost(**raw) for raw in json.loads(RESULTS.read_text())["rows"]]
 
 
 def main() -> None:
-    """Count all networks, or those named and those that are new; and keep."""
-    again = sys.argv[1:] or archs.names()
-    known = {row.arch: [each for each in rows() if each.arch == row.arch] for row in rows()}
+    """Count all networks, or those named and new ones, and write the counts."""
+    recounted = sys.argv[1:] or archs.names()
+    known = {row.arch: [each for each in read_counted() if each.arch == row.arch] for row in read_counted()}
     counted = []
     for arch in archs.names():
-        counted += _counted(arch) if arch in again else known.get(arch) or _counted(arch)
+        counted += _count_sizes(arch) if arch in recounted else known.get(arch) or _count_sizes(arch)
     RESULTS.write_text(json.dumps({"rows": [asdict(row) for row in counted]}, indent=1) + "\n")
 
 
-def _counted(arch: str) -> list[Row]:
-    found = []
-    for network in sizes(arch):
+def _count_sizes(arch: str) -> list[CountedCost]:
+    rows = []
+    for network in list_sizes(arch):
         for scale in archs.traits(arch).scales:
-            found.append(counted_row(network, scale))
-            print(f"{found[-1].name} x{scale}: {found[-1].parameters:,}", flush=True)
-    return found
+            rows.append(count_network(network, scale))
+            print(f"{rows[-1].name} x{scale}: {rows[-1].parameters:,}", flush=True)
+    return rows
 
 
-def sizes(arch: str) -> Iterator[Published]:
-    """The published sizes of a network that can be built; before them its default, if it is none of them."""
-    known = [each for each in book().networks if each.arch == arch and _can_be_built(each)]
+def list_sizes(arch: str) -> Iterator[PublishedNetwork]:
+    """Yield the published sizes of a network that can be built, after its default if that is none of them."""
+    known = [each for each in read_published().networks if each.arch == arch and can_build(each)]
     if all(each.config for each in known):
-        yield Published(f"{arch} by default", arch)
+        yield PublishedNetwork(f"{arch} by default", arch)
     yield from known
 
 
-def _can_be_built(network: Published) -> bool:
+def can_build(network: PublishedNetwork) -> bool:
+    """Return whether our network has this size and its first scale."""
     try:
         complexity.parameters(archs.Spec(network.arch, archs.traits(network.arch).scales[0], network.config))
     except UsageError:
@@ -134,17 +137,17 @@ def _can_be_built(network: Published) -> bool:
     return True
 
 
-def counted_row(network: Published, scale: int) -> Row:
-    """One network at one scale."""
+def count_network(network: PublishedNetwork, scale: int) -> CountedCost:
+    """Count one network at one scale."""
     spec = archs.Spec(network.arch, scale, network.config)
     place = (network.name, network.arch, network.config, scale)
-    return Row(*place, **asdict(complexity.cost(spec)))
+    return CountedCost(*place, **asdict(complexity.cost(spec)))
 
 
-def value(printed: str) -> float:
-    """What is printed as a number.
+def parse_number(printed: str) -> float:
+    """Return the value of a printed number.
 
-    >>> value("222.8G")
+    >>> parse_number("222.8G")
     222800000000.0
     """
     return float(printed.rstrip("KMG")) * _unit(printed)
@@ -154,49 +157,54 @@ def _unit(printed: str) -> float:
     return {"K": 1e3, "M": 1e6, "G": 1e9}.get(printed[-1], 1)
 
 
-def within(ours: float, printed: str, share: float) -> bool:
-    """Whether ours is near what is printed, or would be printed so.
+def is_within(ours: float, printed: str, share: float) -> bool:
+    """Return whether our count is within `share` of what is printed, or rounds to it.
 
-    >>> within(1_422_000_000, "1G", 0.03), within(414_787, "412K", 0.01), within(414_787, "412K", 0.001)
-    (True, True, False)
+    >>> is_within(1_422_000_000, "1G", 0.03), is_within(414_787, "412K", 0.01)
+    (True, True)
+    >>> is_within(414_787, "412K", 0.001)
+    False
     """
     digits = len(printed.rstrip("KMG").partition(".")[2])
     rounding: float = 0.5 * 10**-digits * _unit(printed)
-    return abs(ours - value(printed)) <= max(share * value(printed), rounding)
+    return abs(ours - parse_number(printed)) <= max(share * parse_number(printed), rounding)
 
 
-def networks_table() -> str:
-    """Every network: paper, year, scales, and where its weights come from."""
+def render_networks() -> str:
+    """Return a table of all networks: paper, year, scales, and where weights come from."""
     out = ["| network | paper | year | scales | weights |", "|---|---|---|---|---|"]
     for arch in archs.names():
         paper, scales = archs.paper(arch), " ".join(map(format_scale, archs.traits(arch).weight_scales))
         title = f"[{paper.title}]({paper.url})" if paper.url else paper.title
-        out.append(f"| {arch} | {title} | {paper.year or ''} | {scales} | {_weights(arch)} |")
+        out.append(f"| {arch} | {title} | {paper.year or ''} | {scales} | {_list_places(arch)} |")
     return "\n".join(out)
 
 
-def _weights(arch: str) -> str:
-    places = dict.fromkeys(_place(entry.file) for entry in manifest.load() if entry.arch == arch)
+def _list_places(arch: str) -> str:
+    places = dict.fromkeys(_link_place(entry.file) for entry in manifest.load() if entry.arch == arch)
     return ", ".join(places) or f"train it yourself: `sr train {arch}`"
 
 
-def _place(file: str | manifest.HubFile) -> str:
+def _link_place(file: str | manifest.HubFile) -> str:
     return "bundled" if isinstance(file, str) else f"[{file.repo}](https://huggingface.co/{file.repo})"
 
 
-def costs_table() -> str:
-    """Ours beside what is published, a line for each network and scale."""
-    published = {network.name: network for network in book().networks}
+def render_costs() -> str:
+    """Return a table of our counts next to published ones, one line per network and scale."""
+    published = {network.name: network for network in read_published().networks}
     out = [
         "| network | scale | parameters | published | | multiply-adds | published | | |",
         "|---|---|---:|---:|---:|---:|---:|---:|---|",
     ]
-    out += [_line(row, published.get(row.name, Published(row.name, row.arch))) for row in rows()]
+    out += [
+        _render_line(row, published.get(row.name, PublishedNetwork(row.name, row.arch)))
+        for row in read_counted()
+    ]
     return "\n".join(out)
 
 
-def _line(row: Row, network: Published) -> str:
-    size, work = (network.figure(row.scale, quantity) for quantity in TOLERANCE)
+def _render_line(row: CountedCost, network: PublishedNetwork) -> str:
+    size, work = (network.find(row.scale, quantity) for quantity in TOLERANCE)
     figures = [figure for figure in (size, work) if figure]
     sources = ", ".join(dict.fromkeys(figure.source for figure in figures))
     reasons = ", ".join(dict.fromkeys(figure.deviates for figure in figures if figure.deviates))
@@ -204,53 +212,60 @@ def _line(row: Row, network: Published) -> str:
         row.name,
         f"x{row.scale}",
         f"{row.parameters:,}",
-        *_beside(row.parameters, size.parameters if size else ""),
-        giga(row.multiply_adds),
-        *_beside(row.multiply_adds, work.multiply_adds if work else ""),
+        *_compare(row.parameters, size.parameters if size else ""),
+        format_giga(row.multiply_adds),
+        *_compare(row.multiply_adds, work.multiply_adds if work else ""),
         f"{sources}; see {reasons}" if reasons else sources,
     )
     return f"| {' | '.join(cells)} |"
 
 
-def _beside(ours: int, printed: str) -> tuple[str, str]:
-    return (printed, f"{ours / value(printed) - 1:+.1%}".replace("-0.0%", "+0.0%")) if printed else ("", "")
+def _compare(ours: int, printed: str) -> tuple[str, str]:
+    return (
+        (printed, f"{ours / parse_number(printed) - 1:+.1%}".replace("-0.0%", "+0.0%"))
+        if printed
+        else ("", "")
+    )
 
 
-def giga(multiply_adds: int) -> str:
-    """As papers print it.
+def format_giga(multiply_adds: int) -> str:
+    """Return a count as papers print it.
 
-    >>> giga(222_816_000_000), giga(613_785_600)
+    >>> format_giga(222_816_000_000), format_giga(613_785_600)
     ('222.8G', '0.61G')
     """
     amount = multiply_adds / 1e9
     return f"{amount:,.1f}G" if amount >= 10 else f"{amount:.2f}G"
 
 
-def deviations_list() -> str:
-    """Why some figures are not near ours, and which."""
-    found = book()
-    shown = {row.name for row in rows()}
+def render_deviations() -> str:
+    """Return the reasons for differences, each with the networks it applies to."""
+    published = read_published()
+    shown = {row.name for row in read_counted()}
     out = []
-    for reason, text in found.deviations.items():
-        of = [
+    for reason, text in published.deviations.items():
+        names = [
             f"{network.name} x{figure.scale}"
-            for network in found.networks
+            for network in published.networks
             for figure in network.figures
             if network.name in shown and figure.deviates == reason
         ]
-        out += [f"- **{reason}** ({', '.join(of)}). {text}"] if of else []
+        out += [f"- **{reason}** ({', '.join(names)}). {text}"] if names else []
     return "\n".join(out)
 
 
-def sources_list() -> str:
-    """What the short names of sources mean."""
-    return "\n".join(f"- {short}: {long}" for short, long in book().sources.items())
+def render_sources() -> str:
+    """Return the full titles of sources by their short names."""
+    return "\n".join(f"- {short}: {long}" for short, long in read_published().sources.items())
 
 
-def absent_list() -> str:
-    """What has published figures and can't be built."""
-    shown = {row.name for row in rows()}
-    return ", ".join(network.name for network in book().networks if network.name not in shown) or "none"
+def render_absent() -> str:
+    """Return the networks that have published figures and cannot be built."""
+    shown = {row.name for row in read_counted()}
+    return (
+        ", ".join(network.name for network in read_published().networks if network.name not in shown)
+        or "none"
+    )
 
 
 if __name__ == "__main__":

@@ -1,0 +1,113 @@
+"""What an image file is, what it has been through, which model suits it, and how sr made it."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from srcli.imaging.codecs.base import ImageInfo
+from srcli.imaging.codecs.reading import read_info, read_profile_name
+from srcli.imaging.image import read_image
+from srcli.imaging.metadata.fields import Metadata
+from srcli.imaging.metadata.provenance import Record, read_record
+from srcli.imaging.quality_estimate import QualityEstimate, estimate_quality, list_defects
+from srcli.manifest import DEFAULT_MODEL
+
+_RESTORING_MODEL = "real"
+
+
+@dataclass(frozen=True)
+class ImageReport:
+    """Facts about an image; `defects` are reasons for a restoring model, `record` is of an output of sr."""
+
+    path: Path
+    info: ImageInfo
+    quality: QualityEstimate
+    defects: tuple[str, ...]
+    record: Record | None
+
+    @property
+    def model(self) -> str:
+        """The model that suits the image."""
+        return _RESTORING_MODEL if self.defects else DEFAULT_MODEL
+
+    def list_lines(self) -> list[tuple[str, str]]:
+        """Return names and values for people."""
+        return [*self._list_facts(), ("advice", self._advise()), *_list_history(self.record)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the report for JSON."""
+        info, metadata = self.info, self.info.metadata
+        return {
+            "file": str(self.path), "format": info.format, "size": info.size, "colours": info.colours,
+            "depth": info.depth, "frames": info.frames, "quality": info.quality, "dpi": metadata.dpi,
+            "carries": _list_metadata(metadata), "profile": _name_profile(metadata),
+            "noise": round(self.quality.noise, 2), "spare": self.quality.spare,
+            "model": self.model, "because": list(self.defects),
+            "made": asdict(self.record) if self.record else None,
+        }  # fmt: skip
+
+    def _list_facts(self) -> list[tuple[str, str]]:
+        info, metadata, spare = self.info, self.info.metadata, self.quality.spare
+        width, height = info.size
+        frames = f", {info.frames} frames" if info.frames > 1 else ""
+        dpi = f", {metadata.dpi[0]:.0f} dpi" if metadata.dpi else ""
+        depth = "float" if info.depth == 32 else f"{info.depth} bit"
+        quality = f", quality about {info.quality}" if info.quality else ""
+        detail = (
+            "full" if spare == 1 else f"no more than at 1/{spare:g} of the size: blurred, or upscaled before"
+        )
+        profile = _name_profile(metadata)
+        return [
+            ("format", f"{info.format}{quality}{frames}"),
+            ("size", f"{width}x{height}, {width * height / 1e6:.1f} megapixels{dpi}"),
+            ("samples", f"{info.colours}, {depth}"),
+            ("metadata", ", ".join(_list_metadata(metadata)) or "none"),
+            *([("profile", profile)] if profile else []),
+            ("noise", f"about {self.quality.noise:.1f} of 255 levels"),
+            ("detail", detail),
+        ]
+
+    def _advise(self) -> str:
+        if self.defects:
+            return f"use -m {self.model}, a network for degraded images: {'; '.join(self.defects)}"
+        return f"use -m {self.model}, or any classical network: the image is clean and sharp"
+
+
+def describe_image(path: Path) -> ImageReport:
+    """Read an image and estimate its quality. Raises `ImageError` if it cannot be read."""
+    info = read_info(path)
+    quality = estimate_quality(read_image(path).pixels)
+    defects = tuple(list_defects(quality, info.quality))
+    return ImageReport(path, info, quality, defects, read_record(info.metadata))
+
+
+def _name_profile(metadata: Metadata) -> str | None:
+    """Return the name of the colour profile; None if there is no profile."""
+    return (read_profile_name(metadata.icc) or "unnamed") if metadata.icc else None
+
+
+def _list_metadata(metadata: Metadata) -> list[str]:
+    kinds = {
+        "colour profile": metadata.icc,
+        "EXIF": metadata.exif,
+        "XMP": metadata.xmp,
+        "comment": metadata.comment,
+        "PNG text or colour": metadata.chunks or None,
+    }
+    return [name for name, content in kinds.items() if content is not None]
+
+
+def _list_history(record: Record | None) -> list[tuple[str, str]]:
+    """Return how an output of sr was made; nothing for other images."""
+    if record is None:
+        return []
+    weights = [f"{name} sha256 {digest[:16]}" for name, digest in record.weights.items()]
+    options = [f"{name} {value}" for name, value in record.options.items()]
+    return [
+        (
+            "made by",
+            ", ".join([f"sr {record.version}", f"{record.model} {record.scale}", *weights, *options]),
+        ),
+        ("made from", f"an image of {record.size}, sha256 {record.source[:16]}"),
+        ("made on", f"{record.where or 'cpu'}, tile {record.tile}"),
+    ]

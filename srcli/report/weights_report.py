@@ -1,0 +1,64 @@
+"""What a weight file is: its tensors, its header, and the network it belongs to or is closest to."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from srcli import archs
+from srcli.engine.weights import files, identify, lut
+from srcli.engine.weights.identify import Fit
+
+
+@dataclass(frozen=True)
+class WeightsReport:
+    """Lines of text, and whether they name the network."""
+
+    lines: tuple[str, ...]
+    is_identified: bool
+
+
+def describe_weights(file: Path) -> WeightsReport:
+    """Describe a weight file or a look-up table. Raises `WeightsError` for other files."""
+    if lut.is_table(file):
+        return WeightsReport(tuple(_describe_table(file)), is_identified=True)
+    state = files.read_state(file)
+    types = sorted({str(value.dtype).removeprefix("torch.") for value in state.values()})
+    count = sum(value.numel() for value in state.values())
+    lines = [f"{file}: {len(state)} tensors, {count:,} values, {', '.join(types)}", *_list_header(file)]
+    fits = identify.fits(state)
+    specs = [fit.spec for fit in fits if fit.faults == 0]
+    for spec in specs:
+        network = archs.build(spec.arch, spec.scale, spec.config)
+        parameters = sum(value.numel() for value in network.parameters())
+        lines.append(f"matches {spec}, {parameters:,} parameters")
+    if not specs:
+        lines += _describe_closest(fits[:1])
+    return WeightsReport(tuple(lines), bool(specs))
+
+
+def _list_header(file: Path) -> list[str]:
+    return [f"header: {key} = {value}" for key, value in files.read_header(file).items()]
+
+
+def _describe_table(file: Path) -> list[str]:
+    spec, arrays = lut.read(file)
+    count = sum(array.size for array in arrays.values())
+    types = sorted({str(array.dtype) for array in arrays.values()})
+    number = "1 array" if len(arrays) == 1 else f"{len(arrays)} arrays"
+    shape = " x ".join(map(str, next(iter(arrays.values())).shape))
+    return [
+        f"{file}: {number}, {count:,} values, {', '.join(types)}",
+        *_list_header(file),
+        f"a look-up table of {spec}; the first array is {shape}; it runs without a network",
+    ]
+
+
+def _describe_closest(fits: list[Fit]) -> list[str]:
+    if not fits:
+        return ["matches no network of sr, and none is similar"]
+    (fit,) = fits
+    faults = {"missing": fit.missing, "unexpected": fit.unexpected, "of another shape": fit.misshapen}
+    return [f"matches no network of sr; the closest is {fit.spec}"] + [
+        f"  {len(keys)} {fault}: {', '.join(keys[:5])}{' ...' if len(keys) > 5 else ''}"
+        for fault, keys in faults.items()
+        if keys
+    ]
