@@ -3,18 +3,20 @@
 import hashlib
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 from srcli import __version__, manifest
 from srcli.errors import FileError, ImageError
 from srcli.imaging.codecs import reading
+from srcli.imaging.codecs.base import EncodingOptions
 from srcli.imaging.metadata.provenance import Record, read_record
 from srcli.methods import WEIGHTLESS, plan_scale_chain
 from srcli.storage.files import get_cache_folder, replace_atomically
 from srcli.storage.hashing import sha256
 from srcli.storage.locations import Location, open_local_copy
+from srcli.upscaling.postprocess import Postprocess
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,13 @@ class Fingerprint:
             __version__, self.model, self.scale, "x".join(map(str, size)), sha256(source), self.digest,
             self.weight_digests(scale), device, tile, self.options,
         )  # fmt: skip
+
+
+def list_choices(encoding: EncodingOptions, postprocess: Postprocess, self_ensemble: bool) -> dict[str, str]:
+    """Return the options that differ from the defaults and change pixels or files, as text."""
+    chosen = asdict(encoding) | asdict(replace(postprocess, uncertainty=None))
+    chosen |= {"self_ensemble": self_ensemble or postprocess.uncertainty is not None}
+    return {key: str(value) for key, value in chosen.items() if value and (key, value) != ("strength", 1.0)}
 
 
 def is_up_to_date(source: Location, target: Location, digest: str) -> bool:
