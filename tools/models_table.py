@@ -30,7 +30,7 @@ TOLERANCE: dict[Quantity, float] = {"parameters": 0.01, "multiply_adds": 0.03}
 
 @dataclass(frozen=True)
 class PublishedCost:
-    """What `source` prints for a scale, such as 1592K and 222.8G; `deviates`: why our count differs."""
+    """Numbers that `source` prints for a scale (1592K, 222.8G); `deviates`: why our count differs."""
 
     scale: int
     source: str

@@ -22,7 +22,7 @@ class CheckStarted:
 
 @dataclass(frozen=True)
 class ImageChecked:
-    """One image was read."""
+    """One image was read, or failed to be."""
 
 
 @dataclass(frozen=True)

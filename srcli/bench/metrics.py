@@ -71,7 +71,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class Column:
-    """How a metric is shown: `key` in files, `heading` in tables, with `digits` decimal places."""
+    """The presentation of a metric: `key` in files, `heading` in tables, with `digits` decimal places."""
 
     key: str
     heading: str

@@ -39,7 +39,7 @@ class ImageTask:
 
 @dataclass(frozen=True)
 class Plan:
-    """What is measured; `lr_folder` and `sr_folder` are for images that are kept."""
+    """Images, methods and metrics of a run; `lr_folder` and `sr_folder` are for images that are kept."""
 
     datasets: tuple[Dataset, ...]
     scales: tuple[float, ...]

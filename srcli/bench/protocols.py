@@ -90,7 +90,7 @@ def find_protocol(name: str) -> Protocol:
 
 @dataclass(frozen=True)
 class Reduction:
-    """How low resolution is made: by the protocol, or by a seeded degradation.
+    """The way low resolution is made: by the protocol, or by a seeded degradation.
 
     `degrade` is in the notation of `--degrade`; empty for the protocol's own.
     """

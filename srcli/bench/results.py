@@ -83,7 +83,7 @@ class Row:
 
 @dataclass(frozen=True)
 class Conditions:
-    """What was measured with: sr version, machine, CPU threads, parallel processes, and the day."""
+    """The conditions of the times: sr version, machine, CPU threads, parallel processes, and the day."""
 
     version: str = ""
     machine: str = ""

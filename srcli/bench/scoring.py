@@ -25,7 +25,7 @@ ScoreOrFailure = ImageScore | Failure
 
 @dataclass(frozen=True)
 class WorkItem:
-    """What a worker gets: an image, and the names of the methods that were scored on it before."""
+    """A job for a worker: an image, and the names of the methods that were scored on it before."""
 
     task: ImageTask
     done: frozenset[str] = frozenset()

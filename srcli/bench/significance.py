@@ -44,7 +44,7 @@ class Comparison:
 
     @property
     def is_significant(self) -> bool:
-        """Whether the difference is unlikely to be chance."""
+        """True if the difference is unlikely to be chance."""
         return self.p < LEVEL
 
 

@@ -22,7 +22,7 @@ _SUBJECT, _RUN, _TABLE, _FILES = "What to measure", "Run", "Tables", "Output fil
 
 @dataclass(frozen=True)
 class SourceGroup:
-    """What is measured, or read instead of measuring."""
+    """Data sets to measure on, or files to read instead."""
 
     dataset: Annotated[
         list[str] | None,
@@ -86,7 +86,7 @@ class MeasurementGroup:
 
 @dataclass(frozen=True)
 class TableGroup:
-    """What tables show."""
+    """Contents and format of the tables."""
 
     published: Annotated[
         bool,
@@ -105,7 +105,7 @@ class TableGroup:
 
 @dataclass(frozen=True)
 class FilesGroup:
-    """Which files are written."""
+    """Files to write."""
 
     json_file: Annotated[
         Path | None,
@@ -130,7 +130,7 @@ class FilesGroup:
 
 @dataclass(frozen=True)
 class FaultGroup:
-    """What is done about an interrupted run and about unreadable images."""
+    """Handling of an interrupted run and of unreadable images."""
 
     fresh: Annotated[
         bool,

@@ -16,7 +16,7 @@ _RATING = "Blind rating"
 
 @dataclass(frozen=True)
 class TruthGroup:
-    """What the results are scored against."""
+    """The ground truth that results are scored against."""
 
     truth: Annotated[
         Path | None,

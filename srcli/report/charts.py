@@ -47,7 +47,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Chart:
-    """What a template needs to draw curves; `limit` is the position of a vertical line, None for no line."""
+    """Curves as a template draws them; `limit` is the position of a vertical line, None for no line."""
 
     title: str
     caption: str

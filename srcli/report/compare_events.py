@@ -4,16 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from srcli.bench.events import WeightsIdentified
 from srcli.report.comparisons import MethodResult
 from srcli.report.pictures import LabelledPanels
-
-
-@dataclass(frozen=True)
-class WeightsIdentified:
-    """A weight file without a header was identified as a network."""
-
-    method: str
-    network: str
 
 
 @dataclass(frozen=True)
@@ -53,6 +46,17 @@ class FileWritten:
 
     path: Path
 
+
+__all__ = [
+    "AllCompared",
+    "Emit",
+    "Event",
+    "FileWritten",
+    "ImageCompared",
+    "ImageStarted",
+    "MethodFinished",
+    "WeightsIdentified",
+]
 
 Event = WeightsIdentified | ImageStarted | MethodFinished | ImageCompared | AllCompared | FileWritten
 Emit = Callable[[Event], None]

@@ -19,7 +19,7 @@ _NOTHING = "\N{EN DASH}"
 
 @dataclass(frozen=True)
 class MethodSummary:
-    """What the page says about a method, whatever the image."""
+    """Facts about a method that do not depend on the image."""
 
     name: str
     licence: str

@@ -43,7 +43,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class MethodResult:
-    """What a method made of an image, as 8-bit values in [0, 1]; `seconds` of wall time."""
+    """The output of a method for one image, as 8-bit values in [0, 1]; `seconds` of wall time."""
 
     method: str
     pixels: Pixels

@@ -15,7 +15,7 @@ Kind = Literal["name", "score", "cost"]
 
 @dataclass(frozen=True)
 class TableOptions:
-    """What tables show besides what was measured: published scores, and how significant differences are."""
+    """Optional parts of tables: published scores, and the significance of differences."""
 
     published: bool = False
     stats: bool = False
