@@ -16,7 +16,7 @@ import pytest
 
 from helpers.command import BICUBIC_X2, Run, start_sr, wait_until
 from helpers.images import write_noise_images
-from srcli.imaging.codecs import writing
+from srcli.imaging.codecs.png import PngCodec
 from srcli.imaging.image import Image, read_image, write_image
 from srcli.upscaling.pipeline import Pipeline
 
@@ -146,7 +146,7 @@ def test_a_folder_that_vanishes_is_made_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sr: Run
 ) -> None:
     folder, out = write_noise_images(tmp_path / "in", 4, 20), tmp_path / "out"
-    plain, written = writing._encode, []
+    plain, written = PngCodec.write, []
 
     def encode(*arguments: object) -> None:
         plain(*arguments)  # type: ignore[arg-type]
@@ -154,7 +154,7 @@ def test_a_folder_that_vanishes_is_made_again(
         if len(written) == 2:
             shutil.rmtree(out)
 
-    monkeypatch.setattr(writing, "_encode", encode)
+    monkeypatch.setattr(PngCodec, "write", encode)
     done = sr("upscale", folder, *BICUBIC_X2, "-o", out)
     assert done.code == 3
     assert "cannot write" in done.err

@@ -1,7 +1,10 @@
 """What a file holds comes out again: every format, every property, and what docs/formats.md says of them."""
 
 import io
+import re
 import struct
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +16,12 @@ from PIL import ExifTags, ImageCms, PngImagePlugin, TiffImagePlugin
 from PIL import Image as PilImage
 
 from helpers.command import Run
+from helpers.paths import ROOT
 from srcli.errors import ImageError
 from srcli.imaging import colorspace
 from srcli.imaging.codecs import png, reading
-from srcli.imaging.codecs.base import EncodingOptions
+from srcli.imaging.codecs.base import HEAD_BYTES, BandedImage, Codec, EncodingOptions, read_head
+from srcli.imaging.codecs.orientation import UPRIGHT
 from srcli.imaging.codecs.registry import CODECS
 from srcli.imaging.image import Image, read_image, read_images, write_image
 from srcli.imaging.metadata import exif
@@ -28,8 +33,8 @@ BICUBIC = ("-m", "bicubic", "-x2")
 
 @pytest.mark.skipif(any(form.missing_package for form in CODECS), reason="the table needs all extras")
 def test_the_table_in_the_docs_is_true_and_nothing_is_lost(tmp_path: Path) -> None:
-    text = table.page(tmp_path)
-    assert text == table.TABLE.read_text("utf-8"), "run `python tools/formats.py`"
+    text = table.make_page(tmp_path)
+    assert text == table.PAGE.read_text("utf-8"), "run `python tools/formats.py`"
     assert table.LOST not in text
     assert all(f" {form.name} " in text for form in CODECS)
 
@@ -87,7 +92,7 @@ def test_tiff_is_turned_upright_once(kind: str, tag: int, tmp_path: Path, rng: n
     tags = {ExifTags.Base.Orientation: tag}
     compression = "tiff_lzw" if "LZW" in kind else "raw"
     PilImage.fromarray(stored).save(tmp_path / "a.tif", tiffinfo=tags, compression=compression)
-    turn = reading._UPRIGHT.get(tag, np.asarray)
+    turn = UPRIGHT.get(tag, np.asarray)
     top = np.iinfo(stored.dtype).max
     np.testing.assert_allclose(read_image(tmp_path / "a.tif").pixels[..., 0] * top, turn(stored), atol=0.01)
 
@@ -240,11 +245,13 @@ def test_png_gamma_and_text_stay_to_the_byte(tmp_path: Path, photo: Path, sr: Ru
         with PilImage.open(photo) as file:
             file.save(tmp_path / "8.png", pnginfo=info)
         if depth == 16:
-            chunks = png.kept_chunks((tmp_path / "8.png").read_bytes())
+            chunks = png.read_metadata_chunks((tmp_path / "8.png").read_bytes())
             write_image(path, Image(image.pixels, depth=16, metadata=Metadata(chunks=chunks, dpi=(300, 300))))
         done = sr("upscale", path, *BICUBIC)
         assert done.code == 0, done.err
-        before, after = (png.kept_chunks(p.read_bytes()) for p in (path, tmp_path / f"{depth}_x2.png"))
+        before, after = (
+            png.read_metadata_chunks(p.read_bytes()) for p in (path, tmp_path / f"{depth}_x2.png")
+        )
         assert before == after
         assert {name for name, _ in after} == {b"gAMA", b"tEXt", b"iTXt"}
 
@@ -302,7 +309,7 @@ def test_xmp_values_that_depend_on_the_size() -> None:
 def test_exif_of_a_jpeg_in_a_16_bit_png_and_tiff(tmp_path: Path, photo: Path, sr: Run) -> None:
     jpeg = tmp_path / "a.jpg"
     with PilImage.open(photo) as file:
-        file.save(jpeg, exif=exif.add_prefix(camera_exif()), icc_profile=table.profile(), dpi=(300, 300))
+        file.save(jpeg, exif=exif.add_prefix(camera_exif()), icc_profile=table.make_profile(), dpi=(300, 300))
     for name in ("png", "tif"):
         done = sr("upscale", jpeg, *BICUBIC, "--format", name, "--depth", "16")
         assert done.code == 0, done.err
@@ -310,7 +317,7 @@ def test_exif_of_a_jpeg_in_a_16_bit_png_and_tiff(tmp_path: Path, photo: Path, sr
             found = file.getexif()
             assert file.size == (120, 160)  # upright
             assert found.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.ExifImageWidth] == 120
-            assert file.info["icc_profile"] == table.profile()
+            assert file.info["icc_profile"] == table.make_profile()
             assert file.info["dpi"] == pytest.approx((600, 600), abs=0.1)
         assert read_image(tmp_path / f"a_x2.{name}").depth == 16
 
@@ -406,7 +413,7 @@ def test_our_16_bit_png_by_opencv(
 ) -> None:
     samples = deep(rng, channels, (height, 37))
     with (tmp_path / "a.png").open("wb") as file:
-        png.write_16bit(file, samples, [])
+        png.CODEC.write_rows(file, BandedImage(samples.shape, 16, iter([samples])), EncodingOptions())
     image = read_image(tmp_path / "a.png")
     np.testing.assert_allclose(image.pixels[..., 0] * 65535, samples[..., 0], atol=0.01)
     if image.alpha is not None:
@@ -430,3 +437,62 @@ def test_tiff_tags_of_pillow(tmp_path: Path, photo: Path, sr: Run) -> None:
 
 def test_output_settings_are_frozen() -> None:
     assert EncodingOptions() == EncodingOptions(quality=None)
+
+
+OTHERS = {
+    "EPS": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 4 4\n%%EndComments\n",
+    "PSD": b"8BPS\0\1" + bytes(6) + struct.pack(">HIIHH", 3, 4, 4, 8, 3) + bytes(200),
+    "FITS": b"".join(card.ljust(80) for card in (b"SIMPLE  = T", b"BITPIX  = 8", b"NAXIS   = 0", b"END")),
+    "HDF5": b"\x89HDF\r\n\x1a\n" + bytes(200),
+    "PDF": b"%PDF-1.4\n" + bytes(200),
+}
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_a_format_without_a_codec_is_never_opened(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pillow has openers for most of these, which read a file by its content whatever its name."""
+    opened = []
+    monkeypatch.setattr(PilImage, "open", lambda *arguments, **options: opened.append(arguments))
+    (tmp_path / "a.png").write_bytes(OTHERS[name])
+    with pytest.raises(ImageError, match="is not an image"):
+        read_image(tmp_path / "a.png")
+    assert not opened
+
+
+def test_the_content_of_a_file_decides_not_its_name(tmp_path: Path, photo: Path) -> None:
+    pixels = read_image(photo).pixels
+    for suffix in (".png", ".tif", ".bmp", ".ppm", ".jp2"):
+        write_image(tmp_path / f"a{suffix}", Image(pixels))
+        (tmp_path / "a.jpg").write_bytes((tmp_path / f"a{suffix}").read_bytes())
+        np.testing.assert_array_equal(read_image(tmp_path / "a.jpg").pixels, pixels)
+
+
+def test_a_new_format_is_one_file_and_one_line() -> None:
+    """Nothing but its own module branches on the name of a format."""
+    names = {codec.name for codec in CODECS}
+    for path in sorted((ROOT / "srcli").rglob("*.py")):
+        compared = re.findall(r'(?:==|!=|\bin\b)\s*\(?"([A-Z0-9]+)"', path.read_text("utf-8"))
+        assert not names & set(compared), path
+
+
+@pytest.mark.parametrize("codec", CODECS, ids=lambda codec: codec.name)
+def test_codecs_tell_their_files_apart(codec: Codec, tmp_path: Path, photo: Path) -> None:
+    if not codec.can_write or codec.missing_package:
+        pytest.skip("there is nothing to write")
+    for suffix in codec.suffixes:
+        path = tmp_path / f"a{suffix}"
+        write_image(path, read_image(photo))
+        head = read_head(path, HEAD_BYTES)
+        assert [other.name for other in CODECS if other.sniff(head)] == [codec.name]
+
+
+def test_codecs_load_no_decoder_before_they_need_one() -> None:
+    code = (
+        "import sys; import srcli.imaging.codecs.reading, srcli.imaging.codecs.writing;"
+        "heavy = {name for name in sys.modules if name in ('cv2', 'tifffile', 'OpenEXR', 'pillow_heif')"
+        " or name.startswith('PIL')}; sys.exit(f'loaded {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from helpers.command import Run
-from srcli.imaging.codecs import base, reading
+from srcli.imaging.codecs import base
 from srcli.imaging.image import Image, read_image, write_image
 from srcli.imaging.metadata.fields import Metadata
 from tools import formats as table
@@ -18,9 +18,8 @@ HAS = find_spec("pillow_heif") is not None
 def test_without_the_extra_it_says_what_to_install(
     photo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sr: Run
 ) -> None:
-    for module in (reading, base):
-        monkeypatch.setattr(module, "find_spec", lambda name: None)
-    (tmp_path / "a.heic").write_bytes(bytes(99))
+    monkeypatch.setattr(base, "find_spec", lambda name: None)
+    (tmp_path / "a.heic").write_bytes(b"\0\0\0\x18ftypheic" + bytes(90))
     done = sr("upscale", tmp_path / "a.heic", "-m", "bicubic", "-o", tmp_path / "o.png")
     assert done.code == 1
     assert "reading" in done.err
@@ -49,14 +48,14 @@ def test_ten_bits_are_not_turned_to_eight(mode: str, channels: int, tmp_path: Pa
 def test_with_the_extra_it_is_kept(alpha: bool, photo: Path, tmp_path: Path, sr: Run) -> None:
     pixels = read_image(photo).pixels
     plane = np.linspace(0, 1, 80, dtype=np.float32) * np.ones((60, 1), np.float32) if alpha else None
-    about = Metadata(icc=table.profile(), exif=table.exif().tobytes())
+    about = Metadata(icc=table.make_profile(), exif=table.make_exif().tobytes())
     write_image(tmp_path / "a.heic", Image(pixels, plane, metadata=about))
     done = sr("upscale", tmp_path / "a.heic", "-x2", "-m", "bicubic")
     assert done.code == 0, done.err
     out = read_image(tmp_path / "a_x2.heic")
     assert sorted(out.size) == [120, 160]
     assert (out.alpha is not None) == alpha
-    assert out.metadata.icc == table.profile()
+    assert out.metadata.icc == table.make_profile()
     assert b"a cup" in (out.metadata.exif or b"")
     (tmp_path / "b.heic").write_bytes((tmp_path / "a.heic").read_bytes()[:500])
     assert sr("upscale", tmp_path / "b.heic", "-x2", "-m", "bicubic").code == 1

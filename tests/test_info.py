@@ -10,6 +10,7 @@ from helpers.command import Run
 from helpers.images import copy_sample
 from helpers.paths import SAMPLES
 from srcli import __version__, manifest
+from srcli.imaging.codecs.base import Codec
 from srcli.imaging.codecs.reading import read_info
 from srcli.imaging.codecs.registry import CODECS
 from srcli.imaging.image import Image, read_image, write_image
@@ -105,7 +106,9 @@ def test_a_bad_file_stops_nothing(photo: Path, tmp_path: Path, sr: Run) -> None:
 
 
 def test_profiles_are_named(photo: Path, tmp_path: Path, sr: Run) -> None:
-    write_image(tmp_path / "a.png", Image(read_image(photo).pixels, metadata=Metadata(icc=table.profile())))
+    write_image(
+        tmp_path / "a.png", Image(read_image(photo).pixels, metadata=Metadata(icc=table.make_profile()))
+    )
     assert "sRGB" in json.loads(sr("info", tmp_path / "a.png", "--json").out)["profile"]
     write_image(tmp_path / "b.tif", Image(read_image(photo).pixels, metadata=Metadata(icc=b"no profile")))
     assert json.loads(sr("info", tmp_path / "b.tif", "--json").out)["profile"] == "unnamed"
@@ -115,21 +118,18 @@ def test_profiles_are_named(photo: Path, tmp_path: Path, sr: Run) -> None:
 RECORD = Record("1.0", 'mine "<&>" 猫', "x2", "3x4", "ab", "cd", {"w": "ef"}, "cpu", 512, {"quality": "9"})
 
 
-@pytest.mark.parametrize("form", CODECS, ids=lambda form: form.name)
-def test_records_come_back_and_replace_each_other(form: object) -> None:
-    from srcli.imaging.codecs.base import Codec
-
-    assert isinstance(form, Codec)
+@pytest.mark.parametrize("codec", CODECS, ids=lambda codec: codec.name)
+def test_records_come_back_and_replace_each_other(codec: Codec) -> None:
     own = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF><rdf:Description dc:a="b"/></rdf:RDF></x:xmpmeta>'
     for before in (Metadata(), Metadata(xmp=own, comment=b"mine")):
-        once = add_record(before, RECORD, form)
-        twice = add_record(once, RECORD, form)
-        carries = {"xmp", "comment"} & set(form.metadata_kinds)
-        assert read_record(twice) == (RECORD if carries else None)
+        once = add_record(before, RECORD, codec.metadata_kinds)
+        twice = add_record(once, RECORD, codec.metadata_kinds)
+        kinds = {"xmp", "comment"} & set(codec.metadata_kinds)
+        assert read_record(twice) == (RECORD if kinds else None)
         assert twice == once
-        if before.xmp and "xmp" in carries:
+        if before.xmp and "xmp" in kinds:
             assert b'dc:a="b"' in (twice.xmp or b"")
-        if before.comment and carries == {"comment"}:
+        if before.comment and kinds == {"comment"}:
             assert (twice.comment or b"").startswith(b"mine\n")
 
 

@@ -33,9 +33,12 @@ from PIL import ImageCms
 
 from srcli import archs
 from srcli.cli.app import run
-from srcli.errors import SrError
+from srcli.errors import ImageError, SrError
 from srcli.imaging.codecs import png
-from srcli.imaging.codecs.registry import CODECS
+from srcli.imaging.codecs.base import Frame, FrameTiming
+from srcli.imaging.codecs.pillow import PillowCodec
+from srcli.imaging.codecs.registry import CODECS, SUFFIXES
+from srcli.imaging.codecs.writing import write_frames
 from srcli.imaging.image import Image, read_image, write_image
 from srcli.imaging.metadata.fields import Metadata
 
@@ -73,20 +76,30 @@ def _make_picture(depth: int, alpha: bool = False) -> Image:
 def _make_image(suffix: str, depth: int, alpha: bool, folder: Path) -> bytes:
     path = folder / f"seed{suffix}"
     image = _make_picture(depth, alpha)
-    if suffix == ".jp2" and depth == 16:  # the encoder needs a larger image
-        image = Image(np.tile(image.pixels, (4, 4, 1)), depth=16)
-    write_image(path, image)
+    try:
+        write_image(path, image)
+    except ImageError:  # some encoders want more pixels
+        write_image(path, Image(np.tile(image.pixels, (4, 4, 1)), depth=depth))
     return path.read_bytes()
 
 
 def _make_frames(suffix: str, folder: Path) -> bytes:
-    frames = [PilImage.fromarray(np.full((16, 24, 3), 60 * k, np.uint8)) for k in range(3)]
-    if suffix == ".heic":
-        import pillow_heif
+    path = folder / f"seed{suffix}"
+    frames = [Frame(np.full((16, 24, 3), 60 * k, np.uint8), 8) for k in range(3)]
+    write_frames(path, frames, FrameTiming(3, (100, 100, 100), 0))
+    return path.read_bytes()
 
-        pillow_heif.register_heif_opener()
-    frames[0].save(folder / f"seed{suffix}", save_all=True, append_images=frames[1:])
-    return (folder / f"seed{suffix}").read_bytes()
+
+def _make_read_only(codec: PillowCodec, folder: Path) -> bytes:
+    """Make a file of a format that `sr` only reads, with Pillow, or by hand if Pillow does not write it."""
+    codec.load_plugin()
+    path = folder / f"seed{codec.read_suffixes[0]}"
+    try:
+        noise = np.random.default_rng(1).integers(0, 256, (16, 24, 3), dtype=np.uint8)
+        PilImage.fromarray(noise).save(path, codec.name)
+    except KeyError:
+        path.write_bytes(codec.signatures[0] + struct.pack(">7I", 24, 16, 24, 0, 1, 0, 0) + bytes(16 * 72))
+    return path.read_bytes()
 
 
 def _make_mode(suffix: str, mode: str, folder: Path) -> bytes:
@@ -130,14 +143,18 @@ def _make_weights(suffix: str, folder: Path) -> bytes:
 def list_kinds() -> dict[str, tuple[str, Callable[[Path], bytes]]]:
     """Return the suffix of each kind of file, and the function that makes an intact one."""
     out: dict[str, tuple[str, Callable[[Path], bytes]]] = {}
-    for form in CODECS:
-        if form.missing_package:
+    for codec in CODECS:
+        if codec.missing_package:
             continue
-        for depth in form.depths:
-            name, suffix = f"{form.name} {depth}", form.suffixes[0]
-            out[name] = (suffix, partial(_make_image, suffix, depth, form.has_alpha and depth in (8, 16)))
-        if form.has_frames:
-            out[f"{form.name} frames"] = (form.suffixes[0], partial(_make_frames, form.suffixes[0]))
+        if not codec.can_write and isinstance(codec, PillowCodec):
+            out[codec.name] = (codec.read_suffixes[0], partial(_make_read_only, codec))
+            continue
+        suffix = codec.suffixes[0]
+        for depth in codec.depths:
+            alpha = codec.has_alpha and depth in (8, 16)
+            out[f"{codec.name} {depth}"] = (suffix, partial(_make_image, suffix, depth, alpha))
+        if codec.has_frames:
+            out[f"{codec.name} frames"] = (suffix, partial(_make_frames, suffix))
     out["PNG palette"] = (".png", partial(_make_mode, ".png", "P"))
     out["TIFF CMYK"] = (".tif", partial(_make_mode, ".tif", "CMYK"))
     out["TIFF CMYK 16"] = (".tif", partial(_make_cmyk16, ".tif"))
@@ -295,7 +312,7 @@ def _raise_hang(number: int, frame: FrameType | None) -> None:
 
 
 def _run_image(source: Path, folder: Path) -> str:
-    target = folder / "out" / f"out{source.suffix}"
+    target = folder / "out" / f"out{source.suffix if source.suffix in SUFFIXES else '.png'}"
     target.parent.mkdir(exist_ok=True)
     talk = io.StringIO()
     with contextlib.redirect_stderr(talk), contextlib.redirect_stdout(talk):

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from srcli.engine.seams import Seam
 from srcli.errors import SrError
-from srcli.imaging.codecs.base import EncodingOptions
-from srcli.imaging.codecs.reading import MAX_PIXELS, check_readable
+from srcli.imaging.codecs.base import MAX_PIXELS, EncodingOptions
+from srcli.imaging.codecs.reading import check_readable
 from srcli.imaging.codecs.writing import check_can_hold, check_writable
 from srcli.imaging.size import TargetSize
 from srcli.methods import Method, MethodOptions, load_method, load_method_file

@@ -6,13 +6,15 @@ Sources: TIFF 6.0, sections 16 and 23; IEC 61966-2-1 (sRGB), its primaries adapt
 from collections.abc import Callable
 from io import BytesIO
 from itertools import product
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image as PilImage
-from PIL import ImageCms
 
 from srcli.imaging.pixels import StoredSamples
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PilImage
 
 Floats = NDArray[np.float32]
 
@@ -27,6 +29,47 @@ _XYZ_TO_RGB = np.array(
     ],
     np.float32,
 )
+
+
+def convert_to_srgb(picture: "PilImage", icc: bytes | None) -> "PilImage":
+    """Convert an 8-bit CMYK or L*a*b* picture to sRGB: by its profile, or by formula if CMYK has none."""
+    from PIL import ImageCms
+
+    if picture.mode == "CMYK" and not icc:
+        return picture.convert("RGB")
+    source = (
+        ImageCms.ImageCmsProfile(BytesIO(icc))
+        if icc and picture.mode == "CMYK"
+        else ImageCms.createProfile("LAB")
+    )
+    return _apply_profiles(picture, source)
+
+
+def make_srgb_profile() -> bytes:
+    """Return an ICC profile for sRGB."""
+    from PIL import ImageCms
+
+    return bytes(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+
+
+def read_profile_name(icc: bytes) -> str:
+    """Return the name an ICC profile gives itself; empty if it has none or is damaged."""
+    from PIL import ImageCms
+
+    try:
+        name = ImageCms.getProfileDescription(ImageCms.ImageCmsProfile(BytesIO(icc)))
+    except (OSError, ImageCms.PyCMSError):
+        return ""
+    return " ".join(name.split())
+
+
+def _apply_profiles(picture: "PilImage", source: Any) -> "PilImage":
+    from PIL import ImageCms
+
+    converted = ImageCms.profileToProfile(picture, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    if converted is None:
+        raise ValueError("its colours cannot be converted")
+    return converted
 
 
 def cmyk_to_srgb(samples: StoredSamples, icc: bytes | None) -> StoredSamples:
@@ -66,14 +109,13 @@ def _by_formula(inks: StoredSamples) -> Floats:
 
 def build_cmyk_table(icc: bytes) -> Floats:
     """(n, n, n, n, 3): sRGB in [0, 1] of evenly spaced amounts of C, M, Y and K."""
+    from PIL import Image, ImageCms
+
     steps = np.round(np.linspace(0, 255, _NODES)).astype(np.uint8)
     grid = np.stack(np.meshgrid(steps, steps, steps, steps, indexing="ij"), axis=-1)
-    picture = PilImage.fromarray(grid.reshape(_NODES**2, _NODES**2, 4), "CMYK")
-    source, target = ImageCms.ImageCmsProfile(BytesIO(icc)), ImageCms.createProfile("sRGB")
-    found = ImageCms.profileToProfile(picture, source, target, outputMode="RGB")
-    if found is None:
-        raise ValueError("its colours cannot be converted")
-    return (np.asarray(found, np.float32) / np.float32(255)).reshape(*[_NODES] * 4, 3)
+    picture = Image.fromarray(grid.reshape(_NODES**2, _NODES**2, 4), "CMYK")
+    converted = _apply_profiles(picture, ImageCms.ImageCmsProfile(BytesIO(icc)))
+    return (np.asarray(converted, np.float32) / np.float32(255)).reshape(*[_NODES] * 4, 3)
 
 
 def _by_table(table: Floats) -> Callable[[StoredSamples], Floats]:

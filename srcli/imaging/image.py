@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from srcli.imaging.codecs import reading, registry, writing
-from srcli.imaging.codecs.base import EncodingOptions, Frame
-from srcli.imaging.codecs.reading import MAX_PIXELS
+from srcli.imaging.codecs.base import MAX_PIXELS, EncodingOptions, Frame
 from srcli.imaging.metadata.fields import Metadata
 from srcli.imaging.pixels import Pixels, Plane, StoredSamples, quantise
 
@@ -58,7 +57,7 @@ def to_frame(image: Image, path: Path, encoding: EncodingOptions = EncodingOptio
 
 def choose_depth(depth: int, path: Path, encoding: EncodingOptions = EncodingOptions()) -> int:
     """The bits that samples will have in a file at `path`, of an image that has so many."""
-    return encoding.depth or registry.find_codec(path).nearest_depth(max(depth, 8))
+    return encoding.depth or registry.find_codec(path).choose_depth(max(depth, 8))
 
 
 def to_image(stored: Frame) -> Image:

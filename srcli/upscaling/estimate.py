@@ -15,7 +15,7 @@ from srcli.engine.device import threads
 from srcli.engine.upscaler import Upscaler
 from srcli.errors import UsageError
 from srcli.imaging.codecs import png
-from srcli.imaging.codecs.base import Frame, ImageInfo
+from srcli.imaging.codecs.base import BandedImage, EncodingOptions, Frame, ImageInfo
 from srcli.imaging.pixels import Pixels, StoredSamples
 from srcli.imaging.size import Size
 from srcli.methods import Interpolator, Method, MethodOptions, chain_networks, load_method, plan_scale_chain
@@ -66,7 +66,7 @@ def estimate_image(method: Method | None, image: PlannedImage) -> Estimate:
     parts = list(_estimate_stages(method, info.size[::-1]))
     seconds = sum(part.seconds for part in parts) + _measure_rest(method, image.scale) * math.prod(size)
     memory = max((part.bytes for part in parts), default=_ALWAYS * 2.0) + _ALWAYS
-    memory += math.prod(info.size) * len(info.colours) * info.depth / 8
+    memory += math.prod(info.size) * len(info.mode) * info.depth / 8
     band = max((part.band for part in parts), default=64 * size[0] * 12)
     memory += _BANDS * band if image.streamed else _HELD * math.prod(size)
     return Estimate(
@@ -178,7 +178,8 @@ def _time_upscaling(method: Method, scale: float) -> float:
     best = math.inf
     for _ in range(_ROUNDS):
         start = perf_counter()
-        png.write(io.BytesIO(), png.Header(side, side, 3, 8), pipeline.run(frame).bands(), [])
+        image = BandedImage((side, side, 3), 8, pipeline.run(frame).bands())
+        png.CODEC.write_rows(io.BytesIO(), image, EncodingOptions())
         best = min(best, perf_counter() - start)
     return best / side**2
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from srcli.errors import ImageError, UsageError
 from srcli.imaging.codecs import registry
-from srcli.imaging.codecs.base import BandedImage, Codec, EncodingOptions, Frame
-from srcli.imaging.codecs.reading import MAX_PIXELS, read_frames, read_timing
+from srcli.imaging.codecs.base import MAX_PIXELS, BandedImage, Codec, EncodingOptions, Frame
+from srcli.imaging.codecs.reading import read_frames, read_timing
 from srcli.imaging.codecs.writing import check_writable, write_frames, write_rows
 from srcli.imaging.image import choose_depth
 from srcli.imaging.metadata.fields import Metadata, scale_metadata
@@ -141,7 +141,9 @@ def _add_record(output: _Output, source: Path, target: Path, settings: UpscaleSe
     record = settings.fingerprint.record(
         source, output.input_size, scale, method.description if method else "", settings.tile
     )
-    return replace(output, metadata=add_record(output.metadata, record, registry.find_codec(target)))
+    return replace(
+        output, metadata=add_record(output.metadata, record, registry.find_codec(target).metadata_kinds)
+    )
 
 
 def _drop_opaque_alpha(frame: Frame, codec: Codec) -> Frame:

@@ -1,14 +1,23 @@
-"""What every codec works with: frames and their timing, encoding options, and what a format can hold."""
+"""What every codec works with: frames, their timing, encoding options, and `Codec` itself."""
 
-from collections.abc import Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from pathlib import Path
+from typing import BinaryIO, Literal
 
-from srcli.errors import UsageError
+import numpy as np
+
+from srcli.errors import ImageError, UsageError
 from srcli.imaging.metadata.fields import Metadata
 from srcli.imaging.pixels import StoredSamples
 
 SUBSAMPLING = ("4:4:4", "4:2:2", "4:2:0")
+# More pixels are refused: a few bytes can claim to be an image that fills any memory.
+MAX_PIXELS = 2**29
+# So much of a file is enough for every codec to recognise it.
+HEAD_BYTES = 4096
 
 
 @dataclass(frozen=True)
@@ -29,8 +38,8 @@ class Frame:
 class FrameTiming:
     """How the frames of a file follow each other.
 
-    `durations` in milliseconds, empty for pages and single images; `loops` 0 is for ever, None once.
-    `cover`: the first frame of a PNG is only for readers that show no animation.
+    `durations` are in milliseconds, empty for pages and single images; `loops` is 0 for endless, None for
+    once. `cover`: the first frame of a PNG is only shown by readers without animation.
     """
 
     count: int = 1
@@ -41,14 +50,14 @@ class FrameTiming:
 
 @dataclass(frozen=True)
 class ImageInfo:
-    """What a file is, without its samples; `colours` as Pillow calls its modes, `depth` 32 for float.
+    """A file without its samples: `size` is (width, height), `mode` as Pillow has it, `depth` 32 for float.
 
-    `quality` is a JPEG's, estimated.
+    `quality` is the estimated quality of a JPEG.
     """
 
     format: str
     size: tuple[int, int]
-    colours: str
+    mode: str
     depth: int
     metadata: Metadata
     frames: int = 1
@@ -57,7 +66,7 @@ class ImageInfo:
 
 @dataclass(frozen=True)
 class EncodingOptions:
-    """How to write: `quality` 1..100 of lossy formats, `depth` in bits; None is what suits the format."""
+    """How to write: `quality` 1..100 of lossy formats, `depth` in bits; None leaves it to the format."""
 
     quality: int | None = None
     lossless: bool = False
@@ -66,7 +75,7 @@ class EncodingOptions:
     strip: bool = False
 
     def check(self) -> None:
-        """Raise `UsageError` for what no format has."""
+        """Raise `UsageError` for options that no format has."""
         if self.subsampling not in (None, *SUBSAMPLING):
             known = ", ".join(SUBSAMPLING)
             raise UsageError(f"no chroma subsampling called '{self.subsampling}'", f"one of {known}")
@@ -83,35 +92,171 @@ class BandedImage:
     bands: Iterator[StoredSamples]
     metadata: Metadata = Metadata()
 
+    @property
+    def channels(self) -> int:
+        """The samples of a pixel."""
+        return 1 if len(self.shape) == 2 else self.shape[2]
+
 
 @dataclass(frozen=True)
-class Codec:
-    """A file format: its suffixes, and what its files can hold.
+class Codec(ABC):
+    """A file format: what its files can hold, as data, and how they are read and written.
 
-    `name` is Pillow's; `depths` are bits per sample, 32 for float; `metadata_kinds` are fields of `Metadata`;
-    `default_quality` is 0 for lossless formats; `largest_side` limits width and height; writing needs the
-    module `package`, which `extra` of sr-cli installs.
+    `suffixes` are read and written, `read_suffixes` only read; files start with one of `signatures`.
+    `depths` are bits per sample, 32 for float; `channels` are counts per pixel, 2 and 4 with alpha;
+    `metadata_kinds` are fields of `Metadata`; `default_quality` is 0 for formats that are always lossless,
+    `default_subsampling` empty for those without. `has_lossless` and `has_lossy`: it has the other way, too.
+    `loss` says what every file loses. `largest_side` limits width and height.
+    `mixed_frames`: frames may differ in size, depth and channels. `streams`: `write_rows` holds one band at a
+    time. The module `package`, if one is named, has to be installed, as the extra `extra` of sr-cli does.
     """
 
     name: str
-    suffixes: tuple[str, ...]
+    suffixes: tuple[str, ...] = ()
+    read_suffixes: tuple[str, ...] = ()
+    signatures: tuple[bytes, ...] = ()
     depths: tuple[int, ...] = (8,)
-    has_alpha: bool = False
-    has_frames: bool = False
+    channels: tuple[int, ...] = (1, 3)
+    frame_kind: Literal["one", "pages", "animation"] = "one"
+    mixed_frames: bool = False
     metadata_kinds: tuple[str, ...] = ()
     default_quality: int = 0
     has_lossless: bool = False
-    has_subsampling: bool = False
+    has_lossy: bool = False
+    loss: str = ""
+    default_subsampling: str = ""
     largest_side: int = 2**31 - 1
+    streams: bool = False
     extra: str = ""
     package: str = ""
 
     @property
+    def can_write(self) -> bool:
+        """Whether files can be written, not only read."""
+        return bool(self.suffixes)
+
+    @property
+    def has_alpha(self) -> bool:
+        """Whether a channel of a file can be alpha."""
+        return any(count in self.channels for count in (2, 4))
+
+    @property
+    def has_frames(self) -> bool:
+        """Whether a file can hold more than one frame or page."""
+        return self.frame_kind != "one"
+
+    @property
     def missing_package(self) -> str:
-        """The package that this machine lacks for it; empty where nothing is lacking."""
+        """The package that has to be installed first; empty if nothing is missing."""
         return self.package.replace("_", "-") if self.package and find_spec(self.package) is None else ""
 
-    def nearest_depth(self, depth: int) -> int:
-        """The depth that keeps most of `depth` bits."""
+    def choose_depth(self, depth: int) -> int:
+        """Return the smallest depth of this format that holds `depth` bits, or else its largest."""
         enough = [d for d in self.depths if d >= depth]
         return min(enough) if enough else max(self.depths)
+
+    def sniff(self, head: bytes) -> bool:
+        """Tell by the first `HEAD_BYTES` of a file whether it has this format."""
+        return head.startswith(self.signatures)
+
+    @abstractmethod
+    def describe(self, path: Path) -> ImageInfo:
+        """Read the headers and the metadata of a file."""
+
+    @abstractmethod
+    def read_timing(self, path: Path) -> FrameTiming:
+        """Count the frames of a file and read how long each is shown."""
+
+    @abstractmethod
+    def read_frames(self, path: Path, max_pixels: int) -> Iterator[Frame]:
+        """Decode the frames of a file one at a time, none of more than `max_pixels`."""
+
+    def write(
+        self,
+        file: BinaryIO,
+        frames: Sequence[Frame],
+        timing: FrameTiming,
+        encoding: EncodingOptions,
+        suffix: str,
+    ) -> None:
+        """Encode frames whose depth is one of `depths`; `suffix` tells the variants of a format apart.
+
+        Encoders raise `ValueError`, `RuntimeError`, `OverflowError`, `SystemError` or `struct.error` for what
+        they refuse.
+        """
+        raise NotImplementedError
+
+    def write_rows(self, file: BinaryIO, image: BandedImage, encoding: EncodingOptions) -> None:
+        """Encode an image of 8 or more bits band by band, if the format `streams`."""
+        raise NotImplementedError
+
+
+class FloatCodec(Codec):
+    """A format of one image of floats without metadata."""
+
+    @abstractmethod
+    def read_size(self, path: Path) -> tuple[int, int]:
+        """Read (width, height) from the header."""
+
+    @abstractmethod
+    def read_samples(self, path: Path) -> StoredSamples:
+        """Decode (H, W) or (H, W, 2..4)."""
+
+    @abstractmethod
+    def write_samples(self, file: BinaryIO, samples: StoredSamples) -> None:
+        """Encode (H, W) or (H, W, 2..4) floats."""
+
+    def describe(self, path: Path) -> ImageInfo:
+        """Read the size; the rest is the same for all files."""
+        return ImageInfo(self.name, self.read_size(path), "float", 32, Metadata())
+
+    def read_timing(self, path: Path) -> FrameTiming:
+        """Return the timing of a single image."""
+        return FrameTiming()
+
+    def read_frames(self, path: Path, max_pixels: int) -> Iterator[Frame]:
+        """Decode the image. Raises `ValueError` for samples that are not finite."""
+        check_pixel_count(path, self.read_size(path), max_pixels)
+        yield Frame(check_finite(self.read_samples(path).astype(np.float32)), 32)
+
+    def write(
+        self,
+        file: BinaryIO,
+        frames: Sequence[Frame],
+        timing: FrameTiming,
+        encoding: EncodingOptions,
+        suffix: str,
+    ) -> None:
+        """Encode one frame."""
+        self.write_samples(file, frames[0].samples)
+
+
+def read_head(path: Path, length: int) -> bytes:
+    """Read the first bytes of a file."""
+    with path.open("rb") as file:
+        return file.read(length)
+
+
+def check_pixel_count(path: Path, size: tuple[int, int], max_pixels: int) -> None:
+    """Raise `ImageError` for an image of more than `max_pixels`, `ValueError` for one of none."""
+    width, height = size
+    if width <= 0 or height <= 0:
+        raise ValueError(f"its size is {width}x{height}")
+    if width * height > max_pixels:
+        raise ImageError(
+            f"{path} claims to have {width}x{height} pixels, more than the {max_pixels:,} allowed",
+            "give --max-pixels if that is right",
+        )
+
+
+def check_finite(samples: StoredSamples) -> StoredSamples:
+    """Return the samples; raise `ValueError` if one is NaN or infinite."""
+    if not np.isfinite(samples).all():
+        raise ValueError("it has samples that are not numbers")
+    return samples
+
+
+def stretch_to_16bit(samples: StoredSamples, bits: int) -> StoredSamples:
+    """Return samples of `bits` bits as uint16 that uses its whole range."""
+    top = 2**bits - 1
+    return np.asarray((np.minimum(samples, top).astype(np.uint32) * 65535 + top // 2) // top, np.uint16)

@@ -1,6 +1,6 @@
-"""OpenEXR, by the package of that name where it is installed: linear light as floats. https://openexr.com
+"""OpenEXR, through the package of that name where it is installed: linear light as floats. https://openexr.com
 
-The colours of a file are multiplied by its alpha; here they are not.
+Files hold colours multiplied by alpha; frames hold them as they are without.
 """
 
 import io
@@ -8,50 +8,57 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
-from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
-from srcli.errors import ImageError
+from srcli.imaging.codecs.base import FloatCodec
 from srcli.imaging.pixels import StoredSamples
 
-SIGNATURE = b"\x76\x2f\x31\x01"
+
+class ExrCodec(FloatCodec):
+    """OpenEXR."""
+
+    def read_size(self, path: Path) -> tuple[int, int]:
+        """Read (width, height) of the data window. Raises `ValueError` or `RuntimeError` if damaged."""
+        import OpenEXR
+
+        with _silence(), OpenEXR.File(str(path), header_only=True) as file:
+            (left, top), (right, bottom) = file.header()["dataWindow"]
+        return int(right) - int(left) + 1, int(bottom) - int(top) + 1
+
+    def read_samples(self, path: Path) -> StoredSamples:
+        """Decode R, G, B or Y, and A, of the first part: (H, W) or (H, W, 2..4) float32.
+
+        Raises `ValueError` or `RuntimeError` for damaged files and those without such channels.
+        """
+        import OpenEXR
+
+        with _silence(), OpenEXR.File(str(path), separate_channels=True) as file:
+            channels = file.channels()
+            planes = [_read_plane(channels[name]) for name in _choose_channels(list(channels))]
+        if len(planes) in (2, 4):
+            planes = [*_divide_by_alpha(planes[:-1], planes[-1]), planes[-1]]
+        return planes[0] if len(planes) == 1 else np.stack(planes, axis=2)
+
+    def write_samples(self, file: BinaryIO, samples: StoredSamples) -> None:
+        """Encode (H, W) or (H, W, 2..4). Raises `RuntimeError` or `ValueError` if that fails."""
+        import OpenEXR
+
+        planes = samples[..., None] if samples.ndim == 2 else samples
+        names = {1: "Y", 2: "YA", 3: "RGB", 4: "RGBA"}[planes.shape[2]]
+        alpha = planes[..., -1:] if names.endswith("A") else np.float32(1)
+        stored = {name: np.ascontiguousarray((planes * alpha)[..., k]) for k, name in enumerate(names)}
+        if names.endswith("A"):
+            stored["A"] = np.ascontiguousarray(planes[..., -1])
+        header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
+        with _silence(), OpenEXR.File(header, stored) as output:
+            output.write(str(file.name))  # the library writes to paths only
 
 
-def check(path: Path) -> None:
-    """Raise `ImageError` where nothing here can read it."""
-    if find_spec("OpenEXR") is None:
-        raise ImageError(f"reading {path} needs OpenEXR", "pip install 'sr-cli[exr]'")
-
-
-def size(path: Path) -> tuple[int, int]:
-    """Width and height of what is stored. Raises `ValueError` or `RuntimeError` for damaged headers."""
-    import OpenEXR
-
-    with _silent(), OpenEXR.File(str(path), header_only=True) as file:
-        (left, top), (right, bottom) = file.header()["dataWindow"]
-    return int(right) - int(left) + 1, int(bottom) - int(top) + 1
-
-
-def read(path: Path) -> StoredSamples:
-    """(H, W) or (H, W, 2..4) float32 of the first part: R, G, B or Y, and A; other channels are left out.
-
-    Raises `ValueError` or `RuntimeError` for what is damaged or has no such channels.
-    """
-    import OpenEXR
-
-    with _silent(), OpenEXR.File(str(path), separate_channels=True) as file:
-        channels = file.channels()
-        planes = [_plane(channels[name]) for name in _wanted(list(channels))]
-    if len(planes) in (2, 4):
-        planes = [*_straight(planes[:-1], planes[-1]), planes[-1]]
-    return planes[0] if len(planes) == 1 else np.stack(planes, axis=2)
-
-
-def _wanted(names: list[str]) -> list[str]:
-    """The channels of the picture, whose layer has a name in what Blender and others write."""
+def _choose_channels(names: list[str]) -> list[str]:
+    """Return the channels of the picture; the layer they are in has a name in files of Blender and others."""
     for last in ("RGB", "Y"):
         layers = [name.removesuffix(last[0]) for name in names if name.endswith(last[0])]
         for layer in sorted(layers, key=len):
@@ -61,7 +68,7 @@ def _wanted(names: list[str]) -> list[str]:
     raise ValueError(f"it has no R, G and B and no Y, but {', '.join(names)[:60] or 'nothing'}")
 
 
-def _plane(channel: Any) -> StoredSamples:
+def _read_plane(channel: Any) -> StoredSamples:
     values = np.asarray(channel.pixels)
     if (channel.xSampling, channel.ySampling) != (1, 1):
         raise ValueError("its colours have fewer pixels than its light")
@@ -70,29 +77,14 @@ def _plane(channel: Any) -> StoredSamples:
     return values.astype(np.float32)
 
 
-def _straight(colours: list[StoredSamples], alpha: StoredSamples) -> list[StoredSamples]:
+def _divide_by_alpha(colours: list[StoredSamples], alpha: StoredSamples) -> list[StoredSamples]:
     divisor = np.where(alpha > 0, alpha, 1)
     return [np.asarray(plane / divisor, np.float32) for plane in colours]
 
 
-def write(path: Path, samples: StoredSamples) -> None:
-    """Samples (H, W) or (H, W, 2..4) as floats. Raises `RuntimeError` or `ValueError` where that fails."""
-    import OpenEXR
-
-    planes = samples[..., None] if samples.ndim == 2 else samples
-    names = {1: "Y", 2: "YA", 3: "RGB", 4: "RGBA"}[planes.shape[2]]
-    alpha = planes[..., -1:] if names.endswith("A") else np.float32(1)
-    stored = {name: np.ascontiguousarray((planes * alpha)[..., k]) for k, name in enumerate(names)}
-    if names.endswith("A"):
-        stored["A"] = np.ascontiguousarray(planes[..., -1])
-    header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
-    with _silent(), OpenEXR.File(header, stored) as file:
-        file.write(str(path))
-
-
 @contextmanager
-def _silent() -> Iterator[None]:
-    """What the library prints, by Python and past it, comes as an error too; stdout may be an image."""
+def _silence() -> Iterator[None]:
+    """Discard what the library prints, which it also raises; stdout may be an image."""
     sys.stdout.flush()
     sys.stderr.flush()
     kept = [os.dup(number) for number in (1, 2)]
@@ -107,3 +99,14 @@ def _silent() -> Iterator[None]:
             os.dup2(handle, number)
             os.close(handle)
         os.close(nowhere)
+
+
+CODEC = ExrCodec(
+    name="EXR",
+    suffixes=(".exr",),
+    signatures=(b"\x76\x2f\x31\x01",),
+    depths=(32,),
+    channels=(1, 2, 3, 4),
+    extra="exr",
+    package="OpenEXR",
+)

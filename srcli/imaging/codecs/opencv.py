@@ -1,6 +1,7 @@
-"""OpenCV's codecs, for what Pillow reads with 8 bits or not at all; channels as RGB, nothing printed."""
+"""OpenCV's decoders and encoders, for files that Pillow reads with 8 bits or not at all; channels are RGB."""
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -8,37 +9,52 @@ import numpy as np
 
 from srcli.imaging.pixels import StoredSamples
 
-# The errors come back as errors; OpenCV would print them too. Read when it is first loaded.
+# Errors are raised, so OpenCV need not print them too; it reads this when it is first imported.
 os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
 
 
 def decode(path: Path) -> StoredSamples:
-    """(H, W) or (H, W, 3..4) as stored. Raises `ValueError` for what cannot be decoded."""
-    return decode_page(path, None)
-
-
-def decode_page(path: Path, page: int | None) -> StoredSamples:
-    """`decode` for one page of a TIFF, upright; of other files the only one, as it lies."""
+    """Decode (H, W) or (H, W, 3..4) as stored. Raises `ValueError` if that fails."""
     import cv2
 
-    # IMREAD_UNCHANGED ignores the orientation tag; it is applied for every format alike.
+    # IMREAD_UNCHANGED ignores the orientation tag, which is applied to every format alike.
     data = np.fromfile(path, np.uint8)
-    found: Any
+    return _finish(lambda: cv2.imdecode(data, cv2.IMREAD_UNCHANGED))
+
+
+def decode_page(path: Path, page: int) -> StoredSamples:
+    """Decode one page of a TIFF, turned upright. Raises `ValueError` if that fails."""
+    import cv2
+
+    def decode() -> Any:
+        done, pages = cv2.imdecodemulti(data, cv2.IMREAD_UNCHANGED, None, (page, page + 1))
+        return pages[0] if done else None
+
+    data = np.fromfile(path, np.uint8)
+    return _finish(decode)
+
+
+def _finish(decode: Callable[[], Any]) -> StoredSamples:
+    import cv2
+
     try:
-        if page is None:
-            found = cv2.imdecode(data, cv2.IMREAD_UNCHANGED)
-        else:
-            done, pages = cv2.imdecodemulti(data, cv2.IMREAD_UNCHANGED, None, (page, page + 1))
-            found = pages[0] if done else None
+        samples = decode()
     except cv2.error as error:
         raise ValueError(f"it cannot be decoded: {error.err}") from error
-    if found is None:
+    if samples is None:
         raise ValueError("it cannot be decoded")
-    return _swap_red_blue(found)
+    return _swap_red_blue(samples)
+
+
+def check_16bit(samples: StoredSamples, size: tuple[int, int]) -> StoredSamples:
+    """Return the samples; raise `ValueError` unless they are uint16 of `size` (width, height)."""
+    if samples.dtype != np.uint16 or samples.shape[1::-1] != size:
+        raise ValueError("16-bit data cannot be decoded")
+    return samples
 
 
 def encode(samples: StoredSamples, suffix: str) -> bytes:
-    """A file of the format that `suffix` stands for. Raises `ValueError` where it can't hold the samples."""
+    """Encode as the format that `suffix` stands for. Raises `ValueError` if it cannot hold the samples."""
     import cv2
 
     swapped: Any = _swap_red_blue(samples)
@@ -52,7 +68,7 @@ def encode(samples: StoredSamples, suffix: str) -> bytes:
 
 
 def _swap_red_blue(samples: StoredSamples) -> StoredSamples:
-    """RGB(A) to OpenCV's BGR(A) or back; one channel stays."""
+    """Reorder RGB(A) to OpenCV's BGR(A) or back; one channel stays."""
     if samples.ndim == 2:
         return samples
     return np.ascontiguousarray(samples[..., [2, 1, 0, *range(3, samples.shape[2])]])

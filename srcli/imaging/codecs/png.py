@@ -1,41 +1,125 @@
-"""PNG as chunks: metadata kept to the byte, and 16-bit samples of any number of channels.
+"""PNG and animated PNG: a writer of 8 and 16 bits band by band, and chunks that stay as they are.
 
 Source: the PNG specification, third edition, https://www.w3.org/TR/png-3/.
 """
 
 import struct
 import zlib
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from itertools import chain
-from mmap import mmap
-from typing import BinaryIO
+from mmap import ACCESS_READ, mmap
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
+from srcli.imaging.codecs.base import BandedImage, EncodingOptions, Frame, FrameTiming, read_head
+from srcli.imaging.codecs.pillow import PillowCodec
+from srcli.imaging.metadata import exif
+from srcli.imaging.metadata.fields import TEXT_CHUNKS, Chunk, Metadata
 from srcli.imaging.pixels import StoredSamples
 
+if TYPE_CHECKING:
+    from PIL.Image import Image as PilImage
+
+Bytes = NDArray[np.uint8]
+
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
-# Kept as they are: how samples relate to light, and what people wrote. XMP, EXIF and ICC go their own way.
-_COLOUR = (b"gAMA", b"cHRM", b"sRGB", b"cICP", b"mDCV", b"cLLI")
-_TEXT = (b"tEXt", b"zTXt", b"iTXt")
+# Chunks about colour and text stay to the byte; XMP, EXIF and ICC are fields of `Metadata`.
+_COLOUR_CHUNKS = (b"gAMA", b"cHRM", b"sRGB", b"cICP", b"mDCV", b"cLLI")
 _XMP = b"XML:com.adobe.xmp"
+# Colour types by the number of channels.
 _COLOUR_TYPE = {1: 0, 2: 4, 3: 2, 4: 6}
+_GREY, _RGB, _GREY_ALPHA = 0, 2, 4
 _BAND = 64
 
-Chunk = tuple[bytes, bytes]
+
+class PngCodec(PillowCodec):
+    """PNG: Pillow reads 8 bits and animations, OpenCV 16 bits; single images are written here."""
+
+    def read_bits(self, file: "PilImage", path: Path) -> int:
+        """Read the depth from the header: Pillow opens 16-bit colour as 8 bits."""
+        return 16 if read_head(path, 25)[24] == 16 else 8
+
+    def read_16bit(self, file: "PilImage", path: Path) -> StoredSamples:
+        """Decode with OpenCV, which reads grey with alpha as RGBA and ignores a transparent colour."""
+        samples = super().read_16bit(file, path)
+        colour_type, transparent = read_head(path, 26)[25], file.info.get("transparency")
+        has_alpha = samples.ndim == 3 and samples.shape[2] == 4
+        if colour_type == _GREY_ALPHA and samples.ndim == 3:
+            return np.ascontiguousarray(samples[..., [0, 3]])
+        if colour_type in (_GREY, _RGB) and transparent is not None and not has_alpha:
+            values = samples.reshape(*samples.shape[:2], -1)
+            is_clear = (values == np.asarray(transparent)).all(axis=2, keepdims=True)
+            return np.concatenate([values, np.where(is_clear, 0, 65535).astype(np.uint16)], axis=2)
+        return samples
+
+    def read_metadata(self, file: "PilImage", path: Path) -> Metadata:
+        """Return what Pillow found, and the chunks about colour and text."""
+        found = super().read_metadata(file, path)
+        with path.open("rb") as raw, mmap(raw.fileno(), 0, access=ACCESS_READ) as data:
+            chunks = read_metadata_chunks(data)
+        return Metadata(found.icc, found.exif, found.xmp, found.dpi, found.comment, chunks)
+
+    def write(
+        self,
+        file: BinaryIO,
+        frames: Sequence[Frame],
+        timing: FrameTiming,
+        encoding: EncodingOptions,
+        suffix: str,
+    ) -> None:
+        """Encode a single frame here; Pillow takes those of 1 bit and animations."""
+        first = frames[0]
+        if len(frames) > 1 or first.depth == 1:
+            super().write(file, frames, timing, encoding, suffix)
+            return
+        bands = (first.samples[top : top + _BAND] for top in range(0, first.samples.shape[0], _BAND))
+        self.write_rows(file, BandedImage(first.samples.shape, first.depth, bands, first.metadata), encoding)
+
+    def write_rows(self, file: BinaryIO, image: BandedImage, encoding: EncodingOptions) -> None:
+        """Encode uint8 or uint16 band by band."""
+        height, width = image.shape[:2]
+        colour_type = _COLOUR_TYPE[image.channels]
+        header = struct.pack(">IIBBBBB", width, height, image.depth, colour_type, 0, 0, 0)
+        before = [(b"IHDR", header), *_make_metadata_chunks(image.metadata)]
+        file.write(SIGNATURE)
+        for chunk in chain(before, _compress(image), [(b"IEND", b"")]):
+            _write_chunk(file, chunk)
+
+    def metadata_options(self, metadata: Metadata) -> dict[str, Any]:
+        """Return the metadata, with XMP and chunks as Pillow wants them."""
+        from PIL.PngImagePlugin import PngInfo
+
+        options = super().metadata_options(metadata)
+        options.pop("xmp", None)  # Pillow would need it as text
+        info = PngInfo()
+        for name, content in _make_metadata_chunks(Metadata(xmp=metadata.xmp, chunks=metadata.chunks)):
+            info.add(name, content)
+        return options | {"pnginfo": info}
+
+    def encoding_options(self, frame: Frame, encoding: EncodingOptions, suffix: str) -> dict[str, Any]:
+        """Return a quick level of compression."""
+        return {"compress_level": 2}
+
+    def timing_options(self, timing: FrameTiming) -> dict[str, Any]:
+        """Return durations, loops, and whether the first frame is a cover, which has no duration."""
+        options = super().timing_options(timing)
+        if timing.cover:
+            options["duration"] = options.get("duration", [])[1:]
+        return options | {"loop": timing.loops or 0, "default_image": timing.cover}
 
 
-def chunks(data: bytes | mmap) -> Iterator[Chunk]:
-    """Name and content of each chunk. Raises `ValueError` where the file ends early or a sum is wrong."""
+def read_chunks(data: bytes | mmap) -> Iterator[Chunk]:
+    """Yield name and content of each chunk. Raises `ValueError` for a cut-off file or a wrong checksum."""
     at = len(SIGNATURE)
     while at < len(data):
         if at + 12 > len(data):
             raise ValueError("the file ends within a chunk")
         length, name = struct.unpack_from(">I4s", data, at)
-        content, total = data[at + 8 : at + 8 + length], data[at + 8 + length : at + 12 + length]
-        if len(total) < 4 or struct.unpack(">I", total)[0] != zlib.crc32(content, zlib.crc32(name)):
+        content, checksum = data[at + 8 : at + 8 + length], data[at + 8 + length : at + 12 + length]
+        if len(checksum) < 4 or struct.unpack(">I", checksum)[0] != zlib.crc32(content, zlib.crc32(name)):
             raise ValueError(f"the chunk {name!r} is damaged")
         yield name, content
         if name == b"IEND":
@@ -44,70 +128,27 @@ def chunks(data: bytes | mmap) -> Iterator[Chunk]:
     raise ValueError("the file ends without its last chunk")
 
 
-def kept_chunks(data: bytes | mmap) -> tuple[Chunk, ...]:
-    """The chunks of text and of colour, as they are."""
+def read_metadata_chunks(data: bytes | mmap) -> tuple[Chunk, ...]:
+    """Return the chunks about colour and text, as they are."""
     return tuple(
         (name, content)
-        for name, content in chunks(data)
-        if name in _COLOUR or (name in _TEXT and not content.startswith(_XMP))
+        for name, content in read_chunks(data)
+        if name in _COLOUR_CHUNKS or (name in TEXT_CHUNKS and not content.startswith(_XMP))
     )
 
 
-def is_text(chunk: Chunk) -> bool:
-    """Whether a chunk is what somebody wrote, rather than part of how the picture looks."""
-    return chunk[0] in _TEXT
-
-
-def text_of(kept: tuple[Chunk, ...]) -> dict[str, str]:
-    """Uncompressed Latin-1 texts by keyword."""
-    pairs = (content.split(b"\0", 1) for name, content in kept if name == b"tEXt" and b"\0" in content)
-    return {key.decode("latin-1"): value.decode("latin-1") for key, value in pairs}
-
-
-def xmp_chunk(xmp: bytes) -> Chunk:
-    """XMP as the international text that readers look for."""
-    return b"iTXt", _XMP + b"\0\0\0\0\0" + xmp
-
-
-def profile_chunk(icc: bytes) -> Chunk:
-    """A colour profile, compressed."""
-    return b"iCCP", b"icc\0\0" + zlib.compress(icc)
-
-
-def resolution_chunk(dpi: tuple[float, float]) -> Chunk:
-    """Pixels per metre of dots per inch."""
-    return b"pHYs", struct.pack(">IIB", *(round(value / 0.0254) for value in dpi), 1)
-
-
-@dataclass(frozen=True)
-class Header:
-    """Sizes in pixels; `depth` is 8 or 16 bits a sample."""
-
-    width: int
-    height: int
-    channels: int
-    depth: int
-
-
-def write_16bit(file: BinaryIO, samples: StoredSamples, extra: list[Chunk]) -> None:
-    """(H, W) or (H, W, 1..4) as uint16, with `extra` chunks before the samples."""
-    height, width = samples.shape[:2]
-    channels = 1 if samples.ndim == 2 else samples.shape[2]
-    write(file, Header(width, height, channels, 16), bands(samples), extra)
-
-
-def bands(samples: StoredSamples) -> Iterator[StoredSamples]:
-    """The samples, a few rows at a time."""
-    return (samples[top : top + _BAND] for top in range(0, samples.shape[0], _BAND))
-
-
-def write(file: BinaryIO, header: Header, rows: Iterable[StoredSamples], extra: list[Chunk]) -> None:
-    """Bands of rows from the top, uint16 or uint8, after `extra` chunks."""
-    kind = _COLOUR_TYPE[header.channels]
-    fields = struct.pack(">IIBBBBB", header.width, header.height, header.depth, kind, 0, 0, 0)
-    file.write(SIGNATURE)
-    for chunk in chain([(b"IHDR", fields), *extra], _packed(header, rows), [(b"IEND", b"")]):
-        _write_chunk(file, chunk)
+def _make_metadata_chunks(metadata: Metadata) -> list[Chunk]:
+    """Return chunks in the order of the specification: colour first."""
+    icc, dpi = metadata.icc, metadata.dpi
+    out = [(b"iCCP", b"icc\0\0" + zlib.compress(icc))] if icc else []
+    # A profile overrules sRGB and gamma, and readers warn about a file that has both.
+    out += [chunk for chunk in metadata.chunks if not (icc and chunk[0] in (b"sRGB", b"iCCP"))]
+    if dpi:
+        per_metre = [round(value / 0.0254) for value in dpi]
+        out.append((b"pHYs", struct.pack(">IIB", *per_metre, 1)))
+    if metadata.exif:
+        out.append((b"eXIf", exif.strip_prefix(metadata.exif)))
+    return out + ([(b"iTXt", _XMP + b"\0\0\0\0\0" + metadata.xmp)] if metadata.xmp else [])
 
 
 def _write_chunk(file: BinaryIO, chunk: Chunk) -> None:
@@ -117,45 +158,41 @@ def _write_chunk(file: BinaryIO, chunk: Chunk) -> None:
     file.write(struct.pack(">I", zlib.crc32(content, zlib.crc32(name))))
 
 
-def _packed(header: Header, rows: Iterable[StoredSamples]) -> Iterator[Chunk]:
-    """The samples, filtered and compressed, a band of rows at a time."""
-    number, filtered = _FILTERS[header.depth]
-    packer = _packer(header.depth)
-    length = -(-header.width * header.channels * header.depth // 8)
+def _compress(image: BandedImage) -> Iterator[Chunk]:
+    """Yield the samples, filtered and compressed, a chunk or less for each band."""
+    number, apply_filter = _FILTERS[image.depth]
+    compressor = _make_compressor(image.depth)
+    step = image.channels * image.depth // 8
+    length = image.shape[1] * step
     above = np.zeros((1, length), np.uint8)
-    for band in rows:
-        raw = _bytes(band, header.depth)
+    for band in image.bands:
+        raw = np.ascontiguousarray(band, f">u{image.depth // 8}").view(np.uint8).reshape(len(band), -1)
         lines = np.empty((len(raw), length + 1), np.uint8)
         lines[:, 0] = number
-        lines[:, 1:] = filtered(raw, np.vstack([above, raw[:-1]]), header.channels * header.depth // 8)
+        lines[:, 1:] = apply_filter(raw, np.vstack([above, raw[:-1]]), step)
         above = raw[-1:]
-        content = packer.compress(lines.data)
+        content = compressor.compress(lines.data)
         if content:
             yield b"IDAT", content
-    yield b"IDAT", packer.flush()
+    yield b"IDAT", compressor.flush()
 
 
-def _packer(depth: int) -> "zlib._Compress":
-    """Of 8 bits by runs alone: half the time of what searches further, for files as large of photographs."""
+def _make_compressor(depth: int) -> "zlib._Compress":
+    """Return a compressor; of 8 bits it looks for runs only: twice as fast, and photographs get no larger."""
     if depth == 8:
         return zlib.compressobj(1, zlib.DEFLATED, 15, 9, zlib.Z_RLE)
     return zlib.compressobj(4)
 
 
-def _bytes(band: StoredSamples, depth: int) -> NDArray[np.uint8]:
-    """Rows of bytes as they are in the file."""
-    return np.ascontiguousarray(band, f">u{depth // 8}").view(np.uint8).reshape(len(band), -1)
-
-
-def _average(raw: NDArray[np.uint8], above: NDArray[np.uint8], step: int) -> NDArray[np.uint8]:
-    """Each byte less the mean of the one above and the one `step` bytes to the left (section 9.3)."""
+def _filter_average(raw: Bytes, above: Bytes, step: int) -> Bytes:
+    """Subtract from bytes the mean of the one above and the one `step` bytes to the left (9.3)."""
     left = np.zeros_like(raw)
     left[:, step:] = raw[:, :-step]
     return raw - ((left & above) + ((left ^ above) >> 1))
 
 
-def _paeth(raw: NDArray[np.uint8], above: NDArray[np.uint8], step: int) -> NDArray[np.uint8]:
-    """Each byte less its best neighbour: left, above or left above, `step` bytes away (section 9.4)."""
+def _filter_paeth(raw: Bytes, above: Bytes, step: int) -> Bytes:
+    """Subtract from bytes their best neighbour: left, above or left above, `step` bytes away (9.4)."""
     left, corner = (np.pad(a, ((0, 0), (step, 0)))[:, :-step].astype(np.int16) for a in (raw, above))
     up = above.astype(np.int16)
     to_left, to_up, to_corner = np.abs(up - corner), np.abs(left - corner), np.abs(left + up - 2 * corner)
@@ -164,5 +201,20 @@ def _paeth(raw: NDArray[np.uint8], above: NDArray[np.uint8], step: int) -> NDArr
     return raw - best.astype(np.uint8)
 
 
-# By depth: the number of the filter and what it does.
-_FILTERS = {8: (3, _average), 16: (4, _paeth)}
+# By depth: the number of the filter, and its function.
+_FILTERS: dict[int, tuple[int, Callable[[Bytes, Bytes, int], Bytes]]] = {
+    8: (3, _filter_average),
+    16: (4, _filter_paeth),
+}
+
+CODEC = PngCodec(
+    name="PNG",
+    suffixes=(".png", ".apng"),
+    signatures=(SIGNATURE,),
+    depths=(1, 8, 16),
+    channels=(1, 2, 3, 4),
+    frame_kind="animation",
+    metadata_kinds=("icc", "exif", "xmp", "dpi", "chunks"),
+    streams=True,
+    plugin="PngImagePlugin",
+)

@@ -1,78 +1,62 @@
-"""The image formats: which suffixes they have, and what their files can hold. Facts only."""
+"""The codecs, in the order in which they are tried: by content for reading, by suffix for writing."""
 
 from pathlib import Path
 from typing import Protocol
 
 from srcli.errors import ImageError
+from srcli.imaging.codecs import (
+    avif,
+    bmp,
+    dds,
+    exr,
+    gif,
+    hdr,
+    heif,
+    icns,
+    ico,
+    jpeg,
+    jpeg2000,
+    pcx,
+    pfm,
+    png,
+    pnm,
+    qoi,
+    sgi,
+    sun,
+    tga,
+    tiff,
+    webp,
+)
 from srcli.imaging.codecs.base import Codec
 
-CODECS = (
-    Codec(
-        "PNG",
-        (".png", ".apng"),
-        (1, 8, 16),
-        has_alpha=True,
-        has_frames=True,
-        metadata_kinds=("icc", "exif", "xmp", "dpi", "chunks"),
-    ),
-    Codec(
-        "JPEG",
-        (".jpg", ".jpeg", ".jpe", ".jfif"),
-        metadata_kinds=("icc", "exif", "xmp", "dpi", "comment"),
-        default_quality=95,
-        has_subsampling=True,
-        largest_side=65500,
-    ),
-    Codec(
-        "WEBP",
-        (".webp",),
-        has_alpha=True,
-        has_frames=True,
-        metadata_kinds=("icc", "exif", "xmp"),
-        default_quality=95,
-        has_lossless=True,
-        largest_side=16383,
-    ),
-    Codec(
-        "TIFF",
-        (".tif", ".tiff"),
-        (1, 8, 16, 32),
-        has_alpha=True,
-        has_frames=True,
-        metadata_kinds=("icc", "exif", "xmp", "dpi"),
-    ),
-    Codec("BMP", (".bmp",), (1, 8), metadata_kinds=("dpi",)),
-    Codec("GIF", (".gif",), has_alpha=True, has_frames=True, metadata_kinds=("comment",), largest_side=65535),
-    Codec(
-        "AVIF",
-        (".avif",),
-        has_alpha=True,
-        has_frames=True,
-        metadata_kinds=("icc", "exif", "xmp"),
-        default_quality=90,
-        has_subsampling=True,
-        largest_side=32768,
-    ),
-    Codec("JPEG2000", (".jp2", ".j2k", ".jpx", ".jpf"), (8, 16), has_alpha=True, metadata_kinds=("comment",)),
-    Codec("PPM", (".ppm", ".pgm", ".pnm"), (8, 16)),
-    Codec("PFM", (".pfm",), (32,)),
-    Codec("HDR", (".hdr",), (32,)),
-    Codec("EXR", (".exr",), (32,), has_alpha=True, extra="exr", package="OpenEXR"),
-    Codec(
-        "HEIF",
-        (".heic", ".heif"),
-        has_alpha=True,
-        has_frames=True,
-        metadata_kinds=("icc", "exif", "xmp"),
-        default_quality=90,
-        has_lossless=True,
-        has_subsampling=True,
-        extra="heif",
-        package="pillow_heif",
-    ),
+# What is not listed is never opened, so nobody's PostScript, PSD, FITS or HDF5 is run through a decoder.
+CODECS: tuple[Codec, ...] = (
+    png.CODEC,
+    jpeg.CODEC,
+    webp.CODEC,
+    tiff.CODEC,
+    bmp.CODEC,
+    gif.CODEC,
+    avif.CODEC,
+    jpeg2000.CODEC,
+    pnm.CODEC,
+    pfm.CODEC,
+    hdr.CODEC,
+    exr.CODEC,
+    heif.CODEC,
+    dds.CODEC,
+    icns.CODEC,
+    ico.CODEC,
+    pcx.CODEC,
+    qoi.CODEC,
+    sgi.CODEC,
+    sun.CODEC,
+    tga.CODEC,
 )
-_BY_SUFFIX = {suffix: format_ for format_ in CODECS for suffix in format_.suffixes}
+_BY_SUFFIX = {suffix: codec for codec in CODECS for suffix in codec.suffixes}
+# The suffixes of files that can be written, and of those that can be read.
 SUFFIXES = tuple(_BY_SUFFIX)
+READABLE_SUFFIXES = SUFFIXES + tuple(suffix for codec in CODECS for suffix in codec.read_suffixes)
 
 
 class NamedPath(Protocol):
@@ -88,21 +72,27 @@ class NamedPath(Protocol):
 
 
 def is_image(path: NamedPath) -> bool:
-    """Whether the name looks like an image that can be read."""
-    return path.suffix.lower() in _BY_SUFFIX and not path.name.startswith(".")
+    """Tell by the name of a file whether it looks like an image that can be read."""
+    return path.suffix.lower() in READABLE_SUFFIXES and not path.name.startswith(".")
+
+
+def identify(head: bytes) -> Codec | None:
+    """Return the codec of a file by its first bytes (`HEAD_BYTES` or all of it), or None if none knows it."""
+    return next((codec for codec in CODECS if codec.sniff(head)), None)
 
 
 def find_codec(path: NamedPath) -> Codec:
-    """The format that the name of `path` stands for. Raises `ImageError` for names of no known format."""
-    found = _BY_SUFFIX.get(path.suffix.lower())
-    if found is None:
+    """Return the codec that writes files with the suffix of `path`. Raises `ImageError` if there is none."""
+    codec = _BY_SUFFIX.get(path.suffix.lower())
+    if codec is None:
         raise ImageError(f"cannot write '{path.suffix}' files", f"writable: {' '.join(SUFFIXES)}")
-    return found
+    return codec
 
 
 def find_suffix(name: str) -> str:
-    """The suffix for a format as a user names it, `jpeg` or `.TIF`. Raises `ImageError` for others."""
+    """Return the suffix for a format as a user names it, `jpeg` or `.TIF`. Raises `ImageError` for others."""
     suffix = f".{name.lower().removeprefix('.')}"
-    named = next((f.suffixes[0] for f in CODECS if name.upper() == f.name), suffix)
-    find_codec(Path(f"x{named}"))
-    return named
+    by_name = {codec.name: codec.suffixes[0] for codec in CODECS if codec.can_write}
+    suffix = by_name.get(name.upper(), suffix)
+    find_codec(Path(f"x{suffix}"))
+    return suffix

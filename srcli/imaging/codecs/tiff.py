@@ -1,4 +1,4 @@
-"""TIFF where Pillow stops: deep and float samples, pages, and metadata at every depth.
+"""TIFF: pages of any depth; 8 bits are read through Pillow, more through tifffile or OpenCV.
 
 Source: TIFF 6.0; Adobe Photoshop TIFF technical notes 3 (predictor); the BigTIFF design.
 """
@@ -7,28 +7,41 @@ import math
 import struct
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image as PilImage
-from PIL.TiffImagePlugin import ImageFileDirectory_v2 as Directory
 
+from srcli.imaging import colorspace
 from srcli.imaging.codecs import opencv
+from srcli.imaging.codecs.base import (
+    BandedImage,
+    Codec,
+    EncodingOptions,
+    Frame,
+    FrameTiming,
+    ImageInfo,
+    check_finite,
+    check_pixel_count,
+)
+from srcli.imaging.codecs.orientation import turn_upright
+from srcli.imaging.codecs.pillow import open_image, read_8bit
 from srcli.imaging.metadata import exif as exif_block
 from srcli.imaging.metadata.fields import Metadata
 from srcli.imaging.pixels import StoredSamples
 
-SIGNATURES = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+if TYPE_CHECKING:
+    from PIL.TiffImagePlugin import ImageFileDirectory_v2 as Directory
 
-_DESCRIPTION = 270
+_DESCRIPTION, _ORIENTATION = 270, 274
+_ICC_LAB = 9  # L*a*b* with an offset for a and b (photometric interpretation)
 _SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 256, 257, 258, 259, 262
 _STRIPS, _CHANNELS, _ROWS, _STRIP_BYTES, _PREDICTOR = 273, 277, 278, 279, 317
 _X_DPI, _Y_DPI, _UNIT, _EXTRA, _SAMPLE_FORMAT, _XMP, _ICC = 282, 283, 296, 338, 339, 700, 34675
 _EXIF_POINTERS = (0x8769, 0x8825)
-# How the samples lie in the file: of no use in another one.
+# Tags about how samples are stored, which say nothing about another file.
 _STRUCTURE = {*range(254, 267), *range(273, 282), 284, *range(288, 292), 317, 318, 319, 320, *range(322, 348),
               *range(512, 533), _X_DPI, _Y_DPI, _UNIT, _XMP, _ICC, 34377, 50838, 50839}  # fmt: skip
 _UINT, _FLOAT = 1, 3
@@ -36,12 +49,57 @@ _ROWS_PER_STRIP = 256
 _LARGEST_CLASSIC = 2**32 - 2**24
 
 
+class TiffCodec(Codec):
+    """TIFF and BigTIFF."""
+
+    def describe(self, path: Path) -> ImageInfo:
+        """Read the directories of all pages, and the metadata of the first."""
+        pages = read_pages(path)
+        first = pages[0]
+        mode, depth = ("float", 32) if first.is_float else (first.mode, first.bits)
+        metadata, _ = _read_metadata(path, first)
+        return ImageInfo(self.name, first.size, mode, depth, metadata, len(pages))
+
+    def read_timing(self, path: Path) -> FrameTiming:
+        """Count the pages."""
+        return FrameTiming(len(read_pages(path)))
+
+    def read_frames(self, path: Path, max_pixels: int) -> Iterator[Frame]:
+        """Decode the pages, turned upright."""
+        for page in read_pages(path):
+            check_pixel_count(path, page.size, max_pixels)
+            metadata, orientation = _read_metadata(path, page)
+            if page.bits > 8:
+                frame, is_upright = _read_deep(path, page, metadata)
+            else:
+                frame, is_upright = _read_with_pillow(path, page, metadata), True
+            yield turn_upright(frame, orientation, is_upright)
+
+    def write(
+        self,
+        file: BinaryIO,
+        frames: Sequence[Frame],
+        timing: FrameTiming,
+        encoding: EncodingOptions,
+        suffix: str,
+    ) -> None:
+        """Encode frames as pages."""
+        _write_pages(
+            file,
+            [BandedImage(f.samples.shape, f.depth, iter([f.samples]), f.metadata) for f in frames],
+        )
+
+    def write_rows(self, file: BinaryIO, image: BandedImage, encoding: EncodingOptions) -> None:
+        """Encode one page band by band."""
+        _write_pages(file, [image])
+
+
 @dataclass(frozen=True)
 class Page:
     """A full-size picture in a file; `index` counts all directories, reduced copies too."""
 
     index: int
-    directory: Directory
+    directory: "Directory"
 
     @property
     def size(self) -> tuple[int, int]:
@@ -50,17 +108,17 @@ class Page:
 
     @property
     def bits(self) -> int:
-        """The most bits that a sample has."""
+        """The bits of a sample, of the deepest channel."""
         return int(max(self.directory.get(_BITS, (1,))))
 
     @property
     def photometric(self) -> int:
-        """What samples stand for, by the number that TIFF has for it."""
+        """The number TIFF has for the colour model."""
         return int(self.directory.get(_PHOTOMETRIC, 1))
 
     @property
-    def colours(self) -> str:
-        """As Pillow calls it."""
+    def mode(self) -> str:
+        """The colour model as Pillow calls it."""
         kind = {2: "RGB", 3: "P", 5: "CMYK", 6: "RGB", 8: "LAB", 9: "LAB"}.get(self.photometric, "L")
         return kind + ("A" if _EXTRA in self.directory and kind in ("L", "RGB") else "")
 
@@ -70,25 +128,32 @@ class Page:
         return _FLOAT in self.directory.get(_SAMPLE_FORMAT, (_UINT,))
 
 
-def pages(path: Path) -> list[Page]:
-    """The pages of a file, without the small copies that some programs put beside them."""
+def _make_directory(head: bytes) -> "Directory":
+    """Return an empty directory of a file that starts with `head`."""
+    from PIL.TiffImagePlugin import ImageFileDirectory_v2
+
+    return ImageFileDirectory_v2(head)
+
+
+def read_pages(path: Path) -> list[Page]:
+    """Read the directories of a file, without those of the reduced copies that some programs add."""
     with path.open("rb") as file:
-        found = [Page(k, directory) for k, directory in enumerate(_directories(file))]
-    whole = [page for page in found if not page.directory.get(_SUBFILE, 0) & 1]
-    if not found:
+        pages = [Page(k, directory) for k, directory in enumerate(_read_directories(file))]
+    full_size = [page for page in pages if not page.directory.get(_SUBFILE, 0) & 1]
+    if not pages:
         raise ValueError("it has no pages")
-    return whole or found[:1]
+    return full_size or pages[:1]
 
 
-def _directories(file: BinaryIO) -> Iterator[Directory]:
-    head = _head(file)
-    at, seen = int(Directory(head).next), set[int]()
+def _read_directories(file: BinaryIO) -> Iterator["Directory"]:
+    head = _read_file_header(file)
+    at, seen = int(_make_directory(head).next), set[int]()
     while at:
         if at in seen:
             raise ValueError("its pages form a circle")
         seen.add(at)
         file.seek(at)
-        directory = Directory(head)
+        directory = _make_directory(head)
         directory.load(file)
         if _WIDTH not in directory or _HEIGHT not in directory:
             raise ValueError(f"page {len(seen)} has no size")
@@ -96,109 +161,130 @@ def _directories(file: BinaryIO) -> Iterator[Directory]:
         at = int(directory.next)
 
 
-def _as_read(value: Any) -> Any:
-    """Text as its bytes: Pillow reads it as Latin-1, and would write what is not ASCII as question marks."""
+def _encode_texts(value: Any) -> Any:
+    """Turn text into bytes: Pillow reads it as Latin-1, and writes what is not ASCII as question marks."""
     if isinstance(value, dict):
-        return {tag: _as_read(inner) for tag, inner in value.items()}
+        return {tag: _encode_texts(inner) for tag, inner in value.items()}
     return value.encode("latin-1", "replace") if isinstance(value, str) else value
 
 
-def _head(file: BinaryIO) -> bytes:
-    """Byte order, kind, and where the first page is described."""
+def _read_file_header(file: BinaryIO) -> bytes:
+    """Read the byte order, the kind, and the offset of the first directory."""
     head = file.read(8)
     return head + (file.read(8) if b"+" in head[:4] else b"")
 
 
-def metadata(path: Path, page: Page) -> tuple[Metadata, int]:
-    """What a page says, and its orientation."""
+def _read_metadata(path: Path, page: Page) -> tuple[Metadata, int]:
+    """Return the metadata of a page, and its orientation."""
     tags = page.directory
     icc, xmp = (tags.get(tag) for tag in (_ICC, _XMP))
-    found = Metadata(
+    metadata = Metadata(
         icc=bytes(icc) if isinstance(icc, bytes) else None,
-        exif=_exif(path) if page.index == 0 else None,
+        exif=_read_exif(path) if page.index == 0 else None,
         xmp=bytes(xmp) if isinstance(xmp, bytes) else None,
-        dpi=_dpi(tags),
+        dpi=_read_dpi(tags),
     )
-    return found, int(tags.get(274, 1))
+    return metadata, int(tags.get(_ORIENTATION, 1))
 
 
-def _dpi(tags: Directory) -> tuple[float, float] | None:
+def _read_dpi(tags: "Directory") -> tuple[float, float] | None:
     per_inch = {2: 1.0, 3: 2.54}.get(int(tags.get(_UNIT, 2)))
     x, y = (float(tags.get(tag, 0)) for tag in (_X_DPI, _Y_DPI))
     return (x * per_inch, y * per_inch) if per_inch and x > 1 and y > 1 else None
 
 
-def _exif(path: Path) -> bytes | None:
-    """The tags of the first page that are not about how it is stored, as an EXIF block."""
+def _read_exif(path: Path) -> bytes | None:
+    """Return the tags of the first page as an EXIF block, without those about how it is stored."""
+    from PIL import Image
+
     with path.open("rb") as file:
-        head = _head(file)
-        found = PilImage.Exif()
-        found.endian, found.bigtiff = "<" if head[:2] == b"II" else ">", b"+" in head[:4]
-        found.load_from_fp(file, int(Directory(head).next))
-        for pointer in set(found) & set(_EXIF_POINTERS):
-            found.get_ifd(pointer)
-        if str(found.get(_DESCRIPTION, "")).startswith('{"shape"'):
-            del found[_DESCRIPTION]  # tifffile's note of a shape that is no longer true
-        for tag in set(found) & _STRUCTURE:
-            del found[tag]
-        for tag in found:
-            found[tag] = _as_read(found[tag])
-        found.bigtiff, found.endian = False, "<"
-        return found.tobytes() if found else None
+        head = _read_file_header(file)
+        exif = Image.Exif()
+        exif.endian, exif.bigtiff = "<" if head[:2] == b"II" else ">", b"+" in head[:4]
+        exif.load_from_fp(file, int(_make_directory(head).next))
+        for pointer in set(exif) & set(_EXIF_POINTERS):
+            exif.get_ifd(pointer)
+        if str(exif.get(_DESCRIPTION, "")).startswith('{"shape"'):
+            del exif[_DESCRIPTION]  # tifffile's note of a shape that is no longer true
+        for tag in set(exif) & _STRUCTURE:
+            del exif[tag]
+        for tag in exif:
+            exif[tag] = _encode_texts(exif[tag])
+        exif.bigtiff, exif.endian = False, "<"
+        return exif.tobytes() if exif else None
 
 
-def read_deep(path: Path, page: Page) -> tuple[StoredSamples, bool]:
-    """Samples of more than 8 bits, (H, W) or (H, W, C) as uint16 or float32; and whether they are upright.
+def _read_with_pillow(path: Path, page: Page, metadata: Metadata) -> Frame:
+    """Decode a page of up to 8 bits, which Pillow turns upright."""
+    from PIL import TiffImagePlugin
 
-    CMYK and L*a*b* come as they are stored, without alpha. Raises `ValueError` for what neither tifffile nor
-    OpenCV can unpack.
+    # Not by its name: Pillow 13 maps such files into memory, and garbles them when it turns them.
+    with path.open("rb") as raw, open_image(raw, (TiffImagePlugin.TiffImageFile.format,)) as file:
+        file.seek(page.index)
+        return read_8bit(file, metadata)
+
+
+def _read_deep(path: Path, page: Page, metadata: Metadata) -> tuple[Frame, bool]:
+    """Decode a page of more than 8 bits as uint16 or float32, and tell whether it is upright.
+
+    CMYK and L*a*b* become sRGB. Raises `ValueError` if neither tifffile nor OpenCV can unpack it.
     """
     import tifffile
 
-    upright = False
+    is_upright = False
     try:
         with tifffile.TiffFile(path) as file:
-            values = _in_order(file.pages[page.index])
+            values = _order_axes(file.pages[page.index])
     except (tifffile.TiffFileError, LookupError, zlib.error, struct.error, TypeError) as error:
         raise ValueError(str(error)) from error
     except ValueError as error:
         if "imagecodecs" not in str(error):
             raise
-        if page.colours in ("CMYK", "LAB"):
-            raise ValueError(f"16-bit {page.colours} in this compression can't be read") from error
-        values, upright = _by_opencv(path, page), True
-    if page.colours in ("CMYK", "LAB"):
-        return _separate(values, page), upright
-    return _straight(_bright(values, page), page), upright
+        if page.mode in ("CMYK", "LAB"):
+            raise ValueError(f"16-bit {page.mode} in this compression can't be read") from error
+        values, is_upright = _read_with_opencv(path, page), True
+    if page.mode in ("CMYK", "LAB"):
+        samples = _to_srgb(_select_inks(values, page), page, metadata.icc)
+        return Frame(samples, 16, replace(metadata, icc=colorspace.make_srgb_profile())), is_upright
+    samples = _divide_by_alpha(_normalise(values, page), page)
+    return Frame(
+        check_finite(samples) if page.is_float else samples, 32 if page.is_float else 16, metadata
+    ), is_upright
 
 
-def _separate(values: NDArray[Any], page: Page) -> StoredSamples:
-    """Inks or L*a*b* as uint16, without what else there is of channels."""
-    count = len("CMYK") if page.colours == "CMYK" else len("LAB")
+def _to_srgb(samples: StoredSamples, page: Page, icc: bytes | None) -> StoredSamples:
+    if page.mode == "CMYK":
+        return colorspace.cmyk_to_srgb(samples, icc)
+    return colorspace.lab_to_srgb(samples, is_icc=page.photometric == _ICC_LAB)
+
+
+def _select_inks(values: NDArray[Any], page: Page) -> StoredSamples:
+    """Return CMYK or L*a*b* as uint16, without further channels."""
+    count = len("CMYK") if page.mode == "CMYK" else len("LAB")
     if page.bits != 16 or values.dtype.kind not in "ui" or values.ndim != 3:
-        raise ValueError(f"its samples are {page.bits}-bit {page.colours}; convert it to 16 bits")
+        raise ValueError(f"its samples are {page.bits}-bit {page.mode}; convert it to 16 bits")
     if values.shape[2] < count:
         raise ValueError(f"its samples have {values.shape[2]} channels, not {count}")
     return np.ascontiguousarray(values[..., :count]).view(np.uint16)
 
 
-def _in_order(page: Any) -> NDArray[Any]:
-    """(H, W, C) whether the file has its channels side by side or one after the other."""
+def _order_axes(page: Any) -> NDArray[Any]:
+    """Decode (H, W, C), whether the file stores its channels pixel by pixel or one after the other."""
     values: NDArray[Any] = page.asarray()
     return np.moveaxis(values, 0, -1) if page.axes == "SYX" else values
 
 
-def _by_opencv(path: Path, page: Page) -> StoredSamples:
-    """LZW and others that tifffile has no codec for, upright; what OpenCV cannot hold comes with 8 bits."""
-    found = opencv.decode_page(path, page.index)
+def _read_with_opencv(path: Path, page: Page) -> StoredSamples:
+    """Decode LZW and others that tifffile has no codec for, upright; OpenCV reduces some to 8 bits."""
+    samples = opencv.decode_page(path, page.index)
     channels = int(page.directory.get(_CHANNELS, 1))
-    if found.itemsize * 8 != page.bits or found.size != np.prod(page.size) * channels:
+    if samples.itemsize * 8 != page.bits or samples.size != np.prod(page.size) * channels:
         raise ValueError(f"{page.bits}-bit samples in this compression can't be read")
-    return found
+    return samples
 
 
-def _bright(values: NDArray[Any], page: Page) -> StoredSamples:
-    """With zero as black, as uint16 or float32."""
+def _normalise(values: NDArray[Any], page: Page) -> StoredSamples:
+    """Return uint16 or float32 with 0 as black."""
     if page.photometric not in (0, 1, 2):
         raise ValueError(f"{page.bits}-bit samples of this colour model (photometric {page.photometric})")
     if page.is_float:
@@ -210,8 +296,8 @@ def _bright(values: NDArray[Any], page: Page) -> StoredSamples:
     return (65535 - full if page.photometric == 0 else full).astype(np.uint16)
 
 
-def _straight(values: StoredSamples, page: Page) -> StoredSamples:
-    """Colours not multiplied by their alpha, and without channels that mean something else."""
+def _divide_by_alpha(values: StoredSamples, page: Page) -> StoredSamples:
+    """Return colours that are not multiplied by alpha, without channels that mean something else."""
     channels = 1 if values.ndim == 2 else values.shape[2]
     colours = 3 if page.photometric == 2 else 1
     extra = page.directory.get(_EXTRA, (2,) if channels in (2, 4) else (0,))
@@ -230,45 +316,18 @@ def _straight(values: StoredSamples, page: Page) -> StoredSamples:
     return values
 
 
-@dataclass(frozen=True)
-class Sheet:
-    """A page to be written: samples of `shape` (H, W) or (H, W, 2..4), whose rows come in bands from the top.
-
-    `depth` in bits: 1, 8, 16, or 32 for float.
-    """
-
-    shape: tuple[int, ...]
-    depth: int
-    about: Metadata
-    bands: Iterable[StoredSamples]
-
-    @property
-    def channels(self) -> int:
-        """Of each pixel."""
-        return 1 if len(self.shape) == 2 else self.shape[2]
-
-    @property
-    def size(self) -> int:
-        """Bytes of its samples."""
-        return math.prod(self.shape) * self.depth // 8
-
-
-def write(file: BinaryIO, frames: Sequence[tuple[StoredSamples, int, Metadata]]) -> None:
-    """`write_sheets` for samples that are there as a whole, each with its depth and metadata."""
-    write_sheets(file, [Sheet(samples.shape, depth, about, [samples]) for samples, depth, about in frames])
-
-
-def write_sheets(file: BinaryIO, sheets: Sequence[Sheet]) -> None:
-    """Pages one after the other. A file that may pass 4 GB becomes a BigTIFF."""
-    big = sum(sheet.size for sheet in sheets) > _LARGEST_CLASSIC
+def _write_pages(file: BinaryIO, pages: Sequence[BandedImage]) -> None:
+    """Write pages one after the other. A file that may pass 4 GB becomes a BigTIFF."""
+    size = sum(math.prod(page.shape) * page.depth // 8 for page in pages)
+    big = size > _LARGEST_CLASSIC
     head = b"II+\0\x08\0\0\0" + struct.pack("<Q", 16) if big else b"II*\0" + struct.pack("<I", 8)
     file.write(head)
     at = pointer = len(head)
-    for number, sheet in enumerate(sheets):
+    for number, page in enumerate(pages):
         if number:
             file.seek(pointer)
             file.write(struct.pack("<Q" if big else "<I", at))
-        count = _write_sheet(file, head, sheet, at)
+        count = _write_page(file, head, page, at)
         pointer = at + (8 + 20 * count if big else 2 + 12 * count)
         at = file.tell()
         if at % 2:
@@ -276,21 +335,24 @@ def write_sheets(file: BinaryIO, sheets: Sequence[Sheet]) -> None:
             at += 1
 
 
-def _write_sheet(file: BinaryIO, head: bytes, sheet: Sheet, at: int) -> int:
-    """Directory and strips; how many entries the directory has, which is known in full only at the end."""
+def _write_page(file: BinaryIO, head: bytes, page: BandedImage, at: int) -> int:
+    """Write a directory and its strips; return how many entries the directory has.
+
+    It is written twice, since the lengths of the strips are known only at the end.
+    """
     file.seek(at)
-    file.write(_directory(head, sheet, [0] * -(-sheet.shape[0] // _ROWS_PER_STRIP)).tobytes(at))
-    lengths = [file.write(_packed(rows, sheet.depth)) for rows in _strips(sheet.bands)]
+    file.write(_fill_directory(head, page, [0] * -(-page.shape[0] // _ROWS_PER_STRIP)).tobytes(at))
+    lengths = [file.write(_compress(rows, page.depth)) for rows in _split_into_strips(page.bands)]
     end = file.tell()
-    data = _directory(head, sheet, lengths).tobytes(at)
+    data = _fill_directory(head, page, lengths).tobytes(at)
     file.seek(at)
     file.write(data)
     file.seek(end)
     return int(struct.unpack_from("<Q" if b"+" in head[:4] else "<H", data)[0])
 
 
-def _strips(bands: Iterable[StoredSamples]) -> Iterator[StoredSamples]:
-    """The same rows, as many at a time as a strip has."""
+def _split_into_strips(bands: Iterable[StoredSamples]) -> Iterator[StoredSamples]:
+    """Yield the rows of bands, as many at a time as a strip has."""
     held: list[StoredSamples] = []
     for band in bands:
         held.append(band)
@@ -303,24 +365,25 @@ def _strips(bands: Iterable[StoredSamples]) -> Iterator[StoredSamples]:
         yield rows
 
 
-def _packed(rows: StoredSamples, depth: int) -> bytes:
-    """Rows as bytes lie in the file, each less its left neighbour where that helps, compressed."""
+def _compress(rows: StoredSamples, depth: int) -> bytes:
+    """Compress rows; integers as differences from their left neighbours (predictor 2)."""
     if depth == 1:
         return zlib.compress(np.packbits(rows > 0, axis=1).tobytes(), 4)
     if depth == 32:
         return zlib.compress(np.ascontiguousarray(rows, "<f4").data, 4)
-    less = np.ascontiguousarray(rows, f"<u{depth // 8}").copy()
-    less[:, 1:] -= rows[:, :-1]
+    differences = np.ascontiguousarray(rows, f"<u{depth // 8}").copy()
+    differences[:, 1:] -= rows[:, :-1]
     if depth == 16:
-        return zlib.compress(less.data, 4)
-    packer = zlib.compressobj(1, zlib.DEFLATED, 15, 9, zlib.Z_RLE)  # as for PNG
-    return packer.compress(less.data) + packer.flush()
+        return zlib.compress(differences.data, 4)
+    compressor = zlib.compressobj(1, zlib.DEFLATED, 15, 9, zlib.Z_RLE)  # as for PNG
+    return compressor.compress(differences.data) + compressor.flush()
 
 
-def _directory(head: bytes, sheet: Sheet, lengths: list[int]) -> Directory:
-    height, width = sheet.shape[:2]
-    depth, channels = sheet.depth, sheet.channels
-    tags = _kept_tags(Directory(head), sheet.about)
+def _fill_directory(head: bytes, page: BandedImage, lengths: list[int]) -> "Directory":
+    """Return the directory of a page whose strips have these lengths in bytes."""
+    height, width = page.shape[:2]
+    depth, channels = page.depth, page.channels
+    tags = _add_metadata(_make_directory(head), page.metadata)
     kind = _FLOAT if depth == 32 else _UINT
     numbers = {
         _WIDTH: width, _HEIGHT: height, _BITS: (depth,) * channels, _COMPRESSION: 8,
@@ -338,19 +401,34 @@ def _directory(head: bytes, sheet: Sheet, lengths: list[int]) -> Directory:
     return tags
 
 
-def _kept_tags(tags: Directory, about: Metadata) -> Directory:
-    """EXIF, profile, XMP and resolution put into a directory."""
-    if about.exif:
-        found = PilImage.Exif()
-        found.load(exif_block.add_prefix(about.exif))
-        inner = {pointer: found.get_ifd(pointer) for pointer in set(found) & set(_EXIF_POINTERS)}
-        for tag, value in (dict(found) | {k: v for k, v in inner.items() if v}).items():
+def _add_metadata(tags: "Directory", metadata: Metadata) -> "Directory":
+    """Put EXIF, profile, XMP and resolution into a directory."""
+    from PIL import Image
+
+    if metadata.exif:
+        exif = Image.Exif()
+        exif.load(exif_block.add_prefix(metadata.exif))
+        inner = {pointer: exif.get_ifd(pointer) for pointer in set(exif) & set(_EXIF_POINTERS)}
+        for tag, value in (dict(exif) | {k: v for k, v in inner.items() if v}).items():
             if tag not in _STRUCTURE:
-                tags[tag] = _as_read(value)
-    for tag, content in ((_ICC, about.icc), (_XMP, about.xmp)):
+                tags[tag] = _encode_texts(value)
+    for tag, content in ((_ICC, metadata.icc), (_XMP, metadata.xmp)):
         if content:
             tags.tagtype[tag] = 7 if tag == _ICC else 1
             tags[tag] = content
-    if about.dpi:
-        tags[_X_DPI], tags[_Y_DPI], tags[_UNIT] = about.dpi[0], about.dpi[1], 2
+    if metadata.dpi:
+        tags[_X_DPI], tags[_Y_DPI], tags[_UNIT] = metadata.dpi[0], metadata.dpi[1], 2
     return tags
+
+
+CODEC = TiffCodec(
+    name="TIFF",
+    suffixes=(".tif", ".tiff"),
+    signatures=(b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"),
+    depths=(1, 8, 16, 32),
+    channels=(1, 2, 3, 4),
+    frame_kind="pages",
+    mixed_frames=True,
+    metadata_kinds=("icc", "exif", "xmp", "dpi"),
+    streams=True,
+)

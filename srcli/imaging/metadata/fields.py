@@ -3,10 +3,12 @@
 import re
 from dataclasses import dataclass, replace
 
-from srcli.imaging.codecs import png
 from srcli.imaging.metadata import exif as exif_block
 
 Size = tuple[int, int]
+# Name and content of a chunk of a PNG.
+Chunk = tuple[bytes, bytes]
+TEXT_CHUNKS = (b"tEXt", b"zTXt", b"iTXt")
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,7 @@ class Metadata:
     xmp: bytes | None = None
     dpi: tuple[float, float] | None = None
     comment: bytes | None = None
-    chunks: tuple[png.Chunk, ...] = ()
+    chunks: tuple[Chunk, ...] = ()
 
 
 def scale_metadata(metadata: Metadata, old: Size, new: Size) -> Metadata:
@@ -37,7 +39,7 @@ def scale_metadata(metadata: Metadata, old: Size, new: Size) -> Metadata:
 
 def strip_metadata(metadata: Metadata) -> Metadata:
     """Only what decides how the picture looks."""
-    colour = tuple(chunk for chunk in metadata.chunks if not png.is_text(chunk))
+    colour = tuple(chunk for chunk in metadata.chunks if chunk[0] not in TEXT_CHUNKS)
     return Metadata(icc=metadata.icc, chunks=colour)
 
 

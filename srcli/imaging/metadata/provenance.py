@@ -6,9 +6,9 @@ Source: XMP specification part 1, section 7; the record is one property in a nam
 import html
 import json
 import re
+from collections.abc import Collection
 from dataclasses import asdict, dataclass, field, fields, replace
 
-from srcli.imaging.codecs.base import Codec
 from srcli.imaging.metadata.fields import Metadata
 
 _NAMESPACE = "urn:sr-cli:provenance:1"
@@ -44,12 +44,12 @@ class Record:
     options: dict[str, str] = field(default_factory=dict)
 
 
-def add_record(metadata: Metadata, record: Record, form: Codec) -> Metadata:
+def add_record(metadata: Metadata, record: Record, kinds: Collection[str]) -> Metadata:
     """`metadata` with the record in place of an older one, where the format carries any."""
     text = json.dumps(asdict(record), separators=(",", ":"), sort_keys=True)
-    if "xmp" in form.metadata_kinds:
+    if "xmp" in kinds:
         return replace(metadata, xmp=_in_packet(metadata.xmp, text))
-    if "comment" in form.metadata_kinds:
+    if "comment" in kinds:
         before = _COMMENT.sub(b"", metadata.comment or b"")
         return replace(metadata, comment=before + (b"\n" if before else b"") + b"sr: " + text.encode())
     return metadata

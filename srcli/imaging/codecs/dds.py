@@ -1,0 +1,10 @@
+"""DirectDraw surfaces, the textures of games; read, not written."""
+
+from srcli.imaging.codecs.pillow import PillowCodec
+
+CODEC = PillowCodec(
+    name="DDS",
+    read_suffixes=(".dds",),
+    signatures=(b"DDS ",),
+    plugin="DdsImagePlugin",
+)

@@ -1,0 +1,61 @@
+"""HEIF and HEIC, through pillow-heif where it is installed; several images in a file are pages."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from srcli.imaging.codecs.base import EncodingOptions, Frame, stretch_to_16bit
+from srcli.imaging.codecs.pillow import PillowCodec
+from srcli.imaging.pixels import StoredSamples
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PilImage
+
+# `mif1` and `msf1` are brands of the container; AVIF, which has them too, is tried first.
+_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
+
+
+class HeifCodec(PillowCodec):
+    """HEIF through the plugin that pillow-heif has for Pillow."""
+
+    def load_plugin(self) -> None:
+        """Register the plugin of pillow-heif."""
+        import pillow_heif
+
+        pillow_heif.register_heif_opener()
+
+    def sniff(self, head: bytes) -> bool:
+        """Recognise an ISO media file (ISO/IEC 14496-12, 4.3) with a brand of HEIF."""
+        return head[4:8] == b"ftyp" and head[8:12] in _BRANDS
+
+    def read_bits(self, file: "PilImage", path: Path) -> int:
+        """Return 8, 10 or 12."""
+        return int(file.info.get("bit_depth", 8))
+
+    def read_16bit(self, file: "PilImage", path: Path) -> StoredSamples:
+        """Decode without the plugin, which has 8 bits only."""
+        import pillow_heif
+
+        whole = pillow_heif.open_heif(path, convert_hdr_to_8bit=False)
+        bits = self.read_bits(file, path)
+        return stretch_to_16bit(np.asarray(whole[file.tell()]) >> (16 - bits), bits)
+
+    def encoding_options(self, frame: Frame, encoding: EncodingOptions, suffix: str) -> dict[str, Any]:
+        """Return the quality, -1 for lossless."""
+        options = super().encoding_options(frame, encoding, suffix)
+        return options | {"quality": -1} if encoding.lossless else options
+
+
+CODEC = HeifCodec(
+    name="HEIF",
+    suffixes=(".heic", ".heif"),
+    channels=(1, 3, 4),
+    frame_kind="pages",
+    metadata_kinds=("icc", "exif", "xmp"),
+    default_quality=90,
+    has_lossless=True,
+    default_subsampling="4:2:0",
+    extra="heif",
+    package="pillow_heif",
+)

@@ -1,0 +1,10 @@
+"""Apple icons, of which the largest picture is read; not written."""
+
+from srcli.imaging.codecs.pillow import PillowCodec
+
+CODEC = PillowCodec(
+    name="ICNS",
+    read_suffixes=(".icns",),
+    signatures=(b"icns",),
+    plugin="IcnsImagePlugin",
+)

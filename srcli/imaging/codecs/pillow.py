@@ -1,0 +1,219 @@
+"""Codecs that Pillow does most of the work for: each names the one plugin that opens its files."""
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO
+
+import numpy as np
+
+from srcli.imaging import colorspace
+from srcli.imaging.codecs import opencv
+from srcli.imaging.codecs.base import Codec, EncodingOptions, Frame, FrameTiming, ImageInfo, check_pixel_count
+from srcli.imaging.codecs.orientation import turn_upright
+from srcli.imaging.metadata import exif
+from srcli.imaging.metadata.fields import Metadata
+from srcli.imaging.pixels import StoredSamples
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PilImage
+
+_ORIENTATION = 0x0112
+_BAND = 256
+# Modes whose samples are taken as they are.
+_PLAIN_MODES = ("1", "L", "LA", "RGB", "RGBA")
+
+
+def open_image(file: Path | BinaryIO, formats: Sequence[str]) -> "PilImage":
+    """Open a file with the plugins of `formats` and no others, which have to be imported already."""
+    from PIL import Image
+
+    Image.MAX_IMAGE_PIXELS = None  # every codec checks the size against a limit of its own
+    return Image.open(file, formats=list(formats))
+
+
+@dataclass(frozen=True)
+class PillowCodec(Codec):
+    """A format of Pillow's: `plugin` is a module of PIL, `pillow_formats` what it registers if not `name`."""
+
+    plugin: str = ""
+    pillow_formats: tuple[str, ...] = ()
+
+    def load_plugin(self) -> None:
+        """Register the plugin with Pillow, which would import all of its plugins to find it."""
+        import_module(f"PIL.{self.plugin}")
+
+    def open(self, path: Path) -> "PilImage":
+        """Open a file with the plugin of this format and no other."""
+        self.load_plugin()
+        return open_image(path, self.pillow_formats or (self.name,))
+
+    def describe(self, path: Path) -> ImageInfo:
+        """Read the headers and the metadata; Pillow decodes no samples for it."""
+        with self.open(path) as file:
+            mode = file.mode.split(";")[0]
+            depth = 1 if file.mode == "1" else 16 if self.read_bits(file, path) > 8 else 8
+            return ImageInfo(
+                file.format or self.name,
+                file.size,
+                "L" if mode == "I" else mode,
+                depth,
+                self.read_metadata(file, path),
+                self.count_frames(file),
+                self.estimate_quality(file),
+            )
+
+    def read_timing(self, path: Path) -> FrameTiming:
+        """Count the frames and read their durations, for which Pillow decodes all of an animation."""
+        with self.open(path) as file:
+            return self._read_timing(file)
+
+    def _read_timing(self, file: "PilImage") -> FrameTiming:
+        count = self.count_frames(file)
+        if count == 1 or self.frame_kind == "pages":
+            return FrameTiming(count)
+        cover, loops = bool(file.info.get("default_image")), file.info.get("loop")
+        durations = []
+        for number in range(count):
+            file.seek(number)
+            file.load()  # the duration of a WebP or AVIF frame is known only then
+            durations.append(float(file.info.get("duration", 0) or 0))
+        file.seek(0)
+        return FrameTiming(count, tuple(durations), loops, cover)
+
+    def read_frames(self, path: Path, max_pixels: int) -> Iterator[Frame]:
+        """Decode the frames, turned upright."""
+        with self.open(path) as file:
+            check_pixel_count(path, file.size, max_pixels)
+            metadata = self.read_metadata(file, path)
+            orientation = int(file.getexif().get(_ORIENTATION, 1))
+            for number in range(self._read_timing(file).count):
+                file.seek(number)
+                if self.read_bits(file, path) > 8:
+                    frame = Frame(self.read_16bit(file, path), 16, metadata)
+                else:
+                    frame = read_8bit(file, metadata)
+                yield turn_upright(frame, orientation)
+
+    def count_frames(self, file: "PilImage") -> int:
+        """Return the number of frames that are read: 1 for formats without, whatever Pillow says."""
+        return int(getattr(file, "n_frames", 1)) if self.has_frames else 1
+
+    def read_bits(self, file: "PilImage", path: Path) -> int:
+        """Return the bits of a sample; some plugins open deeper files with 8 and do not say so."""
+        return 16 if file.mode.startswith("I;16") else 8
+
+    def read_16bit(self, file: "PilImage", path: Path) -> StoredSamples:
+        """Decode (H, W) or (H, W, 2..4) uint16 of a frame of more than 8 bits."""
+        return opencv.check_16bit(opencv.decode(path), file.size)
+
+    def read_metadata(self, file: "PilImage", path: Path) -> Metadata:
+        """Return what Pillow found besides the samples."""
+        info = file.info
+        comment, block, xmp = info.get("comment"), info.get("exif"), info.get("xmp")
+        dpi = tuple(float(value) for value in info.get("dpi", ()))
+        return Metadata(
+            icc=info.get("icc_profile"),
+            exif=exif.strip_prefix(block) or None if block else None,
+            xmp=xmp.encode() if isinstance(xmp, str) else xmp,
+            dpi=dpi if len(dpi) == 2 and min(dpi) > 1 else None,
+            comment=comment.encode() if isinstance(comment, str) else comment,
+        )
+
+    def estimate_quality(self, file: "PilImage") -> int | None:
+        """Return the quality a file was compressed with, or None if that cannot be told."""
+        return None
+
+    def write(
+        self,
+        file: BinaryIO,
+        frames: Sequence[Frame],
+        timing: FrameTiming,
+        encoding: EncodingOptions,
+        suffix: str,
+    ) -> None:
+        """Encode frames of up to 8 bits, or one of 16."""
+        if frames[0].depth > 8:
+            file.write(self.encode_16bit(frames[0].samples))
+            return
+        self.load_plugin()
+        pictures = [self.to_picture(frame) for frame in frames]
+        options = self.metadata_options(frames[0].metadata)
+        options |= self.encoding_options(frames[0], encoding, suffix)
+        if len(pictures) > 1:
+            options |= self.timing_options(timing) | {"save_all": True, "append_images": pictures[1:]}
+        buffer = io.BytesIO()  # some encoders seek, and one that fails halfway leaves the file alone
+        pictures[0].save(buffer, self.name, **options)
+        file.write(buffer.getbuffer())
+
+    def encode_16bit(self, samples: StoredSamples) -> bytes:
+        """Encode (H, W) or (H, W, 2..4) uint16, if 16 is among `depths`."""
+        raise NotImplementedError
+
+    def to_picture(self, frame: Frame) -> "PilImage":
+        """Return a frame as Pillow's encoders take it."""
+        from PIL import Image
+
+        picture = Image.fromarray(np.ascontiguousarray(frame.samples))
+        return picture.convert("1", dither=Image.Dither.NONE) if frame.depth == 1 else picture
+
+    def metadata_options(self, metadata: Metadata) -> dict[str, Any]:
+        """Return the arguments of Pillow's `save` for the kinds of metadata that the format holds."""
+        values: dict[str, Any] = {
+            "icc": ("icc_profile", metadata.icc),
+            "exif": ("exif", exif.add_prefix(metadata.exif) if metadata.exif else None),
+            "xmp": ("xmp", metadata.xmp),
+            "dpi": ("dpi", metadata.dpi),
+            "comment": ("comment", metadata.comment),
+        }
+        held = [values[kind] for kind in values if kind in self.metadata_kinds]
+        return {name: value for name, value in held if value}
+
+    def encoding_options(self, frame: Frame, encoding: EncodingOptions, suffix: str) -> dict[str, Any]:
+        """Return the arguments of Pillow's `save` for quality and chroma subsampling."""
+        options: dict[str, Any] = {}
+        if self.default_quality:
+            options["quality"] = encoding.quality or self.default_quality
+        if self.default_subsampling and frame.samples.ndim > 2:
+            default = "4:4:4" if encoding.lossless else self.default_subsampling
+            options["subsampling"] = encoding.subsampling or default
+        return options
+
+    def timing_options(self, timing: FrameTiming) -> dict[str, Any]:
+        """Return the arguments of Pillow's `save` for an animation."""
+        durations = [max(1, round(value)) for value in timing.durations]
+        return {"duration": durations} if durations else {}
+
+
+def read_8bit(file: "PilImage", metadata: Metadata) -> Frame:
+    """Decode the current frame of an opened file of up to 8 bits, in whatever mode it comes."""
+    file.load()
+    if file.mode in ("CMYK", "LAB"):
+        samples = np.asarray(colorspace.convert_to_srgb(file, metadata.icc))
+        return Frame(samples, 8, replace(metadata, icc=colorspace.make_srgb_profile()))
+    if file.has_transparency_data and file.mode not in ("LA", "RGBA"):
+        return Frame(np.array(file.convert("LA" if file.mode in ("1", "L") else "RGBA")), 8, metadata)
+    if file.mode == "1":
+        return Frame(np.array(file.convert("L")), 1, metadata)
+    if file.mode in ("I", "F"):
+        raise ValueError("its samples are 32-bit integers; convert it to 16 bits")
+    if file.mode == "P" and _has_grey_palette(file):
+        return Frame(np.array(file.convert("L")), 8, metadata)
+    return Frame(_copy_samples(file if file.mode in _PLAIN_MODES else file.convert("RGB")), 8, metadata)
+
+
+def _copy_samples(file: "PilImage") -> StoredSamples:
+    """Copy the samples of a decoded picture a band at a time: Pillow would copy all of it twice."""
+    first = np.asarray(file.crop((0, 0, file.width, min(_BAND, file.height))))
+    out = np.empty((file.height, *first.shape[1:]), first.dtype)
+    for top in range(0, file.height, _BAND):
+        bottom = min(top + _BAND, file.height)
+        out[top:bottom] = np.asarray(file.crop((0, top, file.width, bottom)))
+    return out
+
+
+def _has_grey_palette(file: "PilImage") -> bool:
+    palette = np.asarray(file.getpalette() or [0, 1, 2]).reshape(-1, 3)
+    return bool((palette == palette[:, :1]).all())

@@ -1,0 +1,10 @@
+"""The Quite OK Image format; read, not written."""
+
+from srcli.imaging.codecs.pillow import PillowCodec
+
+CODEC = PillowCodec(
+    name="QOI",
+    read_suffixes=(".qoi",),
+    signatures=(b"qoif",),
+    plugin="QoiImagePlugin",
+)
