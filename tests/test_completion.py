@@ -79,12 +79,19 @@ def test_names_written_twice_are_the_same() -> None:
     assert completion.archs("") == archs.names()
 
 
-def test_nothing_heavy_is_loaded() -> None:
+@pytest.mark.parametrize(
+    ("names", "heavy"),
+    [
+        ("models with_weights entries archs datasets devices", "torch cv2 numpy huggingface_hub PIL"),
+        ("formats", "torch cv2 huggingface_hub PIL"),  # the codecs themselves are asked
+    ],
+)
+def test_nothing_heavy_is_loaded(names: str, heavy: str) -> None:
     code = (
-        "import sys; from srcli.cli import completion as c;"
-        "[f('') for f in (c.models, c.with_weights, c.entries, c.archs, c.datasets, c.formats, c.devices)];"
-        "heavy = {'torch', 'cv2', 'numpy', 'huggingface_hub', 'PIL'} & set(sys.modules);"
-        "sys.exit(f'loaded {heavy}' if heavy else 0)"
+        "import sys; from srcli.cli import completion;"
+        f"[getattr(completion, name)('') for name in {names.split()}];"
+        f"loaded = {set(heavy.split())} & set(sys.modules);"
+        "sys.exit(f'loaded {loaded}' if loaded else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
     assert done.returncode == 0, done.stderr

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from srcli.errors import DatasetError, UsageError
-from srcli.imaging.codecs.registry import SUFFIXES, is_image
+from srcli.imaging.codecs.registry import READABLE_SUFFIXES, SUFFIXES, is_image
 from srcli.storage.locations import Location, RemotePath, get_identity, is_many, list_files, strip_pattern
 from srcli.upscaling.task import UpscaleTask
 
@@ -153,7 +153,7 @@ def _files(given: Path, layout: Layout, listing: _Listing) -> Iterator[tuple[Pat
     elif not os.path.lexists(given) and glob.has_magic(str(given)):
         matching = sorted(Path(name) for name in glob.glob(str(given), recursive=True))
         if not matching:
-            raise UsageError(f"no file matches {given}", f"readable: {' '.join(SUFFIXES)}")
+            raise UsageError(f"no file matches {given}", f"readable: {' '.join(READABLE_SUFFIXES)}")
         for path in matching:
             if path.is_dir():
                 yield from _files(path, layout, listing) if layout.recursive else ()

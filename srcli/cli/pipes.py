@@ -67,10 +67,9 @@ def _as_files(job: "UpscaleTask", folder: Path, suffix: str | None) -> "UpscaleT
 
 def _suffix_by_content(path: "Location") -> str:
     from srcli.imaging.codecs import reading, registry
-    from srcli.imaging.codecs.registry import is_image
 
     if not isinstance(path, Path):
-        return path.suffix if is_image(path) else ".png"
+        return path.suffix if path.suffix.lower() in registry.SUFFIXES else ".png"
     try:
         return registry.find_suffix(reading.read_info(path).format)
     except ImageError:

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from srcli.imaging.codecs.base import ImageInfo
-from srcli.imaging.codecs.reading import read_info, read_profile_name
+from srcli.imaging.codecs.reading import read_info
+from srcli.imaging.colorspace import read_profile_name
 from srcli.imaging.image import read_image
 from srcli.imaging.metadata.fields import Metadata
 from srcli.imaging.metadata.provenance import Record, read_record
@@ -38,7 +39,7 @@ class ImageReport:
         """Return the report for JSON."""
         info, metadata = self.info, self.info.metadata
         return {
-            "file": str(self.path), "format": info.format, "size": info.size, "colours": info.colours,
+            "file": str(self.path), "format": info.format, "size": info.size, "colours": info.mode,
             "depth": info.depth, "frames": info.frames, "quality": info.quality, "dpi": metadata.dpi,
             "carries": _list_metadata(metadata), "profile": _name_profile(metadata),
             "noise": round(self.quality.noise, 2), "spare": self.quality.spare,
@@ -60,7 +61,7 @@ class ImageReport:
         return [
             ("format", f"{info.format}{quality}{frames}"),
             ("size", f"{width}x{height}, {width * height / 1e6:.1f} megapixels{dpi}"),
-            ("samples", f"{info.colours}, {depth}"),
+            ("samples", f"{info.mode}, {depth}"),
             ("metadata", ", ".join(_list_metadata(metadata)) or "none"),
             *([("profile", profile)] if profile else []),
             ("noise", f"about {self.quality.noise:.1f} of 255 levels"),
