@@ -24,6 +24,26 @@ from srcli.cli.app import run
 from srcli.imaging.image import Image, read_image, write_image
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--arch", metavar="NAME", help="run only the tests of one network")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    arch = config.getoption("--arch")
+    if arch:
+        chosen = [item for item in items if is_about(item, arch)]
+        config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
+        items[:] = chosen
+
+
+def is_about(item: pytest.Item, arch: str) -> bool:
+    """Return whether a test has the network as its parameter or in its name."""
+    callspec = getattr(item, "callspec", None)
+    if callspec and "arch" in callspec.params:
+        return bool(callspec.params["arch"] == arch)
+    return f"_{arch}_" in item.name.partition("[")[0] + "_"
+
+
 @pytest.fixture
 def sr(capsys: pytest.CaptureFixture[str]) -> Run:
     """Run one command line in this process."""

@@ -1,6 +1,11 @@
 """Every network, by being in the folder: parameters, receptive field, and tiling that changes nothing."""
 
+import json
+import os
 import pickletools
+import re
+import subprocess
+import sys
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -14,153 +19,23 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from helpers.networks import CPU, MEMBERS, SMALL, build_random
-from helpers.paths import SAMPLES
+from helpers.paths import ROOT, SAMPLES
 from srcli import archs
-from srcli.archs import dat, edt, hat, lapar, san, swin2sr, swinir
+from srcli.archs import lapar, san
 from srcli.archs.blocks import GlobalStats, make_bicubic_kernel, non_local_attention, pool_stats
 from srcli.engine.device import Device
 from srcli.engine.runtimes.base import OutOfMemory
 from srcli.engine.runtimes.torch import TorchRuntime, prepare
 from srcli.engine.tiles import DEFAULT_TILE
 from srcli.engine.upscaler import Upscaler
+from srcli.engine.weights import identify
 from srcli.errors import UsageError
 from srcli.imaging.image import read_image
 from srcli.imaging.metrics.full_reference import psnr
 from srcli.imaging.pixels import Pixels
 from srcli.imaging.resize import resize
 
-# Parameters by (network, scale, config): from the papers, exact where the layers determine them.
-PARAMETERS = [
-    ("srcnn", 2, {}, 57_281),
-    ("srcnn", 2, {"mapping": 1}, 8_129),
-    ("srcnn", 2, {"mapping": 3}, 24_513),
-    ("fsrcnn", 2, {}, 12_809),
-    ("fsrcnn", 4, {}, 12_809),
-    ("fsrcnn", 3, {"features": 32, "shrunk": 5, "depth": 1}, 4_086),  # FSRCNN-s: 3937 and biases, PReLU
-    ("espcn", 2, {}, 21_284),
-    ("espcn", 4, {}, 24_752),
-    ("espcn", 3, {"channels": 3}, 31_131),
-    ("ecbsr", 2, {"branches": False, "blocks": 16, "features": 64}, 594_884),
-    ("ecbsr", 4, {"branches": False, "blocks": 16, "features": 64}, 601_808),
-    ("ecbsr", 4, {"branches": False}, 97_776),
-    ("vdsr", 2, {}, 664_704),  # 665K
-    ("vdsr", 2, {"bias": True}, 665_921),
-    ("drrn", 2, {}, 297_216),  # 297K
-    ("drrn", 2, {"units": 9}, 297_216),
-    ("srvgg", 4, {}, 621_424),  # the published files'
-    ("srvgg", 4, {"convs": 32}, 1_213_296),
-    ("rrdbnet", 4, {}, 16_697_987),  # 16.7M
-    ("rrdbnet", 4, {"blocks": 6}, 4_467_779),
-    ("rrdbnet", 2, {}, 16_703_171),
-    ("srresnet", 4, {}, 1_547_350),  # 1.5M in the EDSR paper
-    ("carn", 2, {"tails": [2, 3, 4]}, 1_591_939),  # 1592K
-    ("carn", 2, {"tails": [2, 3, 4], "groups": 4, "recursive": True}, 414_787),  # 412K
-    ("mdsr", 2, {"tails": [2, 3, 4]}, 7_953_987),  # 8.0M
-    ("mdsr", 2, {"blocks": 16, "tails": [2, 3, 4]}, 3_227_203),  # 3.2M
-    ("rcan", 2, {}, 15_444_643),  # 15.44M
-    ("rcan", 3, {}, 15_629_283),  # 15.63M
-    ("rcan", 4, {}, 15_592_355),  # 15.59M
-    ("han", 4, {}, 16_071_745),  # 16.07M
-    ("san", 2, {}, 15_674_732),  # 15.71M with 38K that the authors' network has and never uses
-    ("san", 3, {}, 15_859_372),  # 15.90M
-    ("san", 4, {}, 15_822_444),  # 15.86M
-    ("csnln", 2, {}, 3_061_265),  # the authors' code's; 3M
-    ("csnln", 3, {}, 6_010_385),
-    ("csnln", 4, {}, 6_568_603),  # 6.57M
-    ("cran", 4, {}, 19_882_355),  # 19.94M
-    ("superresnet", 2, {}, 335_875),  # no publication counts it
-    ("latticenet", 2, {}, 756_196),  # 756K
-    ("latticenet", 3, {}, 764_851),  # 765K
-    ("latticenet", 4, {}, 776_968),  # 777K
-    ("rlfn", 2, {}, 526_856),  # 527K
-    ("rlfn", 4, {}, 543_740),  # 544K
-    ("rlfn", 2, {"features": 48}, 454_620),  # RLFN-S: 454K
-    ("bsrn", 2, {}, 331_628),  # 332K
-    ("bsrn", 4, {}, 352_400),  # 352K
-    ("bsrn", 4, {"blocks": 5, "features": 48, "lean": True}, 155_172),  # BSRN-S: 0.156M
-    ("falsr", 2, {}, 1_021_401),  # 1021K
-    ("falsr", 2, {"model": "B"}, 324_745),  # 326K
-    ("falsr", 2, {"model": "C"}, 426_569),  # the authors' file; their table says 408K
-    ("lapar", 2, {}, 547_866),  # A: 548K
-    ("lapar", 3, {}, 594_266),  # 594K in SAFMN's table; 544K in the paper's, which their code does not give
-    ("lapar", 4, {}, 659_226),  # 659K
-    ("lapar", 2, {"features": 24, "blocks": 3}, 250_184),  # B: 250K
-    ("lapar", 3, {"features": 24, "blocks": 3}, 276_344),  # 276K
-    ("lapar", 4, {"features": 24, "blocks": 3}, 312_968),  # 313K
-    ("lapar", 2, {"features": 16, "blocks": 2}, 87_318),  # C: 87K
-    ("lapar", 3, {"features": 16, "blocks": 2}, 98_998),  # 99K
-    ("lapar", 4, {"features": 16, "blocks": 2}, 115_350),  # 115K
-    ("rfdn", 4, {}, 433_448),  # 0.433M in the report of AIM 2020
-    ("rfdn", 2, {"blocks": 6, "features": 48, "spatial": False}, 534_036),  # 534K
-    ("rfdn", 3, {"blocks": 6, "features": 48, "spatial": False}, 540_531),  # 541K
-    ("rfdn", 4, {"blocks": 6, "features": 48, "spatial": False}, 549_624),  # 550K
-    ("rdn", 2, {}, 22_123_395),  # 22.1M
-    ("rdn", 3, {}, 22_308_035),
-    ("rdn", 4, {}, 22_271_107),
-    ("srdensenet", 4, {}, 2_659_585),  # the port's; the paper gives none, and others count 2015K
-    ("drcn", 2, {}, 1_775_121),  # 1774K
-    ("dbpn", 2, {}, 5_953_526),  # 5953K
-    ("dbpn", 4, {}, 10_426_358),  # 10426K
-    ("dbpn", 8, {}, 23_205_878),  # 23205K
-    ("span", 2, {"branches": False}, 481_324),  # 481K
-    ("span", 2, {"branches": False, "features": 48}, 410_700),  # SPAN-S: 411K
-    ("lapsrn", 4, {}, 812_768),  # 813K
-    ("lapsrn", 4, {"kernel": 4}, 870_112),
-    ("imdn", 2, {}, 694_404),  # 694K
-    ("imdn", 3, {}, 703_059),  # 703K
-    ("imdn", 4, {}, 715_176),  # 715K
-    ("safmn", 2, {}, 227_820),  # 228K
-    ("safmn", 3, {}, 232_695),  # 233K
-    ("safmn", 4, {}, 239_520),  # 240K
-    ("safmn", 4, {"features": 128, "blocks": 16}, 5_600_816),  # 5.60M
-    ("srlut", 4, {}, 18_000),
-    ("srlut", 4, {"kernel": "f"}, 17_936),
-    ("srlut", 2, {"kernel": "v"}, 17_092),
-    ("splut", 4, {}, 165_920),  # as in the authors' files, as are the next two
-    ("splut", 4, {"size": "m"}, 85_360),
-    ("splut", 4, {"size": "s"}, 83_800),
-    ("liif", 2, {}, 1_567_299),  # the authors' file, less its mean shift
-    ("liif", 2, {"encoder": "rdn"}, 22_320_835),
-    ("metasr", 2, {}, 22_419_072),  # 22.4M
-    ("lte", 2, {}, 1_714_243),  # 1.7M
-    ("lte", 2, {"encoder": "rdn"}, 22_467_779),  # 22.5M
-    ("lte", 2, {"encoder": "swinir"}, 12_096_871),  # SwinIR's x2 less what enlarges there, and 493,827 of LTE
-    ("swinir", 2, {}, 11_752_487),  # 11.75M
-    ("swinir", 3, {}, 11_937_127),  # 11.94M
-    ("swinir", 4, {}, 11_900_199),  # 11.90M
-    ("swinir", 2, swinir.LIGHT, 910_152),  # 878K and 32,400 in tables of relative positions
-    ("swinir", 4, swinir.LIGHT, 929_628),  # 897K and as many
-    ("swinir", 4, swinir.VARIANTS[3], 28_013_059),
-    ("hat", 2, {}, 20_624_795),  # 20.6M
-    ("hat", 4, {}, 20_772_507),  # 20.8M
-    ("hat", 4, hat.SMALL, 9_621_183),  # 9.6M
-    ("hat", 4, hat.LARGE, 40_846_575),  # 40.84M
-    ("dat", 4, {}, 14_802_051),  # 14.80M
-    ("dat", 4, dat.SMALL, 11_212_131),  # 11.21M
-    ("dat", 4, dat.SECOND, 11_212_131),  # 11.21M
-    ("dat", 4, dat.LIGHT, 572_766),  # 573K
-    ("swin2sr", 4, {}, 12_239_283),  # the authors' code's, as the next
-    ("swin2sr", 2, swin2sr.LIGHT, 1_005_348),
-    ("omnisr", 2, {}, 784_604),  # 772K and 12,880 that the paper does not count
-    ("omnisr", 4, {}, 805_376),  # 792K and as many
-    ("edt", 2, {}, 11_479_355),  # B: 11.5M
-    ("edt", 4, {}, 11_627_067),  # 11.6M
-    ("edt", 2, edt.TINY, 916_924),  # 0.9M
-    ("edt", 2, edt.SMALL, 4_230_323),  # 4.2M
-    ("edt", 2, edt.LARGE, 39_927_395),  # 40.2M
-    ("nlsn", 2, {}, 41_796_163),  # the authors' code's, as the next
-    ("enlcn", 4, {}, 43_583_363),
-    ("act", 2, {}, 45_992_771),  # 46.0M
-    ("ipt", 2, {}, 115_460_419),  # 115M
-    ("ipt", 4, {}, 115_608_131),  # 116M
-    ("maxim_sr", 2, {}, 1_201_027),  # ours
-    ("edsr", 2, {}, 1_369_859),
-    ("edsr", 3, {}, 1_554_499),
-    ("edsr", 4, {}, 1_517_571),
-    ("edsr", 2, {"blocks": 32, "features": 256, "res_scale": 0.1}, 40_729_603),
-    ("edsr", 3, {"blocks": 32, "features": 256, "res_scale": 0.1}, 43_680_003),
-    ("edsr", 4, {"blocks": 32, "features": 256, "res_scale": 0.1}, 43_089_923),
-]
+COUNTS = [(arch, count) for arch in archs.names() for count in archs.facts(arch).counts]
 
 LOCAL = [(arch, scale) for arch, scale in MEMBERS if archs.traits(arch).local]
 # One scale of each: random sizes at every scale would take minutes.
@@ -176,11 +51,11 @@ def upscaler(arch: str, scale: int, tile: int = 512, **options: bool) -> Upscale
     return Upscaler(runtime, scale, tile, **options)
 
 
-@pytest.mark.parametrize(("arch", "scale", "config", "expected"), PARAMETERS)
-def test_parameters_are_the_papers(arch: str, scale: int, config: dict[str, float], expected: int) -> None:
+@pytest.mark.parametrize(("arch", "count"), COUNTS)
+def test_parameters_are_the_papers(arch: str, count: archs.Count) -> None:
     with torch.device("meta"):
-        network = archs.build(arch, scale, config)
-    assert sum(weight.numel() for weight in network.parameters()) == expected
+        network = archs.build(arch, count.scale, count.config)
+    assert sum(weight.numel() for weight in network.parameters()) == count.parameters
 
 
 @pytest.mark.parametrize(("arch", "scale"), LOCAL)
@@ -310,25 +185,26 @@ def test_luma_networks_keep_grey_grey(arch: str, rng: np.random.Generator) -> No
     np.testing.assert_array_equal(out[..., 0], out[..., 2])
 
 
+# The keys of all networks in all public configurations, without their numbers: building them takes minutes.
+PATTERNS: dict[str, list[str]] = json.loads(identify.KEYS.read_text())
+
+
+def state_of(arch: str) -> dict[str, torch.Tensor]:
+    """Return tensors with the keys of a network and no more than their number of axes."""
+    keys = [pattern.replace("#", "2") for pattern in PATTERNS.get(arch, [])]
+    return {key: torch.zeros((1,) * (1 if key.endswith("bias") else 4)) for key in keys}
+
+
 @pytest.mark.parametrize("arch", archs.names())
-def test_renaming_takes_any_networks_keys_and_leaves_its_own(arch: str) -> None:
-    states = {other: list(variant_states(other)) for other in archs.names()}
-    for state in states.pop(arch):
-        assert archs.rename(arch, state) == state
-    for state in (state for found in states.values() for state in found):
-        archs.rename(arch, state)
-
-
-@cache
-def variant_states(arch: str) -> list[dict[str, torch.Tensor]]:
-    """The tensors of a network in every configuration that public files have, without their values."""
+def test_renaming_leaves_own_keys_and_takes_any_others(arch: str) -> None:
     with torch.device("meta"):
-        networks = [
-            archs.build(arch, scale, config)
-            for config in archs.variants(arch)
-            for scale in archs.traits(arch).scales
-        ]
-    return [network.state_dict() for network in networks]
+        network = archs.build(arch, archs.traits(arch).scales[0], archs.facts(arch).small)
+    own = network.state_dict()
+    assert archs.rename(arch, own) == own
+    # Patterns are of all configurations at once, of which some drop what others need.
+    assert archs.rename(arch, state_of(arch)).keys() <= state_of(arch).keys()
+    for other in PATTERNS:
+        archs.rename(arch, state_of(other))
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
@@ -650,3 +526,38 @@ def test_gpu_equals_cpu(arch: str, scale: int, rng: np.random.Generator) -> None
     cpu = Upscaler(prepare(network, step, CPU), scale)(pixels)
     gpu = Upscaler(prepare(network, step, Device("cuda", "float32", "test")), scale)(pixels)
     np.testing.assert_allclose(gpu, cpu, atol=2e-3)
+
+
+TEN_LINES = """
+from torch import nn
+from srcli.archs.blocks import conv
+class Network(nn.Module):
+    def __init__(self, *, scale: int, features: int = 16) -> None:
+        super().__init__()
+        self.channels, self.halo = 3, 2
+        layers = (conv(3, features), nn.ReLU(), conv(features, 3 * scale**2))
+        self.body = nn.Sequential(*layers, nn.PixelShuffle(scale))
+    def forward(self, batch):
+        return self.body(batch)
+"""
+PLUGIN = "import srcli.archs\nsrcli.archs.__path__.append({!r})\n"
+
+
+@pytest.mark.slow
+def test_a_file_of_ten_lines_is_a_network(tmp_path: Path) -> None:
+    (tmp_path / "newcomer.py").write_text(TEN_LINES)
+    (tmp_path / "with_newcomer.py").write_text(PLUGIN.format(str(tmp_path)))
+    words = "-m pytest -p with_newcomer -p no:cacheprovider -n 0 -rA --arch newcomer tests"
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(tmp_path), str(ROOT)))}
+    environment.pop("PYTEST_XDIST_WORKER", None)
+    done = subprocess.run(
+        [sys.executable, *words.split()],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    for name in ("halo_is", "tiled_equals_whole", "runtimes_agree", "can_be_exported", "network_learns"):
+        assert re.search(rf"PASSED .*{name}.*newcomer", done.stdout), name

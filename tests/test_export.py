@@ -143,25 +143,6 @@ def test_a_table_is_exported_and_runs(in_tmp: Path, photo: Path, sr: Run) -> Non
     assert "too many pixels for a table" in done.err.splitlines()[0]
 
 
-# Cells, whose number depends on the image; convolutions in double precision, which ONNX Runtime lacks.
-WORKS_IN = {
-    "cells": ("act", "csnln", "enlcn", "ipt", "maxim_sr", "nlsn", "omnisr", "san"),
-    "windows": ("dat", "edt", "hat", "swin2sr", "swinir"),
-}
-REFUSED = {
-    (arch, kind): parts for parts in WORKS_IN for arch in WORKS_IN[parts] for kind in ("onnx", "torchscript")
-}
-REFUSED |= {
-    (arch, kind): "its scale is an input"
-    for arch in archs.names()
-    if archs.traits(arch).any_scale
-    for kind in ("onnx", "torchscript")
-}
-REFUSED["splut", "onnx"] = "cannot read"
-# Its pooling adapts to the image's size: ONNX Runtime's result is another one at the second size.
-REFUSED["safmn", "onnx"] = "differs"
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("arch", archs.names())
 @pytest.mark.parametrize("kind", ["onnx", "torchscript"])
@@ -171,8 +152,9 @@ def test_every_network_can_be_exported(arch: str, kind: str, tmp_path: Path) -> 
     torch.manual_seed(0)
     network = build_random(arch, archs.traits(arch).scales[0]).eval()
     write = {"onnx": onnx.write, "torchscript": torchscript.write}[kind]
-    if (arch, kind) in REFUSED:
-        with pytest.raises(Unexportable, match=REFUSED[arch, kind]):
+    reason = archs.facts(arch).export_errors.get(kind)
+    if reason:
+        with pytest.raises(Unexportable, match=reason):
             write(network, tmp_path / "network")
         return
     write(network, tmp_path / f"network{FORMATS[kind].suffixes[0]}")

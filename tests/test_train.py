@@ -30,22 +30,18 @@ CPU = Device("cpu", "float32", "test")
 
 
 def test_every_network_has_a_recipe() -> None:
-    assert {recipes.find(name, 2).arch for name in recipes.RECIPES} == set(archs.names())
-    for name in recipes.RECIPES:
+    assert {recipes.find(name, 2).arch for name in recipes.names()} == set(archs.names())
+    for name in recipes.names():
         for kind in recipes.PRESETS:
             recipe.checked(recipes.preset(name, 2, kind))
 
 
-# Small cells are for tests of tiles; a patch of several costs a minute here.
-ONE_CELL = {"csnln": {"cell": 48}}
-
-
 @pytest.mark.parametrize("arch", archs.names())
 def test_every_network_learns(arch: str, photos: Path, tmp_path: Path) -> None:
-    small = {"config": SMALL[arch] | ONE_CELL.get(arch, {})} if arch in SMALL else {}
+    config = archs.facts(arch).small | archs.facts(arch).training
     plain = {"optimiser": "adam", "schedule": "constant", "initial": "own", "clip": 1.0, "clip_by": "norm"}
     rates = {"learning_rate": 1e-3, "last_rate": 1.0, "scales": (), "deep_supervision": (0.0, 0.0)}
-    setup = build_setup(photos, tmp_path / "run", arch, steps=100, **plain, **rates, **small)
+    setup = build_setup(photos, tmp_path / "run", arch, steps=100, config=config, **plain, **rates)
     begun = state.start(setup.recipe, CPU)
     work = loop.prepare(begun, setup)
     losses = [sum(loop.take_step(begun, setup, work).values()) for _ in range(100)]
@@ -567,7 +563,7 @@ def test_tensorboard_gets_every_figure(
 
 def test_the_list_names_every_recipe(sr: Run) -> None:
     shown = sr("train", "--list").out
-    assert all(name in shown for name in recipes.RECIPES)
+    assert all(name in shown for name in recipes.names())
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

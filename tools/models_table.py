@@ -103,12 +103,18 @@ def read_counted() -> list[CountedCost]:
 
 def main() -> None:
     """Count all networks, or those named and new ones, and write the counts."""
-    recounted = sys.argv[1:] or archs.names()
+    recounted = sys.argv[1:] or list_counted_archs()
     known = {row.arch: [each for each in read_counted() if each.arch == row.arch] for row in read_counted()}
     counted = []
-    for arch in archs.names():
+    for arch in list_counted_archs():
         counted += _count_sizes(arch) if arch in recounted else known.get(arch) or _count_sizes(arch)
     RESULTS.write_text(json.dumps({"rows": [asdict(row) for row in counted]}, indent=1) + "\n")
+
+
+def list_counted_archs() -> list[str]:
+    """List the networks with a paper or an entry in benchmarks/published.toml: only these are counted."""
+    known = {network.arch for network in read_published().networks}
+    return [arch for arch in archs.names() if arch in known or archs.paper(arch) != archs.UNPUBLISHED]
 
 
 def _count_sizes(arch: str) -> list[CountedCost]:

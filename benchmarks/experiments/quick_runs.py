@@ -23,19 +23,18 @@ from srcli.train.feed import Feed, draw
 from srcli.train.recipe import Recipe
 from srcli.train.sources import parse
 from srcli.train.store import StoreSpec, open_store
-from tools.small import SMALL
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results" / "quick_runs.json"
 SCALE = 2
 # A network is cut down if the forward pass of a step takes more multiply-adds.
 LARGEST = 0.5e9
-SMALLER = SMALL | {
+SMALLER = {arch: archs.facts(arch).small for arch in archs.names() if archs.facts(arch).small} | {
     "carn": {"features": 32},
     "csnln": {"depth": 1, "features": 16},
     "dbpn": {"stages": 2, "features": 12, "head": 16},
     # As in ESRGAN and BSRGAN: only Real-ESRGAN packs pixels into channels, which is harder to learn.
-    "rrdbnet": SMALL["rrdbnet"] | {"unshuffle": False},
+    "rrdbnet": archs.facts("rrdbnet").small | {"unshuffle": False},
 }
 
 

@@ -54,6 +54,31 @@ UNPUBLISHED = Paper("no publication known", 0, "")
 
 
 @dataclass(frozen=True)
+class Count:
+    """The number of parameters of a configuration, as its paper or the authors' files state it."""
+
+    scale: int
+    parameters: int
+    config: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What tests know about a network that its other constants do not say.
+
+    `small`: a configuration that tests and short training runs can afford; `training`: what differs from it
+    in tests that train; `counts`: parameters as published; `export_errors`: for each format that the network
+    cannot be exported to, a part of the reason. Networks with gates are `small` with a range of [0, 1]: on a
+    range of 255, random weights open or shut the gates at the slightest difference.
+    """
+
+    small: dict[str, Any] = field(default_factory=dict)
+    training: dict[str, Any] = field(default_factory=dict)
+    counts: tuple[Count, ...] = ()
+    export_errors: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
 class Spec:
     """A network that `build` can make; `scale` is `ANY` if the scale is an input of the network."""
 
@@ -90,6 +115,12 @@ def traits(arch: str) -> Traits:
 def paper(arch: str) -> Paper:
     """Return the paper of a network; `UNPUBLISHED` if it names none."""
     found: Paper = getattr(_module(arch), "PAPER", UNPUBLISHED)
+    return found
+
+
+def facts(arch: str) -> Facts:
+    """Return what tests know about a network; defaults if its file says nothing."""
+    found: Facts = getattr(_module(arch), "FACTS", Facts())
     return found
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srcli.archs import Paper, Traits
+from srcli.archs import Count, Facts, Paper, Traits
 from srcli.archs.attention import attend, pad_to_multiple
 from srcli.archs.blocks import (
     ChannelAttention,
@@ -34,6 +34,23 @@ PAPER = Paper(
     "https://arxiv.org/abs/2203.07682",
 )
 TRAITS = Traits(scales=(2, 3, 4))
+FACTS = Facts(
+    small={
+        "features": 16,
+        "stages": 1,
+        "blocks": 1,
+        "heads": 4,
+        "token": 2,
+        "cell": 12,
+        "overlap": 2,
+        "span": 1.0,
+        "mean": 1.0,
+    },
+    counts=(
+        Count(2, 45_992_771),  # 46.0M
+    ),
+    export_errors={"ncnn": "cells", "onnx": "cells", "torchscript": "cells"},
+)
 
 
 class Network(nn.Module):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from srcli.archs import Paper, Traits, edsr, rdn
+from srcli.archs import Facts, Paper, Traits, edsr, rdn
 from srcli.archs.anyscale import (
     ArbitraryScaleNetwork,
     MetaUpscale,
@@ -27,6 +27,14 @@ PAPER = Paper(
     "https://arxiv.org/abs/2203.00911",
 )
 TRAITS = Traits(scales=(2, 3, 4), any_scale=True)
+FACTS = Facts(
+    small={"blocks": 2, "layers": 2, "growth": 8, "features": 16, "hidden": 16, "reducing": 1},
+    export_errors={
+        "ncnn": "its scale is an input",
+        "onnx": "its scale is an input",
+        "torchscript": "its scale is an input",
+    },
+)
 
 
 class Network(ArbitraryScaleNetwork):

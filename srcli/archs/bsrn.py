@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srcli.archs import Paper, Traits
+from srcli.archs import Count, Facts, Paper, Traits
 from srcli.archs.blocks import (
     RFDN_LAYERS,
     ChannelAttention,
@@ -30,6 +30,14 @@ PAPER = Paper(
 )
 TRAITS = Traits(scales=(2, 3, 4), local=False)
 VARIANTS: tuple[dict[str, Any], ...] = ({}, {"blocks": 5, "features": 48, "lean": True})
+FACTS = Facts(
+    small={"blocks": 2, "features": 16},
+    counts=(
+        Count(2, 331_628),  # 332K
+        Count(4, 352_400),  # 352K
+        Count(4, 155_172, {"blocks": 5, "features": 48, "lean": True}),  # BSRN-S: 0.156M
+    ),
+)
 
 
 class Network(nn.Module):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srcli.archs import Paper, Traits
+from srcli.archs import Count, Facts, Paper, Traits
 from srcli.archs.blocks import MeanShift, conv, drop_mean_shift, make_upsampler
 
 PAPER = Paper(
@@ -23,6 +23,13 @@ VARIANTS: tuple[dict[str, Any], ...] = (
     {},
     {"tails": [2, 3, 4]},
     {"tails": [2, 3, 4], "groups": 4, "recursive": True},
+)
+FACTS = Facts(
+    small={"features": 16},
+    counts=(
+        Count(2, 1_591_939, {"tails": [2, 3, 4]}),  # 1592K
+        Count(2, 414_787, {"tails": [2, 3, 4], "groups": 4, "recursive": True}),  # 412K
+    ),
 )
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srcli.archs import Paper, Traits
+from srcli.archs import Count, Facts, Paper, Traits
 from srcli.archs.blocks import MeanShift, Residual, conv, drop_mean_shift, make_upsampler
 
 PAPER = Paper(
@@ -21,6 +21,13 @@ PAPER = Paper(
     "https://doi.org/10.1109/ICCV48922.2021.00424",
 )
 TRAITS = Traits(scales=(2, 3, 4), local=False)
+FACTS = Facts(
+    small={"groups": 2, "blocks": 1, "features": 32, "span": 1.0, "mean": 1.0},
+    counts=(
+        Count(4, 19_882_355),  # 19.94M
+    ),
+    export_errors={"ncnn": "adaptive_avg_pool2d"},
+)
 
 
 class Network(nn.Module):

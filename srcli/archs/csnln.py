@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srcli.archs import Paper, Traits
+from srcli.archs import Count, Facts, Paper, Traits
 from srcli.archs.blocks import MeanShift, conv, drop_mean_shift, non_local_attention, run_by_cells
 
 PAPER = Paper(
@@ -23,6 +23,17 @@ PAPER = Paper(
     "https://arxiv.org/abs/2006.01424",
 )
 TRAITS = Traits(scales=(2, 3, 4))
+FACTS = Facts(
+    small={"depth": 1, "features": 4, "cell": 6},
+    counts=(
+        Count(2, 3_061_265),  # the authors' code's; 3M
+        Count(3, 6_010_385),
+        Count(4, 6_568_603),  # 6.57M
+    ),
+    # A patch of several small cells would take a minute of training.
+    training={"cell": 48},
+    export_errors={"ncnn": "cells", "onnx": "cells", "torchscript": "cells"},
+)
 
 # What is seen around a cell: a multiple of 2 and 3, so that all begin on the grid of the smaller scale.
 OVERLAP = 6

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srcli.archs import Paper, Traits
+from srcli.archs import Count, Facts, Paper, Traits
 from srcli.archs.attention import (
     Size,
     TransformerNetwork,
@@ -40,6 +40,24 @@ LIGHT: dict[str, Any] = {
 SMALL: dict[str, Any] = {"split": [8, 16], "ratio": 2}
 SECOND: dict[str, Any] = {"ratio": 2}
 VARIANTS: tuple[dict[str, Any], ...] = ({}, LIGHT, SMALL, SECOND)
+FACTS = Facts(
+    small={
+        "features": 32,
+        "groups": 1,
+        "blocks": 4,
+        "heads": 4,
+        "split": [4, 8],
+        "ratio": 2,
+        "end": "direct",
+    },
+    counts=(
+        Count(4, 14_802_051),  # 14.80M
+        Count(4, 11_212_131, SMALL),  # 11.21M
+        Count(4, 11_212_131, SECOND),  # 11.21M
+        Count(4, 572_766, LIGHT),  # 573K
+    ),
+    export_errors={"ncnn": "windows", "onnx": "windows", "torchscript": "windows"},
+)
 
 
 class Network(TransformerNetwork):

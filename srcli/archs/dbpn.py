@@ -8,11 +8,19 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from srcli.archs import Paper, Traits
+from srcli.archs import Count, Facts, Paper, Traits
 from srcli.archs.blocks import conv
 
 PAPER = Paper("Deep Back-Projection Networks For Super-Resolution", 2018, "https://arxiv.org/abs/1803.02735")
 TRAITS = Traits(scales=(2, 4, 8))
+FACTS = Facts(
+    small={"stages": 3, "features": 16, "head": 16},
+    counts=(
+        Count(2, 5_953_526),  # 5953K
+        Count(4, 10_426_358),  # 10426K
+        Count(8, 23_205_878),  # 23205K
+    ),
+)
 
 
 class Network(nn.Module):

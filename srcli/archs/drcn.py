@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srcli.archs import Paper, Traits
+from srcli.archs import Count, Facts, Paper, Traits
 from srcli.archs.blocks import conv, init_he
 
 PAPER = Paper(
@@ -16,6 +16,12 @@ PAPER = Paper(
     "https://arxiv.org/abs/1511.04491",
 )
 TRAITS = Traits(scales=(2, 3, 4), pre_upsampled=True)
+FACTS = Facts(
+    small={"recursions": 3, "features": 16},
+    counts=(
+        Count(2, 1_775_121),  # 1774K
+    ),
+)
 
 
 class Network(nn.Module):

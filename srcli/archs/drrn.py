@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srcli.archs import Paper, Traits
+from srcli.archs import Count, Facts, Paper, Traits
 from srcli.archs.blocks import conv, rename_keys
 
 PAPER = Paper(
@@ -19,6 +19,13 @@ PAPER = Paper(
 )
 TRAITS = Traits(scales=(2, 3, 4), pre_upsampled=True)
 VARIANTS: tuple[dict[str, Any], ...] = ({}, {"units": 9})
+FACTS = Facts(
+    small={"units": 3, "features": 16},
+    counts=(
+        Count(2, 297_216),  # 297K
+        Count(2, 297_216, {"units": 9}),
+    ),
+)
 
 
 class Network(nn.Module):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srcli.archs import Paper, Traits
+from srcli.archs import Count, Facts, Paper, Traits
 from srcli.archs.blocks import disable_autocast, make_bicubic_kernel
 
 PAPER = Paper(
@@ -32,6 +32,13 @@ VARIANTS: tuple[dict[str, Any], ...] = tuple(
         (10, 32, {"channels": 3}),
     )
     for b in (True, False)
+)
+FACTS = Facts(
+    counts=(
+        Count(2, 594_884, {"branches": False, "blocks": 16, "features": 64}),
+        Count(4, 601_808, {"branches": False, "blocks": 16, "features": 64}),
+        Count(4, 97_776, {"branches": False}),
+    ),
 )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from srcli.archs import Paper, Traits
+from srcli.archs import Count, Facts, Paper, Traits
 from srcli.archs.blocks import ResidualBlock, conv, drop_mean_shift, make_upsampler
 
 PAPER = Paper(
@@ -18,6 +18,17 @@ PAPER = Paper(
 )
 TRAITS = Traits(scales=(2, 3, 4))
 VARIANTS: tuple[dict[str, Any], ...] = ({}, {"blocks": 32, "features": 256, "res_scale": 0.1})
+FACTS = Facts(
+    small={"blocks": 2, "features": 16},
+    counts=(
+        Count(2, 1_369_859),
+        Count(3, 1_554_499),
+        Count(4, 1_517_571),
+        Count(2, 40_729_603, {"blocks": 32, "features": 256, "res_scale": 0.1}),
+        Count(3, 43_680_003, {"blocks": 32, "features": 256, "res_scale": 0.1}),
+        Count(4, 43_089_923, {"blocks": 32, "features": 256, "res_scale": 0.1}),
+    ),
+)
 
 
 class Encoder(nn.Module):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srcli.archs import Paper, Traits
+from srcli.archs import Count, Facts, Paper, Traits
 from srcli.archs.attention import (
     OVERLAP,
     Size,
@@ -37,6 +37,25 @@ TINY: dict[str, Any] = {"features": 60, "groups": 4, "width": 8, "end": "direct"
 SMALL: dict[str, Any] = {"features": 120, "groups": 5, "width": 16}
 LARGE: dict[str, Any] = {"features": 240, "groups": 12, "heads": 8, "width": 64}
 VARIANTS: tuple[dict[str, Any], ...] = ({}, TINY, SMALL, LARGE)
+FACTS = Facts(
+    small={
+        "features": 24,
+        "groups": 1,
+        "blocks": 2,
+        "heads": 2,
+        "width": 8,
+        "window": [2, 6],
+        "end": "direct",
+    },
+    counts=(
+        Count(2, 11_479_355),  # B: 11.5M
+        Count(4, 11_627_067),  # 11.6M
+        Count(2, 916_924, TINY),  # 0.9M
+        Count(2, 4_230_323, SMALL),  # 4.2M
+        Count(2, 39_927_395, LARGE),  # 40.2M
+    ),
+    export_errors={"ncnn": "windows", "onnx": "windows", "torchscript": "windows"},
+)
 
 
 class Network(nn.Module):

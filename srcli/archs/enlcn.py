@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srcli.archs import Paper, Traits
+from srcli.archs import Count, Facts, Paper, Traits
 from srcli.archs.attention import InterleavedAttention
 from srcli.archs.blocks import conv, disable_autocast, drop_mean_shift
 
@@ -24,6 +24,11 @@ PAPER = Paper(
     "https://arxiv.org/abs/2201.03794",
 )
 TRAITS = Traits(scales=(2, 3, 4))
+FACTS = Facts(
+    small={"blocks": 2, "features": 16, "samples": 16, "cell": 8, "overlap": 2},
+    counts=(Count(4, 43_583_363),),
+    export_errors={"ncnn": "cells", "onnx": "cells", "torchscript": "cells"},
+)
 
 
 class Network(InterleavedAttention):

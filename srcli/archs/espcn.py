@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from srcli.archs import Paper, Traits
+from srcli.archs import Count, Facts, Paper, Traits
 
 PAPER = Paper(
     "Real-Time Single Image and Video Super-Resolution"
@@ -17,6 +17,13 @@ PAPER = Paper(
 )
 TRAITS = Traits(scales=(2, 3, 4))
 VARIANTS: tuple[dict[str, Any], ...] = ({}, {"channels": 3})
+FACTS = Facts(
+    counts=(
+        Count(2, 21_284),
+        Count(4, 24_752),
+        Count(3, 31_131, {"channels": 3}),
+    ),
+)
 
 
 class Network(nn.Module):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srcli.archs import Paper, Traits
+from srcli.archs import Count, Facts, Paper, Traits
 from srcli.archs.blocks import conv, rename_keys
 from srcli.errors import UsageError
 
@@ -21,6 +21,14 @@ PAPER = Paper(
 )
 TRAITS = Traits(scales=(2,))
 VARIANTS: tuple[dict[str, Any], ...] = ({}, {"model": "B"}, {"model": "C"})
+FACTS = Facts(
+    small={"features": 32},
+    counts=(
+        Count(2, 1_021_401),  # 1021K
+        Count(2, 324_745, {"model": "B"}),  # 326K
+        Count(2, 426_569, {"model": "C"}),  # the authors' file; their table says 408K
+    ),
+)
 
 
 class Cell(NamedTuple):

@@ -8,13 +8,20 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srcli.archs import Paper, Traits
+from srcli.archs import Count, Facts, Paper, Traits
 
 PAPER = Paper(
     "Accelerating the Super-Resolution Convolutional Neural Network", 2016, "https://arxiv.org/abs/1608.00367"
 )
 TRAITS = Traits(scales=(2, 3, 4))
 VARIANTS: tuple[dict[str, Any], ...] = ({}, {"features": 32, "shrunk": 5, "depth": 1})
+FACTS = Facts(
+    counts=(
+        Count(2, 12_809),
+        Count(4, 12_809),
+        Count(3, 4_086, {"features": 32, "shrunk": 5, "depth": 1}),  # FSRCNN-s: 3937 and biases, PReLU
+    ),
+)
 
 
 class Network(nn.Module):

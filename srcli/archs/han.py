@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srcli.archs import Paper, Traits
+from srcli.archs import Count, Facts, Paper, Traits
 from srcli.archs.blocks import (
     ChannelAttention,
     MeanShift,
@@ -24,6 +24,13 @@ PAPER = Paper(
     "Single Image Super-Resolution via a Holistic Attention Network", 2020, "https://arxiv.org/abs/2008.08767"
 )
 TRAITS = Traits(scales=(2, 3, 4, 8), local=False)
+FACTS = Facts(
+    small={"groups": 2, "blocks": 1, "features": 16, "span": 1.0, "mean": 1.0},
+    counts=(
+        Count(4, 16_071_745),  # 16.07M
+    ),
+    export_errors={"ncnn": "stack"},
+)
 
 
 class Network(nn.Module):

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srcli.archs import Paper, Traits
+from srcli.archs import Count, Facts, Paper, Traits
 from srcli.archs.attention import (
     Mlp,
     TransformerNetwork,
@@ -33,6 +33,16 @@ TRAITS = Traits(scales=(2, 3, 4), local=False)
 SMALL: dict[str, Any] = {"features": 144, "compress": 24, "squeeze": 24}
 LARGE: dict[str, Any] = {"groups": 12}
 VARIANTS: tuple[dict[str, Any], ...] = ({}, SMALL, LARGE)
+FACTS = Facts(
+    small={"features": 16, "groups": 1, "blocks": 2, "heads": 2, "window": 8, "squeeze": 8},
+    counts=(
+        Count(2, 20_624_795),  # 20.6M
+        Count(4, 20_772_507),  # 20.8M
+        Count(4, 9_621_183, SMALL),  # 9.6M
+        Count(4, 40_846_575, LARGE),  # 40.84M
+    ),
+    export_errors={"ncnn": "windows", "onnx": "windows", "torchscript": "windows"},
+)
 
 
 class Network(TransformerNetwork):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srcli.archs import Paper, Traits
+from srcli.archs import Count, Facts, Paper, Traits
 from srcli.archs.blocks import ChannelAttention, conv, number_from_zero, run_chain
 
 PAPER = Paper(
@@ -18,6 +18,14 @@ PAPER = Paper(
     "https://arxiv.org/abs/1909.11856",
 )
 TRAITS = Traits(scales=(2, 3, 4), local=False)
+FACTS = Facts(
+    small={"blocks": 2, "features": 16},
+    counts=(
+        Count(2, 694_404),  # 694K
+        Count(3, 703_059),  # 703K
+        Count(4, 715_176),  # 715K
+    ),
+)
 
 
 class Network(nn.Module):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srcli.archs import Paper, Traits
+from srcli.archs import Count, Facts, Paper, Traits
 from srcli.archs.attention import attend
 from srcli.archs.blocks import (
     MeanShift,
@@ -28,6 +28,14 @@ from srcli.archs.blocks import (
 PAPER = Paper("Pre-Trained Image Processing Transformer", 2021, "https://arxiv.org/abs/2012.00364")
 TRAITS = Traits(scales=(2, 3, 4))
 VARIANTS: tuple[dict[str, Any], ...] = ({}, {"tails": [2, 3, 4, 1, 1, 1]})
+FACTS = Facts(
+    small={"features": 4, "layers": 1, "heads": 2, "patch": 12, "overlap": 3, "span": 1.0, "mean": 1.0},
+    counts=(
+        Count(2, 115_460_419),  # 115M
+        Count(4, 115_608_131),  # 116M
+    ),
+    export_errors={"ncnn": "cells", "onnx": "cells", "torchscript": "cells"},
+)
 
 
 class Network(nn.Module):

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srcli.archs import Paper, Traits
+from srcli.archs import Count, Facts, Paper, Traits
 from srcli.archs.blocks import MeanShift, conv, pad_to_side
 
 PAPER = Paper(
@@ -26,6 +26,21 @@ VARIANTS: tuple[dict[str, Any], ...] = (
     {},
     {"features": 24, "blocks": 3},
     {"features": 16, "blocks": 2},
+)
+FACTS = Facts(
+    small={"features": 8, "blocks": 1},
+    counts=(
+        Count(2, 547_866),  # A: 548K
+        Count(3, 594_266),  # 594K in SAFMN's table; 544K in the paper's, which their code does not give
+        Count(4, 659_226),  # 659K
+        Count(2, 250_184, {"features": 24, "blocks": 3}),  # B: 250K
+        Count(3, 276_344, {"features": 24, "blocks": 3}),  # 276K
+        Count(4, 312_968, {"features": 24, "blocks": 3}),  # 313K
+        Count(2, 87_318, {"features": 16, "blocks": 2}),  # C: 87K
+        Count(3, 98_998, {"features": 16, "blocks": 2}),  # 99K
+        Count(4, 115_350, {"features": 16, "blocks": 2}),  # 115K
+    ),
+    export_errors={"ncnn": "slice"},
 )
 
 SIZE = 5

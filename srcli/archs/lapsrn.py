@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srcli.archs import Paper, Traits
+from srcli.archs import Count, Facts, Paper, Traits
 from srcli.archs.blocks import conv, init_he
 
 PAPER = Paper(
@@ -21,6 +21,13 @@ PAPER = Paper(
 )
 TRAITS = Traits(scales=(2, 4, 8))
 VARIANTS: tuple[dict[str, Any], ...] = ({}, {"kernel": 4})
+FACTS = Facts(
+    small={"layers": 2, "features": 8},
+    counts=(
+        Count(4, 812_768),  # 813K
+        Count(4, 870_112, {"kernel": 4}),
+    ),
+)
 
 
 class Network(nn.Module):

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from srcli.archs import Paper, Traits
+from srcli.archs import Count, Facts, Paper, Traits
 from srcli.archs.blocks import GlobalStats, MeanShift, conv, number_from_zero, run_chain
 
 PAPER = Paper(
@@ -18,6 +18,15 @@ PAPER = Paper(
     "https://doi.org/10.1007/978-3-030-58542-6_17",
 )
 TRAITS = Traits(scales=(2, 3, 4), local=False)
+FACTS = Facts(
+    small={"units": 2, "features": 16},
+    counts=(
+        Count(2, 756_196),  # 756K
+        Count(3, 764_851),  # 765K
+        Count(4, 776_968),  # 777K
+    ),
+    export_errors={"ncnn": "stack"},
+)
 
 
 class Network(nn.Module):

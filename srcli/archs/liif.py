@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 from torch.nn import functional as F
 
-from srcli.archs import Paper, Traits
+from srcli.archs import Count, Facts, Paper, Traits
 from srcli.archs.anyscale import (
     ArbitraryScaleNetwork,
     Mlp,
@@ -23,7 +23,7 @@ from srcli.archs.anyscale import (
 from srcli.archs.anyscale import drop_unused_keys as rename
 from srcli.scales import Window
 
-__all__ = ["PAPER", "TRAITS", "VARIANTS", "Network", "rename"]
+__all__ = ["FACTS", "PAPER", "TRAITS", "VARIANTS", "Network", "rename"]
 
 PAPER = Paper(
     "Learning ArbitraryScaleNetwork Image Representation with Local Implicit Image Function",
@@ -32,6 +32,18 @@ PAPER = Paper(
 )
 TRAITS = Traits(scales=(2, 3, 4), any_scale=True)
 VARIANTS: tuple[dict[str, Any], ...] = ({}, {"encoder": "rdn"})
+FACTS = Facts(
+    small={"blocks": 2, "features": 16, "hidden": 24},
+    counts=(
+        Count(2, 1_567_299),  # the authors' file, less its mean shift
+        Count(2, 22_320_835, {"encoder": "rdn"}),
+    ),
+    export_errors={
+        "ncnn": "its scale is an input",
+        "onnx": "its scale is an input",
+        "torchscript": "its scale is an input",
+    },
+)
 
 
 class Network(ArbitraryScaleNetwork):

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from srcli.archs import Paper, Traits
+from srcli.archs import Count, Facts, Paper, Traits
 from srcli.archs.anyscale import (
     ArbitraryScaleNetwork,
     Mlp,
@@ -26,13 +26,28 @@ from srcli.archs.anyscale import drop_unused_keys as rename
 from srcli.archs.blocks import conv
 from srcli.scales import Window
 
-__all__ = ["PAPER", "TRAITS", "VARIANTS", "Network", "rename"]
+__all__ = ["FACTS", "PAPER", "TRAITS", "VARIANTS", "Network", "rename"]
 
 PAPER = Paper(
     "Local Texture Estimator for Implicit Representation Function", 2022, "https://arxiv.org/abs/2111.08918"
 )
 TRAITS = Traits(scales=(2, 3, 4), any_scale=True)
 VARIANTS: tuple[dict[str, Any], ...] = ({}, {"encoder": "rdn"}, {"encoder": "swinir"})
+FACTS = Facts(
+    small={"blocks": 2, "features": 16, "hidden": 24},
+    counts=(
+        Count(2, 1_714_243),  # 1.7M
+        Count(2, 22_467_779, {"encoder": "rdn"}),  # 22.5M
+        Count(
+            2, 12_096_871, {"encoder": "swinir"}
+        ),  # SwinIR's x2 less what enlarges there, and 493,827 of LTE
+    ),
+    export_errors={
+        "ncnn": "its scale is an input",
+        "onnx": "its scale is an input",
+        "torchscript": "its scale is an input",
+    },
+)
 # The largest scale of the training: beyond it the size of an output pixel is told as at it.
 _LARGEST = 4
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srcli.archs import Paper, Traits
+from srcli.archs import Count, Facts, Paper, Traits
 from srcli.archs.attention import (
     gather_dilated,
     merge_windows,
@@ -27,6 +27,13 @@ from srcli.archs.blocks import ChannelAttention, MeanShift, conv, make_upsampler
 
 PAPER = Paper("MAXIM: Multi-Axis MLP for Image Processing", 2022, "https://arxiv.org/abs/2201.02973")
 TRAITS = Traits(scales=(2, 3, 4))
+FACTS = Facts(
+    small={"features": 8, "blocks": 1, "window": 4, "cell": 8, "overlap": 4},
+    counts=(
+        Count(2, 1_201_027),  # ours
+    ),
+    export_errors={"ncnn": "cells", "onnx": "cells", "torchscript": "cells"},
+)
 
 
 class Network(nn.Module):

@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from srcli.archs import Paper, Traits
+from srcli.archs import Count, Facts, Paper, Traits
 from srcli.archs.blocks import MeanShift, ResidualBlock, conv, drop_mean_shift, make_upsampler, rename_keys
 
 PAPER = Paper(
@@ -23,6 +23,13 @@ VARIANTS: tuple[dict[str, Any], ...] = (
     {"tails": [2, 3, 4]},
     {"blocks": 16, "tails": [2, 3, 4]},
     {"blocks": 32, "res_scale": 0.1, "kernel": 3, "span": 1.0, "mean": 0.0},
+)
+FACTS = Facts(
+    small={"blocks": 2, "features": 16},
+    counts=(
+        Count(2, 7_953_987, {"tails": [2, 3, 4]}),  # 8.0M
+        Count(2, 3_227_203, {"blocks": 16, "tails": [2, 3, 4]}),  # 3.2M
+    ),
 )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 from torch.nn import functional as F
 
-from srcli.archs import Paper, Traits
+from srcli.archs import Count, Facts, Paper, Traits
 from srcli.archs.anyscale import ArbitraryScaleNetwork, MetaUpscale, find_corner_pixels, run_in_bands
 from srcli.archs.blocks import MeanShift, drop_mean_shift, rename_keys
 from srcli.archs.rdn import Encoder
@@ -22,6 +22,17 @@ PAPER = Paper(
 )
 TRAITS = Traits(scales=(2, 3, 4), any_scale=True)
 VARIANTS: tuple[dict[str, Any], ...] = ({}, {"blocks": 20, "layers": 6, "growth": 32})
+FACTS = Facts(
+    small={"blocks": 2, "layers": 2, "growth": 8, "features": 16, "hidden": 16, "span": 1.0},
+    counts=(
+        Count(2, 22_419_072),  # 22.4M
+    ),
+    export_errors={
+        "ncnn": "its scale is an input",
+        "onnx": "its scale is an input",
+        "torchscript": "its scale is an input",
+    },
+)
 
 
 class Network(ArbitraryScaleNetwork):

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srcli.archs import Paper, Traits
+from srcli.archs import Count, Facts, Paper, Traits
 from srcli.archs.attention import InterleavedAttention, split_axis
 from srcli.archs.blocks import conv, drop_mean_shift
 
@@ -24,6 +24,13 @@ PAPER = Paper(
     "https://doi.org/10.1109/CVPR46437.2021.00352",
 )
 TRAITS = Traits(scales=(2, 3, 4))
+FACTS = Facts(
+    small={"blocks": 2, "features": 16, "cell": 8, "overlap": 2},
+    counts=(
+        Count(2, 41_796_163),  # the authors' code's, as the next
+    ),
+    export_errors={"ncnn": "cells", "onnx": "cells", "torchscript": "cells"},
+)
 
 
 class Network(InterleavedAttention):

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srcli.archs import Paper, Traits
+from srcli.archs import Count, Facts, Paper, Traits
 from srcli.archs.attention import (
     attend,
     gather_dilated,
@@ -33,6 +33,14 @@ PAPER = Paper(
     "https://arxiv.org/abs/2304.10244",
 )
 TRAITS = Traits(scales=(2, 3, 4))
+FACTS = Facts(
+    small={"features": 16, "groups": 1, "window": 4, "cell": 12, "overlap": 4},
+    counts=(
+        Count(2, 784_604),  # 772K and 12,880 that the paper does not count
+        Count(4, 805_376),  # 792K and as many
+    ),
+    export_errors={"ncnn": "cells", "onnx": "cells", "torchscript": "cells"},
+)
 
 HEADS = 4
 

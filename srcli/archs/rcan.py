@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from srcli.archs import Paper, Traits
+from srcli.archs import Count, Facts, Paper, Traits
 from srcli.archs.blocks import (
     ChannelAttention,
     MeanShift,
@@ -26,6 +26,14 @@ PAPER = Paper(
 )
 TRAITS = Traits(scales=(2, 3, 4, 8), local=False)
 VARIANTS: tuple[dict[str, Any], ...] = ({}, {"bam": True, "span": 1.0})
+FACTS = Facts(
+    small={"groups": 2, "blocks": 1, "features": 32, "span": 1.0, "mean": 1.0},
+    counts=(
+        Count(2, 15_444_643),  # 15.44M
+        Count(3, 15_629_283),  # 15.63M
+        Count(4, 15_592_355),  # 15.59M
+    ),
+)
 
 
 class Network(nn.Module):

@@ -8,12 +8,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from srcli.archs import Paper, Traits
+from srcli.archs import Count, Facts, Paper, Traits
 from srcli.archs.blocks import conv, make_upsampler, run_chain
 
 PAPER = Paper("Residual Dense Network for Image Super-Resolution", 2018, "https://arxiv.org/abs/1802.08797")
 TRAITS = Traits(scales=(2, 3, 4))
 VARIANTS: tuple[dict[str, Any], ...] = ({}, {"blocks": 20, "layers": 6, "growth": 32})
+FACTS = Facts(
+    small={"blocks": 2, "layers": 2, "growth": 8, "features": 16},
+    counts=(
+        Count(2, 22_123_395),  # 22.1M
+        Count(3, 22_308_035),
+        Count(4, 22_271_107),
+    ),
+)
 
 
 class Encoder(nn.Module):

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from srcli.archs import Paper, Traits
+from srcli.archs import Count, Facts, Paper, Traits
 from srcli.archs.blocks import (
     RFDN_LAYERS,
     ChannelAttention,
@@ -30,6 +30,15 @@ VARIANTS: tuple[dict[str, Any], ...] = (
     {},
     {"blocks": 6, "features": 48, "spatial": False},
     {"blocks": 6, "features": 52, "spatial": False},
+)
+FACTS = Facts(
+    small={"blocks": 2, "features": 16},
+    counts=(
+        Count(4, 433_448),  # 0.433M in the report of AIM 2020
+        Count(2, 534_036, {"blocks": 6, "features": 48, "spatial": False}),  # 534K
+        Count(3, 540_531, {"blocks": 6, "features": 48, "spatial": False}),  # 541K
+        Count(4, 549_624, {"blocks": 6, "features": 48, "spatial": False}),  # 550K
+    ),
 )
 
 

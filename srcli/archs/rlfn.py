@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srcli.archs import Paper, Traits
+from srcli.archs import Count, Facts, Paper, Traits
 from srcli.archs.blocks import SpatialAttention, conv, number_from_zero, pad_to_side, run_chain
 
 PAPER = Paper(
@@ -16,6 +16,14 @@ PAPER = Paper(
 )
 TRAITS = Traits(scales=(2, 3, 4), local=False)
 VARIANTS: tuple[dict[str, Any], ...] = ({}, {"features": 48})
+FACTS = Facts(
+    small={"blocks": 2, "features": 16, "span": 1.0},
+    counts=(
+        Count(2, 526_856),  # 527K
+        Count(4, 543_740),  # 544K
+        Count(2, 454_620, {"features": 48}),  # RLFN-S: 454K
+    ),
+)
 
 
 class Network(nn.Module):

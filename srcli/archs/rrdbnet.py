@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srcli.archs import Paper, Traits
+from srcli.archs import Count, Facts, Paper, Traits
 from srcli.archs.blocks import IdentityPath, conv, rename_keys
 
 PAPER = Paper(
@@ -21,6 +21,14 @@ PAPER = Paper(
 )
 TRAITS = Traits(scales=(1, 2, 4, 8), local=False)
 VARIANTS: tuple[dict[str, Any], ...] = ({}, {"blocks": 6}, {"unshuffle": False})
+FACTS = Facts(
+    small={"blocks": 1, "features": 16, "growth": 8},
+    counts=(
+        Count(4, 16_697_987),  # 16.7M
+        Count(4, 4_467_779, {"blocks": 6}),
+        Count(2, 16_703_171),
+    ),
+)
 
 
 class Network(nn.Module):

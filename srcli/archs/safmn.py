@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srcli.archs import Paper, Traits
+from srcli.archs import Count, Facts, Paper, Traits
 from srcli.archs.blocks import conv
 
 PAPER = Paper(
@@ -20,6 +20,17 @@ PAPER = Paper(
 # Windows that are pooled begin anew in each tile, and their size depends on the image's.
 TRAITS = Traits(scales=(2, 3, 4), local=False)
 VARIANTS: tuple[dict[str, Any], ...] = ({}, {"features": 128, "blocks": 16})
+FACTS = Facts(
+    small={"blocks": 2, "features": 16},
+    counts=(
+        Count(2, 227_820),  # 228K
+        Count(3, 232_695),  # 233K
+        Count(4, 239_520),  # 240K
+        Count(4, 5_600_816, {"features": 128, "blocks": 16}),  # 5.60M
+    ),
+    # Its pooling adapts to the size of the image: ONNX Runtime gives another result at a second size.
+    export_errors={"ncnn": "movedim", "onnx": "differs"},
+)
 LEVELS = 4
 
 

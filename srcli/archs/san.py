@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srcli.archs import Paper, Traits
+from srcli.archs import Count, Facts, Paper, Traits
 from srcli.archs.blocks import (
     MeanShift,
     conv,
@@ -30,6 +30,15 @@ PAPER = Paper(
     "https://doi.org/10.1109/CVPR.2019.01132",
 )
 TRAITS = Traits(scales=(2, 3, 4, 8), local=False)
+FACTS = Facts(
+    small={"groups": 2, "blocks": 1, "features": 32, "cell": 96, "span": 1.0, "mean": 1.0},
+    counts=(
+        Count(2, 15_674_732),  # 15.71M with 38K that the authors' network has and never uses
+        Count(3, 15_859_372),  # 15.90M
+        Count(4, 15_822_444),  # 15.86M
+    ),
+    export_errors={"ncnn": "cells", "onnx": "cells", "torchscript": "cells"},
+)
 
 
 class Network(nn.Module):

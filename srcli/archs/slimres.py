@@ -7,12 +7,13 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srcli.archs import UNPUBLISHED, Traits
+from srcli.archs import UNPUBLISHED, Facts, Traits
 from srcli.archs.blocks import conv, disable_autocast, make_bicubic_kernel, run_chain
 
 PAPER = UNPUBLISHED
 TRAITS = Traits(scales=(2, 3, 4))
 VARIANTS: tuple[dict[str, Any], ...] = ({}, {"features": 32}, {"blocks": 8, "features": 64})
+FACTS = Facts(small={"blocks": 2, "features": 16})
 
 
 class Network(nn.Module):

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srcli.archs import Paper, Traits
+from srcli.archs import Count, Facts, Paper, Traits
 from srcli.archs.blocks import MeanShift, conv, number_from_zero, run_chain
 
 PAPER = Paper(
@@ -22,6 +22,13 @@ PAPER = Paper(
 TRAITS = Traits(scales=(2, 3, 4))
 VARIANTS: tuple[dict[str, Any], ...] = tuple(
     {"features": features, "branches": branches} for features in (52, 48) for branches in (True, False)
+)
+FACTS = Facts(
+    small={"features": 16, "span": 1.0, "mean": 1.0},
+    counts=(
+        Count(2, 481_324, {"branches": False}),  # 481K
+        Count(2, 410_700, {"branches": False, "features": 48}),  # SPAN-S: 411K
+    ),
 )
 
 

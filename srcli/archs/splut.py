@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srcli.archs import Paper, Traits
+from srcli.archs import Count, Facts, Paper, Traits
 from srcli.archs.blocks import init_he, list_combinations, pad_reflect
 from srcli.errors import UsageError
 
@@ -23,6 +23,15 @@ PAPER = Paper(
 )
 TRAITS = Traits(scales=(2, 3, 4))
 VARIANTS: tuple[dict[str, Any], ...] = ({}, {"size": "m"}, {"size": "s"})
+FACTS = Facts(
+    small={"size": "s"},
+    counts=(
+        Count(4, 165_920),  # as in the authors' files, as are the next two
+        Count(4, 85_360, {"size": "m"}),
+        Count(4, 83_800, {"size": "s"}),
+    ),
+    export_errors={"ncnn": "reshape", "onnx": "cannot read"},
+)
 
 # Values between tables are rounded down to whole numbers from -8 to 7, of which four make 16**4 entries.
 LEVELS = 16

@@ -8,13 +8,20 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from srcli.archs import Paper, Traits
+from srcli.archs import Count, Facts, Paper, Traits
 
 PAPER = Paper(
     "Image Super-Resolution Using Deep Convolutional Networks", 2016, "https://arxiv.org/abs/1501.00092"
 )
 TRAITS = Traits(scales=(2, 3, 4), pre_upsampled=True)
 VARIANTS: tuple[dict[str, Any], ...] = ({}, {"mapping": 1}, {"mapping": 3})
+FACTS = Facts(
+    counts=(
+        Count(2, 57_281),
+        Count(2, 8_129, {"mapping": 1}),
+        Count(2, 24_513, {"mapping": 3}),
+    ),
+)
 
 
 class Network(nn.Module):

@@ -8,13 +8,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srcli.archs import Paper, Traits
+from srcli.archs import Count, Facts, Paper, Traits
 from srcli.archs.blocks import conv, init_he
 
 PAPER = Paper(
     "Image Super-Resolution Using Dense Skip Connections", 2017, "https://doi.org/10.1109/ICCV.2017.514"
 )
 TRAITS = Traits(scales=(2, 4))
+FACTS = Facts(
+    small={"blocks": 2, "layers": 2, "growth": 8},
+    counts=(
+        Count(4, 2_659_585),  # the port's; the paper gives none, and others count 2015K
+    ),
+)
 
 
 class Network(nn.Module):

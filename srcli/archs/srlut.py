@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from srcli.archs import Paper, Traits
+from srcli.archs import Count, Facts, Paper, Traits
 from srcli.archs.blocks import conv, init_he, list_combinations, pad_reflect
 from srcli.errors import UsageError
 
@@ -22,6 +22,14 @@ PAPER = Paper(
 )
 TRAITS = Traits(scales=(2, 3, 4))
 VARIANTS: tuple[dict[str, Any], ...] = ({}, {"kernel": "f"}, {"kernel": "v"})
+FACTS = Facts(
+    counts=(
+        Count(4, 18_000),
+        Count(4, 17_936, {"kernel": "f"}),
+        Count(2, 17_092, {"kernel": "v"}),
+    ),
+    export_errors={"ncnn": "reshape"},
+)
 
 # Height and width of the window, and the 8-bit levels between two samples of the published table.
 _KERNELS = {"s": ((2, 2), 16), "f": ((1, 3), 16), "v": ((1, 2), 1)}

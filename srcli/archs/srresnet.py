@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from srcli.archs import Paper, Traits
+from srcli.archs import Count, Facts, Paper, Traits
 from srcli.archs.blocks import SHUFFLE_STEPS, IdentityPath, conv, rename_keys
 
 PAPER = Paper(
@@ -22,6 +22,12 @@ VARIANTS: tuple[dict[str, Any], ...] = (
     {},
     {"blocks": 5, "bias": True, "tanh": True},
     {"blocks": 5, "bias": True, "tanh": True, "prelu_end": True},
+)
+FACTS = Facts(
+    small={"blocks": 2, "features": 16},
+    counts=(
+        Count(4, 1_547_350),  # 1.5M in the EDSR paper
+    ),
 )
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srcli.archs import Paper, Traits
+from srcli.archs import Count, Facts, Paper, Traits
 from srcli.archs.blocks import conv
 
 PAPER = Paper(
@@ -18,6 +18,13 @@ PAPER = Paper(
 )
 TRAITS = Traits(scales=(2, 3, 4))
 VARIANTS: tuple[dict[str, Any], ...] = ({}, {"convs": 32})
+FACTS = Facts(
+    small={"convs": 3, "features": 16},
+    counts=(
+        Count(4, 621_424),  # the published files'
+        Count(4, 1_213_296, {"convs": 32}),
+    ),
+)
 
 
 class Network(nn.Module):

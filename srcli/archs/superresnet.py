@@ -9,11 +9,18 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srcli.archs import UNPUBLISHED, Traits
+from srcli.archs import UNPUBLISHED, Count, Facts, Traits
 from srcli.archs.blocks import conv, disable_autocast, init_he
 
 PAPER = UNPUBLISHED
 TRAITS = Traits(scales=(2, 3, 4))
+FACTS = Facts(
+    small={"blocks": 2, "features": 16},
+    counts=(
+        Count(2, 335_875),  # no publication counts it
+    ),
+    export_errors={"ncnn": "view"},
+)
 
 
 class Network(nn.Module):

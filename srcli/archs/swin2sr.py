@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srcli.archs import Paper, Traits
+from srcli.archs import Count, Facts, Paper, Traits
 from srcli.archs.attention import (
     Mlp,
     Size,
@@ -35,6 +35,14 @@ PAPER = Paper(
 TRAITS = Traits(scales=(2, 3, 4, 8), local=False)
 LIGHT: dict[str, Any] = {"features": 60, "groups": 4, "end": "direct"}
 VARIANTS: tuple[dict[str, Any], ...] = ({}, LIGHT, {"end": "nearest"})
+FACTS = Facts(
+    small={"features": 12, "groups": 2, "blocks": 2, "heads": 2, "window": 4, "end": "direct"},
+    counts=(
+        Count(4, 12_239_283),  # the authors' code's, as the next
+        Count(2, 1_005_348, LIGHT),
+    ),
+    export_errors={"ncnn": "windows", "onnx": "windows", "torchscript": "windows"},
+)
 
 
 class Network(TransformerNetwork):

@@ -8,7 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from srcli.archs import Paper, Traits
+from srcli.archs import Count, Facts, Paper, Traits
 from srcli.archs.attention import (
     Mlp,
     TransformerBody,
@@ -30,6 +30,18 @@ VARIANTS: tuple[dict[str, Any], ...] = (
     LIGHT,
     {"end": "nearest"},
     {"features": 240, "groups": 9, "heads": 8, "end": "nearest", "narrow": True},
+)
+FACTS = Facts(
+    small={"features": 12, "groups": 2, "blocks": 2, "heads": 2, "window": 4, "end": "direct"},
+    counts=(
+        Count(2, 11_752_487),  # 11.75M
+        Count(3, 11_937_127),  # 11.94M
+        Count(4, 11_900_199),  # 11.90M
+        Count(2, 910_152, LIGHT),  # 878K and 32,400 in tables of relative positions
+        Count(4, 929_628, LIGHT),  # 897K and as many
+        Count(4, 28_013_059, VARIANTS[3]),
+    ),
+    export_errors={"ncnn": "windows", "onnx": "windows", "torchscript": "windows"},
 )
 
 

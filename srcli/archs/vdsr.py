@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srcli.archs import Paper, Traits
+from srcli.archs import Count, Facts, Paper, Traits
 from srcli.archs.blocks import conv, init_he
 
 PAPER = Paper(
@@ -19,6 +19,13 @@ PAPER = Paper(
 )
 TRAITS = Traits(scales=(2, 3, 4), pre_upsampled=True)
 VARIANTS: tuple[dict[str, Any], ...] = ({}, {"bias": True})
+FACTS = Facts(
+    small={"layers": 5, "features": 16},
+    counts=(
+        Count(2, 664_704),  # 665K
+        Count(2, 665_921, {"bias": True}),
+    ),
+)
 
 
 class Network(nn.Module):

@@ -194,8 +194,8 @@ def _print_recipes(scale: int) -> None:
     table = Table(
         "Name", "Steps", "Patch", "Batch", "Reduced by", "Loss", box=box.SIMPLE_HEAD, pad_edge=False
     )
-    for name, make in sorted(recipes.RECIPES.items()):
-        recipe = make(scale)
+    for name in recipes.names():
+        recipe = recipes.find(name, scale)
         losses = [recipe.loss, recipe.gan.loss] if recipe.gan else [recipe.loss]
         sizes = (f"{recipe.all_steps:,}", str(recipe.patch), str(recipe.batch))
         table.add_row(name, *sizes, recipe.degrade, ", then ".join(losses))

@@ -586,11 +586,33 @@ _ALL = (
 RECIPES = {recipe.__name__: recipe for recipe in _ALL}
 
 
-def find(arch: str, scale: int) -> Recipe:
-    """The recipe of a network."""
-    if arch not in RECIPES:
-        raise UsageError(f"no recipe to train '{arch}'", f"there are: {', '.join(sorted(RECIPES))}")
-    return RECIPES[arch](scale)
+def names() -> list[str]:
+    """List all recipes: those below, and the networks that the default recipe serves."""
+    return sorted({*RECIPES, *archs.names()})
+
+
+def find(name: str, scale: int) -> Recipe:
+    """Return a recipe by name; networks without one of their own get the default."""
+    if name in RECIPES:
+        return RECIPES[name](scale)
+    if name in archs.names():
+        return default(name, scale)
+    raise UsageError(f"no recipe to train '{name}'", f"there are: {', '.join(names())}")
+
+
+def default(arch: str, scale: int) -> Recipe:
+    """Return the recipe of networks without one: L1, 48x48 patches, batch 16, a cosine from 2e-4."""
+    scale_range = _ANY_SCALE if archs.traits(arch).any_scale else ()
+    return Recipe(
+        arch,
+        scale,
+        patch=48,
+        steps=300_000,
+        learning_rate=2e-4,
+        warmup=1_000,
+        clip=1.0,
+        scale_range=scale_range,
+    )
 
 
 def preset(name: str, scale: int, kind: str) -> Recipe:
