@@ -3,6 +3,7 @@
 import re
 import shlex
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -72,6 +73,15 @@ def test_the_first_example_prints_what_the_readme_shows(user_folder: Path, sr: R
     # The reason in parentheses and the seconds depend on the machine.
     variable = re.compile(r"\(.*?\)|\d+\.\d+ s")
     assert [variable.sub("", line) for line in printed] == [variable.sub("", line) for line in shown]
+
+
+def test_the_python_example_runs(user_folder: Path) -> None:
+    [block] = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(block, names)
+    assert read_image(user_folder / names["path"]).pixels.shape == (480, 640, 3)
+    assert names["model"].info.scale == 2
+    assert [row.method for row in names["rows"]] == ["nearest", "bilinear", "bicubic", "ecbsr"]
 
 
 def test_make_targets_that_pages_name_exist() -> None:
