@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image as PilImage
 
+from helpers.command import wait_until
 from helpers.paths import SAMPLES
 from srcli.cli.app import run
 from srcli.imaging.color import luma
@@ -267,10 +268,7 @@ def test_ratings_are_given_by_keys_and_saved(chromium: Page, made: Path, tmp_pat
     chromium.click('[data-answer="1"]' if kind == "scores" else "[data-answer=tie]")
     chromium.click("#save")
     saved = tmp_path / "ratings-Ada-L.json"
-    for _ in range(100):
-        if saved.exists() and saved.stat().st_size:
-            break
-        chromium.run("new Promise(done => setTimeout(done, 20))")
+    wait_until(lambda: saved.exists() and saved.stat().st_size > 0)
     raw = json.loads(saved.read_text())
     assert raw["rater"] == "Ada L."
     summary = ratings.summarise_ratings(ratings.read_ratings([saved]))

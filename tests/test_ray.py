@@ -11,7 +11,15 @@ from typing import Any
 
 import pytest
 
-from helpers.command import BICUBIC_X2, Run, has_exited, list_outputs, read_scores, start_sr, wait_until
+from helpers.command import (
+    BICUBIC_X2,
+    Run,
+    assert_same_scores,
+    has_exited,
+    list_outputs,
+    start_sr,
+    wait_until,
+)
 from helpers.images import read_folder, write_noise_images
 from helpers.paths import ROOT
 from helpers.worker_jobs import Task, begin, begin_failing
@@ -90,7 +98,7 @@ def test_figures_are_equal_to_those_of_one_process(cluster: Any, photos: Path, i
     for more, name in (((), "one.json"), (("--ray", "auto", "--workers", 1), "two.json")):
         told = sr(*words, *more, "--json", name)
         assert told.code == 0, told.err
-    assert read_scores(Path("one.json")) == read_scores(Path("two.json"))
+    assert_same_scores(Path("one.json"), Path("two.json"))
 
 
 def test_a_cluster_that_grows_is_used_and_one_that_shrinks_or_lags_does_all(cluster: Any) -> None:
