@@ -130,17 +130,17 @@ def test_an_image_that_fails_is_named_and_the_others_are_done(
     photos: Path, in_tmp: Path, sr: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_image(photos / "large.png", Image(read_image(SAMPLES / "coffee.png").pixels[:120, :120]))
-    find = methods.load_method
+    load_method = methods.load_method
 
     def fragile(name: str, scale: float, options: methods.MethodOptions) -> methods.Method:
-        method = find(name, scale, options)
+        method = load_method(name, scale, options)
 
         def run(pixels: np.ndarray, x: float) -> np.ndarray:
             if pixels.shape == (60, 60, 3):
                 raise SrError("it does not fit")
             return method(pixels, x)
 
-        return replace(method, run=run) if name == "fsrcnn" else method
+        return methods.FunctionMethod(name, run=run) if name == "fsrcnn" else method
 
     monkeypatch.setattr(methods, "load_method", fragile)
     for cached in (lineup.load_lineup, lineup.describe_lineup):

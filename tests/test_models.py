@@ -16,6 +16,7 @@ from helpers.paths import ROOT
 from srcli import archs, manifest, methods
 from srcli.engine.weights import files as weights
 from srcli.errors import UsageError, WeightsError
+from srcli.imaging.resize import KERNELS
 
 FSRCNN = ROOT / "srcli" / "weights" / "fsrcnn-x2.safetensors"
 
@@ -296,5 +297,5 @@ def test_blending_goes_from_one_network_to_the_other(tmp_path: Path, sr: Run) ->
 def test_every_name_on_the_command_line_is_distinct() -> None:
     names = [entry.name for entry in manifest.load()] + manifest.models()
     assert len(names) == len(set(names))
-    assert not set(manifest.models()) & set(methods.KERNELS)
+    assert not set(manifest.models()) & set(KERNELS)
     assert all(weights.present(entry) for entry in manifest.load() if entry.bundled)
