@@ -159,7 +159,7 @@ def test_two_nodes_go_on_from_the_last_checkpoint_when_a_rank_dies(photos: Path,
     steps = [json.loads(line)["step"] for line in (out / "log.jsonl").read_text().splitlines()]
     assert steps == sorted(set(steps)), "a validation is done twice"
     assert steps[-1] == 300
-    starts = [int(found) for text in told for found in re.findall(r"it goes on from step (\d+)", text)]
+    starts = [int(found) for text in told for found in re.findall(r"it continues at step (\d+)", text)]
     assert len(starts) == 2
     assert starts[0] == starts[1] >= 150
     assert saved_step(out) == 300

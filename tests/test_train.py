@@ -19,12 +19,13 @@ from helpers.command import Run
 from helpers.networks import SMALL
 from helpers.training import build_setup, run_training
 from srcli import archs, bench, datasets, methods
+from srcli import train as training
 from srcli.engine.device import Device
 from srcli.engine.weights import files
 from srcli.engine.weights.files import read_header, read_spec, read_state
 from srcli.errors import SrError, UsageError
 from srcli.imaging.image import read_image
-from srcli.train import loop, losses, recipe, recipes, schedule, state
+from srcli.train import events, loop, losses, recipe, recipes, schedule, state
 
 CPU = Device("cpu", "float32", "test")
 
@@ -448,6 +449,28 @@ def test_the_command_makes_weights_that_all_commands_take(photos: Path, tmp_path
         assert "espcn-x3" in done.out + done.err
 
 
+def test_training_runs_from_python_and_tells_what_happens(photos: Path, tmp_path: Path) -> None:
+    small = {"patch": 12, "batch": 4, "steps": 4, "validate_every": 2}
+    request = training.TrainRequest(
+        (str(photos),), "espcn", 2, validation=photos, output=tmp_path / "run", changes=small, device="cpu"
+    )
+    told: list[events.Event] = []
+    summary = training.run(request, told.append)
+    assert (summary.step, summary.interrupted) == (4, False)
+    assert read_spec(summary.weights) == archs.Spec("espcn", 2)
+    kinds = list(dict.fromkeys(type(event) for event in told))
+    expected = [events.Started, events.ImageDecoded, events.DataReady, events.StepDone, events.Validated]
+    assert kinds == expected
+    validated = [event for event in told if isinstance(event, events.Validated)]
+    assert [event.step for event in validated] == [2, 4]
+    assert list(validated[0].outputs) == ["bicubic", "espcn", "truth"]
+    stopped = training.run(replace(request, output=tmp_path / "stopped"), told.append, lambda: len(told) > 12)
+    assert stopped.interrupted
+    assert told[-1] == events.Interrupted(stopped.step)
+    resumed = training.run(replace(request, output=tmp_path / "stopped", resume=True))
+    assert (resumed.step, resumed.interrupted) == (4, False)
+
+
 def test_train_says_what_is_wrong(photos: Path, tmp_path: Path, sr: Run) -> None:
     (tmp_path / "hollow").mkdir()
     (tmp_path / "used").mkdir()
@@ -580,7 +603,7 @@ def test_ctrl_c_leaves_a_state_that_resume_goes_on_with(
     process.send_signal(number)
     _, talk = process.communicate(timeout=60)
     assert process.returncode == 130, talk
-    assert "go on with the same command and --resume" in talk
+    assert "to continue, add --resume to the same command" in talk
     step = int(torch.load(out / state.STATE, weights_only=True)["step"])
     assert step >= 10
     more = subprocess.run(

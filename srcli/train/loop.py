@@ -26,6 +26,7 @@ from srcli.train.augment import Batch
 from srcli.train.batches import Draw, Drawn, drawn
 from srcli.train.compiled import Forward, forward_of
 from srcli.train.degrade import levels, resized
+from srcli.train.events import StepDone
 from srcli.train.recipe import Phase, Recipe, phase_at
 from srcli.train.state import STATE, State, add_discriminator, average, restore, save
 
@@ -34,28 +35,6 @@ LOG = "log.jsonl"
 SAVE_EVERY = 120.0
 # How often a loss that is not finite is answered by half the rate; then the run stops.
 MAX_NONFINITE_RETRIES = 3
-
-
-@dataclass(frozen=True)
-class Progress:
-    """What is known after a step; `psnr_y` is the newest validation's, None before the first.
-
-    `terms` of the loss; `waiting` is the share of the time that went into data; `note` is for the user.
-    """
-
-    step: int
-    steps: int
-    terms: dict[str, float]
-    psnr_y: float | None
-    steps_per_second: float
-    waiting: float = 0.0
-    validated: bool = False
-    note: str = ""
-
-    @property
-    def loss(self) -> float:
-        """The sum of all terms."""
-        return sum(self.terms.values())
 
 
 @dataclass(frozen=True)
@@ -291,7 +270,7 @@ def method_of(state: State, setup: Setup) -> Method:
     )
 
 
-def run(state: State, setup: Setup) -> Generator[Progress]:
+def run(state: State, setup: Setup) -> Generator[StepDone]:
     """Train to the recipe's last step, yielding after each; leaves `state.pt`, weights and a log.
 
     Closing the generator, or an error, saves the state first, so that `resume` loses nothing.
@@ -357,11 +336,11 @@ def _save(state: State, setup: Setup, meter: Meter) -> None:
 
 def _progress(
     state: State, setup: Setup, meter: Meter, first: int, psnr_y: float | None, due: bool, note: str
-) -> Progress:
+) -> StepDone:
     passed = time.monotonic() - meter.began
     speed = (state.step - first) / passed
     steps = setup.recipe.all_steps
-    return Progress(state.step, steps, meter.last, psnr_y, speed, meter.waited / passed, due, note)
+    return StepDone(state.step, steps, meter.last, psnr_y, speed, meter.waited / passed, due, note)
 
 
 def checkpoint(state: State, setup: Setup, terms: dict[str, float]) -> float:

@@ -1,6 +1,9 @@
 """Several processes that train one network, started by torchrun; alone, all of this does nothing."""
 
 import os
+import subprocess
+import sys
+from collections.abc import Sequence
 
 import torch
 from torch import distributed, nn
@@ -14,6 +17,12 @@ def join() -> None:
     """Meet the other processes that torchrun has started, if it has."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not distributed.is_initialized():
         distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
+
+
+def launch(processes: int, arguments: Sequence[str]) -> int:
+    """Run `sr` with these arguments as several processes that torchrun connects; return the exit code."""
+    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    return subprocess.run([*words, "-m", "srcli", *arguments], check=False).returncode
 
 
 def leave() -> None:

@@ -9,6 +9,7 @@ from srcli import archs, datasets
 from srcli.imaging.degrade import degradations
 from srcli.train import augment, feed, loop, recipe, recipes, state
 from srcli.train.augment import Batch
+from srcli.train.events import StepDone
 from srcli.train.feed import Feed
 from srcli.train.sources import parse
 from srcli.train.store import StoreSpec, open_store
@@ -39,7 +40,7 @@ def build_setup(photos: Path, folder: Path, name: str = "fsrcnn", **changes: obj
     return loop.Setup(made, CPU, folder, draw, list(datasets.open_folder(photos).read_pictures())[:1])
 
 
-def run_training(setup: loop.Setup) -> tuple[state.State, list[loop.Progress]]:
+def run_training(setup: loop.Setup) -> tuple[state.State, list[StepDone]]:
     """Train to the end; return the last state and the progress reports."""
     begun = state.start(setup.recipe, CPU)
     return begun, list(loop.run(begun, setup))

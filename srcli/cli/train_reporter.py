@@ -1,0 +1,113 @@
+"""What `sr train` shows while it runs: a progress bar, messages on stderr, pictures in the run's folder."""
+
+from dataclasses import asdict
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from rich.progress import Progress, TaskID, TextColumn
+
+from srcli.cli import console
+from srcli.errors import SrError
+
+if TYPE_CHECKING:
+    from srcli.train import events
+
+# Without a terminal, a line is printed this often.
+_STEPS_PER_LINE = 1_000
+_SIDE = 48
+
+
+class TrainReporter:
+    """An `emit` for `srcli.train.run`; as a context, it leaves no progress bar behind."""
+
+    def __init__(self) -> None:
+        self._bar: Progress | None = None
+        self._task = TaskID(0)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._close()
+
+    def __call__(self, event: "events.Event") -> None:
+        """Show one event."""
+        from srcli.train import events
+
+        match event:
+            case events.Started():
+                self._show_start(event)
+            case events.ImageDecoded(done, total):
+                self._open("decoding").update(self._task, completed=done, total=total)
+            case events.DataReady(images, scale, left_out, leaks):
+                self._close()
+                for reason in left_out:
+                    console.err.print(f"left out: {reason}", markup=False)
+                for leak in leaks:
+                    console.err.print(f"used although it is in a benchmark: {leak}", markup=False)
+                console.err.print(f"{images} training images at {scale}, {len(left_out)} left out")
+            case events.StepDone():
+                self._show_step(event)
+            case events.Validated():
+                draw_validation(event)
+            case events.Interrupted(step):
+                self._close()
+                console.err.print(f"stopped at step {step}; to continue, add --resume to the same command")
+
+    def _show_start(self, event: "events.Started") -> None:
+        given = {key: value for key, value in asdict(event.recipe).items() if value not in ("", (), {}, None)}
+        fields = "  ".join(f"{key}={value}" for key, value in given.items())
+        console.err.print(f"recipe {event.recipe.title}: {fields}", markup=False)
+        console.err.print(f"on {event.device}, into {event.folder}", markup=False)
+        if event.restarted:
+            console.err.print(f"torchrun restarted this run; it continues at step {event.step}")
+
+    def _show_step(self, event: "events.StepDone") -> None:
+        text = format_step(event)
+        bar = self._open("training", text)
+        bar.update(self._task, completed=event.step, total=event.steps, text=text)
+        if event.note:
+            console.err.print(event.note, markup=False)
+        if bar.disable and event.step % _STEPS_PER_LINE == 0:
+            console.err.print(f"step {event.step}/{event.steps}  {text}")
+
+    def _open(self, description: str, text: str = "") -> Progress:
+        """Return the bar of the present stage, started if need be."""
+        if self._bar is None:
+            self._bar = console.make_progress_bar(TextColumn("{task.fields[text]}"))
+            self._bar.start()
+            self._task = self._bar.add_task(description, text=text)
+        return self._bar
+
+    def _close(self) -> None:
+        if self._bar:
+            self._bar.stop()
+            self._bar = None
+
+
+def format_step(event: "events.StepDone") -> str:
+    """Return loss terms, PSNR and speed in one line."""
+    terms = "  ".join(f"{name} {value:.3e}" for name, value in event.terms.items())
+    psnr = "" if event.psnr_y is None else f"  PSNR-Y {event.psnr_y:.3f} dB"
+    return f"{terms}{psnr}  {event.steps_per_second:.1f} steps/s, {event.waiting:.0%} for data"
+
+
+def draw_validation(event: "events.Validated") -> None:
+    """Write the curves so far, and a crop of the first validation image in all versions."""
+    from srcli.imaging.image import Image, write_image
+    from srcli.report import training_curves
+    from srcli.report.pictures import Panel, draw_sheet, find_busiest
+    from srcli.train import loop
+
+    region = find_busiest(event.low, _SIDE)
+    height = event.low.shape[0]
+    panels = [Panel(name, region.crop(pixels, height)) for name, pixels in event.outputs.items()]
+    write_image(event.folder / "samples" / f"step-{event.step:07}.png", Image(draw_sheet(panels)))
+    try:
+        log = training_curves.read_log(event.folder / loop.LOG)
+        training_curves.plot_curves({"": log}, event.folder / "curves.png")
+    except SrError as error:
+        if event.first:
+            console.print_error(error)

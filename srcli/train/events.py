@@ -1,0 +1,79 @@
+"""What happens during a training run, as frozen events for `emit`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from srcli.imaging.pixels import Pixels
+from srcli.train.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Started:
+    """A run begins, or continues, at `step`; `restarted` by torchrun after a process was lost."""
+
+    recipe: Recipe
+    device: str
+    folder: Path
+    step: int
+    restarted: bool
+
+
+@dataclass(frozen=True)
+class ImageDecoded:
+    """So many of all training images are decoded."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class DataReady:
+    """The training images for one scale, or "any scale"; files left out, and benchmark images allowed."""
+
+    images: int
+    scale: str
+    left_out: tuple[str, ...]
+    leaks: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class StepDone:
+    """The state of a run after a step; `psnr_y` is the newest validation's, None before the first.
+
+    `terms` of the loss; `waiting` is the share of the time spent on data; `note` is for the user.
+    """
+
+    step: int
+    steps: int
+    terms: dict[str, float]
+    psnr_y: float | None
+    steps_per_second: float
+    waiting: float = 0.0
+    validated: bool = False
+    note: str = ""
+
+    @property
+    def loss(self) -> float:
+        """The sum of all terms."""
+        return sum(self.terms.values())
+
+
+@dataclass(frozen=True)
+class Validated:
+    """A validation was logged; `outputs` of `low`, by name: bicubic, the network and the truth."""
+
+    step: int
+    folder: Path
+    low: Pixels
+    outputs: dict[str, Pixels]
+    first: bool
+
+
+@dataclass(frozen=True)
+class Interrupted:
+    """The run stopped at `step`, with its state saved."""
+
+    step: int
+
+
+Event = Started | ImageDecoded | DataReady | StepDone | Validated | Interrupted
