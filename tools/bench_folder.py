@@ -1,9 +1,9 @@
-"""A folder of small pictures in one command, against as many commands of one picture each.
+"""Time a folder of small images in one command, compared with one command per image.
 
     python tools/bench_folder.py [--count 50] [--side 128] [--rounds 3] [--note TEXT] [-- OPTION ...]
 
-What a command of one picture takes is the network's part, clocked inside it, and all else, which is its
-start-up. In turns, medians. Writes benchmarks/results/folder.json.
+The time of a command with one image consists of the network, which is timed inside the process, and the
+start-up. All variants take turns, and medians are reported. Writes benchmarks/results/folder.json.
 """
 
 import argparse
@@ -26,31 +26,31 @@ from srcli.imaging.pixels import Pixels
 ROOT = Path(__file__).parent.parent
 RESULT = ROOT / "benchmarks" / "results" / "folder.json"
 _SAMPLES = ("astronaut", "chelsea", "coffee")
-# Where a clocked command leaves its seconds.
+# The file to which a timed command writes its seconds.
 _CLOCK = "SR_BENCH_CLOCK"
 
 
-def pictures(folder: Path, count: int, side: int) -> list[Path]:
-    """Squares of photographs, each another."""
-    made = []
+def write_images(folder: Path, count: int, side: int) -> list[Path]:
+    """Write different square parts of photographs and return their paths."""
+    paths = []
     for number in range(count):
         pixels = read_image(ROOT / "srcli" / "samples" / f"{_SAMPLES[number % len(_SAMPLES)]}.png").pixels
         top, left = (number * 7 % (length - side) for length in pixels.shape[:2])
-        made.append(folder / f"{number:03}.png")
-        write_image(made[-1], Image(pixels[top : top + side, left : left + side]))
-    return made
+        paths.append(folder / f"{number:03}.png")
+        write_image(paths[-1], Image(pixels[top : top + side, left : left + side]))
+    return paths
 
 
-def clocked() -> None:
-    """`sr`, with the seconds that networks spend on tiles written to a file."""
+def run_with_clock() -> None:
+    """Run `sr` and write the seconds that networks spend on tiles to a file."""
     from srcli.cli.app import run
     from srcli.engine import upscaler
 
     spent = [0.0]
     plain = upscaler._kept
 
-    def timed(*given: Any) -> Iterator[Pixels]:
-        results = plain(*given)
+    def time_tiles(*options: Any) -> Iterator[Pixels]:
+        results = plain(*options)
         while True:
             start = time.perf_counter()
             result = next(results, None)
@@ -59,14 +59,16 @@ def clocked() -> None:
                 return
             yield result
 
-    upscaler._kept = timed  # type: ignore[assignment]
+    upscaler._kept = time_tiles  # type: ignore[assignment]
     code = run(sys.argv[2:])
     Path(os.environ[_CLOCK]).write_text(str(spent[0]))
     raise SystemExit(code)
 
 
-def command(source: Path, target: Path, options: list[str], clock: Path | None = None) -> tuple[float, float]:
-    """Seconds of one `sr upscale` from start to end, and those of its network, if it is clocked."""
+def time_command(
+    source: Path, target: Path, options: list[str], clock: Path | None = None
+) -> tuple[float, float]:
+    """Return the seconds of one `sr upscale` process, and those of its network if `clock` is given."""
     words = ["upscale", str(source), "-o", str(target), "--overwrite", "-q", *options]
     start_with = (
         [sys.executable, str(Path(__file__)), "--clocked"] if clock else [sys.executable, "-m", "srcli"]
@@ -78,30 +80,30 @@ def command(source: Path, target: Path, options: list[str], clock: Path | None =
     return seconds, float(clock.read_text()) if clock else 0.0
 
 
-def measured(folder: Path, given: argparse.Namespace) -> dict[str, Any]:
-    """Rounds of one picture alone, clocked and not, and of the folder."""
+def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
+    """Time single images, with and without the clock, and the folder, in turns."""
     source, out, clock = folder / "in", folder / "out", folder / "clock"
     source.mkdir()
     out.mkdir()
-    images = pictures(source, given.count, given.side)
+    images = write_images(source, options.count, options.side)
     alone, network, together = [], [], []
-    for number in range(given.rounds):
+    for number in range(options.rounds):
         image = images[number % len(images)]
-        alone.append(command(image, out / "one.png", given.options)[0])
-        network.append(command(image, out / "one.png", given.options, clock)[1])
-        together.append(command(source, out / "all", given.options)[0])
+        alone.append(time_command(image, out / "one.png", options.options)[0])
+        network.append(time_command(image, out / "one.png", options.options, clock)[1])
+        together.append(time_command(source, out / "all", options.options)[0])
     single, inside, whole = map(statistics.median, (alone, network, together))
     start_up = single - inside
     return {
-        "count": given.count, "side": given.side, "options": given.options, "rounds": given.rounds,
+        "count": options.count, "side": options.side, "options": options.options, "rounds": options.rounds,
         "single": single, "network": inside, "start_up": start_up, "folder": whole,
-        "ratio": whole / (given.count * inside + start_up),
-        "ratio_to_commands": whole / (given.count * single),
+        "ratio": whole / (options.count * inside + start_up),
+        "ratio_to_commands": whole / (options.count * single),
     }  # fmt: skip
 
 
 def main() -> None:
-    """Measure, print, write."""
+    """Measure, print and write the result."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--count", type=int, default=50)
     parser.add_argument("--side", type=int, default=128)
@@ -109,16 +111,16 @@ def main() -> None:
     parser.add_argument("--note", default="")
     parser.add_argument("--dry", action="store_true", help="write no file")
     parser.add_argument("options", nargs="*")
-    given = parser.parse_args()
-    about = {"machine": machine(), "threads": threads(), "load": os.getloadavg()[0], "note": given.note}
+    options = parser.parse_args()
+    about = {"machine": machine(), "threads": threads(), "load": os.getloadavg()[0], "note": options.note}
     with tempfile.TemporaryDirectory() as folder:
-        found = {**about, **measured(Path(folder), given)}
+        found = {**about, **measure(Path(folder), options)}
     print(json.dumps(found, indent=1))
-    if not given.dry:
+    if not options.dry:
         RESULT.write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--clocked"]:
-        clocked()
+        run_with_clock()
     main()

@@ -149,7 +149,7 @@ def time_alone(tool: str, python: Path, folder: Path, source: Path) -> float:
 
 
 def print_own_time(folder: Path, source: Path) -> None:
-    """What `alone` asks of sr itself."""
+    """Print the time of `sr`'s network alone, as peer.py does for the other tools."""
     from srcli.imaging.image import read_image
     from srcli.methods import load_method_file
 

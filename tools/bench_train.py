@@ -1,9 +1,9 @@
-"""Steps per second of `sr train`, against a minimal PyTorch loop with the data in memory; both in one run.
+"""Measure steps/s of `sr train` and of a minimal PyTorch loop with its data in memory.
 
     python tools/bench_train.py DATA [--seconds 20] [--threads 1]
 
-Each rival is a process of its own; they take turns in short stretches, so that what else the machine does
-hits both alike. Writes benchmarks/results/train.json.
+Both run in processes of their own and take turns in short intervals, so that other load affects them alike.
+Writes benchmarks/results/train.json.
 """
 
 import argparse
@@ -28,13 +28,13 @@ from srcli.train.store import StoreSpec, open_store
 
 RESULTS = Path(__file__).parent.parent / "benchmarks" / "results" / "train.json"
 SCALE, BATCH = 4, 16
-# What makes a step, and what it is called with.
+# A function that builds a step, and its arguments.
 Rival = tuple[Callable[..., Callable[[], object]], tuple[object, ...]]
 NETWORKS = ("fsrcnn", "espcn", "edsr")
 
 
-def ours(name: str, data: Path, folder: Path) -> Callable[[], object]:
-    """One step of the real loop, data and all."""
+def build_ours(name: str, data: Path, folder: Path) -> Callable[[], object]:
+    """Build a step of the real training loop, including its data."""
     keep_memory()
     recipe = changed(recipes.find(name, SCALE), {"batch": BATCH, "patch": 32})
     begun = state.start(recipe, choose("cpu"))
@@ -46,8 +46,8 @@ def ours(name: str, data: Path, folder: Path) -> Callable[[], object]:
     return lambda: loop.take_step(begun, setup, work)
 
 
-def minimal(name: str) -> Callable[[], object]:
-    """What one would write by hand: one batch that lies in memory, default layout, Adam."""
+def build_minimal(name: str) -> Callable[[], object]:
+    """Build a step as one would write it by hand: one batch in memory, default layout, Adam."""
     network = archs.build(name, SCALE)
     channels = int(network.channels)  # type: ignore[arg-type]
     lr, hr = torch.rand(BATCH, channels, 32, 32), torch.rand(BATCH, channels, 32 * SCALE, 32 * SCALE)
@@ -62,10 +62,10 @@ def minimal(name: str) -> Callable[[], object]:
     return step
 
 
-def turns(
+def run_turns(
     make: Callable[..., Callable[[], object]], arguments: tuple[object, ...], threads: int, pipe: Connection
 ) -> None:
-    """In a process of its own: steps for about a second whenever it is asked, and how many in what time."""
+    """Take steps for about a second whenever asked, in a process of its own; send their number and the time."""
     torch.set_num_threads(threads)
     step = make(*arguments)
     for _ in range(3):
@@ -78,13 +78,13 @@ def turns(
         pipe.send((count, time.perf_counter() - begun))
 
 
-def rates(rivals: list[Rival], seconds: float, threads: int) -> list[float]:
-    """Steps per second of each, in turns."""
+def measure_rates(rivals: list[Rival], seconds: float, threads: int) -> list[float]:
+    """Return the steps/s of each, measured in turns."""
     spawn = get_context("spawn")
     pipes = []
     for make, arguments in rivals:
         here, there = spawn.Pipe()
-        spawn.Process(target=turns, args=(make, arguments, threads, there), daemon=True).start()
+        spawn.Process(target=run_turns, args=(make, arguments, threads, there), daemon=True).start()
         pipes.append(here)
     steps, spent = [0] * len(rivals), [0.0] * len(rivals)
     while min(spent) < seconds:
@@ -99,22 +99,22 @@ def rates(rivals: list[Rival], seconds: float, threads: int) -> list[float]:
 
 
 def main() -> None:
-    """Measure, print and keep."""
+    """Measure, print and write the result."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("data", type=Path)
     parser.add_argument("--seconds", type=float, default=20)
     parser.add_argument("--threads", type=int, default=1)
-    given = parser.parse_args()
+    options = parser.parse_args()
     rows = []
     for name in NETWORKS:
-        rivals: list[Rival] = [(ours, (name, given.data, RESULTS.parent)), (minimal, (name,))]
-        mine, plain = rates(rivals, given.seconds, given.threads)
+        rivals: list[Rival] = [(build_ours, (name, options.data, RESULTS.parent)), (build_minimal, (name,))]
+        mine, plain = measure_rates(rivals, options.seconds, options.threads)
         rows.append({"network": name, "ours": mine, "minimal": plain, "ratio": mine / plain})
         print(
             f"{name:8} x{SCALE}: {mine:.2f} steps/s, minimal loop {plain:.2f}, ratio {mine / plain:.2f}",
             flush=True,
         )
-    about = {"torch": torch.__version__, "threads": given.threads, "batch": BATCH, "patch": 32}
+    about = {"torch": torch.__version__, "threads": options.threads, "batch": BATCH, "patch": 32}
     RESULTS.write_text(json.dumps({**about, "rows": rows}, indent=1) + "\n")
 
 

@@ -1,9 +1,9 @@
-"""Take the weights of `sr train` runs into the package, with their record and manifest entries.
+"""Add the weights of `sr train` runs to the package, with their records and manifest entries.
 
     python tools/bundle.py --tiles ../shared/data/train/tiles.csv RUN_FOLDER ...
 
-For each run: copies the weights to srcli/weights, the log to benchmarks/training, writes the images'
-attribution, and replaces the manifest's entry. `make bench-quality`, then `--expect`, fills in its figures.
+For each run: copies the weights to srcli/weights and the log to benchmarks/training, writes the attribution
+of the images, and replaces the manifest entry. After `make bench-quality`, `--expect` adds the scores.
 """
 
 import argparse
@@ -31,40 +31,44 @@ MANIFEST = ROOT / "weights_manifest.json"
 TRAINING = ROOT / "benchmarks" / "training"
 CURVES = ROOT / "docs" / "weights"
 RESULTS = ROOT / "benchmarks" / "results" / "bundled.json"
-# The papers' PSNR-Y on Set5 by scale, for a network of the size that is bundled.
+# The papers' PSNR-Y on Set5 by scale, for networks of the bundled size.
 PUBLISHED = {
     "fsrcnn": {2: 37.0, 3: 33.16, 4: 30.71},
     "espcn": {2: 36.83, 4: 30.52},
 }
 
 
-def records() -> dict[str, str]:
-    """The newest record of each weight file that ships."""
+def find_records() -> dict[str, str]:
+    """Return the newest record of each weight file."""
     found = [
         path.name.removesuffix(".recipe.json").rpartition("-") for path in TRAINING.glob("*.recipe.json")
     ]
     return {stem: f"{stem}-{stage}" for stem, _, stage in sorted(found, key=lambda each: int(each[2]))}
 
 
-# As it was before any run was taken in: runs that build on each other are given together.
-RECORDS = records()
+# Read before any run is added: runs that build on each other are added together.
+RECORDS = find_records()
 
 
 def main() -> None:
     """Read the command line and do what it says."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", nargs="*", type=Path, help="folders that `sr train` wrote")
-    parser.add_argument("--started-in", type=Path, default=Path(), help="where `sr train` was called")
+    parser.add_argument(
+        "--started-in", type=Path, default=Path(), help="the folder in which `sr train` was run"
+    )
     parser.add_argument("--tiles", type=Path, help="table of the training images: original, licence, source")
-    parser.add_argument("--pack", action="store_true", help="pack all that is bundled for ncnn again")
-    parser.add_argument("--curves", action="store_true", help="draw the training of all that is bundled")
-    parser.add_argument("--expect", action="store_true", help="take the figures of benchmarks/results")
+    parser.add_argument("--pack", action="store_true", help="convert all bundled weights for ncnn again")
+    parser.add_argument(
+        "--curves", action="store_true", help="draw the training curves of all bundled weights"
+    )
+    parser.add_argument("--expect", action="store_true", help="copy the scores from benchmarks/results")
     arguments = parser.parse_args()
     entries = json.loads(MANIFEST.read_text())["weights"]
     for run in arguments.runs:
-        entries = replaced(entries, bundle(run, arguments.started_in))
+        entries = replace_entry(entries, bundle(run, arguments.started_in))
     if arguments.pack:
-        entries = [packed_again(entry) if isinstance(entry["file"], str) else entry for entry in entries]
+        entries = [repack(entry) if isinstance(entry["file"], str) else entry for entry in entries]
     if arguments.tiles:
         write_attribution(arguments.tiles)
     if arguments.expect:
@@ -75,7 +79,7 @@ def main() -> None:
 
 
 def bundle(run: Path, started_in: Path) -> dict[str, Any]:
-    """Copy one run's weights and log; its manifest entry."""
+    """Copy the weights and the log of a run; return its manifest entry."""
     (weights,) = run.glob("*.safetensors")
     spec = read_spec(weights)
     if spec is None:
@@ -92,49 +96,49 @@ def bundle(run: Path, started_in: Path) -> dict[str, Any]:
         "file": weights.name,
         "sha256": sha256(shipped),
         "bytes": shipped.stat().st_size,
-        "packed": pack_beside(shipped, spec),
+        "packed": write_packed(shipped, spec),
         "config": spec.config,
         "licence": "Apache-2.0",
         "licence_source": "trained by this project",
         "training_data": "photographs under CC0, CC-BY and CC-BY-SA, named in srcli/weights/ATTRIBUTION.md",
         "paper": archs.paper(spec.arch).url,
         "purpose": "classical" if recipe["degrade"] == "bicubic" else "real-world",
-        **published(spec.arch, spec.scale),
+        **get_published(spec.arch, spec.scale),
     }
 
 
-def packed_again(entry: dict[str, Any]) -> dict[str, Any]:
-    """The entry, its network packed as it is packed today."""
+def repack(entry: dict[str, Any]) -> dict[str, Any]:
+    """Convert the network of an entry for ncnn again; return the new entry."""
     spec = Spec(entry["arch"], entry["scale"], entry["config"])
-    return {**entry, "packed": pack_beside(BUNDLED / entry["file"], spec)}
+    return {**entry, "packed": write_packed(BUNDLED / entry["file"], spec)}
 
 
-def pack_beside(shipped: Path, spec: Spec) -> str:
-    """Write the network for ncnn beside its weights, compared with torch; the SHA-256 of its card."""
+def write_packed(shipped: Path, spec: Spec) -> str:
+    """Write the network for ncnn next to its weights, compared with torch; return its card's SHA-256."""
     made, difference = pack(load(shipped, spec), own_scale(spec))
     print(f"{shipped.name} packed: {difference}")
     ncnn_cache.write(ncnn_cache.beside(shipped), made, sha256(shipped))
     return sha256(Path(f"{ncnn_cache.beside(shipped)}.json"))
 
 
-def published(arch: str, scale: int) -> dict[str, Any]:
-    """The paper's figure, if it has one for this scale."""
+def get_published(arch: str, scale: int) -> dict[str, Any]:
+    """Return the paper's figure as a field of the entry, if there is one for this scale."""
     psnr = PUBLISHED.get(arch, {}).get(scale)
     return {"published": {"Set5": psnr}} if psnr else {}
 
 
 def halve(weights: Path, target: Path) -> None:
-    """Write the same file in half precision: half the size, and `make verify` shows that nothing is lost."""
+    """Write the file in half precision; `make verify` checks that nothing is lost."""
     state = {key: value.half() for key, value in read_state(weights).items()}
     save_file(state, target, metadata={"format": "pt", **read_header(weights)})
     target.chmod(0o644)
 
 
 def keep_record(weights: Path, started_in: Path) -> str:
-    """Copy the recipe and the log of a run, after those of the run whose weights it started from; its name.
+    """Copy the recipe and the log of a run, and those of the run that it started from; return its name.
 
-    Runs are numbered along the chain: fsrcnn-x2-1 gave its weights to fsrcnn-x2-2. What ships
-    already has a record; weights that no run wrote say themselves where they come from.
+    Runs are numbered along the chain: fsrcnn-x2-2 started from the weights of fsrcnn-x2-1. Bundled weights
+    already have a record; weights that no run wrote have their origin in the header.
     """
     if weights.parent == BUNDLED:
         return RECORDS[weights.stem]
@@ -152,14 +156,14 @@ def keep_record(weights: Path, started_in: Path) -> str:
     return name
 
 
-def replaced(entries: list[dict[str, Any]], new: dict[str, Any]) -> list[dict[str, Any]]:
-    """The entries with `new` in the place of the one for the same model and scale; bundled ones first."""
+def replace_entry(entries: list[dict[str, Any]], new: dict[str, Any]) -> list[dict[str, Any]]:
+    """Replace the entry for the same model and scale by `new`; sort bundled entries first."""
     others = [e for e in entries if (e["model"], e["scale"]) != (new["model"], new["scale"])]
     return sorted([*others, new], key=lambda e: (not isinstance(e["file"], str), e["model"], e["scale"]))
 
 
 def write_attribution(tiles: Path) -> None:
-    """One line per original photograph: which it is, its licence, where it comes from."""
+    """Write a line per original photograph: name, licence, source."""
     with tiles.open(newline="") as file:
         rows = sorted({(row["original"], row["licence"], row["source"]) for row in csv.DictReader(file)})
     with (BUNDLED / "ATTRIBUTION.csv").open("w", newline="") as file:
@@ -169,28 +173,30 @@ def write_attribution(tiles: Path) -> None:
 
 
 def draw_curves(names: list[str]) -> None:
-    """docs/weights/NAME.png: loss and PSNR of each run that led to a weight file."""
+    """Draw docs/weights/NAME.png: loss and PSNR of each run that led to a weight file."""
     for name in names:
-        logs = {f"run {path.stem.rpartition('-')[2]}": read_log(path) for path in chain_of(name)}
+        logs = {f"run {path.stem.rpartition('-')[2]}": read_log(path) for path in find_logs(name)}
         plot_curves(logs, CURVES / f"{name}.png")
 
 
-def chain_of(name: str) -> list[Path]:
-    """The logs of the runs from nothing to these weights, the first one first."""
+def find_logs(name: str) -> list[Path]:
+    """Return the logs of the runs that led to these weights, oldest first."""
     newest = max(TRAINING.glob(f"{name}-[0-9]*.jsonl"), key=lambda path: int(path.stem.rpartition("-")[2]))
     logs = [newest]
-    while (log := TRAINING / f"{json.loads(recipe_of(logs[0]).read_text()).get('init')}.jsonl").exists():
+    while (
+        log := TRAINING / f"{json.loads(get_recipe_path(logs[0]).read_text()).get('init')}.jsonl"
+    ).exists():
         logs.insert(0, log)
     return logs
 
 
-def recipe_of(log: Path) -> Path:
-    """Beside the log."""
+def get_recipe_path(log: Path) -> Path:
+    """Return the path of the recipe next to a log."""
     return log.with_name(f"{log.stem}.recipe.json")
 
 
 def fill_expected(entries: list[dict[str, Any]]) -> None:
-    """What `make bench-quality` measured becomes what the manifest promises."""
+    """Copy the scores of `make bench-quality` into the manifest."""
     for row in json.loads(RESULTS.read_text())["rows"]:
         for entry in entries:
             if (entry["model"], entry["scale"]) == (row["method"], row["scale"]):

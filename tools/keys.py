@@ -1,8 +1,8 @@
-"""What keys the tensors of each network have, numbers left out: how a weight file's network is found at once.
+"""List the patterns of each network's tensor keys, by which the network of a weight file is recognised.
 
     PYTHONPATH=. python tools/keys.py [ARCH ...]
 
-Writes srcli/engine/weights/keys.json, which `engine.weights.identify` reads; missing networks are built.
+Writes srcli/engine/weights/keys.json, which `engine.weights.identify` reads. With names, updates only these.
 """
 
 import json
@@ -14,21 +14,21 @@ from srcli import archs
 from srcli.engine.weights.identify import KEYS, pattern
 
 
-def patterns(arch: str) -> list[str]:
-    """Of every variant at every scale."""
-    found: set[str] = set()
+def list_patterns(arch: str) -> list[str]:
+    """Return the key patterns of every variant of a network at every scale."""
+    patterns: set[str] = set()
     for config in archs.variants(arch):
         for scale in archs.traits(arch).weight_scales:
             with torch.device("meta"):
-                found |= set(map(pattern, archs.build(arch, scale, config).state_dict()))
-    return sorted(found)
+                patterns |= set(map(pattern, archs.build(arch, scale, config).state_dict()))
+    return sorted(patterns)
 
 
 def main() -> None:
-    """All networks, or those named."""
+    """Update all networks, or those named."""
     known = json.loads(KEYS.read_text()) if KEYS.exists() else {}
     for arch in sys.argv[1:] or archs.names():
-        known[arch] = patterns(arch)
+        known[arch] = list_patterns(arch)
     KEYS.write_text(json.dumps({arch: known[arch] for arch in archs.names()}, indent=0) + "\n")
 
 

@@ -2,8 +2,8 @@
 
     PYTHONPATH=. python tools/parity.py [FILE ...]
 
-Reads ../shared/weights and Set5 of ../shared/data; writes benchmarks/results/parity.json for
-docs/parity.md. With file names, measures only these and keeps the other figures.
+Reads ../shared/weights and Set5 of ../shared/data; writes benchmarks/results/parity.json for docs/parity.md.
+With file names, measures only these and keeps the other figures.
 """
 
 import argparse
@@ -112,7 +112,7 @@ def main() -> None:
 
 
 def load() -> list[Row]:
-    """The rows as last measured."""
+    """Return the rows as last measured."""
     if not RESULTS.exists():
         return []
     return [Row(**row) for row in json.loads(RESULTS.read_text())["rows"]]
@@ -129,7 +129,7 @@ def measure(row: Row, shared: Path = SHARED) -> float:
 
 
 def upscaler(row: Row, shared: Path = SHARED) -> Upscaler:
-    """The row's network with its weights, or its table, on the CPU."""
+    """Build the upscaler of a row on the CPU."""
     file = shared / "weights" / row.file
     if lut.is_table(file):
         return methods.load_table(file, methods.MethodOptions(device="cpu"))[1]
