@@ -65,7 +65,7 @@ def build_minimal(name: str) -> Callable[[], object]:
 def run_turns(
     make: Callable[..., Callable[[], object]], arguments: tuple[object, ...], threads: int, pipe: Connection
 ) -> None:
-    """Take steps for about a second whenever asked, in a process of its own; send their number and the time."""
+    """Take steps for about a second whenever asked; send their number and the time. Runs as a process."""
     torch.set_num_threads(threads)
     step = make(*arguments)
     for _ in range(3):

@@ -2,7 +2,8 @@
 
     PYTHONPATH=. python tools/keys.py [ARCH ...]
 
-Writes srcli/engine/weights/keys.json, which `engine.weights.identify` reads. With names, updates only these.
+Writes srcli/engine/weights/keys.json, which `engine.weights.identify` reads. With names, updates only these
+and networks that are new.
 """
 
 import json
@@ -25,10 +26,11 @@ def list_patterns(arch: str) -> list[str]:
 
 
 def main() -> None:
-    """Update all networks, or those named."""
+    """Update all networks, or those named and those that are new."""
     known = json.loads(KEYS.read_text()) if KEYS.exists() else {}
-    for arch in sys.argv[1:] or archs.names():
-        known[arch] = list_patterns(arch)
+    for arch in archs.names():
+        if arch not in known or not sys.argv[1:] or arch in sys.argv[1:]:
+            known[arch] = list_patterns(arch)
     KEYS.write_text(json.dumps({arch: known[arch] for arch in archs.names()}, indent=0) + "\n")
 
 
