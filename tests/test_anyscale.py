@@ -283,7 +283,7 @@ def test_any_size_is_given_natively(
     monkeypatch.setattr(rows, "resize_rows", resampled)
     done = sr("upscale", photo, *words, "-w", mine, "-o", tmp_path / "out.png", "--device", "cpu")
     assert done.code == 0, done.err
-    assert "taken for liif any" in done.err
+    assert "identified as liif any" in done.err
     assert "its scale is an input" in done.err
     assert read_image(tmp_path / "out.png").size == size
 

@@ -55,7 +55,7 @@ def test_folders_are_mirrored_or_flattened(album: Path, tmp_path: Path, sr: Run)
     assert tree(tmp_path / "all") == ["a_x2.png", "b_x2.png", "sub/a_x2.png", "sub/deep/c_x2.png"]
     done = sr("upscale", album, *FAST, "-o", tmp_path / "flat", "-r", "--flat")
     assert done.code == 2
-    assert "would both become" in done.err
+    assert "would both be written to" in done.err
     (album / "sub" / "a.png").rename(album / "sub" / "d.png")
     assert sr("upscale", album, *FAST, "-o", tmp_path / "flat", "-r", "--flat").code == 0
     assert tree(tmp_path / "flat") == ["a_x2.png", "b_x2.png", "c_x2.png", "d_x2.png"]
@@ -125,16 +125,16 @@ def test_what_is_done_is_known_by_content_and_settings(album: Path, tmp_path: Pa
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.png")}
     done = again()
     assert done.code == 0
-    assert done.out.count("is there already") == 4
+    assert done.out.count("is up to date") == 4
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.png")} == stamps
     changed = read_image(album / "b.png")
     write_image(album / "b.png", Image(changed.pixels[::-1]))
     done = again()
     assert done.code == 3
-    assert "b_x2.png exists, made of other content or with other settings" in done.err
+    assert "b_x2.png exists, made from another input or with other settings" in done.err
     done = again("--overwrite")
     assert done.code == 0
-    assert done.out.count("is there already") == 3
+    assert done.out.count("is up to date") == 3
     assert sr("upscale", album, "-m", "lanczos", "-x2", "-o", tmp_path / "out", "--skip-existing").code == 1
 
 
@@ -146,8 +146,8 @@ def test_every_format_is_known_again(name: str, strip: tuple[str, ...], photo: P
     words = ("upscale", photo, *FAST, "--format", name, "--skip-existing", *strip)
     first, second = sr(*words), sr(*words)
     assert (first.code, second.code) == (0, 0), first.err + second.err
-    assert "is there already" not in first.out
-    assert "is there already" in second.out
+    assert "is up to date" not in first.out
+    assert "is up to date" in second.out
     out = photo.with_name(f"photo_x2.{name}")
     content = out.read_bytes()
     out.write_bytes(content[: len(content) // 3])
@@ -277,7 +277,7 @@ def test_an_output_that_is_another_input(album: Path, sr: Run) -> None:
     shutil.copy(album / "a.png", album / "a_x2.png")
     done = sr("upscale", album, *FAST, "-o", album, "--overwrite")
     assert done.code == 3
-    assert "a_x2.png is an input too" in done.err
+    assert "a_x2.png is also an input" in done.err
 
 
 def test_inputs_that_may_only_be_read(photo: Path, tmp_path: Path, sr: Run) -> None:
@@ -320,7 +320,7 @@ def test_two_hundred_files_of_which_twenty_are_broken(photo: Path, tmp_path: Pat
     stamps = {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.*")}
     done = sr(*words)
     assert done.code == 3
-    assert done.out.count("is there already") == 180
+    assert done.out.count("is up to date") == 180
     assert {path: path.stat().st_mtime_ns for path in (tmp_path / "out").rglob("*.*")} == stamps
 
 

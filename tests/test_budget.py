@@ -124,7 +124,7 @@ def test_a_dry_run_writes_nothing_and_says_all(photo: Path, tmp_path: Path, sr: 
 def test_within_chooses_and_refuses(photo: Path, tmp_path: Path, sr: Run) -> None:
     done = sr("upscale", photo, "-x2", "--within", "10m", "-o", tmp_path / "a.png")
     assert done.code == 0, done.err
-    assert "ecbsr is the best within 10 min 0 s" in done.err
+    assert "ecbsr is the best model within 10 min 0 s" in done.err
     done = sr("upscale", photo, "-x2", "--within", "0.000001s", "-o", tmp_path / "b.png")
     assert (done.code, "no model does this within" in done.err) == (2, True)
     done = sr("upscale", photo, "-x2", "-m", "ecbsr", "--within", "0.000001s", "-o", tmp_path / "b.png")

@@ -13,7 +13,7 @@ from helpers.paths import ROOT
 from srcli import archs, datasets, manifest
 from srcli.cli import completion
 from srcli.cli.app import run
-from srcli.imaging.resize import KERNELS
+from srcli.methods import list_models
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def ask(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
 def test_models_sets_and_networks(ask: Asker) -> None:
     assert ask.offered("sr upscale -m bi") == ["bilinear", "bicubic"]
-    assert set(ask.offered("sr compare a.png --model ")) == {*manifest.models(), *KERNELS}
+    assert set(ask.offered("sr compare a.png --model ")) == set(list_models())
     assert ask.offered("sr bench --dataset Set") == ["Set5", "Set14"]
     assert ask.offered("sr train fsr") == ["fsrcnn"]
     assert ask.offered("sr models fetch ecbsr-x") == [e.name for e in manifest.load() if e.model == "ecbsr"]
@@ -73,16 +73,16 @@ def test_a_broken_sr_toml_is_no_hindrance(in_tmp: Path, ask: Asker) -> None:
     assert ask.offered("sr upscale -m bi") == ["bilinear", "bicubic"]
 
 
-def test_names_written_twice_are_the_same() -> None:
-    assert {*completion._INTERPOLATORS} == {*KERNELS}
-    assert {*completion._SETS} == {"samples", *datasets.HUB_SETS}
+def test_every_model_and_data_set_is_offered() -> None:
+    assert sorted(name for name, _ in completion.models("")) == sorted(list_models())
+    assert {*completion._DATASETS} == {"samples", *datasets.HUB_SETS}
     assert completion.archs("") == archs.names()
 
 
 @pytest.mark.parametrize(
     ("names", "heavy"),
     [
-        ("models with_weights entries archs datasets devices", "torch cv2 numpy huggingface_hub PIL"),
+        ("models networks entries archs datasets devices", "torch cv2 numpy huggingface_hub PIL"),
         ("formats", "torch cv2 huggingface_hub PIL"),  # the codecs themselves are asked
     ],
 )

@@ -57,8 +57,8 @@ BAD = [
     ("[tool.sr]\nmodle = 'x'", "no option called 'modle'", "did you mean 'model'"),
     ("[tool.sr.upscal]\nx = 1", "no command called 'upscal'", "did you mean 'upscale'"),
     ("[tool.sr.upscale]\nscael = 1", "upscale has no option called 'scael'", "did you mean 'scale'"),
-    ("[tool.sr", "cannot be read", "mend it"),
-    ("[tool]\nsr = 1", "[tool.sr] is no table", "as in"),
+    ("[tool.sr", "cannot be read", "fix it"),
+    ("[tool]\nsr = 1", "[tool.sr] is not a table", "write"),
     ("[tool.sr.upscale]\nscale = 'many'", "Invalid value", "see `sr upscale --help`"),
 ]
 
@@ -75,4 +75,4 @@ def test_bad_files_are_named(text: str, message: str, hint: str, home: Path, pho
 def test_nothing_set(home: Path, sr: Run) -> None:
     done = sr("config")
     assert (done.code, done.out) == (0, "")
-    assert f"{home}: not there" in done.err
+    assert f"{home}: does not exist" in done.err

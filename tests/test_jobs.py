@@ -24,7 +24,7 @@ from helpers.command import NEAREST_X2, Run, start_sr, wait_until
 from helpers.images import write_tiny_images
 from helpers.jobs import count_states
 from srcli.batch import job_store
-from srcli.batch.planning import Layout, ListedTask, each_image_in, found
+from srcli.batch.planning import Layout, ListedTask, iterate_images, iterate_tasks
 from srcli.errors import FileError, SrError, UsageError
 from srcli.imaging.image import read_image
 from srcli.upscaling.task import UpscaleTask
@@ -121,7 +121,7 @@ def test_what_was_in_hand_is_not_done_again(
         shutil.rmtree(Path(os.environ["SR_CACHE"]) / "done")
     done = sr(*command)
     assert done.code == 0, done.err
-    assert "1 were in hand when a run was killed" in done.err
+    assert "1 were in progress when a run was killed" in done.err
     assert count_states(job) == {"done": 3}
     if not more:
         assert written(tmp_path / "out") == was
@@ -157,7 +157,7 @@ def test_failures_are_named_and_retried(job: Path, tmp_path: Path, sr: Run) -> N
     assert "0001.png" in shown.out
     (folder / "0001.png").write_bytes(whole)
     assert sr(*command).code == 3, "what failed waits until it is asked for"
-    assert "1 to be tried again" in sr("jobs", "retry", job).err
+    assert "1 images marked" in sr("jobs", "retry", job).err
     assert sr(*command).code == 0
     assert count_states(job) == {"done": 3}
     assert sr("jobs", "show", job).code == 0
@@ -187,12 +187,12 @@ def test_nothing_is_listed_again(job: Path, tmp_path: Path, sr: Run, monkeypatch
 def test_a_job_is_run_once_at_a_time(job: Path, tmp_path: Path, sr: Run) -> None:
     write_tiny_images(tmp_path / "in", 1)
     command = ("upscale", "in", *NEAREST_X2, "-o", "out", "--job", job)
-    with job_store.holding(job) as book:
-        book.make({})
+    with job_store.open_locked(job) as store:
+        store.create({})
         for words in (command, ("jobs", "retry", job)):
             done = sr(*words)
             assert done.code == 1
-            assert "error: another process works at the job" in done.err
+            assert "error: another process is running the job" in done.err
     assert not (tmp_path / "out").exists()
 
 
@@ -204,7 +204,7 @@ def test_ctrl_c_leaves_a_job_to_go_on_with(job: Path, tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert "stopped; the same command goes on from here" in err
+    assert "stopped; run the same command again to continue" in err
     assert "Traceback" not in err
     now = count_states(job)
     assert now.keys() == {"done", "pending"}, "nothing is left in hand"
@@ -237,7 +237,7 @@ def test_other_settings_are_another_job(
     done = sr("upscale", "in", *settings, "-o", "out", "--job", job)
     assert done.code == 2
     assert message in done.err
-    assert "hint: give what it was begun with, or another --job" in done.err
+    assert "hint: use the settings it was started with, or another --job" in done.err
 
 
 def test_a_name_that_is_no_text_does_not_end_a_run(job: Path, tmp_path: Path) -> None:
@@ -264,7 +264,11 @@ def test_files_that_are_no_jobs(job: Path, tmp_path: Path, sr: Run) -> None:
     damaged[4096:] = b"\xff" * (len(damaged) - 4096)
     broken.write_bytes(damaged)
     text.write_text("not a database at all, " * 100)
-    for path, message in ((foreign, "is no job of sr"), (broken, "cannot be used"), (text, "cannot be used")):
+    for path, message in (
+        (foreign, "is not a job of sr"),
+        (broken, "cannot be used"),
+        (text, "cannot be used"),
+    ):
         was = path.read_bytes()
         for words in (("upscale", "in", *NEAREST_X2, "-o", "out", "--job", path), ("jobs", "show", path)):
             done = sr(*words)
@@ -276,14 +280,14 @@ def test_files_that_are_no_jobs(job: Path, tmp_path: Path, sr: Run) -> None:
 
 
 BAD = [
-    (("in", "--rescan"), "--rescan looks for what is new since a job was begun"),
-    (("in", "--job", "a b"), "'a b' is no name for a job"),
-    (("in", "--job", "../a"), "'../a' is no name for a job"),
-    (("in", "--job", "a", "--watch"), "--watch does not go with --job"),
-    (("in", "--job", "a", "--dry-run"), "--dry-run does not go with --job"),
-    (("-", "--job", "a", "-o", "out"), "stdin and stdout are none"),
-    (("in", "--job", "a", "--uncertainty", "m.png"), "--uncertainty is one map"),
-    (("in", "--job", "a", "-o", "one.png"), "one.png is one file, a job is many"),
+    (("in", "--rescan"), "--rescan needs --job"),
+    (("in", "--job", "a b"), "'a b' is not a valid job name"),
+    (("in", "--job", "../a"), "'../a' is not a valid job name"),
+    (("in", "--job", "a", "--watch"), "--watch cannot be used with --job"),
+    (("in", "--job", "a", "--dry-run"), "--dry-run cannot be used with --job"),
+    (("-", "--job", "a", "-o", "out"), "--job cannot be used with stdin or stdout"),
+    (("in", "--job", "a", "--uncertainty", "m.png"), "--uncertainty writes one map"),
+    (("in", "--job", "a", "-o", "one.png"), "one.png is one file, but a job may have many"),
     (("empty", "--job", "a"), "no images in"),
     (("missing", "--job", "a"), "does not exist"),
 ]
@@ -331,81 +335,84 @@ def many(count: int, start: int = 0) -> Iterator[ListedTask]:
 def test_many_names_are_not_held(job: Path) -> None:
     """Ten times as many take no more memory, in listing and in going through them."""
     peaks = []
-    with job_store.holding(job) as book:
-        book.make({})
+    with job_store.open_locked(job) as store:
+        store.create({})
         for total in (3_000, 30_000):
             if total == 30_000:  # most of them where memory is not traced, which is slow
-                book.take_in(many(27_000))
+                store.add(many(27_000))
             tracemalloc.start()
-            book.take_in(many(total, total - 3_000))
-            for number, _ in enumerate(book.pending(lambda job: False)):
+            store.add(many(total, total - 3_000))
+            for number, _ in enumerate(store.take_pending(lambda job: False)):
                 if number == 1_500:
                     break
-            assert sum(1 for _ in islice(book.units(), 3_000)) == 3_000
+            assert sum(1 for _ in islice(store.iterate_images(), 3_000)) == 3_000
             peaks.append(tracemalloc.get_traced_memory()[1])
             tracemalloc.stop()
-        assert book.counts().all == 30_000
+        assert store.count().total == 30_000
     assert peaks[1] < 1.2 * peaks[0] < 6e6
 
 
 def test_a_folder_is_listed_as_it_is_walked(tmp_path: Path) -> None:
     for name in ("a", "b/c", ".hidden"):
         write_tiny_images(tmp_path / name, 2)
-    names = {str(path.relative_to(tmp_path)) for path in each_image_in(tmp_path, recursive=True)}
+    names = {str(path.relative_to(tmp_path)) for path in iterate_images(tmp_path, recursive=True)}
     assert names == {"a/0000.png", "a/0001.png", "b/c/0000.png", "b/c/0001.png"}
     layout = Layout(tmp_path / "out", recursive=True)
-    targets = {str(each.job.target.relative_to(tmp_path)) for each in found([tmp_path], layout)}
+    targets = {str(each.task.target.relative_to(tmp_path)) for each in iterate_tasks([tmp_path], layout)}
     assert targets == {f"out/{name.replace('.png', '_x4.png')}" for name in names}
 
 
 def test_two_that_would_become_one_and_outputs_that_are_inputs(job: Path) -> None:
-    with pytest.raises(UsageError, match=r"/a/x\.png and /b/x.png would both become /out/x\.png"):
+    with pytest.raises(UsageError, match=r"/a/x\.png and /b/x.png would both be written to /out/x\.png"):
         collide(job, [("/a/x.png", "/out/x.png"), ("/b/x.png", "/out/x.png")])
-    with pytest.raises(UsageError, match=r"/b\.png is an input too"):
+    with pytest.raises(UsageError, match=r"/b\.png is also an input"):
         collide(job, [("/a.png", "/b.png"), ("/b.png", "/c.png")])
     assert not job.exists(), "a job of which nothing is listed is not kept"
 
 
 def collide(job: Path, pairs: list[tuple[str, str]]) -> None:
-    with job_store.holding(job) as book:
-        book.make({})
-        book.take_in(ListedTask(UpscaleTask(Path(source), Path(target)), "1:1") for source, target in pairs)
+    with job_store.open_locked(job) as store:
+        store.create({})
+        store.add(ListedTask(UpscaleTask(Path(source), Path(target)), "1:1") for source, target in pairs)
 
 
 def test_what_kills_every_run_comes_last_and_is_given_up(job: Path) -> None:
     """Each run ends in the middle of the first that it takes; the others are done all the same."""
-    with job_store.holding(job) as book:
-        book.make({})
-        book.take_in(many(3))
-    for _ in range(job_store.CUT_OFTEN + 2):
-        with job_store.holding(job) as book:
-            book.recover()
-            for unit in book.pending(lambda job: False):
+    with job_store.open_locked(job) as store:
+        store.create({})
+        store.add(many(3))
+    for _ in range(job_store.MAX_INTERRUPTIONS + 2):
+        with job_store.open_locked(job) as store:
+            store.recover_interrupted()
+            for unit in store.take_pending(lambda job: False):
                 if unit.source.name == "scan-00000000.png":
                     break  # as by kill -9: nothing is noted any more
-                book.done(unit, "", 0.1)
+                store.mark_done(unit, "", 0.1)
     assert count_states(job) == {"done": 2, "failed": 1}
-    with job_store.reading(job) as book:
-        (failed,) = book.units("failed")
-    assert (failed.attempts, failed.cut) == (job_store.CUT_OFTEN, job_store.CUT_OFTEN)
-    assert "5 runs ended in the middle of it" in (failed.error or "")
+    with job_store.open_for_reading(job) as store:
+        (failed,) = store.iterate_images("failed")
+    assert (failed.attempts, failed.interruptions) == (
+        job_store.MAX_INTERRUPTIONS,
+        job_store.MAX_INTERRUPTIONS,
+    )
+    assert "5 runs ended while it was in progress" in (failed.error or "")
 
 
 def test_what_would_fail_for_all_is_left_to_be_done(job: Path) -> None:
-    with job_store.holding(job) as book:
-        book.make({})
-        book.take_in(many(1))
-        only = next(book.pending(lambda job: False))
-        book.failed(only, FileError("the disk is full", affects_all=True))
+    with job_store.open_locked(job) as store:
+        store.create({})
+        store.add(many(1))
+        only = next(store.take_pending(lambda job: False))
+        store.mark_failed(only, FileError("the disk is full", affects_all=True))
     assert count_states(job) == {"pending": 1}
 
 
 def test_a_full_disk_is_told(job: Path) -> None:
     def fill() -> None:
-        with job_store.holding(job) as book:
-            book.make({})
-            book._db.execute("PRAGMA max_page_count = 12")
-            book.take_in(many(100_000))
+        with job_store.open_locked(job) as store:
+            store.create({})
+            store._db.execute("PRAGMA max_page_count = 12")
+            store.add(many(100_000))
 
     with pytest.raises(SrError, match="cannot be used: database or disk is full"):
         fill()

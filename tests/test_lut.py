@@ -309,7 +309,7 @@ def test_a_table_is_a_weight_file_for_every_command(sr: Run, in_tmp: Path, photo
     tables.export(table, network("srlut", 2, {"kernel": "f"}), archs.Spec("srlut", 2, {"kernel": "f"}))
     done = sr("upscale", photo, "-x2", "-m", "srlut", "--weights", table, "-o", in_tmp / "out.png")
     assert done.code == 0, done.err
-    assert "taken for srlut x2 (kernel=f), on cpu (a table)" in done.err
+    assert "identified as srlut x2 (kernel=f), on cpu (a table)" in done.err
     assert read_image(in_tmp / "out.png").size == (160, 120)
     assert sr("upscale", photo, "-x4", "--weights", table, "-o", in_tmp / "four.png").code == 0
     assert read_image(in_tmp / "four.png").size == (320, 240)

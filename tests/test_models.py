@@ -142,7 +142,7 @@ def test_a_foreign_file_is_taken_for_what_it_fits(
         out = tmp_path / "out.png"
         done = sr("upscale", photo, "-x2", "-w", foreign_file, "-o", out, "--overwrite", *more)
         assert done.code == 0, done.err
-        assert "anime, taken for rrdbnet x4 (blocks=6), on cpu" in done.err
+        assert "anime, identified as rrdbnet x4 (blocks=6), on cpu" in done.err
         assert "80x60 -> 160x120" in done.out
 
 
@@ -212,7 +212,7 @@ def test_what_fits_nothing_is_tried_with_spandrel(
     stand_in_spandrel(monkeypatch)
     done = sr("upscale", photo, "-x3", "-w", path, "-o", tmp_path / "o.png")
     assert done.code == 0, done.err
-    assert "taken for x3, known to spandrel" in done.err
+    assert "identified as x3, known to spandrel" in done.err
     save_file({"y": torch.zeros(1)}, path)
     with pytest.raises(WeightsError, match="and none that spandrel knows"):
         methods.load_method_file(path, 3)

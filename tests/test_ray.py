@@ -152,7 +152,7 @@ def test_ctrl_c_ends_the_job_and_leaves_whole_files(cluster: Any, in_tmp: Path) 
     assert time.monotonic() - begun < 10
     assert process.returncode == 130
     assert "Traceback" not in err
-    assert "of 120 done, --skip-existing goes on" in err
+    assert "of 120 done, add --skip-existing to continue" in err
     wait_until(lambda: all(map(has_exited, workers)))
     assert 3 <= len(list_outputs(out)) < 120
     assert all(read_image(path).size == (200, 200) for path in list_outputs(out))
@@ -165,7 +165,7 @@ def test_what_is_wrong_is_told_in_a_line(photo: Path, sr: Run, monkeypatch: pyte
     assert "which GPU a worker has is Ray's choice" in told.err
     told = sr("upscale", "-", "-o", photo.with_name("out.png"), "--ray", "auto")
     assert told.code == 2
-    assert "Ray's workers read and write files" in told.err
+    assert "--ray cannot be used with stdin or stdout" in told.err
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
     for address, reason in (("127.0.0.1:1", "Connection refused"), ("nonsense", "Invalid address format")):
         told = sr("upscale", photo, "--ray", address)

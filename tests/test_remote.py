@@ -26,7 +26,7 @@ from helpers.images import write_tiny_images
 from helpers.jobs import count_states
 from srcli import datasets
 from srcli.batch import job_store
-from srcli.batch.planning import Layout, found, plan
+from srcli.batch.planning import Layout, iterate_tasks, plan_outputs
 from srcli.errors import UsageError
 from srcli.storage import locations
 from srcli.storage.locations import RemotePath, parse_location
@@ -114,14 +114,14 @@ def test_what_names_mean(text: str, meant: object) -> None:
     ],
 )
 def test_where_outputs_go(source: str, output: str, target: str) -> None:
-    assert plan([parse_location(source)], Layout(parse_location(output))) == [
+    assert plan_outputs([parse_location(source)], Layout(parse_location(output))) == [
         UpscaleTask(parse_location(source), parse_location(target))
     ]
 
 
 def test_nothing_is_put_into_a_store_unasked() -> None:
-    with pytest.raises(UsageError, match="nothing is put there unasked"):
-        plan([parse_location("s3://b/a.png")], Layout())
+    with pytest.raises(UsageError, match="so --output is required"):
+        plan_outputs([parse_location("s3://b/a.png")], Layout())
 
 
 @pytest.mark.parametrize("ends", ["in out", "in", "out"])
@@ -156,7 +156,7 @@ def test_patterns_and_single_files(memory: Any, tmp_path: Path, sr: Run) -> None
     ):
         done = sr("upscale", given, *NEAREST_X2, "-o", "memory://out", "--flat", "--overwrite")
         if "**" in given:  # one in each of two folders
-            assert "would both become" in done.err
+            assert "would both be written to" in done.err
         else:
             assert done.code == 0, done.err
             assert {Path(name).stem for name in memory.find("/out")} == {f"{name}_x2" for name in names}
@@ -173,9 +173,9 @@ def test_existing_outputs_in_a_store(memory: Any, tmp_path: Path, sr: Run) -> No
     assert done.code == 1
     assert "memory://out/0000_x2.png exists" in done.err
     assert "sr-" not in done.err, "a temporary name is told"
-    assert sr(*command, "--skip-existing").out.count("is there already") == 2
+    assert sr(*command, "--skip-existing").out.count("is up to date") == 2
     memory.pipe_file("/in/0001.png", memory.cat_file("/in/0000.png"))
-    assert "made of other content" in sr(*command, "--skip-existing").err
+    assert "made from another input" in sr(*command, "--skip-existing").err
     assert all(memory.store[name] is made[name] for name in made if "out" in name)
     assert sr(*command, "--overwrite").code == 0
     assert pixels(memory.cat_file("/out/0001_x2.png"))[0, 0, 0] == 0
@@ -245,8 +245,8 @@ WRONG = [
     (("ftp://host/a.png", "-o", "out"), "unknown protocol ftp://"),
     (("s3://", "-o", "out"), "s3:// has no path"),
     (("memory://none/a.png", "-o", "out"), "memory://none/a.png does not exist"),
-    (("memory://none", "-o", "out", "--watch"), "--watch sees no stores"),
-    (("memory://in/a.png",), "say where with --output"),
+    (("memory://none", "-o", "out", "--watch"), "--watch cannot watch memory://none"),
+    (("memory://in/a.png",), "so --output is required"),
     (("memory://in/*.gif", "-o", "out"), "no images in memory://in/*.gif"),
     (("memory://*/a.png", "-o", "out"), "the bucket is a pattern"),
     (("memory://in", "-o", "memory://one.png"), "memory://one.png is one file"),
@@ -308,10 +308,10 @@ class Endless(MemoryFileSystem):
 def test_a_listing_is_not_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fsspec.register_implementation("endless", Endless, clobber=True)
     monkeypatch.setitem(locations.BACKENDS, "endless", locations.Backend())
-    with job_store.holding(tmp_path / "job.db") as book:
-        book.make({})
+    with job_store.open_locked(tmp_path / "job.db") as store:
+        store.create({})
         assert (
-            book.take_in(found([parse_location("endless://b")], Layout(parse_location("memory://out"))))
+            store.add(iterate_tasks([parse_location("endless://b")], Layout(parse_location("memory://out"))))
             == 10_000
         )
     assert Entry.most < 10

@@ -12,29 +12,33 @@ from pathlib import Path
 import pytest
 
 from helpers.command import BICUBIC_X2, Run, start_sr, wait_until
-from srcli.batch.planning import Layout, check_watchable, now_in
-from srcli.batch.watch import Looking, arriving
+from srcli.batch.events import Event, FolderFailed
+from srcli.batch.planning import Layout, check_watchable, scan_folders
+from srcli.batch.watch import Watcher
 from srcli.errors import DatasetError, SrError
 from srcli.imaging.image import read_image
 from srcli.upscaling.task import UpscaleTask
 
 
-def looking(
-    jobs: Callable[[], list[UpscaleTask]], rounds: int, trouble: list[SrError] | None = None
-) -> Looking:
-    """At `jobs` so many times, without much of a pause."""
+def iterate_tasks(
+    scan: Callable[[], list[UpscaleTask]], rounds: int, errors: list[SrError] | None = None
+) -> Iterator[UpscaleTask]:
+    """Watch what `scan` returns until `should_stop` was asked `rounds` times, without much of a pause."""
     left = iter(range(rounds))
-    seen = trouble if trouble is not None else []
 
-    def stopped() -> bool:
+    def should_stop() -> bool:
         return next(left, None) is None
 
-    return Looking(jobs, stopped, lambda: None, seen.append, pause=0.02, settled=0.05)
+    def emit(event: Event) -> None:
+        if isinstance(event, FolderFailed) and errors is not None:
+            errors.append(event.error)
+
+    return Watcher(scan, should_stop, emit, poll_seconds=0.02, settle_seconds=0.05).iterate_tasks()
 
 
 def taken(folder: Path, rounds: int, **options: object) -> Iterator[str]:
     layout = Layout(**options)  # type: ignore[arg-type]
-    return (job.source.name for job in arriving(looking(lambda: now_in([folder], layout), rounds)))
+    return (job.source.name for job in iterate_tasks(lambda: scan_folders([folder], layout), rounds))
 
 
 def test_each_file_is_taken_once_and_again_when_it_changes(tmp_path: Path) -> None:
@@ -76,14 +80,14 @@ def test_outputs_and_files_in_the_making_are_no_inputs(tmp_path: Path) -> None:
     assert list(taken(tmp_path, 12, recursive=True, output=tmp_path / "out")) == ["b.png"]
     source, made = tmp_path / "sub" / "b.png", tmp_path / "out" / "a_x4.png"
     jobs = [UpscaleTask(source, made), UpscaleTask(made, tmp_path / "again.png")]
-    assert [job.source for job in arriving(looking(lambda: jobs, 12))] == [source]
+    assert [job.source for job in iterate_tasks(lambda: jobs, 12)] == [source]
 
 
 def test_a_folder_that_goes_is_waited_for(tmp_path: Path) -> None:
     folder, trouble = tmp_path / "in", list[SrError]()
     folder.mkdir()
     (folder / "a.png").write_bytes(b"1")
-    found = arriving(looking(lambda: now_in([folder], Layout()), 200, trouble))
+    found = iterate_tasks(lambda: scan_folders([folder], Layout()), 200, trouble)
     assert next(found).source.name == "a.png"
     shutil.rmtree(folder)
     threading.Timer(0.1, lambda: (folder.mkdir(), (folder / "b.png").write_bytes(b"1"))).start()
@@ -92,12 +96,12 @@ def test_a_folder_that_goes_is_waited_for(tmp_path: Path) -> None:
 
 
 BAD = [
-    (["photo.png"], "--watch takes folders, and photo.png is none"),
-    (["-"], "--watch takes folders, and - is none"),
-    (["missing"], "--watch takes folders, and missing is none"),
-    (["in", "-o", "in"], "in is watched, and the outputs go there"),
-    (["in", "-o", "one.png"], "one.png is one file, a folder holds many"),
-    (["in", "--uncertainty", "map.png"], "--uncertainty is one map, the input is several"),
+    (["photo.png"], "--watch needs a folder; photo.png is a file"),
+    (["-"], "--watch cannot be used with stdin or stdout"),
+    (["missing"], "--watch needs a folder; missing does not exist"),
+    (["in", "-o", "in"], "in is watched and cannot hold the outputs"),
+    (["in", "-o", "one.png"], "one.png is one file, but a folder has many"),
+    (["in", "--uncertainty", "map.png"], "--uncertainty writes one map"),
 ]
 
 
@@ -161,7 +165,7 @@ def test_nothing_is_done_twice(photo: Path, tmp_path: Path) -> None:
             (folder / "a.png").touch()
             assert json.loads(process.stdout.readline())["status"] == "skipped"
             shutil.copy(photo, folder / "a.webp")
-            assert "would both become" in json.loads(process.stdout.readline())["error"]
+            assert "would both be written to" in json.loads(process.stdout.readline())["error"]
         process.send_signal(signal.SIGTERM)
         process.communicate(timeout=60)
         assert process.returncode == (0 if said == "done" else 3)

@@ -26,7 +26,7 @@ from helpers.networks import CPU, SMALL, build_random
 from helpers.paths import ROOT
 from helpers.worker_jobs import Task, begin, begin_failing, begin_killed_once
 from srcli import archs
-from srcli.batch import runner
+from srcli.batch.work import BatchSettings, set_up_worker
 from srcli.engine import slots
 from srcli.engine.runtimes.backends import DeviceBackend
 from srcli.engine.runtimes.base import OutOfMemory
@@ -186,15 +186,15 @@ def test_two_of_one_output_and_inputs_as_outputs(photos: Path, in_tmp: Path, sr:
 def test_a_second_try_takes_what_is_done_and_replaces_nothing_else(photo: Path, tmp_path: Path) -> None:
     """The worker that was lost may have been before or behind the file; or never have come to look."""
     recipe = Fingerprint("bicubic", "x2", {})
-    do = runner.begin(runner.Batch(TargetSize(scale=2), recipe, MethodOptions("cpu")), None)
+    do = set_up_worker(BatchSettings(TargetSize(scale=2), recipe, MethodOptions("cpu")), None)
     job, again = UpscaleTask(photo, tmp_path / "out.png"), True
-    assert do(job, again).done
+    assert do(job, again).result
     made = job.target.read_bytes()
-    assert do(job, again).done is None
+    assert do(job, again).result is None
     write_image(job.target, Image(np.zeros((4, 4, 3), np.float32)))
     with pytest.raises(SrError, match="exists"):
         do(job, again)
-    assert do(replace(job, interrupted=True), again).done
+    assert do(replace(job, interrupted=True), again).result
     assert job.target.read_bytes() == made
 
 
@@ -227,7 +227,7 @@ def test_killed_workers_are_replaced_and_nothing_is_lost(tmp_path: Path) -> None
         os.kill(worker, signal.SIGKILL)
     told, err = process.communicate(timeout=60)
     assert process.returncode == 0, err
-    assert told.count("200x200 -> 400x400") + told.count("is there already") == 40
+    assert told.count("200x200 -> 400x400") + told.count("is up to date") == 40
     assert all(read_image(path).size == (400, 400) for path in list_outputs(out))
     assert len(list(out.iterdir())) == 40
 
@@ -246,7 +246,7 @@ def test_signals_leave_no_process_and_whole_files_only(number: signal.Signals, t
     if number != signal.SIGKILL:
         assert process.returncode == 130
         assert "Traceback" not in err
-        assert "of 60 done, --skip-existing goes on" in err
+        assert "of 60 done, add --skip-existing to continue" in err
 
 
 def test_one_process_loads_nothing_of_it(photo: Path) -> None:
@@ -264,7 +264,7 @@ def test_watching_is_for_one(tmp_path: Path, sr: Run) -> None:
     for words in (("--workers", 2), ("--device", "cpu,cpu"), ("--ray", "local")):
         told = sr("upscale", tmp_path, "--watch", *words)
         assert told.code == 2
-        assert "--watch is done by one process" in told.err
+        assert "--watch uses one process" in told.err
 
 
 def test_a_wrong_device_among_several_is_told_at_once(photo: Path, sr: Run) -> None:

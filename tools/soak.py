@@ -1,4 +1,4 @@
-"""Measure resident memory of `sr upscale` over many images: `python tools/soak.py [COUNT] [RESULT.json]`."""
+"""Measure the resident memory of one batch over many images: `python tools/soak.py [COUNT] [RESULT.json]`."""
 
 import json
 import sys
@@ -7,10 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from srcli.batch.runner import Became
-from srcli.cli import reporters
-from srcli.cli.app import run
+from srcli import batch
+from srcli.batch.events import Event, ImageDone
+from srcli.batch.request import Naming, UpscaleRequest
+from srcli.cli.reporters import ConsoleReporter
 from srcli.imaging.image import Image, write_image
+from srcli.imaging.size import TargetSize
 
 ROOT = Path(__file__).parent.parent
 RESULT = ROOT / "benchmarks" / "results" / "soak.json"
@@ -20,7 +22,7 @@ _PAGE_MIB = 4096 / 2**20
 
 
 def make_images(folder: Path, count: int) -> Path:
-    """Make a few images of various sizes and formats, and symbolic links to them, `count` names in all."""
+    """Write a few images of different sizes and formats, and links to them until there are `count` names."""
     rng = np.random.default_rng(0)
     for k in range(_DIFFERENT):
         pixels = rng.random((int(rng.integers(16, 64)), int(rng.integers(16, 64)), 3), np.float32)
@@ -32,25 +34,28 @@ def make_images(folder: Path, count: int) -> Path:
     return folder
 
 
-def read_resident() -> float:
+def read_resident_memory() -> float:
     """Return the resident memory of this process in MiB."""
     return int(Path("/proc/self/statm").read_text().split()[1]) * _PAGE_MIB
 
 
 def measure(folder: Path, count: int) -> dict[str, float]:
-    """Upscale all images in one command, deleting outputs as they appear; return the peaks in MiB."""
+    """Upscale all images in one batch; outputs are deleted as they come, since only memory matters."""
     seen: list[float] = []
-    plain = reporters.ConsoleReporter.outcome
+    request = UpscaleRequest(
+        (make_images(folder / "in", count),), TargetSize(scale=2), naming=Naming(folder / "out")
+    )
+    with ConsoleReporter(verbosity=0) as reporter:
 
-    def record(self: reporters.ConsoleReporter, outcome: Became) -> None:
-        seen.append(read_resident())
-        plain(self, outcome)
-        Path(str(outcome.job.target)).unlink()
+        def emit(event: Event) -> None:
+            reporter.emit(event)
+            if isinstance(event, ImageDone):
+                seen.append(read_resident_memory())
+                Path(str(event.task.target)).unlink()
 
-    reporters.ConsoleReporter.outcome = record  # type: ignore[method-assign]
-    code = run(["upscale", str(make_images(folder / "in", count)), "-x2", "-q", "-o", str(folder / "out")])
-    if code:
-        raise SystemExit(code)
+        summary = batch.run(request, emit)
+    if summary.exit_code:
+        raise SystemExit(summary.exit_code)
     before, after = max(seen[:_SETTLED]), max(seen[_SETTLED:])
     return {"images": len(seen), "first_50": before, "later": after, "growth": after / before - 1}
 

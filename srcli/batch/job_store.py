@@ -1,7 +1,7 @@
-"""A job that survives: what is to be done, what is done and what failed, in a file of SQLite.
+"""A job that can be resumed: what is to be done, what is done and what failed, in an SQLite file.
 
-One process writes, any number read. What was in hand when a run was killed is told from what was not, and is
-the only work whose outputs have to be looked at again.
+One process writes, any number read. Images that were in progress when a run was killed are marked, so that
+only their outputs have to be looked at again.
 """
 
 import json
@@ -22,15 +22,16 @@ from srcli.errors import FileError, SrError, UsageError
 from srcli.storage.files import get_state_folder
 from srcli.storage.locations import Location, parse_location
 from srcli.upscaling.task import UpscaleTask
+from srcli.workers.progress import ignore
 
 STATES = ("pending", "running", "done", "failed")
-# So often a run may end in the middle of an image until the image is taken for the reason.
-CUT_OFTEN = 5
+# Runs that may end while an image is in progress before the image counts as the reason.
+MAX_INTERRUPTIONS = 5
 _SUFFIXES = (".db", ".sqlite", ".sqlite3")
-_APPLICATION, _VERSION = 0x73724A42, 1  # what says in the file that it is one of these
-_AT_ONCE = 1000
-_LATELY = 1000
-Absent = Callable[[UpscaleTask], bool]
+_APPLICATION_ID, _VERSION = 0x73724A42, 1  # stored in the file's header
+_CHUNK = 1000  # rows per transaction or query
+_RECENT = 1000  # images that the throughput is computed from
+# The names of columns are part of the file format; `JobImage` and `sr jobs export` have clearer ones.
 _SCHEMA = """
 CREATE TABLE about (key TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE units (
@@ -51,36 +52,35 @@ CREATE TABLE units (
 );
 CREATE INDEX units_by_state ON units (state, cut, id);
 """
+_COLUMNS = "source, target, state, attempts, cut, identity, content, error, hint, seconds, began, ended"
 
 
 @dataclass(frozen=True)
-class Unit:
+class JobImage:
     """An image of a job.
 
-    `content` is the SHA-256 of its source, `seconds` what it took, `began` and `ended` in seconds since 1970;
-    `attempts` the times that it was taken in hand, `cut` those that a run was killed then.
+    `attempts` counts the times it was started, `interruptions` those that ended because the run was killed.
+    `identity` is what the listing said of the source (size and time, or an ETag). `started` and `finished`
+    are in seconds since 1970.
     """
 
     source: str
     target: str
     state: str
     attempts: int
-    cut: int
+    interruptions: int
     identity: str
-    content: str | None
+    source_sha256: str | None
     error: str | None
     hint: str | None
     seconds: float | None
-    began: float | None
-    ended: float | None
-
-
-_COLUMNS = ", ".join(Unit.__dataclass_fields__)
+    started: float | None
+    finished: float | None
 
 
 @dataclass(frozen=True)
 class Counts:
-    """How many images are in each state, and how many are done in a second of late; None for too few."""
+    """How many images are in each state, and the recent throughput in images/s; None if too few samples."""
 
     pending: int = 0
     running: int = 0
@@ -89,43 +89,42 @@ class Counts:
     per_second: float | None = None
 
     @property
-    def left(self) -> int:
-        """Those still to be done."""
+    def remaining(self) -> int:
+        """Images that are not finished."""
         return self.pending + self.running
 
     @property
-    def all(self) -> int:
-        """Those there are."""
-        return self.left + self.done + self.failed
+    def total(self) -> int:
+        """All images."""
+        return self.remaining + self.done + self.failed
 
 
-def place_of(name: str) -> Path:
-    """The file of a job: one of that name among this user's, or the file itself where it is named.
+def find_path(name: str) -> Path:
+    """Return the file of a job: one in the user's state folder, or `name` itself if it names a file.
 
-    Raises `UsageError` for what is neither.
+    Raises `UsageError` for a name that is neither.
     """
     path = Path(name)
     if path.suffix.lower() in _SUFFIXES:
         return path
     if not re.fullmatch(r"\w[\w.-]*", name):
-        raise UsageError(
-            f"'{name}' is no name for a job", "letters, digits, . _ -; or a file, as in ./scans.db"
-        )
+        hint = "use letters, digits and . _ -, or name a file such as ./scans.db"
+        raise UsageError(f"'{name}' is not a valid job name", hint)
     return get_state_folder() / "jobs" / f"{name}.db"
 
 
-def name_of(path: Path) -> str:
-    """What `place_of` takes."""
+def get_name(path: Path) -> str:
+    """Return the name that `find_path` takes."""
     return path.stem if path.parent == get_state_folder() / "jobs" else str(path)
 
 
-def every() -> list[Path]:
-    """The files of this user's jobs that have names."""
+def list_paths() -> list[Path]:
+    """Return the files of the user's named jobs."""
     return sorted((get_state_folder() / "jobs").glob("*.db"))
 
 
 class JobStore:
-    """The file, opened. Errors of SQLite are raised as they are: `reading` and `holding` turn them."""
+    """An open job. Raises the errors of SQLite, which `open_for_reading` and `open_locked` translate."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -134,55 +133,54 @@ class JobStore:
         )
         self._db.text_factory = os.fsdecode
         self._db.execute("PRAGMA busy_timeout = 10000")
-        # Only the power going could undo the last images then, which are redone.
+        # A power cut may lose the last transactions, whose images are then looked at again.
         self._db.execute("PRAGMA synchronous = NORMAL")
 
     def close(self) -> None:
-        """Put all into the one file."""
+        """Close the file, with everything in it."""
         self._db.close()
 
     def check(self) -> None:
-        """Raise `SrError` where the file is another program's, or a later version's."""
+        """Raise `SrError` if the file belongs to another program or a later version."""
         (application,) = self._db.execute("PRAGMA application_id").fetchone()
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        if application != _APPLICATION:
-            raise SrError(f"{self.path} is no job of sr", "name another file with --job")
+        if application != _APPLICATION_ID:
+            raise SrError(f"{self.path} is not a job of sr", "name another file with --job")
         if version > _VERSION:
-            raise SrError(f"{self.path} was made by a later sr", "pip install -U sr-cli")
+            raise SrError(f"{self.path} was created by a later version of sr", "pip install -U sr-cli")
 
-    def make(self, settings: Mapping[str, str]) -> None:
-        """Begin a job in a file that is empty."""
-        # Readers don't wait then.
-        self._db.execute("PRAGMA journal_mode = WAL")
+    def create(self, settings: Mapping[str, str]) -> None:
+        """Create a job in an empty file."""
+        self._db.execute("PRAGMA journal_mode = WAL")  # so that readers need not wait
         about = {"settings": json.dumps(dict(settings)), "begun": str(time.time())}
-        with self._at_once():
+        with self._transaction():
             for statement in _SCHEMA.split(";")[:-1]:
                 self._db.execute(statement)
             self._db.executemany("INSERT INTO about VALUES (?, ?)", about.items())
-            self._db.execute(f"PRAGMA application_id = {_APPLICATION}")
+            self._db.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
             self._db.execute(f"PRAGMA user_version = {_VERSION}")
 
     @property
     def is_empty(self) -> bool:
-        """Whether no job was begun in it."""
+        """True if no job was created in the file."""
         return not self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
 
     @property
     def is_listed(self) -> bool:
-        """Whether all that there was is in it."""
-        return bool(self._about("listed"))
+        """True if all inputs have been listed."""
+        return bool(self._get("listed"))
 
     @property
     def settings(self) -> dict[str, str]:
-        """What the job was begun with."""
-        return dict(json.loads(self._about("settings") or "{}"))
+        """The settings that the job was created with."""
+        return dict(json.loads(self._get("settings") or "{}"))
 
-    def _about(self, key: str) -> str:
+    def _get(self, key: str) -> str:
         row = self._db.execute("SELECT value FROM about WHERE key = ?", (key,)).fetchone()
         return row[0] if row else ""
 
     @contextmanager
-    def _at_once(self) -> Iterator[None]:
+    def _transaction(self) -> Iterator[None]:
         self._db.execute("BEGIN IMMEDIATE")
         try:
             yield
@@ -192,26 +190,26 @@ class JobStore:
             raise
         self._db.execute("COMMIT")
 
-    def take_in(self, found: Iterable[ListedTask], tell: Callable[[int], None] = lambda count: None) -> int:
-        """List what is not listed yet, and again what has changed since; how many these are.
+    def add(self, listed: Iterable[ListedTask], report: Callable[[int], None] = ignore) -> int:
+        """Add tasks that are new, and reset those whose source has changed; return how many these are.
 
-        `tell` is told how many were looked at, a thousand at a time; few of them are held.
-        Raises `UsageError` where two would become one file, or one another's input.
+        `report` receives the number of tasks looked at, in steps of a thousand; few are in memory at a time.
+        Raises `UsageError` if two tasks have the same target, or a target is another's source.
         """
-        before, left, count = self._db.total_changes, iter(found), 0
-        while chunk := list(islice(left, _AT_ONCE)):
-            with self._at_once():
+        before, rest, count = self._db.total_changes, iter(listed), 0
+        while chunk := list(islice(rest, _CHUNK)):
+            with self._transaction():
                 self._insert(chunk)
             count += len(chunk)
-            tell(count)
+            report(count)
         new = self._db.total_changes - before
-        self._check_apart()
+        self._check_inputs_kept()
         self._db.execute("INSERT OR REPLACE INTO about VALUES ('listed', ?)", (str(time.time()),))
         return new
 
     def _insert(self, chunk: list[ListedTask]) -> None:
-        # As bytes: names need not be text.
-        rows = [(_bytes(f.job.source), _bytes(f.job.target), f.identity) for f in chunk]
+        # As bytes: file names need not be valid text.
+        rows = [(_encode(one.task.source), _encode(one.task.target), one.identity) for one in chunk]
         try:
             self._db.executemany(
                 "INSERT INTO units (source, target, identity)"
@@ -221,163 +219,168 @@ class JobStore:
                 rows,
             )
         except sqlite3.IntegrityError:
-            raise self._collision(chunk) from None
+            raise self._describe_collision(chunk) from None
 
-    def _collision(self, chunk: list[ListedTask]) -> SrError:
-        taken: dict[str, str] = {}
-        for job in (found.job for found in chunk):
+    def _describe_collision(self, chunk: list[ListedTask]) -> SrError:
+        hint = "leave out --flat, or rename one of them"
+        owners: dict[str, str] = {}
+        for task in (listed.task for listed in chunk):
             query = "SELECT source FROM units WHERE target = CAST(? AS TEXT)"
-            row = self._db.execute(query, (_bytes(job.target),)).fetchone()
-            other = row[0] if row else taken.setdefault(str(job.target), str(job.source))
-            if other != str(job.source):
-                both = f"{other} and {job.source}"
-                return UsageError(f"{both} would both become {job.target}", "leave out --flat, or rename one")
-        return UsageError("two inputs would become one file", "leave out --flat, or rename one")
+            row = self._db.execute(query, (_encode(task.target),)).fetchone()
+            other = row[0] if row else owners.setdefault(str(task.target), str(task.source))
+            if other != str(task.source):
+                both = f"{other} and {task.source}"
+                return UsageError(f"{both} would both be written to {task.target}", hint)
+        return UsageError("two inputs would be written to the same file", hint)
 
-    def _check_apart(self) -> None:
+    def _check_inputs_kept(self) -> None:
         query = "SELECT a.target FROM units a JOIN units b ON a.target = b.source LIMIT 1"
         row = self._db.execute(query).fetchone()
         if row:
-            raise UsageError(f"{row[0]} is an input too", "choose another --output")
+            raise UsageError(f"{row[0]} is also an input", "choose another --output")
 
-    def in_hand(self) -> list[UpscaleTask]:
-        """What is being done or, where nobody does, what a run that was killed was doing."""
+    def list_running(self) -> list[UpscaleTask]:
+        """Return the tasks in progress, or those that were in progress when a run was killed."""
         rows = self._db.execute("SELECT source, target FROM units WHERE state = 'running'").fetchall()
         return [UpscaleTask(parse_location(source), parse_location(target)) for source, target in rows]
 
-    def recover(self) -> int:
-        """Take up again what a run that was killed had in hand, after all the rest; how many these are.
+    def recover_interrupted(self) -> int:
+        """Move what a killed run had in progress to the end of the queue; return how many these are.
 
-        What was in hand too often is left as failed.
+        An image that was interrupted too often is marked as failed.
         """
-        error = f"{CUT_OFTEN} runs ended in the middle of it"
+        error = f"{MAX_INTERRUPTIONS} runs ended while it was in progress"
         hint = "it may need more memory than there is: try it alone"
+        limit = MAX_INTERRUPTIONS
         return self._db.execute(
             "UPDATE units SET cut = cut + 1, state = iif(cut + 1 < ?, 'pending', 'failed'),"
             " error = iif(cut + 1 < ?, NULL, ?), hint = iif(cut + 1 < ?, NULL, ?) WHERE state = 'running'",
-            (CUT_OFTEN, CUT_OFTEN, error, CUT_OFTEN, hint),
+            (limit, limit, error, limit, hint),
         ).rowcount
 
-    def pending(self, absent: Absent) -> Iterator[UpscaleTask]:
-        """What is to be done, each noted as in hand when it is asked for.
+    def take_pending(self, owns_target: Callable[[UpscaleTask], bool]) -> Iterator[UpscaleTask]:
+        """Yield the tasks to do; each is marked as running when it is taken.
 
-        `absent` tells whether a job's output is not there and will not say itself what it was made of. Where
-        that was so when it was taken in hand first, what lies there later is its own.
+        `owns_target` returns whether the target does not exist yet and, once written, will not say what it
+        was made from. The answer is remembered: a file found there later was written by this job.
         """
         query = "SELECT id, source, target, own FROM units WHERE state = 'pending' ORDER BY cut, id LIMIT ?"
-        while rows := self._db.execute(query, (_AT_ONCE,)).fetchall():
+        while rows := self._db.execute(query, (_CHUNK,)).fetchall():
             for number, source, target, own in rows:
-                job = UpscaleTask(parse_location(source), parse_location(target), bool(own))
+                task = UpscaleTask(parse_location(source), parse_location(target), bool(own))
                 self._db.execute(
                     "UPDATE units SET state = 'running', attempts = attempts + 1, own = ?, began = ?"
                     " WHERE id = ?",
-                    (own or absent(job), time.time(), number),
+                    (own or owns_target(task), time.time(), number),
                 )
-                yield job
+                yield task
 
-    def done(self, job: UpscaleTask, content: str | None, seconds: float | None) -> None:
-        """Note that the output is there."""
-        self._note(job, "done", content, seconds, None)
+    def mark_done(self, task: UpscaleTask, source_sha256: str | None, seconds: float | None) -> None:
+        """Record that the output exists."""
+        self._finish(task, "done", source_sha256, seconds, None)
 
-    def failed(self, job: UpscaleTask, error: SrError) -> None:
-        """Note why it is not; what would have failed whatever was tried is left to be done."""
-        self._note(job, "pending" if error.affects_all else "failed", None, None, error)
+    def mark_failed(self, task: UpscaleTask, error: SrError) -> None:
+        """Record why a task failed; one that failed for a reason that affects all stays pending."""
+        self._finish(task, "pending" if error.affects_all else "failed", None, None, error)
 
-    def _note(
-        self, job: UpscaleTask, state: str, content: str | None, seconds: float | None, error: SrError | None
+    def _finish(
+        self,
+        task: UpscaleTask,
+        state: str,
+        source_sha256: str | None,
+        seconds: float | None,
+        error: SrError | None,
     ) -> None:
-        said = (error.message, error.hint) if error else (None, None)
-        texts = [None if text is None else os.fsencode(text) for text in said]
+        message, hint = (os.fsencode(error.message), os.fsencode(error.hint)) if error else (None, None)
         self._db.execute(
             "UPDATE units SET state = ?, content = ?, seconds = ?, error = CAST(? AS TEXT),"
             " hint = CAST(? AS TEXT), ended = ?, own = iif(? = 'done', 0, own)"
             " WHERE source = CAST(? AS TEXT)",
-            (state, content, seconds, *texts, time.time(), state, _bytes(job.source)),
+            (state, source_sha256, seconds, message, hint, time.time(), state, _encode(task.source)),
         )
 
-    def let_go(self) -> None:
-        """What is in hand is to be done another time: for a run that ends as it should."""
+    def release_running(self) -> None:
+        """Mark what is in progress as pending, at the orderly end of a run."""
         self._db.execute("UPDATE units SET state = 'pending' WHERE state = 'running'")
 
-    def retry(self) -> int:
-        """Have all that failed tried again by the next run; how many these are."""
+    def retry_failed(self) -> int:
+        """Mark all that failed as pending; return how many these are."""
         return self._db.execute(
             "UPDATE units SET state = 'pending', cut = 0, error = NULL, hint = NULL WHERE state = 'failed'"
         ).rowcount
 
-    def counts(self) -> Counts:
-        """How far it is."""
+    def count(self) -> Counts:
+        """Return the progress of the job."""
         rows = self._db.execute("SELECT state, count(*) FROM units GROUP BY state").fetchall()
-        return Counts(**dict(rows), per_second=self._per_second())
+        return Counts(**dict(rows), per_second=self._compute_throughput())
 
-    def _per_second(self) -> float | None:
-        """Over the last that were done, one after another."""
+    def _compute_throughput(self) -> float | None:
         count, first, last = self._db.execute(
             "SELECT count(*), min(ended), max(ended) FROM"
             " (SELECT ended FROM units WHERE seconds IS NOT NULL ORDER BY ended DESC LIMIT ?)",
-            (_LATELY,),
+            (_RECENT,),
         ).fetchone()
         return (count - 1) / (last - first) if count > 1 and last > first else None
 
-    def units(self, state: str | None = None, limit: int = -1) -> Iterator[Unit]:
-        """What is in it, in the order of listing, one at a time."""
+    def iterate_images(self, state: str | None = None, limit: int = -1) -> Iterator[JobImage]:
+        """Yield the images, in the order they were listed."""
         where = "WHERE state = ?" if state else ""
-        given = (state, limit) if state else (limit,)
-        for row in self._db.execute(f"SELECT {_COLUMNS} FROM units {where} ORDER BY id LIMIT ?", given):
-            yield Unit(*row)
+        values = (state, limit) if state else (limit,)
+        for row in self._db.execute(f"SELECT {_COLUMNS} FROM units {where} ORDER BY id LIMIT ?", values):
+            yield JobImage(*row)
 
 
-def _bytes(where: Location) -> bytes:
-    return os.fsencode(str(where))
+def _encode(location: Location) -> bytes:
+    return os.fsencode(str(location))
 
 
 @contextmanager
-def reading(path: Path) -> Iterator[JobStore]:
-    """A job that exists, to look at. Raises `SrError` for what is none, or is damaged."""
+def open_for_reading(path: Path) -> Iterator[JobStore]:
+    """Open an existing job. Raises `SrError` if there is none, or the file is not a job or damaged."""
     if not path.is_file():
-        raise UsageError(f"no job called '{name_of(path)}'", "`sr jobs` lists those there are")
-    with _opened(path) as ledger:
-        ledger.check()
-        yield ledger
+        raise UsageError(f"no job called '{get_name(path)}'", "`sr jobs` lists the jobs")
+    with _open(path) as store:
+        store.check()
+        yield store
 
 
 @contextmanager
-def holding(path: Path) -> Iterator[JobStore]:
-    """A job that nobody else works at meanwhile; a new one is empty, one that was never listed is not kept.
+def open_locked(path: Path) -> Iterator[JobStore]:
+    """Open a job for writing; a new one is empty, and is deleted if an error leaves it without a list.
 
-    Raises `SrError` where another process has it, and for what is no job.
+    Raises `SrError` if another process is running it, or the file is not a job.
     """
-    with _locked(path), _opened(path) as ledger:
-        if not ledger.is_empty:
-            ledger.check()
+    with _lock(path), _open(path) as store:
+        if not store.is_empty:
+            store.check()
         try:
-            yield ledger
+            yield store
         except SrError:
-            if ledger.is_empty or not ledger.is_listed:
-                ledger.close()
+            if store.is_empty or not store.is_listed:
+                store.close()
                 path.unlink(missing_ok=True)
             raise
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def _lock(path: Path) -> Iterator[None]:
     lock = FileLock(f"{path}.lock")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         lock.acquire(timeout=0)
     except Timeout:
-        hint = "wait until it ends, or give another --job"
-        raise SrError(f"another process works at the job {name_of(path)}", hint) from None
+        hint = "wait until it ends, or use another --job"
+        raise SrError(f"another process is running the job {get_name(path)}", hint) from None
     except OSError as error:
-        raise FileError(f"cannot write {path}: {error.strerror}", "choose another place for --job") from error
+        raise FileError(f"cannot write {path}: {error.strerror}", "choose another path for --job") from error
     try:
         yield
     finally:
         lock.release()
 
 
-def is_held(path: Path) -> bool:
-    """Whether a process works at it."""
+def is_locked(path: Path) -> bool:
+    """Return whether a process is running the job."""
     try:
         with FileLock(f"{path}.lock", timeout=0):
             return False
@@ -388,26 +391,24 @@ def is_held(path: Path) -> bool:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[JobStore]:
-    ledger = None
+def _open(path: Path) -> Iterator[JobStore]:
+    store = None
     try:
-        ledger = JobStore(path)
-        yield ledger
+        store = JobStore(path)
+        yield store
     except sqlite3.Error as error:
-        hint = (
-            "free the disk; if the file is damaged, move it away and begin the job anew: what is done is kept"
-        )
+        hint = "free some disk space; if the file is damaged, move it away and start again: outputs are kept"
         raise FileError(f"the job in {path} cannot be used: {error}", hint, affects_all=True) from error
     finally:
-        if ledger:
-            ledger.close()
+        if store:
+            store.close()
 
 
-def differences(then: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
-    """What of the settings is not what it was.
+def describe_differences(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Return which settings differ.
 
-    >>> differences({"model": "edsr", "scale": "x2"}, {"model": "edsr", "scale": "x4", "depth": "16"})
+    >>> describe_differences({"model": "a", "scale": "x2"}, {"model": "a", "scale": "x4", "depth": "16"})
     ['depth was not given, is 16', 'scale was x2, is x4']
     """
-    changed = sorted(key for key in then.keys() | now.keys() if then.get(key) != now.get(key))
-    return [f"{key} was {then.get(key, 'not given')}, is {now.get(key, 'not given')}" for key in changed]
+    changed = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+    return [f"{key} was {before.get(key, 'not given')}, is {now.get(key, 'not given')}" for key in changed]

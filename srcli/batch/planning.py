@@ -6,157 +6,173 @@ import os
 import string
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from srcli.errors import DatasetError, UsageError
+from srcli.errors import DatasetError, SrError, UsageError
 from srcli.imaging.codecs.registry import READABLE_SUFFIXES, SUFFIXES, is_image
-from srcli.storage.locations import Location, RemotePath, get_identity, is_many, list_files, strip_pattern
+from srcli.storage.locations import (
+    Location,
+    RemotePath,
+    canonicalize,
+    exists,
+    get_identity,
+    is_many,
+    list_files,
+    strip_pattern,
+)
 from srcli.upscaling.task import UpscaleTask
 
-PIPE = Path("-")
-_LONGEST_NAME = 255  # bytes, on every file system in use
+_LONGEST_NAME = 255  # bytes, on all common file systems
 _FIELDS = ("stem", "model", "scale")
-_Listing = Callable[[Path, bool, Path | None], Iterable[Path]]
+_ListFolder = Callable[[Path, bool, Path | None], Iterable[Path]]
 
 
 @dataclass(frozen=True)
 class ListedTask:
-    """A job, and what tells whether its source has changed since: as much as a listing says of a file."""
+    """A task and the identity of its source, which changes with the file."""
 
-    job: UpscaleTask
+    task: UpscaleTask
     identity: str
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How outputs are named and where they lie.
+    """Where outputs go and how they are named.
 
-    `output` a file or a folder, None for beside the input; `name` a template of `{stem}`, `{model}` and
-    `{scale}`; `label` what `{scale}` stands for; `suffix` of the format, None for the input's own.
+    `output` is a file or a folder, None for next to the input; `name` a template of {stem}, {model} and
+    {scale}, the last two of which are `model` and `scale`. `suffix` is that of the format, None for the
+    input's own. Without `output`, a folder's outputs go to a folder with `folder_suffix` after its name.
     """
 
     output: Location | None = None
     name: str = "{stem}_x{scale}"
-    label: str = "4"
+    scale: str = "4"
     model: str = ""
     suffix: str | None = None
     recursive: bool = False
     flat: bool = False
-    tail: str = "_x4"
+    folder_suffix: str = "_x4"
 
     def check(self) -> None:
-        """Raise `UsageError` for templates that can't be filled in."""
+        """Raise `UsageError` for a template that cannot be filled in."""
         try:
             names = [name for _, name, _, _ in string.Formatter().parse(self.name) if name is not None]
         except ValueError as error:
-            raise UsageError(f"--name {self.name}: {error}", 'as in --name "{stem}_{model}"') from error
+            raise UsageError(
+                f"--name {self.name}: {error}", 'for example: --name "{stem}_{model}"'
+            ) from error
         for name in names:
             if name not in _FIELDS:
                 known = " ".join(f"{{{field}}}" for field in _FIELDS)
                 raise UsageError(f"--name has no field {{{name}}}", f"fields: {known}")
 
     @property
-    def to_file(self) -> bool:
-        """Whether `output` names a single file."""
+    def is_one_file(self) -> bool:
+        """True if `output` names a single file."""
         output = self.output
         if isinstance(output, RemotePath):
-            return output.suffix.lower() in SUFFIXES  # the names of buckets have dots, too
-        return output is not None and (output == PIPE or (bool(output.suffix) and not output.is_dir()))
+            return output.suffix.lower() in SUFFIXES  # bucket names may contain dots
+        return output is not None and bool(output.suffix) and not output.is_dir()
 
 
-def plan(inputs: Sequence[Location], layout: Layout) -> list[UpscaleTask]:
-    """The jobs for files, folders and patterns, in order, each file once; in stores only for files.
+def plan_outputs(inputs: Sequence[Location], layout: Layout) -> list[UpscaleTask]:
+    """Return the tasks for files, folders and patterns, in order, each file once; in stores only for files.
 
-    Raises `UsageError` where the command line can't be carried out as a whole.
+    Raises `UsageError` if two tasks collide, or if there is nothing to do.
     """
     layout.check()
-    found: list[tuple[Location, Path | None]] = []
+    sources: list[tuple[Location, Path | None]] = []
     for given in inputs:
-        found += [(given, None)] if isinstance(given, RemotePath) else _files(given, layout, images_in)
-    several = len(found) > 1 or any(_is_folder(given) for given in inputs if isinstance(given, Path))
-    if layout.to_file and several:
-        raise UsageError(f"{layout.output} is one file, the input is several", "name a folder with --output")
-    jobs = list(dict.fromkeys(UpscaleTask(file, _target(file, top, layout)) for file, top in found))
-    _check_distinct(jobs, layout)
-    return jobs
+        sources += (
+            [(given, None)] if isinstance(given, RemotePath) else _list_local(given, layout, list_images)
+        )
+    several = len(sources) > 1 or any(_is_folder(given) for given in inputs if isinstance(given, Path))
+    if layout.is_one_file and several:
+        raise UsageError(
+            f"{layout.output} is one file, but there are several inputs", "name an output folder"
+        )
+    tasks = list(dict.fromkeys(UpscaleTask(file, _make_target(file, top, layout)) for file, top in sources))
+    _check_distinct(tasks, layout)
+    return tasks
 
 
-def found(inputs: Sequence[Location], layout: Layout) -> Iterator[ListedTask]:
-    """As `plan`, in no order and one at a time, so that a million of them are no matter of memory.
+def iterate_tasks(inputs: Sequence[Location], layout: Layout) -> Iterator[ListedTask]:
+    """Yield the tasks for any number of images as they are listed, in no particular order.
 
-    It is left to the caller to see to it that each source and each target is there once.
+    The caller makes sure that each source and each target appears once.
     """
     layout.check()
-    if layout.to_file:
-        raise UsageError(f"{layout.output} is one file, a job is many", "name a folder with --output")
+    if layout.is_one_file:
+        raise UsageError(f"{layout.output} is one file, but a job may have many", "name an output folder")
     for given in inputs:
         if isinstance(given, RemotePath):
-            yield from _found_in_store(given, layout)
+            yield from _iterate_store(given, layout)
             continue
-        for file, top in _files(given, layout, each_image_in):
-            yield ListedTask(UpscaleTask(file, _target(file, top, layout)), get_identity(file))
+        for file, top in _list_local(given, layout, iterate_images):
+            yield ListedTask(UpscaleTask(file, _make_target(file, top, layout)), get_identity(file))
 
 
-def _found_in_store(given: RemotePath, layout: Layout) -> Iterator[ListedTask]:
+def _iterate_store(given: RemotePath, layout: Layout) -> Iterator[ListedTask]:
     if not is_many(given):
-        yield ListedTask(UpscaleTask(given, _target(given, None, layout)), get_identity(given))
+        yield ListedTask(UpscaleTask(given, _make_target(given, None, layout)), get_identity(given))
         return
-    top = (
-        strip_pattern(given) if given == strip_pattern(given) else None
-    )  # what a pattern finds is as if it were named
-    images = (one for one in list_files(given, layout.recursive, layout.output) if is_image(one.location))
-    one = None
-    for one in images:
-        yield ListedTask(UpscaleTask(one.location, _target(one.location, top, layout)), one.identity)
-    if one is None:
-        hint = "give a folder or a pattern of image files" + ("" if layout.recursive else ", or give -r")
+    # What a pattern matches is treated like files that were named one by one.
+    top = given if given == strip_pattern(given) else None
+    images = (file for file in list_files(given, layout.recursive, layout.output) if is_image(file.location))
+    file = None
+    for file in images:
+        target = _make_target(file.location, top, layout)
+        yield ListedTask(UpscaleTask(file.location, target), file.identity)
+    if file is None:
+        hint = "name a folder or a pattern of image files" + ("" if layout.recursive else ", or add -r")
         raise UsageError(f"no images in {given}", hint)
 
 
 def check_watchable(folders: Sequence[Location], layout: Layout) -> None:
-    """Raise `UsageError` where `now_in` would not do: for files, and for outputs that would be inputs."""
+    """Raise `UsageError` for inputs that `scan_folders` cannot watch, or outputs that would become inputs."""
     layout.check()
     for folder in folders:
         if isinstance(folder, RemotePath):
-            raise UsageError(f"--watch sees no stores, and {folder} is in one", "run --job with --rescan")
+            raise UsageError(f"--watch cannot watch {folder}, which is in a store", "use --job with --rescan")
         if not _is_folder(folder):
-            raise UsageError(f"--watch takes folders, and {folder} is none", "name the folder that it is in")
+            kind = "is a file" if folder.exists() else "does not exist"
+            raise UsageError(f"--watch needs a folder; {folder} {kind}", "name the folder to watch")
         if layout.output and _is_same(layout.output, folder):
-            raise UsageError(f"{folder} is watched, and the outputs go there", "choose another --output")
-    if layout.to_file:
-        raise UsageError(f"{layout.output} is one file, a folder holds many", "name a folder with --output")
+            raise UsageError(f"{folder} is watched and cannot hold the outputs", "choose another --output")
+    if layout.is_one_file:
+        raise UsageError(f"{layout.output} is one file, but a folder has many", "name an output folder")
 
 
-def now_in(folders: Sequence[Path], layout: Layout) -> list[UpscaleTask]:
-    """The jobs for what is in `folders` at the moment; none if nothing is.
+def scan_folders(folders: Sequence[Path], layout: Layout) -> list[UpscaleTask]:
+    """Return the tasks for the images that are in `folders` at the moment, if any.
 
-    Raises `DatasetError` where one can't be listed.
+    Raises `DatasetError` if a folder cannot be listed.
     """
-    found = [
+    sources = [
         (file, folder)
         for folder in folders
-        for file in images_in(folder, layout.recursive, _local(_output_root(folder, layout)))
+        for file in list_images(folder, layout.recursive, _as_path(_find_output_root(folder, layout)))
     ]
-    return list(dict.fromkeys(UpscaleTask(file, _target(file, folder, layout)) for file, folder in found))
+    return list(dict.fromkeys(UpscaleTask(file, _make_target(file, top, layout)) for file, top in sources))
 
 
-def _files(given: Path, layout: Layout, listing: _Listing) -> Iterator[tuple[Path, Path | None]]:
-    """Image files, each with the folder that it was found under (None where it was named itself)."""
+def _list_local(given: Path, layout: Layout, list_folder: _ListFolder) -> Iterator[tuple[Path, Path | None]]:
+    """Yield image files, each with the folder it was found in, or None if it was named itself."""
     if _is_folder(given):
         file = None
-        for file in listing(given, layout.recursive, _local(_output_root(given, layout))):
+        for file in list_folder(given, layout.recursive, _as_path(_find_output_root(given, layout))):
             yield file, given
         if file is None:
-            hint = "" if layout.recursive else ", or search its subfolders with -r"
-            raise UsageError(f"no images in {given}", f"give a folder that holds image files{hint}")
+            hint = "" if layout.recursive else ", or search subfolders with -r"
+            raise UsageError(f"no images in {given}", f"name a folder of image files{hint}")
     elif not os.path.lexists(given) and glob.has_magic(str(given)):
-        matching = sorted(Path(name) for name in glob.glob(str(given), recursive=True))
-        if not matching:
+        matches = sorted(Path(name) for name in glob.glob(str(given), recursive=True))
+        if not matches:
             raise UsageError(f"no file matches {given}", f"readable: {' '.join(READABLE_SUFFIXES)}")
-        for path in matching:
+        for path in matches:
             if path.is_dir():
-                yield from _files(path, layout, listing) if layout.recursive else ()
+                yield from _list_local(path, layout, list_folder) if layout.recursive else ()
             else:
                 yield path, None
     else:
@@ -166,34 +182,34 @@ def _files(given: Path, layout: Layout, listing: _Listing) -> Iterator[tuple[Pat
 def _is_folder(path: Path) -> bool:
     try:
         return path.is_dir()
-    except OSError:  # a name that is too long
+    except OSError:  # the name is too long
         return False
 
 
-def images_in(folder: Path, recursive: bool, without: Path | None = None) -> list[Path]:
-    """The image files in a folder, sorted; links to folders are followed once, `without` is left out."""
-    return sorted(each_image_in(folder, recursive, without))
+def list_images(folder: Path, recursive: bool, without: Path | None = None) -> list[Path]:
+    """Return the image files in a folder, sorted. Links to folders are followed once; skips `without`."""
+    return sorted(iterate_images(folder, recursive, without))
 
 
-def each_image_in(folder: Path, recursive: bool, without: Path | None = None) -> Iterator[Path]:
-    """`images_in` as they are found, without holding them all."""
-    seen, left = set[str](), [folder]
-    apart = os.path.realpath(without) if without else None
-    while left:
-        base = left.pop()
+def iterate_images(folder: Path, recursive: bool, without: Path | None = None) -> Iterator[Path]:
+    """Yield what `list_images` returns, unsorted, without holding all names."""
+    seen, folders = set[str](), [folder]
+    excluded = os.path.realpath(without) if without else None
+    while folders:
+        base = folders.pop()
         real = os.path.realpath(base)
-        if real in seen or real == apart:
+        if real in seen or real == excluded:
             continue
         seen.add(real)
-        for entry in _entries(base):
+        for entry in _scan(base):
             path = base / entry.name
             if entry.is_dir():
-                left += [path] if recursive and not entry.name.startswith(".") else []
+                folders += [path] if recursive and not entry.name.startswith(".") else []
             elif is_image(path) and entry.is_file():
                 yield path
 
 
-def _entries(folder: Path) -> Iterator["os.DirEntry[str]"]:
+def _scan(folder: Path) -> Iterator["os.DirEntry[str]"]:
     try:
         with os.scandir(folder) as entries:
             yield from entries
@@ -205,71 +221,85 @@ def _is_same(a: Location, b: Path) -> bool:
     return isinstance(a, Path) and a.resolve() == b.resolve()
 
 
-def _local(folder: Location | None) -> Path | None:
-    """What a walk through folders here could meet."""
+def _as_path(folder: Location | None) -> Path | None:
+    """Return a folder on this machine, which a walk could run into, or None."""
     return folder if isinstance(folder, Path) else None
 
 
-def _output_root(source: Path, layout: Layout) -> Location | None:
-    """Where the outputs for a folder go: `photos_x4` for `photos`, so that a second run won't meet them."""
+def _find_output_root(source: Path, layout: Layout) -> Location | None:
+    """Return where the outputs of a folder go: photos_x4 for photos, so that a second run skips them."""
     if layout.output is not None:
         return None if _is_same(layout.output, source) else layout.output
     named = source if source.name not in ("", "..") else source.resolve()
-    return named.parent / f"{named.name}{layout.tail}"
+    return named.parent / f"{named.name}{layout.folder_suffix}"
 
 
-def _target(file: Location, top: Location | None, layout: Layout) -> Location:
-    if file == PIPE and layout.output is None:
-        return PIPE
-    if layout.output and layout.to_file:
+def _make_target(file: Location, top: Location | None, layout: Layout) -> Location:
+    if layout.output and layout.is_one_file:
         return layout.output
-    target = _folder(file, top, layout) / _name(file, layout)
-    return target.with_name(_short_enough(target.name, _suffix(file, layout)))
+    name = layout.name.format(stem=file.stem, model=layout.model, scale=layout.scale)
+    suffix = layout.suffix or (file.suffix if file.suffix.lower() in SUFFIXES else ".png")
+    target = _find_folder(file, top, layout) / name
+    return target.with_name(_shorten(target.name, suffix))
 
 
-def _folder(file: Location, top: Location | None, layout: Layout) -> Location:
-    """Where the output goes, in the same tree as the input unless that is flattened."""
+def _find_folder(file: Location, top: Location | None, layout: Layout) -> Location:
+    """Return the output's folder, which mirrors the input tree unless `flat`."""
     if isinstance(file, RemotePath):
         if layout.output is None:
-            raise UsageError(
-                f"{file} is in a store, and nothing is put there unasked", "say where with --output"
-            )
-        inner = (
-            file.relative_to(top).parent
-            if isinstance(top, RemotePath) and not layout.flat
-            else PurePosixPath()
-        )
+            raise UsageError(f"{file} is in a store, so --output is required", "name a folder or a file")
+        mirrors = isinstance(top, RemotePath) and not layout.flat
+        inner = file.relative_to(top).parent if isinstance(top, RemotePath) and mirrors else PurePosixPath()
         return layout.output / inner
     if not isinstance(top, Path):
         return layout.output or file.parent
-    root = layout.output or _output_root(top, layout) or file.parent
+    root = layout.output or _find_output_root(top, layout) or file.parent
     return root if layout.flat else root / file.parent.relative_to(top)
 
 
-def _name(file: Location, layout: Layout) -> str:
-    stem = "stdin" if file == PIPE else file.stem
-    return layout.name.format(stem=stem, model=layout.model, scale=layout.label)
-
-
-def _suffix(file: Location, layout: Layout) -> str:
-    return layout.suffix or (file.suffix if file.suffix.lower() in SUFFIXES else ".png")
-
-
-def _short_enough(name: str, suffix: str) -> str:
-    """Cut where a file system would not take it, with a few digits of its hash so that it stays distinct."""
+def _shorten(name: str, suffix: str) -> str:
+    """Return a name that file systems accept; a cut one ends with a hash so that it stays distinct."""
     whole = os.fsencode(name + suffix)
     if len(whole) <= _LONGEST_NAME:
         return name + suffix
-    mark = f"~{hashlib.sha256(whole).hexdigest()[:8]}{suffix}"
-    kept = os.fsencode(name)[: _LONGEST_NAME - len(os.fsencode(mark))]
-    return kept.decode(sys.getfilesystemencoding(), "ignore") + mark
+    ending = f"~{hashlib.sha256(whole).hexdigest()[:8]}{suffix}"
+    start = os.fsencode(name)[: _LONGEST_NAME - len(os.fsencode(ending))]
+    return start.decode(sys.getfilesystemencoding(), "ignore") + ending
 
 
-def _check_distinct(jobs: Iterable[UpscaleTask], layout: Layout) -> None:
+def _check_distinct(tasks: Iterable[UpscaleTask], layout: Layout) -> None:
     seen: dict[Location, Location] = {}
-    for job in jobs:
-        if job.target in seen:
-            both = f"{seen[job.target]} and {job.source}"
+    for task in tasks:
+        if task.target in seen:
+            both = f"{seen[task.target]} and {task.source}"
             hint = "leave out --flat" if layout.flat else "upscale them one by one"
-            raise UsageError(f"{both} would both become {job.target}", hint)
-        seen[job.target] = job.source
+            raise UsageError(f"{both} would both be written to {task.target}", hint)
+        seen[task.target] = task.source
+
+
+@dataclass
+class OutputGuard:
+    """Prevents outputs from overwriting inputs or each other; remembers both."""
+
+    sources: set[str] = field(default_factory=set)
+    owners: dict[Location, Location] = field(default_factory=dict)
+
+    def check(self, task: UpscaleTask) -> None:
+        """Raise `SrError` if the target is an input or another task's target."""
+        source, target = canonicalize(task.source), task.target
+        self.sources.add(source)
+        if self.owners.setdefault(target, task.source) != task.source:
+            both = f"{self.owners[target]} and {task.source}"
+            raise SrError(f"{both} would both be written to {target}", "rename one of them")
+        if not exists(target):
+            return
+        if canonicalize(target) == source:
+            raise SrError(f"{target} is the input itself", "choose another --output")
+        if canonicalize(target) in self.sources:
+            raise SrError(f"{target} is also an input", "choose another --output")
+
+
+def check_not_input(task: UpscaleTask) -> None:
+    """Raise `SrError` if the target is the source itself."""
+    if canonicalize(task.source) == canonicalize(task.target):
+        raise SrError(f"{task.target} is the input itself", "choose another --output")

@@ -1,113 +1,132 @@
-"""A folder that is watched: files become jobs once nobody writes to them any more.
+"""Watch folders: files become tasks once nobody writes to them any more.
 
-By looking again and again, which works on every system and on network drives, where notices do not.
+Folders are polled, which works on every system and on network drives, where notifications do not.
 """
 
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
+from srcli.batch.events import BatchDone, Emit, FolderFailed, FoldersIdle, FoldersWatched
+from srcli.batch.execution import upscale_in_turn
+from srcli.batch.planning import OutputGuard, scan_folders
+from srcli.batch.prepare import BatchPlan
+from srcli.batch.summary import Summary, Tally
 from srcli.errors import SrError
 from srcli.storage.locations import Location, canonicalize
 from srcli.upscaling.task import UpscaleTask
 
-PAUSE = 0.5
-_SHARE = 10  # times as long as a look takes is waited for the next, where a folder holds very much
-_SETTLED = 1.0  # seconds without a change; what was taken too early is taken again when it has grown
+POLL_SECONDS = 0.5
+# The pause is this many times as long as a scan takes, if folders are very large.
+_PAUSE_PER_SCAN = 10
+# Seconds without a change after which a file counts as complete; it is taken again if it grows later.
+_SETTLE_SECONDS = 1.0
 
-State = tuple[int, int, int]  # file number, size in bytes, time of the last change
+State = tuple[int, int, int]  # inode, size in bytes, time of the last change
 
 
-@dataclass(frozen=True)
-class Looking:
-    """How to watch: `jobs` are those there are now; `stopped` is asked between any two files.
-
-    `idle` is called whenever all are done, `trouble` with what keeps from looking.
-    """
-
-    jobs: Callable[[], list[UpscaleTask]]
-    stopped: Callable[[], bool]
-    idle: Callable[[], None]
-    trouble: Callable[[SrError], None]
-    pause: float = PAUSE
-    settled: float = _SETTLED
+def watch_folders(batch: BatchPlan, emit: Emit, should_stop: Callable[[], bool]) -> Summary:
+    """Upscale what is in the folders and what arrives there, until `should_stop`."""
+    folders = [folder for folder in batch.inputs if isinstance(folder, Path)]
+    tally = Tally()
+    emit(FoldersWatched(tuple(folders)))
+    watcher = Watcher(partial(scan_folders, folders, batch.layout), should_stop, emit)
+    for event in upscale_in_turn(watcher.iterate_tasks(), batch.settings, emit, OutputGuard().check):
+        tally.add(event)
+    summary = tally.summarize()
+    emit(BatchDone(summary))
+    return summary
 
 
 @dataclass
-class _Seen:
-    """What is known of the files: since when each is as it is, which have been taken, and what was made."""
+class _History:
+    """When each file was last seen to change, which state of it was taken, and the outputs so far."""
 
     since: dict[Location, tuple[State, float]] = field(default_factory=dict)
     taken: dict[Location, State] = field(default_factory=dict)
-    made: set[str] = field(default_factory=set)
+    outputs: set[str] = field(default_factory=set)
 
-    def forget_all_but(self, there: set[Location]) -> None:
+    def keep_only(self, present: set[Location]) -> None:
+        """Forget files that are gone."""
         for known in (self.since, self.taken):
-            for path in [path for path in known if path not in there]:
+            for path in [path for path in known if path not in present]:
                 del known[path]
 
-    def is_due(self, path: Location, now: float, settled: float) -> bool:
-        """Whether a file is new or changed, and has been as it is for long enough."""
-        state = _state(path)
+    def is_due(self, path: Location, now: float, settle_seconds: float) -> bool:
+        """Return whether a file is new or changed, and has not changed for a while."""
+        state = _read_state(path)
         if state is None or self.taken.get(path) == state:
             return False
         known = self.since.get(path)
         if known is None or known[0] != state:
             self.since[path] = known = (state, now)
-        if now - known[1] < settled:
+        if now - known[1] < settle_seconds:
             return False
         self.taken[path] = state
         del self.since[path]
         return True
 
 
-def arriving(looking: Looking) -> Iterator[UpscaleTask]:
-    """Jobs for ever, until it is stopped; those there are already come first.
+@dataclass(frozen=True)
+class Watcher:
+    """Scans folders again and again; `scan` returns a task for each image that is there.
 
-    A file that changes after it was taken is taken again. What was made of one is none itself.
+    `should_stop` is asked before each task. Emits `FoldersIdle` whenever all are done, and `FolderFailed` if
+    a scan fails, after which it goes on.
     """
-    seen = _Seen()
-    while not looking.stopped():
-        start = time.process_time()
-        due = _due(looking, seen)
-        took = time.process_time() - start
-        for job in due:
-            if looking.stopped():
+
+    scan: Callable[[], list[UpscaleTask]]
+    should_stop: Callable[[], bool]
+    emit: Emit
+    poll_seconds: float = POLL_SECONDS
+    settle_seconds: float = _SETTLE_SECONDS
+
+    def iterate_tasks(self) -> Iterator[UpscaleTask]:
+        """Yield tasks until it is stopped, first for files that are there already.
+
+        A file that changes after it was taken is taken again. Outputs are never taken as inputs.
+        """
+        history = _History()
+        while not self.should_stop():
+            start = time.process_time()
+            due = self._list_due(history)
+            scan_seconds = time.process_time() - start
+            for task in due:
+                if self.should_stop():
+                    return
+                yield task
+            self.emit(FoldersIdle())
+            self._pause(_PAUSE_PER_SCAN * scan_seconds)
+
+    def _pause(self, seconds: float) -> None:
+        """Wait at least one poll interval, or until it is stopped."""
+        end = time.monotonic() + seconds
+        while not self.should_stop():
+            time.sleep(self.poll_seconds)
+            if time.monotonic() >= end:
                 return
-            yield job
-        looking.idle()
-        _wait(looking, _SHARE * took)
+
+    def _list_due(self, history: _History) -> list[UpscaleTask]:
+        try:
+            tasks = self.scan()
+        except SrError as error:
+            self.emit(FolderFailed(error))
+            return []
+        history.keep_only({task.source for task in tasks})
+        now = time.monotonic()
+        due = [task for task in tasks if history.is_due(task.source, now, self.settle_seconds)]
+        history.outputs |= {canonicalize(task.target) for task in due}
+        return [task for task in due if canonicalize(task.source) not in history.outputs]
 
 
-def _wait(looking: Looking, seconds: float) -> None:
-    """So long or `pause`, whichever is longer, or until it is stopped."""
-    end = time.monotonic() + seconds
-    while not looking.stopped():
-        time.sleep(looking.pause)
-        if time.monotonic() >= end:
-            return
-
-
-def _due(looking: Looking, seen: _Seen) -> list[UpscaleTask]:
-    try:
-        jobs = looking.jobs()
-    except SrError as error:
-        looking.trouble(error)
-        return []
-    seen.forget_all_but({job.source for job in jobs})
-    now = time.monotonic()
-    due = [job for job in jobs if seen.is_due(job.source, now, looking.settled)]
-    seen.made |= {canonicalize(job.target) for job in due}
-    return [job for job in due if canonicalize(job.source) not in seen.made]
-
-
-def _state(path: Location) -> State | None:
-    """None for files that are gone, and for those in stores, which can't be watched."""
+def _read_state(path: Location) -> State | None:
+    """Return None for files that are gone, and for those in stores, which are not watched."""
     if not isinstance(path, Path):
         return None
     try:
-        found = path.stat()
+        stat = path.stat()
     except OSError:
         return None
-    return found.st_ino, found.st_size, found.st_mtime_ns
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns

@@ -95,7 +95,7 @@ def build_plan(request: BenchRequest) -> Plan:
         protocols.find_protocol(measurement.protocol), measurement.degrade, measurement.seed
     )
     reduction.check(request.scales)
-    return Plan(
+    plan = Plan(
         tuple(datasets.find_dataset(name) for name in dict.fromkeys(request.datasets)),
         tuple(dict.fromkeys(map(simplify_scale, request.scales))),
         build_lineup([*BASELINES, *models], request.weights, replace(request.options, device=device)),
@@ -104,6 +104,9 @@ def build_plan(request: BenchRequest) -> Plan:
         request.save_lr,
         request.save_sr,
     )
+    options = plan.lineup.options
+    untrained = options.untrained.divide_time(sum(1 for _ in plan.list_tasks()))
+    return replace(plan, lineup=replace(plan.lineup, options=replace(options, untrained=untrained)))
 
 
 def check_plan(

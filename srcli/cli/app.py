@@ -1,4 +1,4 @@
-"""`sr`: the commands put together, and the one place where errors become messages."""
+"""`sr`: all commands, and the one place where errors become messages and exit codes."""
 
 import atexit
 import contextlib
@@ -14,7 +14,7 @@ from srcli import __version__
 from srcli.cli import console
 from srcli.cli.bench import bench
 from srcli.cli.compare import compare
-from srcli.cli.config import config, default_map
+from srcli.cli.config import config, make_default_map
 from srcli.cli.export import export
 from srcli.cli.info import info
 from srcli.cli.jobs import jobs
@@ -26,7 +26,7 @@ from srcli.storage.files import DISK_ERRORS
 
 app = typer.Typer(
     name="sr",
-    help="Enlarge images with pretrained networks, and see how well it is done.",
+    help="Upscale images with pretrained networks, and measure the quality.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -37,8 +37,8 @@ app.add_typer(models, name="models")
 app.add_typer(jobs, name="jobs")
 
 
-def _show_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
         typer.echo(f"sr {__version__}")
         raise typer.Exit
 
@@ -47,15 +47,15 @@ def _show_version(wanted: bool) -> None:
 def options(
     context: typer.Context,
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
-    """Enlarge images with pretrained networks, and see how well it is done."""
-    context.default_map = default_map(context.command)
+    """Upscale images with pretrained networks, and measure the quality."""
+    context.default_map = make_default_map(context.command)
 
 
 def run(arguments: list[str] | None = None) -> int:
-    """The exit code of one command line; expected failures are printed, bugs raise."""
+    """Run one command line and return its exit code; expected failures are printed, bugs raise."""
     try:
         return int(app(arguments, prog_name="sr", standalone_mode=False) or ExitCode.OK)
     except SrError as error:
@@ -63,7 +63,7 @@ def run(arguments: list[str] | None = None) -> int:
         return error.exit_code
     except typer.TyperException as error:
         usage = _as_usage_error(error)
-        if usage.message:  # `sr` alone has shown its help already
+        if usage.message:  # `sr` without a command has printed its help already
             console.print_error(usage)
         return ExitCode.USAGE
     except typer.Abort:
@@ -71,13 +71,15 @@ def run(arguments: list[str] | None = None) -> int:
     except OSError as error:
         if error.errno not in DISK_ERRORS or error.filename:
             raise
-        console.print_error(SrError(f"cannot write to stdout: {error.strerror}", "send it to another place"))
-        _forget_stdout()
+        console.print_error(
+            SrError(f"cannot write to stdout: {error.strerror}", "redirect it to another file")
+        )
+        _discard_stdout()
         return ExitCode.FAILED
 
 
-def _forget_stdout() -> None:
-    """What could not be written would be tried again, and complained of, at the end."""
+def _discard_stdout() -> None:
+    """Redirect stdout to nowhere, as Python would try to write its buffer again at exit."""
     with contextlib.suppress(OSError):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
@@ -89,27 +91,27 @@ def _as_usage_error(error: typer.TyperException) -> SrError:
 
 
 def main() -> None:
-    """The console script `sr`."""
-    _print_any_name()
+    """Run the console script `sr`."""
+    _allow_any_file_name()
     code = run()
     if threading.active_count() == 1:
-        _leave(code)
+        _exit_quickly(code)
     sys.exit(code)
 
 
-def _print_any_name() -> None:
-    """Names of files need not be text: they are printed byte by byte, as `ls` does, and not refused."""
+def _allow_any_file_name() -> None:
+    """Print file names that are not valid text byte by byte, as `ls` does, instead of failing."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors == "strict":
             stream.reconfigure(errors="surrogateescape")
 
 
-def _leave(code: int) -> None:
-    """End the process with all said and done, but without taking it apart.
+def _exit_quickly(code: int) -> None:
+    """End the process without tearing down the interpreter.
 
-    That lasts an eighth of a second, with torch half a second.
+    That would take an eighth of a second, with torch half a second.
     """
-    with contextlib.suppress(OSError):  # a pipe that nobody reads: the ordinary way complains of it
+    with contextlib.suppress(OSError):  # a closed pipe: the regular exit reports it
         sys.stdout.flush()
         sys.stderr.flush()
         atexit._run_exitfuncs()

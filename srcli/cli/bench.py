@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from srcli.cli import completion, console, options, untrained
+from srcli.cli import completion, console, options
 from srcli.cli.bench_reporter import BenchReporter
 from srcli.cli.ratings import print_ratings
 from srcli.cli.stage_bar import StageBar
@@ -177,7 +177,7 @@ def bench(
         results = read_runs(source.from_files)
     else:
         seed, models = training_free.seed, tuple(lineup.model or ())
-        settings = untrained.settings(models, seed, training_free.within, training_free.kernel)
+        settings = training_free.build_settings(models)
         request = benchmarks.BenchRequest(
             tuple(source.dataset or ["samples"]),
             tuple(scale),

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from srcli.cli import options, untrained
+from srcli.cli import options
 from srcli.cli.compare_reporter import CompareReporter
 from srcli.cli.stage_bar import StageBar
 from srcli.errors import UsageError
@@ -89,7 +89,7 @@ def compare(
     if rating.pairs and not rating.rate:
         raise UsageError("--pairs is only for --rate", "use both, or neither")
     seed, models = training_free.seed, tuple(lineup.model or ())
-    settings = untrained.settings(models, seed, training_free.within, training_free.kernel)
+    settings = training_free.build_settings(models)
     request = report.CompareRequest(
         tuple(images),
         tuple(output or ()),

@@ -21,7 +21,7 @@ def export(
         typer.Argument(
             help="Model, or the network that --weights is for.",
             show_default=False,
-            autocompletion=completion.with_weights,
+            autocompletion=completion.networks,
         ),
     ] = None,
     scale: options.OneScale = 4,

@@ -1,4 +1,4 @@
-"""`sr jobs`: what `sr upscale --job` keeps: how far it is, what failed and why, and all of it as a table."""
+"""`sr jobs`: the jobs that `sr upscale --job` keeps, their progress, their failures, and a table of each."""
 
 import csv
 import json
@@ -19,139 +19,142 @@ from srcli.storage.files import replace_atomically
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from srcli.batch.job_store import Counts, Unit
+    from srcli.batch.job_store import Counts, JobImage
 
 jobs = typer.Typer(
-    help="Show the jobs of `sr upscale --job`, retry what failed, export.", invoke_without_command=True
+    help="Show, retry, export or remove the jobs of `sr upscale --job`.", invoke_without_command=True
 )
 
 Name = Annotated[
     str,
     typer.Argument(
-        help="The job: a name as `sr jobs` lists them, or a file.",
+        help="Name of the job, as `sr jobs` lists it, or its file.",
         show_default=False,
         autocompletion=completion.jobs,
     ),
 ]
-_SHOWN = 20
+_MAX_SHOWN = 20
 
 
 @jobs.callback()
 def default(context: typer.Context) -> None:
-    """Show the jobs of `sr upscale --job`, retry what failed, export."""
+    """Show, retry, export or remove the jobs of `sr upscale --job`."""
     if context.invoked_subcommand is None:
         list_jobs()
 
 
 @jobs.command("list")
 def list_jobs() -> None:
-    """List the jobs that have names, and how far they are."""
+    """List the named jobs and their progress."""
     from srcli.batch import job_store
 
-    paths = job_store.every()
+    paths = job_store.list_paths()
     for path in paths:
         try:
-            with job_store.reading(path) as book:
-                running = job_store.is_held(path)
-                told = _progress(book.counts(), running)
+            with job_store.open_for_reading(path) as store:
+                progress = _describe_progress(store.count(), job_store.is_locked(path))
         except SrError as error:
             console.print_error(error)
         else:
-            console.out.print(f"{path.stem}  {told}", markup=False)
+            console.out.print(f"{path.stem}  {progress}", markup=False)
     if not paths:
-        console.err.print("no jobs; `sr upscale FOLDER -o OUT --job NAME` begins one")
+        console.err.print("no jobs; `sr upscale FOLDER -o OUT --job NAME` starts one")
 
 
 @jobs.command()
 def show(
     name: Name,
-    every: Annotated[bool, typer.Option("--all", help=f"All that failed, not {_SHOWN} of it.")] = False,
+    every: Annotated[bool, typer.Option("--all", help=f"Show all failures, not only {_MAX_SHOWN}.")] = False,
 ) -> int:
-    """Show how far a job is, what it was begun with, and what failed for which reason."""
+    """Show the progress of a job, its settings, and which images failed and why."""
     from srcli.batch import job_store
 
-    path = job_store.place_of(name)
-    with job_store.reading(path) as book:
-        counts = book.counts()
-        console.out.print(f"{path}\n{_progress(counts, job_store.is_held(path))}", markup=False)
-        console.out.print("  ".join(f"{k}={v}" for k, v in book.settings.items()), markup=False)
-        for unit in book.units("failed", -1 if every else _SHOWN):
-            hint = f" ({unit.hint})" if unit.hint else ""
-            console.out.print(_text(f"failed: {unit.source}: {unit.error}{hint}"), markup=False)
-    if counts.failed > _SHOWN and not every:
-        console.err.print(f"{counts.failed - _SHOWN:,} more failed; --all shows them")
+    path = job_store.find_path(name)
+    with job_store.open_for_reading(path) as store:
+        counts = store.count()
+        progress = _describe_progress(counts, job_store.is_locked(path))
+        console.out.print(f"{path}\n{progress}", markup=False)
+        console.out.print("  ".join(f"{key}={value}" for key, value in store.settings.items()), markup=False)
+        for image in store.iterate_images("failed", -1 if every else _MAX_SHOWN):
+            hint = f" ({image.hint})" if image.hint else ""
+            console.out.print(_as_text(f"failed: {image.source}: {image.error}{hint}"), markup=False)
+    if counts.failed > _MAX_SHOWN and not every:
+        console.err.print(f"{counts.failed - _MAX_SHOWN:,} more failed; --all shows them")
     return ExitCode.PARTLY if counts.failed else ExitCode.OK
 
 
 @jobs.command()
 def retry(name: Name) -> None:
-    """Have what failed tried again when the job goes on."""
+    """Mark failed images for another try in the next run."""
     from srcli.batch import job_store
 
-    path = _existing(name)
-    with job_store.holding(path) as book:
-        again = book.retry()
-    console.err.print(f"{again:,} to be tried again; the command that began the job goes on with it")
+    path = _find_existing(name)
+    with job_store.open_locked(path) as store:
+        count = store.retry_failed()
+    console.err.print(f"{count:,} images marked; the command that started the job tries them again")
 
 
 @jobs.command()
 def export(
     name: Name,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="A .csv or .json; CSV on stdout by default.")
+        Path | None,
+        typer.Option("--output", "-o", help="A .csv or .json file; CSV on stdout by default."),
     ] = None,
     state: Annotated[
-        Literal["pending", "running", "done", "failed"] | None, typer.Option(help="Only those.")
+        Literal["pending", "running", "done", "failed"] | None,
+        typer.Option(help="Export only images in this state."),
     ] = None,
 ) -> None:
-    """Write all that is known of every image."""
+    """Export a table of all images of a job."""
     from srcli.batch import job_store
 
     kind = output.suffix.lower() if output else ".csv"
     if kind not in _WRITERS:
-        raise UsageError(f"{output} is neither CSV nor JSON", "name a .csv or a .json with --output")
-    with job_store.reading(job_store.place_of(name)) as book, _writable(output) as file:
-        _WRITERS[kind](file, book.units(state))
+        raise UsageError(f"{output} is neither CSV nor JSON", "choose an --output that ends in .csv or .json")
+    with job_store.open_for_reading(job_store.find_path(name)) as store, _open_output(output) as file:
+        _WRITERS[kind](file, store.iterate_images(state))
 
 
 @jobs.command()
 def remove(name: Name) -> None:
-    """Forget a job; what it has made stays."""
+    """Remove a job; its outputs are kept."""
     from srcli.batch import job_store
 
-    path = _existing(name)
-    with job_store.holding(path) as book:
-        book.close()
+    path = _find_existing(name)
+    with job_store.open_locked(path) as store:
+        store.close()
         path.unlink()
         Path(f"{path}.lock").unlink(missing_ok=True)
-    console.err.print(f"{path} removed; outputs are left as they are", markup=False)
+    console.err.print(f"{path} removed; outputs are kept", markup=False)
 
 
-def _existing(name: str) -> Path:
-    """The file of a job. Raises `SrError` where there is none that can be read."""
+def _find_existing(name: str) -> Path:
+    """Return the file of a job. Raises `SrError` if there is none that can be read."""
     from srcli.batch import job_store
 
-    path = job_store.place_of(name)
-    with job_store.reading(path):
+    path = job_store.find_path(name)
+    with job_store.open_for_reading(path):
         return path
 
 
-def _progress(counts: "Counts", running: bool) -> str:
-    """As in `1,500 of 2,000 done, 2 failed, 12.5 images/s lately, 40 s to go`."""
-    parts = [f"{counts.done:,} of {counts.all:,} done"]
+def _describe_progress(counts: "Counts", is_running: bool) -> str:
+    """Return a line such as `1,500 of 2,000 done, 2 failed, running, 12.5 images/s, 0:00:40 left`."""
+    parts = [f"{counts.done:,} of {counts.total:,} done"]
     parts += [f"{counts.failed:,} failed"] if counts.failed else []
-    parts += [f"{counts.running:,} in hand"] if counts.running else []
-    parts += ["running" if running else "stopped"] if counts.left else []
+    parts += [f"{counts.running:,} in progress"] if counts.running else []
+    parts += ["running" if is_running else "stopped"] if counts.remaining else []
     if counts.per_second:
-        parts.append(f"{counts.per_second:.3g} images/s lately")
-        parts += [f"{_duration(counts.left / counts.per_second)} to go"] if counts.left else []
+        parts.append(f"{counts.per_second:.3g} images/s")
+        left = counts.remaining / counts.per_second
+        parts += [f"{_format_hours(left)} left"] if counts.remaining else []
     return ", ".join(parts)
 
 
-def _duration(seconds: float) -> str:
-    """Hours, minutes and seconds.
+def _format_hours(seconds: float) -> str:
+    """Return hours, minutes and seconds.
 
-    >>> _duration(59), _duration(3601), _duration(200_000)
+    >>> _format_hours(59), _format_hours(3601), _format_hours(200_000)
     ('0:00:59', '1:00:01', '55:33:20')
     """
     minutes, rest = divmod(round(seconds), 60)
@@ -159,7 +162,7 @@ def _duration(seconds: float) -> str:
 
 
 @contextmanager
-def _writable(path: Path | None) -> Iterator[TextIO]:
+def _open_output(path: Path | None) -> Iterator[TextIO]:
     if path is None:
         yield sys.stdout
         return
@@ -167,39 +170,40 @@ def _writable(path: Path | None) -> Iterator[TextIO]:
         yield file
 
 
-def _as_csv(file: TextIO, units: "Iterator[Unit]") -> None:
-    from srcli.batch.job_store import Unit
+def _write_csv(file: TextIO, images: "Iterator[JobImage]") -> None:
+    from srcli.batch.job_store import JobImage
 
-    table = csv.DictWriter(file, list(Unit.__dataclass_fields__), lineterminator="\n")
+    table = csv.DictWriter(file, list(JobImage.__dataclass_fields__), lineterminator="\n")
     table.writeheader()
-    table.writerows(_plain(unit) for unit in units)
+    table.writerows(_as_record(image) for image in images)
 
 
-def _as_json(file: TextIO, units: "Iterator[Unit]") -> None:
-    """An array with a line for each."""
+def _write_json(file: TextIO, images: "Iterator[JobImage]") -> None:
+    """Write an array with one line per image."""
     file.write("[")
-    for number, unit in enumerate(units):
-        file.write(f"{',' if number else ''}\n{json.dumps(_plain(unit))}")
+    for number, image in enumerate(images):
+        file.write(f"{',' if number else ''}\n{json.dumps(_as_record(image))}")
     file.write("\n]\n")
 
 
-def _plain(unit: "Unit") -> dict[str, object]:
-    """With times that people read, and no names that are no text."""
-    fields = asdict(unit)
-    for key in ("began", "ended"):
-        fields[key] = _when(fields[key])
-    return {key: _text(value) if isinstance(value, str) else value for key, value in fields.items()}
+def _as_record(image: "JobImage") -> dict[str, object]:
+    """Return the fields of an image with readable times and printable names."""
+    fields = asdict(image)
+    for key in ("started", "finished"):
+        fields[key] = _format_time(fields[key])
+    return {key: _as_text(value) if isinstance(value, str) else value for key, value in fields.items()}
 
 
-def _text(name: str) -> str:
-    """What can be printed of a name that may be no text."""
+def _as_text(name: str) -> str:
+    """Return a name in printable form; file names need not be valid text."""
     return name.encode("utf-8", "backslashreplace").decode()
 
 
-def _when(moment: float | None) -> str | None:
-    if moment is None:
-        return None
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(moment))
+def _format_time(seconds: float | None) -> str | None:
+    return None if seconds is None else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
-_WRITERS: "dict[str, Callable[[TextIO, Iterator[Unit]], None]]" = {".csv": _as_csv, ".json": _as_json}
+_WRITERS: "dict[str, Callable[[TextIO, Iterator[JobImage]], None]]" = {
+    ".csv": _write_csv,
+    ".json": _write_json,
+}

@@ -2,10 +2,10 @@
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_type_hints
 
 import typer
 
@@ -14,6 +14,13 @@ from srcli.cli import completion
 from srcli.engine.tiles import DEFAULT_TILE
 from srcli.errors import UsageError
 from srcli.manifest import DEFAULT_MODEL
+
+if TYPE_CHECKING:
+    from srcli.batch.request import BatchPolicy, Execution, ModelChoice, Naming, UntrainedChoice
+    from srcli.imaging.codecs.base import EncodingOptions
+    from srcli.imaging.size import TargetSize
+    from srcli.methods.classical import UntrainedSettings
+    from srcli.upscaling.postprocess import Postprocess
 
 SIZE, NAMING, FORMAT, BATCH = "Size", "Output names", "Output format", "Batch"
 UNTRAINED = "Untrained methods"
@@ -311,7 +318,16 @@ Within = Annotated[
     str | None,
     typer.Option(
         metavar="TIME",
-        help="Time for all images, such as 30s or 2m; without --model, picks the best model that fits.",
+        help="Time for all images, such as 30s or 2m; untrained methods stop when their share is over.",
+        rich_help_panel=UNTRAINED,
+    ),
+]
+WithinOrBest = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME",
+        help="Time for all images, such as 30s or 2m: picks the best model that finishes, or checks --model;"
+        " untrained methods stop when their share is over.",
     ),
 ]
 BlurKernel = Annotated[
@@ -362,6 +378,14 @@ class SizeGroup:
     long_edge: LongEdge = None
     megapixels: Megapixels = None
 
+    def build(self) -> "TargetSize":
+        """Return the size asked for, x4 by default. Raises `UsageError` for several at once."""
+        from srcli.imaging.size import parse_target_size
+
+        return parse_target_size(
+            self.scale, self.width, self.height, self.size, self.long_edge, self.megapixels
+        )
+
 
 @dataclass(frozen=True)
 class ModelGroup:
@@ -370,6 +394,12 @@ class ModelGroup:
     model: Model = None
     weights: OneWeights = None
     arch: Arch = None
+
+    def build(self) -> "ModelChoice":
+        """Return the choice for a request."""
+        from srcli.batch.request import ModelChoice
+
+        return ModelChoice(self.model, self.weights, self.arch)
 
 
 @dataclass(frozen=True)
@@ -390,6 +420,12 @@ class NamingGroup:
     name: Name = None
     flat: Flat = False
 
+    def build(self, output: str | None, format_: str | None) -> "Naming":
+        """Return the naming for a request, with an output that may replace stdout."""
+        from srcli.batch.request import Naming
+
+        return Naming(output, self.suffix, self.prefix, self.name, self.flat, format_)
+
 
 @dataclass(frozen=True)
 class EncodingGroup:
@@ -401,6 +437,12 @@ class EncodingGroup:
     subsampling: Subsampling = None
     depth: Depth = None
     strip: Strip = False
+
+    def build(self) -> "EncodingOptions":
+        """Return the encoding for a request."""
+        from srcli.imaging.codecs.base import EncodingOptions
+
+        return EncodingOptions(self.quality, self.lossless, self.subsampling, self.depth, self.strip)
 
 
 @dataclass(frozen=True)
@@ -415,6 +457,22 @@ class BatchGroup:
     job: JobName = None
     rescan: Rescan = False
     max_pixels: MaxPixels = _DEFAULT_MAX_PIXELS
+
+    def build(self, within: str | None) -> "BatchPolicy":
+        """Return the policy for a request, with the time for all images."""
+        from srcli.batch.request import BatchPolicy
+        from srcli.methods.classical import parse_duration
+
+        return BatchPolicy(
+            self.recursive,
+            self.overwrite,
+            self.skip_existing,
+            self.watch,
+            self.job,
+            self.rescan,
+            parse_duration(within) if within else None,
+            self.max_pixels,
+        )
 
 
 @dataclass(frozen=True)
@@ -451,6 +509,22 @@ class MemoryGroup:
     vram: Vram = None
     stream: Stream = None
 
+    def build(self, workers: WorkersGroup, engine: EngineGroup) -> "Execution":
+        """Return the execution for a request."""
+        from srcli.batch.request import Execution
+        from srcli.engine.memory import amount
+
+        return Execution(
+            workers.device,
+            workers.workers,
+            workers.ray,
+            engine.runtime,
+            engine.tile,
+            engine.self_ensemble,
+            amount(self.vram) if self.vram else None,
+            self.stream,
+        )
+
 
 @dataclass(frozen=True)
 class PostprocessGroup:
@@ -461,6 +535,12 @@ class PostprocessGroup:
     strength: Strength = 1.0
     color_fix: ColorFix = False
 
+    def build(self) -> "Postprocess":
+        """Return the postprocessing for a request."""
+        from srcli.upscaling.postprocess import Postprocess
+
+        return Postprocess(self.consistent, self.color_fix, self.strength, self.uncertainty)
+
 
 @dataclass(frozen=True)
 class UntrainedGroup:
@@ -469,3 +549,28 @@ class UntrainedGroup:
     seed: Seed = 0
     within: Within = None
     kernel: BlurKernel = None
+
+    def build_settings(self, models: Sequence[str]) -> "UntrainedSettings":
+        """Return the settings for these models. Raises `SrError` if the kernel is bad or no model uses it."""
+        from srcli.imaging.degrade.kernels import load_kernel
+        from srcli.methods import classical
+
+        if self.kernel:
+            classical.check_kernel(models)
+        within = classical.parse_duration(self.within) if self.within else None
+        if self.kernel in (None, classical.AUTO):
+            return classical.UntrainedSettings(self.seed, within, classical.AUTO if self.kernel else None)
+        return classical.UntrainedSettings(self.seed, within, load_kernel(Path(self.kernel)))
+
+
+@dataclass(frozen=True)
+class UpscaleUntrainedGroup(UntrainedGroup):
+    """The same for `sr upscale`, where the time also decides on the model."""
+
+    within: WithinOrBest = None
+
+    def build(self) -> "UntrainedChoice":
+        """Return the choice for a request; the time is part of its policy."""
+        from srcli.batch.request import UntrainedChoice
+
+        return UntrainedChoice(self.seed, self.kernel)

@@ -1,82 +1,112 @@
-"""stdin and stdout as images: `cat a.png | sr upscale - -o - > b.png`."""
+"""Images on stdin and stdout: `cat a.png | sr upscale - -o - > b.png`."""
 
 import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
 
-from srcli.errors import ImageError, UsageError
+from srcli.errors import ImageError, SrError, UsageError
 
-if TYPE_CHECKING:
-    from srcli.storage.locations import Location
-    from srcli.upscaling.task import UpscaleTask
+PIPE = "-"
 
 
-def names_from(listing: Path) -> list[str]:
-    """The paths in a file (on stdin for `-`), one on a line, or apart by NUL as `find -print0` has them."""
+@dataclass(frozen=True)
+class PipeFiles:
+    """The inputs and the output of a command, with temporary files in place of stdin and stdout.
+
+    `names` maps these files to the names to print.
+    """
+
+    inputs: tuple[str, ...]
+    output: str | None
+    names: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def uses_stdout(self) -> bool:
+        """True if an image goes to stdout."""
+        return "stdout" in self.names.values()
+
+
+def read_names(listing: Path) -> list[str]:
+    """Return the paths in a file, or on stdin for `-`: one per line, or separated by NUL bytes."""
     try:
-        text = sys.stdin.buffer.read() if str(listing) == "-" else listing.read_bytes()
+        text = sys.stdin.buffer.read() if str(listing) == PIPE else listing.read_bytes()
     except OSError as error:
         raise UsageError(f"{listing} cannot be read: {error.strerror}", "check --files-from") from error
     names = text.split(b"\0" if b"\0" in text else b"\n")
-    return [name.rstrip(b"\r").decode(sys.getfilesystemencoding(), "surrogateescape") for name in names
-            if name.strip()]  # fmt: skip
+    encoding = sys.getfilesystemencoding()
+    return [name.rstrip(b"\r").decode(encoding, "surrogateescape") for name in names if name.strip()]
+
+
+def check_no_pipes(inputs: list[str], output: str | None, reasons: dict[str, bool]) -> None:
+    """Raise `UsageError` if stdin or stdout is used with an option that does not allow it."""
+    if PIPE not in [*inputs, output]:
+        return
+    for option, is_given in reasons.items():
+        if is_given:
+            raise UsageError(f"{option} cannot be used with stdin or stdout", "name files instead of -")
 
 
 @contextmanager
-def through_files(jobs: "list[UpscaleTask]", suffix: str | None) -> "Iterator[list[UpscaleTask]]":
-    """The jobs with files in place of stdin and stdout; what was made for stdout is sent there at the end."""
-    from srcli.batch.planning import PIPE
+def replace_pipes(inputs: list[str], output: str | None, suffix: str | None) -> Iterator[PipeFiles]:
+    """Yield the names with files in place of `-`; send the output to stdout at the end.
 
-    if not any(PIPE in (job.source, job.target) for job in jobs):
-        yield jobs
+    `suffix` is that of the output's format, None for the input's own.
+    """
+    to_stdout = output == PIPE or (output is None and PIPE in inputs)
+    if not to_stdout and PIPE not in inputs:
+        yield PipeFiles(tuple(inputs), output)
         return
-    if any(job.target == PIPE for job in jobs) and sys.stdout.isatty():
-        raise UsageError("an image on a terminal is of no use", "send stdout to a file: > large.png")
+    if to_stdout and sys.stdout.isatty():
+        raise UsageError("cannot write an image to a terminal", "redirect stdout: > large.png")
+    if output is None and len(inputs) > 1:
+        raise UsageError(
+            "there are several inputs, but stdout takes one image", "name a folder with --output"
+        )
     with tempfile.TemporaryDirectory(prefix="sr-") as folder:
-        real = [_as_files(job, Path(folder), suffix) for job in jobs]
-        yield real
-        for job, file in zip(jobs, real, strict=True):
-            if job.target == PIPE and isinstance(file.target, Path) and file.target.exists():
-                _send(file.target)
+        names: dict[str, str] = {}
+        if PIPE in inputs:
+            source = str(_save_stdin(Path(folder)))
+            names[source] = "stdin"
+            inputs = [source if given == PIPE else given for given in inputs]
+        if to_stdout:
+            output = str(Path(folder, f"stdout{suffix or _find_suffix(inputs[0])}"))
+            names[output] = "stdout"
+        try:
+            yield PipeFiles(tuple(inputs), output, names)
+        except SrError as error:
+            for path, name in names.items():
+                error.message = error.message.replace(path, name)
+            raise
+        if to_stdout and output and Path(output).exists():
+            _send_to_stdout(Path(output))
 
 
-def called(jobs: "list[UpscaleTask]", files: "list[UpscaleTask]") -> dict[str, str]:
-    """What to call the files that `through_files` gave in place of stdin and stdout."""
-    pairs = list(zip(jobs, files, strict=True))
-    sources = {str(file.source): "stdin" for job, file in pairs if job.source != file.source}
-    return sources | {str(file.target): "stdout" for job, file in pairs if job.target != file.target}
+def _save_stdin(folder: Path) -> Path:
+    path = folder / "stdin"
+    with path.open("wb") as file:
+        shutil.copyfileobj(sys.stdin.buffer, file)
+    return path
 
 
-def _as_files(job: "UpscaleTask", folder: Path, suffix: str | None) -> "UpscaleTask":
-    from srcli.batch.planning import PIPE
-
-    if job.source == PIPE:
-        given = folder / "stdin"
-        with given.open("wb") as file:
-            shutil.copyfileobj(sys.stdin.buffer, file)
-        job = replace(job, source=given)
-    if job.target == PIPE:
-        job = replace(job, target=folder / f"stdout{suffix or _suffix_by_content(job.source)}")
-    return job
-
-
-def _suffix_by_content(path: "Location") -> str:
+def _find_suffix(name: str) -> str:
+    """Return the suffix of an image's format, by its content if it is a file; .png if it is not an image."""
     from srcli.imaging.codecs import reading, registry
+    from srcli.storage.locations import parse_location
 
-    if not isinstance(path, Path):
-        return path.suffix if path.suffix.lower() in registry.SUFFIXES else ".png"
+    location = parse_location(name)
+    if not isinstance(location, Path):
+        return location.suffix if location.suffix.lower() in registry.SUFFIXES else ".png"
     try:
-        return registry.find_suffix(reading.read_info(path).format)
+        return registry.find_suffix(reading.read_info(location).format)
     except ImageError:
         return ".png"
 
 
-def _send(path: Path) -> None:
+def _send_to_stdout(path: Path) -> None:
     with path.open("rb") as file:
         shutil.copyfileobj(file, sys.stdout.buffer)
     sys.stdout.buffer.flush()

@@ -1,13 +1,13 @@
-"""How a batch speaks: to a person, in lines; to a script, in JSON records."""
+"""Reporters: they show the events of a batch to a person, as lines, or to a script, as JSON records."""
 
 import json
 import sys
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TextIO
+from typing import TYPE_CHECKING, Any, Protocol, Self, TextIO
 
 from rich.markup import escape
 
+from srcli.batch import events
 from srcli.cli import console
 from srcli.errors import SrError
 
@@ -15,87 +15,47 @@ if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
     from srcli.batch.job_store import Counts
-    from srcli.batch.runner import Became, Loaded
+    from srcli.batch.summary import Summary
     from srcli.engine.seams import Seam
     from srcli.upscaling.files import Result
     from srcli.upscaling.task import UpscaleTask
 
 
-_LISTED = 100_000
+# Images between two messages while a store is listed.
+_LIST_INTERVAL = 100_000
 
 
 class Reporter(Protocol):
-    """What there is to say in the course of a batch. Entered while it runs."""
+    """Shows events; it is entered while the batch runs."""
 
-    def __enter__(self) -> "Reporter": ...
+    def __enter__(self) -> Self: ...
 
     def __exit__(self, *reason: object) -> None: ...
 
-    def called(self, names: dict[str, str]) -> None:
-        """What to call temporary files, whose own names say nothing."""
-
-    def several(self, jobs: int | None) -> None:
-        """So many images are done side by side: of each all is told once it is done."""
-
-    def loading(self) -> None:
-        """A method is going to be loaded, with a bar of its own if it is downloaded."""
-
-    def method(self, method: "Loaded") -> None:
-        """What enlarges, once it is loaded."""
-
-    def note(self, words: str) -> None:
-        """What was decided on the way, for those who want to know."""
-
-    def begin(self, job: "UpscaleTask") -> None:
-        """An image is taken in hand."""
-
-    def progress(self, done: int, total: int) -> None:
-        """Tiles of that image."""
-
-    def seam(self, seam: "Seam") -> None:
-        """How tiles of that image meet."""
-
-    def outcome(self, outcome: "Became") -> None:
-        """What became of it; a result of None is an output that was there already."""
-
-    def watching(self, folders: list[Path]) -> None:
-        """What comes into these folders will be taken."""
-
-    def idle(self) -> None:
-        """All that has come is done."""
-
-    def trouble(self, error: SrError) -> None:
-        """What is wrong with a folder that is watched."""
-
-    def end(self, failed: "list[UpscaleTask]", jobs: int, untried: int) -> None:
-        """The whole."""
-
-    def listed(self, count: int) -> None:
-        """So many are found until now; there may be many more."""
-
-    def taken_up(self, name: str, counts: "Counts", new: int, cut: int) -> None:
-        """A job in a ledger, before the work; `new` were listed, `cut` were in hand when a run was killed."""
-
-    def ended(self, name: str | None, counts: "Counts") -> None:
-        """The whole of a job that is kept in a ledger, those of earlier runs too."""
+    def emit(self, event: events.Event) -> None:
+        """Show an event."""
 
 
 @dataclass
 class ConsoleReporter:
-    """For people: results on stdout, talk and a bar on stderr."""
+    """For people: results on stdout, messages and a progress bar on stderr.
+
+    `verbosity` is 0 for errors only, 2 for more. `names` replace the names of temporary files. If images go
+    to stdout (`is_piped`), results go to stderr.
+    """
 
     verbosity: int = 1
-    piped: bool = False
+    is_piped: bool = False
+    names: dict[str, str] = field(default_factory=dict)
     bar: "Progress" = field(default_factory=console.make_progress_bar)
     _task: "TaskID | None" = None
-    _told: set[str] = field(default_factory=set)
-    _names: dict[str, str] = field(default_factory=dict)
+    _printed: set[str] = field(default_factory=set)
     _seams: list["Seam"] = field(default_factory=list)
-    _watches: bool = False
-    _loaded: bool = False
-    _side_by_side: bool = False
+    _is_watching: bool = False
+    _is_loaded: bool = False
+    _is_parallel: bool = False
 
-    def __enter__(self) -> "ConsoleReporter":
+    def __enter__(self) -> Self:
         if self.verbosity:
             self._task = self.bar.add_task("upscaling")
         return self
@@ -103,264 +63,275 @@ class ConsoleReporter:
     def __exit__(self, *reason: object) -> None:
         self.bar.stop()
 
-    def called(self, names: dict[str, str]) -> None:
-        """See `Reporter`."""
-        self._names = names
+    def emit(self, event: events.Event) -> None:  # noqa: PLR0912 (a case for each event)
+        """Print an event, or show it in the progress bar."""
+        match event:
+            case events.ImagesListed(count) if count % _LIST_INTERVAL == 0:
+                self._print(f"{count:,} images listed")
+            case events.JobOpened(name, counts, new, interrupted):
+                self._print(_describe_opened(name, counts, new, interrupted))
+            case events.ModelChosen(name, within):
+                self._print(f"{name} is the best model within {format_duration(within)}")
+            case events.WorkersStarted(images):
+                self._start_workers(images)
+            case events.ModelLoading() | events.FoldersIdle():
+                self.bar.stop()  # it would be in the way of a download's bar, or keep counting seconds
+            case events.ModelLoaded():
+                self._show_model(event)
+            case events.Note(text):
+                self._print(text, verbosity=2)
+            case events.ImageStarted(task):
+                self._start_image(task)
+            case events.TileDone(done, total):
+                self._show_progress(done, total)
+            case events.SeamMeasured(seam):
+                self._show_seam(seam)
+            case events.ImageDone(task, result):
+                worst = find_worst_seam(self._seams)
+                self._finish_image(f"{task.target}  {_describe_result(result, self.verbosity, worst)}")
+            case events.ImageSkipped(task):
+                self._finish_image(f"{task.target}  is up to date")
+            case events.ImageFailed(_, error):
+                self._finish_image("")
+                self._print_error_once(error)
+            case events.FolderFailed(error):
+                self._print_error_once(error)
+            case events.FoldersWatched(folders):
+                self._is_watching = True
+                names = ", ".join(map(str, folders))
+                self._print(f"watching {names}; Ctrl-C stops after the current image")
+            case events.BatchInterrupted():
+                self._show_interruption(event)
+            case events.BatchDone(summary):
+                self._show_summary(summary)
+            case events.JobDone(name, counts):
+                self._show_job(name, counts)
 
-    def several(self, jobs: int | None) -> None:
-        """See `Reporter`. The bar is of images then."""
-        self._side_by_side = True
+    def _print(self, line: str, verbosity: int = 1) -> None:
+        if self.verbosity >= verbosity:
+            console.err.print(line, markup=False)
+
+    def _start_workers(self, images: int | None) -> None:
+        """Make the bar one of images, not of tiles."""
+        self._is_parallel = True
         if self._task is not None:
-            self.bar.update(self._task, total=jobs)
+            self.bar.update(self._task, total=images)
             self.bar.start()
 
-    def loading(self) -> None:
-        """See `Reporter`."""
-        self.bar.stop()
-
-    def method(self, method: "Loaded") -> None:
-        """See `Reporter`. Said once, however many scales it is loaded for."""
-        taken = f", taken for {method.about}," if method.about else ""
-        line = f"{method.name}{taken} on {method.where}"
-        if self.verbosity and line not in self._told:
-            console.err.print(line, markup=False)
-        self._told.add(line)
-        self._loaded = True
+    def _show_model(self, model: events.ModelLoaded) -> None:
+        """Print a model once, however many scales it is loaded for."""
+        identity = f", identified as {model.identified_as}," if model.identified_as else ""
+        line = f"{model.name}{identity} on {model.device}"
+        if line not in self._printed:
+            self._print(line)
+        self._printed.add(line)
+        self._is_loaded = True
         if self.verbosity:
             self.bar.start()
 
-    def note(self, words: str) -> None:
-        """See `Reporter`."""
-        if self.verbosity > 1:
-            console.err.print(words, markup=False)
-
-    def begin(self, job: "UpscaleTask") -> None:
-        """See `Reporter`."""
+    def _start_image(self, task: "UpscaleTask") -> None:
         self._seams = []
-        if self.verbosity > 1:
-            console.err.print(_renamed(f"{job.source} -> {job.target}", self._names), markup=False)
-        if self._task is not None and not self._side_by_side:
-            self.bar.update(self._task, description=escape(job.source.name), completed=0)
-            if self._watches and self._loaded:
+        self._print(_rename(f"{task.source} -> {task.target}", self.names), verbosity=2)
+        if self._task is not None and not self._is_parallel:
+            name = self.names.get(str(task.source), task.source.name)
+            self.bar.update(self._task, description=escape(name), completed=0)
+            if self._is_watching and self._is_loaded:
                 self.bar.start()
 
-    def progress(self, done: int, total: int) -> None:
-        """See `Reporter`."""
+    def _show_progress(self, done: int, total: int) -> None:
         if self._task is not None:
             if done == 1:
                 self.bar.reset(self._task)
             self.bar.update(self._task, completed=done, total=total)
 
-    def seam(self, seam: "Seam") -> None:
-        """See `Reporter`. What nobody would see is told with the image, and only if more is to be said."""
+    def _show_seam(self, seam: "Seam") -> None:
+        """Print a seam that may be visible; others are only part of verbose results."""
         self._seams.append(seam)
-        if self.verbosity and (seam.again or seam.visible):
-            next_ = "again with more overlap" if seam.again else "a larger --tile has fewer edges"
-            told = f"tiles differ by {seam.levels:.1f} of 255 levels where they meet; {next_}"
-            console.err.print(told, markup=False)
+        if seam.again or seam.visible:
+            consequence = (
+                "trying again with more overlap" if seam.again else "a larger --tile has fewer edges"
+            )
+            self._print(f"tiles differ by {seam.levels:.1f} of 255 levels at their edges; {consequence}")
 
-    def outcome(self, outcome: "Became") -> None:
-        """See `Reporter`. What is wrong with a folder or a disk is said once, not for every image."""
-        if self._task is not None and self._side_by_side:
+    def _finish_image(self, line: str) -> None:
+        if self._task is not None and self._is_parallel:
             self.bar.advance(self._task)
-        if outcome.error:
-            self.trouble(outcome.error)
-        elif outcome.result is None:
-            self._say(f"{outcome.job.target}  is there already")
-        else:
-            self._say(f"{outcome.job.target}  {_summary(outcome.result, self.verbosity, worst(self._seams))}")
+        if line and self.verbosity:
+            # If both are one terminal, only the console that has the bar can print above it.
+            is_terminal = sys.stdout.isatty() and sys.stderr.isatty()
+            target = console.err if self.is_piped or is_terminal else console.out
+            target.print(_rename(line, self.names), markup=False)
 
-    def _say(self, line: str) -> None:
-        line = _renamed(line, self._names)
-        if self.verbosity:
-            # Where both are one terminal, only the console that has the bar can put a line above it.
-            on_screen = sys.stdout.isatty() and sys.stderr.isatty()
-            (console.err if self.piped or on_screen else console.out).print(line, markup=False)
+    def _print_error_once(self, error: SrError) -> None:
+        """Print an error that many images share once; likewise a hint that many errors share."""
+        if error.message not in self._printed:
+            message = _rename(error.message, self.names)
+            console.print_error(SrError(message, "" if error.hint in self._printed else error.hint))
+            self._printed |= {error.message, error.hint}
 
-    def watching(self, folders: list[Path]) -> None:
-        """See `Reporter`."""
-        self._watches = True
-        if self.verbosity:
-            names = ", ".join(map(str, folders))
-            console.err.print(f"watching {names}; Ctrl-C ends it after the image in hand", markup=False)
-
-    def idle(self) -> None:
-        """See `Reporter`. The bar goes: it would count the seconds of an image that is done."""
+    def _show_interruption(self, event: events.BatchInterrupted) -> None:
         self.bar.stop()
+        if event.is_job:
+            console.err.print("stopped; run the same command again to continue")
+        elif event.total > 1:
+            console.err.print(
+                f"stopped; {event.done:,} of {event.total:,} done, add --skip-existing to continue"
+            )
 
-    def trouble(self, error: SrError) -> None:
-        """See `Reporter`. Once, however often it is met; a hint that many have in common likewise."""
-        if error.message not in self._told:
-            message = _renamed(error.message, self._names)
-            console.print_error(SrError(message, "" if error.hint in self._told else error.hint))
-            self._told |= {error.message, error.hint}
+    def _show_summary(self, summary: "Summary") -> None:
+        self.bar.stop()
+        if self._is_watching:
+            self._print(f"stopped; {summary.done} done")
+        if summary.failed and summary.images > 1:
+            names = ", ".join(str(failure.task.source) for failure in summary.failures)
+            console.err.print(f"{summary.failed} of {summary.images} failed: {names}", markup=False)
+        if summary.untried:
+            console.err.print(f"{summary.untried} not tried", markup=False)
 
-    def end(self, failed: "list[UpscaleTask]", jobs: int, untried: int) -> None:
-        """See `Reporter`."""
-        if self._watches and self.verbosity:
-            console.err.print(f"stopped; {jobs - len(failed)} done")
-        if failed and jobs > 1:
-            names = ", ".join(str(job.source) for job in failed)
-            console.err.print(f"{len(failed)} of {jobs} failed: {names}", markup=False)
-        if untried:
-            console.err.print(f"{untried} not tried", markup=False)
-
-    def listed(self, count: int) -> None:
-        """See `Reporter`. Now and then, where it takes long."""
-        if self.verbosity and count % _LISTED == 0:
-            console.err.print(f"{count:,} listed")
-
-    def taken_up(self, name: str, counts: "Counts", new: int, cut: int) -> None:
-        """See `Reporter`."""
-        told = [f"job {name}: {counts.all:,} images, {counts.left:,} to do"]
-        told += [f"{new:,} new"] if new and new < counts.all else []
-        told += [f"{cut:,} were in hand when a run was killed"] if cut else []
-        if self.verbosity:
-            console.err.print(", ".join(told), markup=False)
-
-    def ended(self, name: str | None, counts: "Counts") -> None:
-        """See `Reporter`. There may be too many to name."""
+    def _show_job(self, name: str | None, counts: "Counts") -> None:
+        """Print how many failed, but not which: there may be millions."""
+        self.bar.stop()
         if self.verbosity or counts.failed:
-            told = f"job {name}: " if name else ""
-            told += f"{counts.done:,} of {counts.all:,} done"
-            told += f", {counts.left:,} not tried" if counts.left else ""
-            console.err.print(told + (f", {counts.failed:,} failed" if counts.failed else ""), markup=False)
+            line = f"job {name}: " if name else ""
+            line += f"{counts.done:,} of {counts.total:,} done"
+            line += f", {counts.remaining:,} not tried" if counts.remaining else ""
+            line += f", {counts.failed:,} failed" if counts.failed else ""
+            console.err.print(line, markup=False)
         if counts.failed and name:
-            hint = f"`sr jobs show {name}` says why; `sr jobs retry {name}` has them tried again"
+            hint = (
+                f"`sr jobs show {name}` shows the reasons; `sr jobs retry {name}` marks them for another try"
+            )
             console.err.print(f"hint: {hint}", markup=False)
 
 
-def _renamed(text: str, names: dict[str, str]) -> str:
-    for real, name in names.items():
-        text = text.replace(real, name)
+def _rename(text: str, names: dict[str, str]) -> str:
+    for path, name in names.items():
+        text = text.replace(path, name)
     return text
 
 
-def worst(seams: "list[Seam]") -> "Seam | None":
-    """The worst that is left; None where there was only one tile."""
+def find_worst_seam(seams: "list[Seam]") -> "Seam | None":
+    """Return the worst seam that is left in the image; None if there was only one tile."""
     return max((seam for seam in seams if not seam.again), key=lambda seam: seam.step, default=None)
 
 
-def _summary(done: "Result", verbosity: int, seam: "Seam | None") -> str:
-    old, new = ("x".join(map(str, size)) for size in (done.input_size, done.output_size))
+def format_duration(seconds: float) -> str:
+    """Return a time as people read it.
+
+    >>> format_duration(0.84), format_duration(45), format_duration(200)
+    ('0.8 s', '45 s', '3 min 20 s')
+    """
+    if seconds < 10:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    return f"{whole} s" if whole < 120 else f"{whole // 60} min {whole % 60} s"
+
+
+def _describe_opened(name: str, counts: "Counts", new: int, interrupted: int) -> str:
+    parts = [f"job {name}: {counts.total:,} images, {counts.remaining:,} to do"]
+    parts += [f"{new:,} new"] if new and new < counts.total else []
+    parts += [f"{interrupted:,} were in progress when a run was killed"] if interrupted else []
+    return ", ".join(parts)
+
+
+def _describe_result(result: "Result", verbosity: int, seam: "Seam | None") -> str:
+    old, new = ("x".join(map(str, size)) for size in (result.input_size, result.output_size))
     parts = [f"{old} -> {new}"]
-    if done.frames > 1:
-        parts.append(f"{done.frames} frames")
-    if done.output_depth < done.input_depth or verbosity > 1:
-        parts.append(f"{done.input_depth} -> {done.output_depth} bits")
+    if result.frames > 1:
+        parts.append(f"{result.frames} frames")
+    if result.output_depth < result.input_depth or verbosity > 1:
+        parts.append(f"{result.input_depth} -> {result.output_depth} bits")
     if seam and verbosity > 1:
         parts.append(f"seams {seam.levels:.3f} of 255")
-    return "  ".join([*parts, f"{done.seconds:.1f} s"])
+    return "  ".join([*parts, f"{result.seconds:.1f} s"])
 
 
 @dataclass
 class JsonReporter:
-    """For scripts: one JSON object for each image on stdout, one for each event on stderr."""
+    """For scripts: one JSON object per image on stdout, one per event on stderr."""
 
-    model: str = ""
-    _names: dict[str, str] = field(default_factory=dict)
+    names: dict[str, str] = field(default_factory=dict)
+    _model: str = ""
     _seams: list["Seam"] = field(default_factory=list)
-    _methods: list["Loaded"] = field(default_factory=list)
+    _models: list[events.ModelLoaded] = field(default_factory=list)
 
-    def __enter__(self) -> "JsonReporter":
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *reason: object) -> None:
         return
 
-    def called(self, names: dict[str, str]) -> None:
-        """See `Reporter`."""
-        self._names = names
+    def emit(self, event: events.Event) -> None:  # noqa: PLR0912 (a case for each event)
+        """Print an event as a record."""
+        match event:
+            case events.ImageDone() | events.ImageSkipped() | events.ImageFailed():
+                self._print_image(event)
+            case events.ModelLoaded():
+                self._print_model(event)
+            case events.ImageStarted(task):
+                self._seams = []
+                _print_event("begin", **self._name_ends(task))
+            case events.SeamMeasured(seam):
+                self._seams.append(seam)
+                _print_event("seam", levels=round(seam.levels, 4), overlap=seam.overlap, again=seam.again)
+            case events.ImagesListed(count) if count % _LIST_INTERVAL == 0:
+                _print_event("listed", jobs=count)
+            case events.JobOpened(name, counts, new, interrupted):
+                fields = {"jobs": counts.total, "untried": counts.remaining, "new": new, "cut": interrupted}
+                _print_event("job", job=name, **fields)
+            case events.ModelChosen(name, within):
+                _print_event("chosen", model=name, within=within)
+            case events.Note(text):
+                _print_event("note", text=text)
+            case events.TileDone(done, total):
+                _print_event("progress", done=done, total=total)
+            case events.FoldersWatched(folders):
+                _print_event("watching", folders=[str(folder) for folder in folders])
+            case events.FolderFailed(error):
+                _print_event("trouble", error=error.message, hint=error.hint)
+            case events.BatchInterrupted(done, total):
+                _print_event("interrupted", done=done, jobs=total)
+            case events.BatchDone(summary):
+                _print_event("end", jobs=summary.images, failed=summary.failed, untried=summary.untried)
+            case events.JobDone(name, counts):
+                fields = {"done": counts.done, "failed": counts.failed, "untried": counts.remaining}
+                _print_event("end", job=name, jobs=counts.total, **fields)
 
-    def several(self, jobs: int | None) -> None:
-        """See `Reporter`."""
-
-    def loading(self) -> None:
-        """See `Reporter`."""
-
-    def method(self, method: "Loaded") -> None:
-        """See `Reporter`. Once, however many workers say so."""
-        if method in self._methods:
+    def _print_model(self, model: events.ModelLoaded) -> None:
+        """Print a model once, however many workers load it."""
+        if model in self._models:
             return
-        self._methods.append(method)
-        self.model = method.name
-        _event("method", model=method.name, where=method.where, taken_for=method.about)
+        self._models.append(model)
+        self._model = model.name
+        _print_event("method", model=model.name, where=model.device, taken_for=model.identified_as)
 
-    def note(self, words: str) -> None:
-        """See `Reporter`."""
-        _event("note", text=words)
+    def _name_ends(self, task: "UpscaleTask") -> dict[str, str]:
+        ends = {"input": str(task.source), "output": str(task.target)}
+        return {key: self.names.get(path, path) for key, path in ends.items()}
 
-    def begin(self, job: "UpscaleTask") -> None:
-        """See `Reporter`."""
-        self._seams = []
-        _event("begin", **self._places(job))
-
-    def _places(self, job: "UpscaleTask") -> dict[str, str]:
-        places = {"input": str(job.source), "output": str(job.target)}
-        return {key: self._names.get(place, place) for key, place in places.items()}
-
-    def progress(self, done: int, total: int) -> None:
-        """See `Reporter`."""
-        _event("progress", done=done, total=total)
-
-    def seam(self, seam: "Seam") -> None:
-        """See `Reporter`."""
-        self._seams.append(seam)
-        _event("seam", levels=round(seam.levels, 4), overlap=seam.overlap, again=seam.again)
-
-    def outcome(self, outcome: "Became") -> None:
-        """See `Reporter`."""
-        record: dict[str, Any] = {**self._places(outcome.job)}
-        record |= _fields(outcome.result, outcome.error, self.model)
-        if outcome.error:
-            record["error"] = _renamed(outcome.error.message, self._names)
-        seam = worst(self._seams)
-        _print(sys.stdout, record | ({"seam": round(seam.levels, 4)} if seam and outcome.result else {}))
-
-    def watching(self, folders: list[Path]) -> None:
-        """See `Reporter`."""
-        _event("watching", folders=[str(folder) for folder in folders])
-
-    def idle(self) -> None:
-        """See `Reporter`."""
-
-    def trouble(self, error: SrError) -> None:
-        """See `Reporter`."""
-        _event("trouble", error=error.message, hint=error.hint)
-
-    def end(self, failed: "list[UpscaleTask]", jobs: int, untried: int) -> None:
-        """See `Reporter`."""
-        _event("end", jobs=jobs, failed=len(failed), untried=untried)
-
-    def listed(self, count: int) -> None:
-        """See `Reporter`."""
-        if count % _LISTED == 0:
-            _event("listed", jobs=count)
-
-    def taken_up(self, name: str, counts: "Counts", new: int, cut: int) -> None:
-        """See `Reporter`."""
-        _event("job", job=name, jobs=counts.all, untried=counts.left, new=new, cut=cut)
-
-    def ended(self, name: str | None, counts: "Counts") -> None:
-        """See `Reporter`."""
-        _event("end", job=name, jobs=counts.all, done=counts.done, failed=counts.failed, untried=counts.left)
+    def _print_image(self, event: events.ImageFinished) -> None:
+        record: dict[str, Any] = {**self._name_ends(event.task)}
+        match event:
+            case events.ImageFailed(_, error):
+                message = _rename(error.message, self.names)
+                record |= {"status": "failed", "error": message, "hint": error.hint}
+            case events.ImageSkipped():
+                record |= {"status": "skipped"}
+            case events.ImageDone(_, result):
+                record |= {
+                    "status": "done", "model": self._model, "from": result.input_size,
+                    "to": result.output_size, "depth": result.output_depth, "frames": result.frames,
+                    "seconds": round(result.seconds, 3),
+                }  # fmt: skip
+                seam = find_worst_seam(self._seams)
+                record |= {"seam": round(seam.levels, 4)} if seam else {}
+        _print_record(sys.stdout, record)
 
 
-def _fields(done: "Result | None", error: SrError | None, model: str) -> dict[str, Any]:
-    if error:
-        return {"status": "failed", "error": error.message, "hint": error.hint}
-    if done is None:
-        return {"status": "skipped"}
-    return {
-        "status": "done", "model": model, "from": done.input_size, "to": done.output_size,
-        "depth": done.output_depth, "frames": done.frames, "seconds": round(done.seconds, 3),
-    }  # fmt: skip
+def _print_event(name: str, **fields: Any) -> None:
+    _print_record(sys.stderr, {"event": name} | fields)
 
 
-def _event(name: str, **fields: Any) -> None:
-    _print(sys.stderr, {"event": name} | fields)
-
-
-def _print(stream: TextIO, record: dict[str, Any]) -> None:
-    # Escaped, so that names which are no text at all can be written anywhere.
+def _print_record(stream: TextIO, record: dict[str, Any]) -> None:
+    # Escaped, as file names need not be valid text.
     print(json.dumps(record), file=stream, flush=True)

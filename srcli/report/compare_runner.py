@@ -42,7 +42,8 @@ def compare(request: CompareRequest, emit: Emit = ignore) -> tuple[Path, ...]:
         check_own_scale(name, scale)
     sources = comparisons.list_sources(list(request.images), request.truth, request.is_truth)
     pixels = comparisons.check_sources(sources, scale, request.crop)
-    options = replace(request.options, device=resolved(request.options.device))
+    untrained = request.options.untrained.divide_time(len(sources))
+    options = replace(request.options, device=resolved(request.options.device), untrained=untrained)
     methods = _name_apart(load_methods(names, list(request.weights), scale, options))
     has_page = any(map(is_page, request.outputs))
     if has_page:

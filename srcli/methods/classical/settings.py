@@ -30,6 +30,10 @@ class UntrainedSettings:
     device: str = "cpu"
     progress: Progress = ignore
 
+    def divide_time(self, images: int) -> "UntrainedSettings":
+        """Return the settings for each of `images` if `within` is the time for all of them."""
+        return self if self.within is None else replace(self, within=self.within / max(1, images))
+
 
 def parse_duration(text: str) -> float:
     """The length of time written as `30s`, `1.5m`, `2m30s`, `2h` or plain seconds.

@@ -1,0 +1,188 @@
+"""Events: what happens while a batch runs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeAlias
+
+from srcli.errors import SrError
+from srcli.upscaling.task import UpscaleTask
+
+if TYPE_CHECKING:
+    from srcli.batch.job_store import Counts
+    from srcli.batch.summary import Summary
+    from srcli.engine.seams import Seam
+    from srcli.upscaling.files import Result
+
+
+@dataclass(frozen=True)
+class ImagesListed:
+    """Images found so far; there may be many more."""
+
+    count: int
+
+
+@dataclass(frozen=True)
+class JobOpened:
+    """A job that is recorded on disk is about to start or to resume.
+
+    `new` images were listed just now; `interrupted` ones were in progress when an earlier run was killed.
+    """
+
+    name: str
+    counts: "Counts"
+    new: int
+    interrupted: int
+
+
+@dataclass(frozen=True)
+class ModelChosen:
+    """The best model that finishes all images within a time in seconds."""
+
+    name: str
+    within: float
+
+
+@dataclass(frozen=True)
+class WorkersStarted:
+    """Images are upscaled in parallel; the events of each follow when it is finished.
+
+    `images`: how many there are, None if unknown.
+    """
+
+    images: int | None
+
+
+@dataclass(frozen=True)
+class ModelLoading:
+    """A model is about to be loaded, and perhaps downloaded with a progress bar of its own."""
+
+
+@dataclass(frozen=True)
+class ModelLoaded:
+    """A model is ready; `device` says what runs it, `identified_as` what a weight file was identified as."""
+
+    name: str
+    device: str
+    identified_as: str = ""
+
+
+@dataclass(frozen=True)
+class ImageStarted:
+    """An image is about to be upscaled."""
+
+    task: UpscaleTask
+
+
+@dataclass(frozen=True)
+class TileDone:
+    """Tiles of the current image: `done` of `total`."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
+class SeamMeasured:
+    """The largest difference between neighbouring tiles of the current image."""
+
+    seam: "Seam"
+
+
+@dataclass(frozen=True)
+class Note:
+    """A decision made on the way, for verbose output."""
+
+    text: str
+
+
+@dataclass(frozen=True)
+class ImageDone:
+    """An image was upscaled and written."""
+
+    task: UpscaleTask
+    result: "Result"
+
+
+@dataclass(frozen=True)
+class ImageSkipped:
+    """The output exists and is up to date."""
+
+    task: UpscaleTask
+
+
+@dataclass(frozen=True)
+class ImageFailed:
+    """An image could not be upscaled."""
+
+    task: UpscaleTask
+    error: SrError
+
+
+@dataclass(frozen=True)
+class FoldersWatched:
+    """New images in these folders will be upscaled."""
+
+    folders: tuple[Path, ...]
+
+
+@dataclass(frozen=True)
+class FoldersIdle:
+    """All images in the watched folders are done."""
+
+
+@dataclass(frozen=True)
+class FolderFailed:
+    """A watched folder cannot be listed at the moment."""
+
+    error: SrError
+
+
+@dataclass(frozen=True)
+class BatchInterrupted:
+    """Ctrl-C or SIGTERM ended the batch.
+
+    `done` of `total` images are finished; `is_job` if they are recorded in a named job.
+    """
+
+    done: int
+    total: int
+    is_job: bool = False
+
+
+@dataclass(frozen=True)
+class BatchDone:
+    """The end of a batch."""
+
+    summary: "Summary"
+
+
+@dataclass(frozen=True)
+class JobDone:
+    """The end of a batch that is kept in a job store, with the counts of earlier runs too."""
+
+    name: str | None
+    counts: "Counts"
+
+
+ImageFinished: TypeAlias = ImageDone | ImageSkipped | ImageFailed
+Event: TypeAlias = (
+    ImagesListed
+    | JobOpened
+    | ModelChosen
+    | WorkersStarted
+    | ModelLoading
+    | ModelLoaded
+    | ImageStarted
+    | TileDone
+    | SeamMeasured
+    | Note
+    | ImageFinished
+    | FoldersWatched
+    | FoldersIdle
+    | FolderFailed
+    | BatchInterrupted
+    | BatchDone
+    | JobDone
+)
+Emit = Callable[[Event], None]

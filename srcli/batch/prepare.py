@@ -1,0 +1,202 @@
+"""From a request to a batch that is ready to run: everything that can be checked or decided in advance."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from srcli import manifest
+from srcli.batch.events import Emit, ModelChosen
+from srcli.batch.planning import Layout, check_watchable, plan_outputs
+from srcli.batch.request import ModelChoice, UpscaleRequest
+from srcli.batch.work import BatchSettings
+from srcli.engine import slots
+from srcli.errors import SrError, UsageError
+from srcli.imaging.codecs.reading import read_info
+from srcli.imaging.codecs.registry import find_suffix
+from srcli.imaging.codecs.writing import check_writable
+from srcli.imaging.degrade.kernels import load_kernel
+from srcli.imaging.size import TargetSize
+from srcli.manifest import DEFAULT_MODEL
+from srcli.methods import MethodOptions, check_model, check_scale, classical, find_arch
+from srcli.storage.hashing import sha256
+from srcli.storage.locations import Location, check_bucket, is_many, open_local_copy
+from srcli.upscaling.estimate import PlannedImage, check_time, choose_model
+from srcli.upscaling.files import compute_scale
+from srcli.upscaling.fingerprint import Fingerprint
+from srcli.upscaling.task import UpscaleTask
+from srcli.workers.config import PoolConfig
+
+_ORIENTATIONS = 8
+
+
+@dataclass(frozen=True)
+class BatchPlan:
+    """A batch that is ready to run; `tasks` is None if they are found while it runs."""
+
+    inputs: list[Location]
+    layout: Layout
+    settings: BatchSettings
+    tasks: list[UpscaleTask] | None
+    pool: PoolConfig
+
+
+def prepare(request: UpscaleRequest, emit: Emit) -> BatchPlan:
+    """Check a request and decide what it leaves open. Raises `SrError` if it cannot be carried out."""
+    request.check()
+    inputs, policy = request.locations, request.policy
+    if request.output:
+        check_bucket(request.output)
+    open_ended = policy.watch or bool(policy.job) or any(map(is_many, inputs))
+    if open_ended and policy.within is not None:
+        raise UsageError("--within needs local files", "the number of images has to be known in advance")
+    images = [] if policy.within is None else _read_images(_list_tasks(request, inputs), request.size)
+    model = _choose_model(request, images, emit)
+    layout = _make_layout(request, model)
+    if policy.watch:
+        check_watchable(inputs, layout)
+    tasks = None if open_ended else plan_outputs(inputs, layout)
+    _check_uncertainty(request, tasks)
+    settings = _make_settings(request, model, images)
+    execution = request.execution
+    count = None if tasks is None else len(tasks)
+    pool = slots.team(execution.device, execution.workers, execution.ray, count)
+    if policy.watch and not pool.is_single:
+        raise UsageError("--watch uses one process", "leave out --workers, --ray and all but one --device")
+    return BatchPlan(inputs, layout, settings, tasks, pool)
+
+
+def _list_tasks(request: UpscaleRequest, inputs: Sequence[Location]) -> list[UpscaleTask]:
+    """Return the tasks before the model is known, which may be part of their names."""
+    naming = request.naming
+    return plan_outputs(inputs, Layout(request.output, recursive=request.policy.recursive, flat=naming.flat))
+
+
+def _read_images(tasks: Sequence[UpscaleTask], target: TargetSize) -> list[PlannedImage]:
+    """Return what is known of the inputs from their headers; those that cannot be read fail later."""
+    images = []
+    for task in tasks:
+        try:
+            with open_local_copy(task.source) as source:
+                info = read_info(source)
+            size = target.resolve(info.size)
+            scale = compute_scale(info.size, size, target)
+        except SrError:
+            continue
+        images.append(PlannedImage(info, size, scale))
+    return images
+
+
+def _choose_model(request: UpscaleRequest, images: list[PlannedImage], emit: Emit) -> ModelChoice:
+    """Return the model asked for, or the best one that finishes in time. Raises `UsageError` if none does."""
+    model, within, execution = request.model, request.policy.within, request.execution
+    if within is not None and model.weights is None:
+        options = MethodOptions(
+            slots.resolved(execution.device),
+            execution.tile,
+            execution.self_ensemble,
+            runtime=execution.runtime,
+        )
+        if model.name is None:
+            model = ModelChoice(choose_model(within, images, options))
+            emit(ModelChosen(model.label, within))
+        elif model.name in manifest.models():
+            check_time(model.name, within, images, options)
+    scale = 2 if request.size.scale is None else request.size.scale
+    if model.weights:
+        check_scale(scale)
+        return replace(model, arch=find_arch(model.arch) if model.arch else None)
+    check_model(model.name or DEFAULT_MODEL, scale)
+    return model
+
+
+def _make_layout(request: UpscaleRequest, model: ModelChoice) -> Layout:
+    naming, label = request.naming, request.size.label
+    suffix = f"_{label}" if naming.suffix is None else naming.suffix
+    return Layout(
+        request.output,
+        name=naming.name or f"{_escape(naming.prefix)}{{stem}}{_escape(suffix)}",
+        scale=label.removeprefix("x"),
+        model=model.label,
+        suffix=find_suffix(naming.format) if naming.format else None,
+        recursive=request.policy.recursive,
+        flat=naming.flat,
+        folder_suffix=suffix or f"_{label}",
+    )
+
+
+def _escape(text: str) -> str:
+    """Return a template that stands for the text itself."""
+    return text.replace("{", "{{").replace("}", "}}")
+
+
+def _check_uncertainty(request: UpscaleRequest, tasks: list[UpscaleTask] | None) -> None:
+    """Raise `SrError` if the map of uncertainty cannot be written, or would be of several images."""
+    target = request.postprocess.uncertainty
+    if target is None:
+        return
+    if tasks is None or len(tasks) > 1:
+        raise UsageError(
+            "--uncertainty writes one map, but there are several inputs", "run it for each image"
+        )
+    if target.exists() and not request.policy.overwrite:
+        raise SrError(f"{target} exists", "add --overwrite, or choose another --uncertainty")
+    check_writable(target)
+
+
+def _make_settings(request: UpscaleRequest, model: ModelChoice, images: list[PlannedImage]) -> BatchSettings:
+    execution, postprocess, policy = request.execution, request.postprocess, request.policy
+    options = MethodOptions(
+        slots.resolved(execution.device),
+        execution.tile,
+        # The map needs the eight results one by one: the pipeline makes them then.
+        execution.self_ensemble and not postprocess.uncertainty,
+        runtime=execution.runtime,
+        untrained=_make_untrained_settings(request, model, images),
+        vram=execution.vram,
+    )
+    chosen = _list_choices(request) | _list_untrained_choices(request, model)
+    return BatchSettings(
+        request.size,
+        Fingerprint(model.label, request.size.label, chosen, model.weights),
+        options,
+        model.arch,
+        request.encoding,
+        postprocess,
+        policy.max_pixels,
+        execution.stream,
+        policy.overwrite,
+        policy.skip_existing or policy.watch or bool(policy.job),
+    )
+
+
+def _make_untrained_settings(
+    request: UpscaleRequest, model: ModelChoice, images: list[PlannedImage]
+) -> classical.UntrainedSettings:
+    """Return the settings of untrained methods; the time is divided evenly over images and their frames."""
+    kernel, within = request.untrained.kernel, request.policy.within
+    if kernel:
+        classical.check_kernel([] if model.weights else [model.label])
+    known = load_kernel(Path(kernel)) if kernel and kernel != classical.AUTO else None
+    settings = classical.UntrainedSettings(
+        request.untrained.seed, within, classical.AUTO if kernel == classical.AUTO else known
+    )
+    runs = sum(image.info.frames for image in images)
+    return settings.divide_time(runs * (_ORIENTATIONS if request.postprocess.uncertainty else 1))
+
+
+def _list_choices(request: UpscaleRequest) -> dict[str, str]:
+    """Return the options that differ from the defaults and change pixels or files, for the record."""
+    postprocess = request.postprocess
+    chosen = asdict(request.encoding) | asdict(replace(postprocess, uncertainty=None))
+    chosen |= {"self_ensemble": request.execution.self_ensemble or postprocess.uncertainty is not None}
+    return {key: str(value) for key, value in chosen.items() if value and (key, value) != ("strength", 1.0)}
+
+
+def _list_untrained_choices(request: UpscaleRequest, model: ModelChoice) -> dict[str, str]:
+    """Return the options of an untrained method, for the record; a kernel is known by its contents."""
+    if model.weights or model.label not in classical.METHODS:
+        return {}
+    seed, kernel, within = request.untrained.seed, request.untrained.kernel, request.policy.within
+    digest = sha256(Path(kernel)) if kernel and kernel != classical.AUTO else kernel
+    chosen = {"seed": seed or "", "within": "" if within is None else f"{within:g}s", "kernel": digest}
+    return {key: str(value) for key, value in chosen.items() if value}

@@ -1,0 +1,141 @@
+"""What to upscale and how: the request that a batch carries out."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from srcli.engine.tiles import DEFAULT_TILE
+from srcli.errors import UsageError
+from srcli.imaging.codecs.base import MAX_PIXELS, EncodingOptions
+from srcli.imaging.size import TargetSize
+from srcli.manifest import DEFAULT_MODEL
+from srcli.storage.locations import Location, parse_location
+from srcli.upscaling.postprocess import Postprocess
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """A model by name, or a weight file; `arch` is the network the file belongs to, if it does not say."""
+
+    name: str | None = None
+    weights: Path | None = None
+    arch: str | None = None
+
+    @property
+    def label(self) -> str:
+        """The name in outputs and records."""
+        return self.weights.stem if self.weights else self.name or DEFAULT_MODEL
+
+    def check(self) -> None:
+        """Raise `UsageError` for combinations that mean nothing."""
+        if self.weights and self.name:
+            raise UsageError("--model cannot be used with --weights", "name the file's network with --arch")
+        if self.arch and not self.weights:
+            raise UsageError("--arch needs --weights", "give a weight file, or use --model")
+
+
+@dataclass(frozen=True)
+class Naming:
+    """Where outputs go and how they are named.
+
+    `output` is a file, a folder or a URL; None puts outputs next to their inputs. `name` is a template of
+    {stem}, {model} and {scale} that replaces `prefix` and `suffix`; `suffix` is _x4 and the like by default.
+    `flat` does not mirror the input tree. `format` is the input's if None.
+    """
+
+    output: str | Location | None = None
+    suffix: str | None = None
+    prefix: str = ""
+    name: str | None = None
+    flat: bool = False
+    format: str | None = None
+
+
+@dataclass(frozen=True)
+class Execution:
+    """Which devices and processes do the work.
+
+    `device` and `workers` as in `sr upscale`; `ray` is the address of a cluster; `vram` in bytes; `stream`
+    keeps few rows in memory, None for large outputs only.
+    """
+
+    device: str | None = None
+    workers: int | None = None
+    ray: str | None = None
+    runtime: str = "auto"
+    tile: int = DEFAULT_TILE
+    self_ensemble: bool = False
+    vram: int | None = None
+    stream: bool | None = None
+
+
+@dataclass(frozen=True)
+class UntrainedChoice:
+    """Parameters of the methods without a training set; `kernel` is a file, "auto", or None for bicubic."""
+
+    seed: int = 0
+    kernel: str | None = None
+
+
+@dataclass(frozen=True)
+class BatchPolicy:
+    """Which inputs are taken and which outputs are kept.
+
+    `skip_existing` leaves outputs that are up to date. `watch` waits for new images in folders. `job` is the
+    name or file of a job that can be resumed, and `rescan` looks for inputs added since it started. `within`
+    is the time for all images in seconds. Inputs with more than `max_pixels` are refused.
+    """
+
+    recursive: bool = False
+    overwrite: bool = False
+    skip_existing: bool = False
+    watch: bool = False
+    job: str | None = None
+    rescan: bool = False
+    within: float | None = None
+    max_pixels: int = MAX_PIXELS
+
+    def check(self) -> None:
+        """Raise `UsageError` for combinations that mean nothing."""
+        if self.rescan and not self.job:
+            raise UsageError("--rescan needs --job", "it looks for images added since a job started")
+        for option, is_given in {"--watch": self.watch, "--within": self.within is not None}.items():
+            if self.job and is_given:
+                raise UsageError(f"{option} cannot be used with --job", "leave out one of them")
+        if self.watch and self.within is not None:
+            raise UsageError("--within cannot be used with --watch", "the images are not known in advance")
+
+
+@dataclass(frozen=True)
+class UpscaleRequest:
+    """Images to upscale, and everything that decides how.
+
+    `inputs` are files, folders, patterns, or URLs of stores.
+    """
+
+    inputs: tuple[str | Location, ...]
+    size: TargetSize = TargetSize(scale=4)
+    model: ModelChoice = ModelChoice()
+    naming: Naming = Naming()
+    encoding: EncodingOptions = EncodingOptions()
+    postprocess: Postprocess = Postprocess()
+    execution: Execution = Execution()
+    untrained: UntrainedChoice = UntrainedChoice()
+    policy: BatchPolicy = BatchPolicy()
+
+    def check(self) -> None:
+        """Raise `UsageError` if the request contradicts itself."""
+        if not self.inputs:
+            raise UsageError("no input given", "for example: sr upscale photo.jpg")
+        for part in (self.policy, self.model, self.encoding, self.postprocess):
+            part.check()
+
+    @property
+    def locations(self) -> list[Location]:
+        """The inputs as locations."""
+        return [parse_location(given) if isinstance(given, str) else given for given in self.inputs]
+
+    @property
+    def output(self) -> Location | None:
+        """The output as a location."""
+        given = self.naming.output
+        return parse_location(given) if isinstance(given, str) else given

@@ -1,0 +1,161 @@
+"""The work on one image of a batch, in this process or in a worker."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from srcli.batch.events import Emit, Event, ModelLoaded, ModelLoading, Note, SeamMeasured, TileDone
+from srcli.errors import SrError
+from srcli.imaging.codecs.base import MAX_PIXELS, EncodingOptions
+from srcli.imaging.codecs.reading import check_readable
+from srcli.imaging.codecs.writing import check_can_hold, check_writable
+from srcli.imaging.size import TargetSize
+from srcli.methods import Method, MethodOptions, load_method, load_method_file
+from srcli.storage.locations import exists
+from srcli.upscaling.files import Result, UpscaleSettings, upscale_file
+from srcli.upscaling.fingerprint import Fingerprint, is_up_to_date
+from srcli.upscaling.postprocess import Postprocess
+from srcli.upscaling.task import UpscaleTask
+from srcli.workers.distribute import JobFunction
+
+
+@dataclass(frozen=True)
+class BatchSettings:
+    """How every image of a batch is upscaled; can be pickled, so `options` have no callbacks."""
+
+    size: TargetSize
+    fingerprint: Fingerprint
+    options: MethodOptions
+    arch: str | None = None
+    encoding: EncodingOptions = EncodingOptions()
+    postprocess: Postprocess = Postprocess()
+    max_pixels: int = MAX_PIXELS
+    stream: bool | None = None
+    overwrite: bool = False
+    skip_existing: bool = False
+
+
+@dataclass(frozen=True)
+class WorkerResult:
+    """What a worker returns for an image: the result, None if it was skipped, and the events so far."""
+
+    result: Result | None
+    events: tuple[Event, ...]
+
+
+def make_upscale_settings(settings: BatchSettings, emit: Emit) -> UpscaleSettings:
+    """Return the settings of the pipeline in this process; models are loaded when they are needed."""
+    options = replace(
+        settings.options,
+        progress=lambda done, total: emit(TileDone(done, total)),
+        report=lambda seam: emit(SeamMeasured(seam)),
+        log=lambda text: emit(Note(text)),
+    )
+    return UpscaleSettings(
+        _cache_methods(settings, options, emit),
+        settings.size,
+        settings.fingerprint,
+        settings.encoding,
+        settings.max_pixels,
+        options.tile,
+        settings.postprocess,
+        settings.stream,
+    )
+
+
+def _cache_methods(settings: BatchSettings, options: MethodOptions, emit: Emit) -> Callable[[float], Method]:
+    """Return a function that loads the method for a scale once; 2.5 and 3 take the same networks."""
+    methods: dict[int, Method] = {}
+
+    def load(scale: float) -> Method:
+        key = math.ceil(scale)
+        if key not in methods:
+            emit(ModelLoading())
+            try:
+                method = _load(settings, scale, options)
+            except SrError as error:
+                error.affects_all = True
+                raise
+            methods[key] = method
+            emit(ModelLoaded(method.name, method.description, method.identified_as))
+        return methods[key]
+
+    return load
+
+
+def _load(settings: BatchSettings, scale: float, options: MethodOptions) -> Method:
+    if settings.fingerprint.weights is None:
+        return load_method(settings.fingerprint.model, scale, options)
+    return load_method_file(settings.fingerprint.weights, scale, options, settings.arch)
+
+
+def make_job_function(settings: BatchSettings, emit: Emit) -> JobFunction[UpscaleTask, Result | None]:
+    """Return the function that upscales one image; it returns None for an output that is up to date."""
+    pipeline = make_upscale_settings(settings, emit)
+
+    def work(task: UpscaleTask, again: bool) -> Result | None:
+        return None if _is_done(task, settings, again) else upscale_file(task, pipeline)
+
+    return work
+
+
+def _is_done(task: UpscaleTask, settings: BatchSettings, again: bool) -> bool:
+    """Return whether the output is up to date. Raises `SrError` for failures that show before the work.
+
+    `again`: a worker that was lost may have finished it. Its output is recognised by its fingerprint only, as
+    the file may have been there before; only a job's task, if `interrupted`, may be overwritten.
+    """
+    _check_ends(task, settings.encoding)
+    if not exists(task.target):
+        return False
+    may_be_done = settings.skip_existing or again or task.interrupted
+    if may_be_done and is_up_to_date(task.source, task.target, settings.fingerprint.digest):
+        return True
+    if not (settings.overwrite or task.interrupted):
+        reason = ", made from another input or with other settings" if settings.skip_existing else ""
+        raise SrError(f"{task.target} exists{reason}", "add --overwrite, or choose another --output")
+    return False
+
+
+def _check_ends(task: UpscaleTask, encoding: EncodingOptions) -> None:
+    """Raise `SrError` for what cannot be read or written; in a store only names are checked."""
+    if isinstance(task.source, Path):
+        check_readable(task.source)
+    if isinstance(task.target, Path):
+        check_writable(task.target, encoding=encoding)
+    else:
+        check_can_hold(task.target, encoding=encoding)
+
+
+@dataclass
+class _Recorder:
+    """Collects the events of an image in a worker, except those only of interest while it is in progress."""
+
+    events: list[Event] = field(default_factory=list)
+
+    def emit(self, event: Event) -> None:
+        if not isinstance(event, TileDone | ModelLoading):
+            self.events.append(event)
+
+    def take(self) -> tuple[Event, ...]:
+        """Return the events and forget them."""
+        taken, self.events = tuple(self.events), []
+        return taken
+
+    def drop_image(self) -> None:
+        """Forget the events of an image that failed; that a model was loaded is still news."""
+        self.events = [event for event in self.events if isinstance(event, ModelLoaded)]
+
+
+def set_up_worker(settings: BatchSettings, device: str | None) -> JobFunction[UpscaleTask, WorkerResult]:
+    """Return what a worker with this device runs for each image."""
+    recorder = _Recorder()
+    own = replace(settings, options=replace(settings.options, device=device))
+    work = make_job_function(own, recorder.emit)
+
+    def run(task: UpscaleTask, again: bool) -> WorkerResult:
+        recorder.drop_image()
+        return WorkerResult(work(task, again), recorder.take())
+
+    return run
