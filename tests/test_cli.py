@@ -325,7 +325,7 @@ def test_compare_says_what_is_wrong(photo: Path, tmp_path: Path, sr: Run) -> Non
         (["--truth", photo, "--hr"], "exclude each other"),
         (["--crop", "1,2"], "is not X,Y,WIDTH,HEIGHT"),
         (["--crop", "70,0,20,20"], "is outside the image"),
-        (["-o", photo, "--overwrite"], "is an input itself"),
+        (["-o", photo, "--overwrite"], "is itself an input"),
         (["-o", photo.with_name("taken.png")], "exists"),
         (["--hr", "-x0"], "cannot enlarge by 0"),
         (["-m", "nope"], "no model called 'nope'"),
