@@ -227,7 +227,7 @@ def test_noise_has_the_deviation_asked_for() -> None:
 def test_counts_are_poissons(mean: float) -> None:
     rng = np.random.default_rng(0)
     uniform, normal = rng.random(200_000, np.float32), rng.standard_normal(200_000, np.float32)
-    counts = steps._counts(np.full(200_000, mean, np.float32), uniform, normal)
+    counts = steps._draw_counts(np.full(200_000, mean, np.float32), uniform, normal)
     truth = rng.poisson(mean, 200_000)
     assert counts.mean() == pytest.approx(mean, rel=0.03)
     assert counts.var() == pytest.approx(mean, rel=0.03)

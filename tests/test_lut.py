@@ -113,10 +113,10 @@ def test_interpolation_is_exact_for_affine_tables_and_at_samples(
     grid = np.stack(np.meshgrid(*[np.arange(samples)] * inputs, indexing="ij"), -1)
     cells = rng.uniform(0, samples - 1, (inputs, 50)).astype(np.float32)
     affine = (grid @ slopes).astype(np.float32)
-    np.testing.assert_allclose(lut._interpolated(affine, cells), cells.T @ slopes, atol=1e-5)
+    np.testing.assert_allclose(lut._interpolate(affine, cells), cells.T @ slopes, atol=1e-5)
     table = rng.uniform(-1, 1, affine.shape).astype(np.float32)
     whole = np.floor(cells)
-    np.testing.assert_array_equal(lut._interpolated(table, whole), table[tuple(whole.astype(int))])
+    np.testing.assert_array_equal(lut._interpolate(table, whole), table[tuple(whole.astype(int))])
 
 
 def test_interpolation_takes_the_corners_on_the_way_of_falling_fractions(rng: np.random.Generator) -> None:
@@ -130,7 +130,7 @@ def test_interpolation_takes_the_corners_on_the_way_of_falling_fractions(rng: np
         for axis, share in zip(order, (0.25, 0.25, 0.125, 0.125), strict=True):
             corner[axis] += 1
             expected = expected + share * table[tuple(corner)]
-        (found,) = lut._interpolated(table, 1 + fractions[:, None])
+        (found,) = lut._interpolate(table, 1 + fractions[:, None])
         np.testing.assert_allclose(found, expected, atol=1e-6)
 
 

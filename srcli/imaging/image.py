@@ -1,4 +1,4 @@
-"""An image file and what it holds: pixels, and beside them alpha, depth and metadata."""
+"""Images as pixels with alpha, depth and metadata: what is read from and written to files."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,9 +14,9 @@ from srcli.imaging.pixels import Pixels, Plane, StoredSamples, quantise
 
 @dataclass(frozen=True)
 class Image:
-    """`pixels` (H, W, 3) and `alpha` (H, W) in [0, 1]; above 1 too where `depth` is 32, which is float.
+    """An image: `pixels` (H, W, 3) and `alpha` (H, W) in [0, 1], or above if `depth` is 32 bits (float).
 
-    `depth` in bits; `grey`: one channel on file.
+    `grey`: the file has one channel besides alpha.
     """
 
     pixels: Pixels
@@ -32,13 +32,13 @@ class Image:
 
 
 def read_image(path: Path, max_pixels: int = MAX_PIXELS) -> Image:
-    """The (first) image in a file, upright. Raises `ImageError` for anything that is not a whole image."""
+    """Read the first image of a file, upright. Raises `ImageError` for files that are no image or damaged."""
     return next(read_images(path, max_pixels))
 
 
 def read_images(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[Image]:
-    """The frames or pages of a file, one at a time, upright."""
-    return (to_image(stored) for stored in reading.read_frames(path, max_pixels))
+    """Read the frames or pages of a file, one at a time, upright."""
+    return (to_image(frame) for frame in reading.read_frames(path, max_pixels))
 
 
 def write_image(path: Path, image: Image, encoding: EncodingOptions = EncodingOptions()) -> None:
@@ -47,22 +47,22 @@ def write_image(path: Path, image: Image, encoding: EncodingOptions = EncodingOp
 
 
 def to_frame(image: Image, path: Path, encoding: EncodingOptions = EncodingOptions()) -> Frame:
-    """Samples as a file at `path` will hold them: at the image's depth, or the nearest that the format has.
-
-    One-bit images are written with 8 bits, as what is between black and white is the gain of enlarging them.
-    """
+    """Convert an image to samples for a file at `path`, with the depth that `choose_depth` returns."""
     depth = choose_depth(image.depth, path, encoding)
     return Frame(to_samples(image, depth), depth, image.metadata)
 
 
 def choose_depth(depth: int, path: Path, encoding: EncodingOptions = EncodingOptions()) -> int:
-    """The bits that samples will have in a file at `path`, of an image that has so many."""
+    """Return the depth in bits for writing an image of `depth` to `path`.
+
+    One-bit images get 8 bits: the values between black and white are the gain of upscaling them.
+    """
     return encoding.depth or registry.find_codec(path).choose_depth(max(depth, 8))
 
 
-def to_image(stored: Frame) -> Image:
-    """Samples of a file as values in [0, 1], or above where they are floats."""
-    samples = stored.samples
+def to_image(frame: Frame) -> Image:
+    """Convert samples to values in [0, 1], or above for floats."""
+    samples = frame.samples
     top = np.float32({"uint8": 255, "uint16": 65535}.get(samples.dtype.name, 1))
     values = samples.astype(np.float32) / top
     if values.ndim == 2:
@@ -70,21 +70,21 @@ def to_image(stored: Frame) -> Image:
     colours = 1 if values.shape[2] < 3 else 3
     pixels = np.repeat(values[..., :colours], 3 // colours, axis=2)
     alpha = values[..., colours] if values.shape[2] > colours else None
-    return Image(pixels, alpha, stored.depth, colours == 1, stored.metadata)
+    return Image(pixels, alpha, frame.depth, colours == 1, frame.metadata)
 
 
 def to_samples(image: Image, depth: int) -> StoredSamples:
-    """Values as samples of so many bits: uint8, uint16, or float32 for 32."""
-    # The mean, since a network fed with three equal channels need not return three equal ones.
+    """Convert values to samples of `depth` bits: uint8, uint16, or float32 for 32."""
+    # The mean: a network that gets three equal channels need not return three equal ones.
     planes = [image.pixels.mean(axis=2, keepdims=True) if image.grey else image.pixels]
     if image.alpha is not None:
         planes.append(image.alpha[..., None])
     values = np.concatenate(planes, axis=2) if len(planes) > 1 else planes[0]
-    samples = _coded(values, depth)
+    samples = _quantise_samples(values, depth)
     return samples[..., 0] if samples.shape[2] == 1 else samples
 
 
-def _coded(values: Pixels, depth: int) -> StoredSamples:
+def _quantise_samples(values: Pixels, depth: int) -> StoredSamples:
     if depth == 32:
         return values.astype(np.float32)
     if depth == 1:

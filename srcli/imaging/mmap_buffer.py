@@ -1,4 +1,4 @@
-"""Samples that are too many for memory: in a file that is mapped, of which few pages are kept resident."""
+"""Buffers too large for memory, in a mapped file of which few pages stay resident."""
 
 import mmap
 import os
@@ -15,24 +15,24 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True)
 class MmapBuffer:
-    """`samples` of 8 bits, any shape."""
+    """An array of 8-bit samples of any shape in a mapped file."""
 
     samples: NDArray[np.uint8]
     memory: mmap.mmap
 
     def drop_pages(self) -> None:
-        """Leave what was written or read to the file: it comes back from there when it is touched."""
+        """Release the memory of all pages; they are read from the file again when they are touched."""
         if hasattr(mmap, "MADV_DONTNEED"):
             self.memory.madvise(mmap.MADV_DONTNEED)
 
 
 @contextmanager
 def open_on_disk(shape: tuple[int, ...], folder: Path) -> Iterator[MmapBuffer]:
-    """A canvas in a nameless file in `folder`. Raises `OSError` where there is no room for all of it."""
+    """Open a buffer in an unnamed file in `folder`. Raises `OSError` if the disk has no room for it."""
     with tempfile.TemporaryFile(dir=folder) as file:
         size = int(np.prod(shape))
         if hasattr(os, "posix_fallocate"):
-            os.posix_fallocate(file.fileno(), 0, size)  # else a full disk would end the process
+            os.posix_fallocate(file.fileno(), 0, size)  # otherwise a full disk would kill the process
         else:
             file.truncate(size)
         memory = mmap.mmap(file.fileno(), size)
@@ -41,16 +41,16 @@ def open_on_disk(shape: tuple[int, ...], folder: Path) -> Iterator[MmapBuffer]:
 
 @dataclass(frozen=True)
 class PageDroppingFile:
-    """A file for an encoder that reads a canvas: what it has read is forgotten as it writes."""
+    """A file that releases the memory of a buffer whenever the encoder that reads the buffer writes."""
 
     file: BinaryIO
-    canvas: MmapBuffer
+    buffer: MmapBuffer
 
     def write(self, data: bytes) -> int:
-        """As any file's."""
-        self.canvas.drop_pages()
+        """Write bytes and return their number."""
+        self.buffer.drop_pages()
         return self.file.write(data)
 
     def flush(self) -> None:
-        """As any file's."""
+        """Flush the file."""
         self.file.flush()

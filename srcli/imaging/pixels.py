@@ -1,4 +1,4 @@
-"""The first noun: `Pixels`, a float32 array (H, W, 3) of RGB in [0, 1], and a `Plane` (H, W) of it."""
+"""`Pixels`, float32 arrays (H, W, 3) of RGB in [0, 1], and how they become 8-bit samples and back."""
 
 import math
 
@@ -13,29 +13,29 @@ StoredSamples = NDArray[np.number]
 
 
 def quantise(values: NDArray[np.floating], levels: int = 255) -> NDArray[np.floating]:
-    """Integer levels 0..`levels`, still as floats, of values in [0, 1]; halves go up, as in MATLAB."""
+    """Round values in [0, 1] to levels 0..`levels`, still as floats; halves go up, as in MATLAB."""
     scaled: NDArray[np.floating] = np.clip(values, 0, 1) * levels
     return np.asarray(np.floor(scaled + 0.5))
 
 
 def to_uint8(pixels: NDArray[np.floating]) -> NDArray[np.uint8]:
-    """8-bit samples of values in [0, 1]."""
+    """Convert values in [0, 1] to 8-bit samples."""
     return quantise(pixels).astype(np.uint8)
 
 
 def from_uint8(samples: NDArray[np.uint8]) -> Pixels:
-    """Values in [0, 1] of 8-bit samples."""
+    """Convert 8-bit samples to values in [0, 1]."""
     return samples.astype(np.float32) / np.float32(255)
 
 
 def crop_to_multiple(pixels: Pixels, multiple: float) -> Pixels:
-    """The top left part whose sides are multiples of `multiple`, rounded where those are no whole numbers."""
+    """Crop to the top left part whose sides are multiples of `multiple`, rounded to whole pixels."""
     height, width = (math.floor(max_multiple(side, multiple) * multiple + 0.5) for side in pixels.shape[:2])
     return pixels[:height, :width]
 
 
 def max_multiple(side: int, multiple: float) -> int:
-    """The most times `multiple` that are, when rounded, no longer than a side.
+    """Return the largest n for which n times `multiple`, rounded, is at most `side`.
 
     >>> times(11, 4), times(10, 2.5), times(27, 2.73), times(26, 2.73)
     (2, 4, 10, 9)
@@ -44,11 +44,11 @@ def max_multiple(side: int, multiple: float) -> int:
 
 
 def is_grey(pixels: Pixels) -> bool:
-    """Whether the three channels are equal in every pixel."""
+    """Tell whether the three channels are equal in every pixel."""
     red, green, blue = pixels[..., 0], pixels[..., 1], pixels[..., 2]
     return bool(np.array_equal(red, green) and np.array_equal(green, blue))
 
 
 def is_8bit(pixels: Pixels) -> bool:
-    """Whether every value is one of the 256 that 8-bit samples give."""
+    """Tell whether every value is one of the 256 that 8-bit samples give."""
     return bool(np.array_equal(pixels, from_uint8(to_uint8(pixels))))

@@ -1,4 +1,4 @@
-"""What a picture has been through, estimated from its pixels: noise, and detail lost to blur or enlarging."""
+"""Quality of an image estimated from its pixels: noise, and detail lost to blur or to earlier upscaling."""
 
 from dataclasses import dataclass
 
@@ -9,8 +9,8 @@ from srcli.imaging.pixels import Pixels, Plane, Values
 from srcli.imaging.resize import resize
 
 _FACTORS = (1.5, 2.0, 3.0, 4.0)
-# Photographs reduced by such a factor and enlarged again have 26 to 39 dB left; those that had been enlarged
-# by it before, 40 to 50 dB.
+# PSNR in dB after downscaling and upscaling again: 26 to 39 for photographs, 40 to 50 for those that had been
+# upscaled by the same factor before.
 _NOTHING_LOST = 40.0
 _BLOCK = 16
 _MARGIN = 0.1
@@ -21,14 +21,14 @@ _NOISY, _COARSE = 4.0, 85
 
 @dataclass(frozen=True)
 class QualityEstimate:
-    """Noise as a deviation in levels of 255; the detail would fit into an image `spare` times smaller."""
+    """`noise` is a deviation in levels of 255; the detail would fit into an image `spare` times smaller."""
 
     noise: float
     spare: float
 
 
 def estimate_quality(pixels: Pixels) -> QualityEstimate:
-    """Estimates of the middle of an image; of one below 32 pixels, none."""
+    """Estimate the quality of the middle of an image; below 32 pixels a side, nothing is found."""
     plane = _middle((luma(pixels) - np.float32(16 / 255)) * np.float32(255 / 219))
     if min(plane.shape) < _SMALLEST:
         return QualityEstimate(0, 1)
@@ -41,9 +41,10 @@ def _middle(plane: Plane) -> Plane:
 
 
 def estimate_noise(plane: Plane) -> float:
-    """In the calmest tenth of the blocks, by the Laplacian mask of Immerkaer (CVIU 64, 1996, 300-302).
+    """Estimate noise from the calmest tenth of the blocks.
 
-    Blocks near black or white are left out, where noise is cut off.
+    The Laplacian mask is Immerkaer's (CVIU 64, 1996, 300-302). Blocks near black or white are ignored: clipping
+    hides their noise.
     """
     p = plane.astype(np.float64)
     corners = p[:-2, :-2] + p[:-2, 2:] + p[2:, :-2] + p[2:, 2:]
@@ -56,13 +57,13 @@ def estimate_noise(plane: Plane) -> float:
 
 
 def _blocks(values: Values) -> Values:
-    """(H, W) as (h, 16, w, 16), without what is left over."""
+    """Reshape (H, W) to (h, 16, w, 16), without incomplete blocks."""
     height, width = (side // _BLOCK for side in values.shape)
     return values[: height * _BLOCK, : width * _BLOCK].reshape(height, _BLOCK, width, _BLOCK)
 
 
 def estimate_spare_detail(plane: Plane) -> float:
-    """The largest factor by which a plane can be reduced and enlarged again at little loss; 1 if by none."""
+    """Return the largest factor by which a plane can be downscaled and upscaled at little loss, or 1."""
     found = 1.0
     for factor in _FACTORS:
         height, width = (max(4, round(side / factor)) for side in plane.shape)
@@ -75,11 +76,11 @@ def estimate_spare_detail(plane: Plane) -> float:
     return found
 
 
-def list_defects(found: QualityEstimate, quality: int | None) -> list[str]:
-    """Why a network for spoilt images would suit, in words; none for a clean one. `quality` is a JPEG's."""
+def list_defects(estimate: QualityEstimate, quality: int | None) -> list[str]:
+    """Describe the defects of an image in words; `quality` is the estimated quality of a JPEG."""
     reasons = [
-        (found.noise > _NOISY, f"noise of about {found.noise:.0f} in 255"),
+        (estimate.noise > _NOISY, f"noise of about {estimate.noise:.0f} in 255"),
         (quality is not None and quality < _COARSE, f"JPEG of quality {quality}"),
-        (found.spare > 1, f"no more detail than at 1/{found.spare:g} of the size"),
+        (estimate.spare > 1, f"no more detail than at 1/{estimate.spare:g} of the size"),
     ]
     return [words for holds, words in reasons if holds]

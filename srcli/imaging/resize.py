@@ -1,4 +1,4 @@
-"""Resizing as MATLAB's imresize does it: separable kernels, widened when shrinking, symmetric borders.
+"""Resizing like MATLAB's imresize: separable kernels, widened for downscaling, symmetric borders.
 
 Pixel centres of input and output are aligned at half-pixel positions; the vertical pass comes first.
 """
@@ -58,10 +58,10 @@ KERNELS: dict[str, Kernel] = {
 
 @lru_cache(maxsize=8)
 def compute_taps(size: int, out: int, kernel: Kernel) -> Taps:
-    """For one axis: which inputs (out, n) each output reads, and with what weights (out, n).
+    """Compute for one axis which inputs (out, n) each output reads, and their weights (out, n).
 
-    Each row of weights sums to one. `size` and `out` are lengths in pixels. The same for every band of an
-    image, and for all images of a size: not to be changed.
+    Each row of weights sums to one. `size` and `out` are lengths in pixels. The arrays are shared by all
+    bands and images of a size, and so read-only.
     """
     ratio = out / size
     stretch = max(1.0, 1 / ratio) if kernel.antialias else 1.0
@@ -79,22 +79,22 @@ def compute_taps(size: int, out: int, kernel: Kernel) -> Taps:
 
 
 def _reflect(index: NDArray[np.intp], size: int) -> NDArray[np.intp]:
-    """Positions outside 0..size-1 mirrored at the borders, the border pixel repeated."""
+    """Mirror positions outside 0..size-1 at the borders, with the border pixel repeated."""
     folded = np.mod(index, 2 * size)
     return np.where(folded < size, folded, 2 * size - 1 - folded)
 
 
 def _resize_rows(values: NDArray[np.floating], out: int, kernel: Kernel) -> NDArray[np.floating]:
-    """The first axis resized to length `out`."""
+    """Resize the first axis to length `out`."""
     return sum_weighted(values, *compute_taps(values.shape[0], out, kernel))
 
 
 def sum_weighted(
     values: NDArray[np.floating], index: NDArray[np.intp], weights: Array
 ) -> NDArray[np.floating]:
-    """Weighted sums along the first axis: each output adds the inputs `index` (out, n) by `weights` (out, n).
+    """Sum along the first axis: each output adds the inputs `index` (out, n) times `weights` (out, n).
 
-    A block of rows at a time, so that the sums stay in cache.
+    Works on blocks of rows, so that the sums stay in the cache.
     """
     weights = weights.astype(values.dtype)
     flat = np.ascontiguousarray(values).reshape(values.shape[0], -1)
@@ -109,7 +109,7 @@ def sum_weighted(
 
 
 def resize(pixels: Pixels, height: int, width: int, method: str = "bicubic") -> Pixels:
-    """(H, W) or (H, W, C) resized to `height` x `width` pixels; not clipped.
+    """Resize (H, W) or (H, W, C) to `height` x `width` pixels; not clipped.
 
     `method` is a key of `KERNELS`. Source: MATLAB's documented imresize algorithm.
     """
@@ -117,28 +117,28 @@ def resize(pixels: Pixels, height: int, width: int, method: str = "bicubic") -> 
 
 
 def resize_8bit(pixels: Pixels, height: int, width: int, method: str = "bicubic") -> Pixels:
-    """`resize` of an 8-bit image: rounded to 8-bit levels after each pass, as MATLAB does for uint8.
+    """Resize an 8-bit image: values are rounded to 8-bit levels after each pass, as MATLAB does for uint8.
 
-    This is how the low-resolution images of the papers were made; values in and out are in [0, 1].
+    The low-resolution images of the papers were made like this; values in and out are in [0, 1].
     """
     return apply_taps_8bit(pixels, compute_taps(pixels.shape[0], height, KERNELS[method]), width, method)
 
 
 def apply_taps(pixels: Pixels, tall: Taps, width: int, method: str = "bicubic") -> Pixels:
-    """The rows that `tall` makes of those of `pixels`, see `compute_taps`, resized to `width`."""
+    """Resize rows by the taps `tall` (see `compute_taps`), then columns to `width`."""
     high = sum_weighted(pixels, *tall)
     return np.ascontiguousarray(_resize_rows(high.swapaxes(0, 1), width, KERNELS[method]).swapaxes(0, 1))
 
 
 def apply_taps_8bit(pixels: Pixels, tall: Taps, width: int, method: str) -> Pixels:
-    """`apply_taps` for `resize_8bit`."""
+    """Apply taps as `apply_taps` does, rounded to 8-bit levels after each pass."""
     high = _round_levels(sum_weighted(quantise(pixels.astype(np.float64)), *tall))
     wide = _round_levels(_resize_rows(high.swapaxes(0, 1), width, KERNELS[method])).swapaxes(0, 1)
     return np.ascontiguousarray(wide, np.float32) / np.float32(255)
 
 
 def _round_levels(levels: NDArray[np.floating]) -> NDArray[np.floating]:
-    """Rounded and clipped to 0..255 in place; halves go up."""
+    """Round and clip to 0..255 in place; halves go up."""
     levels += 0.5
     np.floor(levels, out=levels)
     return np.clip(levels, 0, 255, out=levels)

@@ -1,4 +1,4 @@
-"""An image of which only some rows are held: they are made when they are asked for, from top to bottom."""
+"""`Rows`: an image with only some rows in memory, computed on request from top to bottom."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -9,16 +9,16 @@ from srcli.imaging.pixels import Pixels, is_8bit, is_grey
 from srcli.imaging.resize import KERNELS, Taps, apply_taps, apply_taps_8bit, compute_taps
 
 _BAND = 32
-# So much is held of a flow above what was asked for last, for a second reader that is a band behind.
+# Rows of a stream that are kept above the last request, for a second reader that is a band behind.
 _SLACK = _BAND + 16
 Widen = Callable[[Pixels, Taps, int, str], Pixels]
 
 
 @dataclass(frozen=True)
 class Rows:
-    """`read(start, stop)` gives those rows as (stop - start, width, channels).
+    """An image as a function: `read(start, stop)` returns these rows as (stop - start, width, channels).
 
-    `grey`: whether the channels of the image that all of it was made of are equal.
+    `grey`: the channels of the image that these rows come from are equal.
     """
 
     height: int
@@ -32,11 +32,11 @@ class Rows:
         return self.height, self.width
 
     def bands(self) -> Iterator[Pixels]:
-        """All of it, a few rows at a time."""
+        """Yield all rows, a few at a time."""
         return (self.read(top, min(top + _BAND, self.height)) for top in range(0, self.height, _BAND))
 
     def whole(self) -> Pixels:
-        """All of it at once."""
+        """Return all rows at once."""
         bands = self.bands()
         first = next(bands)
         if len(first) == self.height:
@@ -48,41 +48,41 @@ class Rows:
         return out
 
     def map(self, change: Callable[[Pixels], Pixels]) -> "Rows":
-        """With `change` applied, which sees any number of rows and looks at no neighbours."""
+        """Apply `change`, which gets any number of rows at a time and must not look at neighbours."""
         return Rows(self.height, self.width, lambda start, stop: change(self.read(start, stop)), self.grey)
 
 
 def of(pixels: Pixels) -> Rows:
-    """All rows of an array (H, W, C)."""
+    """Return the rows of an array (H, W, C)."""
     height, width, channels = pixels.shape
     grey = channels == 1 or is_grey(pixels)
     return Rows(height, width, lambda start, stop: pixels[start:stop], grey)
 
 
 def from_stream(height: int, width: int, start: Callable[[], Iterator[Pixels]], grey: bool = False) -> Rows:
-    """Rows that `start` makes in bands from the top.
+    """Return rows that `start` computes in bands from the top.
 
-    Those asked for should begin ever lower. What is more than a few rows further up is forgotten, and all is
-    made again where it is wanted after all.
+    Requests should move down: rows far above the last request are dropped, and a request for them starts the
+    computation again.
     """
     return Rows(height, width, _Window(start).read, grey)
 
 
 @dataclass
 class _Window:
-    """What is held of a flow: `bands`, the first of which begins at row `top`; the last ends at `end`."""
+    """The part of a stream that is in memory: `bands`, from row `top` to row `end`."""
 
     start: Callable[[], Iterator[Pixels]]
-    flow: Iterator[Pixels] | None = None
+    stream: Iterator[Pixels] | None = None
     top: int = 0
     end: int = 0
     bands: list[Pixels] = field(default_factory=list)
 
     def read(self, start: int, stop: int) -> Pixels:
-        if self.flow is None or start < self.top:
-            self.flow, self.top, self.end, self.bands = self.start(), 0, 0, []
+        if self.stream is None or start < self.top:
+            self.stream, self.top, self.end, self.bands = self.start(), 0, 0, []
         while self.end < stop:
-            self._go_on(start)
+            self._advance(start)
         parts, top = [], self.top
         for band in self.bands:
             parts.append(band[max(0, start - top) : max(0, stop - top)])
@@ -90,24 +90,24 @@ class _Window:
         found = [part for part in parts if len(part)]
         return found[0] if len(found) == 1 else np.concatenate(found)
 
-    def _go_on(self, start: int) -> None:
-        """The next band; of those before only what is still needed, so that they are freed first."""
-        assert self.flow is not None
+    def _advance(self, start: int) -> None:
+        """Read the next band, after dropping the rows that are no longer needed."""
+        assert self.stream is not None
         top = max(self.top, min(start - _SLACK, self.end))
         if top > self.top:
             self.bands = [self.read(top, self.end).copy()] if top < self.end else []
             self.top = top
-        self.bands.append(next(self.flow))
+        self.bands.append(next(self.stream))
         self.end += len(self.bands[-1])
 
 
 def resize_rows(rows: Rows, height: int, width: int, method: str = "bicubic") -> Rows:
-    """`resize`, equal to the bit, of rows."""
+    """Resize rows, with the same result to the bit as `resize`."""
     return _resized(rows, height, width, method, apply_taps)
 
 
 def interpolate_rows(rows: Rows, height: int, width: int, method: str) -> Rows:
-    """`resize_rows`, by way of 8-bit levels as MATLAB goes for an image of such."""
+    """Resize rows with 8-bit levels in between if all values are such levels, as MATLAB does for uint8."""
     return _resized(
         rows, height, width, method, apply_taps_8bit if all(map(is_8bit, rows.bands())) else apply_taps
     )

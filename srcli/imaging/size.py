@@ -1,4 +1,4 @@
-"""How large an image is wanted: by a factor, a side, a box or an area."""
+"""Target sizes: by a factor, a side, a box or an area."""
 
 import math
 from dataclasses import dataclass, fields
@@ -11,10 +11,9 @@ LARGEST_SIDE = 2**20
 
 @dataclass(frozen=True)
 class TargetSize:
-    """One of its fields; sizes in pixels, `megapixels` in millions.
+    """The size an image is to get, by one of these fields, in pixels, or in millions for `megapixels`.
 
-    `box` is width and height that the image has to fit in; with `exact`, its size, whatever becomes of its
-    proportions.
+    The image has to fit into `box` (width, height); with `exact` it gets that size, whatever its proportions.
     """
 
     scale: float | None = None
@@ -27,7 +26,7 @@ class TargetSize:
 
     @property
     def label(self) -> str:
-        """For the names of files."""
+        """The size as part of a file name, such as `x2` or `w640`."""
         if self.box:
             return "x".join(map(str, self.box))
         signs = {
@@ -42,7 +41,7 @@ class TargetSize:
         )
 
     def resolve(self, size: Size) -> Size:
-        """Width and height for an image of that width and height; at least one pixel each."""
+        """Return the target (width, height) of an image of `size`; at least one pixel each."""
         if self.exact and self.box:
             return self.box
         factor = self._factor(size)
@@ -50,7 +49,7 @@ class TargetSize:
         return width, height
 
     def _factor(self, size: Size) -> float:
-        """How many times larger the sides become, the larger of two."""
+        """Return by how much the sides grow, the larger of two factors."""
         width, height = size
         if self.box:
             return self._box_factor(size)
@@ -72,7 +71,7 @@ def parse_target_size(
     long_edge: int | None,
     megapixels: float | None,
 ) -> TargetSize:
-    """What the options ask for: x4 where nothing is said. Raises `UsageError` for two wishes at once."""
+    """Return the size that options ask for, x4 by default. Raises `UsageError` for more than one of them."""
     box, exact = _box(size) if size else (None, False)
     found = TargetSize(scale, width, height, long_edge, megapixels, box, exact)
     given = [f.name for f in fields(found) if f.name != "exact" and getattr(found, f.name) is not None]
@@ -91,7 +90,7 @@ _OPTIONS = {"long_edge": "long-edge", "box": "size"}
 
 
 def _box(text: str) -> tuple[Size, bool]:
-    """`1920x1080`, or `1920x1080!` for exactly that."""
+    """Parse `1920x1080`, or `1920x1080!` for exactly that size."""
     numbers = text.removesuffix("!").lower().split("x")
     if len(numbers) != 2 or not all(number.isdecimal() for number in numbers):
         raise UsageError(

@@ -1,1 +1,1 @@
-"""Degradations: from a high-resolution image to the low-resolution one."""
+"""Degradations as plans of steps from high to low resolution. No torch; batches are in `train.degrade`."""

@@ -31,45 +31,45 @@ _METHODS = ("linear", "cubic", "area")
 class BsrganChain:
     """BSRGAN's chain in random order: two blurs, two reductions, noise, JPEG; JPEG again at the end.
 
-    Ranges: https://github.com/cszn/BSRGAN, `degradation_bsrgan`. Its camera step needs a network of its own;
-    without one it is left out there too.
+    Ranges: https://github.com/cszn/BSRGAN, `degradation_bsrgan`. Its camera step needs a network, and is
+    skipped there, too, without one.
     """
 
     def plan(self, target: Target, rng: Rng) -> Plan:
-        """Steps of one of the 360 orders in which the second reduction follows the first."""
-        start, scale = self._halved(target, rng)
+        """Draw the steps in one of the 360 orders in which the second reduction follows the first."""
+        start, scale = self._halve(target, rng)
         parts: list[Plan] = [
-            (Filter(_bsrgan_kernel(scale, rng)),),
-            (Filter(_bsrgan_kernel(scale, rng)),),
-            (_bsrgan_noise(rng),),
-            (_jpeg(rng),) if rng.random() < 0.9 else (),
+            (Filter(_draw_bsrgan_kernel(scale, rng)),),
+            (Filter(_draw_bsrgan_kernel(scale, rng)),),
+            (_draw_bsrgan_noise(rng),),
+            (_draw_jpeg(rng),) if rng.random() < 0.9 else (),
         ]
         height, width = (side * scale // target.scale for side in (target.height, target.width))
         size = Target(height, width, scale)
-        reductions = iter([_bsrgan_reduction(size, rng), (target.downscale_step(_method(rng)),)])
+        reductions = iter([_draw_bsrgan_reduction(size, rng), (target.downscale_step(_draw_method(rng)),)])
         slots: list[Plan | None] = [*parts, None, None]
         order = [slots[i] for i in rng.permutation(len(slots))]
         shuffled = [step for slot in order for step in (next(reductions) if slot is None else slot)]
-        return (*start, *shuffled, _jpeg(rng))
+        return (*start, *shuffled, _draw_jpeg(rng))
 
     @staticmethod
-    def _halved(target: Target, rng: Rng) -> tuple[Plan, int]:
-        """At x4, in a quarter of the cases, half the way at once; and the scale that remains."""
+    def _halve(target: Target, rng: Rng) -> tuple[Plan, int]:
+        """Downscale by 2 first in a quarter of the cases at x4; return the steps and the remaining scale."""
         if target.scale != 4 or rng.random() >= 0.25:
             return (), target.scale
-        method = _method(rng) if rng.random() < 0.5 else "bicubic"
+        method = _draw_method(rng) if rng.random() < 0.5 else "bicubic"
         return (Resizing(target.height // 2, target.width // 2, method),), 2
 
 
-def _method(rng: Rng) -> str:
+def _draw_method(rng: Rng) -> str:
     return _METHODS[int(rng.integers(len(_METHODS)))]
 
 
-def _jpeg(rng: Rng) -> Jpeg:
+def _draw_jpeg(rng: Rng) -> Jpeg:
     return Jpeg(Span(30, 95).draw_integer(rng))
 
 
-def _bsrgan_kernel(scale: int, rng: Rng) -> BellKernel:
+def _draw_bsrgan_kernel(scale: int, rng: Rng) -> BellKernel:
     size = 2 * int(rng.integers(2, 12)) + 3
     if rng.random() < 0.5:
         # Eigenvalues of the covariance; near 0 the bell would fall between the pixels.
@@ -79,21 +79,21 @@ def _bsrgan_kernel(scale: int, rng: Rng) -> BellKernel:
     return BellKernel(size, sigma, sigma)
 
 
-def _bsrgan_reduction(size: Target, rng: Rng) -> Plan:
-    """To between the whole size and half the target's, or by a shifted blur and every n-th pixel."""
+def _draw_bsrgan_reduction(size: Target, rng: Rng) -> Plan:
+    """Downscale to between the full size and half the target's, or blur with a shift and decimate."""
     if rng.random() < 0.75:
         zoom = 1 / rng.uniform(1, 2 * size.scale)
-        return (_resized(size.height * zoom, size.width * zoom, rng),)
+        return (_draw_resizing(size.height * zoom, size.width * zoom, rng),)
     sigma = rng.uniform(0.1, 0.6 * size.scale)
     return (Filter(BellKernel(25, sigma, sigma, shift=(size.scale - 1) / 2)), Decimation(size.scale))
 
 
-def _resized(height: float, width: float, rng: Rng) -> Resizing:
-    return Resizing(max(1, int(height)), max(1, int(width)), _method(rng))
+def _draw_resizing(height: float, width: float, rng: Rng) -> Resizing:
+    return Resizing(max(1, int(height)), max(1, int(width)), _draw_method(rng))
 
 
-def _bsrgan_noise(rng: Rng) -> Noise:
-    """Noise of 2 to 25 levels: in colour, grey, or correlated between the channels."""
+def _draw_bsrgan_noise(rng: Rng) -> Noise:
+    """Draw noise of 2 to 25 levels: in colour, grey, or correlated between the channels."""
     sigma, kind = int(rng.integers(2, 26)), rng.random()
     if not 0.4 <= kind <= 0.6:
         return gaussian_noise(sigma, rng, grey=bool(kind < 0.4))
@@ -108,9 +108,9 @@ def _bsrgan_noise(rng: Rng) -> Noise:
 class PassRanges:
     """Chances and ranges of one pass of Real-ESRGAN's chain.
 
-    `blur`: chance of a blur, of deviation `sigma`, which is a sinc with chance `ringing`; `up` and `down`:
-    chances of resizing, within `zoom`; `gaussian`: chance of Gaussian noise of `noise` levels rather than of
-    `photons` times photon noise; `grey`: chance that it is grey.
+    `blur` is the chance of a blur of deviation `sigma`, which is a sinc with chance `ringing`; `up` and
+    `down` are the chances of resizing within `zoom`; `gaussian` is the chance of Gaussian noise of `noise`
+    levels rather than of `photons` times photon noise, and `grey` that the noise is grey.
     """
 
     blur: float
@@ -129,8 +129,8 @@ class PassRanges:
 class SecondOrderChain:
     """Real-ESRGAN's chain: blur, resize, noise and JPEG, twice, and a final sinc before or after the JPEG.
 
-    Ranges: https://github.com/xinntao/Real-ESRGAN, options/train_realesrnet_x4plus.yml. Qualities are whole
-    numbers, as a real encoder takes them.
+    Ranges: https://github.com/xinntao/Real-ESRGAN, options/train_realesrnet_x4plus.yml. Qualities are
+    integers, since a real encoder takes no others.
     """
 
     first: PassRanges = PassRanges(1.0, Span(0.2, 3), 0.2, 0.7, Span(0.15, 1.5), Span(1, 30), Span(0.05, 3))
@@ -140,46 +140,49 @@ class SecondOrderChain:
     ringing: float = 0.8
 
     def plan(self, target: Target, rng: Rng) -> Plan:
-        """About a dozen steps."""
-        first = _passed(self.first, target.height, target.width, rng)
-        second = _passed(self.second, target.height // target.scale, target.width // target.scale, rng)
+        """Draw about a dozen steps."""
+        first = _plan_pass(self.first, target.height, target.width, rng)
+        second = _plan_pass(self.second, target.height // target.scale, target.width // target.scale, rng)
         ringing = rng.random() < self.ringing
-        final = (target.downscale_step(_method(rng)), *((Filter(_sinc(rng, np.pi / 3)),) if ringing else ()))
-        last = (*final, _jpeg(rng)) if rng.random() < 0.5 else (_jpeg(rng), *final)
-        return (*first, _jpeg(rng), *second, *last, Rounding())
+        final = (
+            target.downscale_step(_draw_method(rng)),
+            *((Filter(_draw_sinc(rng, np.pi / 3)),) if ringing else ()),
+        )
+        last = (*final, _draw_jpeg(rng)) if rng.random() < 0.5 else (_draw_jpeg(rng), *final)
+        return (*first, _draw_jpeg(rng), *second, *last, Rounding())
 
 
-def _passed(chances: PassRanges, height: int, width: int, rng: Rng) -> Plan:
-    """Blur, resize relative to `height` x `width`, and noise."""
-    blur = (Filter(_mixed_kernel(chances, rng)),) if rng.random() < chances.blur else ()
-    zoom = _zoom(chances, rng)
-    return (*blur, _resized(height * zoom, width * zoom, rng), _either_noise(chances, rng))
+def _plan_pass(chances: PassRanges, height: int, width: int, rng: Rng) -> Plan:
+    """Plan one pass: blur, resize relative to `height` x `width`, and noise."""
+    blur = (Filter(_draw_kernel(chances, rng)),) if rng.random() < chances.blur else ()
+    zoom = _draw_zoom(chances, rng)
+    return (*blur, _draw_resizing(height * zoom, width * zoom, rng), _draw_noise(chances, rng))
 
 
-def _zoom(chances: PassRanges, rng: Rng) -> float:
+def _draw_zoom(chances: PassRanges, rng: Rng) -> float:
     kind = rng.random()
     if kind < chances.up:
         return float(rng.uniform(1, chances.zoom.high))
     return float(rng.uniform(chances.zoom.low, 1)) if kind < chances.up + chances.down else 1.0
 
 
-def _either_noise(chances: PassRanges, rng: Rng) -> Noise | Poisson:
+def _draw_noise(chances: PassRanges, rng: Rng) -> Noise | Poisson:
     grey = bool(rng.random() < chances.grey)
     if rng.random() < chances.gaussian:
         return gaussian_noise(chances.noise.draw(rng), rng, grey=grey)
     return Poisson(chances.photons.draw(rng), grey, draw_seed(rng))
 
 
-def _mixed_kernel(chances: PassRanges, rng: Rng) -> BlurKernel:
-    """A sinc, or a bell: plain, generalised or with a plateau, round or not."""
+def _draw_kernel(chances: PassRanges, rng: Rng) -> BlurKernel:
+    """Draw a sinc, or a bell: plain, generalised or with a plateau, round or not."""
     if rng.random() < chances.ringing:
-        return _sinc(rng, np.pi / 3, np.pi / 5)
+        return _draw_sinc(rng, np.pi / 3, np.pi / 5)
     shape, round_ = _SHAPES[int(rng.choice(len(_SHAPES), p=_CHANCES))]
     one, two = chances.sigma.draw(rng), chances.sigma.draw(rng)
     low, high = _POWERS[shape]
     power = rng.uniform(low, 1) if rng.random() < 0.5 else rng.uniform(1, high)
     angle = float(rng.uniform(-np.pi, np.pi))
-    return BellKernel(_size(rng), one, one if round_ else two, angle, float(power), shape == "plateau")
+    return BellKernel(_draw_size(rng), one, one if round_ else two, angle, float(power), shape == "plateau")
 
 
 _SHAPES = [(shape, round_) for shape in ("plain", "generalised", "plateau") for round_ in (True, False)]
@@ -187,13 +190,13 @@ _CHANCES = (0.45, 0.25, 0.12, 0.03, 0.12, 0.03)
 _POWERS = {"plain": (1.0, 1.0), "generalised": (0.5, 4.0), "plateau": (1.0, 2.0)}
 
 
-def _size(rng: Rng) -> int:
-    """An odd number from 7 to 21."""
+def _draw_size(rng: Rng) -> int:
+    """Draw an odd size from 7 to 21."""
     return 2 * int(rng.integers(3, 11)) + 1
 
 
-def _sinc(rng: Rng, lowest: float, lowest_large: float | None = None) -> SincKernel:
-    """A sinc whose cut-off is at least `lowest`, or `lowest_large` for kernels of 13 and more."""
-    size = _size(rng)
+def _draw_sinc(rng: Rng, lowest: float, lowest_large: float | None = None) -> SincKernel:
+    """Draw a sinc with a cut-off of at least `lowest`, or `lowest_large` for sizes from 13 on."""
+    size = _draw_size(rng)
     low = lowest if lowest_large is None or size < 13 else lowest_large
     return SincKernel(size, float(rng.uniform(low, np.pi)))

@@ -1,4 +1,4 @@
-"""From a high-resolution image to the low-resolution one that a method is asked to enlarge."""
+"""Degradations by name: from a high-resolution image to the low-resolution one that methods upscale."""
 
 from collections.abc import Iterable
 from dataclasses import MISSING, Field, dataclass, field, fields
@@ -29,10 +29,10 @@ from srcli.imaging.resize import resize_8bit
 
 
 class Degradation(Protocol):
-    """A way from high to low resolution."""
+    """A degradation that draws a plan for each image."""
 
     def plan(self, target: Target, rng: Rng) -> Plan:
-        """Steps for one image whose sides are multiples of the scale."""
+        """Draw the steps for an image whose sides are multiples of the scale."""
         ...
 
 
@@ -51,7 +51,7 @@ class BicubicDegradation:
     """MATLAB's 8-bit bicubic, antialiased: the papers' protocol."""
 
     def plan(self, target: Target, rng: Rng) -> Plan:
-        """One step; nothing is random."""
+        """Return the one step; nothing is random."""
         return (target.downscale_step("bicubic", rounded=True),)
 
 
@@ -60,16 +60,16 @@ class BilinearDegradation:
     """MATLAB's 8-bit bilinear, antialiased."""
 
     def plan(self, target: Target, rng: Rng) -> Plan:
-        """One step; nothing is random."""
+        """Return the one step; nothing is random."""
         return (target.downscale_step("bilinear", rounded=True),)
 
 
 @dataclass(frozen=True)
 class BlurDegradation:
-    """A Gaussian blur, then reduced; `sigma` in pixels of the large image.
+    """A Gaussian blur and downscaling; `sigma` in pixels of the large image.
 
-    `sigma2`: the deviation across, where not 0; `angle` in degrees; `size` of the kernel, 0 for three
-    deviations. `blur,sigma=1.6,size=7` is the papers' BD.
+    `sigma2` is the deviation across, 0 for the same; `angle` is in degrees; `size` is that of the kernel, 0
+    for three deviations. `blur,sigma=1.6,size=7` is BD in papers.
     """
 
     sigma: Span = field(default=Span(1.6, 1.6))
@@ -96,7 +96,7 @@ class BlurDegradation:
 
 @dataclass(frozen=True)
 class CameraDegradation:
-    """A camera: convolved with the point spread function in a file, reduced, with noise of `sigma` levels."""
+    """A camera: the point spread function in a file, downscaling, and noise of `sigma` levels."""
 
     kernel: CustomKernel
     sigma: Span = field(default=Span(0, 0))
@@ -115,9 +115,9 @@ class CameraDegradation:
 
 @dataclass(frozen=True)
 class NoiseDegradation:
-    """Reduced, then Gaussian noise of `sigma` 8-bit levels and `poisson` times photon noise.
+    """Downscaling, then Gaussian noise of `sigma` 8-bit levels and `poisson` times photon noise.
 
-    `noise,sigma=30` is the papers' DN.
+    `noise,sigma=30` is DN in papers.
     """
 
     sigma: Span = field(default=Span(10, 10))
@@ -131,7 +131,7 @@ class NoiseDegradation:
         _check_down(self.down)
 
     def plan(self, target: Target, rng: Rng) -> Plan:
-        """Reduction, photon noise where asked for, Gaussian noise, rounding."""
+        """Draw downscaling, photon noise unless it is 0, Gaussian noise, and rounding."""
         scale = self.poisson.draw(rng)
         photons = (Poisson(scale, self.grey, draw_seed(rng)),) if scale else ()
         return (
@@ -144,7 +144,7 @@ class NoiseDegradation:
 
 @dataclass(frozen=True)
 class JpegDegradation:
-    """Reduced, then compressed as JPEG."""
+    """Downscaling, then JPEG compression."""
 
     quality: Span = field(default=Span(40, 40))
     down: str = "bicubic"
@@ -154,7 +154,7 @@ class JpegDegradation:
         _check_down(self.down)
 
     def plan(self, target: Target, rng: Rng) -> Plan:
-        """Reduction, JPEG."""
+        """Draw downscaling and JPEG."""
         return (target.downscale_step(self.down), Jpeg(self.quality.draw_integer(rng)))
 
 
@@ -171,16 +171,16 @@ FAMILIES: dict[str, type[Degradation]] = {
 
 
 def parse_degradation(text: str) -> Degradation:
-    """The degradation written as `name`, `name,key=value,key=low..high` or `camera:file`.
+    """Parse a degradation written as `name`, `name,key=value,key=low..high` or `camera:file`.
 
-    Raises `UsageError` for names and values that do not exist, `ImageError` for a file without a kernel.
+    Raises `UsageError` for unknown names and values, `ImageError` for a file without a kernel.
     """
     head, *assignments = text.split(",")
     name, _, file = head.partition(":")
     if name not in FAMILIES:
         raise UsageError(f"no degradation called '{name}'", f"there are: {', '.join(FAMILIES)}")
     family = FAMILIES[name]
-    values = dict(_assigned(family, name, assignment) for assignment in assignments)
+    values = dict(_parse_assignment(family, name, assignment) for assignment in assignments)
     wants_file = any(f.default is MISSING for f in _fields(family))
     if wants_file != bool(file):
         hint = f"write {name}:kernel.npy" if wants_file else f"write '{name}', and settings as ,key=value"
@@ -192,22 +192,22 @@ def _fields(family: type[Degradation]) -> Iterable[Field[Any]]:
     return fields(family)  # type: ignore[arg-type]
 
 
-def _assigned(family: type[Degradation], name: str, assignment: str) -> tuple[str, Any]:
+def _parse_assignment(family: type[Degradation], name: str, assignment: str) -> tuple[str, Any]:
     key, _, value = assignment.partition("=")
     known = {f.name: f for f in _fields(family) if isinstance(f.default, Span | int | str)}
     if key not in known:
         there_are = f"there are: {', '.join(known)}" if known else "it has none"
         raise UsageError(f"'{name}' has no setting '{key}'", there_are)
     try:
-        return key, _typed(known[key].default, value)
+        return key, _convert(known[key].default, value)
     except (ValueError, KeyError) as error:
         raise UsageError(
-            f"{key} cannot be '{value}'", f"for example {key}={_written(known[key].default)}"
+            f"{key} cannot be '{value}'", f"for example {key}={_format(known[key].default)}"
         ) from error
 
 
-def _typed(default: Any, value: str) -> Any:
-    """The text as the type of the value it replaces."""
+def _convert(default: Any, value: str) -> Any:
+    """Convert a text to the type of the default that it replaces."""
     if isinstance(default, Span):
         low, _, high = value.partition("..")
         return Span(float(low), float(high or low))
@@ -216,31 +216,31 @@ def _typed(default: Any, value: str) -> Any:
     return type(default)(value)
 
 
-def _written(value: Any) -> str:
+def _format(value: Any) -> str:
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
 
 
 def degrade_image(hr: Pixels, scale: int, degradation: Degradation, rng: Rng) -> Pixels:
-    """The low-resolution image of `hr`, cropped to a multiple of `scale` first; 8-bit levels.
+    """Degrade `hr`, cropped to a multiple of `scale` first, to 8-bit levels.
 
-    Raises `ImageError` where nothing would be left.
+    Raises `ImageError` if nothing would be left.
     """
-    even = _even(hr, scale)
-    return apply_plan(even, degradation.plan(Target(even.shape[0], even.shape[1], scale), rng))
+    cropped = _crop(hr, scale)
+    return apply_plan(cropped, degradation.plan(Target(cropped.shape[0], cropped.shape[1], scale), rng))
 
 
 def downscale_bicubic(hr: Pixels, scale: float) -> Pixels:
-    """MATLAB's 8-bit bicubic reduction of `hr`, cropped to a multiple of `scale` first.
+    """Downscale `hr` by MATLAB's 8-bit bicubic, cropped to a multiple of `scale` first.
 
-    Raises `ImageError` where nothing would be left.
+    Raises `ImageError` if nothing would be left.
     """
-    even = _even(hr, scale)
-    return resize_8bit(even, max_multiple(hr.shape[0], scale), max_multiple(hr.shape[1], scale))
+    cropped = _crop(hr, scale)
+    return resize_8bit(cropped, max_multiple(hr.shape[0], scale), max_multiple(hr.shape[1], scale))
 
 
-def _even(hr: Pixels, scale: float) -> Pixels:
-    even = crop_to_multiple(hr, scale)
-    if 0 in even.shape:
+def _crop(hr: Pixels, scale: float) -> Pixels:
+    cropped = crop_to_multiple(hr, scale)
+    if 0 in cropped.shape:
         size = f"{hr.shape[1]}x{hr.shape[0]}"
         raise ImageError(f"an image of {size} cannot be reduced by {scale:g}", "take a larger one")
-    return even
+    return cropped

@@ -1,6 +1,6 @@
-"""What is done to an image on its way to low resolution: steps, all random choices made, and plans of them.
+"""Steps of a degradation with all random choices made, and plans, which are sequences of steps.
 
-The same plan can be done here, with numpy and real codecs, or on batches by `train.degrade`.
+A plan can be applied here, with numpy and real codecs, or to batches on a device by `train.degrade`.
 """
 
 from dataclasses import dataclass
@@ -18,9 +18,9 @@ from srcli.imaging.resize import Kernel as Interpolation
 Rng = np.random.Generator
 Mix = tuple[tuple[float, float, float], ...]
 
-# Luma of ITU-R BT.601 at full range: what grey means in the published chains.
+# Luma of ITU-R BT.601 at full range, which the published chains use as grey.
 GREY = (0.299, 0.587, 0.114)
-# Below this mean a Poisson count is inverted exactly; above it the expansion is right to a count.
+# Below this mean, Poisson counts are inverted exactly; above it the expansion is right to one count.
 FEW = 16.0
 MOST = 48
 
@@ -37,13 +37,13 @@ def _triangle(x: Array) -> Array:
 
 
 def _area(size: int, out: int) -> Interpolation:
-    """How much of each input pixel an output pixel covers."""
+    """Return the kernel that weighs input pixels by how much of them an output pixel covers."""
     width = size / out
     radius = (width + 1) / 2
     return Interpolation(lambda x: np.clip(radius - np.abs(x), 0, min(1, width)), radius, antialias=False)
 
 
-# Without antialiasing, as in OpenCV and PyTorch: what the published random chains shrink with.
+# Without antialiasing, as in OpenCV and PyTorch: the published random chains downscale with these.
 _ALIASING = {
     "linear": Interpolation(_triangle, 1, antialias=False),
     "cubic": Interpolation(_keys, 2, antialias=False),
@@ -53,7 +53,7 @@ METHODS = (*KERNELS, *_ALIASING, "area")
 
 @lru_cache(maxsize=256)
 def resize_matrix(size: int, out: int, method: str) -> NDArray[np.float32]:
-    """The matrix (out, size) that resizes one axis; its rows sum to one. `method` is one of `METHODS`."""
+    """Return the matrix (out, size) that resizes one axis by one of `METHODS`; its rows sum to one."""
     kernel = _area(size, out) if method == "area" else (KERNELS | _ALIASING)[method]
     index, weights = compute_taps(size, out, kernel)
     matrix = np.zeros((out, size))
@@ -62,10 +62,10 @@ def resize_matrix(size: int, out: int, method: str) -> NDArray[np.float32]:
 
 
 class Step(Protocol):
-    """One thing that happens to an image, all its random choices made."""
+    """One step of a degradation, with all its random choices made."""
 
     def apply(self, pixels: Pixels) -> Pixels:
-        """Do it to (H, W, 3) in [0, 1]."""
+        """Apply it to (H, W, 3) in [0, 1]."""
         ...
 
 
@@ -79,7 +79,7 @@ class Filter:
     kernel: BlurKernel
 
     def apply(self, pixels: Pixels) -> Pixels:
-        """The filtered image; not clipped."""
+        """Filter (H, W, C); not clipped."""
         import cv2
 
         weights = self.kernel.weights().astype(np.float32)
@@ -89,7 +89,7 @@ class Filter:
 
 @dataclass(frozen=True)
 class Resizing:
-    """To `height` x `width` by one of `METHODS`; `rounded`: MATLAB's way with 8-bit images."""
+    """Resizing to `height` x `width` by one of `METHODS`; `rounded`: to 8-bit levels, as MATLAB does."""
 
     height: int
     width: int
@@ -97,7 +97,7 @@ class Resizing:
     rounded: bool = False
 
     def apply(self, pixels: Pixels) -> Pixels:
-        """The resized image; not clipped unless `rounded`."""
+        """Resize (H, W, C); not clipped unless `rounded`."""
         if self.rounded:
             return resize_8bit(pixels, self.height, self.width, self.method)
         rows = resize_matrix(pixels.shape[0], self.height, self.method)
@@ -108,12 +108,12 @@ class Resizing:
 
 @dataclass(frozen=True)
 class Decimation:
-    """Every `factor`-th pixel, from the first."""
+    """Keeping every `factor`-th pixel, from the first."""
 
     factor: int
 
     def apply(self, pixels: Pixels) -> Pixels:
-        """The pixels kept."""
+        """Drop the other pixels."""
         return pixels[:: self.factor, :: self.factor]
 
 
@@ -125,20 +125,20 @@ class Noise:
     seed: int
 
     def field(self, height: int, width: int) -> NDArray[np.float32]:
-        """The field (H, W, 3), the same wherever the step is done."""
+        """Draw the field (H, W, 3), the same wherever the step is applied."""
         return np.random.default_rng(self.seed).standard_normal((height, width, 3), np.float32)
 
     def apply(self, pixels: Pixels) -> Pixels:
-        """The noisy image."""
+        """Add the noise to (H, W, 3)."""
         noise = self.field(*pixels.shape[:2]) @ np.array(self.mix, np.float32).T
         return np.clip(pixels + noise, 0, 1)
 
 
 @dataclass(frozen=True)
 class Poisson:
-    """Photon noise of the 8-bit image times `scale`, one value for all channels where `grey`; then clipped.
+    """Photon noise of the 8-bit image times `scale`, with one value for all channels if `grey`; then clipped.
 
-    White is as many counts as the image has levels, raised to a power of two. Source: Real-ESRGAN.
+    White counts as many photons as the image has levels, rounded up to a power of two. Source: Real-ESRGAN.
     """
 
     scale: float
@@ -146,34 +146,34 @@ class Poisson:
     seed: int
 
     def fields(self, height: int, width: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-        """A uniform and a standard normal field (H, W, 1 or 3), the same wherever the step is done."""
+        """Draw a uniform and a normal field (H, W, 1 or 3), the same wherever the step is applied."""
         rng, shape = np.random.default_rng(self.seed), (height, width, 1 if self.grey else 3)
         return rng.random(shape, np.float32), rng.standard_normal(shape, np.float32)
 
     def apply(self, pixels: Pixels) -> Pixels:
-        """The noisy image."""
+        """Add the noise to (H, W, 3)."""
         source = pixels @ np.array(GREY, np.float32)[:, None] if self.grey else pixels
         levels = quantise(source)
         white = np.float32(2 ** np.ceil(np.log2(len(np.unique(levels)))))
         clean = levels.astype(np.float32) / np.float32(255)
-        noise = _counts(clean * white, *self.fields(*pixels.shape[:2])) / white - clean
+        noise = _draw_counts(clean * white, *self.fields(*pixels.shape[:2])) / white - clean
         return np.clip(pixels + noise * np.float32(self.scale), 0, 1)
 
 
-def _counts(mean: Pixels, uniform: Pixels, normal: Pixels) -> Pixels:
-    """Poisson counts: the inverse distribution where few are expected, else Cornish and Fisher's expansion.
+def _draw_counts(mean: Pixels, uniform: Pixels, normal: Pixels) -> Pixels:
+    """Draw Poisson counts: by the inverse distribution for small means, else by the Cornish-Fisher expansion.
 
-    A generator's own Poisson sampler would differ between numpy and torch.
+    The Poisson samplers of numpy and torch differ from each other.
     """
     spread = mean + np.sqrt(mean) * normal + (normal**2 - 1) / 6
     counts: Pixels = np.maximum(np.floor(spread + np.float32(0.5)), 0)
     few = mean < FEW
-    counts[few] = _inverted(mean[few], uniform[few])
+    counts[few] = _invert_distribution(mean[few], uniform[few])
     return counts
 
 
-def _inverted(mean: Pixels, uniform: Pixels) -> Pixels:
-    """The number of values of the cumulative distribution below `uniform`."""
+def _invert_distribution(mean: Pixels, uniform: Pixels) -> Pixels:
+    """Count the values of the cumulative distribution below `uniform`."""
     term = np.exp(-mean)
     total, counts = term.copy(), np.zeros_like(mean)
     for count in range(1, MOST):
@@ -185,12 +185,12 @@ def _inverted(mean: Pixels, uniform: Pixels) -> Pixels:
 
 @dataclass(frozen=True)
 class Jpeg:
-    """JPEG at a quality of 1..100 with halved chroma, written and read by a real codec."""
+    """JPEG with a quality of 1..100 and halved chroma, by a real codec."""
 
     quality: int
 
     def apply(self, pixels: Pixels) -> Pixels:
-        """The image decoded again; 8-bit levels."""
+        """Encode (H, W, 3) and decode it again; 8-bit levels."""
         import cv2
 
         bgr = np.ascontiguousarray(to_uint8(pixels)[..., ::-1])
@@ -201,27 +201,27 @@ class Jpeg:
 
 @dataclass(frozen=True)
 class Rounding:
-    """Clipped and rounded to 8-bit levels."""
+    """Clipping and rounding to 8-bit levels."""
 
     def apply(self, pixels: Pixels) -> Pixels:
-        """The image as a file would hold it."""
+        """Return the image as an 8-bit file would hold it."""
         return from_uint8(to_uint8(pixels))
 
 
 def apply_plan(pixels: Pixels, plan: Plan) -> Pixels:
-    """All steps of a plan, in order."""
+    """Apply all steps of a plan, in order."""
     for step in plan:
         pixels = step.apply(pixels)
     return pixels
 
 
 def draw_seed(rng: Rng) -> int:
-    """For the field of one noise step."""
+    """Draw the seed for the field of one noise step."""
     return int(rng.integers(2**63))
 
 
 def gaussian_noise(sigma: float, rng: Rng, *, grey: bool = False) -> Noise:
-    """Noise of deviation `sigma`, in 8-bit levels."""
+    """Return Gaussian noise of deviation `sigma`, in 8-bit levels."""
     s = sigma / 255
     mix = ((s, 0.0, 0.0),) * 3 if grey else ((s, 0.0, 0.0), (0.0, s, 0.0), (0.0, 0.0, s))
     return Noise(mix, draw_seed(rng))
@@ -229,7 +229,7 @@ def gaussian_noise(sigma: float, rng: Rng, *, grey: bool = False) -> Noise:
 
 @dataclass(frozen=True)
 class Span:
-    """A number drawn evenly from `low`..`high`; written `3` or `0.2..3`."""
+    """A range from which numbers are drawn evenly; written `3` or `0.2..3`."""
 
     low: float
     high: float
@@ -238,22 +238,22 @@ class Span:
         return f"{self.low:g}" if self.low == self.high else f"{self.low:g}..{self.high:g}"
 
     def draw(self, rng: Rng) -> float:
-        """One of them."""
+        """Draw a number."""
         return float(rng.uniform(self.low, self.high))
 
     def draw_integer(self, rng: Rng) -> int:
-        """A whole one of them, the ends included."""
+        """Draw an integer, including both ends."""
         return int(rng.integers(round(self.low), round(self.high) + 1))
 
 
 @dataclass(frozen=True)
 class Target:
-    """What a plan is drawn for: the size in pixels of the high-resolution image, and the scale."""
+    """The size in pixels of the high-resolution image that a plan is for, and the scale."""
 
     height: int
     width: int
     scale: int
 
     def downscale_step(self, method: str, rounded: bool = False) -> Resizing:
-        """The step to the low-resolution size."""
+        """Return the step that downscales to the low-resolution size."""
         return Resizing(self.height // self.scale, self.width // self.scale, method, rounded)

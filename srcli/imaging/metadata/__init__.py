@@ -1,1 +1,1 @@
-"""What a file says beside its pixels: EXIF, XMP, colour profiles, and how an image was made."""
+"""Metadata of images: EXIF, XMP, colour profiles, PNG chunks, and the record of how an image was made."""

@@ -1,6 +1,6 @@
-"""EXIF as a block of bytes, changed in place: what a camera wrote otherwise stays as it is.
+"""EXIF as a block of bytes that is changed in place, so that all other tags stay as the camera wrote them.
 
-Rewriting the whole block would move the maker's notes, whose offsets count from the block's start.
+Rewriting the block would move the maker's notes, whose offsets count from the start of the block.
 Source: TIFF 6.0, section 2; CIPA DC-008 (Exif 2.32), section 4.6.
 """
 
@@ -18,7 +18,7 @@ _SHORT, _LONG, _RATIONAL = 3, 4, 5
 
 @dataclass(frozen=True)
 class _Entry:
-    """A tag and where its twelve bytes begin."""
+    """An entry of a directory: tag, type, and the offset of its twelve bytes."""
 
     tag: int
     kind: int
@@ -27,7 +27,7 @@ class _Entry:
 
 @dataclass(frozen=True)
 class _Block:
-    """The bytes from `II` or `MM` on; `order` is struct's sign of the byte order."""
+    """The bytes from `II` or `MM` on; `order` is the byte order as `struct` writes it."""
 
     data: bytearray
     order: str
@@ -39,17 +39,17 @@ class _Block:
         struct.pack_into(self.order + code, self.data, at, *values)
 
     def entries(self, at: int) -> Iterator[_Entry]:
-        """The entries of the directory that begins at `at`."""
+        """Yield the entries of the directory at `at`."""
         for k in range(self.number(at, "H")):
             entry = at + 2 + 12 * k
             yield _Entry(self.number(entry, "H"), self.number(entry + 2, "H"), entry)
 
     def next(self, at: int) -> int:
-        """Where the pointer to the directory after the one at `at` lies."""
+        """Return the offset of the pointer to the directory after the one at `at`."""
         return at + 2 + 12 * self.number(at, "H")
 
     def set_number(self, entry: _Entry, value: int) -> None:
-        """A single SHORT or LONG; as LONG where it is too large for the other."""
+        """Write a single SHORT or LONG; a SHORT becomes a LONG if the value is too large."""
         if entry.kind in (_SHORT, _LONG):
             short = value < 2**16 and entry.kind == _SHORT
             self.put(entry.at + 2, "H", _SHORT if short else _LONG)
@@ -57,22 +57,22 @@ class _Block:
 
 
 def strip_prefix(exif: bytes) -> bytes:
-    """From `II` or `MM` on, without the prefix that JPEG puts before it."""
+    """Return the block from `II` or `MM` on, without the prefix that JPEG requires."""
     return exif[len(_PREFIX) :] if exif.startswith(_PREFIX) else exif
 
 
 def add_prefix(exif: bytes) -> bytes:
-    """With the prefix that JPEG wants."""
+    """Return the block with the prefix that JPEG requires."""
     return exif if exif.startswith(_PREFIX) else _PREFIX + exif
 
 
 def scale_exif(exif: bytes, old: tuple[int, int], new: tuple[int, int]) -> bytes | None:
-    """For an image of `new` (width, height) made of one of `old`, both upright.
+    """Adapt the block of an upright image of `old` (width, height) to one of `new`.
 
-    Orientation is reset, sizes and resolution are updated, the thumbnail is dropped. None where the block
-    is too damaged to be changed.
+    Orientation is reset, sizes and resolution are updated, the thumbnail is dropped. Returns None if the
+    block is too damaged to be changed.
     """
-    block = _opened(exif)
+    block = _parse_block(exif)
     if block is None:
         return None
     try:
@@ -85,14 +85,14 @@ def scale_exif(exif: bytes, old: tuple[int, int], new: tuple[int, int]) -> bytes
     return bytes(block.data)
 
 
-def _opened(exif: bytes) -> _Block | None:
+def _parse_block(exif: bytes) -> _Block | None:
     data = bytearray(strip_prefix(exif))
     order = {b"II": "<", b"MM": ">"}.get(bytes(data[:2]))
     return _Block(data, order) if order else None
 
 
 def _entries_below(block: _Block, first: int) -> Iterator[_Entry]:
-    """Those of the main directory and of the camera's."""
+    """Yield the entries of the main directory and of the EXIF directory below it."""
     for entry in block.entries(first):
         yield entry
         if entry.tag == _EXIF:
@@ -120,7 +120,7 @@ def _scale_rational(block: _Block, at: int, factor: float) -> None:
 
 
 def _drop_thumbnail(block: _Block, first: int) -> None:
-    """Unlink the second directory, and blank the picture in it; cut it off where it comes last."""
+    """Unlink the second directory and blank its picture, or cut the picture off if it comes last."""
     pointer = block.next(first)
     second = block.number(pointer, "I")
     if not second:

@@ -1,4 +1,4 @@
-"""What a file says beside its pixels, and how that changes with their number."""
+"""Metadata of an image, and how it changes with the size of the image."""
 
 import re
 from dataclasses import dataclass, replace
@@ -13,7 +13,7 @@ TEXT_CHUNKS = (b"tEXt", b"zTXt", b"iTXt")
 
 @dataclass(frozen=True)
 class Metadata:
-    """Everything optional: `dpi` horizontal and vertical; `chunks` of a PNG that are kept as they are."""
+    """What a file says besides its samples: `dpi` is (horizontal, vertical), `chunks` are those of a PNG."""
 
     icc: bytes | None = None
     exif: bytes | None = None
@@ -24,27 +24,27 @@ class Metadata:
 
 
 def scale_metadata(metadata: Metadata, old: Size, new: Size) -> Metadata:
-    """For an image of `new` (width, height) made of an upright one of `old`.
+    """Adapt metadata of an upright image of `old` (width, height) to one of `new`.
 
-    The size on paper stays; orientation is reset; the thumbnail is dropped.
+    The size on paper stays, orientation is reset, and the thumbnail is dropped.
     """
     exif, xmp, dpi = metadata.exif, metadata.xmp, metadata.dpi
     return replace(
         metadata,
         exif=exif_block.scale_exif(exif, old, new) if exif else None,
-        xmp=_enlarged_xmp(xmp, new) if xmp else None,
+        xmp=_scale_xmp(xmp, new) if xmp else None,
         dpi=(dpi[0] * new[0] / old[0], dpi[1] * new[1] / old[1]) if dpi else None,
     )
 
 
 def strip_metadata(metadata: Metadata) -> Metadata:
-    """Only what decides how the picture looks."""
+    """Return only what decides how the image looks."""
     colour = tuple(chunk for chunk in metadata.chunks if chunk[0] not in TEXT_CHUNKS)
     return Metadata(icc=metadata.icc, chunks=colour)
 
 
-def _enlarged_xmp(xmp: bytes, size: Size) -> bytes:
-    """Values that depend on the size replaced, whether they are attributes or elements."""
+def _scale_xmp(xmp: bytes, size: Size) -> bytes:
+    """Replace values that depend on the size, in attributes and in elements."""
     width, height = size
     values = {
         b"tiff:Orientation": 1,

@@ -1,4 +1,4 @@
-"""How an image was made, written into it as XMP (or as a comment where there is none) and read back.
+"""The record of how an image was made, written into it as XMP, or as a comment in formats without XMP.
 
 Source: XMP specification part 1, section 7; the record is one property in a namespace of our own.
 """
@@ -26,10 +26,10 @@ _COMMENT = re.compile(rb"\n?sr: (\{[^\n]*\})")
 
 @dataclass(frozen=True)
 class Record:
-    """What made an image.
+    """How an image was made.
 
-    `source` is the SHA-256 of the file it was made of, `settings` that of all that decides how it looks;
-    `weights` the SHA-256 of each weight file by its name; `size` the source's, as `80x60`.
+    `source` is the SHA-256 of the source file, `settings` that of all options that decide how the image
+    looks, `weights` those of the weight files by name; `size` is the size of the source, as `80x60`.
     """
 
     version: str
@@ -45,25 +45,25 @@ class Record:
 
 
 def add_record(metadata: Metadata, record: Record, kinds: Collection[str]) -> Metadata:
-    """`metadata` with the record in place of an older one, where the format carries any."""
+    """Add a record in place of an older one, if XMP or comments are among the `kinds` a format holds."""
     text = json.dumps(asdict(record), separators=(",", ":"), sort_keys=True)
     if "xmp" in kinds:
-        return replace(metadata, xmp=_in_packet(metadata.xmp, text))
+        return replace(metadata, xmp=_add_to_packet(metadata.xmp, text))
     if "comment" in kinds:
         before = _COMMENT.sub(b"", metadata.comment or b"")
         return replace(metadata, comment=before + (b"\n" if before else b"") + b"sr: " + text.encode())
     return metadata
 
 
-def _in_packet(xmp: bytes | None, text: str) -> bytes:
+def _add_to_packet(xmp: bytes | None, text: str) -> bytes:
     packet = _OURS.sub(b"", xmp or _PACKET.encode())
     element = _ELEMENT.format(namespace=_NAMESPACE, record=html.escape(text)).encode()
-    # A packet that writes RDF in other words is left alone: what a user has is worth more than our note.
+    # A packet without this end tag stays as it is: the data of a user is worth more than our record.
     return packet.replace(b"</rdf:RDF>", element + b"</rdf:RDF>", 1)
 
 
 def read_record(metadata: Metadata) -> Record | None:
-    """The record in a file's metadata; None where there is none that can be read."""
+    """Return the record in the metadata of a file, or None if there is none that can be read."""
     found = _OURS.search(metadata.xmp or b"")
     text = html.unescape(found[1].decode()) if found else ""
     comment = _COMMENT.search(metadata.comment or b"")

@@ -1,1 +1,1 @@
-"""Image quality metrics as functions of arrays."""
+"""Image quality metrics as functions of arrays: full-reference ones, and NIQE. No files, no torch."""

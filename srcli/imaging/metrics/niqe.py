@@ -1,4 +1,4 @@
-"""NIQE: how far an image's local statistics are from those of good photographs; no truth is needed.
+"""NIQE: the distance of local statistics of an image from those of good photographs, without a reference.
 
 Mittal, Soundararajan and Bovik 2013, https://doi.org/10.1109/LSP.2012.2227726. The authors' model of good
 photographs has no licence that allows redistribution. `niqe.json` is our own, fitted by
@@ -20,17 +20,17 @@ from srcli.imaging.resize import resize
 Array = NDArray[np.float64]
 
 MODEL = Path(__file__).parent / "niqe.json"
-# Pixels on a side of the patches whose statistics are taken; half of it at the second scale.
+# The side of the patches in pixels; half of it at the second scale.
 PATCH = 96
 FEATURES = 36
-# Which neighbour a pixel is multiplied with: right, below, and the two diagonals, as (down, right).
+# Neighbours a pixel is multiplied with, as (down, right): right, below, and both diagonals.
 _SHIFTS = ((0, 1), (1, 0), (1, 1), (1, -1))
 _GRID = np.arange(0.2, 10.001, 0.001)
 
 
 @dataclass(frozen=True)
 class Model:
-    """What the features of good patches are: mean (36,) and covariance (36, 36); `source` says whose."""
+    """The features of patches of good photographs: mean (36,), covariance (36, 36), and their source."""
 
     mean: Array
     covariance: Array
@@ -39,7 +39,7 @@ class Model:
 
 @lru_cache(maxsize=1)
 def load_model() -> Model:
-    """The one that ships."""
+    """Load the bundled model."""
     raw = json.loads(MODEL.read_text("utf-8"))
     upper = np.zeros((FEATURES, FEATURES))
     upper[np.triu_indices(FEATURES)] = raw["covariance"]
@@ -47,9 +47,9 @@ def load_model() -> Model:
 
 
 def niqe(plane: NDArray[np.floating]) -> float:
-    """Of luma (H, W) over 255, at least 192 pixels on a side; lower is more natural.
+    """Compute NIQE of luma (H, W) in [0, 1] with sides of at least 192 pixels; lower is more natural.
 
-    Fewer than two whole patches have no covariance: NaN.
+    Returns NaN for fewer than two whole patches, which have no covariance.
     """
     good = load_model()
     found, _ = compute_features(plane)
@@ -62,12 +62,12 @@ def niqe(plane: NDArray[np.floating]) -> float:
 
 
 def compute_features(plane: NDArray[np.floating]) -> tuple[Array, Array]:
-    """Of each whole patch of luma (H, W) over 255: statistics (N, 36), and how sharp it is (N,)."""
+    """Compute statistics (N, 36) and sharpness (N,) of the whole patches of luma (H, W) in [0, 1]."""
     rows, columns = (side // PATCH for side in plane.shape)
     levels = plane[: rows * PATCH, : columns * PATCH].astype(np.float64) * 255
-    fine, spread = _normalised(levels)
+    fine, spread = _normalise(levels)
     small = resize(levels.astype(np.float32), levels.shape[0] // 2, levels.shape[1] // 2)
-    coarse, _ = _normalised(small.astype(np.float64))
+    coarse, _ = _normalise(small.astype(np.float64))
     both = [
         np.concatenate([_statistics(a), _statistics(b)])
         for a, b in zip(_patches(fine, PATCH), _patches(coarse, PATCH // 2), strict=True)
@@ -85,15 +85,15 @@ def _patches(plane: Array, side: int) -> list[Array]:
     ]
 
 
-def _normalised(levels: Array) -> tuple[Array, Array]:
-    """Each pixel's distance from its local mean in local deviations, and those deviations."""
-    mean = _local(levels)
-    deviation = np.sqrt(np.abs(_local(levels * levels) - mean * mean))
+def _normalise(levels: Array) -> tuple[Array, Array]:
+    """Return the distance of pixels from their local mean in local deviations, and these deviations."""
+    mean = _local_mean(levels)
+    deviation = np.sqrt(np.abs(_local_mean(levels * levels) - mean * mean))
     return (levels - mean) / (deviation + 1), deviation
 
 
-def _local(plane: Array) -> Array:
-    """The mean under a 7x7 Gaussian of deviation 7/6; borders are repeated."""
+def _local_mean(plane: Array) -> Array:
+    """Return the mean under a 7x7 Gaussian of deviation 7/6, with borders repeated."""
     window = np.exp(-(np.arange(-3, 4) ** 2) / (2 * (7 / 6) ** 2))
     window /= window.sum()
     height, width = plane.shape
@@ -103,7 +103,7 @@ def _local(plane: Array) -> Array:
 
 
 def _statistics(patch: Array) -> Array:
-    """The 18 numbers of a patch at one scale: two of its values, four of each product of neighbours."""
+    """Return 18 numbers of a patch at one scale: 2 from its values, 4 from each product of neighbours."""
     shape, left, right = fit_ggd(patch)
     out = [shape, (left + right) / 2]
     for down, along in _SHIFTS:
@@ -114,9 +114,9 @@ def _statistics(patch: Array) -> Array:
 
 
 def fit_ggd(values: Array) -> tuple[float, float, float]:
-    """Shape, and scale to the left and the right, of the asymmetric generalised Gaussian of `values`.
+    """Fit an asymmetric generalised Gaussian to `values`: shape, and scale on the left and on the right.
 
-    By moments, as in Lasmar et al. 2009. Of values without both signs, or all 0: NaN.
+    By moments, as in Lasmar et al. 2009. Returns NaN unless there are values of both signs.
     """
     below, above = values[values < 0], values[values > 0]
     if not (below.size and above.size):
@@ -132,5 +132,5 @@ def fit_ggd(values: Array) -> tuple[float, float, float]:
 
 @lru_cache(maxsize=1)
 def _shares() -> Array:
-    """What `share` is for each shape of the grid where both sides are alike."""
+    """Return `share` of the symmetric distribution for each shape of the grid."""
     return np.array([math.gamma(2 / g) ** 2 / (math.gamma(1 / g) * math.gamma(3 / g)) for g in _GRID])
