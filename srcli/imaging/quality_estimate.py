@@ -43,8 +43,8 @@ def _middle(plane: Plane) -> Plane:
 def estimate_noise(plane: Plane) -> float:
     """Estimate noise from the calmest tenth of the blocks.
 
-    The Laplacian mask is Immerkaer's (CVIU 64, 1996, 300-302). Blocks near black or white are ignored: clipping
-    hides their noise.
+    The Laplacian mask is Immerkaer's (CVIU 64, 1996, 300-302). Blocks near black or white are ignored:
+    clipping hides their noise.
     """
     p = plane.astype(np.float64)
     corners = p[:-2, :-2] + p[:-2, 2:] + p[2:, :-2] + p[2:, 2:]
