@@ -1,4 +1,4 @@
-"""The protocol: its laws, its check of itself, and the published bicubic rows."""
+"""The protocol: its laws, its self-check, and the published bicubic scores."""
 
 import csv
 import io
@@ -49,7 +49,7 @@ def test_bundled_weights_score_what_the_manifest_says(entry: manifest.Entry, sha
     expected = entry.expect["Set5"]
     assert row.psnr_y == pytest.approx(expected["psnr_y"], abs=0.005)
     assert row.ssim_y == pytest.approx(expected["ssim_y"], abs=0.0005)
-    # No weights that are replaced may be worse than these; those for spoilt photographs are for others.
+    # New weights may not be worse than these; those for degraded photographs have another purpose.
     least = {"fsrcnn": (36.8, 32.7, 30.6), "ecbsr": (37.3, 33.4, 31.1), "espcn": (36.2, 32.2, 30.1)}
     assert entry.purpose == "real-world" or row.psnr_y >= least[entry.model][entry.scale - 2]
 

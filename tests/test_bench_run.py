@@ -1,4 +1,4 @@
-"""Runs of `sr bench` as a user has them: stopped, shared, with images that fail, with LR of one's own."""
+"""Runs of `sr bench`: interrupted, in several processes, with failing images, with given low resolution."""
 
 import json
 import os
@@ -28,7 +28,7 @@ from srcli.imaging.image import Image, read_image, write_image
 from srcli.imaging.pixels import crop_to_multiple, from_uint8, to_uint8
 from srcli.imaging.resize import resize_8bit
 
-# One line of Python that ends itself, as kill -9 does, once so many scores are on disk.
+# Python code that kills itself, like kill -9, once five scores are on disk.
 KILLED = """
 import os, sys
 from srcli.bench.score_cache import ScoreCache

@@ -1,4 +1,4 @@
-"""The pages of `sr compare` in a real browser: what is painted, what input does, what is saved."""
+"""The pages of `sr compare` in a real browser: painting, input and saving."""
 
 import io
 import json
@@ -56,7 +56,7 @@ def chromium() -> Iterator[Page]:
 
 @pytest.fixture
 def page(chromium: Page, made: Path) -> Iterator[Page]:
-    """The comparison, its images decoded; afterwards nothing was complained of or asked for."""
+    """Open the comparison with decoded images; at the end there are no errors and no requests."""
     chromium.look(900, 800)
     chromium.open(made / "page.html")
     chromium.run("Promise.all([...document.images].map(image => image.decode()))")
@@ -67,12 +67,12 @@ def page(chromium: Page, made: Path) -> Iterator[Page]:
 
 
 def canvas(page: Page) -> np.ndarray:
-    """What the screen shows of the canvas, and of what lies over it; (H, W, 3)."""
+    """Return the canvas as displayed, with everything on top of it; (H, W, 3)."""
     return np.asarray(PilImage.open(io.BytesIO(page.picture("#canvas"))).convert("RGB"))
 
 
 def expected(made: Path, method: str) -> np.ndarray:
-    """What a method makes of the first photograph, by the tool itself, in 8 bits."""
+    """Return the first photograph upscaled by a method, in 8 bits."""
     from srcli.imaging.degrade.degradations import downscale_bicubic
     from srcli.methods import load_method
 
@@ -81,7 +81,7 @@ def expected(made: Path, method: str) -> np.ndarray:
 
 
 def middle_of(painted: np.ndarray, height: int, width: int) -> np.ndarray:
-    """The part of a canvas that an image in its middle covers, pixel by pixel."""
+    """Return the part of a canvas that an image covers in its middle at actual size."""
     top, left = round(painted.shape[0] / 2 - height / 2), round(painted.shape[1] / 2 - width / 2)
     return painted[top : top + height, left : left + width]
 
@@ -93,7 +93,7 @@ def test_the_slider_parts_the_very_pixels_of_both_methods(page: Page, made: Path
     assert page.run("state.split") == pytest.approx(0.5 - 30 / page.run("canvas.clientWidth"), abs=0.01)
     shown = middle_of(canvas(page), 120, 160)
     left, right = expected(made, "nearest"), expected(made, "lanczos")
-    # Names lie on the top, the knob of the slider in the middle.
+    # Names cover the top, the slider's handle the middle.
     np.testing.assert_array_equal(shown[95:, :45], left[95:, :45])
     np.testing.assert_array_equal(shown[95:, 55:], right[95:, 55:])
     page.run("handle.focus()")
@@ -140,8 +140,8 @@ def test_the_pixel_under_the_cursor_is_told_as_it_is_on_file(page: Page, made: P
     x, y = map(int, page.run("document.querySelector('.where').textContent").split(", "))
     assert (abs(x - 100) <= 1, abs(y - 70) <= 1) == (True, True)
     for source, method in ((0, "nearest"), (2, "lanczos")):
-        told = page.run(f"document.querySelector('[data-source=\"{source}\"] b').textContent")
-        assert [int(v) for v in told.replace("\u2007", "").split(" ")] == expected(made, method)[
+        text = page.run(f"document.querySelector('[data-source=\"{source}\"] b').textContent")
+        assert [int(v) for v in text.replace("\u2007", "").split(" ")] == expected(made, method)[
             y, x
         ].tolist()
     true = page.run("document.querySelector('#status [data-source=truth] b').textContent")
@@ -204,7 +204,7 @@ def test_fingers_pinch_and_the_page_is_readable_on_a_phone(page: Page) -> None:
     assert page.run("canvas.width === 2 * canvas.clientWidth")
     before = page.run("view.zoom")
     x, y = page.middle("#canvas")
-    x -= 60  # beside the slider
+    x -= 60  # away from the slider
     page.touch("Start", (x - 20, y), (x + 20, y))
     page.touch("Move", (x - 60, y), (x + 30, y))
     page.touch("End")
@@ -229,7 +229,7 @@ def test_light_and_dark(page: Page) -> None:
 
 
 def test_nothing_can_leave_the_page(page: Page) -> None:
-    """The policy stops what the page itself never tries; the complaint is the browser's."""
+    """The policy blocks requests, which the page itself never makes; the browser reports that."""
     refused = page.run("fetch('http://127.0.0.1:9/').then(() => false, () => true)")
     assert refused
     page.run(
@@ -240,9 +240,9 @@ def test_nothing_can_leave_the_page(page: Page) -> None:
         "document.body.insertAdjacentHTML('beforeend', html);"
         "document.getElementById('trap').click(); return window.bad === undefined; })()"
     )
-    told = page.faults()
-    assert len(told) >= 2
-    assert all("Content Security Policy" in line for line in told)
+    faults = page.faults()
+    assert len(faults) >= 2
+    assert all("Content Security Policy" in line for line in faults)
     page.events.clear()
 
 

@@ -164,7 +164,7 @@ def test_our_own_files_need_nothing_but_keep_their_network(sr: Run, photo: Path,
 
 
 class Descriptor:
-    """What spandrel gives for a network that enlarges by three."""
+    """A model as spandrel returns it, of scale 3."""
 
     purpose = "SR"
     input_channels = output_channels = 3

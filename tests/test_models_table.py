@@ -45,7 +45,7 @@ def test_every_published_name_is_explained() -> None:
 
 @pytest.mark.parametrize("arch", models_table.list_counted_archs())
 def test_what_was_counted_is_of_this_code(arch: str) -> None:
-    """The parameters of each size, and the cost of one; `make docs` counts anew."""
+    """The parameters of each size, and the cost of one; `make docs` counts again."""
     own = [row for row in ROWS if row.arch == arch]
     wanted = [
         (each.name, scale) for each in models_table.list_sizes(arch) for scale in archs.traits(arch).scales

@@ -1,4 +1,4 @@
-"""Opinion scores, Bradley-Terry ranks and agreement, against published and independent figures."""
+"""Opinion scores, Bradley-Terry ranks and agreement, against published and independent results."""
 
 import base64
 import json
@@ -104,11 +104,11 @@ def test_scores_tell_which_of_two_is_preferred() -> None:
 
 def _file(path: Path, answers: list[dict[str, Any]], **changes: Any) -> Path:
     key = {"01": ["i.png", "good"], "02": ["i.png", "poor"]}
-    told = {
+    content = {
         "format": "sr-ratings", "version": 1, "comparison": "c0ffee", "kind": "scores", "rater": "",
         "session": path.stem, "key": base64.b64encode(json.dumps(key).encode()).decode(), "ratings": answers,
     }  # fmt: skip
-    path.write_text(json.dumps({**told, **changes}))
+    path.write_text(json.dumps({**content, **changes}))
     return path
 
 

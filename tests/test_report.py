@@ -1,4 +1,4 @@
-"""What a reader sees of results: marks, published figures, how sure it is, LaTeX, the page, plots."""
+"""Reports of results: ranks, published scores, significance, LaTeX, the page, plots."""
 
 import io
 import re

@@ -53,14 +53,14 @@ class Plan:
     def shown_metrics(self) -> tuple[Metric, ...]:
         """The protocol's metrics and those asked for. Raises `UsageError` for unknown ones."""
         names = (*self.reduction.protocol.metrics, *self.metrics)
-        found = [each for name in names for each in metrics.find_metrics(name, self.lineup.options.device)]
-        return tuple({metric.key: metric for metric in found}.values())
+        listed = [each for name in names for each in metrics.find_metrics(name, self.lineup.options.device)]
+        return tuple({metric.key: metric for metric in listed}.values())
 
     @property
     def measured_metrics(self) -> tuple[Metric, ...]:
         """The metrics that every row has, followed by those that are shown."""
-        found = [*(metrics.BUILT_IN[name] for name in _ALWAYS), *self.shown_metrics]
-        return tuple({metric.key: metric for metric in found}.values())
+        listed = [*(metrics.BUILT_IN[name] for name in _ALWAYS), *self.shown_metrics]
+        return tuple({metric.key: metric for metric in listed}.values())
 
     @property
     def identity(self) -> str:

@@ -85,13 +85,13 @@ def find_published(results: Results, row: Row) -> PublishedScore | None:
 
 def list_footnotes(results: Results) -> list[str]:
     """Return a line for each source of published scores, and for each score that publications disagree on."""
-    found = [(row, score) for row in results.rows if (score := find_published(results, row))]
-    if not found:
+    pairs = [(row, score) for row in results.rows if (score := find_published(results, row))]
+    if not pairs:
         return ["no published scores to compare with: those are for y-crop on the papers' complete data sets"]
-    sources = sorted({score.source for _, score in found}, key=str.lower)
+    sources = sorted({score.source for _, score in pairs}, key=str.lower)
     titles = load_published().sources
     return [f"{source}: {titles[source]}" for source in sources] + [
         f"* {score.network} on {row.dataset} x{row.scale}: others print {score.conflict}"
-        for row, score in found
+        for row, score in pairs
         if score.conflict
     ]

@@ -227,16 +227,16 @@ def _compare_with_best(
     method: str, best: str, pairs: dict[tuple[str, str], significance.Comparison], column: Column
 ) -> tuple[str, str, str]:
     """Return the difference to the best method, its interval, and p; empty for the best itself."""
-    found, sign = pairs.get((method, best)), 1
-    if found is None:
-        found, sign = pairs.get((best, method)), -1
-    if found is None:
+    pair, sign = pairs.get((method, best)), 1
+    if pair is None:
+        pair, sign = pairs.get((best, method)), -1
+    if pair is None:
         return "", "", ""
-    low, high = sorted((sign * found.interval.low, sign * found.interval.high))
+    low, high = sorted((sign * pair.interval.low, sign * pair.interval.high))
     return (
-        f"{sign * found.difference:+.{column.digits}f}",
+        f"{sign * pair.difference:+.{column.digits}f}",
         f"{low:+.{column.digits}f}..{high:+.{column.digits}f}",
-        format_p(found.p),
+        format_p(pair.p),
     )
 
 
