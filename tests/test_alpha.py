@@ -82,7 +82,7 @@ def test_grey_stays_grey_to_the_bit(arch: str, tmp_path: Path, sr: Run) -> None:
     """Through a network for colours with random weights, from a file with one channel or with three."""
     spec = files.Spec(arch, 2, {"features": 8} | ({"blocks": 1} if arch == "edsr" else {"convs": 2}))
     file = tmp_path / "w.safetensors"
-    files.save(file, archs.build(arch, 2, spec.config), spec, {})
+    files.save_network(file, archs.build(arch, 2, spec.config), spec, {})
     camera = read_image(copy_sample("camera.png", tmp_path)).pixels[:50, :50]
     for name, grey, depth in (("one", True, 8), ("three", False, 8), ("deep", False, 16)):
         write_image(tmp_path / f"{name}.png", Image(camera, grey=grey, depth=depth))

@@ -188,7 +188,7 @@ def test_tiled_is_close_to_whole_where_windows_are_shifted() -> None:
     """Tiles begin where windows do; the overlap is far less than what dozens of blocks see."""
     torch.manual_seed(0)
     runtime = prepare(build_random("lte", 2, WINDOWS | {"blocks": 2}), ANY, CPU)
-    assert (runtime.halo, runtime.alignment) == (34, 8)
+    assert (runtime.info.halo, runtime.info.alignment) == (34, 8)
     pixels = read_image(SAMPLES / "coffee.png").pixels[:15, :133]
     whole, tiled = (Upscaler(runtime, ANY, tile)(pixels, (40, 301)) for tile in (512, 28))
     assert (whole != tiled).any()
@@ -260,7 +260,7 @@ def mine(tmp_path: Path) -> Path:
     """A weight file of a small network of any scale."""
     path = tmp_path / "mine.safetensors"
     spec = archs.Spec("liif", ANY, {"blocks": 1, "features": 8, "hidden": 8})
-    files.save(path, archs.build("liif", ANY, spec.config), spec, {})
+    files.save_network(path, archs.build("liif", ANY, spec.config), spec, {})
     return path
 
 
@@ -303,9 +303,9 @@ def test_bench_and_compare_take_any_scale(mine: Path, photo: Path, tmp_path: Pat
 
 def test_files_of_any_scale_say_so_or_are_known(mine: Path, tmp_path: Path, sr: Run) -> None:
     assert files.read_header(mine)["scale"] == "any"
-    assert files.specs_of(mine) == [archs.Spec("liif", ANY, {"blocks": 1, "features": 8, "hidden": 8})]
+    assert files.identify_specs(mine) == [archs.Spec("liif", ANY, {"blocks": 1, "features": 8, "hidden": 8})]
     torch.save({"model": {"sd": archs.build("liif", ANY).state_dict()}}, tmp_path / "plain.pth")
-    assert files.specs_of(tmp_path / "plain.pth", "liif") == [archs.Spec("liif", ANY)]
+    assert files.identify_specs(tmp_path / "plain.pth", "liif") == [archs.Spec("liif", ANY)]
     done = sr("export", "-w", mine, "-x", 3, "-o", tmp_path / "a.onnx")
     assert done.code == 1
     assert "its scale is an input" in done.err.splitlines()[0]
@@ -326,7 +326,7 @@ def test_one_entry_is_for_any_scale(mine: Path, tmp_path: Path, monkeypatch: pyt
     with pytest.raises(ManifestError, match="bad scale"):
         manifest.load(path)
     monkeypatch.setattr(manifest, "load", lambda: (entry,))
-    monkeypatch.setattr(files, "locate", lambda entry: mine)
+    monkeypatch.setattr(files, "locate_weights", lambda entry: mine)
     method = methods.load_method("mine", 2.7)
     assert method(np.zeros((10, 20, 3), np.float32), 2.7).shape == (27, 54, 3)
     assert methods.locate_weights("mine", 5).spec.scale == ANY
@@ -386,5 +386,5 @@ def test_what_a_spread_cannot_be_is_told(changes: dict[str, Any], message: str) 
 @pytest.mark.parametrize(("encoder", "megabytes"), [("edsr", 18), ("rdn", 256)])
 def test_liif_is_as_large_as_its_authors_files(encoder: str, megabytes: float) -> None:
     """They hold each number three times, with Adam's two means of it: https://github.com/yinboc/liif."""
-    ours = complexity.parameters(archs.Spec("liif", ANY, {"encoder": encoder})) * 3 * 4 / 2**20
+    ours = complexity.count_parameters(archs.Spec("liif", ANY, {"encoder": encoder})) * 3 * 4 / 2**20
     assert ours == pytest.approx(megabytes, rel=0.01)

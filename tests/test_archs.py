@@ -178,7 +178,7 @@ def test_self_ensemble_commutes_with_turning(arch: str, rng: np.random.Generator
 @pytest.mark.parametrize("arch", archs.names())
 def test_luma_networks_keep_grey_grey(arch: str, rng: np.random.Generator) -> None:
     method = upscaler(arch, archs.traits(arch).scales[-1])
-    if method.runtime.channels != 1:
+    if method.runtime.info.channels != 1:
         pytest.skip("an RGB network")
     out = method(np.repeat(rng.random((8, 8, 1), np.float32), 3, axis=2))
     np.testing.assert_array_equal(out[..., 0], out[..., 1])
@@ -483,25 +483,25 @@ def test_out_of_memory_is_answered_by_smaller_tiles(rng: np.random.Generator) ->
                 yield from super().run([tile])
 
     whole = upscaler("fsrcnn", 2)
-    small = Small(whole.runtime.network, 2, CPU)  # type: ignore[attr-defined]
+    small = Small(**vars(whole.runtime))
     pixels = rng.random((150, 40, 3), np.float32)
     np.testing.assert_allclose(Upscaler(small, 2)(pixels), whole(pixels), atol=1e-5)
-    never = Upscaler(Small(archs.build("edsr", 2).eval(), 2, CPU), 2)
+    never = Upscaler(Small(**vars(prepare(archs.build("edsr", 2), 2, CPU))), 2)
     with pytest.raises(OutOfMemory):
         never(rng.random((200, 40, 3), np.float32))
 
 
 def test_half_precision_that_overflows_is_rerun_in_single() -> None:
     network = build_random("espcn", 2).eval()
-    runtime = TorchRuntime(network, 2, Device("cpu", "float16", "test"))
+    runtime = prepare(network, 2, Device("cpu", "float16", "test"))
     tile = np.full((8, 8, 1), 0.5, np.float32)
     near = next(runtime.run([tile]))
-    exact = next(TorchRuntime(network, 2, CPU).run([tile]))
+    exact = next(prepare(network, 2, CPU).run([tile]))
     assert 0 < np.abs(near - exact).max() < 0.1
     with torch.no_grad():
         network.conv_3.bias += 1e6  # type: ignore[operator]
     again = next(runtime.run([tile]))
-    np.testing.assert_array_equal(again, next(TorchRuntime(network, 2, CPU).run([tile])))
+    np.testing.assert_array_equal(again, next(prepare(network, 2, CPU).run([tile])))
 
 
 def test_unknown_networks_and_scales_are_named() -> None:

@@ -22,15 +22,16 @@ from helpers.networks import CPU, build_random
 from helpers.paths import SAMPLES
 from srcli import archs, manifest
 from srcli.engine import memory
-from srcli.engine.runtimes import backends, half, select
-from srcli.engine.runtimes.backends import CpuBackend, CudaGraphCache, DeviceBackend, Forward
-from srcli.engine.runtimes.base import OutOfMemory
-from srcli.engine.runtimes.batching import BatchLimit, Item, PendingBatch, in_order
+from srcli.engine.runtimes import cuda
+from srcli.engine.runtimes.backends import CpuBackend, DeviceBackend, Forward
+from srcli.engine.runtimes.base import OutOfMemory, RuntimeRequest
+from srcli.engine.runtimes.batching import BatchLimit, Item, PendingBatch, run_batches
+from srcli.engine.runtimes.cuda import CudaGraphCache
+from srcli.engine.runtimes.half import Trial
 from srcli.engine.runtimes.multi_device import MultiDeviceRuntime
-from srcli.engine.runtimes.select import RuntimeRequest
-from srcli.engine.runtimes.torch import TorchRuntime, prepare
+from srcli.engine.runtimes.torch import TorchRuntime, build, choose_precision, prepare, try_half
 from srcli.engine.seams import Seam
-from srcli.engine.tiles import evened, plan, spans
+from srcli.engine.tiles import equalise_spans, plan_tiles, split_axis
 from srcli.engine.upscaler import Upscaler
 from srcli.engine.weights import files
 from srcli.errors import UsageError
@@ -70,7 +71,7 @@ def test_results_come_in_order_within_memory(
         return pending
 
     tiles = [np.full((side, side, 1), number, np.float32) for number, side in enumerate(sides)]
-    results = list(in_order([(tile,) for tile in tiles], submit, BatchLimit(pixels), ahead))
+    results = list(run_batches([(tile,) for tile in tiles], submit, BatchLimit(pixels), ahead))
     assert [float(result[0, 0, 0]) for result in results] == [2.0 * n for n in range(len(tiles))]
 
 
@@ -86,7 +87,7 @@ def test_nothing_is_taken_before_its_time() -> None:
     def submit(items: Sequence[Item]) -> PendingBatch:
         return lambda: [item[0] for item in items]
 
-    for number, _ in enumerate(in_order(tiles(), submit, BatchLimit(), 0)):
+    for number, _ in enumerate(run_batches(tiles(), submit, BatchLimit(), 0)):
         log.append(f"give {number}")
     assert log == ["take 0", "give 0", "take 1", "give 1", "take 2", "give 2"]
 
@@ -101,7 +102,7 @@ def test_a_tile_that_does_not_fit_alone_is_told_and_not_tried_again() -> None:
     limit = BatchLimit(64)
     items: list[Item] = [(np.zeros((4, 4, 1), np.float32),) for _ in range(4)]
     with pytest.raises(OutOfMemory):
-        list(in_order(items, submit, limit, 1))
+        list(run_batches(items, submit, limit, 1))
     assert tried == [4, 2, 1]
     assert limit.too_large == 16
 
@@ -110,8 +111,8 @@ def test_a_tile_that_does_not_fit_alone_is_told_and_not_tried_again() -> None:
     st.integers(1, 3000), st.integers(1, 600), st.integers(0, 100), st.integers(1, 9), st.integers(0, 2000)
 )
 def test_even_spans_have_one_length(length: int, tile: int, halo: int, alignment: int, begin: int) -> None:
-    cut = spans(length, tile, halo, alignment, begin % length)
-    even = evened(cut, length, alignment)
+    cut = split_axis(length, tile, halo, alignment, begin % length)
+    even = equalise_spans(cut, length, alignment)
     for before, after in zip(cut, even, strict=True):
         assert (before.keep_start, before.keep_stop) == (after.keep_start, after.keep_stop)
         assert 0 <= after.start <= before.start
@@ -127,7 +128,7 @@ def test_even_tiles_cost_little() -> None:
     areas = [
         sum(
             (y.stop - y.start) * (x.stop - x.start)
-            for y, x in plan(2000, 3000, (512, 512), 18, uniform_tiles=even)
+            for y, x in plan_tiles(2000, 3000, (512, 512), 18, uniform_tiles=even)
         )
         for even in (False, True)
     ]
@@ -175,10 +176,10 @@ def test_batches_are_made_where_memory_allows() -> None:
     class Measured(FakeAsyncBackend):
         most = 0
 
-        def held(self) -> int:
+        def reset_peak(self) -> int:
             return 1000 * 20 * 20
 
-        def free(self) -> float:
+        def free_bytes(self) -> float:
             return 2 * 1000 * 20 * 20 * self.most
 
     for most in (0, 3):
@@ -193,17 +194,17 @@ def test_batches_are_made_where_memory_allows() -> None:
 
 def test_tiles_are_as_large_as_a_gpu_has_room_for() -> None:
     class Spacious(FakeAsyncBackend):
-        def held(self) -> int:
+        def reset_peak(self) -> int:
             return 256 * 256 * 1000
 
-        def free(self) -> float:
+        def free_bytes(self) -> float:
             return 2 * 1000 * self.pixels
 
     drive = Spacious()
     for pixels, side in ((100 * 100, 512), (1000 * 1000, 1000), (10**9, 2048)):
         drive.pixels = pixels  # type: ignore[attr-defined]
         runtime = prepare_on(drive, build_random("espcn", 2).eval(), 2)
-        assert runtime.largest_tile(512) == max(512, side - 2 * runtime.halo)
+        assert runtime.largest_tile(512) == max(512, side - 2 * runtime.info.halo)
         assert runtime.largest_tile(300) == 300
     assert prepare_on(CpuBackend(), build_random("espcn", 2).eval(), 2).largest_tile(512) == 512
     assert prepare_on(FakeAsyncBackend(), build_random("espcn", 2).eval(), 2).largest_tile(512) == 512
@@ -218,7 +219,7 @@ def test_a_network_that_sees_luma_reads_no_row_ahead(monkeypatch: pytest.MonkeyP
     class Counting(TorchRuntime):
         def run(self, tiles: Any) -> Iterator[Pixels]:
             for result in super().run(tiles):
-                runs.append(self.scale)
+                runs.append(self.info.scale)
                 yield result
 
     steps = []
@@ -264,7 +265,7 @@ BUNDLED = [entry for entry in manifest.load() if entry.bundled and entry.scale =
 
 def runtime_of(entry: manifest.Entry, drive: DeviceBackend, dtype: str = "float32") -> TorchRuntime:
     assert entry.bundled
-    network = files.load(entry.bundled, archs.Spec(entry.arch, entry.scale, entry.config))
+    network = files.load_network(entry.bundled, archs.Spec(entry.arch, entry.scale, entry.config))
     return prepare_on(drive, network, own_scale(entry.arch, entry.scale), dtype)
 
 
@@ -275,7 +276,7 @@ def test_half_precision_is_tried_before_it_is_used(
 ) -> None:
     """At most two levels and at least 55 dB, or single precision it is."""
     runtime = runtime_of(entry, drive())
-    found, chosen = half.try_half(runtime), half.in_half(runtime)
+    found, chosen = try_half(runtime), choose_precision(runtime)
     assert not found.overflowed
     assert (chosen.device.dtype == "float16") == (found.levels <= 2 and found.decibels >= 55)
     assert f"{found.decibels:.0f} dB" in chosen.description
@@ -283,11 +284,11 @@ def test_half_precision_is_tried_before_it_is_used(
 
 def test_half_precision_that_is_too_coarse_is_refused() -> None:
     runtime = prepare_on(CpuBackend(), build_random("espcn", 2).eval(), 2)
-    assert half.try_half(runtime, "bfloat16").decibels < half.try_half(runtime).decibels
+    assert try_half(runtime, "bfloat16").decibels < try_half(runtime).decibels
     with torch.no_grad():
         runtime.network.conv_3.bias += 1e6  # type: ignore[operator]
-    assert half.try_half(runtime) == half.Trial(0, np.inf, overflowed=True)
-    chosen = half.in_half(runtime)
+    assert try_half(runtime) == Trial(0, np.inf, overflowed=True)
+    chosen = choose_precision(runtime)
     assert chosen.device.dtype == "float32"
     assert "float16 in a trial: overflows" in chosen.description
     assert not chosen.findings.overflowed
@@ -297,13 +298,13 @@ def test_half_precision_that_is_too_coarse_is_refused() -> None:
 def test_what_comes_again_is_recorded_if_that_is_faster(
     drive: Callable[[], DeviceBackend], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(backends, "_LONG", 0)
-    monkeypatch.setattr(backends, "_OFTEN", 3)
+    monkeypatch.setattr(cuda, "_MIN_SECONDS", 0)
+    monkeypatch.setattr(cuda, "_MIN_RUNS", 3)
     network = build_random("espcn", 2).eval()
     tiles = [np.random.default_rng(n).random((24, 24, 1), np.float32) for n in range(8)]
     exact = list(prepare(network, 2, CPU).run(tiles))
     for gain, verdict in ((0.0, "used"), (1e9, "not used")):
-        monkeypatch.setattr(backends, "_GAIN", gain)
+        monkeypatch.setattr(cuda, "_MIN_GAIN", gain)
         runtime, told = prepare_on(drive(), network, 2), list[str]()
         assert runtime.graphs
         runtime.graphs.log = told.append
@@ -313,23 +314,23 @@ def test_what_comes_again_is_recorded_if_that_is_faster(
         assert len(told) == 1
         assert told[0].endswith(f", {verdict}")
         assert told[0].startswith("1 tiles of 24x24 as a graph: ")
-        assert len(runtime.graphs.recorded) == (verdict == "used")
-        runtime.graphs.forget()
-        assert not runtime.graphs.recorded
+        assert len(runtime.graphs.graphs) == (verdict == "used")
+        runtime.graphs.clear()
+        assert not runtime.graphs.graphs
 
 
 def test_what_cannot_be_recorded_is_told_and_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
     class Unable(FakeAsyncBackend):
-        def record(self, forward: Forward, batch: Tensor) -> Forward | None:
+        def capture(self, forward: Forward, batch: Tensor) -> Forward | None:
             raise RuntimeError("operation not permitted when stream is capturing\nmore")
 
-    monkeypatch.setattr(backends, "_LONG", 0)
+    monkeypatch.setattr(cuda, "_MIN_SECONDS", 0)
     told: list[str] = []
     graphs = CudaGraphCache(Unable(), told.append)
     for _ in range(40):
         assert graphs.run(lambda batch: batch + 1, torch.zeros(1, 3, 8, 8)).sum() == 3 * 64
     assert told == [
-        "1 tiles of 8x8 can't be recorded as a graph: operation not permitted when stream is capturing"
+        "cannot capture 1 tiles of 8x8 as a graph: operation not permitted when stream is capturing"
     ]
 
 
@@ -412,7 +413,7 @@ def test_several_devices_round_too() -> None:
     one, two = (prepare_on(FakeAsyncBackend(), network, 2) for _ in range(2))
     ours, theirs = (
         Upscaler(runtime, 2, 32).as_uint8()
-        for runtime in (MultiDeviceRuntime((one, two)), prepare_on(FakeAsyncBackend(), network, 2))
+        for runtime in (MultiDeviceRuntime.join((one, two)), prepare_on(FakeAsyncBackend(), network, 2))
     )
     assert ours
     assert theirs
@@ -421,13 +422,15 @@ def test_several_devices_round_too() -> None:
     assert np.abs(steps).max() <= 1
     assert (steps != 0).mean() <= 1e-3
     assert ours.plan((75, 110), (150, 220), 32) == theirs.plan((75, 110), (150, 220), 32)
-    assert Upscaler(MultiDeviceRuntime((one, prepare_on(CpuBackend(), network, 2))), 2).as_uint8() is None
+    assert (
+        Upscaler(MultiDeviceRuntime.join((one, prepare_on(CpuBackend(), network, 2))), 2).as_uint8() is None
+    )
 
 
 @pytest.mark.parametrize("text", ["", "some", "0", "-3G", "3 apples"])
 def test_what_is_no_amount_of_memory_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="is no amount of memory"):
-        memory.amount(text)
+        memory.parse_bytes(text)
 
 
 def test_a_bound_on_a_gpu_means_nothing_to_a_processor(photo: Path, tmp_path: Path, sr: Run) -> None:
@@ -445,7 +448,7 @@ def test_a_gpu_makes_the_same_picture(entry: manifest.Entry) -> None:
     exact = Upscaler(runtime_of(entry, CpuBackend()), entry.scale)(pixels)
     single = runtime_of(entry, select_cuda_backend())
     assert_same_samples(Upscaler(single, entry.scale, 200)(pixels), exact)
-    chosen = half.in_half(single)
+    chosen = choose_precision(single)
     if chosen.device.dtype == "float16":
         near = Upscaler(chosen, entry.scale, 200)(pixels)
         difference = np.clip(near, 0, 1) - np.clip(exact, 0, 1)
@@ -462,13 +465,13 @@ def test_a_gpus_memory_is_bounded() -> None:
     network, pixels = archs.build("edsr", 4).eval(), np.tile(crop_photo(200, 300), (3, 3, 1))
     torch.cuda.empty_cache()
     try:
-        bounded = select.on_torch(network, 4, archs.traits("edsr"), wanted)
+        bounded = build(network, 4, wanted)
         torch.cuda.reset_peak_memory_stats()
         ours = Upscaler(bounded, 4)(pixels)
         assert torch.cuda.max_memory_reserved() <= 2**28
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0, 0)
-    free = select.on_torch(network, 4, archs.traits("edsr"), replace(wanted, vram=None))
+    free = build(network, 4, replace(wanted, vram=None))
     np.testing.assert_allclose(ours, Upscaler(free, 4)(pixels), atol=5e-3)
 
 

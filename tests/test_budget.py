@@ -17,7 +17,8 @@ from helpers.images import copy_sample
 from helpers.paths import SAMPLES
 from srcli.engine import calibration, upscaler
 from srcli.engine.calibration import Rate
-from srcli.engine.complexity import cost
+from srcli.engine.complexity import count_cost
+from srcli.engine.measurements import measure_once
 from srcli.errors import UsageError
 from srcli.imaging.codecs.reading import read_info
 from srcli.methods import MethodOptions, load_method
@@ -33,7 +34,7 @@ def known(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rates as if they had been measured: by the size of the network, so that the law is seen."""
 
     def rate(step: object) -> Rate:
-        return Rate(0, step.runtime.params * 1e-10, 5e7, 1000)  # type: ignore[attr-defined]
+        return Rate(0, step.runtime.info.params * 1e-10, 5e7, 1000)  # type: ignore[attr-defined]
 
     monkeypatch.setattr(estimate, "measure_rate", rate)
     monkeypatch.setattr(estimate, "_time_upscaling", lambda method, scale: 1e-7)
@@ -91,7 +92,7 @@ def test_operations_are_those_of_the_table_of_models(model: str) -> None:
     [step] = method.stages
     assert step.spec is not None
     found = estimate.estimate_image(method, image((320, 180), 4))
-    assert found.operations == pytest.approx(2 * cost(step.spec, 720, 1280).multiply_adds, rel=0.02)
+    assert found.operations == pytest.approx(2 * count_cost(step.spec, 720, 1280).multiply_adds, rel=0.02)
 
 
 @pytest.mark.usefixtures("known")
@@ -134,11 +135,11 @@ def test_within_chooses_and_refuses(photo: Path, tmp_path: Path, sr: Run) -> Non
 
 def test_a_trial_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[int] = []
-    monkeypatch.setattr(calibration, "measure", lambda runtime: made.append(1) or QUICK)
+    monkeypatch.setattr(calibration, "measure_rate", lambda runtime: made.append(1) or QUICK)
     [step] = load_method("espcn", 2).stages
-    assert [calibration.rate(step.runtime, "espcn") for _ in range(3)] == [QUICK] * 3
+    assert [calibration.find_rate(step.runtime, "espcn") for _ in range(3)] == [QUICK] * 3
     assert len(made) == 1
-    calibration.rate(step.runtime, "another")
+    calibration.find_rate(step.runtime, "another")
     assert len(made) == 2
 
 
@@ -149,13 +150,13 @@ def test_a_trial_that_is_old_is_made_again() -> None:
         made.append(1)
         return {"seconds": float(len(made))}
 
-    assert [calibration.once(("a",), found)["seconds"] for _ in range(2)] == [1, 1]
+    assert [measure_once(("a",), found)["seconds"] for _ in range(2)] == [1, 1]
     [file] = (get_cache_folder() / "calibration").iterdir()
     os.utime(file, (0, time.time() - 40 * 86400))
-    assert calibration.once(("a",), found, days=math.inf)["seconds"] == 1
-    assert calibration.once(("a",), found)["seconds"] == 2
+    assert measure_once(("a",), found, days=math.inf)["seconds"] == 1
+    assert measure_once(("a",), found)["seconds"] == 2
     file.write_text("{")
-    assert calibration.once(("a",), found)["seconds"] == 3
+    assert measure_once(("a",), found)["seconds"] == 3
 
 
 @pytest.mark.parametrize(("share", "kept"), [(0.5, False), (0.9, True), (1.2, True), (1.6, False)])
@@ -163,24 +164,24 @@ def test_a_trial_that_real_work_contradicts_is_forgotten(
     share: float, kept: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [step] = load_method("espcn", 2).stages
-    monkeypatch.setattr(calibration, "measure", lambda runtime: QUICK)
+    monkeypatch.setattr(calibration, "measure_rate", lambda runtime: QUICK)
     areas = [500 * 500, 400 * 500]
-    calibration.compare(step.runtime, "espcn", areas, 1)  # nothing is known, and nothing is wrong
-    assert calibration.rate(step.runtime, "espcn") == QUICK
-    calibration.compare(step.runtime, "espcn", areas, share * sum(map(QUICK.seconds, areas)))
+    calibration.check_rate(step.runtime, "espcn", areas, 1)  # nothing is known, and nothing is wrong
+    assert calibration.find_rate(step.runtime, "espcn") == QUICK
+    calibration.check_rate(step.runtime, "espcn", areas, share * sum(map(QUICK.seconds, areas)))
     assert bool(list((get_cache_folder() / "calibration").iterdir())) == kept
 
 
 def test_work_that_takes_long_is_compared_with_what_was_foretold(monkeypatch: pytest.MonkeyPatch) -> None:
     [step] = load_method("espcn", 2).stages
     slow = replace(step, tile=32)
-    monkeypatch.setattr(calibration, "measure", lambda runtime: QUICK)
-    calibration.rate(step.runtime, str(step.spec))
+    monkeypatch.setattr(calibration, "measure_rate", lambda runtime: QUICK)
+    calibration.find_rate(step.runtime, str(step.spec))
     pixels = np.zeros((64, 80, 3), np.float32)
-    monkeypatch.setattr(upscaler, "COMPARED", math.inf)
+    monkeypatch.setattr(upscaler, "MIN_COMPARED_SECONDS", math.inf)
     slow(pixels)
     assert list((get_cache_folder() / "calibration").iterdir())
-    monkeypatch.setattr(upscaler, "COMPARED", 0)
+    monkeypatch.setattr(upscaler, "MIN_COMPARED_SECONDS", 0)
     slow(pixels)
     assert not list((get_cache_folder() / "calibration").iterdir())
 

@@ -98,7 +98,7 @@ def test_one_bad_image_does_not_stop_the_others(photos: Path, tmp_path: Path, sr
 
 def test_rgb_networks_take_files_too(photo: Path, tmp_path: Path, sr: Run) -> None:
     spec = weights.Spec("edsr", 2, {"blocks": 1, "features": 8})
-    weights.save(tmp_path / "w.safetensors", archs.build("edsr", 2, spec.config), spec, {})
+    weights.save_network(tmp_path / "w.safetensors", archs.build("edsr", 2, spec.config), spec, {})
     done = sr("upscale", photo, "-x2", "-w", tmp_path / "w.safetensors", "-o", tmp_path / "out.png")
     assert done.code == 0, done.err
     assert read_image(tmp_path / "out.png").size == (160, 120)

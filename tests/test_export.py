@@ -11,12 +11,11 @@ from helpers.command import Run
 from helpers.networks import build_random
 from helpers.paths import ROOT, SAMPLES
 from srcli import archs
-from srcli.engine.export import Unexportable, onnx, torchscript
+from srcli.engine.export import UnexportableError, onnx, torchscript
 from srcli.engine.export.formats import FORMATS
-from srcli.engine.runtimes import ncnn
+from srcli.engine.runtimes import converted, ncnn
 from srcli.engine.runtimes.torch import to_batch, to_pixels
 from srcli.engine.weights import files as weights
-from srcli.engine.weights import ncnn_cache
 from srcli.imaging.color import luma
 from srcli.imaging.image import read_image
 from srcli.imaging.pixels import Pixels
@@ -30,7 +29,7 @@ def photograph() -> Pixels:
 
 
 def by_torch(pixels: Pixels) -> Pixels:
-    network = weights.load(BUNDLED, archs.Spec("fsrcnn", 2)).float().eval()
+    network = weights.load_network(BUNDLED, archs.Spec("fsrcnn", 2)).float().eval()
     with torch.inference_mode():
         return to_pixels(network(to_batch(pixels)))
 
@@ -66,7 +65,7 @@ def test_torchscript_enlarges_any_size(exported: Path) -> None:
 
 @pytest.mark.parametrize("exported", ["ncnn"], indirect=True)
 def test_ncnn_enlarges_any_size(exported: Path) -> None:
-    found = ncnn_cache.find(exported.with_suffix(""))
+    found = converted.read(exported.with_suffix(""))
     assert found
     (out,) = ncnn.prepare(found, 1, "").run([photograph()])
     assert np.abs(out - by_torch(photograph())).max() < 1e-5
@@ -93,7 +92,7 @@ def test_what_cannot_be_is_one_line_and_a_hint(
 ) -> None:
     Path("taken.bin").touch()
     spec = weights.Spec("safmn", 2, {"blocks": 1, "features": 16})
-    weights.save(Path("safmn.safetensors"), archs.build("safmn", 2, spec.config), spec, {})
+    weights.save_network(Path("safmn.safetensors"), archs.build("safmn", 2, spec.config), spec, {})
     before = sorted(in_tmp.iterdir())
     done = sr("export", *arguments)
     assert done.code == code, done.err
@@ -126,13 +125,13 @@ def test_a_network_traced_for_one_size_is_refused(tmp_path: Path) -> None:
         def forward(self, batch: torch.Tensor) -> torch.Tensor:
             return batch * 2 if batch.shape[3] == 64 else batch
 
-    with pytest.raises(Unexportable, match="differs"):
+    with pytest.raises(UnexportableError, match="differs"):
         torchscript.write(Folded(), tmp_path / "a.pt")
 
 
 def test_a_table_is_exported_and_runs(in_tmp: Path, photo: Path, sr: Run) -> None:
     spec = weights.Spec("srlut", 2, {"kernel": "v"})
-    weights.save(Path("net.safetensors"), archs.build("srlut", 2, spec.config), spec, {})
+    weights.save_network(Path("net.safetensors"), archs.build("srlut", 2, spec.config), spec, {})
     done = sr("export", "-w", "net.safetensors", "-x2", "--to", "table", "-o", "table.safetensors")
     assert done.code == 0, done.err
     done = sr("upscale", photo, "-x2", "-w", "table.safetensors", "-o", "out.png")
@@ -154,7 +153,7 @@ def test_every_network_can_be_exported(arch: str, kind: str, tmp_path: Path) -> 
     write = {"onnx": onnx.write, "torchscript": torchscript.write}[kind]
     reason = archs.facts(arch).export_errors.get(kind)
     if reason:
-        with pytest.raises(Unexportable, match=reason):
+        with pytest.raises(UnexportableError, match=reason):
             write(network, tmp_path / "network")
         return
     write(network, tmp_path / f"network{FORMATS[kind].suffixes[0]}")

@@ -253,4 +253,4 @@ def test_the_real_hub_has_what_the_manifest_says() -> None:
     if not reachable("https://huggingface.co"):
         pytest.skip("the Hub can't be reached")
     for scale, entry in manifest.entries_of("edsr").items():
-        weights.load(weights.locate(entry), archs.Spec(entry.arch, scale, entry.config))
+        weights.load_network(weights.locate_weights(entry), archs.Spec(entry.arch, scale, entry.config))

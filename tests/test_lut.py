@@ -43,7 +43,7 @@ def sampled(arch: str, scale: int, config: dict[str, Any]) -> dict[str, lut.Tabl
 
 @cache
 def cached_tables(arch: str, scale: int, config: tuple[tuple[str, Any], ...]) -> dict[str, lut.Table]:
-    return tables.tables(cached_network(arch, scale, config))
+    return tables.sample_tables(cached_network(arch, scale, config))
 
 
 @cache
@@ -63,7 +63,7 @@ def by_torch(made: Any, scale: int, pixels: Pixels) -> Pixels:
 
 
 def by_table(spec: archs.Spec, pixels: Pixels) -> Pixels:
-    return tables.enlarger(spec, sampled(spec.arch, spec.scale, spec.config))(pixels)
+    return tables.build_upscaler(spec, sampled(spec.arch, spec.scale, spec.config))(pixels)
 
 
 def levels(rng: np.random.Generator, height: int, width: int, step: int = 1) -> Pixels:
@@ -186,10 +186,10 @@ def test_a_table_file_has_the_papers_size_and_says_what_it_is(
     arch: str, config: dict[str, Any], size: float, tmp_path: Path
 ) -> None:
     path, spec = tmp_path / "t.safetensors", archs.Spec(arch, 4, config)
-    tables.save(path, sampled(arch, 4, config), spec)
+    tables.save_tables(path, sampled(arch, 4, config), spec)
     assert path.stat().st_size == pytest.approx(size, rel=0.01)
     assert tables.is_table(path)
-    assert tables.read(path)[0] == spec
+    assert tables.read_tables(path)[0] == spec
 
 
 @pytest.mark.parametrize(("arch", "config"), ALL)
@@ -198,7 +198,7 @@ def test_a_table_from_a_file_enlarges_as_its_network(
     arch: str, config: dict[str, Any], precision: tables.Precision, least: float, tmp_path: Path
 ) -> None:
     path, made = tmp_path / "t.safetensors", network(arch, 4, config)
-    tables.save(path, sampled(arch, 4, config), archs.Spec(arch, 4, config), precision)
+    tables.save_tables(path, sampled(arch, 4, config), archs.Spec(arch, 4, config), precision)
     pixels = read_image(SAMPLES / "chelsea.png").pixels[100:140, 120:170]
     step = made.interval if arch == "srlut" else 1
     pixels = np.floor(pixels * 255 / step) * np.float32(step) / np.float32(255)
@@ -210,8 +210,8 @@ def test_a_table_from_a_file_enlarges_as_its_network(
 @pytest.mark.parametrize(("arch", "config"), ALL)
 def test_int8_is_within_half_a_unit(arch: str, config: dict[str, Any], tmp_path: Path) -> None:
     path, exact = tmp_path / "t.safetensors", sampled(arch, 4, config)
-    tables.save(path, exact, archs.Spec(arch, 4, config))
-    _, found = tables.read(path)
+    tables.save_tables(path, exact, archs.Spec(arch, 4, config))
+    _, found = tables.read_tables(path)
     for name, table in exact.items():
         unit = found.get(name + lut.UNIT, np.full(1, 1 / 127, np.float32))
         assert found[name].dtype == np.int8
@@ -226,7 +226,7 @@ def test_an_array_is_known_by_its_shape(
     if (samples, inputs) == (9, 2):
         pytest.skip("9**2 is 3**4")
     np.save(tmp_path / "t.npy", np.zeros((samples**inputs, 1, 3, 3), np.int8))
-    spec, found = tables.read(tmp_path / "t.npy")
+    spec, found = tables.read_tables(tmp_path / "t.npy")
     assert spec == archs.Spec("srlut", 3, config)
     assert found["table"].shape == (samples,) * inputs + (3, 3)
 
@@ -235,12 +235,12 @@ def test_an_array_is_known_by_its_shape(
 def test_srlut_is_written_as_its_authors_do(config: dict[str, Any], tmp_path: Path) -> None:
     spec = archs.Spec("srlut", 4, config)
     for name in ("t.npy", "t.safetensors"):
-        tables.save(tmp_path / name, sampled("srlut", 4, config), spec)
-    (one, array), (two, own) = (tables.read(tmp_path / name) for name in ("t.npy", "t.safetensors"))
+        tables.save_tables(tmp_path / name, sampled("srlut", 4, config), spec)
+    (one, array), (two, own) = (tables.read_tables(tmp_path / name) for name in ("t.npy", "t.safetensors"))
     assert one == two == spec
     np.testing.assert_array_equal(array["table"], own["table"])
     with pytest.raises(UsageError, match="cannot hold all"):
-        tables.save(tmp_path / "u.npy", sampled("splut", 4, {"size": "s"}), archs.Spec("splut", 4))
+        tables.save_tables(tmp_path / "u.npy", sampled("splut", 4, {"size": "s"}), archs.Spec("splut", 4))
 
 
 def test_arrays_that_are_no_tables_are_refused(tmp_path: Path) -> None:
@@ -256,23 +256,23 @@ def test_arrays_that_are_no_tables_are_refused(tmp_path: Path) -> None:
     for array in bad:
         np.save(path, array, allow_pickle=True)
         with pytest.raises(WeightsError, match=r"t\.npy"):
-            tables.read(path)
+            tables.read_tables(path)
     np.save(path, np.zeros((6561, 1, 2, 2), np.int8))
     whole = path.read_bytes()
     for content in (b"", b"\x80\x04N.", whole[:50], whole[:-1], b"PK\x03\x04" + whole):
         path.write_bytes(content)
         with pytest.raises(WeightsError, match=r"t\.npy"):
-            tables.read(path)
+            tables.read_tables(path)
     with pytest.raises(WeightsError, match="does not exist"):
-        tables.read(tmp_path / "missing.npy")
+        tables.read_tables(tmp_path / "missing.npy")
 
 
 def test_files_of_tables_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     from safetensors.numpy import save_file
 
     path = tmp_path / "t.safetensors"
-    tables.save(path, sampled("splut", 4, {"size": "s"}), archs.Spec("splut", 4, {"size": "s"}))
-    _, found = tables.read(path)
+    tables.save_tables(path, sampled("splut", 4, {"size": "s"}), archs.Spec("splut", 4, {"size": "s"}))
+    _, found = tables.read_tables(path)
     header = {"kind": "table", "arch": "splut", "scale": "4", "config": "{}"}
     first = "lower.lut212_c34"
     for content, change in (
@@ -289,15 +289,15 @@ def test_files_of_tables_that_do_not_fit_are_refused(tmp_path: Path) -> None:
     ):
         save_file({k: np.ascontiguousarray(v) for k, v in content.items()}, path, {**header, **change})
         with pytest.raises(WeightsError, match=r"t\.safetensors"):
-            tables.read(path)
+            tables.read_tables(path)
     path.write_bytes(path.read_bytes()[:-9])
     with pytest.raises(WeightsError, match=r"t\.safetensors"):
-        tables.read(path)
+        tables.read_tables(path)
 
 
 def test_only_networks_of_few_pixels_can_be_tabulated(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="too many pixels"):
-        tables.export(tmp_path / "t.safetensors", archs.build("espcn", 2), archs.Spec("espcn", 2))
+        tables.export_tables(tmp_path / "t.safetensors", archs.build("espcn", 2), archs.Spec("espcn", 2))
     assert not list(tmp_path.iterdir())
     for arch, config in (("srlut", {"kernel": "x"}), ("splut", {"size": "xl"})):
         with pytest.raises(UsageError, match=f"{arch} has no"):
@@ -306,7 +306,7 @@ def test_only_networks_of_few_pixels_can_be_tabulated(tmp_path: Path) -> None:
 
 def test_a_table_is_a_weight_file_for_every_command(sr: Run, in_tmp: Path, photo: Path, photos: Path) -> None:
     table = in_tmp / "table.safetensors"
-    tables.export(table, network("srlut", 2, {"kernel": "f"}), archs.Spec("srlut", 2, {"kernel": "f"}))
+    tables.export_tables(table, network("srlut", 2, {"kernel": "f"}), archs.Spec("srlut", 2, {"kernel": "f"}))
     done = sr("upscale", photo, "-x2", "-m", "srlut", "--weights", table, "-o", in_tmp / "out.png")
     assert done.code == 0, done.err
     assert "identified as srlut x2 (kernel=f), on cpu (a table)" in done.err
@@ -344,7 +344,7 @@ def test_a_table_asked_for_what_it_cannot_is_told_in_one_line(sr: Run, in_tmp: P
 def test_a_table_needs_no_torch(arch: str, tmp_path: Path) -> None:
     table, picture, out = tmp_path / "t.safetensors", tmp_path / "p.png", tmp_path / "o.png"
     config = {"size": "s"} if arch == "splut" else {}
-    tables.save(table, sampled(arch, 4, config), archs.Spec(arch, 4, config))
+    tables.save_tables(table, sampled(arch, 4, config), archs.Spec(arch, 4, config))
     write_image(picture, Image(read_image(SAMPLES / "chelsea.png").pixels[:20, :30]))
     code = (
         "import sys\nfrom srcli.cli.app import run\n"

@@ -280,7 +280,7 @@ def test_blending_goes_from_one_network_to_the_other(tmp_path: Path, sr: Run) ->
     files = [tmp_path / "a.safetensors", tmp_path / "b.safetensors"]
     networks = [archs.build("espcn", 2) for _ in files]
     for file, network in zip(files, networks, strict=True):
-        weights.save(file, network, archs.Spec("espcn", 2), {})
+        weights.save_network(file, network, archs.Spec("espcn", 2), {})
     for share in (0, 0.25, 1):
         out = tmp_path / f"{share}.safetensors"
         done = sr("models", "blend", *files, "--share", share, "-o", out)
@@ -298,4 +298,4 @@ def test_every_name_on_the_command_line_is_distinct() -> None:
     names = [entry.name for entry in manifest.load()] + manifest.models()
     assert len(names) == len(set(names))
     assert not set(manifest.models()) & set(KERNELS)
-    assert all(weights.present(entry) for entry in manifest.load() if entry.bundled)
+    assert all(weights.find_local(entry) for entry in manifest.load() if entry.bundled)

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from srcli import archs
-from srcli.engine.complexity import Cost, cost, parameters
+from srcli.engine.complexity import Cost, count_cost, count_parameters
 from srcli.errors import UsageError
 from tools import models_table
 
@@ -52,17 +52,18 @@ def test_what_was_counted_is_of_this_code(arch: str) -> None:
     ]
     assert [(row.name, row.scale) for row in own] == wanted
     of_each = {row.name: row for row in own}.values()
-    assert [parameters(row.spec) for row in of_each] == [row.parameters for row in of_each]
+    assert [count_parameters(row.spec) for row in of_each] == [row.parameters for row in of_each]
     if own[-1].name not in SLOW:
-        assert cost(own[-1].spec) == Cost(own[-1].parameters, own[-1].multiply_adds)
+        assert count_cost(own[-1].spec) == Cost(own[-1].parameters, own[-1].multiply_adds)
 
 
 def test_sizes_of_srcnn_are_the_sums_on_paper() -> None:
     weights = 9 * 9 * 64 + 64 * 5 * 5 * 32 + 32 * 5 * 5
-    found = cost(archs.Spec("srcnn", 3), 30, 60)
+    found = count_cost(archs.Spec("srcnn", 3), 30, 60)
     assert found == Cost(weights + 64 + 32 + 1, weights * 30 * 60)
     assert (
-        cost(archs.Spec("espcn", 3), 30, 60).multiply_adds * 9 == (25 * 64 + 9 * 64 * 32 + 9 * 32 * 9) * 1800
+        count_cost(archs.Spec("espcn", 3), 30, 60).multiply_adds * 9
+        == (25 * 64 + 9 * 64 * 32 + 9 * 32 * 9) * 1800
     )
 
 
@@ -78,7 +79,7 @@ def test_sizes_of_srcnn_are_the_sums_on_paper() -> None:
     ids=str,
 )
 def test_multiply_adds_are_what_the_layers_do(spec: archs.Spec) -> None:
-    assert cost(spec, 72, 144).multiply_adds == by_layer(spec, 72, 144)
+    assert count_cost(spec, 72, 144).multiply_adds == by_layer(spec, 72, 144)
 
 
 def by_layer(spec: archs.Spec, height: int, width: int, *, at_output: bool = False) -> int:
@@ -122,14 +123,14 @@ def test_the_reason_at_output_holds(spec: archs.Spec, printed: str) -> None:
 
 
 def test_the_reason_lapsrn_x2_holds() -> None:
-    assert models_table.is_within(parameters(archs.Spec("lapsrn", 4)), "813K", 0.001)
+    assert models_table.is_within(count_parameters(archs.Spec("lapsrn", 4)), "813K", 0.001)
     assert models_table.is_within(
         by_layer(archs.Spec("lapsrn", 2), 36, 64, at_output=True) * 100, "29.9G", 0.01
     )
 
 
 def test_the_reason_other_network_holds() -> None:
-    assert models_table.is_within(cost(archs.Spec("rfdn", 4)).multiply_adds, "23.9G", 0.01)
+    assert models_table.is_within(count_cost(archs.Spec("rfdn", 4)).multiply_adds, "23.9G", 0.01)
 
 
 @pytest.mark.parametrize("network", [each for each in PUBLISHED.networks if each.arch in ("srcnn", "fsrcnn")])
@@ -143,11 +144,11 @@ def test_the_reason_weights_only_holds(network: models_table.PublishedNetwork) -
 
 def test_branches_that_only_training_needs_do_not_count() -> None:
     with_branches, without = (
-        cost(archs.Spec("span", 2, {"features": 8, "branches": branches})) for branches in (True, False)
+        count_cost(archs.Spec("span", 2, {"features": 8, "branches": branches})) for branches in (True, False)
     )
     assert with_branches == without
 
 
 def test_counting_what_cannot_be_built_is_told() -> None:
     with pytest.raises(UsageError, match="x3"):
-        cost(archs.Spec("lapsrn", 3))
+        count_cost(archs.Spec("lapsrn", 3))

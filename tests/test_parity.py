@@ -123,7 +123,7 @@ def test_networks_of_the_hub_are_those_of_super_image(name: str, scale: int, tmp
         weight.data += 0.1 * (weight == 0).all()
     path = tmp_path / "pytorch_model.pt"
     torch.save({f"module.{key}": value for key, value in model.state_dict().items()}, path)
-    network = files.load(path, archs.Spec(arch, scale, ours)).eval()
+    network = files.load_network(path, archs.Spec(arch, scale, ours)).eval()
     batch = torch.rand(2, 3, 17, 20)
     with torch.no_grad():
         torch.testing.assert_close(network(batch), model(batch), atol=1e-5, rtol=1e-5)

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,15 +19,14 @@ from helpers.paths import ROOT
 from srcli import archs, manifest
 from srcli.engine import calibration, device
 from srcli.engine.device import Device
-from srcli.engine.export import Unexportable, check
-from srcli.engine.export.ncnn.pack import pack
-from srcli.engine.runtimes import ncnn, select
+from srcli.engine.export import UnexportableError, check, converters
+from srcli.engine.export.ncnn.convert import convert_network
+from srcli.engine.runtimes import converted, ncnn
 from srcli.engine.runtimes.base import Runtime
+from srcli.engine.runtimes.converted import ConvertedFiles
 from srcli.engine.runtimes.torch import prepare
 from srcli.engine.upscaler import Upscaler
 from srcli.engine.weights import files as weights
-from srcli.engine.weights import ncnn_cache
-from srcli.engine.weights.ncnn_cache import Found
 from srcli.errors import SrError
 from srcli.imaging.image import read_image
 
@@ -40,8 +40,8 @@ CPU = Device("cpu", "float32", "")
 
 
 def packed_runtime(network: nn.Module, scale: int, folder: Path) -> Runtime:
-    ncnn_cache.write(folder / "network", pack(network, scale)[0], "")
-    found = ncnn_cache.find(folder / "network")
+    converted.write(folder / "network", convert_network(network, scale)[0], "")
+    found = converted.read(folder / "network")
     assert found
     return ncnn.prepare(found, 1, "")
 
@@ -53,12 +53,11 @@ def test_the_runtimes_agree(arch: str, scale: int, tmp_path: Path) -> None:
     network = build_random(arch, scale).eval()
     own = 1 if archs.traits(arch).pre_upsampled else scale
     if arch in ON_TORCH:
-        with pytest.raises(Unexportable, match=ON_TORCH[arch]):
-            pack(network, own)
+        with pytest.raises(UnexportableError, match=ON_TORCH[arch]):
+            convert_network(network, own)
         return
     packs, torches = packed_runtime(network, own, tmp_path), prepare(network, own, CPU)
-    for name in ("scale", "halo", "alignment", "channels", "params"):
-        assert getattr(packs, name) == getattr(torches, name)
+    assert replace(packs.info, min_side=torches.info.min_side) == torches.info
     for height, width in ((57, 46), (5, 1)):
         pixels = crop_photo(height, width)
         assert_same_image(Upscaler(packs, scale)(pixels), Upscaler(torches, scale)(pixels))
@@ -75,10 +74,10 @@ def test_bundled_networks_ship_packed(entry: manifest.Entry) -> None:
     """Made from the very weights beside them, and the same image as by torch on a whole photograph."""
     assert entry.bundled
     assert entry.packed
-    found = ncnn_cache.shipped(entry.bundled, entry.packed)
+    found = converted.read_bundled(entry.bundled, "ncnn", entry.packed)
     card = json.loads(Path(f"{found.path}.json").read_text())
     assert card["made_from"] == entry.sha256
-    network = weights.load(entry.bundled, archs.Spec(entry.arch, entry.scale, entry.config))
+    network = weights.load_network(entry.bundled, archs.Spec(entry.arch, entry.scale, entry.config))
     pixels = crop_photo(200, 300)
     ours, theirs = (
         Upscaler(runtime, entry.scale)(pixels)
@@ -92,11 +91,11 @@ def test_a_damaged_packed_form_is_refused(tmp_path: Path) -> None:
     assert entry.bundled
     assert entry.packed
     for suffix in ("json", "param", "bin"):
-        name = f"{ncnn_cache.beside(entry.bundled).name}.{suffix}"
+        name = f"{converted.bundled_path(entry.bundled, 'ncnn').name}.{suffix}"
         content = (entry.bundled.parent / name).read_bytes()
         (tmp_path / name).write_bytes(content if suffix != "bin" else content[:-4])
     with pytest.raises(SrError, match="damaged"):
-        ncnn_cache.shipped(tmp_path / entry.bundled.name, entry.packed)
+        converted.read_bundled(tmp_path / entry.bundled.name, "ncnn", entry.packed)
 
 
 class Odd(nn.Module):
@@ -120,16 +119,16 @@ class Odd(nn.Module):
     ("kind", "why"), [("cumsum", "cumsum"), ("branch", "depends"), ("pad", "padding|size")]
 )
 def test_what_ncnn_cannot_do_is_said(kind: str, why: str) -> None:
-    with pytest.raises(Unexportable, match=why):
-        pack(Odd(kind), 1)
+    with pytest.raises(UnexportableError, match=why):
+        convert_network(Odd(kind), 1)
 
 
 def test_a_result_that_differs_is_refused() -> None:
     network = Odd("")
-    with pytest.raises(Unexportable, match="differs"):
-        check.difference(network, lambda pixels: pixels + np.float32(0.003))
-    with pytest.raises(Unexportable, match="another size"):
-        check.difference(network, lambda pixels: pixels[:-1])
+    with pytest.raises(UnexportableError, match="differs"):
+        check.compare_with_torch(network, lambda pixels: pixels + np.float32(0.003))
+    with pytest.raises(UnexportableError, match="another size"):
+        check.compare_with_torch(network, lambda pixels: pixels[:-1])
 
 
 @pytest.fixture
@@ -137,7 +136,7 @@ def mine(tmp_path: Path) -> Path:
     """A weight file of a small network."""
     path = tmp_path / "mine.safetensors"
     spec = weights.Spec("edsr", 2, {"blocks": 1, "features": 8})
-    weights.save(path, archs.build("edsr", 2, spec.config), spec, {})
+    weights.save_network(path, archs.build("edsr", 2, spec.config), spec, {})
     return path
 
 
@@ -161,10 +160,10 @@ def test_what_stays_on_torch_says_why_and_is_not_tried_again(
     photo: Path, tmp_path: Path, sr: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     spec = weights.Spec("safmn", 2, {"blocks": 1, "features": 16})
-    weights.save(tmp_path / "w.safetensors", archs.build("safmn", 2, spec.config), spec, {})
+    weights.save_network(tmp_path / "w.safetensors", archs.build("safmn", 2, spec.config), spec, {})
     words = ("upscale", photo, "-x2", "-w", tmp_path / "w.safetensors", "--device", "cpu", "--overwrite")
     assert "by torch (no layer for movedim)" in sr(*words).err
-    monkeypatch.setattr(select, "_pack", None)
+    monkeypatch.setitem(converters.CONVERTERS, "ncnn", None)
     assert "by torch (no layer for movedim)" in sr(*words).err
     done = sr(*words, "--runtime", "ncnn")
     assert done.code == 2
@@ -195,11 +194,11 @@ def test_a_cache_that_cannot_be_written_leaves_torch(
 
 def test_threads_are_the_cores_that_are_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "3,2")
-    assert device.threads() == 3
+    assert device.count_threads() == 3
     monkeypatch.delenv("OMP_NUM_THREADS")
     monkeypatch.setattr(device.os, "sched_getaffinity", lambda pid: set(range(8)), raising=False)
     monkeypatch.setattr(device, "_quota", lambda *places: 2.5)
-    assert device.threads() == 3
+    assert device.count_threads() == 3
 
 
 @pytest.mark.parametrize(
@@ -222,11 +221,13 @@ def test_the_quota_is_that_of_all_cgroups_above(
 
 
 def test_nothing_is_found_where_nothing_sound_is(tmp_path: Path) -> None:
-    assert ncnn_cache.find(tmp_path / "network") is None
+    assert converted.read(tmp_path / "network") is None
     (tmp_path / "network.json").write_text("[]")
-    assert ncnn_cache.find(tmp_path / "network") is None
-    ncnn_cache.refuse(tmp_path / "network", "no layer for it")
-    assert ncnn_cache.find(tmp_path / "network") == Found(tmp_path / "network", refused="no layer for it")
+    assert converted.read(tmp_path / "network") is None
+    converted.write_refusal(tmp_path / "network", "no layer for it")
+    assert converted.read(tmp_path / "network") == ConvertedFiles(
+        tmp_path / "network", refusal="no layer for it"
+    )
 
 
 @pytest.mark.parametrize("scale", [2, 3])
@@ -235,5 +236,5 @@ def test_a_transposed_convolution_does_not_lay_out_all_that_it_reads(scale: int)
     [entry] = (entry for entry in BUNDLED if (entry.model, entry.scale) == ("fsrcnn", scale))
     assert entry.bundled
     assert entry.packed
-    runtime = ncnn.prepare(ncnn_cache.shipped(entry.bundled, entry.packed), 1, "")
-    assert calibration.measure(runtime, rounds=1).pixel_bytes < 3000
+    runtime = ncnn.prepare(converted.read_bundled(entry.bundled, "ncnn", entry.packed), 1, "")
+    assert calibration.measure_rate(runtime, rounds=1).pixel_bytes < 3000

@@ -9,37 +9,28 @@ import numpy as np
 import pytest
 
 from helpers.command import Run
-from srcli.engine.runtimes.base import Runtime
-from srcli.engine.seams import VISIBLE, Meter, Mismatch, Seam, overlaps
-from srcli.engine.tiles import plan
+from srcli.engine.runtimes.base import NetworkInfo, Runtime
+from srcli.engine.seams import VISIBLE, Seam, SeamMeter, SeamMismatch, plan_overlaps
+from srcli.engine.tiles import plan_tiles
 from srcli.engine.upscaler import Upscaler
 from srcli.imaging.pixels import Pixels
 
 
 @dataclass(frozen=True)
-class Bleeding:
+class Bleeding(Runtime):
     """Twice as large; tiles are lighter at the left, by `strength`, and half as much each `fall` further."""
 
     strength: float
     fall: float = 4.0
-    halo: int = 4
-    scale: int = 2
-    alignment: int = 1
-    uniform_tiles: bool = False
-    channels: int = 3
-    params: int = 0
-    description: str = "here"
-
-    def largest_tile(self, tile: int) -> int:
-        return tile
-
-    def with_global_stats(self, tiles: Iterable[Pixels]) -> Runtime:
-        return self
 
     def run(self, tiles: Iterable[Pixels]) -> Iterator[Pixels]:
         for tile in tiles:
             glow = self.strength * 0.5 ** (np.arange(tile.shape[1]) / self.fall)
             yield np.repeat(np.repeat(tile + glow[:, None].astype(np.float32), 2, 0), 2, 1)
+
+
+def bleed(strength: float, fall: float = 4.0) -> Bleeding:
+    return Bleeding(NetworkInfo(2, 4), "here", strength, fall)
 
 
 def told(runtime: Runtime, tile: int = 32) -> list[Seam]:
@@ -50,24 +41,24 @@ def told(runtime: Runtime, tile: int = 32) -> list[Seam]:
 
 
 def test_tiles_that_agree_have_no_seam() -> None:
-    assert [(seam.step, seam.overlap, seam.again) for seam in told(Bleeding(0))] == [(0, 4, False)]
-    assert told(Bleeding(0.5), tile=90) == []
+    assert [(seam.step, seam.overlap, seam.again) for seam in told(bleed(0))] == [(0, 4, False)]
+    assert told(bleed(0.5), tile=90) == []
 
 
 def test_the_step_is_what_an_eye_would_see() -> None:
     """On even ground: the difference across a cut in the output is the figure."""
     source = np.full((32, 64, 3), 0.5, np.float32)
-    tiles = list(plan(32, 64, (32, 32), 4))
-    meter, out = Meter(2), np.empty((64, 128, 3), np.float32)
+    tiles = list(plan_tiles(32, 64, (32, 32), 4))
+    meter, out = SeamMeter(2), np.empty((64, 128, 3), np.float32)
     for (y, x), tint in zip(tiles, (0.0, 0.1), strict=True):
         result = np.repeat(np.repeat(source[y.source(), x.source()] + np.float32(tint), 2, 0), 2, 1)
-        meter.see(y, x, result)
+        meter.add(y, x, result)
         out[y.axis(32, 64).target, x.axis(64, 128).target] = result[y.inner(2), x.inner(2)]
     assert meter.worst == pytest.approx(float(out[0, 64, 0] - out[0, 63, 0]), abs=1e-6)
 
 
 def test_more_overlap_mends_it() -> None:
-    seen = told(Bleeding(0.02))
+    seen = told(bleed(0.02))
     assert [seam.again for seam in seen] == [True] * (len(seen) - 1) + [False]
     assert len(seen) > 1
     assert [seam.overlap for seam in seen] == [4, 8, 16][: len(seen)]
@@ -76,25 +67,25 @@ def test_more_overlap_mends_it() -> None:
 
 
 def test_what_cannot_be_mended_is_told() -> None:
-    seen = told(Bleeding(0.5, fall=1000.0))
+    seen = told(bleed(0.5, fall=1000.0))
     assert [(seam.overlap, seam.again) for seam in seen[:2]] == [(4, True), (8, True)]
     assert len(seen) == 3
     assert not seen[-1].again
 
 
 def test_overlaps_grow_to_the_tile_and_no_further() -> None:
-    assert [width for width, _ in overlaps(7, 512)] == [7, 14, 28]
-    assert [width for width, _ in overlaps(64, 96)] == [64, 96]
-    assert overlaps(0, 512) == [(0, float("inf"))]
-    assert overlaps(300, 32) == [(300, float("inf"))]
+    assert [width for width, _ in plan_overlaps(7, 512)] == [7, 14, 28]
+    assert [width for width, _ in plan_overlaps(64, 96)] == [64, 96]
+    assert plan_overlaps(0, 512) == [(0, float("inf"))]
+    assert plan_overlaps(300, 32) == [(300, float("inf"))]
 
 
 def test_a_limit_ends_it_at_once() -> None:
-    meter = Meter(1, VISIBLE)
-    (y, x), (_, right) = plan(8, 16, (8, 8), 2)
-    meter.see(y, x, np.zeros((8, 10, 3), np.float32))
-    with pytest.raises(Mismatch):
-        meter.see(y, right, np.ones((8, 10, 3), np.float32))
+    meter = SeamMeter(1, VISIBLE)
+    (y, x), (_, right) = plan_tiles(8, 16, (8, 8), 2)
+    meter.add(y, x, np.zeros((8, 10, 3), np.float32))
+    with pytest.raises(SeamMismatch):
+        meter.add(y, right, np.ones((8, 10, 3), np.float32))
 
 
 def test_the_command_says_it(photo: Path, sr: Run) -> None:

@@ -21,7 +21,7 @@ from helpers.paths import SAMPLES
 from srcli.engine import calibration, memory, tiles
 from srcli.engine.device import Device
 from srcli.engine.runtimes.base import OutOfMemory
-from srcli.engine.runtimes.torch import TorchRuntime
+from srcli.engine.runtimes.torch import prepare
 from srcli.engine.upscaler import Upscaler
 from srcli.imaging import mmap_buffer, rows
 from srcli.imaging.codecs.base import BandedImage, EncodingOptions
@@ -223,11 +223,11 @@ def test_bigtiff_is_streamed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sr
 
 def test_tiles_of_a_wide_image_are_flat() -> None:
     for width in (10, 3000, 24000, 10**6):
-        high, wide = tiles.sides(512, width, 192)
+        high, wide = tiles.tile_shape(512, width, 192)
         assert tiles.SMALLEST_TILE <= high <= 512
         assert high * wide <= 512**2
         assert high == tiles.SMALLEST_TILE or high * width * 192 <= tiles.LARGEST_BAND
-    assert tiles.sides(512, 400, 192) == (512, 512)
+    assert tiles.tile_shape(512, 400, 192) == (512, 512)
 
 
 def test_a_canvas_forgets_nothing(tmp_path: Path, rng: np.random.Generator) -> None:
@@ -284,7 +284,7 @@ class Hungry:
 def test_memory_that_ends_halves_the_tile_and_finished_rows_stay(rng: np.random.Generator) -> None:
     """By the allocator of torch on a CPU, which has no error of its own."""
     hungry = Hungry(5500, [])
-    runtime = TorchRuntime(hungry.network(), 2, Device("cpu", "float32", "test"))
+    runtime = prepare(hungry.network(), 2, Device("cpu", "float32", "test"))
     pixels = rng.random((150, 70, 3), np.float32)
     told: list[tuple[int, int]] = []
     method = Upscaler(runtime, 2, 400, progress=lambda *shares: told.append(shares))
@@ -292,7 +292,7 @@ def test_memory_that_ends_halves_the_tile_and_finished_rows_stay(rng: np.random.
     assert hungry.tried == [(150, 70), (76, 70), (76, 70)]
     assert told == [(1, 2), (2, 2)]
     with pytest.raises(OutOfMemory, match="does not fit into the memory of cpu"):
-        Upscaler(TorchRuntime(Hungry(10, []).network(), 2, Device("cpu", "float32", "test")), 2)(pixels)
+        Upscaler(prepare(Hungry(10, []).network(), 2, Device("cpu", "float32", "test")), 2)(pixels)
 
 
 def test_other_errors_of_torch_are_bugs() -> None:
@@ -302,7 +302,7 @@ def test_other_errors_of_torch_are_bugs() -> None:
         def forward(self, batch: torch.Tensor) -> torch.Tensor:
             return batch @ torch.ones(7, 7)
 
-    runtime = TorchRuntime(Wrong(), 1, Device("cpu", "float32", "test"))
+    runtime = prepare(Wrong(), 1, Device("cpu", "float32", "test"))
     with pytest.raises(RuntimeError, match="Expected size"):
         next(runtime.run([np.ones((5, 5, 3), np.float32)]))
 
@@ -310,21 +310,21 @@ def test_other_errors_of_torch_are_bugs() -> None:
 def test_the_tile_is_as_large_as_free_memory_has_room_for() -> None:
     """What it takes is measured: a tile that is told to fit stays below what is free."""
     [step] = load_method("ecbsr", 2).stages
-    assert calibration.fitting(step.runtime, 512, math.inf) == 512
-    small, large = (calibration.fitting(step.runtime, 512, free) for free in (2**26, 2**28))
+    assert calibration.fit_tile(step.runtime, 512, math.inf) == 512
+    small, large = (calibration.fit_tile(step.runtime, 512, free) for free in (2**26, 2**28))
     assert tiles.SMALLEST_TILE <= small <= large <= 512
-    assert calibration.fitting(step.runtime, 512, 0) == tiles.SMALLEST_TILE
+    assert calibration.fit_tile(step.runtime, 512, 0) == tiles.SMALLEST_TILE
 
 
 def test_free_memory_is_what_the_cgroup_leaves(tmp_path: Path) -> None:
-    assert memory.free(tmp_path, tmp_path) == math.inf
+    assert memory.free_memory(tmp_path, tmp_path) == math.inf
     (tmp_path / "meminfo").write_text("MemTotal: 9000 kB\nMemAvailable:    5000 kB\n")
-    assert memory.free(tmp_path, tmp_path) == 5000 * 1024
+    assert memory.free_memory(tmp_path, tmp_path) == 5000 * 1024
     for name, text in (("max", "3000000"), ("current", "2000000"), ("stat", "anon 5\nfile 500000\n")):
         (tmp_path / f"memory.{name}").write_text(text)
-    assert memory.free(tmp_path, tmp_path) == 1500000
+    assert memory.free_memory(tmp_path, tmp_path) == 1500000
     (tmp_path / "memory.max").write_text("max")
-    assert memory.free(tmp_path, tmp_path) == 5000 * 1024
+    assert memory.free_memory(tmp_path, tmp_path) == 5000 * 1024
 
 
 def test_several_frames_are_held(tmp_path: Path, sr: Run) -> None:
@@ -363,5 +363,5 @@ def test_one_is_made_beside_the_one_that_is_worked_on() -> None:
 
 
 def test_tiles_are_made_beside_the_encoder_if_the_network_is_alone() -> None:
-    assert [step.beside for step in load_method("ecbsr", 4).stages] == [True]
-    assert [step.beside for step in load_method("fsrcnn", 5).stages] == [False, False]
+    assert [step.prefetch for step in load_method("ecbsr", 4).stages] == [True]
+    assert [step.prefetch for step in load_method("fsrcnn", 5).stages] == [False, False]

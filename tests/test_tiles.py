@@ -3,13 +3,13 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from srcli.engine.tiles import plan, spans
+from srcli.engine.tiles import plan_tiles, split_axis
 
 
 @given(st.integers(1, 3000), st.integers(1, 600), st.integers(0, 100), st.integers(1, 9))
 def test_kept_spans_partition_the_axis(length: int, tile: int, halo: int, alignment: int) -> None:
     covered: list[int] = []
-    for span in spans(length, tile, halo, alignment):
+    for span in split_axis(length, tile, halo, alignment):
         assert 0 < span.keep_stop - span.keep_start <= tile
         assert 0 <= span.start <= max(0, span.keep_start - halo)
         assert span.stop >= min(length, span.keep_stop + halo)
@@ -24,7 +24,7 @@ def test_kept_spans_partition_the_axis(length: int, tile: int, halo: int, alignm
 
 @given(st.integers(1, 300), st.integers(1, 300), st.integers(8, 100), st.integers(1, 4))
 def test_slices_agree(height: int, width: int, tile: int, scale: int) -> None:
-    for y, x in plan(height, width, (tile, 2 * tile), 5):
+    for y, x in plan_tiles(height, width, (tile, 2 * tile), 5):
         for span in (y, x):
             length = height if span is y else width
             inner, target = span.inner(scale), span.axis(length, length * scale).target
@@ -37,7 +37,7 @@ def test_slices_agree(height: int, width: int, tile: int, scale: int) -> None:
 def test_outputs_of_any_size_are_partitioned_too(inputs: int, outputs: int, tile: int, halo: int) -> None:
     """Each output belongs to the tile in whose kept part its centre lies."""
     covered: list[int] = []
-    for span in spans(inputs, tile, halo):
+    for span in split_axis(inputs, tile, halo):
         axis = span.axis(inputs, outputs)
         for place in {axis.first, axis.last - 1} if axis.first < axis.last else ():
             assert span.keep_start <= (place + 0.5) * inputs / outputs < span.keep_stop

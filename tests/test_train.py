@@ -145,7 +145,7 @@ def test_networks_with_branches_are_saved_without_them_and_warm_start_again(
     assert spec.config["branches"] is False
     again = state.start(replace(setup.recipe, init=str(path)), CPU).network
     batch = torch.rand(1, 1, 9, 9)
-    plain = files.load(path, spec)
+    plain = files.load_network(path, spec)
     torch.testing.assert_close(again(batch), plain(batch))
     torch.testing.assert_close(begun.ema(batch), plain(batch))
 
@@ -226,7 +226,7 @@ def test_bebygan_learns_from_best_buddies_and_its_phases_blend(photos: Path, tmp
     assert np.mean(lost[-6:]) < 0.8 * np.mean(lost[:4])
     first, second = (loop.weights_path(setup.folder, setup.recipe, prefix) for prefix in ("psnr-", ""))
     between = tmp_path / "between.safetensors"
-    files.blend(first, second, 0.25, between)
+    files.blend_networks(first, second, 0.25, between)
     a, b, mixed = (read_state(path) for path in (first, second, between))
     for key, value in mixed.items():
         torch.testing.assert_close(value, 0.75 * a[key] + 0.25 * b[key])

@@ -18,7 +18,7 @@ from srcli.archs.attention import (
     split_windows,
 )
 from srcli.archs.blocks import run_by_cells
-from srcli.engine.complexity import cost, parameters
+from srcli.engine.complexity import count_cost, count_parameters
 from srcli.engine.runtimes.torch import prepare
 from srcli.engine.upscaler import Upscaler
 from srcli.engine.weights import files
@@ -98,20 +98,20 @@ MULTIPLY_ADDS = [
 @pytest.mark.slow
 @pytest.mark.parametrize(("spec", "side", "printed"), MULTIPLY_ADDS, ids=str)
 def test_multiply_adds_for_other_sizes_are_the_papers(spec: archs.Spec, side: int, printed: str) -> None:
-    assert is_within(cost(spec, side, side).multiply_adds, printed, 0.03)
+    assert is_within(count_cost(spec, side, side).multiply_adds, printed, 0.03)
 
 
 def test_the_reason_swinir_tables_holds() -> None:
     spec = archs.Spec("swinir", 2, swinir.LIGHT)
-    assert is_within(parameters(spec) - 24 * 6 * 15**2, "878K", 0.001)
+    assert is_within(count_parameters(spec) - 24 * 6 * 15**2, "878K", 0.001)
     # Of the last two convolutions the script counts a third, and 3 of 12 channels.
     pixels, omitted = 520 * 368, 6 * 60 * 60 + 9 * 60 * 9
-    assert is_within(cost(spec, 1040, 736).multiply_adds - pixels * omitted, "195.6G", 0.01)
+    assert is_within(count_cost(spec, 1040, 736).multiply_adds - pixels * omitted, "195.6G", 0.01)
 
 
 @pytest.mark.slow
 def test_the_reason_swinir_x3_holds() -> None:
-    assert is_within(cost(archs.Spec("swinir", 3), 3 * 248, 1280).multiply_adds, "1363G", 0.01)
+    assert is_within(count_cost(archs.Spec("swinir", 3), 3 * 248, 1280).multiply_adds, "1363G", 0.01)
 
 
 def test_the_reason_omnisr_counted_holds() -> None:
@@ -260,7 +260,7 @@ def test_act_and_edt_files_of_their_authors_are_read() -> None:
 @pytest.mark.slow
 def test_dat_with_real_weights_tiled_is_close_to_whole(shared: Path) -> None:
     file = shared / "weights" / "dat-light-x2.pth"
-    runtime = prepare(files.load(file, archs.Spec("dat", 2, DAT_LIGHT)), 2, CPU)
+    runtime = prepare(files.load_network(file, archs.Spec("dat", 2, DAT_LIGHT)), 2, CPU)
     pixels = read_image(SAMPLES / "coffee.png").pixels[100:228, 100:292]
     whole, tiled = (Upscaler(runtime, 2, tile)(pixels) for tile in (512, 96))
     assert psnr(tiled, whole) >= 50

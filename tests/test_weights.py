@@ -44,11 +44,11 @@ def test_every_bundled_file_is_there_verified_and_fits() -> None:
     bundled = [e for e in manifest.load() if e.bundled]
     assert {(e.model, e.scale) for e in bundled} >= {("fsrcnn", 2), ("fsrcnn", 3), ("fsrcnn", 4)}
     for e in bundled:
-        path = files.locate(e)
+        path = files.locate_weights(e)
         assert path.stat().st_size == e.bytes
         spec = archs.Spec(e.arch, e.scale, e.config)
         assert files.read_spec(path) == spec
-        files.load(path, spec)
+        files.load_network(path, spec)
 
 
 def test_every_entry_is_of_a_network_that_there_is() -> None:
@@ -102,17 +102,17 @@ def test_bad_manifests_are_refused(tmp_path: Path) -> None:
 def test_a_damaged_bundled_file_is_not_loaded() -> None:
     whole = next(e for e in manifest.load() if e.bundled)
     with pytest.raises(WeightsError, match="missing or damaged"):
-        files.locate(replace(whole, sha256=HEX))
+        files.locate_weights(replace(whole, sha256=HEX))
 
 
 def test_saved_weights_say_what_they_are(tmp_path: Path) -> None:
     path = tmp_path / "a.safetensors"
     network = archs.build("espcn", 3, {"channels": 3})
     spec = archs.Spec("espcn", 3, {"channels": 3})
-    files.save(path, network, spec, {"step": "7"})
+    files.save_network(path, network, spec, {"step": "7"})
     assert files.read_spec(path) == spec
     assert files.read_header(path)["step"] == "7"
-    again = files.load(path, spec).state_dict()
+    again = files.load_network(path, spec).state_dict()
     assert all(torch.equal(again[key], value) for key, value in network.state_dict().items())
     assert [p.name for p in tmp_path.iterdir()] == ["a.safetensors"]
 
@@ -123,7 +123,7 @@ def test_plain_and_wrapped_checkpoints_load(tmp_path: Path) -> None:
     state["module.sub_mean.weight"] = torch.zeros(3, 3, 1, 1)
     for name, content in {"a.pth": state, "b.pt": {"params_ema": state}}.items():
         torch.save(content, tmp_path / name)
-        loaded = files.load(tmp_path / name, archs.Spec("edsr", 2)).state_dict()
+        loaded = files.load_network(tmp_path / name, archs.Spec("edsr", 2)).state_dict()
         assert torch.equal(loaded["tail.1.bias"], network.state_dict()["tail.1.bias"])
         assert files.read_spec(tmp_path / name) is None
 
@@ -138,7 +138,7 @@ def test_customary_wrappers_are_opened(wrapper: str, tmp_path: Path) -> None:
 def test_half_precision_files_become_single(tmp_path: Path) -> None:
     network = archs.build("espcn", 2)
     save_file({key: value.half() for key, value in network.state_dict().items()}, tmp_path / "a.safetensors")
-    loaded = files.load(tmp_path / "a.safetensors", archs.Spec("espcn", 2))
+    loaded = files.load_network(tmp_path / "a.safetensors", archs.Spec("espcn", 2))
     for ours, theirs in zip(loaded.parameters(), network.parameters(), strict=True):
         assert ours.dtype == torch.float32
         torch.testing.assert_close(ours, theirs, atol=1e-3, rtol=1e-3)
@@ -179,7 +179,7 @@ def test_an_archive_that_unpacks_to_more_than_it_is_large_is_refused(tmp_path: P
 
 def test_damaged_and_foreign_files_are_refused(tmp_path: Path) -> None:
     good = tmp_path / "good.safetensors"
-    files.save(good, archs.build("fsrcnn", 2), archs.Spec("fsrcnn", 2), {})
+    files.save_network(good, archs.build("fsrcnn", 2), archs.Spec("fsrcnn", 2), {})
     (tmp_path / "cut.safetensors").write_bytes(good.read_bytes()[:5000])
     (tmp_path / "text.pth").write_text("hello")
     torch.save([1, 2], tmp_path / "list.pth")
@@ -204,13 +204,13 @@ def test_weights_of_another_network_name_the_first_difference(tmp_path: Path) ->
     path = tmp_path / "a.safetensors"
     save_file({"first_part.0.weight": torch.zeros(1)}, path)
     with pytest.raises(WeightsError, match=r"tensors missing, first first_part\.0\.bias"):
-        files.load(path, archs.Spec("fsrcnn", 2))
-    files.save(path, archs.build("espcn", 2), archs.Spec("espcn", 2), {})
+        files.load_network(path, archs.Spec("fsrcnn", 2))
+    files.save_network(path, archs.build("espcn", 2), archs.Spec("espcn", 2), {})
     with pytest.raises(WeightsError, match=r"conv_3\.weight is"):
-        files.load(path, archs.Spec("espcn", 3))
+        files.load_network(path, archs.Spec("espcn", 3))
     save_file(archs.build("srcnn", 2).state_dict() | {"more": torch.zeros(1)}, path)
     with pytest.raises(WeightsError, match="too many"):
-        files.load(path, archs.Spec("srcnn", 2))
+        files.load_network(path, archs.Spec("srcnn", 2))
 
 
 def test_unknown_models_are_usage_errors() -> None:
@@ -255,8 +255,8 @@ def test_a_file_without_header_is_known_by_its_tensors(tmp_path: Path) -> None:
     ]:
         path = tmp_path / f"{arch}.safetensors"
         save_file(archs.build(arch, scale, config).state_dict(), path)
-        assert files.specs_of(path) == [archs.Spec(arch, scale, config)]
-        assert files.specs_of(path, "edsr") == []
+        assert files.identify_specs(path) == [archs.Spec(arch, scale, config)]
+        assert files.identify_specs(path, "edsr") == []
 
 
 def test_what_fits_nothing_is_told_what_is_nearest(tmp_path: Path) -> None:
@@ -264,10 +264,10 @@ def test_what_fits_nothing_is_told_what_is_nearest(tmp_path: Path) -> None:
     del state["conv3.bias"]
     path = tmp_path / "a.safetensors"
     save_file(state, path)
-    assert files.specs_of(path) == []
-    message = files.no_fit(path, state, None)
+    assert files.identify_specs(path) == []
+    message = files.describe_misfit(path, state, None)
     assert (
         message
         == f"{path} fits no network that sr has (nearest is srcnn x2: 1 tensors missing, first conv3.bias)"
     )
-    assert files.no_fit(path, {"z": torch.zeros(1)}, None).endswith("that sr has")
+    assert files.describe_misfit(path, {"z": torch.zeros(1)}, None).endswith("that sr has")

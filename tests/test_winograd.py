@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from srcli import archs
-from srcli.engine import calibration
 from srcli.engine.device import Device
+from srcli.engine.measurements import describe_machine
 from srcli.engine.runtimes import winograd
 from srcli.engine.runtimes.torch import prepare
 from srcli.imaging.pixels import quantise
@@ -30,8 +30,8 @@ def test_only_what_is_that_convolution_is_exchanged() -> None:
         nn.Conv2d(8, 8, 3, padding=1, groups=2), nn.Conv2d(8, 8, 3, padding=1, padding_mode="reflect"),
         nn.Conv2d(8, 8, 3, padding=2, dilation=2), nn.ReLU(),
     ]  # fmt: skip
-    assert not any(map(winograd._fits, others))
-    assert winograd._fits(nn.Conv2d(8, 8, 3, padding=1))
+    assert not any(map(winograd._is_replaceable, others))
+    assert winograd._is_replaceable(nn.Conv2d(8, 8, 3, padding=1))
 
 
 def test_a_hastened_network_makes_the_same_image(
@@ -43,8 +43,8 @@ def test_a_hastened_network_makes_the_same_image(
     count = sum(value.numel() for value in network.parameters())
     tile = rng.random((61, 40, 3), np.float32)
     plain = next(prepare(network, 2, CPU).run([tile]))
-    monkeypatch.setattr(winograd, "_wins", lambda out, channels: out >= 32)
-    monkeypatch.setattr(winograd, "_GAIN", 0)
+    monkeypatch.setattr(winograd, "_is_faster", lambda out, channels: out >= 32)
+    monkeypatch.setattr(winograd, "_MIN_GAIN", 0)
     assert winograd.use_winograd(network, 3, "edsr")
     assert any(isinstance(part, winograd.Winograd) for part in network.modules())
     assert sum(value.numel() for value in network.parameters()) == count
@@ -57,15 +57,15 @@ def test_a_hastened_network_makes_the_same_image(
 def test_where_nothing_is_won_nothing_is_changed(monkeypatch: pytest.MonkeyPatch) -> None:
     network = archs.build("edsr", 2, {"blocks": 1, "features": 16}).eval()
     before = [type(part) for part in network.modules()]
-    monkeypatch.setattr(winograd, "_GAIN", 1e9)
+    monkeypatch.setattr(winograd, "_MIN_GAIN", 1e9)
     assert not winograd.use_winograd(network, 3, "edsr")
     assert [type(part) for part in network.modules()] == before
 
 
 def test_a_verdict_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[int] = []
-    monkeypatch.setattr(winograd, "_tried", lambda *given: tried.append(1) or {})
+    monkeypatch.setattr(winograd, "_try_layers", lambda *given: tried.append(1) or {})
     for _ in range(2):
         winograd.use_winograd(archs.build("edsr", 2, {"blocks": 1, "features": 16}), 3, "edsr")
     assert tried == [1]
-    assert calibration.machine()
+    assert describe_machine()

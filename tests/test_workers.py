@@ -30,7 +30,7 @@ from srcli.batch.work import BatchSettings, set_up_worker
 from srcli.engine import slots
 from srcli.engine.runtimes.backends import DeviceBackend
 from srcli.engine.runtimes.base import OutOfMemory
-from srcli.engine.runtimes.multi_device import MultiDeviceRuntime, dealt
+from srcli.engine.runtimes.multi_device import MultiDeviceRuntime, share_items
 from srcli.engine.runtimes.torch import TorchRuntime, prepare
 from srcli.engine.upscaler import Upscaler
 from srcli.errors import SrError
@@ -125,17 +125,17 @@ def test_a_worker_that_is_killed_at_its_start_is_begun_anew_but_not_for_ever(tmp
 
 def test_each_has_its_share_of_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OMP_NUM_THREADS", "6")
-    pool: ProcessPool[Task, str] = ProcessPool(begin, slots.seats("cpu", 3))
+    pool: ProcessPool[Task, str] = ProcessPool(begin, slots.assign_slots("cpu", 3))
     assert [outcome.result for outcome in distribute([Task("a", "environment")], pool)] == ["2"]
 
 
 def test_who_sits_where(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slots, "gpu_likely", lambda: True)
-    monkeypatch.setattr(slots, "choose", lambda name: None)
+    monkeypatch.setattr(slots, "may_have_gpu", lambda: True)
+    monkeypatch.setattr(slots, "select_device", lambda name: None)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "2,5")
 
     def told(device: str | None, workers: int | None = None, jobs: int | None = None) -> list[object]:
-        found = slots.seats(device, workers, jobs)
+        found = slots.assign_slots(device, workers, jobs)
         return [(seat.device, seat.environment.get("CUDA_VISIBLE_DEVICES")) for seat in found]
 
     assert told("all") == [(None, "2"), (None, "5")]
@@ -143,11 +143,11 @@ def test_who_sits_where(monkeypatch: pytest.MonkeyPatch) -> None:
     assert told("cuda:1,cuda:0") == [("cuda", "5"), ("cuda", "2")]
     assert told("cuda:1,cpu", jobs=5) == [("cuda", "5"), ("cpu", None)]
     assert told("all", jobs=1) == [(None, "2")]
-    assert slots.team("all", None, None, 9).slots[0].device is None
-    assert slots.resolved("all") == "cuda:0,cuda:1"
+    assert slots.configure_pool("all", None, None, 9).slots[0].device is None
+    assert slots.resolve_devices("all") == "cuda:0,cuda:1"
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
-    assert slots.resolved("all") is None
-    assert slots.team("all", None, None, 9).is_single
+    assert slots.resolve_devices("all") is None
+    assert slots.configure_pool("all", None, None, 9).is_single
 
 
 def test_what_was_left_is_swept(tmp_path: Path) -> None:
@@ -293,7 +293,7 @@ def test_devices_know_what_one_of_them_found_out_about_the_whole_image(rng: np.r
     assert isinstance(one.runtime, TorchRuntime)
     assert one.runtime.with_global_stats([pixels]).global_stats
     others = (replace(one.runtime, network=deepcopy(network)) for _ in range(2))
-    assert np.array_equal(one(pixels), replace(one, runtime=MultiDeviceRuntime((*others,)))(pixels))
+    assert np.array_equal(one(pixels), replace(one, runtime=MultiDeviceRuntime.join((*others,)))(pixels))
 
 
 @pytest.mark.gpu
@@ -313,7 +313,9 @@ def test_busy_devices_share_tiles(drive: Callable[[], DeviceBackend]) -> None:
     """With batches under way on each, and rounded to bytes there."""
     network, pixels = build_random("edsr", 2).eval(), crop_photo(75, 110)
     plain = Upscaler(prepare(network, 2, CPU), 2, 32)(pixels)
-    both = MultiDeviceRuntime((prepare_on(drive(), network, 2), prepare_on(drive(), deepcopy(network), 2)))
+    both = MultiDeviceRuntime.join(
+        (prepare_on(drive(), network, 2), prepare_on(drive(), deepcopy(network), 2))
+    )
     assert_same_image(Upscaler(both, 2, 32)(pixels), plain)
     rounding = both.as_uint8()
     assert rounding
@@ -350,9 +352,9 @@ def test_what_is_dealt_comes_back_in_order(number: int) -> None:
             taken_by.add(current_thread())
             yield k, 0.002 * (k % 3)
 
-    assert list(dealt(pieces(), [slow, in_fours, slow])) == list(range(number))
+    assert list(share_items(pieces(), [slow, in_fours, slow])) == list(range(number))
     assert taken_by <= {current_thread()}
-    assert list(dealt(pieces(), [in_fours])) == list(range(number))
+    assert list(share_items(pieces(), [in_fours])) == list(range(number))
 
 
 def test_what_one_device_raises_ends_all() -> None:
@@ -363,8 +365,8 @@ def test_what_one_device_raises_ends_all() -> None:
 
     before = active_count()
     with pytest.raises(OutOfMemory):
-        list(dealt(((number, 0.001) for number in range(100)), [slow, fails]))
-    begun = dealt(((number, 0.001) for number in range(100)), [slow, slow])
+        list(share_items(((number, 0.001) for number in range(100)), [slow, fails]))
+    begun = share_items(((number, 0.001) for number in range(100)), [slow, slow])
     assert next(begun) == 0
     begun.close()  # type: ignore[attr-defined]
     assert active_count() <= before

@@ -18,8 +18,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from srcli.engine.calibration import machine
-from srcli.engine.device import threads
+from srcli.engine.device import count_threads
+from srcli.engine.measurements import describe_machine
 from srcli.imaging.image import Image, read_image, write_image
 from srcli.imaging.pixels import Pixels
 
@@ -47,7 +47,7 @@ def run_with_clock() -> None:
     from srcli.engine import upscaler
 
     spent = [0.0]
-    plain = upscaler._kept
+    plain = upscaler._run_tiles
 
     def time_tiles(*options: Any) -> Iterator[Pixels]:
         results = plain(*options)
@@ -59,7 +59,7 @@ def run_with_clock() -> None:
                 return
             yield result
 
-    upscaler._kept = time_tiles  # type: ignore[assignment]
+    upscaler._run_tiles = time_tiles  # type: ignore[assignment]
     code = run(sys.argv[2:])
     Path(os.environ[_CLOCK]).write_text(str(spent[0]))
     raise SystemExit(code)
@@ -112,7 +112,12 @@ def main() -> None:
     parser.add_argument("--dry", action="store_true", help="write no file")
     parser.add_argument("options", nargs="*")
     options = parser.parse_args()
-    about = {"machine": machine(), "threads": threads(), "load": os.getloadavg()[0], "note": options.note}
+    about = {
+        "machine": describe_machine(),
+        "threads": count_threads(),
+        "load": os.getloadavg()[0],
+        "note": options.note,
+    }
     with tempfile.TemporaryDirectory() as folder:
         found = {**about, **measure(Path(folder), options)}
     print(json.dumps(found, indent=1))

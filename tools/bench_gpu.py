@@ -23,11 +23,9 @@ from torch import Tensor, nn
 
 from srcli import archs
 from srcli.engine import memory
-from srcli.engine.complexity import cost
-from srcli.engine.runtimes import select
-from srcli.engine.runtimes.half import try_half
-from srcli.engine.runtimes.select import RuntimeRequest
-from srcli.engine.runtimes.torch import TorchRuntime, to_batch, to_pixels
+from srcli.engine.complexity import count_cost
+from srcli.engine.runtimes.base import RuntimeRequest
+from srcli.engine.runtimes.torch import TorchRuntime, build, to_batch, to_pixels, try_half
 from srcli.engine.tiles import DEFAULT_TILE
 from srcli.engine.upscaler import Upscaler
 from srcli.imaging.image import read_image
@@ -116,7 +114,7 @@ def build_device_run(runtime: TorchRuntime, tile: Pixels) -> Callable[[], Tensor
     """Return a function that runs the network alone, on a tile that is already on the device."""
     batch = runtime.backend.upload([tile])
     half = runtime.device.dtype != "float32"
-    return lambda: runtime._once(batch, half=half)
+    return lambda: runtime._infer(batch, half=half)
 
 
 def measure_peak(device: str, run: Callable[[], object]) -> int:
@@ -172,14 +170,14 @@ def measure_tiles(runtime: TorchRuntime, pixels: Pixels, options: argparse.Names
 def count_multiply_adds(pixels: float) -> float:
     """Return the multiply-adds of the network for a number of input pixels, counted on a square."""
     side = 64
-    return cost(SPEC, side * SPEC.scale, side * SPEC.scale).multiply_adds / side**2 * pixels
+    return count_cost(SPEC, side * SPEC.scale, side * SPEC.scale).multiply_adds / side**2 * pixels
 
 
 def measure_bounded(network: nn.Module, pixels: Pixels, options: argparse.Namespace) -> dict[str, float]:
     """Measure peak memory and time under `--vram`."""
-    limit = memory.amount(options.vram)
+    limit = memory.parse_bytes(options.vram)
     wanted = RuntimeRequest("torch", options.device, limit)
-    runtime = select.on_torch(network, SPEC.scale, archs.traits(SPEC.arch), wanted)
+    runtime = build(network, SPEC.own_scale, wanted)
     method = Upscaler(runtime, SPEC.scale)
     method(pixels)
     held = measure_peak(options.device, lambda: method(pixels))
@@ -208,7 +206,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     device, pixels = options.device, load_photograph(options.side)
     network = archs.build(SPEC.arch, SPEC.scale).eval()
     rate, bandwidth = measure_matrix_rate(device), measure_copy_rate(device)
-    runtime = select.on_torch(network, SPEC.scale, archs.traits(SPEC.arch), RuntimeRequest("torch", device))
+    runtime = build(network, SPEC.own_scale, RuntimeRequest("torch", device))
     eager = time_in_turns(
         device,
         {
@@ -228,7 +226,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "share_on_device": best["operations_per_second_on_device"] / rate,
         "times_plain_fp32": eager["fp32"] / best["seconds"],
         "times_plain_tf32": eager["tf32"] / best["seconds"],
-        "graphs": [list(shape) for shape in runtime.graphs.recorded] if runtime.graphs else [],
+        "graphs": [list(shape) for shape in runtime.graphs.graphs] if runtime.graphs else [],
     }  # fmt: skip
     if options.vram:
         result["bounded"] = measure_bounded(network, pixels, options)

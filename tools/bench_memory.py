@@ -20,8 +20,8 @@ from typing import Any, NoReturn
 
 from PIL import Image as PilImage
 
-from srcli.engine.calibration import machine
-from srcli.engine.device import threads
+from srcli.engine.device import count_threads
+from srcli.engine.measurements import describe_machine
 
 ROOT = Path(__file__).parent.parent
 RESULT = ROOT / "benchmarks" / "results" / "memory.json"
@@ -95,7 +95,12 @@ def draw(rows: list[dict[str, float]], path: Path) -> None:
 
 def describe_run(note: str) -> dict[str, Any]:
     """Describe the machine."""
-    return {"machine": machine(), "threads": threads(), "load": os.getloadavg()[0], "note": note}
+    return {
+        "machine": describe_machine(),
+        "threads": count_threads(),
+        "load": os.getloadavg()[0],
+        "note": note,
+    }
 
 
 def check_one_size(megapixels: float, scale: int, note: str) -> NoReturn:

@@ -24,8 +24,8 @@ from typing import Any
 import numpy as np
 from PIL import Image as PilImage
 
-from srcli.engine.calibration import machine
-from srcli.engine.device import threads
+from srcli.engine.device import count_threads
+from srcli.engine.measurements import describe_machine
 from tools.peer import time_best
 
 ROOT = Path(__file__).parent.parent
@@ -101,24 +101,24 @@ def prepare(network: Network, folder: Path) -> float:
 
     from srcli import archs, methods
     from srcli.archs import Spec
-    from srcli.engine.complexity import cost
+    from srcli.engine.complexity import count_cost
     from srcli.engine.export import formats
     from srcli.engine.weights import files
 
     published = SHARED / network.file
     if network.file and published.exists():
         source = methods.identify_weights(published, SCALE, network.arch)
-        spec, built = source.spec, files.load(published, source.spec)
+        spec, built = source.spec, files.load_network(published, source.spec)
         shutil.copy(published, folder / f"original{published.suffix}")
     else:
         torch.manual_seed(0)
         spec = Spec(network.arch, SCALE, network.config)
         built = archs.build(spec.arch, spec.scale, spec.config)
-    files.save(folder / "net.safetensors", built, spec, {})
+    files.save_network(folder / "net.safetensors", built, spec, {})
     deployed = archs.deploy(spec.arch, spec.scale, spec.config, built)[0].eval()
     for name, file in (("ncnn", "net.param"), ("onnx", "net.onnx")):
-        formats.FORMATS[name].write(formats.Job(deployed, spec, SCALE, "", folder / file))
-    return 2 * cost(spec, 64 * SCALE, 64 * SCALE).multiply_adds / 64**2
+        formats.FORMATS[name].write(formats.ExportTask(deployed, spec, "", folder / file))
+    return 2 * count_cost(spec, 64 * SCALE, 64 * SCALE).multiply_adds / 64**2
 
 
 def write_picture(side: int, folder: Path) -> Path:
@@ -281,7 +281,7 @@ def main() -> None:
 def write_result(rows: list[dict[str, Any]], most: float, options: argparse.Namespace) -> None:
     """Write and draw the results so far; `most`: the machine's peak in operations per second."""
     about = {
-        "machine": machine(), "threads": threads(), "load": round(os.getloadavg()[0], 1),
+        "machine": describe_machine(), "threads": count_threads(), "load": round(os.getloadavg()[0], 1),
         "note": options.note, "peak_gflops": round(most / 1e9, 1), "rounds": options.rounds,
     }  # fmt: skip
     RESULT.write_text(json.dumps(about | {"rows": rows}, indent=1) + "\n")

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from srcli import archs
-from srcli.engine.device import choose, keep_memory
+from srcli.engine.device import keep_freed_memory, select_device
 from srcli.imaging.degrade import degradations
 from srcli.train import augment, loop, recipes, state
 from srcli.train.feed import Feed, draw
@@ -35,13 +35,13 @@ NETWORKS = ("fsrcnn", "espcn", "edsr")
 
 def build_ours(name: str, data: Path, folder: Path) -> Callable[[], object]:
     """Build a step of the real training loop, including its data."""
-    keep_memory()
+    keep_freed_memory()
     recipe = changed(recipes.find(name, SCALE), {"batch": BATCH, "patch": 32})
-    begun = state.start(recipe, choose("cpu"))
+    begun = state.start(recipe, select_device("cpu"))
     wanted = StoreSpec(SCALE, recipe.patch, degradations.parse_degradation(recipe.degrade))
     store = open_store([parse(str(data), SCALE)], wanted, lambda done, total: None)
     feed = Feed(store, int(begun.network.channels), augment.parse(recipe.augment))  # type: ignore[arg-type]
-    setup = loop.Setup(recipe, choose("cpu"), folder, lambda s, p, n, rng: draw(feed, p, n, rng), [])
+    setup = loop.Setup(recipe, select_device("cpu"), folder, lambda s, p, n, rng: draw(feed, p, n, rng), [])
     work = loop.prepare(begun, setup)
     return lambda: loop.take_step(begun, setup, work)
 

@@ -17,10 +17,9 @@ from safetensors.torch import save_file
 
 from srcli import archs
 from srcli.archs import Spec
-from srcli.engine.export.ncnn.pack import pack
-from srcli.engine.runtimes.select import own_scale
-from srcli.engine.weights import ncnn_cache
-from srcli.engine.weights.files import load, read_header, read_spec, read_state
+from srcli.engine.export.ncnn.convert import convert_network
+from srcli.engine.runtimes import converted
+from srcli.engine.weights.files import load_network, read_header, read_spec, read_state
 from srcli.manifest import BUNDLED
 from srcli.report.training_curves import plot_curves, read_log
 from srcli.storage.hashing import sha256
@@ -115,10 +114,11 @@ def repack(entry: dict[str, Any]) -> dict[str, Any]:
 
 def write_packed(shipped: Path, spec: Spec) -> str:
     """Write the network for ncnn next to its weights, compared with torch; return its card's SHA-256."""
-    made, difference = pack(load(shipped, spec), own_scale(spec))
+    made, difference = convert_network(load_network(shipped, spec), spec.own_scale)
     print(f"{shipped.name} packed: {difference}")
-    ncnn_cache.write(ncnn_cache.beside(shipped), made, sha256(shipped))
-    return sha256(Path(f"{ncnn_cache.beside(shipped)}.json"))
+    path = converted.bundled_path(shipped, "ncnn")
+    converted.write(path, made, sha256(shipped))
+    return sha256(Path(f"{path}.json"))
 
 
 def get_published(arch: str, scale: int) -> dict[str, Any]:

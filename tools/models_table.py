@@ -137,7 +137,9 @@ def list_sizes(arch: str) -> Iterator[PublishedNetwork]:
 def can_build(network: PublishedNetwork) -> bool:
     """Return whether our network has this size and its first scale."""
     try:
-        complexity.parameters(archs.Spec(network.arch, archs.traits(network.arch).scales[0], network.config))
+        complexity.count_parameters(
+            archs.Spec(network.arch, archs.traits(network.arch).scales[0], network.config)
+        )
     except UsageError:
         return False
     return True
@@ -147,7 +149,7 @@ def count_network(network: PublishedNetwork, scale: int) -> CountedCost:
     """Count one network at one scale."""
     spec = archs.Spec(network.arch, scale, network.config)
     place = (network.name, network.arch, network.config, scale)
-    return CountedCost(*place, **asdict(complexity.cost(spec)))
+    return CountedCost(*place, **asdict(complexity.count_cost(spec)))
 
 
 def parse_number(printed: str) -> float:

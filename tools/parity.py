@@ -134,7 +134,7 @@ def upscaler(row: Row, shared: Path = SHARED) -> Upscaler:
     if lut.is_table(file):
         return methods.load_table(file, methods.MethodOptions(device="cpu"))[1]
     spec = archs.Spec(row.arch, row.scale, row.config)
-    network = weights.load(file, spec)
+    network = weights.load_network(file, spec)
     return methods.build_upscaler(network, spec, methods.MethodOptions(device="cpu"))
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 from benchmarks.experiments.quick_runs import set_up_run
 from srcli import bench, methods
 from srcli.bench.protocols import Y_CROP, Reduction
-from srcli.engine.device import keep_memory
+from srcli.engine.device import keep_freed_memory
 from srcli.engine.weights import files
 from srcli.train import loop, recipes
 from srcli.train.recipe import Recipe, assigned
@@ -71,7 +71,7 @@ def train_recipe(name: str, data: Path, out: Path) -> Run:
     seconds = time.monotonic() - start
     first, second = (loop.weights_path(setup.folder, recipe, prefix) for prefix in ("psnr-", ""))
     between = setup.folder / "between.safetensors"
-    files.blend(first, second, 0.5, between)
+    files.blend_networks(first, second, 0.5, between)
     reduction = Reduction(Y_CROP.protocol, "" if recipe.degrade == "bicubic" else recipe.degrade)
     shown = [
         methods.load_method("bicubic", SCALE),
@@ -102,7 +102,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*")
     parser.add_argument("--out", type=Path, default=Path("runs/rivals"))
     options = parser.parse_args()
-    keep_memory()
+    keep_freed_memory()
     known = {raw["recipe"]: Run(**raw) for raw in json.loads(RESULT.read_text())} if RESULT.exists() else {}
     every = [name for name in recipes.RECIPES if recipes.find(name, SCALE).gan]
     for name in options.names or every:

@@ -176,7 +176,7 @@ def _render_costs(name: str, each: dict[str, Any], price: float) -> str:
 
 def main() -> None:
     """Measure if asked to, simulate, write and draw."""
-    from srcli.engine.calibration import machine
+    from srcli.engine.measurements import describe_machine
 
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--measure", action="store_true")
@@ -185,7 +185,7 @@ def main() -> None:
     parser.add_argument("--price", type=float, default=0.04)
     options = parser.parse_args()
     storage = Storage(options.bandwidth * 1e9, options.latency / 1000)
-    about: dict[str, Any] = {"machine": machine(), **asdict(storage), "price": options.price}
+    about: dict[str, Any] = {"machine": describe_machine(), **asdict(storage), "price": options.price}
     known = {} if options.measure else json.loads(RESULT.read_text())["workloads"]
     workloads = {}
     for name, (side, scale, suffix) in WORKLOADS.items():

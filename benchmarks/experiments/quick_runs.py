@@ -16,7 +16,7 @@ from typing import Any
 
 from srcli import archs, bench, datasets, methods
 from srcli.engine import complexity
-from srcli.engine.device import choose, keep_memory
+from srcli.engine.device import keep_freed_memory, select_device
 from srcli.imaging.degrade import degradations
 from srcli.train import augment, loop, recipes, state
 from srcli.train.feed import Feed, draw
@@ -80,7 +80,7 @@ def train_network(name: str, data: Path, out: Path, limit: float) -> Run:
 
 def set_up_run(recipe: Recipe, data: Path, folder: Path) -> tuple[state.State, loop.Setup]:
     """Prepare a run on the processor, validated on the bundled samples."""
-    device = choose("cpu")
+    device = select_device("cpu")
     run_state = state.start(recipe, device)
     enlarged = archs.traits(recipe.arch).pre_upsampled
     wanted = StoreSpec(
@@ -96,7 +96,7 @@ def fit_recipe(recipe: Recipe) -> Recipe:
     """Return the quick recipe, for a smaller network if its own takes too long on one core."""
     quick = recipes.quick(recipe)
     side = quick.patch * (1 if archs.traits(recipe.arch).pre_upsampled else SCALE)
-    cost = complexity.cost(archs.Spec(recipe.arch, SCALE, recipe.config), side, side)
+    cost = complexity.count_cost(archs.Spec(recipe.arch, SCALE, recipe.config), side, side)
     small = cost.multiply_adds * quick.batch > LARGEST and recipe.arch in SMALLER
     return recipes.quick(replace(recipe, config=SMALLER[recipe.arch])) if small else quick
 
@@ -124,7 +124,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, default=Path("runs/quick"))
     parser.add_argument("--limit", type=float, default=300)
     options = parser.parse_args()
-    keep_memory()
+    keep_freed_memory()
     known = (
         {raw["network"]: Run(**raw) for raw in json.loads(RESULTS.read_text())} if RESULTS.exists() else {}
     )

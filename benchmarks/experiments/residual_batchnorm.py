@@ -23,7 +23,7 @@ from torch.nn import functional as F
 from srcli import bench, datasets
 from srcli.archs.blocks import conv, make_bicubic_kernel
 from srcli.datasets import Picture
-from srcli.engine.device import keep_memory
+from srcli.engine.device import keep_freed_memory
 from srcli.imaging.degrade import degradations
 from srcli.imaging.pixels import Pixels
 from srcli.methods import FunctionMethod
@@ -258,7 +258,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=1000)
     parser.add_argument("--seeds", type=int, default=2)
     options = parser.parse_args()
-    keep_memory()
+    keep_freed_memory()
     result: dict[str, Any] = json.loads(RESULT.read_text()) if RESULT.exists() else {"runs": []}
     runs = [Run(**raw) for raw in result["runs"]]
     store = open_store(

@@ -86,6 +86,11 @@ class Spec:
     scale: int
     config: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def own_scale(self) -> int:
+        """The scale of the network's own tensors: 1 if its input is upscaled first, `ANY` as `scale` is."""
+        return 1 if traits(self.arch).pre_upsampled else self.scale
+
     def __str__(self) -> str:
         settings = ", ".join(f"{key}={value}" for key, value in self.config.items())
         return f"{self.arch} {format_scale(self.scale)}" + (f" ({settings})" if settings else "")

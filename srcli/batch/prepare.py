@@ -59,7 +59,7 @@ def prepare(request: UpscaleRequest, emit: Emit) -> BatchPlan:
     settings = _make_settings(request, model, images)
     execution = request.execution
     count = None if tasks is None else len(tasks)
-    pool = slots.team(execution.device, execution.workers, execution.ray, count)
+    pool = slots.configure_pool(execution.device, execution.workers, execution.ray, count)
     if policy.watch and not pool.is_single:
         raise UsageError("--watch uses one process", "leave out --workers, --ray and all but one --device")
     return BatchPlan(inputs, layout, settings, tasks, pool)
@@ -91,7 +91,7 @@ def _choose_model(request: UpscaleRequest, images: list[PlannedImage], emit: Emi
     model, within, execution = request.model, request.policy.within, request.execution
     if within is not None and model.weights is None:
         options = MethodOptions(
-            slots.resolved(execution.device),
+            slots.resolve_devices(execution.device),
             execution.tile,
             execution.self_ensemble,
             runtime=execution.runtime,
@@ -146,7 +146,7 @@ def _check_uncertainty(request: UpscaleRequest, tasks: list[UpscaleTask] | None)
 def _make_settings(request: UpscaleRequest, model: ModelChoice, images: list[PlannedImage]) -> BatchSettings:
     execution, postprocess, policy = request.execution, request.postprocess, request.policy
     options = MethodOptions(
-        slots.resolved(execution.device),
+        slots.resolve_devices(execution.device),
         execution.tile,
         # The map needs the eight results one by one: the pipeline makes them then.
         execution.self_ensemble and not postprocess.uncertainty,

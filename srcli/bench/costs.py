@@ -43,7 +43,7 @@ def count_multiply_adds(method: BenchMethod, scale: float) -> int | None:
     if spec is None or spec.scale == ANY:
         return None
     try:
-        return complexity.cost(spec, _HEIGHT, _WIDTH).multiply_adds
+        return complexity.count_cost(spec, _HEIGHT, _WIDTH).multiply_adds
     except (NotImplementedError, RuntimeError):  # an operation that depends on values, not only on shapes
         return None
 

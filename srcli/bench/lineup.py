@@ -41,8 +41,8 @@ class BenchMethod:
             entries = self._list_entries()
             return not entries or manifest.for_scale(entries, scale) is not None
         if lut.is_table(self.file):
-            return lut.read(self.file)[0].scale == scale
-        specs = weights.specs_of(self.file)
+            return lut.read_tables(self.file)[0].scale == scale
+        specs = weights.identify_specs(self.file)
         # A network that only spandrel knows tells its scale when it is loaded.
         return not specs or bool({scale, ANY} & {spec.scale for spec in specs})
 
@@ -59,7 +59,7 @@ class BenchMethod:
         """Return the network for that scale; None for no network, and for one that only spandrel knows."""
         try:
             if self.file and lut.is_table(self.file):
-                return lut.read(self.file)[0]
+                return lut.read_tables(self.file)[0]
             if self.file:
                 return methods.identify_weights(self.file, scale).spec
             return None if self.name in KERNELS else methods.locate_weights(self.name, scale).spec

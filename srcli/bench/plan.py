@@ -12,7 +12,7 @@ from srcli.bench.protocols import Y_CROP, Reduction
 from srcli.bench.request import BASELINES, BenchRequest
 from srcli.bench.results import Failure
 from srcli.datasets import Dataset
-from srcli.engine.slots import listed
+from srcli.engine.slots import list_devices
 from srcli.errors import DatasetError, ImageError, UsageError
 from srcli.imaging.image import read_image
 from srcli.imaging.pixels import max_multiple
@@ -90,7 +90,7 @@ def build_plan(request: BenchRequest) -> Plan:
     measurement = request.measurement
     models = request.models or (() if request.weights else (DEFAULT_MODEL,))
     # Methods are described in this process, on the first device; workers have devices of their own.
-    device = next(iter(listed(request.execution.device)), None)
+    device = next(iter(list_devices(request.execution.device)), None)
     reduction = Reduction(
         protocols.find_protocol(measurement.protocol), measurement.degrade, measurement.seed
     )

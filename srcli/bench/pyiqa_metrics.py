@@ -43,9 +43,9 @@ def load_metric(name: str, device: str | None = None) -> PyiqaMetric:
 
 
 def _choose_device(requested: str | None) -> str:
-    from srcli.engine.device import choose
+    from srcli.engine.device import select_device
 
-    return choose(requested).name
+    return select_device(requested).name
 
 
 def _measure(metric: Any, blind: bool, sr: Pixels, hr: Pixels) -> float:

@@ -39,7 +39,7 @@ def run(request: BenchRequest, emit: Emit = ignore) -> Results:
     """
     plan, execution = build_plan(request), request.execution
     count = sum(1 for _ in plan.list_tasks())
-    pool = slots.team(execution.device, execution.workers, execution.ray, count)
+    pool = slots.configure_pool(execution.device, execution.workers, execution.ray, count)
     for note in plan.lineup.check_scales(plan.scales):
         emit(events.Note(note))
     emit(events.CheckStarted(count))
@@ -176,7 +176,7 @@ def _score_items(
 
 def _describe_conditions(workers: int) -> Conditions:
     day = datetime.now(UTC).date().isoformat()
-    return Conditions(__version__, _name_processor(), device.threads(), workers, day)
+    return Conditions(__version__, _name_processor(), device.count_threads(), workers, day)
 
 
 def _name_processor() -> str:

@@ -11,8 +11,8 @@ from srcli.storage.files import check_can_write
 from srcli.storage.hashing import sha256
 
 if TYPE_CHECKING:
-    from srcli.engine.export.formats import Format, Job
-    from srcli.engine.runtimes.select import WeightsSource
+    from srcli.engine.export.formats import ExportFormat, ExportTask
+    from srcli.engine.runtimes.base import WeightsSource
 
 
 def export(
@@ -33,23 +33,23 @@ def export(
     overwrite: options.Overwrite = False,
 ) -> None:
     """Write a network for another runtime, any height and width, and compare it with torch."""
-    from srcli.engine.export import Unexportable, formats
+    from srcli.engine.export import UnexportableError, formats
 
     whole = options.require_whole_scale(scale)
     source = _source(name, weights, whole)
-    chosen = formats.find(to)
+    chosen = formats.find_format(to)
     label = name if name and not weights else source.path.stem
     path = output or Path(f"{label.removesuffix(f'-x{whole}')}-x{whole}{chosen.suffixes[0]}")
     _check_output(chosen, path, overwrite)
     try:
         difference = chosen.write(_job(source, path))
-    except Unexportable as error:
+    except UnexportableError as error:
         raise SrError(
             f"{source.spec.arch} cannot be exported to {to}: {error.message}",
             f"try --to {' or '.join(sorted(formats.FORMATS.keys() - {to}))}",
         ) from error
     verdict = difference or "not compared with torch: that needs onnxruntime"
-    console.out.print(f"{' '.join(map(str, chosen.files(path)))}  {verdict}", markup=False)
+    console.out.print(f"{' '.join(map(str, chosen.list_files(path)))}  {verdict}", markup=False)
 
 
 def _source(name: str | None, weights: Path | None, scale: int) -> "WeightsSource":
@@ -62,22 +62,21 @@ def _source(name: str | None, weights: Path | None, scale: int) -> "WeightsSourc
     return methods.locate_weights(name, scale)
 
 
-def _check_output(chosen: "Format", path: Path, overwrite: bool) -> None:
+def _check_output(chosen: "ExportFormat", path: Path, overwrite: bool) -> None:
     if path.suffix != chosen.suffixes[0]:
         raise UsageError(f"{path} does not end in {chosen.suffixes[0]}", "as files of that format do")
-    taken = [file for file in chosen.files(path) if file.exists()]
+    taken = [file for file in chosen.list_files(path) if file.exists()]
     if taken and not overwrite:
         raise SrError(f"{taken[0]} exists", "give --overwrite, or another --output")
     check_can_write(path)
 
 
-def _job(source: "WeightsSource", path: Path) -> "Job":
+def _job(source: "WeightsSource", path: Path) -> "ExportTask":
     from srcli import archs
-    from srcli.engine.export.formats import Job
-    from srcli.engine.runtimes import select
+    from srcli.engine.export.formats import ExportTask
     from srcli.engine.weights import files
 
     spec = source.spec
-    network, _ = archs.deploy(spec.arch, spec.scale, spec.config, files.load(source.path, spec))
+    network, _ = archs.deploy(spec.arch, spec.scale, spec.config, files.load_network(source.path, spec))
     digest = source.digest or sha256(source.path)
-    return Job(network.eval(), spec, select.own_scale(spec), digest, path)
+    return ExportTask(network.eval(), spec, digest, path)

@@ -62,7 +62,7 @@ def list_models(
 ) -> None:
     """List models and methods without weights; with --all, list networks."""
     from srcli import manifest
-    from srcli.engine.weights.files import present
+    from srcli.engine.weights.files import find_local
 
     whole_scale = None if scale is None else require_whole_scale(scale)
     if every:
@@ -79,7 +79,7 @@ def list_models(
         and (licence is None or licence.lower() == entry.licence.lower())
         and purpose in (None, entry.purpose)
         and (entry.bundled or not bundled)
-        and (not cached or present(entry))
+        and (not cached or find_local(entry))
     ]
     _print_models(entries, has_weightless=licence is None and purpose in (None, "classical"))
 
@@ -120,17 +120,17 @@ def fetch(
 ) -> None:
     """Download and verify weights, for a machine that will be offline."""
     from srcli import manifest
-    from srcli.engine.weights.files import locate, present
+    from srcli.engine.weights.files import find_local, locate_weights
 
     if every == bool(names):
         raise UsageError("which weights?", "name some, or use --all")
     entries = list(manifest.load()) if every else _find_entries(names or [])
-    missing = [entry for entry in entries if not present(entry)]
+    missing = [entry for entry in entries if not find_local(entry)]
     if missing:
         _confirm(missing, yes)
 
     def download(entry: "Entry") -> str:
-        return f"{entry.name}  {locate(entry)}"
+        return f"{entry.name}  {locate_weights(entry)}"
 
     _run_for_each(entries, download)
 
@@ -196,7 +196,7 @@ def verify(
 ) -> None:
     """Check the SHA-256 of the weights on this machine."""
     from srcli import manifest
-    from srcli.engine.weights.files import present
+    from srcli.engine.weights.files import find_local
 
     entries = _find_entries(names) if names else list(manifest.load())
 
@@ -205,14 +205,14 @@ def verify(
         remote = _check_remote(entry) if online else ""
         return f"{entry.name}  {', '.join(filter(None, (local, remote)))}"
 
-    _run_for_each((entry for entry in entries if online or names or present(entry)), check)
+    _run_for_each((entry for entry in entries if online or names or find_local(entry)), check)
 
 
 def _check_local(entry: "Entry") -> str:
     from srcli.engine.weights import hub
-    from srcli.engine.weights.files import present
+    from srcli.engine.weights.files import find_local
 
-    path = present(entry)
+    path = find_local(entry)
     if path is None:
         return "not on this machine"
     problem = hub.damaged(path, entry.digest)
@@ -254,10 +254,10 @@ def info(file: Annotated[Path, typer.Argument(help="Weight file.", show_default=
 @models.command()
 def path(names: Names) -> None:
     """Print the paths of weights on this machine."""
-    from srcli.engine.weights.files import present
+    from srcli.engine.weights.files import find_local
 
     def find(entry: "Entry") -> str:
-        file = present(entry)
+        file = find_local(entry)
         if file is None:
             raise WeightsError(f"{entry.name} is not on this machine", f"`sr models fetch {entry.name}`")
         return str(file)
@@ -269,12 +269,12 @@ def path(names: Names) -> None:
 def rm(names: Names) -> None:
     """Delete downloaded weights from the cache."""
     from srcli.engine.weights import hub
-    from srcli.engine.weights.files import present
+    from srcli.engine.weights.files import find_local
 
     def delete(entry: "Entry") -> str:
         if isinstance(entry.file, str):
             raise WeightsError(f"{entry.name} is part of sr", "only downloaded weights can be deleted")
-        file = present(entry)
+        file = find_local(entry)
         if file is None:
             return f"{entry.name}  not on this machine"
         hub.forget(file)
@@ -305,7 +305,7 @@ def push(
     spec = weights.read_spec(file)
     if spec is None:
         raise WeightsError(f"{file} was not written by sr", "only files written by sr name their network")
-    network = weights.load(file, spec)
+    network = weights.load_network(file, spec)
     parameters = sum(value.numel() for value in network.parameters())
     scores = read_results(results) if results else None
     card = render_card(file.name, spec, parameters, weights.read_header(file), licence, data, scores)
@@ -331,5 +331,5 @@ def blend(
     check_can_write(output)
     if output.exists():
         raise UsageError(f"{output} exists", "choose another --output")
-    spec = weights.blend(first, second, share, output)
+    spec = weights.blend_networks(first, second, share, output)
     console.out.print(f"{output}  {spec}", markup=False)

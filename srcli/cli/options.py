@@ -512,7 +512,7 @@ class MemoryGroup:
     def build(self, workers: WorkersGroup, engine: EngineGroup) -> "Execution":
         """Return the execution for a request."""
         from srcli.batch.request import Execution
-        from srcli.engine.memory import amount
+        from srcli.engine.memory import parse_bytes
 
         return Execution(
             workers.device,
@@ -521,7 +521,7 @@ class MemoryGroup:
             engine.runtime,
             engine.tile,
             engine.self_ensemble,
-            amount(self.vram) if self.vram else None,
+            parse_bytes(self.vram) if self.vram else None,
             self.stream,
         )
 

@@ -1,45 +1,42 @@
-"""What a network takes on this machine, by a short trial: seconds and bytes for each pixel of a tile.
+"""What a network takes on this machine, by a short trial: seconds and bytes per tile and per pixel.
 
-Two tiles of different sizes give what each takes and what each pixel of it does. What was found is kept in
-the cache folder, by machine and network, for some weeks; and only until real work shows that it is wrong, as
-what was tried while other programs were busy is.
+Two tiles of different sizes tell one from the other. Figures are kept by machine and network for some weeks,
+or until real work contradicts them, as it does if the machine was busy during the trial.
 """
 
 import contextlib
-import hashlib
-import json
-import os
-import platform
-import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from time import perf_counter
 
 import numpy as np
 
-from srcli import __version__
 from srcli.engine import memory
-from srcli.engine.device import give_back_memory, threads
+from srcli.engine.device import count_threads, release_memory
+from srcli.engine.measurements import (
+    Facts,
+    describe_machine,
+    measure_once,
+    measurement_path,
+    read_measurement,
+)
 from srcli.engine.runtimes.base import OutOfMemory, Runtime
 from srcli.engine.tiles import SMALLEST_TILE
-from srcli.errors import FileError
-from srcli.storage.files import get_cache_folder, replace_atomically
 
 _SIDES = (96, 192)
 _ROUNDS = 3
-# For so long a trial holds: drivers and settings change. So far may real work be from it.
-_DAYS, _WRONG = 30.0, 0.3
-# What a tile takes at most, however much is free. The kernel needs half a second or more to hand out a
-# gigabyte, for which a larger tile has to make up by its smaller share of halo: 512 pixels squared of EDSR
-# take 9 GB at x4.
-AMPLE = 4 * 2**30
+# How far real work may be from a rate before that is dropped.
+_TOLERANCE = 0.3
+# What a tile may take at most, however much is free. The kernel needs half a second or more to hand out a
+# gigabyte, which a larger tile has to make up for by its smaller share of halo: a tile of 512 squared pixels
+# of EDSR takes 9 GB at x4.
+MAX_TILE_BYTES = 4 * 2**30
 
 
 @dataclass(frozen=True)
 class Rate:
-    """Seconds and bytes that a tile takes: so much each, and so much for each of its pixels.
+    """Seconds and bytes that a tile takes: a constant, and a part for each of its pixels.
 
-    `tile_bytes` is with all that the process holds anyway.
+    `tile_bytes` includes what the process holds anyway.
     """
 
     tile_seconds: float
@@ -48,106 +45,72 @@ class Rate:
     pixel_bytes: float
 
     def seconds(self, pixels: int) -> float:
-        """For a tile of so many pixels, its halo counted."""
+        """Return the seconds for a tile of that many pixels, its halo included."""
         return self.tile_seconds + self.pixel_seconds * pixels
 
     def bytes(self, pixels: int) -> float:
-        """The peak of the process, for such a tile."""
+        """Return the peak of the process for a tile of that many pixels."""
         return self.tile_bytes + self.pixel_bytes * pixels
 
 
-def measure(runtime: Runtime, sides: tuple[int, int] = _SIDES, rounds: int = _ROUNDS) -> Rate:
-    """By running it, the fastest of some rounds; raises `OutOfMemory` where not even that fits."""
-    trials = [_trial(runtime, side, rounds) for side in sides]
+def measure_rate(runtime: Runtime, sides: tuple[int, int] = _SIDES, rounds: int = _ROUNDS) -> Rate:
+    """Run tiles of two sizes, and keep the fastest round. Raises `OutOfMemory` if not even they fit."""
+    trials = [_run_trial(runtime, side, rounds) for side in sides]
     small, large = (side * side for side in sides)
     seconds = (trials[1][0] - trials[0][0]) / (large - small)
-    held = max(0.0, (trials[1][1] - trials[0][1]) / (large - small))
-    return Rate(max(0.0, trials[0][0] - seconds * small), seconds, trials[1][1] - held * large, held)
+    pixel_bytes = max(0.0, (trials[1][1] - trials[0][1]) / (large - small))
+    tile_seconds = max(0.0, trials[0][0] - seconds * small)
+    return Rate(tile_seconds, seconds, trials[1][1] - pixel_bytes * large, pixel_bytes)
 
 
-def _trial(runtime: Runtime, side: int, rounds: int) -> tuple[float, int]:
-    """Seconds and peak of a tile with some detail in it."""
-    tile = np.random.default_rng(0).random((side, side, runtime.channels), np.float32)
+def _run_trial(runtime: Runtime, side: int, rounds: int) -> tuple[float, int]:
+    """Return the seconds and the peak in bytes of a tile full of detail."""
+    tile = np.random.default_rng(0).random((side, side, runtime.info.channels), np.float32)
     best = np.inf
-    give_back_memory()  # else what was freed before would be used, and nothing be seen
-    with memory.watched() as peak:
+    release_memory()  # memory freed before would be used again, and not show
+    with memory.watch_peak() as peak:
         for _ in range(rounds):
-            start = time.perf_counter()
+            start = perf_counter()
             next(iter(runtime.run([tile])))
-            best = min(best, time.perf_counter() - start)
+            best = min(best, perf_counter() - start)
     return float(best), peak.bytes
 
 
-def rate(runtime: Runtime, name: str) -> Rate:
-    """`measure`, once for each machine and network called `name`, until that is old or wrong."""
-    return Rate(**once(_facts(runtime, name), lambda: asdict(measure(runtime))))
+def find_rate(runtime: Runtime, name: str) -> Rate:
+    """Return the rate of the network called `name`, measured once on each machine."""
+    return Rate(**measure_once(_facts(runtime, name), lambda: asdict(measure_rate(runtime))))
 
 
-def _facts(runtime: Runtime, name: str) -> tuple[object, ...]:
-    return (name, runtime.params, runtime.scale, runtime.description, threads(), machine())
+def _facts(runtime: Runtime, name: str) -> Facts:
+    info = runtime.info
+    return (name, info.params, info.scale, runtime.description, count_threads(), describe_machine())
 
 
-def compare(runtime: Runtime, name: str, areas: list[int], seconds: float) -> None:
-    """Forget the rate of a network where tiles of so many pixels took quite another time than it says."""
-    place = _place(_facts(runtime, name))
-    found = _kept(place)
+def check_rate(runtime: Runtime, name: str, areas: list[int], seconds: float) -> None:
+    """Drop a network's rate if tiles of these numbers of pixels took a quite different time than it says."""
+    path = measurement_path(_facts(runtime, name))
+    found = read_measurement(path)
     if found is None:
         return
-    with contextlib.suppress(TypeError, OSError):  # what another version wrote; what another process forgot
-        foretold = sum(map(Rate(**found).seconds, areas))
-        if not 1 - _WRONG < foretold / seconds < 1 + _WRONG:
-            place.unlink()
+    with contextlib.suppress(TypeError, OSError):  # written by another version; dropped by another process
+        expected = sum(map(Rate(**found).seconds, areas))
+        if not 1 - _TOLERANCE < expected / seconds < 1 + _TOLERANCE:
+            path.unlink()
 
 
-def once(
-    facts: tuple[object, ...], find: Callable[[], dict[str, float]], *, days: float = _DAYS
-) -> dict[str, float]:
-    """What `find` finds out, which is kept that many days for all later runs with the same facts."""
-    place = _place(facts)
-    found = _kept(place, days)
-    if found is None:
-        found = find()
-        with contextlib.suppress(FileError), replace_atomically(place) as temporary:
-            temporary.write_text(json.dumps(found), "utf-8")
-    return found
-
-
-def _place(facts: tuple[object, ...]) -> Path:
-    key = hashlib.sha256(json.dumps((__version__, *facts)).encode()).hexdigest()[:24]
-    return get_cache_folder() / "calibration" / f"{key}.json"
-
-
-def _kept(place: Path, days: float = _DAYS) -> dict[str, float] | None:
-    try:
-        if time.time() - place.stat().st_mtime > days * 86400:
-            return None
-        found = json.loads(place.read_text("utf-8"))
-        return {str(key): float(value) for key, value in found.items()}
-    except (OSError, ValueError, TypeError, AttributeError):
-        return None
-
-
-def machine() -> str:
-    """The processor by name and number of cores."""
-    try:
-        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
-        name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    except (OSError, StopIteration):
-        name = platform.processor() or platform.machine()
-    return f"{name}, {os.cpu_count()} cores"
-
-
-def fitting(runtime: Runtime, tile: int, free: float) -> int:
-    """The largest tile side up to `tile` for which there is room, by measurement.
+def fit_tile(runtime: Runtime, tile: int, free: float) -> int:
+    """Return the largest tile side up to `tile` that fits into memory, by measurement.
 
     Half of the `free` bytes is left to the rows of the output and to other programs.
     """
     if tile <= _SIDES[0]:
         return tile
     try:
-        held = once(_facts(runtime, "room"), lambda: {"pixel_bytes": measure(runtime, rounds=1).pixel_bytes})
+        facts = _facts(runtime, "room")
+        held = measure_once(facts, lambda: {"pixel_bytes": measure_rate(runtime, rounds=1).pixel_bytes})
     except OutOfMemory:
         return SMALLEST_TILE
-    least = 4 * runtime.channels * (1 + runtime.scale**2)  # what goes in and comes out
-    side = int((min(free / 2, AMPLE) / max(least, held["pixel_bytes"])) ** 0.5) - 2 * runtime.halo
-    return max(SMALLEST_TILE, min(tile, side))
+    info = runtime.info
+    least = 4 * info.channels * (1 + info.scale**2)  # input and output alone
+    pixels = min(free / 2, MAX_TILE_BYTES) / max(least, held["pixel_bytes"])
+    return max(SMALLEST_TILE, min(tile, int(pixels**0.5) - 2 * info.halo))

@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Cost:
-    """`parameters`: of the network as it runs, biases and all; `multiply_adds`: for one image."""
+    """`count_parameters`: of the network as it runs, biases and all; `multiply_adds`: for one image."""
 
-    parameters: int
+    count_parameters: int
     multiply_adds: int
 
 
-def cost(spec: archs.Spec, height: int = 720, width: int = 1280) -> Cost:
+def count_cost(spec: archs.Spec, height: int = 720, width: int = 1280) -> Cost:
     """What enlarging to `height` x `width` pixels takes; papers give it for 1280x720.
 
     Multiply-adds are those of convolutions and matrix products, as papers count them: not of activations,
@@ -34,7 +34,7 @@ def cost(spec: archs.Spec, height: int = 720, width: int = 1280) -> Cost:
     return Cost(_size(network), counter.get_total_flops() // 2)
 
 
-def parameters(spec: archs.Spec) -> int:
+def count_parameters(spec: archs.Spec) -> int:
     """Of the network as it runs: without what only training needs."""
     return _size(_shapes(spec))
 

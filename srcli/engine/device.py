@@ -28,7 +28,7 @@ class Device:
         return f"{self.name}, {self.dtype} ({self.reason})"
 
 
-def choose(requested: str | None = None) -> Device:
+def select_device(requested: str | None = None) -> Device:
     """The device asked for, else CUDA, MPS or CPU, the first that is there; in single precision."""
     import torch
 
@@ -53,7 +53,7 @@ def _check_index(requested: str | None, count: int) -> None:
         raise UsageError(f"no device called '{requested}'", f"this machine has {count} of that kind")
 
 
-def gpu_likely() -> bool:
+def may_have_gpu() -> bool:
     """Whether this machine may have a GPU that torch can use: asked of the system, without loading torch."""
     if sys.platform == "darwin":
         return platform.machine() == "arm64"
@@ -61,7 +61,7 @@ def gpu_likely() -> bool:
     return any(map(os.path.exists, nodes)) or shutil.which("nvidia-smi") is not None
 
 
-def threads() -> int:
+def count_threads() -> int:
     """OMP_NUM_THREADS, else the cores that are ours: those we may run on, within the cgroup's quota."""
     asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
     if asked.isdigit() and int(asked) > 0:
@@ -99,7 +99,7 @@ def _limit(folder: Path) -> float:
     return math.inf
 
 
-def wait_briefly() -> None:
+def limit_spinning() -> None:
     """Tell GNU's OpenMP to sleep soon while threads wait for each other; it spins for milliseconds by itself.
 
     Where other programs use the cores too, those that spin keep away the one that is waited for: that cost
@@ -109,7 +109,7 @@ def wait_briefly() -> None:
         os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 
 
-def keep_memory() -> None:
+def keep_freed_memory() -> None:
     """Tell glibc to keep large blocks that are freed, instead of giving them back to the kernel.
 
     Networks free and take such blocks all the time, and page faults then cost up to half of it. All threads
@@ -125,8 +125,8 @@ def keep_memory() -> None:
         libc.mallopt(_ARENA_MAX, 1)
 
 
-def give_back_memory() -> None:
-    """What is freed but kept, see `keep_memory`, goes back to the kernel now."""
+def release_memory() -> None:
+    """What is freed but kept, see `keep_freed_memory`, goes back to the kernel now."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
 

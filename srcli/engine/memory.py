@@ -15,7 +15,7 @@ _PROC = Path("/proc")
 _CGROUP = Path("/sys/fs/cgroup")
 
 
-def free(proc: Path = _PROC, cgroup: Path = _CGROUP) -> float:
+def free_memory(proc: Path = _PROC, cgroup: Path = _CGROUP) -> float:
     """Bytes that this process could still take without swapping; infinite where the system does not say."""
     return min(_available(proc), _within(cgroup / "memory.max", cgroup / "memory.current"))
 
@@ -36,7 +36,7 @@ def _within(limit: Path, used: Path) -> float:
     return math.inf
 
 
-def amount(text: str) -> int:
+def parse_bytes(text: str) -> int:
     """Bytes written as `6G`, `1.5 GB`, `800MiB` or a plain number. Raises `UsageError` for others.
 
     >>> amount("6G") == 6 * 2**30, amount("1.5 mb"), amount("4096")
@@ -57,7 +57,7 @@ class Peak:
 
 
 @contextmanager
-def watched() -> Iterator[Peak]:
+def watch_peak() -> Iterator[Peak]:
     """The peak of what is done inside, with all that was resident before."""
     peak = Peak()
     with contextlib.suppress(OSError):

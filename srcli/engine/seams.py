@@ -42,7 +42,7 @@ class Seam:
 Report = Callable[[Seam], None]
 
 
-class Mismatch(Exception):  # noqa: N818 (no error: it is handled where tiles are planned)
+class SeamMismatch(Exception):  # noqa: N818 (no error: it is handled where tiles are planned)
     """Tiles do not meet."""
 
     def __init__(self, step: float) -> None:
@@ -51,7 +51,7 @@ class Mismatch(Exception):  # noqa: N818 (no error: it is handled where tiles ar
 
 
 @dataclass
-class Meter:
+class SeamMeter:
     """Shown every tile of an image, row by row; `limit` is the step that is too much."""
 
     scale: int
@@ -61,8 +61,8 @@ class Meter:
     _right: Pixels | None = None
     _below: dict[int, Pixels] = field(default_factory=dict)
 
-    def see(self, y: Span, x: Span, result: Pixels) -> None:
-        """Compare a tile's output (H, W, C) with its left and upper neighbours'. Raises `Mismatch`."""
+    def add(self, y: Span, x: Span, result: Pixels) -> None:
+        """Compare a tile's output (H, W, C) with its left and upper neighbours'. Raises `SeamMismatch`."""
         rows, columns, wide = y.inner(self.scale), x.inner(self.scale), self.scale
         if x.keep_start > x.start and self._right is not None:
             self._note(self._right, result[rows, columns.start - wide : columns.start])
@@ -75,7 +75,7 @@ class Meter:
         self.sides += 1
         self.worst = max(self.worst, float(np.sqrt(np.mean((_values(one) - _values(other)) ** 2))))
         if self.worst > self.limit:
-            raise Mismatch(self.worst)
+            raise SeamMismatch(self.worst)
 
 
 def _values(strip: Pixels) -> Pixels:
@@ -83,7 +83,7 @@ def _values(strip: Pixels) -> Pixels:
     return strip if strip.dtype == np.float32 else strip.astype(np.float32) / np.float32(255)
 
 
-def overlaps(halo: int, tile: int) -> list[tuple[int, float]]:
+def plan_overlaps(halo: int, tile: int) -> list[tuple[int, float]]:
     """The overlaps to try in input pixels, each with the step that is too much; the last takes any."""
     widths = list(dict.fromkeys(min(halo * 2**k, max(halo, tile)) for k in range(_TRIES)))
     limits = [VISIBLE] * (len(widths) - 1) + [float("inf")]

@@ -39,7 +39,7 @@ class Span:
         return Axis(inputs, outputs, self.start, first, last)
 
 
-def spans(length: int, tile: int, halo: int, alignment: int = 1, begin: int = 0) -> list[Span]:
+def split_axis(length: int, tile: int, halo: int, alignment: int = 1, begin: int = 0) -> list[Span]:
     """An axis of `length` cut into kept parts of at most `tile`, each read with `halo` more on both sides.
 
     The kept parts partition the axis from `begin` on and differ by at most one in length. What is read begins
@@ -58,7 +58,7 @@ def spans(length: int, tile: int, halo: int, alignment: int = 1, begin: int = 0)
     ]
 
 
-def evened(cut: list[Span], length: int, alignment: int = 1) -> list[Span]:
+def equalise_spans(cut: list[Span], length: int, alignment: int = 1) -> list[Span]:
     """The spans of an axis of `length`, all read as far as the one that is read furthest.
 
     So all tiles have one shape, where `length` is a multiple of `alignment`; else the last may be larger.
@@ -72,7 +72,7 @@ def evened(cut: list[Span], length: int, alignment: int = 1) -> list[Span]:
     return out
 
 
-def sides(tile: int, width: int, pixel_bytes: int, band: int = LARGEST_BAND) -> tuple[int, int]:
+def tile_shape(tile: int, width: int, pixel_bytes: int, band: int = LARGEST_BAND) -> tuple[int, int]:
     """Height and width of tiles of `tile` squared pixels or fewer for an image so wide.
 
     They are less high than wide where a row of them would come out larger than `band`: each of their pixels
@@ -82,7 +82,7 @@ def sides(tile: int, width: int, pixel_bytes: int, band: int = LARGEST_BAND) -> 
     return high, tile * tile // high
 
 
-def plan(
+def plan_tiles(
     height: int,
     width: int,
     tile: tuple[int, int],
@@ -94,12 +94,12 @@ def plan(
 ) -> Iterator[tuple[Span, Span]]:
     """Vertical and horizontal spans of every tile from the row `begin` on, row by row.
 
-    All sizes in input pixels; `tile` is height and width; `uniform_tiles`: see `evened`.
+    All sizes in input pixels; `tile` is height and width; `uniform_tiles`: see `equalise_spans`.
     """
-    down = spans(height, tile[0], halo, alignment, begin)
-    along = spans(width, tile[1], halo, alignment)
+    down = split_axis(height, tile[0], halo, alignment, begin)
+    along = split_axis(width, tile[1], halo, alignment)
     if uniform_tiles:
-        down, along = evened(down, height, alignment), evened(along, width, alignment)
+        down, along = equalise_spans(down, height, alignment), equalise_spans(along, width, alignment)
     for y in down:
         for x in along:
             yield y, x

@@ -1,4 +1,4 @@
-"""Pixels through a network: plan, run, place; luma-only networks get their chroma by bicubic."""
+"""Pixels through a network: plan tiles, run them, place them. Luma networks get their chroma by bicubic."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
@@ -10,11 +10,19 @@ import numpy as np
 
 from srcli.archs import Spec
 from srcli.engine import calibration, memory
-from srcli.engine.calibration import fitting
-from srcli.engine.device import give_back_memory
-from srcli.engine.runtimes.base import ByteRuntime, OutOfMemory, Runtime, Sampler
-from srcli.engine.seams import Meter, Mismatch, Report, Seam, overlaps
-from srcli.engine.tiles import DEFAULT_TILE, GPU_BAND, LARGEST_BAND, SMALLEST_TILE, Span, plan, sides
+from srcli.engine.calibration import fit_tile
+from srcli.engine.device import release_memory
+from srcli.engine.runtimes.base import OutOfMemory, Runtime, Sampler
+from srcli.engine.seams import Report, Seam, SeamMeter, SeamMismatch, plan_overlaps
+from srcli.engine.tiles import (
+    DEFAULT_TILE,
+    GPU_BAND,
+    LARGEST_BAND,
+    SMALLEST_TILE,
+    Span,
+    plan_tiles,
+    tile_shape,
+)
 from srcli.imaging import rows
 from srcli.imaging.color import add_luma, luma, luma_to_rgb, remove_luma
 from srcli.imaging.pixels import Pixels
@@ -25,19 +33,21 @@ from srcli.workers.progress import Progress, ignore
 
 # Height and width.
 Sides = tuple[int, int]
-# Seconds of work from which on it says something about what was foretold.
-COMPARED = 1.0
-# Images with no longer side are enlarged before it would be known whether they fit.
-TRIED = 256
+# Vertical and horizontal span.
+Tile = tuple[Span, Span]
+# Work of at least this many seconds is compared with the rate that was measured.
+MIN_COMPARED_SECONDS = 1.0
+# Images with no longer side are upscaled without measuring whether they fit.
+MAX_UNMEASURED_SIDE = 256
 
 
 @dataclass(frozen=True)
 class Upscaler:
-    """One network as a function of pixels, at its own scale, or where that is `ANY` to any size.
+    """One network as a function of pixels, at its own scale, or to any size if that is `ANY`.
 
-    `tile` is in pixels of the network's input; `progress` is told tiles done and tiles in all, `report` how
-    tiles meet; `spec` is what the network is, where that is known. `beside`: the next tile is made while the
-    one before is worked on, which images that are themselves made row by row do not stand.
+    `tile` is in pixels of the network's input; `progress` gets the tiles done and in all, `report` how tiles
+    meet; `spec` says what the network is, if known. `prefetch`: the next tile runs on a thread while the last
+    one is used, which images that are themselves made row by row do not allow.
     """
 
     runtime: Runtime
@@ -47,144 +57,143 @@ class Upscaler:
     progress: Progress = ignore
     report: Report = ignore
     spec: Spec | None = None
-    beside: bool = False
+    prefetch: bool = False
 
     def __call__(self, pixels: Pixels, size: Sides | None = None) -> Pixels:
-        """(H, W, 3) in [0, 1] to (H*scale, W*scale, 3), or to `size` if the scale is any; not clipped."""
-        return self.flow(rows.of(pixels), size).whole()
+        """Return (H*scale, W*scale, 3) for (H, W, 3) in [0, 1], or `size` for any scale; not clipped."""
+        return self.stream(rows.of(pixels), size).whole()
 
-    def flow(self, source: Rows, size: Sides | None = None) -> Rows:
-        """The same of an image of which only some rows are held; with `self_ensemble` all of it is."""
+    def stream(self, source: Rows, size: Sides | None = None) -> Rows:
+        """Return the same for an image of which only some rows are held; `self_ensemble` holds all."""
         size = size or (source.height * self.scale, source.width * self.scale)
-        if self.runtime.channels == 3:
-            return self._restore(self._enter(source, size), size)
-        plane = self._restore(self._enter(source, size).map(_as_plane), size)
+        if self.runtime.info.channels == 3:
+            return self._restore(self._resize_input(source, size), size)
+        plane = self._restore(self._resize_input(source, size).map(_take_luma), size)
         if source.grey:
             return plane.map(lambda band: luma_to_rgb(band[..., 0]))
-        colours = rows.resize_rows(source.map(remove_luma), *size)
+        chroma = rows.resize_rows(source.map(remove_luma), *size)
 
-        def merged(start: int, stop: int) -> Pixels:
-            return add_luma(colours.read(start, stop), plane.read(start, stop)[..., 0])
+        def merge(start: int, stop: int) -> Pixels:
+            return add_luma(chroma.read(start, stop), plane.read(start, stop)[..., 0])
 
-        return Rows(plane.height, plane.width, merged)
+        return Rows(plane.height, plane.width, merge)
 
     def as_uint8(self) -> "Upscaler | None":
-        """The same, whose rows are uint8; None where more is to be done to what comes out of the network."""
-        plain = self.runtime.channels == 3 and self.runtime.scale != ANY and not self.self_ensemble
-        rounding = self.runtime.as_uint8() if plain and isinstance(self.runtime, ByteRuntime) else None
+        """Return an upscaler whose rows are uint8; None if more is done to what the network returns."""
+        info = self.runtime.info
+        if info.channels != 3 or info.scale == ANY or self.self_ensemble:
+            return None
+        rounding = self.runtime.as_uint8()
         return replace(self, runtime=rounding) if rounding else None
 
-    def _enter(self, source: Rows, size: Sides) -> Rows:
-        """What the network is fed with: some want their input at the output's size."""
-        return source if self.runtime.scale == self.scale else rows.resize_rows(source, *size)
+    def plan(
+        self, source: Sides, size: Sides, tile: int, overlap: int | None = None, top: int = 0
+    ) -> list[Tile]:
+        """Return the tiles of an input that becomes `size`, below `top`; `overlap` is the halo by default."""
+        (height, width), runtime, info = source, self.runtime, self.runtime.info
+        sample_bytes = 1 if runtime.returns_uint8 else 4
+        pixel_bytes = sample_bytes * info.channels * -(-size[0] * size[1] // (height * width))
+        shape = tile_shape(tile, width, pixel_bytes, GPU_BAND if runtime.uniform_tiles else LARGEST_BAND)
+        overlap = info.halo if overlap is None else overlap
+        tiles = plan_tiles(
+            height, width, shape, overlap, info.alignment, top, uniform_tiles=runtime.uniform_tiles
+        )
+        return list(tiles)
+
+    def _resize_input(self, source: Rows, size: Sides) -> Rows:
+        """Return what the network takes: some take their input at the output's size."""
+        return source if self.runtime.info.scale == self.scale else rows.resize_rows(source, *size)
 
     def _restore(self, source: Rows, size: Sides) -> Rows:
-        """(H, W, C) through the network, once or as the mean over its eight orientations."""
+        """Return (H, W, C) run through the network once, or the mean over its eight orientations."""
         if not self.self_ensemble:
             start = partial(self._bands, source, size, self.progress)
             return rows.from_stream(*size, start, source.grey)
-        return Rows(*size, _Once(partial(self._ensemble, source, size)).read, source.grey)
+        return Rows(*size, _Lazy(partial(self._ensemble, source, size)).read, source.grey)
 
     def _ensemble(self, source: Rows, size: Sides) -> Pixels:
         pixels = source.whole()
         total: Pixels | None = None
         for k in range(8):
-            turned, shape = rows.of(np.ascontiguousarray(turn(pixels, k))), _turned(size, k)
+            turned, shape = rows.of(np.ascontiguousarray(orient(pixels, k))), _orient_size(size, k)
             start = partial(self._bands, turned, shape, _part(self.progress, k, 8))
-            result = turn_back(rows.from_stream(*shape, start).whole(), k)
+            result = undo_orientation(rows.from_stream(*shape, start).whole(), k)
             total = result if total is None else np.add(total, result, out=total)
         assert total is not None
         total /= np.float32(8)
         return total
 
     def _bands(self, source: Rows, size: Sides, progress: Progress) -> Iterator[Pixels]:
-        """A row of tiles at a time; what is left has smaller tiles where memory runs out.
+        """Yield the output one row of tiles at a time.
 
-        It has more overlap where tiles do not meet.
+        If memory runs out, the rest of the image has smaller tiles; if tiles do not meet, more overlap.
         """
-        tile = self._fitting(source)
-        runtime, tile, progress = self._surveyed(source, size, tile, progress)
+        tile = self._fit_tile(source)
+        runtime, tile, progress = self._take_global_stats(source, size, tile, progress)
         clock = _Clock(self.runtime, self.spec)
-        tries = iter(overlaps(runtime.halo, tile))
-        overlap, meter = _measured(runtime, tries)
+        overlaps = iter(plan_overlaps(runtime.info.halo, tile))
+        overlap, meter = _next_overlap(runtime, overlaps)
         top = done = 0
         while top < source.height:
             tiles = self.plan(source.shape, size, tile, overlap, top)
-            made = clock.through(_kept(runtime, source, size, tiles, meter), tiles)
-            made = prefetch(made) if self.beside and len(tiles) > 1 else made
-            results = _told(made, progress, done, done + len(tiles))
+            results = clock.time(_run_tiles(runtime, source, size, tiles, meter), tiles)
+            results = prefetch(results) if self.prefetch and len(tiles) > 1 else results
+            results = _count_results(results, progress, done, done + len(tiles))
             try:
-                for row in _by_row(tiles):
-                    band = _placed(_windows(row, source, size), results, runtime.channels)
+                for row in _group_by_row(tiles):
+                    band = _place(_windows(row, source, size), results, runtime.info.channels)
                     top, done = row[0][0].keep_stop, done + len(row)
                     if top == source.height:
-                        clock.compare()
+                        clock.check_rate()
                         if meter.sides:
                             self.report(Seam(meter.worst, overlap))
                     yield band
-                    del band  # else it would be held while the next is made
-                    give_back_memory()  # blocks of all sizes lie in between by now, and add up over rows
+                    del band  # it would be held while the next one is made
+                    release_memory()  # freed blocks of all sizes lie scattered by now, and add up over rows
             except OutOfMemory as error:
-                tile = _halved(tile, source.shape, error)
-            except Mismatch as found:
+                tile = _halve(tile, source.shape, error)
+            except SeamMismatch as found:
                 self.report(Seam(found.step, overlap, again=True))
-                overlap, meter = _measured(runtime, tries)
+                overlap, meter = _next_overlap(runtime, overlaps)
 
-    def _fitting(self, source: Rows) -> int:
-        """As large a tile as was asked for, or as memory has room for, this machine's or a GPU's.
-
-        Images of one tile are tried.
-        """
+    def _fit_tile(self, source: Rows) -> int:
+        """Return the tile side asked for, or less if memory has no room for it; small images just try."""
         runtime = self.runtime
         if runtime.uniform_tiles:
             return runtime.largest_tile(self.tile) if max(source.shape) > self.tile else self.tile
-        known = runtime.description.startswith("cpu") and runtime.scale != ANY
-        if max(source.shape) <= TRIED or not known:
+        if max(source.shape) <= MAX_UNMEASURED_SIDE or runtime.info.scale == ANY:
             return self.tile
-        return fitting(runtime, self.tile, memory.free())
+        return fit_tile(runtime, self.tile, memory.free_memory())
 
-    def plan(
-        self, source: Sides, size: Sides, tile: int, overlap: int | None = None, top: int = 0
-    ) -> list[tuple[Span, Span]]:
-        """The tiles of an input that becomes `size`, from the row `top` on. `overlap`: else the halo."""
-        (height, width), runtime = source, self.runtime
-        sample_bytes = 1 if isinstance(runtime, ByteRuntime) and runtime.returns_uint8 else 4
-        pixel_bytes = sample_bytes * runtime.channels * -(-size[0] * size[1] // (height * width))
-        shape = sides(tile, width, pixel_bytes, GPU_BAND if runtime.uniform_tiles else LARGEST_BAND)
-        overlap = runtime.halo if overlap is None else overlap
-        return list(
-            plan(height, width, shape, overlap, runtime.alignment, top, uniform_tiles=runtime.uniform_tiles)
-        )
-
-    def _surveyed(
+    def _take_global_stats(
         self, source: Rows, size: Sides, tile: int, progress: Progress
     ) -> tuple[Runtime, int, Progress]:
-        """The runtime for this image, the largest tile that fits as far as that was tried, and whom to tell.
+        """Return the runtime for this image, the largest tile known to fit, and the callback for progress.
 
-        Half is done if all tiles were looked at before.
+        If the runtime looked at all tiles, half of the progress is made.
         """
         tiles = self.plan(source.shape, size, tile)
         if len(tiles) == 1:
             return self.runtime, tile, progress
-        seen = _counted(_cut(source, tiles), _part(progress, 0, 2), len(tiles))
+        seen = _count_tiles(_crop(source, tiles), _part(progress, 0, 2), len(tiles))
         try:
             runtime = self.runtime.with_global_stats(seen)
         except OutOfMemory as error:
-            return self._surveyed(source, size, _halved(tile, source.shape, error), progress)
+            return self._take_global_stats(source, size, _halve(tile, source.shape, error), progress)
         return runtime, tile, progress if runtime is self.runtime else _part(progress, 1, 2)
 
 
 @dataclass
 class _Clock:
-    """How long tiles of an image took, beside what was foretold."""
+    """How long the tiles of an image take, to be compared with the measured rate."""
 
     runtime: Runtime
     spec: Spec | None
     areas: list[int] = field(default_factory=list)
     seconds: float = 0
 
-    def through(self, results: Iterator[Pixels], tiles: list[tuple[Span, Span]]) -> Iterator[Pixels]:
-        """The results of these tiles as they are."""
+    def time(self, results: Iterator[Pixels], tiles: list[Tile]) -> Iterator[Pixels]:
+        """Yield the results of these tiles unchanged."""
         for y, x in tiles:
             start = perf_counter()
             result = next(results)
@@ -192,117 +201,119 @@ class _Clock:
             self.areas.append((y.stop - y.start) * (x.stop - x.start))
             yield result
 
-    def compare(self) -> None:
-        """To be called at the end."""
-        if self.spec and self.seconds >= COMPARED:
-            calibration.compare(self.runtime, str(self.spec), self.areas, self.seconds)
+    def check_rate(self) -> None:
+        """Compare the whole with the rate; to be called at the end."""
+        if self.spec and self.seconds >= MIN_COMPARED_SECONDS:
+            calibration.check_rate(self.runtime, str(self.spec), self.areas, self.seconds)
 
 
 @dataclass
-class _Once:
-    """An image that is made as a whole, when the first of it is asked for."""
+class _Lazy:
+    """An image that is made as a whole, when its first rows are read."""
 
     make: Callable[[], Pixels]
-    made: Pixels | None = None
+    pixels: Pixels | None = None
 
     def read(self, start: int, stop: int) -> Pixels:
-        if self.made is None:
-            self.made = self.make()
-        return self.made[start:stop]
+        if self.pixels is None:
+            self.pixels = self.make()
+        return self.pixels[start:stop]
 
 
-def _as_plane(band: Pixels) -> Pixels:
+def _take_luma(band: Pixels) -> Pixels:
     return np.asarray(luma(band)[..., None], np.float32)
 
 
-def _halved(tile: int, size: tuple[int, int], error: OutOfMemory) -> int:
-    """A tile half as large; `error` is raised where there is none."""
+def _halve(tile: int, size: Sides, error: OutOfMemory) -> int:
+    """Return half the tile side; raise `error` if it is the smallest already."""
     if tile <= SMALLEST_TILE:
         raise error
     return max(SMALLEST_TILE, min(tile, max(size)) // 2)
 
 
-def _by_row(tiles: list[tuple[Span, Span]]) -> list[list[tuple[Span, Span]]]:
+def _group_by_row(tiles: list[Tile]) -> list[list[Tile]]:
     return [list(row) for _, row in groupby(tiles, lambda tile: tile[0])]
 
 
-def _windows(row: list[tuple[Span, Span]], source: Rows, size: Sides) -> list[Window]:
-    """Where the outputs of tiles lie."""
+def _windows(row: list[Tile], source: Rows, size: Sides) -> list[Window]:
+    """Return where the outputs of tiles lie."""
     return [(y.axis(source.height, size[0]), x.axis(source.width, size[1])) for y, x in row]
 
 
-def _placed(windows: list[Window], results: Iterator[Pixels], channels: int) -> Pixels:
-    """The next tiles put side by side: the rows of the output that they give."""
+def _place(windows: list[Window], results: Iterator[Pixels], channels: int) -> Pixels:
+    """Return the rows of the output that the next results make, side by side."""
     y, width = windows[0][0], windows[0][1].outputs
     band: Pixels | None = None
     for _, x in windows:
         tile = next(results)
         band = np.empty((y.last - y.first, width, channels), tile.dtype) if band is None else band
-        for channel in range(channels):  # one after the other is three times faster, as runtimes have planes
+        for channel in range(channels):  # one by one is three times as fast, as runtimes return planes
             band[:, x.target, channel] = tile[..., channel]
     assert band is not None
     return band
 
 
-def _measured(runtime: Runtime, tries: Iterator[tuple[int, float]]) -> tuple[int, Meter]:
-    """The next overlap to try, and what measures how tiles meet with it."""
-    overlap, limit = next(tries)
-    return overlap, Meter(runtime.scale, limit)
+def _next_overlap(runtime: Runtime, overlaps: Iterator[tuple[int, float]]) -> tuple[int, SeamMeter]:
+    """Return the next overlap to try, and a meter of how tiles meet with it."""
+    overlap, limit = next(overlaps)
+    return overlap, SeamMeter(runtime.info.scale, limit)
 
 
-def _kept(
-    runtime: Runtime, source: Rows, size: Sides, tiles: list[tuple[Span, Span]], meter: Meter
+def _run_tiles(
+    runtime: Runtime, source: Rows, size: Sides, tiles: list[Tile], meter: SeamMeter
 ) -> Iterator[Pixels]:
-    """What is kept of each tile's output: all of what is made for a window, else what is inside the halo."""
-    if runtime.scale == ANY:
+    """Yield what is kept of each tile's output: all of a window that was asked for, else all but the halo."""
+    info = runtime.info
+    if info.scale == ANY:
         assert isinstance(runtime, Sampler)
-        yield from runtime.sample(zip(_cut(source, tiles), _windows(tiles, source, size), strict=True))
+        yield from runtime.sample(zip(_crop(source, tiles), _windows(tiles, source, size), strict=True))
         return
-    # Another reader of what is fed with luma, the one for chroma, is a row behind: no more is read ahead.
-    groups = [tiles] if runtime.channels == 3 or source.grey else _by_row(tiles)
-    results = chain.from_iterable(runtime.run(_cut(source, group)) for group in groups)
+    # If luma and chroma are read apart, chroma is a row of tiles behind, and no more may be read ahead.
+    groups = [tiles] if info.channels == 3 or source.grey else _group_by_row(tiles)
+    results = chain.from_iterable(runtime.run(_crop(source, group)) for group in groups)
     for (y, x), result in zip(tiles, results, strict=True):
-        meter.see(y, x, result)
-        yield result[y.inner(runtime.scale), x.inner(runtime.scale)]
+        meter.add(y, x, result)
+        yield result[y.inner(info.scale), x.inner(info.scale)]
 
 
-def _turned(size: Sides, k: int) -> Sides:
-    """The size in the k-th of eight orientations."""
+def _orient_size(size: Sides, k: int) -> Sides:
     return (size[1], size[0]) if k % 2 else size
 
 
 def _part(progress: Progress, number: int, count: int) -> Progress:
-    """Tell `progress` of one of `count` equal parts as of the whole."""
+    """Return a callback for one of `count` equal parts of the work."""
     return lambda done, total: progress(number * total + done, count * total)
 
 
-def _cut(source: Rows, tiles: list[tuple[Span, Span]]) -> Iterator[Pixels]:
-    for row in _by_row(tiles):
+def _crop(source: Rows, tiles: list[Tile]) -> Iterator[Pixels]:
+    for row in _group_by_row(tiles):
         window = source.read(row[0][0].start, row[0][0].stop)
         for _, x in row:
             yield window[:, x.source()]
 
 
-def _counted(tiles: Iterator[Pixels], progress: Progress, count: int) -> Iterator[Pixels]:
-    """The tiles as they are; `progress` is told when the next is asked for."""
+def _count_tiles(tiles: Iterator[Pixels], progress: Progress, count: int) -> Iterator[Pixels]:
+    """Yield the tiles, and report each when the next is asked for."""
     for done, tile in enumerate(tiles, 1):
         yield tile
         progress(done, count)
 
 
-def _told(results: Iterator[Pixels], progress: Progress, before: int, total: int) -> Iterator[Pixels]:
-    """The results as they are; `progress` is told when one is there."""
+def _count_results(
+    results: Iterator[Pixels], progress: Progress, before: int, total: int
+) -> Iterator[Pixels]:
+    """Yield the results, and report each as it comes."""
     for done, result in enumerate(results, before + 1):
         progress(done, total)
         yield result
 
 
-def turn(pixels: Pixels, k: int) -> Pixels:
-    """The k-th of the eight orientations of a square."""
+def orient(pixels: Pixels, k: int) -> Pixels:
+    """Return (H, W, C) in the k-th of the eight orientations of a square."""
     turned = np.rot90(pixels, k % 4)
     return turned[:, ::-1] if k >= 4 else turned
 
 
-def turn_back(pixels: Pixels, k: int) -> Pixels:
-    """What `turn` did undone."""
+def undo_orientation(pixels: Pixels, k: int) -> Pixels:
+    """Return what `orient` was given for this `k`."""
     return np.rot90(pixels[:, ::-1] if k >= 4 else pixels, -(k % 4))

@@ -52,7 +52,7 @@ class Method(ABC):
     @property
     def params(self) -> int:
         """Number of weights of its (first) network; 0 if it has none."""
-        return self.stages[0].runtime.params if self.stages else 0
+        return self.stages[0].runtime.info.params if self.stages else 0
 
     @property
     def description(self) -> str:

@@ -29,7 +29,7 @@ class NetworkChain(Method):
             return None
         out = _run_all(self.stages[:-1], source)
         exact = (out.height * last.scale, out.width * last.scale) == size
-        return last.flow(out) if exact else None
+        return last.stream(out) if exact else None
 
     @cached_property
     def _last_as_uint8(self) -> Upscaler | None:
@@ -42,7 +42,7 @@ class NetworkChain(Method):
 
 def _run_all(stages: tuple[Upscaler, ...], source: Rows) -> Rows:
     for stage in stages:
-        source = stage.flow(source).map(clip)
+        source = stage.stream(source).map(clip)
     return source
 
 
@@ -52,12 +52,12 @@ class AnyScaleNetwork(Method):
 
     def stream(self, source: Rows, scale: float) -> Rows:
         """Run the network for the size that `scale` gives."""
-        return self.stages[0].flow(source, compute_output_size(source, scale)).map(clip)
+        return self.stages[0].stream(source, compute_output_size(source, scale)).map(clip)
 
     def to_size(self, source: Rows, size: Sides, scale: float) -> Rows:
         """Run the network for `size` itself, whatever its proportions, unless a side is to shrink."""
         if size[0] >= source.height and size[1] >= source.width:
-            return self.stages[0].flow(source, size).map(clip)
+            return self.stages[0].stream(source, size).map(clip)
         return super().to_size(source, size, scale)
 
     def with_progress(self, progress: Progress) -> Self:
@@ -70,5 +70,5 @@ def chain_networks(name: str, stages: list[Upscaler], identified_as: str = "") -
     if stages[0].scale == ANY:
         return AnyScaleNetwork(name, tuple(stages), identified_as)
     if len(stages) == 1:  # in a longer chain, reading ahead would run the network before on other threads
-        stages = [replace(stages[0], beside=True)]
+        stages = [replace(stages[0], prefetch=True)]
     return NetworkChain(name, tuple(stages), identified_as)

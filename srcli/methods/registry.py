@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from srcli import archs, manifest
+from srcli.engine.export.converters import convert
 from srcli.engine.runtimes import select
-from srcli.engine.runtimes.base import Runtime
-from srcli.engine.runtimes.select import RuntimeRequest, WeightsSource
+from srcli.engine.runtimes.base import Runtime, RuntimeRequest, WeightsSource
 from srcli.engine.upscaler import Upscaler
 from srcli.engine.weights import files as weights
 from srcli.engine.weights import lut, spandrel
@@ -68,7 +68,7 @@ def load_method_file(
             reason = f"{path} holds a table of {spec}, not of {arch}"
             raise WeightsError(reason, "leave out --arch and --model")
         return _repeat(path.stem, stage, scale, str(spec))
-    specs = weights.specs_of(path, arch)
+    specs = weights.identify_specs(path, arch)
     if not specs and arch is None:
         return _load_foreign(path, scale, options)
     source = _select_spec(path, specs, scale, arch)
@@ -77,7 +77,7 @@ def load_method_file(
 
 def identify_weights(path: Path, scale: float, arch: str | None = None) -> WeightsSource:
     """Return what a weight file is for. Raises `SrError` if it fits no network or has another scale."""
-    source = _select_spec(path, weights.specs_of(path, arch), scale, arch)
+    source = _select_spec(path, weights.identify_specs(path, arch), scale, arch)
     if source.spec.scale not in (scale, ANY):
         raise UsageError(f"{path} is for x{source.spec.scale}", "give that scale with -x")
     return source
@@ -101,17 +101,19 @@ def locate_weights(name: str, scale: float) -> WeightsSource:
 
 def load_table(path: Path, options: MethodOptions) -> tuple[archs.Spec, Upscaler]:
     """Return the network that a look-up table stands for, and the table ready to run, without torch."""
-    from srcli.engine.runtimes.lut import LutRuntime
+    from srcli.engine.runtimes.lut import prepare_tables
 
     if options.device not in (None, "cpu"):
         raise UsageError(f"look-up tables run on the CPU, not on {options.device}", "leave out --device")
-    spec, tables = lut.read(path)
-    return spec, _as_upscaler(LutRuntime(lut.enlarger(spec, tables)), spec, options)
+    spec, tables = lut.read_tables(path)
+    return spec, _as_upscaler(prepare_tables(lut.build_upscaler(spec, tables)), spec, options)
 
 
 def build_upscaler(network: "nn.Module", spec: archs.Spec, options: MethodOptions) -> Upscaler:
     """Return a network in memory as an upscaler that runs it with torch."""
-    runtime = select.on_torch(network, spec.scale, archs.traits(spec.arch), _as_request(options))
+    from srcli.engine.runtimes.torch import build
+
+    runtime = build(network, spec.own_scale, _as_request(options))
     return _as_upscaler(runtime, spec, options)
 
 
@@ -161,13 +163,15 @@ def check_own_scale(name: str, scale: float) -> None:
 
 def _locate_entry(entry: manifest.Entry) -> WeightsSource:
     spec = archs.Spec(entry.arch, entry.scale, entry.config)
-    return WeightsSource(weights.locate(entry), spec, entry.digest, entry.packed)
+    return WeightsSource(
+        weights.locate_weights(entry), spec, entry.digest, {"ncnn": entry.packed} if entry.packed else {}
+    )
 
 
 def _select_spec(path: Path, specs: list[archs.Spec], scale: float, arch: str | None) -> WeightsSource:
     """Return the file as the one of `specs` that has `scale`, or as the only one there is."""
     if not specs:
-        reason = weights.no_fit(path, weights.read_state(path), arch)
+        reason = weights.describe_misfit(path, weights.read_state(path), arch)
         raise WeightsError(reason, f"`sr models info {path}` says what is in it")
     fitting = [spec for spec in specs if spec.scale == scale] or specs
     if len(fitting) == 1:
@@ -179,20 +183,21 @@ def _select_spec(path: Path, specs: list[archs.Spec], scale: float, arch: str | 
 
 
 def _load_upscaler(source: WeightsSource, options: MethodOptions) -> Upscaler:
-    return _as_upscaler(select.from_file(source, _as_request(options)), source.spec, options)
+    return _as_upscaler(select.load(source, _as_request(options)), source.spec, options)
 
 
 def _load_foreign(path: Path, scale: float, options: MethodOptions) -> Method:
     """Return the method of a weight file that only spandrel can identify."""
+    from srcli.engine.runtimes.torch import build
+
     state = weights.read_state(path)
-    network, own = spandrel.load(state, weights.no_fit(path, state, None))
+    network, own = spandrel.load(state, weights.describe_misfit(path, state, None))
     if options.runtime == "ncnn":
         raise UsageError(f"ncnn cannot run {path}: only spandrel knows it", "leave out --runtime")
     # One image is not shared among devices here: the first runs all of it.
     first = options.device.partition(",")[0] if options.device else None
     request = replace(_as_request(options), device=first)
-    traits = archs.Traits((own,), local=False)
-    runtime = select.on_torch(network, own, traits, request, "only spandrel knows it")
+    runtime = build(network, own, request, "only spandrel knows it")
     return _repeat(path.stem, _as_upscaler(runtime, None, options), scale, f"x{own}, known to spandrel")
 
 
@@ -203,11 +208,11 @@ def _repeat(name: str, stage: Upscaler, scale: float, identity: str) -> Method:
 
 
 def _as_request(options: MethodOptions) -> RuntimeRequest:
-    return RuntimeRequest(options.runtime, options.device, options.vram, options.log)
+    return RuntimeRequest(options.runtime, options.device, options.vram, options.log, convert)
 
 
 def _as_upscaler(runtime: Runtime, spec: archs.Spec | None, options: MethodOptions) -> Upscaler:
-    scale = spec.scale if spec else runtime.scale
+    scale = spec.scale if spec else runtime.info.scale
     return Upscaler(
         runtime, scale, options.tile, options.self_ensemble, options.progress, options.report, spec
     )

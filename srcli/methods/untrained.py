@@ -45,5 +45,5 @@ def prepare_untrained(name: str, options: MethodOptions) -> Untrained:
     if name not in classical.TRAINED:
         return Untrained(name, settings=settings)
     # One image cannot be shared among devices: the first does all of it.
-    chosen = device.choose(options.device.partition(",")[0] if options.device else None)
+    chosen = device.select_device(options.device.partition(",")[0] if options.device else None)
     return Untrained(name, settings=replace(settings, device=chosen.name), runs_on=str(chosen))

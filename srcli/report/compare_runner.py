@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from srcli.engine.slots import resolved
+from srcli.engine.slots import resolve_devices
 from srcli.errors import UsageError
 from srcli.imaging.codecs.writing import check_writable
 from srcli.imaging.image import Image, write_image
@@ -43,7 +43,7 @@ def compare(request: CompareRequest, emit: Emit = ignore) -> tuple[Path, ...]:
     sources = comparisons.list_sources(list(request.images), request.truth, request.is_truth)
     pixels = comparisons.check_sources(sources, scale, request.crop)
     untrained = request.options.untrained.divide_time(len(sources))
-    options = replace(request.options, device=resolved(request.options.device), untrained=untrained)
+    options = replace(request.options, device=resolve_devices(request.options.device), untrained=untrained)
     methods = _name_apart(load_methods(names, list(request.weights), scale, options))
     has_page = any(map(is_page, request.outputs))
     if has_page:

@@ -7,8 +7,8 @@ from rich.filesize import decimal
 from rich.table import Table
 
 from srcli import archs, manifest
-from srcli.engine.complexity import parameters
-from srcli.engine.weights.files import present
+from srcli.engine.complexity import count_parameters
+from srcli.engine.weights.files import find_local
 from srcli.manifest import Entry, HubFile
 from srcli.scales import ANY
 
@@ -66,7 +66,7 @@ def _find_psnr(entry: Entry) -> float | None:
 def _find_place(entry: Entry) -> str:
     if isinstance(entry.file, str):
         return "bundled"
-    return "cached" if present(entry) else "Hub"
+    return "cached" if find_local(entry) else "Hub"
 
 
 def format_total(sizes: list[int | None]) -> str:
@@ -96,6 +96,6 @@ def _list_network_cells(arch: str, scale: int | None) -> tuple[str, ...]:
     return (
         arch,
         _format_scales(traits.weight_scales),
-        f"{parameters(archs.Spec(arch, scale or traits.scales[0])):,}",
+        f"{count_parameters(archs.Spec(arch, scale or traits.scales[0])):,}",
         f"{paper}\n[italic]{weights}[/]",
     )

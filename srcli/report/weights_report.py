@@ -40,7 +40,7 @@ def _list_header(file: Path) -> list[str]:
 
 
 def _describe_table(file: Path) -> list[str]:
-    spec, arrays = lut.read(file)
+    spec, arrays = lut.read_tables(file)
     count = sum(array.size for array in arrays.values())
     types = sorted({str(array.dtype) for array in arrays.values()})
     number = "1 array" if len(arrays) == 1 else f"{len(arrays)} arrays"

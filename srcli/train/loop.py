@@ -123,11 +123,11 @@ def prepare(state: State, setup: Setup) -> Work:
 
 def _teacher(setup: Setup) -> nn.Module:
     path = Path(setup.recipe.teacher)
-    specs = files.specs_of(path)
+    specs = files.identify_specs(path)
     fitting = [spec for spec in specs if spec.scale == setup.recipe.scale]
     if not fitting:
         raise UsageError(f"{path} is no teacher for x{setup.recipe.scale}", "give weights of the same scale")
-    network = files.load(path, fitting[0]).eval().requires_grad_(requires_grad=False)
+    network = files.load_network(path, fitting[0]).eval().requires_grad_(requires_grad=False)
     placed: nn.Module = network.to(setup.device.name, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return placed
 
@@ -369,7 +369,9 @@ def save_weights(state: State, setup: Setup, psnr_y: float, prefix: str = "") ->
     """Write the averaged weights as the file that upscale, bench and compare take."""
     recipe = json.dumps(asdict(setup.recipe))
     notes = {"recipe": recipe, "step": str(state.step), "psnr_y": f"{psnr_y:.4f}"}
-    files.save(weights_path(setup.folder, setup.recipe, prefix), *deployed(state, setup.recipe), notes)
+    files.save_network(
+        weights_path(setup.folder, setup.recipe, prefix), *deployed(state, setup.recipe), notes
+    )
 
 
 def deployed(state: State, recipe: Recipe) -> tuple[nn.Module, archs.Spec]:

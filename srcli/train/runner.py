@@ -10,7 +10,7 @@ import torch
 from srcli import archs, datasets, manifest
 from srcli.archs import Spec
 from srcli.datasets import Picture
-from srcli.engine.device import Device, choose, keep_memory
+from srcli.engine.device import Device, keep_freed_memory, select_device
 from srcli.engine.weights import files
 from srcli.errors import SrError, UsageError
 from srcli.imaging.degrade.degradations import downscale_bicubic, parse_degradation
@@ -37,13 +37,13 @@ def run(
 
     Raises `SrError` if the request, the data or the machine do not allow the run.
     """
-    keep_memory()
+    keep_freed_memory()
     if not request.data:
         raise UsageError("there is nothing to learn from", "name a folder of images with --data")
     chosen = choose_recipe(request)
     folder = request.output or Path("runs") / f"{chosen.title}-{chosen.label}"
     parallel.join()
-    device = choose(parallel.local_device(request.device))
+    device = select_device(parallel.local_device(request.device))
     restarted = parallel.agreed(state.is_this_run(folder))
     begun, chosen = _open_state(request, chosen, folder, device, restarted)
     emit(Started(chosen, str(device), folder, begun.step, restarted))
@@ -103,7 +103,7 @@ def choose_recipe(request: TrainRequest) -> Recipe:
 def find_weights(name: str, scale: int) -> tuple[Spec, Path]:
     """Find the network and the file of weights that are given as a file or as MODEL-xSCALE."""
     if Path(name).is_file():
-        specs = files.specs_of(Path(name))
+        specs = files.identify_specs(Path(name))
         fitting = [spec for spec in specs if spec.scale == scale] or specs
         if not fitting:
             raise SrError(f"{name} fits no network that sr has", f"`sr models info {name}` says what it is")
@@ -113,7 +113,7 @@ def find_weights(name: str, scale: int) -> tuple[Spec, Path]:
         known = ", ".join(entry.name for entry in entries)
         raise UsageError(f"{name} is several weights", f"name one of: {known}")
     (entry,) = entries
-    return Spec(entry.arch, entry.scale, entry.config), files.locate(entry)
+    return Spec(entry.arch, entry.scale, entry.config), files.locate_weights(entry)
 
 
 def _open_state(

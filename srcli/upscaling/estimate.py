@@ -11,7 +11,9 @@ import numpy as np
 from srcli import manifest
 from srcli.engine import calibration
 from srcli.engine.calibration import Rate
-from srcli.engine.device import threads
+from srcli.engine.device import count_threads
+from srcli.engine.measurements import describe_machine, measure_once
+from srcli.engine.runtimes.base import Runtime
 from srcli.engine.upscaler import Upscaler
 from srcli.errors import UsageError
 from srcli.imaging.codecs import png
@@ -89,14 +91,14 @@ class _Part:
 def _estimate_stages(method: Method, size: tuple[int, int]) -> Iterator[_Part]:
     height, width = size
     for stage in method.stages:
-        enlarged = stage.scale // stage.runtime.scale
+        enlarged = stage.scale // stage.runtime.info.scale
         yield _estimate_stage(stage, height * enlarged, width * enlarged)
         height, width = height * stage.scale, width * stage.scale
 
 
 def _estimate_stage(stage: Upscaler, height: int, width: int) -> _Part:
     rate, runs = measure_rate(stage), 8 if stage.self_ensemble else 1
-    channels, scale = stage.runtime.channels, stage.runtime.scale
+    channels, scale = stage.runtime.info.channels, stage.runtime.info.scale
     tiles = stage.plan((height, width), (height * scale, width * scale), stage.tile)
     areas = [(y.stop - y.start) * (x.stop - x.start) for y, x in tiles]
     first = tiles[0][0]
@@ -111,7 +113,7 @@ def _estimate_stage(stage: Upscaler, height: int, width: int) -> _Part:
 
 def measure_rate(stage: Upscaler) -> Rate:
     """Return what the tiles of a network take on this machine, by a trial now or earlier."""
-    return calibration.rate(stage.runtime, str(stage.spec))
+    return calibration.find_rate(stage.runtime, str(stage.spec))
 
 
 def _count_multiply_adds(stage: Upscaler) -> float:
@@ -121,53 +123,38 @@ def _count_multiply_adds(stage: Upscaler) -> float:
         return 0
 
     def count() -> dict[str, float]:
-        from srcli.engine.complexity import cost
+        from srcli.engine.complexity import count_cost
 
-        side = 64 * stage.runtime.scale
-        large = side if stage.runtime.scale > 1 else 64
-        return {"multiply_adds": cost(spec, large, large).multiply_adds / 64**2}
+        side = 64 * stage.runtime.info.scale
+        large = side if stage.runtime.info.scale > 1 else 64
+        return {"multiply_adds": count_cost(spec, large, large).multiply_adds / 64**2}
 
     facts = ("operations", spec.arch, spec.scale, spec.config)
-    return calibration.once(facts, count, days=math.inf)["multiply_adds"]
+    return measure_once(facts, count, days=math.inf)["multiply_adds"]
 
 
 @dataclass(frozen=True)
-class NullRuntime:
+class NullRuntime(Runtime):
     """A runtime that only repeats pixels, to measure everything around a network."""
-
-    scale: int
-    halo: int
-    alignment: int
-    channels: int
-    params: int = 0
-    description: str = "cpu"
-    uniform_tiles: bool = False
-
-    def largest_tile(self, tile: int) -> int:
-        """Return the tile as it is."""
-        return tile
-
-    def with_global_stats(self, tiles: Iterable[Pixels]) -> "NullRuntime":
-        """Return itself: it looks at nothing beyond a tile."""
-        return self
 
     def run(self, tiles: Iterable[Pixels]) -> Iterator[Pixels]:
         """Repeat each pixel `scale` times on both sides."""
+        scale = self.info.scale
         for tile in tiles:
-            yield np.ascontiguousarray(tile.repeat(self.scale, 0).repeat(self.scale, 1))
+            yield np.ascontiguousarray(tile.repeat(scale, 0).repeat(scale, 1))
 
 
 def _measure_rest(method: Method, scale: float) -> float:
     """Return seconds per output pixel of everything but the networks: colours, rounding, compression."""
-    runtimes = [(stage.runtime, stage) for stage in method.stages]
     stages = [
-        replace(stage, runtime=NullRuntime(r.scale, r.halo, r.alignment, r.channels), self_ensemble=False)
-        for r, stage in runtimes
+        replace(stage, runtime=NullRuntime(stage.runtime.info, "cpu"), self_ensemble=False)
+        for stage in method.stages
     ]
     empty = chain_networks(method.name, stages) if stages else method
-    kind = [method.name if not stages else "", *((r.channels, r.scale, one.scale) for r, one in runtimes)]
-    facts = ("rest", kind, scale, threads(), calibration.machine())
-    return calibration.once(facts, lambda: {"seconds": _time_upscaling(empty, scale)})["seconds"]
+    networks = [(stage.runtime.info, stage.scale) for stage in stages]
+    kind = [method.name if not stages else "", *((i.channels, i.scale, own) for i, own in networks)]
+    facts = ("rest", kind, scale, count_threads(), describe_machine())
+    return measure_once(facts, lambda: {"seconds": _time_upscaling(empty, scale)})["seconds"]
 
 
 def _time_upscaling(method: Method, scale: float) -> float:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, overload
 import numpy as np
 from numpy.typing import NDArray
 
-from srcli.engine.slots import resolved
+from srcli.engine.slots import resolve_devices
 from srcli.engine.tiles import DEFAULT_TILE
 from srcli.errors import SrError, UsageError
 from srcli.imaging.codecs.base import EncodingOptions, Frame
@@ -219,7 +219,7 @@ def load(
     """
     choice = _Choice(model, None if weights is None else Path(weights), arch)
     choice.check()
-    chosen = None if device == AUTO else resolved(device)
+    chosen = None if device == AUTO else resolve_devices(device)
     return Model(choice, scale, MethodOptions(chosen, tile, self_ensemble, runtime=runtime))
 
 

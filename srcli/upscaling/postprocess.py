@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from srcli.engine.upscaler import turn, turn_back
+from srcli.engine.upscaler import orient, undo_orientation
 from srcli.errors import UsageError
 from srcli.imaging import rows
 from srcli.imaging.image import Image, write_image
@@ -72,7 +72,7 @@ def average_orientations(method: Method, source: Rows, scale: float, chart: Path
     pixels = source.whole()
     total = squares = np.zeros(1, np.float32)
     for k in range(8):
-        out = turn_back(np.clip(method(np.ascontiguousarray(turn(pixels, k)), scale), 0, 1), k)
+        out = undo_orientation(np.clip(method(np.ascontiguousarray(orient(pixels, k)), scale), 0, 1), k)
         total, squares = total + out, squares + out**2
     mean: Pixels = total / np.float32(8)
     deviation = np.sqrt(np.maximum(squares / 8 - mean**2, 0)).mean(axis=2, keepdims=True)

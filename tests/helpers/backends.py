@@ -7,20 +7,20 @@ import torch
 from torch import Tensor, nn
 
 from srcli.engine.device import Device
-from srcli.engine.runtimes import backends
-from srcli.engine.runtimes.backends import CpuBackend, DeviceBackend, Forward, select_backend
-from srcli.engine.runtimes.torch import TorchRuntime, prepare
+from srcli.engine.runtimes.backends import CpuBackend, DeviceBackend, Forward
+from srcli.engine.runtimes.cuda import CudaBackend
+from srcli.engine.runtimes.torch import TorchRuntime, prepare, select_backend
 
 
 @dataclass
 class FakeAsyncBackend(CpuBackend):
     """The CPU driven like a GPU: several batches at a time, and steps that can be recorded."""
 
-    ahead: int = 2
+    prefetch: int = 2
     uniform_tiles: bool = True
     recorded: list[tuple[int, ...]] = field(default_factory=list)
 
-    def record(self, forward: Forward, batch: Tensor) -> Forward | None:
+    def capture(self, forward: Forward, batch: Tensor) -> Forward | None:
         """Record like a CUDA graph: its input and output stay where they are in memory."""
         given, made = batch.clone(), forward(batch).clone()
         self.recorded.append(tuple(batch.shape))
@@ -43,5 +43,5 @@ BACKENDS = [FakeAsyncBackend, pytest.param(select_cuda_backend, marks=pytest.mar
 
 
 def prepare_on(drive: DeviceBackend, network: nn.Module, scale: int, dtype: str = "float32") -> TorchRuntime:
-    name = "cuda" if isinstance(drive, backends.CudaBackend) else "cpu"
+    name = "cuda" if isinstance(drive, CudaBackend) else "cpu"
     return prepare(network, scale, Device(name, dtype, "test"), backend=drive)

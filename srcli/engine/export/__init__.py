@@ -1,4 +1,4 @@
-"""Networks in the formats of other runtimes: written from torch, and compared with it."""
+"""Networks written in other formats, each compared with torch. `formats` lists what `sr export` writes."""
 
 from typing import TYPE_CHECKING
 
@@ -8,14 +8,14 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-class Unexportable(SrError):  # noqa: N818 (it says what a network is)
-    """A network that a format can't hold; the message names what it lacks."""
+class UnexportableError(SrError):
+    """A network that a format cannot hold; the message says what the format lacks."""
 
 
-def check_undivided(network: "nn.Module") -> None:
-    """Raise `Unexportable` for what has no graph of the same steps for every image."""
+def check_fixed_graph(network: "nn.Module") -> None:
+    """Raise `UnexportableError` if the network does not take the same steps for every image."""
     if getattr(network, "any_scale", False):
-        raise Unexportable("its scale is an input, and the file would be for one")
+        raise UnexportableError("its scale is an input, and the file would be for one")
     parts = getattr(network, "works_in", "")
     if parts:
-        raise Unexportable(f"it works in {parts}, and how many depends on the image")
+        raise UnexportableError(f"it works in {parts}, and how many depends on the image")

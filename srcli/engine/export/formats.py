@@ -8,79 +8,79 @@ from torch import nn
 
 from srcli.archs import Spec
 from srcli.engine.export import onnx, torchscript
-from srcli.engine.export.check import SIZES, Difference, difference
-from srcli.engine.export.ncnn.pack import pack
-from srcli.engine.runtimes.lut import LutRuntime
-from srcli.engine.weights import lut, ncnn_cache
+from srcli.engine.export.check import SIZES, Difference, compare_with_torch
+from srcli.engine.export.ncnn.convert import convert_network
+from srcli.engine.runtimes import converted
+from srcli.engine.runtimes.lut import prepare_tables
+from srcli.engine.weights import lut
 from srcli.errors import UsageError
 from srcli.storage.files import replace_atomically
 from srcli.workers.progress import ignore
 
 
 @dataclass(frozen=True)
-class Job:
-    """A network in evaluation mode, without what only training needs, and where it goes.
+class ExportTask:
+    """A network in evaluation mode, without what only training needs, and the file to write.
 
-    `spec`: what it is; `scale` is that of its own tensors; `made_from`, the SHA-256 of its weights.
+    `made_from`: the SHA-256 of its weights.
     """
 
     network: nn.Module
     spec: Spec
-    scale: int
     made_from: str
     path: Path
 
 
 @dataclass(frozen=True)
-class Format:
-    """`write` returns how far the file is from torch, None where that could not be told.
+class ExportFormat:
+    """`write` returns how far the file is from torch, None if that could not be tested.
 
-    `suffixes`: of the files it writes, the first being what is named; `check` raises `SrError` where
-    something has to be installed first.
+    `suffixes`: of the files it writes, first the one that is named; `check` raises `SrError` if something has
+    to be installed first.
     """
 
     suffixes: tuple[str, ...]
-    write: Callable[[Job], Difference | None]
+    write: Callable[[ExportTask], Difference | None]
     check: Callable[[], None] = ignore
 
-    def files(self, path: Path) -> list[Path]:
-        """What is written where `path` is asked for."""
+    def list_files(self, path: Path) -> list[Path]:
+        """Return the files that are written for `path`."""
         return [path, *(path.with_suffix(suffix) for suffix in self.suffixes[1:])]
 
 
-def _onnx(job: Job) -> Difference | None:
-    with replace_atomically(job.path) as temporary:
-        return onnx.write(job.network, temporary)
+def _write_onnx(task: ExportTask) -> Difference | None:
+    with replace_atomically(task.path) as temporary:
+        return onnx.write(task.network, temporary)
 
 
-def _torchscript(job: Job) -> Difference | None:
-    with replace_atomically(job.path) as temporary:
-        return torchscript.write(job.network, temporary)
+def _write_torchscript(task: ExportTask) -> Difference | None:
+    with replace_atomically(task.path) as temporary:
+        return torchscript.write(task.network, temporary)
 
 
-def _ncnn(job: Job) -> Difference | None:
-    made, difference = pack(job.network, job.scale)
-    ncnn_cache.write(job.path.with_suffix(""), made, job.made_from)
+def _write_ncnn(task: ExportTask) -> Difference | None:
+    network, difference = convert_network(task.network, task.spec.own_scale)
+    converted.write(task.path.with_suffix(""), network, task.made_from)
     return difference
 
 
-def _table(job: Job) -> Difference:
-    with replace_atomically(job.path) as temporary:
-        lut.export(temporary, job.network, job.spec, "float32")
-        runtime = LutRuntime(lut.enlarger(*lut.read(temporary)))
-        return difference(job.network, lambda pixels: next(iter(runtime.run([pixels]))), SIZES)
+def _write_tables(task: ExportTask) -> Difference:
+    with replace_atomically(task.path) as temporary:
+        lut.export_tables(temporary, task.network, task.spec, "float32")
+        runtime = prepare_tables(lut.build_upscaler(*lut.read_tables(temporary)))
+        return compare_with_torch(task.network, lambda pixels: next(iter(runtime.run([pixels]))), SIZES)
 
 
 FORMATS = {
-    "onnx": Format((".onnx",), _onnx, onnx.check_installed),
-    "torchscript": Format((".pt",), _torchscript),
-    "ncnn": Format((".param", ".bin", ".json"), _ncnn),
-    "table": Format((".safetensors",), _table),
+    "onnx": ExportFormat((".onnx",), _write_onnx, onnx.check_installed),
+    "torchscript": ExportFormat((".pt",), _write_torchscript),
+    "ncnn": ExportFormat((".param", ".bin", ".json"), _write_ncnn),
+    "table": ExportFormat((".safetensors",), _write_tables),
 }
 
 
-def find(name: str) -> Format:
-    """The format of that name. Raises `UsageError` for others, `SrError` for what has to be installed."""
+def find_format(name: str) -> ExportFormat:
+    """Return the format of that name. Raises `UsageError`, or `SrError` if it needs an installation."""
     if name not in FORMATS:
         raise UsageError(f"no format called '{name}'", f"known: {', '.join(FORMATS)}")
     FORMATS[name].check()

@@ -14,8 +14,8 @@ import torch
 from torch import nn
 from torch.export import Dim
 
-from srcli.engine.export import Unexportable, check_undivided
-from srcli.engine.export.check import SIZES, Difference, difference, patch
+from srcli.engine.export import UnexportableError, check_fixed_graph
+from srcli.engine.export.check import SIZES, Difference, compare_with_torch, crop_for
 from srcli.engine.runtimes.torch import to_batch
 from srcli.errors import SrError
 from srcli.imaging.pixels import Pixels
@@ -30,10 +30,10 @@ def check_installed() -> None:
 def write(network: nn.Module, path: Path) -> Difference | None:
     """Write the network, and compare it with torch; None where no ONNX Runtime is installed to do so.
 
-    Raises `Unexportable` where torch can't write it, or ONNX Runtime computes something else.
+    Raises `UnexportableError` where torch can't write it, or ONNX Runtime computes something else.
     """
-    check_undivided(network)
-    example = to_batch(patch(*SIZES[0], network))
+    check_fixed_graph(network)
+    example = to_batch(crop_for(network, *SIZES[0]))
     sides = ({2: Dim.AUTO, 3: Dim.AUTO},)
     try:
         with _quiet():
@@ -50,10 +50,10 @@ def write(network: nn.Module, path: Path) -> Difference | None:
             )
     except (torch.onnx.OnnxExporterError, RuntimeError, ValueError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        raise Unexportable(f"torch cannot write it as ONNX: {reason}") from error
+        raise UnexportableError(f"torch cannot write it as ONNX: {reason}") from error
     if importlib.util.find_spec("onnxruntime") is None:
         return None
-    return difference(network, _Runner(path))
+    return compare_with_torch(network, _Runner(path))
 
 
 class _Runner:
@@ -65,7 +65,7 @@ class _Runner:
         try:
             self.session: Any = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
         except Exception as error:  # its classes are made in C++, with RuntimeError as their base or not
-            raise Unexportable("ONNX Runtime cannot read it") from error
+            raise UnexportableError("ONNX Runtime cannot read it") from error
 
     def __call__(self, pixels: Pixels) -> Pixels:
         planes = np.ascontiguousarray(pixels.transpose(2, 0, 1)[None])

@@ -6,18 +6,18 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from srcli.engine.export import Unexportable, check_undivided
-from srcli.engine.export.check import SIZES, Difference, difference, patch
+from srcli.engine.export import UnexportableError, check_fixed_graph
+from srcli.engine.export.check import SIZES, Difference, compare_with_torch, crop_for
 from srcli.engine.runtimes.torch import to_batch, to_pixels
 
 
 def write(network: nn.Module, path: Path) -> Difference:
     """Write the network, and compare what is read back with it.
 
-    Raises `Unexportable` where tracing fails, or what is traced holds for one size only.
+    Raises `UnexportableError` where tracing fails, or what is traced holds for one size only.
     """
-    check_undivided(network)
-    example = to_batch(patch(*SIZES[0], network))
+    check_fixed_graph(network)
+    example = to_batch(crop_for(network, *SIZES[0]))
     try:
         with warnings.catch_warnings(), torch.inference_mode():
             # It warns of its own age, and of each comparison of sizes: that other sizes do is checked below.
@@ -25,5 +25,5 @@ def write(network: nn.Module, path: Path) -> Difference:
             torch.jit.save(torch.jit.trace(network, example, check_trace=False), path)  # type: ignore[no-untyped-call]
             read = torch.jit.load(path)  # type: ignore[no-untyped-call]
     except RuntimeError as error:
-        raise Unexportable(f"torch cannot trace it: {str(error).strip().splitlines()[0]}") from error
-    return difference(network, lambda pixels: to_pixels(read(to_batch(pixels))))
+        raise UnexportableError(f"torch cannot trace it: {str(error).strip().splitlines()[0]}") from error
+    return compare_with_torch(network, lambda pixels: to_pixels(read(to_batch(pixels))))

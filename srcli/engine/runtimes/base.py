@@ -1,76 +1,134 @@
-"""What runs a network: tiles in, enlarged tiles out, in order."""
+"""What a runtime is: it takes tiles and yields upscaled tiles, in order."""
 
-from collections.abc import Iterable, Iterator
-from typing import Protocol, runtime_checkable
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol, Self, runtime_checkable
 
+from srcli.archs import Spec
 from srcli.errors import SrError
 from srcli.imaging.pixels import Pixels
 from srcli.scales import Window
-
-
-class Runtime(Protocol):
-    """A network ready to run. Tiles are (H, W, channels) in [0, 1] and come out `scale` times as large."""
-
-    @property
-    def scale(self) -> int:
-        """How many times larger a tile comes out; 1 where the input is enlarged beforehand, or `ANY`."""
-
-    @property
-    def halo(self) -> int:
-        """Input pixels around a tile that its output depends on."""
-
-    @property
-    def alignment(self) -> int:
-        """Tiles have to begin at multiples of this many input pixels."""
-
-    @property
-    def uniform_tiles(self) -> bool:
-        """Whether tiles of one shape are faster, so that it pays to read some pixels more."""
-
-    @property
-    def channels(self) -> int:
-        """3: RGB; 1: luma."""
-
-    @property
-    def params(self) -> int:
-        """How many weights the network has."""
-
-    @property
-    def description(self) -> str:
-        """Device and precision, with the reason for them."""
-
-    def largest_tile(self, tile: int) -> int:
-        """The side of tiles to take where `tile` is what was asked for, or the default."""
-
-    def with_global_stats(self, tiles: Iterable[Pixels]) -> "Runtime":
-        """The runtime for these tiles of one image: one that knows the means over all of it that enter there.
-
-        Itself, and no tile is taken, where the network has none. Raises `OutOfMemory` as `run`.
-        """
-
-    def run(self, tiles: Iterable[Pixels]) -> Iterator[Pixels]:
-        """Enlarged tiles, in order. Raises `OutOfMemory` where one does not fit."""
-
-
-@runtime_checkable
-class Sampler(Runtime, Protocol):
-    """A network of any scale ready to run."""
-
-    def sample(self, tiles: Iterable[tuple[Pixels, Window]]) -> Iterator[Pixels]:
-        """The windows of the output that are asked for of each tile, in order. Raises as `run`."""
-
-
-@runtime_checkable
-class ByteRuntime(Protocol):
-    """A runtime that can round to bytes where it runs, so that a fourth of what it makes is brought back."""
-
-    @property
-    def returns_uint8(self) -> bool:
-        """Whether it does."""
-
-    def as_uint8(self) -> Runtime | None:
-        """One whose results are uint8, rounded as by `imaging.pixels.quantise`; None where nothing is won."""
+from srcli.workers.progress import Log, ignore
 
 
 class OutOfMemory(SrError):  # noqa: N818 (torch calls it so)
     """A tile did not fit into the device's memory."""
+
+    @classmethod
+    def of_tile(cls, tile: Pixels) -> Self:
+        """Return the error for a tile (H, W, C) on the CPU."""
+        height, width = tile.shape[:2]
+        return cls(f"a tile of {width}x{height} does not fit into memory", "close other programs")
+
+
+class UnsupportedNetwork(SrError):  # noqa: N818 (it says what a network is)
+    """A runtime cannot run a network; the message is the reason, as `description` prints it."""
+
+
+@dataclass(frozen=True)
+class NetworkInfo:
+    """What has to be known of a network to cut an image into tiles for it.
+
+    `scale`: of its own tensors, so 1 if its input is upscaled first, or `ANY`; `halo`: input pixels around a
+    tile that its output depends on; `alignment`: tiles start at multiples of this many input pixels;
+    `channels`: 3 for RGB, 1 for luma; `params`: the number of weights. Sides of a tile that are below
+    `min_side` or no multiple of `side_multiple` have to be padded for a converted network.
+    """
+
+    scale: int
+    halo: int
+    alignment: int = 1
+    channels: int = 3
+    params: int = 0
+    min_side: int = 1
+    side_multiple: int = 1
+
+
+@dataclass(frozen=True)
+class WeightsSource:
+    """A weight file and the network it is for.
+
+    `digest`: its SHA-256 if that was verified; `cards`: of the converted networks that ship with it, the
+    SHA-256 of their cards by format (see `converted`).
+    """
+
+    path: Path
+    spec: Spec
+    digest: str | None = None
+    cards: Mapping[str, str] = field(default_factory=dict)
+
+
+# Writes the network in the format of that name to a path without suffix, or the reason why it cannot.
+Converter = Callable[[str, WeightsSource, Path], None]
+
+
+@dataclass(frozen=True)
+class RuntimeRequest:
+    """What the user asked for, and what runtimes may use.
+
+    `runtime`: a name of `select.RUNTIMES`, or `auto`; `vram`: the most bytes of GPU memory to take; `log`
+    gets decisions made on the way; `convert` writes networks for the runtimes that have formats of their own:
+    without it these run only what was converted before.
+    """
+
+    runtime: str = "auto"
+    device: str | None = None
+    vram: int | None = None
+    log: Log = ignore
+    convert: Converter | None = None
+
+
+@dataclass(frozen=True)
+class Runtime(ABC):
+    """A network ready to run. Tiles are (H, W, channels) in [0, 1], and `scale` times as large afterwards.
+
+    `description`: device and precision, with the reasons for them; `uniform_tiles`: tiles of one shape are so
+    much faster that it pays to read some pixels more; `returns_uint8`: results are rounded to bytes.
+    """
+
+    info: NetworkInfo
+    description: str
+    uniform_tiles: bool = field(default=False, kw_only=True)
+    returns_uint8: bool = field(default=False, kw_only=True)
+
+    @abstractmethod
+    def run(self, tiles: Iterable[Pixels]) -> Iterator[Pixels]:
+        """Yield the upscaled tiles, in order. Raises `OutOfMemory` if one does not fit."""
+
+    def largest_tile(self, tile: int) -> int:
+        """Return the side of the tiles to use where `tile` was asked for, or is the default."""
+        return tile
+
+    def with_global_stats(self, tiles: Iterable[Pixels]) -> Self:
+        """Return the runtime for one image, given all its tiles: its means are taken over the whole image.
+
+        Takes no tile and returns itself if the network has no such means. Raises `OutOfMemory` like `run`.
+        """
+        return self
+
+    def as_uint8(self) -> Self | None:
+        """Return a runtime that rounds like `imaging.pixels.quantise`; None if nothing is gained by it."""
+        return None
+
+
+@runtime_checkable
+class Sampler(Protocol):
+    """A runtime that can run networks of any scale."""
+
+    def sample(self, tiles: Iterable[tuple[Pixels, Window]]) -> Iterator[Pixels]:
+        """Yield the window of the output asked for with each tile, in order. Raises like `Runtime.run`."""
+
+
+class RuntimeClass(Protocol):
+    """A class in `select.RUNTIMES`."""
+
+    def reason_against(self, source: WeightsSource, request: RuntimeRequest) -> str | None:
+        """Return why the network cannot run here, or should not, in a few words; nothing is loaded yet."""
+
+    def load(self, source: WeightsSource, request: RuntimeRequest, reason: str | None) -> Runtime:
+        """Return the network ready to run; `reason` says why this runtime, None if it was the first choice.
+
+        Raises `UnsupportedNetwork` if only the attempt shows that it cannot run.
+        """

@@ -1,4 +1,4 @@
-"""Tiles in batches, some of them under way while others are waited for; results in order."""
+"""Tiles in batches, several of them in progress at a time; results in order."""
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -8,98 +8,102 @@ from srcli.engine.runtimes.base import OutOfMemory
 from srcli.imaging.pixels import Pixels
 from srcli.scales import Window
 
-# A tile, and for networks of any scale the window of the output that is asked for.
+# A tile and, for networks of any scale, the window of the output that is asked for.
 Item = tuple[Pixels] | tuple[Pixels, Window]
 # Waits for the results of a batch.
 PendingBatch = Callable[[], Iterable[Pixels]]
+# Starts a batch. Raises `OutOfMemory` if it does not fit.
 Submit = Callable[[Sequence[Item]], PendingBatch]
 
 
 @dataclass
 class BatchLimit:
-    """How much is sent at a time: tiles of `pixels` together, or one; one of `too_large` did not fit."""
+    """How much fits: tiles of `pixels` in all, or one tile; a tile of `too_large` pixels did not."""
 
     pixels: float = 0
     too_large: float = float("inf")
 
-    def full(self, items: Sequence[Item]) -> bool:
-        """Whether one more like these would be too much."""
-        return (len(items) + 1) * area(items[0]) > self.pixels
+    def is_reached(self, items: Sequence[Item]) -> bool:
+        """Return whether one more item like these would be too much."""
+        return (len(items) + 1) * count_pixels(items[0]) > self.pixels
 
-    def failed(self, items: Sequence[Item]) -> None:
-        """A batch did not fit, with nothing else under way."""
+    def lower(self, items: Sequence[Item]) -> None:
+        """Note that a batch did not fit although nothing else was in progress."""
         if len(items) > 1:
-            self.pixels = len(items) // 2 * area(items[0])
+            self.pixels = len(items) // 2 * count_pixels(items[0])
         else:
-            self.too_large = min(self.too_large, area(items[0]))
+            self.too_large = min(self.too_large, count_pixels(items[0]))
 
 
-def area(item: Item) -> int:
-    """Pixels of a tile."""
+def count_pixels(item: Item) -> int:
+    """Return the number of pixels of an item's tile."""
     height, width = item[0].shape[:2]
     return int(height * width)
 
 
-def in_order(items: Iterable[Item], submit: Submit, limit: BatchLimit, ahead: int) -> Iterator[Pixels]:
-    """The results of all items; `ahead` batches are under way beside the one that is waited for.
+def run_batches(items: Iterable[Item], submit: Submit, limit: BatchLimit, prefetch: int) -> Iterator[Pixels]:
+    """Yield the results of all items, with `prefetch` batches in progress besides the one waited for.
 
-    A batch that does not fit into memory is tried again with nothing else under way, then in halves. Raises
-    `OutOfMemory` where a tile does not fit alone.
+    A batch that does not fit into memory is tried again with nothing else in progress, then in halves. Raises
+    `OutOfMemory` if a single tile does not fit.
     """
-    under_way: deque[PendingBatch] = deque()
-    for batch in _batches(items, limit):
-        pending = _sent(batch, submit, limit, last=not under_way)
+    in_progress: deque[PendingBatch] = deque()
+    for batch in _group(items, limit):
+        pending = _try_submit(batch, submit, limit, alone=not in_progress)
         if pending is None:
-            while under_way:
-                yield from under_way.popleft()()
-            yield from _alone(batch, submit, limit)
+            while in_progress:
+                yield from in_progress.popleft()()
+            yield from _run_alone(batch, submit, limit)
             continue
-        under_way.append(pending)
-        while len(under_way) > ahead:
-            yield from under_way.popleft()()
-    while under_way:
-        yield from under_way.popleft()()
+        in_progress.append(pending)
+        while len(in_progress) > prefetch:
+            yield from in_progress.popleft()()
+    while in_progress:
+        yield from in_progress.popleft()()
 
 
-def _batches(items: Iterable[Item], limit: BatchLimit) -> Iterator[list[Item]]:
-    """Neighbours of one shape together; the next is looked at only where it might go along."""
+def _group(items: Iterable[Item], limit: BatchLimit) -> Iterator[list[Item]]:
+    """Yield neighbours of one shape together; no item is taken before a batch might have room for it."""
     batch: list[Item] = []
     for item in items:
-        if batch and not _alike(batch[0], item):
+        if batch and not _can_share_batch(batch[0], item):
             yield batch
             batch = []
         batch.append(item)
-        if limit.full(batch):
+        if limit.is_reached(batch):
             yield batch
             batch = []
     if batch:
         yield batch
 
 
-def _alike(one: Item, other: Item) -> bool:
+def _can_share_batch(one: Item, other: Item) -> bool:
     return len(one) == len(other) == 1 and one[0].shape == other[0].shape
 
 
-def _sent(batch: Sequence[Item], submit: Submit, limit: BatchLimit, *, last: bool) -> PendingBatch | None:
-    """None where memory has run out; the error is let go of, as it holds what was taken until then.
+def _try_submit(
+    batch: Sequence[Item], submit: Submit, limit: BatchLimit, *, alone: bool
+) -> PendingBatch | None:
+    """Start a batch; return None if memory has run out.
 
-    `last`: nothing can be done but to take less, and for a single tile not even that, so that it is raised.
+    The error is not kept, as it would hold what was allocated until then. `alone`: nothing else is in
+    progress, so the batch has to become smaller; for a single tile the error is raised.
     """
     try:
         return submit(batch)
     except OutOfMemory:
-        if last:
-            limit.failed(batch)
-        if last and len(batch) == 1:
+        if alone:
+            limit.lower(batch)
+        if alone and len(batch) == 1:
             raise
         return None
 
 
-def _alone(batch: Sequence[Item], submit: Submit, limit: BatchLimit) -> Iterator[Pixels]:
-    """With nothing else under way: as much as fits of what did not."""
+def _run_alone(batch: Sequence[Item], submit: Submit, limit: BatchLimit) -> Iterator[Pixels]:
+    """Yield the results of a batch that did not fit, as many tiles at a time as do."""
     while batch:
-        count = max(1, min(len(batch), int(limit.pixels // area(batch[0]))))
-        pending = _sent(batch[:count], submit, limit, last=True)
+        count = max(1, min(len(batch), int(limit.pixels // count_pixels(batch[0]))))
+        pending = _try_submit(batch[:count], submit, limit, alone=True)
         if pending is not None:
             yield from pending()
             batch = batch[count:]

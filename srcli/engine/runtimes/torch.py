@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
-from threading import Lock
 from typing import Any
 
 import numpy as np
@@ -13,28 +12,33 @@ import torch
 from torch import Tensor, nn
 
 from srcli.archs.blocks import GlobalStats, pool_stats
-from srcli.engine.device import Device
-from srcli.engine.runtimes.backends import CpuBackend, CudaGraphCache, DeviceBackend, select_backend
-from srcli.engine.runtimes.base import OutOfMemory
-from srcli.engine.runtimes.batching import BatchLimit, Item, PendingBatch, area, in_order
+from srcli.engine.device import Device, count_threads, keep_freed_memory, select_device
+from srcli.engine.runtimes.backends import CpuBackend, DeviceBackend
+from srcli.engine.runtimes.base import NetworkInfo, OutOfMemory, Runtime, RuntimeRequest, WeightsSource
+from srcli.engine.runtimes.batching import BatchLimit, Item, PendingBatch, count_pixels, run_batches
+from srcli.engine.runtimes.cuda import CudaBackend, CudaGraphCache, ExactFloat32
+from srcli.engine.runtimes.half import Trial, compare_results
+from srcli.engine.runtimes.winograd import use_winograd
 from srcli.engine.tiles import DEFAULT_TILE
+from srcli.engine.weights import files
 from srcli.imaging.pixels import Pixels
 from srcli.scales import Window
 from srcli.workers.progress import Log, ignore
 
-# Pixels of a batch that keep a GPU busy; more of them would only come out later.
-_ENOUGH = 2**19
-# Of the memory that is free, for one batch: others are under way, and no measurement is exact.
-_SHARE = 0.5
-# Sides of the largest tile on a GPU, and of the one that shows what a pixel takes.
-_LARGEST, _TRIED = 2048, 256
+# Pixels of a batch that keep a GPU busy; results of a larger one would only come later.
+_BATCH_PIXELS = 2**19
+# How much of the free memory one batch may take: others are in progress, and no measurement is exact.
+_MEMORY_SHARE = 0.5
+# Sides of the largest tile on a GPU, and of the one that shows how many bytes a pixel takes.
+_LARGEST_TILE, _TRIAL_TILE = 2048, 256
+_EXACT = ExactFloat32()
 
 
 @dataclass
 class Findings:
-    """What was found out while running: how much fits, and whether half precision overflowed.
+    """What turned out while a network ran: how much fits, and whether half precision overflowed.
 
-    `pixel_bytes`: what a pixel of a tile takes, once that was measured; 0 where the device does not say.
+    `pixel_bytes`: what each pixel of a tile takes, once measured; 0 if the device does not say.
     """
 
     limit: BatchLimit = field(default_factory=BatchLimit)
@@ -43,150 +47,129 @@ class Findings:
 
 
 @dataclass(frozen=True)
-class TorchRuntime:
-    """A network on a device. `scale` is that of the network's own tensors (1 if pre-upsampled), or `ANY`.
+class TorchRuntime(Runtime):
+    """A network on a device.
 
-    `global_stats`: moments over the whole image, by the names of the modules they stand for; `why` it is
-    torch that runs it, where there was a choice; `graphs`: what is to be recorded, where that may be;
-    `returns_uint8`: see `ByteRuntime`.
+    `global_stats`: means over the whole image, by the names of the modules that compute them; `graphs`: None
+    if the network must not be captured as a graph.
     """
 
     network: nn.Module
-    scale: int
     device: Device
     global_stats: Mapping[str, Tensor] = field(default_factory=dict)
-    why: str = ""
     channels_last: bool = True
     backend: DeviceBackend = field(default_factory=CpuBackend)
     graphs: CudaGraphCache | None = None
     findings: Findings = field(default_factory=Findings)
     log: Log = ignore
-    returns_uint8: bool = False
 
-    @property
-    def halo(self) -> int:
-        """See `Runtime`."""
-        return int(self.network.halo)  # type: ignore[arg-type]
+    @classmethod
+    def reason_against(cls, source: WeightsSource, request: RuntimeRequest) -> str | None:
+        """Return None: torch runs every network."""
+        return None
 
-    @property
-    def alignment(self) -> int:
-        """See `Runtime`."""
-        return int(getattr(self.network, "alignment", 1))
-
-    @property
-    def uniform_tiles(self) -> bool:
-        """See `Runtime`."""
-        return self.backend.uniform_tiles
-
-    @property
-    def channels(self) -> int:
-        """See `Runtime`."""
-        return int(self.network.channels)  # type: ignore[arg-type]
-
-    @property
-    def params(self) -> int:
-        """See `Runtime`."""
-        return sum(weight.numel() for weight in self.network.parameters())
-
-    @property
-    def description(self) -> str:
-        """See `Runtime`."""
-        return f"{self.device}, by torch ({self.why})" if self.why else str(self.device)
+    @classmethod
+    def load(cls, source: WeightsSource, request: RuntimeRequest, reason: str | None) -> "TorchRuntime":
+        """Return the network ready to run, with Winograd convolutions where they are faster."""
+        device = select_device(request.device)  # first, as a wrong name should cost nothing
+        torch.set_num_threads(count_threads())
+        keep_freed_memory()
+        spec = source.spec
+        network = files.load_network(source.path, spec).eval()
+        replaced = device.name == "cpu" and use_winograd(network, int(network.channels), str(spec))  # type: ignore[arg-type]
+        return build(network, spec.own_scale, request, reason, channels_last=not replaced)
 
     def with_global_stats(self, tiles: Iterable[Pixels]) -> "TorchRuntime":
-        """See `Runtime`.
+        """Return the runtime for one image, given all its tiles; itself if the network takes no means.
 
-        What is found is near the image's, not equal: each mean depends on those before it, and what is in
-        two tiles counts twice.
+        The means are near the image's, not equal: each depends on those before it, and what is in two tiles
+        counts twice.
         """
-        named = {name: part for name, part in self.network.named_modules() if isinstance(part, GlobalStats)}
-        if not named:
+        modules = {name: part for name, part in self.network.named_modules() if isinstance(part, GlobalStats)}
+        if not modules:
             return self
         counts, latest = [], dict[str, Tensor]()
-        seen: dict[str, list[Tensor]] = {name: [] for name in named}
-        with _hooked(named, latest.__setitem__):
+        seen: dict[str, list[Tensor]] = {name: [] for name in modules}
+        with _forward_hooks(modules, latest.__setitem__):
             for tile in tiles:
                 next(self.run([tile]))
                 counts.append(tile.shape[0] * tile.shape[1])
-                for name, moments in latest.items():
-                    seen[name].append(moments)
-        return replace(
-            self, global_stats={name: pool_stats(counts, moments) for name, moments in seen.items()}
-        )
+                for name, stats in latest.items():
+                    seen[name].append(stats)
+        return replace(self, global_stats={name: pool_stats(counts, stats) for name, stats in seen.items()})
 
     def run(self, tiles: Iterable[Pixels]) -> Iterator[Pixels]:
-        """See `Runtime`."""
-        return self._in_order((tile,) for tile in tiles)
+        """Yield the upscaled tiles, in order. Raises `OutOfMemory` if one does not fit."""
+        return self._run_items((tile,) for tile in tiles)
 
     def sample(self, tiles: Iterable[tuple[Pixels, Window]]) -> Iterator[Pixels]:
-        """See `Sampler`."""
-        return self._in_order(tiles)
+        """Yield the window of the output asked for with each tile, in order. Raises like `run`."""
+        return self._run_items(tiles)
 
-    def _in_order(self, items: Iterable[Item]) -> Iterator[Pixels]:
-        return in_order(items, self._submit, self.findings.limit, self.backend.ahead)
+    def largest_tile(self, tile: int) -> int:
+        """Return the side to use: as large as fits if none was asked for and the device tells its memory."""
+        if not self.uniform_tiles or tile != DEFAULT_TILE:
+            return tile
+        if self.findings.pixel_bytes is None:
+            with suppress(OutOfMemory):  # tiles get smaller anyway then
+                next(self.run([np.zeros((_TRIAL_TILE, _TRIAL_TILE, self.info.channels), np.float32)]))
+        if not self.findings.pixel_bytes:
+            return tile
+        pixels = min(_LARGEST_TILE**2, self._fitting_pixels(self.findings.pixel_bytes))
+        return max(tile, int(pixels**0.5) - 2 * self.info.halo)
+
+    def as_uint8(self) -> "TorchRuntime | None":
+        """Return a runtime that rounds on the device; None on the CPU, where nothing is gained by it."""
+        return replace(self, returns_uint8=True) if self.uniform_tiles else None
+
+    def _run_items(self, items: Iterable[Item]) -> Iterator[Pixels]:
+        return run_batches(items, self._submit, self.findings.limit, self.backend.prefetch)
 
     def _submit(self, items: Sequence[Item]) -> PendingBatch:
-        """Begin a batch; what is returned waits for its results."""
-        pixels, limit = area(items[0]), self.findings.limit
+        """Start a batch, and return what waits for its results."""
+        pixels, limit = count_pixels(items[0]), self.findings.limit
         if pixels >= limit.too_large:
-            raise self._full(items)
-        unknown = self.backend.uniform_tiles and self.findings.pixel_bytes is None
-        with self._full_told(items):
+            raise self._out_of_memory(items)
+        unknown = self.uniform_tiles and self.findings.pixel_bytes is None
+        with self._translate_errors(items):
             if unknown:
-                self.backend.held()
-            pending = self._begun(self.backend.upload([item[0] for item in items]), *items[0][1:])
+                self.backend.reset_peak()
+            pending = self._start(self.backend.upload([item[0] for item in items]), *items[0][1:])
             if unknown:
-                self.findings.pixel_bytes = self.backend.held() / len(items) / pixels
-                limit.pixels = min(_ENOUGH, self._fitting(self.findings.pixel_bytes))
+                self.findings.pixel_bytes = self.backend.reset_peak() / len(items) / pixels
+                limit.pixels = min(_BATCH_PIXELS, self._fitting_pixels(self.findings.pixel_bytes))
 
         def wait() -> Iterable[Pixels]:
-            with self._full_told(items):
+            with self._translate_errors(items):
                 return pending()
 
         return wait
 
-    def _fitting(self, pixel_bytes: float) -> float:
-        """How many pixels there is memory for."""
-        return _SHARE * self.backend.free() / pixel_bytes if pixel_bytes else math.inf
+    def _fitting_pixels(self, pixel_bytes: float) -> float:
+        return _MEMORY_SHARE * self.backend.free_bytes() / pixel_bytes if pixel_bytes else math.inf
 
-    def largest_tile(self, tile: int) -> int:
-        """See `Runtime`. On a GPU that says what it takes, as large as fits in, if none was asked for."""
-        if not self.backend.uniform_tiles or tile != DEFAULT_TILE:
-            return tile
-        if self.findings.pixel_bytes is None:
-            with suppress(OutOfMemory):  # then it is smaller tiles anyway
-                next(self.run([np.zeros((_TRIED, _TRIED, self.channels), np.float32)]))
-        if not self.findings.pixel_bytes:
-            return tile
-        side = int(min(_LARGEST**2, self._fitting(self.findings.pixel_bytes)) ** 0.5) - 2 * self.halo
-        return max(tile, side)
-
-    def as_uint8(self) -> "TorchRuntime | None":
-        """See `ByteRuntime`."""
-        return replace(self, returns_uint8=True) if self.backend.uniform_tiles else None
-
-    def _begun(self, batch: Tensor, *window: Window) -> PendingBatch:
-        """What comes out in half precision is looked at when it is there, and done again if it overflowed."""
+    def _start(self, batch: Tensor, *window: Window) -> PendingBatch:
+        """Start a batch; a result in half precision that overflows is computed again when waited for."""
         half = self.device.dtype != "float32" and not self.findings.overflowed
-        out = self._once(batch, *window, half=half)
+        out = self._infer(batch, *window, half=half)
         if not half:
-            return self.backend.fetch(self._rounded(out))
-        total = self.backend.fetch(out.sum().view(1, 1, 1, 1))
-        fetched = self.backend.fetch(self._rounded(out))
+            return self.backend.download(self._round(out))
+        total = self.backend.download(out.sum().view(1, 1, 1, 1))
+        result = self.backend.download(self._round(out))
 
-        def pending() -> Iterable[Pixels]:
+        def wait() -> Iterable[Pixels]:
             if np.isfinite(total()).all():
-                return fetched()
+                return result()
             if not self.findings.overflowed:
                 self.log(f"{self.device.dtype} overflows: from now on in float32")
             self.findings.overflowed = True
-            return self.backend.fetch(self._rounded(self._once(batch, *window, half=False)))()
+            return self.backend.download(self._round(self._infer(batch, *window, half=False)))()
 
-        return pending
+        return wait
 
     @torch.inference_mode()
-    def _once(self, batch: Tensor, *window: Window, half: bool) -> Tensor:
-        """Through the network; recorded, where it is always the same that is done."""
+    def _infer(self, batch: Tensor, *window: Window, half: bool) -> Tensor:
+        """Run the network, as a graph if it is always the same that is computed."""
         if self.graphs is None or window or self.global_stats or half != (self.device.dtype != "float32"):
             return self._forward(batch, *window, half=half)
         return self.graphs.run(partial(self._forward, half=half), batch)
@@ -194,113 +177,171 @@ class TorchRuntime:
     def _forward(self, batch: Tensor, *window: Window, half: bool) -> Tensor:
         batch = batch.contiguous(memory_format=_layout(self.channels_last))
         dtype = getattr(torch, self.device.dtype) if half else None
-        # Weights that autocast keeps would be those of a graph's own memory.
+        # Weights that autocast caches would be those in a graph's own memory.
         cast = torch.autocast(batch.device.type, dtype=dtype, enabled=half, cache_enabled=False)
-        with _hooked(self._told, lambda name, found: self.global_stats[name].to(found)), _EXACT, cast:
+        parts = {name: self.network.get_submodule(name) for name in self.global_stats}
+        with _forward_hooks(parts, lambda name, out: self.global_stats[name].to(out)), _EXACT, cast:
             out: Tensor = self.network(batch, *window)
         return out.float()
 
     @torch.inference_mode()
-    def _rounded(self, out: Tensor) -> Tensor:
-        """Step by step what `quantise` does, which a fused multiplication and addition would not."""
+    def _round(self, out: Tensor) -> Tensor:
+        """Round to bytes if asked to, in the steps of `quantise`: a fused multiply-add would differ."""
         if not self.returns_uint8:
             return out
         return out.clamp(0, 1).mul_(255).add_(0.5).floor_().to(torch.uint8)
 
     @contextmanager
-    def _full_told(self, items: Sequence[Item]) -> Iterator[None]:
-        """Raise `OutOfMemory` for torch's own."""
+    def _translate_errors(self, items: Sequence[Item]) -> Iterator[None]:
+        """Raise `OutOfMemory` in place of torch's errors, and free what graphs hold."""
         try:
             yield
         except RuntimeError as error:
-            if not _out_of_memory(error):
+            if not _is_out_of_memory(error):
                 raise
             if self.graphs:
-                self.graphs.forget()
-            raise self._full(items) from error
+                self.graphs.clear()
+            raise self._out_of_memory(items) from error
 
-    def _full(self, items: Sequence[Item]) -> OutOfMemory:
+    def _out_of_memory(self, items: Sequence[Item]) -> OutOfMemory:
         height, width = items[0][0].shape[:2]
-        what = (
-            f"a tile of {width}x{height} does" if len(items) == 1 else f"{len(items)} of {width}x{height} do"
-        )
-        words = f"{what} not fit into the memory of {self.device.name}"
-        return OutOfMemory(words, "close other programs, or use --device cpu")
-
-    @property
-    def _told(self) -> dict[str, nn.Module]:
-        return {name: self.network.get_submodule(name) for name in self.global_stats}
+        size = f"{width}x{height}"
+        tiles = f"a tile of {size} does" if len(items) == 1 else f"{len(items)} tiles of {size} do"
+        message = f"{tiles} not fit into the memory of {self.device.name}"
+        return OutOfMemory(message, "close other programs, or use --device cpu")
 
 
 @contextmanager
-def _hooked(parts: Mapping[str, nn.Module], answer: Callable[[str, Tensor], Tensor | None]) -> Iterator[None]:
-    """`answer` is told what each part gives, by name; what it says, if anything, takes its place."""
+def _forward_hooks(
+    parts: Mapping[str, nn.Module], hook: Callable[[str, Tensor], Tensor | None]
+) -> Iterator[None]:
+    """Call `hook` with the name and output of each part; what it returns, if anything, is used instead."""
 
-    def hook(name: str, part: nn.Module, inputs: Any, output: Tensor) -> Tensor | None:
-        return answer(name, output)
+    def call(name: str, part: nn.Module, inputs: Any, output: Tensor) -> Tensor | None:
+        return hook(name, output)
 
     with ExitStack() as hooks:
         for name, part in parts.items():
-            hooks.enter_context(part.register_forward_hook(partial(hook, name)))
+            hooks.enter_context(part.register_forward_hook(partial(call, name)))
         yield
 
 
-class _Exact:
-    """Within, single precision is what it says, also where a GPU would rather round to ten bits (TF32).
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    """Recognise a GPU's error by its type; the allocators of the CPU and of MPS raise none of their own."""
+    names = ("DefaultCPUAllocator", "MPS backend out of memory")
+    return isinstance(error, torch.OutOfMemoryError) or any(name in str(error) for name in names)
 
-    The settings are those of the process: the last of several threads that leaves puts them back.
+
+def build(
+    network: nn.Module,
+    scale: int,
+    request: RuntimeRequest,
+    reason: str | None = None,
+    *,
+    channels_last: bool = True,
+) -> TorchRuntime:
+    """Return a network ready to run on the device asked for, or on the fastest one.
+
+    `scale`: of the network's own tensors, or `ANY`; `reason`: why torch runs it, if there was a choice.
     """
-
-    def __init__(self) -> None:
-        self.lock, self.within = Lock(), 0
-        self.before: list[bool] = []
-
-    def __enter__(self) -> None:
-        with self.lock:
-            self.within += 1
-            if self.within == 1:
-                self.before = [place.allow_tf32 for place in _TF32]
-                for place in _TF32:
-                    place.allow_tf32 = False
-
-    def __exit__(self, *reason: object) -> None:
-        with self.lock:
-            self.within -= 1
-            if self.within == 0:
-                for place, allowed in zip(_TF32, self.before, strict=True):
-                    place.allow_tf32 = allowed
-
-
-_TF32: tuple[Any, ...] = (torch.backends.cudnn, torch.backends.cuda.matmul)
-_EXACT = _Exact()
-
-
-def _out_of_memory(error: RuntimeError) -> bool:
-    """By its kind on a GPU; the allocators of the CPU and of MPS have none, and are told by their names."""
-    named = ("DefaultCPUAllocator", "MPS backend out of memory")
-    return isinstance(error, torch.OutOfMemoryError) or any(name in str(error) for name in named)
+    keep_freed_memory()
+    device = select_device(request.device)
+    backend = select_backend(device, request.vram)
+    runtime = prepare(
+        network, scale, device, reason, channels_last=channels_last, backend=backend, log=request.log
+    )
+    return choose_precision(runtime, reason) if device.name.startswith("cuda") else runtime
 
 
 def prepare(
     network: nn.Module,
     scale: int,
     device: Device,
-    why: str = "",
+    reason: str | None = None,
     *,
     channels_last: bool = True,
     backend: DeviceBackend | None = None,
     log: Log = ignore,
 ) -> TorchRuntime:
-    """The network in evaluation mode on its device, in the memory layout that is fast there."""
-    layout = _layout(channels_last)
-    placed = network.eval().to(device.name, memory_format=layout)  # type: ignore[call-overload]
+    """Return the network in evaluation mode on a device, in the memory layout that is fast there."""
+    placed = network.eval().to(device.name, memory_format=_layout(channels_last))  # type: ignore[call-overload]
     backend = backend or select_backend(device)
-    # Moments are put in by hooks, which what is recorded would leave out.
-    varies = any(isinstance(part, GlobalStats) for part in placed.modules())
-    graphs = None if varies else CudaGraphCache(backend, log)
+    # Global statistics are put in by hooks, which a graph would leave out.
+    has_stats = any(isinstance(part, GlobalStats) for part in placed.modules())
     return TorchRuntime(
-        placed, scale, device, why=why, channels_last=channels_last, backend=backend, graphs=graphs, log=log
+        describe_network(placed, scale),
+        _describe(device, reason),
+        placed,
+        device,
+        channels_last=channels_last,
+        backend=backend,
+        graphs=None if has_stats else CudaGraphCache(backend, log),
+        log=log,
+        uniform_tiles=backend.uniform_tiles,
     )
+
+
+def select_backend(device: Device, vram: int | None = None) -> DeviceBackend:
+    """Return what drives a device; on a GPU it takes at most `vram` bytes of memory for tensors."""
+    kind = torch.device(device.name)
+    if kind.type == "cuda":
+        index = torch.cuda.current_device() if kind.index is None else kind.index
+        total = torch.cuda.get_device_properties(index).total_memory
+        limit = min(total, vram or total)
+        if vram:
+            torch.cuda.set_per_process_memory_fraction(limit / total, index)
+        return CudaBackend(index, limit)
+    if kind.type == "mps":
+        if vram:
+            share = vram / torch.mps.recommended_max_memory()
+            torch.mps.set_per_process_memory_fraction(min(1.0, share))
+        return CpuBackend(device.name, prefetch=1, uniform_tiles=True)
+    return CpuBackend(device.name)
+
+
+def try_half(runtime: TorchRuntime, dtype: str = "float16") -> Trial:
+    """Compare half precision with single on a photograph; float16 keeps more digits than bfloat16.
+
+    Raises `OutOfMemory` if not even that fits.
+    """
+    single = replace(runtime, graphs=None, findings=Findings())
+    findings = Findings()
+    half = replace(single, device=replace(runtime.device, dtype=dtype), findings=findings, log=ignore)
+    return replace(compare_results(single, half), overflowed=findings.overflowed)
+
+
+def choose_precision(runtime: TorchRuntime, reason: str | None = None) -> TorchRuntime:
+    """Return the runtime in half precision if a trial shows no difference; its description says why."""
+    try:
+        trial = try_half(runtime)
+    except OutOfMemory:
+        return runtime
+    dtype = "float16" if trial.is_invisible else runtime.device.dtype
+    device = replace(
+        runtime.device, dtype=dtype, reason=f"{runtime.device.reason}; float16 in a trial: {trial}"
+    )
+    return replace(runtime, device=device, description=_describe(device, reason), findings=Findings())
+
+
+def describe_network(network: nn.Module, scale: int, min_steps: int = 1) -> NetworkInfo:
+    """Return what tiles a network needs; `scale` is that of its own tensors, or `ANY`.
+
+    `min_steps`: the least that a converted form of it takes, in multiples of its alignment.
+    """
+    alignment = int(getattr(network, "alignment", 1))
+    return NetworkInfo(
+        scale,
+        halo=int(network.halo),  # type: ignore[arg-type]
+        alignment=alignment,
+        channels=int(network.channels),  # type: ignore[arg-type]
+        params=sum(weight.numel() for weight in network.parameters()),
+        min_side=min_steps * alignment,
+        side_multiple=alignment,
+    )
+
+
+def _describe(device: Device, reason: str | None) -> str:
+    return f"{device}, by torch ({reason})" if reason else str(device)
 
 
 def _layout(channels_last: bool) -> torch.memory_format:
@@ -308,10 +349,10 @@ def _layout(channels_last: bool) -> torch.memory_format:
 
 
 def to_batch(pixels: Pixels) -> Tensor:
-    """(H, W, C) to (1, C, H, W)."""
+    """Return (H, W, C) as (1, C, H, W)."""
     return torch.from_numpy(np.ascontiguousarray(pixels)).permute(2, 0, 1).unsqueeze(0)
 
 
 def to_pixels(batch: Tensor) -> Pixels:
-    """(1, C, H, W) to (H, W, C)."""
+    """Return (1, C, H, W) as (H, W, C)."""
     return batch[0].permute(1, 2, 0).cpu().numpy()

@@ -1,4 +1,4 @@
-"""Winograd's convolution by NNPACK, which torch has but does not choose, for layers that gain by it.
+"""Winograd convolution by NNPACK, which torch has but does not choose, for layers that are faster with it.
 
 Lavin and Gray, Fast Algorithms for Convolutional Neural Networks, https://arxiv.org/abs/1509.09308.
 """
@@ -10,54 +10,54 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from srcli.engine import calibration
-from srcli.engine.device import threads
+from srcli.engine.device import count_threads
+from srcli.engine.measurements import describe_machine, measure_once
 
 _SIDE, _ROUNDS = 96, 5
-# What has to be won to leave the layout that is fast elsewhere.
-_GAIN = 1.1
+# It has to be this many times as fast to be worth leaving the memory layout that is fast elsewhere.
+_MIN_GAIN = 1.1
 
 
 class Winograd(nn.Module):
-    """A 3x3 convolution with a border of zeros; takes its weights over from the layer it stands for."""
+    """A 3x3 convolution with a border of zeros, with the weights of the layer that it replaces."""
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
-        available()
+        is_available()
         self.weight = nn.Parameter(conv.weight.detach().contiguous(), requires_grad=False)
         self.bias = conv.bias
 
     def forward(self, batch: Tensor) -> Tensor:
-        """(N, C, H, W) to (N, C', H, W)."""
+        """Return (N, C', H, W) for (N, C, H, W)."""
         out: Tensor = torch._nnpack_spatial_convolution(
             batch.contiguous(), self.weight, self.bias, [1, 1], [1, 1]
         )
         return out
 
 
-def available() -> bool:
-    """Whether this processor has it; NNPACK is made ready by asking, and does nothing before."""
+def is_available() -> bool:
+    """Return whether this processor has NNPACK; asking initialises it, and it does nothing before."""
     return bool(torch.backends.nnpack.is_available())  # type: ignore[no-untyped-call]
 
 
 def use_winograd(network: nn.Module, channels: int, name: str) -> bool:
-    """Exchange the layers of a network, which is changed, where that makes it faster here; whether it did.
+    """Replace layers of a network, in place, if that makes it faster on this machine; return whether it did.
 
-    Then it wants its tensors in torch's default layout. What was found is kept for the network called `name`.
+    The network then wants its tensors in torch's default layout. The verdict is kept under `name`.
     """
     parts = network.named_modules()
-    layers = {key: part for key, part in parts if isinstance(part, nn.Conv2d) and _fits(part)}
-    if not layers or not available():
+    layers = {key: part for key, part in parts if isinstance(part, nn.Conv2d) and _is_replaceable(part)}
+    if not layers or not is_available():
         return False
-    facts = ("winograd", name, torch.__version__, threads(), calibration.machine())
-    found = calibration.once(facts, lambda: _tried(network, layers, channels))
-    chosen = {key: layers[key] for key in layers if found.get(key)}
+    facts = ("winograd", name, torch.__version__, count_threads(), describe_machine())
+    verdict = measure_once(facts, lambda: _try_layers(network, layers, channels))
+    chosen = {key: layers[key] for key in layers if verdict.get(key)}
     if chosen:
-        _exchange(network, {key: Winograd(layer) for key, layer in chosen.items()})
+        _replace(network, {key: Winograd(layer) for key, layer in chosen.items()})
     return bool(chosen)
 
 
-def _fits(part: nn.Module) -> bool:
+def _is_replaceable(part: nn.Module) -> bool:
     return (
         type(part) is nn.Conv2d
         and (part.kernel_size, part.stride, part.dilation, part.groups) == ((3, 3), (1, 1), (1, 1), 1)
@@ -66,42 +66,42 @@ def _fits(part: nn.Module) -> bool:
     )
 
 
-def _exchange(network: nn.Module, parts: dict[str, nn.Module]) -> None:
+def _replace(network: nn.Module, parts: dict[str, nn.Module]) -> None:
     for key, part in parts.items():
         owner, _, leaf = key.rpartition(".")
         setattr(network.get_submodule(owner), leaf, part)
 
 
 @torch.inference_mode()
-def _tried(network: nn.Module, layers: dict[str, nn.Conv2d], channels: int) -> dict[str, float]:
-    """1 for each layer to be exchanged: those that win alone, if the network wins with all of them too."""
+def _try_layers(network: nn.Module, layers: dict[str, nn.Conv2d], channels: int) -> dict[str, float]:
+    """Return 1 for each layer to replace: those faster alone, if the network is faster with all of them."""
     shapes = {key: (layer.out_channels, layer.in_channels) for key, layer in layers.items()}
-    wins = {shape: _wins(*shape) for shape in set(shapes.values())}
-    chosen = {key: layer for key, layer in layers.items() if wins[shapes[key]]}
+    faster = {shape: _is_faster(*shape) for shape in set(shapes.values())}
+    chosen = {key: layer for key, layer in layers.items() if faster[shapes[key]]}
     if not chosen:
         return {}
     batch = torch.rand(1, channels, _SIDE, _SIDE)
-    plain = _seconds(lambda: network(batch.contiguous(memory_format=torch.channels_last)))
-    _exchange(network, {key: Winograd(layer) for key, layer in chosen.items()})
+    plain = _time(lambda: network(batch.contiguous(memory_format=torch.channels_last)))
+    _replace(network, {key: Winograd(layer) for key, layer in chosen.items()})
     try:
-        quick = _seconds(lambda: network(batch))
+        winograd = _time(lambda: network(batch))
     finally:
-        _exchange(network, dict(chosen))
-    return dict.fromkeys(chosen, 1.0) if plain > _GAIN * quick else {}
+        _replace(network, dict(chosen))
+    return dict.fromkeys(chosen, 1.0) if plain > _MIN_GAIN * winograd else {}
 
 
-def _wins(out: int, channels: int) -> bool:
-    layer = nn.Conv2d(channels, out, 3, padding=1)
-    batch = torch.rand(1, channels, _SIDE, _SIDE)
+def _is_faster(outputs: int, inputs: int) -> bool:
+    layer = nn.Conv2d(inputs, outputs, 3, padding=1)
+    batch = torch.rand(1, inputs, _SIDE, _SIDE)
     last = batch.contiguous(memory_format=torch.channels_last)
     weight = layer.weight.contiguous(memory_format=torch.channels_last)
     winograd = Winograd(layer)
-    plain = _seconds(lambda: F.conv2d(last, weight, layer.bias, padding=1))
-    return plain > _GAIN * _seconds(lambda: winograd(batch))
+    plain = _time(lambda: F.conv2d(last, weight, layer.bias, padding=1))
+    return plain > _MIN_GAIN * _time(lambda: winograd(batch))
 
 
-def _seconds(run: Callable[[], Tensor]) -> float:
-    """The best of a few."""
+def _time(run: Callable[[], Tensor]) -> float:
+    """Return the seconds that a run takes, the best of a few."""
     best = float("inf")
     for _ in range(_ROUNDS):
         start = time.perf_counter()

@@ -20,20 +20,20 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-def locate(entry: Entry) -> Path:
+def locate_weights(entry: Entry) -> Path:
     """The entry's file, verified: bundled, else cached, else downloaded.
 
     Raises `WeightsError` that names a bundled model which serves now, where none can be had.
     """
     if isinstance(entry.file, HubFile):
         return _from_hub(entry, entry.file)
-    path = present(entry)
+    path = find_local(entry)
     if path is None or hub.damaged(path, entry.sha256):
         raise WeightsError(f"the bundled weights of {entry.name} are missing or damaged", "reinstall sr")
     return path
 
 
-def present(entry: Entry) -> Path | None:
+def find_local(entry: Entry) -> Path | None:
     """The entry's file where it is on this machine, unverified; nothing is downloaded."""
     if isinstance(entry.file, HubFile):
         return hub.cached(entry.file)
@@ -52,7 +52,7 @@ def _from_hub(entry: Entry, file: HubFile) -> Path:
         ) from error
 
 
-def load(path: Path, spec: Spec) -> "nn.Module":
+def load_network(path: Path, spec: Spec) -> "nn.Module":
     """The network of `spec` with the weights in `path`.
 
     Raises `WeightsError` where keys or shapes differ, naming the first of them.
@@ -147,7 +147,7 @@ def _check_exists(path: Path) -> None:
         raise WeightsError(f"{path} does not exist", "check --weights")
 
 
-def save(path: Path, network: "nn.Module", spec: Spec, notes: dict[str, str]) -> None:
+def save_network(path: Path, network: "nn.Module", spec: Spec, notes: dict[str, str]) -> None:
     """Write a safetensors file whose header says what it is: `spec`, and `notes` of its making."""
     from safetensors.torch import save_file
 
@@ -161,7 +161,7 @@ def save(path: Path, network: "nn.Module", spec: Spec, notes: dict[str, str]) ->
         save_file(state, temporary, metadata={"format": "pt", **header, **notes})
 
 
-def specs_of(path: Path, arch: str | None = None) -> list[Spec]:
+def identify_specs(path: Path, arch: str | None = None) -> list[Spec]:
     """What a weight file is for: what its header says, or every network (or size of `arch`) that it fits."""
     own = read_spec(path)
     if own and arch in (None, own.arch):
@@ -169,7 +169,7 @@ def specs_of(path: Path, arch: str | None = None) -> list[Spec]:
     return identify.exact(read_state(path), arch)
 
 
-def no_fit(path: Path, state: dict[str, "Tensor"], arch: str | None) -> str:
+def describe_misfit(path: Path, state: dict[str, "Tensor"], arch: str | None) -> str:
     """In words that the tensors fit nothing, and what comes nearest."""
     near = identify.fits(state, arch)[:1]
     about = f" (nearest is {near[0].spec}: {near[0].first_fault()})" if near else ""
@@ -199,20 +199,22 @@ def read_header(path: Path) -> dict[str, str]:
         return {}
 
 
-def blend(first: Path, second: Path, share: float, target: Path) -> Spec:
+def blend_networks(first: Path, second: Path, share: float, target: Path) -> Spec:
     """Write the network between two of a kind: `share` of the second's weights, the rest of the first's.
 
     ESRGAN's network interpolation, https://arxiv.org/abs/1809.00219, section 3.4, between a network that
     was trained for PSNR and the one that began with it against a discriminator.
     """
-    specs = [spec for spec in specs_of(first) if spec in specs_of(second)]
+    specs = [spec for spec in identify_specs(first) if spec in identify_specs(second)]
     if not specs:
         raise WeightsError(f"{first} and {second} are not of the same network", "give two that are")
-    network, other = load(first, specs[0]), load(second, specs[0]).state_dict()
+    network, other = load_network(first, specs[0]), load_network(second, specs[0]).state_dict()
     mixed = {
         key: value.lerp(other[key], share) if value.is_floating_point() else value
         for key, value in network.state_dict().items()
     }
     network.load_state_dict(mixed)
-    save(target, network, specs[0], {"blend": f"{1 - share:g} of {first.name}, {share:g} of {second.name}"})
+    save_network(
+        target, network, specs[0], {"blend": f"{1 - share:g} of {first.name}, {share:g} of {second.name}"}
+    )
     return specs[0]

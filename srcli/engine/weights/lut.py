@@ -24,7 +24,7 @@ _SAMPLES = tuple(2**k + 1 for k in range(9))
 _HINT = "`sr models info FILE` says what it is"
 
 
-def tables(network: "nn.Module") -> dict[str, Table]:
+def sample_tables(network: "nn.Module") -> dict[str, Table]:
     """What the network says of every sampled input, in single precision.
 
     Raises `UsageError` for networks that see too much for a table.
@@ -38,12 +38,12 @@ def tables(network: "nn.Module") -> dict[str, Table]:
         return {name: table.float().cpu().numpy() for name, table in sample().items()}
 
 
-def export(path: Path, network: "nn.Module", spec: Spec, precision: Precision = "int8") -> None:
+def export_tables(path: Path, network: "nn.Module", spec: Spec, precision: Precision = "int8") -> None:
     """Write the network's tables."""
-    save(path, tables(network), spec, precision)
+    save_tables(path, sample_tables(network), spec, precision)
 
 
-def save(path: Path, found: dict[str, Table], spec: Spec, precision: Precision = "int8") -> None:
+def save_tables(path: Path, found: dict[str, Table], spec: Spec, precision: Precision = "int8") -> None:
     """Write tables in single precision as `precision`, with a header that says what they are of.
 
     int8 is what the papers count. SR-LUT is trained for it; SPLUT loses up to 0.07 dB, in float16 nothing.
@@ -94,7 +94,7 @@ def is_table(path: Path) -> bool:
     return path.suffix == ".npy" or read_header(path).get("kind") == "table"
 
 
-def read(path: Path) -> tuple[Spec, dict[str, Table]]:
+def read_tables(path: Path) -> tuple[Spec, dict[str, Table]]:
     """What the file's tables are of, and the tables. Raises `WeightsError` for what could not be run."""
     if not path.is_file():
         raise WeightsError(f"{path} does not exist", "check --weights")
@@ -180,6 +180,6 @@ def _is_sampled(found: dict[str, Table], name: str, outputs: int) -> bool:
     return unit.shape == (outputs,) if unit is not None else table.dtype != np.int8
 
 
-def enlarger(spec: Spec, found: dict[str, Table]) -> LutUpscaler:
+def build_upscaler(spec: Spec, found: dict[str, Table]) -> LutUpscaler:
     """The tables as a function of pixels."""
     return SrLut(found["table"]) if spec.arch == "srlut" else Splut(found)

@@ -36,7 +36,7 @@ class Layer:
     weights: tuple[Tensor, ...] = ()
 
 
-def simplified(layers: list[Layer]) -> list[Layer]:
+def simplify_graph(layers: list[Layer]) -> list[Layer]:
     """Layers that compute the same, fewer of them, and none that ncnn does not have."""
     fused = _fused(_hoisted(_needed(layers)))
     return _split([plain for layer in fused for plain in _lowered(layer)])
@@ -156,7 +156,7 @@ def _split(layers: list[Layer]) -> list[Layer]:
     return out
 
 
-def param_text(layers: list[Layer]) -> str:
+def format_graph(layers: list[Layer]) -> str:
     """The graph as ncnn's text."""
     blobs = sum(len(layer.outputs) for layer in layers)
     lines = [str(_MAGIC), f"{len(layers)} {blobs}"]
@@ -179,7 +179,7 @@ def _number(value: float) -> str:
     return f"{value:.9e}" if isinstance(value, float) else str(value)
 
 
-def bin_bytes(layers: list[Layer]) -> bytes:
+def pack_weights(layers: list[Layer]) -> bytes:
     """The weights as ncnn's binary file: kernels in half precision where nothing is lost by it."""
     parts: list[bytes] = []
     for layer in layers:

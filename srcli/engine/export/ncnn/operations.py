@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.fx import Node
 
-from srcli.engine.export import Unexportable
+from srcli.engine.export import UnexportableError
 from srcli.engine.export.ncnn.graph import Layer, Parameter
 
 _ADD, _SUBTRACT, _MULTIPLY, _DIVIDE = 0, 1, 2, 3
@@ -60,12 +60,12 @@ class Builder:
     """Layers made so far, and a blob for each size that there was, to resize others to."""
 
     layers: list[Layer] = field(default_factory=list)
-    of_size: dict[tuple[str, ...], Blob] = field(default_factory=dict)
+    by_size: dict[tuple[str, ...], Blob] = field(default_factory=dict)
 
     def blob(self, shape: tuple[str, ...]) -> Blob:
         """A new name for something of `shape`."""
         new = Blob(f"b{len(self.layers)}", shape)
-        self.of_size.setdefault(shape[2:], new)
+        self.by_size.setdefault(shape[2:], new)
         return new
 
     def add(
@@ -83,7 +83,7 @@ class Builder:
         return out
 
 
-def shape_of(node: Node) -> tuple[str, ...]:
+def read_shape(node: Node) -> tuple[str, ...]:
     """The shape that an operation's result has, sizes in symbols."""
     value = node.meta["val"]
     return tuple(map(str, value.shape)) if isinstance(value, Tensor) else ()
@@ -121,7 +121,7 @@ def _conv2d(
     parameters = _convolution(weight, len(weight), bias, stride, padding, dilation)
     kind = "Convolution" if groups == 1 else "ConvolutionDepthWise"
     parameters |= {7: groups} if groups > 1 else {}
-    return builder.add(kind, [blob], shape_of(node), parameters, _known(weight, bias))
+    return builder.add(kind, [blob], read_shape(node), parameters, _known(weight, bias))
 
 
 def _conv_transpose2d(
@@ -144,7 +144,7 @@ def _conv_transpose2d(
     down, right = _pair(output_padding)
     parameters |= {18: right, 19: down} | ({7: groups} if groups > 1 else {})
     kind = "Deconvolution" if groups == 1 else "DeconvolutionDepthWise"
-    return builder.add(kind, [blob], shape_of(node), parameters, _known(kernel, bias))
+    return builder.add(kind, [blob], read_shape(node), parameters, _known(kernel, bias))
 
 
 def _convolution(
@@ -181,7 +181,7 @@ def _known(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, ...]:
 
 def _check_known(what: str, *weights: Any) -> None:
     if not all(weight is None or isinstance(weight, Tensor) for weight in weights):
-        raise Unexportable(f"{what} by a kernel that depends on the image")
+        raise UnexportableError(f"{what} by a kernel that depends on the image")
 
 
 def _affine(builder: Builder, blob: Blob, factor: Tensor | float, offset: Tensor | float) -> Blob:
@@ -191,18 +191,18 @@ def _affine(builder: Builder, blob: Blob, factor: Tensor | float, offset: Tensor
 
 
 def _per_channel(value: Tensor | float, blob: Blob) -> Tensor:
-    """(1,) or (C,). Raises `Unexportable` for what differs from pixel to pixel."""
+    """(1,) or (C,). Raises `UnexportableError` for what differs from pixel to pixel."""
     tensor = torch.as_tensor(value, dtype=torch.float32).detach()
     if tensor.numel() == 1:
         return tensor.reshape(1)
     if tensor.numel() == blob.channels == tensor.shape[max(0, tensor.ndim - 3)]:
         return tensor.reshape(-1)
-    raise Unexportable(f"a constant of shape {tuple(tensor.shape)}")
+    raise UnexportableError(f"a constant of shape {tuple(tensor.shape)}")
 
 
 def _add(builder: Builder, node: Node, one: Any, other: Any, alpha: float = 1) -> Blob:
     if isinstance(one, Blob) and isinstance(other, Blob) and alpha == 1:
-        return builder.add("BinaryOp", [one, other], shape_of(node), {0: _ADD})
+        return builder.add("BinaryOp", [one, other], read_shape(node), {0: _ADD})
     blob, value = _sorted(one, other, node)
     factor, offset = (1, value * alpha) if blob is one else (alpha, value)
     return _affine(builder, blob, factor, offset)
@@ -210,21 +210,21 @@ def _add(builder: Builder, node: Node, one: Any, other: Any, alpha: float = 1) -
 
 def _subtract(builder: Builder, node: Node, one: Any, other: Any, alpha: float = 1) -> Blob:
     if isinstance(one, Blob) and isinstance(other, Blob) and alpha == 1:
-        return builder.add("BinaryOp", [one, other], shape_of(node), {0: _SUBTRACT})
+        return builder.add("BinaryOp", [one, other], read_shape(node), {0: _SUBTRACT})
     blob, value = _sorted(one, other, node)
     return _affine(builder, blob, 1, -value * alpha) if blob is one else _affine(builder, blob, -alpha, value)
 
 
 def _multiply(builder: Builder, node: Node, one: Any, other: Any) -> Blob:
     if isinstance(one, Blob) and isinstance(other, Blob):
-        return builder.add("BinaryOp", [one, other], shape_of(node), {0: _MULTIPLY})
+        return builder.add("BinaryOp", [one, other], read_shape(node), {0: _MULTIPLY})
     blob, value = _sorted(one, other, node)
     return _affine(builder, blob, value, 0)
 
 
 def _divide(builder: Builder, node: Node, one: Any, other: Any) -> Blob:
     if isinstance(one, Blob) and isinstance(other, Blob):
-        return builder.add("BinaryOp", [one, other], shape_of(node), {0: _DIVIDE})
+        return builder.add("BinaryOp", [one, other], read_shape(node), {0: _DIVIDE})
     blob, value = _sorted(one, other, node)
     if blob is one:
         return _affine(builder, blob, 1 / value, 0)
@@ -237,7 +237,7 @@ def _sorted(one: Any, other: Any, node: Node) -> tuple[Blob, Any]:
     blob, value = (one, other) if isinstance(one, Blob) else (other, one)
     if isinstance(value, Tensor | float | int) and isinstance(blob, Blob):
         return blob, value
-    raise Unexportable(f"{node.target} of {type(one).__name__} and {type(other).__name__}")
+    raise UnexportableError(f"{node.target} of {type(one).__name__} and {type(other).__name__}")
 
 
 def _relu(builder: Builder, node: Node, blob: Blob, slope: float = 0.0) -> Blob:
@@ -277,7 +277,7 @@ def _batch_norm(
     *rest: Any,
 ) -> Blob:
     if training:
-        raise Unexportable("a normalisation that goes on learning")
+        raise UnexportableError("a normalisation that goes on learning")
     factor = (torch.ones_like(mean) if weight is None else weight) / (variance + epsilon).sqrt()
     offset = (0 if bias is None else bias) - mean * factor
     return _affine(builder, blob, factor, offset)
@@ -298,7 +298,7 @@ def _amax(builder: Builder, node: Node, blob: Blob, axes: Any, keep: bool = Fals
 def _reduced(builder: Builder, node: Node, blob: Blob, axes: Any, keep: bool, kind: int) -> Blob:
     """One axis after the other, the last first: sums of sums lose less than one long sum."""
     if not keep or len(blob.shape) != 4:
-        raise Unexportable(f"{node.target} that drops an axis")
+        raise UnexportableError(f"{node.target} that drops an axis")
     for axis in sorted({axis % 4 for axis in axes}, reverse=True):
         shape = (*blob.shape[:axis], "1", *blob.shape[axis + 1 :])
         blob = builder.add("Reduction", [blob], shape, {0: kind, 1: 0, 3: (axis - 1,), 4: 1, 5: 1})
@@ -309,7 +309,7 @@ def _variance(
     builder: Builder, node: Node, blob: Blob, axes: Any, *, correction: float = 1, keepdim: bool = False
 ) -> Blob:
     if correction:
-        raise Unexportable("a variance that is divided by one less than the count")
+        raise UnexportableError("a variance that is divided by one less than the count")
     mean = _reduced(builder, node, blob, axes, keepdim, _MEAN)
     centred = builder.add("BinaryOp", [blob, mean], blob.shape, {0: _SUBTRACT})
     squares = builder.add("UnaryOp", [centred], blob.shape, {0: _SQUARE})
@@ -317,23 +317,23 @@ def _variance(
 
 
 def _pixel_shuffle(builder: Builder, node: Node, blob: Blob, factor: int) -> Blob:
-    return builder.add("PixelShuffle", [blob], shape_of(node), {0: factor})
+    return builder.add("PixelShuffle", [blob], read_shape(node), {0: factor})
 
 
 def _pixel_unshuffle(builder: Builder, node: Node, blob: Blob, factor: int) -> Blob:
-    return builder.add("Reorg", [blob], shape_of(node), {0: factor})
+    return builder.add("Reorg", [blob], read_shape(node), {0: factor})
 
 
 def _cat(builder: Builder, node: Node, blobs: list[Blob], axis: int = 0) -> Blob:
     if axis % 4 != 1 or not all(isinstance(blob, Blob) for blob in blobs):
-        raise Unexportable("a concatenation of anything but channels")
-    return builder.add("Concat", list(blobs), shape_of(node), {0: 0})
+        raise UnexportableError("a concatenation of anything but channels")
+    return builder.add("Concat", list(blobs), read_shape(node), {0: 0})
 
 
 def _repeat(builder: Builder, node: Node, blob: Blob, times: list[int]) -> Blob:
     if [times[0], *times[2:]] != [1, 1, 1]:
-        raise Unexportable("a repetition of anything but channels")
-    return builder.add("Concat", [blob] * times[1], shape_of(node), {0: 0})
+        raise UnexportableError("a repetition of anything but channels")
+    return builder.add("Concat", [blob] * times[1], read_shape(node), {0: 0})
 
 
 def _slice(
@@ -345,10 +345,10 @@ def _slice(
     stop: Any = None,
     step: int = 1,
 ) -> Blob:
-    if shape_of(node) == blob.shape:
+    if read_shape(node) == blob.shape:
         return blob
     if axis % 4 != 1 or step != 1:
-        raise Unexportable("a slice of anything but channels")
+        raise UnexportableError("a slice of anything but channels")
     first, last, _ = slice(start, stop).indices(blob.channels)
     return _cropped(builder, blob, first, last)
 
@@ -360,13 +360,13 @@ def _cropped(builder: Builder, blob: Blob, first: int, last: int) -> Blob:
 
 def _chunk(builder: Builder, node: Node, blob: Blob, count: int, axis: int = 0) -> list[Blob]:
     if axis % 4 != 1:
-        raise Unexportable("chunks of anything but channels")
+        raise UnexportableError("chunks of anything but channels")
     return list(_pieces(builder, blob, [-(-blob.channels // count)] * count))
 
 
 def _split(builder: Builder, node: Node, blob: Blob, sizes: Any, axis: int = 0) -> list[Blob]:
     if axis % 4 != 1:
-        raise Unexportable("a split of anything but channels")
+        raise UnexportableError("a split of anything but channels")
     even = [sizes] * -(-blob.channels // sizes) if isinstance(sizes, int) else sizes
     return list(_pieces(builder, blob, even))
 
@@ -382,13 +382,13 @@ def _pieces(builder: Builder, blob: Blob, sizes: list[int]) -> Iterator[Blob]:
 def _pad(
     builder: Builder, node: Node, blob: Blob, sides: list[Any], mode: str = "constant", value: Any = 0.0
 ) -> Blob:
-    if shape_of(node) == blob.shape:
+    if read_shape(node) == blob.shape:
         return blob
     if len(sides) > 4 or mode not in _PADDINGS or not all(isinstance(side, int) for side in sides):
-        raise Unexportable("a padding that depends on the size")
+        raise UnexportableError("a padding that depends on the size")
     left, right, top, bottom = [*sides, 0, 0][:4]
     parameters = {0: top, 1: bottom, 2: left, 3: right, 4: _PADDINGS[mode], 5: float(value or 0)}
-    return builder.add("Padding", [blob], shape_of(node), parameters)
+    return builder.add("Padding", [blob], read_shape(node), parameters)
 
 
 def _max_pool2d(
@@ -403,8 +403,10 @@ def _max_pool2d(
 ) -> Blob:
     (high, wide), (down, right) = _pair(size), _pair(stride or size)
     if any((*padding, ceil)) or set(dilation) != {1}:
-        raise Unexportable("a pooling with padding")
-    return builder.add("Pooling", [blob], shape_of(node), {0: 0, 1: wide, 11: high, 2: right, 12: down, 5: 1})
+        raise UnexportableError("a pooling with padding")
+    return builder.add(
+        "Pooling", [blob], read_shape(node), {0: 0, 1: wide, 11: high, 2: right, 12: down, 5: 1}
+    )
 
 
 def _upsample_nearest(
@@ -445,15 +447,15 @@ def _resized(
     corners: bool = False,
 ) -> Blob:
     """By a factor, or to the size of a blob that there was before."""
-    shape = shape_of(node)
+    shape = read_shape(node)
     if shape == blob.shape:
         return blob
     if factors:
         parameters: dict[int, Parameter] = {0: kind, 1: float(factors[0]), 2: float(factors[1])}
         return builder.add("Interp", [blob], shape, parameters | {6: int(corners)})
-    model = builder.of_size.get(shape[2:])
+    model = builder.by_size.get(shape[2:])
     if model is None:
-        raise Unexportable("resizing to a size that nothing else has")
+        raise UnexportableError("resizing to a size that nothing else has")
     return builder.add("Interp", [blob, model], shape, {0: kind, 5: 1, 6: int(corners)})
 
 
@@ -475,22 +477,22 @@ def _item(builder: Builder, node: Node, items: Any, index: int) -> Any:
 
 
 def _view(builder: Builder, node: Node, blob: Blob, shape: Any) -> Grouped:
-    wanted = shape_of(node)
+    wanted = read_shape(node)
     channels_in_two = len(wanted) == 5 and (wanted[0], *wanted[3:]) == (blob.shape[0], *blob.shape[2:])
     if not channels_in_two or int(wanted[1]) * int(wanted[2]) != blob.channels:
-        raise Unexportable("another view of what was computed")
+        raise UnexportableError("another view of what was computed")
     return Grouped(blob, int(wanted[1]))
 
 
 def _transpose(builder: Builder, node: Node, table: Any, one: int, other: int) -> Grouped:
     if not isinstance(table, Grouped) or {one, other} != {1, 2}:
-        raise Unexportable("a transposition")
+        raise UnexportableError("a transposition")
     return Grouped(table.blob, table.groups, not table.swapped)
 
 
 def _flatten(builder: Builder, node: Node, table: Any, first: int = 0, last: int = -1) -> Blob:
     if not isinstance(table, Grouped) or (first, last) != (1, 2):
-        raise Unexportable("another view of what was computed")
+        raise UnexportableError("another view of what was computed")
     blob = table.blob
     return builder.add("ShuffleChannel", [blob], blob.shape, {0: table.groups}) if table.swapped else blob
 
@@ -501,7 +503,7 @@ def _negative(builder: Builder, node: Node, blob: Blob) -> Blob:
 
 def _power(builder: Builder, node: Node, blob: Blob, exponent: float) -> Blob:
     if not math.isclose(exponent, 2):
-        raise Unexportable(f"a power of {exponent}")
+        raise UnexportableError(f"a power of {exponent}")
     return builder.add("UnaryOp", [blob], blob.shape, {0: _SQUARE})
 
 

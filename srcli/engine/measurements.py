@@ -1,0 +1,58 @@
+"""Measurements of this machine, kept in the cache folder until they are old."""
+
+import contextlib
+import hashlib
+import json
+import os
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from srcli import __version__
+from srcli.errors import FileError
+from srcli.storage.files import get_cache_folder, replace_atomically
+
+Facts = tuple[object, ...]
+# Drivers and settings change, so a measurement is repeated after this many days.
+MAX_DAYS = 30.0
+
+
+def measure_once(
+    facts: Facts, measure: Callable[[], dict[str, float]], *, days: float = MAX_DAYS
+) -> dict[str, float]:
+    """Return what `measure` returned for the same facts within that many days, else measure now."""
+    path = measurement_path(facts)
+    found = read_measurement(path, days)
+    if found is None:
+        found = measure()
+        with contextlib.suppress(FileError), replace_atomically(path) as temporary:
+            temporary.write_text(json.dumps(found), "utf-8")
+    return found
+
+
+def measurement_path(facts: Facts) -> Path:
+    """Return the file in which a measurement of these facts is kept."""
+    key = hashlib.sha256(json.dumps((__version__, *facts)).encode()).hexdigest()[:24]
+    return get_cache_folder() / "calibration" / f"{key}.json"
+
+
+def read_measurement(path: Path, days: float = MAX_DAYS) -> dict[str, float] | None:
+    """Return the figures in a file; None if there are none, or they are older than that many days."""
+    try:
+        if time.time() - path.stat().st_mtime > days * 86400:
+            return None
+        found = json.loads(path.read_text("utf-8"))
+        return {str(key): float(value) for key, value in found.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return None
+
+
+def describe_machine() -> str:
+    """Return the name of the processor and its number of cores."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8").splitlines()
+        name = next(line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        name = platform.processor() or platform.machine()
+    return f"{name}, {os.cpu_count()} cores"
