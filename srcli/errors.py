@@ -4,7 +4,7 @@ from enum import IntEnum
 
 
 class ExitCode(IntEnum):
-    """What the process returns to the shell.
+    """The exit code of the process.
 
     FAILED: nothing succeeded; PARTLY: some images succeeded, the others are named.
     """

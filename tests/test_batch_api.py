@@ -5,17 +5,24 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+from PIL import Image as PilImage
 
 from srcli import batch
 from srcli.batch import events
 from srcli.batch.dry_run import estimate_batch
+from srcli.batch.prepare import prepare
 from srcli.batch.request import BatchPolicy, Execution, ModelChoice, Naming, UpscaleRequest
 from srcli.batch.summary import Summary
+from srcli.bench import BenchRequest
+from srcli.bench.plan import build_plan
 from srcli.errors import ExitCode, FileError, SrError, UsageError
 from srcli.imaging.codecs.base import EncodingOptions
 from srcli.imaging.image import read_image
 from srcli.imaging.size import TargetSize
+from srcli.methods import MethodOptions
+from srcli.methods.classical import UntrainedSettings
 from srcli.upscaling.task import UpscaleTask
+from srcli.workers.progress import ignore
 
 
 @pytest.fixture
@@ -151,6 +158,20 @@ def test_the_best_model_in_time_is_chosen(photo: Path, tmp_path: Path) -> None:
     request = UpscaleRequest((photo,), TargetSize(scale=2), policy=BatchPolicy(within=1000))
     _, seen = run(request)
     assert seen[0] == events.ModelChosen("ecbsr", 1000)
+
+
+def test_the_time_is_for_all_images(photos: Path) -> None:
+    """Divided evenly over images and frames; in a bench over images at each scale."""
+    frames = [PilImage.new("RGB", (8, 8), (40 * k, 0, 0)) for k in range(3)]
+    frames[0].save(photos / "three.gif", save_all=True, append_images=frames[1:])
+    request = UpscaleRequest((photos,), model=ModelChoice("tv"), policy=BatchPolicy(within=60))
+    settings = prepare(request, ignore).settings
+    assert settings.options.untrained.within == 60 / (3 + 3)
+    assert settings.fingerprint.options == {"within": "60s"}
+    options = MethodOptions(untrained=UntrainedSettings(within=60))
+    (photos / "three.gif").unlink()
+    plan = build_plan(BenchRequest((str(photos),), (2, 3), ("tv",), options=options))
+    assert plan.lineup.options.untrained.within == 60 / (2 * 3)
 
 
 def test_estimates_write_nothing(request_: UpscaleRequest, photos: Path, tmp_path: Path) -> None:

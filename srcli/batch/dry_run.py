@@ -1,4 +1,4 @@
-"""What a batch would take: the size, time and memory of each image, without upscaling any."""
+"""Dry runs: the size, time and memory that each image of a batch would take."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from srcli.workers.progress import ignore
 
 @dataclass(frozen=True)
 class TaskEstimate:
-    """What one image would take; sizes as (width, height)."""
+    """The estimate of one image; sizes as (width, height)."""
 
     task: UpscaleTask
     input_size: Size

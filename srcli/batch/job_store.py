@@ -80,7 +80,7 @@ class JobImage:
 
 @dataclass(frozen=True)
 class Counts:
-    """How many images are in each state, and the recent throughput in images/s; None if too few samples."""
+    """The number of images in each state, and the recent throughput in images/s; None if too few samples."""
 
     pending: int = 0
     running: int = 0

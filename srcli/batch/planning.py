@@ -38,7 +38,7 @@ class ListedTask:
 
 @dataclass(frozen=True)
 class Layout:
-    """Where outputs go and how they are named.
+    """The location and the names of outputs.
 
     `output` is a file or a folder, None for next to the input; `name` a template of {stem}, {model} and
     {scale}, the last two of which are `model` and `scale`. `suffix` is that of the format, None for the
@@ -134,7 +134,7 @@ def check_watchable(folders: Sequence[Location], layout: Layout) -> None:
     layout.check()
     for folder in folders:
         if isinstance(folder, RemotePath):
-            raise UsageError(f"--watch cannot watch {folder}, which is in a store", "use --job with --rescan")
+            raise UsageError(f"--watch cannot watch {folder}, which is remote", "use --job with --rescan")
         if not _is_folder(folder):
             kind = "is a file" if folder.exists() else "does not exist"
             raise UsageError(f"--watch needs a folder; {folder} {kind}", "name the folder to watch")
@@ -247,7 +247,7 @@ def _find_folder(file: Location, top: Location | None, layout: Layout) -> Locati
     """Return the output's folder, which mirrors the input tree unless `flat`."""
     if isinstance(file, RemotePath):
         if layout.output is None:
-            raise UsageError(f"{file} is in a store, so --output is required", "name a folder or a file")
+            raise UsageError(f"{file} is remote, so --output is required", "name a folder or a file")
         mirrors = isinstance(top, RemotePath) and not layout.flat
         inner = file.relative_to(top).parent if isinstance(top, RemotePath) and mirrors else PurePosixPath()
         return layout.output / inner

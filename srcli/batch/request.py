@@ -1,4 +1,4 @@
-"""What to upscale and how: the request that a batch carries out."""
+"""The request that a batch carries out: what to upscale and how."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,7 +35,7 @@ class ModelChoice:
 
 @dataclass(frozen=True)
 class Naming:
-    """Where outputs go and how they are named.
+    """The location and the names of outputs.
 
     `output` is a file, a folder or a URL; None puts outputs next to their inputs. `name` is a template of
     {stem}, {model} and {scale} that replaces `prefix` and `suffix`; `suffix` is _x4 and the like by default.

@@ -9,7 +9,7 @@ from srcli.upscaling.task import UpscaleTask
 
 @dataclass(frozen=True)
 class Summary:
-    """How many images succeeded, failed and were not tried.
+    """The number of images that succeeded, failed and were not tried.
 
     `done` includes images whose output was up to date already. `failures` names the failed ones; it is empty
     for jobs, which may have millions and record them on disk. `error` is what ended the batch early, if any.
@@ -28,7 +28,7 @@ class Summary:
 
     @property
     def exit_code(self) -> ExitCode:
-        """What the process returns: that of `error` if it left nothing done."""
+        """The exit code of the process; that of `error` if it left nothing done."""
         if not self.failed and not self.untried:
             return ExitCode.OK
         if self.done:

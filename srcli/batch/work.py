@@ -22,7 +22,7 @@ from srcli.workers.distribute import JobFunction
 
 @dataclass(frozen=True)
 class BatchSettings:
-    """How every image of a batch is upscaled; can be pickled, so `options` have no callbacks."""
+    """The settings for every image of a batch; can be pickled, so `options` have no callbacks."""
 
     size: TargetSize
     fingerprint: Fingerprint
@@ -38,7 +38,7 @@ class BatchSettings:
 
 @dataclass(frozen=True)
 class WorkerResult:
-    """What a worker returns for an image: the result, None if it was skipped, and the events so far."""
+    """The answer of a worker for an image: the result, None if it was skipped, and the events so far."""
 
     result: Result | None
     events: tuple[Event, ...]

@@ -369,7 +369,7 @@ Stream = Annotated[
 
 @dataclass(frozen=True)
 class SizeGroup:
-    """How large the output is; at most one of these is given."""
+    """The size of the output; at most one of these is given."""
 
     scale: Scale = None
     width: Width = None
@@ -389,7 +389,7 @@ class SizeGroup:
 
 @dataclass(frozen=True)
 class ModelGroup:
-    """What upscales: a model by name, or a weight file and the network it belongs to."""
+    """The method: a model by name, or a weight file and the network it belongs to."""
 
     model: Model = None
     weights: OneWeights = None
@@ -412,7 +412,7 @@ class LineupGroup:
 
 @dataclass(frozen=True)
 class NamingGroup:
-    """Where outputs go and how they are named."""
+    """The location and the names of outputs."""
 
     output: Output = None
     suffix: Suffix = None
@@ -477,7 +477,7 @@ class BatchGroup:
 
 @dataclass(frozen=True)
 class ReportGroup:
-    """What is printed, and in which form."""
+    """The amount and the form of what is printed."""
 
     json: JsonLines = False
     quiet: Quiet = False
@@ -486,7 +486,7 @@ class ReportGroup:
 
 @dataclass(frozen=True)
 class EngineGroup:
-    """How networks are run."""
+    """The way networks are run."""
 
     runtime: Runtime = "auto"
     tile: Tile = DEFAULT_TILE
@@ -528,7 +528,7 @@ class MemoryGroup:
 
 @dataclass(frozen=True)
 class PostprocessGroup:
-    """What is done to an image after the method."""
+    """Postprocessing of an image after the method."""
 
     uncertainty: Uncertainty = None
     consistent: Consistent = False

@@ -77,7 +77,7 @@ Location = Path | RemotePath
 
 @dataclass(frozen=True)
 class Backend:
-    """What a protocol needs.
+    """The needs of a protocol.
 
     `credentials` is a hint on where they come from, `extra` the optional dependency, `client_errors` the
     module and class of what its client raises besides `OSError`. `is_atomic`: uploads appear whole or not at
