@@ -14,7 +14,8 @@ from srcli.errors import ExitCode, UsageError
 from srcli.storage.files import check_can_write
 
 if TYPE_CHECKING:
-    from srcli.bench import Results
+    from srcli.bench import Execution, Measurement, Results
+    from srcli.report.result_files import ResultFiles
     from srcli.report.table import TableOptions
 
 _SUBJECT, _RUN, _TABLE, _FILES = "What to measure", "Run", "Tables", "Output files"
@@ -83,6 +84,12 @@ class MeasurementGroup:
         ),
     ] = False
 
+    def build(self, seed: int) -> "Measurement":
+        """Return the measurement for a request."""
+        from srcli.bench import Measurement
+
+        return Measurement(self.protocol, tuple(self.metric or ()), self.costs, self.degrade, seed)
+
 
 @dataclass(frozen=True)
 class TableGroup:
@@ -101,6 +108,12 @@ class TableGroup:
     markdown: Annotated[
         bool, typer.Option("--markdown", help="Print Markdown tables.", rich_help_panel=_TABLE)
     ] = False
+
+    def build(self) -> "TableOptions":
+        """Return the contents of tables."""
+        from srcli.report.table import TableOptions
+
+        return TableOptions(self.published, self.stats)
 
 
 @dataclass(frozen=True)
@@ -127,6 +140,15 @@ class FilesGroup:
         Path | None, typer.Option(metavar="FOLDER", help="Keep the upscaled images.", rich_help_panel=_FILES)
     ] = None
 
+    def build(self) -> "ResultFiles":
+        """Return the files for results. Raises `FileError` now, not after hours, if one cannot be written."""
+        from srcli.report.result_files import ResultFiles
+
+        for path in vars(self).values():
+            if path:
+                check_can_write(path)
+        return ResultFiles(self.json_file, self.csv_file, self.latex, self.html, self.plots)
+
 
 @dataclass(frozen=True)
 class FaultGroup:
@@ -139,6 +161,12 @@ class FaultGroup:
     keep_going: Annotated[
         bool, typer.Option("--keep-going", help="Leave out images that cannot be read.", rich_help_panel=_RUN)
     ] = False
+
+    def build(self, workers: options.WorkersGroup) -> "Execution":
+        """Return the execution for a request."""
+        from srcli.bench import Execution
+
+        return Execution(workers.device, workers.workers, workers.ray, not self.fresh, self.keep_going)
 
 
 @options.with_option_groups
@@ -164,11 +192,9 @@ def bench(
     """
     from srcli import bench as benchmarks
     from srcli.bench.results import read_runs
-    from srcli.methods import MethodOptions
-    from srcli.report.result_files import ResultFiles, write_results
-    from srcli.report.table import TableOptions
+    from srcli.report.result_files import write_results
 
-    _check_outputs(outputs)
+    result_files = outputs.build()
     if files or source.ratings:
         print_ratings(files or [], source.ratings, outputs.json_file)
         return ExitCode.OK
@@ -176,44 +202,24 @@ def bench(
         _check_only_from(source, lineup)
         results = read_runs(source.from_files)
     else:
-        seed, models = training_free.seed, tuple(lineup.model or ())
-        settings = training_free.build_settings(models)
+        models = tuple(lineup.model or ())
         request = benchmarks.BenchRequest(
             tuple(source.dataset or ["samples"]),
             tuple(scale),
             models,
             tuple(lineup.weights or ()),
-            benchmarks.Measurement(
-                measurement.protocol,
-                tuple(measurement.metric or ()),
-                measurement.costs,
-                measurement.degrade,
-                seed,
-            ),
-            benchmarks.Execution(
-                workers.device, workers.workers, workers.ray, not faults.fresh, faults.keep_going
-            ),
-            MethodOptions(
-                None, engine.tile, engine.self_ensemble, runtime=engine.runtime, untrained=settings
-            ),
+            measurement.build(training_free.seed),
+            faults.build(workers),
+            engine.build(training_free.build_settings(models)),
             outputs.save_lr,
             outputs.save,
         )
         with StageBar() as bar:
             results = benchmarks.run(request, BenchReporter(bar))
-    shown = TableOptions(tables.published, tables.stats)
-    _print_tables(results, shown, tables.markdown)
-    targets = ResultFiles(outputs.json_file, outputs.csv_file, outputs.latex, outputs.html, outputs.plots)
-    for path in write_results(results, shown, targets):
+    _print_tables(results, tables.build(), tables.markdown)
+    for path in write_results(results, tables.build(), result_files):
         console.err.print(f"{path}", markup=False)
     return ExitCode.PARTLY if results.failures and not source.from_files else ExitCode.OK
-
-
-def _check_outputs(outputs: FilesGroup) -> None:
-    """Raise `FileError` now, not after hours of work, if an output cannot be written."""
-    for path in vars(outputs).values():
-        if path:
-            check_can_write(path)
 
 
 def _check_only_from(source: SourceGroup, lineup: options.LineupGroup) -> None:

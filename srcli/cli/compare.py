@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
@@ -10,6 +10,9 @@ from srcli.cli import options
 from srcli.cli.compare_reporter import CompareReporter
 from srcli.cli.stage_bar import StageBar
 from srcli.errors import UsageError
+
+if TYPE_CHECKING:
+    from srcli.report.rating_page import RatingTask
 
 _RATING = "Blind rating"
 
@@ -41,6 +44,14 @@ class RatingGroup:
             "--pairs", help="Choose the better of two instead of scoring 1 to 5.", rich_help_panel=_RATING
         ),
     ] = False
+
+    def build(self, seed: int) -> "RatingTask | None":
+        """Return the task of raters, None without `--rate`. Raises `UsageError` for `--pairs` alone."""
+        from srcli.report.rating_page import RatingTask
+
+        if self.pairs and not self.rate:
+            raise UsageError("--pairs is only for --rate", "use both, or neither")
+        return RatingTask("pairs" if self.pairs else "scores", seed) if self.rate else None
 
 
 @options.with_option_groups
@@ -82,14 +93,9 @@ def compare(
     offline. With --rate the page hides which method is which; `sr bench --ratings` reads people's answers.
     """
     from srcli import report
-    from srcli.methods import MethodOptions
     from srcli.report.pictures import parse_region
-    from srcli.report.rating_page import RatingTask
 
-    if rating.pairs and not rating.rate:
-        raise UsageError("--pairs is only for --rate", "use both, or neither")
-    seed, models = training_free.seed, tuple(lineup.model or ())
-    settings = training_free.build_settings(models)
+    models = tuple(lineup.model or ())
     request = report.CompareRequest(
         tuple(images),
         tuple(output or ()),
@@ -99,8 +105,8 @@ def compare(
         truth.truth,
         truth.hr,
         parse_region(crop) if crop else None,
-        RatingTask("pairs" if rating.pairs else "scores", seed) if rating.rate else None,
-        MethodOptions(device, engine.tile, engine.self_ensemble, runtime=engine.runtime, untrained=settings),
+        rating.build(training_free.seed),
+        engine.build(training_free.build_settings(models), device),
         overwrite,
     )
     with StageBar() as bar:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from srcli.batch.request import BatchPolicy, Execution, ModelChoice, Naming, UntrainedChoice
     from srcli.imaging.codecs.base import EncodingOptions
     from srcli.imaging.size import TargetSize
+    from srcli.methods import MethodOptions
     from srcli.methods.classical import UntrainedSettings
     from srcli.upscaling.postprocess import Postprocess
 
@@ -491,6 +492,12 @@ class EngineGroup:
     runtime: Runtime = "auto"
     tile: Tile = DEFAULT_TILE
     self_ensemble: SelfEnsemble = False
+
+    def build(self, untrained: "UntrainedSettings", device: str | None = None) -> "MethodOptions":
+        """Return the options of methods for `sr bench` and `sr compare`."""
+        from srcli.methods import MethodOptions
+
+        return MethodOptions(device, self.tile, self.self_ensemble, runtime=self.runtime, untrained=untrained)
 
 
 @dataclass(frozen=True)
