@@ -100,4 +100,4 @@ def test_an_alpha_that_hides_nothing_is_no_hindrance(tmp_path: Path, photo: Path
         write_image(tmp_path / "a.png", Image(pixels, np.full((60, 80), level, np.float32)))
         done = sr("upscale", tmp_path / "a.png", "-x2", "-m", "bicubic", "-o", tmp_path / f"{level}.jpg")
         assert done.code == code
-        assert ("holds no transparency" in done.err) == bool(code)
+        assert ("cannot hold transparency" in done.err) == bool(code)

@@ -101,7 +101,7 @@ def test_bicubic_is_the_protocol(scale: int, hr: Pixels) -> None:
 
 
 def test_what_cannot_be_reduced_is_named(hr: Pixels) -> None:
-    with pytest.raises(ImageError, match="96x2 cannot be reduced by 3"):
+    with pytest.raises(ImageError, match="96x2 cannot be downscaled by 3"):
         degradations.degrade_image(hr[:2], 3, parse_degradation("blur"), np.random.default_rng(0))
 
 
@@ -344,8 +344,8 @@ def test_text_gives_the_options() -> None:
         ("blur,sigma=nan", "sigma cannot be nan", "0.05..50"),
         ("blur,size=4", "size cannot be 4", "odd"),
         ("jpeg,quality=0", "quality cannot be 0", "1..100"),
-        ("noise,down=magic", "nothing called 'magic'", "bicubic"),
-        ("camera", "'camera' names no file", "camera:kernel.npy"),
+        ("noise,down=magic", "no downscaling method called 'magic'", "bicubic"),
+        ("camera", "'camera' needs a file", "camera:kernel.npy"),
         ("blur:k.npy", "'blur:k.npy' takes no file", "write 'blur'"),
     ],
 )

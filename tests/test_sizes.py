@@ -43,13 +43,13 @@ def test_sizes(
 
 
 BAD = [
-    (["--width", "0"], "--width 0 is no size"),
-    (["--width", "-5"], "--width -5 is no size"),
-    (["--megapixels", "nan"], "--megapixels nan is no size"),
+    (["--width", "0"], "--width 0 is not a valid size"),
+    (["--width", "-5"], "--width -5 is not a valid size"),
+    (["--megapixels", "nan"], "--megapixels nan is not a valid size"),
     (["--size", "12"], "--size 12 is not WIDTHxHEIGHT"),
-    (["--size", "0x12"], "--size (0, 12) is no size"),
-    (["--width", "3", "-x2"], "--scale and --width exclude each other"),
-    (["--size", "3x3", "--long-edge", "9"], "--long-edge and --size exclude each other"),
+    (["--size", "0x12"], "--size 0x12 is not a valid size"),
+    (["--width", "3", "-x2"], "--scale and --width cannot be combined"),
+    (["--size", "3x3", "--long-edge", "9"], "--long-edge and --size cannot be combined"),
     (["-x", "inf"], "'inf' is not a number"),
     (["--width", "9000"], "is more than 32 times"),
 ]

@@ -72,24 +72,27 @@ def parse_target_size(
     megapixels: float | None,
 ) -> TargetSize:
     """Return the size that options ask for, x4 by default. Raises `UsageError` for more than one of them."""
-    box, exact = _box(size) if size else (None, False)
-    found = TargetSize(scale, width, height, long_edge, megapixels, box, exact)
-    given = [f.name for f in fields(found) if f.name != "exact" and getattr(found, f.name) is not None]
+    box, exact = _parse_box(size) if size else (None, False)
+    target = TargetSize(scale, width, height, long_edge, megapixels, box, exact)
+    given = [f.name for f in fields(target) if f.name != "exact" and getattr(target, f.name) is not None]
     if len(given) > 1:
         names = " and ".join(f"--{_OPTIONS.get(name, name)}" for name in given)
-        raise UsageError(f"{names} exclude each other", "--size WIDTHxHEIGHT fits into a box")
+        raise UsageError(f"{names} cannot be combined", "--size WIDTHxHEIGHT fits the image into a box")
     for name in given:
-        value = getattr(found, name)
+        value = getattr(target, name)
         sides = value if isinstance(value, tuple) else (value,)
         if not all(math.isfinite(side) and 0 < side <= LARGEST_SIDE for side in sides) and name != "scale":
-            raise UsageError(f"--{_OPTIONS.get(name, name)} {value} is no size", "give a number above 0")
-    return found if given else TargetSize(scale=4)
+            text = "x".join(map(str, sides))
+            raise UsageError(
+                f"--{_OPTIONS.get(name, name)} {text} is not a valid size", "give a number above 0"
+            )
+    return target if given else TargetSize(scale=4)
 
 
 _OPTIONS = {"long_edge": "long-edge", "box": "size"}
 
 
-def _box(text: str) -> tuple[Size, bool]:
+def _parse_box(text: str) -> tuple[Size, bool]:
     """Parse `1920x1080`, or `1920x1080!` for exactly that size."""
     numbers = text.removesuffix("!").lower().split("x")
     if len(numbers) != 2 or not all(number.isdecimal() for number in numbers):

@@ -80,7 +80,7 @@ class EncodingOptions:
             known = ", ".join(SUBSAMPLING)
             raise UsageError(f"no chroma subsampling called '{self.subsampling}'", f"one of {known}")
         if self.depth not in (None, 1, 8, 16, 32):
-            raise UsageError(f"no images of {self.depth} bits", "--depth 1, 8, 16, or 32 for float")
+            raise UsageError(f"{self.depth} bits are not supported", "give --depth 1, 8, 16, or 32 for float")
 
 
 @dataclass(frozen=True)
@@ -252,7 +252,7 @@ def check_pixel_count(path: Path, size: tuple[int, int], max_pixels: int) -> Non
 def check_finite(samples: StoredSamples) -> StoredSamples:
     """Return the samples; raise `ValueError` if one is NaN or infinite."""
     if not np.isfinite(samples).all():
-        raise ValueError("it has samples that are not numbers")
+        raise ValueError("it has samples that are NaN or infinite")
     return samples
 
 

@@ -18,7 +18,7 @@ class HdrCodec(FloatCodec):
         """Read (width, height) from the header."""
         header = re.search(rb"\n[-+]Y (\d+) [-+]X (\d+)\n", read_head(path, 65536))
         if not header:
-            raise ValueError("it does not say its size")
+            raise ValueError("its header has no size")
         return int(header[2]), int(header[1])
 
     def read_samples(self, path: Path) -> StoredSamples:

@@ -16,7 +16,7 @@ class PfmCodec(FloatCodec):
         """Read (width, height) from the header."""
         header = re.match(rb"P[Ff]\s+(\d+)\s+(\d+)\s", read_head(path, 65536))
         if not header:
-            raise ValueError("it does not say its size")
+            raise ValueError("its header has no size")
         return int(header[1]), int(header[2])
 
     def read_samples(self, path: Path) -> StoredSamples:

@@ -36,9 +36,9 @@ def check_readable(path: Path) -> None:
         if path.is_dir():
             raise ImageError(f"{path} is a folder", "name an image file")
         if not path.is_file():
-            raise ImageError(f"{path} is no ordinary file", "name an image file, or - for stdin")
+            raise ImageError(f"{path} is not a regular file", "name an image file, or - for stdin")
         if not os.access(path, os.R_OK):
-            raise ImageError(f"{path} may not be read", "change its permissions")
+            raise ImageError(f"{path} cannot be read", "change its permissions")
         if path.stat().st_size == 0:
             raise ImageError(f"{path} is empty (0 bytes)", "copy or download the file again")
     except OSError as error:

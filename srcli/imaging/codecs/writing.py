@@ -47,18 +47,18 @@ def check_can_hold(
             f"writing {suffix} needs {codec.missing_package}", f"pip install 'sr-cli[{codec.extra}]'"
         )
     if alpha and not codec.has_alpha:
-        raise ImageError(f"{suffix} holds no transparency", "choose .png, .webp or .tif")
+        raise ImageError(f"{suffix} cannot hold transparency", "choose .png, .webp or .tif")
     if frames > 1 and not codec.has_frames:
         raise ImageError(f"{suffix} holds one frame, not {frames}", "choose .png, .webp, .gif or .tif")
     if encoding.depth and encoding.depth not in codec.depths:
         held = " or ".join(map(str, codec.depths))
         raise ImageError(
-            f"{suffix} holds no {encoding.depth} bits", f"give --depth {held}, or another format"
+            f"{suffix} cannot hold {encoding.depth} bits", f"give --depth {held}, or choose another format"
         )
     if max(size) > codec.largest_side:
         given = "x".join(map(str, size))
         raise ImageError(
-            f"{suffix} holds {codec.largest_side:,} pixels on a side, not {given}", "choose .png or .tif"
+            f"{suffix} holds up to {codec.largest_side:,} pixels a side, not {given}", "choose .png or .tif"
         )
 
 
@@ -89,9 +89,9 @@ def write_frames(
 def _unify(path: Path, frames: Sequence[Frame]) -> list[Frame]:
     """Return the frames of an animation with the same channels; they must have one size and 8 bits."""
     if len({frame.samples.shape[:2] for frame in frames}) > 1:
-        raise ImageError(f"{path.suffix} holds frames of one size only", "choose .tif")
+        raise ImageError(f"{path.suffix} needs frames of the same size", "choose .tif")
     if frames[0].depth > 8:
-        raise ImageError(f"{path.suffix} holds frames of 8 bits only", "choose .tif, or --depth 8")
+        raise ImageError(f"{path.suffix} cannot hold frames of more than 8 bits", "choose .tif, or --depth 8")
     shapes = {frame.samples.shape[2:] for frame in frames}
     if len(shapes) == 1:
         return list(frames)

@@ -38,7 +38,7 @@ class Degradation(Protocol):
 
 def _check_down(method: str) -> None:
     if method not in METHODS:
-        raise UsageError(f"nothing called '{method}' to reduce by", f"there are: {', '.join(METHODS)}")
+        raise UsageError(f"no downscaling method called '{method}'", f"there are: {', '.join(METHODS)}")
 
 
 def _check_span(name: str, span: Span, low: float, high: float) -> None:
@@ -184,7 +184,7 @@ def parse_degradation(text: str) -> Degradation:
     wants_file = any(f.default is MISSING for f in _fields(family))
     if wants_file != bool(file):
         hint = f"write {name}:kernel.npy" if wants_file else f"write '{name}', and settings as ,key=value"
-        raise UsageError(f"'{text}' {'names no' if wants_file else 'takes no'} file", hint)
+        raise UsageError(f"'{text}' {'needs a' if wants_file else 'takes no'} file", hint)
     return family(**values, **({"kernel": load_kernel(Path(file))} if file else {}))
 
 
@@ -242,5 +242,5 @@ def _crop(hr: Pixels, scale: float) -> Pixels:
     cropped = crop_to_multiple(hr, scale)
     if 0 in cropped.shape:
         size = f"{hr.shape[1]}x{hr.shape[0]}"
-        raise ImageError(f"an image of {size} cannot be reduced by {scale:g}", "take a larger one")
+        raise ImageError(f"an image of {size} cannot be downscaled by {scale:g}", "use a larger one")
     return cropped
