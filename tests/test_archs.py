@@ -239,7 +239,7 @@ def test_ecbsr_deployed_is_the_sum_of_its_branches(residual: str, identity: bool
         branch = block.conv1x1_3x3
         wide = padded_with(F.conv2d(batch, branch.k0, branch.b0), branch.b0)
         total = total + F.conv2d(wide, branch.k1, branch.b1)
-        torch.testing.assert_close(F.conv2d(batch, *block.merged(), padding=1), total)
+        torch.testing.assert_close(F.conv2d(batch, *block.merge(), padding=1), total)
     plain, plain_config = archs.deploy("ecbsr", 3, config, network)
     batch = torch.rand(1, 1, 7, 9)
     torch.testing.assert_close(plain(batch), network.float()(batch))
@@ -299,7 +299,7 @@ def test_lapar_dictionary_is_the_authors(shared: Path) -> None:
     operations = pickletools.genops((shared / "weights" / "lapar-kernel-dictionary-72x5x5.pkl").read_bytes())
     (block,) = (value for operation, value, _ in operations if operation.name == "BINBYTES")
     theirs = torch.frombuffer(bytearray(block), dtype=torch.float64).view(72, 5, 5)
-    torch.testing.assert_close(lapar.dictionary(), theirs, atol=1e-15, rtol=0)
+    torch.testing.assert_close(lapar.build_dictionary(), theirs, atol=1e-15, rtol=0)
 
 
 @pytest.mark.parametrize("scale", [2, 3, 4])
@@ -324,7 +324,7 @@ def test_lapar_deployed_has_the_same_kernels() -> None:
     layer: Any = network.w_conv.head[0]  # type: ignore[union-attr, index]
     kernels.parametrizations.weight.original0.data = layer.weight_g.data
     kernels.parametrizations.weight.original1.data = layer.weight_v.data
-    torch.testing.assert_close(layer.merged(), kernels.weight)
+    torch.testing.assert_close(layer.merge(), kernels.weight)
 
 
 def padded_with(batch: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:

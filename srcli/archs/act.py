@@ -85,13 +85,13 @@ class Network(nn.Module):
         )
         self.linear_encoding = nn.Linear(width, width)
         self.mhsa_block = nn.ModuleList(
-            nn.ModuleList((_Alone(width, heads), _Linear(width))) for _ in range(stages)
+            nn.ModuleList((_SelfAttention(width, heads), _Linear(width))) for _ in range(stages)
         )
-        self.csta_block = nn.ModuleList(_crossing(width, heads) for _ in range(stages))
+        self.csta_block = nn.ModuleList(_make_cross_block(width, heads) for _ in range(stages))
         self.cnn_branch = nn.ModuleList(
             make_attention_group(features, blocks, lambda: ChannelAttention(features)) for _ in range(stages)
         )
-        self.fusion_block = nn.ModuleList(_fusion(2 * features) for _ in range(stages))
+        self.fusion_block = nn.ModuleList(_make_fusion(2 * features) for _ in range(stages))
         self.fusion_mlp = nn.ModuleList(
             nn.Sequential(
                 nn.LayerNorm(width), nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
@@ -110,22 +110,22 @@ class Network(nn.Module):
         return run_by_cells(batch, self.alignment, self.overlap, self.scale, self._restore)
 
     def _restore(self, batch: Tensor) -> Tensor:
-        """What the authors' network makes; sides are reflected to multiples of squares, to two at least."""
+        """Run the authors' network on sides padded to multiples of a square, at least two squares."""
         height, width = batch.shape[2:]
         side = 2 * self.token if min(height, width) < 2 * self.token else self.token
         shallow = self.head(self.shift.enter(pad_to_multiple(batch, side)))
         features, tokens = shallow, self._cut(shallow)
         tokens = tokens + self.linear_encoding(tokens)
         for stage in range(len(self.fusion_block)):
-            features, tokens, fused = self._stage(stage, features, tokens)
+            features, tokens, fused = self._run_stage(stage, features, tokens)
         out = self.shift.leave(self.tail(shallow + self.conv_last(fused)))
         return out[:, :, : height * self.scale, : width * self.scale]
 
-    def _stage(self, stage: int, features: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Both branches a stage further, and what they are together."""
-        tokens = self._mixed(stage, tokens, (features.shape[2], features.shape[3]))
+    def _run_stage(self, stage: int, features: Tensor, tokens: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Advance both branches by a stage; return them and their fusion."""
+        tokens = self._mix_tokens(stage, tokens, (features.shape[2], features.shape[3]))
         features = self.cnn_branch[stage](features)
-        both = torch.cat((features, self._joined(tokens, features)), 1)
+        both = torch.cat((features, self._merge(tokens, features)), 1)
         fused = both + self.fusion_block[stage](both)
         if stage == len(self.fusion_mlp):
             return features, tokens, fused
@@ -133,11 +133,11 @@ class Network(nn.Module):
         tokens = tokens + self.fusion_mlp[stage](self._cut(to_tokens))
         return features + self.fusion_cnn[stage](to_features), tokens, fused
 
-    def _mixed(self, stage: int, tokens: Tensor, size: tuple[int, int]) -> Tensor:
-        """(N, L, C) to the same shape: all squares with all, then half of the channels with larger ones."""
-        for layer in _layers(self.mhsa_block[stage]):
+    def _mix_tokens(self, stage: int, tokens: Tensor, size: tuple[int, int]) -> Tensor:
+        """Mix (N, L, C): all squares with all others, then half of the channels with larger squares."""
+        for layer in _list_layers(self.mhsa_block[stage]):
             tokens = tokens + layer(tokens)
-        before, to_small, to_large, after, linear = _layers(self.csta_block[stage])
+        before, to_small, to_large, after, linear = _list_layers(self.csta_block[stage])
         small, half = tokens.chunk(2, 2)
         plane = F.fold(half.mT, size, self.token, stride=self.token)
         large = before(F.unfold(plane, 2 * self.token, stride=self.token).mT)
@@ -150,27 +150,27 @@ class Network(nn.Module):
     def _cut(self, batch: Tensor) -> Tensor:
         return F.unfold(batch, self.token, stride=self.token).mT
 
-    def _joined(self, tokens: Tensor, like: Tensor) -> Tensor:
+    def _merge(self, tokens: Tensor, like: Tensor) -> Tensor:
         return F.fold(tokens.mT, like.shape[2:], self.token, stride=self.token)
 
 
-def _layers(block: nn.Module) -> list[nn.Module]:
+def _list_layers(block: nn.Module) -> list[nn.Module]:
     return list(block.children())
 
 
-def _crossing(width: int, heads: int) -> nn.ModuleList:
-    """Large squares made small, two attentions across, large ones made large again, and linear layers."""
+def _make_cross_block(width: int, heads: int) -> nn.ModuleList:
+    """Return layers that shrink large squares, attend across twice, grow them again, and mix linearly."""
     half = width // 2
     before = nn.Sequential(
         nn.LayerNorm(2 * width), nn.Linear(2 * width, half), nn.GELU(), nn.Linear(half, half)
     )
     after = nn.Sequential(nn.LayerNorm(half), nn.Linear(half, half), nn.GELU(), nn.Linear(half, 2 * width))
-    across = (_Across(half, heads // 2) for _ in range(2))
+    across = (_CrossAttention(half, heads // 2) for _ in range(2))
     return nn.ModuleList((before, *across, after, _Linear(width)))
 
 
-def _fusion(features: int) -> nn.Sequential:
-    """Four residual blocks of 1x1 convolutions."""
+def _make_fusion(features: int) -> nn.Sequential:
+    """Return four residual blocks of 1x1 convolutions."""
 
     def layer() -> nn.Conv2d:
         return conv(features, features, 1, bias=False)
@@ -178,8 +178,8 @@ def _fusion(features: int) -> nn.Sequential:
     return nn.Sequential(*(Residual(layer(), nn.ReLU(), layer()) for _ in range(4)))
 
 
-class _Alone(nn.Module):
-    """Attention of all to all."""
+class _SelfAttention(nn.Module):
+    """Self-attention of all squares."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -194,8 +194,8 @@ class _Alone(nn.Module):
         return out
 
 
-class _Across(nn.Module):
-    """Attention of some to others."""
+class _CrossAttention(nn.Module):
+    """Cross-attention from some squares to others."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -231,7 +231,7 @@ _UNUSED = r"^cnn_branch\.\d+\.(weight|bias)$"
 
 
 def rename(state: dict[str, Any]) -> dict[str, Any]:
-    """Shorter names of attention; without the mean shift and a convolution that is never used."""
+    """Shorten the names of attention; drop the mean shift and a convolution that is never used."""
     rules = {
         r"^net\.(head|linear_encoding|mhsa_|csta_|cnn_|fusion_|conv_last|tail|sub_mean|add_mean)": r"\1",
         r"^((?:mhsa|csta)_block\.\d+\.\d+)\.fn\.": r"\1.",

@@ -65,25 +65,25 @@ class Network(ArbitraryScaleNetwork):
         colours = batch.movedim(1, 3)
 
         def make(part: Window) -> Tensor:
-            return _filtered(self.enlarging, features, part) + interpolate_bilinear(colours, part)
+            return _apply_filters(self.enlarging, features, part) + interpolate_bilinear(colours, part)
 
         return run_in_bands(make, window or self.window(batch))
 
     def downscale(self, batch: Tensor, size: tuple[int, int]) -> Tensor:
-        """(N, 3, H, W) of RGB in [0, 1] to the smaller `size` (height, width), not rounded to 8-bit levels.
+        """Downscale (N, 3, H, W) of RGB in [0, 1] to `size` (height, width), not rounded to 8-bit levels.
 
         Filters see means of features over the areas of output pixels; what they give is added to bicubic's.
         """
         features = F.pad(F.adaptive_avg_pool2d(self.reducer(2 * batch - 1), size), (1, 1, 1, 1))
         plain = F.interpolate(batch, size, mode="bicubic", antialias=True)
         window = make_full_window(batch.shape[2], batch.shape[3], size)
-        y, x = (_placed(axis, batch) for axis in window)
+        y, x = (_locate_outputs(axis, batch) for axis in window)
         out: Tensor = self.reducing(features, y, x, [axis.cell for axis in window], (0, size[0] - 1))
         return plain + out
 
 
-def _filtered(filters: MetaUpscale, features: Tensor, window: Window) -> Tensor:
-    """What the filters of each output pixel of the window see around the input pixel that holds it."""
+def _apply_filters(filters: MetaUpscale, features: Tensor, window: Window) -> Tensor:
+    """Apply each output pixel's filter around the input pixel that holds it."""
     y, x = window
     rows = (y.find_centre(y.first), y.find_centre(y.last - 1))
     out: Tensor = filters(
@@ -92,6 +92,6 @@ def _filtered(filters: MetaUpscale, features: Tensor, window: Window) -> Tensor:
     return out
 
 
-def _placed(axis: Axis, like: Tensor) -> PixelOffsets:
-    """For each pixel of a reduced axis itself, and how far it is from the centre of the large one there."""
+def _locate_outputs(axis: Axis, like: Tensor) -> PixelOffsets:
+    """Return each pixel of the downscaled axis, and its distance to the centre of the large pixel there."""
     return PixelOffsets(torch.arange(axis.outputs, device=like.device), find_centre_pixels(axis, like).offset)

@@ -78,7 +78,7 @@ class _Separable(nn.Module):
         return out
 
 
-def _attention(features: int, reduce: Callable[..., nn.Module]) -> SpatialAttention:
+def _make_attention(features: int, reduce: Callable[..., nn.Module]) -> SpatialAttention:
     return SpatialAttention(features, features // 4, RFDN_LAYERS, nn.GELU(), _Separable, reduce)
 
 
@@ -86,7 +86,7 @@ class _Block(Distillation):
     """RFDN's, with channel attention after it, added to its input."""
 
     def __init__(self, features: int) -> None:
-        super().__init__(features, nn.GELU(), _attention(features, _Separable), _Separable)
+        super().__init__(features, nn.GELU(), _make_attention(features, _Separable), _Separable)
         self.cca = ChannelAttention(features, contrast=True)
 
     def forward(self, batch: Tensor) -> Tensor:
@@ -98,7 +98,7 @@ class _LeanBlock(Distillation):
     """RFDN's, with a learned weight for each channel in the place of attention to them, and a 1x1."""
 
     def __init__(self, features: int) -> None:
-        super().__init__(features, nn.GELU(), _attention(features, conv), _Separable)
+        super().__init__(features, nn.GELU(), _make_attention(features, conv), _Separable)
         self.cw = nn.Parameter(1 + 0.2 * torch.randn(1, features))
         self.conv_out = conv(features, features, 1)
 
@@ -109,10 +109,7 @@ class _LeanBlock(Distillation):
 
 
 def rename(state: dict[str, Any]) -> dict[str, Any]:
-    """The authors' numbered blocks as a list, their upsampler without its wrapper, and 1x1 convolutions.
-
-    BSRN-S has them as matrices.
-    """
+    """Rename the authors' blocks and upsampler; make BSRN-S's matrices 1x1 convolutions."""
     state = {
         key: value[..., None, None] if key.endswith(".weight") and value.ndim == 2 else value
         for key, value in state.items()

@@ -88,7 +88,7 @@ class Network(_Cascade):
         return self.shift.leave(self.exit(self.upsample[f"up{self.scale}"](features)))
 
 
-class _Bodied(nn.Module):
+class _Body(nn.Module):
     """Layers in a row, under the name that the published keys have for them."""
 
     def __init__(self, *layers: nn.Module) -> None:
@@ -100,29 +100,29 @@ class _Bodied(nn.Module):
         return out
 
 
-class _Fusion(_Bodied):
+class _Fusion(_Body):
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__(conv(inputs, outputs, 1), nn.ReLU())
 
 
-class _Tail(_Bodied):
+class _Tail(_Body):
     def __init__(self, scale: int, features: int, groups: int) -> None:
         super().__init__(*make_upsampler(scale, features, groups=groups, act=nn.ReLU))
 
 
-class _Added(_Bodied):
+class _ResidualBody(_Body):
     """relu(x + body(x))."""
 
     def forward(self, batch: Tensor) -> Tensor:
         return F.relu(batch + self.body(batch))
 
 
-class _Residual(_Added):
+class _Residual(_ResidualBody):
     def __init__(self, features: int) -> None:
         super().__init__(conv(features, features), nn.ReLU(), conv(features, features))
 
 
-class _Efficient(_Added):
+class _Efficient(_ResidualBody):
     """CARN-M's: group convolutions, mixed by a 1x1."""
 
     def __init__(self, features: int, groups: int) -> None:

@@ -49,7 +49,7 @@ class Network(nn.Module):
         self.halo = min(64, groups * (2 * blocks + 1) + 4)
         self.shift = MeanShift(span, mean)
         self.head = nn.Sequential(conv(3, features))
-        body = [_group(features, blocks) for _ in range(groups)]
+        body = [_make_group(features, blocks) for _ in range(groups)]
         self.body = nn.Sequential(*body, conv(features, features))
         self.tail = nn.Sequential(make_upsampler(scale, features), conv(features, 3))
 
@@ -59,12 +59,12 @@ class Network(nn.Module):
         return self.shift.leave(self.tail(shallow + self.body(shallow)))
 
 
-def _group(features: int, blocks: int) -> Residual:
-    inner = [Residual(_Modulated(features), nn.ReLU(), _Modulated(features)) for _ in range(blocks)]
+def _make_group(features: int, blocks: int) -> Residual:
+    inner = [Residual(_ModulatedConv(features), nn.ReLU(), _ModulatedConv(features)) for _ in range(blocks)]
     return Residual(*inner, conv(features, features))
 
 
-class _Modulated(nn.Conv2d):
+class _ModulatedConv(nn.Conv2d):
     """A 3x3 convolution whose kernel is scaled, value by value, by what the image's ninths say."""
 
     # Channels that exchange what they know: those of a group, all groups in the same way.
@@ -88,15 +88,15 @@ class _Modulated(nn.Conv2d):
         return out + self.bias[:, None, None]  # type: ignore[index]
 
     def _gate(self, batch: Tensor) -> Tensor:
-        """(N, C, H, W) to (N, C out, C in, 3, 3), in (0, 1)."""
+        """Compute the gate of each kernel value from (N, C, H, W): (N, C out, C in, 3, 3), in (0, 1)."""
         context = self.reasoning(self.ce(F.adaptive_avg_pool2d(batch, 3).flatten(2)))
         of_inputs = self.gd(F.relu(self.ce_bn(context)))
-        of_outputs = self.gd2(F.relu(self.ci_bn(self._exchanged(F.relu(self.ci_bn2(context))))))
+        of_outputs = self.gd2(F.relu(self.ci_bn(self._mix_channels(F.relu(self.ci_bn2(context))))))
         gate = torch.sigmoid(of_inputs[:, None] + of_outputs[:, :, None])
         return gate.view(*gate.shape[:3], 3, 3)
 
-    def _exchanged(self, context: Tensor) -> Tensor:
-        """(N, C, 5) to the same shape, mixed within groups of channels."""
+    def _mix_channels(self, context: Tensor) -> Tensor:
+        """Mix (N, C, 5) within groups of channels."""
         grouped = context.view(len(context), -1, self.together, context.shape[2])
         out: Tensor = self.ci(grouped.mT).mT.flatten(1, 2)
         return out

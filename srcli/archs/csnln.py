@@ -52,7 +52,7 @@ class Network(nn.Module):
         # How much larger a unit's attention looks: x4 is twice x2.
         self.step = 3 if scale == 3 else 2
         self.shift = MeanShift(1.0, 1.0)
-        self.head = nn.Sequential(_activated(conv(3, features, 3)), _activated(conv(features, features)))
+        self.head = nn.Sequential(_with_prelu(conv(3, features, 3)), _with_prelu(conv(features, features)))
         self.SEM = _Unit(features, scale, self.step)
         self.tail = nn.Sequential(conv(depth * features, 3))
 
@@ -67,7 +67,7 @@ class Network(nn.Module):
         )
 
     def _restore(self, batch: Tensor) -> Tensor:
-        """What the authors' network makes of sides that `step` divides."""
+        """Run the authors' network; `step` divides both sides."""
         features, kept = self.head(self.shift.enter(batch)), []
         for _ in range(self.depth):
             features, enlarged = self.SEM(features)
@@ -76,32 +76,34 @@ class Network(nn.Module):
 
 
 def _pad_to_steps(batch: Tensor, step: int) -> Tensor:
-    """The batch with its right and lower edges repeated up to multiples of `step`."""
+    """Pad the right and lower edges by repetition to multiples of `step`."""
     height, width = batch.shape[2:]
     missing = (0, -width % step, 0, -height % step)
     return F.pad(batch, missing, mode="replicate") if any(missing) else batch
 
 
-def _activated(layer: nn.Module) -> nn.Sequential:
+def _with_prelu(layer: nn.Module) -> nn.Sequential:
     return nn.Sequential(layer, nn.PReLU())
 
 
 class _Unit(nn.Module):
-    """Details found and corrected by what is lost when they are reduced again; at x4 in two steps."""
+    """Details, corrected by what is lost when they are downscaled again; at x4 in two steps."""
 
     def __init__(self, features: int, scale: int, step: int) -> None:
         super().__init__()
         self.twice = scale == 4
         self.multi_source_projection = _Projection(features, step)
-        self.down_sample_1 = _activated(_reducing(features, step))
-        self.error_encode = _activated(_enlarging(features, step))
+        self.down_sample_1 = _with_prelu(_make_downsampler(features, step))
+        self.error_encode = _with_prelu(_make_upsampler(features, step))
         if self.twice:
             self.multi_source_projection_2 = _Projection(features, step)
-            self.down_sample_3, self.down_sample_4 = (_activated(_reducing(features, 4)) for _ in range(2))
-            self.error_encode_2 = _activated(_enlarging(features, 4))
+            self.down_sample_3, self.down_sample_4 = (
+                _with_prelu(_make_downsampler(features, 4)) for _ in range(2)
+            )
+            self.error_encode_2 = _with_prelu(_make_upsampler(features, 4))
         else:
-            self.down_sample_2 = _activated(_reducing(features, step))
-        self.post_conv = _activated(conv(features, features))
+            self.down_sample_2 = _with_prelu(_make_downsampler(features, step))
+        self.post_conv = _with_prelu(conv(features, features))
 
     def forward(self, batch: Tensor) -> tuple[Tensor, Tensor]:
         """Map (N, C, H, W) to the same shape, and to (N, C, H*scale, W*scale)."""
@@ -114,27 +116,27 @@ class _Unit(nn.Module):
         return self.post_conv(self.down_sample_4(large)), large
 
 
-def _reducing(features: int, step: int) -> nn.Conv2d:
-    return nn.Conv2d(features, features, **_shape(step))
+def _make_downsampler(features: int, step: int) -> nn.Conv2d:
+    return nn.Conv2d(features, features, **_kernel_shape(step))
 
 
-def _enlarging(features: int, step: int) -> nn.ConvTranspose2d:
-    return nn.ConvTranspose2d(features, features, **_shape(step))
+def _make_upsampler(features: int, step: int) -> nn.ConvTranspose2d:
+    return nn.ConvTranspose2d(features, features, **_kernel_shape(step))
 
 
-def _shape(step: int) -> dict[str, Any]:
-    """A kernel of three strides, but of two at 4."""
+def _kernel_shape(step: int) -> dict[str, Any]:
+    """Return a kernel of three strides, or of two at stride 4."""
     return {"kernel_size": 8 if step == 4 else 3 * step, "stride": step, "padding": 2 if step == 4 else step}
 
 
 class _Projection(nn.Module):
-    """What both kinds of attention find, enlarged by `step`; where they differ is refined and added."""
+    """Both kinds of attention, upsampled by `step`; their difference is refined and added."""
 
     def __init__(self, features: int, step: int) -> None:
         super().__init__()
         self.up_attention = _CrossScale(features, step)
         self.down_attention = _InScale(features)
-        self.upsample = _activated(_enlarging(features, step))
+        self.upsample = _with_prelu(_make_upsampler(features, step))
         self.encoder = _Residual(features)
 
     def forward(self, batch: Tensor) -> Tensor:
@@ -154,13 +156,13 @@ class _Residual(nn.Module):
 
 
 class _InScale(nn.Module):
-    """Each pixel as a mean of all, by how much they resemble it."""
+    """In-scale attention: each pixel as a mean of all, weighted by similarity."""
 
     def __init__(self, features: int) -> None:
         super().__init__()
         squeezed = features // 2
-        self.conv_match1, self.conv_match2 = (_activated(conv(features, squeezed, 1)) for _ in range(2))
-        self.conv_assembly = _activated(conv(features, features, 1))
+        self.conv_match1, self.conv_match2 = (_with_prelu(conv(features, squeezed, 1)) for _ in range(2))
+        self.conv_assembly = _with_prelu(conv(features, features, 1))
 
     def forward(self, batch: Tensor) -> Tensor:
         """Map (N, C, H, W) to the same shape, without the matrix of all pairs."""
@@ -171,7 +173,7 @@ class _InScale(nn.Module):
 
 
 class _CrossScale(nn.Module):
-    """Around each pixel, patches `step` times as large from where the reduced image looks like it."""
+    """Cross-scale attention: patches `step` times as large, from where the downscaled image looks alike."""
 
     SIDE = 3
     SHARPNESS = 10.0
@@ -181,8 +183,8 @@ class _CrossScale(nn.Module):
         super().__init__()
         self.step = step
         squeezed = features // 2
-        self.conv_match_1, self.conv_match_2 = (_activated(conv(features, squeezed, 1)) for _ in range(2))
-        self.conv_assembly = _activated(conv(features, features, 1))
+        self.conv_match_1, self.conv_match_2 = (_with_prelu(conv(features, squeezed, 1)) for _ in range(2))
+        self.conv_assembly = _with_prelu(conv(features, features, 1))
 
     def forward(self, batch: Tensor) -> Tensor:
         """Map (N, C, H, W) to (N, C, H*step, W*step); `step` divides H and W."""
@@ -192,10 +194,10 @@ class _CrossScale(nn.Module):
         keys = keys / keys.norm(dim=1, keepdim=True).clamp_min(self.LEAST_NORM)
         asked = F.unfold(self.conv_match_1(batch), self.SIDE, padding=1)
         weights = torch.softmax(self.SHARPNESS * keys.mT @ asked, 1)
-        return self._assembled(self.conv_assembly(batch), weights)
+        return self._add_patches(self.conv_assembly(batch), weights)
 
-    def _assembled(self, values: Tensor, weights: Tensor) -> Tensor:
-        """Large patches, added by (N, patches, pixels) of weights; 6 is the authors', whatever the scale."""
+    def _add_patches(self, values: Tensor, weights: Tensor) -> Tensor:
+        """Add large patches with weights (N, patches, pixels); the authors divide by 6 at every scale."""
         side, step = self.SIDE * self.step, self.step
         patches = F.unfold(values, side, padding=step, stride=step)
         size = (values.shape[2] * step, values.shape[3] * step)
@@ -203,5 +205,5 @@ class _CrossScale(nn.Module):
 
 
 def rename(state: dict[str, Any]) -> dict[str, Any]:
-    """Drop the mean-shift tensors and the constant that the norm is kept above."""
+    """Drop the mean-shift tensors and the lower bound of norms."""
     return {key: value for key, value in drop_mean_shift(state).items() if not key.endswith(".escape_NaN")}

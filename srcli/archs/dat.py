@@ -89,7 +89,7 @@ class Network(TransformerNetwork):
         self.apply(init_transformer)
 
     def embed(self, grid: Tensor) -> Tensor:
-        """Normalised; the authors call the layer otherwise than SwinIR's do."""
+        """Normalise; the authors' layer has another name than SwinIR's."""
         out: Tensor = self.before_RG["1"](grid)
         return out
 
@@ -115,7 +115,7 @@ class _Group(nn.Module):
 
 
 def _mixer(features: int, heads: int, split: Size, group: int, place: int) -> nn.Module:
-    """Channels at odd places; at even ones pixels, every other time within windows that are shifted."""
+    """Return attention to channels at odd places, else to pixels, every other time in shifted windows."""
     if place % 2:
         return _Channels(features, heads)
     # Groups begin by turns with windows that are not shifted, and with such that are.
@@ -137,7 +137,7 @@ class _Block(nn.Module):
 
 
 class _Gated(nn.Module):
-    """Two linear layers; between them half of the channels times what the other half sees around."""
+    """Two linear layers; between them, half of the channels gates the other half."""
 
     def __init__(self, features: int, hidden: int) -> None:
         super().__init__()
@@ -153,7 +153,7 @@ class _Gated(nn.Module):
 
 
 class _Mixer(nn.Module):
-    """Attention beside a convolution of its values; each is weighed by what the other gives."""
+    """Attention in parallel with a convolution of its values; each is weighted by the other."""
 
     def __init__(self, features: int) -> None:
         super().__init__()
@@ -176,26 +176,26 @@ class _Mixer(nn.Module):
 
     def forward(self, grid: Tensor) -> Tensor:
         """Map (N, H, W, C) to the same shape."""
-        asked = self.qkv(grid)
-        mixed = to_batch(self.mixed(asked))
-        beside = self.dwconv(to_batch(asked.chunk(3, 3)[2]))
-        out: Tensor = self.proj(to_grid(self.weighed(mixed, beside)))
+        qkv = self.qkv(grid)
+        mixed = to_batch(self.attend(qkv))
+        beside = self.dwconv(to_batch(qkv.chunk(3, 3)[2]))
+        out: Tensor = self.proj(to_grid(self.combine(mixed, beside)))
         return out
 
-    def mixed(self, asked: Tensor) -> Tensor:
-        """(N, H, W, 3C) of queries, keys and values to (N, H, W, C)."""
+    def attend(self, qkv: Tensor) -> Tensor:
+        """Attend: (N, H, W, 3C) of queries, keys and values to (N, H, W, C)."""
         raise NotImplementedError
 
-    def weighed(self, mixed: Tensor, beside: Tensor) -> Tensor:
-        """The sum of both (N, C, H, W), each weighed by the other."""
+    def combine(self, mixed: Tensor, beside: Tensor) -> Tensor:
+        """Add both (N, C, H, W), each weighted by the other."""
         raise NotImplementedError
 
-    def by_channel(self, batch: Tensor) -> Tensor:
-        """(N, C, H, W) to weights (N, C, 1, 1)."""
+    def weigh_channels(self, batch: Tensor) -> Tensor:
+        """Compute weights (N, C, 1, 1) from (N, C, H, W)."""
         return torch.sigmoid(self.channel_interaction(batch))
 
-    def by_pixel(self, batch: Tensor) -> Tensor:
-        """(N, C, H, W) to weights (N, 1, H, W)."""
+    def weigh_pixels(self, batch: Tensor) -> Tensor:
+        """Compute weights (N, 1, H, W) from (N, C, H, W)."""
         return torch.sigmoid(self.spatial_interaction(batch))
 
 
@@ -206,14 +206,14 @@ class _Pixels(_Mixer):
         super().__init__(features)
         self.heads, self.split, self.shift = heads, split, shift
         self.attns = nn.ModuleList(
-            nn.ModuleDict({"pos": _Places(features // 8, heads // 2)}) for _ in range(2)
+            nn.ModuleDict({"pos": _PositionBias(features // 8, heads // 2)}) for _ in range(2)
         )
 
-    def mixed(self, asked: Tensor) -> Tensor:
-        """As in `_Mixer`; zeros lie around an image whose sides are no multiples of the windows'."""
-        height, width = asked.shape[1:3]
+    def attend(self, qkv: Tensor) -> Tensor:
+        """Attend within windows; sides are padded with zeros to multiples of the windows."""
+        height, width = qkv.shape[1:3]
         multiple = max(self.split)
-        padded = F.pad(asked, (0, 0, 0, -width % multiple, 0, -height % multiple))
+        padded = F.pad(qkv, (0, 0, 0, -width % multiple, 0, -height % multiple))
         queries, keys, values = (each.chunk(2, 3) for each in padded.chunk(3, 3))
         sizes = (self.split, (self.split[1], self.split[0]))
         halves = [
@@ -224,18 +224,18 @@ class _Pixels(_Mixer):
         ]
         return torch.cat(halves, 3)[:, :height, :width]
 
-    def _half(self, asked: Tensor, size: Size, places: nn.Module) -> Tensor:
+    def _half(self, qkv: Tensor, size: Size, places: nn.Module) -> Tensor:
         shift = (size[0] // 2, size[1] // 2) if self.shift else (0, 0)
-        bias = relative_position_bias(places(_differences(size, asked)), size)
-        return attend_in_windows(asked, size, self.heads // 2, bias, shift)
+        bias = relative_position_bias(places(_list_positions(size, qkv)), size)
+        return attend_in_windows(qkv, size, self.heads // 2, bias, shift)
 
-    def weighed(self, mixed: Tensor, beside: Tensor) -> Tensor:
-        """As in `_Mixer`: attention by channels, the convolution by pixels."""
-        return mixed * self.by_channel(beside) + beside * self.by_pixel(mixed)
+    def combine(self, mixed: Tensor, beside: Tensor) -> Tensor:
+        """Weight attention by channels, the convolution by pixels."""
+        return mixed * self.weigh_channels(beside) + beside * self.weigh_pixels(mixed)
 
 
-def _differences(size: Size, like: Tensor) -> Tensor:
-    """All ways in which two pixels of a window can lie to each other: ((2h - 1) * (2w - 1), 2)."""
+def _list_positions(size: Size, like: Tensor) -> Tensor:
+    """List all relative positions in a window: ((2h - 1) * (2w - 1), 2)."""
     steps = (torch.arange(1 - side, side, dtype=like.dtype, device=like.device) for side in size)
     return torch.cartesian_prod(*steps)
 
@@ -247,23 +247,23 @@ class _Channels(_Mixer):
         super().__init__(features)
         self.temperature = nn.Parameter(torch.ones(heads, 1, 1))
 
-    def mixed(self, asked: Tensor) -> Tensor:
-        """As in `_Mixer`."""
+    def attend(self, qkv: Tensor) -> Tensor:
+        """Attend between the channels of each head."""
         heads = len(self.temperature)
         # (N, heads, channels of a head, pixels)
-        split = (split_axis(each.flatten(1, 2).mT, 1, heads) for each in asked.chunk(3, 3))
+        split = (split_axis(each.flatten(1, 2).mT, 1, heads) for each in qkv.chunk(3, 3))
         queries, keys, values = split
         alike = F.normalize(queries, dim=3) @ F.normalize(keys, dim=3).mT
         out = torch.softmax(alike * self.temperature, 3) @ values
-        return out.permute(0, 3, 1, 2).reshape(*asked.shape[:3], -1)
+        return out.permute(0, 3, 1, 2).reshape(*qkv.shape[:3], -1)
 
-    def weighed(self, mixed: Tensor, beside: Tensor) -> Tensor:
-        """As in `_Mixer`: attention by pixels, the convolution by channels."""
-        return mixed * self.by_pixel(beside) + beside * self.by_channel(mixed)
+    def combine(self, mixed: Tensor, beside: Tensor) -> Tensor:
+        """Weight attention by pixels, the convolution by channels."""
+        return mixed * self.weigh_pixels(beside) + beside * self.weigh_channels(mixed)
 
 
-class _Places(nn.Module):
-    """A small network that says what it means for pixels to lie so to each other, for each head."""
+class _PositionBias(nn.Module):
+    """A small network that computes a bias for each relative position and head."""
 
     def __init__(self, features: int, heads: int) -> None:
         super().__init__()
@@ -281,7 +281,7 @@ class _Places(nn.Module):
 
 
 def rename(state: dict[str, Any]) -> dict[str, Any]:
-    """Without what the network works out itself; with the counters of batches that some files lack."""
+    """Drop what the network computes itself; add the batch counters that some files lack."""
     worked_out = (".rpe_biases", ".relative_position_index", ".attn_mask_0", ".attn_mask_1")
     means = (key for key in state if key.endswith(".running_mean"))
     counters = (f"{key.removesuffix('running_mean')}num_batches_tracked" for key in means)

@@ -44,7 +44,7 @@ class Network(nn.Module):
         return self.intermediate_outputs(batch)[-1]
 
     def intermediate_outputs(self, batch: Tensor) -> list[Tensor]:
-        """The prediction after each recursion, and the result; the paper compares all with the truth."""
+        """Return the prediction after each recursion, then the result; the paper supervises all."""
         features, predictions, total = self.embedding(batch), [], torch.zeros_like(batch)
         for weight in self.weights:
             features = F.relu(self.inference(features))

@@ -2,7 +2,7 @@
 
 Keys as in the authors' code (xindongzhang/ECBSR). While training, each convolution is the sum of five
 linear branches; they are added up to one kernel at every step, which is the same function at the cost
-of the plain network, and `merged` leaves only that kernel.
+of the plain network, and `merge` leaves only that kernel.
 """
 
 import itertools
@@ -77,11 +77,11 @@ class Network(nn.Module):
 
     def forward(self, batch: Tensor) -> Tensor:
         """Map (N, C, H, W) of luma, or RGB, in [0, 1] to (N, C, H*scale, W*scale)."""
-        enlarged: Tensor = self.upsampler(self.backbone(batch) + self._simple(batch))
+        enlarged: Tensor = self.upsampler(self.backbone(batch) + self._upscale_plainly(batch))
         return enlarged
 
-    def _simple(self, batch: Tensor) -> Tensor:
-        """What the pixel shuffle turns into the plain enlargement: a channel per place, or one for all."""
+    def _upscale_plainly(self, batch: Tensor) -> Tensor:
+        """Return the channels that the pixel shuffle turns into the plain upscaling; one may serve all."""
         if self.phases is None:
             return (
                 batch if self.channels == 1 else batch.repeat_interleave(self.upsampler.upscale_factor**2, 1)
@@ -100,19 +100,19 @@ class _Block(nn.Module):
         self.identity = identity and inputs == outputs
         self.conv3x3 = nn.Conv2d(inputs, outputs, 3, padding=1)
         if branches:
-            self.conv1x1_3x3 = _Expanded(inputs, outputs)
-            self.conv1x1_sbx = _Masked(inputs, outputs, [[1, 0, -1], [2, 0, -2], [1, 0, -1]])
-            self.conv1x1_sby = _Masked(inputs, outputs, [[1, 2, 1], [0, 0, 0], [-1, -2, -1]])
-            self.conv1x1_lpl = _Masked(inputs, outputs, [[0, 1, 0], [1, -4, 1], [0, 1, 0]])
+            self.conv1x1_3x3 = _ExpandedBranch(inputs, outputs)
+            self.conv1x1_sbx = _EdgeBranch(inputs, outputs, [[1, 0, -1], [2, 0, -2], [1, 0, -1]])
+            self.conv1x1_sby = _EdgeBranch(inputs, outputs, [[1, 2, 1], [0, 0, 0], [-1, -2, -1]])
+            self.conv1x1_lpl = _EdgeBranch(inputs, outputs, [[0, 1, 0], [1, -4, 1], [0, 1, 0]])
         self.act = nn.PReLU(outputs) if activated else nn.Identity()
 
-    def merged(self) -> tuple[Tensor, Tensor]:
-        """The one kernel (outputs, inputs, 3, 3) and bias that compute the same."""
+    def merge(self) -> tuple[Tensor, Tensor]:
+        """Return the one kernel (outputs, inputs, 3, 3) and bias that compute the same."""
         kernel, bias = self.conv3x3.weight, self.conv3x3.bias
         assert bias is not None
         for branch in self.children():
-            if isinstance(branch, _Expanded | _Masked):
-                more_kernel, more_bias = branch.merged()
+            if isinstance(branch, _ExpandedBranch | _EdgeBranch):
+                more_kernel, more_bias = branch.merge()
                 kernel, bias = kernel + more_kernel, bias + more_bias
         if self.identity:
             kernel = kernel + F.pad(
@@ -121,11 +121,11 @@ class _Block(nn.Module):
         return kernel, bias
 
     def forward(self, batch: Tensor) -> Tensor:
-        activated: Tensor = self.act(F.conv2d(batch, *self.merged(), padding=1))
+        activated: Tensor = self.act(F.conv2d(batch, *self.merge(), padding=1))
         return activated
 
 
-class _Expanded(nn.Module):
+class _ExpandedBranch(nn.Module):
     """1x1 to twice the channels, then 3x3; it begins as zero, and so leaves a warm start as it is."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
@@ -135,13 +135,13 @@ class _Expanded(nn.Module):
         self.k1 = nn.Parameter(torch.zeros(outputs, 2 * outputs, 3, 3))
         self.b1 = nn.Parameter(torch.zeros(outputs))
 
-    def merged(self) -> tuple[Tensor, Tensor]:
+    def merge(self) -> tuple[Tensor, Tensor]:
         assert self.b0 is not None
         kernel = torch.einsum("omyx,mi->oiyx", self.k1, self.k0[..., 0, 0])
         return kernel, self.k1.sum((2, 3)) @ self.b0 + self.b1
 
 
-class _Masked(nn.Module):
+class _EdgeBranch(nn.Module):
     """1x1, then a fixed edge filter with a learned factor for each channel, which begins as zero."""
 
     def __init__(self, inputs: int, outputs: int, mask: list[list[int]]) -> None:
@@ -153,24 +153,24 @@ class _Masked(nn.Module):
         filters = torch.tensor(mask, dtype=torch.float32).expand(outputs, 1, 3, 3)
         self.mask = nn.Parameter(filters.clone(), requires_grad=False)
 
-    def merged(self) -> tuple[Tensor, Tensor]:
+    def merge(self) -> tuple[Tensor, Tensor]:
         assert self.b0 is not None
         filters = self.scale * self.mask
         return self.k0 * filters, filters.sum((1, 2, 3)) * self.b0 + self.bias
 
 
 def deploy(network: nn.Module, config: dict[str, Any], scale: int) -> tuple[nn.Module, dict[str, Any]]:
-    """The same function without branches, and its config."""
+    """Return the same function without branches, and its config."""
     plain_config = {**config, "branches": False, "identity": False}
     plain = Network(scale=scale, **plain_config)
-    plain.load_state_dict(_merged_state(network))
+    plain.load_state_dict(_merge_state(network))
     return plain, plain_config
 
 
-def _merged_state(network: nn.Module) -> dict[str, Tensor]:
+def _merge_state(network: nn.Module) -> dict[str, Tensor]:
     state: dict[str, Tensor] = {}
     for name, block in network.named_modules():
         if isinstance(block, _Block):
-            state[f"{name}.conv3x3.weight"], state[f"{name}.conv3x3.bias"] = block.merged()
+            state[f"{name}.conv3x3.weight"], state[f"{name}.conv3x3.bias"] = block.merge()
             state |= {f"{name}.act.{key}": value for key, value in block.act.state_dict().items()}
     return state

@@ -1,4 +1,4 @@
-"""EDT: SwinIR's body with windows that lie and stand, between a small convolutional encoder and decoder.
+"""EDT: SwinIR's body with horizontal and vertical windows, between a small convolutional encoder and decoder.
 
 Keys as in the authors' code (fenglinglwb/EDT): head_sr_x2, body, tail_sr_x2 and so on, by scale; files for
 one scale are read, not those that have heads and tails for several tasks.
@@ -105,8 +105,8 @@ class Network(nn.Module):
     def forward(self, batch: Tensor) -> Tensor:
         """Map (N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
         height, width = batch.shape[2:]
-        entered = self.shift.enter(pad_to_multiple(batch, self.alignment))
-        features, skipped = entered, []
+        shifted = self.shift.enter(pad_to_multiple(batch, self.alignment))
+        features, skipped = shifted, []
         for layer in self.head:
             features = layer(features)
             skipped.append(features)
@@ -115,7 +115,7 @@ class Network(nn.Module):
             features = layer(features, skip)
         for layer in self.tail[2:]:
             features = layer(features)
-        large = F.interpolate(entered, scale_factor=self.scale, mode="bilinear", align_corners=False)
+        large = F.interpolate(shifted, scale_factor=self.scale, mode="bilinear", align_corners=False)
         return self.shift.leave(large + features)[:, :, : height * self.scale, : width * self.scale]
 
 
@@ -134,7 +134,7 @@ class _Residual(nn.Module):
 
 
 class _Skip(nn.Module):
-    """What comes back from the body, beside what went in."""
+    """A skip connection: features from the body joined with those from the encoder."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -147,7 +147,7 @@ class _Skip(nn.Module):
 
 
 class _Body(nn.Module):
-    """Groups of blocks, each added to what it began with, and a convolution."""
+    """Groups of blocks, each with a skip connection, and a convolution."""
 
     def __init__(self, features: int, groups: list[list[nn.Module]]) -> None:
         super().__init__()
@@ -169,7 +169,7 @@ class _Body(nn.Module):
 
 
 class _Block(nn.Module):
-    """Attention within windows that lie for half of the channels and stand for the others, then layers."""
+    """Attention within horizontal windows for half of the channels, vertical for the rest; then an MLP."""
 
     def __init__(self, features: int, heads: int, window: Size, ratio: int, place: int) -> None:
         super().__init__()
@@ -180,34 +180,34 @@ class _Block(nn.Module):
             for _ in range(2)
         )
         self.norm2 = nn.LayerNorm(features)
-        self.mlp = _Convolved(features, features * ratio)
+        self.mlp = _ConvMlp(features, features * ratio)
         self.qkv = nn.Linear(features, 3 * features)
         self.proj = nn.Linear(features, features)
 
     def forward(self, grid: Tensor) -> Tensor:
         """Map (N, H, W, C) to the same shape, multiples of both sides of the windows."""
-        asked = zip(*(each.chunk(2, 3) for each in self.qkv(self.norm1(grid)).chunk(3, 3)), strict=True)
+        qkv = zip(*(each.chunk(2, 3) for each in self.qkv(self.norm1(grid)).chunk(3, 3)), strict=True)
         sizes = (self.window, (self.window[1], self.window[0]))
         halves = [
-            self._half(torch.cat(half, 3), size, attention["lepe"])  # type: ignore[index]
-            for half, size, attention in zip(asked, sizes, self.attns, strict=True)
+            self._attend_half(torch.cat(half, 3), size, attention["lepe"])  # type: ignore[index]
+            for half, size, attention in zip(qkv, sizes, self.attns, strict=True)
         ]
         grid = grid + self.proj(torch.cat(halves, 3))
         out: Tensor = grid + self.mlp(self.norm2(grid))
         return out
 
-    def _half(self, asked: Tensor, size: Size, beside: nn.Module) -> Tensor:
-        """Attention, and the values of each window convolved."""
+    def _attend_half(self, qkv: Tensor, size: Size, beside: nn.Module) -> Tensor:
+        """Attend within windows of `size`, and add the convolved values of each window."""
         shift = (size[0] // 2, size[1] // 2) if self.later else (0, 0)
-        moved, apart = shift_windows(asked, size, shift)
+        moved, mask = shift_windows(qkv, size, shift)
         queries, keys, values = split_windows(moved, size).chunk(3, 2)
-        mixed = attend((queries, keys, values), self.heads, None, apart)
+        mixed = attend((queries, keys, values), self.heads, None, mask)
         mixed = mixed + beside(split_axis(values.mT, 2, size[0])).flatten(2).mT
-        out = merge_windows(mixed, size, *asked.shape[1:3])
+        out = merge_windows(mixed, size, *qkv.shape[1:3])
         return torch.roll(out, shift, (1, 2)) if self.later else out
 
 
-class _Convolved(nn.Module):
+class _ConvMlp(nn.Module):
     """Two linear layers, and between them a 5x5 convolution of each channel."""
 
     def __init__(self, features: int, hidden: int) -> None:
@@ -223,7 +223,7 @@ class _Convolved(nn.Module):
 
 
 def rename(state: dict[str, Any]) -> dict[str, Any]:
-    """Heads and tails without their scale, and without the masks that the network works out itself."""
+    """Rename heads and tails without their scale; drop the masks, which the network computes."""
     scales = {key.split(".")[0].removeprefix("head_sr_x") for key in state if key.startswith("head_sr_x")}
     if len(scales) != 1:
         return drop_keys(state, ".attn_mask_h", ".attn_mask_v")

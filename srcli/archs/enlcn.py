@@ -51,12 +51,12 @@ class Network(InterleavedAttention):
             features,
             res_scale,
             (cell, overlap),
-            lambda: _Approximated(features, samples, res_scale),
+            lambda: _ApproximateAttention(features, samples, res_scale),
         )
 
 
-class _Approximated(nn.Module):
-    """Each pixel with a mean of all, by the exponential of how alike they are."""
+class _ApproximateAttention(nn.Module):
+    """Attention to all pixels, whose exponential kernel is approximated by random features."""
 
     # The square of how much products of unit vectors are amplified.
     AMPLIFIED = 6.0
@@ -73,7 +73,7 @@ class _Approximated(nn.Module):
 
     def forward(self, batch: Tensor) -> Tensor:
         """Map (N, C, H, W) to the same shape."""
-        queries, keys = (self._sampled(layer(batch)) for layer in (self.conv_match1, self.conv_match2))
+        queries, keys = (self._sample(layer(batch)) for layer in (self.conv_match1, self.conv_match2))
         values = self.conv_assembly(batch).flatten(2).to(keys.dtype)
         with disable_autocast(batch):
             seen = queries.mT @ (keys @ values.mT)
@@ -81,8 +81,8 @@ class _Approximated(nn.Module):
         out: Tensor = batch + self.weight * (seen / total).mT.reshape(batch.shape)
         return out
 
-    def _sampled(self, batch: Tensor) -> Tensor:
-        """(N, C, H, W) to (N, samples, pixels) whose products approximate the exponential of products."""
+    def _sample(self, batch: Tensor) -> Tensor:
+        """Map (N, C, H, W) to random features (N, samples, pixels), whose products approximate the kernel."""
         directions = self.attn_fn.projection_matrix
         with disable_autocast(batch):
             single = batch.flatten(2).to(directions.dtype)
@@ -99,18 +99,18 @@ class _Directions(nn.Module):
 
     def __init__(self, samples: int, channels: int) -> None:
         super().__init__()
-        self.register_buffer("projection_matrix", _directions(samples, channels))
+        self.register_buffer("projection_matrix", _draw_directions(samples, channels))
 
 
-def _directions(samples: int, channels: int) -> Tensor:
-    """Random vectors (samples, channels), `channels` at a time at right angles to each other."""
+def _draw_directions(samples: int, channels: int) -> Tensor:
+    """Draw random vectors (samples, channels), `channels` at a time orthogonal to each other."""
     random = torch.Generator().manual_seed(0)
 
-    def drawn(rows: int) -> Tensor:
+    def draw(rows: int) -> Tensor:
         return torch.randn(rows, channels, generator=random, device="cpu")
 
-    blocks = [torch.linalg.qr(drawn(channels))[0].T for _ in range(-(-samples // channels))]
-    whole: Tensor = torch.cat(blocks)[:samples] * drawn(samples).norm(dim=1, keepdim=True)
+    blocks = [torch.linalg.qr(draw(channels))[0].T for _ in range(-(-samples // channels))]
+    whole: Tensor = torch.cat(blocks)[:samples] * draw(samples).norm(dim=1, keepdim=True)
     return whole.to(torch.get_default_device())
 
 

@@ -49,7 +49,7 @@ class Cell(NamedTuple):
 
     @property
     def reach(self) -> int:
-        """How far it sees, in pixels."""
+        """The receptive field beyond the centre, in pixels."""
         return self.convs * (2 * (self.size // 2) + 1 if self.inverted else self.size // 2)
 
 
@@ -60,7 +60,7 @@ class Plan(NamedTuple):
     fused: tuple[int, ...]
 
     def reach(self) -> int:
-        """How far the longest way through the cells sees, in pixels."""
+        """Return the receptive field of the longest path through the cells, in pixels."""
         seen = [0]
         for cell in self.cells:
             seen.append(cell.reach + max(seen[source] for source in cell.sources))
@@ -123,7 +123,7 @@ class Network(nn.Module):
         widths = [shallow, *(cell.width * features // 4 for cell in self.plan.cells)]
         self.head = conv(1, shallow)
         self.cells = nn.ModuleList(
-            _built(sum(widths[source] for source in cell.sources), width, cell)
+            _build_cell(sum(widths[source] for source in cell.sources), width, cell)
             for cell, width in zip(self.plan.cells, widths[1:], strict=True)
         )
         self.fusion = conv(sum(widths[source] for source in self.plan.fused), shallow)
@@ -134,17 +134,17 @@ class Network(nn.Module):
         full_range = (batch * 255 - 16) / 219
         results = [F.relu(self.head(full_range))]
         for cell, layers in zip(self.plan.cells, self.cells, strict=True):
-            results.append(layers(_joined(results, cell.sources)))
-        fused = F.relu(self.fusion(_joined(results, self.plan.fused))) + results[0]
+            results.append(layers(_join(results, cell.sources)))
+        fused = F.relu(self.fusion(_join(results, self.plan.fused))) + results[0]
         out: Tensor = self.yout(_depth_to_space(fused, self.scale))
         return (out * 219 + 16) / 255
 
 
-def _joined(results: list[Tensor], sources: Iterable[int]) -> Tensor:
+def _join(results: list[Tensor], sources: Iterable[int]) -> Tensor:
     return torch.cat([results[source] for source in sources], 1)
 
 
-def _built(inputs: int, width: int, cell: Cell) -> nn.Module:
+def _build_cell(inputs: int, width: int, cell: Cell) -> nn.Module:
     return _Inverted(inputs, width, cell) if cell.inverted else _Convs(inputs, width, cell)
 
 
@@ -213,12 +213,12 @@ NAMES = {
 
 
 def rename(state: dict[str, Any]) -> dict[str, Any]:
-    """The graph's names, and kernels whose channels come last; what turns its result to RGB is left out."""
+    """Rename the graph's tensors, and put channels first; drop the conversion to RGB."""
     kernels = {key: value for key, value in state.items() if not key.rpartition(".")[2].startswith("Const")}
-    return rename_keys({key: _turned(key, value) for key, value in kernels.items()}, NAMES)
+    return rename_keys({key: _put_channels_first(key, value) for key, value in kernels.items()}, NAMES)
 
 
-def _turned(key: str, value: Any) -> Any:
+def _put_channels_first(key: str, value: Any) -> Any:
     kind = key.rpartition(".")[2]
     if kind in ("kernel", "W") and value.ndim == 4:
         return value.permute(3, 2, 0, 1)

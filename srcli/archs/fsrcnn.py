@@ -38,11 +38,11 @@ class Network(nn.Module):
             mapping += [nn.Conv2d(shrunk, shrunk, 3, padding=1), nn.PReLU(shrunk)]
         mapping += [nn.Conv2d(shrunk, features, 1), nn.PReLU(features)]
         self.mid_part = nn.Sequential(*mapping)
-        self.last_part = Enlarging(features, 1, 9, stride=scale, padding=4, output_padding=scale - 1)
+        self.last_part = Deconvolution(features, 1, 9, stride=scale, padding=4, output_padding=scale - 1)
         self._initialise()
 
     def _initialise(self) -> None:
-        """He's initialisation for the convolutions, small Gaussian weights at the end (the paper's)."""
+        """Initialise convolutions by He's method, and the end with the paper's small Gaussian weights."""
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, a=0.25)
@@ -56,11 +56,11 @@ class Network(nn.Module):
         return out
 
 
-class Enlarging(nn.ConvTranspose2d):
-    """A transposed convolution, as a convolution and a pixel shuffle: CPU libraries run that faster.
+class Deconvolution(nn.ConvTranspose2d):
+    """A transposed convolution, computed as a convolution and a pixel shuffle, which is faster on CPUs.
 
-    Not so ncnn, unless Winograd's way is open to it, that of 3x3: it lays out all inputs of all outputs of
-    other kernels side by side, 1.5 GB for a tile of 512x512 at x2. `literal` leaves it as it is there.
+    Not in ncnn, except for 3x3 kernels by Winograd's method: for others it copies the inputs of every output,
+    1.5 GB for a tile of 512x512 at x2. `literal` keeps the transposed convolution there.
     """
 
     literal = False

@@ -78,7 +78,7 @@ class Network(nn.Module):
 
 
 class _Layers(nn.Module):
-    """Each layer's features with those added that resemble them least, over the whole image."""
+    """Layer attention: to each layer, the features of layers that resemble it least are added."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ class _Layers(nn.Module):
 
 
 class _ChannelSpatial(nn.Module):
-    """Each value weighted by a 3x3x3 filter over its neighbours in channel and place.
+    """Channel-spatial attention: each value weighted by a 3x3x3 filter over channel, row and column.
 
     The filter is kept as three planes: a 3-D convolution can't be laid out channels-last beside 2-D ones.
     """

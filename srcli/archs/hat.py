@@ -72,7 +72,13 @@ class Network(TransformerNetwork):
             _Group(
                 [
                     _Hybrid(
-                        features, heads, window, ratio, place, _branch(features, compress, squeeze), weight
+                        features,
+                        heads,
+                        window,
+                        ratio,
+                        place,
+                        _make_branch(features, compress, squeeze),
+                        weight,
                     )
                     for place in range(blocks)
                 ],
@@ -86,7 +92,7 @@ class Network(TransformerNetwork):
 
 
 class _Group(nn.Module):
-    """Hybrid blocks, windows that overlap and a convolution, added to what they began with."""
+    """Hybrid blocks, overlapping windows and a convolution, with a skip connection."""
 
     def __init__(self, blocks: list[nn.Module], overlapping: nn.Module, features: int) -> None:
         super().__init__()
@@ -101,8 +107,8 @@ class _Group(nn.Module):
         return grid + to_grid(self.conv(to_batch(deep)))
 
 
-def _branch(features: int, compress: int, squeeze: int) -> nn.ModuleDict:
-    """Two convolutions and channel attention."""
+def _make_branch(features: int, compress: int, squeeze: int) -> nn.ModuleDict:
+    """Return two convolutions and channel attention."""
     few = features // compress
     attention = ChannelAttention(features, squeeze)
     layers = (conv(features, few), nn.GELU(), conv(few, features), attention)
@@ -156,21 +162,21 @@ class _Overlapping(nn.Module):
         """Map (N, H, W, C) to the same shape, multiples of the window."""
         queries, *seen = self.qkv(self.norm1(grid)).chunk(3, 3)
         size = (self.window, self.window)
-        keys, values = (self._seen(each) for each in seen)
-        mixed = attend((split_windows(queries, size), keys, values), self.heads, self._bias())
+        keys, values = (self._cut_overlapping(each) for each in seen)
+        mixed = attend((split_windows(queries, size), keys, values), self.heads, self._lookup_bias())
         grid = grid + self.proj(merge_windows(mixed, size, *grid.shape[1:3]))
         out: Tensor = grid + self.mlp(self.norm2(grid))
         return out
 
-    def _seen(self, grid: Tensor) -> Tensor:
-        """(N, H, W, C) to windows of all that each of them sees: (B, M, C)."""
+    def _cut_overlapping(self, grid: Tensor) -> Tensor:
+        """Cut (N, H, W, C) into the larger windows that keys and values come from: (B, M, C)."""
         side = self.window + 2 * self.reach
         wide = F.pad(grid, (0, 0, *(self.reach,) * 4))
         cut = wide.unfold(1, side, self.window).unfold(2, side, self.window)
         return cut.permute(0, 1, 2, 4, 5, 3).reshape(-1, side * side, grid.shape[3])
 
-    def _bias(self) -> Tensor:
-        """(heads, L, M); the authors count differences from one that is not the smallest, and go round."""
+    def _lookup_bias(self) -> Tensor:
+        """Look up the bias (heads, L, M); the authors' indices wrap around the table."""
         table = self.relative_position_bias_table
         own = torch.arange(self.window, device=table.device)
         seen = torch.arange(self.window + 2 * self.reach, device=table.device)
@@ -181,7 +187,7 @@ class _Overlapping(nn.Module):
 
 
 def rename(state: dict[str, Any]) -> dict[str, Any]:
-    """The channel attention's names, and without what the network works out itself."""
+    """Rename the channel attention; drop what the network computes itself."""
     rules = {
         r"\.cab\.3\.attention\.1\.": ".cab.3.conv_du.0.",
         r"\.cab\.3\.attention\.3\.": ".cab.3.conv_du.2.",

@@ -51,7 +51,7 @@ class Network(nn.Module):
 
 
 class _Block(nn.Module):
-    """Each step keeps a quarter of its channels and refines the others; 1x1 fuses all that was kept."""
+    """Each step keeps a quarter of its channels and refines the rest; a 1x1 convolution fuses the kept."""
 
     def __init__(self, features: int) -> None:
         super().__init__()
@@ -76,5 +76,5 @@ class _Block(nn.Module):
 
 
 def rename(state: dict[str, Any]) -> dict[str, Any]:
-    """The authors' numbered blocks as a list."""
+    """Rename the authors' numbered blocks as a list."""
     return number_from_zero(state, "IMDB")

@@ -67,7 +67,7 @@ class Network(nn.Module):
         tasks = list(tails) or [scale]
         self.task = tasks.index(scale)
         self.shift = MeanShift(span, mean)
-        self.head = nn.ModuleList(_head(features) for _ in tasks)
+        self.head = nn.ModuleList(_make_head(features) for _ in tasks)
         self.body = _Body(features, layers, heads, token, (patch // token) ** 2, len(tasks))
         self.tail = nn.ModuleList(
             nn.Sequential(make_upsampler(task, features) if task > 1 else nn.Sequential(), conv(features, 3))
@@ -79,7 +79,7 @@ class Network(nn.Module):
         return run_by_cells(batch, self.alignment, self.overlap, self.scale, self._restore)
 
     def _restore(self, batch: Tensor) -> Tensor:
-        """What the authors' network makes of a patch; a smaller one is reflected to its size."""
+        """Run the authors' network on a patch; smaller ones are padded by reflection."""
         height, width = batch.shape[2:]
         patch = pad_reflect(batch, (0, self.patch - width, 0, self.patch - height))
         shallow = self.head[self.task](self.shift.enter(patch))
@@ -87,12 +87,12 @@ class Network(nn.Module):
         return out[:, :, : height * self.scale, : width * self.scale]
 
 
-def _head(features: int) -> nn.Sequential:
+def _make_head(features: int) -> nn.Sequential:
     return nn.Sequential(conv(3, features), ResidualBlock(features, size=5), ResidualBlock(features, size=5))
 
 
 class _Body(nn.Module):
-    """Squares of pixels mixed with all others, asked for by a learned question for each task."""
+    """A transformer over squares of pixels, with a learned query for each task."""
 
     def __init__(self, features: int, layers: int, heads: int, token: int, count: int, tasks: int) -> None:
         super().__init__()
@@ -111,9 +111,9 @@ class _Body(nn.Module):
         """Map (N, C, H, W) of a patch to the same shape."""
         tokens = F.unfold(batch, self.token, stride=self.token).mT
         tokens = tokens + self.linear_encoding(tokens)
-        question = self.query_embed.weight[task].view(tokens.shape[1:])
+        query = self.query_embed.weight[task].view(tokens.shape[1:])
         memory = self.encoder["layers"](tokens + self.position_encoding["pe"].weight)
-        out = self.decoder["layers"](memory, question)
+        out = self.decoder["layers"](memory, query)
         out = out + self.mlp_head["3"](F.relu(self.mlp_head["0"](out)))
         return F.fold(out.mT, batch.shape[2:], self.token, stride=self.token)
 
@@ -133,7 +133,7 @@ class _Attention(nn.Module):
 
 
 class _Layer(nn.Module):
-    """What encoder and decoder share: attention to what itself is, and two linear layers."""
+    """The shared part of encoder and decoder layers: self-attention and an MLP."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -160,23 +160,23 @@ class _Decoder(_Layer):
         self.multihead_attn = _Attention(width, heads)
         self.norm3 = nn.LayerNorm(width)
 
-    def forward(self, tokens: Tensor, memory: Tensor, question: Tensor) -> Tensor:
-        """Map (N, L, C) to the same shape; `memory` is the encoder's, `question` (L, C) the task's."""
+    def forward(self, tokens: Tensor, memory: Tensor, query: Tensor) -> Tensor:
+        """Map (N, L, C) to the same shape; `memory` is the encoder's, `query` (L, C) the task's."""
         normal = self.norm1(tokens)
-        tokens = tokens + self.self_attn(normal + question, normal + question, normal)
-        tokens = tokens + self.multihead_attn(self.norm2(tokens) + question, memory, memory)
+        tokens = tokens + self.self_attn(normal + query, normal + query, normal)
+        tokens = tokens + self.multihead_attn(self.norm2(tokens) + query, memory, memory)
         return tokens + self.linear(self.norm3(tokens))
 
 
 class _Decoders(nn.ModuleList):
-    def forward(self, memory: Tensor, question: Tensor) -> Tensor:
-        """What the encoder gives, (N, L, C), through all layers."""
+    def forward(self, memory: Tensor, query: Tensor) -> Tensor:
+        """Run the encoder's output (N, L, C) through all layers."""
         tokens = memory
         for layer in self:
-            tokens = layer(tokens, memory, question)
+            tokens = layer(tokens, memory, query)
         return tokens
 
 
 def rename(state: dict[str, Any]) -> dict[str, Any]:
-    """Drop the mean-shift tensors and the numbers of places."""
+    """Drop the mean-shift tensors and the position numbers."""
     return {key: value for key, value in drop_mean_shift(state).items() if not key.endswith(".position_ids")}

@@ -1,7 +1,7 @@
 """LAPAR: each pixel filtered with its own mixture of 72 fixed kernels.
 
 Keys as in the authors' code (dvlab-research/Simple-SR): w_conv.head, body, up, tail and decom_conv. Kernels
-are mixed first and then applied, not the other way round: the same sum, with 25 planes to keep, not 216.
+are mixed first and then applied, not the other way round: the same sum, with 25 planes in memory, not 216.
 """
 
 import itertools
@@ -45,18 +45,18 @@ FACTS = Facts(
 
 SIZE = 5
 
-# The paper tells the kinds of its kernels; these numbers were read off the authors' file and give it back.
-# Deviations along the longer axis in pixels, what the shorter is of it, and how many turns of half a circle.
+# The paper names the kinds of its kernels; these numbers reproduce the authors' file.
+# Deviation along the longer axis in pixels, ratio of the shorter one, and number of angles.
 ROUND, OVAL, NEEDLE = 1, 6, 12
 GAUSSIANS = {
     2.0: {1.0: ROUND, 0.8: OVAL, 0.6: OVAL, 0.4: OVAL, 0.2: NEEDLE},
     1.2: {1.0: ROUND, 0.8: OVAL, 0.6: OVAL, 0.4: OVAL},
     0.4: {1.0: ROUND},
 }
-# Of round kernels every difference, of oval ones that of the two larger deviations.
+# Differences of all round kernels, and of oval ones with the two larger deviations.
 ROUND_PAIRS = ((2.0, 1.2), (2.0, 0.4), (1.2, 0.4))
 OVAL_PAIR, OVAL_RATIOS = (2.0, 1.2), (0.8, 0.6, 0.4)
-# What the negative weights of a difference are scaled to; the positive ones make its sum one.
+# The sum of the negative weights of a difference; the positive ones make the total one.
 NEGATIVE = 0.4
 
 
@@ -76,15 +76,15 @@ class Network(nn.Module):
     def forward(self, batch: Tensor) -> Tensor:
         """Map (N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
         height, width = (side * self.scale for side in batch.shape[2:])
-        # A single pixel, enlarged, is too small to be mirrored at its edge.
+        # A single pixel, upscaled, is too small to be reflected at its edge.
         batch = pad_to_side(batch, 2)
         kernels = self.decom_conv(self.w_conv(self.shift.enter(batch)))
         enlarged = F.interpolate(batch, scale_factor=self.scale, mode="bicubic", align_corners=False)
-        return _filtered(enlarged, kernels)[..., :height, :width]
+        return _filter(enlarged, kernels)[..., :height, :width]
 
 
-def _filtered(batch: Tensor, kernels: Tensor) -> Tensor:
-    """(N, C, H, W), each pixel by its own kernel (N, 25, H, W), beyond the edge mirrored."""
+def _filter(batch: Tensor, kernels: Tensor) -> Tensor:
+    """Filter each pixel of (N, C, H, W) by its own kernel (N, 25, H, W); edges are padded by reflection."""
     height, width = batch.shape[2:]
     padded = F.pad(batch, (SIZE // 2,) * 4, mode="reflect")
     out = torch.zeros_like(batch)
@@ -100,15 +100,15 @@ class _Dictionary(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.register_buffer("weight", dictionary().float()[:, None])
+        self.register_buffer("weight", build_dictionary().float()[:, None])
 
     def forward(self, coefficients: Tensor) -> Tensor:
         """Map (N, 72, H, W) to kernels (N, 25, H, W)."""
         return F.conv2d(coefficients, self.weight.flatten(1).t()[..., None, None])
 
 
-def dictionary() -> Tensor:
-    """The 72 kernels (72, 5, 5) in double precision: 51 Gaussians, then 21 differences, each of sum one."""
+def build_dictionary() -> Tensor:
+    """Compute the 72 kernels (72, 5, 5) in double precision: 51 Gaussians, 21 differences, of sum one."""
     gaussians = [
         _gaussian(deviation, ratio, turn / turns)
         for deviation, ratios in GAUSSIANS.items()
@@ -123,7 +123,7 @@ def dictionary() -> Tensor:
 
 
 def _gaussian(deviation: float, ratio: float, turn: float) -> Tensor:
-    """Sampled, of sum one; `turn` counts half circles, from the x axis towards the top."""
+    """Sample a Gaussian of sum one; `turn` is its angle in half circles, from the x axis upwards."""
     across = torch.arange(SIZE, dtype=torch.float64) - SIZE // 2
     cosine, sine = math.cos(turn * math.pi), math.sin(turn * math.pi)
     longer = across * cosine - across[:, None] * sine
@@ -133,14 +133,14 @@ def _gaussian(deviation: float, ratio: float, turn: float) -> Tensor:
 
 
 def _difference(wide: float, narrow: float, ratio: float, turn: float) -> Tensor:
-    """The wide Gaussian less the narrow one: it sharpens."""
+    """Subtract the narrow Gaussian from the wide one, which gives a sharpening kernel."""
     kernel = _gaussian(wide, ratio, turn) - _gaussian(narrow, ratio, turn)
     positive, negative = kernel.clamp_min(0), kernel.clamp_max(0)
     return (1 + NEGATIVE) * positive / positive.sum() - NEGATIVE * negative / negative.sum()
 
 
 class _Scale(nn.Module):
-    """A factor to be learned."""
+    """A learned factor."""
 
     def __init__(self, start: float) -> None:
         super().__init__()
@@ -150,8 +150,8 @@ class _Scale(nn.Module):
         return batch * self.scale
 
 
-class _Weighted(nn.Module):
-    """Two branches, added with factors to be learned."""
+class _WeightedSum(nn.Module):
+    """Two branches, added with learned factors."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -162,23 +162,23 @@ class _Weighted(nn.Module):
         return out
 
 
-class _Unit(_Weighted):
+class _Unit(_WeightedSum):
     def __init__(self, features: int, normed: bool) -> None:
         super().__init__()
-        first, last = (_layer(features, features, normed=normed) for _ in range(2))
+        first, last = (_make_layer(features, features, normed=normed) for _ in range(2))
         self.body = nn.Sequential(first, nn.ReLU(), last)
 
     def forward(self, batch: Tensor) -> Tensor:
         return self.weigh(self.body(batch), batch)
 
 
-class _Block(_Weighted):
+class _Block(_WeightedSum):
     """Four units in a row, all of whose results are fused."""
 
     def __init__(self, features: int, normed: bool) -> None:
         super().__init__()
         self.b0, self.b1, self.b2, self.b3 = (_Unit(features, normed) for _ in range(4))
-        self.reduction = _layer(4 * features, features, normed=normed)
+        self.reduction = _make_layer(4 * features, features, normed=normed)
 
     def forward(self, batch: Tensor) -> Tensor:
         results = [batch]
@@ -188,15 +188,15 @@ class _Block(_Weighted):
 
 
 class _Tail(nn.Module):
-    """What 3x3 and 5x5 see, weighted, to one coefficient for each kernel of the dictionary."""
+    """3x3 and 5x5 convolutions, weighted, to a coefficient for each kernel of the dictionary."""
 
     def __init__(self, features: int, outputs: int, normed: bool) -> None:
         super().__init__()
-        self.tail_k3 = _layer(features, features, normed=normed)
-        self.tail_k5 = _layer(features, features, 5, normed=normed)
+        self.tail_k3 = _make_layer(features, features, normed=normed)
+        self.tail_k5 = _make_layer(features, features, 5, normed=normed)
         self.scale_k3, self.scale_k5 = _Scale(0.5), _Scale(0.5)
-        self.fuse = _layer(features, features, normed=normed)
-        self.w_conv = _layer(features, outputs, normed=normed)
+        self.fuse = _make_layer(features, features, normed=normed)
+        self.w_conv = _make_layer(features, outputs, normed=normed)
 
     def forward(self, batch: Tensor) -> Tensor:
         seen = self.scale_k3(self.tail_k3(batch)) + self.scale_k5(self.tail_k5(batch))
@@ -209,49 +209,49 @@ class _Coefficients(nn.Sequential):
 
     def __init__(self, scale: int, features: int, blocks: int, outputs: int, normed: bool) -> None:
         super().__init__()
-        self.head = nn.Sequential(_layer(3, features, normed=normed), nn.ReLU())
+        self.head = nn.Sequential(_make_layer(3, features, normed=normed), nn.ReLU())
         self.body = nn.Sequential(*(_Block(features, normed) for _ in range(blocks)))
-        enlarging = _layer(features, features * scale**2, normed=normed)
+        enlarging = _make_layer(features, features * scale**2, normed=normed)
         self.up = nn.Sequential(enlarging, nn.ReLU(), nn.PixelShuffle(scale))
         self.tail = _Tail(features, outputs, normed)
 
 
-class _Normed(nn.Module):
+class _NormedConv(nn.Module):
     """A convolution whose kernels are learned as directions and lengths: https://arxiv.org/abs/1602.07868"""
 
     def __init__(self, layer: nn.Conv2d) -> None:
         super().__init__()
         self.weight_v = nn.Parameter(layer.weight.detach())
-        self.weight_g = nn.Parameter(_lengths(self.weight_v).detach())
+        self.weight_g = nn.Parameter(_measure_lengths(self.weight_v).detach())
         self.bias = layer.bias
         self.padding = layer.padding
 
-    def merged(self) -> Tensor:
-        """The kernels themselves."""
-        return self.weight_v * (self.weight_g / _lengths(self.weight_v))
+    def merge(self) -> Tensor:
+        """Compute the kernels."""
+        return self.weight_v * (self.weight_g / _measure_lengths(self.weight_v))
 
     def forward(self, batch: Tensor) -> Tensor:
-        return F.conv2d(batch, self.merged(), self.bias, padding=self.padding)
+        return F.conv2d(batch, self.merge(), self.bias, padding=self.padding)
 
 
-def _lengths(kernels: Tensor) -> Tensor:
+def _measure_lengths(kernels: Tensor) -> Tensor:
     lengths: Tensor = torch.linalg.vector_norm(kernels, dim=(1, 2, 3), keepdim=True)
     return lengths
 
 
-def _layer(inputs: int, outputs: int, size: int = 3, *, normed: bool) -> nn.Module:
+def _make_layer(inputs: int, outputs: int, size: int = 3, *, normed: bool) -> nn.Module:
     layer = conv(inputs, outputs, size)
-    return _Normed(layer) if normed else layer
+    return _NormedConv(layer) if normed else layer
 
 
 def deploy(network: nn.Module, config: dict[str, Any], scale: int) -> tuple[nn.Module, dict[str, Any]]:
-    """The same function with plain convolutions, and its config."""
+    """Return the same function with plain convolutions, and its config."""
     plain_config = {**config, "normed": False}
     plain = Network(scale=scale, **plain_config)
     state = {key: value for key, value in network.state_dict().items() if key in plain.state_dict()}
     for name, layer in network.named_modules():
-        if isinstance(layer, _Normed):
-            state[f"{name}.weight"] = layer.merged()
+        if isinstance(layer, _NormedConv):
+            state[f"{name}.weight"] = layer.merge()
     plain.load_state_dict(state)
     return plain, plain_config
 

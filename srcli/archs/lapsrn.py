@@ -45,14 +45,14 @@ class Network(nn.Module):
             self.add_module(f"convt_R{number}", conv(features, 1, bias=False))
         self.apply(init_he)
         for number in range(1, self.steps + 1):
-            self.add_module(f"convt_I{number}", _bilinear())
+            self.add_module(f"convt_I{number}", _make_bilinear())
 
     def forward(self, batch: Tensor) -> Tensor:
         """Map (N, 1, H, W) of luma in [0, 1] to (N, 1, H*scale, W*scale)."""
         return self.intermediate_outputs(batch)[-1]
 
     def intermediate_outputs(self, batch: Tensor) -> list[Tensor]:
-        """The image at every doubling, the last one the result; the paper compares all with the truth."""
+        """Return the image after every doubling; the last is the result, and the paper supervises all."""
         features, images = F.leaky_relu(self.conv_input(batch), 0.2), [batch]
         for number in range(1, self.steps + 1):
             refine, residual, enlarge = (self.get_submodule(f"convt_{part}{number}") for part in "FRI")
@@ -61,14 +61,14 @@ class Network(nn.Module):
         return images[1:]
 
 
-def _doubling(features: int, kernel: int) -> nn.ConvTranspose2d:
+def _make_doubling(features: int, kernel: int) -> nn.ConvTranspose2d:
     odd = kernel % 2
     return nn.ConvTranspose2d(features, features, kernel, stride=2, padding=1, output_padding=odd, bias=False)
 
 
-def _bilinear() -> nn.ConvTranspose2d:
-    """What enlarges the image itself: it begins as bilinear interpolation, and may be learned."""
-    layer = _doubling(1, 4)
+def _make_bilinear() -> nn.ConvTranspose2d:
+    """Return the layer that upsamples the image itself: bilinear at first, and learned from there."""
+    layer = _make_doubling(1, 4)
     taps = torch.tensor((0.25, 0.75, 0.75, 0.25))
     layer.weight.data = torch.outer(taps, taps).view(1, 1, 4, 4)
     return layer
@@ -80,7 +80,7 @@ class _Step(nn.Module):
     def __init__(self, layers: int, features: int, kernel: int) -> None:
         super().__init__()
         plain = (conv(features, features, bias=False) for _ in range(layers))
-        pairs = ((layer, nn.LeakyReLU(0.2)) for layer in (*plain, _doubling(features, kernel)))
+        pairs = ((layer, nn.LeakyReLU(0.2)) for layer in (*plain, _make_doubling(features, kernel)))
         self.cov_block = nn.Sequential(*(layer for pair in pairs for layer in pair))
 
     def forward(self, batch: Tensor) -> Tensor:

@@ -37,12 +37,12 @@ class Network(nn.Module):
         self.channels = 3
         # Two in front, six per unit, two behind: what is seen beyond comes by means over the image.
         self.halo = 6 * units + 4
-        self.sub_mean, self.add_mean = _shift(-255), _shift(255)
+        self.sub_mean, self.add_mean = _make_shift(-255), _make_shift(255)
         self.conv1 = conv(3, features)
         self.conv2 = conv(features, features)
         self.body_unit = nn.ModuleList(_Unit(features) for _ in range(units))
-        self.T_tdm = nn.ModuleList(_halved(features) for _ in range(units - 1))
-        self.L_tdm = nn.ModuleList(_halved(features) for _ in range(units - 1))
+        self.T_tdm = nn.ModuleList(_make_halving(features) for _ in range(units - 1))
+        self.L_tdm = nn.ModuleList(_make_halving(features) for _ in range(units - 1))
         self.tail = nn.Sequential(
             conv(features, features), conv(features, 3 * scale**2), nn.PixelShuffle(scale)
         )
@@ -58,8 +58,8 @@ class Network(nn.Module):
         return out
 
 
-def _shift(span: float) -> nn.Conv2d:
-    """A mean shift that can be learned."""
+def _make_shift(span: float) -> nn.Conv2d:
+    """Return a mean shift that can be learned."""
     layer = conv(3, 3, 1)
     nn.init.dirac_(layer.weight)
     assert layer.bias is not None
@@ -67,7 +67,7 @@ def _shift(span: float) -> nn.Conv2d:
     return layer
 
 
-def _halved(features: int) -> nn.Sequential:
+def _make_halving(features: int) -> nn.Sequential:
     return nn.Sequential(conv(features, features // 2, 1), nn.ReLU())
 
 
@@ -76,9 +76,9 @@ class _Unit(nn.Module):
 
     def __init__(self, features: int) -> None:
         super().__init__()
-        self.conv_block0 = _branch(features)
+        self.conv_block0 = _make_branch(features)
         self.fea_ca1, self.x_ca1 = _Weights(features), _Weights(features)
-        self.conv_block1 = _branch(features)
+        self.conv_block1 = _make_branch(features)
         self.fea_ca2, self.x_ca2 = _Weights(features), _Weights(features)
         self.compress = conv(2 * features, features, 1)
 
@@ -93,7 +93,7 @@ class _Unit(nn.Module):
         return out
 
 
-def _branch(features: int) -> nn.Sequential:
+def _make_branch(features: int) -> nn.Sequential:
     narrow = features * 3 // 4
     widths = ((features, narrow), (narrow, narrow), (narrow, features))
     layers = ((conv(before, after), nn.LeakyReLU(0.05)) for before, after in widths)
@@ -105,7 +105,7 @@ class _Weights(nn.Module):
 
     def __init__(self, features: int) -> None:
         super().__init__()
-        self.conv_mean, self.conv_std = _gate(features), _gate(features)
+        self.conv_mean, self.conv_std = _make_gate(features), _make_gate(features)
         self.moments = GlobalStats(variances=True)
 
     def forward(self, batch: Tensor) -> Tensor:
@@ -117,13 +117,13 @@ class _Weights(nn.Module):
         return weights / 2
 
 
-def _gate(features: int) -> nn.Sequential:
+def _make_gate(features: int) -> nn.Sequential:
     squeezed = features // 16
     return nn.Sequential(conv(features, squeezed, 1), nn.ReLU(), conv(squeezed, features, 1), nn.Sigmoid())
 
 
 def rename(state: dict[str, Any]) -> dict[str, Any]:
-    """The port's numbered parts as lists."""
+    """Rename the port's numbered parts as lists."""
     for prefix in ("body_unit", "T_tdm", "L_tdm"):
         state = number_from_zero(state, prefix)
     return state

@@ -67,22 +67,22 @@ class Network(ArbitraryScaleNetwork):
         """Map (N, 3, H, W) of RGB in [0, 1] to the window of the output, by default all at `scale`."""
         first = self.imnet.first
         wide = 9 * self.features
-        # The decoder begins with a linear layer: its share of the features is made once for each input pixel.
+        # The decoder starts with a linear layer: its part for the features is computed once per pixel.
         kernel = first.weight[:, :wide].reshape(-1, self.features, 3, 3)
         planes = F.conv2d(self.encoder(2 * batch - 1), kernel, first.bias, padding=1).movedim(1, 3)
 
         def make(part: Window) -> Tensor:
-            return self._decoded(planes, part)
+            return self._decode(planes, part)
 
         return run_in_bands(make, window or self.window(batch)) / 2 + 0.5
 
-    def _decoded(self, planes: Tensor, window: Window) -> Tensor:
-        """(N, H, W, hidden) to (N, 3, h, w) in [-1, 1]."""
+    def _decode(self, planes: Tensor, window: Window) -> Tensor:
+        """Decode (N, H, W, hidden) at the pixels of the window: (N, 3, h, w) in [-1, 1]."""
         weights = self.imnet.first.weight[:, 9 * self.features :]
         place, size = weights[:, :2], weights[:, 2:]
         cells = size @ planes.new_tensor([2 * axis.cell for axis in window])
 
-        def made(y: PixelOffsets, x: PixelOffsets) -> Tensor:
+        def decode(y: PixelOffsets, x: PixelOffsets) -> Tensor:
             # As the authors have it: a pixel is 2 wide.
             across = 2 * x.offset[:, None] * place[:, 1] + cells
             values = (
@@ -92,4 +92,4 @@ class Network(ArbitraryScaleNetwork):
             )
             return self.imnet.apply_rest(values)
 
-        return blend_neighbours(made, *find_window_neighbours(window, planes)).movedim(3, 1)
+        return blend_neighbours(decode, *find_window_neighbours(window, planes)).movedim(3, 1)

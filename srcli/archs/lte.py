@@ -48,7 +48,7 @@ FACTS = Facts(
         "torchscript": "its scale is an input",
     },
 )
-# The largest scale of the training: beyond it the size of an output pixel is told as at it.
+# The largest scale of the training: for larger ones, the pixel size of this scale is used.
 _LARGEST = 4
 
 
@@ -77,17 +77,17 @@ class Network(ArbitraryScaleNetwork):
         amplitudes, frequencies = self.coef(features).movedim(1, 3), self.freq(features).movedim(1, 3)
 
         def make(part: Window) -> Tensor:
-            return self._decoded(amplitudes, frequencies, given.movedim(1, 3), part)
+            return self._decode(amplitudes, frequencies, given.movedim(1, 3), part)
 
         return run_in_bands(make, window or self.window(batch)) / 2 + 0.5
 
-    def _decoded(self, amplitudes: Tensor, frequencies: Tensor, given: Tensor, window: Window) -> Tensor:
-        """(N, H, W, hidden) twice and (N, H, W, 3) to (N, 3, h, w) in [-1, 1]."""
+    def _decode(self, amplitudes: Tensor, frequencies: Tensor, given: Tensor, window: Window) -> Tensor:
+        """Decode (N, H, W, hidden) twice and (N, H, W, 3) at the window: (N, 3, h, w) in [-1, 1]."""
         # As the authors have it: a pixel is 2 wide.
         cells = [2 * max(axis.cell, 1 / _LARGEST) for axis in window]
         phase = self.phase(given.new_tensor(cells))
 
-        def made(y: PixelOffsets, x: PixelOffsets) -> Tensor:
+        def decode(y: PixelOffsets, x: PixelOffsets) -> Tensor:
             waves = gather_pixels(frequencies, y.pixel, x.pixel)
             down, across = waves[..., ::2] * y.offset[:, None, None], waves[..., 1::2] * x.offset[:, None]
             angle = 2 * (down + across) + phase
@@ -95,6 +95,6 @@ class Network(ArbitraryScaleNetwork):
             texture: Tensor = self.imnet(gather_pixels(amplitudes, y.pixel, x.pixel) * basis)
             return texture
 
-        return blend_neighbours(made, *find_window_neighbours(window, given)).movedim(
+        return blend_neighbours(decode, *find_window_neighbours(window, given)).movedim(
             3, 1
         ) + interpolate_bilinear(given, window)

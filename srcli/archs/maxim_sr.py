@@ -55,7 +55,7 @@ class Network(nn.Module):
         self.halo = cell - 1 + overlap
         self.shift = MeanShift(1.0, 1.0)
         self.head = conv(3, features)
-        layers = (nn.Sequential(_MultiAxis(features, window), _Convolved(features)) for _ in range(blocks))
+        layers = (nn.Sequential(_MultiAxis(features, window), _ConvBlock(features)) for _ in range(blocks))
         self.body = nn.Sequential(*layers, conv(features, features))
         self.tail = nn.Sequential(make_upsampler(scale, features), conv(features, 3))
 
@@ -71,7 +71,7 @@ class Network(nn.Module):
 
 
 class _MultiAxis(nn.Module):
-    """Half of the channels mixed within windows, half over pixels spread evenly; added to what was there."""
+    """Half of the channels mixed within windows, half over evenly spread pixels, with a skip connection."""
 
     def __init__(self, features: int, window: int) -> None:
         super().__init__()
@@ -83,17 +83,17 @@ class _MultiAxis(nn.Module):
     def forward(self, batch: Tensor) -> Tensor:
         """Map (N, C, H, W) to the same shape, multiples of the window."""
         far, near = F.gelu(self.enter(self.norm(to_grid(batch)))).chunk(2, 3)
-        far = scatter_dilated(self._mixed(self.spread, gather_dilated(far, self.window)), self.window)
-        both = torch.cat((far, self._mixed(self.near, near)), 3)
+        far = scatter_dilated(self._mix(self.spread, gather_dilated(far, self.window)), self.window)
+        both = torch.cat((far, self._mix(self.near, near)), 3)
         return batch + to_batch(self.leave(both))
 
-    def _mixed(self, layer: nn.Module, grid: Tensor) -> Tensor:
+    def _mix(self, layer: nn.Module, grid: Tensor) -> Tensor:
         size = (self.window, self.window)
         return merge_windows(layer(split_windows(grid, size)), size, *grid.shape[1:3])
 
 
 class _GatedMlp(nn.Module):
-    """Half of the channels gated by what a linear layer over the places of a window makes of the rest."""
+    """Half of the channels gated by a linear layer over the places of a window, applied to the rest."""
 
     def __init__(self, features: int, places: int) -> None:
         super().__init__()
@@ -109,8 +109,8 @@ class _GatedMlp(nn.Module):
         return out
 
 
-class _Convolved(nn.Module):
-    """Two convolutions and channel attention, added to what was there."""
+class _ConvBlock(nn.Module):
+    """Two convolutions and channel attention, with a skip connection."""
 
     def __init__(self, features: int) -> None:
         super().__init__()

@@ -78,7 +78,7 @@ class Network(nn.Module):
 
 
 def rename(state: dict[str, Any]) -> dict[str, Any]:
-    """The Hub wraps each convolution once more; the authors count scales from 0; neither shift is kept."""
+    """Unwrap the Hub's convolutions, count scales as they are, and drop the mean shift."""
     state = drop_mean_shift(state)
     if "head.0.0.weight" in state:
         return rename_keys(state, {r"\.0\.(weight|bias)$": r".\1"})

@@ -36,7 +36,7 @@ FACTS = Facts(
 class Network(InterleavedAttention):
     """Thirty-two blocks of 256. `chunk`: pixels that attend to each other and to as many on both sides.
 
-    `hashes`: how often pixels are put into buckets, by what `seed` draws; `cell`, `overlap`: see
+    `hashes`: number of hash rounds, drawn from `seed`; `cell`, `overlap`: see
     `InterleavedAttention`.
     """
 
@@ -59,12 +59,12 @@ class Network(InterleavedAttention):
             features,
             res_scale,
             (cell, overlap),
-            lambda: _Hashed(features, chunk, hashes, seed, res_scale),
+            lambda: _HashedAttention(features, chunk, hashes, seed, res_scale),
         )
 
 
-class _Hashed(nn.Module):
-    """Each pixel with a mean of those in its chunk and the two beside it, sorted by hash; several times."""
+class _HashedAttention(nn.Module):
+    """Sparse attention: pixels sorted by hash attend to their chunk and both neighbours, several times."""
 
     MOST_BUCKETS = 128
     LEAST_NORM = 5e-5
@@ -78,13 +78,13 @@ class _Hashed(nn.Module):
     def forward(self, batch: Tensor) -> Tensor:
         """Map (N, C, H, W) to the same shape."""
         asked, values = (layer(batch).flatten(2).mT for layer in (self.conv_match, self.conv_assembly))
-        rounds = [self._round(asked, values, codes) for codes in self._codes(asked).unbind(1)]
+        rounds = [self._attend_round(asked, values, codes) for codes in self._hash(asked).unbind(1)]
         mixed, strength = (torch.stack(each) for each in zip(*rounds, strict=True))
         found = (mixed * torch.softmax(strength, 0)).sum(0)
         return batch + self.weight * found.mT.reshape(batch.shape)
 
-    def _codes(self, asked: Tensor) -> Tensor:
-        """(N, L, C) to the nearest of random directions for all pixels in each round, (N, rounds, L)."""
+    def _hash(self, asked: Tensor) -> Tensor:
+        """Hash (N, L, C) to the nearest random direction in each round: (N, rounds, L)."""
         count = asked.shape[1] // self.chunk
         buckets = max(2, min(count + count % 2, self.MOST_BUCKETS))
         random = torch.Generator().manual_seed(self.seed)
@@ -93,34 +93,36 @@ class _Hashed(nn.Module):
         along = split_axis(asked.detach() @ turns, 2, self.hashes)
         return torch.cat((along, -along), 3).argmax(3).mT
 
-    def _round(self, asked: Tensor, values: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
-        """What each pixel finds, (N, L, C), and how strongly, (N, L, 1)."""
+    def _attend_round(self, asked: Tensor, values: Tensor, codes: Tensor) -> tuple[Tensor, Tensor]:
+        """Attend for one hash: return values (N, L, C) and their strengths (N, L, 1)."""
         order = codes.argsort(dim=1, stable=True)
         size = min(self.chunk, asked.shape[1])
-        queries, seen = (_chunks(_taken(each, order), size) for each in (asked, values))
-        keys = _with_neighbours(F.normalize(queries, dim=3, eps=self.LEAST_NORM))
+        queries, seen = (_split_chunks(_reorder(each, order), size) for each in (asked, values))
+        keys = _join_neighbours(F.normalize(queries, dim=3, eps=self.LEAST_NORM))
         products = queries @ keys.mT
         strength = products.logsumexp(3, keepdim=True)
-        found = (products - strength).exp() @ _with_neighbours(seen)
+        found = (products - strength).exp() @ _join_neighbours(seen)
         back = order.argsort(dim=1)
-        mixed, weight = (_taken(each.flatten(1, 2)[:, : order.shape[1]], back) for each in (found, strength))
+        mixed, weight = (
+            _reorder(each.flatten(1, 2)[:, : order.shape[1]], back) for each in (found, strength)
+        )
         return mixed, weight
 
 
-def _taken(rows: Tensor, order: Tensor) -> Tensor:
-    """(N, L, C) in an order (N, L)."""
+def _reorder(rows: Tensor, order: Tensor) -> Tensor:
+    """Reorder (N, L, C) by (N, L)."""
     return rows.gather(1, order[:, :, None].expand(-1, -1, rows.shape[2]))
 
 
-def _chunks(rows: Tensor, size: int) -> Tensor:
-    """(N, L, C) to (N, chunks, size, C), the last one filled up with what was last."""
+def _split_chunks(rows: Tensor, size: int) -> Tensor:
+    """Split (N, L, C) into (N, chunks, size, C); the last chunk is filled up with the last pixels."""
     missing = -rows.shape[1] % size
     whole = torch.cat((rows, rows[:, rows.shape[1] - missing :]), 1)
     return whole.reshape(len(rows), -1, size, rows.shape[2])
 
 
-def _with_neighbours(chunks: Tensor) -> Tensor:
-    """(N, chunks, L, C) to (N, chunks, 3L, C): each with the one before and the one after it, going round."""
+def _join_neighbours(chunks: Tensor) -> Tensor:
+    """Join each chunk with the ones before and after, cyclically: (N, chunks, L, C) to (N, chunks, 3L, C)."""
     return torch.cat((chunks, chunks.roll(1, 1), chunks.roll(-1, 1)), 2)
 
 

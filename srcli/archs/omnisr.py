@@ -73,7 +73,7 @@ class Network(nn.Module):
         return run_by_cells(batch, self.alignment, self.overlap, self.scale, self._restore)
 
     def _restore(self, batch: Tensor) -> Tensor:
-        """What the authors' network makes; zeros lie around sides that are no multiples of the window."""
+        """Run the authors' network; sides are padded with zeros to multiples of the window."""
         height, width = batch.shape[2:]
         least = -(-SpatialAttention.LEAST // self.window) * self.window
         missing = (max(least - side, -side % self.window) for side in (width, height))
@@ -84,7 +84,7 @@ class Network(nn.Module):
 
 
 class _Group(nn.Module):
-    """Blocks and a convolution, added to what they began with, and pixels weighted."""
+    """Blocks and a convolution with a skip connection, then spatial attention."""
 
     def __init__(self, features: int, blocks: int, window: int) -> None:
         super().__init__()
@@ -102,15 +102,15 @@ class _Block(nn.Module):
 
     def __init__(self, features: int, window: int) -> None:
         super().__init__()
-        self.layer = nn.ModuleDict({"0": _Wrapped(None, _squeezing(features))})
+        self.layer = nn.ModuleDict({"0": _PreNorm(None, _make_squeeze(features))})
         for first, spread in ((2, False), (8, True)):
             mixers = (_Pixels(features, window, spread), _Channels(features, window, spread))
             # The authors have layers without weights between these, so that numbers are left out.
             for number, mixer in zip((first, first + 3), mixers, strict=True):
                 norm = nn.LayerNorm(features, eps=1e-5 if number == first else 1e-6)
-                self.layer[str(number)] = _Wrapped(norm, mixer)
+                self.layer[str(number)] = _PreNorm(norm, mixer)
                 after = first + 2 if number == first else first + 4
-                self.layer[str(after)] = _Wrapped(nn.LayerNorm(features, eps=1e-6), _Gated(features))
+                self.layer[str(after)] = _PreNorm(nn.LayerNorm(features, eps=1e-6), _GatedConv(features))
 
     def forward(self, batch: Tensor) -> Tensor:
         """Map (N, C, H, W) to the same shape, multiples of the window."""
@@ -119,7 +119,7 @@ class _Block(nn.Module):
         return batch
 
 
-class _Wrapped(nn.Module):
+class _PreNorm(nn.Module):
     """x + fn(norm(x))."""
 
     def __init__(self, norm: nn.LayerNorm | None, fn: nn.Module) -> None:
@@ -132,20 +132,20 @@ class _Wrapped(nn.Module):
         return out
 
 
-def _squeezing(features: int) -> nn.Sequential:
-    """A convolution of each channel between two of all, and channels weighted by their means."""
+def _make_squeeze(features: int) -> nn.Sequential:
+    """Return a depthwise convolution between two 1x1 ones, with channels weighted by their means."""
     each = conv(features, features, groups=features)
     return nn.Sequential(
         conv(features, features, 1),
         nn.GELU(),
         each,
         nn.GELU(),
-        _Weighted(features),
+        _ChannelGate(features),
         conv(features, features, 1),
     )
 
 
-class _Weighted(nn.Module):
+class _ChannelGate(nn.Module):
     def __init__(self, features: int) -> None:
         super().__init__()
         few = features // 4
@@ -158,7 +158,7 @@ class _Weighted(nn.Module):
         return batch * torch.sigmoid(self.gate["3"](few))[:, :, None, None]
 
 
-class _Gated(nn.Module):
+class _GatedConv(nn.Module):
     """Half of the channels weighted by GELU of the other half, both convolved."""
 
     def __init__(self, features: int) -> None:
@@ -206,13 +206,11 @@ class _Channels(nn.Module):
 
     def forward(self, batch: Tensor) -> Tensor:
         """Map (N, C, H, W) to the same shape."""
-        asked = to_grid(self.qkv_dwconv(self.qkv(batch)))
+        qkv = to_grid(self.qkv_dwconv(self.qkv(batch)))
         side, (height, width) = self.size[0], batch.shape[2:]
         # Here it is the others that are spread: pixels at the same place of all windows.
         size = (height // side, width // side) if self.spread else self.size
-        cut = split_windows(
-            gather_dilated(asked, height // side, width // side) if self.spread else asked, size
-        )
+        cut = split_windows(gather_dilated(qkv, height // side, width // side) if self.spread else qkv, size)
         split = (split_axis(each.mT, 1, HEADS) for each in cut.chunk(3, 2))
         queries, keys, values = split
         alike = F.normalize(queries, dim=3) @ F.normalize(keys, dim=3).mT * self.temperature

@@ -60,7 +60,7 @@ class Network(nn.Module):
         self.halo = min(64, groups * ((5 if bam else 2) * blocks + 1) + 4)
         self.shift = MeanShift(span, mean)
         self.head = nn.Sequential(conv(3, features))
-        attention = _Balanced if bam else ChannelAttention
+        attention = _BalancedAttention if bam else ChannelAttention
         body = [make_attention_group(features, blocks, lambda: attention(features)) for _ in range(groups)]
         self.body = nn.Sequential(*body, conv(features, features))
         self.tail = nn.Sequential(make_upsampler(scale, features), conv(features, 3))
@@ -71,7 +71,7 @@ class Network(nn.Module):
         return self.shift.leave(self.tail(shallow + self.body(shallow)))
 
 
-class _Balanced(nn.Module):
+class _BalancedAttention(nn.Module):
     """Channels weighted by their means, and pixels by the largest of their channels."""
 
     def __init__(self, features: int) -> None:

@@ -56,7 +56,7 @@ class Network(nn.Module):
         self.halo = 32
         self.fea_conv = conv(3, features)
         self.B = nn.ModuleList(
-            Distillation(features, nn.LeakyReLU(0.05), _attention(features, spatial), conv)
+            Distillation(features, nn.LeakyReLU(0.05), _make_attention(features, spatial), conv)
             for _ in range(blocks)
         )
         self.c = nn.Sequential(conv(blocks * features, features, 1), nn.LeakyReLU(0.05))
@@ -72,12 +72,12 @@ class Network(nn.Module):
         return out[..., : height * self.scale, : width * self.scale]
 
 
-def _attention(features: int, spatial: bool) -> nn.Module:
+def _make_attention(features: int, spatial: bool) -> nn.Module:
     if spatial:
         return SpatialAttention(features, features // 4, RFDN_LAYERS, nn.ReLU())
     return ChannelAttention(features, reduction=4, contrast=True)
 
 
 def rename(state: dict[str, Any]) -> dict[str, Any]:
-    """The authors' numbered blocks as a list."""
+    """Rename the authors' numbered blocks as a list."""
     return number_from_zero(state, "B")

@@ -67,5 +67,5 @@ class _Block(nn.Module):
 
 
 def rename(state: dict[str, Any]) -> dict[str, Any]:
-    """The authors' numbered blocks as a list."""
+    """Rename the authors' numbered blocks as a list."""
     return number_from_zero(state, "block_")

@@ -66,7 +66,7 @@ class Network(nn.Module):
 
     def forward(self, batch: Tensor) -> Tensor:
         """Map (N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
-        shallow = self.conv_first(_packed(batch, self.packed))
+        shallow = self.conv_first(_pack(batch, self.packed))
         features = shallow + self.conv_body(self.body(shallow))
         for number in range(1, self.steps + 1):
             larger = F.interpolate(features, scale_factor=2, mode="nearest")
@@ -76,14 +76,14 @@ class Network(nn.Module):
         return out[..., :height, :width]
 
     def identity_path(self) -> IdentityPath:
-        """The way of colours past the blocks, for an initialisation."""
+        """Return the layers that colours pass beside the blocks."""
         ups = [self.get_submodule(f"conv_up{number}") for number in range(1, self.steps + 1)]
         layers = (self.conv_first, *ups, self.conv_hr, self.conv_last)
         return IdentityPath(tuple((layer, 1) for layer in layers), (self.conv_body,))  # type: ignore[misc]
 
 
-def _packed(batch: Tensor, size: int) -> Tensor:
-    """Squares of `size` pixels as channels; the right and lower edge repeated to fill the last."""
+def _pack(batch: Tensor, size: int) -> Tensor:
+    """Pack squares of `size` pixels into channels; edges are padded by repetition."""
     if size == 1:
         return batch
     height, width = batch.shape[2:]
@@ -134,12 +134,12 @@ BSRGAN_NAMES = {
 
 
 def rename(state: dict[str, Any]) -> dict[str, Any]:
-    """The names of the two generations of ESRGAN's code before BasicSR, which BSRGAN and many others use."""
-    return rename_keys(rename_keys(state, _numbered_names(state)), BSRGAN_NAMES)
+    """Rename from the two generations of ESRGAN's code before BasicSR, used by BSRGAN and many others."""
+    return rename_keys(rename_keys(state, _list_numbered_names(state)), BSRGAN_NAMES)
 
 
-def _numbered_names(state: dict[str, Any]) -> dict[str, str]:
-    """Rules for files that number layers: model.0, model.1.sub, and after them all that is left."""
+def _list_numbered_names(state: dict[str, Any]) -> dict[str, str]:
+    """Return rules for files that number layers: model.0, model.1.sub and those after them."""
     found = (re.match(r"model\.(\d+)\.", key) for key in state)
     numbers = sorted({int(match[1]) for match in found if match})
     if len(numbers) < 4:

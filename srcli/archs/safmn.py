@@ -92,7 +92,7 @@ class _FeedForward(nn.Module):
 
 
 class _Modulation(nn.Module):
-    """Each quarter of the channels filtered at its own size: whole, half, a quarter, an eighth."""
+    """Spatial modulation: each quarter of the channels is filtered at another size, full to an eighth."""
 
     def __init__(self, features: int) -> None:
         super().__init__()

@@ -78,7 +78,7 @@ class Network(nn.Module):
 
 
 class _Quarters(nn.Module):
-    """Each pixel with those of its quarter of a cell added that resemble it, the strongest of each 2x2."""
+    """Non-local attention within the quarters of a cell, to keys and values pooled by 2x2."""
 
     def __init__(self, features: int, squeezed: int, cell: int) -> None:
         super().__init__()
@@ -90,32 +90,32 @@ class _Quarters(nn.Module):
 
     def forward(self, batch: Tensor) -> Tensor:
         """Map (N, C, H, W) to the same shape."""
-        asked = torch.cat((self.theta(batch), self.phi(batch), self.g(batch)), 1)
-        rows, columns = (_halves_of_cells(side, self.cell) for side in batch.shape[2:])
+        qkv = torch.cat((self.theta(batch), self.phi(batch), self.g(batch)), 1)
+        rows, columns = (_split_cells(side, self.cell) for side in batch.shape[2:])
         bands = (
-            torch.cat([_attended(region) for region in torch.split(band, columns, 3)], 3)
-            for band in torch.split(asked, rows, 2)
+            torch.cat([_attend_region(region) for region in torch.split(band, columns, 3)], 3)
+            for band in torch.split(qkv, rows, 2)
         )
         out: Tensor = batch + self.W(torch.cat(list(bands), 2))
         return out
 
 
-def _halves_of_cells(length: int, cell: int) -> list[int]:
-    """Lengths of the two halves of each cell along an axis; the last cell has what is left."""
+def _split_cells(length: int, cell: int) -> list[int]:
+    """Return the lengths of both halves of each cell along an axis; the last cell has the rest."""
     cells = [min(cell, length - start) for start in range(0, length, cell)]
     return [half for side in cells for half in (side // 2, side - side // 2)]
 
 
-def _attended(asked: Tensor) -> Tensor:
-    """(N, 3C, H, W) of queries, keys and values to (N, C, H, W), without the matrix of all pairs."""
-    queries, keys, values = asked.chunk(3, 1)
-    if min(asked.shape[2:]) < 2:
+def _attend_region(qkv: Tensor) -> Tensor:
+    """Attend within (N, 3C, H, W) of queries, keys and values: (N, C, H, W)."""
+    queries, keys, values = qkv.chunk(3, 1)
+    if min(qkv.shape[2:]) < 2:
         return torch.zeros_like(queries)  # nothing is left of keys that are pooled
     return non_local_attention(queries, F.max_pool2d(keys, 2), F.max_pool2d(values, 2))
 
 
 class _Group(nn.Module):
-    """Residual blocks, attention and a convolution, added to what they began with."""
+    """Residual blocks, attention and a convolution, with a skip connection."""
 
     def __init__(self, features: int, blocks: int) -> None:
         super().__init__()
@@ -158,24 +158,24 @@ class _SecondOrder(nn.Module):
         """Map (N, C, H, W) to the same shape."""
         with disable_autocast(batch):  # the root is lost in half precision
             single = batch.to(torch.promote_types(batch.dtype, torch.float32))
-            summary = _root(_covariance(_middle(single, self.LARGEST))).mean(1)
+            summary = _root(_covariance(_crop_middle(single, self.LARGEST))).mean(1)
         out: Tensor = batch * self.conv_du(summary[:, :, None, None])
         return out
 
 
-def _middle(batch: Tensor, largest: int) -> Tensor:
+def _crop_middle(batch: Tensor, largest: int) -> Tensor:
     top, left = (max(0, (side - largest) // 2) for side in batch.shape[2:])
     return batch[:, :, top : top + largest, left : left + largest]
 
 
 def _covariance(batch: Tensor) -> Tensor:
-    """(N, C, H, W) to (N, C, C)."""
+    """Compute the covariance of channels: (N, C, H, W) to (N, C, C)."""
     centred = batch.flatten(2) - batch.mean((2, 3))[:, :, None]
     return centred @ centred.mT / centred.shape[2]
 
 
 def _root(matrix: Tensor, steps: int = 5) -> Tensor:
-    """The square root of (N, C, C), nearly: Newton and Schulz's iteration on it by its trace.
+    """Approximate the square root of (N, C, C) by Newton and Schulz's iteration, scaled by the trace.
 
     The coupled form of Li et al., https://arxiv.org/abs/1712.01034. Zero has itself as root.
     """

@@ -1,4 +1,4 @@
-"""SlimRes: a slim residual network on luma, around a bicubic enlargement; ours, for the bundled ladder."""
+"""SlimRes: a slim residual network on luma, added to a bicubic upscaling; ours, for the bundled ladder."""
 
 import re
 from typing import Any
@@ -76,10 +76,10 @@ class _Block(nn.Module):
 
 def rename(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Map the keys of the first trial (`h`, `b.0` ... `b.11`, `a.0` ... `a.5`, `t`) to ours."""
-    return {_renamed(key): value for key, value in state.items()}
+    return {_rename_key(key): value for key, value in state.items()}
 
 
-def _renamed(key: str) -> str:
+def _rename_key(key: str) -> str:
     module, _, name = key.rpartition(".")
     if module in ("h", "t"):
         return f"{'head' if module == 'h' else 'tail'}.{name}"

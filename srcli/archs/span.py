@@ -2,7 +2,7 @@
 
 Keys as in the authors' code (hongyuanyu/SPAN): conv_1, block, conv_cat, conv_2, upsampler; but its block_1 is
 block.0. While training, each 3x3 convolution is three in a row beside a 1x1; they are merged to one kernel at
-every step, and `merged` leaves only that.
+every step, and `merge` leaves only that.
 """
 
 from typing import Any
@@ -52,10 +52,10 @@ class Network(nn.Module):
         # Head, three per block, one after them, and the upsampler.
         self.halo = 1 + 18 + 1 + 1
         self.shift = MeanShift(span, mean)
-        self.conv_1 = _Merged(3, features, branches)
+        self.conv_1 = _MergeableConv(3, features, branches)
         self.block = nn.ModuleList(_Block(features, branches) for _ in range(6))
         self.conv_cat = conv(4 * features, features, 1)
-        self.conv_2 = _Merged(features, features, branches)
+        self.conv_2 = _MergeableConv(features, features, branches)
         self.upsampler = nn.Sequential(conv(features, 3 * scale**2), nn.PixelShuffle(scale))
 
     def forward(self, batch: Tensor) -> Tensor:
@@ -73,14 +73,14 @@ class _Block(nn.Module):
 
     def __init__(self, features: int, branches: bool) -> None:
         super().__init__()
-        self.c1_r, self.c2_r, self.c3_r = (_Merged(features, features, branches) for _ in range(3))
+        self.c1_r, self.c2_r, self.c3_r = (_MergeableConv(features, features, branches) for _ in range(3))
 
     def forward(self, batch: Tensor) -> Tensor:
         seen: Tensor = self.c3_r(F.silu(self.c2_r(F.silu(self.c1_r(batch)))))
         return (seen + batch) * (torch.sigmoid(seen) - 0.5)
 
 
-class _Merged(nn.Module):
+class _MergeableConv(nn.Module):
     """A 3x3 convolution, or the three and the one that are learned in its place."""
 
     def __init__(self, inputs: int, outputs: int, branches: bool) -> None:
@@ -94,40 +94,42 @@ class _Merged(nn.Module):
         else:
             self.eval_conv = conv(inputs, outputs)
 
-    def merged(self) -> tuple[Tensor, Tensor]:
-        """The one kernel (outputs, inputs, 3, 3) and bias that compute the same."""
+    def merge(self) -> tuple[Tensor, Tensor]:
+        """Return the one kernel (outputs, inputs, 3, 3) and bias that compute the same."""
         if not self.branches:
-            return _of(self.eval_conv)
-        (first, first_bias), (middle, middle_bias), (last, last_bias) = (_of(layer) for layer in self.conv)
-        beside, beside_bias = _of(self.sk)
+            return _get_kernel(self.eval_conv)
+        (first, first_bias), (middle, middle_bias), (last, last_bias) = (
+            _get_kernel(layer) for layer in self.conv
+        )
+        beside, beside_bias = _get_kernel(self.sk)
         kernel = torch.einsum("om,mnyx,ni->oiyx", last[..., 0, 0], middle, first[..., 0, 0])
         bias = middle.sum((2, 3)) @ first_bias + middle_bias
         return kernel + F.pad(beside, (1, 1, 1, 1)), last[..., 0, 0] @ bias + last_bias + beside_bias
 
     def forward(self, batch: Tensor) -> Tensor:
-        return F.conv2d(batch, *self.merged(), padding=1)
+        return F.conv2d(batch, *self.merge(), padding=1)
 
 
-def _of(layer: nn.Module) -> tuple[Tensor, Tensor]:
+def _get_kernel(layer: nn.Module) -> tuple[Tensor, Tensor]:
     assert isinstance(layer, nn.Conv2d)
     assert layer.bias is not None
     return layer.weight, layer.bias
 
 
 def deploy(network: nn.Module, config: dict[str, Any], scale: int) -> tuple[nn.Module, dict[str, Any]]:
-    """The same function without branches, and its config."""
+    """Return the same function without branches, and its config."""
     plain_config = {**config, "branches": False}
     plain = Network(scale=scale, **plain_config)
     state = {key: value for key, value in network.state_dict().items() if key in plain.state_dict()}
     for name, layer in network.named_modules():
-        if isinstance(layer, _Merged):
-            state[f"{name}.eval_conv.weight"], state[f"{name}.eval_conv.bias"] = layer.merged()
+        if isinstance(layer, _MergeableConv):
+            state[f"{name}.eval_conv.weight"], state[f"{name}.eval_conv.bias"] = layer.merge()
     plain.load_state_dict(state)
     return plain, plain_config
 
 
 def rename(state: dict[str, Any]) -> dict[str, Any]:
-    """The authors' numbered blocks as a list; where there are branches, not the kernels merged from them."""
+    """Rename the authors' numbered blocks; drop merged kernels if their branches are there."""
     state = number_from_zero(state, "block_")
     if any(".sk." in key for key in state):
         return {key: value for key, value in state.items() if ".eval_conv." not in key}

@@ -69,14 +69,14 @@ class Network(nn.Module):
     def forward(self, batch: Tensor) -> Tensor:
         """Map (N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale), every channel by itself."""
         count, channels, height, width = batch.shape
-        levels = _down(batch.reshape(-1, 1, height, width) * 255 + 0.5)
-        upper = _down(levels / LEVELS)
+        levels = _floor(batch.reshape(-1, 1, height, width) * 255 + 0.5)
+        upper = _floor(levels / LEVELS)
         out = self.upper(upper) + self.lower(levels - upper * LEVELS)
         enlarged: Tensor = F.pixel_shuffle(out, self.scale)
         return enlarged.reshape(count, channels, height * self.scale, width * self.scale).to(batch.dtype)
 
     def tables(self) -> dict[str, Tensor]:
-        """Every mapping at every combination of its four inputs: (16, 16, 16, 16, outputs)."""
+        """Tabulate each mapping at every combination of its four inputs: (16, 16, 16, 16, outputs)."""
         return {
             f"{name}.{key}": table
             for name, half in (("upper", self.upper), ("lower", self.lower))
@@ -90,43 +90,45 @@ class _Half(nn.Module):
     def __init__(self, scale: int, size: _Size, divisor: float) -> None:
         super().__init__()
         self.size, self.divisor = size, divisor
-        self.lut122 = _mapping(1, (2, 2), 2, size.features)
-        self.stages = _stage_names(size.parallel)
+        self.lut122 = _make_mapping(1, (2, 2), 2, size.features)
+        self.stages = _list_stages(size.parallel)
         for stage, outputs in zip(self.stages, (size.features, scale**2), strict=True):
             for name in stage:
-                self.add_module(name, _mapping(2, _window(name), 3, outputs))
+                self.add_module(name, _make_mapping(2, _get_window(name), 3, outputs))
 
     def forward(self, levels: Tensor) -> Tensor:
         """Map (N, 1, H, W) of whole numbers up to 15 to (N, scale**2, H, W) in [-1, 1]."""
-        # Rounding down makes much of little: in single precision, tiles would differ from the whole.
+        # Rounding down amplifies tiny differences: in single precision, tiles would differ from the whole.
         exact = levels if self.training or levels.device.type == "mps" else levels.double()
         base = exact / self.divisor
         first, last = self.stages
-        features = base + _mapped(self.lut122, pad_reflect(base, (0, 1, 0, 1)))
-        features = features + self._stage(first, features)
-        return (base + self._stage(last, features)).clamp(-1, 1)
+        features = base + _apply_make_mapping(self.lut122, pad_reflect(base, (0, 1, 0, 1)))
+        features = features + self._run_stage(first, features)
+        return (base + self._run_stage(last, features)).clamp(-1, 1)
 
-    def _stage(self, names: tuple[str, ...], features: Tensor) -> Tensor:
-        """The mean of the mappings of a stage, each of four features, in turn."""
+    def _run_stage(self, names: tuple[str, ...], features: Tensor) -> Tensor:
+        """Average the mappings of a stage, each applied to four features in turn."""
         groups = features.chunk(self.size.features // 4, 1)
         results = [
-            _mapped(self.get_submodule(name), _between(groups[i % len(groups)], _window(name)))
+            _apply_make_mapping(
+                self.get_submodule(name), _mix_neighbours(groups[i % len(groups)], _get_window(name))
+            )
             for i, name in enumerate(names)
         ]
         return torch.stack(results).mean(0)
 
     def tables(self) -> dict[str, Tensor]:
-        """See `Network.tables`."""
+        """Tabulate the mappings of this half."""
         whole = torch.arange(LEVELS, dtype=torch.float64, device=next(self.parameters()).device)
-        found = {"lut122": _table(self.lut122, whole / self.divisor, (1, 2, 2))}
+        found = {"lut122": _tabulate(self.lut122, whole / self.divisor, (1, 2, 2))}
         for name in (name for stage in self.stages for name in stage):
-            window = (2, *_window(name))
-            found[name] = _table(self.get_submodule(name), whole - LEVELS // 2, window)
+            window = (2, *_get_window(name))
+            found[name] = _tabulate(self.get_submodule(name), whole - LEVELS // 2, window)
         return found
 
 
-def _stage_names(parallel: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Names of the mappings of the second and the third stage, the vertical ones first."""
+def _list_stages(parallel: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the names of the mappings of the second and third stage, vertical ones first."""
     numbers = ("", "_2")[:parallel]
     first, last = (
         tuple(name + number for name in names for number in numbers)
@@ -135,12 +137,12 @@ def _stage_names(parallel: int) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return first, last
 
 
-def _window(name: str) -> tuple[int, int]:
+def _get_window(name: str) -> tuple[int, int]:
     return (2, 1) if name.startswith("lut221") else (1, 2)
 
 
-def _mapping(inputs: int, window: tuple[int, int], hidden: int, outputs: int) -> nn.Sequential:
-    """A window of values to `outputs`, by so many hidden layers of 64."""
+def _make_mapping(inputs: int, window: tuple[int, int], hidden: int, outputs: int) -> nn.Sequential:
+    """Return a network from a window of values to `outputs`, with `hidden` layers of 64."""
     widths = [64] * hidden
     layers: list[nn.Module] = [nn.Conv2d(inputs, 64, window)]
     for before, after in zip(widths, [*widths[1:], outputs], strict=True):
@@ -148,8 +150,8 @@ def _mapping(inputs: int, window: tuple[int, int], hidden: int, outputs: int) ->
     return nn.Sequential(*layers)
 
 
-def _mapped(mapping: nn.Module, batch: Tensor) -> Tensor:
-    """What `mapping` makes of `batch`, in the precision of `batch`."""
+def _apply_make_mapping(mapping: nn.Module, batch: Tensor) -> Tensor:
+    """Apply `mapping` in the precision of `batch`."""
     for layer in mapping.children():
         if isinstance(layer, nn.Conv2d):
             assert layer.bias is not None
@@ -159,22 +161,22 @@ def _mapped(mapping: nn.Module, batch: Tensor) -> Tensor:
     return batch
 
 
-def _between(features: Tensor, window: tuple[int, int]) -> Tensor:
-    """Two channels for every place between pixels, of two from the one side and two from the other.
+def _mix_neighbours(features: Tensor, window: tuple[int, int]) -> Tensor:
+    """Compute two channels for every place between pixels, from two channels on either side.
 
     (N, 4, H, W) to whole numbers (N, 2, H + 1, W) for a vertical window, (N, 2, H, W + 1) otherwise.
     """
     after, before = ((0, 0, 0, 1), (0, 0, 1, 0)) if window[0] == 2 else ((0, 1, 0, 0), (1, 0, 0, 0))
     total = pad_reflect(features[:, :2], after) + pad_reflect(features[:, 2:], before)
-    return _down(total.clamp(-LEVELS / 2, _FURTHEST))
+    return _floor(total.clamp(-LEVELS / 2, _FURTHEST))
 
 
-def _down(batch: Tensor) -> Tensor:
-    """Rounded down; gradients pass as if it were not."""
+def _floor(batch: Tensor) -> Tensor:
+    """Round down; gradients pass unchanged."""
     return batch.floor().detach() + (batch - batch.detach())
 
 
-def _table(mapping: nn.Module, values: Tensor, window: tuple[int, int, int]) -> Tensor:
+def _tabulate(mapping: nn.Module, values: Tensor, window: tuple[int, int, int]) -> Tensor:
     parts = list_combinations(values, 4).reshape(-1, *window).chunk(8)
-    entries = torch.cat([_mapped(mapping, part) for part in parts])
+    entries = torch.cat([_apply_make_mapping(mapping, part) for part in parts])
     return entries.reshape(*[LEVELS] * 4, -1).float()

@@ -1,7 +1,7 @@
 """SR-LUT: a network of so few pixels that it can be tabulated.
 
 Keys as in the authors' code (yhjo09/SR-LUT): conv1 sees a window of pixels, the others have 1x1 kernels.
-What it says of an image in four turns is added up, so that a window of 2x2 sees 3x3 pixels.
+Its outputs for four rotations of an image are added, so that a window of 2x2 sees 3x3 pixels.
 `imaging/lut.py` runs its table.
 """
 
@@ -57,31 +57,31 @@ class Network(nn.Module):
         """Map (N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale), every channel by itself."""
         count, channels, height, width = batch.shape
         planes = batch.reshape(-1, 1, height, width)
-        turns = [self._upright(planes.rot90(k, (2, 3))).rot90(-k, (2, 3)) for k in range(4)]
-        # Entries of the table are 127ths, and four of them add up to levels of 255.
+        turns = [self._upscale_upright(planes.rot90(k, (2, 3))).rot90(-k, (2, 3)) for k in range(4)]
+        # Table entries are 127ths, and four of them add up to levels of 255.
         total = torch.stack(turns).sum(0) * (127 / 255)
         return total.reshape(count, channels, height * self.scale, width * self.scale)
 
     def tables(self) -> dict[str, Tensor]:
-        """What it says of every combination of sampled pixels: (L, ..., L, scale, scale) in [-1, 1].
+        """Tabulate the output for every combination of sampled pixels: (L, ..., L, scale, scale) in [-1, 1].
 
-        The last sample is for 256, of which the network knows 255 at most.
+        The last sample stands for 256, which the network sees as 255.
         """
         samples = torch.arange(0, 257, self.interval, device=self.conv1.weight.device).clamp(max=255) / 255
         windows = list_combinations(samples, self.window[0] * self.window[1])
         parts = windows.reshape(-1, 1, *self.window).chunk(8)
-        entries = torch.cat([self._entry(part) for part in parts])
+        entries = torch.cat([self._compute_entries(part) for part in parts])
         shape = [len(samples)] * windows.shape[1] + [self.scale, self.scale]
         return {"table": entries.reshape(shape)}
 
-    def _upright(self, planes: Tensor) -> Tensor:
-        """(N, 1, H, W) enlarged as the window lies, with mirrored pixels at the lower and right border."""
+    def _upscale_upright(self, planes: Tensor) -> Tensor:
+        """Upscale (N, 1, H, W) in this orientation, padded by reflection at the lower and right edges."""
         below, right = (side - 1 for side in self.window)
-        enlarged: Tensor = self.shuffle(self._entry(pad_reflect(planes, (0, right, 0, below))))
+        enlarged: Tensor = self.shuffle(self._compute_entries(pad_reflect(planes, (0, right, 0, below))))
         return enlarged
 
-    def _entry(self, planes: Tensor) -> Tensor:
-        """(N, 1, H, W) to (N, scale**2, H', W') in [-1, 1], one entry for each window."""
+    def _compute_entries(self, planes: Tensor) -> Tensor:
+        """Compute the entry of each window of (N, 1, H, W): (N, scale**2, H', W') in [-1, 1]."""
         features = planes
         for layer in (self.conv1, self.conv2, self.conv3, self.conv4, self.conv5):
             features = self.act(layer(features))

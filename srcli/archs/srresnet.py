@@ -68,7 +68,7 @@ class Network(nn.Module):
         return (torch.tanh(out) + 1) / 2 if self.tanh else out
 
     def identity_path(self) -> IdentityPath:
-        """The way of colours past the blocks, for an initialisation."""
+        """Return the layers that colours pass beside the blocks."""
         ups: list[Any] = [(step.upsample_block[0], step.times) for step in self.upsampling]  # type: ignore[index]
         layers = ((self.conv1[0], 1), *ups, (self.conv3, 1))
         return IdentityPath(layers, (self.conv2[1],))
@@ -110,7 +110,7 @@ PLACES = {"conv1": 0, "bn1": 1, "prelu": 2, "conv2": 3, "bn2": 4}
 
 
 def rename(state: dict[str, Any]) -> dict[str, Any]:
-    """The names of leftthomas' port as these; files of old PyTorch lack the normalisations' counters."""
+    """Rename leftthomas' port; add the batch counters that files of old PyTorch lack."""
     rules = {
         rf"^block{number}\.{name}\.": f"trunk.{number - 2}.rcb.{place}."
         for number in range(2, 7)

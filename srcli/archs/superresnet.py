@@ -35,11 +35,11 @@ class Network(nn.Module):
         # All layers at the output's size, and the next input pixel where they end between two.
         self.halo = -(-(scale + 2 * layers - 1) // (2 * scale))
         self.extract = nn.Sequential(
-            _block(3, features), *(_block(features, features) for _ in range(extract - 1))
+            _make_block(3, features), *(_make_block(features, features) for _ in range(extract - 1))
         )
-        self.map = nn.Sequential(*(_block(features, features) for _ in range(blocks)))
+        self.map = nn.Sequential(*(_make_block(features, features) for _ in range(blocks)))
         self.reconstruct = conv(features, 3)
-        self.register_buffer("phases", _bilinear_phases(scale), persistent=False)
+        self.register_buffer("phases", _make_bilinear_kernel(scale), persistent=False)
         self.apply(init_he)
 
     def forward(self, batch: Tensor) -> Tensor:
@@ -50,18 +50,18 @@ class Network(nn.Module):
         return out
 
     def _upsample(self, batch: Tensor) -> Tensor:
-        """Bilinear by a kernel for each place between pixels, which are the same wherever a tile begins."""
+        """Upscale bilinearly with fixed kernels, so that results do not depend on where a tile begins."""
         planes = F.pad(batch, (1, 1, 1, 1), mode="replicate").flatten(0, 1)[:, None]
         large = F.pixel_shuffle(F.conv2d(planes, self.phases), self.scale)
         return large.view(*batch.shape[:2], *large.shape[2:])
 
 
-def _block(inputs: int, outputs: int) -> nn.Sequential:
+def _make_block(inputs: int, outputs: int) -> nn.Sequential:
     return nn.Sequential(conv(inputs, outputs), nn.ReLU())
 
 
-def _bilinear_phases(scale: int) -> Tensor:
-    """A kernel (scale**2, 1, 3, 3) that with a pixel shuffle enlarges a plane padded by its edge."""
+def _make_bilinear_kernel(scale: int) -> Tensor:
+    """Return a kernel (scale**2, 1, 3, 3) that, with a pixel shuffle, upsamples a padded plane bilinearly."""
     centres = (torch.arange(scale, dtype=torch.float64) + 0.5) / scale - 0.5
     taps = (1 - (torch.arange(-1, 2) - centres[:, None]).abs()).clamp_min(0)
     return torch.einsum("yi,xj->yxij", taps, taps).reshape(scale**2, 1, 3, 3).float()

@@ -76,7 +76,7 @@ class Network(TransformerNetwork):
         self.apply(init_transformer)
 
     def embed(self, grid: Tensor) -> Tensor:
-        """Mixed by a 1x1 convolution, then normalised."""
+        """Mix by a 1x1 convolution, then normalise."""
         out: Tensor = self.patch_embed["norm"](to_grid(self.patch_embed["proj"](to_batch(grid))))
         return out
 
@@ -97,7 +97,7 @@ class _Group(nn.Module):
 
 
 class _Block(nn.Module):
-    """As SwinIR's, but normalised after the attention and the linear layers."""
+    """SwinIR's block with normalisation after the attention and the linear layers."""
 
     def __init__(self, features: int, heads: int, window: int, ratio: int, place: int) -> None:
         super().__init__()
@@ -135,25 +135,25 @@ class _Attention(nn.Module):
         bias = torch.cat((self.q_bias, torch.zeros_like(self.q_bias), self.v_bias))
         queries, keys, values = F.linear(grid, self.qkv.weight, bias).chunk(3, 3)
         sharpness = self.logit_scale.clamp(max=math.log(self.SHARPEST)).exp()
-        queries, keys = (self._turned(each) for each in (queries, keys))
+        queries, keys = (self._normalise(each) for each in (queries, keys))
         whole = torch.cat(((queries * sharpness[:, 0]).flatten(3), keys.flatten(3), values), 3)
         out: Tensor = self.proj(
-            attend_in_windows(whole, self.size, self.heads, self._bias(), shift, scale=1.0)
+            attend_in_windows(whole, self.size, self.heads, self._compute_bias(), shift, scale=1.0)
         )
         return out
 
-    def _turned(self, grid: Tensor) -> Tensor:
-        """(N, H, W, C) to (N, H, W, heads, channels of a head), of length 1."""
+    def _normalise(self, grid: Tensor) -> Tensor:
+        """Split (N, H, W, C) into heads of unit vectors: (N, H, W, heads, channels of a head)."""
         return F.normalize(split_axis(grid, 3, self.heads), dim=4)
 
-    def _bias(self) -> Tensor:
-        """(heads, L, L)."""
-        table = self.cpb_mlp(_log_differences(self.size, self.q_bias))
+    def _compute_bias(self) -> Tensor:
+        """Compute the bias of each pair of pixels: (heads, L, L)."""
+        table = self.cpb_mlp(_list_log_positions(self.size, self.q_bias))
         return self.STRONGEST * torch.sigmoid(relative_position_bias(table, self.size))
 
 
-def _log_differences(size: Size, like: Tensor) -> Tensor:
-    """All ways in which two pixels can lie to each other, from -8 to 8 on a logarithmic scale: (D, 2)."""
+def _list_log_positions(size: Size, like: Tensor) -> Tensor:
+    """List all relative positions, from -8 to 8 on a logarithmic scale: (D, 2)."""
     steps = (
         torch.arange(1 - side, side, dtype=like.dtype, device=like.device) * 8 / (side - 1) for side in size
     )
@@ -192,7 +192,7 @@ _PARTS = (".attn.query.weight", ".attn.key.weight", ".attn.value.weight")
 
 
 def rename(state: dict[str, Any]) -> dict[str, Any]:
-    """The authors' names for the library's, and without what the network works out itself."""
+    """Rename from the transformers library; drop what the network computes itself."""
     worked_out = (".relative_position_index", ".relative_coords_table", ".attn_mask")
     named = rename_keys(drop_keys(state, *worked_out), _LIBRARY)
     blocks = [key.removesuffix(_PARTS[0]) for key in named if key.endswith(_PARTS[0])]

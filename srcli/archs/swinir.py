@@ -1,4 +1,4 @@
-"""SwinIR: groups of transformer blocks whose attention looks within windows, shifted by turns.
+"""SwinIR: groups of transformer blocks with attention within windows, shifted in every other block.
 
 Keys as in the authors' code (JingyunLiang/SwinIR): conv_first, patch_embed, layers, norm, conv_after_body,
 and what enlarges. Their files also carry masks and indices, which are worked out here.
@@ -66,7 +66,7 @@ class Network(TransformerNetwork):
     ) -> None:
         super().__init__(scale, features, window, end, narrow)
         self.patch_embed = nn.ModuleDict({"norm": nn.LayerNorm(features)})
-        self.layers = _groups(groups, blocks, features, heads, window, ratio, narrow)
+        self.layers = _make_groups(groups, blocks, features, heads, window, ratio, narrow)
         self.norm = nn.LayerNorm(features)
         self.apply(init_transformer)
 
@@ -78,7 +78,7 @@ class Encoder(TransformerBody):
         features, window = 180, 8
         super().__init__(features, window)
         self.patch_embed = nn.ModuleDict({"norm": nn.LayerNorm(features)})
-        self.layers = _groups(groups, 6, features, 6, window, 2)
+        self.layers = _make_groups(groups, 6, features, 6, window, 2)
         self.norm = nn.LayerNorm(features)
         self.conv_before_upsample = nn.Sequential(conv(features, width), nn.LeakyReLU())
         self.apply(init_transformer)
@@ -90,7 +90,7 @@ class Encoder(TransformerBody):
         return out[:, :, :height, :width]
 
 
-def _groups(
+def _make_groups(
     groups: int, blocks: int, features: int, heads: int, window: int, ratio: int, narrow: bool = False
 ) -> nn.ModuleList:
     return nn.ModuleList(
@@ -100,7 +100,7 @@ def _groups(
 
 
 class Group(nn.Module):
-    """Blocks and a convolution, added to what they began with."""
+    """Blocks and a convolution, with a skip connection."""
 
     def __init__(self, blocks: list[nn.Module], features: int, narrow: bool = False) -> None:
         super().__init__()
