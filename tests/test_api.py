@@ -192,7 +192,7 @@ def copy_weights(folder: Path) -> Path:
     from srcli.engine.weights import files
 
     target = folder / "mine.safetensors"
-    target.write_bytes(files.locate_weights(manifest.entries_of("fsrcnn")[2]).read_bytes())
+    target.write_bytes(files.locate_weights(manifest.find_entries("fsrcnn")[2]).read_bytes())
     return target
 
 

@@ -112,5 +112,5 @@ def test_bash_completes(tmp_path: Path) -> None:
         ["bash", "--norc", "-c", script], env=environment, capture_output=True, text=True, check=False
     )
     found, rule = done.stdout.splitlines()
-    assert found.split() == [name for name in manifest.models() if name.startswith("rea")]
+    assert found.split() == [name for name in manifest.list_models() if name.startswith("rea")]
     assert "-o default" in rule

@@ -17,7 +17,7 @@ from helpers.fake_hub import REVISION, FakeHub
 from helpers.hub_client import WEIGHTS_PATH, code_with_manifest, make_environment, run_python
 from helpers.paths import SAMPLES
 from srcli import archs
-from srcli.engine.weights.hub import reachable
+from srcli.engine.weights.hub import is_reachable
 
 
 def sr(arguments: list[object], tmp_path: Path, endpoint: str) -> subprocess.CompletedProcess[str]:
@@ -97,7 +97,7 @@ def test_a_name_server_that_never_answers_costs_little(monkeypatch: pytest.Monke
 
     monkeypatch.setattr("socket.create_connection", hang)
     start = time.monotonic()
-    assert not reachable("https://hub.invalid", patience=0.2)
+    assert not is_reachable("https://hub.invalid", patience=0.2)
     assert time.monotonic() - start < 0.9
 
 
@@ -250,7 +250,7 @@ def test_the_real_hub_has_what_the_manifest_says() -> None:
     from srcli import manifest
     from srcli.engine.weights import files as weights
 
-    if not reachable("https://huggingface.co"):
+    if not is_reachable("https://huggingface.co"):
         pytest.skip("the Hub can't be reached")
-    for scale, entry in manifest.entries_of("edsr").items():
+    for scale, entry in manifest.find_entries("edsr").items():
         weights.load_network(weights.locate_weights(entry), archs.Spec(entry.arch, scale, entry.config))

@@ -63,7 +63,7 @@ def test_what_an_output_says_of_itself(tmp_path: Path, sr: Run) -> None:
     done = sr("info", tmp_path / "chelsea_x3.jpg", "--json")
     assert done.code == 0, done.err
     made = json.loads(done.out)["made"]
-    entry = manifest.entries_of("ecbsr")[3]
+    entry = manifest.find_entries("ecbsr")[3]
     assert made["weights"] == {"ecbsr-x3": entry.sha256}
     assert (made["version"], made["model"], made["scale"]) == (__version__, "ecbsr", "x3")
     assert made["size"] == "451x300"

@@ -43,7 +43,7 @@ def weights(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """VGG19's first layers at random, at the place where the Hub's file would lie; all else is real."""
     path = tmp_path / "vgg.safetensors"
     write_vgg(path)
-    monkeypatch.setattr(hub, "cached", lambda file: path)
+    monkeypatch.setattr(hub, "find_cached", lambda file: path)
     monkeypatch.setattr(vgg, "SHA256", sha256(path))
     return path
 
@@ -240,8 +240,8 @@ def test_a_file_that_is_no_vgg_is_named(weights: Path, monkeypatch: pytest.Monke
 
 
 def test_without_a_network_the_message_is_the_hubs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(hub, "cached", lambda file: None)
-    monkeypatch.setattr(hub, "reachable", lambda endpoint: False)
+    monkeypatch.setattr(hub, "find_cached", lambda file: None)
+    monkeypatch.setattr(hub, "is_reachable", lambda endpoint: False)
     with pytest.raises(HubError, match="no network"):
         build(parse("l1=1,content=0.1"))
 

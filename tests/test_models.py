@@ -42,7 +42,7 @@ def test_the_list_can_be_narrowed(sr: Run) -> None:
 def test_the_list_fits_a_terminal_of_80_columns(sr: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     assert max(map(len, sr("models").out.splitlines())) <= 80
-    entries = manifest.entries_of("fsrcnn")
+    entries = manifest.find_entries("fsrcnn")
     measured = [entries[scale].expect["Set5"]["psnr_y"] for scale in (2, 3, 4)]
     assert " ".join(f"{psnr:.2f}" for psnr in measured) in sr("models").out
 
@@ -214,11 +214,11 @@ def test_what_fits_nothing_is_tried_with_spandrel(
     assert done.code == 0, done.err
     assert "identified as x3, known to spandrel" in done.err
     save_file({"y": torch.zeros(1)}, path)
-    with pytest.raises(WeightsError, match="and none that spandrel knows"):
+    with pytest.raises(WeightsError, match="nor any that spandrel knows"):
         methods.load_method_file(path, 3)
     monkeypatch.setattr(Descriptor, "purpose", "Restoration")
     save_file({"z": torch.zeros(1)}, path)
-    with pytest.raises(WeightsError, match="spandrel takes it for Mystery"):
+    with pytest.raises(WeightsError, match="spandrel identifies it as Mystery"):
         methods.load_method_file(path, 3)
 
 
@@ -228,7 +228,7 @@ def test_the_real_spandrel() -> None:
     network = archs.build("srvgg", 2).eval()
     from srcli.engine.weights import spandrel
 
-    loaded, scale = spandrel.load(network.state_dict(), "no fit")
+    loaded, scale = spandrel.identify_network(network.state_dict(), "no fit")
     assert scale == 2
     batch = torch.rand(1, 3, 8, 8)
     torch.testing.assert_close(loaded(batch), network(batch).clamp(0, 1), atol=1e-5, rtol=1e-5)
@@ -295,7 +295,7 @@ def test_blending_goes_from_one_network_to_the_other(tmp_path: Path, sr: Run) ->
 
 
 def test_every_name_on_the_command_line_is_distinct() -> None:
-    names = [entry.name for entry in manifest.load()] + manifest.models()
+    names = [entry.name for entry in manifest.load()] + manifest.list_models()
     assert len(names) == len(set(names))
-    assert not set(manifest.models()) & set(KERNELS)
+    assert not set(manifest.list_models()) & set(KERNELS)
     assert all(weights.find_local(entry) for entry in manifest.load() if entry.bundled)

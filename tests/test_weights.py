@@ -189,11 +189,11 @@ def test_damaged_and_foreign_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "head.pth").write_bytes(b"\x80\x02}q")
     for name, message in {
         "cut.safetensors": "damaged",
-        "text.pth": "is no weight file",
+        "text.pth": "is not a weight file",
         "cut.pth": "is damaged",
         "head.pth": "is damaged",
-        "empty.pth": "no tensors by name",
-        "list.pth": "no tensors by name",
+        "empty.pth": "no named tensors",
+        "list.pth": "no named tensors",
         "none.pth": "does not exist",
     }.items():
         with pytest.raises(WeightsError, match=message):
@@ -215,7 +215,7 @@ def test_weights_of_another_network_name_the_first_difference(tmp_path: Path) ->
 
 def test_unknown_models_are_usage_errors() -> None:
     with pytest.raises(UsageError, match="no model called"):
-        manifest.entries_of("nope")
+        manifest.find_entries("nope")
 
 
 def test_sha256(tmp_path: Path) -> None:
@@ -243,7 +243,7 @@ def test_every_variant_is_found_by_its_tensors(arch: str) -> None:
         for scale in {archs.traits(arch).weight_scales[0], archs.traits(arch).weight_scales[-1]}:
             with torch.device("meta"):
                 state = archs.build(arch, scale, config).state_dict()
-            found = identify.exact(state, arch)
+            found = identify.find_exact(state, arch)
             assert scale in [spec.scale for spec in found]
 
 

@@ -12,7 +12,7 @@ import sys
 import torch
 
 from srcli import archs
-from srcli.engine.weights.identify import KEYS, pattern
+from srcli.engine.weights.identify import KEYS, strip_numbers
 
 
 def list_patterns(arch: str) -> list[str]:
@@ -21,7 +21,7 @@ def list_patterns(arch: str) -> list[str]:
     for config in archs.variants(arch):
         for scale in archs.traits(arch).weight_scales:
             with torch.device("meta"):
-                patterns |= set(map(pattern, archs.build(arch, scale, config).state_dict()))
+                patterns |= set(map(strip_numbers, archs.build(arch, scale, config).state_dict()))
     return sorted(patterns)
 
 

@@ -99,7 +99,7 @@ def _choose_model(request: UpscaleRequest, images: list[PlannedImage], emit: Emi
         if model.name is None:
             model = ModelChoice(choose_model(within, images, options))
             emit(ModelChosen(model.label, within))
-        elif model.name in manifest.models():
+        elif model.name in manifest.list_models():
             check_time(model.name, within, images, options)
     scale = 2 if request.size.scale is None else request.size.scale
     if model.weights:

@@ -39,7 +39,7 @@ class BenchMethod:
             return True
         if self.file is None:
             entries = self._list_entries()
-            return not entries or manifest.for_scale(entries, scale) is not None
+            return not entries or manifest.select_entry(entries, scale) is not None
         if lut.is_table(self.file):
             return lut.read_tables(self.file)[0].scale == scale
         specs = weights.identify_specs(self.file)
@@ -51,7 +51,7 @@ class BenchMethod:
         if self.file:
             return sha256(self.file)
         entries = self._list_entries()
-        entry = manifest.for_scale(entries, scale)
+        entry = manifest.select_entry(entries, scale)
         used = [entry] if entry else entries.values()
         return " ".join(one.sha256 for one in used)
 
@@ -76,7 +76,7 @@ class BenchMethod:
         return replace(method, name=self.name)
 
     def _list_entries(self) -> dict[int, manifest.Entry]:
-        return manifest.entries_of(self.name) if self.name in manifest.models() else {}
+        return manifest.find_entries(self.name) if self.name in manifest.list_models() else {}
 
 
 @dataclass(frozen=True)

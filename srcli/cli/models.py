@@ -157,7 +157,7 @@ def _find_size(entry: "Entry") -> int | None:
     if entry.bytes or isinstance(entry.file, str):
         return entry.bytes
     try:
-        return hub.ask(entry.file).size
+        return hub.fetch_metadata(entry.file).size
     except hub.HubError:
         return None
 
@@ -165,7 +165,7 @@ def _find_size(entry: "Entry") -> int | None:
 def _find_entries(names: list[str]) -> "list[Entry]":
     from srcli import manifest
 
-    entries = [entry for name in names for entry in manifest.named(name)]
+    entries = [entry for name in names for entry in manifest.find_named(name)]
     return list({entry.name: entry for entry in entries}.values())
 
 
@@ -215,7 +215,7 @@ def _check_local(entry: "Entry") -> str:
     path = find_local(entry)
     if path is None:
         return "not on this machine"
-    problem = hub.damaged(path, entry.digest)
+    problem = hub.describe_damage(path, entry.digest)
     if problem:
         hint = "reinstall sr" if entry.bundled else f"`sr models rm {entry.name}`, then fetch it again"
         raise WeightsError(f"{entry.name} is damaged: {problem}", hint)
@@ -229,7 +229,7 @@ def _check_remote(entry: "Entry") -> str:
 
     if isinstance(entry.file, str):
         return "bundled"
-    stated = hub.ask(entry.file)
+    stated = hub.fetch_metadata(entry.file)
     facts = {"digest": (entry.digest, stated.digest), "size": (entry.bytes, stated.size)}
     for name, (ours, theirs) in facts.items():
         if ours and theirs and ours != theirs:
@@ -277,7 +277,7 @@ def rm(names: Names) -> None:
         file = find_local(entry)
         if file is None:
             return f"{entry.name}  not on this machine"
-        hub.forget(file)
+        hub.remove_cached(file)
         return f"{entry.name}  deleted"
 
     _run_for_each(_find_entries(names), delete)

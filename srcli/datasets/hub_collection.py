@@ -75,14 +75,14 @@ def fetch_collection(collection: Collection) -> Path:
 
 def _list_files(collection: Collection) -> list[HubFile]:
     below = f"{collection.inside}/" if collection.inside else ""
-    files = hub.listed(collection.repo, collection.revision)
+    files = hub.list_files(collection.repo, collection.revision)
     return [file for file in files if file.file.startswith(below) or file.file == collection.inside]
 
 
 def _fetch_verified(file: HubFile) -> Path:
     """Fetch a file and check it against its digest, which the Hub states for large files."""
     path = hub.fetch(file)
-    return hub.verified(file, None) if hub.stated_digest(path) else path
+    return hub.fetch_verified(file, None) if hub.read_stated_digest(path) else path
 
 
 def unpack(files: Sequence[tuple[str, Path]], target: Path) -> None:

@@ -120,8 +120,8 @@ def _check_digests(name: str, folder: Path) -> None:
 
 
 def _check_archive(archive: Path) -> None:
-    if hub.stated_digest(archive) and hub.damaged(archive, None):
-        hub.forget(archive)
+    if hub.read_stated_digest(archive) and hub.describe_damage(archive, None):
+        hub.remove_cached(archive)
         raise DatasetError(
             f"{archive.name} was damaged in transit and has been deleted", "run the same command again"
         )

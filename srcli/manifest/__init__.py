@@ -81,7 +81,7 @@ class Entry:
         return None if self.sha256 == STATED_BY_HUB else self.sha256
 
 
-def default_path() -> Path:
+def find_manifest() -> Path:
     """Inside the package in an installed tool, at top level in a checkout."""
     inside = _PACKAGE / "weights_manifest.json"
     return inside if inside.exists() else _PACKAGE.parent / "weights_manifest.json"
@@ -89,7 +89,7 @@ def default_path() -> Path:
 
 def load(path: Path | None = None) -> tuple[Entry, ...]:
     """All entries. Raises `ManifestError` naming the entry and the field that is wrong."""
-    path = path or default_path()
+    path = path or find_manifest()
     try:
         state = path.stat()
         return _loaded(path, state.st_mtime_ns, state.st_size)
@@ -179,12 +179,12 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
 }
 
 
-def models() -> list[str]:
+def list_models() -> list[str]:
     """The models that weights are known for, in the manifest's order."""
     return list(dict.fromkeys(entry.model for entry in load()))
 
 
-def entries_of(model: str) -> dict[int, Entry]:
+def find_entries(model: str) -> dict[int, Entry]:
     """A model's entries by scale. Raises `UsageError` for a name that is not in the manifest."""
     found = {entry.scale: entry for entry in load() if entry.model == model}
     if not found:
@@ -192,17 +192,17 @@ def entries_of(model: str) -> dict[int, Entry]:
     return found
 
 
-def for_scale(entries: dict[int, Entry], scale: float) -> Entry | None:
+def select_entry(entries: dict[int, Entry], scale: float) -> Entry | None:
     """The one of a model's entries for a scale: its own, or the one for any."""
     return entries.get(ANY) or (entries.get(int(scale)) if scale == int(scale) else None)
 
 
-def models_of(arch: str) -> dict[str, Entry]:
+def find_models(arch: str) -> dict[str, Entry]:
     """The models that are weights of a network, by name: an entry of each."""
     return {entry.model: entry for entry in load() if entry.arch == arch}
 
 
-def named(name: str) -> list[Entry]:
+def find_named(name: str) -> list[Entry]:
     """The entries that a name means: those of a model (`edsr`), or one (`edsr-x4`)."""
     found = [entry for entry in load() if name in (entry.model, entry.name)]
     if not found:
@@ -210,6 +210,6 @@ def named(name: str) -> list[Entry]:
     return found
 
 
-def bundled_models(scale: int) -> list[str]:
+def list_bundled_models(scale: int) -> list[str]:
     """Models that enlarge by `scale` with no download."""
     return [entry.model for entry in load() if entry.bundled and entry.scale == scale]

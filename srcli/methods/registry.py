@@ -32,7 +32,7 @@ WEIGHTLESS = (*KERNELS, *classical.METHODS)
 
 def list_models() -> list[str]:
     """Return everything that `--model` accepts."""
-    return [*WEIGHTLESS, *manifest.models()]
+    return [*WEIGHTLESS, *manifest.list_models()]
 
 
 def load_method(name: str, scale: float, options: MethodOptions = MethodOptions()) -> Method:
@@ -42,7 +42,7 @@ def load_method(name: str, scale: float, options: MethodOptions = MethodOptions(
         return Interpolator(name)
     if name in classical.METHODS:
         return prepare_untrained(name, options)
-    entries = manifest.entries_of(name)
+    entries = manifest.find_entries(name)
     chain = plan_scale_chain(scale, tuple(entries))
     stages = {own: _load_upscaler(_locate_entry(entries[own]), options) for own in set(chain)}
     return chain_networks(name, [stages[own] for own in chain])
@@ -91,8 +91,8 @@ def locate_weights(name: str, scale: float) -> WeightsSource:
     check_model(name, scale)
     if name in WEIGHTLESS:
         raise UsageError(f"{name} has no weights", "name a network; `sr models` lists them")
-    entries = manifest.entries_of(name)
-    entry = manifest.for_scale(entries, scale)
+    entries = manifest.find_entries(name)
+    entry = manifest.select_entry(entries, scale)
     if entry is None:
         known = ", ".join(map(format_scale, entries))
         raise UsageError(f"{name} has no weights for x{scale}", f"it has them for {known}")
@@ -123,7 +123,7 @@ def find_arch(name: str) -> str:
         return name
     if name in WEIGHTLESS:
         raise UsageError(f"{name} has no weights", "leave out --weights or --model")
-    return next(iter(manifest.entries_of(name).values())).arch
+    return next(iter(manifest.find_entries(name).values())).arch
 
 
 def find_licence(name: str, scale: float) -> str:
@@ -191,7 +191,7 @@ def _load_foreign(path: Path, scale: float, options: MethodOptions) -> Method:
     from srcli.engine.runtimes.torch import build
 
     state = weights.read_state(path)
-    network, own = spandrel.load(state, weights.describe_misfit(path, state, None))
+    network, own = spandrel.identify_network(state, weights.describe_misfit(path, state, None))
     if options.runtime == "ncnn":
         raise UsageError(f"ncnn cannot run {path}: only spandrel knows it", "leave out --runtime")
     # One image is not shared among devices here: the first runs all of it.

@@ -90,7 +90,7 @@ def build_network_table(scale: int | None) -> Table:
 
 def _list_network_cells(arch: str, scale: int | None) -> tuple[str, ...]:
     paper, traits = archs.paper(arch), archs.traits(arch)
-    models = manifest.models_of(arch)
+    models = manifest.find_models(arch)
     places = " and ".join(dict.fromkeys("bundled" if m.bundled else "Hub" for m in models.values()))
     weights = f"{places}: {' '.join(models)}" if models else f"train it yourself: sr train {arch}"
     return (

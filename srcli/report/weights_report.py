@@ -24,7 +24,7 @@ def describe_weights(file: Path) -> WeightsReport:
     types = sorted({str(value.dtype).removeprefix("torch.") for value in state.values()})
     count = sum(value.numel() for value in state.values())
     lines = [f"{file}: {len(state)} tensors, {count:,} values, {', '.join(types)}", *_list_header(file)]
-    fits = identify.fits(state)
+    fits = identify.rank_fits(state)
     specs = [fit.spec for fit in fits if fit.faults == 0]
     for spec in specs:
         network = archs.build(spec.arch, spec.scale, spec.config)

@@ -108,7 +108,7 @@ def find_weights(name: str, scale: int) -> tuple[Spec, Path]:
         if not fitting:
             raise SrError(f"{name} fits no network that sr has", f"`sr models info {name}` says what it is")
         return fitting[0], Path(name)
-    entries = manifest.named(name)
+    entries = manifest.find_named(name)
     if len(entries) > 1:
         known = ", ".join(entry.name for entry in entries)
         raise UsageError(f"{name} is several weights", f"name one of: {known}")

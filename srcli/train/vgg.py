@@ -76,7 +76,7 @@ def pretrained(layers: tuple[str, ...]) -> Features:
     Raises `HubError` where they can't be had.
     """
     features = Features(layers)
-    path = hub.verified(WEIGHTS, SHA256)
+    path = hub.fetch_verified(WEIGHTS, SHA256)
     from safetensors import safe_open
 
     with safe_open(path, "pt") as file:  # the dense layers, most of the file, are left unread

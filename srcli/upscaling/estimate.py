@@ -214,13 +214,13 @@ def estimate_total(name: str, images: list[PlannedImage], options: MethodOptions
 
 def _sort_by_quality(scale: float) -> list[str]:
     """Return the bundled networks, best first by the PSNR that the manifest has of them."""
-    psnr = {name: get_quality(name, scale) for name in manifest.models()} if scale > 1 else {}
+    psnr = {name: get_quality(name, scale) for name in manifest.list_models()} if scale > 1 else {}
     return sorted((name for name in psnr if psnr[name] > 0), key=lambda name: -psnr[name])
 
 
 def get_quality(name: str, scale: float) -> float:
     """Return the lowest mean PSNR, in dB, of the networks that a model runs; 0 if one is not bundled."""
-    entries = manifest.entries_of(name)
+    entries = manifest.find_entries(name)
     try:
         chain = plan_scale_chain(scale, tuple(entries))
     except UsageError:

@@ -45,7 +45,7 @@ class Fingerprint:
             return {self.weights.name: self._weights_digest}
         if self.model in WEIGHTLESS:
             return {}
-        entries = manifest.entries_of(self.model)
+        entries = manifest.find_entries(self.model)
         used = plan_scale_chain(scale, tuple(entries)) if scale > 1 else entries
         return {entries[step].name: entries[step].sha256 for step in sorted(set(used))}
 

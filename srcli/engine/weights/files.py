@@ -1,4 +1,4 @@
-"""Weights: found, verified, read from safe formats only, and put into their network."""
+"""Weight files: locate and verify them, read safe formats only, and load them into their network."""
 
 import json
 import pickle
@@ -12,7 +12,7 @@ from srcli import archs
 from srcli.archs import Spec
 from srcli.engine.weights import hub, identify
 from srcli.errors import WeightsError
-from srcli.manifest import Entry, HubFile, bundled_models
+from srcli.manifest import Entry, HubFile, list_bundled_models
 from srcli.scales import format_scale, parse_header_scale
 from srcli.storage.files import replace_atomically
 
@@ -21,45 +21,46 @@ if TYPE_CHECKING:
 
 
 def locate_weights(entry: Entry) -> Path:
-    """The entry's file, verified: bundled, else cached, else downloaded.
+    """Return the entry's file, verified: bundled, else cached, else downloaded.
 
-    Raises `WeightsError` that names a bundled model which serves now, where none can be had.
+    Raises `WeightsError` that names a bundled model to use instead if the file cannot be had.
     """
     if isinstance(entry.file, HubFile):
         return _from_hub(entry, entry.file)
     path = find_local(entry)
-    if path is None or hub.damaged(path, entry.sha256):
+    if path is None or hub.describe_damage(path, entry.sha256):
         raise WeightsError(f"the bundled weights of {entry.name} are missing or damaged", "reinstall sr")
     return path
 
 
 def find_local(entry: Entry) -> Path | None:
-    """The entry's file where it is on this machine, unverified; nothing is downloaded."""
+    """Return the entry's file if it is on this machine, unverified; nothing is downloaded."""
     if isinstance(entry.file, HubFile):
-        return hub.cached(entry.file)
+        return hub.find_cached(entry.file)
     path = entry.bundled
     return path if path and path.exists() else None
 
 
 def _from_hub(entry: Entry, file: HubFile) -> Path:
     try:
-        return hub.verified(file, entry.digest)
+        return hub.fetch_verified(file, entry.digest)
     except hub.HubError as error:
-        instead = " or ".join(f"-m {model}" for model in bundled_models(entry.scale)) or "-m bicubic"
+        instead = " or ".join(f"-m {model}" for model in list_bundled_models(entry.scale)) or "-m bicubic"
         raise WeightsError(
             f"{entry.name} is not on this machine ({error.message})",
-            f"{error.hint or 'try again later'}; {instead} works now; or copy {file.repo} into {hub.cache()}",
+            f"{error.hint or 'try again later'}; {instead} works now; "
+            f"or copy {file.repo} into {hub.get_hub_cache()}",
         ) from error
 
 
 def load_network(path: Path, spec: Spec) -> "nn.Module":
-    """The network of `spec` with the weights in `path`.
+    """Return the network of `spec` with the weights in `path`.
 
-    Raises `WeightsError` where keys or shapes differ, naming the first of them.
+    Raises `WeightsError` that names the first key or shape that differs.
     """
     network = archs.build(spec.arch, spec.scale, spec.config)
     state = archs.rename(spec.arch, read_state(path))
-    fault = identify.compare(spec, network.state_dict(), state).first_fault()
+    fault = identify.compare_tensors(spec, network.state_dict(), state).first_fault()
     if fault:
         raise WeightsError(
             f"{path} does not fit {spec.arch} {format_scale(spec.scale)}: {fault}",
@@ -70,7 +71,7 @@ def load_network(path: Path, spec: Spec) -> "nn.Module":
 
 
 def read_state(path: Path) -> dict[str, "Tensor"]:
-    """Tensors by key from a safetensors file or a plain PyTorch checkpoint; code is never unpickled."""
+    """Return the tensors of a safetensors file or a PyTorch checkpoint, by key; code is never unpickled."""
     import torch
     from safetensors import SafetensorError
     from safetensors.torch import load_file
@@ -82,7 +83,7 @@ def read_state(path: Path) -> dict[str, "Tensor"]:
         if path.suffix == ".safetensors":
             return load_file(path)
         with warnings.catch_warnings():
-            # torch asks to report unusual pickle protocols; what it can't read safely it refuses anyway.
+            # torch asks to report unusual pickle protocols; what it cannot read safely it refuses anyway.
             warnings.simplefilter("ignore")
             state = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -97,21 +98,21 @@ def read_state(path: Path) -> dict[str, "Tensor"]:
 
 
 def _check_checkpoint(path: Path) -> None:
-    """Refuse what torch.save did not write: it makes a zip archive or (long ago) a pickle."""
+    """Raise `WeightsError` unless torch.save wrote the file: a zip archive or, long ago, a pickle."""
     with path.open("rb") as file:
         start = file.read(2)
     if start == b"PK":
         _check_archive(path)
     elif start not in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
-        raise WeightsError(f"{path} is no weight file", "give a .safetensors, .pth or .pt file")
+        raise WeightsError(f"{path} is not a weight file", "give a .safetensors, .pth or .pt file")
 
 
-# Weights hardly shrink by compression, and few files are compressed at all.
+# Weights hardly compress, and few files are compressed at all.
 _LARGEST_GROWTH = 20
 
 
 def _check_archive(path: Path) -> None:
-    """Refuse a compressed archive that would fill the memory when it is read."""
+    """Raise `WeightsError` for a compressed archive that would fill the memory when it is read."""
     try:
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(member.file_size for member in archive.infolist())
@@ -119,7 +120,7 @@ def _check_archive(path: Path) -> None:
         raise WeightsError(f"{path} is damaged: {error}", "download it again") from error
     if unpacked > _LARGEST_GROWTH * path.stat().st_size:
         raise WeightsError(
-            f"{path} would unpack to {unpacked:,} bytes; not loaded", "no weights can be packed so small"
+            f"{path} would unpack to {unpacked:,} bytes; not loaded", "real weights do not compress that much"
         )
 
 
@@ -127,14 +128,14 @@ _WRAPPERS = ("params_ema", "params", "state_dict", "model_state_dict", "model", 
 
 
 def _tensors(state: Any, path: Path) -> dict[str, "Tensor"]:
-    """The state dict itself, or the one that trainers wrap under a customary key."""
+    """Return the state dict itself, or the one under a key that trainers usually wrap it in."""
     import torch
 
     while wrapper := next((key for key in _WRAPPERS if isinstance(_member(state, key), dict)), None):
         state = state[wrapper]
     named = isinstance(state, dict) and all(isinstance(key, str) for key in state)
     if not named or not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise WeightsError(f"{path} holds no tensors by name", "give a state_dict or a safetensors file")
+        raise WeightsError(f"{path} holds no named tensors", "give a state_dict or a safetensors file")
     return dict(state)
 
 
@@ -148,7 +149,7 @@ def _check_exists(path: Path) -> None:
 
 
 def save_network(path: Path, network: "nn.Module", spec: Spec, notes: dict[str, str]) -> None:
-    """Write a safetensors file whose header says what it is: `spec`, and `notes` of its making."""
+    """Write a safetensors file whose header has the `spec` and `notes` on how it was made."""
     from safetensors.torch import save_file
 
     state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
@@ -162,22 +163,22 @@ def save_network(path: Path, network: "nn.Module", spec: Spec, notes: dict[str, 
 
 
 def identify_specs(path: Path, arch: str | None = None) -> list[Spec]:
-    """What a weight file is for: what its header says, or every network (or size of `arch`) that it fits."""
+    """Return what a weight file is for: its header's spec, or every network (or size of `arch`) that fits."""
     own = read_spec(path)
     if own and arch in (None, own.arch):
         return [own]
-    return identify.exact(read_state(path), arch)
+    return identify.find_exact(read_state(path), arch)
 
 
 def describe_misfit(path: Path, state: dict[str, "Tensor"], arch: str | None) -> str:
-    """In words that the tensors fit nothing, and what comes nearest."""
-    near = identify.fits(state, arch)[:1]
+    """Return a message that the tensors fit no network, and which comes nearest."""
+    near = identify.rank_fits(state, arch)[:1]
     about = f" (nearest is {near[0].spec}: {near[0].first_fault()})" if near else ""
     return f"{path} fits no {arch or 'network'} that sr has{about}"
 
 
 def read_spec(path: Path) -> Spec | None:
-    """What the header of one of our own files says; None for files of other makers."""
+    """Return the spec in the header of one of our own files; None for other files."""
     _check_exists(path)
     header = read_header(path)
     try:
@@ -189,7 +190,7 @@ def read_spec(path: Path) -> Spec | None:
 
 
 def read_header(path: Path) -> dict[str, str]:
-    """The metadata of a safetensors file; empty for anything else. Needs no torch."""
+    """Return the metadata of a safetensors file; empty for anything else. Needs no torch."""
     try:
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
@@ -200,10 +201,10 @@ def read_header(path: Path) -> dict[str, str]:
 
 
 def blend_networks(first: Path, second: Path, share: float, target: Path) -> Spec:
-    """Write the network between two of a kind: `share` of the second's weights, the rest of the first's.
+    """Write a weighted mean of two networks of one kind: `share` of the second, the rest of the first.
 
-    ESRGAN's network interpolation, https://arxiv.org/abs/1809.00219, section 3.4, between a network that
-    was trained for PSNR and the one that began with it against a discriminator.
+    This is ESRGAN's network interpolation, https://arxiv.org/abs/1809.00219, section 3.4, between a network
+    trained for PSNR and the one trained on from it against a discriminator.
     """
     specs = [spec for spec in identify_specs(first) if spec in identify_specs(second)]
     if not specs:

@@ -1,4 +1,4 @@
-"""Files from the Hugging Face Hub at a pinned commit: the cache first, then the network."""
+"""Files from the Hugging Face Hub at a pinned commit: from the cache, else over the network."""
 
 import errno
 import re
@@ -12,38 +12,38 @@ from srcli.errors import SrError
 from srcli.manifest import HubFile
 from srcli.storage.hashing import sha256
 
-# A client that can't reach its server retries for 23 s; whoever sits at the prompt should know sooner.
+# A client that cannot reach its server retries for 23 s; users at a prompt should know sooner.
 _PATIENCE = 2.0
-# How long, in seconds, a server that is there but fails is asked again, and how long one answer may take.
+# Seconds for which a failing server is asked again, and seconds that one answer may take.
 _DEADLINE = 8.0
 _ANSWER = 5.0
-# How often a transfer that breaks off is begun.
+# How often a transfer is started if it breaks off.
 _ATTEMPTS = 3
 
 
 class HubError(SrError):
-    """A file cannot be had from the Hub."""
+    """A file could not be fetched from the Hub."""
 
 
 @dataclass(frozen=True)
-class Stated:
-    """What the Hub says of a file: its size in bytes, its SHA-256 (of large files only), its commit."""
+class HubMetadata:
+    """What the Hub states for a file: size in bytes, SHA-256 (large files only), and commit."""
 
     size: int | None
     digest: str | None
     commit: str | None
 
 
-def cached(file: HubFile) -> Path | None:
-    """The file in the local cache, without asking the network."""
+def find_cached(file: HubFile) -> Path | None:
+    """Return the file in the local cache, if it is there; the network is not used."""
     from huggingface_hub import try_to_load_from_cache
 
     found = try_to_load_from_cache(file.repo, file.file, revision=file.revision, repo_type=file.kind)
     return Path(found) if isinstance(found, str) else None
 
 
-def ask(file: HubFile) -> Stated:
-    """What the Hub states, by HEAD alone. Raises `HubError` within 10 seconds where it does not answer."""
+def fetch_metadata(file: HubFile) -> HubMetadata:
+    """Request a file's metadata. Raises `HubError` within 10 seconds if the Hub does not answer."""
     _check_reachable()
     import httpx2
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
@@ -53,10 +53,10 @@ def ask(file: HubFile) -> Stated:
     while True:
         try:
             found = get_hf_file_metadata(url, timeout=min(_ANSWER, max(0.5, give_up - time.monotonic())))
-            return Stated(found.size, _sha256_or_none(found.etag), found.commit_hash)
+            return HubMetadata(found.size, _sha256_or_none(found.etag), found.commit_hash)
         except (httpx2.HTTPError, OSError, ValueError) as error:
-            if not _passing(error) or time.monotonic() + 1 > give_up:
-                raise _explained(error, file) from error
+            if not _is_temporary(error) or time.monotonic() + 1 > give_up:
+                raise _explain(error, file) from error
             time.sleep(0.5)
 
 
@@ -64,8 +64,8 @@ def _sha256_or_none(etag: str | None) -> str | None:
     return etag if re.fullmatch("[0-9a-f]{64}", etag or "") else None
 
 
-def _passing(error: Exception) -> bool:
-    """Whether the same request may well succeed in a moment."""
+def _is_temporary(error: Exception) -> bool:
+    """Return whether the same request may succeed in a moment."""
     import httpx2
     from huggingface_hub.errors import HfHubHTTPError
 
@@ -75,14 +75,14 @@ def _passing(error: Exception) -> bool:
 
 
 def fetch(file: HubFile, again: bool = False) -> Path:
-    """The file, downloaded with a progress bar if it is not cached (or `again`, replacing a bad copy).
+    """Return the file, downloaded with a progress bar if it is not cached; `again` replaces a bad copy.
 
-    Raises `HubError` within 10 seconds where the Hub can't be reached.
+    Raises `HubError` within 10 seconds if the Hub cannot be reached.
     """
-    found = None if again else cached(file)
+    found = None if again else find_cached(file)
     if found:
         return found
-    ask(file)
+    fetch_metadata(file)
     import httpx2
 
     for attempt in range(_ATTEMPTS):
@@ -90,16 +90,16 @@ def fetch(file: HubFile, again: bool = False) -> Path:
             return _download(file, again)
         except httpx2.TransportError as error:
             if attempt == _ATTEMPTS - 1:
-                raise _explained(error, file) from error
+                raise _explain(error, file) from error
         except (httpx2.HTTPError, OSError, ValueError) as error:
-            raise _explained(error, file) from error
+            raise _explain(error, file) from error
     raise AssertionError("the last attempt returns or raises")
 
 
 def _download(file: HubFile, again: bool) -> Path:
     from huggingface_hub import constants, hf_hub_download
 
-    # The client's bar moves once per chunk of 10 MiB: small files would show none.
+    # The client's progress bar moves once per chunk of 10 MiB: small files would show nothing.
     constants.DOWNLOAD_CHUNK_SIZE = 1 << 18
     return Path(
         hf_hub_download(
@@ -108,11 +108,11 @@ def _download(file: HubFile, again: bool) -> Path:
     )
 
 
-def _explained(error: Exception, file: HubFile) -> HubError:
-    """What a failure of the client means, and what to do."""
+def _explain(error: Exception, file: HubFile) -> HubError:
+    """Return the error that explains a failure of the client, and what to do."""
     from huggingface_hub import constants, errors
 
-    page = f"{constants.ENDPOINT}/{file.repo}"
+    page, folder = f"{constants.ENDPOINT}/{file.repo}", get_hub_cache()
     explanations: list[tuple[type[Exception], str, str]] = [
         (errors.GatedRepoError, f"{file.repo} is gated", f"accept its terms at {page}, then set HF_TOKEN"),
         (errors.RevisionNotFoundError, f"{file.repo} has no revision {file.revision}", "update sr"),
@@ -130,15 +130,15 @@ def _explained(error: Exception, file: HubFile) -> HubError:
         code = error.response.status_code
         return HubError(f"{constants.ENDPOINT} answers {code} for {file.repo}/{file.file}", "try again later")
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return HubError(f"no room for {file.file} in {cache()}", "free the disk, or set HF_HOME to another")
+        return HubError(f"no room for {file.file} in {folder}", "free the disk, or set HF_HOME to another")
     if isinstance(error, PermissionError | FileExistsError | NotADirectoryError):
-        return HubError(f"cannot write into {cache()}: {error.strerror}", "set HF_HOME to another folder")
+        return HubError(f"cannot write into {folder}: {error.strerror}", "set HF_HOME to another folder")
     first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
     return HubError(f"download of {file.repo}/{file.file} failed: {first_line}", "try again later")
 
 
-def cache() -> Path:
-    """The Hub client's cache folder, as HF_HUB_CACHE or HF_HOME say."""
+def get_hub_cache() -> Path:
+    """Return the Hub client's cache folder, which HF_HUB_CACHE or HF_HOME set."""
     from huggingface_hub import constants
 
     return Path(constants.HF_HUB_CACHE)
@@ -149,12 +149,12 @@ def _check_reachable() -> None:
 
     if constants.HF_HUB_OFFLINE:
         raise HubError("HF_HUB_OFFLINE is set", "unset it to download")
-    if not reachable(constants.ENDPOINT):
+    if not is_reachable(constants.ENDPOINT):
         raise HubError(f"no network: {constants.ENDPOINT} does not answer", "check the connection")
 
 
-def reachable(endpoint: str, patience: float = _PATIENCE) -> bool:
-    """Whether a connection to the server (or to the proxy that leads to it) opens in `patience` seconds."""
+def is_reachable(endpoint: str, patience: float = _PATIENCE) -> bool:
+    """Return whether a connection to the server, or to its proxy, opens within `patience` seconds."""
     import urllib.parse  # late: they bring ssl
     import urllib.request
 
@@ -165,22 +165,22 @@ def reachable(endpoint: str, patience: float = _PATIENCE) -> bool:
     port = url.port or (80 if url.scheme == "http" else 443)
     opened: list[bool] = []
 
-    def attempt() -> None:
+    def connect() -> None:
         try:
             socket.create_connection((url.hostname or "", port), timeout=patience).close()
             opened.append(True)
         except OSError:
             pass
 
-    # On a thread: a name server that does not answer blocks for longer than the socket's time-out.
-    thread = Thread(target=attempt, daemon=True)
+    # On a thread: a name server that does not answer blocks for longer than the socket's timeout.
+    thread = Thread(target=connect, daemon=True)
     thread.start()
     thread.join(patience)
     return bool(opened)
 
 
-def listed(repo: str, revision: str) -> list[HubFile]:
-    """Every file of a data set, at the commit that `revision` names now. Raises `HubError`."""
+def list_files(repo: str, revision: str) -> list[HubFile]:
+    """Return every file of a dataset, at the commit that `revision` names now. Raises `HubError`."""
     _check_reachable()
     import httpx2
     from huggingface_hub import HfApi
@@ -190,46 +190,46 @@ def listed(repo: str, revision: str) -> list[HubFile]:
         names = [file.rfilename for file in found.siblings or ()]
         return [HubFile(repo, found.sha or revision, name, "dataset") for name in names]
     except (httpx2.HTTPError, OSError, ValueError) as error:
-        raise _explained(error, HubFile(repo, revision, "", "dataset")) from error
+        raise _explain(error, HubFile(repo, revision, "", "dataset")) from error
 
 
-def stated_digest(path: Path) -> str | None:
-    """The SHA-256 that the Hub stated when a cached file was fetched: the cache names large files by it."""
+def read_stated_digest(path: Path) -> str | None:
+    """Return the SHA-256 that the Hub stated for a cached file: the cache names large files by it."""
     return _sha256_or_none(path.resolve().name)
 
 
-def damaged(path: Path, digest: str | None) -> str:
-    """What is wrong with a file's SHA-256, in words; empty where it is as it should be.
+def describe_damage(path: Path, digest: str | None) -> str:
+    """Return what is wrong with a file's SHA-256; empty if it is as it should be.
 
-    `digest` None stands for what the Hub stated.
+    If `digest` is None, the one that the Hub stated counts.
     """
-    wanted = digest or stated_digest(path)
+    wanted = digest or read_stated_digest(path)
     if wanted is None:
         return "the Hub states no SHA-256 for it"
     found = sha256(path)
     return "" if found == wanted else f"its SHA-256 is {found}, not {wanted}"
 
 
-def verified(file: HubFile, digest: str | None) -> Path:
-    """`fetch`, and the file's SHA-256 checked; a damaged copy is replaced once.
+def fetch_verified(file: HubFile, digest: str | None) -> Path:
+    """Return the file with its SHA-256 checked; a damaged copy is replaced once.
 
-    Raises `HubError` where the new copy is wrong too; it is not kept.
+    Raises `HubError` if the new copy is wrong too; it is not kept.
     """
     path = fetch(file)
-    if not damaged(path, digest):
+    if not describe_damage(path, digest):
         return path
     path = fetch(file, again=True)
-    problem = damaged(path, digest)
+    problem = describe_damage(path, digest)
     if problem:
-        forget(path)
+        remove_cached(path)
         raise HubError(
             f"{file.repo}/{file.file} is not what it should be: {problem}", "it was not used; update sr"
         )
     return path
 
 
-def forget(path: Path) -> None:
-    """Delete a cached file, with its content unless another revision in the cache has the same."""
+def remove_cached(path: Path) -> None:
+    """Delete a cached file, and its content unless another cached revision shares it."""
     content = path.resolve()
     path.unlink()
     if content == path or not content.exists():
@@ -240,9 +240,9 @@ def forget(path: Path) -> None:
 
 
 def publish(repo: str, files: dict[str, Path | bytes], message: str, private: bool) -> str:
-    """Put files into a model repository, which is made if need be, in one commit; its address.
+    """Upload files to a model repository, created if needed, in one commit; return the commit's address.
 
-    Raises `HubError` where the Hub refuses, as it does without a token.
+    Raises `HubError` if the Hub refuses, as it does without a token.
     """
     _check_reachable()
     import httpx2
@@ -254,5 +254,5 @@ def publish(repo: str, files: dict[str, Path | bytes], message: str, private: bo
         return str(HfApi().create_commit(repo, adds, commit_message=message).commit_url)
     except (httpx2.HTTPError, OSError, ValueError) as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
-        hint = "HF_TOKEN has to hold a token that may write there"
+        hint = "set HF_TOKEN to a token with write access"
         raise HubError(f"cannot publish to {repo}: {reason}", hint) from error

@@ -1,4 +1,4 @@
-"""What a weight file is: the networks that the project has, tried on its tensors by strict fit."""
+"""Identification of weight files: every known network is tried on their tensors, by names and shapes."""
 
 import json
 import re
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-# Patterns of keys by network, written by tools/keys.py: building all networks would take half a minute.
+# Key patterns of each network, written by tools/keys.py: building all networks would take half a minute.
 KEYS = Path(__file__).parent / "keys.json"
 
 
-def pattern(key: str) -> str:
-    """A key without its numbers, which tell how deep a network is.
+def strip_numbers(key: str) -> str:
+    """Return a key without its numbers, which only tell how deep a network is.
 
     >>> pattern("body.12.conv1.weight")
     'body.#.conv#.weight'
@@ -29,13 +29,13 @@ def pattern(key: str) -> str:
 
 
 @lru_cache(maxsize=1)
-def _patterns() -> dict[str, frozenset[str]]:
+def _read_patterns() -> dict[str, frozenset[str]]:
     return {arch: frozenset(found) for arch, found in json.loads(KEYS.read_text("utf-8")).items()}
 
 
 @dataclass(frozen=True)
 class Fit:
-    """How tensors compare with those of a network: key names, and shapes that differ, in words."""
+    """How tensors compare with those of a network: missing and unexpected keys, and shapes that differ."""
 
     spec: Spec
     missing: tuple[str, ...]
@@ -44,15 +44,15 @@ class Fit:
 
     @property
     def faults(self) -> int:
-        """How many tensors do not fit."""
+        """The number of tensors that do not fit."""
         return len(self.missing) + len(self.unexpected) + len(self.misshapen)
 
-    def alike(self, tensors: int) -> bool:
-        """Whether at least a tenth of `tensors` fit, so that the network is worth naming."""
+    def is_similar(self, tensors: int) -> bool:
+        """Return whether at least a tenth of `tensors` fit, so that the network is worth naming."""
         return 10 * (tensors - len(self.unexpected) - len(self.misshapen)) >= tensors
 
     def first_fault(self) -> str:
-        """What does not fit, by its first example; empty where all does."""
+        """Return a message with the first tensor that does not fit; empty if all do."""
         if self.missing:
             return f"{len(self.missing)} tensors missing, first {self.missing[0]}"
         if self.unexpected:
@@ -60,8 +60,8 @@ class Fit:
         return self.misshapen[0] if self.misshapen else ""
 
 
-def compare(spec: Spec, wanted: "dict[str, Tensor]", given: "dict[str, Tensor]") -> Fit:
-    """The tensors of a network against those at hand."""
+def compare_tensors(spec: Spec, wanted: "dict[str, Tensor]", given: "dict[str, Tensor]") -> Fit:
+    """Compare the tensors that a network wants with those given."""
     misshapen = (
         f"{key} is {tuple(given[key].shape)}, not {tuple(tensor.shape)}"
         for key, tensor in wanted.items()
@@ -71,13 +71,13 @@ def compare(spec: Spec, wanted: "dict[str, Tensor]", given: "dict[str, Tensor]")
     return Fit(spec, missing, tuple(key for key in given if key not in wanted), tuple(misshapen))
 
 
-def fits(state: "dict[str, Tensor]", arch: str | None = None) -> list[Fit]:
-    """Every known configuration of every network (or of `arch`) that is like `state`, best first."""
-    tried = (fit for name in ([arch] if arch else archs.names()) for fit in _tried(name, state))
+def rank_fits(state: "dict[str, Tensor]", arch: str | None = None) -> list[Fit]:
+    """Return every known configuration of every network (or of `arch`) similar to `state`, best first."""
+    tried = (fit for name in ([arch] if arch else archs.names()) for fit in _try_configs(name, state))
     return sorted(tried, key=lambda fit: fit.faults)
 
 
-def _tried(arch: str, state: "dict[str, Tensor]") -> Iterator[Fit]:
+def _try_configs(arch: str, state: "dict[str, Tensor]") -> Iterator[Fit]:
     import torch
 
     given = archs.rename(arch, state)
@@ -87,22 +87,22 @@ def _tried(arch: str, state: "dict[str, Tensor]") -> Iterator[Fit]:
         for scale in archs.traits(arch).weight_scales:
             with torch.device("meta"):
                 wanted = archs.build(arch, scale, config).state_dict()
-            fit = compare(Spec(arch, scale, config), wanted, given)
-            if not fit.alike(len(given)):
+            fit = compare_tensors(Spec(arch, scale, config), wanted, given)
+            if not fit.is_similar(len(given)):
                 break  # scales differ in a few tensors at the end
             yield fit
 
 
 def _may_fit(arch: str, given: "dict[str, Tensor]") -> bool:
-    """Whether so many keys could be the network's that `Fit.alike` could hold; unknown ones are tried."""
-    known = _patterns().get(arch)
-    return known is None or 10 * sum(pattern(key) in known for key in given) >= len(given)
+    """Return whether enough keys could belong to the network for `Fit.is_similar`; unknown ones are tried."""
+    known = _read_patterns().get(arch)
+    return known is None or 10 * sum(strip_numbers(key) in known for key in given) >= len(given)
 
 
-def exact(state: "dict[str, Tensor]", arch: str | None = None) -> list[Spec]:
-    """What the tensors fit without a fault; of configurations with equal tensors only the first."""
+def find_exact(state: "dict[str, Tensor]", arch: str | None = None) -> list[Spec]:
+    """Return what the tensors fit exactly; of configurations with equal tensors only the first."""
     found: dict[tuple[str, int], Spec] = {}
-    for fit in fits(state, arch):
+    for fit in rank_fits(state, arch):
         if fit.faults == 0:
             found.setdefault((fit.spec.arch, fit.spec.scale), fit.spec)
     return list(found.values())

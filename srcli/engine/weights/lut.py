@@ -1,4 +1,4 @@
-"""Look-up tables: sampled from a network, written, recognised and read. Only sampling needs torch."""
+"""Look-up tables: sample a network, and write, recognise and read tables. Only sampling needs torch."""
 
 import json
 from collections.abc import Callable
@@ -19,21 +19,23 @@ if TYPE_CHECKING:
 Precision = Literal["int8", "float16", "float32"]
 # SR-LUT's configuration by the number of its pixels.
 _CONFIGS: dict[int, dict[str, Any]] = {4: {}, 3: {"kernel": "f"}, 2: {"kernel": "v"}}
-# How many samples of a pixel there can be: they part its 256 levels equally.
+# How many samples of a pixel there can be: they divide its 256 levels equally.
 _SAMPLES = tuple(2**k + 1 for k in range(9))
 _HINT = "`sr models info FILE` says what it is"
 
 
 def sample_tables(network: "nn.Module") -> dict[str, Table]:
-    """What the network says of every sampled input, in single precision.
+    """Return the network's output for every sampled input, in single precision.
 
-    Raises `UsageError` for networks that see too much for a table.
+    Raises `UsageError` for networks that see too many pixels for a table.
     """
     import torch
 
     sample: Callable[[], dict[str, torch.Tensor]] | None = getattr(network.eval(), "tables", None)
     if sample is None:
-        raise UsageError("this network sees too many pixels for a table", "srlut and splut can be tabulated")
+        raise UsageError(
+            "this network sees too many pixels for a table", "only srlut and splut can be tabulated"
+        )
     with torch.inference_mode():
         return {name: table.float().cpu().numpy() for name, table in sample().items()}
 
@@ -44,13 +46,13 @@ def export_tables(path: Path, network: "nn.Module", spec: Spec, precision: Preci
 
 
 def save_tables(path: Path, found: dict[str, Table], spec: Spec, precision: Precision = "int8") -> None:
-    """Write tables in single precision as `precision`, with a header that says what they are of.
+    """Write tables in single precision as `precision`, with a header that names the network.
 
-    int8 is what the papers count. SR-LUT is trained for it; SPLUT loses up to 0.07 dB, in float16 nothing.
-    A name that ends in .npy makes an array as SR-LUT's authors have it, with no header.
+    The papers count int8. SR-LUT is trained for it; SPLUT loses up to 0.07 dB by it, and nothing in float16.
+    A name ending in .npy writes an array like those of SR-LUT's authors, which has no header.
     """
     if precision == "int8":
-        found = _in_127ths(found) if spec.arch == "srlut" else _with_units(found)
+        found = _round_srlut(found) if spec.arch == "srlut" else _round_with_units(found)
     else:
         found = {name: table.astype(precision) for name, table in found.items()}
     if path.suffix == ".npy":
@@ -75,13 +77,13 @@ def _save_own(path: Path, found: dict[str, Table], spec: Spec) -> None:
         save_file(found, temporary, metadata=header)
 
 
-def _in_127ths(found: dict[str, Table]) -> dict[str, Table]:
-    """Entries in [-1, 1] as int8."""
+def _round_srlut(found: dict[str, Table]) -> dict[str, Table]:
+    """Return entries in [-1, 1] as int8."""
     return {name: np.round(table * SRLUT_ONE).astype(np.int8) for name, table in found.items()}
 
 
-def _with_units(found: dict[str, Table]) -> dict[str, Table]:
-    """Entries as int8 that fill its range for each output, and beside each table the units of its outputs."""
+def _round_with_units(found: dict[str, Table]) -> dict[str, Table]:
+    """Return entries as int8 that fill its range for each output, and for each table its outputs' units."""
     scaled: dict[str, Table] = {}
     for name, table in found.items():
         unit = np.maximum(np.abs(table).max(axis=(0, 1, 2, 3)), 1e-6) / 127
@@ -90,37 +92,35 @@ def _with_units(found: dict[str, Table]) -> dict[str, Table]:
 
 
 def is_table(path: Path) -> bool:
-    """Whether the file holds tables, and no network: as .npy, which SR-LUT's authors write, or as ours."""
+    """Return whether the file holds tables, not a network: ours, or a .npy file of SR-LUT's authors."""
     return path.suffix == ".npy" or read_header(path).get("kind") == "table"
 
 
 def read_tables(path: Path) -> tuple[Spec, dict[str, Table]]:
-    """What the file's tables are of, and the tables. Raises `WeightsError` for what could not be run."""
+    """Return the network that a file's tables are of, and the tables. Raises `WeightsError`."""
     if not path.is_file():
         raise WeightsError(f"{path} does not exist", "check --weights")
     return _read_array(path) if path.suffix == ".npy" else _read_own(path)
 
 
 def _read_array(path: Path) -> tuple[Spec, dict[str, Table]]:
-    """A table (samples**inputs, 1, scale, scale) of SR-LUT; Python objects are never loaded."""
+    """Read a table (samples**inputs, 1, scale, scale) of SR-LUT; Python objects are never loaded."""
     try:
         mapped = np.lib.format.open_memmap(path, mode="r")
     except (ValueError, OSError, EOFError) as error:
         reason = str(error).splitlines()[0]
-        raise WeightsError(
-            f"{path} holds no array that can be read: {reason}", "download it again"
-        ) from error
-    axes = _axes(len(mapped)) if mapped.ndim == 4 else None
+        raise WeightsError(f"{path} holds no readable array: {reason}", "download it again") from error
+    axes = _find_axes(len(mapped)) if mapped.ndim == 4 else None
     if axes is None or mapped.shape[1] != 1 or mapped.dtype not in (np.int8, np.float32):
         shape = " x ".join(map(str, mapped.shape))
-        raise WeightsError(f"{path} holds {shape} {mapped.dtype}, which is no table of SR-LUT", _HINT)
+        raise WeightsError(f"{path} holds {shape} {mapped.dtype}, which is not a table of SR-LUT", _HINT)
     table = np.array(mapped).reshape(axes + mapped.shape[2:])
     spec = Spec("srlut", table.shape[-1], _CONFIGS[len(axes)])
-    return _checked(path, spec, {"table": table})
+    return _check(path, spec, {"table": table})
 
 
-def _axes(entries: int) -> tuple[int, ...] | None:
-    """The axes of so many entries, for as many inputs as there can be."""
+def _find_axes(entries: int) -> tuple[int, ...] | None:
+    """Return the axes of a table with that many entries, for the most inputs possible."""
     for inputs in sorted(WINDOWS, reverse=True):
         for samples in _SAMPLES:
             if samples**inputs == entries:
@@ -136,13 +136,13 @@ def _read_own(path: Path) -> tuple[Spec, dict[str, Table]]:
     if spec is None:
         raise WeightsError(f"{path} does not say what its tables are of", "export them again")
     try:
-        return _checked(path, spec, load_file(path))
+        return _check(path, spec, load_file(path))
     except (SafetensorError, OSError, ValueError) as error:
         raise WeightsError(f"{path} is damaged: {error}", "export it again") from error
 
 
-def _checked(path: Path, spec: Spec, found: dict[str, Table]) -> tuple[Spec, dict[str, Table]]:
-    """Both as they are. Raises `WeightsError` where the tables cannot be those of `spec`."""
+def _check(path: Path, spec: Spec, found: dict[str, Table]) -> tuple[Spec, dict[str, Table]]:
+    """Return both unchanged. Raises `WeightsError` if the tables cannot be those of `spec`."""
     fits = {"srlut": _fits_srlut, "splut": _fits_splut}.get(spec.arch)
     sound = all(
         str(table.dtype) in get_args(Precision) and np.isfinite(table).all() for table in found.values()
@@ -166,14 +166,14 @@ def _fits_splut(scale: int, found: dict[str, Table]) -> bool:
     for stage, count in ((("lut221", "lut212"), features), (("lut221_c12", "lut212_c34"), scale**2)):
         outputs |= {name + number: count for name in stage for number in numbers}
     return features in (4, 8, 16) and all(
-        _is_sampled(found, f"{half}.{name}", count)
+        _has_table(found, f"{half}.{name}", count)
         for half in ("upper", "lower")
         for name, count in outputs.items()
     )
 
 
-def _is_sampled(found: dict[str, Table], name: str, outputs: int) -> bool:
-    """Whether there is a table of that name and number of outputs and, if it is int8, its units."""
+def _has_table(found: dict[str, Table], name: str, outputs: int) -> bool:
+    """Return whether there is a table of that name and number of outputs and, for int8, its units."""
     table, unit = found.get(name), found.get(name + UNIT)
     if table is None or table.shape != (LEVELS,) * 4 + (outputs,):
         return False
@@ -181,5 +181,5 @@ def _is_sampled(found: dict[str, Table], name: str, outputs: int) -> bool:
 
 
 def build_upscaler(spec: Spec, found: dict[str, Table]) -> LutUpscaler:
-    """The tables as a function of pixels."""
+    """Return the tables as a function of pixels."""
     return SrLut(found["table"]) if spec.arch == "srlut" else Splut(found)

@@ -1,4 +1,4 @@
-"""Networks that sr does not have, run by spandrel where it is installed. https://github.com/chaiNNer-org/spandrel"""
+"""Networks that sr does not have, run by spandrel if that is installed. https://github.com/chaiNNer-org/spandrel"""
 
 from typing import TYPE_CHECKING, Any
 
@@ -7,14 +7,14 @@ from srcli.errors import WeightsError
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-# What such a network sees around a pixel is not known: tiles overlap by this much.
+# How far such a network looks around a pixel is unknown, so tiles overlap by this much.
 OVERLAP = 32
 
 
-def load(state: "dict[str, Tensor]", why: str) -> "tuple[nn.Module, int]":
-    """The network that spandrel finds for these tensors, and its scale.
+def identify_network(state: "dict[str, Tensor]", why: str) -> "tuple[nn.Module, int]":
+    """Return the network that spandrel finds for these tensors, and its scale.
 
-    Raises `WeightsError`, beginning with `why`, where there is no spandrel or it knows none.
+    Raises `WeightsError`, whose message starts with `why`, if spandrel is missing or knows no such network.
     """
     try:
         import spandrel
@@ -26,20 +26,20 @@ def load(state: "dict[str, Tensor]", why: str) -> "tuple[nn.Module, int]":
         found = spandrel.ModelLoader("cpu").load_from_state_dict(dict(state))
     except spandrel.UnsupportedModelError as error:
         raise WeightsError(
-            f"{why}, and none that spandrel knows", "`sr models info` says what is in it"
+            f"{why}, nor any that spandrel knows", "`sr models info` says what is in it"
         ) from error
     if getattr(found, "purpose", "") != "SR" or found.input_channels != found.output_channels:
         raise WeightsError(
-            f"{why}; spandrel takes it for {found.architecture.name}, not for enlarging", "give another"
+            f"{why}; spandrel identifies it as {found.architecture.name}, not as an upscaler", "give another"
         )
-    return _adapted(found), int(found.scale)
+    return _adapt(found), int(found.scale)
 
 
-def _adapted(found: Any) -> "nn.Module":
+def _adapt(found: Any) -> "nn.Module":
     from torch import nn
 
     class Adapted(nn.Module):
-        """A spandrel descriptor with the two attributes that a runtime asks for."""
+        """A spandrel descriptor with the two attributes that a runtime needs."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -48,7 +48,7 @@ def _adapted(found: Any) -> "nn.Module":
             self.halo = OVERLAP
 
         def forward(self, batch: "Tensor") -> "Tensor":
-            """(N, C, H, W) in [0, 1], enlarged; spandrel pads to the sizes that the network can take."""
+            """Upscale (N, C, H, W) in [0, 1]; spandrel pads to sizes that the network can take."""
             out: Tensor = found(batch)
             return out
 
