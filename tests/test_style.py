@@ -82,9 +82,9 @@ def functions() -> list[Definition]:
 
 
 def is_participle(name: str) -> bool:
-    """Return whether a name starts with a past participle."""
+    """Return whether a function's name starts with a past participle, or a class's name ends with one."""
     words = re.findall(r"[A-Z]?[a-z]+", name)
-    word = words[0].lower() if words else ""
+    word = words[-1 if name.lstrip("_")[:1].isupper() else 0].lower() if words else ""
     return bool(IRREGULAR.fullmatch(word)) or (
         word.endswith("ed") and len(word) > 3 and word not in VERBS_IN_ED
     )
@@ -99,6 +99,7 @@ def is_participle(name: str) -> bool:
         ("feed", False),
         ("load_weights", False),
         ("Found", True),
+        ("LoadedModel", False),
     ],
 )
 def test_participles_are_recognised(name: str, expected: bool) -> None:
@@ -108,7 +109,7 @@ def test_participles_are_recognised(name: str, expected: bool) -> None:
 def test_names_are_no_participles() -> None:
     named = [each for each in definitions() if not each.is_property]
     bad = [each.place for each in named if is_participle(each.name)]
-    assert len(bad) <= 0.12 * len(named), "\n".join(bad)
+    assert len(bad) <= 0.06 * len(named), "\n".join(bad)
 
 
 def test_docstrings_open_with_a_verb_or_a_noun() -> None:
@@ -117,7 +118,7 @@ def test_docstrings_open_with_a_verb_or_a_noun() -> None:
         for each in definitions()
         if OPENERS.match(each.docstring)
     ]
-    assert len(bad) <= 450, "\n".join(bad)
+    assert len(bad) <= 140, "\n".join(bad)
 
 
 def test_functions_are_short() -> None:
@@ -128,7 +129,7 @@ def test_functions_are_short() -> None:
         for each in functions()
         if each.lines > 60 and not each.is_arch_constructor
     ]
-    assert len(bad) <= 4, "\n".join(bad)
+    assert not bad, "\n".join(bad)
 
 
 def test_functions_have_few_parameters() -> None:
@@ -143,4 +144,4 @@ def test_the_old_dialect_is_gone() -> None:
         # Strings that a line break splits are joined first.
         text = " ".join(re.sub(r'"\s*\n\s*f?"', "", page.read_text("utf-8")).split()).lower()
         bad += [f"{page.relative_to(ROOT)}: {sentence}" for sentence in DIALECT if sentence.lower() in text]
-    assert len(bad) <= 4, "\n".join(bad)
+    assert len(bad) <= 1, "\n".join(bad)

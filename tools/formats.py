@@ -315,7 +315,7 @@ def _check_frames(source: Path, target: Path, codec: Codec) -> str:
 
 @dataclass(frozen=True)
 class Property:
-    """What an image can have: how a file with it is made, and how the output is checked."""
+    """A property that an image can have: how to make a file with it, and how to check the output."""
 
     make: Make
     check: Check

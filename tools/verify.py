@@ -27,7 +27,7 @@ class Check:
 
     @property
     def is_met(self) -> bool:
-        """Whether the measured figure is the expected one."""
+        """True if the measured figure is the expected one."""
         return self.expected is not None and abs(self.measured - self.expected) <= TOLERANCE
 
     def line(self) -> str:
