@@ -45,6 +45,8 @@ def _estimate_task(task: UpscaleTask, settings: UpscaleSettings) -> TaskEstimate
         info = read_info(source)
     size = settings.target.resolve(info.size)
     scale = compute_scale(info.size, size, settings.target)
-    image = PlannedImage(info, size, scale, decide_streaming(info.frames, info.size, size, settings))
+    streamed = decide_streaming(info.frames, info.size, size, settings)
+    needs_whole = bool(settings.postprocess.whole_image_options)
+    image = PlannedImage(info, size, scale, streamed, needs_whole)
     method = settings.load_method(scale) if scale > 1 else None
     return TaskEstimate(task, info.size, size, estimate_image(method, image))

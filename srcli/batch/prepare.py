@@ -1,7 +1,7 @@
 """From a request to a batch that is ready to run: everything that can be checked or decided in advance."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from srcli import manifest
@@ -22,7 +22,7 @@ from srcli.storage.hashing import sha256
 from srcli.storage.locations import Location, check_bucket, is_many, open_local_copy
 from srcli.upscaling.estimate import PlannedImage, check_time, choose_model
 from srcli.upscaling.files import compute_scale
-from srcli.upscaling.fingerprint import Fingerprint
+from srcli.upscaling.fingerprint import Fingerprint, list_choices
 from srcli.upscaling.task import UpscaleTask
 from srcli.workers.config import PoolConfig
 
@@ -154,7 +154,9 @@ def _make_settings(request: UpscaleRequest, model: ModelChoice, images: list[Pla
         untrained=_make_untrained_settings(request, model, images),
         vram=execution.vram,
     )
-    chosen = _list_choices(request) | _list_untrained_choices(request, model)
+    chosen = list_choices(request.encoding, postprocess, execution.self_ensemble) | _list_untrained_choices(
+        request, model
+    )
     return BatchSettings(
         request.size,
         Fingerprint(model.label, request.size.label, chosen, model.weights),
@@ -182,14 +184,6 @@ def _make_untrained_settings(
     )
     runs = sum(image.info.frames for image in images)
     return settings.divide_time(runs * (_ORIENTATIONS if request.postprocess.uncertainty else 1))
-
-
-def _list_choices(request: UpscaleRequest) -> dict[str, str]:
-    """Return the options that differ from the defaults and change pixels or files, for the record."""
-    postprocess = request.postprocess
-    chosen = asdict(request.encoding) | asdict(replace(postprocess, uncertainty=None))
-    chosen |= {"self_ensemble": request.execution.self_ensemble or postprocess.uncertainty is not None}
-    return {key: str(value) for key, value in chosen.items() if value and (key, value) != ("strength", 1.0)}
 
 
 def _list_untrained_choices(request: UpscaleRequest, model: ModelChoice) -> dict[str, str]:

@@ -28,9 +28,11 @@ from srcli.upscaling.pipeline import Pipeline
 FALLBACK = "bicubic"
 _SIDE = 160
 _ROUNDS = 3
-# Measured: memory besides the tiles, in bytes for each pixel of the output, or in rows of tiles if that is
-# streamed; and what a process always has.
-_HELD, _BANDS, _ALWAYS = 56, 4, 25 * 2**20
+# Measured: memory besides the tiles. Rows of tiles of a streamed output, and what a process always has.
+_BANDS, _ALWAYS = 4, 25 * 2**20
+# Bytes for each pixel of an output: its samples if it is held, all floats if a step needs the whole image,
+# and the sums of a self-ensemble.
+_SAMPLES, _WHOLE, _ENSEMBLE = 5, 56, 24
 
 
 @dataclass(frozen=True)
@@ -48,12 +50,16 @@ class Estimate:
 
 @dataclass(frozen=True)
 class PlannedImage:
-    """An image file, the size (width, height) and scale it is to get, and whether it is streamed."""
+    """An image file, and the size (width, height) and scale it is to get.
+
+    `needs_whole`: a step after the method needs the whole image.
+    """
 
     info: ImageInfo
     size: Size
     scale: float
     streamed: bool = False
+    needs_whole: bool = False
 
 
 def estimate_image(method: Method | None, image: PlannedImage) -> Estimate:
@@ -70,7 +76,9 @@ def estimate_image(method: Method | None, image: PlannedImage) -> Estimate:
     memory = max((part.bytes for part in parts), default=_ALWAYS * 2.0) + _ALWAYS
     memory += math.prod(info.size) * len(info.mode) * info.depth / 8
     band = max((part.band for part in parts), default=64 * size[0] * 12)
-    memory += _BANDS * band if image.streamed else _HELD * math.prod(size)
+    held = _WHOLE if image.needs_whole else _SAMPLES
+    memory += _BANDS * band if image.streamed else held * math.prod(size)
+    memory += _ENSEMBLE * math.prod(size) if any(stage.self_ensemble for stage in method.stages) else 0
     return Estimate(
         method.name, method.params, sum(part.operations for part in parts),
         sum(part.tiles for part in parts), seconds * info.frames, memory, image.streamed,

@@ -1,4 +1,4 @@
-"""What is done after the network: consistency, strength, colours, and a map of where it is unsure."""
+"""Steps after the network: consistency, strength, colours, and the uncertainty map."""
 
 from pathlib import Path
 

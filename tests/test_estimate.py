@@ -1,4 +1,4 @@
-"""What is said before the work: structure, laws, and that it is about right."""
+"""Estimates before the work: structure, laws, and that they are about right."""
 
 import json
 import math
@@ -60,12 +60,12 @@ def test_larger_tiles_take_more(small: int, more: int) -> None:
     assert QUICK.bytes(small + more) > QUICK.bytes(small)
 
 
-def image(size: tuple[int, int], scale: float, *, streamed: bool = False) -> estimate.PlannedImage:
-    found = read_info(SAMPLES / "coffee.png")
+def image(
+    size: tuple[int, int], scale: float, *, streamed: bool = False, needs_whole: bool = False
+) -> estimate.PlannedImage:
+    info = replace(read_info(SAMPLES / "coffee.png"), size=size)
     larger = (round(size[0] * scale), round(size[1] * scale))
-    return estimate.PlannedImage(
-        found.__class__("PNG", size, "RGB", 8, found.metadata), larger, scale, streamed
-    )
+    return estimate.PlannedImage(info, larger, scale, streamed, needs_whole)
 
 
 @pytest.mark.usefixtures("known")
@@ -77,11 +77,12 @@ def test_time_grows_with_pixels_and_streamed_memory_does_not() -> None:
     assert large.bytes < 1.5 * small.bytes
     assert (large.model, large.parameters) == ("ecbsr", method.params)
     held = estimate.estimate_image(method, image((2000, 2000), 4))
-    assert held.bytes > 3e9
-    whole = estimate.estimate_image(
-        load_method("ecbsr", 4, MethodOptions(self_ensemble=True)), image((2000, 2000), 4)
-    )
-    assert whole.tiles == 8 * held.tiles
+    assert small.bytes < held.bytes < 1e9
+    assert estimate.estimate_image(method, image((2000, 2000), 4, needs_whole=True)).bytes > 3e9
+    ensemble = load_method("ecbsr", 4, MethodOptions(self_ensemble=True))
+    mean = estimate.estimate_image(ensemble, image((2000, 2000), 4, streamed=True))
+    assert mean.tiles == 8 * held.tiles
+    assert mean.bytes > 1.5e9
 
 
 @pytest.mark.usefixtures("known")
