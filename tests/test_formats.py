@@ -351,7 +351,7 @@ def test_quality_subsampling_lossless_and_depth(tmp_path: Path, photo: Path, sr:
         assert file.mode == "1"
     for arguments, message in (
         (["--depth", "5"], "5 bits are not supported"),
-        (["--depth", "16", "-o", "x.jpg"], ".jpg cannot hold 16 bits"),
+        (["--depth", "16", "-o", "x.jpg"], ".jpg cannot hold 16-bit samples"),
         (["--subsampling", "4:1:1"], "no chroma subsampling called '4:1:1'"),
         (["--format", "exe"], "cannot write '.exe' files"),
         (["--quality", "0"], "Invalid value for '--quality'"),

@@ -103,17 +103,17 @@ class _Window:
 
 def resize_rows(rows: Rows, height: int, width: int, method: str = "bicubic") -> Rows:
     """Resize rows, with the same result to the bit as `resize`."""
-    return _resized(rows, height, width, method, apply_taps)
+    return _resize(rows, height, width, method, apply_taps)
 
 
 def interpolate_rows(rows: Rows, height: int, width: int, method: str) -> Rows:
     """Resize rows with 8-bit levels in between if all values are such levels, as MATLAB does for uint8."""
-    return _resized(
+    return _resize(
         rows, height, width, method, apply_taps_8bit if all(map(is_8bit, rows.bands())) else apply_taps
     )
 
 
-def _resized(rows: Rows, height: int, width: int, method: str, widen: Widen) -> Rows:
+def _resize(rows: Rows, height: int, width: int, method: str, widen: Widen) -> Rows:
     index, weights = compute_taps(rows.height, height, KERNELS[method])
 
     def read(start: int, stop: int) -> Pixels:

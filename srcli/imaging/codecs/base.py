@@ -30,13 +30,13 @@ class Frame:
 
     @property
     def has_alpha(self) -> bool:
-        """Whether the last channel is alpha."""
+        """True if the last channel is alpha."""
         return self.samples.ndim == 3 and self.samples.shape[2] in (2, 4)
 
 
 @dataclass(frozen=True)
 class FrameTiming:
-    """How the frames of a file follow each other.
+    """The timing of the frames of a file.
 
     `durations` are in milliseconds, empty for pages and single images; `loops` is 0 for endless, None for
     once. `cover`: the first frame of a PNG is only shown by readers without animation.
@@ -66,7 +66,7 @@ class ImageInfo:
 
 @dataclass(frozen=True)
 class EncodingOptions:
-    """How to write: `quality` 1..100 of lossy formats, `depth` in bits; None leaves it to the format."""
+    """Options for writing: `quality` 1..100 of lossy formats, `depth` in bits; None leaves it to the format."""
 
     quality: int | None = None
     lossless: bool = False
@@ -132,17 +132,17 @@ class Codec(ABC):
 
     @property
     def can_write(self) -> bool:
-        """Whether files can be written, not only read."""
+        """True if files can be written, not only read."""
         return bool(self.suffixes)
 
     @property
     def has_alpha(self) -> bool:
-        """Whether a channel of a file can be alpha."""
+        """True if a channel of a file can be alpha."""
         return any(count in self.channels for count in (2, 4))
 
     @property
     def has_frames(self) -> bool:
-        """Whether a file can hold more than one frame or page."""
+        """True if a file can hold more than one frame or page."""
         return self.frame_kind != "one"
 
     @property

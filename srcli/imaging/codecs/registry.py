@@ -72,8 +72,10 @@ class NamedPath(Protocol):
 
 
 def is_image(path: NamedPath) -> bool:
-    """Tell by the name of a file whether it looks like an image that can be read."""
-    return path.suffix.lower() in READABLE_SUFFIXES and not path.name.startswith(".")
+    """Tell by the name of a file whether a folder of images is expected to hold it."""
+    # Not those that are only read: their outputs become .png, and logo.ico beside logo.png would stop a
+    # batch.
+    return path.suffix.lower() in _BY_SUFFIX and not path.name.startswith(".")
 
 
 def identify(head: bytes) -> Codec | None:

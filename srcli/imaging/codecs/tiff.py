@@ -124,7 +124,7 @@ class Page:
 
     @property
     def is_float(self) -> bool:
-        """Whether samples are floating-point numbers."""
+        """True if samples are floating-point numbers."""
         return _FLOAT in self.directory.get(_SAMPLE_FORMAT, (_UINT,))
 
 

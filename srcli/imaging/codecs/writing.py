@@ -53,7 +53,8 @@ def check_can_hold(
     if encoding.depth and encoding.depth not in codec.depths:
         held = " or ".join(map(str, codec.depths))
         raise ImageError(
-            f"{suffix} cannot hold {encoding.depth} bits", f"give --depth {held}, or choose another format"
+            f"{suffix} cannot hold {encoding.depth}-bit samples",
+            f"give --depth {held}, or choose another format",
         )
     if max(size) > codec.largest_side:
         given = "x".join(map(str, size))

@@ -13,7 +13,7 @@ TEXT_CHUNKS = (b"tEXt", b"zTXt", b"iTXt")
 
 @dataclass(frozen=True)
 class Metadata:
-    """What a file says besides its samples: `dpi` is (horizontal, vertical), `chunks` are those of a PNG."""
+    """The metadata of an image: `dpi` is (horizontal, vertical), `chunks` are those of a PNG."""
 
     icc: bytes | None = None
     exif: bytes | None = None

@@ -26,7 +26,7 @@ _COMMENT = re.compile(rb"\n?sr: (\{[^\n]*\})")
 
 @dataclass(frozen=True)
 class Record:
-    """How an image was made.
+    """A record of how an image was made.
 
     `source` is the SHA-256 of the source file, `settings` that of all options that decide how the image
     looks, `weights` those of the weight files by name; `size` is the size of the source, as `80x60`.
