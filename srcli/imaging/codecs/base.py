@@ -66,7 +66,7 @@ class ImageInfo:
 
 @dataclass(frozen=True)
 class EncodingOptions:
-    """Options for writing: `quality` 1..100 of lossy formats, `depth` in bits; None leaves it to the format."""
+    """Options for writing: `quality` 1..100 of lossy formats, `depth` in bits; None is up to the format."""
 
     quality: int | None = None
     lossless: bool = False
