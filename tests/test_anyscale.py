@@ -251,7 +251,7 @@ def test_reducing_and_enlarging_are_learned_together(photos: Path, tmp_path: Pat
     assert set(told[-1].terms) == {"l1", "reduced"}
     assert all(begun.optimiser.state[weight]["step"] == 6 for weight in begun.network.parameters())
     other = build_setup(photos, tmp_path / "other", "liif", config=SMALL["liif"], downscale_weight=1.0)
-    with pytest.raises(UsageError, match="does not reduce"):
+    with pytest.raises(UsageError, match="does not downscale"):
         loop.prepare(state.start(other.recipe, CPU), other)
 
 

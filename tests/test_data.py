@@ -450,7 +450,7 @@ def batch_of(count: int = 40) -> Batch:
 
 
 def test_mixup_blends_all_tensors_alike() -> None:
-    plain, mixed = batch_of(), Augmentation(mixup=0.5).mixed(batch_of(), generator())
+    plain, mixed = batch_of(), Augmentation(mixup=0.5).mix(batch_of(), generator())
     assert torch.equal(mixed.lr[..., 0, 0], mixed.hr[..., 0, 0])
     torch.testing.assert_close(mixed.fed, mixed.hr - 0.001)
     same = (mixed.hr == plain.hr).flatten(1).all(1)
@@ -460,7 +460,7 @@ def test_mixup_blends_all_tensors_alike() -> None:
 
 
 def test_cutmix_puts_the_same_rectangle_into_all_tensors() -> None:
-    plain, mixed = batch_of(), Augmentation(cutmix=1.0).mixed(batch_of(), generator())
+    plain, mixed = batch_of(), Augmentation(cutmix=1.0).mix(batch_of(), generator())
     torch.testing.assert_close(mixed.hr, mixed.lr.repeat_interleave(2, 2).repeat_interleave(2, 3))
     torch.testing.assert_close(mixed.fed, mixed.hr - 0.001)
     share = (mixed.hr != plain.hr).float().mean()
@@ -469,7 +469,7 @@ def test_cutmix_puts_the_same_rectangle_into_all_tensors() -> None:
 
 
 def test_cutblur_feeds_the_sharp_image_in_part() -> None:
-    plain, mixed = batch_of(), Augmentation(cutblur=0.5).mixed(batch_of(), generator())
+    plain, mixed = batch_of(), Augmentation(cutblur=0.5).mix(batch_of(), generator())
     assert torch.equal(mixed.hr, plain.hr)
     assert torch.equal(mixed.lr, plain.lr)
     sharp = (mixed.fed == plain.hr).float().mean((1, 2, 3))

@@ -400,7 +400,7 @@ def test_what_is_shown_before_the_end_is_supervised(
     network = begun.network.eval()
     batch = torch.rand(1, 1, 8, 8)
     torch.testing.assert_close(network.intermediate_outputs(batch)[-1], network(batch))
-    with pytest.raises(UsageError, match="espcn shows nothing before its end"):
+    with pytest.raises(UsageError, match="espcn has no intermediate outputs"):
         run_training(build_setup(photos, tmp_path / "other", "espcn", deep_supervision=(1.0, 1.0)))
 
 

@@ -1,4 +1,4 @@
-"""What is done to crops so that a few images teach more: named, and all chance drawn from one generator.
+"""Augmentation of crops: named, with all randomness from one generator.
 
 mixup: https://arxiv.org/abs/1710.09412, for super-resolution https://arxiv.org/abs/1906.04809; CutMix:
 https://arxiv.org/abs/1905.04899; CutBlur and how the others do beside it: https://arxiv.org/abs/2004.00448
@@ -36,14 +36,14 @@ class Batch:
     window: Window | None = None
 
     def part(self, number: int, count: int) -> "Batch":
-        """One of `count` equal parts."""
+        """Return one of `count` equal parts."""
         lr, hr, fed = (images.chunk(count)[number] for images in (self.lr, self.hr, self.fed))
         return Batch(lr, hr, lr if self.fed is self.lr else fed, self.window)
 
 
 @dataclass(frozen=True)
 class Augmentation:
-    """Which of them are done; the last three with a probability for each image.
+    """The augmentations that are applied, the last three with a probability for each image.
 
     `flip`: left and right; `rotate`: by quarter turns; `shuffle`: the order of red, green and blue;
     `mixup`: blended with another image; `cutmix`: a rectangle of another image; `cutblur`: fed with the sharp
@@ -62,16 +62,16 @@ class Augmentation:
         return ",".join(n if v is True else f"{n}={v:g}" for n, v in values if v) or "none"
 
     def turns(self, count: int, rng: Rng) -> Numbers:
-        """An orientation of 0 to 7 for each of `count` crops."""
+        """Draw an orientation of 0 to 7 for each of `count` crops."""
         quarters = rng.integers(4, size=count) if self.rotate else np.zeros(count, np.int64)
         return quarters + 4 * (rng.integers(2, size=count) if self.flip else 0)
 
     def orders(self, count: int, rng: Rng) -> Numbers | None:
-        """An order of the channels for each of `count` crops (N, 3), or None to leave them."""
+        """Draw an order of the channels for each of `count` crops (N, 3), or None to leave them."""
         return rng.permuted(np.tile(np.arange(3), (count, 1)), axis=1) if self.shuffle else None
 
-    def mixed(self, batch: Batch, rng: Rng) -> Batch:
-        """The batch after mixup, CutMix and CutBlur, as far as they are wanted."""
+    def mix(self, batch: Batch, rng: Rng) -> Batch:
+        """Apply mixup, CutMix and CutBlur, as far as they are enabled."""
         for probability, mix in ((self.mixup, _mixup), (self.cutmix, _cutmix), (self.cutblur, _cutblur)):
             if probability:
                 batch = mix(batch, probability, rng)
@@ -82,7 +82,7 @@ USUAL = Augmentation(flip=True, rotate=True)
 
 
 def parse(text: str) -> Augmentation:
-    """What is written as `flip,rotate,shuffle,mixup=0.3`, or `none`; a probability that is left out is 0.5.
+    """Parse `flip,rotate,shuffle,mixup=0.3` or `none`; a probability that is left out is 0.5.
 
     Raises `UsageError` for other names and values.
     """
@@ -111,13 +111,13 @@ def _value(name: str, value: str | None) -> bool | float:
     return probability
 
 
-def _on_all(batch: Batch, change: Callable[[Tensor], Tensor]) -> Batch:
-    """The same done to all tensors of a batch; to one once that is there twice."""
+def _apply_to_all(batch: Batch, change: Callable[[Tensor], Tensor]) -> Batch:
+    """Apply the same change to all tensors of a batch; once to one that is there twice."""
     lr = change(batch.lr)
     return Batch(lr, change(batch.hr), lr if batch.fed is batch.lr else change(batch.fed))
 
 
-def _like(values: NDArray[np.float64], batch: Tensor) -> Tensor:
+def _to_tensor(values: NDArray[np.float64], batch: Tensor) -> Tensor:
     return torch.from_numpy(values).to(batch)
 
 
@@ -125,42 +125,44 @@ def _mixup(batch: Batch, probability: float, rng: Rng) -> Batch:
     count = len(batch.lr)
     partner = torch.from_numpy(rng.permutation(count)).to(batch.lr.device)
     share = np.where(rng.random(count) < probability, rng.beta(_BETA, _BETA, count), 1.0)
-    own = _like(share[:, None, None, None], batch.lr)
-    return _on_all(batch, lambda images: own * images + (1 - own) * images[partner])
+    own = _to_tensor(share[:, None, None, None], batch.lr)
+    return _apply_to_all(batch, lambda images: own * images + (1 - own) * images[partner])
 
 
 def _cutmix(batch: Batch, probability: float, rng: Rng) -> Batch:
     partner = torch.from_numpy(rng.permutation(len(batch.lr))).to(batch.lr.device)
-    mask = _rectangles(batch.lr, probability, rng)
-    return _on_all(batch, lambda images: torch.where(_as_large(mask, images), images[partner], images))
+    mask = _draw_rectangles(batch.lr, probability, rng)
+    return _apply_to_all(
+        batch, lambda images: torch.where(_enlarge_mask(mask, images), images[partner], images)
+    )
 
 
 def _cutblur(batch: Batch, probability: float, rng: Rng) -> Batch:
     """Only of `fed` and `hr`, which are of one size; half of the rectangles hold the sharp part."""
-    rectangle = _as_large(_rectangles(batch.lr, 1.0, rng), batch.fed)
+    rectangle = _enlarge_mask(_draw_rectangles(batch.lr, 1.0, rng), batch.fed)
     used, outside = (torch.from_numpy(rng.random(len(batch.lr)) < p) for p in (probability, 0.5))
     used, outside = (flag.to(batch.fed.device)[:, None, None, None] for flag in (used, outside))
     return replace(batch, fed=torch.where(used & (rectangle ^ outside), batch.hr, batch.fed))
 
 
-def _rectangles(lr: Tensor, probability: float, rng: Rng) -> Tensor:
-    """(N, 1, h, w): True inside one rectangle of each image that is chosen, its area even over 0..1."""
+def _draw_rectangles(lr: Tensor, probability: float, rng: Rng) -> Tensor:
+    """Draw a mask (N, 1, h, w): true in a rectangle of each chosen image, of uniformly random area."""
     count, _, height, width = lr.shape
     length = np.sqrt(rng.random(count)) * (rng.random(count) < probability)
-    spans = [_span(side, length, rng) for side in (height, width)]
+    spans = [_draw_span(side, length, rng) for side in (height, width)]
     rows, columns = (torch.from_numpy(span).to(lr.device) for span in spans)
     return rows[:, None, :, None] & columns[:, None, None, :]
 
 
-def _span(side: int, length: NDArray[np.float64], rng: Rng) -> NDArray[np.bool_]:
-    """(N, side): True over `length` of an axis, somewhere on it."""
+def _draw_span(side: int, length: NDArray[np.float64], rng: Rng) -> NDArray[np.bool_]:
+    """Draw a mask (N, side) that is true over `length` of an axis, at a random place."""
     pixels = np.round(length * side)
     start = np.floor(rng.random(len(length)) * (side - pixels + 1))
     place = np.arange(side)
     return np.asarray((place >= start[:, None]) & (place < (start + pixels)[:, None]))
 
 
-def _as_large(mask: Tensor, images: Tensor) -> Tensor:
-    """A mask of low-resolution pixels at the size of `images`."""
+def _enlarge_mask(mask: Tensor, images: Tensor) -> Tensor:
+    """Enlarge a mask of low-resolution pixels to the size of `images`."""
     step = images.shape[2] // mask.shape[2]
     return mask.repeat_interleave(step, 2).repeat_interleave(step, 3) if step > 1 else mask

@@ -29,12 +29,12 @@ class Turn:
     nonfinite_retries: int
 
     def generator(self, seed: int) -> np.random.Generator:
-        """All the randomness of this batch."""
+        """Return the generator of this batch."""
         return np.random.default_rng((seed, self.step, self.part, self.nonfinite_retries))
 
 
 def drawn(recipe: Recipe, draw: Draw, step: int, nonfinite_retries: int) -> Iterator[Drawn]:
-    """The batches from `step` on.
+    """Yield the batches from `step` on.
 
     Where each has to be degraded, a thread does it while the network learns from those before it; mere crops
     are cheaper than a thread that takes Python's lock from the loop.
@@ -49,7 +49,7 @@ def drawn(recipe: Recipe, draw: Draw, step: int, nonfinite_retries: int) -> Iter
 
 
 def _drawn(recipe: Recipe, draw: Draw, turn: Turn) -> Drawn:
-    """What one process learns from of a batch that all of them draw: so all stay in step."""
+    """Draw a batch as every process does, so that all stay in step; return this process's part."""
     rng, count = turn.generator(recipe.seed), parallel.world()
     scale = _scale(recipe, rng)
     whole = draw(scale, schedule.patch_at(recipe, turn.step), recipe.batch * count, rng)

@@ -17,12 +17,12 @@ _HINT = "free the disk, or set SR_CACHE to another folder"
 
 
 def key(facts: object) -> str:
-    """A short name for what can be written as JSON."""
+    """Hash facts, as JSON, to a short name."""
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:24]
 
 
 def stamp(file: Path) -> tuple[str, int, int]:
-    """Place, bytes and time of the last change: what tells that a file is the one it was."""
+    """Return path, size and time of the last change, which identify a file's content."""
     try:
         about = file.stat()
     except OSError as error:
@@ -48,7 +48,7 @@ def alone(folder: Path) -> Iterator[None]:
 
 
 def write(path: Path, arrays: Iterable[NDArray[np.uint8]]) -> None:
-    """The samples of all arrays, one after the other. Raises `DatasetError` where the disk says no."""
+    """Write the samples of all arrays one after the other. Raises `DatasetError` if the disk refuses."""
     try:
         with replace_atomically(path) as temporary, temporary.open("wb") as out:
             for array in arrays:

@@ -1,4 +1,4 @@
-"""A network as one compiled function, where a run is long enough to earn the minute that this takes."""
+"""torch.compile for networks, in runs that are long enough to earn the minute it takes."""
 
 from collections.abc import Callable
 
@@ -11,7 +11,7 @@ Forward = Callable[..., Tensor]
 
 
 def forward_of(network: nn.Module, device: str, compiled: bool) -> Forward:
-    """What puts a batch through the network: itself, or torch.compile's of it, on a GPU as a CUDA graph."""
+    """Return the network, or torch.compile's version of it, on a GPU as a CUDA graph."""
     if not compiled:
         return network
     on_gpu = torch.device(device).type == "cuda"

@@ -47,7 +47,7 @@ class Index:
     leaks: tuple[str, ...]
 
     def layout(self, step: int = 1) -> Layout:
-        """Where the images lie, each side divided by `step`."""
+        """Return the positions of the images, each side divided by `step`."""
         sides = np.array([(e.height, e.width) for e in self.entries], np.int64).reshape(-1, 2) // step
         return layout(sides[:, 0], sides[:, 1])
 
@@ -63,7 +63,7 @@ class Task:
 
 
 def tasks(sources: Sequence[ImageSource], rescale_factors: tuple[float, ...]) -> list[Task]:
-    """One for each file; pairs are kept at their own size, as only there both images are known."""
+    """List a task for each file; pairs keep their own size, at which both images are known."""
     return [
         Task(file, place, number, (1.0,) if source.partners else rescale_factors)
         for place, source in enumerate(sources)
@@ -72,7 +72,7 @@ def tasks(sources: Sequence[ImageSource], rescale_factors: tuple[float, ...]) ->
 
 
 def facts(work: Sequence[Task]) -> list[Any]:
-    """Everything that decides what is written."""
+    """List everything that decides what is written."""
     return [
         VERSION,
         leaks.version(),
@@ -81,22 +81,22 @@ def facts(work: Sequence[Task]) -> list[Any]:
 
 
 def samples_path(folder: Path) -> Path:
-    """The file of all images."""
+    """Return the path of the file of all images."""
     return folder / _SAMPLES
 
 
-def decoded(folder: Path, work: Sequence[Task], tick: Tick) -> Index:
-    """The images of `folder`, decoded now unless an earlier run did; `tick(done, files)` while it lasts."""
-    known = _known(folder)
+def open_index(folder: Path, work: Sequence[Task], tick: Tick) -> Index:
+    """Return the index of `folder`, decoding the images unless an earlier run did; reports to `tick`."""
+    known = _read_index(folder)
     if known:
         return known
     with cache.alone(folder):
         # Another process may have made it in the meantime.
-        return _known(folder) or _decode(folder, work, tick)
+        return _read_index(folder) or _decode(folder, work, tick)
 
 
-def _known(folder: Path) -> Index | None:
-    """The index where all that it speaks of is there."""
+def _read_index(folder: Path) -> Index | None:
+    """Read the index; None if it or its images are missing or damaged."""
     try:
         found: dict[str, Any] = json.loads((folder / _INDEX).read_text("utf-8"))
         entries = tuple(Entry(**entry) for entry in found["entries"])
@@ -110,19 +110,19 @@ def _decode(folder: Path, work: Sequence[Task], tick: Tick) -> Index:
     parts: list[Index] = []
 
     def images() -> Iterator[Samples]:
-        for part, samples in prefetch_single_threaded(_images, work):
+        for part, samples in prefetch_single_threaded(_decode_file, work):
             parts.append(part)
             tick(len(parts), len(work))
             yield from samples
 
     cache.write(samples_path(folder), images())
-    index = _joined(parts)
+    index = _join(parts)
     # It comes last: it says that all is there.
     cache.write(folder / _INDEX, [np.frombuffer(json.dumps(asdict(index)).encode(), np.uint8)])
     return index
 
 
-def _joined(parts: Sequence[Index]) -> Index:
+def _join(parts: Sequence[Index]) -> Index:
     return Index(
         tuple(entry for part in parts for entry in part.entries),
         tuple(reason for part in parts for reason in part.left_out),
@@ -130,8 +130,8 @@ def _joined(parts: Sequence[Index]) -> Index:
     )
 
 
-def _images(task: Task) -> tuple[Index, list[Samples]]:
-    """What is to be noted of a file, and its image at every size that is not too small."""
+def _decode_file(task: Task) -> tuple[Index, list[Samples]]:
+    """Decode a file: its index, and its image at every size that is not too small."""
     try:
         pixels = read_image(task.file).pixels
     except ImageError as error:
@@ -140,13 +140,13 @@ def _images(task: Task) -> tuple[Index, list[Samples]]:
         return Index((), (f"{task.file} is smaller than {LEAST}x{LEAST}",), ()), []
     sizes = [(factor, to_uint8(_rescale(pixels, factor))) for factor in task.rescale_factors]
     kept = [(factor, samples) for factor, samples in sizes if min(samples.shape[:2]) >= LEAST]
-    entries = tuple(_entry(task, factor, samples) for factor, samples in kept)
+    entries = tuple(_make_entry(task, factor, samples) for factor, samples in kept)
     benchmark = leaks.shown(to_uint8(pixels))
     found = (f"{task.file} ({benchmark})",) if benchmark else ()
     return Index(entries, (), found), [samples for _, samples in kept]
 
 
-def _entry(task: Task, factor: float, samples: Samples) -> Entry:
+def _make_entry(task: Task, factor: float, samples: Samples) -> Entry:
     return Entry(str(task.file), task.source, task.number, factor, samples.shape[0], samples.shape[1])
 
 

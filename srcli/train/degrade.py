@@ -239,7 +239,7 @@ def _quantised(planes: Tensor, table: Tensor) -> Tensor:
 
 
 def _cosine() -> NDArray[np.float64]:
-    """The orthonormal 8-point cosine transform as a matrix."""
+    """Return the orthonormal 8-point cosine transform as a matrix."""
     k, x = np.indices((8, 8))
     return np.asarray(np.cos((2 * x + 1) * k * np.pi / 16) * np.where(k == 0, np.sqrt(1 / 8), 0.5))
 

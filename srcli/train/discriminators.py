@@ -1,4 +1,4 @@
-"""What tells real images from enlarged ones: SRGAN's, BebyGAN's and Real-ESRGAN's. They return logits.
+"""Discriminators that tell real from upscaled images: SRGAN's, BebyGAN's, Real-ESRGAN's; they return logits.
 
 https://arxiv.org/abs/1609.04802, figure 4; https://arxiv.org/abs/2107.10833, figure 6
 """
@@ -23,7 +23,7 @@ class Vgg(nn.Module):
         super().__init__()
         widths = [features * times for times in (1, 1, 2, 2, 4, 4, 8, 8)]
         blocks = [
-            _block(before, after, 1 + index % 2)
+            _make_block(before, after, 1 + index % 2)
             for index, (before, after) in enumerate(itertools.pairwise(widths), 1)
         ]
         first = [nn.Conv2d(channels, features, 3, padding=1), nn.LeakyReLU(0.2)]
@@ -49,8 +49,8 @@ class Deep(nn.Module):
         halvings = (patch // 3).bit_length() - 1
         widths = [features * min(2**level, 8) for level in range(halvings)]
         first = [nn.Conv2d(channels, features, 3, padding=1), nn.LeakyReLU(0.2)]
-        blocks = [_block(features, features, 2, 4)]
-        blocks += [_block(a, b, 1) + _block(b, b, 2, 4) for a, b in itertools.pairwise(widths)]
+        blocks = [_make_block(features, features, 2, 4)]
+        blocks += [_make_block(a, b, 1) + _make_block(b, b, 2, 4) for a, b in itertools.pairwise(widths)]
         self.body = nn.Sequential(*first, *itertools.chain(*blocks))
         dense = nn.Linear(widths[-1] * (patch >> halvings) ** 2, 100)
         self.head = nn.Sequential(nn.Flatten(), dense, nn.LeakyReLU(0.2), nn.Linear(100, 1))
@@ -61,7 +61,7 @@ class Deep(nn.Module):
         return logits
 
 
-def _block(before: int, after: int, stride: int, kernel: int = 3) -> list[nn.Module]:
+def _make_block(before: int, after: int, stride: int, kernel: int = 3) -> list[nn.Module]:
     # The normalisation has a bias already.
     convolution = nn.Conv2d(before, after, kernel, stride, padding=1, bias=False)
     return [convolution, nn.BatchNorm2d(after), nn.LeakyReLU(0.2)]
@@ -74,9 +74,9 @@ class UNet(nn.Module):
         super().__init__()
         widths = [features * times for times in (1, 2, 4, 8)]
         self.first = nn.Conv2d(channels, features, 3, padding=1)
-        self.down = nn.ModuleList(_halving(a, b) for a, b in itertools.pairwise(widths))
-        self.up = nn.ModuleList(_normalised(a, b) for a, b in itertools.pairwise(widths[::-1]))
-        self.after = nn.ModuleList(_normalised(features, features) for _ in range(2))
+        self.down = nn.ModuleList(_make_halving(a, b) for a, b in itertools.pairwise(widths))
+        self.up = nn.ModuleList(_make_normalised(a, b) for a, b in itertools.pairwise(widths[::-1]))
+        self.after = nn.ModuleList(_make_normalised(features, features) for _ in range(2))
         self.last = nn.Conv2d(features, 1, 3, padding=1)
 
     def forward(self, batch: Tensor) -> Tensor:
@@ -94,11 +94,11 @@ class UNet(nn.Module):
         return logits
 
 
-def _halving(before: int, after: int) -> nn.Module:
+def _make_halving(before: int, after: int) -> nn.Module:
     return spectral_norm(nn.Conv2d(before, after, 4, 2, padding=1, bias=False))
 
 
-def _normalised(before: int, after: int) -> nn.Module:
+def _make_normalised(before: int, after: int) -> nn.Module:
     return spectral_norm(nn.Conv2d(before, after, 3, padding=1, bias=False))
 
 
@@ -129,7 +129,7 @@ DISCRIMINATORS: dict[str, Callable[[int, int], nn.Module]] = {"vgg": _vgg, "deep
 
 
 def build(name: str, patch: int, channels: int) -> nn.Module:
-    """The discriminator for high-resolution patches of `patch` pixels on a side.
+    """Build the discriminator for high-resolution patches of `patch` pixels on a side.
 
     Raises `UsageError` for an unknown name or a patch it can't take.
     """

@@ -23,7 +23,7 @@ _WEIGHTS = luma(np.eye(3)) - _OFFSET
 
 @dataclass(frozen=True)
 class Feed:
-    """What batches are drawn from, for networks of `channels` 1 (luma) or 3 (RGB), and what is done to them.
+    """A store to draw batches from, for networks of `channels` 1 (luma) or 3 (RGB), and the augmentation.
 
     Raises `UsageError` for CutBlur where the network is fed with small images.
     """
@@ -40,7 +40,7 @@ class Feed:
 
 @torch.no_grad()
 def draw(feed: Feed, patch: int, count: int, rng: Rng) -> Batch:
-    """`count` images where the store's samples are; all chance is of `rng`: equal states, equal batches.
+    """Draw `count` images on the store's device; all randomness is from `rng`: equal states, equal batches.
 
     `patch`: side in pixels of the network's input, not above the store's; where that is enlarged, the next
     multiple of the scale is drawn.
@@ -48,39 +48,41 @@ def draw(feed: Feed, patch: int, count: int, rng: Rng) -> Batch:
     if patch > feed.store.wanted.patch:
         raise ValueError(f"the store was opened for patches up to {feed.store.wanted.patch}, not {patch}")
     side = replace(feed.store.wanted, patch=patch).side
-    boxes = _boxes(feed, side, count, rng)
+    boxes = _draw_boxes(feed, side, count, rng)
     order = feed.augmentation.orders(count, rng)
     lr = feed.store.lr
-    batch = _ahead(feed, lr, boxes, side, order) if lr else _made(feed, boxes, side, order, rng)
-    return feed.augmentation.mixed(batch, rng)
+    batch = (
+        _cut_stored(feed, lr, boxes, side, order) if lr else _cut_and_degrade(feed, boxes, side, order, rng)
+    )
+    return feed.augmentation.mix(batch, rng)
 
 
 @torch.no_grad()
 def draw_any(feed: Feed, scale: float, patch: int, count: int, rng: Rng, *, part: bool = True) -> Batch:
-    """`count` images of `patch` pixels a side, reduced by any scale, and as large a part of what they were.
+    """Draw `count` images of `patch` pixels a side, downscaled by any scale, and as large a target.
 
     All of it without `part`. The store's own scale has to be 1, and its patch that of the largest scale.
     """
     side = round(patch * scale)
     if side > feed.store.wanted.patch:
         raise ValueError(f"the store was opened for {feed.store.wanted.patch} pixels, not {side}")
-    boxes = _boxes(feed, side, count, rng)
-    crops = _reordered(feed.store.hr.cut(boxes, side), feed.augmentation.orders(count, rng))
-    hr = _values(crops, 3)
+    boxes = _draw_boxes(feed, side, count, rng)
+    crops = _reorder(feed.store.hr.cut(boxes, side), feed.augmentation.orders(count, rng))
+    hr = _to_floats(crops, 3)
     lr = degrade.apply(hr, [(Resizing(patch, patch, "bicubic", rounded=True),)] * count)
     learned = patch if part else side
-    y, x = (_axis(patch, side, learned, int(rng.integers(side - learned + 1))) for _ in range(2))
+    y, x = (_make_axis(patch, side, learned, int(rng.integers(side - learned + 1))) for _ in range(2))
     hr = hr[..., y.target, x.target]
-    lr, hr = (images if feed.channels == 3 else _luma(images) for images in (lr, hr))
+    lr, hr = (images if feed.channels == 3 else _to_luma(images) for images in (lr, hr))
     return Batch(lr, hr, lr, (y, x))
 
 
-def _axis(inputs: int, outputs: int, learned: int, first: int) -> Axis:
+def _make_axis(inputs: int, outputs: int, learned: int, first: int) -> Axis:
     return Axis(inputs, outputs, 0, first, first + learned)
 
 
-def _boxes(feed: Feed, side: int, count: int, rng: Rng) -> Boxes:
-    """Images by their shares, places evenly inside them."""
+def _draw_boxes(feed: Feed, side: int, count: int, rng: Rng) -> Boxes:
+    """Draw images by their weights, and places uniformly inside them."""
     store = feed.store
     image = np.searchsorted(store.sums, rng.random(count), side="right")
     top = rng.integers(store.rows[image] - side + 1)
@@ -88,33 +90,33 @@ def _boxes(feed: Feed, side: int, count: int, rng: Rng) -> Boxes:
     return Boxes(image, top, left, feed.augmentation.turns(count, rng))
 
 
-def _ahead(feed: Feed, small: Plane, boxes: Boxes, side: int, order: Numbers | None) -> Batch:
-    """A batch whose low resolution is in the store."""
+def _cut_stored(feed: Feed, small: Plane, boxes: Boxes, side: int, order: Numbers | None) -> Batch:
+    """Cut a batch whose low resolution is in the store."""
     store, scale = feed.store, feed.store.wanted.scale
 
     def values(plane: Plane, step: int) -> Tensor:
         crops = plane.cut(boxes.times(step), side * step)
-        return _values(_reordered(crops, order), feed.channels)
+        return _to_floats(_reorder(crops, order), feed.channels)
 
     lr = values(small, 1)
     return Batch(lr, values(store.hr, scale), values(store.fed, scale) if store.fed else lr)
 
 
-def _made(feed: Feed, boxes: Boxes, side: int, order: Numbers | None, rng: Rng) -> Batch:
-    """A batch whose low resolution is made of its high resolution."""
+def _cut_and_degrade(feed: Feed, boxes: Boxes, side: int, order: Numbers | None, rng: Rng) -> Batch:
+    """Cut a batch and degrade it."""
     wanted = feed.store.wanted
     crops = feed.store.hr.cut(boxes.times(wanted.scale), side * wanted.scale)
-    hr = _values(_reordered(crops, order), 3)
-    lr = _degraded(hr, wanted, rng)
-    fed = _enlarged(lr, hr) if wanted.enlarged else lr
+    hr = _to_floats(_reorder(crops, order), 3)
+    lr = _degrade(hr, wanted, rng)
+    fed = _upscale(lr, hr) if wanted.enlarged else lr
     if feed.channels == 3:
         return Batch(lr, hr, fed)
-    y = _luma(lr)
-    return Batch(y, _luma(hr), _luma(fed) if wanted.enlarged else y)
+    y = _to_luma(lr)
+    return Batch(y, _to_luma(hr), _to_luma(fed) if wanted.enlarged else y)
 
 
-def _degraded(hr: Tensor, wanted: StoreSpec, rng: Rng) -> Tensor:
-    """On a CPU one image after another, by NumPy and a real codec: three times as fast as the twin there."""
+def _degrade(hr: Tensor, wanted: StoreSpec, rng: Rng) -> Tensor:
+    """Degrade a batch; on a CPU image by image with NumPy and a real codec, which is three times as fast."""
     if hr.device.type != "cpu":
         return degrade.degraded(hr, wanted.scale, wanted.degradation, rng)
     images = hr.permute(0, 2, 3, 1).contiguous().numpy()
@@ -122,21 +124,21 @@ def _degraded(hr: Tensor, wanted: StoreSpec, rng: Rng) -> Tensor:
     return torch.from_numpy(np.stack(small)).permute(0, 3, 1, 2).contiguous()
 
 
-def _enlarged(lr: Tensor, hr: Tensor) -> Tensor:
-    """As the store's own: MATLAB's 8-bit bicubic."""
+def _upscale(lr: Tensor, hr: Tensor) -> Tensor:
+    """Upscale by MATLAB's 8-bit bicubic, as the store does."""
     return degrade.apply(lr, [(Resizing(hr.shape[2], hr.shape[3], "bicubic", rounded=True),)] * len(lr))
 
 
-def _reordered(crops: Tensor, order: Numbers | None) -> Tensor:
-    """Crops (N, h, w, 3) with the channels of each in its own order."""
+def _reorder(crops: Tensor, order: Numbers | None) -> Tensor:
+    """Reorder the channels of each crop (N, h, w, 3)."""
     if order is None:
         return crops
     index = torch.from_numpy(order).to(crops.device)[:, None, None]
     return crops.gather(3, index.expand(crops.shape))
 
 
-def _values(crops: Tensor, channels: int) -> Tensor:
-    """(N, h, w, 3) 8-bit samples as (N, C, h, w) in [0, 1]; C is 3, or 1 for luma."""
+def _to_floats(crops: Tensor, channels: int) -> Tensor:
+    """Convert 8-bit samples (N, h, w, 3) to (N, C, h, w) in [0, 1]; C is 3, or 1 for luma."""
     values = crops.float()
     if channels == 3:
         return values.permute(0, 3, 1, 2).div_(255)
@@ -146,6 +148,6 @@ def _values(crops: Tensor, channels: int) -> Tensor:
     return plane.view(len(crops), 1, *crops.shape[1:3])
 
 
-def _luma(batch: Tensor) -> Tensor:
-    """(N, 1, h, w) of (N, 3, h, w)."""
+def _to_luma(batch: Tensor) -> Tensor:
+    """Convert (N, 3, h, w) to luma (N, 1, h, w)."""
     return torch.einsum("c,nchw->nhw", torch.from_numpy(_WEIGHTS).to(batch), batch)[:, None] + float(_OFFSET)

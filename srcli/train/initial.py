@@ -1,4 +1,4 @@
-"""How a network's weights begin where a recipe does not leave that to the network: `he=0.1` and the like."""
+"""Initialisation of weights by a recipe instead of the network itself, such as `he=0.1`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -74,7 +74,7 @@ def initialise(network: nn.Module, initial: Initial) -> None:
 
 
 def _pass_through(network: nn.Module) -> None:
-    """The first features become the colours, which pass unchanged; nothing is added to them as yet.
+    """Make the first features the colours, which pass unchanged, and let the branches add nothing.
 
     Dirac's kernels on the way through, as of `torch.nn.init.dirac_`, repeated before pixels are shuffled
     (https://arxiv.org/abs/1707.02937), and residual branches that begin with 0

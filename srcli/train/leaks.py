@@ -46,7 +46,7 @@ _FRAMES: tuple[Range, ...] = tuple((-a, 1 + b) for a, b in product((0.0, 0.03, 0
 
 
 def _parts() -> tuple[Range, ...]:
-    """Parts of an axis of half its length or more, each moved by a ninth of its own length."""
+    """List parts of an axis of half its length or more, each moved by a ninth of its own length."""
     found: list[Range] = [(0.0, 1.0)]
     for length in (0.88, 0.77, 0.67, 0.58, 0.5):
         count = int(np.ceil((1 - length) / (0.11 * length))) + 1
@@ -77,13 +77,13 @@ class Window:
 
 
 def version() -> str:
-    """Changes where an image might be judged otherwise."""
+    """Return a version that changes if an image might be judged differently."""
     return f"{_VERSION}-{hashlib.sha256(_FILE.read_bytes()).hexdigest()[:12]}"
 
 
 @lru_cache(maxsize=1)
 def benchmarks() -> Benchmarks:
-    """The hashes that ship with the tool."""
+    """Read the hashes that ship with the tool."""
     with _FILE.open(newline="") as file:
         rows = list(csv.DictReader(file))
     hashes = np.array([list(bytes.fromhex(row["dhash_16x16_hex"])) for row in rows], np.uint8)
@@ -94,99 +94,103 @@ def benchmarks() -> Benchmarks:
         tuple(f"{row['set']}/{row['image']}" for row in rows),
         np.array([int(row["width"]) / int(row["height"]) for row in rows], np.float32),
         np.concatenate(turned).reshape(-1, _BITS),
-        np.tile(np.minimum(_LIMIT, _LIMIT_PER_EDGE * _edges(bits)), 4).astype(np.float32),
+        np.tile(np.minimum(_LIMIT, _LIMIT_PER_EDGE * _count_edges(bits)), 4).astype(np.float32),
     )
 
 
-def _edges(bits: NDArray[np.uint8]) -> NDArray[np.int64]:
-    """How many neighbouring bits differ."""
+def _count_edges(bits: NDArray[np.uint8]) -> NDArray[np.int64]:
+    """Count the neighbouring bits that differ."""
     return np.asarray(sum((np.diff(bits, axis=axis) != 0).sum((1, 2)) for axis in (1, 2)))
 
 
 def shown(samples: Samples) -> str | None:
-    """The benchmark image, as `SET/NAME`, that an image (H, W, 3) shows; None for most."""
-    grey, known = _grey(samples), benchmarks()
-    near = sorted([*_whole(grey, known), *_inside(grey, known)], key=lambda window: window.misfit)
+    """Find the benchmark image, as `SET/NAME`, that an image (H, W, 3) shows; None for most."""
+    grey, known = _to_grey(samples), benchmarks()
+    near = sorted(
+        [*_compare_whole(grey, known), *_compare_parts(grey, known)], key=lambda window: window.misfit
+    )
     for window in near[:_CANDIDATES]:
-        if _settled(grey, window, known).misfit <= 1:
+        if _refine(grey, window, known).misfit <= 1:
             return known.names[window.reference % len(known.names)]
     return None
 
 
-def _grey(samples: Samples) -> Floats:
+def _to_grey(samples: Samples) -> Floats:
     image = Image.fromarray(np.ascontiguousarray(samples)).convert("L")
     return np.asarray(image.reduce(max(1, min(image.size) // _SIDE)), np.float32)
 
 
-def _whole(grey: Floats, known: Benchmarks) -> list[Window]:
-    """The whole image against all hashes, each way up; its proportions don't matter."""
+def _compare_whole(grey: Floats, known: Benchmarks) -> list[Window]:
+    """Compare the whole image, of any proportions, with all hashes in all orientations."""
     height, width = grey.shape
-    signs = _signs(grey, _kept_cells(height, _FRAMES, _ROWS), _kept_cells(width, _FRAMES, _COLUMNS))
-    return _nearest(_misfits(signs, known, 4), list(product(_FRAMES, _FRAMES)))
+    signs = _compute_signs(grey, _kept_cells(height, _FRAMES, _ROWS), _kept_cells(width, _FRAMES, _COLUMNS))
+    return _find_nearest(_measure_misfits(signs, known, 4), list(product(_FRAMES, _FRAMES)))
 
 
-def _inside(grey: Floats, known: Benchmarks) -> list[Window]:
-    """Parts of the image against hashes of like proportions, upright or mirrored."""
+def _compare_parts(grey: Floats, known: Benchmarks) -> list[Window]:
+    """Compare parts of the image with hashes of similar proportions, upright or mirrored."""
     height, width = grey.shape
-    alike = _alike(width / height)
+    alike = _match_proportions(width / height)
     chosen = np.asarray(alike.any(1))
     if not chosen.any():
         return []
-    signs = _signs(grey, _kept_cells(height, _PARTS, _ROWS), _kept_cells(width, _PARTS, _COLUMNS))[chosen]
-    misfits = _misfits(signs, known, 2)
+    signs = _compute_signs(grey, _kept_cells(height, _PARTS, _ROWS), _kept_cells(width, _PARTS, _COLUMNS))[
+        chosen
+    ]
+    misfits = _measure_misfits(signs, known, 2)
     misfits[~np.tile(alike[chosen], 2)] = np.inf
-    return _nearest(misfits, list(compress(product(_PARTS, _PARTS), chosen.tolist())))
+    return _find_nearest(misfits, list(compress(product(_PARTS, _PARTS), chosen.tolist())))
 
 
 @lru_cache(maxsize=64)
-def _alike(proportion: float) -> NDArray[np.bool_]:
-    """Which pair of parts, of an image this many times as wide as high, has the proportions of which hash."""
+def _match_proportions(proportion: float) -> NDArray[np.bool_]:
+    """Return which pairs of parts of an image of this proportion match the proportions of which hash."""
     lengths = np.array([high - low for low, high in _PARTS])
     parts = (proportion * lengths / lengths[:, None]).reshape(-1, 1)
     return np.asarray(np.abs(np.log(parts / benchmarks().proportions)) < np.log(_STRETCH))
 
 
-def _misfits(signs: Floats, known: Benchmarks, ways: int) -> Floats:
-    """(windows, references) for the first `ways` ways up; a bit that is neither 1 nor 0 counts half."""
+def _measure_misfits(signs: Floats, known: Benchmarks, ways: int) -> Floats:
+    """Measure misfits (windows, references) in `ways` orientations; undecided bits count half."""
     count = ways * len(known.names)
     return np.asarray((_BITS - signs @ known.signs[:count].T) / (2 * known.limits[:count]))
 
 
-def _nearest(misfits: Floats, windows: Sequence[tuple[Range, Range]]) -> list[Window]:
-    """The best window of each of the references that fit best."""
+def _find_nearest(misfits: Floats, windows: Sequence[tuple[Range, Range]]) -> list[Window]:
+    """Return the best window for each of the references that fit best."""
     best = misfits.argmin(0)
     lowest = misfits[best, np.arange(len(best))]
     few = [int(n) for n in np.argsort(lowest)[:_CANDIDATES] if lowest[n] < _NEAR]
     return [Window(windows[best[n]], n, float(lowest[n])) for n in few]
 
 
-def _settled(grey: Floats, window: Window, known: Benchmarks) -> Window:
-    """The window after its borders were moved to where fewest bits differ."""
+def _refine(grey: Floats, window: Window, known: Benchmarks) -> Window:
+    """Move the borders of a window to where the fewest bits differ."""
     (height, width), sign, limit = grey.shape, known.signs[window.reference], known.limits[window.reference]
     for step in (0.05, 0.025, 0.012):
-        rows, columns = (_moved(axis, step) for axis in window.place)
-        agreement = _signs(grey, _cells(height, rows, _ROWS), _cells(width, columns, _COLUMNS)) @ sign
+        rows, columns = (_move(axis, step) for axis in window.place)
+        agreement = _compute_signs(grey, _cells(height, rows, _ROWS), _cells(width, columns, _COLUMNS)) @ sign
         row, column = divmod(int(agreement.argmax()), len(columns))
         misfit = float(_BITS - agreement.max()) / (2 * float(limit))
         window = replace(window, place=(rows[row], columns[column]), misfit=misfit)
     return window
 
 
-def _moved(axis: Range, step: float) -> tuple[Range, ...]:
+def _move(axis: Range, step: float) -> tuple[Range, ...]:
     """Both ends where they are or moved either way by `step` lengths of the window."""
     low, high = axis
     moves = [step * (high - low) * move for move in (0, -1, 1)]
     return tuple((low + a, high + b) for a, b in product(moves, repeat=2))
 
 
-def _signs(grey: Floats, rows: Floats, columns: Floats) -> Floats:
+def _compute_signs(grey: Floats, rows: Floats, columns: Floats) -> Floats:
     """For each pair of ranges (R * C, 256): is a cell brighter than its left neighbour? 1, -1, or 0."""
     cells = (rows @ grey @ columns.T).reshape(-1, _ROWS, len(columns) // _COLUMNS, _COLUMNS).swapaxes(1, 2)
     return np.sign(np.diff(cells, axis=-1)).reshape(-1, _BITS)
 
 
 def _cells(size: int, ranges: tuple[Range, ...], count: int) -> Floats:
-    """The matrix (ranges * count, size) that averages an axis over equal cells; the ends go on beyond it."""
+    """Return the matrix (ranges * count, size) that averages an axis over equal cells; its ends extend."""
     lows, highs = np.array(ranges).T
     ends = np.linspace(lows, highs, count + 1, axis=1) * size
     low, high = ends[:, :-1].reshape(-1, 1), ends[:, 1:].reshape(-1, 1)

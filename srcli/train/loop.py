@@ -1,4 +1,4 @@
-"""The training loop: steps, averaged weights, validation, checkpoints; it can stop and go on anywhere."""
+"""The training loop: steps, averaged weights, validation, checkpoints; it can stop and resume anywhere."""
 
 import copy
 import json
@@ -33,7 +33,7 @@ from srcli.train.state import STATE, State, add_discriminator, average, restore,
 LOG = "log.jsonl"
 # A checkpoint at least this often, in seconds, besides those at validations, so that a crash costs minutes.
 SAVE_EVERY = 120.0
-# How often a loss that is not finite is answered by half the rate; then the run stops.
+# How often a non-finite loss is answered by halving the rate; then the run stops.
 MAX_NONFINITE_RETRIES = 3
 
 
@@ -51,7 +51,7 @@ class Setup:
 
 @dataclass
 class Meter:
-    """Where the time went, and the terms since the last validation."""
+    """Times of a run, and the terms since the last validation."""
 
     began: float = field(default_factory=time.monotonic)
     saved: float = field(default_factory=time.monotonic)
@@ -65,7 +65,7 @@ class Meter:
         self.terms.append(terms)
 
     def mean(self) -> dict[str, float]:
-        """Of each term, over the steps noted; the list begins anew."""
+        """Return the mean of each term since the last call."""
         labels = dict.fromkeys(label for terms in self.terms for label in terms)
         found = {
             label: float(np.mean([terms[label] for terms in self.terms if label in terms]))
@@ -76,13 +76,15 @@ class Meter:
 
 
 class NotFiniteError(SrError):
-    """A loss or a gradient has left the numbers; the state is as it was before the step."""
+    """A loss or a gradient is NaN or infinite; the state is as it was before the step."""
 
 
 def check_new(folder: Path) -> None:
-    """Raise `SrError` where a new run can't be put into `folder`; nothing is made yet."""
+    """Raise `SrError` if a new run cannot be put into `folder`; nothing is written yet."""
     if (folder / STATE).exists():
-        raise UsageError(f"{folder} holds a run already", "go on with --resume, or choose another --out")
+        raise UsageError(
+            f"{folder} holds a run already", "continue it with --resume, or choose another --out"
+        )
     check_can_write(folder / STATE)
 
 
@@ -102,13 +104,15 @@ class Work:
 
 
 def prepare(state: State, setup: Setup) -> Work:
-    """What the state's step needs. Raises `SrError` where features or teacher can't be had."""
+    """Prepare the phase of the state's step. Raises `SrError` if features or teacher are unavailable."""
     if setup.recipe.precision == "bfloat16":
         check_bfloat16(setup.device)
     if any(setup.recipe.deep_supervision) and not hasattr(state.network, "intermediate_outputs"):
-        raise UsageError(f"{setup.recipe.arch} shows nothing before its end", "leave deep_supervision at 0,0")
+        raise UsageError(
+            f"{setup.recipe.arch} has no intermediate outputs to supervise", "leave deep_supervision at 0,0"
+        )
     if setup.recipe.downscale_weight and not hasattr(state.network, "downscale"):
-        raise UsageError(f"{setup.recipe.arch} does not reduce images", "leave downscale_weight at 0")
+        raise UsageError(f"{setup.recipe.arch} does not downscale images", "leave downscale_weight at 0")
     phase = phase_at(setup.recipe, state.step)
     add_discriminator(state, setup.recipe, phase, setup.device)
     objective = losses.build(losses.parse(phase.loss), setup.device.name, state.discriminator, phase.regions)
@@ -133,7 +137,7 @@ def _teacher(setup: Setup) -> nn.Module:
 
 
 def take_step(state: State, setup: Setup, work: Work, meter: Meter | None = None) -> dict[str, float]:
-    """One optimiser step, on one batch or on several whose gradients are added up; the terms of the loss.
+    """Take an optimiser step, on one batch or several with added gradients; return the terms of the loss.
 
     Raises `NotFiniteError`, with the weights as they were, where the loss or its gradient is not finite.
     """
@@ -183,7 +187,7 @@ def _forward(
 
 
 def _fed(state: State, recipe: Recipe, batch: Batch) -> Tensor:
-    """What the network enlarges: what is in the batch, or what it makes of the large images itself."""
+    """Return the network's input: from the batch, or downscaled from the targets by the network itself."""
     if not recipe.downscale_weight:
         return batch.fed
     place = next(state.network.parameters()).device
@@ -191,7 +195,7 @@ def _fed(state: State, recipe: Recipe, batch: Batch) -> Tensor:
 
 
 def _reduction(recipe: Recipe, images: losses.Images, fed: Tensor) -> dict[str, Tensor]:
-    """How far what the network has reduced is from bicubic's: mean (fed - lr)^2, weighted."""
+    """Compute the distance of the network's downscaled image from bicubic: mean (fed - lr)^2, weighted."""
     if not recipe.downscale_weight:
         return {}
     return {"reduced": recipe.downscale_weight * nn.functional.mse_loss(fed, images.lr)}
@@ -200,7 +204,7 @@ def _reduction(recipe: Recipe, images: losses.Images, fed: Tensor) -> dict[str, 
 def _supervision(
     state: State, work: Work, recipe: Recipe, images: losses.Images, earlier: list[Tensor]
 ) -> dict[str, Tensor]:
-    """The same loss of what the network shows before its end, summed, against the truth in those sizes."""
+    """Compute the same loss for intermediate outputs, summed, against the targets in their sizes."""
     weight = schedule.supervision(recipe, state.step)
     if not earlier or not weight or work.phase.discriminator:
         return {}
@@ -216,7 +220,7 @@ def _sized(hr: Tensor, shown: Tensor) -> Tensor:
 
 
 def _imitation(work: Work, recipe: Recipe, images: losses.Images, fed: Tensor) -> dict[str, Tensor]:
-    """How far the output is from the teacher's, where there is one: mean |sr - teacher|, weighted."""
+    """Compute the distance to the teacher's output, if there is one: mean |sr - teacher|, weighted."""
     if work.teacher is None:
         return {}
     with torch.no_grad():
@@ -253,14 +257,14 @@ def _train_discriminator(state: State, work: Work, images: losses.Images, rate: 
 
 
 def validate(state: State, setup: Setup) -> Row:
-    """The averaged weights scored by the same code as `sr bench`, on images degraded as those of training."""
+    """Score the averaged weights by the code of `sr bench`, on images degraded as in training."""
     recipe = setup.recipe
     reduction = Reduction(Y_CROP.protocol, "" if recipe.degrade == "bicubic" else recipe.degrade)
     return evaluate(method_of(state, setup), setup.pictures, recipe.scale, reduction)
 
 
 def method_of(state: State, setup: Setup) -> Method:
-    """The averaged weights as a method like any other."""
+    """Return the averaged weights as a method."""
     network, spec = deployed(state, setup.recipe)
     own = copy.deepcopy(network)
     if setup.recipe.scales:
@@ -298,7 +302,7 @@ def run(state: State, setup: Setup) -> Generator[StepDone]:
 
 
 def _forget_after(log: Path, step: int) -> None:
-    """Leave out of the log what was validated after the checkpoint, before a crash: it will be again."""
+    """Remove validations after the checkpoint from the log: they will be repeated."""
     if not parallel.is_first() or not log.exists():
         return
     lines = log.read_text().splitlines(keepends=True)
@@ -309,7 +313,7 @@ def _forget_after(log: Path, step: int) -> None:
 
 
 def _tried(state: State, setup: Setup, work: Work, meter: Meter) -> str:
-    """A step; or, where it leaves the numbers, back to the last good state with half the rate, and why."""
+    """Take a step; if it is not finite, restore the last good state at half the rate, and say why."""
     try:
         meter.note(take_step(state, setup, work, meter))
     except NotFiniteError as error:
@@ -375,12 +379,12 @@ def save_weights(state: State, setup: Setup, psnr_y: float, prefix: str = "") ->
 
 
 def deployed(state: State, recipe: Recipe) -> tuple[nn.Module, archs.Spec]:
-    """The averaged network without what only training needs, and what it is."""
+    """Return the averaged network without what only training needs, and its spec."""
     kept = state.ema if recipe.ema > 0 else state.network
     network, config = archs.deploy(recipe.arch, recipe.scale, recipe.config, kept)
     return network, archs.Spec(recipe.arch, recipe.kind, config)
 
 
 def weights_path(folder: Path, recipe: Recipe, prefix: str = "") -> Path:
-    """Where a run leaves its best weights; those of the first phase begin with `psnr-`."""
+    """Return the path of a run's best weights; those of the first phase begin with `psnr-`."""
     return folder / f"{prefix}{recipe.title}-{recipe.label}.safetensors"

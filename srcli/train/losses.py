@@ -134,7 +134,7 @@ def texture(sr: Tensor, hr: Tensor, layer: str) -> Tensor:
 
 
 def gram(features: Tensor) -> Tensor:
-    """How much each two channels of (N, C, H, W) are active together: (N, C, C), over C H W."""
+    """Compute the Gram matrix of channels of (N, C, H, W), divided by C H W: (N, C, C)."""
     flat = features.flatten(2)
     return flat @ flat.mT / flat[0].numel()
 
@@ -205,7 +205,7 @@ def ragan_discriminator(real: Tensor, fake: Tensor) -> Tensor:
 
 
 def ragan_generator(real: Tensor, fake: Tensor) -> Tensor:
-    """The discriminator's with real and fake exchanged, ESRGAN's equation 2."""
+    """Swap real and fake in the discriminator's loss, ESRGAN's equation 2."""
     return ragan_discriminator(fake, real)
 
 
@@ -223,7 +223,7 @@ _LUMA = (0.2989, 0.587, 0.114)
 
 
 def textured(images: Images, least: float) -> Tensor:
-    """Which pixels (N, 1, H, W) of the truth a discriminator is shown: 1 where there is texture, else 0.
+    """Compute the mask (N, 1, H, W) of what a discriminator sees: 1 where there is texture, else 0.
 
     There is where grey values of the 11x11 pixels around, of the low-resolution image as bicubic enlarges it,
     have a standard deviation of `least`: region-aware learning, https://arxiv.org/abs/2103.15295
@@ -236,7 +236,7 @@ def textured(images: Images, least: float) -> Tensor:
 
 
 def _grey(batch: Tensor) -> Tensor:
-    """(N, 1 or 3, H, W) to (N, 1, H, W)."""
+    """Convert (N, 1 or 3, H, W) to grey (N, 1, H, W)."""
     return batch if batch.shape[1] == 1 else F.conv2d(batch, batch.new_tensor(_LUMA).view(1, 3, 1, 1))
 
 
@@ -253,7 +253,7 @@ class Term:
 
     @property
     def label(self) -> str:
-        """As it is written and logged."""
+        """The term as it is written and logged."""
         return f"{self.name}:{self.variant}" if self.variant else self.name
 
 
@@ -268,7 +268,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
 
 
 def parse(text: str) -> Spec:
-    """The sum written as `name`, `name=weight` or `name:variant=weight`, separated by commas.
+    """Parse a sum written as `name`, `name=weight` or `name:variant=weight`, separated by commas.
 
     Raises `UsageError` for names and weights that do not exist, and for one written twice.
     """
@@ -295,7 +295,7 @@ def _term(text: str) -> Term:
 
 @dataclass(frozen=True)
 class Objective:
-    """The terms of a sum and the networks that they look through.
+    """A sum of losses and the networks that it needs.
 
     `regions`: the discriminator is shown only what is `textured` by that much; all where it is 0.
     """
@@ -306,7 +306,7 @@ class Objective:
     regions: float = 0.0
 
     def __call__(self, images: Images) -> dict[str, Tensor]:
-        """Each weighted term by its label; what the network minimises is their sum."""
+        """Compute the weighted terms by label; the network minimises their sum."""
         found = _both(self.features, images) if self.features else {}
         return {term.label: term.weight * self._value(term, images, found) for term in self.spec}
 
@@ -320,12 +320,12 @@ class Objective:
             return _pair(term).generator(*self._logits(images))
 
     def discriminator_loss(self, images: Images) -> Tensor:
-        """What the discriminator minimises; gradients do not reach the network that made `sr`."""
+        """Compute the discriminator's loss; gradients do not reach the network that made `sr`."""
         term = next(term for term in self.spec if term.name == "adversarial")
         return _pair(term).discriminator(*self._logits(replace(images, sr=images.sr.detach())))
 
     def _logits(self, images: Images) -> tuple[Tensor, Tensor]:
-        """What the discriminator says of `hr` and of `sr`."""
+        """Return the discriminator's logits of `hr` and `sr`."""
         shown = textured(images, self.regions) if self.regions else 1.0
         return self._judge(images.hr * shown), self._judge(images.sr * shown)
 
@@ -344,7 +344,7 @@ def _pair(term: Term) -> Pair:
 
 
 def _both(features: Features, images: Images) -> dict[str, tuple[Tensor, Tensor]]:
-    """By layer, the features of `sr` and, without gradients, of `hr`."""
+    """Compute, by layer, the features of `sr` and, without gradients, of `hr`."""
     with torch.no_grad():
         real = features(images.hr)
     return {layer: (fake, real[layer]) for layer, fake in features(images.sr).items()}
@@ -375,15 +375,15 @@ def build(
 
 
 def is_adversarial(spec: Spec) -> bool:
-    """Whether a discriminator must be trained along."""
+    """Return whether a discriminator has to be trained too."""
     return any(term.name == "adversarial" for term in spec)
 
 
 def total(terms: dict[str, Tensor]) -> Tensor:
-    """The sum of all terms."""
+    """Add all terms."""
     return torch.stack(list(terms.values())).sum()
 
 
 def culprit(terms: dict[str, Tensor]) -> str:
-    """The label of the first term that is not finite, empty where all are."""
+    """Return the label of the first term that is not finite; empty if all are."""
     return next((label for label, value in terms.items() if not bool(value.isfinite())), "")

@@ -14,7 +14,7 @@ Lost = (RuntimeError, distributed.DistBackendError)
 
 
 def join() -> None:
-    """Meet the other processes that torchrun has started, if it has."""
+    """Connect to the other processes of torchrun, if there are any."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not distributed.is_initialized():
         distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
 
@@ -26,28 +26,28 @@ def launch(processes: int, arguments: Sequence[str]) -> int:
 
 
 def leave() -> None:
-    """Part from the others."""
+    """Disconnect from the other processes."""
     if distributed.is_initialized():
         distributed.destroy_process_group()
 
 
 def world() -> int:
-    """How many processes there are."""
+    """Return the number of processes."""
     return distributed.get_world_size() if distributed.is_initialized() else 1
 
 
 def rank() -> int:
-    """The number of this process, from 0."""
+    """Return the number of this process, from 0."""
     return distributed.get_rank() if distributed.is_initialized() else 0
 
 
 def is_first() -> bool:
-    """Whether this process is the one that validates, logs and saves."""
+    """Return whether this process is the one that validates, logs and saves."""
     return rank() == 0
 
 
 def agreed(decision: bool) -> bool:
-    """What the first process has decided, for all."""
+    """Return the first process's decision to all."""
     if world() == 1:
         return decision
     place = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
@@ -57,7 +57,7 @@ def agreed(decision: bool) -> bool:
 
 
 def local_device(name: str | None) -> str | None:
-    """The device that is this process's own, where each has one."""
+    """Return this process's own device, if each has one."""
     if world() > 1 and torch.cuda.is_available() and name in (None, "cuda"):
         return f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
     return name

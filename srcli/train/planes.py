@@ -1,4 +1,4 @@
-"""Many images as one array of pixels, in a file or on a device, and square crops cut from it."""
+"""Many images as one array of pixels, in a file or on a device, and square crops of them."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -30,24 +30,24 @@ class Layout:
 
     @property
     def pixels(self) -> int:
-        """All pixels up to the end of the last image."""
+        """The number of pixels up to the end of the last image."""
         return int((self.first + self.heights * self.widths).max(initial=0))
 
     def fits(self, path: Path) -> bool:
-        """Whether a file is exactly as long as the images."""
+        """Return whether a file is exactly as long as the images."""
         return path.is_file() and path.stat().st_size == self.pixels * 3
 
     def times(self, step: int) -> "Layout":
-        """Of the same images `step` times as large."""
+        """Return the layout of the same images `step` times as large."""
         return layout(self.heights * step, self.widths * step)
 
     def only(self, kept: NDArray[np.bool_]) -> "Layout":
-        """The places of some of the images."""
+        """Return the layout of some of the images."""
         return Layout(self.heights[kept], self.widths[kept], self.first[kept])
 
 
 def layout(heights: Numbers, widths: Numbers) -> Layout:
-    """Images of these sides, one behind the other without a gap."""
+    """Lay out images of these sides one after the other, without gaps."""
     areas = heights * widths
     return Layout(heights, widths, np.cumsum(areas) - areas)
 
@@ -62,28 +62,28 @@ class Boxes:
     turn: Numbers
 
     def times(self, step: int) -> "Boxes":
-        """The same crops in an image `step` times as large."""
+        """Return the same crops in an image `step` times as large."""
         return Boxes(self.image, self.top * step, self.left * step, self.turn)
 
 
 class Plane(Protocol):
-    """Images that can be cut."""
+    """Images that crops can be cut from."""
 
     @property
     def bytes(self) -> int:
-        """How many they are on disk or in memory."""
+        """Their size on disk or in memory."""
         ...
 
     def only(self, kept: NDArray[np.bool_]) -> "Plane":
-        """Some of the images."""
+        """Return some of the images."""
         ...
 
     def cut(self, boxes: Boxes, side: int) -> Tensor:
-        """Crops (N, side, side, 3), uint8."""
+        """Cut crops (N, side, side, 3), uint8."""
         ...
 
     def to(self, device: torch.device) -> "Plane":
-        """The same images in the memory of `device`."""
+        """Copy the images to the memory of `device`."""
         ...
 
 
@@ -96,21 +96,21 @@ class Mapped:
 
     @property
     def bytes(self) -> int:
-        """Of the file."""
+        """The size of the file."""
         return self.samples.nbytes
 
     def image(self, number: int) -> Samples:
-        """One image (H, W, 3), not copied."""
+        """Return one image (H, W, 3), not copied."""
         height, width = int(self.places.heights[number]), int(self.places.widths[number])
         first = int(self.places.first[number])
         return self.samples[first : first + height * width].reshape(height, width, 3)
 
     def only(self, kept: NDArray[np.bool_]) -> "Mapped":
-        """Some of the images."""
+        """Return some of the images."""
         return replace(self, places=self.places.only(kept))
 
     def cut(self, boxes: Boxes, side: int) -> Tensor:
-        """Crops (N, side, side, 3), uint8, in the computer's own memory."""
+        """Cut crops (N, side, side, 3), uint8, in main memory."""
         crops = np.empty((len(boxes.image), side, side), _PIXEL)
         columns = (boxes.image, boxes.top, boxes.left, boxes.turn)
         for crop, image, top, left, turn in zip(crops, *(column.tolist() for column in columns), strict=True):
@@ -119,7 +119,7 @@ class Mapped:
         return torch.from_numpy(crops.view(np.uint8).reshape(*crops.shape, 3))
 
     def to(self, device: torch.device) -> "Resident":
-        """The same images as one tensor on `device`."""
+        """Copy the images to `device` as one tensor."""
         return Resident(self.places, torch.from_numpy(self.samples).to(device, copy=True))
 
 
@@ -132,15 +132,15 @@ class Resident:
 
     @property
     def bytes(self) -> int:
-        """Of the device's memory."""
+        """The size in the device's memory."""
         return self.samples.nbytes
 
     def only(self, kept: NDArray[np.bool_]) -> "Resident":
-        """Some of the images."""
+        """Return some of the images."""
         return replace(self, places=self.places.only(kept))
 
     def cut(self, boxes: Boxes, side: int) -> Tensor:
-        """Crops (N, side, side, 3), uint8, where the samples are."""
+        """Cut crops (N, side, side, 3), uint8, on the device of the samples."""
         device, widths = self.samples.device, self.places.widths[boxes.image]
         corners = self.places.first[boxes.image] + boxes.top * widths + boxes.left
         # One small copy to the device, not three.
@@ -150,25 +150,25 @@ class Resident:
         return self.samples.index_select(0, index.flatten()).view(-1, side, side, 3)
 
     def to(self, device: torch.device) -> "Resident":
-        """The same images on another device."""
+        """Copy the images to another device."""
         return Resident(self.places, self.samples.to(device))
 
 
 def turned(crop: NDArray[Any], turn: int) -> NDArray[Any]:
-    """A square in one of its eight orientations, not copied."""
+    """Turn a square to one of its eight orientations, without a copy."""
     quarter = np.rot90(crop, turn % 4)
     return quarter[:, ::-1] if turn >= 4 else quarter
 
 
 @lru_cache(maxsize=16)
 def _orientations(side: int, device: torch.device) -> Tensor:
-    """For each orientation, which pixel of a square comes where: (8, side * side), row by row."""
+    """List, for each orientation, the pixels of a square in order: (8, side * side), row by row."""
     square = np.arange(side * side).reshape(side, side)
     return torch.from_numpy(np.stack([turned(square, turn).ravel() for turn in range(8)])).to(device)
 
 
 def mapped(path: Path, places: Layout) -> Mapped:
-    """The images in a file; nothing is read before it is cut."""
+    """Map the images of a file; nothing is read before it is cut."""
     if not places.pixels:
         return Mapped(places, np.empty((0, 3), np.uint8))
     # "c", copy on write: torch warns of arrays that can't be written, and the file stays as it is.

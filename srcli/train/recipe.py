@@ -114,12 +114,12 @@ class Recipe:
 
     @property
     def title(self) -> str:
-        """What the result is called."""
+        """The name of the result."""
         return self.name or self.arch
 
     @property
     def label(self) -> str:
-        """What its weights are for: `x4`, or `any` scale."""
+        """The scale of its weights as text: `x4`, or `any`."""
         return format_scale(self.kind)
 
     @property
@@ -129,13 +129,13 @@ class Recipe:
 
     @property
     def all_steps(self) -> int:
-        """Of both phases."""
+        """The number of steps of both phases."""
         return self.steps + (self.gan.steps if self.gan else 0)
 
 
 @dataclass(frozen=True)
 class Phase:
-    """A stretch of a run with one loss and one schedule of its own, from step `start` on."""
+    """A part of a run with a loss and a schedule of its own, from step `start` on."""
 
     start: int
     steps: int
@@ -150,7 +150,7 @@ class Phase:
 
 
 def phase_at(recipe: Recipe, step: int) -> Phase:
-    """The phase that a step belongs to."""
+    """Return the phase that a step belongs to."""
     if recipe.gan and step >= recipe.steps:
         return second_phase(recipe.gan, recipe.steps)
     first = (recipe.loss, recipe.learning_rate, recipe.schedule, recipe.decay, recipe.decay_at, recipe.cycles)
@@ -158,7 +158,7 @@ def phase_at(recipe: Recipe, step: int) -> Phase:
 
 
 def second_phase(gan: Gan, start: int) -> Phase:
-    """The phase against a discriminator."""
+    """Return the phase against a discriminator."""
     rates = (gan.learning_rate, gan.schedule, gan.decay, gan.decay_at, gan.cycles)
     return Phase(start, gan.steps, gan.loss, *rates, gan.discriminator, gan.regions)
 
@@ -184,12 +184,12 @@ def from_dict(raw: dict[str, Any]) -> Recipe:
 
 
 def changed(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
-    """The recipe with the fields that are given (not None) changed, and checked."""
+    """Change the fields that are given (not None), and check the recipe."""
     return checked(replace(recipe, **{name: value for name, value in changes.items() if value is not None}))
 
 
 def assigned(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
-    """The recipe with `field=value` texts applied, and checked.
+    """Apply `field=value` texts, and check the recipe.
 
     `config.name=value` changes the network, `gan.name=value` the second phase. Values have the type of what
     they replace; those of a list are separated by commas.
@@ -213,7 +213,7 @@ def _assigned(recipe: Recipe, name: str, value: str) -> Recipe:
 
 
 def _plain(value: str) -> Any:
-    """A JSON value where it is one, else the text itself."""
+    """Parse a JSON value; other text is returned unchanged."""
     try:
         return json.loads(value)
     except ValueError:
@@ -236,7 +236,7 @@ def _typed(owner: "Recipe | Gan", name: str, value: str) -> Any:
 
 
 def checked(recipe: Recipe) -> Recipe:
-    """The recipe itself. Raises `UsageError` for what no run could be made of."""
+    """Return the recipe. Raises `UsageError` if no run could use it."""
     for name, choices in _CHOICES.items():
         if getattr(recipe, name) not in choices:
             raise UsageError(
@@ -260,7 +260,7 @@ def checked(recipe: Recipe) -> Recipe:
 
 
 def _check_gan(gan: Gan) -> None:
-    """Raise `UsageError` for a second phase that there can't be."""
+    """Raise `UsageError` for an invalid second phase."""
     for name, choices in (("discriminator", DISCRIMINATORS), ("schedule", SCHEDULES)):
         if getattr(gan, name) not in choices:
             raise UsageError(f"no {name} called '{getattr(gan, name)}'", f"there are: {', '.join(choices)}")

@@ -32,7 +32,7 @@ def srcnn(scale: int) -> Recipe:
 
 
 def _halved(recipe: Recipe) -> Recipe:
-    """A million steps, the rate halved every 200,000."""
+    """Set a million steps, with the rate halved every 200,000."""
     return replace(recipe, steps=1_000_000, schedule="step", decay_at=(0.2, 0.4, 0.6, 0.8))
 
 
@@ -459,7 +459,7 @@ def splut(scale: int) -> Recipe:
 
 
 def _late(recipe: Recipe) -> Recipe:
-    """Half a million steps at 2e-4, which is halved after 250,000, 400,000, 450,000 and 475,000."""
+    """Set half a million steps at 2e-4, halved after 250,000, 400,000, 450,000 and 475,000."""
     rate = replace(recipe, steps=500_000, learning_rate=2e-4, beta2=0.99)
     return replace(rate, schedule="step", decay_at=(0.5, 0.8, 0.9, 0.95))
 
@@ -616,7 +616,7 @@ def default(arch: str, scale: int) -> Recipe:
 
 
 def preset(name: str, scale: int, kind: str) -> Recipe:
-    """The recipe as in the paper, or a `quick` one that a CPU is through with in minutes."""
+    """Return the recipe of the paper, or a `quick` one that a CPU finishes in minutes."""
     if kind not in PRESETS:
         raise UsageError(f"no preset called '{kind}'", f"there are: {', '.join(PRESETS)}")
     recipe = find(name, scale)
@@ -627,7 +627,7 @@ PRESETS = ("paper", "quick")
 
 
 def quick(recipe: Recipe) -> Recipe:
-    """The same network and loss in some hundred small steps with SOAP, without what needs a download.
+    """Shorten a recipe to some hundred small steps with SOAP, without what needs a download.
 
     Only a third of them where a second phase follows, as its networks are large.
     """
@@ -657,7 +657,7 @@ def quick(recipe: Recipe) -> Recipe:
 
 
 def _quick_gan(gan: Gan) -> Gan:
-    """The second phase without features: best buddies stay, others have L1 and a Fourier term instead."""
+    """Replace features in the second phase by L1 and a Fourier term; best buddies stay."""
     pixels = "best-buddy=1,cycle=1" if "best-buddy" in gan.loss else "l1=1,frequency=0.01"
     return replace(gan, steps=100, loss=f"{pixels},adversarial=0.003", decay_at=(), schedule="step", cycles=1)
 
@@ -667,7 +667,7 @@ def _is_pre_upsampled(recipe: Recipe) -> bool:
 
 
 def fine_tuning(spec: archs.Spec, init: str) -> Recipe:
-    """A short run at a tenth of the paper's rate that begins with the weights in `init`."""
+    """Return a short run at a tenth of the paper's rate that starts from the weights in `init`."""
     recipe = find(spec.arch, spec.scale)
     return replace(
         recipe,

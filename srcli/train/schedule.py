@@ -9,12 +9,12 @@ from srcli.train.recipe import Phase, Recipe
 
 
 def learning_rate(recipe: Recipe, phase: Phase, step: int) -> float:
-    """The rate of a step of the run, which lies in `phase`."""
+    """Return the learning rate of a step of the run, which lies in `phase`."""
     return phase.learning_rate * _relative(recipe, phase, step - phase.start)
 
 
 def _relative(recipe: Recipe, phase: Phase, within: int) -> float:
-    """To the phase's peak, of a step of the phase."""
+    """Compute the rate of a step of the phase, relative to its peak."""
     if phase.schedule == "one-cycle":
         return _one_cycle(within / phase.steps, recipe.floor)
     if within < recipe.warmup:
@@ -33,7 +33,7 @@ def _relative(recipe: Recipe, phase: Phase, within: int) -> float:
 
 
 def _within_cycle(done: float, cycles: int) -> float:
-    """How much of the present cycle is done; of the last one all, at the end."""
+    """Return the part of the present cycle that is done."""
     return done * cycles - min(int(done * cycles), cycles - 1)
 
 
@@ -47,7 +47,7 @@ def _cosine(first: float, last: float, done: float) -> float:
 
 
 def clip(network: nn.Module, recipe: Recipe, rate: float) -> float:
-    """Bound the gradients as the recipe says; their norm before that, which is not finite if one is not.
+    """Clip the gradients as the recipe says; return their norm before, not finite if one is not.
 
     `rate` is the learning rate: VDSR lets gradients grow as it falls.
     """
@@ -70,6 +70,6 @@ def supervision(recipe: Recipe, step: int) -> float:
 
 
 def patch_at(recipe: Recipe, step: int) -> int:
-    """The side of patches: `patches` take turns in the first half of the first phase, then `patch`."""
+    """Return the side of patches: `patches` in turn over the first half of the first phase, then `patch`."""
     turn = step * 2 * len(recipe.patches) // max(1, recipe.steps) if recipe.patches else 0
     return int(recipe.patches[turn]) if turn < len(recipe.patches) else recipe.patch

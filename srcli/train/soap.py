@@ -15,7 +15,7 @@ _LARGEST = 1024
 
 
 class Soap(torch.optim.Optimizer):
-    """Of each weight (O, ...) as a matrix of O rows; of vectors it is Adam.
+    """SOAP on each weight (O, ...) as a matrix of O rows; for vectors it is Adam.
 
     `every`: steps between turns of the bases, each by one step of QR iteration. Source:
     https://arxiv.org/abs/2409.11321, algorithm 3.
@@ -36,7 +36,7 @@ class Soap(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """One step by the gradients at hand; a weight's first one only finds its bases."""
+        """Take a step; a weight's first step only initialises its bases."""
         loss = None
         if closure is not None:
             with torch.enable_grad():
@@ -83,7 +83,7 @@ def _begin(state: dict[str, Any], gradient: Tensor) -> None:
 
 
 def _axes(moments: Tensor) -> Tensor:
-    """Eigenvectors in columns, the strongest first; where they can't be found, axes as they are.
+    """Compute eigenvectors in columns, the strongest first; the plain axes if that fails.
 
     A first gradient is often of low rank, or tiny: in single precision eigenvalues are not found then.
     """
@@ -121,7 +121,7 @@ def _turn_back(matrix: Tensor, state: dict[str, Any]) -> Tensor:
 
 
 def _renew(state: dict[str, Any]) -> None:
-    """One step of QR iteration, axes in the order of their moments; the squares follow their axes."""
+    """Take a step of QR iteration, with axes in the order of their moments."""
     for axis, side in enumerate(("left", "right")):
         if state[side] is None:
             continue
@@ -129,11 +129,11 @@ def _renew(state: dict[str, Any]) -> None:
         moved = state[side] @ basis
         order = (basis * moved).sum(0).argsort(descending=True)
         state["square"] = state["square"].index_select(axis, order)
-        state[f"{side}_basis"] = _at_right_angles(moved[:, order])
+        state[f"{side}_basis"] = _orthogonalise(moved[:, order])
 
 
-def _at_right_angles(columns: Tensor) -> Tensor:
-    """The Q of their QR decomposition, which Apple's GPUs leave to the processor."""
+def _orthogonalise(columns: Tensor) -> Tensor:
+    """Return the Q of their QR decomposition, on the CPU for Apple's GPUs."""
     place = "cpu" if columns.device.type == "mps" else columns.device
     turned: Tensor = torch.linalg.qr(columns.to(place)).Q
     return turned.to(columns)

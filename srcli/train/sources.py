@@ -24,7 +24,7 @@ class ImageSource:
 
 
 def parse(text: str, scale: int) -> ImageSource:
-    """The source written as `FOLDER`, `hub:OWNER/NAME` or `FOLDER,lr=FOLDER`, each with `=WEIGHT` or without.
+    """Parse a source written as `FOLDER`, `hub:OWNER/NAME` or `FOLDER,lr=FOLDER`, optionally with `=WEIGHT`.
 
     Folders are searched recursively. The partner of `a/b.png` is `a/b` or `a/bxSCALE` of any suffix.
     Raises `DatasetError` where no image is found or one has no partner, `UsageError` for a bad weight.

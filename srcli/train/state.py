@@ -1,4 +1,4 @@
-"""What a training run is made of at a step: all that is saved, so that it can go on exactly."""
+"""The state of a training run: all that is saved, so that it can resume bit for bit."""
 
 import copy
 import math
@@ -27,7 +27,7 @@ STATE = "state.pt"
 
 @dataclass
 class State:
-    """All that a step changes.
+    """Everything that a step changes.
 
     `rate` multiplies every learning rate; each of the `nonfinite_retries` after a NaN or infinite loss halves
     it.
@@ -45,7 +45,7 @@ class State:
 
 
 def start(recipe: Recipe, device: Device) -> State:
-    """A fresh state, warm-started with the tensors of `recipe.init` that fit by name and shape."""
+    """Create a state, warm-started with the tensors of `recipe.init` that fit by name and shape."""
     torch.manual_seed(recipe.seed)
     network = archs.build(recipe.arch, recipe.scale, recipe.config)
     initialise(network, parse(recipe.initial))
@@ -56,7 +56,7 @@ def start(recipe: Recipe, device: Device) -> State:
 
 
 def optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
-    """The recipe's, over what of the network is learned; each group's `share` of the rate is in the group."""
+    """Build the recipe's optimiser; each parameter group holds its `share` of the learning rate."""
     learned = [weight for weight in network.parameters() if weight.requires_grad]
     last = _last_layer(network) if recipe.last_rate != 1 else set()
     groups = [{"params": [weight for weight in learned if weight not in last], "share": 1.0}]
@@ -72,7 +72,7 @@ def optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
 
 
 def _last_layer(network: nn.Module) -> set[Tensor]:
-    """The weights of the convolution that the network ends with."""
+    """Return the weights of the last convolution."""
     layers = [m for m in network.modules() if isinstance(m, nn.Conv2d | nn.ConvTranspose2d)]
     return set(layers[-1].parameters())
 
@@ -102,7 +102,7 @@ def add_discriminator(state: State, recipe: Recipe, phase: Phase, device: Device
 
 
 def save(folder: Path, state: State, recipe: Recipe) -> None:
-    """Write `state.pt`, from which `resume` goes on; a failure leaves the older one as it was."""
+    """Write `state.pt` for `resume`; a failure leaves the older file unchanged."""
     saved = {
         "recipe": asdict(recipe),
         "network": state.network.state_dict(),
@@ -128,12 +128,12 @@ _NUMBERS = ("step", "best", "rate", "nonfinite_retries")
 
 
 def run_id() -> str:
-    """What torchrun calls the run that this process belongs to; the same after a restart. "" without one."""
+    """Return torchrun's name for this run, which survives a restart; "" without torchrun."""
     return os.environ.get("TORCHELASTIC_RUN_ID", "")
 
 
 def is_this_run(folder: Path) -> bool:
-    """Whether the state in a folder was left by an earlier start of the run that torchrun has begun."""
+    """Return whether the state in a folder is from an earlier start of the same torchrun run."""
     if not run_id() or not (folder / STATE).exists():
         return False
     try:
@@ -149,7 +149,7 @@ _UNREADABLE = (pickle.UnpicklingError, RuntimeError, OSError, EOFError, KeyError
 def resume(
     folder: Path, device: Device, changes: dict[str, Any], assignments: Sequence[str] = ()
 ) -> tuple[State, Recipe]:
-    """The state and the recipe that `save` left, with the recipe's `changes` and `assignments` applied.
+    """Load the state and the recipe of `save`, with the recipe's `changes` and `assignments` applied.
 
     Raises `WeightsError` where there are none.
     """

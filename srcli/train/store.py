@@ -51,12 +51,12 @@ class StoreSpec:
 
     @property
     def side(self) -> int:
-        """Of a crop, in whole low-resolution pixels."""
+        """The side of a crop in whole low-resolution pixels."""
         return -(-self.patch // self.scale) if self.enlarged else self.patch
 
     @property
     def fixed(self) -> bool:
-        """Whether nothing is random about the degradation, so that it can be done ahead."""
+        """Whether the degradation is deterministic, so that it can be done in advance."""
         if self.large_only:
             return False
         plans = (self.degradation.plan(Target(96, 96, 2), np.random.default_rng(seed)) for seed in (1, 2))
@@ -92,13 +92,13 @@ class Store:
         return sum(plane.bytes for plane in (self.hr, self.lr, self.fed) if plane)
 
     def to(self, device: torch.device) -> "Store":
-        """The same with all samples in the memory of `device`."""
+        """Return the same store with all samples in the memory of `device`."""
         lr, fed = (plane and plane.to(device) for plane in (self.lr, self.fed))
         return replace(self, hr=self.hr.to(device), lr=lr, fed=fed)
 
 
 def open_store(sources: Sequence[ImageSource], wanted: StoreSpec, tick: Tick) -> Store:
-    """The images of all sources, decoded now unless an earlier run did; `tick(done, all)` while it lasts.
+    """Open the images of all sources, decoding them unless an earlier run did; reports to `tick(done, all)`.
 
     Raises `DatasetError` where a source has no image as large as a crop, a pair does not fit, a file shows a
     benchmark's image, or the disk is full.
@@ -106,18 +106,18 @@ def open_store(sources: Sequence[ImageSource], wanted: StoreSpec, tick: Tick) ->
     _check_pairs(sources, wanted)
     work = decode.tasks(sources, wanted.rescale_factors)
     folder = get_cache_folder() / "train" / cache.key(decode.facts(work))
-    index = decode.decoded(folder, work, tick)
+    index = decode.open_index(folder, work, tick)
     if index.leaks and not wanted.allow_leak:
         raise DatasetError(
-            _leaking(index.leaks), "move them away: no score on that benchmark would mean much"
+            _describe_leaks(index.leaks), "remove them: a score on that benchmark would mean little"
         )
-    kept = _kept(index, sources, wanted)
-    hr = _high(folder, index, wanted.sharpen, tick)
-    lr, fed = _low(folder, index, hr, sources, wanted, tick)
+    kept = _find_usable(index, sources, wanted)
+    hr = _open_high(folder, index, wanted.sharpen, tick)
+    lr, fed = _open_low(folder, index, hr, sources, wanted, tick)
     small = index.layout(wanted.scale).only(kept)
     weights = np.array([sources[entry.source].weight for entry in index.entries])[kept]
     sums = np.cumsum(weights * small.heights * small.widths)
-    left_out = (*index.left_out, *_too_small(index, kept, wanted))
+    left_out = (*index.left_out, *_describe_too_small(index, kept, wanted))
     planes = (hr.only(kept), lr and lr.only(kept), fed and fed.only(kept))
     return Store(wanted, *planes, small.heights, small.widths, sums / sums[-1], left_out, index.leaks)
 
@@ -130,13 +130,13 @@ def _check_pairs(sources: Sequence[ImageSource], wanted: StoreSpec) -> None:
         raise DatasetError(f"{what} can't make the pairs of {paired[0]}", hint)
 
 
-def _leaking(found: Sequence[str]) -> str:
+def _describe_leaks(found: Sequence[str]) -> str:
     more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
     return f"training images show benchmark images: {', '.join(found[:_NAMED])}{more}"
 
 
-def _kept(index: Index, sources: Sequence[ImageSource], wanted: StoreSpec) -> NDArray[np.bool_]:
-    """Which images a crop fits into; at least one of each source."""
+def _find_usable(index: Index, sources: Sequence[ImageSource], wanted: StoreSpec) -> NDArray[np.bool_]:
+    """Return which images a crop fits into; at least one of each source."""
     small = index.layout(wanted.scale)
     fits = np.minimum(small.heights, small.widths) >= wanted.side
     good = {entry.source for entry, fit in zip(index.entries, fits, strict=True) if fit}
@@ -147,16 +147,16 @@ def _kept(index: Index, sources: Sequence[ImageSource], wanted: StoreSpec) -> ND
     return fits
 
 
-def _too_small(index: Index, kept: NDArray[np.bool_], wanted: StoreSpec) -> list[str]:
-    """A sentence for each file that is too small at its own size."""
+def _describe_too_small(index: Index, kept: NDArray[np.bool_], wanted: StoreSpec) -> list[str]:
+    """List a sentence for each file that is too small at its own size."""
     side = wanted.side * wanted.scale
     pairs = zip(index.entries, kept, strict=True)
     names = [entry.name for entry, fits in pairs if entry.factor == 1 and not fits]
     return [f"{name} is smaller than a patch of {side}x{side}" for name in names]
 
 
-def _high(folder: Path, index: Index, sharpen: float, tick: Tick) -> Mapped:
-    """The high-resolution images, as they are or sharpened."""
+def _open_high(folder: Path, index: Index, sharpen: float, tick: Tick) -> Mapped:
+    """Open the high-resolution images, as they are or sharpened."""
     places = index.layout()
     images = mapped(decode.samples_path(folder), places)
     if not sharpen:
@@ -165,53 +165,53 @@ def _high(folder: Path, index: Index, sharpen: float, tick: Tick) -> Mapped:
     def sharp(number: int) -> Samples:
         return to_uint8(unsharp_mask(from_uint8(images.image(number)), sharpen))
 
-    return _plane(folder / f"hr-sharpened-{sharpen:g}.bin", places, sharp, tick)
+    return _open_plane(folder / f"hr-sharpened-{sharpen:g}.bin", places, sharp, tick)
 
 
-def _low(
+def _open_low(
     folder: Path, index: Index, hr: Mapped, sources: Sequence[ImageSource], wanted: StoreSpec, tick: Tick
 ) -> tuple[Mapped | None, Mapped | None]:
-    """The low-resolution images and the enlarged ones, each where it is wanted and can be made ahead."""
+    """Open the low-resolution images and the upscaled ones, each if needed and possible in advance."""
     if not wanted.fixed:
         return None, None
     places = index.layout(wanted.scale)
     partners = [cache.stamp(file) for source in sources for file in source.partners]
     facts = [repr(wanted.degradation), partners, *([wanted.sharpen] if wanted.sharpen else [])]
     name = f"x{wanted.scale}-{cache.key(facts)}.bin"
-    lr = _plane(folder / f"lr-{name}", places, lambda n: _reduced(n, index, hr, sources, wanted), tick)
+    lr = _open_plane(folder / f"lr-{name}", places, lambda n: _make_low(n, index, hr, sources, wanted), tick)
     if not wanted.enlarged:
         return lr, None
     large = places.times(wanted.scale)
-    return lr, _plane(folder / f"fed-{name}", large, lambda n: _enlarged(lr.image(n), wanted.scale), tick)
+    return lr, _open_plane(folder / f"fed-{name}", large, lambda n: _upscale(lr.image(n), wanted.scale), tick)
 
 
-def _plane(path: Path, places: Layout, make: Callable[[int], Samples], tick: Tick) -> Mapped:
-    """The images in a file, which is written first where no earlier run did."""
+def _open_plane(path: Path, places: Layout, make: Callable[[int], Samples], tick: Tick) -> Mapped:
+    """Open the images in a file, which is written first unless an earlier run did."""
     if not places.fits(path):
         with cache.alone(path.parent):
             if not places.fits(path):
-                cache.write(path, _made(make, len(places.first), tick))
+                cache.write(path, _make_images(make, len(places.first), tick))
     return mapped(path, places)
 
 
-def _made(make: Callable[[int], Samples], count: int, tick: Tick) -> Iterator[Samples]:
+def _make_images(make: Callable[[int], Samples], count: int, tick: Tick) -> Iterator[Samples]:
     for done, samples in enumerate(prefetch_single_threaded(make, range(count)), 1):
         tick(done, count)
         yield samples
 
 
-def _reduced(
+def _make_low(
     number: int, index: Index, hr: Mapped, sources: Sequence[ImageSource], wanted: StoreSpec
 ) -> Samples:
     entry = index.entries[number]
     partners = sources[entry.source].partners
     if partners:
-        return _partner(partners[entry.number], entry, wanted.scale)
+        return _read_partner(partners[entry.number], entry, wanted.scale)
     pixels, unused = from_uint8(hr.image(number)), np.random.default_rng(0)
     return to_uint8(degrade_image(pixels, wanted.scale, wanted.degradation, unused))
 
 
-def _partner(file: Path, entry: Entry, scale: int) -> Samples:
+def _read_partner(file: Path, entry: Entry, scale: int) -> Samples:
     samples = to_uint8(read_image(file).pixels)
     height, width = samples.shape[:2]
     if (height * scale, width * scale) != (entry.height, entry.width):
@@ -220,5 +220,5 @@ def _partner(file: Path, entry: Entry, scale: int) -> Samples:
     return samples
 
 
-def _enlarged(lr: Samples, scale: int) -> Samples:
+def _upscale(lr: Samples, scale: int) -> Samples:
     return to_uint8(resize_8bit(from_uint8(lr), lr.shape[0] * scale, lr.shape[1] * scale))

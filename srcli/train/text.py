@@ -1,4 +1,4 @@
-"""Numbers that users write."""
+"""Parsing of numbers in users' text."""
 
 import math
 
@@ -6,7 +6,7 @@ from srcli.errors import UsageError
 
 
 def positive(label: str, text: str, example: str) -> float:
-    """A number above 0. Raises `UsageError`, with an example, for any other text."""
+    """Parse a number above 0. Raises `UsageError`, with an example, for any other text."""
     try:
         value = float(text)
     except ValueError:

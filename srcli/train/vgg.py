@@ -1,4 +1,4 @@
-"""VGG19 as a measure of likeness: its features at named layers. https://arxiv.org/abs/1409.1556"""
+"""VGG19's features at named layers, for perceptual losses. https://arxiv.org/abs/1409.1556"""
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +17,7 @@ _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def _layers() -> dict[str, int]:
-    """Place in the stack of conv1_1, relu1_1, conv1_2, ..., pool5, as torchvision numbers them."""
+    """Return the numbers of conv1_1, relu1_1, conv1_2, ..., pool5 in torchvision."""
     names = []
     for block, (count, _) in enumerate(_BLOCKS, 1):
         names += [f"{kind}{block}_{i}" for i in range(1, count + 1) for kind in ("conv", "relu")]
@@ -44,7 +44,7 @@ class Features(nn.Module):
         self.requires_grad_(requires_grad=False)
 
     def forward(self, batch: Tensor) -> dict[str, Tensor]:
-        """The features of (N, 1 or 3, H, W) in [0, 1] at each layer.
+        """Compute the features of (N, 1 or 3, H, W) in [0, 1] at each layer.
 
         Raises `UsageError` for images that the poolings would shrink to nothing.
         """
