@@ -429,7 +429,7 @@ def test_several_devices_round_too() -> None:
 
 @pytest.mark.parametrize("text", ["", "some", "0", "-3G", "3 apples"])
 def test_what_is_no_amount_of_memory_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="is no amount of memory"):
+    with pytest.raises(UsageError, match="is not an amount of memory"):
         memory.parse_bytes(text)
 
 
@@ -437,7 +437,7 @@ def test_a_bound_on_a_gpu_means_nothing_to_a_processor(photo: Path, tmp_path: Pa
     done = sr("upscale", photo, "-x2", "--vram", "1G", "--device", "cpu", "-o", tmp_path / "a.png")
     assert done.code == 0, done.err
     done = sr("upscale", photo, "-x2", "--vram", "much", "-o", tmp_path / "b.png")
-    assert (done.code, "'much' is no amount of memory" in done.err) == (2, True)
+    assert (done.code, "'much' is not an amount of memory" in done.err) == (2, True)
 
 
 @pytest.mark.gpu

@@ -18,7 +18,7 @@ from helpers.command import Run
 from helpers.paths import SAMPLES
 from srcli import archs, methods
 from srcli.engine.device import Device
-from srcli.engine.runtimes.lut import LutRuntime
+from srcli.engine.runtimes.lut import prepare_tables
 from srcli.engine.runtimes.torch import prepare
 from srcli.engine.upscaler import Upscaler
 from srcli.engine.weights import lut as tables
@@ -142,9 +142,9 @@ def test_tables_in_tiles_equal_the_whole(
 ) -> None:
     enlarger = random_tables(arch, config)
     pixels = levels(np.random.default_rng(height * 41 + width), height, width)
-    whole = Upscaler(LutRuntime(enlarger), 2, 512)(pixels)
+    whole = Upscaler(prepare_tables(enlarger), 2, 512)(pixels)
     assert whole.shape == (height * 2, width * 2, 3)
-    np.testing.assert_array_equal(Upscaler(LutRuntime(enlarger), 2, tile)(pixels), whole)
+    np.testing.assert_array_equal(Upscaler(prepare_tables(enlarger), 2, tile)(pixels), whole)
 
 
 def random_tables(arch: str, config: dict[str, Any]) -> lut.LutUpscaler:
@@ -365,10 +365,10 @@ def test_memory_that_runs_out_is_answered_by_smaller_tiles(rng: np.random.Genera
 
     table = rng.integers(-127, 128, (5, 5, 2, 2)).astype(np.int8)
     pixels = levels(rng, 120, 20)
-    found = Upscaler(LutRuntime(Small(table)), 2)(pixels)
+    found = Upscaler(prepare_tables(Small(table)), 2)(pixels)
     np.testing.assert_array_equal(found, lut.SrLut(table)(pixels))
     with pytest.raises(SrError, match="does not fit into memory"):
-        next(LutRuntime(Small(table)).run([pixels]))
+        next(prepare_tables(Small(table)).run([pixels]))
 
 
 @pytest.mark.parity

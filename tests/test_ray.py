@@ -162,7 +162,7 @@ def test_ctrl_c_ends_the_job_and_leaves_whole_files(cluster: Any, in_tmp: Path) 
 def test_what_is_wrong_is_told_in_a_line(photo: Path, sr: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     told = sr("upscale", photo, "--ray", "auto", "--device", "cuda:1")
     assert told.code == 2
-    assert "which GPU a worker has is Ray's choice" in told.err
+    assert "Ray chooses the GPU of each worker" in told.err
     told = sr("upscale", "-", "-o", photo.with_name("out.png"), "--ray", "auto")
     assert told.code == 2
     assert "--ray cannot be used with stdin or stdout" in told.err

@@ -1,4 +1,4 @@
-"""Where a network runs and in what precision: decided once, with the reason."""
+"""The device and precision a network runs in, chosen once, with the reason; threads and memory settings."""
 
 import contextlib
 import ctypes
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from srcli.errors import UsageError
 
-# The numbers of mallopt's settings in malloc.h.
+# The numbers of mallopt's parameters in malloc.h.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
 
 
@@ -29,7 +29,7 @@ class Device:
 
 
 def select_device(requested: str | None = None) -> Device:
-    """The device asked for, else CUDA, MPS or CPU, the first that is there; in single precision."""
+    """Return the device asked for, else the first available of CUDA, MPS and CPU, in single precision."""
     import torch
 
     available = {
@@ -54,7 +54,7 @@ def _check_index(requested: str | None, count: int) -> None:
 
 
 def may_have_gpu() -> bool:
-    """Whether this machine may have a GPU that torch can use: asked of the system, without loading torch."""
+    """Return whether this machine may have a GPU that torch can use, judged without loading torch."""
     if sys.platform == "darwin":
         return platform.machine() == "arm64"
     nodes = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # NVIDIA's driver, AMD's, and Windows' under Linux
@@ -62,7 +62,7 @@ def may_have_gpu() -> bool:
 
 
 def count_threads() -> int:
-    """OMP_NUM_THREADS, else the cores that are ours: those we may run on, within the cgroup's quota."""
+    """Return OMP_NUM_THREADS, else the number of cores this process may use, within its cgroup's quota."""
     asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
     if asked.isdigit() and int(asked) > 0:
         return int(asked)
@@ -75,7 +75,7 @@ def count_threads() -> int:
 
 
 def _quota(mount: Path, membership: Path) -> float:
-    """Cores that the cgroups of this process and those above them may use; infinite where unlimited."""
+    """Return the cores that this process's cgroups and those above them may use; infinite if unlimited."""
     try:
         lines = membership.read_text().splitlines()
     except OSError:
@@ -89,7 +89,7 @@ def _quota(mount: Path, membership: Path) -> float:
 
 
 def _limit(folder: Path) -> float:
-    """What one cgroup may use: `cpu.max` of the second version, two files of the first."""
+    """Return the limit of one cgroup: `cpu.max` in version 2, two files in version 1."""
     with contextlib.suppress(OSError, ValueError):
         quota, period = (folder / "cpu.max").read_text().split()
         return math.inf if quota == "max" else int(quota) / int(period)
@@ -100,21 +100,21 @@ def _limit(folder: Path) -> float:
 
 
 def limit_spinning() -> None:
-    """Tell GNU's OpenMP to sleep soon while threads wait for each other; it spins for milliseconds by itself.
+    """Tell GNU OpenMP to sleep soon while threads wait for each other; by default it spins for milliseconds.
 
-    Where other programs use the cores too, those that spin keep away the one that is waited for: that cost
-    half of an enlargement's time. To be called before what is built on it is loaded; what is set stays.
+    If other programs use the cores too, spinning threads keep the awaited one from running, which took half
+    of the time of an upscale. Call it before libraries that use OpenMP are loaded.
     """
     if "OMP_WAIT_POLICY" not in os.environ:
         os.environ.setdefault("GOMP_SPINCOUNT", "3000")
 
 
 def keep_freed_memory() -> None:
-    """Tell glibc to keep large blocks that are freed, instead of giving them back to the kernel.
+    """Tell glibc to keep large freed blocks instead of returning them to the kernel.
 
-    Networks free and take such blocks all the time, and page faults then cost up to half of it. All threads
-    take them from one place: in those that glibc makes for each, no more than 64 MB is ever kept. Elsewhere,
-    and where the user has set it, nothing is done.
+    Networks allocate and free such blocks all the time, and page faults can take up to half of the time. All
+    threads share one arena, because an arena per thread keeps no more than 64 MB. Does nothing on other
+    systems, or if the user has set MALLOC_TRIM_THRESHOLD_.
     """
     if not sys.platform.startswith("linux") or "MALLOC_TRIM_THRESHOLD_" in os.environ:
         return
@@ -126,13 +126,13 @@ def keep_freed_memory() -> None:
 
 
 def release_memory() -> None:
-    """What is freed but kept, see `keep_freed_memory`, goes back to the kernel now."""
+    """Return to the kernel the freed blocks that `keep_freed_memory` keeps."""
     with contextlib.suppress(OSError, AttributeError):
         ctypes.CDLL(None).malloc_trim(0)
 
 
 def check_bfloat16(device: Device) -> None:
-    """Raise `UsageError` for processors that would take far longer in bfloat16 than in single precision."""
+    """Raise `UsageError` if this processor is far slower in bfloat16 than in single precision."""
     import torch
 
     able: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()

@@ -1,4 +1,4 @@
-"""How much memory there is, and how much something takes: asked of the kernel, not guessed."""
+"""How much memory is free, and how much something takes, as the kernel reports it."""
 
 import contextlib
 import math
@@ -16,8 +16,8 @@ _CGROUP = Path("/sys/fs/cgroup")
 
 
 def free_memory(proc: Path = _PROC, cgroup: Path = _CGROUP) -> float:
-    """Bytes that this process could still take without swapping; infinite where the system does not say."""
-    return min(_available(proc), _within(cgroup / "memory.max", cgroup / "memory.current"))
+    """Return the bytes this process could still allocate without swapping; infinite if unknown."""
+    return min(_available(proc), _free_in_cgroup(cgroup / "memory.max", cgroup / "memory.current"))
 
 
 def _available(proc: Path) -> float:
@@ -28,8 +28,8 @@ def _available(proc: Path) -> float:
     return math.inf
 
 
-def _within(limit: Path, used: Path) -> float:
-    """What is left of a cgroup's limit; pages of files that it holds too would be given up."""
+def _free_in_cgroup(limit: Path, used: Path) -> float:
+    """Return what is left of a cgroup's limit, with cached files counted as free."""
     with contextlib.suppress(OSError, ValueError):
         cache = dict(line.split() for line in (limit.parent / "memory.stat").read_text().splitlines())
         return int(limit.read_text()) - int(used.read_text()) + int(cache.get("file", 0))
@@ -37,28 +37,28 @@ def _within(limit: Path, used: Path) -> float:
 
 
 def parse_bytes(text: str) -> int:
-    """Bytes written as `6G`, `1.5 GB`, `800MiB` or a plain number. Raises `UsageError` for others.
+    """Return the bytes written as `6G`, `1.5 GB`, `800MiB` or a plain number. Raises `UsageError`.
 
-    >>> amount("6G") == 6 * 2**30, amount("1.5 mb"), amount("4096")
+    >>> parse_bytes("6G") == 6 * 2**30, parse_bytes("1.5 mb"), parse_bytes("4096")
     (True, 1572864, 4096)
     """
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:I?B)?\s*", text.upper())
     count = int(float(found[1]) * 2 ** _UNITS[found[2]]) if found else 0
     if count == 0:
-        raise UsageError(f"'{text}' is no amount of memory", "write it as 6G or 800M")
+        raise UsageError(f"'{text}' is not an amount of memory", "write it as 6G or 800M")
     return count
 
 
 @dataclass
 class Peak:
-    """The most bytes that were resident; 0 where that is not known."""
+    """The most bytes that were resident; 0 if unknown."""
 
     bytes: int = 0
 
 
 @contextmanager
 def watch_peak() -> Iterator[Peak]:
-    """The peak of what is done inside, with all that was resident before."""
+    """Measure the peak of the process within the context, all that was resident before included."""
     peak = Peak()
     with contextlib.suppress(OSError):
         (_PROC / "self" / "clear_refs").write_text("5")

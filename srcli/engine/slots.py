@@ -1,4 +1,4 @@
-"""Several devices: what `--device` names, and who of several workers has which."""
+"""Several devices: what `--device` names, and which worker gets which."""
 
 import os
 from collections.abc import Mapping
@@ -12,15 +12,15 @@ ALL = "all"
 
 
 def list_devices(device: str | None) -> list[str]:
-    """The devices that `--device` names, one or several; none where it is left to each network.
+    """Return the devices that `--device` names; none if each network chooses for itself.
 
-    `all` are the GPUs, where there are several. Raises `UsageError` for what is not on this machine.
+    `all` stands for the GPUs, if there are several. Raises `UsageError` for a device that is not there.
 
-    >>> listed("cpu"), listed("cpu,cpu"), listed(None)
+    >>> list_devices("cpu"), list_devices("cpu,cpu"), list_devices(None)
     (['cpu'], ['cpu', 'cpu'], [])
     """
     if device == ALL:
-        return _every_gpu()
+        return _list_several_gpus()
     names = [name.strip() for name in device.split(",")] if device else []
     for name in dict.fromkeys(names):
         if name != "cpu":
@@ -31,10 +31,11 @@ def list_devices(device: str | None) -> list[str]:
 def configure_pool(
     device: str | None, workers: int | None, ray: str | None, jobs: int | None = None
 ) -> PoolConfig:
-    """Who does so many jobs, by `--device`, `--workers` and `--ray`; unknown how many, where None is given.
+    """Return the workers that `--device`, `--workers` and `--ray` ask for; `jobs` is None if not yet known.
 
-    >>> team("cpu", None, None).alone, team("cpu", 2, None).alone, team(None, 2, None, jobs=1).alone
-    (True, False, True)
+    >>> pools = [configure_pool("cpu", None, None), configure_pool("cpu", 2, None)]
+    >>> [pool.is_single for pool in pools]
+    [True, False]
     """
     if ray is not None:
         return PoolConfig((), ray, _for_ray(device), workers, count_threads())
@@ -44,39 +45,41 @@ def configure_pool(
 
 def _for_ray(device: str | None) -> str | None:
     if device and set(device) & set(":,"):
-        raise UsageError("which GPU a worker has is Ray's choice", "say only --device cuda, or leave it out")
+        raise UsageError(
+            "Ray chooses the GPU of each worker", "give --device cuda without a number, or leave it out"
+        )
     return None if device == ALL else device
 
 
 def assign_slots(device: str | None, workers: int | None = None, jobs: int | None = None) -> list[Slot]:
-    """A place for each worker, no more than there are jobs: on each device named, or on these in turn.
+    """Return a slot for each worker, at most one per job, on the devices named in turn.
 
-    Workers that nobody told a device share the GPUs, if there are several. Each has its share of the cores.
+    If no device is named, workers share the GPUs, if there are several. Each gets its share of the cores.
     """
-    untold = device in (None, ALL)
-    named = _every_gpu() if device is None else list_devices(device)
+    unnamed = device in (None, ALL)
+    named = _list_several_gpus() if device is None else list_devices(device)
     number = workers or max(1, len(named))
     number = number if jobs is None else min(number, max(1, jobs))
     share = {"OMP_NUM_THREADS": str(max(1, count_threads() // number)), "HF_HUB_DISABLE_PROGRESS_BARS": "1"}
-    return [_seat(named[k % len(named)] if named else "", untold, share) for k in range(number)]
+    return [_create_slot(named[k % len(named)] if named else "", unnamed, share) for k in range(number)]
 
 
-def _seat(device: str, untold: bool, share: Mapping[str, str]) -> Slot:
-    """A GPU is the only one that its worker sees, so that what it writes is the same on any of them."""
+def _create_slot(device: str, unnamed: bool, share: Mapping[str, str]) -> Slot:
+    """Return a slot; a worker sees only its own GPU, so that results do not depend on which it is."""
     kind, colon, index = device.partition(":")
     if kind != "cuda" or not colon:
         return Slot(device or None, share)
-    return Slot(None if untold else kind, {**share, "CUDA_VISIBLE_DEVICES": list_gpus()[int(index)]})
+    return Slot(None if unnamed else kind, {**share, "CUDA_VISIBLE_DEVICES": list_gpus()[int(index)]})
 
 
-def _every_gpu() -> list[str]:
-    """All of CUDA's, where there are several."""
+def _list_several_gpus() -> list[str]:
+    """Return all CUDA devices if there are several."""
     gpus = list_gpus()
     return [f"cuda:{number}" for number in range(len(gpus))] if len(gpus) > 1 else []
 
 
 def list_gpus() -> list[str]:
-    """CUDA's GPUs by what CUDA_VISIBLE_DEVICES calls them."""
+    """Return the GPUs of CUDA by their names in CUDA_VISIBLE_DEVICES."""
     if not may_have_gpu():
         return []
     named = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -88,9 +91,9 @@ def list_gpus() -> list[str]:
 
 
 def resolve_devices(device: str | None) -> str | None:
-    """`--device` for one process: `all` by their names; None where there is nothing to choose from.
+    """Return `--device` for one process, with `all` replaced by names; None if there is no choice.
 
-    >>> resolved("cuda:1,cpu"), resolved(None)
+    >>> resolve_devices("cuda:1,cpu"), resolve_devices(None)
     ('cuda:1,cpu', None)
     """
-    return ",".join(_every_gpu()) or None if device == ALL else device
+    return ",".join(_list_several_gpus()) or None if device == ALL else device

@@ -6,11 +6,11 @@ from itertools import pairwise
 
 from srcli.scales import Axis, count_outputs_before
 
-# In input pixels. Larger windows are no faster on a CPU, smaller ones pay for their halo.
+# In input pixels. Larger tiles are no faster on a CPU, smaller ones spend more on their halo.
 DEFAULT_TILE = 512
 SMALLEST_TILE = 32
-# In bytes, of a row of tiles as they come out; of those of a GPU, which pay more for their halo than a
-# processor, and which machines with more memory have.
+# Bytes of a row of tiles in the output; and on a GPU, which spends more on halos than a CPU does, and whose
+# machine has more memory.
 LARGEST_BAND, GPU_BAND = 2**26, 2**28
 
 
@@ -24,15 +24,15 @@ class Span:
     keep_stop: int
 
     def source(self) -> slice:
-        """What to read of the input."""
+        """Return what to read of the input."""
         return slice(self.start, self.stop)
 
     def inner(self, scale: int) -> slice:
-        """What to keep of the tile's output."""
+        """Return what to keep of the tile's output."""
         return slice((self.keep_start - self.start) * scale, (self.keep_stop - self.start) * scale)
 
     def axis(self, inputs: int, outputs: int) -> Axis:
-        """The outputs of the kept part, those whose centres are in it, where `inputs` become `outputs`."""
+        """Return the outputs whose centres are in the kept part, if `inputs` pixels become `outputs`."""
         first, last = (
             count_outputs_before(cut, inputs, outputs) for cut in (self.keep_start, self.keep_stop)
         )
@@ -40,7 +40,7 @@ class Span:
 
 
 def split_axis(length: int, tile: int, halo: int, alignment: int = 1, begin: int = 0) -> list[Span]:
-    """An axis of `length` cut into kept parts of at most `tile`, each read with `halo` more on both sides.
+    """Cut an axis of `length` into kept parts of at most `tile`, each read with `halo` more on both sides.
 
     The kept parts partition the axis from `begin` on and differ by at most one in length. What is read begins
     and ends at multiples of `alignment`, or at the ends of the axis.
@@ -59,9 +59,9 @@ def split_axis(length: int, tile: int, halo: int, alignment: int = 1, begin: int
 
 
 def equalise_spans(cut: list[Span], length: int, alignment: int = 1) -> list[Span]:
-    """The spans of an axis of `length`, all read as far as the one that is read furthest.
+    """Return the spans of an axis of `length`, all widened to read as much as the longest.
 
-    So all tiles have one shape, where `length` is a multiple of `alignment`; else the last may be larger.
+    All tiles then have one shape if `length` is a multiple of `alignment`; else the last may be larger.
     """
     longest = max(span.stop - span.start for span in cut)
     side = min(length, -(-longest // alignment) * alignment)
@@ -73,10 +73,10 @@ def equalise_spans(cut: list[Span], length: int, alignment: int = 1) -> list[Spa
 
 
 def tile_shape(tile: int, width: int, pixel_bytes: int, band: int = LARGEST_BAND) -> tuple[int, int]:
-    """Height and width of tiles of `tile` squared pixels or fewer for an image so wide.
+    """Return height and width of tiles of at most `tile` squared pixels, for an image of this width.
 
-    They are less high than wide where a row of them would come out larger than `band`: each of their pixels
-    comes out as `pixel_bytes`.
+    They are less high than wide if the output of a row of them would exceed `band` bytes; each input pixel
+    makes `pixel_bytes` of output.
     """
     high = min(tile, max(SMALLEST_TILE, band // (width * pixel_bytes)))
     return high, tile * tile // high
@@ -92,9 +92,9 @@ def plan_tiles(
     *,
     uniform_tiles: bool = False,
 ) -> Iterator[tuple[Span, Span]]:
-    """Vertical and horizontal spans of every tile from the row `begin` on, row by row.
+    """Yield the vertical and horizontal span of every tile from row `begin` on, row by row.
 
-    All sizes in input pixels; `tile` is height and width; `uniform_tiles`: see `equalise_spans`.
+    All sizes are in input pixels; `tile` is height and width; `uniform_tiles` widens them to one shape.
     """
     down = split_axis(height, tile[0], halo, alignment, begin)
     along = split_axis(width, tile[1], halo, alignment)

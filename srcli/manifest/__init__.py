@@ -1,4 +1,4 @@
-"""`weights_manifest.json`: every weight file the tool knows, as typed and checked entries."""
+"""`weights_manifest.json`: every weight file that the tool knows, as typed, validated entries."""
 
 import json
 import re
@@ -14,16 +14,16 @@ from srcli.scales import ANY, format_scale
 _PACKAGE = Path(__file__).parents[1]
 BUNDLED = _PACKAGE / "weights"
 DEFAULT_MODEL = "ecbsr"
-# In the place of a SHA-256 that is published nowhere: what the Hub states for the file at its commit counts.
+# Stands for a SHA-256 that nobody publishes: the one that the Hub states for the file at its commit counts.
 STATED_BY_HUB = "stated by the Hub"
 PURPOSES = ("classical", "real-world")
 
 
 @dataclass(frozen=True)
 class HubFile:
-    """A file in a Hugging Face repository at a full 40-hex commit, or on a branch where none is known.
+    """A file in a Hugging Face repository at a full commit (40 hex digits), or on a branch if none is known.
 
-    `kind` of the repository: model, dataset or space.
+    `kind`: whether the repository is a model, dataset or space.
     """
 
     repo: str
@@ -33,7 +33,7 @@ class HubFile:
 
     @property
     def pinned(self) -> bool:
-        """Whether the revision is a commit, which can't change."""
+        """Whether the revision is a commit, which cannot change."""
         return bool(re.fullmatch("[0-9a-f]{40}", self.revision))
 
 
@@ -42,11 +42,11 @@ class Entry:
     """One weight file.
 
     `file` is its name under `srcli/weights` (bundled) or a `HubFile`; `sha256` is 64 hex digits or
-    `STATED_BY_HUB`; `packed` is the SHA-256 of the card of its form for ncnn, which a bundled one has beside
-    it (see `srcli/engine/packed.py`); `licence` is an SPDX name or `unknown`; `purpose` is `classical`
-    (bicubic reduction undone) or `real-world`; `published` maps a data set to the paper's PSNR-Y of the
-    network; `expect` maps one to the PSNR-Y and SSIM-Y that `sr bench` measures with this very file. A
-    `scale` of `"any"`, for networks that take every one, is `ANY` here.
+    `STATED_BY_HUB`; `packed` is the SHA-256 of the card of its ncnn form, which is bundled with it (see
+    `srcli/engine/runtimes/converted.py`); `licence` is an SPDX name or `unknown`; `purpose` is `classical`
+    (undoes bicubic downscaling) or `real-world`; `published` maps a dataset to the paper's PSNR-Y of the
+    network; `expect` maps one to the PSNR-Y and SSIM-Y that `sr bench` measures with this file. A `scale` of
+    `"any"`, for networks that take any scale, is `ANY` here.
     """
 
     model: str
@@ -67,44 +67,44 @@ class Entry:
 
     @property
     def name(self) -> str:
-        """How the entry is called in messages and on the command line: `edsr-x4`, `liif-any`."""
+        """The entry's name in messages and on the command line: `edsr-x4`, `liif-any`."""
         return f"{self.model}-{format_scale(self.scale)}"
 
     @property
     def bundled(self) -> Path | None:
-        """The file that ships with the tool, if this one does."""
+        """The path of the file if it ships with the tool."""
         return BUNDLED / self.file if isinstance(self.file, str) else None
 
     @property
     def digest(self) -> str | None:
-        """The SHA-256 that the file must have; None where the Hub's word has to do."""
+        """The SHA-256 that the file must have; None if only the Hub states it."""
         return None if self.sha256 == STATED_BY_HUB else self.sha256
 
 
 def find_manifest() -> Path:
-    """Inside the package in an installed tool, at top level in a checkout."""
+    """Return the manifest's path: inside the package if installed, at top level in a checkout."""
     inside = _PACKAGE / "weights_manifest.json"
     return inside if inside.exists() else _PACKAGE.parent / "weights_manifest.json"
 
 
 def load(path: Path | None = None) -> tuple[Entry, ...]:
-    """All entries. Raises `ManifestError` naming the entry and the field that is wrong."""
+    """Return all entries. Raises `ManifestError` that names the entry and the wrong field."""
     path = path or find_manifest()
     try:
         state = path.stat()
-        return _loaded(path, state.st_mtime_ns, state.st_size)
+        return _read(path, state.st_mtime_ns, state.st_size)
     except OSError as error:
         raise ManifestError(f"{path} is not a weights manifest: {error}", "reinstall sr") from error
 
 
 @lru_cache(maxsize=4)
-def _loaded(path: Path, changed: int, size: int) -> tuple[Entry, ...]:
-    """Once for each state of the file: it is asked for with every image."""
+def _read(path: Path, changed: int, size: int) -> tuple[Entry, ...]:
+    """Read the file once for each state of it, as entries are needed for every image."""
     try:
         raw = json.loads(path.read_text("utf-8"))["weights"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ManifestError(f"{path} is not a weights manifest: {error}", "reinstall sr") from error
-    entries = tuple(_entry(item) for item in raw)
+    entries = tuple(_parse_entry(item) for item in raw)
     seen: set[str] = set()
     for entry in entries:
         if entry.name in seen:
@@ -113,7 +113,7 @@ def _loaded(path: Path, changed: int, size: int) -> tuple[Entry, ...]:
     return entries
 
 
-def _entry(raw: Any) -> Entry:
+def _parse_entry(raw: Any) -> Entry:
     label = (
         f"manifest entry {raw.get('model', '?')} x{raw.get('scale', '?')}"
         if isinstance(raw, dict)
@@ -127,15 +127,15 @@ def _entry(raw: Any) -> Entry:
         }
         entry = Entry(**{**raw, **given})
     except (TypeError, KeyError) as error:
-        raise ManifestError(f"{label}: {error}", "see `Entry` in srcli/manifest.py") from error
+        raise ManifestError(f"{label}: {error}", "see `Entry` in srcli/manifest/__init__.py") from error
     for name in (f.name for f in fields(Entry)):
-        if not _valid(name, getattr(entry, name)):
-            raise ManifestError(f"{label}: bad {name}", "see `Entry` in srcli/manifest.py")
+        if not _is_valid(name, getattr(entry, name)):
+            raise ManifestError(f"{label}: bad {name}", "see `Entry` in srcli/manifest/__init__.py")
     return entry
 
 
-def _valid(name: str, value: Any) -> bool:
-    """Whether a field's value follows the schema: its own check, or a text that is not empty."""
+def _is_valid(name: str, value: Any) -> bool:
+    """Return whether a field's value follows the schema: its own check, or else a non-empty text."""
     return _CHECKS.get(name, _is_text)(value)
 
 
@@ -180,12 +180,12 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
 
 
 def list_models() -> list[str]:
-    """The models that weights are known for, in the manifest's order."""
+    """Return the models with known weights, in the manifest's order."""
     return list(dict.fromkeys(entry.model for entry in load()))
 
 
 def find_entries(model: str) -> dict[int, Entry]:
-    """A model's entries by scale. Raises `UsageError` for a name that is not in the manifest."""
+    """Return a model's entries by scale. Raises `UsageError` for a name that is not in the manifest."""
     found = {entry.scale: entry for entry in load() if entry.model == model}
     if not found:
         raise UsageError(f"no model called '{model}'", "`sr models` lists all")
@@ -193,17 +193,17 @@ def find_entries(model: str) -> dict[int, Entry]:
 
 
 def select_entry(entries: dict[int, Entry], scale: float) -> Entry | None:
-    """The one of a model's entries for a scale: its own, or the one for any."""
+    """Return the entry for a scale: that of this scale, or the one for any."""
     return entries.get(ANY) or (entries.get(int(scale)) if scale == int(scale) else None)
 
 
 def find_models(arch: str) -> dict[str, Entry]:
-    """The models that are weights of a network, by name: an entry of each."""
+    """Return one entry of each model that is a set of weights for a network, by name."""
     return {entry.model: entry for entry in load() if entry.arch == arch}
 
 
 def find_named(name: str) -> list[Entry]:
-    """The entries that a name means: those of a model (`edsr`), or one (`edsr-x4`)."""
+    """Return the entries with a name: all of a model (`edsr`), or one (`edsr-x4`)."""
     found = [entry for entry in load() if name in (entry.model, entry.name)]
     if not found:
         raise UsageError(f"no weights called '{name}'", "`sr models` lists all; give MODEL or MODEL-xSCALE")
@@ -211,5 +211,5 @@ def find_named(name: str) -> list[Entry]:
 
 
 def list_bundled_models(scale: int) -> list[str]:
-    """Models that enlarge by `scale` with no download."""
+    """Return the models that upscale by `scale` without a download."""
     return [entry.model for entry in load() if entry.bundled and entry.scale == scale]

@@ -1,4 +1,4 @@
-"""ONNX, by torch's own exporter: an image of any height and width in, the enlarged one out."""
+"""ONNX, written by torch's own exporter, for images of any height and width."""
 
 import contextlib
 import importlib.util
@@ -22,15 +22,15 @@ from srcli.imaging.pixels import Pixels
 
 
 def check_installed() -> None:
-    """Raise `SrError` where what writes ONNX is not installed."""
+    """Raise `SrError` if the packages that write ONNX are not installed."""
     if not all(map(importlib.util.find_spec, ("onnx", "onnxscript"))):
         raise SrError("ONNX files need onnx and onnxscript", "pip install 'sr-cli[onnx]'")
 
 
 def write(network: nn.Module, path: Path) -> Difference | None:
-    """Write the network, and compare it with torch; None where no ONNX Runtime is installed to do so.
+    """Write the network, and compare it with torch; return None if ONNX Runtime is not installed.
 
-    Raises `UnexportableError` where torch can't write it, or ONNX Runtime computes something else.
+    Raises `UnexportableError` if torch cannot write it, or ONNX Runtime computes something else.
     """
     check_fixed_graph(network)
     example = to_batch(crop_for(network, *SIZES[0]))
@@ -76,7 +76,7 @@ class _Runner:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter tells of its steps, of versions and of what it left as it was; none is for the user."""
+    """Silence the exporter, which reports steps, versions and optimisations that users need not know."""
     before = logging.root.manager.disable
     logging.disable(logging.WARNING)
     try:

@@ -12,15 +12,15 @@ from srcli.engine.runtimes.torch import to_batch, to_pixels
 
 
 def write(network: nn.Module, path: Path) -> Difference:
-    """Write the network, and compare what is read back with it.
+    """Write the network, read it back and compare it with torch.
 
-    Raises `UnexportableError` where tracing fails, or what is traced holds for one size only.
+    Raises `UnexportableError` if tracing fails, or the trace holds for one size only.
     """
     check_fixed_graph(network)
     example = to_batch(crop_for(network, *SIZES[0]))
     try:
         with warnings.catch_warnings(), torch.inference_mode():
-            # It warns of its own age, and of each comparison of sizes: that other sizes do is checked below.
+            # It warns that it is deprecated, and of each comparison of sizes; other sizes are tested below.
             warnings.simplefilter("ignore")
             torch.jit.save(torch.jit.trace(network, example, check_trace=False), path)  # type: ignore[no-untyped-call]
             read = torch.jit.load(path)  # type: ignore[no-untyped-call]

@@ -22,7 +22,7 @@ KEYS = Path(__file__).parent / "keys.json"
 def strip_numbers(key: str) -> str:
     """Return a key without its numbers, which only tell how deep a network is.
 
-    >>> pattern("body.12.conv1.weight")
+    >>> strip_numbers("body.12.conv1.weight")
     'body.#.conv#.weight'
     """
     return re.sub(r"\d+", "#", key)

@@ -1,4 +1,4 @@
-"""ncnn's graph as data: layers, what makes them fewer, and the two files that ncnn reads.
+"""ncnn's graph as data: layers, their simplification, and the two files that ncnn reads.
 
 The formats: https://github.com/Tencent/ncnn/wiki/param-and-model-file-structure
 """
@@ -37,13 +37,13 @@ class Layer:
 
 
 def simplify_graph(layers: list[Layer]) -> list[Layer]:
-    """Layers that compute the same, fewer of them, and none that ncnn does not have."""
-    fused = _fused(_hoisted(_needed(layers)))
-    return _split([plain for layer in fused for plain in _lowered(layer)])
+    """Return fewer layers that compute the same, all of kinds that ncnn has."""
+    fused = _fuse(_hoist(_drop_unused(layers)))
+    return _add_copies([plain for layer in fused for plain in _lower(layer)])
 
 
-def _needed(layers: list[Layer]) -> list[Layer]:
-    """Without layers whose results nothing uses; the last one's is what the network is for."""
+def _drop_unused(layers: list[Layer]) -> list[Layer]:
+    """Drop layers whose results are not used; the last one's is the network's result."""
     wanted = set(layers[-1].outputs)
     kept: list[Layer] = []
     for layer in reversed(layers):
@@ -53,15 +53,15 @@ def _needed(layers: list[Layer]) -> list[Layer]:
     return kept[::-1]
 
 
-def _sole_makers(layers: list[Layer]) -> dict[str, int]:
-    """Which layer makes a blob, of those that are used once."""
+def _find_sole_makers(layers: list[Layer]) -> dict[str, int]:
+    """Return which layer makes each blob that is used once."""
     uses = Counter(blob for layer in layers for blob in layer.inputs)
     return {blob: at for at, layer in enumerate(layers) for blob in layer.outputs if uses[blob] == 1}
 
 
-def _hoisted(layers: list[Layer]) -> list[Layer]:
-    """With one factor or offset for all channels before a pixel shuffle, where it was behind it."""
-    makers = _sole_makers(layers)
+def _hoist(layers: list[Layer]) -> list[Layer]:
+    """Move a factor or offset that all channels share from behind a pixel shuffle to before it."""
+    makers = _find_sole_makers(layers)
     out = list(layers)
     for at, layer in enumerate(layers):
         before = makers.get(layer.inputs[0]) if layer.inputs else None
@@ -74,14 +74,14 @@ def _hoisted(layers: list[Layer]) -> list[Layer]:
     return out
 
 
-def _fused(layers: list[Layer]) -> list[Layer]:
-    """With factors, offsets and activations taken into the layer before them, where that can hold them."""
-    makers = _sole_makers(layers)
+def _fuse(layers: list[Layer]) -> list[Layer]:
+    """Fuse factors, offsets and activations with the layer before them, if that can hold them."""
+    makers = _find_sole_makers(layers)
     out: list[Layer | None] = list(layers)
     for at, layer in enumerate(layers):
         before = makers.get(layer.inputs[0]) if layer.inputs else None
         earlier = out[before] if before is not None else None
-        merged = _merged(earlier, layer) if earlier else None
+        merged = _merge(earlier, layer) if earlier else None
         if merged and before is not None:
             out[before] = merged
             out[at] = None
@@ -89,8 +89,8 @@ def _fused(layers: list[Layer]) -> list[Layer]:
     return [layer for layer in out if layer]
 
 
-def _merged(first: Layer, second: Layer) -> Layer | None:
-    """Two layers in a row as one; None where ncnn has none."""
+def _merge(first: Layer, second: Layer) -> Layer | None:
+    """Return two successive layers as one; None if ncnn has no such layer."""
     outputs = second.outputs
     if second.kind == "Affine" and first.kind == "Affine":
         (factor, offset), (later_factor, later_offset) = first.weights, second.weights
@@ -101,7 +101,7 @@ def _merged(first: Layer, second: Layer) -> Layer | None:
         return None
     if second.kind == "Affine":
         factor, offset = second.weights
-        return _scaled(first, factor, offset, outputs)
+        return _scale(first, factor, offset, outputs)
     if second.kind == "ReLU":
         slope = second.parameters[0]
         activation: dict[int, Parameter] = {_ACTIVATION: 2, _ACTIVATION_VALUES: (slope,)}  # type: ignore[dict-item]
@@ -110,16 +110,16 @@ def _merged(first: Layer, second: Layer) -> Layer | None:
     return None
 
 
-def _scaled(layer: Layer, factor: Tensor, offset: Tensor, outputs: tuple[str, ...]) -> Layer:
-    """A convolution with a factor and an offset for each of its outputs."""
+def _scale(layer: Layer, factor: Tensor, offset: Tensor, outputs: tuple[str, ...]) -> Layer:
+    """Return a convolution with a factor and an offset for each of its outputs."""
     kernel, *rest = layer.weights
     bias = rest[0] if rest else torch.zeros(len(kernel))
     weights = (kernel * factor.view(-1, 1, 1, 1), bias * factor + offset)
     return replace(layer, outputs=outputs, parameters={**layer.parameters, _BIAS_TERM: 1}, weights=weights)
 
 
-def _lowered(layer: Layer) -> Iterator[Layer]:
-    """A layer by those that ncnn has."""
+def _lower(layer: Layer) -> Iterator[Layer]:
+    """Yield the layers of ncnn that compute a layer."""
     if layer.kind != "Affine":
         yield layer
         return
@@ -138,8 +138,8 @@ def _lowered(layer: Layer) -> Iterator[Layer]:
         yield Layer("BinaryOp", (before,), (after,), {0: kind, 1: 1, 2: value})
 
 
-def _split(layers: list[Layer]) -> list[Layer]:
-    """With a layer that copies each blob that is used more than once: ncnn gives a blob to one layer only."""
+def _add_copies(layers: list[Layer]) -> list[Layer]:
+    """Add a layer that copies each blob that is used more than once: ncnn gives a blob to one layer only."""
     uses = Counter(blob for layer in layers for blob in layer.inputs)
     taken: Counter[str] = Counter()
     out: list[Layer] = []
@@ -157,40 +157,40 @@ def _split(layers: list[Layer]) -> list[Layer]:
 
 
 def format_graph(layers: list[Layer]) -> str:
-    """The graph as ncnn's text."""
+    """Return the graph as ncnn's text."""
     blobs = sum(len(layer.outputs) for layer in layers)
     lines = [str(_MAGIC), f"{len(layers)} {blobs}"]
     for number, layer in enumerate(layers):
         counts = (len(layer.inputs), len(layer.outputs))
         words = [layer.kind, f"{layer.kind.lower()}{number}", *counts, *layer.inputs, *layer.outputs]
-        settings = (_setting(key, value) for key, value in sorted(layer.parameters.items()))
+        settings = (_format_setting(key, value) for key, value in sorted(layer.parameters.items()))
         lines.append(" ".join([*map(str, words), *settings]))
     return "\n".join(lines) + "\n"
 
 
-def _setting(key: int, value: Parameter) -> str:
+def _format_setting(key: int, value: Parameter) -> str:
     if isinstance(value, tuple):
-        return f"{-23300 - key}={len(value)}," + ",".join(map(_number, value))
-    return f"{key}={_number(value)}"
+        return f"{-23300 - key}={len(value)}," + ",".join(map(_format_number, value))
+    return f"{key}={_format_number(value)}"
 
 
-def _number(value: float) -> str:
-    """As ncnn tells numbers apart: what has a point or an exponent is a float."""
+def _format_number(value: float) -> str:
+    """Format a number for ncnn, which takes what has a point or an exponent for a float."""
     return f"{value:.9e}" if isinstance(value, float) else str(value)
 
 
 def pack_weights(layers: list[Layer]) -> bytes:
-    """The weights as ncnn's binary file: kernels in half precision where nothing is lost by it."""
+    """Return the weights as ncnn's binary file, with kernels in half precision if that loses nothing."""
     parts: list[bytes] = []
     for layer in layers:
         tagged = layer.kind in _CONVOLUTIONS
         for number, weight in enumerate(layer.weights):
             single = weight.detach().float().contiguous()
-            parts += _tagged(single) if tagged and number == 0 else [single.numpy().tobytes()]
+            parts += _tag_weight(single) if tagged and number == 0 else [single.numpy().tobytes()]
     return b"".join(parts)
 
 
-def _tagged(weight: Tensor) -> list[bytes]:
+def _tag_weight(weight: Tensor) -> list[bytes]:
     half = weight.half()
     if not torch.equal(half.float(), weight):
         return [_SINGLE, weight.numpy().tobytes()]

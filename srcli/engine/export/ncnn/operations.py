@@ -1,7 +1,7 @@
-"""What torch's operations are in ncnn's layers, one function each.
+"""torch's operations in layers of ncnn, one function each.
 
-A function gets the builder, the operation's node in the graph, and its arguments: a `Blob` stands for what
-is computed from the image, a `Size` for a number that follows from the image's size, and all else is known.
+A function gets the builder, the operation's node in the graph, and its arguments: a `Blob` for what is
+computed from the image, a `Size` for a number that depends on the image's size; everything else is known.
 """
 
 import math
@@ -28,27 +28,27 @@ _END = 2**31 - 1
 
 @dataclass(frozen=True)
 class Blob:
-    """What is computed from the image: its name in ncnn's graph, and its shape, sizes in symbols."""
+    """A tensor computed from the image: its name in ncnn's graph, and its shape, with sizes as symbols."""
 
     name: str
     shape: tuple[str, ...]
 
     @property
     def channels(self) -> int:
-        """How many channels it has."""
+        """The number of channels."""
         return int(self.shape[1])
 
 
 @dataclass(frozen=True)
 class Size:
-    """A number that follows from the image's height and width."""
+    """A number that depends on the image's height and width."""
 
     expression: str
 
 
 @dataclass(frozen=True)
 class Grouped:
-    """A blob whose channels are seen as a table of `groups` rows, which may be `swapped` with its columns."""
+    """A blob whose channels are viewed as a table of `groups` rows, perhaps `swapped` with its columns."""
 
     blob: Blob
     groups: int
@@ -57,13 +57,13 @@ class Grouped:
 
 @dataclass
 class Builder:
-    """Layers made so far, and a blob for each size that there was, to resize others to."""
+    """The layers so far, and a blob of each size that occurred, for others to be resized to."""
 
     layers: list[Layer] = field(default_factory=list)
     by_size: dict[tuple[str, ...], Blob] = field(default_factory=dict)
 
     def blob(self, shape: tuple[str, ...]) -> Blob:
-        """A new name for something of `shape`."""
+        """Return a new blob of `shape`."""
         new = Blob(f"b{len(self.layers)}", shape)
         self.by_size.setdefault(shape[2:], new)
         return new
@@ -76,7 +76,7 @@ class Builder:
         parameters: dict[int, Parameter] | None = None,
         weights: tuple[Tensor, ...] = (),
     ) -> Blob:
-        """A layer; what it gives."""
+        """Add a layer, and return its result."""
         out = self.blob(shape)
         names = tuple(blob.name for blob in inputs)
         self.layers.append(Layer(kind, names, (out.name,), parameters or {}, weights))
@@ -84,7 +84,7 @@ class Builder:
 
 
 def read_shape(node: Node) -> tuple[str, ...]:
-    """The shape that an operation's result has, sizes in symbols."""
+    """Return the shape of an operation's result, with sizes as symbols."""
     value = node.meta["val"]
     return tuple(map(str, value.shape)) if isinstance(value, Tensor) else ()
 
@@ -93,7 +93,7 @@ Operation = Callable[..., Any]
 
 
 def _same(kind: str, **parameters: Parameter) -> Operation:
-    """A layer that takes one blob and keeps its shape; a parameter's name is p and ncnn's number."""
+    """Return an operation that is one layer and keeps the shape; parameters are named p and ncnn's number."""
     numbered = {int(key[1:]): value for key, value in parameters.items()}
 
     def operation(builder: Builder, node: Node, blob: Blob, *rest: Any, **options: Any) -> Blob:
@@ -121,7 +121,7 @@ def _conv2d(
     parameters = _convolution(weight, len(weight), bias, stride, padding, dilation)
     kind = "Convolution" if groups == 1 else "ConvolutionDepthWise"
     parameters |= {7: groups} if groups > 1 else {}
-    return builder.add(kind, [blob], read_shape(node), parameters, _known(weight, bias))
+    return builder.add(kind, [blob], read_shape(node), parameters, _list_weights(weight, bias))
 
 
 def _conv_transpose2d(
@@ -144,13 +144,13 @@ def _conv_transpose2d(
     down, right = _pair(output_padding)
     parameters |= {18: right, 19: down} | ({7: groups} if groups > 1 else {})
     kind = "Deconvolution" if groups == 1 else "DeconvolutionDepthWise"
-    return builder.add(kind, [blob], read_shape(node), parameters, _known(kernel, bias))
+    return builder.add(kind, [blob], read_shape(node), parameters, _list_weights(kernel, bias))
 
 
 def _convolution(
     kernel: Tensor, outputs: int, bias: Tensor | None, stride: Any, padding: Any, dilation: Any
 ) -> dict[int, Parameter]:
-    """Parameters that all kinds of convolution have."""
+    """Return the parameters that all kinds of convolution have."""
     (down, right), (high, wide), (dilated_y, dilated_x) = map(_pair, (stride, padding, dilation))
     return {
         0: outputs,
@@ -170,12 +170,12 @@ def _convolution(
 
 
 def _pair(value: Any) -> tuple[int, int]:
-    """One number for both axes, or vertical and horizontal."""
+    """Return vertical and horizontal, which may be given as one number."""
     pair = tuple(value)
     return (pair[0], pair[0]) if len(pair) == 1 else (pair[0], pair[1])
 
 
-def _known(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, ...]:
+def _list_weights(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, ...]:
     return (weight,) if bias is None else (weight, bias)
 
 
@@ -185,13 +185,13 @@ def _check_known(what: str, *weights: Any) -> None:
 
 
 def _affine(builder: Builder, blob: Blob, factor: Tensor | float, offset: Tensor | float) -> Blob:
-    """Blob * factor + offset, each for all channels or one for each."""
+    """Add blob * factor + offset, with one value for all channels or one for each."""
     weights = tuple(_per_channel(value, blob) for value in (factor, offset))
     return builder.add("Affine", [blob], blob.shape, {}, weights)
 
 
 def _per_channel(value: Tensor | float, blob: Blob) -> Tensor:
-    """(1,) or (C,). Raises `UnexportableError` for what differs from pixel to pixel."""
+    """Return (1,) or (C,). Raises `UnexportableError` for values that differ from pixel to pixel."""
     tensor = torch.as_tensor(value, dtype=torch.float32).detach()
     if tensor.numel() == 1:
         return tensor.reshape(1)
@@ -203,7 +203,7 @@ def _per_channel(value: Tensor | float, blob: Blob) -> Tensor:
 def _add(builder: Builder, node: Node, one: Any, other: Any, alpha: float = 1) -> Blob:
     if isinstance(one, Blob) and isinstance(other, Blob) and alpha == 1:
         return builder.add("BinaryOp", [one, other], read_shape(node), {0: _ADD})
-    blob, value = _sorted(one, other, node)
+    blob, value = _split_operands(one, other, node)
     factor, offset = (1, value * alpha) if blob is one else (alpha, value)
     return _affine(builder, blob, factor, offset)
 
@@ -211,29 +211,29 @@ def _add(builder: Builder, node: Node, one: Any, other: Any, alpha: float = 1) -
 def _subtract(builder: Builder, node: Node, one: Any, other: Any, alpha: float = 1) -> Blob:
     if isinstance(one, Blob) and isinstance(other, Blob) and alpha == 1:
         return builder.add("BinaryOp", [one, other], read_shape(node), {0: _SUBTRACT})
-    blob, value = _sorted(one, other, node)
+    blob, value = _split_operands(one, other, node)
     return _affine(builder, blob, 1, -value * alpha) if blob is one else _affine(builder, blob, -alpha, value)
 
 
 def _multiply(builder: Builder, node: Node, one: Any, other: Any) -> Blob:
     if isinstance(one, Blob) and isinstance(other, Blob):
         return builder.add("BinaryOp", [one, other], read_shape(node), {0: _MULTIPLY})
-    blob, value = _sorted(one, other, node)
+    blob, value = _split_operands(one, other, node)
     return _affine(builder, blob, value, 0)
 
 
 def _divide(builder: Builder, node: Node, one: Any, other: Any) -> Blob:
     if isinstance(one, Blob) and isinstance(other, Blob):
         return builder.add("BinaryOp", [one, other], read_shape(node), {0: _DIVIDE})
-    blob, value = _sorted(one, other, node)
+    blob, value = _split_operands(one, other, node)
     if blob is one:
         return _affine(builder, blob, 1 / value, 0)
     parameters: dict[int, Parameter] = {0: _DIVIDED, 1: 1, 2: float(_per_channel(value, blob).item())}
     return builder.add("BinaryOp", [blob], blob.shape, parameters)
 
 
-def _sorted(one: Any, other: Any, node: Node) -> tuple[Blob, Any]:
-    """What is computed, and what is known."""
+def _split_operands(one: Any, other: Any, node: Node) -> tuple[Blob, Any]:
+    """Return the computed operand first, then the known one."""
     blob, value = (one, other) if isinstance(one, Blob) else (other, one)
     if isinstance(value, Tensor | float | int) and isinstance(blob, Blob):
         return blob, value
@@ -277,26 +277,26 @@ def _batch_norm(
     *rest: Any,
 ) -> Blob:
     if training:
-        raise UnexportableError("a normalisation that goes on learning")
+        raise UnexportableError("a normalisation in training mode")
     factor = (torch.ones_like(mean) if weight is None else weight) / (variance + epsilon).sqrt()
     offset = (0 if bias is None else bias) - mean * factor
     return _affine(builder, blob, factor, offset)
 
 
 def _mean(builder: Builder, node: Node, blob: Blob, axes: Any, keep: bool = False, **options: Any) -> Blob:
-    return _reduced(builder, node, blob, axes, keep, _MEAN)
+    return _reduce(builder, node, blob, axes, keep, _MEAN)
 
 
 def _sum(builder: Builder, node: Node, blob: Blob, axes: Any, keep: bool = False, **options: Any) -> Blob:
-    return _reduced(builder, node, blob, axes, keep, _SUM)
+    return _reduce(builder, node, blob, axes, keep, _SUM)
 
 
 def _amax(builder: Builder, node: Node, blob: Blob, axes: Any, keep: bool = False) -> Blob:
-    return _reduced(builder, node, blob, axes, keep, _MAX)
+    return _reduce(builder, node, blob, axes, keep, _MAX)
 
 
-def _reduced(builder: Builder, node: Node, blob: Blob, axes: Any, keep: bool, kind: int) -> Blob:
-    """One axis after the other, the last first: sums of sums lose less than one long sum."""
+def _reduce(builder: Builder, node: Node, blob: Blob, axes: Any, keep: bool, kind: int) -> Blob:
+    """Reduce one axis at a time, the last first: sums of sums lose less than one long sum."""
     if not keep or len(blob.shape) != 4:
         raise UnexportableError(f"{node.target} that drops an axis")
     for axis in sorted({axis % 4 for axis in axes}, reverse=True):
@@ -310,10 +310,10 @@ def _variance(
 ) -> Blob:
     if correction:
         raise UnexportableError("a variance that is divided by one less than the count")
-    mean = _reduced(builder, node, blob, axes, keepdim, _MEAN)
+    mean = _reduce(builder, node, blob, axes, keepdim, _MEAN)
     centred = builder.add("BinaryOp", [blob, mean], blob.shape, {0: _SUBTRACT})
     squares = builder.add("UnaryOp", [centred], blob.shape, {0: _SQUARE})
-    return _reduced(builder, node, squares, axes, keepdim, _MEAN)
+    return _reduce(builder, node, squares, axes, keepdim, _MEAN)
 
 
 def _pixel_shuffle(builder: Builder, node: Node, blob: Blob, factor: int) -> Blob:
@@ -350,10 +350,10 @@ def _slice(
     if axis % 4 != 1 or step != 1:
         raise UnexportableError("a slice of anything but channels")
     first, last, _ = slice(start, stop).indices(blob.channels)
-    return _cropped(builder, blob, first, last)
+    return _crop_channels(builder, blob, first, last)
 
 
-def _cropped(builder: Builder, blob: Blob, first: int, last: int) -> Blob:
+def _crop_channels(builder: Builder, blob: Blob, first: int, last: int) -> Blob:
     shape = (blob.shape[0], str(last - first), *blob.shape[2:])
     return builder.add("Crop", [blob], shape, {9: (first,), 10: (last,), 11: (0,)})
 
@@ -361,21 +361,21 @@ def _cropped(builder: Builder, blob: Blob, first: int, last: int) -> Blob:
 def _chunk(builder: Builder, node: Node, blob: Blob, count: int, axis: int = 0) -> list[Blob]:
     if axis % 4 != 1:
         raise UnexportableError("chunks of anything but channels")
-    return list(_pieces(builder, blob, [-(-blob.channels // count)] * count))
+    return list(_crop_pieces(builder, blob, [-(-blob.channels // count)] * count))
 
 
 def _split(builder: Builder, node: Node, blob: Blob, sizes: Any, axis: int = 0) -> list[Blob]:
     if axis % 4 != 1:
         raise UnexportableError("a split of anything but channels")
     even = [sizes] * -(-blob.channels // sizes) if isinstance(sizes, int) else sizes
-    return list(_pieces(builder, blob, even))
+    return list(_crop_pieces(builder, blob, even))
 
 
-def _pieces(builder: Builder, blob: Blob, sizes: list[int]) -> Iterator[Blob]:
+def _crop_pieces(builder: Builder, blob: Blob, sizes: list[int]) -> Iterator[Blob]:
     first = 0
     for size in sizes:
         if first < blob.channels:
-            yield _cropped(builder, blob, first, min(blob.channels, first + size))
+            yield _crop_channels(builder, blob, first, min(blob.channels, first + size))
         first += size
 
 
@@ -412,7 +412,7 @@ def _max_pool2d(
 def _upsample_nearest(
     builder: Builder, node: Node, blob: Blob, size: Any, factors: list[float] | None = None
 ) -> Blob:
-    return _resized(builder, node, blob, _NEAREST, size, factors)
+    return _resize(builder, node, blob, _NEAREST, size, factors)
 
 
 def _upsample_bilinear(
@@ -423,7 +423,7 @@ def _upsample_bilinear(
     corners: bool,
     factors: list[float] | None = None,
 ) -> Blob:
-    return _resized(builder, node, blob, _BILINEAR, size, factors, corners)
+    return _resize(builder, node, blob, _BILINEAR, size, factors, corners)
 
 
 def _upsample_bicubic(
@@ -434,10 +434,10 @@ def _upsample_bicubic(
     corners: bool,
     factors: list[float] | None = None,
 ) -> Blob:
-    return _resized(builder, node, blob, _BICUBIC, size, factors, corners)
+    return _resize(builder, node, blob, _BICUBIC, size, factors, corners)
 
 
-def _resized(
+def _resize(
     builder: Builder,
     node: Node,
     blob: Blob,
@@ -446,7 +446,7 @@ def _resized(
     factors: list[float] | None,
     corners: bool = False,
 ) -> Blob:
-    """By a factor, or to the size of a blob that there was before."""
+    """Resize by a factor, or to the size of an earlier blob."""
     shape = read_shape(node)
     if shape == blob.shape:
         return blob
