@@ -27,7 +27,7 @@ from srcli.imaging.pixels import Pixels, crop_to_multiple, from_uint8, to_uint8
 from srcli.imaging.resize import resize
 from srcli.methods import Method, MethodOptions, classical
 from srcli.methods.classical import UntrainedSettings
-from srcli.methods.classical.blind import estimate
+from srcli.methods.classical.blind import estimate_blur
 from srcli.methods.classical.problem import Problem
 
 ROOT = Path(__file__).parents[2]
@@ -126,7 +126,7 @@ def _measure_blur(label: str, pictures: list[Picture], blur: str, name: str) -> 
     scores = {"bicubic": _score_blurred(methods.Interpolator("bicubic"), pictures, bell)}
     for key, kernel in kernels.items():
         scores[key] = _score_blurred(_load_with_kernel(name, kernel), pictures, bell)
-    result = [estimate(_build_problem(picture, bell)) for picture in pictures]
+    result = [estimate_blur(_build_problem(picture, bell)) for picture in pictures]
     sigmas = [(each.sigma, each.sigma2) if each else (0.0, 0.0) for each in result]
     return {
         "set": label,

@@ -28,10 +28,10 @@ class Untrained(Method):
 
     def stream(self, source: Rows, scale: float) -> Rows:
         """Solve for the whole image at once."""
-        from srcli.methods.classical import solving
+        from srcli.methods.classical import solver
 
         size = compute_output_size(source, scale)
-        return rows.of(solving.enlarge(self.name, source.whole(), size, self.settings))
+        return rows.of(solver.enlarge(self.name, source.whole(), size, self.settings))
 
     def with_progress(self, progress: Progress) -> Self:
         """Return the same method that reports its steps, in hundredths, to `progress`."""

@@ -1,6 +1,6 @@
 """Methods without a training set: each learns from the one image that it enlarges, or only assumes.
 
-Here is what has to be known of them in any case; `solving` is loaded when one is asked for.
+Here are their names and settings; `solver` is loaded when one of them runs.
 """
 
 import importlib.util
@@ -19,28 +19,28 @@ __all__ = [
     "parse_duration",
 ]
 
-# What each one does, in a few words.
+# A short description of each.
 METHODS = {
-    "ibp": "what is lost when the result is made small again is added",
+    "ibp": "adds what is lost when the result is downscaled again",
     "tv": "few and sharp edges, by total variation",
-    "selfex": "details of patches that the image shows again at another size",
-    "sparse": "patches of few parts, from dictionaries learned from the image",
+    "selfex": "details from similar patches of the image at another size",
+    "sparse": "patches as sums of few atoms, from dictionaries learned from the image",
     "zssr": "a small network trained on the image itself",
-    "dip": "what a network can draw at once, and noise can't be",
+    "dip": "what an untrained network can generate before it generates noise",
 }
 TRAINED = ("zssr", "dip")
 _EXTRAS = {"sparse": ("sklearn", "scikit-learn", "sparse")}
 
 
 def check_installed(name: str) -> None:
-    """Raise `SrError` where a method needs a package that is not installed."""
+    """Raise `SrError` if a method needs a package that is not installed."""
     module, package, extra = _EXTRAS.get(name, ("numpy", "", ""))
     if importlib.util.find_spec(module) is None:
         raise SrError(f"{name} needs {package}", f"`pip install 'sr-cli[{extra}]'`, or take -m selfex")
 
 
 def check_kernel(names: Collection[str]) -> None:
-    """Raise `UsageError` where none of the methods named can make use of a kernel."""
+    """Raise `UsageError` if none of the methods named uses a kernel."""
     if not set(names) & set(METHODS):
         known = ", ".join(METHODS)
         raise UsageError("--kernel is for methods without a training set", f"name one with -m: {known}")

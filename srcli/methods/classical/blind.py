@@ -39,13 +39,13 @@ THIN = 0.2
 Plane = NDArray[np.float64]
 
 
-def estimate(problem: Problem) -> BellKernel | None:
-    """What blurred the image of `problem` at its large size; None where it is sharp, or too small to tell."""
+def estimate_blur(problem: Problem) -> BellKernel | None:
+    """Estimate the blur of the image of `problem` at its large size; None if it is sharp or too small."""
     if min(problem.sides) < SMALLEST:
         return None
     small = problem.small
     plane = small[..., 0] if small.shape[2] == 1 else luma(small)
-    (across, along), axes = np.linalg.eigh(covariance(np.asarray(plane, np.float64)))
+    (across, along), axes = np.linalg.eigh(estimate_covariance(np.asarray(plane, np.float64)))
     if along < LEAST:
         return None
     sigma = problem.scale * math.sqrt(along)
@@ -53,8 +53,8 @@ def estimate(problem: Problem) -> BellKernel | None:
     return BellKernel(choose_kernel_size(sigma), sigma, thin, math.atan2(axes[1, 1], axes[0, 1]))
 
 
-def covariance(plane: Plane) -> Plane:
-    """That of the blur of (H, W), by x and y, in squared pixels; less than none where detail fades late."""
+def estimate_covariance(plane: Plane) -> Plane:
+    """Estimate the covariance of the blur of (H, W), by x and y, in squared pixels; negative if oversharp."""
     height, width = plane.shape
     size = round(height / SMALLER), round(width / SMALLER)
     less = np.asarray(resize(np.asarray(plane[..., None], np.float32), *size)[..., 0], np.float64)
@@ -72,14 +72,14 @@ def covariance(plane: Plane) -> Plane:
 
 
 def _power(plane: Plane) -> Plane:
-    """The mean power of squares that lie half over each other, by frequency: (SQUARE, SQUARE)."""
+    """Return the mean power of half-overlapping squares by frequency: (SQUARE, SQUARE)."""
     half = SQUARE // 2
     rows = sliding_window_view(plane, (SQUARE, SQUARE))[::half, ::half]
     return np.asarray(np.mean([_mean_power(row) for row in rows], axis=0))
 
 
 def _mean_power(squares: Plane) -> Plane:
-    """Of (count, SQUARE, SQUARE), faded to their edges; that of white noise is its variance."""
+    """Return the mean power of windowed squares (count, SQUARE, SQUARE); its variance for white noise."""
     side = np.hanning(SQUARE + 2)[1:-1]
     faded = np.outer(side, side) / np.sum(side**2)
     level = squares.mean(axis=(1, 2), keepdims=True)

@@ -19,8 +19,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from srcli.methods.classical.ibp import projected
-from srcli.methods.classical.networks import Reduce, drawing, to_batch, to_pixels
+from srcli.methods.classical.ibp import back_project
+from srcli.methods.classical.networks import Reduce, seed_torch, to_batch, to_pixels
 from srcli.methods.classical.operators import Values
 from srcli.methods.classical.problem import ROUNDING, Problem
 from srcli.methods.classical.settings import Clock
@@ -44,7 +44,7 @@ def _turn(inputs: int, outputs: int, size: int = 3, stride: int = 1) -> nn.Seque
 
 
 class Hourglass(nn.Module):
-    """(1, INPUTS, H, W) to (1, C, H, W): down by halves and up again, a few channels across at each size."""
+    """(1, INPUTS, H, W) to (1, C, H, W): down by halves and up again, with skip connections at each size."""
 
     def __init__(self, channels: int, depth: int) -> None:
         super().__init__()
@@ -58,14 +58,14 @@ class Hourglass(nn.Module):
 
     @staticmethod
     def _upward(pairs: list[tuple[int, int]]) -> Iterator[tuple[int, int]]:
-        """From the smallest size: channels that go on, and those that come from below."""
+        """Yield from the smallest size up: channels of the level, and those from the level below."""
         below = pairs[-1][1]
         for _, own in reversed(pairs):
             yield own, below
             below = own
 
     def forward(self, x: Tensor) -> Tensor:
-        """The same size."""
+        """Return the same size."""
         passed = []
         for across, down in zip(self.across, self.down, strict=True):
             passed.append(across(x))
@@ -77,32 +77,32 @@ class Hourglass(nn.Module):
 
 
 def solve(problem: Problem) -> Values:
-    """The image (H, W, C) as the network drew it."""
+    """Return the image (H, W, C) that the network generates."""
     problem.check_sides(8)
     fitting, rest = problem.clock.part(_FITTING)
-    with drawing(problem.seed, problem.device):
-        drawn = fitted(problem, fitting)
-    return projected(to_pixels(drawn), problem.small, problem.reduction, rest)
+    with seed_torch(problem.seed, problem.device):
+        drawn = fit(problem, fitting)
+    return back_project(to_pixels(drawn), problem.small, problem.reduction, rest)
 
 
 @dataclass
 class Patience:
-    """Whether an error that jumps about still falls: its running mean against the least there was."""
+    """Early stopping for a noisy error: its running mean compared with the lowest so far."""
 
     mean: float = math.inf
     least: float = math.inf
     waited: int = 0
 
-    def spent(self, error: float) -> bool:
-        """Whether no hope is left after this error."""
+    def is_exhausted(self, error: float) -> bool:
+        """Note an error; return whether it has stopped falling."""
         self.mean = error if math.isinf(self.mean) else 0.98 * self.mean + 0.02 * error
         self.waited = 0 if self.mean < 0.99 * self.least else self.waited + 1
         self.least = min(self.least, self.mean)
         return self.waited >= PATIENCE
 
 
-def fitted(problem: Problem, clock: Clock) -> Tensor:
-    """(1, C, H, W): the running mean over the later steps."""
+def fit(problem: Problem, clock: Clock) -> Tensor:
+    """Fit the network; return the running mean (1, C, H, W) of its outputs over the later steps."""
     given, reduce = to_batch(problem.small, problem.device), Reduce(problem)
     depth = max(1, min(len(WIDTHS), min(problem.size).bit_length() - 3))
     network = Hourglass(problem.small.shape[2], depth).to(problem.device)
@@ -117,6 +117,6 @@ def fitted(problem: Problem, clock: Clock) -> Tensor:
         (loss / ROUNDING).backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         mean = torch.lerp(drawn.detach(), mean, min(KEEP, number / (number + 9)))
-        if loss.item() < ROUNDING or patience.spent(loss.item()):
+        if loss.item() < ROUNDING or patience.is_exhausted(loss.item()):
             break
     return mean

@@ -1,4 +1,4 @@
-"""Iterative back-projection: what the result lacks when it is made small again is added to it.
+"""Iterative back-projection: what the result lacks when it is downscaled again is added to it.
 
     x[0] = D+ y,    x[n+1] = clip(x[n] + K' D+ (y - D K x[n]))
 
@@ -12,23 +12,23 @@ from srcli.methods.classical.operators import Reduction, Values
 from srcli.methods.classical.problem import ROUNDING, Problem
 from srcli.methods.classical.settings import Clock
 
-# Of the sharpened result: more makes the rounding of the input seen, less leaves sharpness there.
+# More rounds amplify the rounding of the input, fewer leave the result less sharp.
 ROUNDS = 10
-# A blur takes longer to be undone than bicubic reduction alone.
+# Undoing a blur takes longer than undoing bicubic reduction alone.
 BLURRED_ROUNDS = 60
 
 
 def solve(problem: Problem) -> Values:
-    """The image (H, W, C) whose reduction is the small one."""
+    """Return an image (H, W, C) whose reduction is the small one."""
     reduction = problem.reduction
     rounds = ROUNDS if problem.blur is None else BLURRED_ROUNDS
-    return projected(reduction.enlarged(problem.small), problem.small, reduction, problem.clock, rounds)
+    return back_project(reduction.enlarged(problem.small), problem.small, reduction, problem.clock, rounds)
 
 
-def projected(
+def back_project(
     large: Values, small: Values, reduction: Reduction, clock: Clock = Clock(), rounds: int = ROUNDS
 ) -> Values:
-    """`large` (H, W, C) brought nearer to what `small` demands, until no more than rounding is left."""
+    """Bring `large` (H, W, C) closer to an image that reduces to `small`, until only rounding is left."""
     for _ in clock.rounds(rounds):
         error = small - reduction(large)
         if np.mean(error**2) < ROUNDING / 4:

@@ -1,6 +1,6 @@
-"""How a large image becomes the small one that is given, as a linear operator with its adjoint.
+"""The reduction of a large image to the small one that is given, as a linear operator with its adjoint.
 
-The small image is taken for D K x: the large one x filtered with a kernel (K, the identity where none is
+The small image is modelled as D K x: the large one x filtered with a kernel (K, the identity where none is
 known), then reduced as MATLAB's bicubic does (D).
 """
 
@@ -25,11 +25,11 @@ class Axis:
     weights: NDArray[np.float64]
 
     def __call__(self, values: Values) -> Values:
-        """The first axis of `values` resized."""
+        """Resize the first axis of `values`."""
         return sum_weighted(values, self.index, self.weights)
 
     def transposed(self, size: int) -> "Axis":
-        """The transposed matrix, for outputs of length `size`, in the same form."""
+        """Return the transposed matrix, for outputs of length `size`, in the same form."""
         read = self.index.ravel()
         order = np.argsort(read, kind="stable")
         counts = np.bincount(read, minlength=size)
@@ -46,8 +46,8 @@ class Axis:
         return float(np.abs(self.weights).sum(axis=1).max())
 
 
-def axis(size: int, out: int) -> Axis:
-    """Bicubic from `size` pixels to `out`."""
+def make_axis(size: int, out: int) -> Axis:
+    """Return bicubic resizing from `size` pixels to `out`."""
     return Axis(*compute_taps(size, out, KERNELS["bicubic"]))
 
 
@@ -59,18 +59,18 @@ class Blur:
 
     @property
     def radius(self) -> int:
-        """How far it reaches in pixels."""
+        """Reach of the kernel in pixels."""
         return len(self.weights) // 2
 
     def __call__(self, large: Values) -> Values:
-        """(H, W, C) filtered."""
+        """Filter (H, W, C)."""
         r = self.radius
         padded = large[_mirrored(large.shape[0], r)][:, _mirrored(large.shape[1], r)]
         height, width = large.shape[:2]
         return _correlated(padded, self.weights)[r : r + height, r : r + width]
 
     def adjoint(self, large: Values) -> Values:
-        """The transposed filter: what leaves the image is folded back at its borders."""
+        """Apply the transposed filter: what leaves the image is folded back at its borders."""
         r = self.radius
         wide = np.pad(large, ((r, r), (r, r), (0, 0)))
         spread = _correlated(wide, self.weights[::-1, ::-1])
@@ -78,21 +78,21 @@ class Blur:
         return np.ascontiguousarray(_folded(tall, r).swapaxes(0, 1))
 
     def bound(self, height: int, width: int) -> float:
-        """Not below the operator norm: the root of the largest row sum times the largest column sum."""
+        """Return an upper bound of the operator norm: the root of the largest row sum times column sum."""
         positive = Blur(np.abs(self.weights))
         columns = positive.adjoint(np.ones((height, width, 1)))
         return float(np.sqrt(positive.weights.sum() * columns.max()))
 
 
 def _mirrored(size: int, radius: int) -> NDArray[np.intp]:
-    """Positions -radius..size+radius-1, mirrored into 0..size-1."""
+    """Return positions -radius..size+radius-1, mirrored into 0..size-1."""
     period = max(1, 2 * size - 2)
     folded = np.mod(np.arange(-radius, size + radius), period)
     return np.where(folded < size, folded, period - folded)
 
 
 def _folded(padded: Values, radius: int) -> Values:
-    """The transpose of mirroring the first axis: every row beyond the border is added to its source."""
+    """Apply the transpose of mirroring the first axis: each row beyond the border is added to its source."""
     size = padded.shape[0] - 2 * radius
     out = padded[radius : radius + size].copy()
     index = _mirrored(size, radius)
@@ -119,7 +119,7 @@ class Reduction:
 
     @cached_property
     def _down(self) -> tuple[Axis, Axis]:
-        return axis(self.large[0], self.small[0]), axis(self.large[1], self.small[1])
+        return make_axis(self.large[0], self.small[0]), make_axis(self.large[1], self.small[1])
 
     @cached_property
     def _spread(self) -> tuple[Axis, Axis]:
@@ -128,25 +128,25 @@ class Reduction:
 
     @cached_property
     def _up(self) -> tuple[Axis, Axis]:
-        return axis(self.small[0], self.large[0]), axis(self.small[1], self.large[1])
+        return make_axis(self.small[0], self.large[0]), make_axis(self.small[1], self.large[1])
 
     def __call__(self, large: Values) -> Values:
-        """The small image of a large one."""
+        """Reduce a large image."""
         return _both(self._down, self.blur(large) if self.blur else large)
 
     def adjoint(self, small: Values) -> Values:
-        """The transposed operator: <A x, y> = <x, A' y>."""
+        """Apply the transposed operator: <A x, y> = <x, A' y>."""
         spread = _both(self._spread, small)
         return self.blur.adjoint(spread) if self.blur else spread
 
     def enlarged(self, small: Values) -> Values:
-        """Bicubic, to the large size."""
+        """Enlarge by bicubic to the large size."""
         return _both(self._up, small)
 
     @cached_property
     def bound(self) -> float:
-        """Not below the operator norm, and not much above it."""
-        sums = [axis.row_sum for axis in (*self._down, *self._spread)]
+        """Upper bound of the operator norm, and not much above it."""
+        sums = [each.row_sum for each in (*self._down, *self._spread)]
         return float(np.sqrt(np.prod(sums))) * (self.blur.bound(*self.large) if self.blur else 1.0)
 
 

@@ -1,4 +1,4 @@
-"""Luma apart from colours, for methods that look at patches: the eye and the papers' figures ask for luma."""
+"""Luma separate from colours, for methods that compare patches: the eye and the papers' figures need luma."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -10,8 +10,8 @@ from srcli.methods.classical.operators import Values
 from srcli.methods.classical.problem import Problem
 
 
-def on_luma(problem: Problem, solve: Callable[[Problem], Values]) -> Values:
-    """(H, W, C) with luma by `solve`, which knows (h, w, 1), and colours by bicubic; greys as they are."""
+def solve_luma(problem: Problem, solve: Callable[[Problem], Values]) -> Values:
+    """Return (H, W, C) with luma by `solve`, which takes (h, w, 1), and colours by bicubic."""
     if problem.small.shape[2] == 1:
         return solve(problem)
     small = np.asarray(luma(problem.small), np.float32)

@@ -1,4 +1,4 @@
-"""One image to be enlarged without a training set: what is given, what is known, and the time there is."""
+"""One image to enlarge without a training set: what is given, what is known, and the time limit."""
 
 from dataclasses import dataclass
 
@@ -29,7 +29,7 @@ class Problem:
 
     @property
     def reduction(self) -> Reduction:
-        """How `small` came of what is sought."""
+        """The operator that made `small` from the image to be found."""
         return Reduction(self.size, self.sides, self.blur)
 
     @property
@@ -40,24 +40,24 @@ class Problem:
 
     @property
     def scale(self) -> float:
-        """How many times larger it gets, on average over both sides."""
+        """Enlargement, as the geometric mean of both sides."""
         return float(np.sqrt(np.prod(self.size) / np.prod(self.sides)))
 
     @property
     def rng(self) -> np.random.Generator:
-        """Random numbers, the same at every call."""
+        """A new random generator, seeded alike at every access."""
         return np.random.default_rng(self.seed)
 
     def check_sides(self, least: int) -> None:
-        """Raise `ImageError` for images with too few pixels to learn from."""
+        """Raise `ImageError` for images with a side below `least` pixels."""
         if min(self.sides) < least:
             size = f"{self.sides[1]}x{self.sides[0]}"
-            hint = f"a side of {least} is the least; -m ibp, -m tv and networks take any"
-            raise ImageError(f"an image of {size} shows too little to learn from", hint)
+            hint = f"each side needs {least} pixels; -m ibp, -m tv and networks take any size"
+            raise ImageError(f"an image of {size} is too small to learn from", hint)
 
 
-def fathers(small: Pixels, least: int) -> list[Pixels]:
-    """The image (h, w, C) and smaller versions of it, no side below `least`: what a method learns from."""
+def make_fathers(small: Pixels, least: int) -> list[Pixels]:
+    """Return the image (h, w, C) and smaller versions of it, no side below `least`, to learn from."""
     out = [small]
     for share in _SHARES[1:]:
         sides = [max(least, round(side * share)) for side in small.shape[:2]]
@@ -65,10 +65,10 @@ def fathers(small: Pixels, least: int) -> list[Pixels]:
     return out
 
 
-def son(father: Pixels, problem: Problem, least: int) -> tuple[Pixels, Reduction]:
-    """A father (h, w, C) reduced as the image of `problem` is thought to have been, and the way it was done.
+def make_son(father: Pixels, problem: Problem, least: int) -> tuple[Pixels, Reduction]:
+    """Reduce a father (h, w, C) as the image of `problem` was, and return the reduction, too.
 
-    Rounded to 8 bits if that image is; by a lesser scale where a side would fall below `least`.
+    The result is rounded to 8 bits if that image is. The scale is lower if a side would fall below `least`.
     """
     height, width = father.shape[:2]
     scale = max(1, min(problem.scale, min(height, width) / least))

@@ -1,4 +1,4 @@
-"""Self-examples: small patches look alike at every size, so an image shows its own details to be filled in.
+"""Self-examples: small patches look alike at every size, so an image contains its own missing details.
 
 The image grows in small steps. At each, with I the image so far, U its bicubic enlargement by the
 step, L the image I reduced by the step and enlarged again, and q the pixels of I near the place of p:
@@ -20,9 +20,9 @@ from numpy.typing import NDArray
 
 from srcli.imaging.pixels import Plane
 from srcli.imaging.resize import resize
-from srcli.methods.classical.ibp import projected
+from srcli.methods.classical.ibp import back_project
 from srcli.methods.classical.operators import Reduction, Side, Values
-from srcli.methods.classical.planes import on_luma
+from srcli.methods.classical.planes import solve_luma
 from srcli.methods.classical.problem import Problem
 
 # Chosen, as the next ones, on the photographs that ship with sr: two steps to twice the size.
@@ -39,25 +39,25 @@ Patches = NDArray[np.float32]
 
 
 def solve(problem: Problem) -> Values:
-    """The image (H, W, C), luma by self-examples and colours by bicubic."""
+    """Return the image (H, W, C), luma by self-examples and colours by bicubic."""
     problem.check_sides(PATCH)
-    return on_luma(problem, grown)
+    return solve_luma(problem, grow)
 
 
-def grown(problem: Problem) -> Values:
-    """(h, w, 1) to (H, W, 1), step by step."""
+def grow(problem: Problem) -> Values:
+    """Enlarge (h, w, 1) to (H, W, 1) in steps."""
     image: Values = problem.small
-    sizes = steps(problem.sides, problem.size)
+    sizes = plan_steps(problem.sides, problem.size)
     turns = problem.clock.rounds(sum(math.ceil(height / _BAND) for height, _ in sizes))
     for size in sizes:
-        large = filled(image[..., 0], size, turns)[..., None]
+        large = fill_details(image[..., 0], size, turns)[..., None]
         blur = problem.blur if size == problem.size else None
-        image = projected(large, problem.small, Reduction(size, problem.sides, blur))
+        image = back_project(large, problem.small, Reduction(size, problem.sides, blur))
     return image
 
 
-def steps(small: Side, large: Side) -> list[Side]:
-    """The sizes on the way, the last of them `large`, each at most `STEP` times the one before."""
+def plan_steps(small: Side, large: Side) -> list[Side]:
+    """Return the sizes on the way, the last of them `large`, each at most `STEP` times the one before."""
     ratio = max(large[0] / small[0], large[1] / small[1])
     count = max(1, math.ceil(math.log(ratio) / math.log(STEP) - 1e-9))
     shares = [number / count for number in range(1, count + 1)]
@@ -67,8 +67,8 @@ def steps(small: Side, large: Side) -> list[Side]:
     ]
 
 
-def filled(image: Values, size: Side, turns: Iterator[float]) -> Plane:
-    """A plane (h, w) enlarged to `size`, with details of its own; without them where `turns` end early."""
+def fill_details(image: Values, size: Side, turns: Iterator[float]) -> Plane:
+    """Enlarge a plane (h, w) to `size` and add details; rows after `turns` ends stay without."""
     image = np.asarray(image, np.float32)
     height, width = image.shape
     large = resize(image, *size)
@@ -84,7 +84,7 @@ def filled(image: Values, size: Side, turns: Iterator[float]) -> Plane:
 
 
 def _shrunk(small: Side, large: Side) -> Side:
-    """As much smaller than `small` as `large` is larger."""
+    """Return the size that is as much smaller than `small` as `large` is larger."""
     height, width = (max(1, round(a * a / b)) for a, b in zip(small, large, strict=True))
     return height, width
 
@@ -94,7 +94,7 @@ def _bordered(plane: Plane) -> Plane:
 
 
 def _proposed(large: Plane, coarse: Plane, detail: Plane, rows: slice) -> Patches:
-    """Details for the patches around all pixels of those rows: (rows, W, PATCH, PATCH)."""
+    """Return details for the patches around all pixels of those rows: (rows, W, PATCH, PATCH)."""
     height, width = coarse.shape
     y, x = _places(large.shape[0], height)[rows], _places(large.shape[1], width)
     near = slice(y[0], y[-1] + 1 + 2 * REACH)
@@ -108,12 +108,12 @@ def _proposed(large: Plane, coarse: Plane, detail: Plane, rows: slice) -> Patche
 
 
 def _places(large: int, small: int) -> NDArray[np.intp]:
-    """For each pixel of a long axis the nearest of a short one."""
+    """Return for each pixel of a long axis the nearest of a short one."""
     return ((np.arange(large) + 0.5) * small / large).astype(np.intp)
 
 
 def _patches(plane: Plane, rows: slice) -> Patches:
-    """The patches (rows, W, PATCH, PATCH) around the pixels of those rows, in memory of their own."""
+    """Return a copy of the patches (rows, W, PATCH, PATCH) around the pixels of those rows."""
     part = _bordered(plane)[rows.start : rows.stop + PATCH - 1]
     return np.ascontiguousarray(np.lib.stride_tricks.sliding_window_view(part, (PATCH, PATCH)))
 
@@ -121,7 +121,7 @@ def _patches(plane: Plane, rows: slice) -> Patches:
 def _mixed(
     sought: Patches, known: Patches, details: Patches, index: NDArray[np.intp], offsets: list[int]
 ) -> Patches:
-    """For each patch sought the mean of the details around `index`, weighted by how like it they are."""
+    """Return for each patch the mean of the details around `index`, weighted by similarity."""
     distance = np.empty((len(offsets), len(sought)), np.float32)
     for row, offset in zip(distance, offsets, strict=True):
         apart = sought - known[index + offset]
@@ -135,7 +135,7 @@ def _mixed(
 
 
 def _laid(plane: Plane, patches: Patches) -> None:
-    """Patches (h, w, PATCH, PATCH) added to (h + PATCH - 1, w + PATCH - 1), each at its place."""
+    """Add patches (h, w, PATCH, PATCH) to a plane (h + PATCH - 1, w + PATCH - 1), each at its place."""
     height, width = patches.shape[:2]
     for y in range(PATCH):
         for x in range(PATCH):

@@ -1,4 +1,4 @@
-"""What methods without a training set are told, and the clock by which they keep to their time."""
+"""Settings of the methods without a training set, and the clock that limits their time."""
 
 import math
 import re
@@ -17,11 +17,11 @@ _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
 
 @dataclass(frozen=True)
 class UntrainedSettings:
-    """How images are enlarged without a training set.
+    """Settings of the methods without a training set.
 
-    `within` is in seconds for one image, None for as long as it takes. `kernel` is what blurred the image
-    at its large size before bicubic reduced it, "auto" to have it estimated, None for bicubic alone.
-    `device` is a torch name, for methods that train a network. `progress` is told steps done and in all.
+    `within` is the time for one image in seconds, None for no limit. `kernel` is the blur at the large size,
+    before bicubic reduced the image: "auto" to estimate it, None for bicubic alone. `device` is a torch name,
+    for methods that train a network. `progress` gets the steps done and all steps.
     """
 
     seed: int = 0
@@ -36,7 +36,7 @@ class UntrainedSettings:
 
 
 def parse_duration(text: str) -> float:
-    """The length of time written as `30s`, `1.5m`, `2m30s`, `2h` or plain seconds.
+    """Return the seconds of a duration written as `30s`, `1.5m`, `2m30s`, `2h` or plain seconds.
 
     Raises `UsageError` for others.
     """
@@ -44,15 +44,15 @@ def parse_duration(text: str) -> float:
     parts = re.findall(r"(\d+(?:\.\d+)?)([hms]?)", plain)
     total = sum(float(number) * _UNITS[unit] for number, unit in parts)
     if total <= 0 or "".join(number + unit for number, unit in parts) != plain:
-        raise UsageError(f"'{text}' is no length of time", "write it as 30s, 2m or 1.5h")
+        raise UsageError(f"'{text}' is not a duration", "write it as 30s, 2m or 1.5h")
     return total
 
 
 @dataclass(frozen=True)
 class Clock:
-    """The time that one image may take, and whom to tell; work done in parts takes one part after another.
+    """The time that one image may take, divided into consecutive parts.
 
-    A part ends where `last` of the whole time is over, so that time which one part saves is left to the next.
+    A part ends when the share `last` of the whole time is over: time saved by one part is left to the next.
     """
 
     within: float = math.inf
@@ -62,17 +62,17 @@ class Clock:
     start: float = field(default_factory=time.monotonic)
 
     def part(self, last: float) -> tuple["Clock", "Clock"]:
-        """The clock up to `last` of this one's share, and the one of what follows."""
+        """Return the clock up to `last` of this one's share, and the clock of the rest."""
         cut = self.first + last * (self.last - self.first)
         return replace(self, last=cut), replace(self, first=cut)
 
     @property
     def left(self) -> float:
-        """Seconds until the end of this part; infinite where nothing limits it."""
+        """Seconds until the end of this part; infinite without a limit."""
         return self.start + self.within * self.last - time.monotonic()
 
     def rounds(self, count: int) -> Iterator[float]:
-        """At most `count` times, at least once, while there is time for one more: the share that is done."""
+        """Yield the share that is done, `count` times or while there is time for another; at least once."""
         begun, whole, told = time.monotonic(), self.left, -1
         try:
             for done in range(count):
@@ -82,11 +82,11 @@ class Clock:
                 share = max(done / count, used / whole if whole > 0 else 0)
                 told = self._tell(min(share, 1), told)
                 yield min(share, 1)
-        finally:  # also where the caller has enough
+        finally:  # also if the caller stops early
             self._tell(1, told)
 
     def _tell(self, share: float, told: int) -> int:
-        """Whole hundredths, each once."""
+        """Report each hundredth once; return the last one reported."""
         now = round(100 * (self.first + share * (self.last - self.first)))
         if now > told:
             self.progress(max(now, 1), 100)

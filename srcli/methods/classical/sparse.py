@@ -22,10 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srcli.imaging.pixels import Plane
-from srcli.methods.classical.ibp import projected
+from srcli.methods.classical.ibp import back_project
 from srcli.methods.classical.operators import Reduction, Values
-from srcli.methods.classical.planes import on_luma
-from srcli.methods.classical.problem import Problem, fathers, son
+from srcli.methods.classical.planes import solve_luma
+from srcli.methods.classical.problem import Problem, make_fathers, make_son
 from srcli.methods.classical.settings import Clock
 
 PATCH, STRIDE = 6, 2
@@ -52,52 +52,54 @@ class Dictionaries:
     high: Rows
 
     def details(self, features: Rows) -> Rows:
-        """Patches (n, PATCH^2) of what is missing where these features are."""
-        return np.asarray(codes(features @ self.basis, self.low) @ self.high, np.float32)
+        """Return patches (n, PATCH^2) of the details missing at these features."""
+        return np.asarray(encode_sparsely(features @ self.basis, self.low) @ self.high, np.float32)
 
 
 def solve(problem: Problem) -> Values:
-    """The image (H, W, C), luma by sparse coding and colours by bicubic."""
+    """Return the image (H, W, C), luma by sparse coding and colours by bicubic."""
     problem.check_sides(SMALLEST)
-    return on_luma(problem, detailed)
+    return solve_luma(problem, add_details)
 
 
-def detailed(problem: Problem, examples: Sequence[Plane] = ()) -> Values:
-    """(h, w, 1) to (H, W, 1); learned from the image itself, and from `examples` (h, w, 1)."""
+def add_details(problem: Problem, examples: Sequence[Plane] = ()) -> Values:
+    """Enlarge (h, w, 1) to (H, W, 1), learning from the image itself and from `examples` (h, w, 1)."""
     learning, rest = problem.clock.part(_LEARNING)
     coding, last = rest.part(_CODING)
-    known = [_pair(father, problem) for father in (*fathers(problem.small, 2 * SMALLEST), *examples)]
-    dictionaries = learned(known, problem.rng, learning)
+    known = [_pair(father, problem) for father in (*make_fathers(problem.small, 2 * SMALLEST), *examples)]
+    dictionaries = learn_dictionaries(known, problem.rng, learning)
     start = _start(problem.small, problem.reduction)[..., 0]
     large = start + _filled(start, dictionaries, coding)
-    return projected(large[..., None], problem.small, problem.reduction, last)
+    return back_project(large[..., None], problem.small, problem.reduction, last)
 
 
 def _start(small: Plane, reduction: Reduction) -> Plane:
-    return np.asarray(projected(reduction.enlarged(small), small, reduction), np.float32)
+    return np.asarray(back_project(reduction.enlarged(small), small, reduction), np.float32)
 
 
 def _pair(father: Plane, problem: Problem) -> tuple[Plane, Plane]:
-    """What a father looks like without its details, and the details: (h, w) each."""
-    small, reduction = son(father, problem, SMALLEST)
+    """Return a father without its details, and the details: (h, w) each."""
+    small, reduction = make_son(father, problem, SMALLEST)
     without = _start(small, reduction)
     return without[..., 0], (father - without)[..., 0]
 
 
-def learned(known: Sequence[tuple[Plane, Plane]], rng: np.random.Generator, clock: Clock) -> Dictionaries:
-    """Dictionaries of pairs of planes, see `_pair`."""
+def learn_dictionaries(
+    known: Sequence[tuple[Plane, Plane]], rng: np.random.Generator, clock: Clock
+) -> Dictionaries:
+    """Learn dictionaries from pairs of planes as `_pair` returns them."""
     features, details = _examples(known, rng)
     basis = _basis(features)
     short = features @ basis
     low = _atoms(short, rng, clock)
-    found = codes(short, low).astype(np.float64)
+    found = encode_sparsely(short, low).astype(np.float64)
     gram = found.T @ found + _RIDGE * np.eye(len(low))
     high = np.linalg.solve(gram, found.T @ details)
     return Dictionaries(basis, low, np.asarray(high, np.float32))
 
 
 def _examples(known: Sequence[tuple[Plane, Plane]], rng: np.random.Generator) -> tuple[Rows, Rows]:
-    """Features and details of patches at random places, in all eight orientations."""
+    """Return features and details of patches at random places, in all eight orientations."""
     pixels = sum(without.size for without, _ in known)
     features, details = [], []
     for without, missing in known:
@@ -120,7 +122,7 @@ def _drawn(shape: tuple[int, ...], count: int, rng: np.random.Generator) -> Plac
 
 
 def _differences(plane: Plane) -> tuple[Values, ...]:
-    """Four planes: differences to both sides, and half of these differences' own, along columns and rows."""
+    """Return four planes: first and halved second differences along columns and rows."""
     wide = np.pad(plane, 2, mode="symmetric")
     tall, long = wide[:, 2:-2], wide[2:-2]
     return (
@@ -132,25 +134,25 @@ def _differences(plane: Plane) -> tuple[Values, ...]:
 
 
 def _features(differences: Sequence[Values], places: Places) -> Rows:
-    """(n, 4 PATCH^2)."""
+    """Return the features (n, 4 PATCH^2) of patches."""
     return np.concatenate([_cut(plane, places) for plane in differences], axis=1)
 
 
 def _cut(plane: Values, places: Places) -> Rows:
-    """The patches (n, PATCH^2) whose top left corners are there."""
+    """Return the patches (n, PATCH^2) with these top left corners."""
     view = np.lib.stride_tricks.sliding_window_view(plane, (PATCH, PATCH))
     return np.asarray(view[places].reshape(-1, PATCH**2), np.float32)
 
 
 def _basis(features: Rows) -> Rows:
-    """The directions (features, KEPT) of most variance."""
+    """Return the directions (features, KEPT) of most variance."""
     values = features.astype(np.float64)
     _, vectors = np.linalg.eigh(values.T @ values)
     return np.ascontiguousarray(vectors[:, ::-1][:, :KEPT], np.float32)
 
 
 def _atoms(rows: Rows, rng: np.random.Generator, clock: Clock) -> Rows:
-    """A dictionary (ATOMS, KEPT) in which rows, brought to one length, have sparse codes."""
+    """Learn a dictionary (ATOMS, KEPT) in which normalised rows have sparse codes."""
     from sklearn.decomposition import MiniBatchDictionaryLearning
     from sklearn.exceptions import ConvergenceWarning
 
@@ -172,8 +174,8 @@ def _atoms(rows: Rows, rng: np.random.Generator, clock: Clock) -> Rows:
     return np.asarray(found / np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-6), np.float32)
 
 
-def codes(rows: Rows, atoms: Rows) -> Rows:
-    """(n, KEPT) as sums of at most NONZERO atoms: (n, ATOMS)."""
+def encode_sparsely(rows: Rows, atoms: Rows) -> Rows:
+    """Write rows (n, KEPT) as sums of at most NONZERO atoms: codes (n, ATOMS)."""
     from sklearn.decomposition import sparse_encode
 
     with warnings.catch_warnings():  # of rows that are zero, or told exactly by fewer atoms
@@ -183,7 +185,7 @@ def codes(rows: Rows, atoms: Rows) -> Rows:
 
 
 def _filled(plane: Plane, dictionaries: Dictionaries, clock: Clock) -> Plane:
-    """The details (H, W) of a plane, overlapping patches averaged; none where time is over."""
+    """Return the details (H, W) of a plane, averaging overlapping patches; zero where time ran out."""
     wide = np.pad(plane, PATCH, mode="symmetric")
     differences = _differences(wide)
     y, x = (range(0, side - PATCH + 1, STRIDE) for side in wide.shape)
@@ -195,7 +197,7 @@ def _filled(plane: Plane, dictionaries: Dictionaries, clock: Clock) -> Plane:
 
 
 def _laid(laid: Plane, shape: tuple[int, ...]) -> Plane:
-    """Patches (down, across, PATCH, PATCH) at every STRIDE-th place, averaged where they overlap."""
+    """Average overlapping patches (down, across, PATCH, PATCH), placed at every STRIDE-th pixel."""
     down, across = laid.shape[:2]
     total, count = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     for y in range(PATCH):

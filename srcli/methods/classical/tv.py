@@ -31,38 +31,38 @@ _GRADIENT = 8.0
 
 
 def solve(problem: Problem) -> Values:
-    """The image (H, W, C) that minimises E, or as near to it as there is time for."""
-    return minimised(problem, WEIGHT, ROUNDS)
+    """Return the image (H, W, C) that minimises E, or the closest one that time allows."""
+    return minimise(problem, WEIGHT, ROUNDS)
 
 
-def minimised(problem: Problem, weight: float, rounds: int) -> Values:
-    """`rounds` primal-dual steps from the bicubic enlargement, values kept in [0, 1]."""
+def minimise(problem: Problem, weight: float, rounds: int) -> Values:
+    """Take `rounds` primal-dual steps from the bicubic enlargement, clipping to [0, 1]."""
     reduction, small = problem.reduction, problem.small
     data, smooth, step = _steps(reduction.bound)
     x: Values = np.clip(reduction.enlarged(small), 0, 1)
     z, p, q = x, np.zeros_like(small, x.dtype), np.zeros((2, *x.shape), x.dtype)
     for _ in problem.clock.rounds(rounds):
         p = (p + data * (reduction(z) - small)) / (1 + data)
-        q = bounded(q + smooth * gradient(z), weight)
+        q = limit_length(q + smooth * gradient(z), weight)
         moved = np.clip(x - step * (reduction.adjoint(p) - divergence(q)), 0, 1)
         z, x = 2 * moved - x, moved
     return x
 
 
 def _steps(bound: float) -> tuple[np.float32, np.float32, np.float32]:
-    """Of p, q and x: the dual ones are weighed so that s t |A|^2 and r t |grad|^2 add up to 1."""
+    """Return the step sizes of p, q and x; s t |A|^2 and r t |grad|^2 add up to 1."""
     return np.float32(0.5 / _STEP / bound**2), np.float32(0.5 / _STEP / _GRADIENT), np.float32(_STEP)
 
 
 def energy(x: Values, problem: Problem, weight: float = WEIGHT) -> float:
-    """E(x), which is to become small."""
+    """Compute E(x), which is minimised."""
     error = problem.reduction(x) - problem.small
     length = np.sqrt((gradient(x).astype(np.float64) ** 2).sum(axis=(0, 3)))
     return float(0.5 * (error.astype(np.float64) ** 2).sum() + weight * length.sum())
 
 
 def gradient(x: Values) -> Values:
-    """(H, W, C) to (2, H, W, C): differences to the pixel below and to the right, 0 at the last."""
+    """Return (2, H, W, C): differences to the pixel below and to the right, 0 at the border."""
     out = np.zeros((2, *x.shape), x.dtype)
     np.subtract(x[1:], x[:-1], out=out[0, :-1])
     np.subtract(x[:, 1:], x[:, :-1], out=out[1, :, :-1])
@@ -70,7 +70,7 @@ def gradient(x: Values) -> Values:
 
 
 def divergence(q: Values) -> Values:
-    """(2, H, W, C) to (H, W, C): the negative transpose of `gradient`."""
+    """Apply the negative transpose of `gradient`: (2, H, W, C) to (H, W, C)."""
     out: Values = np.zeros_like(q[0])
     out[:-1] += q[0, :-1]
     out[1:] -= q[0, :-1]
@@ -79,7 +79,7 @@ def divergence(q: Values) -> Values:
     return out
 
 
-def bounded(q: Values, radius: float) -> Values:
-    """Vectors (2, H, W, C), each pixel's one over both directions and all channels, cut to that length."""
+def limit_length(q: Values, radius: float) -> Values:
+    """Limit each pixel's vector, over both directions and all channels of (2, H, W, C), to a length."""
     length = np.sqrt((q**2).sum(axis=(0, 3), keepdims=True))
     return np.asarray(q / np.maximum(1, length / np.float32(radius)))

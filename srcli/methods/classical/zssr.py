@@ -21,10 +21,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from srcli.imaging.pixels import Pixels
-from srcli.methods.classical.ibp import projected
-from srcli.methods.classical.networks import drawing, oriented, restored, to_batch, to_pixels
+from srcli.methods.classical.ibp import back_project
+from srcli.methods.classical.networks import orient, seed_torch, to_batch, to_pixels, undo_orient
 from srcli.methods.classical.operators import Reduction, Values
-from srcli.methods.classical.problem import Problem, fathers, son
+from srcli.methods.classical.problem import Problem, make_fathers, make_son
 from srcli.methods.classical.settings import Clock
 
 LAYERS, FEATURES = 6, 48
@@ -40,7 +40,7 @@ Pair = tuple[Tensor, Tensor]
 
 
 class Network(nn.Module):
-    """What is missing in (N, C, H, W), H and W even."""
+    """Predicts the details missing in (N, C, H, W), H and W even."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class Network(nn.Module):
         self.body = nn.ModuleList(layers)
 
     def forward(self, batch: Tensor) -> Tensor:
-        """The same size."""
+        """Return the same size."""
         x = F.pixel_unshuffle(batch, 2) - 0.5
         for number, layer in enumerate(self.body, 1):
             x = layer(x) if number == len(self.body) else F.relu(layer(x))
@@ -61,32 +61,32 @@ class Network(nn.Module):
 
 
 def solve(problem: Problem) -> Values:
-    """The image (H, W, C) by a network that is trained first."""
+    """Train a network, and return the image (H, W, C) that it makes."""
     problem.check_sides(2 * SMALLEST)
     reduction = problem.reduction
     training, rest = problem.clock.part(_TRAINING)
-    with drawing(problem.seed, problem.device):
-        network = trained(pairs(problem), problem, training)
+    with seed_torch(problem.seed, problem.device):
+        network = train_network(make_pairs(problem), problem, training)
     start = to_batch(_start(problem.small, reduction), problem.device)
-    return projected(to_pixels(_mean(network, start)), problem.small, reduction, rest)
+    return back_project(to_pixels(_mean(network, start)), problem.small, reduction, rest)
 
 
-def pairs(problem: Problem) -> list[Pair]:
-    """Sons, enlarged to their fathers' size, and fathers, each (1, C, H, W)."""
-    return [_pair(father, problem) for father in fathers(problem.small, 2 * SMALLEST)]
+def make_pairs(problem: Problem) -> list[Pair]:
+    """Return pairs of a son, enlarged to its father's size, and the father, each (1, C, H, W)."""
+    return [_pair(father, problem) for father in make_fathers(problem.small, 2 * SMALLEST)]
 
 
 def _pair(father: Pixels, problem: Problem) -> Pair:
-    small, reduction = son(father, problem, SMALLEST)
+    small, reduction = make_son(father, problem, SMALLEST)
     return to_batch(_start(small, reduction), problem.device), to_batch(father, problem.device)
 
 
 def _start(small: Pixels, reduction: Reduction) -> Values:
-    return projected(reduction.enlarged(small), small, reduction)
+    return back_project(reduction.enlarged(small), small, reduction)
 
 
-def trained(known: Sequence[Pair], problem: Problem, clock: Clock) -> Network:
-    """A network that has learned the pairs, for as many steps as there is time for."""
+def train_network(known: Sequence[Pair], problem: Problem, clock: Clock) -> Network:
+    """Train a network on the pairs, for as many steps as time allows."""
     channels = known[0][1].shape[1]
     network = Network(channels).to(problem.device)
     optimiser = torch.optim.Adam(network.parameters(), RATE)
@@ -101,19 +101,19 @@ def trained(known: Sequence[Pair], problem: Problem, clock: Clock) -> Network:
 
 
 def _rate(done: float) -> float:
-    """Up from nothing in the first steps, then down along a cosine."""
+    """Return the learning rate: a linear warm-up, then a cosine."""
     return LAST_RATE + min(1, done / _WARM) * (RATE - LAST_RATE) * (1 + math.cos(math.pi * done)) / 2
 
 
 def _batch(known: Sequence[Pair]) -> Pair:
-    """Crops of one pair, each in an orientation of its own."""
+    """Draw crops of one pair, each in a random orientation."""
     given, wanted = known[_drawn(len(known))]
     side = min(CROP, *given.shape[2:]) // 2 * 2
     crops = []
     for _ in range(BATCH):
         y, x = (_drawn(length - side + 1) for length in given.shape[2:])
         k = _drawn(8)
-        crops.append([oriented(both[..., y : y + side, x : x + side], k) for both in (given, wanted)])
+        crops.append([orient(both[..., y : y + side, x : x + side], k) for both in (given, wanted)])
     inputs, targets = zip(*crops, strict=True)
     return torch.cat(inputs), torch.cat(targets)
 
@@ -124,8 +124,8 @@ def _drawn(count: int) -> int:
 
 @torch.inference_mode()
 def _mean(network: Network, start: Tensor) -> Tensor:
-    """`start` with what is missing, the mean over eight orientations."""
+    """Add what is missing to `start`, as the mean over eight orientations."""
     height, width = start.shape[2:]
     even = F.pad(start, (0, width % 2, 0, height % 2), mode="replicate")
-    missing = torch.stack([restored(network(oriented(even, k)), k) for k in range(8)]).mean(0)
+    missing = torch.stack([undo_orient(network(orient(even, k)), k) for k in range(8)]).mean(0)
     return start + missing[..., :height, :width]

@@ -1,7 +1,6 @@
-"""An image enlarged by a method without a training set.
+"""Runs a method without a training set on an image.
 
-A method is a module with `solve(problem) -> (H, W, C)`. Those that train a network import torch, so modules
-are loaded when they are asked for.
+A method is a module with `solve(problem) -> (H, W, C)`. Some import torch, so modules are imported on demand.
 """
 
 import importlib
@@ -24,10 +23,10 @@ class _Module(Protocol):
 
 
 def enlarge(name: str, pixels: Pixels, size: Side, settings: UntrainedSettings = _DEFAULT) -> Pixels:
-    """(h, w, 3) in [0, 1] to (H, W, 3) in [0, 1] by a method of `METHODS`; `size` is (H, W).
+    """Enlarge (h, w, 3) in [0, 1] to (H, W, 3) in [0, 1] by a method of `METHODS`; `size` is (H, W).
 
-    With one seed and no limit of time it is the same every time. Raises `SrError` for images that are too
-    small to learn from, and where a package is missing.
+    The result is reproducible for a seed if time is not limited. Raises `SrError` for images that are too
+    small to learn from, and if a package is missing.
     """
     check_installed(name)
     grey = is_grey(pixels)
@@ -40,6 +39,6 @@ def enlarge(name: str, pixels: Pixels, size: Side, settings: UntrainedSettings =
 
 
 def _with_blur(problem: Problem, settings: UntrainedSettings) -> Problem:
-    """The problem with the blur that is given, or found in the image, for it to be undone."""
-    kernel = blind.estimate(problem) if settings.kernel == AUTO else settings.kernel
+    """Add the blur that is given, or estimated from the image, to the problem."""
+    kernel = blind.estimate_blur(problem) if settings.kernel == AUTO else settings.kernel
     return problem if kernel is None else replace(problem, blur=Blur(kernel.weights()))
