@@ -348,7 +348,9 @@ def test_batches_of_any_scale_fit_their_windows(photos: Path, tmp_path: Path) ->
     """Where an image is a ramp, the window of the output is the ramp where it says it is."""
     setup = build_setup(photos, tmp_path / "run", "liif", config=SMALL["liif"], scale_range=(1.0, 4.0))
     scales = []
-    for (scale, batch), _ in zip(loop.drawn(setup.recipe, setup.draw, 0, 0), range(6), strict=False):
+    for (scale, batch), _ in zip(
+        loop.iterate_batches(setup.recipe, setup.draw, 0, 0), range(6), strict=False
+    ):
         assert batch.window
         assert batch.lr.shape == batch.hr.shape == (4, 3, 12, 12)
         assert batch.window[0].outputs == round(12 * scale)
@@ -378,9 +380,9 @@ def error_at(lr: Tensor, hr: Tensor, window: Window) -> float:
 )
 def test_what_a_spread_cannot_be_is_told(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
-        recipe.changed(recipes.find("liif", 2), changes)
+        recipe.apply_changes(recipes.find("liif", 2), changes)
     with pytest.raises(UsageError, match="takes no range of scales"):
-        recipe.changed(recipes.find("edsr", 2), {"scale_range": (1.0, 4.0)})
+        recipe.apply_changes(recipes.find("edsr", 2), {"scale_range": (1.0, 4.0)})
 
 
 @pytest.mark.parametrize(("encoder", "megabytes"), [("edsr", 18), ("rdn", 256)])

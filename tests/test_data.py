@@ -25,7 +25,7 @@ from srcli.train import augment, cache, decode
 from srcli.train import degrade as torch_degrade
 from srcli.train.augment import Augmentation, Batch
 from srcli.train.feed import Feed, draw
-from srcli.train.planes import Boxes, Mapped, layout, turned
+from srcli.train.planes import Boxes, Mapped, layout, turn_crop
 from srcli.train.sources import ImageSource, parse
 from srcli.train.store import Store, StoreSpec, open_store
 from srcli.train.threads import prefetch_single_threaded
@@ -294,7 +294,7 @@ def test_resident_crops_are_mapped_crops(
     for crop, n, y, x, turn in zip(crops, image, top * step, left * step, boxes.turn, strict=True):
         whole = plane.image(n)[y : y + side * step, x : x + side * step]
         assert whole.shape == (side * step, side * step, 3)
-        np.testing.assert_array_equal(crop, turned(whole, int(turn)))
+        np.testing.assert_array_equal(crop, turn_crop(whole, int(turn)))
 
 
 def drawn(

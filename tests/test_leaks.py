@@ -78,7 +78,7 @@ FOUND_BY_DEFAULT = 0.98
 
 
 def shown(picture: Picture) -> str | None:
-    return leaks.shown(np.asarray(picture.convert("RGB")))
+    return leaks.find_benchmark(np.asarray(picture.convert("RGB")))
 
 
 @pytest.fixture
@@ -112,10 +112,10 @@ def test_other_images_are_not_found(portrait: Picture) -> None:
         assert shown(Image.open(SAMPLES / f"{name}.png")) is None
     for size in ((16, 16), (16, 700), (700, 16), (333, 97)):
         for samples in (rng.integers(0, 256, (*size, 3), np.uint8), np.full((*size, 3), 7, np.uint8)):
-            assert leaks.shown(samples) is None
+            assert leaks.find_benchmark(samples) is None
     ramp = np.broadcast_to(np.arange(256, dtype=np.uint8)[:, None], (256, 256, 3))
-    assert leaks.shown(ramp) is None
-    assert leaks.shown(ramp.swapaxes(0, 1)) is None
+    assert leaks.find_benchmark(ramp) is None
+    assert leaks.find_benchmark(ramp.swapaxes(0, 1)) is None
 
 
 def opened(folder: Path, *, allow_leak: bool = False) -> Store:
@@ -131,7 +131,7 @@ def test_leaking_images_are_refused_by_name(
     for _ in range(2):  # the second time out of the index
         with pytest.raises(DatasetError, match=r"copy0\.png.*copy1\.png.*copy2\.png.* and 2 more") as caught:
             opened(photos)
-        monkeypatch.setattr(leaks, "shown", None)
+        monkeypatch.setattr(leaks, "find_benchmark", None)
     assert "Own/portrait" in caught.value.message
     assert "\n" not in caught.value.message
     store = opened(photos, allow_leak=True)

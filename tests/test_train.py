@@ -34,7 +34,7 @@ def test_every_network_has_a_recipe() -> None:
     assert {recipes.find(name, 2).arch for name in recipes.names()} == set(archs.names())
     for name in recipes.names():
         for kind in recipes.PRESETS:
-            recipe.checked(recipes.preset(name, 2, kind))
+            recipe.check_recipe(recipes.preset(name, 2, kind))
 
 
 @pytest.mark.parametrize("arch", archs.names())
@@ -371,7 +371,7 @@ def test_weights_begin_as_the_recipe_says() -> None:
     assert spread("he=0.1") == pytest.approx(0.1 * spread("he"), rel=0.02)
     assert spread("orthogonal") == pytest.approx((64 * 9) ** -0.5, rel=0.02)
     with pytest.raises(UsageError, match="no initial weights called 'magic'"):
-        recipe.assigned(recipes.find("edsr", 2), ["initial=magic"])
+        recipe.apply_assignments(recipes.find("edsr", 2), ["initial=magic"])
 
 
 @pytest.mark.parametrize(("arch", "scale"), [("srresnet", 4), ("srresnet", 3), ("rrdbnet", 4)])
@@ -503,7 +503,7 @@ def test_train_says_what_is_wrong(photos: Path, tmp_path: Path, sr: Run) -> None
 
 
 def test_any_field_can_be_set_and_is_checked() -> None:
-    made = recipe.assigned(
+    made = recipe.apply_assignments(
         recipes.find("ecbsr", 2),
         [
             "batch=3",
@@ -534,7 +534,7 @@ def test_any_field_can_be_set_and_is_checked() -> None:
         ("augment=swirl", "swirl"),
     ):
         with pytest.raises(UsageError, match=message):
-            recipe.assigned(made, [text])
+            recipe.apply_assignments(made, [text])
 
 
 def test_fine_tuning_begins_with_the_weights_it_is_given(photos: Path, tmp_path: Path, sr: Run) -> None:

@@ -22,7 +22,7 @@ from srcli.engine.device import keep_freed_memory, select_device
 from srcli.imaging.degrade import degradations
 from srcli.train import augment, loop, recipes, state
 from srcli.train.feed import Feed, draw
-from srcli.train.recipe import changed
+from srcli.train.recipe import apply_changes
 from srcli.train.sources import parse
 from srcli.train.store import StoreSpec, open_store
 
@@ -36,7 +36,7 @@ NETWORKS = ("fsrcnn", "espcn", "edsr")
 def build_ours(name: str, data: Path, folder: Path) -> Callable[[], object]:
     """Build a step of the real training loop, including its data."""
     keep_freed_memory()
-    recipe = changed(recipes.find(name, SCALE), {"batch": BATCH, "patch": 32})
+    recipe = apply_changes(recipes.find(name, SCALE), {"batch": BATCH, "patch": 32})
     begun = state.start(recipe, select_device("cpu"))
     wanted = StoreSpec(SCALE, recipe.patch, degradations.parse_degradation(recipe.degrade))
     store = open_store([parse(str(data), SCALE)], wanted, lambda done, total: None)

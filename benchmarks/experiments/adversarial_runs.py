@@ -19,7 +19,7 @@ from srcli.bench.protocols import Y_CROP, Reduction
 from srcli.engine.device import keep_freed_memory
 from srcli.engine.weights import files
 from srcli.train import loop, recipes
-from srcli.train.recipe import Recipe, assigned
+from srcli.train.recipe import Recipe, apply_assignments
 
 ROOT = Path(__file__).parents[2]
 RESULT = ROOT / "benchmarks" / "results" / "adversarial_runs.json"
@@ -58,7 +58,7 @@ class Run:
 def build_recipe(name: str) -> Recipe:
     """Return the quick recipe with a smaller network and fewer steps."""
     quick = recipes.preset(name, SCALE, "quick")
-    return assigned(quick, [*SMALL[quick.arch], *SHORT])
+    return apply_assignments(quick, [*SMALL[quick.arch], *SHORT])
 
 
 def train_recipe(name: str, data: Path, out: Path) -> Run:

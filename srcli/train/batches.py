@@ -17,7 +17,7 @@ from srcli.train.threads import prefetch_single_threaded
 # Scale, side of a patch of the network's input, how many, and the one source of randomness.
 Draw = Callable[[float, int, int, np.random.Generator], Batch]
 # A batch and the scale that it is of.
-Drawn = tuple[float, Batch]
+ScaledBatch = tuple[float, Batch]
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Turn:
         return np.random.default_rng((seed, self.step, self.part, self.nonfinite_retries))
 
 
-def drawn(recipe: Recipe, draw: Draw, step: int, nonfinite_retries: int) -> Iterator[Drawn]:
+def iterate_batches(recipe: Recipe, draw: Draw, step: int, nonfinite_retries: int) -> Iterator[ScaledBatch]:
     """Yield the batches from `step` on.
 
     Where each has to be degraded, a thread does it while the network learns from those before it; mere crops
@@ -48,7 +48,7 @@ def drawn(recipe: Recipe, draw: Draw, step: int, nonfinite_retries: int) -> Iter
     return map(make, turns) if cheap else prefetch_single_threaded(make, turns, workers=1)
 
 
-def _drawn(recipe: Recipe, draw: Draw, turn: Turn) -> Drawn:
+def _drawn(recipe: Recipe, draw: Draw, turn: Turn) -> ScaledBatch:
     """Draw a batch as every process does, so that all stay in step; return this process's part."""
     rng, count = turn.generator(recipe.seed), parallel.world()
     scale = _scale(recipe, rng)

@@ -141,7 +141,7 @@ def _decode_file(task: Task) -> tuple[Index, list[Samples]]:
     sizes = [(factor, to_uint8(_rescale(pixels, factor))) for factor in task.rescale_factors]
     kept = [(factor, samples) for factor, samples in sizes if min(samples.shape[:2]) >= LEAST]
     entries = tuple(_make_entry(task, factor, samples) for factor, samples in kept)
-    benchmark = leaks.shown(to_uint8(pixels))
+    benchmark = leaks.find_benchmark(to_uint8(pixels))
     found = (f"{task.file} ({benchmark})",) if benchmark else ()
     return Index(entries, (), found), [samples for _, samples in kept]
 

@@ -103,7 +103,7 @@ def _count_edges(bits: NDArray[np.uint8]) -> NDArray[np.int64]:
     return np.asarray(sum((np.diff(bits, axis=axis) != 0).sum((1, 2)) for axis in (1, 2)))
 
 
-def shown(samples: Samples) -> str | None:
+def find_benchmark(samples: Samples) -> str | None:
     """Find the benchmark image, as `SET/NAME`, that an image (H, W, 3) shows; None for most."""
     grey, known = _to_grey(samples), benchmarks()
     near = sorted(

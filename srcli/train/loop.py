@@ -23,12 +23,12 @@ from srcli.methods import Method, MethodOptions, build_upscaler, chain_networks
 from srcli.storage.files import check_can_write, replace_atomically
 from srcli.train import losses, parallel, schedule
 from srcli.train.augment import Batch
-from srcli.train.batches import Draw, Drawn, drawn
+from srcli.train.batches import Draw, ScaledBatch, iterate_batches
 from srcli.train.compiled import Forward, forward_of
 from srcli.train.degrade import levels, resized
 from srcli.train.events import StepDone
 from srcli.train.recipe import Phase, Recipe, phase_at
-from srcli.train.state import STATE, State, add_discriminator, average, restore, save
+from srcli.train.state import STATE, State, add_discriminator, restore, save, update_ema
 
 LOG = "log.jsonl"
 # A checkpoint at least this often, in seconds, besides those at validations, so that a crash costs minutes.
@@ -99,7 +99,7 @@ class Work:
     phase: Phase
     forward: Forward
     objective: losses.Objective
-    batches: Iterator[Drawn]
+    batches: Iterator[ScaledBatch]
     teacher: nn.Module | None = None
 
 
@@ -120,7 +120,7 @@ def prepare(state: State, setup: Setup) -> Work:
         phase,
         forward_of(state.network, setup.device.name, setup.recipe.compile),
         objective,
-        drawn(setup.recipe, setup.draw, state.step, state.nonfinite_retries),
+        iterate_batches(setup.recipe, setup.draw, state.step, state.nonfinite_retries),
         _teacher(setup) if setup.recipe.teacher else None,
     )
 
@@ -162,7 +162,7 @@ def take_step(state: State, setup: Setup, work: Work, meter: Meter | None = None
     if work.phase.discriminator:
         figures |= _train_discriminator(state, work, images, rate)
     state.step += 1
-    average(state, recipe.ema)
+    update_ema(state, recipe.ema)
     return figures
 
 

@@ -115,7 +115,7 @@ class Mapped:
         columns = (boxes.image, boxes.top, boxes.left, boxes.turn)
         for crop, image, top, left, turn in zip(crops, *(column.tolist() for column in columns), strict=True):
             whole = self.image(image).view(_PIXEL)[..., 0]
-            crop[...] = turned(whole[top : top + side, left : left + side], turn)
+            crop[...] = turn_crop(whole[top : top + side, left : left + side], turn)
         return torch.from_numpy(crops.view(np.uint8).reshape(*crops.shape, 3))
 
     def to(self, device: torch.device) -> "Resident":
@@ -154,7 +154,7 @@ class Resident:
         return Resident(self.places, self.samples.to(device))
 
 
-def turned(crop: NDArray[Any], turn: int) -> NDArray[Any]:
+def turn_crop(crop: NDArray[Any], turn: int) -> NDArray[Any]:
     """Turn a square to one of its eight orientations, without a copy."""
     quarter = np.rot90(crop, turn % 4)
     return quarter[:, ::-1] if turn >= 4 else quarter
@@ -164,10 +164,10 @@ def turned(crop: NDArray[Any], turn: int) -> NDArray[Any]:
 def _orientations(side: int, device: torch.device) -> Tensor:
     """List, for each orientation, the pixels of a square in order: (8, side * side), row by row."""
     square = np.arange(side * side).reshape(side, side)
-    return torch.from_numpy(np.stack([turned(square, turn).ravel() for turn in range(8)])).to(device)
+    return torch.from_numpy(np.stack([turn_crop(square, turn).ravel() for turn in range(8)])).to(device)
 
 
-def mapped(path: Path, places: Layout) -> Mapped:
+def map_file(path: Path, places: Layout) -> Mapped:
     """Map the images of a file; nothing is read before it is cut."""
     if not places.pixels:
         return Mapped(places, np.empty((0, 3), np.uint8))

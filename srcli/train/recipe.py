@@ -183,12 +183,14 @@ def from_dict(raw: dict[str, Any]) -> Recipe:
     return Recipe(**{**rename_fields(raw), "gan": Gan(**gan) if gan else None})
 
 
-def changed(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
+def apply_changes(recipe: Recipe, changes: dict[str, Any]) -> Recipe:
     """Change the fields that are given (not None), and check the recipe."""
-    return checked(replace(recipe, **{name: value for name, value in changes.items() if value is not None}))
+    return check_recipe(
+        replace(recipe, **{name: value for name, value in changes.items() if value is not None})
+    )
 
 
-def assigned(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
+def apply_assignments(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
     """Apply `field=value` texts, and check the recipe.
 
     `config.name=value` changes the network, `gan.name=value` the second phase. Values have the type of what
@@ -199,7 +201,7 @@ def assigned(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
         if not sign:
             raise UsageError(f"'{text}' is no field=value", "for example --set batch=32")
         recipe = _assigned(recipe, name, value)
-    return checked(recipe)
+    return check_recipe(recipe)
 
 
 def _assigned(recipe: Recipe, name: str, value: str) -> Recipe:
@@ -235,7 +237,7 @@ def _typed(owner: "Recipe | Gan", name: str, value: str) -> Any:
         raise UsageError(f"{name} cannot be '{value}'", f"it is {old!r} by default") from error
 
 
-def checked(recipe: Recipe) -> Recipe:
+def check_recipe(recipe: Recipe) -> Recipe:
     """Return the recipe. Raises `UsageError` if no run could use it."""
     for name, choices in _CHOICES.items():
         if getattr(recipe, name) not in choices:

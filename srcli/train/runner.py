@@ -123,7 +123,7 @@ def _open_state(
     if request.resume or restarted:
         own = {"arch": chosen.arch, "scale": chosen.scale}
         return state.resume(folder, device, own | request.changes, request.assignments)
-    changed = recipe.assigned(recipe.changed(chosen, request.changes), request.assignments)
+    changed = recipe.apply_assignments(recipe.apply_changes(chosen, request.changes), request.assignments)
     if parallel.is_first():
         loop.check_new(folder)
     return state.start(changed, device), changed

@@ -19,7 +19,7 @@ from srcli.errors import WeightsError
 from srcli.storage.files import replace_atomically
 from srcli.train import discriminators
 from srcli.train.initial import initialise, parse
-from srcli.train.recipe import Phase, Recipe, assigned, changed, from_dict, second_phase
+from srcli.train.recipe import Phase, Recipe, apply_assignments, apply_changes, from_dict, second_phase
 from srcli.train.soap import Soap
 
 STATE = "state.pt"
@@ -158,7 +158,7 @@ def resume(
         raise WeightsError(f"nothing to resume in {folder}", "give the --out folder of an earlier run")
     try:
         saved: dict[str, Any] = torch.load(path, map_location=device.name, weights_only=True)
-        recipe = assigned(changed(from_dict(saved["recipe"]), changes), assignments)
+        recipe = apply_assignments(apply_changes(from_dict(saved["recipe"]), changes), assignments)
         state = start(replace(recipe, init=""), device)
         restore(state, saved, recipe, device)
     except _UNREADABLE as error:
@@ -184,7 +184,7 @@ def restore(state: State, saved: dict[str, Any], recipe: Recipe, device: Device)
 
 
 @torch.no_grad()
-def average(state: State, decay: float) -> None:
+def update_ema(state: State, decay: float) -> None:
     """Move the averaged weights; early on they follow faster, so that they are never the random start."""
     share = 1 - min(decay, (1 + state.step) / (10 + state.step))
     pairs = list(zip(state.ema.parameters(), state.network.parameters(), strict=True))

@@ -22,7 +22,7 @@ from srcli.imaging.sharpen import unsharp_mask
 from srcli.storage.files import get_cache_folder
 from srcli.train import cache, decode
 from srcli.train.decode import Entry, Index
-from srcli.train.planes import Layout, Mapped, Numbers, Plane, Samples, Tick, mapped
+from srcli.train.planes import Layout, Mapped, Numbers, Plane, Samples, Tick, map_file
 from srcli.train.sources import ImageSource
 from srcli.train.threads import prefetch_single_threaded
 
@@ -158,7 +158,7 @@ def _describe_too_small(index: Index, kept: NDArray[np.bool_], wanted: StoreSpec
 def _open_high(folder: Path, index: Index, sharpen: float, tick: Tick) -> Mapped:
     """Open the high-resolution images, as they are or sharpened."""
     places = index.layout()
-    images = mapped(decode.samples_path(folder), places)
+    images = map_file(decode.samples_path(folder), places)
     if not sharpen:
         return images
 
@@ -191,7 +191,7 @@ def _open_plane(path: Path, places: Layout, make: Callable[[int], Samples], tick
         with cache.alone(path.parent):
             if not places.fits(path):
                 cache.write(path, _make_images(make, len(places.first), tick))
-    return mapped(path, places)
+    return map_file(path, places)
 
 
 def _make_images(make: Callable[[int], Samples], count: int, tick: Tick) -> Iterator[Samples]:

@@ -18,7 +18,7 @@ SHORT = {"patch": 12, "batch": 4, "steps": 12, "validate_every": 6, "warmup": 2}
 
 
 def build_setup(photos: Path, folder: Path, name: str = "fsrcnn", **changes: object) -> loop.Setup:
-    made = recipe.changed(recipes.find(name, 2), {**SHORT, **changes})
+    made = recipe.apply_changes(recipes.find(name, 2), {**SHORT, **changes})
     channels = int(state.start(made, CPU).network.channels)  # type: ignore[arg-type]
     enlarged = archs.traits(made.arch).pre_upsampled
     feeds = {}
