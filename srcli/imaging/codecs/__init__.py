@@ -1,1 +1,5 @@
-"""Reading and writing image files, one module per family of formats."""
+"""Reading and writing image files: one module for each format, listed in `registry`.
+
+`reading` and `writing` are the way in; `base` says what a codec is, and `pillow`, `opencv` and `orientation` are what
+codecs share. Only a format's own module knows its name.
+"""
