@@ -37,6 +37,9 @@ class Winograd(nn.Module):
 
 def is_available() -> bool:
     """Return whether this processor has NNPACK; asking initialises it, and it does nothing before."""
+    # The only private symbol of torch in the engine: there is no public way to choose NNPACK for a layer.
+    if not hasattr(torch, "_nnpack_spatial_convolution"):
+        return False
     return bool(torch.backends.nnpack.is_available())  # type: ignore[no-untyped-call]
 
 
