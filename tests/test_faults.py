@@ -77,7 +77,7 @@ def test_a_full_disk_is_told_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("arguments", [("-o", "-"), ()])
-@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="needs the device /dev/full")
 def test_a_full_disk_behind_stdout(arguments: tuple[str, ...], photo: Path) -> None:
     words = [sys.executable, "-m", "srcli", "upscale", str(photo), *BICUBIC_X2, *arguments]
     with Path("/dev/full").open("w") as full:

@@ -5,6 +5,9 @@ import errno
 import hashlib
 import os
 import secrets
+import shutil
+import stat
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -27,7 +30,11 @@ def get_state_folder() -> Path:
 def check_can_write(path: Path) -> None:
     """Raise `FileError` if no file could be created at `path`."""
     try:
-        folder = next(parent for parent in path.absolute().parents if parent.exists())
+        if _is_special(path):
+            if not os.access(path, os.W_OK):
+                raise FileError(f"cannot write to {path}", "choose another path")
+            return
+        folder = next(parent for parent in _follow_links(path).parents if parent.exists())
     except OSError as error:
         raise FileError(f"cannot write {path}: {error.strerror}", "choose another path") from error
     if not folder.is_dir() or not os.access(folder, os.W_OK):
@@ -42,29 +49,79 @@ DISK_ERRORS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO)
 def replace_atomically(path: Path) -> Iterator[Path]:
     """Yield a temporary path in the same folder, which replaces `path` if nothing raises.
 
-    Creates the folder if needed. Raises `FileError` if the disk or its permissions do not allow it.
+    Creates the folder if needed. A link stays a link: the file it points to is replaced. A file that is
+    replaced keeps its permissions and its owner. What is no regular file (a device, a FIFO, `/dev/stdout`) is
+    never replaced: the bytes are copied into it at the end. Raises `FileError` if the disk or its permissions
+    do not allow it.
     """
+    try:
+        if _is_special(path):
+            with tempfile.TemporaryDirectory(prefix="sr-") as folder:
+                temporary = Path(folder, f"output{path.suffix}")
+                temporary.touch()
+                yield temporary
+                with temporary.open("rb") as source, path.open("wb", buffering=0) as target:
+                    shutil.copyfileobj(source, target)
+        else:
+            with _replace_file(_follow_links(path)) as temporary:
+                yield temporary
+    except OSError as error:
+        reason = error.strerror or str(error)
+        hint = "choose another path, or free some disk space"
+        raise FileError(f"cannot write {path}: {reason}", hint, error.errno in DISK_ERRORS) from error
+
+
+@contextmanager
+def _replace_file(path: Path) -> Iterator[Path]:
     # The name is chosen before the file exists, so that it is removed whenever this is interrupted.
     temporary = path.with_name(f"{_get_temporary_prefix(path)}{secrets.token_hex(4)}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         yield temporary
-        temporary.chmod(0o666 & ~_get_umask())
+        _copy_permissions(path, temporary)
         temporary.replace(path)
-    except OSError as error:
-        reason = error.strerror or str(error)
-        hint = "choose another path, or free some disk space"
-        raise FileError(f"cannot write {path}: {reason}", hint, error.errno in DISK_ERRORS) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
 
 
+def _copy_permissions(old: Path, new: Path) -> None:
+    """Give `new` the mode and owner of the file it replaces, or those of a new file."""
+    try:
+        state = old.stat()
+    except FileNotFoundError:
+        new.chmod(0o666 & ~_get_umask())
+        return
+    if hasattr(os, "chown"):
+        with contextlib.suppress(OSError):  # only root may give files away
+            os.chown(new, state.st_uid, state.st_gid)
+    new.chmod(stat.S_IMODE(state.st_mode))  # after chown, which may clear bits
+
+
+def _is_special(path: Path) -> bool:
+    """Return whether `path` exists and must be written to as it is: a device, a FIFO, a descriptor."""
+    try:
+        state = path.stat()
+    except FileNotFoundError:
+        return False
+    if stat.S_ISDIR(state.st_mode):
+        return False
+    absolute = str(path.absolute())
+    is_descriptor = absolute.startswith(("/dev/fd/", "/proc/")) or absolute in ("/dev/stdout", "/dev/stderr")
+    return is_descriptor or not stat.S_ISREG(state.st_mode)
+
+
+def _follow_links(path: Path) -> Path:
+    """Return the absolute path of the file that a link points to, or of the file itself."""
+    return path.resolve() if path.is_symlink() else path.absolute()
+
+
 def remove_leftovers(path: Path) -> None:
     """Delete the temporary files that killed processes left for `path`; nobody may be writing it."""
     with contextlib.suppress(OSError):
-        for leftover in path.parent.glob(f"{_get_temporary_prefix(path)}*"):
+        real = _follow_links(path)
+        for leftover in real.parent.glob(f"{_get_temporary_prefix(real)}*"):
             leftover.unlink(missing_ok=True)
 
 
