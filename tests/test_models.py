@@ -138,7 +138,7 @@ def foreign_file(tmp_path: Path) -> Path:
 def test_a_foreign_file_is_taken_for_what_it_fits(
     foreign_file: Path, photo: Path, sr: Run, tmp_path: Path
 ) -> None:
-    for more in ([], ["-m", "realesrgan"], ["--arch", "rrdbnet"]):
+    for more in ([], ["--arch", "rrdbnet"]):
         out = tmp_path / "out.png"
         done = sr("upscale", photo, "-x2", "-w", foreign_file, "-o", out, "--overwrite", *more)
         assert done.code == 0, done.err
@@ -158,7 +158,7 @@ def test_a_file_that_fits_every_scale_is_taken_at_the_one_asked_for(
 
 
 def test_our_own_files_need_nothing_but_keep_their_network(sr: Run, photo: Path, tmp_path: Path) -> None:
-    done = sr("upscale", photo, "-x2", "-w", FSRCNN, "-m", "edsr", "-o", tmp_path / "o.png")
+    done = sr("upscale", photo, "-x2", "-w", FSRCNN, "--arch", "edsr", "-o", tmp_path / "o.png")
     assert done.code == 1
     assert "fits no edsr that sr has" in done.err
 
