@@ -3,7 +3,6 @@
 import json
 import os
 import pty
-import resource
 import shutil
 import subprocess
 import sys
@@ -209,23 +208,15 @@ def cli(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(words, capture_output=True, text=True, check=False, cwd=cwd)
 
 
-def test_help_is_quick_and_loads_nothing_heavy(tmp_path: Path) -> None:
+def test_help_loads_little() -> None:
+    """A budget of modules, not of seconds: those are the processor's. It loads 382 (CPython 3.11)."""
     code = (
         "import sys; from srcli.cli.app import run; run(['--help']);"
-        "heavy = {'torch', 'cv2', 'numpy', 'huggingface_hub', 'PIL'} & set(sys.modules);"
-        "sys.exit(f'loaded {heavy}' if heavy else 0)"
+        "heavy = {'torch', 'cv2', 'numpy', 'huggingface_hub', 'PIL', 'fsspec'} & set(sys.modules);"
+        "sys.exit(f'loaded {heavy}, {len(sys.modules)} modules' if heavy or len(sys.modules) > 450 else 0)"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert min(_seconds("--help", cwd=tmp_path) for _ in range(3)) < 0.35
-
-
-def _seconds(*arguments: object, cwd: Path) -> float:
-    """Processor seconds that a command takes, as others may be using the machine."""
-    before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    assert cli(*arguments, cwd=cwd).returncode == 0
-    after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 @pytest.mark.parametrize("model", ["bicubic", "ecbsr", "fsrcnn"])
@@ -239,11 +230,14 @@ def test_interpolators_and_bundled_networks_load_no_torch(model: str, photo: Pat
     assert done.returncode == 0, done.stderr
 
 
-def test_a_small_image_is_done_before_torch_would_have_loaded(photo: Path, tmp_path: Path) -> None:
-    small = tmp_path / "small.png"
-    write_image(small, Image(read_image(photo).pixels[:64, :64]))
-    words = ("upscale", small, "--overwrite", "--device", "cpu")
-    assert min(_seconds(*words, cwd=tmp_path) for _ in range(3)) < 0.8
+def test_a_small_image_loads_little(photo: Path) -> None:
+    """It loads 493 modules (CPython 3.11), where torch alone is 1,500."""
+    code = (
+        "import sys; from srcli.cli.app import run;"
+        f"run(['upscale', {str(photo)!r}, '--device', 'cpu']); print(len(sys.modules))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert int(done.stdout.split()[-1]) < 600
 
 
 def test_bench_writes_what_it_prints(photos: Path, tmp_path: Path, sr: Run) -> None:

@@ -235,10 +235,8 @@ def test_killed_workers_are_replaced_and_nothing_is_lost(tmp_path: Path) -> None
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_signals_leave_no_process_and_whole_files_only(number: signal.Signals, tmp_path: Path) -> None:
     process, workers, out = running(tmp_path, 60)
-    begun = time.monotonic()
     process.send_signal(number)
     _, err = process.communicate(timeout=60)
-    assert time.monotonic() - begun < 10
     wait_until(lambda: all(map(has_exited, workers)))
     assert 3 <= len(list_outputs(out)) < 60
     assert all(read_image(path).size == (400, 400) for path in list_outputs(out))
