@@ -64,7 +64,12 @@ def test_hub_entries_are_pinned_or_known_by_digest_as_far_as_the_evidence_goes()
         for e in manifest.load()
         if isinstance(e.file, manifest.HubFile) and not e.file.pinned and e.digest is None
     ]
-    assert {name.rpartition("-")[0] for name in loose} == {"srresnet", "srgan", "rrdb-psnr"}
+    assert {name.rpartition("-")[0] for name in loose} == {
+        "srresnet",
+        "srresnet-deepinv",
+        "srgan",
+        "rrdb-psnr",
+    }
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,7 @@ class Spec:
 
 
 # Modules of this package that are not networks.
-SHARED = ("anyscale", "attention", "blocks")
+SHARED = ("anyscale", "attention", "blocks", "value_range")
 
 
 def names() -> list[str]:
@@ -141,7 +141,8 @@ def build(arch: str, scale: int, config: dict[str, Any] | None = None) -> "nn.Mo
     Its attributes say how to feed it: `channels`, 3 for RGB or 1 for BT.601 luma; `halo`, how many input
     pixels around a pixel can change that pixel's output; `alignment`, if present: tiles have to begin at
     multiples of it. With `Traits.any_scale` the network also takes a `Window` of the output; `scale` is used
-    without one. Raises `UsageError` for an unknown network, scale or configuration.
+    without one. Every `config` may have `values`, see `value_range`. Raises `UsageError` for an unknown
+    network, scale or configuration.
     """
     known = traits(arch)
     if scale not in (*known.weight_scales, *known.scales) and not (known.any_scale and scale > 0):
@@ -150,14 +151,28 @@ def build(arch: str, scale: int, config: dict[str, Any] | None = None) -> "nn.Mo
         )
     scale = scale or known.scales[0]
     network_class = _module(arch).Network
+    own, values = _split_values(config or {})
     try:
-        settings = inspect.signature(network_class).bind(scale=scale, **(config or {}))
+        settings = inspect.signature(network_class).bind(scale=scale, **own)
     except TypeError as error:
         raise UsageError(
             f"{arch} does not take this configuration: {error}", "the file may be for a newer version of sr"
         ) from error
-    network: nn.Module = network_class(**settings.kwargs)
-    return network
+    return _set_values(network_class(**settings.kwargs), values)
+
+
+def _split_values(config: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Split the value range, which all networks take, from what is this network's own."""
+    own = {key: value for key, value in config.items() if key != "values"}
+    return own, {key: value for key, value in config.items() if key == "values"}
+
+
+def _set_values(network: "nn.Module", values: dict[str, Any]) -> "nn.Module":
+    if not values:
+        return network
+    from srcli.archs.value_range import set_value_range
+
+    return set_value_range(network, str(values["values"]))
 
 
 def has_identity_path(arch: str) -> bool:
@@ -180,5 +195,6 @@ def deploy(
     module = _module(arch)
     if not hasattr(module, "deploy"):
         return network, config
-    plain, plain_config = module.deploy(network, config, scale)
-    return plain, plain_config
+    own, values = _split_values(config)
+    plain, plain_config = module.deploy(network, own, scale)
+    return _set_values(plain, values), plain_config | values

@@ -142,6 +142,43 @@ class ChannelAttention(nn.Module):
         return out
 
 
+class BalancedAttention(nn.Module):
+    """Channels weighted by their means over the image, and pixels by the largest of their channels: BAM.
+
+    https://arxiv.org/abs/2104.07566
+    """
+
+    def __init__(self, features: int, reduction: int = 16) -> None:
+        super().__init__()
+        self.ca = _ByChannel(features, features // reduction)
+        self.sa = _ByPixel()
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """Map (N, C, H, W) to the same shape."""
+        out: Tensor = batch * (self.ca(batch) * self.sa(batch))
+        return out
+
+
+class _ByChannel(nn.Module):
+    def __init__(self, features: int, squeezed: int) -> None:
+        super().__init__()
+        self.fc1 = conv(features, squeezed, 1, bias=False)
+        self.relu1 = nn.PReLU(squeezed)
+        self.fc2 = conv(squeezed, features, 1, bias=False)
+
+    def forward(self, batch: Tensor) -> Tensor:
+        return torch.sigmoid(self.fc2(self.relu1(self.fc1(batch.mean((2, 3), keepdim=True)))))
+
+
+class _ByPixel(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv1 = conv(1, 1, 7, bias=False)
+
+    def forward(self, batch: Tensor) -> Tensor:
+        return torch.sigmoid(self.conv1(batch.amax(1, keepdim=True)))
+
+
 def non_local_attention(queries: Tensor, keys: Tensor, values: Tensor) -> Tensor:
     """Compute softmax attention of every pixel to all pixels; the full matrix of pairs is never stored.
 
@@ -315,26 +352,29 @@ def make_attention_group(features: int, blocks: int, attention: Callable[[], nn.
 
 
 class MeanShift(nn.Module):
-    """The range a network was trained in: RGB times `span`, minus DIV2K's mean colour times `mean`.
+    """The range a network was trained in: RGB times `span`, plus `offset`, minus DIV2K's mean times `mean`.
 
-    Published checkpoints carry these numbers as frozen 1x1 convolutions; here they are constants.
+    Published checkpoints carry these numbers as frozen 1x1 convolutions; here they are constants. With one of
+    the `channels` it is for luma.
     """
 
     shift: Tensor
 
-    def __init__(self, span: float, mean: float) -> None:
+    def __init__(self, span: float, mean: float, offset: float = 0.0, channels: int = 3) -> None:
         super().__init__()
-        self.span = span
+        self.span, self.mean, self.offset = span, mean, offset
+        self.is_identity = (span, mean, offset) == (1.0, 0.0, 0.0)
         colour = torch.tensor((0.4488, 0.4371, 0.4040)).view(1, 3, 1, 1)
-        self.register_buffer("shift", colour * mean, persistent=False)
+        colour = colour if channels == 3 else colour.mean(1, keepdim=True)
+        self.register_buffer("shift", colour * mean - offset, persistent=False)
 
     def enter(self, batch: Tensor) -> Tensor:
         """Convert RGB in [0, 1] to the range of the network."""
-        return batch * self.span - self.shift
+        return batch if self.is_identity else batch * self.span - self.shift
 
     def leave(self, batch: Tensor) -> Tensor:
         """Convert the network's output to RGB in [0, 1]."""
-        return (batch + self.shift) / self.span
+        return batch if self.is_identity else (batch + self.shift) / self.span
 
 
 def drop_mean_shift(state: dict[str, Any]) -> dict[str, Any]:

@@ -4,6 +4,7 @@ Keys as in the authors' code (xiaom233/BSRN): fea_conv, B, c1, c2, upsampler; bu
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -35,7 +36,7 @@ FACTS = Facts(
     counts=(
         Count(2, 331_628),  # 332K
         Count(4, 352_400),  # 352K
-        Count(4, 155_172, {"blocks": 5, "features": 48, "lean": True}),  # BSRN-S: 0.156M
+        Count(4, 156_288, {"blocks": 5, "features": 48, "lean": True}),  # BSRN-S: the file's, 0.156M
     ),
 )
 
@@ -49,11 +50,13 @@ class Network(nn.Module):
         self.scale = scale
         # Means over the image and the attention's grid depend on the tile: an overlap that keeps it close.
         self.halo = 32
-        self.fea_conv = _Separable(12, features)
+        # The pointwise layers of the lean kind have a bias.
+        separable = partial(_Separable, bias=lean)
+        self.fea_conv = separable(12, features)
         block = _LeanBlock if lean else _Block
         self.B = nn.ModuleList(block(features) for _ in range(blocks))
         self.c1 = conv(blocks * features, features, 1)
-        self.c2 = _Separable(features, features)
+        self.c2 = separable(features, features)
         self.upsampler = nn.Sequential(conv(features, 3 * scale**2), nn.PixelShuffle(scale))
 
     def forward(self, batch: Tensor) -> Tensor:
@@ -68,9 +71,9 @@ class Network(nn.Module):
 class _Separable(nn.Module):
     """A blueprint convolution: 1x1 over the channels, then 3x3 within each."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int = 1) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int = 1, bias: bool = False) -> None:
         super().__init__()
-        self.pw = conv(inputs, outputs, 1, bias=False)
+        self.pw = conv(inputs, outputs, 1, bias=bias)
         self.dw = conv(outputs, outputs, stride=stride, groups=outputs)
 
     def forward(self, batch: Tensor) -> Tensor:
@@ -78,15 +81,17 @@ class _Separable(nn.Module):
         return out
 
 
-def _make_attention(features: int, reduce: Callable[..., nn.Module]) -> SpatialAttention:
-    return SpatialAttention(features, features // 4, RFDN_LAYERS, nn.GELU(), _Separable, reduce)
+def _make_attention(
+    features: int, separable: Callable[..., nn.Module], reduce: Callable[..., nn.Module]
+) -> SpatialAttention:
+    return SpatialAttention(features, features // 4, RFDN_LAYERS, nn.GELU(), separable, reduce)
 
 
 class _Block(Distillation):
     """RFDN's, with channel attention after it, added to its input."""
 
     def __init__(self, features: int) -> None:
-        super().__init__(features, nn.GELU(), _make_attention(features, _Separable), _Separable)
+        super().__init__(features, nn.GELU(), _make_attention(features, _Separable, _Separable), _Separable)
         self.cca = ChannelAttention(features, contrast=True)
 
     def forward(self, batch: Tensor) -> Tensor:
@@ -98,7 +103,8 @@ class _LeanBlock(Distillation):
     """RFDN's, with a learned weight for each channel in the place of attention to them, and a 1x1."""
 
     def __init__(self, features: int) -> None:
-        super().__init__(features, nn.GELU(), _make_attention(features, conv), _Separable)
+        separable = partial(_Separable, bias=True)
+        super().__init__(features, nn.GELU(), _make_attention(features, separable, conv), separable)
         self.cw = nn.Parameter(1 + 0.2 * torch.randn(1, features))
         self.conv_out = conv(features, features, 1)
 

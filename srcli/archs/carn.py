@@ -1,6 +1,7 @@
 """CARN: residual blocks whose results cascade into 1x1 convolutions.
 
 Keys as in the authors' code (nmhkahn/CARN-pytorch): entry, b1 to b3 and c1 to c3 twice over, upsample, exit.
+The Hub's CARN-BAM (eugenesiow/carn-bam) has balanced attention after the outer fusions.
 """
 
 from collections.abc import Callable, Sequence
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from srcli.archs import Count, Facts, Paper, Traits
-from srcli.archs.blocks import MeanShift, conv, drop_mean_shift, make_upsampler
+from srcli.archs.blocks import BalancedAttention, MeanShift, conv, drop_mean_shift, make_upsampler
 
 PAPER = Paper(
     "Fast, Accurate, and Lightweight Super-Resolution with Cascading Residual Network",
@@ -23,11 +24,13 @@ VARIANTS: tuple[dict[str, Any], ...] = (
     {},
     {"tails": [2, 3, 4]},
     {"tails": [2, 3, 4], "groups": 4, "recursive": True},
+    {"tails": [2, 3, 4], "bam": True},
 )
 FACTS = Facts(
     small={"features": 16},
     counts=(
         Count(2, 1_591_939, {"tails": [2, 3, 4]}),  # 1592K
+        Count(4, 1_593_634, {"tails": [2, 3, 4], "bam": True}),  # super-image's
         Count(2, 414_787, {"tails": [2, 3, 4], "groups": 4, "recursive": True}),  # 412K
     ),
 )
@@ -55,7 +58,8 @@ class _Cascade(nn.Module):
 class Network(_Cascade):
     """CARN; CARN-M has `groups` 4 and is `recursive`, sharing its blocks' weights.
 
-    `tails`: the scales that the file has upsamplers for; the published ones have all three.
+    `tails`: the scales that the file has upsamplers for; the published ones have all three. `bam`: balanced
+    attention.
     """
 
     def __init__(
@@ -66,6 +70,7 @@ class Network(_Cascade):
         groups: int = 1,
         recursive: bool = False,
         tails: Sequence[int] = (),
+        bam: bool = False,
     ) -> None:
         def residual() -> nn.Module:
             return _Efficient(features, groups) if recursive else _Residual(features)
@@ -75,6 +80,11 @@ class Network(_Cascade):
         self.scale = scale
         # Head, two for each of nine residual blocks, upsampler, and the tail on enlarged pixels.
         self.halo = 1 + 18 + 3
+        if bam:
+            self.halo += 9
+            for name in ("c1", "c2", "c3"):
+                attention = BalancedAttention(features)
+                self.add_module(name, nn.Sequential(self.get_submodule(name), attention))
         self.shift = MeanShift(span=1, mean=1)
         self.entry = conv(3, features)
         self.upsample = nn.ModuleDict(

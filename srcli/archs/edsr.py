@@ -1,7 +1,8 @@
 """EDSR: residual blocks without batch normalisation.
 
-Keys as in the authors' PyTorch port (sanghyun-son/EDSR-PyTorch): head, body, tail. The mean-shift
-tensors that files on the Hub carry beside them are not used by their networks, nor here.
+Keys as in the authors' PyTorch port (sanghyun-son/EDSR-PyTorch): head, body, tail. Files on the Hub
+(eugenesiow/edsr) take [0, 1] and do not use the mean-shift tensors that they carry; the authors' files take
+0..255 less the mean colour: `span` and `mean` 255, as do asrimanth/edsr-base-x2 to x4 for transformers.
 """
 
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from srcli.archs import Count, Facts, Paper, Traits
-from srcli.archs.blocks import ResidualBlock, conv, drop_mean_shift, make_upsampler
+from srcli.archs.blocks import MeanShift, ResidualBlock, conv, drop_mean_shift, make_upsampler, rename_keys
 
 PAPER = Paper(
     "Enhanced Deep Residual Networks for Single Image Super-Resolution",
@@ -52,20 +53,39 @@ class Encoder(nn.Module):
 
 
 class Network(Encoder):
-    """The baseline by default (16 blocks of 64); the paper's full size is 32 blocks of 256, scaled by 0.1."""
+    """The baseline by default (16 blocks of 64); the paper's full size is 32 blocks of 256, scaled by 0.1.
 
-    def __init__(self, *, scale: int, blocks: int = 16, features: int = 64, res_scale: float = 1.0) -> None:
+    `span`, `mean`: see `MeanShift`.
+    """
+
+    def __init__(
+        self,
+        *,
+        scale: int,
+        blocks: int = 16,
+        features: int = 64,
+        res_scale: float = 1.0,
+        span: float = 1.0,
+        mean: float = 0.0,
+    ) -> None:
         super().__init__(blocks, features, res_scale)
+        self.shift = MeanShift(span, mean)
         self.channels = 3
         self.halo += 2  # one for the upsampler and one for the tail
         self.tail = nn.Sequential(make_upsampler(scale, features), conv(features, 3))
 
     def forward(self, batch: Tensor) -> Tensor:
         """Map (N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
-        out: Tensor = self.tail(super().forward(batch))
-        return out
+        return self.shift.leave(self.tail(super().forward(self.shift.enter(batch))))
+
+
+TRANSFORMERS_NAMES = {
+    r"^edsr_model\.(edsr_)?": "",
+    r"^(body\.\d+)\.edsr_body\.": r"\1.body.",
+    r"^upsampler\.([01])\.": r"tail.\1.",
+}
 
 
 def rename(state: dict[str, Any]) -> dict[str, Any]:
-    """Drop the mean-shift tensors; the other keys are ours."""
-    return drop_mean_shift(state)
+    """Rename the tensors of asrimanth's files; drop the mean shift."""
+    return drop_mean_shift(rename_keys(state, TRANSFORMERS_NAMES))

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from srcli.archs import Count, Facts, Paper, Traits
-from srcli.archs.blocks import MeanShift, conv, pad_to_side
+from srcli.archs.blocks import MeanShift, conv, pad_to_side, run_chain
 
 PAPER = Paper(
     "LAPAR: Linearly-Assembled Pixel-Adaptive Regression Network for Single Image Super-Resolution and "
@@ -139,14 +139,15 @@ def _difference(wide: float, narrow: float, ratio: float, turn: float) -> Tensor
     return (1 + NEGATIVE) * positive / positive.sum() - NEGATIVE * negative / negative.sum()
 
 
-class _Scale(nn.Module):
-    """A learned factor."""
+class LearnedScale(nn.Module):
+    """A factor that is learned."""
 
     def __init__(self, start: float) -> None:
         super().__init__()
         self.scale = nn.Parameter(torch.tensor([start]))
 
     def forward(self, batch: Tensor) -> Tensor:
+        """Map (N, C, H, W) to the same shape."""
         return batch * self.scale
 
 
@@ -155,7 +156,7 @@ class _WeightedSum(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.res_scale, self.x_scale = _Scale(1.0), _Scale(1.0)
+        self.res_scale, self.x_scale = LearnedScale(1.0), LearnedScale(1.0)
 
     def weigh(self, branch: Tensor, batch: Tensor) -> Tensor:
         out: Tensor = self.res_scale(branch) + self.x_scale(batch)
@@ -163,28 +164,34 @@ class _WeightedSum(nn.Module):
 
 
 class _Unit(_WeightedSum):
-    def __init__(self, features: int, normed: bool) -> None:
+    def __init__(self, features: int, hidden: int, normed: bool) -> None:
         super().__init__()
-        first, last = (_make_layer(features, features, normed=normed) for _ in range(2))
+        first, last = (
+            make_layer(*widths, normed=normed) for widths in ((features, hidden), (hidden, features))
+        )
         self.body = nn.Sequential(first, nn.ReLU(), last)
 
     def forward(self, batch: Tensor) -> Tensor:
         return self.weigh(self.body(batch), batch)
 
 
-class _Block(_WeightedSum):
-    """Four units in a row, all of whose results are fused."""
+class LocalFusion(_WeightedSum):
+    """Units of two convolutions in a row, all of whose results are fused: AWSRN's block.
 
-    def __init__(self, features: int, normed: bool) -> None:
+    `hidden`: the features between the convolutions of a unit.
+    """
+
+    def __init__(self, features: int, hidden: int, units: int, normed: bool) -> None:
         super().__init__()
-        self.b0, self.b1, self.b2, self.b3 = (_Unit(features, normed) for _ in range(4))
-        self.reduction = _make_layer(4 * features, features, normed=normed)
+        self.units = units
+        for number in range(units):
+            self.add_module(f"b{number}", _Unit(features, hidden, normed))
+        self.reduction = make_layer(units * features, features, normed=normed)
 
     def forward(self, batch: Tensor) -> Tensor:
-        results = [batch]
-        for unit in (self.b0, self.b1, self.b2, self.b3):
-            results.append(unit(results[-1]))
-        return self.weigh(self.reduction(torch.cat(results[1:], 1)), batch)
+        """Map (N, C, H, W) to the same shape."""
+        results = run_chain((self.get_submodule(f"b{number}") for number in range(self.units)), batch)
+        return self.weigh(self.reduction(torch.cat(results, 1)), batch)
 
 
 class _Tail(nn.Module):
@@ -192,11 +199,11 @@ class _Tail(nn.Module):
 
     def __init__(self, features: int, outputs: int, normed: bool) -> None:
         super().__init__()
-        self.tail_k3 = _make_layer(features, features, normed=normed)
-        self.tail_k5 = _make_layer(features, features, 5, normed=normed)
-        self.scale_k3, self.scale_k5 = _Scale(0.5), _Scale(0.5)
-        self.fuse = _make_layer(features, features, normed=normed)
-        self.w_conv = _make_layer(features, outputs, normed=normed)
+        self.tail_k3 = make_layer(features, features, normed=normed)
+        self.tail_k5 = make_layer(features, features, 5, normed=normed)
+        self.scale_k3, self.scale_k5 = LearnedScale(0.5), LearnedScale(0.5)
+        self.fuse = make_layer(features, features, normed=normed)
+        self.w_conv = make_layer(features, outputs, normed=normed)
 
     def forward(self, batch: Tensor) -> Tensor:
         seen = self.scale_k3(self.tail_k3(batch)) + self.scale_k5(self.tail_k5(batch))
@@ -209,15 +216,15 @@ class _Coefficients(nn.Sequential):
 
     def __init__(self, scale: int, features: int, blocks: int, outputs: int, normed: bool) -> None:
         super().__init__()
-        self.head = nn.Sequential(_make_layer(3, features, normed=normed), nn.ReLU())
-        self.body = nn.Sequential(*(_Block(features, normed) for _ in range(blocks)))
-        enlarging = _make_layer(features, features * scale**2, normed=normed)
+        self.head = nn.Sequential(make_layer(3, features, normed=normed), nn.ReLU())
+        self.body = nn.Sequential(*(LocalFusion(features, features, 4, normed) for _ in range(blocks)))
+        enlarging = make_layer(features, features * scale**2, normed=normed)
         self.up = nn.Sequential(enlarging, nn.ReLU(), nn.PixelShuffle(scale))
         self.tail = _Tail(features, outputs, normed)
 
 
-class _NormedConv(nn.Module):
-    """A convolution whose kernels are learned as directions and lengths: https://arxiv.org/abs/1602.07868"""
+class WeightNormConv(nn.Module):
+    """A convolution with weight normalisation (https://arxiv.org/abs/1602.07868)."""
 
     def __init__(self, layer: nn.Conv2d) -> None:
         super().__init__()
@@ -227,10 +234,11 @@ class _NormedConv(nn.Module):
         self.padding = layer.padding
 
     def merge(self) -> Tensor:
-        """Compute the kernels."""
+        """Return the kernels themselves."""
         return self.weight_v * (self.weight_g / _measure_lengths(self.weight_v))
 
     def forward(self, batch: Tensor) -> Tensor:
+        """Map (N, inputs, H, W) to (N, outputs, H, W)."""
         return F.conv2d(batch, self.merge(), self.bias, padding=self.padding)
 
 
@@ -239,21 +247,27 @@ def _measure_lengths(kernels: Tensor) -> Tensor:
     return lengths
 
 
-def _make_layer(inputs: int, outputs: int, size: int = 3, *, normed: bool) -> nn.Module:
+def make_layer(inputs: int, outputs: int, size: int = 3, *, normed: bool) -> nn.Module:
+    """Return a convolution, with weight normalisation if `normed`."""
     layer = conv(inputs, outputs, size)
-    return _NormedConv(layer) if normed else layer
+    return WeightNormConv(layer) if normed else layer
 
 
 def deploy(network: nn.Module, config: dict[str, Any], scale: int) -> tuple[nn.Module, dict[str, Any]]:
     """Return the same function with plain convolutions, and its config."""
     plain_config = {**config, "normed": False}
     plain = Network(scale=scale, **plain_config)
+    merge_weight_norm(network, plain)
+    return plain, plain_config
+
+
+def merge_weight_norm(network: nn.Module, plain: nn.Module) -> None:
+    """Give a network with plain convolutions the weights of one with weight normalisation."""
     state = {key: value for key, value in network.state_dict().items() if key in plain.state_dict()}
     for name, layer in network.named_modules():
-        if isinstance(layer, _NormedConv):
+        if isinstance(layer, WeightNormConv):
             state[f"{name}.weight"] = layer.merge()
     plain.load_state_dict(state)
-    return plain, plain_config
 
 
 def rename(state: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """OmniSR: attention over pixels and channels, within windows and over pixels that lie far apart, by turns.
 
-Keys as in the authors' code (Francis0625/Omni-SR): input, residual_layer, output, up.
+Keys as in the authors' code (Francis0625/Omni-SR): input, residual_layer, output, up. Their files take -1..1.
 
 The pixels that lie far apart are an eighth of the image from each other. Here each cell of 256x256 is
 restored alone, with 16 pixels more on each side: up to that size the network is the authors' exactly, and as
@@ -25,7 +25,7 @@ from srcli.archs.attention import (
     to_batch,
     to_grid,
 )
-from srcli.archs.blocks import SpatialAttention, conv, run_by_cells
+from srcli.archs.blocks import MeanShift, SpatialAttention, conv, run_by_cells
 
 PAPER = Paper(
     "Omni Aggregation Networks for Lightweight Image Super-Resolution",
@@ -64,6 +64,7 @@ class Network(nn.Module):
         self.scale, self.window, self.overlap = scale, window, overlap
         self.alignment, self.works_in = cell, "cells"
         self.halo = cell - 1 + overlap
+        self.shift = MeanShift(span=2.0, mean=0.0, offset=-1.0)
         self.residual_layer = nn.Sequential(*(_Group(features, blocks, window) for _ in range(groups)))
         self.input, self.output = conv(3, features), conv(features, features)
         self.up = nn.Sequential(conv(features, 3 * scale**2), nn.PixelShuffle(scale))
@@ -73,13 +74,13 @@ class Network(nn.Module):
         return run_by_cells(batch, self.alignment, self.overlap, self.scale, self._restore)
 
     def _restore(self, batch: Tensor) -> Tensor:
-        """Run the authors' network; sides are padded with zeros to multiples of the window."""
+        """Run the authors' network; zeros lie around sides that are not multiples of the window."""
         height, width = batch.shape[2:]
         least = -(-SpatialAttention.LEAST // self.window) * self.window
         missing = (max(least - side, -side % self.window) for side in (width, height))
         right, below = missing
-        shallow = self.input(F.pad(batch, (0, right, 0, below)))
-        out: Tensor = self.up(shallow + self.output(self.residual_layer(shallow)))
+        shallow = self.input(F.pad(self.shift.enter(batch), (0, right, 0, below)))
+        out = self.shift.leave(self.up(shallow + self.output(self.residual_layer(shallow))))
         return out[:, :, : height * self.scale, : width * self.scale]
 
 

@@ -6,11 +6,11 @@ balanced attention (https://arxiv.org/abs/2104.07566) in the place of channel at
 
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from srcli.archs import Count, Facts, Paper, Traits
 from srcli.archs.blocks import (
+    BalancedAttention,
     ChannelAttention,
     MeanShift,
     conv,
@@ -60,7 +60,7 @@ class Network(nn.Module):
         self.halo = min(64, groups * ((5 if bam else 2) * blocks + 1) + 4)
         self.shift = MeanShift(span, mean)
         self.head = nn.Sequential(conv(3, features))
-        attention = _BalancedAttention if bam else ChannelAttention
+        attention = BalancedAttention if bam else ChannelAttention
         body = [make_attention_group(features, blocks, lambda: attention(features)) for _ in range(groups)]
         self.body = nn.Sequential(*body, conv(features, features))
         self.tail = nn.Sequential(make_upsampler(scale, features), conv(features, 3))
@@ -69,39 +69,6 @@ class Network(nn.Module):
         """Map (N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
         shallow = self.head(self.shift.enter(batch))
         return self.shift.leave(self.tail(shallow + self.body(shallow)))
-
-
-class _BalancedAttention(nn.Module):
-    """Channels weighted by their means, and pixels by the largest of their channels."""
-
-    def __init__(self, features: int) -> None:
-        super().__init__()
-        self.ca = _ByChannel(features, features // 16)
-        self.sa = _ByPixel()
-
-    def forward(self, batch: Tensor) -> Tensor:
-        out: Tensor = batch * (self.ca(batch) * self.sa(batch))
-        return out
-
-
-class _ByChannel(nn.Module):
-    def __init__(self, features: int, squeezed: int) -> None:
-        super().__init__()
-        self.fc1 = conv(features, squeezed, 1, bias=False)
-        self.relu1 = nn.PReLU(squeezed)
-        self.fc2 = conv(squeezed, features, 1, bias=False)
-
-    def forward(self, batch: Tensor) -> Tensor:
-        return torch.sigmoid(self.fc2(self.relu1(self.fc1(batch.mean((2, 3), keepdim=True)))))
-
-
-class _ByPixel(nn.Module):
-    def __init__(self) -> None:
-        super().__init__()
-        self.conv1 = conv(1, 1, 7, bias=False)
-
-    def forward(self, batch: Tensor) -> Tensor:
-        return torch.sigmoid(self.conv1(batch.amax(1, keepdim=True)))
 
 
 def rename(state: dict[str, Any]) -> dict[str, Any]:

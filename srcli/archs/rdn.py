@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from srcli.archs import Count, Facts, Paper, Traits
-from srcli.archs.blocks import conv, make_upsampler, run_chain
+from srcli.archs.blocks import MeanShift, conv, make_upsampler, run_chain
 
 PAPER = Paper("Residual Dense Network for Image Super-Resolution", 2018, "https://arxiv.org/abs/1802.08797")
 TRAITS = Traits(scales=(2, 3, 4))
@@ -64,14 +64,13 @@ class Network(Encoder):
     ) -> None:
         super().__init__(blocks, layers, growth, features)
         self.channels = 3
-        self.span = span
+        self.shift = MeanShift(span, mean=0.0)
         self.halo += 3  # of the upsampler, and one for the tail
         self.UPNet = nn.Sequential(*make_upsampler(scale, features), conv(features, 3))
 
     def forward(self, batch: Tensor) -> Tensor:
         """Map (N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
-        out: Tensor = self.UPNet(super().forward(batch * self.span)) / self.span
-        return out
+        return self.shift.leave(self.UPNet(super().forward(self.shift.enter(batch))))
 
 
 class _Block(nn.Module):

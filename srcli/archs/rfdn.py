@@ -1,6 +1,7 @@
 """RFDN: IMDN's distillation by 1x1 convolutions, with spatial attention.
 
-Keys as in the authors' code (njulj/RFDN): fea_conv, B, c, LR_conv, upsampler; but its B1 is B.0.
+Keys as in the authors' code (njulj/RFDN): fea_conv, B, c, LR_conv, upsampler; but its B1 is B.0. Their file
+takes 0..255.
 """
 
 from typing import Any
@@ -13,6 +14,7 @@ from srcli.archs.blocks import (
     RFDN_LAYERS,
     ChannelAttention,
     Distillation,
+    MeanShift,
     SpatialAttention,
     conv,
     number_from_zero,
@@ -32,7 +34,7 @@ VARIANTS: tuple[dict[str, Any], ...] = (
     {"blocks": 6, "features": 52, "spatial": False},
 )
 FACTS = Facts(
-    small={"blocks": 2, "features": 16},
+    small={"blocks": 2, "features": 16, "span": 1.0},
     counts=(
         Count(4, 433_448),  # 0.433M in the report of AIM 2020
         Count(2, 534_036, {"blocks": 6, "features": 48, "spatial": False}),  # 534K
@@ -46,12 +48,22 @@ class Network(nn.Module):
     """Four blocks of 50, the authors' code and the winner of AIM 2020 (E-RFDN in the paper).
 
     The paper's RFDN has six of 48, RFDN-L six of 52, and IMDN's channel attention, without `spatial`.
+    `span`: the largest value of a pixel inside the network.
     """
 
-    def __init__(self, *, scale: int, blocks: int = 4, features: int = 50, spatial: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        scale: int,
+        blocks: int = 4,
+        features: int = 50,
+        spatial: bool = True,
+        span: float = 255.0,
+    ) -> None:
         super().__init__()
         self.channels = 3
         self.scale = scale
+        self.shift = MeanShift(span, mean=0.0)
         # The attention's grid depends on where a tile begins: an overlap that keeps tiles close to the whole.
         self.halo = 32
         self.fea_conv = conv(3, features)
@@ -65,9 +77,9 @@ class Network(nn.Module):
 
     def forward(self, batch: Tensor) -> Tensor:
         """Map (N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
-        shallow = self.fea_conv(pad_to_side(batch, SpatialAttention.LEAST))
+        shallow = self.fea_conv(self.shift.enter(pad_to_side(batch, SpatialAttention.LEAST)))
         fused = self.c(torch.cat(run_chain(self.B, shallow), 1))
-        out: Tensor = self.upsampler(shallow + self.LR_conv(fused))
+        out = self.shift.leave(self.upsampler(shallow + self.LR_conv(fused)))
         height, width = batch.shape[2:]
         return out[..., : height * self.scale, : width * self.scale]
 

@@ -9,52 +9,69 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from srcli.archs import Count, Facts, Paper, Traits
-from srcli.archs.blocks import SpatialAttention, conv, number_from_zero, pad_to_side, run_chain
+from srcli.archs.blocks import MeanShift, SpatialAttention, conv, number_from_zero, pad_to_side, run_chain
 
 PAPER = Paper(
     "Residual Local Feature Network for Efficient Super-Resolution", 2022, "https://arxiv.org/abs/2205.07514"
 )
 TRAITS = Traits(scales=(2, 3, 4), local=False)
-VARIANTS: tuple[dict[str, Any], ...] = ({}, {"features": 48})
+VARIANTS: tuple[dict[str, Any], ...] = (
+    {},
+    {"features": 48},
+    {"blocks": 4, "features": 46, "hidden": 48},
+)
 FACTS = Facts(
     small={"blocks": 2, "features": 16, "span": 1.0},
     counts=(
         Count(2, 526_856),  # 527K
         Count(4, 543_740),  # 544K
         Count(2, 454_620, {"features": 48}),  # RLFN-S: 454K
+        Count(4, 317_218, {"blocks": 4, "features": 46, "hidden": 48}),  # NTIRE 2022's: the file's, 317K
     ),
 )
 
 
 class Network(nn.Module):
-    """RLFN: six blocks of 52; RLFN-S has 48 `features`. `span`: the largest value, to the network."""
+    """RLFN: six blocks of 52; RLFN-S has 48 `features`, the winner of NTIRE 2022 four blocks of 46.
+
+    `hidden`: the features inside a block, 48 in the winner; `span`: the largest value, to the network.
+    """
 
     def __init__(
-        self, *, scale: int, blocks: int = 6, features: int = 52, squeezed: int = 16, span: float = 255.0
+        self,
+        *,
+        scale: int,
+        blocks: int = 6,
+        features: int = 52,
+        hidden: int | None = None,
+        squeezed: int = 16,
+        span: float = 255.0,
     ) -> None:
         super().__init__()
         self.channels = 3
-        self.scale, self.span = scale, span
+        self.scale = scale
+        self.shift = MeanShift(span, mean=0.0)
         # The attention's grid depends on where a tile begins: an overlap that keeps tiles close to the whole.
         self.halo = 32
         self.conv_1 = conv(3, features)
-        self.block = nn.ModuleList(_Block(features, squeezed) for _ in range(blocks))
+        self.block = nn.ModuleList(_Block(features, hidden or features, squeezed) for _ in range(blocks))
         self.conv_2 = conv(features, features)
         self.upsampler = nn.Sequential(conv(features, 3 * scale**2), nn.PixelShuffle(scale))
 
     def forward(self, batch: Tensor) -> Tensor:
         """Map (N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
-        shallow = self.conv_1(pad_to_side(batch, SpatialAttention.LEAST) * self.span)
+        shallow = self.conv_1(self.shift.enter(pad_to_side(batch, SpatialAttention.LEAST)))
         features = run_chain(self.block, shallow)[-1]
-        out: Tensor = self.upsampler(shallow + self.conv_2(features)) / self.span
+        out = self.shift.leave(self.upsampler(shallow + self.conv_2(features)))
         height, width = batch.shape[2:]
         return out[..., : height * self.scale, : width * self.scale]
 
 
 class _Block(nn.Module):
-    def __init__(self, features: int, squeezed: int) -> None:
+    def __init__(self, features: int, hidden: int, squeezed: int) -> None:
         super().__init__()
-        self.c1_r, self.c2_r, self.c3_r = (conv(features, features) for _ in range(3))
+        self.c1_r, self.c2_r = conv(features, hidden), conv(hidden, hidden)
+        self.c3_r = conv(hidden, features)
         self.c5 = conv(features, features, 1)
         self.esa = SpatialAttention(features, squeezed, ("conv3",), nn.Identity(), conv)
 

@@ -129,7 +129,7 @@ def deploy(network: nn.Module, config: dict[str, Any], scale: int) -> tuple[nn.M
 
 
 def rename(state: dict[str, Any]) -> dict[str, Any]:
-    """Rename the authors' numbered blocks; drop merged kernels if their branches are there."""
+    """Rename the authors' numbered blocks as a list; drop merged kernels where there are branches."""
     state = number_from_zero(state, "block_")
     if any(".sk." in key for key in state):
         return {key: value for key, value in state.items() if ".eval_conv." not in key}

@@ -1,7 +1,8 @@
 """SRResNet, the generator of SRGAN: residual blocks with batch normalisation.
 
 Keys as in a public PyTorch port with weights on the Hub (Lornatang/SRGAN-PyTorch): conv1, trunk, conv2,
-upsampling, conv3. Another port (leftthomas/SRGAN) differs in its blocks, its end and its range.
+upsampling, conv3. Another port (leftthomas/SRGAN) differs in its blocks, its end and its range; deepinv's has
+biases.
 """
 
 from typing import Any
@@ -20,6 +21,7 @@ PAPER = Paper(
 TRAITS = Traits(scales=(2, 3, 4, 8))
 VARIANTS: tuple[dict[str, Any], ...] = (
     {},
+    {"bias": True},
     {"blocks": 5, "bias": True, "tanh": True},
     {"blocks": 5, "bias": True, "tanh": True, "prelu_end": True},
 )
@@ -27,6 +29,7 @@ FACTS = Facts(
     small={"blocks": 2, "features": 16},
     counts=(
         Count(4, 1_547_350),  # 1.5M in the EDSR paper
+        Count(4, 1_549_462, {"bias": True}),  # deepinv's
     ),
 )
 
@@ -106,16 +109,23 @@ LEFTTHOMAS_NAMES = {
     r"^block8\.(\d)\.prelu\.": r"upsampling.\1.upsample_block.2.",
     r"^block8\.\d\.(weight|bias)$": r"conv3.\1",
 }
+DEEPINV_NAMES = {
+    r"^fe\.": "conv1.",
+    r"^blocks\.(\d+)\.layers\.": r"trunk.\1.rcb.",
+    r"^block\.([01])\.": r"conv2.\1.",
+    r"^upsampling\.(\d+)\.([02])\.": r"upsampling.\1.upsample_block.\2.",
+    r"^final_conv\.0\.": "conv3.",
+}
 PLACES = {"conv1": 0, "bn1": 1, "prelu": 2, "conv2": 3, "bn2": 4}
 
 
 def rename(state: dict[str, Any]) -> dict[str, Any]:
-    """Rename leftthomas' port; add the batch counters that files of old PyTorch lack."""
+    """Rename the tensors of leftthomas' port and of deepinv; add counters that files of old PyTorch lack."""
     rules = {
         rf"^block{number}\.{name}\.": f"trunk.{number - 2}.rcb.{place}."
         for number in range(2, 7)
         for name, place in PLACES.items()
     }
-    state = rename_keys(state, rules | LEFTTHOMAS_NAMES)
+    state = rename_keys(state, rules | LEFTTHOMAS_NAMES | DEEPINV_NAMES)
     norms = [key.removesuffix("running_mean") for key in state if key.endswith("running_mean")]
     return {f"{norm}num_batches_tracked": torch.tensor(0) for norm in norms} | state

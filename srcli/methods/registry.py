@@ -12,7 +12,7 @@ from srcli.engine.runtimes import select
 from srcli.engine.runtimes.base import Runtime, RuntimeRequest, WeightsSource
 from srcli.engine.upscaler import Upscaler
 from srcli.engine.weights import files as weights
-from srcli.engine.weights import lut, spandrel
+from srcli.engine.weights import lut, spandrel, value_check
 from srcli.errors import UsageError, WeightsError
 from srcli.imaging.resize import KERNELS
 from srcli.methods import classical
@@ -22,6 +22,7 @@ from srcli.methods.networks import chain_networks
 from srcli.methods.scaling import check_scale, plan_scale_chain
 from srcli.methods.untrained import prepare_untrained
 from srcli.scales import ANY, format_scale
+from srcli.workers.progress import Log, ignore
 
 if TYPE_CHECKING:
     from torch import nn
@@ -71,7 +72,7 @@ def load_method_file(
     specs = weights.identify_specs(path, arch)
     if not specs and arch is None:
         return _load_foreign(path, scale, options)
-    source = _select_spec(path, specs, scale, arch)
+    source = _settle_values(_select_spec(path, specs, scale, arch), options.log)
     return _repeat(path.stem, _load_upscaler(source, options), scale, str(source.spec))
 
 
@@ -80,7 +81,7 @@ def identify_weights(path: Path, scale: float, arch: str | None = None) -> Weigh
     source = _select_spec(path, weights.identify_specs(path, arch), scale, arch)
     if source.spec.scale not in (scale, ANY):
         raise UsageError(f"{path} is for x{source.spec.scale}", "give that scale with -x")
-    return source
+    return _settle_values(source)
 
 
 def locate_weights(name: str, scale: float) -> WeightsSource:
@@ -180,6 +181,12 @@ def _select_spec(path: Path, specs: list[archs.Spec], scale: float, arch: str | 
         raise UsageError(f"{path} fits {' and '.join(map(str, fitting))}", "say which with --arch")
     known = ", ".join(f"x{spec.scale}" for spec in fitting)
     raise UsageError(f"{path} could be for any of {known}", "give its scale with -x")
+
+
+def _settle_values(source: WeightsSource, log: Log = ignore) -> WeightsSource:
+    """Return a weight file with the values that its network wants, for files that do not say it."""
+    spec, digest = value_check.settle_values(source.path, source.spec, log)
+    return replace(source, spec=spec, digest=digest or source.digest)
 
 
 def _load_upscaler(source: WeightsSource, options: MethodOptions) -> Upscaler:
