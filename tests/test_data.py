@@ -25,7 +25,7 @@ from srcli.train import augment, cache, decode
 from srcli.train import degrade as torch_degrade
 from srcli.train.augment import Augmentation, Batch
 from srcli.train.feed import Feed, draw
-from srcli.train.planes import Boxes, Mapped, layout, turn_crop
+from srcli.train.planes import Boxes, MappedPlane, layout, turn_crop
 from srcli.train.sources import ImageSource, parse
 from srcli.train.store import Store, StoreSpec, open_store
 from srcli.train.threads import prefetch_single_threaded
@@ -86,7 +86,7 @@ def test_a_source_of_pairs_keeps_its_own_low_resolution(photos: Path, name: str)
     assert [path.stem.removesuffix("x2") for path in source.partners] == [path.stem for path in source.files]
     store = opened([f"{photos},lr={lr}", "hub:samples"], replace(WANTED, rescale_factors=(1, 0.5)))
     planes = store.lr
-    assert isinstance(planes, Mapped)
+    assert isinstance(planes, MappedPlane)
     made = [to_uint8(1 - downscale_bicubic(read_image(file).pixels, 2)) for file in source.files]
     for number, samples in enumerate(made):
         np.testing.assert_array_equal(planes.image(number), samples)
@@ -134,9 +134,9 @@ def test_what_is_wrong_with_a_source_is_said_in_one_line(
 def test_samples_are_what_the_protocol_makes(photos: Path) -> None:
     store = opened(photos, replace(WANTED, scale=3, patch=24, enlarged=True))
     hr, lr, fed = store.hr, store.lr, store.fed
-    assert isinstance(hr, Mapped)
-    assert isinstance(lr, Mapped)
-    assert isinstance(fed, Mapped)
+    assert isinstance(hr, MappedPlane)
+    assert isinstance(lr, MappedPlane)
+    assert isinstance(fed, MappedPlane)
     for number, file in enumerate(sorted(photos.glob("*.png"))):
         pixels = read_image(file).pixels
         small = downscale_bicubic(pixels, 3)
@@ -175,8 +175,8 @@ def test_the_next_run_decodes_nothing(photos: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(decode, "read_image", no_reading)
     again = opened(f"{photos}=7", replace(WANTED, patch=12))
     assert again.left_out == first.left_out
-    assert isinstance(again.hr, Mapped)
-    assert isinstance(first.hr, Mapped)
+    assert isinstance(again.hr, MappedPlane)
+    assert isinstance(first.hr, MappedPlane)
     np.testing.assert_array_equal(again.hr.samples, first.hr.samples)
     opened(photos, replace(WANTED, scale=4, patch=12))  # other low resolution of the same images
 
@@ -185,7 +185,7 @@ def test_a_changed_file_or_other_zooms_make_another_store(photos: Path, sr_cache
     opened(photos)
     flat(photos / "coffee.png", 64, 64, 0.25)
     changed = opened(photos)
-    assert isinstance(changed.hr, Mapped)
+    assert isinstance(changed.hr, MappedPlane)
     np.testing.assert_array_equal(changed.hr.image(2), np.full((64, 64, 3), 64))
     os.utime(photos / "coffee.png", (1, 1))
     opened(photos)
@@ -198,7 +198,7 @@ def test_a_changed_partner_makes_other_low_resolution(photos: Path) -> None:
     opened(f"{photos},lr={lr}")
     flat(lr / "astronaut.png", 48, 48, 0.25)
     store = opened(f"{photos},lr={lr}")
-    assert isinstance(store.lr, Mapped)
+    assert isinstance(store.lr, MappedPlane)
     np.testing.assert_array_equal(store.lr.image(0), np.full((48, 48, 3), 64))
 
 
@@ -215,7 +215,7 @@ store.open_store([sources.parse(sys.argv[1], 2)], store.StoreSpec(2, 16), lambda
 """
 
 
-@pytest.mark.parametrize(("module", "name"), [("decode", "read_image"), ("store", "degraded")])
+@pytest.mark.parametrize(("module", "name"), [("decode", "read_image"), ("store", "degrade_image")])
 def test_a_killed_writer_leaves_nothing_that_is_taken_for_whole(
     module: str, name: str, photos: Path, sr_cache: Path
 ) -> None:
@@ -224,7 +224,7 @@ def test_a_killed_writer_leaves_nothing_that_is_taken_for_whole(
     assert done.returncode == 9
     assert list(sr_cache.rglob(".sr-*.bin"))
     store = opened(photos)
-    assert isinstance(store.lr, Mapped)
+    assert isinstance(store.lr, MappedPlane)
     for number, file in enumerate(sorted(photos.glob("*.png"))):
         np.testing.assert_array_equal(
             store.lr.image(number), to_uint8(downscale_bicubic(read_image(file).pixels, 2))
@@ -238,7 +238,7 @@ def test_a_damaged_store_is_made_again(spoil: str, photos: Path, sr_cache: Path)
     for path in sr_cache.rglob(spoil):
         path.write_bytes(path.read_bytes()[:-7])
     store = opened(photos)
-    assert isinstance(store.lr, Mapped)
+    assert isinstance(store.lr, MappedPlane)
     assert (
         to_uint8(downscale_bicubic(read_image(photos / "coffee.png").pixels, 2)).tobytes()
         == store.lr.image(2).tobytes()
@@ -285,7 +285,7 @@ def test_resident_crops_are_mapped_crops(
     """And both are the square of the image that the box says, in its orientation."""
     rng = generator(seed)
     places = layout(*(np.array(axis, np.int64) * step for axis in zip(*sides, strict=True)))
-    plane = Mapped(places, rng.integers(0, 256, (places.pixels, 3), np.uint8))
+    plane = MappedPlane(places, rng.integers(0, 256, (places.pixels, 3), np.uint8))
     image = rng.integers(len(sides), size=6)
     top, left = (rng.integers(np.array(sides)[image, axis] - side + 1) for axis in (0, 1))
     boxes = Boxes(image, top, left, rng.integers(8, size=6))
@@ -324,11 +324,13 @@ def test_batches_correspond_in_every_orientation(
     batch = drawn(store, channels=channels)
     assert batch.lr.shape == (20, channels, 24, 24)
     assert batch.hr.shape == (20, channels, 48, 48)
-    again = torch_degrade.degraded(batch.hr.expand(-1, 3, -1, -1), 2, degradation, generator())[:, :channels]
+    again = torch_degrade.degrade_batch(batch.hr.expand(-1, 3, -1, -1), 2, degradation, generator())[
+        :, :channels
+    ]
     inner = (..., slice(4, -4), slice(4, -4))
     assert (again[inner] - batch.lr[inner]).abs().max() < 4.1 / 255
     if enlarged:
-        large = torch_degrade.resized(batch.lr, 48, 48)
+        large = torch_degrade.resize(batch.lr, 48, 48)
         assert (large[inner] - batch.fed[inner]).abs().max() < 3.1 / 255
     else:
         assert batch.fed is batch.lr

@@ -168,7 +168,7 @@ def test_layers_are_numbered_as_torchvision_does() -> None:
 
 
 def test_features_are_of_the_normalised_image_and_are_not_trained(weights: Path, images: Images) -> None:
-    features = vgg.pretrained(("conv1_1", "relu1_1"))
+    features = vgg.load_features(("conv1_1", "relu1_1"))
     found = features(images.hr)
     mean = torch.tensor([0.485, 0.456, 0.406]).view(3, 1, 1)
     deviation = torch.tensor([0.229, 0.224, 0.225]).view(3, 1, 1)
@@ -179,7 +179,7 @@ def test_features_are_of_the_normalised_image_and_are_not_trained(weights: Path,
 
 
 def test_grey_images_have_features_too(weights: Path, images: Images) -> None:
-    features = vgg.pretrained((SHALLOW,))
+    features = vgg.load_features((SHALLOW,))
     grey = images.hr.mean(1, keepdim=True)
     torch.testing.assert_close(features(grey), features(grey.repeat(1, 3, 1, 1)))
 
@@ -218,7 +218,7 @@ def test_content_reaches_the_layer_of_esrgan_by_default() -> None:
 @pytest.mark.parametrize("name", FEATURE)
 def test_gradients_of_feature_losses(name: str, weights: Path) -> None:
     torch.manual_seed(1)
-    features = vgg.pretrained(("conv1_1", "conv1_2")).double()
+    features = vgg.load_features(("conv1_1", "conv1_2")).double()
     hr = torch.rand(1, 3, 4, 4, dtype=torch.float64)
     layer, function = "conv1_2", FEATURE[name].function
     truth = features(hr)[layer]
@@ -236,7 +236,7 @@ def test_a_file_that_is_no_vgg_is_named(weights: Path, monkeypatch: pytest.Monke
     save_file({"features.0.weight": torch.zeros(1)}, weights)
     monkeypatch.setattr(vgg, "SHA256", sha256(weights))
     with pytest.raises(WeightsError, match=r"no VGG19: features\.0\.bias is missing"):
-        vgg.pretrained((SHALLOW,))
+        vgg.load_features((SHALLOW,))
 
 
 def test_without_a_network_the_message_is_the_hubs(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -341,7 +341,7 @@ def half_flat() -> Images:
 def test_texture_is_where_grey_values_differ() -> None:
     """As the authors write it: the standard deviation within each window of 11x11, mirrored at the border."""
     images = half_flat()
-    shown = losses.textured(images, 0.025)
+    shown = losses.texture_mask(images, 0.025)
     assert shown.shape == (2, 1, 32, 48)
     assert shown[..., :20].all()
     assert not shown[..., 34:].any()
@@ -350,7 +350,7 @@ def test_texture_is_where_grey_values_differ() -> None:
     deviations = nn.functional.unfold(nn.functional.pad(grey, (5, 5, 5, 5), "reflect"), 11).std(1)
     assert ((deviations >= 0.025).view(shown.shape) == shown.bool()).float().mean() > 0.98
     flat = Images(images.hr, images.hr, torch.full((2, 1, 16, 24), 0.3))
-    assert not losses.textured(flat, 0.025).any()
+    assert not losses.texture_mask(flat, 0.025).any()
 
 
 def test_flat_regions_are_not_judged() -> None:
@@ -361,7 +361,7 @@ def test_flat_regions_are_not_judged() -> None:
     )
     losses.total(objective(images)).backward()
     assert images.sr.grad is not None
-    shown = losses.textured(images, 0.025).expand_as(images.sr).bool()
+    shown = losses.texture_mask(images, 0.025).expand_as(images.sr).bool()
     assert not images.sr.grad[~shown].any()
     assert images.sr.grad[shown].ne(0).float().mean() > 0.99
     other = Images(torch.where(shown, images.sr, 0.9).detach(), images.hr, images.lr)
@@ -422,8 +422,8 @@ def test_terms_are_weighted_and_named(weights: Path, images: Images) -> None:
 def test_the_term_that_is_not_finite_is_named(images: Images) -> None:
     broken = Images(images.sr, images.hr, images.lr * math.nan)
     terms = build(parse("l1,cycle,tv"))(broken)
-    assert losses.culprit(terms) == "cycle"
-    assert losses.culprit(build(parse("l1,tv"))(broken)) == ""
+    assert losses.find_nonfinite(terms) == "cycle"
+    assert losses.find_nonfinite(build(parse("l1,tv"))(broken)) == ""
 
 
 class Small(nn.Module):

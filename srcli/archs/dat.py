@@ -128,7 +128,7 @@ class _Block(nn.Module):
         self.norm1 = nn.LayerNorm(features)
         self.attn = mixer
         self.norm2 = nn.LayerNorm(features)
-        self.ffn = _Gated(features, features * ratio)
+        self.ffn = _GatedFeedForward(features, features * ratio)
 
     def forward(self, grid: Tensor) -> Tensor:
         grid = grid + self.attn(self.norm1(grid))
@@ -136,7 +136,7 @@ class _Block(nn.Module):
         return out
 
 
-class _Gated(nn.Module):
+class _GatedFeedForward(nn.Module):
     """Two linear layers; between them, half of the channels gates the other half."""
 
     def __init__(self, features: int, hidden: int) -> None:

@@ -32,8 +32,8 @@ class Network(nn.Module):
         self.stages = stages
         # Each stage has three projections up and three down, of kernels that reach less the larger the scale.
         self.halo = (6 if scale == 2 else 3) * stages
-        self.feat0 = _Activated(conv=conv(3, head))
-        self.feat1 = _Activated(conv=conv(head, features, 1))
+        self.feat0 = _LayerWithPReLU(conv=conv(3, head))
+        self.feat1 = _LayerWithPReLU(conv=conv(head, features, 1))
         for number in range(1, stages + 1):
             # The first two see one result, as nothing was kept before them.
             self.add_module(f"up{number}", _Projection(scale, features, max(1, number - 1), up=True))
@@ -57,7 +57,7 @@ def _newest_first(new: Tensor, kept: Tensor | None) -> Tensor:
     return new if kept is None else torch.cat((new, kept), 1)
 
 
-class _Activated(nn.Module):
+class _LayerWithPReLU(nn.Module):
     """A layer, under the name that its key has, and a PReLU."""
 
     def __init__(self, **layer: nn.Module) -> None:
@@ -77,12 +77,12 @@ class _Projection(nn.Module):
     def __init__(self, scale: int, features: int, seen: int, *, up: bool) -> None:
         super().__init__()
         if seen > 1:
-            self.conv = _Activated(conv=conv(seen * features, features, 1))
+            self.conv = _LayerWithPReLU(conv=conv(seen * features, features, 1))
         self.fuses = seen > 1
         self.direction = "up" if up else "down"
         for number in (1, 2, 3):
             enlarging = up == (number != 2)
-            self.add_module(f"{self.direction}_conv{number}", _resizing(scale, features, enlarging))
+            self.add_module(f"{self.direction}_conv{number}", _build_resizing(scale, features, enlarging))
 
     def forward(self, batch: Tensor) -> Tensor:
         batch = self.conv(batch) if self.fuses else batch
@@ -92,8 +92,8 @@ class _Projection(nn.Module):
         return out
 
 
-def _resizing(scale: int, features: int, enlarging: bool) -> _Activated:
+def _build_resizing(scale: int, features: int, enlarging: bool) -> _LayerWithPReLU:
     shape: dict[str, Any] = {"kernel_size": scale + 4, "stride": scale, "padding": 2}
     if enlarging:
-        return _Activated(deconv=nn.ConvTranspose2d(features, features, **shape))
-    return _Activated(conv=nn.Conv2d(features, features, **shape))
+        return _LayerWithPReLU(deconv=nn.ConvTranspose2d(features, features, **shape))
+    return _LayerWithPReLU(conv=nn.Conv2d(features, features, **shape))

@@ -145,7 +145,7 @@ def _join(results: list[Tensor], sources: Iterable[int]) -> Tensor:
 
 
 def _build_cell(inputs: int, width: int, cell: Cell) -> nn.Module:
-    return _Inverted(inputs, width, cell) if cell.inverted else _Convs(inputs, width, cell)
+    return _BottleneckStack(inputs, width, cell) if cell.inverted else _Convs(inputs, width, cell)
 
 
 class _Convs(nn.ModuleList):
@@ -163,7 +163,7 @@ class _Convs(nn.ModuleList):
         return results[-1] + results[1] if self.skip else results[-1]
 
 
-class _Inverted(nn.Module):
+class _BottleneckStack(nn.Module):
     def __init__(self, inputs: int, width: int, cell: Cell) -> None:
         super().__init__()
         self.enter = conv(inputs, width, 1)

@@ -42,13 +42,13 @@ def iterate_batches(recipe: Recipe, draw: Draw, step: int, nonfinite_retries: in
     turns = (
         Turn(s, part, nonfinite_retries) for s in itertools.count(step) for part in range(recipe.accumulate)
     )
-    make = partial(_drawn, recipe, draw)
+    make = partial(_draw_part, recipe, draw)
     degradation = degradations.parse_degradation(recipe.degrade)
     cheap = StoreSpec(recipe.scale, recipe.patch, degradation, large_only=bool(recipe.scale_range)).fixed
     return map(make, turns) if cheap else prefetch_single_threaded(make, turns, workers=1)
 
 
-def _drawn(recipe: Recipe, draw: Draw, turn: Turn) -> ScaledBatch:
+def _draw_part(recipe: Recipe, draw: Draw, turn: Turn) -> ScaledBatch:
     """Draw a batch as every process does, so that all stay in step; return this process's part."""
     rng, count = turn.generator(recipe.seed), parallel.world()
     scale = _scale(recipe, rng)

@@ -31,7 +31,7 @@ def stamp(file: Path) -> tuple[str, int, int]:
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def lock_folder(folder: Path) -> Iterator[None]:
     """Hold `folder`, made if need be, against other processes; deletes what a killed one left half done."""
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ from srcli.errors import SrError
 Forward = Callable[..., Tensor]
 
 
-def forward_of(network: nn.Module, device: str, compiled: bool) -> Forward:
+def build_forward(network: nn.Module, device: str, compiled: bool) -> Forward:
     """Return the network, or torch.compile's version of it, on a GPU as a CUDA graph."""
     if not compiled:
         return network

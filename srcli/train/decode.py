@@ -90,7 +90,7 @@ def open_index(folder: Path, work: Sequence[Task], tick: Tick) -> Index:
     known = _read_index(folder)
     if known:
         return known
-    with cache.alone(folder):
+    with cache.lock_folder(folder):
         # Another process may have made it in the meantime.
         return _read_index(folder) or _decode(folder, work, tick)
 

@@ -32,7 +32,7 @@ from srcli.imaging.degrade.steps import (
 )
 
 
-def degraded(hr: Tensor, scale: int, degradation: Degradation, rng: Rng) -> Tensor:
+def degrade_batch(hr: Tensor, scale: int, degradation: Degradation, rng: Rng) -> Tensor:
     """Low-resolution batch of (N, 3, H, W) in [0, 1], each image by its own draw; 8-bit levels.
 
     Height and width must be multiples of `scale`.
@@ -48,13 +48,13 @@ def apply(batch: Tensor, plans: Sequence[Plan]) -> Tensor:
     """
     groups: dict[Hashable, list[int]] = {}
     for image, plan in enumerate(plans):
-        groups.setdefault(tuple(map(_alike, plan)), []).append(image)
-    parts = [_done(batch[members], [plans[image] for image in members]) for members in groups.values()]
+        groups.setdefault(tuple(map(_group_key, plan)), []).append(image)
+    parts = [_apply_steps(batch[members], [plans[image] for image in members]) for members in groups.values()]
     order = [image for members in groups.values() for image in members]
     return torch.cat(parts)[torch.tensor(order, device=batch.device).argsort()]
 
 
-def _alike(step: Step) -> Hashable:
+def _group_key(step: Step) -> Hashable:
     """Equal for steps that can be done at once."""
     match step:
         case Filter():
@@ -67,62 +67,62 @@ def _alike(step: Step) -> Hashable:
             return type(step)
 
 
-def _done(batch: Tensor, plans: list[Plan]) -> Tensor:
+def _apply_steps(batch: Tensor, plans: list[Plan]) -> Tensor:
     for steps in zip(*plans, strict=True):
         batch = _DO[type(steps[0])](batch, steps)
     return batch
 
 
-def _tensor(array: NDArray[Any], like: Tensor) -> Tensor:
+def _to_tensor(array: NDArray[Any], like: Tensor) -> Tensor:
     return torch.from_numpy(array).to(like)
 
 
-def _filtered(batch: Tensor, steps: Sequence[Filter]) -> Tensor:
+def _filter(batch: Tensor, steps: Sequence[Filter]) -> Tensor:
     size, channels = steps[0].kernel.size, batch.shape[1]
-    padded = _mirrored(_mirrored(batch, size // 2, 2), size // 2, 3)
-    weights = _tensor(np.stack([step.kernel.weights() for step in steps]), batch)
+    padded = _pad_mirrored(_pad_mirrored(batch, size // 2, 2), size // 2, 3)
+    weights = _to_tensor(np.stack([step.kernel.weights() for step in steps]), batch)
     weights = weights[:, None, None].expand(-1, channels, 1, -1, -1)
     # One group for each channel of each image: every image has a kernel of its own.
     flat = padded.reshape(1, -1, *padded.shape[2:])
     return F.conv2d(flat, weights.reshape(-1, 1, size, size), groups=flat.shape[1]).view(batch.shape)
 
 
-def _mirrored(batch: Tensor, margin: int, axis: int) -> Tensor:
+def _pad_mirrored(batch: Tensor, margin: int, axis: int) -> Tensor:
     """Mirrored at both ends without repeating the border; unlike PyTorch's, also of more than the length."""
     index = np.pad(np.arange(batch.shape[axis]), margin, mode="reflect")
     return batch.index_select(axis, torch.from_numpy(index).to(batch.device))
 
 
-def resized(batch: Tensor, height: int, width: int, method: str = "bicubic") -> Tensor:
+def resize(batch: Tensor, height: int, width: int, method: str = "bicubic") -> Tensor:
     """(N, C, H, W) resized to `height` x `width` as `imaging.resize` does; not clipped.
 
     `method` is one of `imaging.steps.METHODS`; borders are mirrored, the border pixel repeated.
     """
-    return _columns(_rows(batch, height, method), width, method)
+    return _resize_columns(_resize_rows(batch, height, method), width, method)
 
 
-def _rows(batch: Tensor, height: int, method: str) -> Tensor:
-    return _tensor(resize_matrix(batch.shape[2], height, method), batch) @ batch
+def _resize_rows(batch: Tensor, height: int, method: str) -> Tensor:
+    return _to_tensor(resize_matrix(batch.shape[2], height, method), batch) @ batch
 
 
-def _columns(batch: Tensor, width: int, method: str) -> Tensor:
-    return batch @ _tensor(resize_matrix(batch.shape[3], width, method), batch).T
+def _resize_columns(batch: Tensor, width: int, method: str) -> Tensor:
+    return batch @ _to_tensor(resize_matrix(batch.shape[3], width, method), batch).T
 
 
 def _resize(batch: Tensor, steps: Sequence[Resizing]) -> Tensor:
     step = steps[0]
     if not step.rounded:
-        return resized(batch, step.height, step.width, step.method)
-    tall = levels(_rows(levels(batch), step.height, step.method))
-    return levels(_columns(tall, step.width, step.method))
+        return resize(batch, step.height, step.width, step.method)
+    tall = round_to_levels(_resize_rows(round_to_levels(batch), step.height, step.method))
+    return round_to_levels(_resize_columns(tall, step.width, step.method))
 
 
-def levels(batch: Tensor) -> Tensor:
+def round_to_levels(batch: Tensor) -> Tensor:
     """Clipped and rounded to 8-bit levels, still in [0, 1]; halves go up."""
-    return _rounded(batch.clamp(0, 1) * 255) / 255
+    return _round_half_up(batch.clamp(0, 1) * 255) / 255
 
 
-def _rounded(values: Tensor) -> Tensor:
+def _round_half_up(values: Tensor) -> Tensor:
     return values + (torch.floor(values + 0.5) - values).detach()
 
 
@@ -130,31 +130,31 @@ def _decimate(batch: Tensor, steps: Sequence[Decimation]) -> Tensor:
     return batch[..., :: steps[0].factor, :: steps[0].factor]
 
 
-def _noisy(batch: Tensor, steps: Sequence[Noise]) -> Tensor:
-    fields = _tensor(np.stack([step.field(*batch.shape[2:]) for step in steps]), batch)
-    mix = _tensor(np.array([step.mix for step in steps]), batch)
+def _add_noise(batch: Tensor, steps: Sequence[Noise]) -> Tensor:
+    fields = _to_tensor(np.stack([step.field(*batch.shape[2:]) for step in steps]), batch)
+    mix = _to_tensor(np.array([step.mix for step in steps]), batch)
     return (batch + torch.einsum("nij,nhwj->nihw", mix, fields)).clamp(0, 1)
 
 
-def _photons(batch: Tensor, steps: Sequence[Poisson]) -> Tensor:
+def _add_poisson_noise(batch: Tensor, steps: Sequence[Poisson]) -> Tensor:
     grey = torch.tensor(GREY).to(batch)[:, None, None]
-    clean = levels((batch * grey).sum(1, keepdim=True) if steps[0].grey else batch)
-    white = _white(clean)
+    clean = round_to_levels((batch * grey).sum(1, keepdim=True) if steps[0].grey else batch)
+    white = _find_white_level(clean)
     fields = [np.stack(field) for field in zip(*(s.fields(*batch.shape[2:]) for s in steps), strict=True)]
-    uniform, normal = (_tensor(field.transpose(0, 3, 1, 2), batch) for field in fields)
+    uniform, normal = (_to_tensor(field.transpose(0, 3, 1, 2), batch) for field in fields)
     scale = torch.tensor([step.scale for step in steps]).to(batch)[:, None, None, None]
-    noise = _counts(clean.detach() * white, uniform, normal) / white - clean.detach()
+    noise = _count_photons(clean.detach() * white, uniform, normal) / white - clean.detach()
     return (batch + noise * scale).clamp(0, 1)
 
 
-def _white(clean: Tensor) -> Tensor:
+def _find_white_level(clean: Tensor) -> Tensor:
     """For each image, the number of its 8-bit levels raised to a power of two (N, 1, 1, 1)."""
     found = torch.zeros(len(clean), 256, device=clean.device)
     found.scatter_(1, (clean * 255).round().long().flatten(1), 1.0)
     return (2 ** found.sum(1).log2().ceil()).to(clean)[:, None, None, None]
 
 
-def _counts(mean: Tensor, uniform: Tensor, normal: Tensor) -> Tensor:
+def _count_photons(mean: Tensor, uniform: Tensor, normal: Tensor) -> Tensor:
     """Poisson counts as `imaging.steps` computes them."""
     many = (mean + mean.sqrt() * normal + (normal**2 - 1) / 6 + 0.5).floor().clamp(min=0)
     few, term = torch.zeros_like(mean), torch.exp(-mean)
@@ -167,10 +167,10 @@ def _counts(mean: Tensor, uniform: Tensor, normal: Tensor) -> Tensor:
 
 
 def _round(batch: Tensor, steps: Sequence[Rounding]) -> Tensor:
-    return levels(batch)
+    return round_to_levels(batch)
 
 
-def _compressed(batch: Tensor, steps: Sequence[Jpeg]) -> Tensor:
+def _compress(batch: Tensor, steps: Sequence[Jpeg]) -> Tensor:
     return jpeg(batch, torch.tensor([float(step.quality) for step in steps]).to(batch))
 
 
@@ -204,38 +204,38 @@ def jpeg(batch: Tensor, quality: Tensor) -> Tensor:
     """
     height, width = batch.shape[2:]
     # The right margin is filled before chroma is halved, the lower one after, as libjpeg does.
-    whole = F.pad(levels(batch) * 255, (0, -width % 16, 0, height % 2), mode="replicate")
-    ycc = _rounded(torch.einsum("ij,njhw->nihw", _tensor(_YCC, batch), whole))
-    luma = _quantised(ycc[:, :1] - 128, _table(_LUMA, quality)) + 128
-    chroma = _quantised(_halved(ycc[:, 1:]), _table(_CHROMA, quality))[..., : (width + 1) // 2]
-    spread = _rounded(F.interpolate(chroma, scale_factor=2.0, mode="bilinear"))
+    whole = F.pad(round_to_levels(batch) * 255, (0, -width % 16, 0, height % 2), mode="replicate")
+    ycc = _round_half_up(torch.einsum("ij,njhw->nihw", _to_tensor(_YCC, batch), whole))
+    luma = _quantise(ycc[:, :1] - 128, _build_table(_LUMA, quality)) + 128
+    chroma = _quantise(_halve_chroma(ycc[:, 1:]), _build_table(_CHROMA, quality))[..., : (width + 1) // 2]
+    spread = _round_half_up(F.interpolate(chroma, scale_factor=2.0, mode="bilinear"))
     back = torch.cat([part[..., :height, :width] for part in (luma, spread)], 1)
-    return levels(torch.einsum("ij,njhw->nihw", _tensor(np.linalg.inv(_YCC), batch), back) / 255)
+    return round_to_levels(torch.einsum("ij,njhw->nihw", _to_tensor(np.linalg.inv(_YCC), batch), back) / 255)
 
 
-def _halved(chroma: Tensor) -> Tensor:
+def _halve_chroma(chroma: Tensor) -> Tensor:
     """Means of 2x2 pixels, halves rounded down and up by turns, as libjpeg does against a drift."""
     means = F.avg_pool2d(chroma, 2)
     turns = torch.arange(means.shape[3], device=chroma.device) % 2
-    return _rounded(means - (1 - turns) / 4)
+    return _round_half_up(means - (1 - turns) / 4)
 
 
-def _table(base: tuple[tuple[int, ...], ...], quality: Tensor) -> Tensor:
+def _build_table(base: tuple[tuple[int, ...], ...], quality: Tensor) -> Tensor:
     """Quantisation steps (N, 8, 8) as the Independent JPEG Group scales them."""
     percent = torch.where(quality < 50, (5000 / quality).floor(), 200 - 2 * quality)[:, None, None]
     return ((torch.tensor(base).to(quality) * percent + 50) / 100).floor().clamp(1, 255)
 
 
-def _quantised(planes: Tensor, table: Tensor) -> Tensor:
+def _quantise(planes: Tensor, table: Tensor) -> Tensor:
     """Planes (N, C, H, W) around 0, their cosine coefficients rounded to steps; levels again."""
-    cosine = _tensor(_cosine(), planes)
+    cosine = _to_tensor(_cosine(), planes)
     whole = F.pad(planes, (0, 0, 0, -planes.shape[2] % 8), mode="replicate")
     rows, columns = (side // 8 for side in whole.shape[2:])
     blocks = whole.reshape(*whole.shape[:2], rows, 8, columns, 8).transpose(3, 4)
     table = table[:, None, None, None]
-    kept = _rounded(cosine @ blocks @ cosine.T / table) * table
+    kept = _round_half_up(cosine @ blocks @ cosine.T / table) * table
     back = (cosine.T @ kept @ cosine).transpose(3, 4).reshape(whole.shape)
-    return _rounded(back[:, :, : planes.shape[2]]).clamp(-128, 127)
+    return _round_half_up(back[:, :, : planes.shape[2]]).clamp(-128, 127)
 
 
 def _cosine() -> NDArray[np.float64]:
@@ -245,11 +245,11 @@ def _cosine() -> NDArray[np.float64]:
 
 
 _DO: dict[type[Any], Callable[[Tensor, Any], Tensor]] = {
-    Filter: _filtered,
+    Filter: _filter,
     Resizing: _resize,
     Decimation: _decimate,
-    Noise: _noisy,
-    Poisson: _photons,
-    Jpeg: _compressed,
+    Noise: _add_noise,
+    Poisson: _add_poisson_noise,
+    Jpeg: _compress,
     Rounding: _round,
 }

@@ -118,7 +118,7 @@ def _cut_and_degrade(feed: Feed, boxes: Boxes, side: int, order: Numbers | None,
 def _degrade(hr: Tensor, wanted: StoreSpec, rng: Rng) -> Tensor:
     """Degrade a batch; on a CPU image by image with NumPy and a real codec, which is three times as fast."""
     if hr.device.type != "cpu":
-        return degrade.degraded(hr, wanted.scale, wanted.degradation, rng)
+        return degrade.degrade_batch(hr, wanted.scale, wanted.degradation, rng)
     images = hr.permute(0, 2, 3, 1).contiguous().numpy()
     small = [imaging.degrade_image(image, wanted.scale, wanted.degradation, rng) for image in images]
     return torch.from_numpy(np.stack(small)).permute(0, 3, 1, 2).contiguous()

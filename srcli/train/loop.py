@@ -24,8 +24,8 @@ from srcli.storage.files import check_can_write, replace_atomically
 from srcli.train import losses, parallel, schedule
 from srcli.train.augment import Batch
 from srcli.train.batches import Draw, ScaledBatch, iterate_batches
-from srcli.train.compiled import Forward, forward_of
-from srcli.train.degrade import levels, resized
+from srcli.train.compiled import Forward, build_forward
+from srcli.train.degrade import resize, round_to_levels
 from srcli.train.events import StepDone
 from srcli.train.recipe import Phase, Recipe, phase_at
 from srcli.train.state import STATE, State, add_discriminator, restore, save, update_ema
@@ -118,14 +118,14 @@ def prepare(state: State, setup: Setup) -> Work:
     objective = losses.build(losses.parse(phase.loss), setup.device.name, state.discriminator, phase.regions)
     return Work(
         phase,
-        forward_of(state.network, setup.device.name, setup.recipe.compile),
+        build_forward(state.network, setup.device.name, setup.recipe.compile),
         objective,
         iterate_batches(setup.recipe, setup.draw, state.step, state.nonfinite_retries),
-        _teacher(setup) if setup.recipe.teacher else None,
+        _load_teacher(setup) if setup.recipe.teacher else None,
     )
 
 
-def _teacher(setup: Setup) -> nn.Module:
+def _load_teacher(setup: Setup) -> nn.Module:
     path = Path(setup.recipe.teacher)
     specs = files.identify_specs(path)
     fitting = [spec for spec in specs if spec.scale == setup.recipe.scale]
@@ -176,7 +176,7 @@ def _forward(
     meter.waited += time.monotonic() - begun
     if recipe.scales:
         state.network.scale = scale  # type: ignore[assignment]
-    fed = _fed(state, recipe, batch).to(device, memory_format=torch.channels_last)
+    fed = _network_input(state, recipe, batch).to(device, memory_format=torch.channels_last)
     window = () if batch.window is None else (batch.window,)
     with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
         if any(recipe.deep_supervision):
@@ -186,12 +186,12 @@ def _forward(
     return losses.Images(sr.float(), batch.hr.to(device), batch.lr.to(device)), fed, earlier
 
 
-def _fed(state: State, recipe: Recipe, batch: Batch) -> Tensor:
+def _network_input(state: State, recipe: Recipe, batch: Batch) -> Tensor:
     """Return the network's input: from the batch, or downscaled from the targets by the network itself."""
     if not recipe.downscale_weight:
         return batch.fed
     place = next(state.network.parameters()).device
-    return levels(state.network.downscale(batch.hr.to(place), batch.lr.shape[2:]))  # type: ignore[operator]
+    return round_to_levels(state.network.downscale(batch.hr.to(place), batch.lr.shape[2:]))  # type: ignore[operator]
 
 
 def _reduction(recipe: Recipe, images: losses.Images, fed: Tensor) -> dict[str, Tensor]:
@@ -209,14 +209,16 @@ def _supervision(
     if not earlier or not weight or work.phase.discriminator:
         return {}
     found = [
-        losses.total(work.objective(losses.Images(shown.float(), _sized(images.hr, shown), images.lr)))
+        losses.total(
+            work.objective(losses.Images(shown.float(), _resize_target(images.hr, shown), images.lr))
+        )
         for shown in earlier
     ]
     return {"stages": weight * torch.stack(found).sum()}
 
 
-def _sized(hr: Tensor, shown: Tensor) -> Tensor:
-    return hr if hr.shape == shown.shape else resized(hr, *shown.shape[2:])
+def _resize_target(hr: Tensor, sr: Tensor) -> Tensor:
+    return hr if hr.shape == sr.shape else resize(hr, *sr.shape[2:])
 
 
 def _imitation(work: Work, recipe: Recipe, images: losses.Images, fed: Tensor) -> dict[str, Tensor]:
@@ -260,12 +262,12 @@ def validate(state: State, setup: Setup) -> Row:
     """Score the averaged weights by the code of `sr bench`, on images degraded as in training."""
     recipe = setup.recipe
     reduction = Reduction(Y_CROP.protocol, "" if recipe.degrade == "bicubic" else recipe.degrade)
-    return evaluate(method_of(state, setup), setup.pictures, recipe.scale, reduction)
+    return evaluate(build_method(state, setup), setup.pictures, recipe.scale, reduction)
 
 
-def method_of(state: State, setup: Setup) -> Method:
+def build_method(state: State, setup: Setup) -> Method:
     """Return the averaged weights as a method."""
-    network, spec = deployed(state, setup.recipe)
+    network, spec = deploy(state, setup.recipe)
     own = copy.deepcopy(network)
     if setup.recipe.scales:
         own.scale = setup.recipe.scale  # type: ignore[assignment]
@@ -288,7 +290,7 @@ def run(state: State, setup: Setup) -> Generator[StepDone]:
         while state.step < setup.recipe.all_steps:
             if work.phase != phase_at(setup.recipe, state.step):
                 work = prepare(state, setup)
-            note = _tried(state, setup, work, meter)
+            note = _try_step(state, setup, work, meter)
             if note:
                 work = prepare(state, setup)  # with other batches: one of these may be what is wrong
             due = not note and _is_due(state, setup.recipe)
@@ -312,7 +314,7 @@ def _forget_after(log: Path, step: int) -> None:
             temporary.write_text("".join(kept))
 
 
-def _tried(state: State, setup: Setup, work: Work, meter: Meter) -> str:
+def _try_step(state: State, setup: Setup, work: Work, meter: Meter) -> str:
     """Take a step; if it is not finite, restore the last good state at half the rate, and say why."""
     try:
         meter.note(take_step(state, setup, work, meter))
@@ -373,12 +375,10 @@ def save_weights(state: State, setup: Setup, psnr_y: float, prefix: str = "") ->
     """Write the averaged weights as the file that upscale, bench and compare take."""
     recipe = json.dumps(asdict(setup.recipe))
     notes = {"recipe": recipe, "step": str(state.step), "psnr_y": f"{psnr_y:.4f}"}
-    files.save_network(
-        weights_path(setup.folder, setup.recipe, prefix), *deployed(state, setup.recipe), notes
-    )
+    files.save_network(weights_path(setup.folder, setup.recipe, prefix), *deploy(state, setup.recipe), notes)
 
 
-def deployed(state: State, recipe: Recipe) -> tuple[nn.Module, archs.Spec]:
+def deploy(state: State, recipe: Recipe) -> tuple[nn.Module, archs.Spec]:
     """Return the averaged network without what only training needs, and its spec."""
     kept = state.ema if recipe.ema > 0 else state.network
     network, config = archs.deploy(recipe.arch, recipe.scale, recipe.config, kept)

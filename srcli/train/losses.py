@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from srcli.errors import UsageError
-from srcli.train.degrade import resized
-from srcli.train.text import positive
-from srcli.train.vgg import LAYERS, Features, pretrained
+from srcli.train.degrade import resize
+from srcli.train.text import parse_positive
+from srcli.train.vgg import LAYERS, Features, load_features
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ def cycle(images: Images) -> Tensor:
 
     CinCGAN's and others' consistency with the input, https://arxiv.org/abs/1809.00437
     """
-    return F.l1_loss(resized(images.sr, *images.lr.shape[2:]), images.lr)
+    return F.l1_loss(resize(images.sr, *images.lr.shape[2:]), images.lr)
 
 
 def frequency(images: Images) -> Tensor:
@@ -81,7 +81,7 @@ def best_buddy(images: Images) -> Tensor:
         raise UsageError("patches are too small for best-buddy", f"it takes {_BUDDY} px or more")
     estimates, truths = _patches(images.sr), _patches(images.hr)
     factors = (by for by in (2, 4) if min(images.hr.shape[2:]) >= _BUDDY * by)
-    candidates = torch.cat([truths, *(_patches(_shrunk(images.hr, by)) for by in factors)], 1)
+    candidates = torch.cat([truths, *(_patches(_shrink(images.hr, by)) for by in factors)], 1)
     with torch.no_grad():
         # Not by products: what they round off would be a loss of equal images.
         apart = torch.cdist((estimates + truths) / 2, candidates, compute_mode="donot_use_mm_for_euclid_dist")
@@ -98,7 +98,7 @@ def _patches(batch: Tensor) -> Tensor:
     return F.unfold(batch, _BUDDY, stride=_BUDDY).mT
 
 
-def _shrunk(batch: Tensor, by: int) -> Tensor:
+def _shrink(batch: Tensor, by: int) -> Tensor:
     return F.interpolate(batch, scale_factor=1 / by, mode="bicubic")
 
 
@@ -222,13 +222,13 @@ _AROUND = 11
 _LUMA = (0.2989, 0.587, 0.114)
 
 
-def textured(images: Images, least: float) -> Tensor:
+def texture_mask(images: Images, least: float) -> Tensor:
     """Compute the mask (N, 1, H, W) of what a discriminator sees: 1 where there is texture, else 0.
 
     There is where grey values of the 11x11 pixels around, of the low-resolution image as bicubic enlarges it,
     have a standard deviation of `least`: region-aware learning, https://arxiv.org/abs/2103.15295
     """
-    grey = _grey(resized(images.lr, *images.hr.shape[2:]))
+    grey = _grey(resize(images.lr, *images.hr.shape[2:]))
     around = F.pad(grey, (_AROUND // 2,) * 4, "reflect")
     mean, squares = (F.avg_pool2d(values, _AROUND, 1) for values in (around, around.square()))
     variance = (squares - mean.square()) * _AROUND**2 / (_AROUND**2 - 1)
@@ -290,14 +290,14 @@ def _term(text: str) -> Term:
     if colon and variant not in VARIANTS[name]:
         there_are = f"there are: {', '.join(VARIANTS[name])}" if VARIANTS[name] else f"write {name}"
         raise UsageError(f"the loss '{name}' has no variant '{variant}'", there_are)
-    return Term(name, positive(label, value, f"{label}=0.1") if sign else 1.0, variant)
+    return Term(name, parse_positive(label, value, f"{label}=0.1") if sign else 1.0, variant)
 
 
 @dataclass(frozen=True)
 class Objective:
     """A sum of losses and the networks that it needs.
 
-    `regions`: the discriminator is shown only what is `textured` by that much; all where it is 0.
+    `regions`: the discriminator is shown only what is `texture_mask` by that much; all where it is 0.
     """
 
     spec: Spec
@@ -307,7 +307,7 @@ class Objective:
 
     def __call__(self, images: Images) -> dict[str, Tensor]:
         """Compute the weighted terms by label; the network minimises their sum."""
-        found = _both(self.features, images) if self.features else {}
+        found = _compute_features(self.features, images) if self.features else {}
         return {term.label: term.weight * self._value(term, images, found) for term in self.spec}
 
     def _value(self, term: Term, images: Images, found: dict[str, tuple[Tensor, Tensor]]) -> Tensor:
@@ -316,7 +316,7 @@ class Objective:
         if term.name in FEATURE:
             loss = FEATURE[term.name]
             return torch.stack([loss.function(*found[layer], layer) for layer in _layers_of(term)]).sum()
-        with _still(self._judge):
+        with _freeze(self._judge):
             return _pair(term).generator(*self._logits(images))
 
     def discriminator_loss(self, images: Images) -> Tensor:
@@ -326,7 +326,7 @@ class Objective:
 
     def _logits(self, images: Images) -> tuple[Tensor, Tensor]:
         """Return the discriminator's logits of `hr` and `sr`."""
-        shown = textured(images, self.regions) if self.regions else 1.0
+        shown = texture_mask(images, self.regions) if self.regions else 1.0
         return self._judge(images.hr * shown), self._judge(images.sr * shown)
 
     @property
@@ -343,7 +343,7 @@ def _pair(term: Term) -> Pair:
     return ADVERSARIAL[term.variant or "vanilla"]
 
 
-def _both(features: Features, images: Images) -> dict[str, tuple[Tensor, Tensor]]:
+def _compute_features(features: Features, images: Images) -> dict[str, tuple[Tensor, Tensor]]:
     """Compute, by layer, the features of `sr` and, without gradients, of `hr`."""
     with torch.no_grad():
         real = features(images.hr)
@@ -351,7 +351,7 @@ def _both(features: Features, images: Images) -> dict[str, tuple[Tensor, Tensor]
 
 
 @contextmanager
-def _still(module: nn.Module) -> Iterator[None]:
+def _freeze(module: nn.Module) -> Iterator[None]:
     """Inside, gradients pass through the module but none are kept for its own weights."""
     module.requires_grad_(requires_grad=False)
     try:
@@ -371,7 +371,7 @@ def build(
     if is_adversarial(spec) and discriminator is None:
         raise UsageError("an adversarial loss needs a discriminator", "name one of them")
     layers = tuple(dict.fromkeys(layer for t in spec if t.name in FEATURE for layer in _layers_of(t)))
-    return Objective(spec, pretrained(layers).to(device) if layers else None, discriminator, regions)
+    return Objective(spec, load_features(layers).to(device) if layers else None, discriminator, regions)
 
 
 def is_adversarial(spec: Spec) -> bool:
@@ -384,6 +384,6 @@ def total(terms: dict[str, Tensor]) -> Tensor:
     return torch.stack(list(terms.values())).sum()
 
 
-def culprit(terms: dict[str, Tensor]) -> str:
+def find_nonfinite(terms: dict[str, Tensor]) -> str:
     """Return the label of the first term that is not finite; empty if all are."""
     return next((label for label, value in terms.items() if not bool(value.isfinite())), "")

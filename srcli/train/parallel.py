@@ -46,7 +46,7 @@ def is_first() -> bool:
     return rank() == 0
 
 
-def agreed(decision: bool) -> bool:
+def broadcast_decision(decision: bool) -> bool:
     """Return the first process's decision to all."""
     if world() == 1:
         return decision

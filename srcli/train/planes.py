@@ -88,7 +88,7 @@ class Plane(Protocol):
 
 
 @dataclass(frozen=True)
-class Mapped:
+class MappedPlane:
     """Images in a file that is mapped into memory: (pixels, 3) samples."""
 
     places: Layout
@@ -105,7 +105,7 @@ class Mapped:
         first = int(self.places.first[number])
         return self.samples[first : first + height * width].reshape(height, width, 3)
 
-    def only(self, kept: NDArray[np.bool_]) -> "Mapped":
+    def only(self, kept: NDArray[np.bool_]) -> "MappedPlane":
         """Return some of the images."""
         return replace(self, places=self.places.only(kept))
 
@@ -118,13 +118,13 @@ class Mapped:
             crop[...] = turn_crop(whole[top : top + side, left : left + side], turn)
         return torch.from_numpy(crops.view(np.uint8).reshape(*crops.shape, 3))
 
-    def to(self, device: torch.device) -> "Resident":
+    def to(self, device: torch.device) -> "DevicePlane":
         """Copy the images to `device` as one tensor."""
-        return Resident(self.places, torch.from_numpy(self.samples).to(device, copy=True))
+        return DevicePlane(self.places, torch.from_numpy(self.samples).to(device, copy=True))
 
 
 @dataclass(frozen=True)
-class Resident:
+class DevicePlane:
     """Images as one tensor (pixels, 3), cut without a loop."""
 
     places: Layout
@@ -135,7 +135,7 @@ class Resident:
         """The size in the device's memory."""
         return self.samples.nbytes
 
-    def only(self, kept: NDArray[np.bool_]) -> "Resident":
+    def only(self, kept: NDArray[np.bool_]) -> "DevicePlane":
         """Return some of the images."""
         return replace(self, places=self.places.only(kept))
 
@@ -149,9 +149,9 @@ class Resident:
         index = corner + inside // side * width + inside % side
         return self.samples.index_select(0, index.flatten()).view(-1, side, side, 3)
 
-    def to(self, device: torch.device) -> "Resident":
+    def to(self, device: torch.device) -> "DevicePlane":
         """Copy the images to another device."""
-        return Resident(self.places, self.samples.to(device))
+        return DevicePlane(self.places, self.samples.to(device))
 
 
 def turn_crop(crop: NDArray[Any], turn: int) -> NDArray[Any]:
@@ -167,9 +167,9 @@ def _orientations(side: int, device: torch.device) -> Tensor:
     return torch.from_numpy(np.stack([turn_crop(square, turn).ravel() for turn in range(8)])).to(device)
 
 
-def map_file(path: Path, places: Layout) -> Mapped:
+def map_file(path: Path, places: Layout) -> MappedPlane:
     """Map the images of a file; nothing is read before it is cut."""
     if not places.pixels:
-        return Mapped(places, np.empty((0, 3), np.uint8))
+        return MappedPlane(places, np.empty((0, 3), np.uint8))
     # "c", copy on write: torch warns of arrays that can't be written, and the file stays as it is.
-    return Mapped(places, np.asarray(np.memmap(path, np.uint8, "c", shape=(places.pixels, 3))))
+    return MappedPlane(places, np.asarray(np.memmap(path, np.uint8, "c", shape=(places.pixels, 3))))

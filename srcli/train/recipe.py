@@ -200,21 +200,21 @@ def apply_assignments(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
         name, sign, value = text.partition("=")
         if not sign:
             raise UsageError(f"'{text}' is no field=value", "for example --set batch=32")
-        recipe = _assigned(recipe, name, value)
+        recipe = _assign(recipe, name, value)
     return check_recipe(recipe)
 
 
-def _assigned(recipe: Recipe, name: str, value: str) -> Recipe:
+def _assign(recipe: Recipe, name: str, value: str) -> Recipe:
     outer, _, inner = name.partition(".")
     if outer == "config" and inner:
-        return replace(recipe, config={**recipe.config, inner: _plain(value)})
+        return replace(recipe, config={**recipe.config, inner: _parse_json(value)})
     if outer == "gan" and inner:
         gan = recipe.gan or Gan()
-        return replace(recipe, gan=replace(gan, **{inner: _typed(gan, inner, value)}))
-    return replace(recipe, **{name: _typed(recipe, name, value)})
+        return replace(recipe, gan=replace(gan, **{inner: _parse_value(gan, inner, value)}))
+    return replace(recipe, **{name: _parse_value(recipe, name, value)})
 
 
-def _plain(value: str) -> Any:
+def _parse_json(value: str) -> Any:
     """Parse a JSON value; other text is returned unchanged."""
     try:
         return json.loads(value)
@@ -222,7 +222,7 @@ def _plain(value: str) -> Any:
         return value
 
 
-def _typed(owner: "Recipe | Gan", name: str, value: str) -> Any:
+def _parse_value(owner: "Recipe | Gan", name: str, value: str) -> Any:
     known = [f.name for f in fields(owner) if f.name not in ("arch", "scale", "config", "gan")]
     if name not in known:
         raise UsageError(

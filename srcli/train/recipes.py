@@ -31,7 +31,7 @@ def srcnn(scale: int) -> Recipe:
     )
 
 
-def _halved(recipe: Recipe) -> Recipe:
+def _halve_rate(recipe: Recipe) -> Recipe:
     """Set a million steps, with the rate halved every 200,000."""
     return replace(recipe, steps=1_000_000, schedule="step", decay_at=(0.2, 0.4, 0.6, 0.8))
 
@@ -220,12 +220,12 @@ def mdsr(scale: int) -> Recipe:
 
 def imdn(scale: int) -> Recipe:
     """IMDN: L1, 192x192 pixels, batch 16, 2e-4 halved every 200,000 steps."""
-    return _halved(Recipe("imdn", scale, patch=192 // scale, learning_rate=2e-4))
+    return _halve_rate(Recipe("imdn", scale, patch=192 // scale, learning_rate=2e-4))
 
 
 def rcan(scale: int) -> Recipe:
     """RCAN: L1, 48x48 patches, batch 16, 1e-4 halved every 200,000 steps; other scales with x2's `--init`."""
-    return _halved(Recipe("rcan", scale, patch=48, learning_rate=1e-4))
+    return _halve_rate(Recipe("rcan", scale, patch=48, learning_rate=1e-4))
 
 
 def liif(scale: int) -> Recipe:
@@ -233,7 +233,7 @@ def liif(scale: int) -> Recipe:
 
     The authors draw a scale for each image, and 48 x 48 output pixels anywhere: here they are a square.
     """
-    return _halved(Recipe("liif", scale, patch=48, learning_rate=1e-4, scale_range=_ANY_SCALE))
+    return _halve_rate(Recipe("liif", scale, patch=48, learning_rate=1e-4, scale_range=_ANY_SCALE))
 
 
 def metasr(scale: int) -> Recipe:
@@ -241,7 +241,7 @@ def metasr(scale: int) -> Recipe:
 
     The authors' scales are tenths, and whole patches are learned: here a square of 50 x 50 output pixels.
     """
-    return _halved(Recipe("metasr", scale, patch=50, learning_rate=1e-4, scale_range=_ANY_SCALE))
+    return _halve_rate(Recipe("metasr", scale, patch=50, learning_rate=1e-4, scale_range=_ANY_SCALE))
 
 
 def lte(scale: int) -> Recipe:
@@ -252,7 +252,7 @@ def lte(scale: int) -> Recipe:
 def lte_swinir(scale: int) -> Recipe:
     """LTE on SwinIR: 32 a batch, 2e-4 halved four times in half a million steps; else as LTE."""
     made = replace(lte(scale), name="lte-swinir", config={"encoder": "swinir"}, batch=32)
-    return replace(_late(made), beta2=0.999)
+    return replace(_halve_rate_late(made), beta2=0.999)
 
 
 def bairnet(scale: int) -> Recipe:
@@ -265,7 +265,7 @@ def bairnet(scale: int) -> Recipe:
 
 def han(scale: int) -> Recipe:
     """HAN: L1, 48x48, batch 16, 1e-4 halved every 200,000 steps; the authors begin with RCAN's x2 weights."""
-    return _halved(Recipe("han", scale, patch=48, learning_rate=1e-4))
+    return _halve_rate(Recipe("han", scale, patch=48, learning_rate=1e-4))
 
 
 def safmn(scale: int) -> Recipe:
@@ -276,12 +276,12 @@ def safmn(scale: int) -> Recipe:
 
 def latticenet(scale: int) -> Recipe:
     """LatticeNet: L1, 48x48 patches, batch 16, 2e-4 halved every 200,000 steps."""
-    return _halved(Recipe("latticenet", scale, patch=48, learning_rate=2e-4))
+    return _halve_rate(Recipe("latticenet", scale, patch=48, learning_rate=2e-4))
 
 
 def rlfn(scale: int) -> Recipe:
     """RLFN's first stage: L1, 256x256 pixels, batch 64, 5e-4 halved every 200,000; `--init` for more."""
-    return _halved(Recipe("rlfn", scale, patch=256 // scale, batch=64, learning_rate=5e-4))
+    return _halve_rate(Recipe("rlfn", scale, patch=256 // scale, batch=64, learning_rate=5e-4))
 
 
 def bsrn(scale: int) -> Recipe:
@@ -296,12 +296,12 @@ def falsr(scale: int) -> Recipe:
 
 def rfdn(scale: int) -> Recipe:
     """RFDN: L1, 64x64 patches, batch 64, 5e-4 halved every 200,000 steps; x3 and x4 with x2's `--init`."""
-    return _halved(Recipe("rfdn", scale, patch=64, batch=64, learning_rate=5e-4))
+    return _halve_rate(Recipe("rfdn", scale, patch=64, batch=64, learning_rate=5e-4))
 
 
 def rdn(scale: int) -> Recipe:
     """RDN: L1, 48x48 at x2, then 32x32 with x2's `--init`, batch 16, 1e-4 halved every 200,000 steps."""
-    return _halved(Recipe("rdn", scale, patch=48 if scale == 2 else 32, learning_rate=1e-4))
+    return _halve_rate(Recipe("rdn", scale, patch=48 if scale == 2 else 32, learning_rate=1e-4))
 
 
 def srdensenet(scale: int) -> Recipe:
@@ -336,7 +336,7 @@ def dbpn(scale: int) -> Recipe:
 
 def span(scale: int) -> Recipe:
     """SPAN: L1, 256x256 pixels, batch 64, 5e-4 halved every 200,000 steps."""
-    return _halved(Recipe("span", scale, patch=256 // scale, batch=64, learning_rate=5e-4))
+    return _halve_rate(Recipe("span", scale, patch=256 // scale, batch=64, learning_rate=5e-4))
 
 
 def srgan(scale: int) -> Recipe:
@@ -370,7 +370,7 @@ def bsrgan(scale: int) -> Recipe:
     """
     loss = f"l1=1,{_FIVE_LAYERS},adversarial:lsgan=1"
     gan = Gan(2_000_000, loss, 5e-5, decay_at=(0.4, 0.8), discriminator="unet")
-    made = _halved(Recipe("rrdbnet", scale, patch=72, batch=4, learning_rate=1e-4))
+    made = _halve_rate(Recipe("rrdbnet", scale, patch=72, batch=4, learning_rate=1e-4))
     return replace(made, name="bsrgan", initial="orthogonal=0.2", degrade="bsrgan", gan=gan)
 
 
@@ -428,12 +428,12 @@ def lapar(scale: int) -> Recipe:
 
 def san(scale: int) -> Recipe:
     """SAN: L1, 48x48 patches, batch 16, 1e-4 halved every 200,000 steps."""
-    return _halved(Recipe("san", scale, patch=48, learning_rate=1e-4))
+    return _halve_rate(Recipe("san", scale, patch=48, learning_rate=1e-4))
 
 
 def csnln(scale: int) -> Recipe:
     """CSNLN: L1, 48x48 patches, batch 16, 1e-4 halved every 200,000 steps."""
-    return _halved(Recipe("csnln", scale, patch=48, learning_rate=1e-4))
+    return _halve_rate(Recipe("csnln", scale, patch=48, learning_rate=1e-4))
 
 
 def cran(scale: int) -> Recipe:
@@ -458,7 +458,7 @@ def splut(scale: int) -> Recipe:
     return Recipe("splut", scale, patch=48, batch=32, steps=2_000_000, loss="l2", schedule="constant")
 
 
-def _late(recipe: Recipe) -> Recipe:
+def _halve_rate_late(recipe: Recipe) -> Recipe:
     """Set half a million steps at 2e-4, halved after 250,000, 400,000, 450,000 and 475,000."""
     rate = replace(recipe, steps=500_000, learning_rate=2e-4, beta2=0.99)
     return replace(rate, schedule="step", decay_at=(0.5, 0.8, 0.9, 0.95))
@@ -469,42 +469,42 @@ def swinir(scale: int) -> Recipe:
 
     Those on DIV2K and Flickr2K, and the lightweight ones, are learned from patches of 64x64.
     """
-    return _late(Recipe("swinir", scale, patch=48, batch=32))
+    return _halve_rate_late(Recipe("swinir", scale, patch=48, batch=32))
 
 
 def hat(scale: int) -> Recipe:
     """HAT without ImageNet: L1, 64x64 patches, batch 32, 2e-4 halved four times; x4 with x2's `--init`."""
-    return _late(Recipe("hat", scale, patch=64, batch=32))
+    return _halve_rate_late(Recipe("hat", scale, patch=64, batch=32))
 
 
 def dat(scale: int) -> Recipe:
     """DAT: L1, 64x64 patches, batch 32, 2e-4 halved four times; other scales with x2's `--init`."""
-    return _late(Recipe("dat", scale, patch=64, batch=32))
+    return _halve_rate_late(Recipe("dat", scale, patch=64, batch=32))
 
 
 def swin2sr(scale: int) -> Recipe:
     """Swin2SR's classical size: L1, 64x64 patches, batch 32, 2e-4 halved four times."""
-    return _late(Recipe("swin2sr", scale, patch=64, batch=32))
+    return _halve_rate_late(Recipe("swin2sr", scale, patch=64, batch=32))
 
 
 def omnisr(scale: int) -> Recipe:
     """OmniSR: L1, 64x64 patches, batch 64, 5e-4 halved every 200,000 steps; AdamW."""
-    return _halved(Recipe("omnisr", scale, patch=64, batch=64, learning_rate=5e-4, optimiser="adamw"))
+    return _halve_rate(Recipe("omnisr", scale, patch=64, batch=64, learning_rate=5e-4, optimiser="adamw"))
 
 
 def edt(scale: int) -> Recipe:
     """EDT on DIV2K and Flickr2K: L1, 48x48 patches, batch 32, 2e-4 halved four times."""
-    return _late(Recipe("edt", scale, patch=48, batch=32))
+    return _halve_rate_late(Recipe("edt", scale, patch=48, batch=32))
 
 
 def nlsn(scale: int) -> Recipe:
     """NLSN: L1, 48x48 patches, batch 16, 1e-4 halved every 200,000 steps."""
-    return _halved(Recipe("nlsn", scale, patch=48, learning_rate=1e-4))
+    return _halve_rate(Recipe("nlsn", scale, patch=48, learning_rate=1e-4))
 
 
 def enlcn(scale: int) -> Recipe:
     """ENLCN: L1, 48x48 patches, batch 16, 1e-4 halved every 200,000 steps; without the contrastive loss."""
-    return _halved(Recipe("enlcn", scale, patch=48, learning_rate=1e-4))
+    return _halve_rate(Recipe("enlcn", scale, patch=48, learning_rate=1e-4))
 
 
 def act(scale: int) -> Recipe:
@@ -521,7 +521,7 @@ def ipt(scale: int) -> Recipe:
 
 def maxim_sr(scale: int) -> Recipe:
     """MAXIM-SR, which is ours, with the settings of SwinIR and patches of 64x64."""
-    return _late(Recipe("maxim_sr", scale, patch=64, batch=32))
+    return _halve_rate_late(Recipe("maxim_sr", scale, patch=64, batch=32))
 
 
 _ALL = (

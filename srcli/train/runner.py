@@ -44,7 +44,7 @@ def run(
     folder = request.output or Path("runs") / f"{chosen.title}-{chosen.label}"
     parallel.join()
     device = select_device(parallel.local_device(request.device))
-    restarted = parallel.agreed(state.is_this_run(folder))
+    restarted = parallel.broadcast_decision(state.is_this_run(folder))
     begun, chosen = _open_state(request, chosen, folder, device, restarted)
     emit(Started(chosen, str(device), folder, begun.step, restarted))
     pictures = _load_pictures(request.validation)  # before the long decoding, to report a bad folder at once
@@ -179,6 +179,6 @@ def _compare_sample(begun: State, setup: loop.Setup, first: bool) -> Validated:
     scale = setup.recipe.scale
     true = crop_to_multiple(setup.pictures[0].pixels, scale)
     low = downscale_bicubic(true, scale)
-    methods = (Interpolator("bicubic"), loop.method_of(begun, setup))
+    methods = (Interpolator("bicubic"), loop.build_method(begun, setup))
     outputs = {method.name: method(low, scale) for method in methods} | {"truth": true}
     return Validated(begun.step, setup.folder, low, outputs, first)

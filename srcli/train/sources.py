@@ -5,7 +5,7 @@ from pathlib import Path
 
 from srcli import datasets
 from srcli.errors import DatasetError, UsageError
-from srcli.train.text import positive
+from srcli.train.text import parse_positive
 
 _LR = ",lr="
 
@@ -40,7 +40,7 @@ def _parts(text: str) -> tuple[str, str, float]:
     named, sign, number = text.rpartition("=")
     bare = not text or Path(text).is_dir() or not sign or named.endswith(_LR.removesuffix("="))
     name, _, lr = (text if bare else named).partition(_LR)
-    return name, lr, 1.0 if bare else positive(named, number, "FOLDER=2")
+    return name, lr, 1.0 if bare else parse_positive(named, number, "FOLDER=2")
 
 
 def _files(name: str) -> tuple[Path, ...]:

@@ -22,7 +22,7 @@ from srcli.imaging.sharpen import unsharp_mask
 from srcli.storage.files import get_cache_folder
 from srcli.train import cache, decode
 from srcli.train.decode import Entry, Index
-from srcli.train.planes import Layout, Mapped, Numbers, Plane, Samples, Tick, map_file
+from srcli.train.planes import Layout, MappedPlane, Numbers, Plane, Samples, Tick, map_file
 from srcli.train.sources import ImageSource
 from srcli.train.threads import prefetch_single_threaded
 
@@ -155,7 +155,7 @@ def _describe_too_small(index: Index, kept: NDArray[np.bool_], wanted: StoreSpec
     return [f"{name} is smaller than a patch of {side}x{side}" for name in names]
 
 
-def _open_high(folder: Path, index: Index, sharpen: float, tick: Tick) -> Mapped:
+def _open_high(folder: Path, index: Index, sharpen: float, tick: Tick) -> MappedPlane:
     """Open the high-resolution images, as they are or sharpened."""
     places = index.layout()
     images = map_file(decode.samples_path(folder), places)
@@ -169,8 +169,8 @@ def _open_high(folder: Path, index: Index, sharpen: float, tick: Tick) -> Mapped
 
 
 def _open_low(
-    folder: Path, index: Index, hr: Mapped, sources: Sequence[ImageSource], wanted: StoreSpec, tick: Tick
-) -> tuple[Mapped | None, Mapped | None]:
+    folder: Path, index: Index, hr: MappedPlane, sources: Sequence[ImageSource], wanted: StoreSpec, tick: Tick
+) -> tuple[MappedPlane | None, MappedPlane | None]:
     """Open the low-resolution images and the upscaled ones, each if needed and possible in advance."""
     if not wanted.fixed:
         return None, None
@@ -185,10 +185,10 @@ def _open_low(
     return lr, _open_plane(folder / f"fed-{name}", large, lambda n: _upscale(lr.image(n), wanted.scale), tick)
 
 
-def _open_plane(path: Path, places: Layout, make: Callable[[int], Samples], tick: Tick) -> Mapped:
+def _open_plane(path: Path, places: Layout, make: Callable[[int], Samples], tick: Tick) -> MappedPlane:
     """Open the images in a file, which is written first unless an earlier run did."""
     if not places.fits(path):
-        with cache.alone(path.parent):
+        with cache.lock_folder(path.parent):
             if not places.fits(path):
                 cache.write(path, _make_images(make, len(places.first), tick))
     return map_file(path, places)
@@ -201,7 +201,7 @@ def _make_images(make: Callable[[int], Samples], count: int, tick: Tick) -> Iter
 
 
 def _make_low(
-    number: int, index: Index, hr: Mapped, sources: Sequence[ImageSource], wanted: StoreSpec
+    number: int, index: Index, hr: MappedPlane, sources: Sequence[ImageSource], wanted: StoreSpec
 ) -> Samples:
     entry = index.entries[number]
     partners = sources[entry.source].partners

@@ -5,7 +5,7 @@ import math
 from srcli.errors import UsageError
 
 
-def positive(label: str, text: str, example: str) -> float:
+def parse_positive(label: str, text: str, example: str) -> float:
     """Parse a number above 0. Raises `UsageError`, with an example, for any other text."""
     try:
         value = float(text)

@@ -70,7 +70,7 @@ def _stack() -> list[nn.Module]:
     return modules
 
 
-def pretrained(layers: tuple[str, ...]) -> Features:
+def load_features(layers: tuple[str, ...]) -> Features:
     """`Features` with the weights of `WEIGHTS`, downloaded (575 MB) if they are not cached.
 
     Raises `HubError` where they can't be had.
