@@ -1,4 +1,4 @@
-"""Networks of any scale: any size of output, natively; tiled as whole; trained on a spread of scales."""
+"""Networks of any scale: any size of output, natively; tiled as whole; trained on a range of scales."""
 
 import json
 from pathlib import Path
@@ -381,7 +381,7 @@ def error_at(lr: Tensor, hr: Tensor, window: Window) -> float:
 def test_what_a_spread_cannot_be_is_told(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UsageError, match=message):
         recipe.apply_changes(recipes.find("liif", 2), changes)
-    with pytest.raises(UsageError, match="takes no range of scales"):
+    with pytest.raises(UsageError, match="cannot be trained on a range of scales"):
         recipe.apply_changes(recipes.find("edsr", 2), {"scale_range": (1.0, 4.0)})
 
 

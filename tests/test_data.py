@@ -107,7 +107,7 @@ def spoiled(photos: Path, spoil: Callable[[Path], object]) -> str:
         (lambda p: p, StoreSpec(2, 500), "no usable image in .*photos"),
         (lambda p: f"{p}=0", WANTED, "weight of .*photos cannot be '0'"),
         (lambda p: f"{p}=much", WANTED, "weight of .*photos cannot be 'much'"),
-        (lambda p: "", WANTED, "no folder of training images is named"),
+        (lambda p: "", WANTED, "--data is empty"),
         (lambda p: "hub:nope", WANTED, "no data set or folder called 'nope'"),
         (lambda p: spoiled(p, Path.unlink), WANTED, r"coffee.png has no partner in .*lr"),
         (lambda p: spoiled(p, lambda f: flat(f, 40, 40, 0)), WANTED, r"lr/coffee.png is 40x40"),
@@ -115,7 +115,7 @@ def spoiled(photos: Path, spoil: Callable[[Path], object]) -> str:
         (
             lambda p: spoiled(p, lambda f: f),
             replace(WANTED, degradation=degradations.parse_degradation("bsrgan")),
-            "a random degradation can't make the pairs of",
+            "a random degradation cannot be combined with the image pairs of",
         ),
     ],
 )

@@ -400,7 +400,7 @@ def test_text_gives_the_terms() -> None:
         ("l1:relu1_1", "the loss 'l1' has no variant 'relu1_1'", "write l1"),
         ("content:conv6_1", "the loss 'content' has no variant 'conv6_1'", "conv5_4"),
         ("adversarial:wgan", "the loss 'adversarial' has no variant 'wgan'", "ragan"),
-        ("adversarial,adversarial:hinge", "one adversarial loss only", "drop"),
+        ("adversarial,adversarial:hinge", "only one adversarial loss", "remove"),
     ],
 )
 def test_text_that_means_nothing_is_a_usage_error(text: str, message: str, hint: str) -> None:

@@ -169,7 +169,7 @@ def test_a_loss_that_explodes_costs_half_the_rate_and_then_the_run(
             note = next(steps).note
             assert "not finite" in note
             assert "l2" in note
-            assert f"back to step 0, at {rate} of the rate" in note
+            assert f"resumed from step 0 at {rate} of the learning rate" in note
         with pytest.raises(SrError, match=r"l2.* is not finite at step 0"):
             next(steps)
     resumed, found = state.resume(setup.folder, CPU, {"learning_rate": 1e-4})
@@ -370,7 +370,7 @@ def test_weights_begin_as_the_recipe_says() -> None:
     assert spread("he") == pytest.approx((2 / (64 * 9)) ** 0.5, rel=0.02)
     assert spread("he=0.1") == pytest.approx(0.1 * spread("he"), rel=0.02)
     assert spread("orthogonal") == pytest.approx((64 * 9) ** -0.5, rel=0.02)
-    with pytest.raises(UsageError, match="no initial weights called 'magic'"):
+    with pytest.raises(UsageError, match="no initialisation called 'magic'"):
         recipe.apply_assignments(recipes.find("edsr", 2), ["initial=magic"])
 
 
@@ -384,7 +384,7 @@ def test_a_network_can_begin_as_repeated_pixels(arch: str, scale: int) -> None:
     network(batch).sum().backward()
     grads = [weight.grad for weight in network.parameters()]
     assert all(grad is not None for grad in grads)
-    with pytest.raises(UsageError, match="can't begin as an identity"):
+    with pytest.raises(UsageError, match="cannot be initialised as an identity"):
         state.start(replace(recipes.find("edsr", 2), initial="identity"), CPU)
 
 
@@ -477,21 +477,21 @@ def test_train_says_what_is_wrong(photos: Path, tmp_path: Path, sr: Run) -> None
     (tmp_path / "used" / "state.pt").write_bytes(b"PK, but not really")
     small = ("--steps", 2, "--patch", 12)
     for arguments, message in (
-        (["nope", "--data", photos], "no recipe to train 'nope'"),
+        (["nope", "--data", photos], "no recipe called 'nope'"),
         (["fsrcnn", "--data", tmp_path / "hollow"], "no usable image"),
         (["fsrcnn", "--data", tmp_path / "none"], "is not a folder"),
         (["fsrcnn", "--data", photos, "--patch", 500], "no usable image"),
         (["fsrcnn", "--data", photos, "--loss", "l3"], "no loss called 'l3'"),
         (["fsrcnn", "-x9", "--data", photos], "cannot be built for x9"),
-        (["fsrcnn", "--data", photos, "--out", tmp_path / "used"], "holds a run already"),
+        (["fsrcnn", "--data", photos, "--out", tmp_path / "used"], "already holds a run"),
         (["fsrcnn", "--data", photos, "--out", tmp_path / "used", "--resume"], "does not fit this run"),
         (["fsrcnn", "--data", photos, "--out", tmp_path / "none", "--resume"], "nothing to resume"),
         (["fsrcnn", "--data", photos, "--init", tmp_path / "no.pth"], "does not exist"),
         (["fsrcnn", "--data", photos, "--valid", tmp_path / "hollow"], "no images in"),
-        (["fsrcnn"], "there is nothing to learn from"),
-        (["--data", photos], "which network?"),
+        (["fsrcnn"], "no training images"),
+        (["--data", photos], "no network given"),
         (["fsrcnn", "--data", photos, "--preset", "slow"], "no preset called 'slow'"),
-        (["fsrcnn", "--data", photos, "--set", "batch"], "is no field=value"),
+        (["fsrcnn", "--data", photos, "--set", "batch"], "is not of the form FIELD=VALUE"),
         (["fsrcnn", "--data", photos, "--degrade", "fog"], "fog"),
     ):
         out = () if "--out" in arguments else ("--out", tmp_path / f"run-{message[:4]}-{len(arguments)}")
@@ -519,7 +519,7 @@ def test_any_field_can_be_set_and_is_checked() -> None:
     assert made.gan is not None
     assert made.gan.steps == 5
     for text, message in (
-        ("batch", "is no field=value"),
+        ("batch", "is not of the form FIELD=VALUE"),
         ("colour=red", "no field 'colour'"),
         ("batch=many", "batch cannot be 'many'"),
         ("batch=0", "batch cannot be 0"),

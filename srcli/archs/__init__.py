@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Traits:
-    """What holds for a network whatever its weights and its size.
+    """The properties that a network has regardless of its weights and size.
 
-    `scales`: what it can be built for; `pre_upsampled`: its input is already upscaled by bicubic; `local`: an
+    `scales`: those it can be built for; `pre_upsampled`: its input is already upscaled by bicubic; `local`: an
     output pixel depends on nothing outside `halo` (not so with means over the whole image, as in channel
     attention: there `halo` is an overlap that keeps tiled output close to whole); `any_scale`: the output
     size is an input, and `scales` are only those that are counted and tested.
@@ -64,7 +64,7 @@ class Count:
 
 @dataclass(frozen=True)
 class Facts:
-    """What tests know about a network that its other constants do not say.
+    """Facts about a network that only tests need.
 
     `small`: a configuration that tests and short training runs can afford; `training`: what differs from it
     in tests that train; `counts`: parameters as published; `export_errors`: for each format that the network
@@ -124,7 +124,7 @@ def paper(arch: str) -> Paper:
 
 
 def facts(arch: str) -> Facts:
-    """Return what tests know about a network; defaults if its file says nothing."""
+    """Return the facts for tests of a network; defaults if its file has none."""
     found: Facts = getattr(_module(arch), "FACTS", Facts())
     return found
 

@@ -72,7 +72,7 @@ class _LayerWithPReLU(nn.Module):
 
 
 class _Projection(nn.Module):
-    """To the other size, back, and there again with what was lost; 1x1 first where more is seen."""
+    """Resize, resize back, and add the resized error; starts with a 1x1 convolution for several inputs."""
 
     def __init__(self, scale: int, features: int, seen: int, *, up: bool) -> None:
         super().__init__()

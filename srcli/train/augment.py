@@ -1,7 +1,7 @@
-"""Augmentation of crops: named, with all randomness from one generator.
+"""Augmentation of crops, with all randomness from one generator.
 
 mixup: https://arxiv.org/abs/1710.09412, for super-resolution https://arxiv.org/abs/1906.04809; CutMix:
-https://arxiv.org/abs/1905.04899; CutBlur and how the others do beside it: https://arxiv.org/abs/2004.00448
+https://arxiv.org/abs/1905.04899; CutBlur, compared with the others: https://arxiv.org/abs/2004.00448
 """
 
 from collections.abc import Callable
@@ -43,7 +43,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class Augmentation:
-    """The augmentations that are applied, the last three with a probability for each image.
+    """The augmentations to apply, the last three with a probability for each image.
 
     `flip`: left and right; `rotate`: by quarter turns; `shuffle`: the order of red, green and blue;
     `mixup`: blended with another image; `cutmix`: a rectangle of another image; `cutblur`: fed with the sharp
@@ -101,7 +101,7 @@ def _value(name: str, value: str | None) -> bool | float:
     if known[name] is False:
         if value is None:
             return True
-        raise UsageError(f"'{name}' takes no value", f"write {name}, or leave it away")
+        raise UsageError(f"'{name}' takes no value", f"write just {name}, or leave it out")
     try:
         probability = 0.5 if value is None else float(value)
     except ValueError:
@@ -138,7 +138,7 @@ def _cutmix(batch: Batch, probability: float, rng: Rng) -> Batch:
 
 
 def _cutblur(batch: Batch, probability: float, rng: Rng) -> Batch:
-    """Only of `fed` and `hr`, which are of one size; half of the rectangles hold the sharp part."""
+    """Apply CutBlur to `fed` and `hr`, which have one size; half of the rectangles hold the sharp part."""
     rectangle = _enlarge_mask(_draw_rectangles(batch.lr, 1.0, rng), batch.fed)
     used, outside = (torch.from_numpy(rng.random(len(batch.lr)) < p) for p in (probability, 0.5))
     used, outside = (flag.to(batch.fed.device)[:, None, None, None] for flag in (used, outside))

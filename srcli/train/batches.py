@@ -14,9 +14,9 @@ from srcli.train.recipe import Recipe
 from srcli.train.store import StoreSpec
 from srcli.train.threads import prefetch_single_threaded
 
-# Scale, side of a patch of the network's input, how many, and the one source of randomness.
+# Takes the scale, the side of a patch of the network's input, the number of patches, and the generator.
 Draw = Callable[[float, int, int, np.random.Generator], Batch]
-# A batch and the scale that it is of.
+# A scale and a batch of that scale.
 ScaledBatch = tuple[float, Batch]
 
 
@@ -36,8 +36,8 @@ class Turn:
 def iterate_batches(recipe: Recipe, draw: Draw, step: int, nonfinite_retries: int) -> Iterator[ScaledBatch]:
     """Yield the batches from `step` on.
 
-    Where each has to be degraded, a thread does it while the network learns from those before it; mere crops
-    are cheaper than a thread that takes Python's lock from the loop.
+    If batches have to be degraded, a thread does it ahead while the network trains. Plain crops are cheaper
+    than a thread that competes with the loop for Python's lock.
     """
     turns = (
         Turn(s, part, nonfinite_retries) for s in itertools.count(step) for part in range(recipe.accumulate)

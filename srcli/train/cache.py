@@ -1,4 +1,4 @@
-"""How stores are written: by one process at a time, each file whole or not at all."""
+"""Writing of stores: by one process at a time, each file completely or not at all."""
 
 import hashlib
 import json
@@ -32,7 +32,7 @@ def stamp(file: Path) -> tuple[str, int, int]:
 
 @contextmanager
 def lock_folder(folder: Path) -> Iterator[None]:
-    """Hold `folder`, made if need be, against other processes; deletes what a killed one left half done."""
+    """Create `folder` if needed and lock it; deletes partial files that a killed process left behind."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / ".lock")

@@ -23,7 +23,7 @@ def build_forward(network: nn.Module, device: str, compiled: bool) -> Forward:
             return function(batch)
         except torch._dynamo.exc.TorchDynamoException as error:
             reason = str(error).strip().splitlines()[0]
-            hint = "it needs a C++ compiler; --set compile=false goes on without"
+            hint = "install a C++ compiler, or train with --set compile=false"
             raise SrError(f"the network can't be compiled: {reason}", hint) from error
 
     return forward

@@ -1,4 +1,4 @@
-"""The decoding pass: every training image at every wanted size, screened for benchmarks, into one file."""
+"""Decoding of all training images, in all sizes, into one file; benchmark images are detected."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -17,9 +17,9 @@ from srcli.train.planes import Layout, Samples, Tick, layout
 from srcli.train.sources import ImageSource
 from srcli.train.threads import prefetch_single_threaded
 
-# Raise it where what is written changes.
+# Increase it when the content of the files changes.
 VERSION = 2
-# Smaller images teach nothing and could not be reduced at every scale.
+# Smaller images are useless for training and cannot be downscaled by every scale.
 LEAST = 16
 
 _INDEX = "index.json"
@@ -40,7 +40,7 @@ class Entry:
 
 @dataclass(frozen=True)
 class Index:
-    """What is stored; `left_out`: which files are not, and why; `leaks`: which show what benchmark image."""
+    """The stored images; `left_out`: skipped files and why; `leaks`: files that show benchmark images."""
 
     entries: tuple[Entry, ...]
     left_out: tuple[str, ...]
@@ -54,7 +54,7 @@ class Index:
 
 @dataclass(frozen=True)
 class Task:
-    """A file to be decoded, and the sizes wanted of it."""
+    """A file to decode, and the sizes to store."""
 
     file: Path
     source: int
@@ -91,7 +91,7 @@ def open_index(folder: Path, work: Sequence[Task], tick: Tick) -> Index:
     if known:
         return known
     with cache.lock_folder(folder):
-        # Another process may have made it in the meantime.
+        # Another process may have written it in the meantime.
         return _read_index(folder) or _decode(folder, work, tick)
 
 
@@ -117,7 +117,7 @@ def _decode(folder: Path, work: Sequence[Task], tick: Tick) -> Index:
 
     cache.write(samples_path(folder), images())
     index = _join(parts)
-    # It comes last: it says that all is there.
+    # The index is written last: its presence means that everything is complete.
     cache.write(folder / _INDEX, [np.frombuffer(json.dumps(asdict(index)).encode(), np.uint8)])
     return index
 

@@ -1,6 +1,6 @@
-"""The steps of `imaging.steps` on batches of any device, JPEG by its arithmetic instead of a codec.
+"""The degradation steps of `imaging` on batches on any device; JPEG is computed without a codec.
 
-Rounding passes gradients on as if it were not there, so that a loss can look through a degradation.
+Rounding passes gradients through unchanged, so that a loss can be applied after a degradation.
 """
 
 from collections.abc import Callable, Hashable, Sequence
@@ -33,7 +33,7 @@ from srcli.imaging.degrade.steps import (
 
 
 def degrade_batch(hr: Tensor, scale: int, degradation: Degradation, rng: Rng) -> Tensor:
-    """Low-resolution batch of (N, 3, H, W) in [0, 1], each image by its own draw; 8-bit levels.
+    """Degrade (N, 3, H, W) in [0, 1], each image by its own random draw; rounded to 8-bit levels.
 
     Height and width must be multiples of `scale`.
     """
@@ -42,9 +42,9 @@ def degrade_batch(hr: Tensor, scale: int, degradation: Degradation, rng: Rng) ->
 
 
 def apply(batch: Tensor, plans: Sequence[Plan]) -> Tensor:
-    """Plan i on image i of (N, 3, H, W) in [0, 1]; images whose steps have equal shapes go together.
+    """Apply plan i to image i of (N, 3, H, W) in [0, 1]; images whose steps have equal shapes share a batch.
 
-    All plans must lead to one size.
+    All plans must end in the same size.
     """
     groups: dict[Hashable, list[int]] = {}
     for image, plan in enumerate(plans):
@@ -55,7 +55,7 @@ def apply(batch: Tensor, plans: Sequence[Plan]) -> Tensor:
 
 
 def _group_key(step: Step) -> Hashable:
-    """Equal for steps that can be done at once."""
+    """Return a key that is equal for steps that can be applied as one batch."""
     match step:
         case Filter():
             return Filter, step.kernel.size
@@ -88,13 +88,13 @@ def _filter(batch: Tensor, steps: Sequence[Filter]) -> Tensor:
 
 
 def _pad_mirrored(batch: Tensor, margin: int, axis: int) -> Tensor:
-    """Mirrored at both ends without repeating the border; unlike PyTorch's, also of more than the length."""
+    """Pad both ends by reflection, without repeating the border; unlike PyTorch's, by any margin."""
     index = np.pad(np.arange(batch.shape[axis]), margin, mode="reflect")
     return batch.index_select(axis, torch.from_numpy(index).to(batch.device))
 
 
 def resize(batch: Tensor, height: int, width: int, method: str = "bicubic") -> Tensor:
-    """(N, C, H, W) resized to `height` x `width` as `imaging.resize` does; not clipped.
+    """Resize (N, C, H, W) to `height` x `width` as `imaging.resize` does; not clipped.
 
     `method` is one of `imaging.steps.METHODS`; borders are mirrored, the border pixel repeated.
     """
@@ -118,7 +118,7 @@ def _resize(batch: Tensor, steps: Sequence[Resizing]) -> Tensor:
 
 
 def round_to_levels(batch: Tensor) -> Tensor:
-    """Clipped and rounded to 8-bit levels, still in [0, 1]; halves go up."""
+    """Clip to [0, 1] and round to 8-bit levels, halves up."""
     return _round_half_up(batch.clamp(0, 1) * 255) / 255
 
 
@@ -148,14 +148,14 @@ def _add_poisson_noise(batch: Tensor, steps: Sequence[Poisson]) -> Tensor:
 
 
 def _find_white_level(clean: Tensor) -> Tensor:
-    """For each image, the number of its 8-bit levels raised to a power of two (N, 1, 1, 1)."""
+    """Count the 8-bit levels in each image, rounded up to a power of two (N, 1, 1, 1)."""
     found = torch.zeros(len(clean), 256, device=clean.device)
     found.scatter_(1, (clean * 255).round().long().flatten(1), 1.0)
     return (2 ** found.sum(1).log2().ceil()).to(clean)[:, None, None, None]
 
 
 def _count_photons(mean: Tensor, uniform: Tensor, normal: Tensor) -> Tensor:
-    """Poisson counts as `imaging.steps` computes them."""
+    """Compute Poisson counts in the same way as `imaging.degrade.steps`."""
     many = (mean + mean.sqrt() * normal + (normal**2 - 1) / 6 + 0.5).floor().clamp(min=0)
     few, term = torch.zeros_like(mean), torch.exp(-mean)
     total = term
@@ -198,9 +198,9 @@ _YCC = np.array([GREY, (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312)]
 
 
 def jpeg(batch: Tensor, quality: Tensor) -> Tensor:
-    """(N, 3, H, W) in [0, 1] as it comes back from JPEG of `quality` (N,), 1 to 100, with halved chroma.
+    """Compress (N, 3, H, W) in [0, 1] as JPEG of `quality` (N,), 1 to 100, with halved chroma, and decode it.
 
-    libjpeg-turbo, which transforms in integers, gives the same to about 50 dB; packing is left out.
+    Agrees with libjpeg-turbo, which uses integer transforms, to about 50 dB. The lossless coding is left out.
     """
     height, width = batch.shape[2:]
     # The right margin is filled before chroma is halved, the lower one after, as libjpeg does.
@@ -214,20 +214,20 @@ def jpeg(batch: Tensor, quality: Tensor) -> Tensor:
 
 
 def _halve_chroma(chroma: Tensor) -> Tensor:
-    """Means of 2x2 pixels, halves rounded down and up by turns, as libjpeg does against a drift."""
+    """Average 2x2 pixels; halves are rounded down and up alternately, as libjpeg does to avoid a bias."""
     means = F.avg_pool2d(chroma, 2)
     turns = torch.arange(means.shape[3], device=chroma.device) % 2
     return _round_half_up(means - (1 - turns) / 4)
 
 
 def _build_table(base: tuple[tuple[int, ...], ...], quality: Tensor) -> Tensor:
-    """Quantisation steps (N, 8, 8) as the Independent JPEG Group scales them."""
+    """Scale a table to `quality`, as the Independent JPEG Group does: quantisation steps (N, 8, 8)."""
     percent = torch.where(quality < 50, (5000 / quality).floor(), 200 - 2 * quality)[:, None, None]
     return ((torch.tensor(base).to(quality) * percent + 50) / 100).floor().clamp(1, 255)
 
 
 def _quantise(planes: Tensor, table: Tensor) -> Tensor:
-    """Planes (N, C, H, W) around 0, their cosine coefficients rounded to steps; levels again."""
+    """Quantise the cosine coefficients of planes (N, C, H, W) around 0; return the resulting levels."""
     cosine = _to_tensor(_cosine(), planes)
     whole = F.pad(planes, (0, 0, 0, -planes.shape[2] % 8), mode="replicate")
     rows, columns = (side // 8 for side in whole.shape[2:])

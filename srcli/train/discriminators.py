@@ -1,4 +1,4 @@
-"""Discriminators that tell real from upscaled images: SRGAN's, BebyGAN's, Real-ESRGAN's; they return logits.
+"""The discriminators of SRGAN, BebyGAN and Real-ESRGAN; they return logits of an image being real.
 
 https://arxiv.org/abs/1609.04802, figure 4; https://arxiv.org/abs/2107.10833, figure 6
 """
@@ -14,9 +14,9 @@ from srcli.errors import UsageError
 
 
 class Vgg(nn.Module):
-    """SRGAN's: eight convolutions, every second one halving, and two dense layers; one logit an image.
+    """SRGAN's: eight convolutions, every second one with stride 2, and two dense layers; one logit per image.
 
-    Made for one size of patches, a multiple of 16: 96 in SRGAN, 128 in ESRGAN.
+    It takes one patch size, a multiple of 16: 96 in SRGAN, 128 in ESRGAN.
     """
 
     def __init__(self, patch: int = 96, channels: int = 3, features: int = 64) -> None:
@@ -32,16 +32,15 @@ class Vgg(nn.Module):
         self.head = nn.Sequential(nn.Flatten(), dense, nn.LeakyReLU(0.2), nn.Linear(1024, 1))
 
     def forward(self, batch: Tensor) -> Tensor:
-        """Logits (N, 1) of (N, C, patch, patch) in [0, 1]; above 0 is real."""
+        """Compute logits (N, 1) of (N, C, patch, patch) in [0, 1]; above 0 is real."""
         logits: Tensor = self.head(self.body(batch))
         return logits
 
 
 class Deep(nn.Module):
-    """BebyGAN's: halved until 3 to 5 pixels are left on a side, by kernels of 4; one logit an image.
+    """BebyGAN's: 4x4 convolutions with stride 2 until 3 to 5 pixels are left on a side; one logit per image.
 
-    Layers and widths as in the authors' code (dvlab-research/Simple-SR), whose patches have 192 pixels; those
-    for 128 and 256 there have as many halvings as here.
+    Layers and widths as in the authors' code (dvlab-research/Simple-SR) for patches of 128, 192 and 256 px.
     """
 
     def __init__(self, patch: int = 192, channels: int = 3, features: int = 32) -> None:
@@ -56,7 +55,7 @@ class Deep(nn.Module):
         self.head = nn.Sequential(nn.Flatten(), dense, nn.LeakyReLU(0.2), nn.Linear(100, 1))
 
     def forward(self, batch: Tensor) -> Tensor:
-        """Logits (N, 1) of (N, C, patch, patch) in [0, 1]; above 0 is real."""
+        """Compute logits (N, 1) of (N, C, patch, patch) in [0, 1]; above 0 is real."""
         logits: Tensor = self.head(self.body(batch))
         return logits
 
@@ -68,7 +67,7 @@ def _make_block(before: int, after: int, stride: int, kernel: int = 3) -> list[n
 
 
 class UNet(nn.Module):
-    """Real-ESRGAN's: three levels down and up, sums across, spectrally normalised; one logit a pixel."""
+    """Real-ESRGAN's: three levels, summed skip connections, spectral normalisation; one logit per pixel."""
 
     def __init__(self, channels: int = 3, features: int = 64) -> None:
         super().__init__()
@@ -80,7 +79,7 @@ class UNet(nn.Module):
         self.last = nn.Conv2d(features, 1, 3, padding=1)
 
     def forward(self, batch: Tensor) -> Tensor:
-        """Logits (N, 1, H, W) of (N, C, H, W) in [0, 1], sides multiples of 8; above 0 is real."""
+        """Compute logits (N, 1, H, W) of (N, C, H, W) in [0, 1], sides multiples of 8; above 0 is real."""
         levels = [F.leaky_relu(self.first(batch), 0.2)]
         for down in self.down:
             levels.append(F.leaky_relu(down(levels[-1]), 0.2))

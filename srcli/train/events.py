@@ -20,7 +20,7 @@ class Started:
 
 @dataclass(frozen=True)
 class ImageDecoded:
-    """So many of all training images are decoded."""
+    """Progress of decoding: `done` of `total` training images."""
 
     done: int
     total: int

@@ -1,4 +1,4 @@
-"""Batches: random crops of a store, degraded where that is not done ahead, augmented, as tensors."""
+"""Batches as tensors: random crops of a store, degraded unless the store holds them so, and augmented."""
 
 from dataclasses import dataclass, replace
 
@@ -25,7 +25,7 @@ _WEIGHTS = luma(np.eye(3)) - _OFFSET
 class Feed:
     """A store to draw batches from, for networks of `channels` 1 (luma) or 3 (RGB), and the augmentation.
 
-    Raises `UsageError` for CutBlur where the network is fed with small images.
+    Raises `UsageError` for CutBlur if the network takes low-resolution images.
     """
 
     store: Store
@@ -34,8 +34,8 @@ class Feed:
 
     def __post_init__(self) -> None:
         if self.augmentation.cutblur and not self.store.wanted.enlarged:
-            hint = "it is for those that are fed with enlarged images, as srcnn and vdsr are"
-            raise UsageError("cutblur does not suit this network", hint)
+            hint = "it needs a network whose input is upscaled first, such as srcnn or vdsr"
+            raise UsageError("cutblur does not work with this network", hint)
 
 
 @torch.no_grad()
@@ -59,9 +59,10 @@ def draw(feed: Feed, patch: int, count: int, rng: Rng) -> Batch:
 
 @torch.no_grad()
 def draw_any(feed: Feed, scale: float, patch: int, count: int, rng: Rng, *, part: bool = True) -> Batch:
-    """Draw `count` images of `patch` pixels a side, downscaled by any scale, and as large a target.
+    """Draw `count` crops, downscaled by any scale to `patch` pixels a side, and a target of the same size.
 
-    All of it without `part`. The store's own scale has to be 1, and its patch that of the largest scale.
+    Without `part`, the target is the whole crop. The store's own scale has to be 1, and its patch that of the
+    largest scale.
     """
     side = round(patch * scale)
     if side > feed.store.wanted.patch:
@@ -116,7 +117,7 @@ def _cut_and_degrade(feed: Feed, boxes: Boxes, side: int, order: Numbers | None,
 
 
 def _degrade(hr: Tensor, wanted: StoreSpec, rng: Rng) -> Tensor:
-    """Degrade a batch; on a CPU image by image with NumPy and a real codec, which is three times as fast."""
+    """Degrade a batch; on a CPU image by image with NumPy and a real codec, which is three times faster."""
     if hr.device.type != "cpu":
         return degrade.degrade_batch(hr, wanted.scale, wanted.degradation, rng)
     images = hr.permute(0, 2, 3, 1).contiguous().numpy()

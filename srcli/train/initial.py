@@ -1,4 +1,4 @@
-"""Initialisation of weights by a recipe instead of the network itself, such as `he=0.1`."""
+"""Initial weights that a recipe sets instead of the network, such as `he=0.1`."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -14,18 +14,18 @@ _LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
 
 def _he(weight: Tensor, scale: float) -> None:
-    """N(0, 2 / inputs), https://arxiv.org/abs/1502.01852, times `scale`."""
+    """Draw from N(0, 2 / inputs), https://arxiv.org/abs/1502.01852, times `scale`."""
     nn.init.kaiming_normal_(weight)
     weight.mul_(scale)
 
 
 def _normal(weight: Tensor, scale: float) -> None:
-    """N(0, scale^2)."""
+    """Draw from N(0, scale^2)."""
     nn.init.normal_(weight, std=scale)
 
 
 def _orthogonal(weight: Tensor, scale: float) -> None:
-    """Rows at right angles, https://arxiv.org/abs/1312.6120, times `scale`."""
+    """Draw orthogonal rows, https://arxiv.org/abs/1312.6120, times `scale`."""
     nn.init.orthogonal_(weight, scale)
 
 
@@ -34,7 +34,7 @@ SCHEMES: dict[str, Callable[[Tensor, float], None]] = {
     "normal": _normal,
     "orthogonal": _orthogonal,
 }
-# What the network's own code does; and that with an enlargement by repeated pixels to begin with.
+# The network's own initialisation, and one with which it starts as nearest-neighbour upscaling.
 OWN, IDENTITY = "own", "identity"
 NAMES = (OWN, IDENTITY, *SCHEMES)
 
@@ -48,10 +48,10 @@ class Initial:
 
 
 def parse(text: str) -> Initial:
-    """Read `own`, `identity`, or a scheme's name, with `=SCALE` behind it or without."""
+    """Parse `own`, `identity`, or the name of a scheme, optionally followed by `=SCALE`."""
     name, sign, number = text.partition("=")
     if name not in NAMES:
-        raise UsageError(f"no initial weights called '{name}'", f"there are: {', '.join(NAMES)}")
+        raise UsageError(f"no initialisation called '{name}'", f"there are: {', '.join(NAMES)}")
     return Initial(name, parse_positive(name, number, "he=0.1") if sign else 1.0)
 
 
@@ -59,7 +59,7 @@ def parse(text: str) -> Initial:
 def initialise(network: nn.Module, initial: Initial) -> None:
     """Fill the weights of all layers, and their biases with zeros.
 
-    Raises `UsageError` for `identity` where a network doesn't say which layers lead straight through it.
+    Raises `UsageError` for `identity` if the network does not define an identity path.
     """
     if initial.scheme == IDENTITY:
         _pass_through(network)
@@ -76,12 +76,14 @@ def initialise(network: nn.Module, initial: Initial) -> None:
 def _pass_through(network: nn.Module) -> None:
     """Make the first features the colours, which pass unchanged, and let the branches add nothing.
 
-    Dirac's kernels on the way through, as of `torch.nn.init.dirac_`, repeated before pixels are shuffled
-    (https://arxiv.org/abs/1707.02937), and residual branches that begin with 0
-    (https://arxiv.org/abs/1706.02677, section 5.1). A thousand steps are too few to find this first.
+    Layers on the path get Dirac kernels, as in `torch.nn.init.dirac_`, repeated before the pixel shuffle
+    (https://arxiv.org/abs/1707.02937); residual branches start at 0
+    (https://arxiv.org/abs/1706.02677, section 5.1). A thousand steps are too few to learn this.
     """
     if not hasattr(network, "identity_path"):
-        raise UsageError("this network can't begin as an identity", f"there are: {OWN}, {', '.join(SCHEMES)}")
+        raise UsageError(
+            "this network cannot be initialised as an identity", f"there are: {OWN}, {', '.join(SCHEMES)}"
+        )
     way: IdentityPath = network.identity_path()  # type: ignore[operator]
     colours = way.layers[0][0].in_channels
     for layer, repeated in way.layers:

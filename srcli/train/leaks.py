@@ -1,8 +1,8 @@
-"""The leak guard: whether a training image shows an image of a benchmark, whole or as a part of it.
+"""The leak guard: finds training images that show a benchmark image, whole or as a part of them.
 
 The benchmarks are known by difference hashes: grey means of 16 rows of 17 cells, a bit for each cell that is
-brighter than the one to its left. Windows of the training image are hashed alike; those that come near are
-moved and stretched to come nearer. Means of areas stand in for Pillow's BOX filter.
+brighter than the one to its left. Windows of the training image are hashed in the same way; the closest ones
+are moved and stretched to fit better. Area means take the place of Pillow's BOX filter.
 """
 
 import csv
@@ -20,23 +20,23 @@ from PIL import Image
 from srcli.train.planes import Samples
 
 Floats = NDArray[np.float32]
-# From where to where a window goes along an axis, in lengths of the image.
+# Start and end of a window along an axis, relative to the length of the image.
 Range = tuple[float, float]
 
 _FILE = Path(__file__).with_name("benchmark_hashes.csv")
-# Raise it where the same file would be judged otherwise.
+# Increase it when the same file would be judged differently.
 _VERSION = 1
 _ROWS, _COLUMNS = 16, 17
 _BITS = _ROWS * (_COLUMNS - 1)
 
 # Measured on 737 images without a leak and altered copies of 119 benchmark images: tests/test_leaks.py.
 _LIMIT = 44.0
-# A hash of few edges says little: large dark and bright areas are alike everywhere.
+# A hash with few edges says little: large dark and bright areas look alike everywhere.
 _LIMIT_PER_EDGE = 0.22
 # Windows with a misfit below this are looked at closely, the best few of them.
 _NEAR = 2.2
 _CANDIDATES = 4
-# Reduced to this many pixels on the shorter side or up to twice as many.
+# Images are downscaled until the shorter side has this many pixels, or up to twice as many.
 _SIDE = 96
 # Benchmark images keep their proportions to this factor where they are a part of another image.
 _STRETCH = 1.13
@@ -69,7 +69,7 @@ class Benchmarks:
 
 @dataclass(frozen=True)
 class Window:
-    """A part of the image held against a hash, a row of `signs`; `misfit`: bits that differ, by its limit."""
+    """A part of the image compared with row `reference` of `signs`; `misfit`: differing bits / its limit."""
 
     place: tuple[Range, Range]
     reference: int
@@ -177,14 +177,14 @@ def _refine(grey: Floats, window: Window, known: Benchmarks) -> Window:
 
 
 def _move(axis: Range, step: float) -> tuple[Range, ...]:
-    """Both ends where they are or moved either way by `step` lengths of the window."""
+    """List the ranges with each end unchanged or moved either way by `step` lengths of the window."""
     low, high = axis
     moves = [step * (high - low) * move for move in (0, -1, 1)]
     return tuple((low + a, high + b) for a, b in product(moves, repeat=2))
 
 
 def _compute_signs(grey: Floats, rows: Floats, columns: Floats) -> Floats:
-    """For each pair of ranges (R * C, 256): is a cell brighter than its left neighbour? 1, -1, or 0."""
+    """Compute, for each pair of ranges (R * C, 256), the sign of each cell minus its left neighbour."""
     cells = (rows @ grey @ columns.T).reshape(-1, _ROWS, len(columns) // _COLUMNS, _COLUMNS).swapaxes(1, 2)
     return np.sign(np.diff(cells, axis=-1)).reshape(-1, _BITS)
 
@@ -200,5 +200,5 @@ def _cells(size: int, ranges: tuple[Range, ...], count: int) -> Floats:
     return np.asarray(shares / (high - low), np.float32)
 
 
-# For the ranges that every image is asked for.
+# Cached, for the ranges that are the same for every image.
 _kept_cells = lru_cache(maxsize=64)(_cells)

@@ -31,15 +31,15 @@ from srcli.train.recipe import Phase, Recipe, phase_at
 from srcli.train.state import STATE, State, add_discriminator, restore, save, update_ema
 
 LOG = "log.jsonl"
-# A checkpoint at least this often, in seconds, besides those at validations, so that a crash costs minutes.
+# Seconds between checkpoints, besides those at validations: a crash costs minutes at most.
 SAVE_EVERY = 120.0
-# How often a non-finite loss is answered by halving the rate; then the run stops.
+# The learning rate is halved this many times after a non-finite loss; then the run stops.
 MAX_NONFINITE_RETRIES = 3
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What a run is given: how to train, where, on what, and what to validate with."""
+    """The inputs of a run: recipe, device, output folder, batches, and the images to validate with."""
 
     recipe: Recipe
     device: Device
@@ -83,17 +83,17 @@ def check_new(folder: Path) -> None:
     """Raise `SrError` if a new run cannot be put into `folder`; nothing is written yet."""
     if (folder / STATE).exists():
         raise UsageError(
-            f"{folder} holds a run already", "continue it with --resume, or choose another --out"
+            f"{folder} already holds a run", "continue it with --resume, or choose another --out"
         )
     check_can_write(folder / STATE)
 
 
 @dataclass(frozen=True)
 class Work:
-    """A phase made ready from the state's step on.
+    """A phase, prepared to continue from the state's step.
 
-    What puts batches through the network, what it minimises, its batches in turn and, for distillation, the
-    network that it imitates.
+    `forward`: the network, compiled or not; `objective`: the loss; `teacher`: the network to imitate, for
+    distillation.
     """
 
     phase: Phase
@@ -130,7 +130,9 @@ def _load_teacher(setup: Setup) -> nn.Module:
     specs = files.identify_specs(path)
     fitting = [spec for spec in specs if spec.scale == setup.recipe.scale]
     if not fitting:
-        raise UsageError(f"{path} is no teacher for x{setup.recipe.scale}", "give weights of the same scale")
+        raise UsageError(
+            f"the teacher {path} is not for x{setup.recipe.scale}", "give weights of the same scale"
+        )
     network = files.load_network(path, fitting[0]).eval().requires_grad_(requires_grad=False)
     placed: nn.Module = network.to(setup.device.name, memory_format=torch.channels_last)  # type: ignore[call-overload]
     return placed
@@ -139,7 +141,7 @@ def _load_teacher(setup: Setup) -> nn.Module:
 def take_step(state: State, setup: Setup, work: Work, meter: Meter | None = None) -> dict[str, float]:
     """Take an optimiser step, on one batch or several with added gradients; return the terms of the loss.
 
-    Raises `NotFiniteError`, with the weights as they were, where the loss or its gradient is not finite.
+    Raises `NotFiniteError`, with the weights as they were, if the loss or its gradient is not finite.
     """
     recipe, meter = setup.recipe, meter or Meter()
     rate = state.rate * schedule.learning_rate(recipe, work.phase, state.step)
@@ -169,7 +171,7 @@ def take_step(state: State, setup: Setup, work: Work, meter: Meter | None = None
 def _forward(
     state: State, setup: Setup, work: Work, meter: Meter
 ) -> tuple[losses.Images, Tensor, list[Tensor]]:
-    """Put the next batch through the network: images, what it was fed with, and what it showed earlier."""
+    """Put the next batch through the network: images, its input, and its intermediate outputs."""
     recipe, device = setup.recipe, setup.device.name
     begun = time.monotonic()
     scale, batch = next(work.batches)
@@ -292,7 +294,7 @@ def run(state: State, setup: Setup) -> Generator[StepDone]:
                 work = prepare(state, setup)
             note = _try_step(state, setup, work, meter)
             if note:
-                work = prepare(state, setup)  # with other batches: one of these may be what is wrong
+                work = prepare(state, setup)  # with other batches: one of these may be the cause
             due = not note and _is_due(state, setup.recipe)
             if due:
                 psnr_y = checkpoint(state, setup, meter.mean())
@@ -325,7 +327,7 @@ def _try_step(state: State, setup: Setup, work: Work, meter: Meter) -> str:
         saved = torch.load(setup.folder / STATE, map_location=setup.device.name, weights_only=True)
         restore(state, saved, setup.recipe, setup.device)
         state.nonfinite_retries, state.rate = nonfinite_retries, rate
-        return f"{error.message}: back to step {state.step}, at {rate:g} of the rate"
+        return f"{error.message}: resumed from step {state.step} at {rate:g} of the learning rate"
     return ""
 
 
@@ -352,8 +354,8 @@ def _progress(
 def checkpoint(state: State, setup: Setup, terms: dict[str, float]) -> float:
     """Validate, append to the log, and keep the weights if they are the best so far; PSNR-Y in dB.
 
-    Against a discriminator, and where training images are sharpened, the newest weights are kept: they need
-    not win in dB.
+    Against a discriminator, and where training images are sharpened, the newest weights are kept: better
+    ones need not have a higher PSNR.
     """
     if not parallel.is_first():
         return math.nan

@@ -23,7 +23,7 @@ class Images:
     lr: Tensor
 
 
-# --- losses of pixels ---
+# --- pixel losses ---
 
 
 def l1(images: Images) -> Tensor:
@@ -70,7 +70,7 @@ def frequency(images: Images) -> Tensor:
 
 
 def best_buddy(images: Images) -> Tensor:
-    """Mean |p - b(p)| over the patches p of sr, 3x3 pixels side by side, and what of the truth suits each.
+    """Mean |p - b(p)| over the 3x3 patches p of sr, where b(p) is the best-matching patch of the truth.
 
     b(p) is that patch c of hr, or of hr at half or a quarter of its size, for which |c - p|^2 + |c - g|^2 is
     least, where g is the patch of hr at p's place; so it is the one nearest to the midpoint of p and g.
@@ -83,18 +83,18 @@ def best_buddy(images: Images) -> Tensor:
     factors = (by for by in (2, 4) if min(images.hr.shape[2:]) >= _BUDDY * by)
     candidates = torch.cat([truths, *(_patches(_shrink(images.hr, by)) for by in factors)], 1)
     with torch.no_grad():
-        # Not by products: what they round off would be a loss of equal images.
+        # Not by matrix products: their rounding errors would give equal images a loss above 0.
         apart = torch.cdist((estimates + truths) / 2, candidates, compute_mode="donot_use_mm_for_euclid_dist")
         nearest = apart.argmin(2, keepdim=True).expand_as(estimates)
     return F.l1_loss(estimates, candidates.gather(1, nearest))
 
 
-# Pixels on a side of the patches that look for their best buddies.
+# Side in pixels of the patches that are matched.
 _BUDDY = 3
 
 
 def _patches(batch: Tensor) -> Tensor:
-    """(N, C, H, W) cut into (N, count, 9C); what is left at the right and lower edge takes no part."""
+    """Cut (N, C, H, W) into (N, count, 9C); a remainder at the right and lower edge is ignored."""
     return F.unfold(batch, _BUDDY, stride=_BUDDY).mT
 
 
@@ -113,7 +113,7 @@ PIXEL: dict[str, Callable[[Images], Tensor]] = {
 }
 
 
-# --- losses of features ---
+# --- feature losses ---
 
 
 def content(sr: Tensor, hr: Tensor, layer: str) -> Tensor:
@@ -141,7 +141,7 @@ def gram(features: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class FeatureLoss:
-    """A loss of features, summed over `layers` where none is named."""
+    """A feature loss, summed over `layers` unless one is named."""
 
     function: Callable[[Tensor, Tensor, str], Tensor]
     layers: tuple[str, ...]
@@ -159,7 +159,7 @@ FEATURE = {
 
 @dataclass(frozen=True)
 class Pair:
-    """What the generator and what the discriminator minimises, of logits (real, fake)."""
+    """The losses of generator and discriminator, as functions of the logits (real, fake)."""
 
     generator: Callable[[Tensor, Tensor], Tensor]
     discriminator: Callable[[Tensor, Tensor], Tensor]
@@ -198,7 +198,7 @@ def hinge_discriminator(real: Tensor, fake: Tensor) -> Tensor:
 def ragan_discriminator(real: Tensor, fake: Tensor) -> Tensor:
     """-mean log s(real - mean fake) - mean log(1 - s(fake - mean real)).
 
-    It asks whether a real image is more so than the average fake one.
+    The discriminator estimates whether a real image looks more real than the average fake one.
     https://arxiv.org/abs/1807.00734, section 4.2; ESRGAN, https://arxiv.org/abs/1809.00219, equation 1
     """
     return F.softplus(fake.mean() - real).mean() + F.softplus(fake - real.mean()).mean()
@@ -217,16 +217,16 @@ ADVERSARIAL = {
 }
 
 
-# Pixels on a side in which BebyGAN looks for texture, and how it weighs red, green and blue.
+# BebyGAN's window for texture, in pixels on a side, and its weights of red, green and blue.
 _AROUND = 11
 _LUMA = (0.2989, 0.587, 0.114)
 
 
 def texture_mask(images: Images, least: float) -> Tensor:
-    """Compute the mask (N, 1, H, W) of what a discriminator sees: 1 where there is texture, else 0.
+    """Compute the mask (N, 1, H, W) of textured pixels, which the discriminator sees: 1 or 0.
 
-    There is where grey values of the 11x11 pixels around, of the low-resolution image as bicubic enlarges it,
-    have a standard deviation of `least`: region-aware learning, https://arxiv.org/abs/2103.15295
+    A pixel is textured if the grey values of the 11x11 pixels around it, in the low-resolution image upscaled
+    by bicubic, have a standard deviation of `least` or more: https://arxiv.org/abs/2103.15295
     """
     grey = _grey(resize(images.lr, *images.hr.shape[2:]))
     around = F.pad(grey, (_AROUND // 2,) * 4, "reflect")
@@ -259,7 +259,7 @@ class Term:
 
 Spec = tuple[Term, ...]
 
-# What may stand behind a colon, by name of loss.
+# The variants that may follow a colon, by name of the loss.
 VARIANTS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(PIXEL, ()),
     **dict.fromkeys(FEATURE, tuple(LAYERS)),
@@ -276,9 +276,11 @@ def parse(text: str) -> Spec:
     labels = [term.label for term in spec]
     twice = [label for label in labels if labels.count(label) > 1]
     if twice:
-        raise UsageError(f"the loss '{twice[0]}' is written twice", "once, with the sum of both weights")
+        raise UsageError(
+            f"the loss '{twice[0]}' is written twice", "write it once, with the sum of both weights"
+        )
     if sum(term.name == "adversarial" for term in spec) > 1:
-        raise UsageError("there can be one adversarial loss only", "drop the others")
+        raise UsageError("there can be only one adversarial loss", "remove the others")
     return spec
 
 
@@ -297,7 +299,7 @@ def _term(text: str) -> Term:
 class Objective:
     """A sum of losses and the networks that it needs.
 
-    `regions`: the discriminator is shown only what is `texture_mask` by that much; all where it is 0.
+    `regions`: the threshold of `texture_mask`, which limits what the discriminator sees; 0: it sees all.
     """
 
     spec: Spec
@@ -331,7 +333,7 @@ class Objective:
 
     @property
     def _judge(self) -> nn.Module:
-        assert self.discriminator is not None  # `build` sees to it
+        assert self.discriminator is not None  # ensured by `build`
         return self.discriminator
 
 
@@ -352,7 +354,7 @@ def _compute_features(features: Features, images: Images) -> dict[str, tuple[Ten
 
 @contextmanager
 def _freeze(module: nn.Module) -> Iterator[None]:
-    """Inside, gradients pass through the module but none are kept for its own weights."""
+    """Let gradients pass through the module without computing those of its own weights."""
     module.requires_grad_(requires_grad=False)
     try:
         yield
@@ -363,13 +365,13 @@ def _freeze(module: nn.Module) -> Iterator[None]:
 def build(
     spec: Spec, device: str = "cpu", discriminator: nn.Module | None = None, regions: float = 0.0
 ) -> Objective:
-    """Build what computes `spec` on `device`; VGG19 is loaded if a term needs its features.
+    """Build the objective for `spec` on `device`; VGG19 is loaded if a term needs its features.
 
     `discriminator` and `regions` as in `Objective`. Raises `HubError` if VGG19 is needed and cannot be
     downloaded, `UsageError` if a discriminator is missing.
     """
     if is_adversarial(spec) and discriminator is None:
-        raise UsageError("an adversarial loss needs a discriminator", "name one of them")
+        raise UsageError("an adversarial loss needs a discriminator", "set gan.discriminator")
     layers = tuple(dict.fromkeys(layer for t in spec if t.name in FEATURE for layer in _layers_of(t)))
     return Objective(spec, load_features(layers).to(device) if layers else None, discriminator, regions)
 

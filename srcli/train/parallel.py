@@ -1,4 +1,4 @@
-"""Several processes that train one network, started by torchrun; alone, all of this does nothing."""
+"""Training in several processes, started by torchrun; with a single process, nothing here has an effect."""
 
 import os
 import subprocess
@@ -47,7 +47,7 @@ def is_first() -> bool:
 
 
 def broadcast_decision(decision: bool) -> bool:
-    """Return the first process's decision to all."""
+    """Return the first process's decision in all processes."""
     if world() == 1:
         return decision
     place = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
@@ -66,7 +66,7 @@ def local_device(name: str | None) -> str | None:
 def average_gradients(network: nn.Module) -> None:
     """Give every process the mean of all gradients, so that equal batches make one large one.
 
-    Raises `SrError` where another process is gone.
+    Raises `SrError` if another process is gone.
     """
     if world() == 1:
         return
@@ -76,7 +76,7 @@ def average_gradients(network: nn.Module) -> None:
         distributed.all_reduce(flat)
     except Lost as error:
         raise SrError(
-            "another process of this run is gone", "go on with the same command and --resume"
+            "another process of this run is gone", "continue with the same command and --resume"
         ) from error
     flat /= world()
     parts = torch.split(flat, [gradient.numel() for gradient in gradients])

@@ -13,16 +13,16 @@ from torch import Tensor
 
 Samples = NDArray[np.uint8]
 Numbers = NDArray[np.int64]
-# Called with how much is done, and of how much.
+# Called with the amount done and the total.
 Tick = Callable[[int, int], None]
 
-# Pixels are copied as units of three bytes: a turned crop is copied twice as fast so.
+# Pixels are copied as units of three bytes: that is twice as fast for rotated crops.
 _PIXEL = np.dtype("V3")
 
 
 @dataclass(frozen=True)
 class Layout:
-    """Where images lie that are stored one behind the other: sides, and number of the first pixel of each."""
+    """The positions of images stored one after the other: sides, and index of the first pixel of each."""
 
     heights: Numbers
     widths: Numbers

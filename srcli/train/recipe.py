@@ -24,7 +24,7 @@ class Gan:
 
     `learning_rate` is multiplied by `decay` at the shares `decay_at` of the phase, or follows another
     `schedule`, in `cycles` if that is a cosine. `regions`: the standard deviation of grey values from which
-    on there is texture, and only that is what the discriminator sees; 0: it sees all.
+    a pixel counts as textured; the discriminator sees only these pixels; 0: it sees all.
     """
 
     steps: int = 400_000
@@ -199,7 +199,7 @@ def apply_assignments(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
     for text in assignments:
         name, sign, value = text.partition("=")
         if not sign:
-            raise UsageError(f"'{text}' is no field=value", "for example --set batch=32")
+            raise UsageError(f"'{text}' is not of the form FIELD=VALUE", "for example --set batch=32")
         recipe = _assign(recipe, name, value)
     return check_recipe(recipe)
 
@@ -234,7 +234,7 @@ def _parse_value(owner: "Recipe | Gan", name: str, value: str) -> Any:
             return tuple(json.loads(part) for part in value.split(",") if part)
         return _TRUTH[value.lower()] if isinstance(old, bool) else type(old)(value)
     except (ValueError, KeyError) as error:
-        raise UsageError(f"{name} cannot be '{value}'", f"it is {old!r} by default") from error
+        raise UsageError(f"{name} cannot be '{value}'", f"the default is {old!r}") from error
 
 
 def check_recipe(recipe: Recipe) -> Recipe:
@@ -280,9 +280,13 @@ def _check_scale_range(recipe: Recipe) -> None:
         or not 1 <= recipe.scale_range[0] <= recipe.scale_range[1] <= LARGEST_SCALE
     ):
         found = ",".join(f"{scale:g}" for scale in recipe.scale_range)
-        raise UsageError(f"scale_range cannot be {found}", f"two scales from 1 to {LARGEST_SCALE}, as in 1,4")
+        raise UsageError(
+            f"scale_range cannot be {found}", f"give two scales from 1 to {LARGEST_SCALE}, as in 1,4"
+        )
     if not archs.traits(recipe.arch).any_scale:
-        raise UsageError(f"{recipe.arch} takes no range of scales", "leave scale_range out, or list scales")
+        raise UsageError(
+            f"{recipe.arch} cannot be trained on a range of scales", "leave out scale_range, or set scales"
+        )
     chance = augment.parse(recipe.augment)
     against = {
         "degrade": recipe.degrade != "bicubic",

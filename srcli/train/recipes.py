@@ -1,4 +1,4 @@
-"""What is trained and how: one function for each network, returning a frozen `Recipe`."""
+"""The training recipes: one function per network, returning a frozen `Recipe`."""
 
 from dataclasses import replace
 
@@ -18,8 +18,8 @@ _ANY_SCALE = (1.0, 4.0)
 def fsrcnn(scale: int) -> Recipe:
     """FSRCNN(56, 12, 4): squared error, 1e-3, the last layer at a tenth, batch 128; Adam, not SGD.
 
-    SGD on Caffe's summed error left the numbers here within steps. The paper's patches of 10, 7 and 6 pixels
-    are its input's alone; these have its surroundings too.
+    SGD on Caffe's summed error diverged here within a few steps. The paper's patches of 10, 7 and 6 pixels
+    are without a margin; ours include one.
     """
     return Recipe("fsrcnn", scale, batch=128, loss="l2", steps=1_000_000, last_rate=0.1, clip=1.0)
 
@@ -32,20 +32,20 @@ def srcnn(scale: int) -> Recipe:
 
 
 def _halve_rate(recipe: Recipe) -> Recipe:
-    """Set a million steps, with the rate halved every 200,000."""
+    """Set a million steps, with the learning rate halved every 200,000."""
     return replace(recipe, steps=1_000_000, schedule="step", decay_at=(0.2, 0.4, 0.6, 0.8))
 
 
 def espcn(scale: int) -> Recipe:
-    """ESPCN on luma: squared error, patches of 17, rate 1e-2 down to 1e-4, the last layer's a tenth of that.
+    """ESPCN on luma: squared error, patches of 17, rate 1e-2 to 1e-4, a tenth in the last layer.
 
-    The paper names neither optimiser nor batch, and lowers the rate where the loss stands still.
+    The paper names neither optimiser nor batch size, and lowers the rate when the loss stops falling.
     """
     return Recipe("espcn", scale, patch=17, loss="l2", learning_rate=1e-2, last_rate=0.1)
 
 
 def edsr(scale: int) -> Recipe:
-    """EDSR baseline: L1, 48x48, batch 16, 1e-4 halved after 200,000 steps; x3 and x4 with x2's `--init`."""
+    """EDSR baseline: L1, 48x48, batch 16, 1e-4 halved after 200,000 steps; x3, x4 start from x2."""
     return Recipe(
         "edsr", scale, patch=48, steps=300_000, learning_rate=1e-4, schedule="step", decay_at=(2 / 3,)
     )
@@ -81,8 +81,8 @@ def slimres(scale: int) -> Recipe:
 def vdsr(scale: int) -> Recipe:
     """VDSR: squared error, 41x41 patches, batch 64, 80 epochs, a tenth of the rate after each quarter.
 
-    Adam with clipped norms takes the place of SGD at 0.1 with values clipped over the rate (`clip_by=rate`).
-    A batch is of one of three scales; the paper mixes them in the batch.
+    Adam with clipped norms replaces SGD at 0.1 with values clipped relative to the rate (`clip_by=rate`).
+    Each batch has one of three scales; the paper mixes them within a batch.
     """
     return Recipe(
         "vdsr",
@@ -104,7 +104,7 @@ def vdsr(scale: int) -> Recipe:
 def drrn(scale: int) -> Recipe:
     """DRRN: squared error, 31x31 patches, batch 128 of one of three scales, halved every 65,360 steps.
 
-    Adam takes the place of SGD at 0.1 with values clipped over the rate.
+    Adam replaces SGD at 0.1 with values clipped relative to the learning rate.
     """
     return Recipe(
         "drrn",
@@ -122,9 +122,9 @@ def drrn(scale: int) -> Recipe:
 
 
 def drcn(scale: int) -> Recipe:
-    """DRCN: squared error on 41x41 patches, batch 64; Adam at 1e-4 in the place of SGD at 0.01.
+    """DRCN: squared error on 41x41 patches, batch 64; Adam at 1e-4 instead of SGD at 0.01.
 
-    Each recursion's prediction is compared with the truth too, ever less as the steps go on.
+    The prediction of each recursion is supervised too, with a weight that falls over the run.
     """
     return Recipe(
         "drcn",
@@ -142,9 +142,9 @@ def drcn(scale: int) -> Recipe:
 
 
 def lapsrn(scale: int) -> Recipe:
-    """LapSRN: its Charbonnier loss on 128x128 pixels, batch 64; Adam at 1e-4 in the place of SGD at 1e-5.
+    """LapSRN: its Charbonnier loss on 128x128 pixels, batch 64; Adam at 1e-4 instead of SGD at 1e-5.
 
-    The levels before the last are compared with the truth in their size, weighed by their pixels.
+    Levels before the last are compared with the truth at their size, weighted by their number of pixels.
     """
     levels = (0.25, 0.25) if scale > 2 else (0.0, 0.0)
     return Recipe(
@@ -224,14 +224,14 @@ def imdn(scale: int) -> Recipe:
 
 
 def rcan(scale: int) -> Recipe:
-    """RCAN: L1, 48x48 patches, batch 16, 1e-4 halved every 200,000 steps; other scales with x2's `--init`."""
+    """RCAN: L1, 48x48 patches, batch 16, 1e-4 halved every 200,000 steps; x3 and x4 start from x2."""
     return _halve_rate(Recipe("rcan", scale, patch=48, learning_rate=1e-4))
 
 
 def liif(scale: int) -> Recipe:
     """LIIF: L1, 48x48 pixels, batch 16 of one scale from 1 to 4, 1e-4 halved every 200,000 steps.
 
-    The authors draw a scale for each image, and 48 x 48 output pixels anywhere: here they are a square.
+    The authors draw a scale per image and 48 x 48 output pixels anywhere; here these form a square.
     """
     return _halve_rate(Recipe("liif", scale, patch=48, learning_rate=1e-4, scale_range=_ANY_SCALE))
 
@@ -239,37 +239,37 @@ def liif(scale: int) -> Recipe:
 def metasr(scale: int) -> Recipe:
     """Meta-SR: L1, 50x50 patches, batch 16 of one scale from 1 to 4, 1e-4 halved every 200,000 steps.
 
-    The authors' scales are tenths, and whole patches are learned: here a square of 50 x 50 output pixels.
+    The authors use multiples of 0.1 and whole patches; here it is a square of 50 x 50 output pixels.
     """
     return _halve_rate(Recipe("metasr", scale, patch=50, learning_rate=1e-4, scale_range=_ANY_SCALE))
 
 
 def lte(scale: int) -> Recipe:
-    """LTE: as LIIF, whose settings its authors took over."""
+    """LTE: the settings of LIIF, which its authors adopted."""
     return replace(liif(scale), arch="lte")
 
 
 def lte_swinir(scale: int) -> Recipe:
-    """LTE on SwinIR: 32 a batch, 2e-4 halved four times in half a million steps; else as LTE."""
+    """LTE on SwinIR: batch 32, 2e-4 halved four times in half a million steps; otherwise as LTE."""
     made = replace(lte(scale), name="lte-swinir", config={"encoder": "swinir"}, batch=32)
     return replace(_halve_rate_late(made), beta2=0.999)
 
 
 def bairnet(scale: int) -> Recipe:
-    """BAIRNet: its own reductions enlarged again, and kept near bicubic's; the rest as LIIF's.
+    """BAIRNet: upscales its own downscaled images, which are kept near bicubic; otherwise as LIIF.
 
-    The paper's settings are not known here. Validation is of bicubic's reductions, which it is not made for.
+    We do not know the paper's settings. Validation uses bicubic downscaling, for which it is not made.
     """
     return replace(liif(scale), arch="bairnet", downscale_weight=1.0)
 
 
 def han(scale: int) -> Recipe:
-    """HAN: L1, 48x48, batch 16, 1e-4 halved every 200,000 steps; the authors begin with RCAN's x2 weights."""
+    """HAN: L1, 48x48, batch 16, 1e-4 halved every 200,000 steps; the authors start from RCAN's x2 weights."""
     return _halve_rate(Recipe("han", scale, patch=48, learning_rate=1e-4))
 
 
 def safmn(scale: int) -> Recipe:
-    """SAFMN: L1 and 0.05 of the spectrum's, 64x64 patches, batch 64, a cosine from 1e-3 to 1e-5."""
+    """SAFMN: L1 plus 0.05 x frequency loss, 64x64 patches, batch 64, a cosine from 1e-3 to 1e-5."""
     loss = "l1=1,frequency=0.05"
     return Recipe("safmn", scale, patch=64, batch=64, steps=500_000, loss=loss, beta2=0.99)
 
@@ -290,17 +290,17 @@ def bsrn(scale: int) -> Recipe:
 
 
 def falsr(scale: int) -> Recipe:
-    """FALSR: its training is not published; L1, 64x64 patches, batch 16, rate 1e-4 as its predecessors."""
+    """FALSR: its training is not published; L1, 64x64 patches, batch 16, 1e-4 like its predecessors."""
     return Recipe("falsr", scale, patch=64, steps=1_000_000, learning_rate=1e-4)
 
 
 def rfdn(scale: int) -> Recipe:
-    """RFDN: L1, 64x64 patches, batch 64, 5e-4 halved every 200,000 steps; x3 and x4 with x2's `--init`."""
+    """RFDN: L1, 64x64 patches, batch 64, 5e-4 halved every 200,000 steps; x3, x4 start from x2."""
     return _halve_rate(Recipe("rfdn", scale, patch=64, batch=64, learning_rate=5e-4))
 
 
 def rdn(scale: int) -> Recipe:
-    """RDN: L1, 48x48 at x2, then 32x32 with x2's `--init`, batch 16, 1e-4 halved every 200,000 steps."""
+    """RDN: L1, 48x48 at x2, then 32x32 from x2, batch 16, 1e-4 halved every 200,000 steps."""
     return _halve_rate(Recipe("rdn", scale, patch=48 if scale == 2 else 32, learning_rate=1e-4))
 
 
@@ -351,10 +351,10 @@ def esrgan(scale: int) -> Recipe:
 
 
 def bebygan(scale: int) -> Recipe:
-    """BebyGAN: RRDB-PSNR, then best buddies, the reduction, VGG19's features, a judge of textured regions.
+    """BebyGAN: RRDB-PSNR, then best buddies, cycle, VGG19 features, a discriminator of textured regions.
 
-    192x192 pixels at x4, batch 8, three cosines of 200,000 steps. The authors weigh the mean of both halves
-    of the relativistic loss by 0.005. How the weights came about that they begin with (`--init`) is not told.
+    192x192 pixels at x4, batch 8, three cosines of 200,000 steps. The authors weight the mean of both halves
+    of the relativistic loss by 0.005. They do not say how they made the weights they start from (`--init`).
     """
     features = "content:conv3_4=0.125,content:conv4_4=0.25,content:conv5_4=0.5"
     loss = f"best-buddy=1,cycle=1,{features},adversarial:ragan=0.0025"
@@ -364,9 +364,9 @@ def bebygan(scale: int) -> Recipe:
 
 
 def bsrgan(scale: int) -> Recipe:
-    """BSRGAN: RRDB on shuffled degradations with L1, then also VGG19's features and a U-Net, by LSGAN.
+    """BSRGAN: RRDB on shuffled degradations with L1, then also VGG19 features and a U-Net, by LSGAN.
 
-    The authors' options; the number of steps is not in them. The paper has batch 48 and 0.1 of the judgement.
+    The authors' options, except the number of steps. The paper has batch 48 and adversarial weight 0.1.
     """
     loss = f"l1=1,{_FIVE_LAYERS},adversarial:lsgan=1"
     gan = Gan(2_000_000, loss, 5e-5, decay_at=(0.4, 0.8), discriminator="unet")
@@ -375,9 +375,9 @@ def bsrgan(scale: int) -> Recipe:
 
 
 def realesrgan(scale: int) -> Recipe:
-    """Real-ESRGAN: RRDB on degradations of second order, with L1, then also VGG19's features and a U-Net.
+    """Real-ESRGAN: RRDB on degradations of second order, with L1, then also VGG19 features and a U-Net.
 
-    The authors begin with ESRGAN's weights (`--init`), and show the discriminator unsharpened images.
+    The authors start from ESRGAN's weights (`--init`), and show the discriminator unsharpened images.
     """
     loss = f"l1=1,{_FIVE_LAYERS},adversarial=0.1"
     gan = Gan(400_000, loss, discriminator="unet")
@@ -398,7 +398,7 @@ def realesrgan(scale: int) -> Recipe:
 def real(scale: int) -> Recipe:
     """Ours: ECBSR on RGB, degradations of second order, L1 and a Fourier term on sharpened images.
 
-    What is bundled began with the weights that benchmarks/experiments/luma_to_rgb.py makes (`--init`).
+    The bundled weights started from those that benchmarks/experiments/luma_to_rgb.py makes (`--init`).
     """
     return replace(
         ecbsr(scale),
@@ -465,20 +465,20 @@ def _halve_rate_late(recipe: Recipe) -> Recipe:
 
 
 def swinir(scale: int) -> Recipe:
-    """SwinIR: L1, 48x48 patches, batch 32, 2e-4 halved four times; x2's `--init` for the other scales.
+    """SwinIR: L1, 48x48 patches, batch 32, 2e-4 halved four times; other scales start from x2.
 
-    Those on DIV2K and Flickr2K, and the lightweight ones, are learned from patches of 64x64.
+    The versions for DIV2K and Flickr2K, and the lightweight ones, use patches of 64x64.
     """
     return _halve_rate_late(Recipe("swinir", scale, patch=48, batch=32))
 
 
 def hat(scale: int) -> Recipe:
-    """HAT without ImageNet: L1, 64x64 patches, batch 32, 2e-4 halved four times; x4 with x2's `--init`."""
+    """HAT without ImageNet: L1, 64x64 patches, batch 32, 2e-4 halved four times; x4 starts from x2."""
     return _halve_rate_late(Recipe("hat", scale, patch=64, batch=32))
 
 
 def dat(scale: int) -> Recipe:
-    """DAT: L1, 64x64 patches, batch 32, 2e-4 halved four times; other scales with x2's `--init`."""
+    """DAT: L1, 64x64 patches, batch 32, 2e-4 halved four times; other scales start from x2."""
     return _halve_rate_late(Recipe("dat", scale, patch=64, batch=32))
 
 
@@ -508,7 +508,7 @@ def enlcn(scale: int) -> Recipe:
 
 
 def act(scale: int) -> Recipe:
-    """ACT's phase on ImageNet: L1, 48x48 patches, 512 a step, 150 epochs, 1e-4 halved every 50."""
+    """ACT's phase on ImageNet: L1, 48x48 patches, 512 per step, 150 epochs, 1e-4 halved every 50."""
     made = Recipe("act", scale, patch=48, batch=64, accumulate=8, steps=375_000, learning_rate=1e-4)
     return replace(made, schedule="step", decay_at=(1 / 3, 2 / 3))
 
@@ -520,7 +520,7 @@ def ipt(scale: int) -> Recipe:
 
 
 def maxim_sr(scale: int) -> Recipe:
-    """MAXIM-SR, which is ours, with the settings of SwinIR and patches of 64x64."""
+    """MAXIM-SR, our own: the settings of SwinIR with patches of 64x64."""
     return _halve_rate_late(Recipe("maxim_sr", scale, patch=64, batch=32))
 
 
@@ -587,7 +587,7 @@ RECIPES = {recipe.__name__: recipe for recipe in _ALL}
 
 
 def names() -> list[str]:
-    """List all recipes: those below, and the networks that the default recipe serves."""
+    """List all recipes, including networks that use the default one."""
     return sorted({*RECIPES, *archs.names()})
 
 
@@ -597,7 +597,7 @@ def find(name: str, scale: int) -> Recipe:
         return RECIPES[name](scale)
     if name in archs.names():
         return default(name, scale)
-    raise UsageError(f"no recipe to train '{name}'", f"there are: {', '.join(names())}")
+    raise UsageError(f"no recipe called '{name}'", f"there are: {', '.join(names())}")
 
 
 def default(arch: str, scale: int) -> Recipe:
@@ -627,14 +627,14 @@ PRESETS = ("paper", "quick")
 
 
 def quick(recipe: Recipe) -> Recipe:
-    """Shorten a recipe to some hundred small steps with SOAP, without what needs a download.
+    """Shorten a recipe to a thousand small steps with SOAP that need no download.
 
-    Only a third of them where a second phase follows, as its networks are large.
+    It is 300 steps if a second phase follows, as its networks are large.
     """
     gan = _quick_gan(recipe.gan) if recipe.gan else None
     return replace(
         recipe,
-        # A multiple of 16 at the target, which discriminators need.
+        # A multiple of 16 in high resolution, which discriminators need.
         patch=48 if _is_pre_upsampled(recipe) else 24,
         batch=min(recipe.batch, 8),
         steps=300 if gan else 1_000,
@@ -657,7 +657,7 @@ def quick(recipe: Recipe) -> Recipe:
 
 
 def _quick_gan(gan: Gan) -> Gan:
-    """Replace features in the second phase by L1 and a Fourier term; best buddies stay."""
+    """Replace feature losses in the second phase by L1 and a frequency loss; best buddies stay."""
     pixels = "best-buddy=1,cycle=1" if "best-buddy" in gan.loss else "l1=1,frequency=0.01"
     return replace(gan, steps=100, loss=f"{pixels},adversarial=0.003", decay_at=(), schedule="step", cycles=1)
 

@@ -1,4 +1,4 @@
-"""What a training run is asked for, and what it returns."""
+"""The request and the result of a training run."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -39,7 +39,7 @@ def run(
     """
     keep_freed_memory()
     if not request.data:
-        raise UsageError("there is nothing to learn from", "name a folder of images with --data")
+        raise UsageError("no training images", "give a folder of images with --data")
     chosen = choose_recipe(request)
     folder = request.output or Path("runs") / f"{chosen.title}-{chosen.label}"
     parallel.join()
@@ -92,7 +92,7 @@ def choose_recipe(request: TrainRequest) -> Recipe:
     """Return the recipe of the network and preset or, to fine-tune, of the weights to start from."""
     if request.start_from is None:
         if request.network is None:
-            raise UsageError("which network?", "`sr train --list` shows all")
+            raise UsageError("no network given", "name one; `sr train --list` shows all")
         return recipes.preset(request.network, request.scale, request.preset)
     spec, path = find_weights(request.start_from, request.scale)
     if request.network not in (None, spec.arch):
@@ -111,7 +111,7 @@ def find_weights(name: str, scale: int) -> tuple[Spec, Path]:
     entries = manifest.find_named(name)
     if len(entries) > 1:
         known = ", ".join(entry.name for entry in entries)
-        raise UsageError(f"{name} is several weights", f"name one of: {known}")
+        raise UsageError(f"there are several weights called {name}", f"choose one of: {known}")
     (entry,) = entries
     return Spec(entry.arch, entry.scale, entry.config), files.locate_weights(entry)
 
@@ -135,7 +135,7 @@ def _load_pictures(validation: Path | None) -> list[Picture]:
 
 
 def _build_draw(chosen: Recipe, open_feed: Callable[[int], Feed]) -> Draw:
-    """Return what draws batches of any of the recipe's scales; all scales share the decoded images."""
+    """Return a function that draws batches of the recipe's scales; all scales share the decoded images."""
     if chosen.scale_range:
         feed = open_feed(1)
         part = chosen.downscale_weight == 0

@@ -1,4 +1,4 @@
-"""How large a step is: learning rate over time, and gradients kept in bounds."""
+"""Schedules of learning rate, supervision and patch size, and gradient clipping."""
 
 import math
 
@@ -33,12 +33,12 @@ def _relative(recipe: Recipe, phase: Phase, within: int) -> float:
 
 
 def _within_cycle(done: float, cycles: int) -> float:
-    """Return the part of the present cycle that is done."""
+    """Return the share of the current cycle that is done."""
     return done * cycles - min(int(done * cycles), cycles - 1)
 
 
 def _one_cycle(done: float, floor: float) -> float:
-    """Up from a 25th in three tenths of the time, then down. https://arxiv.org/abs/1708.07120"""
+    """Rise from 1/25 in the first 30 % of the time, then fall. https://arxiv.org/abs/1708.07120"""
     return _cosine(0.04, 1, done / 0.3) if done < 0.3 else _cosine(1, floor, (done - 0.3) / 0.7)
 
 

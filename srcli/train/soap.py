@@ -1,7 +1,7 @@
 """SOAP: Adam in the slowly turning eigenbasis of the gradients' second moments (Vyas et al., 2024).
 
-What Adam scales number by number is scaled along the directions in which a layer's gradients really vary. For
-the small kernels of compact networks the bases are cheap, and a step gains as much as several of Adam's.
+Adam scales each weight; SOAP scales along the directions in which a layer's gradients vary. For the small
+kernels of compact networks the bases are cheap, and one step gains as much as several of Adam's.
 """
 
 from collections.abc import Callable, Iterable
@@ -15,9 +15,9 @@ _LARGEST = 1024
 
 
 class Soap(torch.optim.Optimizer):
-    """SOAP on each weight (O, ...) as a matrix of O rows; for vectors it is Adam.
+    """SOAP for weights (O, ...), each as a matrix of O rows; vectors get Adam.
 
-    `every`: steps between turns of the bases, each by one step of QR iteration. Source:
+    `every`: steps between updates of the bases, each by one step of QR iteration. Source:
     https://arxiv.org/abs/2409.11321, algorithm 3.
     """
 
@@ -85,7 +85,7 @@ def _begin(state: dict[str, Any], gradient: Tensor) -> None:
 def _axes(moments: Tensor) -> Tensor:
     """Compute eigenvectors in columns, the strongest first; the plain axes if that fails.
 
-    A first gradient is often of low rank, or tiny: in single precision eigenvalues are not found then.
+    A first gradient is often of low rank, or tiny: the eigenvalue solver then fails in single precision.
     """
     scaled = moments.cpu().double()
     scaled /= scaled.abs().max().clamp_min(torch.finfo(torch.float64).tiny)

@@ -1,4 +1,4 @@
-"""Where training images come from: folders, sets of the Hub and folders of pairs, each with a weight."""
+"""Sources of training images: folders, data sets on the Hub and folders of pairs, each with a weight."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ _LR = ",lr="
 class ImageSource:
     """Image files; a pixel of them is drawn `weight` times as often as one of another source of weight 1.
 
-    `partners`: their low-resolution images, one for each file; none where they are to be made.
+    `partners`: their low-resolution images, one for each file; empty if they are made by downscaling.
     """
 
     name: str
@@ -27,7 +27,7 @@ def parse(text: str, scale: int) -> ImageSource:
     """Parse a source written as `FOLDER`, `hub:OWNER/NAME` or `FOLDER,lr=FOLDER`, optionally with `=WEIGHT`.
 
     Folders are searched recursively. The partner of `a/b.png` is `a/b` or `a/bxSCALE` of any suffix.
-    Raises `DatasetError` where no image is found or one has no partner, `UsageError` for a bad weight.
+    Raises `DatasetError` if no image is found or one has no partner, `UsageError` for a bad weight.
     """
     name, lr, weight = _parts(text)
     files = _files(name)
@@ -36,7 +36,7 @@ def parse(text: str, scale: int) -> ImageSource:
 
 
 def _parts(text: str) -> tuple[str, str, float]:
-    """Name, folder of partners or nothing, weight. A folder that exists may have any name."""
+    """Split into name, folder of partners (or ""), and weight. An existing folder may have any name."""
     named, sign, number = text.rpartition("=")
     bare = not text or Path(text).is_dir() or not sign or named.endswith(_LR.removesuffix("="))
     name, _, lr = (text if bare else named).partition(_LR)
@@ -45,7 +45,7 @@ def _parts(text: str) -> tuple[str, str, float]:
 
 def _files(name: str) -> tuple[Path, ...]:
     if not name:
-        raise UsageError("no folder of training images is named", "give a folder, or hub:OWNER/NAME")
+        raise UsageError("--data is empty", "give a folder, or hub:OWNER/NAME")
     if name.startswith(datasets.HUB):
         return datasets.find_dataset(name).files
     files = datasets.list_images(Path(name), recursive=True)

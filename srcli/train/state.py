@@ -151,7 +151,7 @@ def resume(
 ) -> tuple[State, Recipe]:
     """Load the state and the recipe of `save`, with the recipe's `changes` and `assignments` applied.
 
-    Raises `WeightsError` where there are none.
+    Raises `WeightsError` if there are none.
     """
     path = folder / STATE
     if not path.exists():
@@ -162,7 +162,7 @@ def resume(
         state = start(replace(recipe, init=""), device)
         restore(state, saved, recipe, device)
     except _UNREADABLE as error:
-        hint = "network and scale must be those of the run; else start anew in another --out"
+        hint = "use the network and scale of that run, or start a new one in another --out"
         raise WeightsError(f"{path} does not fit this run: {str(error).splitlines()[0]}", hint) from error
     return state, recipe
 

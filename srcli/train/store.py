@@ -1,7 +1,7 @@
-"""Training images as samples in files that are mapped into memory: made once, found again by the next run.
+"""Training images decoded into memory-mapped files, which later runs reuse.
 
-A store is a folder of the cache, named by the files that it was made of: `hr.bin` and `index.json`, and the
-low-resolution images of every degradation asked for so far that is not random.
+A store is a folder of the cache, named after a hash of its source files. It contains `hr.bin`, `index.json`,
+and the low-resolution images of every deterministic degradation used so far.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -32,12 +32,12 @@ _BICUBIC = BicubicDegradation()
 
 @dataclass(frozen=True)
 class StoreSpec:
-    """What is asked of a store.
+    """The settings of a store.
 
-    `patch`: side of a crop in pixels of the network's input; `enlarged`: that is as large as its output;
+    `patch`: side of a crop in pixels of the network's input; `enlarged`: the input is as large as the output;
     `rescale_factors`: sizes at which each image is stored, relative to its own; `sharpen`: how much the
-    high-resolution images are sharpened, before they are downscaled too; `large_only`: low resolution is made
-    for each batch, whatever the degradation.
+    high-resolution images are sharpened before they are downscaled; `large_only`: low resolution is made for
+    each batch in any case.
     """
 
     scale: int
@@ -56,7 +56,7 @@ class StoreSpec:
 
     @property
     def fixed(self) -> bool:
-        """Whether the degradation is deterministic, so that it can be done in advance."""
+        """True if the degradation is deterministic, so that it can be applied in advance."""
         if self.large_only:
             return False
         plans = (self.degradation.plan(Target(96, 96, 2), np.random.default_rng(seed)) for seed in (1, 2))
@@ -67,8 +67,8 @@ class StoreSpec:
 class Store:
     """Images as large as a crop or larger, ready to be cut.
 
-    `lr`: None where it is made for each batch; `fed`: the enlarged `lr`, None where it is made for each batch
-    or not wanted; `rows`, `columns`: sizes of the images in low-resolution pixels; `sums`: running sums, up
+    `lr`: None if it is made for each batch; `fed`: the upscaled `lr`, None if it is made for each batch or
+    not needed; `rows`, `columns`: sizes of the images in low-resolution pixels; `sums`: running sums, up
     to 1, of how often each is drawn; `left_out`: files that are not here, and why; `leaks`: files that show
     a benchmark's image, where that is allowed.
     """
@@ -88,7 +88,7 @@ class Store:
 
     @property
     def bytes(self) -> int:
-        """What `to` takes of a device's memory."""
+        """The device memory that `to` needs."""
         return sum(plane.bytes for plane in (self.hr, self.lr, self.fed) if plane)
 
     def to(self, device: torch.device) -> "Store":
@@ -100,7 +100,7 @@ class Store:
 def open_store(sources: Sequence[ImageSource], wanted: StoreSpec, tick: Tick) -> Store:
     """Open the images of all sources, decoding them unless an earlier run did; reports to `tick(done, all)`.
 
-    Raises `DatasetError` where a source has no image as large as a crop, a pair does not fit, a file shows a
+    Raises `DatasetError` if a source has no image as large as a crop, a pair does not fit, a file shows a
     benchmark's image, or the disk is full.
     """
     _check_pairs(sources, wanted)
@@ -109,7 +109,7 @@ def open_store(sources: Sequence[ImageSource], wanted: StoreSpec, tick: Tick) ->
     index = decode.open_index(folder, work, tick)
     if index.leaks and not wanted.allow_leak:
         raise DatasetError(
-            _describe_leaks(index.leaks), "remove them: a score on that benchmark would mean little"
+            _describe_leaks(index.leaks), "remove them: a score on that benchmark would be meaningless"
         )
     kept = _find_usable(index, sources, wanted)
     hr = _open_high(folder, index, wanted.sharpen, tick)
@@ -125,9 +125,9 @@ def open_store(sources: Sequence[ImageSource], wanted: StoreSpec, tick: Tick) ->
 def _check_pairs(sources: Sequence[ImageSource], wanted: StoreSpec) -> None:
     paired = [source.name for source in sources if source.partners]
     if paired and not wanted.fixed:
-        hint = "take a degradation without randomness, or only the high-resolution folder"
-        what = "a spread of scales" if wanted.large_only else "a random degradation"
-        raise DatasetError(f"{what} can't make the pairs of {paired[0]}", hint)
+        hint = "use a degradation without randomness, or only the high-resolution folder"
+        what = "a range of scales" if wanted.large_only else "a random degradation"
+        raise DatasetError(f"{what} cannot be combined with the image pairs of {paired[0]}", hint)
 
 
 def _describe_leaks(found: Sequence[str]) -> str:
@@ -215,7 +215,7 @@ def _read_partner(file: Path, entry: Entry, scale: int) -> Samples:
     samples = to_uint8(read_image(file).pixels)
     height, width = samples.shape[:2]
     if (height * scale, width * scale) != (entry.height, entry.width):
-        hint = f"{entry.name} is {entry.width}x{entry.height}, which has to be {scale} times as large"
+        hint = f"{entry.name} is {entry.width}x{entry.height}; it has to be {scale} times as large"
         raise DatasetError(f"{file} is {width}x{height} and does not fit its partner", hint)
     return samples
 

@@ -1,4 +1,4 @@
-"""Decoding and drawing on threads, each of which leaves torch's other cores to the network."""
+"""Background threads in which torch uses a single core, so that the network keeps the others."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
@@ -15,7 +15,7 @@ def prefetch_single_threaded(
     function: Callable[[T], R], items: Iterable[T], workers: int | None = None
 ) -> Iterator[R]:
     """Yield `function` of each item as `prefetch_map` does; in these threads torch uses one core each."""
-    # A thread's setting is its own, except that threads new to torch inherit the newest one.
+    # The setting is per thread, but new threads inherit the latest value.
     own = torch.get_num_threads()
     try:
         yield from prefetch_map(function, items, workers, lambda: torch.set_num_threads(1))

@@ -12,7 +12,7 @@ WEIGHTS = HubFile("timm/vgg19.tv_in1k", "128d4708565b3a414bcbb9bbad440b2fe37b9f1
 SHA256 = "11aea017b543ff59233749d8f1cf544cda749378f5790d2fedab841fb86b7669"
 # Convolutions and their width in each of the five blocks, which end with a pooling.
 _BLOCKS = ((2, 64), (2, 128), (4, 256), (4, 512), (4, 512))
-# Of ImageNet's photographs.
+# Of the photographs in ImageNet.
 _MEAN, _DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
@@ -71,18 +71,18 @@ def _stack() -> list[nn.Module]:
 
 
 def load_features(layers: tuple[str, ...]) -> Features:
-    """`Features` with the weights of `WEIGHTS`, downloaded (575 MB) if they are not cached.
+    """Load `Features` with the weights of `WEIGHTS`, downloaded (575 MB) if they are not cached.
 
-    Raises `HubError` where they can't be had.
+    Raises `HubError` if the download fails.
     """
     features = Features(layers)
     path = hub.fetch_verified(WEIGHTS, SHA256)
     from safetensors import safe_open
 
-    with safe_open(path, "pt") as file:  # the dense layers, most of the file, are left unread
+    with safe_open(path, "pt") as file:  # the dense layers, most of the file, are not read
         held = set(file.keys())
         missing = [key for key in features.state_dict() if key not in held]
         if missing:
-            raise WeightsError(f"{path} is no VGG19: {missing[0]} is missing", "report it to sr's authors")
+            raise WeightsError(f"{path} is not VGG19: {missing[0]} is missing", "please report this as a bug")
         features.load_state_dict({key: file.get_tensor(key) for key in features.state_dict()})
     return features
