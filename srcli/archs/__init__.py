@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class Traits:
     """The properties that a network has regardless of its weights and size.
 
-    `scales`: those it can be built for; `pre_upsampled`: its input is already upscaled by bicubic; `local`: an
+    `scales`: those it can be built for; `pre_upsampled`: its input is upscaled by bicubic; `local`: an
     output pixel depends on nothing outside `halo` (not so with means over the whole image, as in channel
     attention: there `halo` is an overlap that keeps tiled output close to whole); `any_scale`: the output
     size is an input, and `scales` are only those that are counted and tested.
