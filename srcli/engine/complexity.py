@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 class Cost:
     """The parameters of a network as it runs, biases included, and the multiply-adds for one image."""
 
-    count_parameters: int
+    parameters: int
     multiply_adds: int
 
 
