@@ -247,7 +247,7 @@ def test_a_name_beyond_any_file_system(tmp_path: Path, sr: Run) -> None:
 
 
 def test_links(album: Path, photo: Path, tmp_path: Path, sr: Run) -> None:
-    """To files and folders they are followed; a circle ends; an output that is a link is itself replaced."""
+    """To files and folders they are followed; a circle ends; an output that is a link stays one."""
     (album / "link.png").symlink_to(photo)
     (album / "circle").symlink_to(album)
     (album / "broken.png").symlink_to(tmp_path / "nowhere.png")
@@ -268,7 +268,8 @@ def test_links(album: Path, photo: Path, tmp_path: Path, sr: Run) -> None:
     assert done.code == 0
     done = sr("upscale", album / "a.png", *FAST, "-o", tmp_path / "o.png", "--overwrite")
     assert done.code == 0
-    assert photo.read_bytes() == before
+    assert (tmp_path / "o.png").is_symlink()
+    assert photo.read_bytes() != before
     done = sr("upscale", album / "link.png", *FAST, "-o", photo, "--overwrite")
     assert "is the input itself" in done.err
 

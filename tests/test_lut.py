@@ -203,7 +203,7 @@ def test_a_table_from_a_file_enlarges_as_its_network(
     step = made.interval if arch == "srlut" else 1
     pixels = np.floor(pixels * 255 / step) * np.float32(step) / np.float32(255)
     found = methods.load_method_file(path, 4)
-    assert found.about == str(archs.Spec(arch, 4, config))
+    assert found.identified_as == str(archs.Spec(arch, 4, config))
     assert psnr(found(pixels, 4), np.clip(by_torch(made, 4, pixels), 0, 1)) > least
 
 
@@ -307,7 +307,7 @@ def test_only_networks_of_few_pixels_can_be_tabulated(tmp_path: Path) -> None:
 def test_a_table_is_a_weight_file_for_every_command(sr: Run, in_tmp: Path, photo: Path, photos: Path) -> None:
     table = in_tmp / "table.safetensors"
     tables.export_tables(table, network("srlut", 2, {"kernel": "f"}), archs.Spec("srlut", 2, {"kernel": "f"}))
-    done = sr("upscale", photo, "-x2", "-m", "srlut", "--weights", table, "-o", in_tmp / "out.png")
+    done = sr("upscale", photo, "-x2", "--arch", "srlut", "--weights", table, "-o", in_tmp / "out.png")
     assert done.code == 0, done.err
     assert "identified as srlut x2 (kernel=f), on cpu (a table)" in done.err
     assert read_image(in_tmp / "out.png").size == (160, 120)

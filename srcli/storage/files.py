@@ -103,7 +103,7 @@ def _is_special(path: Path) -> bool:
     """Return whether `path` exists and must be written to as it is: a device, a FIFO, a descriptor."""
     try:
         state = path.stat()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return False
     if stat.S_ISDIR(state.st_mode):
         return False

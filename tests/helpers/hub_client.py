@@ -49,6 +49,6 @@ def code_with_manifest(tmp_path: Path, content: bytes, arguments: list[object], 
     path.write_text(json.dumps({"weights": [entry]}))
     return (
         "import sys\nfrom pathlib import Path\nfrom srcli import manifest\nfrom srcli.cli.app import run\n"
-        f"manifest.default_path = lambda: Path({str(path)!r})\n"
+        f"manifest.find_manifest = lambda: Path({str(path)!r})\n"
         f"sys.exit(run({[str(argument) for argument in arguments]!r}))\n"
     )
