@@ -90,7 +90,7 @@ def test_total_variation_falls_to_a_minimum(lr: Pixels, hr: Pixels) -> None:
     found = {rounds: tv.minimise(problem, 1e-3, rounds) for rounds in (10, 40, 300)}
     energies = [tv.energy(x, problem, 1e-3) for x in found.values()]
     assert energies == sorted(energies, reverse=True)
-    assert energies[0] < tv.energy(problem.reduction.enlarged(lr), problem, 1e-3)
+    assert energies[0] < tv.energy(problem.reduction.enlarge(lr), problem, 1e-3)
     rng = np.random.default_rng(1)
     for _ in range(5):  # convex: what is lowest around is lowest
         aside = np.clip(found[300] + rng.normal(0, 0.01, hr.shape), 0, 1)
@@ -103,7 +103,7 @@ def test_back_projection_makes_the_result_consistent(kernel: Blur | None, hr: Pi
         kernel = Blur(kernel.weights / kernel.weights.sum())
     reduce = Reduction(hr.shape[:2], (40, 40), kernel)
     small = np.asarray(reduce(hr), np.float32)
-    large = reduce.enlarged(small)
+    large = reduce.enlarge(small)
     errors = [
         np.abs(small - reduce(ibp.back_project(large, small, reduce, rounds=n))).mean() for n in (1, 4, 16)
     ]

@@ -91,7 +91,7 @@ def test_a_damaged_packed_form_is_refused(tmp_path: Path) -> None:
     assert entry.bundled
     assert entry.packed
     for suffix in ("json", "param", "bin"):
-        name = f"{converted.bundled_path(entry.bundled, 'ncnn').name}.{suffix}"
+        name = f"{converted.locate_bundled(entry.bundled, 'ncnn').name}.{suffix}"
         content = (entry.bundled.parent / name).read_bytes()
         (tmp_path / name).write_bytes(content if suffix != "bin" else content[:-4])
     with pytest.raises(SrError, match="damaged"):

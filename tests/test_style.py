@@ -17,7 +17,7 @@ IRREGULAR = re.compile(
     r"(became|become|begun|beside|bought|broken|built|chosen|done|drawn|fallen|forgotten|found|given|gone|grown|hidden|kept|known|laid|"
     r"lain|left|lent|lost|made|meant|met|paid|said|seen|sent|shown|sold|spent|spoilt|taken|taught|thought|thrown|told|won|worn|written)"
 )
-VERBS_IN_ED = {"embed", "exceed", "feed", "need", "proceed", "seed", "shed", "speed", "succeed"}
+VERBS_IN_ED = {"bleed", "embed", "exceed", "feed", "need", "proceed", "seed", "shed", "speed", "succeed"}
 OPENERS = re.compile(r"(What|Whether|Of|As|How)\b")
 # Sentences of the old dialect, from the table in style.md.
 DIALECT = (

@@ -116,7 +116,7 @@ def write_packed(shipped: Path, spec: Spec) -> str:
     """Write the network for ncnn next to its weights, compared with torch; return its card's SHA-256."""
     made, difference = convert_network(load_network(shipped, spec), spec.own_scale)
     print(f"{shipped.name} packed: {difference}")
-    path = converted.bundled_path(shipped, "ncnn")
+    path = converted.locate_bundled(shipped, "ncnn")
     converted.write(path, made, sha256(shipped))
     return sha256(Path(f"{path}.json"))
 

@@ -25,7 +25,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Execution:
-    """Who does the work, in the notation of `--device`, `--workers` and `--ray`, and how faults are treated.
+    """Devices and workers, in the notation of `--device`, `--workers` and `--ray`, and the handling of faults.
 
     `resume` takes over the scores of an interrupted run; `skip_unreadable` leaves out images that cannot be
     read instead of refusing to start.

@@ -38,7 +38,7 @@ class Reporter(Protocol):
 
 @dataclass
 class ConsoleReporter:
-    """For people: results on stdout, messages and a progress bar on stderr.
+    """Reporter for people: results on stdout, messages and a progress bar on stderr.
 
     `verbosity` is 0 for errors only, 2 for more. `names` replace the names of temporary files. If images go
     to stdout (`is_piped`), results go to stderr.
@@ -248,7 +248,7 @@ def _describe_result(result: "Result", verbosity: int, seam: "Seam | None") -> s
 
 @dataclass
 class JsonReporter:
-    """For scripts: one JSON object per image on stdout, one per event on stderr."""
+    """Reporter for scripts: one JSON object per image on stdout, one per event on stderr."""
 
     names: dict[str, str] = field(default_factory=dict)
     _model: str = ""

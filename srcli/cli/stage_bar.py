@@ -9,7 +9,7 @@ from srcli.cli import console
 
 
 class StageBar:
-    """At most one bar at a time; as a context, it leaves no bar behind when the work fails.
+    """A progress bar, at most one at a time; as a context, it leaves no bar behind when the work fails.
 
     A bar closes when its stage is complete: downloads, which may follow, have bars of their own.
     """

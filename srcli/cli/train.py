@@ -105,7 +105,7 @@ class RecipeGroup:
 
 @dataclass(frozen=True)
 class RunGroup:
-    """Where and how to run."""
+    """Options for where and how to run."""
 
     out: Annotated[
         Path | None,

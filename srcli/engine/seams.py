@@ -35,7 +35,7 @@ class Seam:
 
     @property
     def visible(self) -> bool:
-        """Whether one might see it."""
+        """True if one might see it."""
         return self.step > VISIBLE
 
 

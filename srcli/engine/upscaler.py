@@ -185,7 +185,7 @@ class Upscaler:
 
 @dataclass
 class _Clock:
-    """How long the tiles of an image take, to be compared with the measured rate."""
+    """The time that the tiles of an image take, to be compared with the measured rate."""
 
     runtime: Runtime
     spec: Spec | None

@@ -33,7 +33,7 @@ class HubFile:
 
     @property
     def pinned(self) -> bool:
-        """Whether the revision is a commit, which cannot change."""
+        """True if the revision is a commit, which cannot change."""
         return bool(re.fullmatch("[0-9a-f]{40}", self.revision))
 
 

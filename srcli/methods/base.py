@@ -19,7 +19,7 @@ from srcli.workers.progress import Log, Progress, ignore
 
 @dataclass(frozen=True)
 class MethodOptions:
-    """How methods run; all of them accept all options and ignore those that do not apply.
+    """Options for running methods; all of them accept all options and ignore those that do not apply.
 
     `device`: torch names, separated by commas; None for the fastest. `vram`: the most bytes to use of a GPU.
     `progress` is told about tiles, `report` about seams between them, `log` about decisions on the way.

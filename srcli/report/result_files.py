@@ -11,7 +11,7 @@ from srcli.storage.files import replace_atomically
 
 @dataclass(frozen=True)
 class ResultFiles:
-    """Where to write each format, None for nowhere; `plots` is a folder."""
+    """Paths to write each format to, None to skip it; `plots` is a folder."""
 
     json: Path | None = None
     csv: Path | None = None

@@ -37,7 +37,7 @@ _SAMPLES, _WHOLE, _ENSEMBLE = 5, 56, 24
 
 @dataclass(frozen=True)
 class Estimate:
-    """What one image takes; `operations` are multiplications and additions, 0 without a network."""
+    """The cost of one image; `operations` are multiplications and additions, 0 without a network."""
 
     model: str
     parameters: int
@@ -87,7 +87,7 @@ def estimate_image(method: Method | None, image: PlannedImage) -> Estimate:
 
 @dataclass(frozen=True)
 class _Part:
-    """What one network of a chain takes; `band` is a row of its output tiles, in bytes."""
+    """The cost of one network of a chain; `band` is a row of its output tiles, in bytes."""
 
     operations: float
     tiles: int

@@ -31,7 +31,7 @@ STREAMED_PIXELS = 2**22
 
 @dataclass(frozen=True)
 class UpscaleSettings:
-    """How every file of a batch is enlarged.
+    """Settings shared by every file of a batch.
 
     `load_method` returns the method for a scale and should keep what it loaded. `stream`: hold only few rows
     in memory; None to decide by size. `tile` is only recorded.

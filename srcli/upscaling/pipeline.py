@@ -27,7 +27,7 @@ _BAND = 64
 
 @dataclass(frozen=True)
 class Pipeline:
-    """How a frame becomes `size` (width, height): by `method`, or by bicubic alone if that is None.
+    """Stages that bring a frame to `size` (width, height): by `method`, or bicubic alone if None.
 
     `scale` is what the method is asked for, `depth` the bits of the result.
     """

@@ -20,7 +20,7 @@ _WHITE = 0.1
 
 @dataclass(frozen=True)
 class Postprocess:
-    """What to do to the output of a method. `uncertainty` is the file that an uncertainty map is written to.
+    """Steps applied to the output of a method. `uncertainty` is the file for an uncertainty map.
 
     The map is the standard deviation over the eight orientations of the image; the output is their mean.
     """
@@ -44,7 +44,7 @@ class Postprocess:
 
     @property
     def is_needed(self) -> bool:
-        """Whether any option is in use."""
+        """True if any option is in use."""
         return self.strength < 1 or bool(self.whole_image_options)
 
     def apply(self, large: Rows, small: Rows) -> Rows:

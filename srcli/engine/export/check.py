@@ -22,7 +22,7 @@ LARGEST_SHARE = 1e-3
 
 @dataclass(frozen=True)
 class Difference:
-    """How far two results in [0, 1] are apart.
+    """The difference between two results in [0, 1].
 
     `largest`: the largest difference; `share`: of 8-bit samples that differ, by at most `levels`.
     """
@@ -39,7 +39,7 @@ class Difference:
 
     @property
     def is_negligible(self) -> bool:
-        """Whether both make the same image."""
+        """True if both make the same image."""
         close = self.largest <= LARGEST_DIFFERENCE
         return close and self.levels <= 1 and self.share <= LARGEST_SHARE
 

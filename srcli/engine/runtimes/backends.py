@@ -25,7 +25,7 @@ class DeviceBackend(Protocol):
 
     @property
     def uniform_tiles(self) -> bool:
-        """Whether tiles of one shape are worth reading some pixels more."""
+        """True if tiles of one shape are worth reading some extra pixels for."""
 
     def upload(self, tiles: Sequence[Pixels]) -> Tensor:
         """Return tiles of one shape as (N, C, H, W) on the device, for work that is started afterwards."""

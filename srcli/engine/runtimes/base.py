@@ -29,7 +29,7 @@ class UnsupportedNetwork(SrError):  # noqa: N818 (it says what a network is)
 
 @dataclass(frozen=True)
 class NetworkInfo:
-    """What has to be known of a network to cut an image into tiles for it.
+    """The facts about a network that tiling needs.
 
     `scale`: of its own tensors, so 1 if its input is upscaled first, or `ANY`; `halo`: input pixels around a
     tile that its output depends on; `alignment`: tiles start at multiples of this many input pixels;
@@ -66,7 +66,7 @@ Converter = Callable[[str, WeightsSource, Path], None]
 
 @dataclass(frozen=True)
 class RuntimeRequest:
-    """What the user asked for, and what runtimes may use.
+    """The user's choices, and resources that runtimes may use.
 
     `runtime`: a name of `select.RUNTIMES`, or `auto`; `vram`: the most bytes of GPU memory to take; `log`
     gets decisions made on the way; `convert` writes networks for the runtimes that have formats of their own:

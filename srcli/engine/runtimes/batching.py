@@ -18,7 +18,7 @@ Submit = Callable[[Sequence[Item]], PendingBatch]
 
 @dataclass
 class BatchLimit:
-    """How much fits: tiles of `pixels` in all, or one tile; a tile of `too_large` pixels did not."""
+    """The batch that fits: tiles of `pixels` in all, or one tile; one of `too_large` pixels did not fit."""
 
     pixels: float = 0
     too_large: float = float("inf")

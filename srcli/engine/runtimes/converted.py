@@ -40,7 +40,7 @@ class ConvertedFiles:
         return f"{self.path}.{suffix}"
 
 
-def bundled_path(weights: Path, form: str) -> Path:
+def locate_bundled(weights: Path, form: str) -> Path:
     """Return where the converted form of a bundled weight file is, without suffix: `ecbsr-x4.ncnn`."""
     return weights.with_suffix(f".{form}")
 
@@ -94,7 +94,7 @@ def read(path: Path, card_digest: str | None = None) -> ConvertedFiles | None:
 
 def read_bundled(weights: Path, form: str, card_digest: str) -> ConvertedFiles:
     """Return the converted form of a bundled weight file. Raises `WeightsError` if it is damaged."""
-    found = read(bundled_path(weights, form), card_digest)
+    found = read(locate_bundled(weights, form), card_digest)
     if found is None:
         raise WeightsError(f"the {form} form of {weights.name} is missing or damaged", "reinstall sr")
     return found

@@ -17,7 +17,7 @@ _MAX_LEVELS, _MIN_DECIBELS = 2, 55.0
 
 @dataclass(frozen=True)
 class Trial:
-    """How far half precision is from single: in levels of 8 bits, and in dB before rounding.
+    """The error of half precision against single, in 8-bit levels, and in dB before rounding.
 
     `overflowed`: the result was not finite, and was computed again in single precision.
     """
@@ -28,7 +28,7 @@ class Trial:
 
     @property
     def is_invisible(self) -> bool:
-        """Whether nobody could see the difference."""
+        """True if nobody could see the difference."""
         close = self.levels <= _MAX_LEVELS and self.decibels >= _MIN_DECIBELS
         return close and not self.overflowed
 

@@ -36,7 +36,7 @@ _EXACT = ExactFloat32()
 
 @dataclass
 class Findings:
-    """What turned out while a network ran: how much fits, and whether half precision overflowed.
+    """Facts learned while a network ran: the batch that fits, and whether half precision overflowed.
 
     `pixel_bytes`: what each pixel of a tile takes, once measured; 0 if the device does not say.
     """

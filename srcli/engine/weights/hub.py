@@ -27,7 +27,7 @@ class HubError(SrError):
 
 @dataclass(frozen=True)
 class HubMetadata:
-    """What the Hub states for a file: size in bytes, SHA-256 (large files only), and commit."""
+    """The Hub's record of a file: size in bytes, SHA-256 (large files only), and commit."""
 
     size: int | None
     digest: str | None

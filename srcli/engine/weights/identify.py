@@ -35,7 +35,7 @@ def _read_patterns() -> dict[str, frozenset[str]]:
 
 @dataclass(frozen=True)
 class Fit:
-    """How tensors compare with those of a network: missing and unexpected keys, and shapes that differ."""
+    """A comparison of tensors with those of a network: missing and unexpected keys, differing shapes."""
 
     spec: Spec
     missing: tuple[str, ...]

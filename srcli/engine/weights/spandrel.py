@@ -38,7 +38,7 @@ def identify_network(state: "dict[str, Tensor]", why: str) -> "tuple[nn.Module, 
 def _adapt(found: Any) -> "nn.Module":
     from torch import nn
 
-    class Adapted(nn.Module):
+    class SpandrelAdapter(nn.Module):
         """A spandrel descriptor with the two attributes that a runtime needs."""
 
         def __init__(self) -> None:
@@ -52,4 +52,4 @@ def _adapt(found: Any) -> "nn.Module":
             out: Tensor = found(batch)
             return out
 
-    return Adapted()
+    return SpandrelAdapter()

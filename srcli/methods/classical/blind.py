@@ -1,13 +1,13 @@
 """Blind: the blur of an image, from how its detail fades compared with that of its own smaller copy.
 
-Images look alike at every size: what is in them is found again in a copy made smaller. Its strength falls
-with frequency by some power, whatever that is; that of a blur falls as a bell. For y = D (k * x), s times
+Images look alike at every size: their content recurs in a smaller copy. Its power spectrum falls with some
+power of the frequency; that of a blur falls like a bell curve. For y = D (k * x), s times
 smaller than x, and y' = D y, t times smaller again, with P the mean power at a frequency f per pixel of each,
 
     log P(y, f) - log P(y', f) = c + 2 log |K(f / s)| - 2 log |K(f / (s t))|
 
 where K is the transform of k. With a Gaussian for k, of covariance C in pixels of x, the right side is
-c - 4 pi^2 (1 - 1 / t^2) f' C f / s^2: linear in c and in the three numbers of C, so that least squares do.
+c - 4 pi^2 (1 - 1 / t^2) f' C f / s^2: linear in c and in the three numbers of C, so least squares solve it.
 
 That the right kernel is the one that makes an image most like its smaller self: Michaeli and Irani,
 Nonparametric Blind Super-Resolution, ICCV 2013, https://doi.org/10.1109/ICCV.2013.121. KernelGAN has a
@@ -27,13 +27,13 @@ from srcli.imaging.degrade.kernels import BellKernel, choose_kernel_size
 from srcli.imaging.resize import resize
 from srcli.methods.classical.problem import ROUNDING, Problem
 
-# A side below this shows too few squares to tell; t; pixels on a side of the squares whose power is averaged.
+# Smallest side that holds enough squares; t; side in pixels of the squares whose power is averaged.
 SMALLEST, SMALLER, SQUARE = 96, 1.5, 32
-# Frequencies that are looked at, per pixel, and how far above rounding to 8 bits they have to be.
+# Frequencies used, per pixel, and how far above the noise of 8-bit rounding their power has to be.
 BAND, CLEAR = (0.05, 0.45), 3
-# The variance in pixels of y from which on a bell is taken for one: sharp images come near it by chance.
+# Variance in pixels of y below which an image counts as sharp: estimates for sharp images come near it.
 LEAST = 0.1
-# The least deviation across, in pixels of x, which is as good as none.
+# The smallest standard deviation across, in pixels of x; it is as good as none.
 THIN = 0.2
 
 Plane = NDArray[np.float64]
@@ -61,12 +61,12 @@ def estimate_covariance(plane: Plane) -> Plane:
     own, other = _power(plane), _power(less)
     y, x = np.meshgrid(*[np.fft.fftfreq(SQUARE)] * 2, indexing="ij")
     radius = np.hypot(y, x)
-    told = (radius >= BAND[0]) & (radius <= BAND[1]) & (np.minimum(own, other) > CLEAR * ROUNDING)
-    if told.sum() < SQUARE:
+    clear = (radius >= BAND[0]) & (radius <= BAND[1]) & (np.minimum(own, other) > CLEAR * ROUNDING)
+    if clear.sum() < SQUARE:
         return np.zeros((2, 2))
     fall = -4 * math.pi**2 * (1 - 1 / SMALLER**2)
-    columns = np.stack([np.ones_like(x), fall * x * x, fall * 2 * x * y, fall * y * y], -1)[told]
-    ratio = np.log(own[told] - ROUNDING) - np.log(other[told])
+    columns = np.stack([np.ones_like(x), fall * x * x, fall * 2 * x * y, fall * y * y], -1)[clear]
+    ratio = np.log(own[clear] - ROUNDING) - np.log(other[clear])
     _, xx, xy, yy = np.linalg.lstsq(columns, ratio)[0]
     return np.array([[xx, xy], [xy, yy]])
 

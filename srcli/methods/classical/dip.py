@@ -25,13 +25,13 @@ from srcli.methods.classical.operators import Values
 from srcli.methods.classical.problem import ROUNDING, Problem
 from srcli.methods.classical.settings import Clock
 
-# Of the sizes, each half the one before; fewer where the image is small.
+# Channels at each size, which is half the one before; fewer for small images.
 WIDTHS = (16, 32, 48, 48, 48)
 SKIPPED, INPUTS = 4, 8
 STEPS = 600
 RATE = 3e-3
 NOISE, AMPLITUDE = 0.03, 0.1
-# How much of the running mean stays at each step.
+# Weight of the running mean at each step.
 KEEP = 0.98
 # Steps without a smaller error, on average, after which it is enough.
 PATIENCE = 300
@@ -106,7 +106,7 @@ def fit(problem: Problem, clock: Clock) -> Tensor:
     given, reduce = to_batch(problem.small, problem.device), Reduce(problem)
     depth = max(1, min(len(WIDTHS), min(problem.size).bit_length() - 3))
     network = Hourglass(problem.small.shape[2], depth).to(problem.device)
-    start = to_batch(problem.reduction.enlarged(problem.small), problem.device)
+    start = to_batch(problem.reduction.enlarge(problem.small), problem.device)
     source = AMPLITUDE * torch.rand(1, INPUTS, *problem.size, device=problem.device)
     optimiser = torch.optim.Adam(network.parameters(), RATE)
     patience, mean = Patience(), start

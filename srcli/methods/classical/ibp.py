@@ -22,7 +22,7 @@ def solve(problem: Problem) -> Values:
     """Return an image (H, W, C) whose reduction is the small one."""
     reduction = problem.reduction
     rounds = ROUNDS if problem.blur is None else BLURRED_ROUNDS
-    return back_project(reduction.enlarged(problem.small), problem.small, reduction, problem.clock, rounds)
+    return back_project(reduction.enlarge(problem.small), problem.small, reduction, problem.clock, rounds)
 
 
 def back_project(
@@ -38,5 +38,5 @@ def back_project(
 
 
 def _back(error: Values, reduction: Reduction) -> Values:
-    spread = reduction.enlarged(error)
+    spread = reduction.enlarge(error)
     return reduction.blur.adjoint(spread) if reduction.blur else spread

@@ -28,7 +28,7 @@ class Axis:
         """Resize the first axis of `values`."""
         return sum_weighted(values, self.index, self.weights)
 
-    def transposed(self, size: int) -> "Axis":
+    def transpose(self, size: int) -> "Axis":
         """Return the transposed matrix, for outputs of length `size`, in the same form."""
         read = self.index.ravel()
         order = np.argsort(read, kind="stable")
@@ -65,17 +65,17 @@ class Blur:
     def __call__(self, large: Values) -> Values:
         """Filter (H, W, C)."""
         r = self.radius
-        padded = large[_mirrored(large.shape[0], r)][:, _mirrored(large.shape[1], r)]
+        padded = large[_mirror_indices(large.shape[0], r)][:, _mirror_indices(large.shape[1], r)]
         height, width = large.shape[:2]
-        return _correlated(padded, self.weights)[r : r + height, r : r + width]
+        return _correlate(padded, self.weights)[r : r + height, r : r + width]
 
     def adjoint(self, large: Values) -> Values:
         """Apply the transposed filter: what leaves the image is folded back at its borders."""
         r = self.radius
         wide = np.pad(large, ((r, r), (r, r), (0, 0)))
-        spread = _correlated(wide, self.weights[::-1, ::-1])
-        tall = _folded(spread, r).swapaxes(0, 1)
-        return np.ascontiguousarray(_folded(tall, r).swapaxes(0, 1))
+        spread = _correlate(wide, self.weights[::-1, ::-1])
+        tall = _fold_border(spread, r).swapaxes(0, 1)
+        return np.ascontiguousarray(_fold_border(tall, r).swapaxes(0, 1))
 
     def bound(self, height: int, width: int) -> float:
         """Return an upper bound of the operator norm: the root of the largest row sum times column sum."""
@@ -84,24 +84,24 @@ class Blur:
         return float(np.sqrt(positive.weights.sum() * columns.max()))
 
 
-def _mirrored(size: int, radius: int) -> NDArray[np.intp]:
+def _mirror_indices(size: int, radius: int) -> NDArray[np.intp]:
     """Return positions -radius..size+radius-1, mirrored into 0..size-1."""
     period = max(1, 2 * size - 2)
     folded = np.mod(np.arange(-radius, size + radius), period)
     return np.where(folded < size, folded, period - folded)
 
 
-def _folded(padded: Values, radius: int) -> Values:
+def _fold_border(padded: Values, radius: int) -> Values:
     """Apply the transpose of mirroring the first axis: each row beyond the border is added to its source."""
     size = padded.shape[0] - 2 * radius
     out = padded[radius : radius + size].copy()
-    index = _mirrored(size, radius)
+    index = _mirror_indices(size, radius)
     for row in (*range(radius), *range(radius + size, size + 2 * radius)):
         out[index[row]] += padded[row]
     return out
 
 
-def _correlated(padded: Values, weights: NDArray[np.float64]) -> Values:
+def _correlate(padded: Values, weights: NDArray[np.float64]) -> Values:
     import cv2
 
     image = np.ascontiguousarray(padded)
@@ -124,7 +124,7 @@ class Reduction:
     @cached_property
     def _spread(self) -> tuple[Axis, Axis]:
         rows, columns = self._down
-        return rows.transposed(self.large[0]), columns.transposed(self.large[1])
+        return rows.transpose(self.large[0]), columns.transpose(self.large[1])
 
     @cached_property
     def _up(self) -> tuple[Axis, Axis]:
@@ -139,7 +139,7 @@ class Reduction:
         spread = _both(self._spread, small)
         return self.blur.adjoint(spread) if self.blur else spread
 
-    def enlarged(self, small: Values) -> Values:
+    def enlarge(self, small: Values) -> Values:
         """Enlarge by bicubic to the large size."""
         return _both(self._up, small)
 

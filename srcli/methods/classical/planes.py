@@ -16,5 +16,5 @@ def solve_luma(problem: Problem, solve: Callable[[Problem], Values]) -> Values:
         return solve(problem)
     small = np.asarray(luma(problem.small), np.float32)
     plane = np.asarray(solve(replace(problem, small=small[..., None])), np.float32)
-    colours = np.asarray(problem.reduction.enlarged(problem.small), np.float32)
+    colours = np.asarray(problem.reduction.enlarge(problem.small), np.float32)
     return merge_luma(plane[..., 0], colours)

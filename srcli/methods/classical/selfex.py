@@ -72,53 +72,57 @@ def fill_details(image: Values, size: Side, turns: Iterator[float]) -> Plane:
     image = np.asarray(image, np.float32)
     height, width = image.shape
     large = resize(image, *size)
-    coarse = resize(resize(image, *_shrunk((height, width), size)), height, width)
-    total, count = _bordered(np.zeros_like(large)), _bordered(np.zeros_like(large))
+    coarse = resize(resize(image, *_shrink_size((height, width), size)), height, width)
+    total, count = _pad_border(np.zeros_like(large)), _pad_border(np.zeros_like(large))
     for first, _ in zip(range(0, size[0], _BAND), turns, strict=False):
         rows = slice(first, min(first + _BAND, size[0]))
-        patches = _proposed(large, coarse, image - coarse, rows)
-        _laid(total[rows.start : rows.stop + PATCH - 1], patches)
-        _laid(count[rows.start : rows.stop + PATCH - 1], np.ones_like(patches))
+        patches = _propose_details(large, coarse, image - coarse, rows)
+        _add_patches(total[rows.start : rows.stop + PATCH - 1], patches)
+        _add_patches(count[rows.start : rows.stop + PATCH - 1], np.ones_like(patches))
     r = PATCH // 2
     return np.asarray(large + (total / np.maximum(count, 1))[r:-r, r:-r], np.float32)
 
 
-def _shrunk(small: Side, large: Side) -> Side:
+def _shrink_size(small: Side, large: Side) -> Side:
     """Return the size that is as much smaller than `small` as `large` is larger."""
     height, width = (max(1, round(a * a / b)) for a, b in zip(small, large, strict=True))
     return height, width
 
 
-def _bordered(plane: Plane) -> Plane:
+def _pad_border(plane: Plane) -> Plane:
     return np.pad(plane, PATCH // 2, mode="symmetric")
 
 
-def _proposed(large: Plane, coarse: Plane, detail: Plane, rows: slice) -> Patches:
+def _propose_details(large: Plane, coarse: Plane, detail: Plane, rows: slice) -> Patches:
     """Return details for the patches around all pixels of those rows: (rows, W, PATCH, PATCH)."""
     height, width = coarse.shape
-    y, x = _places(large.shape[0], height)[rows], _places(large.shape[1], width)
+    y, x = _map_nearest(large.shape[0], height)[rows], _map_nearest(large.shape[1], width)
     near = slice(y[0], y[-1] + 1 + 2 * REACH)
-    known, details = (_patches(np.pad(plane, REACH, mode="symmetric"), near) for plane in (coarse, detail))
-    sought = _patches(large, rows).reshape(-1, PATCH**2)
+    known, details = (
+        _extract_patches(np.pad(plane, REACH, mode="symmetric"), near) for plane in (coarse, detail)
+    )
+    sought = _extract_patches(large, rows).reshape(-1, PATCH**2)
     index = ((y - y[0])[:, None] * (width + 2 * REACH) + x).ravel()
     span = range(2 * REACH + 1)
     offsets = [row * (width + 2 * REACH) + column for row in span for column in span]
-    found = _mixed(sought, known.reshape(-1, PATCH**2), details.reshape(-1, PATCH**2), index, offsets)
+    found = _average_similar(
+        sought, known.reshape(-1, PATCH**2), details.reshape(-1, PATCH**2), index, offsets
+    )
     return found.reshape(len(y), len(x), PATCH, PATCH)
 
 
-def _places(large: int, small: int) -> NDArray[np.intp]:
+def _map_nearest(large: int, small: int) -> NDArray[np.intp]:
     """Return for each pixel of a long axis the nearest of a short one."""
     return ((np.arange(large) + 0.5) * small / large).astype(np.intp)
 
 
-def _patches(plane: Plane, rows: slice) -> Patches:
+def _extract_patches(plane: Plane, rows: slice) -> Patches:
     """Return a copy of the patches (rows, W, PATCH, PATCH) around the pixels of those rows."""
-    part = _bordered(plane)[rows.start : rows.stop + PATCH - 1]
+    part = _pad_border(plane)[rows.start : rows.stop + PATCH - 1]
     return np.ascontiguousarray(np.lib.stride_tricks.sliding_window_view(part, (PATCH, PATCH)))
 
 
-def _mixed(
+def _average_similar(
     sought: Patches, known: Patches, details: Patches, index: NDArray[np.intp], offsets: list[int]
 ) -> Patches:
     """Return for each patch the mean of the details around `index`, weighted by similarity."""
@@ -134,7 +138,7 @@ def _mixed(
     return out
 
 
-def _laid(plane: Plane, patches: Patches) -> None:
+def _add_patches(plane: Plane, patches: Patches) -> None:
     """Add patches (h, w, PATCH, PATCH) to a plane (h + PATCH - 1, w + PATCH - 1), each at its place."""
     height, width = patches.shape[:2]
     for y in range(PATCH):

@@ -30,13 +30,13 @@ from srcli.methods.classical.settings import Clock
 
 PATCH, STRIDE = 6, 2
 ATOMS, NONZERO = 256, 3
-# Directions in which features vary most are kept, these many.
+# Principal components of the features that are kept.
 KEPT = 30
 BATCH, ROUNDS = 256, 80
 MOST_EXAMPLES = 12_000
 SMALLEST = 2 * PATCH
 _RIDGE = 1e-3
-# Of the time that there is, for learning; and of the rest for coding.
+# Share of the time for learning, and share of the rest for coding.
 _LEARNING, _CODING = 0.6, 0.9
 
 Rows = NDArray[np.float32]
@@ -66,62 +66,64 @@ def add_details(problem: Problem, examples: Sequence[Plane] = ()) -> Values:
     """Enlarge (h, w, 1) to (H, W, 1), learning from the image itself and from `examples` (h, w, 1)."""
     learning, rest = problem.clock.part(_LEARNING)
     coding, last = rest.part(_CODING)
-    known = [_pair(father, problem) for father in (*make_fathers(problem.small, 2 * SMALLEST), *examples)]
+    known = [
+        _make_pair(father, problem) for father in (*make_fathers(problem.small, 2 * SMALLEST), *examples)
+    ]
     dictionaries = learn_dictionaries(known, problem.rng, learning)
-    start = _start(problem.small, problem.reduction)[..., 0]
-    large = start + _filled(start, dictionaries, coding)
+    start = _upscale_start(problem.small, problem.reduction)[..., 0]
+    large = start + _compute_details(start, dictionaries, coding)
     return back_project(large[..., None], problem.small, problem.reduction, last)
 
 
-def _start(small: Plane, reduction: Reduction) -> Plane:
-    return np.asarray(back_project(reduction.enlarged(small), small, reduction), np.float32)
+def _upscale_start(small: Plane, reduction: Reduction) -> Plane:
+    return np.asarray(back_project(reduction.enlarge(small), small, reduction), np.float32)
 
 
-def _pair(father: Plane, problem: Problem) -> tuple[Plane, Plane]:
+def _make_pair(father: Plane, problem: Problem) -> tuple[Plane, Plane]:
     """Return a father without its details, and the details: (h, w) each."""
     small, reduction = make_son(father, problem, SMALLEST)
-    without = _start(small, reduction)
+    without = _upscale_start(small, reduction)
     return without[..., 0], (father - without)[..., 0]
 
 
 def learn_dictionaries(
     known: Sequence[tuple[Plane, Plane]], rng: np.random.Generator, clock: Clock
 ) -> Dictionaries:
-    """Learn dictionaries from pairs of planes as `_pair` returns them."""
-    features, details = _examples(known, rng)
-    basis = _basis(features)
+    """Learn dictionaries from pairs of planes as `_make_pair` returns them."""
+    features, details = _collect_examples(known, rng)
+    basis = _find_basis(features)
     short = features @ basis
-    low = _atoms(short, rng, clock)
+    low = _learn_atoms(short, rng, clock)
     found = encode_sparsely(short, low).astype(np.float64)
     gram = found.T @ found + _RIDGE * np.eye(len(low))
     high = np.linalg.solve(gram, found.T @ details)
     return Dictionaries(basis, low, np.asarray(high, np.float32))
 
 
-def _examples(known: Sequence[tuple[Plane, Plane]], rng: np.random.Generator) -> tuple[Rows, Rows]:
+def _collect_examples(known: Sequence[tuple[Plane, Plane]], rng: np.random.Generator) -> tuple[Rows, Rows]:
     """Return features and details of patches at random places, in all eight orientations."""
     pixels = sum(without.size for without, _ in known)
     features, details = [], []
     for without, missing in known:
         for k in range(8):
-            one, other = (_turned(plane, k) for plane in (without, missing))
-            places = _drawn(one.shape, math.ceil(MOST_EXAMPLES * one.size / pixels / 8), rng)
-            features.append(_features(_differences(one), places))
-            details.append(_cut(other, places))
+            one, other = (_orient(plane, k) for plane in (without, missing))
+            places = _draw_places(one.shape, math.ceil(MOST_EXAMPLES * one.size / pixels / 8), rng)
+            features.append(_compute_features(_compute_differences(one), places))
+            details.append(_extract_patches(other, places))
     return np.concatenate(features), np.concatenate(details)
 
 
-def _turned(plane: Plane, k: int) -> Plane:
+def _orient(plane: Plane, k: int) -> Plane:
     turned = np.rot90(plane, k % 4)
     return turned.T if k >= 4 else turned
 
 
-def _drawn(shape: tuple[int, ...], count: int, rng: np.random.Generator) -> Places:
+def _draw_places(shape: tuple[int, ...], count: int, rng: np.random.Generator) -> Places:
     y, x = (rng.integers(side - PATCH + 1, size=count) for side in shape)
     return y, x
 
 
-def _differences(plane: Plane) -> tuple[Values, ...]:
+def _compute_differences(plane: Plane) -> tuple[Values, ...]:
     """Return four planes: first and halved second differences along columns and rows."""
     wide = np.pad(plane, 2, mode="symmetric")
     tall, long = wide[:, 2:-2], wide[2:-2]
@@ -133,25 +135,25 @@ def _differences(plane: Plane) -> tuple[Values, ...]:
     )
 
 
-def _features(differences: Sequence[Values], places: Places) -> Rows:
+def _compute_features(differences: Sequence[Values], places: Places) -> Rows:
     """Return the features (n, 4 PATCH^2) of patches."""
-    return np.concatenate([_cut(plane, places) for plane in differences], axis=1)
+    return np.concatenate([_extract_patches(plane, places) for plane in differences], axis=1)
 
 
-def _cut(plane: Values, places: Places) -> Rows:
+def _extract_patches(plane: Values, places: Places) -> Rows:
     """Return the patches (n, PATCH^2) with these top left corners."""
     view = np.lib.stride_tricks.sliding_window_view(plane, (PATCH, PATCH))
     return np.asarray(view[places].reshape(-1, PATCH**2), np.float32)
 
 
-def _basis(features: Rows) -> Rows:
+def _find_basis(features: Rows) -> Rows:
     """Return the directions (features, KEPT) of most variance."""
     values = features.astype(np.float64)
     _, vectors = np.linalg.eigh(values.T @ values)
     return np.ascontiguousarray(vectors[:, ::-1][:, :KEPT], np.float32)
 
 
-def _atoms(rows: Rows, rng: np.random.Generator, clock: Clock) -> Rows:
+def _learn_atoms(rows: Rows, rng: np.random.Generator, clock: Clock) -> Rows:
     """Learn a dictionary (ATOMS, KEPT) in which normalised rows have sparse codes."""
     from sklearn.decomposition import MiniBatchDictionaryLearning
     from sklearn.exceptions import ConvergenceWarning
@@ -164,9 +166,7 @@ def _atoms(rows: Rows, rng: np.random.Generator, clock: Clock) -> Rows:
         len(first), alpha=0.1, batch_size=BATCH, dict_init=first.astype(np.float64),
         fit_algorithm="cd", random_state=int(rng.integers(2**31)),
     )  # fmt: skip
-    with (
-        warnings.catch_warnings()
-    ):  # of codes that are not exact yet, which a dictionary in the making need not be
+    with warnings.catch_warnings():  # codes need not have converged while the dictionary is being learned
         warnings.simplefilter("ignore", ConvergenceWarning)
         for _ in clock.rounds(ROUNDS):
             learner.partial_fit(lively[rng.integers(len(lively), size=BATCH)].astype(np.float64))
@@ -178,31 +178,31 @@ def encode_sparsely(rows: Rows, atoms: Rows) -> Rows:
     """Write rows (n, KEPT) as sums of at most NONZERO atoms: codes (n, ATOMS)."""
     from sklearn.decomposition import sparse_encode
 
-    with warnings.catch_warnings():  # of rows that are zero, or told exactly by fewer atoms
+    with warnings.catch_warnings():  # rows that are zero or need fewer atoms
         warnings.simplefilter("ignore", RuntimeWarning)
         found = sparse_encode(rows, atoms, algorithm="omp", n_nonzero_coefs=NONZERO)
     return np.asarray(found, np.float32)
 
 
-def _filled(plane: Plane, dictionaries: Dictionaries, clock: Clock) -> Plane:
+def _compute_details(plane: Plane, dictionaries: Dictionaries, clock: Clock) -> Plane:
     """Return the details (H, W) of a plane, averaging overlapping patches; zero where time ran out."""
     wide = np.pad(plane, PATCH, mode="symmetric")
-    differences = _differences(wide)
+    differences = _compute_differences(wide)
     y, x = (range(0, side - PATCH + 1, STRIDE) for side in wide.shape)
     out = np.zeros((len(y), len(x), PATCH, PATCH), np.float32)
     for row, top, _ in zip(out, y, clock.rounds(len(y)), strict=False):
         places = np.full(len(x), top), np.array(x)
-        row[:] = dictionaries.details(_features(differences, places)).reshape(row.shape)
-    return _laid(out, wide.shape)[PATCH:-PATCH, PATCH:-PATCH]
+        row[:] = dictionaries.details(_compute_features(differences, places)).reshape(row.shape)
+    return _average_patches(out, wide.shape)[PATCH:-PATCH, PATCH:-PATCH]
 
 
-def _laid(laid: Plane, shape: tuple[int, ...]) -> Plane:
+def _average_patches(patches: Plane, shape: tuple[int, ...]) -> Plane:
     """Average overlapping patches (down, across, PATCH, PATCH), placed at every STRIDE-th pixel."""
-    down, across = laid.shape[:2]
+    down, across = patches.shape[:2]
     total, count = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
     for y in range(PATCH):
         for x in range(PATCH):
             place = (slice(y, y + down * STRIDE, STRIDE), slice(x, x + across * STRIDE, STRIDE))
-            total[place] += laid[..., y, x]
+            total[place] += patches[..., y, x]
             count[place] += 1
     return np.asarray(total / np.maximum(count, 1), np.float32)

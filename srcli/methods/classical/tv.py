@@ -39,7 +39,7 @@ def minimise(problem: Problem, weight: float, rounds: int) -> Values:
     """Take `rounds` primal-dual steps from the bicubic enlargement, clipping to [0, 1]."""
     reduction, small = problem.reduction, problem.small
     data, smooth, step = _steps(reduction.bound)
-    x: Values = np.clip(reduction.enlarged(small), 0, 1)
+    x: Values = np.clip(reduction.enlarge(small), 0, 1)
     z, p, q = x, np.zeros_like(small, x.dtype), np.zeros((2, *x.shape), x.dtype)
     for _ in problem.clock.rounds(rounds):
         p = (p + data * (reduction(z) - small)) / (1 + data)

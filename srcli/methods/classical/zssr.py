@@ -31,9 +31,9 @@ LAYERS, FEATURES = 6, 48
 STEPS = 1000
 BATCH, CROP = 4, 64
 RATE, LAST_RATE, _WARM = 1e-3, 1e-5, 0.05
-# Sons are not made smaller than this; the scale to learn is lessened for it.
+# Sons are not made smaller than this; the scale to learn is reduced instead.
 SMALLEST = 8
-# Of the time that there is: what is left is for the result itself.
+# Share of the time for training; the rest is for the result itself.
 _TRAINING = 0.9
 
 Pair = tuple[Tensor, Tensor]
@@ -67,22 +67,22 @@ def solve(problem: Problem) -> Values:
     training, rest = problem.clock.part(_TRAINING)
     with seed_torch(problem.seed, problem.device):
         network = train_network(make_pairs(problem), problem, training)
-    start = to_batch(_start(problem.small, reduction), problem.device)
-    return back_project(to_pixels(_mean(network, start)), problem.small, reduction, rest)
+    start = to_batch(_upscale_start(problem.small, reduction), problem.device)
+    return back_project(to_pixels(_add_details(network, start)), problem.small, reduction, rest)
 
 
 def make_pairs(problem: Problem) -> list[Pair]:
     """Return pairs of a son, enlarged to its father's size, and the father, each (1, C, H, W)."""
-    return [_pair(father, problem) for father in make_fathers(problem.small, 2 * SMALLEST)]
+    return [_make_pair(father, problem) for father in make_fathers(problem.small, 2 * SMALLEST)]
 
 
-def _pair(father: Pixels, problem: Problem) -> Pair:
+def _make_pair(father: Pixels, problem: Problem) -> Pair:
     small, reduction = make_son(father, problem, SMALLEST)
-    return to_batch(_start(small, reduction), problem.device), to_batch(father, problem.device)
+    return to_batch(_upscale_start(small, reduction), problem.device), to_batch(father, problem.device)
 
 
-def _start(small: Pixels, reduction: Reduction) -> Values:
-    return back_project(reduction.enlarged(small), small, reduction)
+def _upscale_start(small: Pixels, reduction: Reduction) -> Values:
+    return back_project(reduction.enlarge(small), small, reduction)
 
 
 def train_network(known: Sequence[Pair], problem: Problem, clock: Clock) -> Network:
@@ -92,38 +92,38 @@ def train_network(known: Sequence[Pair], problem: Problem, clock: Clock) -> Netw
     optimiser = torch.optim.Adam(network.parameters(), RATE)
     for done in clock.rounds(STEPS):
         for group in optimiser.param_groups:
-            group["lr"] = _rate(done)
-        given, wanted = _batch(known)
+            group["lr"] = _schedule_rate(done)
+        given, wanted = _draw_batch(known)
         optimiser.zero_grad()
         F.l1_loss(given + network(given), wanted).backward()  # type: ignore[no-untyped-call]
         optimiser.step()
     return network
 
 
-def _rate(done: float) -> float:
+def _schedule_rate(done: float) -> float:
     """Return the learning rate: a linear warm-up, then a cosine."""
     return LAST_RATE + min(1, done / _WARM) * (RATE - LAST_RATE) * (1 + math.cos(math.pi * done)) / 2
 
 
-def _batch(known: Sequence[Pair]) -> Pair:
+def _draw_batch(known: Sequence[Pair]) -> Pair:
     """Draw crops of one pair, each in a random orientation."""
-    given, wanted = known[_drawn(len(known))]
+    given, wanted = known[_draw_index(len(known))]
     side = min(CROP, *given.shape[2:]) // 2 * 2
     crops = []
     for _ in range(BATCH):
-        y, x = (_drawn(length - side + 1) for length in given.shape[2:])
-        k = _drawn(8)
+        y, x = (_draw_index(length - side + 1) for length in given.shape[2:])
+        k = _draw_index(8)
         crops.append([orient(both[..., y : y + side, x : x + side], k) for both in (given, wanted)])
     inputs, targets = zip(*crops, strict=True)
     return torch.cat(inputs), torch.cat(targets)
 
 
-def _drawn(count: int) -> int:
+def _draw_index(count: int) -> int:
     return int(torch.randint(count, ()).item())
 
 
 @torch.inference_mode()
-def _mean(network: Network, start: Tensor) -> Tensor:
+def _add_details(network: Network, start: Tensor) -> Tensor:
     """Add what is missing to `start`, as the mean over eight orientations."""
     height, width = start.shape[2:]
     even = F.pad(start, (0, width % 2, 0, height % 2), mode="replicate")

@@ -47,7 +47,7 @@ class Size:
 
 
 @dataclass(frozen=True)
-class Grouped:
+class ChannelTable:
     """A blob whose channels are viewed as a table of `groups` rows, perhaps `swapped` with its columns."""
 
     blob: Blob
@@ -476,22 +476,22 @@ def _item(builder: Builder, node: Node, items: Any, index: int) -> Any:
     return items[index]
 
 
-def _view(builder: Builder, node: Node, blob: Blob, shape: Any) -> Grouped:
+def _view(builder: Builder, node: Node, blob: Blob, shape: Any) -> ChannelTable:
     wanted = read_shape(node)
     channels_in_two = len(wanted) == 5 and (wanted[0], *wanted[3:]) == (blob.shape[0], *blob.shape[2:])
     if not channels_in_two or int(wanted[1]) * int(wanted[2]) != blob.channels:
         raise UnexportableError("another view of what was computed")
-    return Grouped(blob, int(wanted[1]))
+    return ChannelTable(blob, int(wanted[1]))
 
 
-def _transpose(builder: Builder, node: Node, table: Any, one: int, other: int) -> Grouped:
-    if not isinstance(table, Grouped) or {one, other} != {1, 2}:
+def _transpose(builder: Builder, node: Node, table: Any, one: int, other: int) -> ChannelTable:
+    if not isinstance(table, ChannelTable) or {one, other} != {1, 2}:
         raise UnexportableError("a transposition")
-    return Grouped(table.blob, table.groups, not table.swapped)
+    return ChannelTable(table.blob, table.groups, not table.swapped)
 
 
 def _flatten(builder: Builder, node: Node, table: Any, first: int = 0, last: int = -1) -> Blob:
-    if not isinstance(table, Grouped) or (first, last) != (1, 2):
+    if not isinstance(table, ChannelTable) or (first, last) != (1, 2):
         raise UnexportableError("another view of what was computed")
     blob = table.blob
     return builder.add("ShuffleChannel", [blob], blob.shape, {0: table.groups}) if table.swapped else blob

@@ -13,7 +13,7 @@ from torch.fx.node import map_arg
 
 from srcli.engine.export import UnexportableError, check_fixed_graph
 from srcli.engine.export.ncnn import graph
-from srcli.engine.export.ncnn.operations import OPERATIONS, Blob, Builder, Grouped, Size, read_shape
+from srcli.engine.export.ncnn.operations import OPERATIONS, Blob, Builder, ChannelTable, Size, read_shape
 from srcli.engine.runtimes.converted import ConvertedNetwork
 from srcli.engine.runtimes.torch import describe_network
 
@@ -131,4 +131,4 @@ def _run_node(builder: Builder, node: Node, values: dict[Node, Any]) -> Any:
 def _depends_on_image(value: Any) -> bool:
     if isinstance(value, list | tuple):
         return any(map(_depends_on_image, value))
-    return isinstance(value, Blob | Size | Grouped)
+    return isinstance(value, Blob | Size | ChannelTable)
