@@ -223,8 +223,8 @@ def test_other_mistakes_are_named(photo: Path, fsrcnn: Model) -> None:
     for mistake, message in (
         (lambda: srcli.load("edrs"), "no model called 'edrs'"),
         (lambda: srcli.load("liif"), "liif is a network without published weights"),
-        (lambda: srcli.load(scale=1), "cannot enlarge by 1"),
-        (lambda: srcli.load("ecbsr", weights="w.pth"), "model and weights exclude each other"),
+        (lambda: srcli.load(scale=1), "cannot upscale by 1"),
+        (lambda: srcli.load("ecbsr", weights="w.pth"), "model cannot be used with weights"),
         (lambda: srcli.load(arch="edsr"), "arch needs weights"),
         (lambda: srcli.load("ecbsr", runtime="abacus"), "no runtime called 'abacus'"),
         (lambda: fsrcnn(np.zeros((2, 2)), size=(0, 9)), "is not a size in pixels"),

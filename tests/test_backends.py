@@ -244,7 +244,7 @@ def test_what_overflows_in_half_is_done_in_single_and_remembered(drive: Callable
     told: list[str] = []
     runtime = replace(prepare_on(drive(), network, 2, "float16"), log=told.append)
     np.testing.assert_array_equal(Upscaler(runtime, 2, 32)(pixels), exact)
-    assert told == ["float16 overflows: from now on in float32"]
+    assert told == ["float16 overflows; continuing in float32"]
     assert runtime.findings.overflowed
     halves: list[bool] = []
     half_runtime = replace(runtime, graphs=None)

@@ -127,8 +127,8 @@ BAD = [
     (["text.png"], 1, "is not an image"),
     (["truncated.png"], 1, "is damaged"),
     (["photo.png", "-m", "edrs"], 2, "no model called 'edrs'"),
-    (["photo.png", "-x0"], 2, "cannot enlarge by 0"),
-    (["photo.png", "-x1000"], 2, "cannot enlarge by 1000"),
+    (["photo.png", "-x0"], 2, "cannot upscale by 0"),
+    (["photo.png", "-x1000"], 2, "cannot upscale by 1000"),
     (["photo.png", "-xabc"], 2, "'abc' is not a number such as 2, 2.5 or x3"),
     (["photo.png", "-xnan"], 2, "'nan' is not a number"),
     (["photo.png", "-o", "photo.png", "--overwrite"], 1, "is the input itself"),
@@ -144,8 +144,12 @@ BAD = [
     (["photo.png", "--arch", "bicubic", "--weights", "plain.safetensors"], 2, "bicubic has no weights"),
     (["photo.png", "--arch", "edrs", "--weights", "plain.safetensors"], 2, "no model called 'edrs'"),
     (["photo.png", "--arch", "edsr"], 2, "--arch needs --weights"),
-    (["photo.png", "--weights", "plain.safetensors"], 1, "fits no network that sr has"),
-    (["photo.png", "--weights", "plain.safetensors", "--arch", "edsr"], 1, "fits no edsr that sr has"),
+    (["photo.png", "--weights", "plain.safetensors"], 1, "does not fit any network that sr has"),
+    (
+        ["photo.png", "--weights", "plain.safetensors", "--arch", "edsr"],
+        1,
+        "does not fit any edsr that sr has",
+    ),
     (["hollow"], 2, "no images in hollow"),
     (["same.png", "elsewhere/same.png", "-o", "out"], 2, "would both be written to"),
     ([], 2, "no input given"),
@@ -270,10 +274,10 @@ def test_bench_says_what_is_wrong(in_tmp: Path, sr: Run) -> None:
         (["--degrade", "blurr"], "no degradation called 'blurr'"),
         (["--metric", "psrn"], "no built-in metric is called 'psrn'"),
         (["--from", "file"], "file holds no results"),
-        (["--from", "a.json", "-m", "fsrcnn"], "--from measures nothing"),
+        (["--from", "a.json", "-m", "fsrcnn"], "--from does not measure"),
         (["--save", "file/images"], "cannot write into"),
         (["-m", "nope"], "no model called 'nope'"),
-        (["-x1"], "cannot enlarge by 1"),
+        (["-x1"], "cannot upscale by 1"),
         (["--json", "file/r.json"], "cannot write into"),
     ):
         done = sr("bench", *arguments)
@@ -316,12 +320,12 @@ def test_compare_says_what_is_wrong(photo: Path, tmp_path: Path, sr: Run) -> Non
     shutil.copy(photo, tmp_path / "taken.png")
     for arguments, message in (
         (["--truth", photo], "is 80x60, not 320x240"),
-        (["--truth", photo, "--hr"], "exclude each other"),
+        (["--truth", photo, "--hr"], "--hr cannot be used with --truth"),
         (["--crop", "1,2"], "is not X,Y,WIDTH,HEIGHT"),
         (["--crop", "70,0,20,20"], "is outside the image"),
         (["-o", photo, "--overwrite"], "is itself an input"),
         (["-o", photo.with_name("taken.png")], "exists"),
-        (["--hr", "-x0"], "cannot enlarge by 0"),
+        (["--hr", "-x0"], "cannot upscale by 0"),
         (["-m", "nope"], "no model called 'nope'"),
     ):
         done = sr("compare", photo, "-o", out, *arguments)

@@ -109,7 +109,7 @@ def test_truths_are_found_by_name(photos: Path, in_tmp: Path, sr: Run) -> None:
     (photos / "coffee.png").unlink()
     done = sr("compare", "lr", "--truth", photos, "-x2", *FAST, "-o", "t.png")
     assert done.code == 1
-    assert "no truth for coffeex2.png" in done.err
+    assert "no ground truth for coffeex2.png" in done.err
 
 
 @pytest.mark.usefixtures("never")
@@ -127,13 +127,13 @@ def test_what_is_wrong_is_said_before_the_work(photo: Path, photos: Path, in_tmp
     for arguments, message in (
         (["hollow"], "no images in hollow"),
         (["none.png"], "none.png"),
-        ([photos, "--truth", "hollow"], "no truth for astronaut.png in hollow"),
+        ([photos, "--truth", "hollow"], "no ground truth for astronaut.png in hollow"),
         ([photos, "--truth", "other"], "other/chelsea.png is 60x50, not 384x384"),
         ([photos, "--truth", photo], "is one file for 3 images"),
         (["broken"], "coffee.png"),
         ([photos, "wide.png", "--crop", "10,10,40,40"], "--crop 10,10,40,40 is outside the image"),
         ([photo, "-m", "edsr", "-x", "7"], "edsr has no weights for x7"),
-        ([photo, "-m", "fsrcnn", "-x5"], "it has them for x2, x3, x4"),
+        ([photo, "-m", "fsrcnn", "-x5"], "it has weights for x2, x3, x4"),
         ([photo, "--rate", "-m", "bicubic"], "--rate needs at least two methods"),
         ([photo, "--rate", "-o", "x.png"], "--rate writes a page"),
         ([photo, "--pairs"], "--pairs is only for --rate"),

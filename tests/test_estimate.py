@@ -106,7 +106,7 @@ def test_the_best_model_that_is_done_in_time() -> None:
         taken.append(estimate.get_quality(name, 4) if name != estimate.FALLBACK else 0)
     assert taken == sorted(taken)
     assert (taken[0], name) == (0, "ecbsr")
-    with pytest.raises(UsageError, match="no model does this within 1e-06 s; bicubic would take"):
+    with pytest.raises(UsageError, match="no model can do this within 1e-06 s; bicubic would take"):
         estimate.choose_model(1e-6, images, MethodOptions())
 
 
@@ -128,7 +128,7 @@ def test_within_chooses_and_refuses(photo: Path, tmp_path: Path, sr: Run) -> Non
     assert done.code == 0, done.err
     assert "ecbsr is the best model within 10 min 0 s" in done.err
     done = sr("upscale", photo, "-x2", "--within", "0.000001s", "-o", tmp_path / "b.png")
-    assert (done.code, "no model does this within" in done.err) == (2, True)
+    assert (done.code, "no model can do this within" in done.err) == (2, True)
     done = sr("upscale", photo, "-x2", "-m", "ecbsr", "--within", "0.000001s", "-o", tmp_path / "b.png")
     assert (done.code, "ecbsr would take about" in done.err) == (2, True)
     assert not (tmp_path / "b.png").exists()

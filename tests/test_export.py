@@ -139,7 +139,7 @@ def test_a_table_is_exported_and_runs(in_tmp: Path, photo: Path, sr: Run) -> Non
     assert "a table" in done.err
     done = sr("export", "fsrcnn", "-x2", "--to", "table")
     assert done.code != 0
-    assert "too many pixels for a table" in done.err.splitlines()[0]
+    assert "too large for a table" in done.err.splitlines()[0]
 
 
 @pytest.mark.slow

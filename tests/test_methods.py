@@ -48,7 +48,7 @@ def test_every_method_takes_any_scale(name: str, scale: float, rng: np.random.Ge
 
 @pytest.mark.parametrize("scale", [0, -2, 1, 33, float("nan"), float("inf")])
 def test_impossible_scales(scale: float) -> None:
-    with pytest.raises(UsageError, match="cannot enlarge by"):
+    with pytest.raises(UsageError, match="cannot upscale by"):
         methods.load_method("bicubic", scale)
 
 

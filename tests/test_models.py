@@ -160,7 +160,7 @@ def test_a_file_that_fits_every_scale_is_taken_at_the_one_asked_for(
 def test_our_own_files_need_nothing_but_keep_their_network(sr: Run, photo: Path, tmp_path: Path) -> None:
     done = sr("upscale", photo, "-x2", "-w", FSRCNN, "--arch", "edsr", "-o", tmp_path / "o.png")
     assert done.code == 1
-    assert "fits no edsr that sr has" in done.err
+    assert "does not fit any edsr that sr has" in done.err
 
 
 class Descriptor:

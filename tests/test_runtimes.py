@@ -127,7 +127,7 @@ def test_a_result_that_differs_is_refused() -> None:
     network = Odd("")
     with pytest.raises(UnexportableError, match="differs"):
         check.compare_with_torch(network, lambda pixels: pixels + np.float32(0.003))
-    with pytest.raises(UnexportableError, match="another size"):
+    with pytest.raises(UnexportableError, match="differs in size"):
         check.compare_with_torch(network, lambda pixels: pixels[:-1])
 
 
@@ -176,7 +176,7 @@ def test_the_runtime_can_be_chosen(photo: Path, tmp_path: Path, sr: Run) -> None
             "upscale", photo, "--runtime", runtime, "-o", tmp_path / f"{runtime}.png", "--device", "cpu"
         )
         assert done.code == 0, done.err
-        assert f"ecbsr on cpu, float32 (asked for), by {runtime} (asked for)" in done.err
+        assert f"ecbsr on cpu, float32 (requested), by {runtime} (requested)" in done.err
     assert_same_samples(*(read_image(tmp_path / f"{name}.png").pixels for name in ("torch", "ncnn")))
     assert sr("compare", photo, "--runtime", "torch", "-o", tmp_path / "c.png").code == 0
     assert sr("bench", "-d", photo.parent / "none", "--runtime", "tflite").code == 2

@@ -271,8 +271,6 @@ def test_what_fits_nothing_is_told_what_is_nearest(tmp_path: Path) -> None:
     save_file(state, path)
     assert files.identify_specs(path) == []
     message = files.describe_misfit(path, state, None)
-    assert (
-        message
-        == f"{path} fits no network that sr has (nearest is srcnn x2: 1 tensors missing, first conv3.bias)"
-    )
+    nearest = "srcnn x2: 1 tensors missing, first conv3.bias"
+    assert message == f"{path} does not fit any network that sr has (nearest is {nearest})"
     assert files.describe_misfit(path, {"z": torch.zeros(1)}, None).endswith("that sr has")

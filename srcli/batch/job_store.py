@@ -250,7 +250,7 @@ class JobStore:
         An image that was interrupted too often is marked as failed.
         """
         error = f"{MAX_INTERRUPTIONS} runs ended while it was in progress"
-        hint = "it may need more memory than there is: try it alone"
+        hint = "it may need more memory than this machine has: try it alone"
         limit = MAX_INTERRUPTIONS
         return self._db.execute(
             "UPDATE units SET cut = cut + 1, state = iif(cut + 1 < ?, 'pending', 'failed'),"

@@ -1,4 +1,4 @@
-"""What a method costs for an output of 1280x720: multiply-adds, and peak memory in a process of its own."""
+"""The cost of a method for an output of 1280x720: multiply-adds, and peak memory in a process of its own."""
 
 import math
 import multiprocessing

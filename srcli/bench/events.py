@@ -1,4 +1,4 @@
-"""What happens while a benchmark runs: the events that `srcli.bench.run` emits."""
+"""The events that `srcli.bench.run` emits."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

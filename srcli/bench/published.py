@@ -91,7 +91,7 @@ def list_footnotes(results: Results) -> list[str]:
     sources = sorted({score.source for _, score in pairs}, key=str.lower)
     titles = load_published().sources
     return [f"{source}: {titles[source]}" for source in sources] + [
-        f"* {score.network} on {row.dataset} x{row.scale}: others print {score.conflict}"
+        f"* {score.network} on {row.dataset} x{row.scale}: other sources report {score.conflict}"
         for row, score in pairs
         if score.conflict
     ]

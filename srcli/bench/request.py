@@ -1,4 +1,4 @@
-"""What a benchmark measures, as a user asks for it."""
+"""The request for a benchmark: data, methods, protocol and execution."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,7 +25,7 @@ class Measurement:
 
 @dataclass(frozen=True)
 class Execution:
-    """Devices and workers, in the notation of `--device`, `--workers` and `--ray`, and the handling of faults.
+    """Devices and workers, in the notation of `--device`, `--workers` and `--ray`, and fault handling.
 
     `resume` takes over the scores of an interrupted run; `skip_unreadable` leaves out images that cannot be
     read instead of refusing to start.

@@ -168,7 +168,7 @@ def read_results(path: Path) -> Results:
             Conditions(**raw.get("conditions", {})),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise SrError(f"{path} holds no results: {error}", "make it with `sr bench --json FILE`") from error
+        raise SrError(f"{path} holds no results: {error}", "create it with `sr bench --json FILE`") from error
 
 
 _T = TypeVar("_T", Row, ImageScore)

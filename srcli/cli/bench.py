@@ -40,7 +40,7 @@ class SourceGroup:
         list[Path] | None,
         typer.Option(
             "--from",
-            help="Measure nothing; make tables from files of --json; may be repeated.",
+            help="Make tables from files written by --json, without measuring; may be repeated.",
             rich_help_panel=_SUBJECT,
         ),
     ] = None
@@ -48,7 +48,7 @@ class SourceGroup:
         bool,
         typer.Option(
             "--ratings",
-            help="Measure nothing; summarise FILES that pages of `sr compare --rate` saved.",
+            help="Summarise FILES of ratings saved by pages of `sr compare --rate`, without measuring.",
             rich_help_panel=_SUBJECT,
         ),
     ] = False
@@ -64,8 +64,8 @@ class MeasurementGroup:
     degrade: Annotated[
         str,
         typer.Option(
-            help="Make low resolution in another way: blur,sigma=1.6, noise, jpeg, camera:kernel.npy, "
-            "second-order ...",
+            help="Degradation that makes the low-resolution images: blur,sigma=1.6, noise, jpeg, "
+            "camera:kernel.npy, second-order ...",
             rich_help_panel=_SUBJECT,
         ),
     ] = ""
@@ -80,7 +80,9 @@ class MeasurementGroup:
     costs: Annotated[
         bool,
         typer.Option(
-            "--costs", help="Multiply-adds and peak memory for an output of 1280x720.", rich_help_panel=_TABLE
+            "--costs",
+            help="Add multiply-adds and peak memory for an output of 1280x720.",
+            rich_help_panel=_TABLE,
         ),
     ] = False
 
@@ -97,12 +99,14 @@ class TableGroup:
 
     published: Annotated[
         bool,
-        typer.Option("--published", help="Published scores, and the difference.", rich_help_panel=_TABLE),
+        typer.Option("--published", help="Add published scores, and the difference.", rich_help_panel=_TABLE),
     ] = False
     stats: Annotated[
         bool,
         typer.Option(
-            "--stats", help="95 % intervals, and which differences are significant.", rich_help_panel=_TABLE
+            "--stats",
+            help="Add 95 % intervals, and which differences are significant.",
+            rich_help_panel=_TABLE,
         ),
     ] = False
     markdown: Annotated[
@@ -224,7 +228,7 @@ def bench(
 
 def _check_only_from(source: SourceGroup, lineup: options.LineupGroup) -> None:
     if source.dataset or lineup.model or lineup.weights:
-        raise UsageError("--from measures nothing", "leave out --dataset, --model and --weights")
+        raise UsageError("--from does not measure", "leave out --dataset, --model and --weights")
 
 
 def _print_tables(results: "Results", shown: "TableOptions", markdown: bool) -> None:

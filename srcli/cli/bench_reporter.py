@@ -1,4 +1,4 @@
-"""What `sr bench` shows while it runs: a progress bar and messages on stderr."""
+"""The output of `sr bench` while it runs: a progress bar and messages on stderr."""
 
 from typing import TYPE_CHECKING
 

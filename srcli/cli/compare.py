@@ -23,10 +23,10 @@ class TruthGroup:
 
     truth: Annotated[
         Path | None,
-        typer.Option(help="True image, SCALE times as large, or a folder of them; adds scores."),
+        typer.Option(help="Ground truth, SCALE times as large, or a folder of such images; adds scores."),
     ] = None
     hr: Annotated[
-        bool, typer.Option("--hr", help="The images are the truth; downscale them by bicubic first.")
+        bool, typer.Option("--hr", help="Treat the images as ground truth: downscale them by bicubic first.")
     ] = False
 
 

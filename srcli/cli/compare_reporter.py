@@ -1,4 +1,4 @@
-"""What `sr compare` shows: a progress bar on stderr; scores, pictures and file names on stdout."""
+"""The output of `sr compare`: a progress bar on stderr; scores, pictures and file names on stdout."""
 
 import os
 from typing import TYPE_CHECKING

@@ -48,7 +48,7 @@ def export(
             f"{source.spec.arch} cannot be exported to {to}: {error.message}",
             f"try --to {' or '.join(sorted(formats.FORMATS.keys() - {to}))}",
         ) from error
-    verdict = difference or "not compared with torch: that needs onnxruntime"
+    verdict = difference or "not compared with torch (needs onnxruntime)"
     console.out.print(f"{' '.join(map(str, chosen.list_files(path)))}  {verdict}", markup=False)
 
 
@@ -58,7 +58,7 @@ def _source(name: str | None, weights: Path | None, scale: int) -> "WeightsSourc
     if weights:
         return methods.identify_weights(weights, scale, methods.find_arch(name) if name else None)
     if name is None:
-        raise UsageError("nothing to export", "name a model, or give --weights")
+        raise UsageError("nothing to export", "name a model, or use --weights")
     return methods.locate_weights(name, scale)
 
 
@@ -67,7 +67,7 @@ def _check_output(chosen: "ExportFormat", path: Path, overwrite: bool) -> None:
         raise UsageError(f"{path} does not end in {chosen.suffixes[0]}", "as files of that format do")
     taken = [file for file in chosen.list_files(path) if file.exists()]
     if taken and not overwrite:
-        raise SrError(f"{taken[0]} exists", "give --overwrite, or another --output")
+        raise SrError(f"{taken[0]} exists", "add --overwrite, or choose another --output")
     check_can_write(path)
 
 

@@ -236,7 +236,7 @@ def _check_remote(entry: "Entry") -> str:
             message = f"{entry.name}: the Hub states {name} {theirs}, but sr expects {ours}"
             raise WeightsError(message, "update sr")
     if not stated.digest:
-        return "on the Hub, which states no SHA-256"
+        return "on the Hub, which gives no SHA-256"
     return f"unchanged on the Hub, {format_total([stated.size])}"
 
 
@@ -321,7 +321,9 @@ def push(
 @models.command()
 def blend(
     first: Annotated[Path, typer.Argument(help="Weight file.", show_default=False)],
-    second: Annotated[Path, typer.Argument(help="Another one of the same network.", show_default=False)],
+    second: Annotated[
+        Path, typer.Argument(help="Another weight file of the same network.", show_default=False)
+    ],
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write.", show_default=False)],
     share: Annotated[float, typer.Option(min=0, max=1, help="Share of the second file.")] = 0.5,
 ) -> None:

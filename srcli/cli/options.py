@@ -84,7 +84,9 @@ def parse_scale(text: object) -> float:
 def require_whole_scale(scale: float) -> int:
     """Return the scale as an integer. Raises `UsageError` if it is not whole."""
     if not float(scale).is_integer():
-        raise UsageError(f"no network is made for {scales.format_scale(scale)}", "give a whole --scale")
+        raise UsageError(
+            f"no network has scale {scales.format_scale(scale)}", "use a whole number for --scale"
+        )
     return int(scale)
 
 

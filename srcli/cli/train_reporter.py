@@ -1,4 +1,4 @@
-"""What `sr train` shows while it runs: a progress bar, messages on stderr, pictures in the run's folder."""
+"""The output of `sr train`: a progress bar, messages on stderr, pictures in the run's folder."""
 
 from dataclasses import asdict
 from types import TracebackType

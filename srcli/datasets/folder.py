@@ -80,7 +80,7 @@ def find_partners(root: Path, files: tuple[Path, ...], lr: Path, scale: float) -
         stem = file.relative_to(root).with_suffix("")
         partner = by_stem.get(stem) or by_stem.get(stem.with_name(f"{stem.name}x{scale}"))
         if partner is None:
-            hint = f"it would be {stem}.png or {stem}x{scale}.png there"
+            hint = f"expected {stem}.png or {stem}x{scale}.png there"
             raise DatasetError(f"{file} has no partner in {lr}", hint)
         partners.append(partner)
     return tuple(partners)
@@ -90,7 +90,7 @@ def open_folder(path: Path, name: str = "") -> Dataset:
     """Return the images directly in a folder or, if it has none, those in the folders below it."""
     files = list_images(path) or list_images(path, recursive=True)
     if not files:
-        raise DatasetError(f"no images in {path}", "give a folder that contains image files")
+        raise DatasetError(f"no images in {path}", "choose a folder that contains image files")
     return Dataset(name or path.resolve().name, tuple(files), path)
 
 

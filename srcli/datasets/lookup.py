@@ -1,4 +1,4 @@
-"""What `--dataset` accepts -> a set: named sets, folders, URLs and repositories of the Hugging Face Hub."""
+"""From what `--dataset` accepts to a data set: named sets, folders, URLs and repositories of the Hugging Face Hub."""
 
 import contextlib
 import json
@@ -68,7 +68,7 @@ def _find_named(name: str) -> Dataset:
     if name.startswith(HUB):
         return _find_on_hub(name.removeprefix(HUB))
     if name in OWN_COPY:
-        hint = f"give the path of your copy: --dataset {name}=FOLDER"
+        hint = f"use the path of your copy: --dataset {name}=FOLDER"
         raise DatasetError(f"{name} cannot be downloaded by sr", hint)
     known = ", ".join(["samples", *HUB_SETS])
     raise DatasetError(
@@ -92,7 +92,7 @@ def _fetch_set(name: str, source: HubFile) -> Path:
         try:
             archive = hub.fetch(source)
         except hub.HubError as error:
-            hint = "`--dataset samples` works offline; or give a folder of the images with --dataset FOLDER"
+            hint = "`--dataset samples` works offline; or use a folder of the images with --dataset FOLDER"
             raise DatasetError(f"{name} is not on this machine ({error.message})", hint) from error
         _check_archive(archive)
         hub_collection.unpack([(source.file, archive)], target)

@@ -35,4 +35,4 @@ def _list_images(location: RemotePath) -> list[ListedFile]:
         images = sorted(each for each in list_files(location, recursive) if is_image(each.location))
         if images:
             return images
-    raise DatasetError(f"no images in {location}", "give a folder that contains image files")
+    raise DatasetError(f"no images in {location}", "choose a folder that contains image files")

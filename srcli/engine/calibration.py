@@ -1,4 +1,4 @@
-"""What a network takes on this machine, by a short trial: seconds and bytes per tile and per pixel.
+"""The cost of a network on this machine, by a short trial: seconds and bytes per tile and per pixel.
 
 Two tiles of different sizes tell one from the other. Figures are kept by machine and network for some weeks,
 or until real work contradicts them, as it does if the machine was busy during the trial.

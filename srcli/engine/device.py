@@ -43,7 +43,7 @@ def select_device(requested: str | None = None) -> Device:
     if not available[kind]:
         raise UsageError(f"{kind} is not available on this machine", "use --device cpu or leave it out")
     _check_index(requested, torch.cuda.device_count() if kind == "cuda" else 1)
-    reason = "asked for" if requested else "fastest found here" if kind != "cpu" else "no GPU found"
+    reason = "requested" if requested else "fastest available" if kind != "cpu" else "no GPU found"
     return Device(requested or kind, "float32", reason)
 
 
@@ -137,4 +137,4 @@ def check_bfloat16(device: Device) -> None:
 
     able: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
     if device.name == "cpu" and not (able.get("avx512_bf16", True) or able.get("amx_bf16", True)):
-        raise UsageError("this processor has no instructions for bfloat16", "leave precision at float32")
+        raise UsageError("this processor has no instructions for bfloat16", "use float32")

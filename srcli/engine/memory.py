@@ -1,4 +1,4 @@
-"""How much memory is free, and how much something takes, as the kernel reports it."""
+"""Free memory, and the memory that something takes, as the kernel reports it."""
 
 import contextlib
 import math

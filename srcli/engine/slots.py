@@ -46,7 +46,7 @@ def configure_pool(
 def _for_ray(device: str | None) -> str | None:
     if device and set(device) & set(":,"):
         raise UsageError(
-            "Ray chooses the GPU of each worker", "give --device cuda without a number, or leave it out"
+            "Ray chooses the GPU of each worker", "use --device cuda without a number, or leave it out"
         )
     return None if device == ALL else device
 

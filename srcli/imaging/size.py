@@ -84,7 +84,7 @@ def parse_target_size(
         if not all(math.isfinite(side) and 0 < side <= LARGEST_SIDE for side in sides) and name != "scale":
             text = "x".join(map(str, sides))
             raise UsageError(
-                f"--{_OPTIONS.get(name, name)} {text} is not a valid size", "give a number above 0"
+                f"--{_OPTIONS.get(name, name)} {text} is not a valid size", "use a number above 0"
             )
     return target if given else TargetSize(scale=4)
 

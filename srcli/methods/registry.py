@@ -66,7 +66,7 @@ def load_method_file(
     if lut.is_table(path):
         spec, stage = load_table(path, options)
         if arch not in (None, spec.arch):
-            reason = f"{path} holds a table of {spec}, not of {arch}"
+            reason = f"{path} is a look-up table for {spec}, not for {arch}"
             raise WeightsError(reason, "leave out --arch and --model")
         return _repeat(path.stem, stage, scale, str(spec))
     specs = weights.identify_specs(path, arch)
@@ -96,7 +96,7 @@ def locate_weights(name: str, scale: float) -> WeightsSource:
     entry = manifest.select_entry(entries, scale)
     if entry is None:
         known = ", ".join(map(format_scale, entries))
-        raise UsageError(f"{name} has no weights for x{scale}", f"it has them for {known}")
+        raise UsageError(f"{name} has no weights for x{scale}", f"it has weights for {known}")
     return _locate_entry(entry)
 
 
@@ -158,7 +158,7 @@ def check_own_scale(name: str, scale: float) -> None:
     if own and ANY not in own and scale == int(scale) and math.prod(plan_scale_chain(scale, own)) != scale:
         known = ", ".join(f"x{one}" for one in own)
         raise UsageError(
-            f"{name} has no weights for x{scale}", f"it has them for {known}; leave it out, or change -x"
+            f"{name} has no weights for x{scale}", f"it has weights for {known}; leave it out, or change -x"
         )
 
 
@@ -173,12 +173,12 @@ def _select_spec(path: Path, specs: list[archs.Spec], scale: float, arch: str | 
     """Return the file as the one of `specs` that has `scale`, or as the only one there is."""
     if not specs:
         reason = weights.describe_misfit(path, weights.read_state(path), arch)
-        raise WeightsError(reason, f"`sr models info {path}` says what is in it")
+        raise WeightsError(reason, f"`sr models info {path}` shows what is in it")
     fitting = [spec for spec in specs if spec.scale == scale] or specs
     if len(fitting) == 1:
         return WeightsSource(path, fitting[0])
     if len({spec.arch for spec in fitting}) > 1:
-        raise UsageError(f"{path} fits {' and '.join(map(str, fitting))}", "say which with --arch")
+        raise UsageError(f"{path} fits {' and '.join(map(str, fitting))}", "choose one with --arch")
     known = ", ".join(f"x{spec.scale}" for spec in fitting)
     raise UsageError(f"{path} could be for any of {known}", "give its scale with -x")
 
@@ -200,11 +200,11 @@ def _load_foreign(path: Path, scale: float, options: MethodOptions) -> Method:
     state = weights.read_state(path)
     network, own = spandrel.identify_network(state, weights.describe_misfit(path, state, None))
     if options.runtime == "ncnn":
-        raise UsageError(f"ncnn cannot run {path}: only spandrel knows it", "leave out --runtime")
+        raise UsageError(f"ncnn cannot run {path}: only spandrel supports it", "leave out --runtime")
     # One image is not shared among devices here: the first runs all of it.
     first = options.device.partition(",")[0] if options.device else None
     request = replace(_as_request(options), device=first)
-    runtime = build(network, own, request, "only spandrel knows it")
+    runtime = build(network, own, request, "only spandrel supports it")
     return _repeat(path.stem, _as_upscaler(runtime, None, options), scale, f"x{own}, known to spandrel")
 
 

@@ -17,7 +17,7 @@ _LONGEST_CHAIN = 5
 def check_scale(scale: float) -> None:
     """Raise `UsageError` unless 1 < `scale` <= `LARGEST_SCALE`."""
     if not (math.isfinite(scale) and 1 < scale <= LARGEST_SCALE):
-        raise UsageError(f"cannot enlarge by {scale:g}", f"give a scale above 1, up to {LARGEST_SCALE}")
+        raise UsageError(f"cannot upscale by {scale:g}", f"choose a scale above 1, up to {LARGEST_SCALE}")
 
 
 def compute_output_size(source: Pixels | Rows, scale: float) -> Sides:
@@ -38,4 +38,4 @@ def plan_scale_chain(scale: float, available: tuple[int, ...]) -> tuple[int, ...
         sufficient = [chain for chain in chains if math.prod(chain) >= scale]
         if sufficient:
             return min(sufficient, key=math.prod)
-    raise UsageError(f"cannot enlarge by {scale:g} with networks for {available}", "give a smaller scale")
+    raise UsageError(f"cannot upscale by {scale:g} with networks for {available}", "choose a smaller scale")

@@ -90,7 +90,7 @@ def _check_outputs(request: CompareRequest) -> None:
         if output.exists() and any(output.samefile(path) for path in inputs):
             raise UsageError(f"{output} is itself an input", "choose another --output")
         if output.exists() and not request.overwrite:
-            raise UsageError(f"{output} exists", "use --overwrite, or another --output")
+            raise UsageError(f"{output} exists", "add --overwrite, or choose another --output")
         (check_can_write if is_page(output) else check_writable)(output)
 
 

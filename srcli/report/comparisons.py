@@ -62,13 +62,15 @@ def list_sources(paths: list[Path], truth: Path | None, is_truth: bool) -> list[
     Raises `SrError` for an empty folder, and if it is not clear which truth belongs to an image.
     """
     if is_truth and truth:
-        raise UsageError("--hr and --truth exclude each other", "--hr takes the image itself as the truth")
+        raise UsageError("--hr cannot be used with --truth", "--hr uses the image itself as ground truth")
     images = list(dict.fromkeys(file for path in paths for file in _list_files(path)))
     if truth is None or truth.is_dir():
         known = {file.stem: file for file in list_images(truth)} if truth else {}
         return [ComparisonSource(image, _find_truth(image, known, truth), is_truth) for image in images]
     if len(images) > 1:
-        raise UsageError(f"--truth {truth} is one file for {len(images)} images", "use a folder of truths")
+        raise UsageError(
+            f"--truth {truth} is one file for {len(images)} images", "use a folder of ground-truth images"
+        )
     return [ComparisonSource(images[0], truth)]
 
 
@@ -87,7 +89,9 @@ def _find_truth(image: Path, known: dict[str, Path], folder: Path | None) -> Pat
         return None
     truth = known.get(image.stem) or known.get(re.sub(r"_?x\d+$", "", image.stem))
     if truth is None:
-        raise DatasetError(f"no truth for {image.name} in {folder}", "name true images like the images")
+        raise DatasetError(
+            f"no ground truth for {image.name} in {folder}", "name each ground-truth file like its image"
+        )
     return truth
 
 

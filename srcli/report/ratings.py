@@ -114,7 +114,7 @@ def read_ratings(paths: list[Path]) -> Answers:
     for path, raw in raws.items():
         if raw["comparison"] != raws[first]["comparison"]:
             raise SrError(
-                f"{path} rates another comparison than {first}", "summarise one comparison at a time"
+                f"{path} rates a different comparison from {first}", "summarise one comparison at a time"
             )
         if raw["session"] in sessions:
             raise SrError(

@@ -35,7 +35,9 @@ def read_array(array: Array) -> Frame:
         raise ImageError(f"an array of {array.dtype} is not an image", "pass uint8, uint16 or floats")
     samples = np.ascontiguousarray(samples, np.float32)
     if not np.isfinite(samples).all():
-        raise ImageError("the array contains NaN or infinity", "replace them, as by numpy.nan_to_num")
+        raise ImageError(
+            "the array contains NaN or infinity", "replace them, for example with numpy.nan_to_num"
+        )
     return Frame(samples, 32)
 
 

@@ -200,8 +200,8 @@ def choose_model(limit: float, images: list[PlannedImage], options: MethodOption
             return name
     fastest = min(times, key=lambda name: times[name])
     raise UsageError(
-        f"no model does this within {limit:g} s; {fastest} would take about {times[fastest]:.1f} s",
-        "give more time, or a smaller scale",
+        f"no model can do this within {limit:g} s; {fastest} would take about {times[fastest]:.1f} s",
+        "allow more time, or choose a smaller scale",
     )
 
 

@@ -180,7 +180,7 @@ class _Choice:
     def check(self) -> None:
         """Raise `UsageError` for combinations that mean nothing."""
         if self.weights and self.name:
-            raise UsageError("model and weights exclude each other", "name the network of the file with arch")
+            raise UsageError("model cannot be used with weights", "name the network of the file with arch")
         if self.arch and not self.weights:
             raise UsageError("arch needs weights", "pass a weight file, or a model")
 

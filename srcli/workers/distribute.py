@@ -165,7 +165,7 @@ class _Run(Generic[J, T]):
         if item.losses < MAX_ATTEMPTS:
             self.waiting.appendleft(item)
         else:
-            hint = "it may need more memory than there is: try it alone, or with a smaller --tile"
+            hint = "it may need more memory than this machine has: try it alone, or with a smaller --tile"
             lost = f"{item.job}: its worker was lost {MAX_ATTEMPTS} times ({answer.reason})"
             yield Outcome(item.job, error=SrError(lost, hint))
 

@@ -15,7 +15,7 @@ class UnexportableError(SrError):
 def check_fixed_graph(network: "nn.Module") -> None:
     """Raise `UnexportableError` if the network does not take the same steps for every image."""
     if getattr(network, "any_scale", False):
-        raise UnexportableError("its scale is an input, and the file would be for one")
+        raise UnexportableError("its scale is an input, but a file has a fixed one")
     parts = getattr(network, "works_in", "")
     if parts:
-        raise UnexportableError(f"it works in {parts}, and how many depends on the image")
+        raise UnexportableError(f"it works in {parts}, whose number depends on the image")

@@ -1,4 +1,4 @@
-"""Whether an exported network computes what torch computes, on crops of a photograph."""
+"""Checks that an exported network computes what torch computes, on crops of a photograph."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -33,7 +33,9 @@ class Difference:
 
     def __str__(self) -> str:
         samples = (
-            f"{self.share:.3%} of 8-bit samples differ, by {self.levels}" if self.levels else "8-bit equal"
+            f"{self.share:.3%} of 8-bit samples differ, by {self.levels}"
+            if self.levels
+            else "equal in 8 bits"
         )
         return f"at most {self.largest:.1e} from torch, {samples}"
 
@@ -53,7 +55,7 @@ def compare_with_torch(
     """
     pairs = [_run_both(network, run, crop_for(network, height, width)) for height, width in sizes]
     if any(one.shape != other.shape for one, other in pairs):
-        raise UnexportableError("its result has another size than torch's")
+        raise UnexportableError("its result differs in size from torch's")
     ours, theirs = (np.concatenate([pair[side].ravel() for pair in pairs]) for side in (0, 1))
     steps = np.abs(quantise(ours) - quantise(theirs))
     found = Difference(float(np.abs(ours - theirs).max()), int(steps.max()), float((steps > 0).mean()))

@@ -1,4 +1,4 @@
-"""What writes networks for the runtimes that have formats of their own."""
+"""Converters that write networks for the runtimes with formats of their own."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -73,7 +73,7 @@ class NcnnRuntime(Runtime):
         version = f"{WRITER_VERSION}, ncnn {ncnn.__version__}"
         files = converted.find_or_convert(source, FORMAT, version, request.convert)
         keep_freed_memory()
-        device = "asked for" if request.device else "no GPU found"
+        device = "requested" if request.device else "no GPU found"
         description = f"cpu, float32 ({device}), by ncnn ({reason or 'fastest on a CPU'})"
         return prepare(files, count_threads(), description)
 
@@ -117,7 +117,7 @@ def prepare(files: ConvertedFiles, threads: int, description: str = "ncnn") -> N
     import ncnn
 
     if files.info is None:
-        raise WeightsError(f"{files.path} holds no network: {files.refusal}", "give --runtime torch")
+        raise WeightsError(f"{files.path} holds no network: {files.refusal}", "use --runtime torch")
     net, pools = ncnn.Net(), Pools(ncnn.UnlockedPoolAllocator(), ncnn.PoolAllocator())
     net.opt.blob_allocator, net.opt.workspace_allocator = pools.blobs, pools.workspace
     for name, value in _EXACT.items():
@@ -125,7 +125,7 @@ def prepare(files: ConvertedFiles, threads: int, description: str = "ncnn") -> N
     net.opt.num_threads = threads
     graph, weights = files.file("param"), files.file("bin")
     if net.load_param(graph) or net.load_model(weights):
-        raise WeightsError(f"ncnn cannot read {graph}", "delete it, or give --runtime torch")
+        raise WeightsError(f"ncnn cannot read {graph}", "delete it, or use --runtime torch")
     return NcnnRuntime(files.info, description, net, pools)
 
 

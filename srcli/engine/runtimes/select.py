@@ -31,7 +31,7 @@ def load(source: WeightsSource, request: RuntimeRequest) -> Runtime:
         each = (load(source, replace(request, device=name)) for name in names)
         return MultiDeviceRuntime.join(tuple(each))
     limit_spinning()
-    reason = None if request.runtime == AUTO else "asked for"
+    reason = None if request.runtime == AUTO else "requested"
     for name in _candidates(request):
         runtime = load_class(name)
         against = runtime.reason_against(source, request)

@@ -161,7 +161,7 @@ class TorchRuntime(Runtime):
             if np.isfinite(total()).all():
                 return result()
             if not self.findings.overflowed:
-                self.log(f"{self.device.dtype} overflows: from now on in float32")
+                self.log(f"{self.device.dtype} overflows; continuing in float32")
             self.findings.overflowed = True
             return self.backend.download(self._round(self._infer(batch, *window, half=False)))()
 

@@ -64,7 +64,7 @@ def load_network(path: Path, spec: Spec) -> "nn.Module":
     if fault:
         raise WeightsError(
             f"{path} does not fit {spec.arch} {format_scale(spec.scale)}: {fault}",
-            "`sr models info FILE` says what it is",
+            "`sr models info FILE` shows what it is",
         )
     network.load_state_dict(state)
     return network
@@ -174,7 +174,7 @@ def describe_misfit(path: Path, state: dict[str, "Tensor"], arch: str | None) ->
     """Return a message that the tensors fit no network, and which comes nearest."""
     near = identify.rank_fits(state, arch)[:1]
     about = f" (nearest is {near[0].spec}: {near[0].first_fault()})" if near else ""
-    return f"{path} fits no {arch or 'network'} that sr has{about}"
+    return f"{path} does not fit any {arch or 'network'} that sr has{about}"
 
 
 def read_spec(path: Path) -> Spec | None:
@@ -208,7 +208,9 @@ def blend_networks(first: Path, second: Path, share: float, target: Path) -> Spe
     """
     specs = [spec for spec in identify_specs(first) if spec in identify_specs(second)]
     if not specs:
-        raise WeightsError(f"{first} and {second} are not of the same network", "give two that are")
+        raise WeightsError(
+            f"{first} and {second} are not of the same network", "choose two files of the same network"
+        )
     network, other = load_network(first, specs[0]), load_network(second, specs[0]).state_dict()
     mixed = {
         key: value.lerp(other[key], share) if value.is_floating_point() else value

@@ -130,7 +130,9 @@ def _explain(error: Exception, file: HubFile) -> HubError:
         code = error.response.status_code
         return HubError(f"{constants.ENDPOINT} answers {code} for {file.repo}/{file.file}", "try again later")
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return HubError(f"no room for {file.file} in {folder}", "free the disk, or set HF_HOME to another")
+        return HubError(
+            f"no room for {file.file} in {folder}", "free some disk space, or set HF_HOME to another folder"
+        )
     if isinstance(error, PermissionError | FileExistsError | NotADirectoryError):
         return HubError(f"cannot write into {folder}: {error.strerror}", "set HF_HOME to another folder")
     first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -205,7 +207,7 @@ def describe_damage(path: Path, digest: str | None) -> str:
     """
     wanted = digest or read_stated_digest(path)
     if wanted is None:
-        return "the Hub states no SHA-256 for it"
+        return "the Hub gives no SHA-256 for it"
     found = sha256(path)
     return "" if found == wanted else f"its SHA-256 is {found}, not {wanted}"
 
@@ -223,7 +225,7 @@ def fetch_verified(file: HubFile, digest: str | None) -> Path:
     if problem:
         remove_cached(path)
         raise HubError(
-            f"{file.repo}/{file.file} is not what it should be: {problem}", "it was not used; update sr"
+            f"{file.repo}/{file.file} failed verification: {problem}", "it was not used; update sr"
         )
     return path
 

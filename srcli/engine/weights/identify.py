@@ -56,7 +56,7 @@ class Fit:
         if self.missing:
             return f"{len(self.missing)} tensors missing, first {self.missing[0]}"
         if self.unexpected:
-            return f"{len(self.unexpected)} tensors too many, first {self.unexpected[0]}"
+            return f"{len(self.unexpected)} unexpected tensors, first {self.unexpected[0]}"
         return self.misshapen[0] if self.misshapen else ""
 
 

@@ -21,7 +21,7 @@ Precision = Literal["int8", "float16", "float32"]
 _CONFIGS: dict[int, dict[str, Any]] = {4: {}, 3: {"kernel": "f"}, 2: {"kernel": "v"}}
 # How many samples of a pixel there can be: they divide its 256 levels equally.
 _SAMPLES = tuple(2**k + 1 for k in range(9))
-_HINT = "`sr models info FILE` says what it is"
+_HINT = "`sr models info FILE` shows what it is"
 
 
 def sample_tables(network: "nn.Module") -> dict[str, Table]:
@@ -34,7 +34,8 @@ def sample_tables(network: "nn.Module") -> dict[str, Table]:
     sample: Callable[[], dict[str, torch.Tensor]] | None = getattr(network.eval(), "tables", None)
     if sample is None:
         raise UsageError(
-            "this network sees too many pixels for a table", "only srlut and splut can be tabulated"
+            "the receptive field of this network is too large for a table",
+            "only srlut and splut can be exported as tables",
         )
     with torch.inference_mode():
         return {name: table.float().cpu().numpy() for name, table in sample().items()}
@@ -64,7 +65,7 @@ def save_tables(path: Path, found: dict[str, Table], spec: Spec, precision: Prec
 def _save_array(path: Path, found: dict[str, Table], spec: Spec) -> None:
     table = found.get("table")
     if table is None or table.dtype == np.float16:
-        raise UsageError(f"{path} cannot hold all of {spec}", "give a name that ends in .safetensors")
+        raise UsageError(f"{path} cannot hold all tables of {spec}", "use a name that ends in .safetensors")
     with replace_atomically(path) as temporary:
         np.save(temporary, table.reshape(-1, 1, spec.scale, spec.scale))
 
@@ -134,7 +135,7 @@ def _read_own(path: Path) -> tuple[Spec, dict[str, Table]]:
 
     spec = read_spec(path)
     if spec is None:
-        raise WeightsError(f"{path} does not say what its tables are of", "export them again")
+        raise WeightsError(f"{path} does not name the network of its tables", "export them again")
     try:
         return _check(path, spec, load_file(path))
     except (SafetensorError, OSError, ValueError) as error:
@@ -148,7 +149,7 @@ def _check(path: Path, spec: Spec, found: dict[str, Table]) -> tuple[Spec, dict[
         str(table.dtype) in get_args(Precision) and np.isfinite(table).all() for table in found.values()
     )
     if fits is None or not sound or not fits(spec.scale, found):
-        raise WeightsError(f"the tables in {path} are not those of {spec}", "export them again")
+        raise WeightsError(f"the tables in {path} do not fit {spec}", "export them again")
     return spec, found
 
 

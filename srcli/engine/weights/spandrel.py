@@ -25,9 +25,7 @@ def identify_network(state: "dict[str, Tensor]", why: str) -> "tuple[nn.Module, 
     try:
         found = spandrel.ModelLoader("cpu").load_from_state_dict(dict(state))
     except spandrel.UnsupportedModelError as error:
-        raise WeightsError(
-            f"{why}, nor any that spandrel knows", "`sr models info` says what is in it"
-        ) from error
+        raise WeightsError(f"{why}, nor any in spandrel", "`sr models info` shows what is in it") from error
     if getattr(found, "purpose", "") != "SR" or found.input_channels != found.output_channels:
         raise WeightsError(
             f"{why}; spandrel identifies it as {found.architecture.name}, not as an upscaler", "give another"

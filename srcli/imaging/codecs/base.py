@@ -80,7 +80,7 @@ class EncodingOptions:
             known = ", ".join(SUBSAMPLING)
             raise UsageError(f"no chroma subsampling called '{self.subsampling}'", f"one of {known}")
         if self.depth not in (None, 1, 8, 16, 32):
-            raise UsageError(f"{self.depth} bits are not supported", "give --depth 1, 8, 16, or 32 for float")
+            raise UsageError(f"{self.depth} bits are not supported", "use --depth 1, 8, 16, or 32 for float")
 
 
 @dataclass(frozen=True)
@@ -245,7 +245,7 @@ def check_pixel_count(path: Path, size: tuple[int, int], max_pixels: int) -> Non
     if width * height > max_pixels:
         raise ImageError(
             f"{path} claims to have {width}x{height} pixels, more than the {max_pixels:,} allowed",
-            "give --max-pixels if that is right",
+            "raise the limit with --max-pixels if that is right",
         )
 
 

@@ -71,7 +71,7 @@ def _choose_channels(names: list[str]) -> list[str]:
 def _read_plane(channel: Any) -> StoredSamples:
     values = np.asarray(channel.pixels)
     if (channel.xSampling, channel.ySampling) != (1, 1):
-        raise ValueError("its colours have fewer pixels than its light")
+        raise ValueError("its chroma is subsampled")
     if values.dtype.kind != "f" or values.ndim != 2:
         raise ValueError("its samples are not floating-point numbers")
     return values.astype(np.float32)

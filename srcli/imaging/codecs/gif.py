@@ -38,7 +38,7 @@ CODEC = GifCodec(
     channels=(1, 2, 3, 4),
     frame_kind="animation",
     metadata_kinds=("comment",),
-    loss="256 colours, alpha is on or off",
+    loss="256 colours, alpha on or off",
     largest_side=65535,
     plugin="GifImagePlugin",
 )

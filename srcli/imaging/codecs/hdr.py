@@ -38,5 +38,5 @@ CODEC = HdrCodec(
     signatures=(b"#?",),
     depths=(32,),
     channels=(3,),
-    loss="8 bits per channel and a common exponent",
+    loss="8 bits per channel with a shared exponent",
 )

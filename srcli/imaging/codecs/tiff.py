@@ -150,7 +150,7 @@ def _read_directories(file: BinaryIO) -> Iterator["Directory"]:
     at, seen = int(_make_directory(head).next), set[int]()
     while at:
         if at in seen:
-            raise ValueError("its pages form a circle")
+            raise ValueError("its pages form a loop")
         seen.add(at)
         file.seek(at)
         directory = _make_directory(head)

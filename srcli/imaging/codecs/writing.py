@@ -54,7 +54,7 @@ def check_can_hold(
         held = " or ".join(map(str, codec.depths))
         raise ImageError(
             f"{suffix} cannot hold {encoding.depth}-bit samples",
-            f"give --depth {held}, or choose another format",
+            f"use --depth {held}, or choose another format",
         )
     if max(size) > codec.largest_side:
         given = "x".join(map(str, size))

@@ -38,12 +38,12 @@ class Degradation(Protocol):
 
 def _check_down(method: str) -> None:
     if method not in METHODS:
-        raise UsageError(f"no downscaling method called '{method}'", f"there are: {', '.join(METHODS)}")
+        raise UsageError(f"no downscaling method called '{method}'", f"available: {', '.join(METHODS)}")
 
 
 def _check_span(name: str, span: Span, low: float, high: float) -> None:
     if not low <= span.low <= span.high <= high:
-        raise UsageError(f"{name} cannot be {span}", f"it is within {low:g}..{high:g}")
+        raise UsageError(f"{name} cannot be {span}", f"use a value within {low:g}..{high:g}")
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,9 @@ class BlurDegradation:
         _check_span("sigma2", self.sigma2, 0, 50)
         _check_down(self.down)
         if self.size < 0 or (self.size and self.size % 2 == 0):
-            raise UsageError(f"size cannot be {self.size}", "it is an odd number, or 0 for three deviations")
+            raise UsageError(
+                f"size cannot be {self.size}", "use an odd number, or 0 for three standard deviations"
+            )
 
     def plan(self, target: Target, rng: Rng) -> Plan:
         """BlurDegradation, reduction, rounding."""
@@ -178,7 +180,7 @@ def parse_degradation(text: str) -> Degradation:
     head, *assignments = text.split(",")
     name, _, file = head.partition(":")
     if name not in FAMILIES:
-        raise UsageError(f"no degradation called '{name}'", f"there are: {', '.join(FAMILIES)}")
+        raise UsageError(f"no degradation called '{name}'", f"available: {', '.join(FAMILIES)}")
     family = FAMILIES[name]
     values = dict(_parse_assignment(family, name, assignment) for assignment in assignments)
     wants_file = any(f.default is MISSING for f in _fields(family))
@@ -196,7 +198,7 @@ def _parse_assignment(family: type[Degradation], name: str, assignment: str) -> 
     key, _, value = assignment.partition("=")
     known = {f.name: f for f in _fields(family) if isinstance(f.default, Span | int | str)}
     if key not in known:
-        there_are = f"there are: {', '.join(known)}" if known else "it has none"
+        there_are = f"available: {', '.join(known)}" if known else "it has no settings"
         raise UsageError(f"'{name}' has no setting '{key}'", there_are)
     try:
         return key, _convert(known[key].default, value)

@@ -21,12 +21,12 @@ __all__ = [
 
 # A short description of each.
 METHODS = {
-    "ibp": "adds what is lost when the result is downscaled again",
-    "tv": "few and sharp edges, by total variation",
-    "selfex": "details from similar patches of the image at another size",
-    "sparse": "patches as sums of few atoms, from dictionaries learned from the image",
+    "ibp": "adds back what the result loses when downscaled",
+    "tv": "total variation: few, sharp edges",
+    "selfex": "details from similar patches of the image at other scales",
+    "sparse": "sparse coding with dictionaries learned from the image",
     "zssr": "a small network trained on the image itself",
-    "dip": "what an untrained network can generate before it generates noise",
+    "dip": "deep image prior: fits an untrained network, stopped before it fits noise",
 }
 TRAINED = ("zssr", "dip")
 _EXTRAS = {"sparse": ("sklearn", "scikit-learn", "sparse")}
@@ -36,11 +36,11 @@ def check_installed(name: str) -> None:
     """Raise `SrError` if a method needs a package that is not installed."""
     module, package, extra = _EXTRAS.get(name, ("numpy", "", ""))
     if importlib.util.find_spec(module) is None:
-        raise SrError(f"{name} needs {package}", f"`pip install 'sr-cli[{extra}]'`, or take -m selfex")
+        raise SrError(f"{name} needs {package}", f"`pip install 'sr-cli[{extra}]'`, or use -m selfex")
 
 
 def check_kernel(names: Collection[str]) -> None:
     """Raise `UsageError` if none of the methods named uses a kernel."""
     if not set(names) & set(METHODS):
         known = ", ".join(METHODS)
-        raise UsageError("--kernel is for methods without a training set", f"name one with -m: {known}")
+        raise UsageError("--kernel is for methods without a training set", f"choose one with -m: {known}")

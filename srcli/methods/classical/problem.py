@@ -52,7 +52,7 @@ class Problem:
         """Raise `ImageError` for images with a side below `least` pixels."""
         if min(self.sides) < least:
             size = f"{self.sides[1]}x{self.sides[0]}"
-            hint = f"each side needs {least} pixels; -m ibp, -m tv and networks take any size"
+            hint = f"each side needs {least} pixels; -m ibp, -m tv and networks accept any size"
             raise ImageError(f"an image of {size} is too small to learn from", hint)
 
 

@@ -181,7 +181,7 @@ def _list_weights(weight: Tensor, bias: Tensor | None) -> tuple[Tensor, ...]:
 
 def _check_known(what: str, *weights: Any) -> None:
     if not all(weight is None or isinstance(weight, Tensor) for weight in weights):
-        raise UnexportableError(f"{what} by a kernel that depends on the image")
+        raise UnexportableError(f"no layer for {what} with a kernel that depends on the image")
 
 
 def _affine(builder: Builder, blob: Blob, factor: Tensor | float, offset: Tensor | float) -> Blob:
@@ -197,7 +197,7 @@ def _per_channel(value: Tensor | float, blob: Blob) -> Tensor:
         return tensor.reshape(1)
     if tensor.numel() == blob.channels == tensor.shape[max(0, tensor.ndim - 3)]:
         return tensor.reshape(-1)
-    raise UnexportableError(f"a constant of shape {tuple(tensor.shape)}")
+    raise UnexportableError(f"no layer for a constant of shape {tuple(tensor.shape)}")
 
 
 def _add(builder: Builder, node: Node, one: Any, other: Any, alpha: float = 1) -> Blob:
@@ -237,7 +237,7 @@ def _split_operands(one: Any, other: Any, node: Node) -> tuple[Blob, Any]:
     blob, value = (one, other) if isinstance(one, Blob) else (other, one)
     if isinstance(value, Tensor | float | int) and isinstance(blob, Blob):
         return blob, value
-    raise UnexportableError(f"{node.target} of {type(one).__name__} and {type(other).__name__}")
+    raise UnexportableError(f"no layer for {node.target} of {type(one).__name__} and {type(other).__name__}")
 
 
 def _relu(builder: Builder, node: Node, blob: Blob, slope: float = 0.0) -> Blob:
@@ -277,7 +277,7 @@ def _batch_norm(
     *rest: Any,
 ) -> Blob:
     if training:
-        raise UnexportableError("a normalisation in training mode")
+        raise UnexportableError("no layer for a normalisation in training mode")
     factor = (torch.ones_like(mean) if weight is None else weight) / (variance + epsilon).sqrt()
     offset = (0 if bias is None else bias) - mean * factor
     return _affine(builder, blob, factor, offset)
@@ -298,7 +298,7 @@ def _amax(builder: Builder, node: Node, blob: Blob, axes: Any, keep: bool = Fals
 def _reduce(builder: Builder, node: Node, blob: Blob, axes: Any, keep: bool, kind: int) -> Blob:
     """Reduce one axis at a time, the last first: sums of sums lose less than one long sum."""
     if not keep or len(blob.shape) != 4:
-        raise UnexportableError(f"{node.target} that drops an axis")
+        raise UnexportableError(f"no layer for {node.target} that drops an axis")
     for axis in sorted({axis % 4 for axis in axes}, reverse=True):
         shape = (*blob.shape[:axis], "1", *blob.shape[axis + 1 :])
         blob = builder.add("Reduction", [blob], shape, {0: kind, 1: 0, 3: (axis - 1,), 4: 1, 5: 1})
@@ -309,7 +309,7 @@ def _variance(
     builder: Builder, node: Node, blob: Blob, axes: Any, *, correction: float = 1, keepdim: bool = False
 ) -> Blob:
     if correction:
-        raise UnexportableError("a variance that is divided by one less than the count")
+        raise UnexportableError("no layer for a variance that is divided by one less than the count")
     mean = _reduce(builder, node, blob, axes, keepdim, _MEAN)
     centred = builder.add("BinaryOp", [blob, mean], blob.shape, {0: _SUBTRACT})
     squares = builder.add("UnaryOp", [centred], blob.shape, {0: _SQUARE})
@@ -326,13 +326,13 @@ def _pixel_unshuffle(builder: Builder, node: Node, blob: Blob, factor: int) -> B
 
 def _cat(builder: Builder, node: Node, blobs: list[Blob], axis: int = 0) -> Blob:
     if axis % 4 != 1 or not all(isinstance(blob, Blob) for blob in blobs):
-        raise UnexportableError("a concatenation of anything but channels")
+        raise UnexportableError("no layer for a concatenation of other axes than channels")
     return builder.add("Concat", list(blobs), read_shape(node), {0: 0})
 
 
 def _repeat(builder: Builder, node: Node, blob: Blob, times: list[int]) -> Blob:
     if [times[0], *times[2:]] != [1, 1, 1]:
-        raise UnexportableError("a repetition of anything but channels")
+        raise UnexportableError("no layer for a repetition of other axes than channels")
     return builder.add("Concat", [blob] * times[1], read_shape(node), {0: 0})
 
 
@@ -348,7 +348,7 @@ def _slice(
     if read_shape(node) == blob.shape:
         return blob
     if axis % 4 != 1 or step != 1:
-        raise UnexportableError("a slice of anything but channels")
+        raise UnexportableError("no layer for a slice of other axes than channels")
     first, last, _ = slice(start, stop).indices(blob.channels)
     return _crop_channels(builder, blob, first, last)
 
@@ -360,13 +360,13 @@ def _crop_channels(builder: Builder, blob: Blob, first: int, last: int) -> Blob:
 
 def _chunk(builder: Builder, node: Node, blob: Blob, count: int, axis: int = 0) -> list[Blob]:
     if axis % 4 != 1:
-        raise UnexportableError("chunks of anything but channels")
+        raise UnexportableError("no layer for chunking of other axes than channels")
     return list(_crop_pieces(builder, blob, [-(-blob.channels // count)] * count))
 
 
 def _split(builder: Builder, node: Node, blob: Blob, sizes: Any, axis: int = 0) -> list[Blob]:
     if axis % 4 != 1:
-        raise UnexportableError("a split of anything but channels")
+        raise UnexportableError("no layer for a split of other axes than channels")
     even = [sizes] * -(-blob.channels // sizes) if isinstance(sizes, int) else sizes
     return list(_crop_pieces(builder, blob, even))
 
@@ -385,7 +385,7 @@ def _pad(
     if read_shape(node) == blob.shape:
         return blob
     if len(sides) > 4 or mode not in _PADDINGS or not all(isinstance(side, int) for side in sides):
-        raise UnexportableError("a padding that depends on the size")
+        raise UnexportableError("no layer for a padding that depends on the size")
     left, right, top, bottom = [*sides, 0, 0][:4]
     parameters = {0: top, 1: bottom, 2: left, 3: right, 4: _PADDINGS[mode], 5: float(value or 0)}
     return builder.add("Padding", [blob], read_shape(node), parameters)
@@ -403,7 +403,7 @@ def _max_pool2d(
 ) -> Blob:
     (high, wide), (down, right) = _pair(size), _pair(stride or size)
     if any((*padding, ceil)) or set(dilation) != {1}:
-        raise UnexportableError("a pooling with padding")
+        raise UnexportableError("no layer for a pooling with padding")
     return builder.add(
         "Pooling", [blob], read_shape(node), {0: 0, 1: wide, 11: high, 2: right, 12: down, 5: 1}
     )
@@ -455,7 +455,7 @@ def _resize(
         return builder.add("Interp", [blob], shape, parameters | {6: int(corners)})
     model = builder.by_size.get(shape[2:])
     if model is None:
-        raise UnexportableError("resizing to a size that nothing else has")
+        raise UnexportableError("no layer for resizing to an unrelated size")
     return builder.add("Interp", [blob, model], shape, {0: kind, 5: 1, 6: int(corners)})
 
 
@@ -480,19 +480,19 @@ def _view(builder: Builder, node: Node, blob: Blob, shape: Any) -> ChannelTable:
     wanted = read_shape(node)
     channels_in_two = len(wanted) == 5 and (wanted[0], *wanted[3:]) == (blob.shape[0], *blob.shape[2:])
     if not channels_in_two or int(wanted[1]) * int(wanted[2]) != blob.channels:
-        raise UnexportableError("another view of what was computed")
+        raise UnexportableError("no layer for this reshape")
     return ChannelTable(blob, int(wanted[1]))
 
 
 def _transpose(builder: Builder, node: Node, table: Any, one: int, other: int) -> ChannelTable:
     if not isinstance(table, ChannelTable) or {one, other} != {1, 2}:
-        raise UnexportableError("a transposition")
+        raise UnexportableError("no layer for a transposition")
     return ChannelTable(table.blob, table.groups, not table.swapped)
 
 
 def _flatten(builder: Builder, node: Node, table: Any, first: int = 0, last: int = -1) -> Blob:
     if not isinstance(table, ChannelTable) or (first, last) != (1, 2):
-        raise UnexportableError("another view of what was computed")
+        raise UnexportableError("no layer for this reshape")
     blob = table.blob
     return builder.add("ShuffleChannel", [blob], blob.shape, {0: table.groups}) if table.swapped else blob
 
@@ -503,7 +503,7 @@ def _negative(builder: Builder, node: Node, blob: Blob) -> Blob:
 
 def _power(builder: Builder, node: Node, blob: Blob, exponent: float) -> Blob:
     if not math.isclose(exponent, 2):
-        raise UnexportableError(f"a power of {exponent}")
+        raise UnexportableError(f"no layer for a power of {exponent}")
     return builder.add("UnaryOp", [blob], blob.shape, {0: _SQUARE})
 
 

@@ -61,7 +61,7 @@ def trace_network(network: nn.Module) -> ExportedProgram:
     try:
         return export(network.eval(), (example,), dynamic_shapes=({2: sides[0], 3: sides[1]},))
     except RuntimeError as error:
-        raise UnexportableError("what it does depends on the image") from error
+        raise UnexportableError("its operations depend on the content of the image") from error
 
 
 def _smallest_side(program: ExportedProgram) -> int:
