@@ -1,4 +1,4 @@
-"""From what `--dataset` accepts to a data set: named sets, folders, URLs and repositories of the Hugging Face Hub."""
+"""From an argument of `--dataset` to a data set: named sets, folders, URLs and Hugging Face repositories."""
 
 import contextlib
 import json
