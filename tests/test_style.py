@@ -109,7 +109,7 @@ def test_participles_are_recognised(name: str, expected: bool) -> None:
 def test_names_are_no_participles() -> None:
     named = [each for each in definitions() if not each.is_property]
     bad = [each.place for each in named if is_participle(each.name)]
-    assert len(bad) <= 0.06 * len(named), "\n".join(bad)
+    assert len(bad) <= 0.02 * len(named), "\n".join(bad)
 
 
 def test_docstrings_open_with_a_verb_or_a_noun() -> None:
@@ -118,7 +118,7 @@ def test_docstrings_open_with_a_verb_or_a_noun() -> None:
         for each in definitions()
         if OPENERS.match(each.docstring)
     ]
-    assert len(bad) <= 140, "\n".join(bad)
+    assert len(bad) <= 22, "\n".join(bad)
 
 
 def test_functions_are_short() -> None:
@@ -144,4 +144,4 @@ def test_the_old_dialect_is_gone() -> None:
         # Strings that a line break splits are joined first.
         text = " ".join(re.sub(r'"\s*\n\s*f?"', "", page.read_text("utf-8")).split()).lower()
         bad += [f"{page.relative_to(ROOT)}: {sentence}" for sentence in DIALECT if sentence.lower() in text]
-    assert len(bad) <= 1, "\n".join(bad)
+    assert not bad, "\n".join(bad)

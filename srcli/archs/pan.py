@@ -88,7 +88,7 @@ class Network(PixelAttentionNetwork):
         bam: bool = False,
     ) -> None:
         trunk = nn.Sequential(*(_Block(features) for _ in range(blocks)))
-        super().__init__(scale, trunk, features, tail_features, _balanced if bam else PixelAttention)
+        super().__init__(scale, trunk, features, tail_features, _build_bam if bam else PixelAttention)
         # Head, two per block, the trunk's end, and the tail on enlarged pixels.
         self.halo = 1 + 2 * blocks + 1 + (6 if bam else 2)
 
@@ -105,7 +105,7 @@ class PixelAttention(nn.Module):
         return batch * torch.sigmoid(self.conv(batch))
 
 
-def _balanced(features: int) -> BalancedAttention:
+def _build_bam(features: int) -> BalancedAttention:
     return BalancedAttention(features, reduction=8)
 
 
