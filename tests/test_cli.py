@@ -60,7 +60,7 @@ def test_every_command_takes_the_same_scales(text: str, photo: Path, tmp_path: P
 def test_networks_of_fractions_are_neither_trained_nor_exported(sr: Run) -> None:
     for command in (("train", "fsrcnn", "--data", "."), ("export", "fsrcnn")):
         done = sr(*command, "-x2.5")
-        assert (done.code, "no network is made for x2.5" in done.err) == (2, True)
+        assert (done.code, "no network has scale x2.5" in done.err) == (2, True)
 
 
 def test_upscale_equals_the_network_itself(photo: Path, tmp_path: Path, sr: Run) -> None:

@@ -136,7 +136,7 @@ def test_a_rating_file_that_does_not_belong_is_refused(tmp_path: Path, sr: Run) 
     first = _file(tmp_path / "a.json", _SCORES)
     (tmp_path / "text.json").write_text("{}")
     for bad, message in (
-        (_file(tmp_path / "other.json", _SCORES, comparison="facade"), "rates another comparison than"),
+        (_file(tmp_path / "other.json", _SCORES, comparison="facade"), "rates a different comparison from"),
         (_file(tmp_path / "twice.json", _SCORES, session="a"), "has the same ratings as"),
         (_file(tmp_path / "six.json", [{"item": "01", "score": 6}]), "is damaged: a score of 6"),
         (_file(tmp_path / "key.json", _SCORES, key="%%"), "is damaged"),

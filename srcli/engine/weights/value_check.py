@@ -56,7 +56,7 @@ class ValueCheck:
 
     @property
     def message(self) -> str:
-        """What a user should know; empty if the class is right."""
+        """Message for the user; empty if the class is right."""
         if self.values:
             return (
                 f"takes values of {self.values}: so its results match their inputs to {self.best:.0f} dB, "
