@@ -10,7 +10,7 @@ ANY = 0
 def format_scale(scale: float) -> str:
     """Return a scale as it appears in file names and messages.
 
-    >>> label(4), label(2.7), label(ANY)
+    >>> format_scale(4), format_scale(2.7), format_scale(ANY)
     ('x4', 'x2.7', 'any')
     """
     return "any" if scale == ANY else f"x{scale:g}"
@@ -19,7 +19,7 @@ def format_scale(scale: float) -> str:
 def simplify_scale(scale: float) -> float:
     """Return the scale as an int if it is a whole number, for tables and files.
 
-    >>> plain(4.0), plain(2.7)
+    >>> simplify_scale(4.0), simplify_scale(2.7)
     (4, 2.7)
     """
     return int(scale) if float(scale).is_integer() else scale
@@ -40,7 +40,7 @@ def parse_scale(text: str) -> float:
 def parse_header_scale(text: str) -> int:
     """Return the scale that a file's header names. Raises `ValueError` if it names none.
 
-    >>> number("4"), number("any") == ANY
+    >>> parse_header_scale("4"), parse_header_scale("any") == ANY
     (4, True)
     """
     return ANY if text == "any" else int(text)

@@ -383,7 +383,7 @@ def test_a_kernel_from_a_file(hr: Pixels, tmp_path: Path, sr: Run) -> None:
     assert "kernel auto" in " ".join(sr("info", tmp_path / "b.png").out.split())
     refused = sr("upscale", tmp_path / "a.png", "-m", "bicubic", "--kernel", tmp_path / "psf.npy")
     assert refused.code == 2
-    assert "name one with -m" in refused.err
+    assert "choose one with -m" in refused.err
     assert sr("upscale", tmp_path / "a.png", "-m", "tv", "--within", "soon").code == 2
 
 

@@ -480,7 +480,7 @@ def test_cutblur_feeds_the_sharp_image_in_part() -> None:
 
 
 def test_cutblur_needs_a_network_that_is_fed_with_large_images(photos: Path) -> None:
-    with pytest.raises(UsageError, match="cutblur does not suit"):
+    with pytest.raises(UsageError, match="cutblur does not work"):
         Feed(opened(photos), 3, ALL)
 
 

@@ -154,7 +154,7 @@ def test_a_full_disk(fake_hub: FakeHub, tmp_path: Path) -> None:
         check=False,
         env=make_environment(tmp_path, fake_hub.url),
     )
-    is_one_line(done, "no room for edsr.pt", "free the disk")
+    is_one_line(done, "no room for edsr.pt", "free some disk space")
 
 
 def test_two_processes_fetch_the_same_file(fake_hub: FakeHub, tmp_path: Path) -> None:

@@ -235,7 +235,7 @@ def test_patches_too_small_for_a_layer_are_named(weights: Path) -> None:
 def test_a_file_that_is_no_vgg_is_named(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     save_file({"features.0.weight": torch.zeros(1)}, weights)
     monkeypatch.setattr(vgg, "SHA256", sha256(weights))
-    with pytest.raises(WeightsError, match=r"no VGG19: features\.0\.bias is missing"):
+    with pytest.raises(WeightsError, match=r"is not VGG19: features\.0\.bias is missing"):
         vgg.load_features((SHALLOW,))
 
 

@@ -79,7 +79,7 @@ def test_published_figures_are_beside_ours() -> None:
     lines = build_score_table(THREE, with_published=True).groups[0].lines
     assert [line[2].text for line in lines] == ["33.66 +0.01", "37.00* -0.19", "38.11 -0.11"]
     notes = build_score_table(THREE, with_published=True).notes
-    assert "* FSRCNN on Set5 x2: others print 37.05 / 0.9560 (RCAN)" in notes
+    assert "* FSRCNN on Set5 x2: other sources report 37.05 / 0.9560 (RCAN)" in notes
     assert any(note.startswith("CARN: ") for note in notes)
 
 
@@ -264,7 +264,7 @@ def test_the_page_shows_every_figure() -> None:
     for shown in (
         "<strong>38.00</strong>",
         "37.00* -0.19",
-        "others print 37.05",
+        "other sources report 37.05",
         "image 4",
         "too few for a significant difference",
     ):

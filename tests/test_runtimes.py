@@ -116,7 +116,7 @@ class Odd(nn.Module):
 
 
 @pytest.mark.parametrize(
-    ("kind", "why"), [("cumsum", "cumsum"), ("branch", "depends"), ("pad", "padding|size")]
+    ("kind", "why"), [("cumsum", "cumsum"), ("branch", "depend"), ("pad", "padding|size")]
 )
 def test_what_ncnn_cannot_do_is_said(kind: str, why: str) -> None:
     with pytest.raises(UnexportableError, match=why):

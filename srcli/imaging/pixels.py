@@ -37,7 +37,7 @@ def crop_to_multiple(pixels: Pixels, multiple: float) -> Pixels:
 def max_multiple(side: int, multiple: float) -> int:
     """Return the largest n for which n times `multiple`, rounded, is at most `side`.
 
-    >>> times(11, 4), times(10, 2.5), times(27, 2.73), times(26, 2.73)
+    >>> max_multiple(11, 4), max_multiple(10, 2.5), max_multiple(27, 2.73), max_multiple(26, 2.73)
     (2, 4, 10, 9)
     """
     return math.ceil((side + 0.5) / multiple) - 1

@@ -139,7 +139,7 @@ def _transpose(
 def format_giga(multiply_adds: int | None) -> str:
     """Return a count of multiply-adds as papers print it.
 
-    >>> giga(222_816_000_000), giga(613_785_600), giga(None)
+    >>> format_giga(222_816_000_000), format_giga(613_785_600), format_giga(None)
     ('222.8G', '0.61G', '-')
     """
     if multiply_adds is None:
@@ -248,7 +248,7 @@ def format_interval(interval: significance.Interval | None, column: Column) -> s
 def format_p(p: float) -> str:
     """Return a p value as tables show it.
 
-    >>> small(0.0312), small(0.00009)
+    >>> format_p(0.0312), format_p(0.00009)
     ('0.031', '<0.001')
     """
     return f"{p:.3f}" if p >= 0.001 else "<0.001"

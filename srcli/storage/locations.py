@@ -126,7 +126,7 @@ def parse_location(text: str) -> Location:
 
     Raises `UsageError` for an unknown protocol or an empty URL.
 
-    >>> str(place("s3://bucket/a//b.png")), str(place("a//b.png")), str(place("file:///a/b.png"))
+    >>> str(parse_location("s3://bucket/a//b.png")), str(parse_location("a//b.png")), str(parse_location("file:///a/b.png"))
     ('s3://bucket/a//b.png', 'a/b.png', '/a/b.png')
     """
     found = _URL.fullmatch(text)
