@@ -11,7 +11,7 @@ from srcli import batch
 from srcli.batch import events
 from srcli.batch.dry_run import estimate_batch
 from srcli.batch.prepare import prepare
-from srcli.batch.request import BatchPolicy, Execution, ModelChoice, Naming, UpscaleRequest
+from srcli.batch.request import BatchPolicy, Execution, Naming, UpscaleRequest
 from srcli.batch.summary import Summary
 from srcli.bench import BenchRequest
 from srcli.bench.plan import build_plan
@@ -20,6 +20,7 @@ from srcli.imaging.codecs.base import EncodingOptions
 from srcli.imaging.image import read_image
 from srcli.imaging.size import TargetSize
 from srcli.methods import MethodOptions
+from srcli.methods.choice import ModelChoice
 from srcli.methods.classical import UntrainedSettings
 from srcli.upscaling.task import UpscaleTask
 from srcli.workers.progress import ignore
@@ -184,8 +185,8 @@ def test_estimates_write_nothing(request_: UpscaleRequest, photos: Path, tmp_pat
 
 BAD = [
     ({"inputs": ()}, "no input given"),
-    ({"model": ModelChoice("edsr", Path("a.safetensors"))}, "--model cannot be used with --weights"),
-    ({"model": ModelChoice(arch="edsr")}, "--arch needs --weights"),
+    ({"model": ModelChoice("edsr", Path("a.safetensors"))}, "model cannot be used with weights"),
+    ({"model": ModelChoice(arch="edsr")}, "arch needs weights"),
     ({"model": ModelChoice("edrs")}, "no model called 'edrs'"),
     ({"naming": Naming(name="{stem}_{size}")}, "--name has no field {size}"),
     ({"encoding": EncodingOptions(subsampling="9")}, "9"),

@@ -143,7 +143,7 @@ BAD = [
     (["photo.png", "-m", "bicubic", "--weights", "plain.safetensors"], 2, "--model cannot be used with"),
     (["photo.png", "--arch", "bicubic", "--weights", "plain.safetensors"], 2, "bicubic has no weights"),
     (["photo.png", "--arch", "edrs", "--weights", "plain.safetensors"], 2, "no model called 'edrs'"),
-    (["photo.png", "--arch", "edsr"], 2, "--arch needs --weights"),
+    (["photo.png", "--arch", "edsr"], 2, "arch needs weights"),
     (["photo.png", "--weights", "plain.safetensors"], 1, "does not fit any network that sr has"),
     (
         ["photo.png", "--weights", "plain.safetensors", "--arch", "edsr"],

@@ -43,6 +43,7 @@ def test_every_published_name_is_explained() -> None:
     assert len(names) == len(set(names))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arch", models_table.list_counted_archs())
 def test_what_was_counted_is_of_this_code(arch: str) -> None:
     """The parameters of each size, and the cost of one; `make docs` counts again."""

@@ -117,7 +117,10 @@ def saved_step(out: Path) -> int:
 
 
 def rank_of(pid: str) -> str:
-    entries = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    try:
+        entries = Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    except OSError:  # it has ended since it was listed
+        return ""
     return next((entry[5:].decode() for entry in entries if entry.startswith(b"RANK=")), "")
 
 
@@ -131,6 +134,7 @@ def codes_of(nodes: list["subprocess.Popen[bytes]"], out: Path, seconds: float) 
     return codes
 
 
+@pytest.mark.slow
 def test_two_nodes_go_on_from_the_last_checkpoint_when_a_rank_dies(photos: Path, tmp_path: Path) -> None:
     """The first dies, which alone keeps the checkpoints; both nodes start again.
 
@@ -138,7 +142,7 @@ def test_two_nodes_go_on_from_the_last_checkpoint_when_a_rank_dies(photos: Path,
     and given again, as docs/training-cluster.md says.
     """
     out = tmp_path / "run"
-    command = words(photos, out, "--batch", 2, "--validate-every", 150, "--steps", 300)
+    command = words(photos, out, "--batch", 2, "--validate-every", 150, "--steps", 1200)  # far from done at 150
     nodes = agents(find_free_port(), command, tmp_path)
     try:
         wait_until((out / "log.jsonl").exists)
@@ -158,8 +162,8 @@ def test_two_nodes_go_on_from_the_last_checkpoint_when_a_rank_dies(photos: Path,
     assert codes == [0, 0], told
     steps = [json.loads(line)["step"] for line in (out / "log.jsonl").read_text().splitlines()]
     assert steps == sorted(set(steps)), "a validation is done twice"
-    assert steps[-1] == 300
+    assert steps[-1] == 1200
     starts = [int(found) for text in told for found in re.findall(r"it continues at step (\d+)", text)]
     assert len(starts) == 2
     assert starts[0] == starts[1] >= 150
-    assert saved_step(out) == 300
+    assert saved_step(out) == 1200

@@ -34,7 +34,7 @@ DIALECT = (
 
 @dataclass(frozen=True)
 class Definition:
-    """A function or class; `lines` and `parameters` are 0 for a class."""
+    """A module, class or function; `lines` and `parameters` are 0 unless it is a function."""
 
     place: str
     name: str
@@ -51,7 +51,9 @@ def _decorators(node: ast.FunctionDef | ast.AsyncFunctionDef) -> set[str]:
 
 
 def _read_definitions(path: Path) -> Iterator[Definition]:
-    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+    module = ast.parse(path.read_text("utf-8"))
+    yield Definition(str(path.relative_to(ROOT)), path.stem, ast.get_docstring(module) or "")
+    for node in ast.walk(module):
         if isinstance(node, ast.ClassDef):
             place = f"{path.relative_to(ROOT)}:{node.lineno} {node.name}"
             yield Definition(place, node.name, ast.get_docstring(node) or "")
@@ -71,7 +73,7 @@ def _read_definitions(path: Path) -> Iterator[Definition]:
 
 @cache
 def definitions() -> tuple[Definition, ...]:
-    """Return every function and class outside of the tests."""
+    """Return every module, class and function outside of the tests."""
     paths = (path for folder in FOLDERS for path in sorted((ROOT / folder).rglob("*.py")))
     return tuple(definition for path in paths for definition in _read_definitions(path))
 

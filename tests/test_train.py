@@ -404,6 +404,7 @@ def test_what_is_shown_before_the_end_is_supervised(
         run_training(build_setup(photos, tmp_path / "other", "espcn", deep_supervision=(1.0, 1.0)))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # torch's own
 def test_a_compiled_network_learns_the_same(photos: Path, tmp_path: Path) -> None:
     losses = []

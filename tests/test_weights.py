@@ -241,6 +241,7 @@ def test_no_network_stumbles_over_foreign_keys(arch: str) -> None:
     archs.rename(arch, foreign)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arch", archs.names())
 def test_every_variant_is_found_by_its_tensors(arch: str) -> None:
     """At least its network, scale and tensors; configurations of equal tensors can't be told apart."""

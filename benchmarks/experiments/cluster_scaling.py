@@ -1,4 +1,4 @@
-r"""How far a cluster of N cores scales: seconds of each step measured on one core, then a simulation of N.
+r"""Simulate how a cluster of N cores scales, from the seconds of each step measured on one core.
 
     OMP_NUM_THREADS=1 PYTHONPATH=. python benchmarks/experiments/cluster_scaling.py \
         [--measure] [--bandwidth 1.25] [--latency 30] [--price 0.04]

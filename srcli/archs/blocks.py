@@ -329,6 +329,19 @@ def list_combinations(values: Tensor, count: int) -> Tensor:
     return torch.cartesian_prod(*[values] * count)
 
 
+class Body(nn.Module):
+    """Layers in a row, under the name that the published keys have for them."""
+
+    def __init__(self, *layers: nn.Module) -> None:
+        super().__init__()
+        self.body = nn.Sequential(*layers)
+
+    def forward(self, batch: Tensor) -> Tensor:
+        """Map (N, C, H, W) through all layers."""
+        out: Tensor = self.body(batch)
+        return out
+
+
 class Residual(nn.Module):
     """x + body(x), where the body is a sequence of layers."""
 

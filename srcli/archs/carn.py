@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from srcli.archs import Count, Facts, Paper, Traits
-from srcli.archs.blocks import BalancedAttention, MeanShift, conv, drop_mean_shift, make_upsampler
+from srcli.archs.blocks import BalancedAttention, Body, MeanShift, conv, drop_mean_shift, make_upsampler
 
 PAPER = Paper(
     "Fast, Accurate, and Lightweight Super-Resolution with Cascading Residual Network",
@@ -98,29 +98,17 @@ class Network(_Cascade):
         return self.shift.leave(self.exit(self.upsample[f"up{self.scale}"](features)))
 
 
-class _Body(nn.Module):
-    """Layers in a row, under the name that the published keys have for them."""
-
-    def __init__(self, *layers: nn.Module) -> None:
-        super().__init__()
-        self.body = nn.Sequential(*layers)
-
-    def forward(self, batch: Tensor) -> Tensor:
-        out: Tensor = self.body(batch)
-        return out
-
-
-class _Fusion(_Body):
+class _Fusion(Body):
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__(conv(inputs, outputs, 1), nn.ReLU())
 
 
-class _Tail(_Body):
+class _Tail(Body):
     def __init__(self, scale: int, features: int, groups: int) -> None:
         super().__init__(*make_upsampler(scale, features, groups=groups, act=nn.ReLU))
 
 
-class _ResidualBody(_Body):
+class _ResidualBody(Body):
     """relu(x + body(x))."""
 
     def forward(self, batch: Tensor) -> Tensor:

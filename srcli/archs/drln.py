@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from srcli.archs import Count, Facts, Paper, Traits
-from srcli.archs.blocks import BalancedAttention, MeanShift, conv, drop_mean_shift, make_upsampler
+from srcli.archs.blocks import BalancedAttention, Body, MeanShift, conv, drop_mean_shift, make_upsampler
 
 PAPER = Paper("Densely Residual Laplacian Super-Resolution", 2020, "https://arxiv.org/abs/1906.12021")
 TRAITS = Traits(scales=(2, 3, 4, 8), local=False)
@@ -57,8 +57,8 @@ class Network(nn.Module):
         for number, place in enumerate(place for length in cascades for place in range(length)):
             self.add_module(f"b{number + 1}", _Block(features, bam))
             if number + 1 != UNUSED:
-                self.add_module(f"c{number + 1}", _Layers(conv((place + 2) * features, features), nn.ReLU()))
-        self.upsample = nn.ModuleDict({"up": _Layers(*make_upsampler(scale, features, act=nn.ReLU))})
+                self.add_module(f"c{number + 1}", Body(conv((place + 2) * features, features), nn.ReLU()))
+        self.upsample = nn.ModuleDict({"up": Body(*make_upsampler(scale, features, act=nn.ReLU))})
         self.tail = conv(features, 3)
 
     def forward(self, batch: Tensor) -> Tensor:
@@ -75,25 +75,13 @@ class Network(nn.Module):
         return self.shift.leave(self.tail(self.upsample["up"](start + shallow)))
 
 
-class _Layers(nn.Module):
-    """Layers in a row, under the name that the published keys have for them."""
-
-    def __init__(self, *layers: nn.Module) -> None:
-        super().__init__()
-        self.body = nn.Sequential(*layers)
-
-    def forward(self, batch: Tensor) -> Tensor:
-        out: Tensor = self.body(batch)
-        return out
-
-
 class _Block(nn.Module):
     """Three residual units, each on all before it, fused by 1x1 and weighted by attention."""
 
     def __init__(self, features: int, bam: bool) -> None:
         super().__init__()
         self.r1, self.r2, self.r3 = (_Residual(times * features) for times in (1, 2, 4))
-        self.g = _Layers(conv(8 * features, features, 1), nn.ReLU())
+        self.g = Body(conv(8 * features, features, 1), nn.ReLU())
         self.ca = BalancedAttention(features) if bam else _LaplacianAttention(features)
 
     def forward(self, batch: Tensor) -> Tensor:
@@ -104,7 +92,7 @@ class _Block(nn.Module):
         return out
 
 
-class _Residual(_Layers):
+class _Residual(Body):
     """relu(x + conv(relu(conv(x))))."""
 
     def __init__(self, features: int) -> None:
@@ -124,10 +112,10 @@ class _LaplacianAttention(nn.Module):
         super().__init__()
         few = features // 16
         self.c1, self.c2, self.c3 = (
-            _Layers(nn.Conv2d(features, few, 3, padding=dilation, dilation=dilation), nn.ReLU())
+            Body(nn.Conv2d(features, few, 3, padding=dilation, dilation=dilation), nn.ReLU())
             for dilation in (3, 5, 7)
         )
-        self.c4 = _Layers(conv(3 * few, features), nn.Sigmoid())
+        self.c4 = Body(conv(3 * few, features), nn.Sigmoid())
 
     def forward(self, batch: Tensor) -> Tensor:
         means = batch.mean((2, 3), keepdim=True)

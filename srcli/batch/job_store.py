@@ -336,7 +336,7 @@ def _encode(location: Location) -> bytes:
 
 @contextmanager
 def open_for_reading(path: Path) -> Iterator[JobStore]:
-    """Open an existing job. Raises `SrError` if there is none, or the file is not a job or damaged."""
+    """Open an existing job. Raises `SrError` if the file is missing, damaged or not a job."""
     if not path.is_file():
         raise UsageError(f"no job called '{get_name(path)}'", "`sr jobs` lists the jobs")
     with _open(path) as store:

@@ -7,7 +7,7 @@ from pathlib import Path
 from srcli import manifest
 from srcli.batch.events import Emit, ModelChosen
 from srcli.batch.planning import Layout, check_watchable, plan_outputs
-from srcli.batch.request import ModelChoice, UpscaleRequest
+from srcli.batch.request import UpscaleRequest
 from srcli.batch.work import BatchSettings
 from srcli.engine import slots
 from srcli.errors import SrError, UsageError
@@ -18,6 +18,7 @@ from srcli.imaging.degrade.kernels import load_kernel
 from srcli.imaging.size import TargetSize
 from srcli.manifest import DEFAULT_MODEL
 from srcli.methods import MethodOptions, check_model, check_scale, classical, find_arch
+from srcli.methods.choice import ModelChoice
 from srcli.storage.hashing import sha256
 from srcli.storage.locations import Location, check_bucket, is_many, open_local_copy
 from srcli.upscaling.estimate import PlannedImage, check_time, choose_model
@@ -87,7 +88,7 @@ def _read_images(tasks: Sequence[UpscaleTask], target: TargetSize) -> list[Plann
 
 
 def _choose_model(request: UpscaleRequest, images: list[PlannedImage], emit: Emit) -> ModelChoice:
-    """Return the model asked for, or the best one that finishes in time. Raises `UsageError` if none does."""
+    """Return the requested model, or the best one that finishes in time. Raises `UsageError` if none does."""
     model, within, execution = request.model, request.policy.within, request.execution
     if within is not None and model.weights is None:
         options = MethodOptions(

@@ -1,36 +1,14 @@
 """The request that a batch carries out: what to upscale and how."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 from srcli.engine.tiles import DEFAULT_TILE
 from srcli.errors import UsageError
 from srcli.imaging.codecs.base import MAX_PIXELS, EncodingOptions
 from srcli.imaging.size import TargetSize
-from srcli.manifest import DEFAULT_MODEL
+from srcli.methods.choice import ModelChoice
 from srcli.storage.locations import Location, parse_location
 from srcli.upscaling.postprocess import Postprocess
-
-
-@dataclass(frozen=True)
-class ModelChoice:
-    """A model by name, or a weight file; `arch` is the network the file belongs to, if it does not say."""
-
-    name: str | None = None
-    weights: Path | None = None
-    arch: str | None = None
-
-    @property
-    def label(self) -> str:
-        """The name in outputs and records."""
-        return self.weights.stem if self.weights else self.name or DEFAULT_MODEL
-
-    def check(self) -> None:
-        """Raise `UsageError` for combinations that mean nothing."""
-        if self.weights and self.name:
-            raise UsageError("--model cannot be used with --weights", "name the file's network with --arch")
-        if self.arch and not self.weights:
-            raise UsageError("--arch needs --weights", "give a weight file, or use --model")
 
 
 @dataclass(frozen=True)
@@ -38,7 +16,7 @@ class Naming:
     """The location and the names of outputs.
 
     `output` is a file, a folder or a URL; None puts outputs next to their inputs. `name` is a template of
-    {stem}, {model} and {scale} that replaces `prefix` and `suffix`; `suffix` is _x4 and the like by default.
+    {stem}, {model} and {scale} that replaces `prefix` and `suffix`; `suffix` is `_x4` (the scale) by default.
     `flat` does not mirror the input tree. `format` is the input's if None.
     """
 

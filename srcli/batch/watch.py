@@ -42,7 +42,7 @@ def watch_folders(batch: BatchPlan, emit: Emit, should_stop: Callable[[], bool])
 
 @dataclass
 class _History:
-    """When each file was last seen to change, which state of it was taken, and the outputs so far."""
+    """The last change of each file, the state of it that was taken, and the outputs so far."""
 
     since: dict[Location, tuple[State, float]] = field(default_factory=dict)
     taken: dict[Location, State] = field(default_factory=dict)

@@ -36,7 +36,7 @@ def add_costs(results: Results, lineup: Lineup) -> Results:
 
 @lru_cache(maxsize=256)
 def count_multiply_adds(method: BenchMethod, scale: float) -> int | None:
-    """Return the multiply-adds of a network as papers count them; None if there is none or it fails."""
+    """Return the multiply-adds of a network as papers count them; None if it cannot be counted."""
     from srcli.engine import complexity
 
     spec = method.find_spec(scale)

@@ -51,7 +51,7 @@ class Plan:
 
     @property
     def shown_metrics(self) -> tuple[Metric, ...]:
-        """The protocol's metrics and those asked for. Raises `UsageError` for unknown ones."""
+        """The protocol's metrics and the requested ones. Raises `UsageError` for unknown ones."""
         names = (*self.reduction.protocol.metrics, *self.metrics)
         listed = [each for name in names for each in metrics.find_metrics(name, self.lineup.options.device)]
         return tuple({metric.key: metric for metric in listed}.values())

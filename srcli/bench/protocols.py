@@ -81,7 +81,7 @@ PROTOCOLS = {
 
 
 def find_protocol(name: str) -> Protocol:
-    """Return the protocol of that name. Raises `UsageError` if there is none."""
+    """Return the protocol with that name. Raises `UsageError` for an unknown name."""
     if name not in PROTOCOLS:
         known = "; ".join(f"{protocol.name}: {protocol.description}" for protocol in PROTOCOLS.values())
         raise UsageError(f"no protocol called '{name}'", known)

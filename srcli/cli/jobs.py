@@ -130,7 +130,7 @@ def remove(name: Name) -> None:
 
 
 def _find_existing(name: str) -> Path:
-    """Return the file of a job. Raises `SrError` if there is none that can be read."""
+    """Return the file of a job. Raises `SrError` if it is missing or unreadable."""
     from srcli.batch import job_store
 
     path = job_store.find_path(name)

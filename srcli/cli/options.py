@@ -16,10 +16,11 @@ from srcli.errors import UsageError
 from srcli.manifest import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from srcli.batch.request import BatchPolicy, Execution, ModelChoice, Naming, UntrainedChoice
+    from srcli.batch.request import BatchPolicy, Execution, Naming, UntrainedChoice
     from srcli.imaging.codecs.base import EncodingOptions
     from srcli.imaging.size import TargetSize
     from srcli.methods import MethodOptions
+    from srcli.methods.choice import ModelChoice
     from srcli.methods.classical import UntrainedSettings
     from srcli.upscaling.postprocess import Postprocess
 
@@ -382,7 +383,7 @@ class SizeGroup:
     megapixels: Megapixels = None
 
     def build(self) -> "TargetSize":
-        """Return the size asked for, x4 by default. Raises `UsageError` for several at once."""
+        """Return the requested size, x4 by default. Raises `UsageError` if several options set it."""
         from srcli.imaging.size import parse_target_size
 
         return parse_target_size(
@@ -400,7 +401,7 @@ class ModelGroup:
 
     def build(self) -> "ModelChoice":
         """Return the choice for a request."""
-        from srcli.batch.request import ModelChoice
+        from srcli.methods.choice import ModelChoice
 
         return ModelChoice(self.model, self.weights, self.arch)
 

@@ -1,9 +1,9 @@
 """A progress bar for one stage of the work after the other."""
 
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
-from rich.progress import Progress, TaskID
+from rich.progress import Progress, ProgressColumn, TaskID
 
 from srcli.cli import console
 
@@ -11,10 +11,12 @@ from srcli.cli import console
 class StageBar:
     """A progress bar, at most one at a time; as a context, it leaves no bar behind when the work fails.
 
-    A bar closes when its stage is complete: downloads, which may follow, have bars of their own.
+    A bar closes when its stage is complete: downloads, which may follow, have bars of their own. `columns`
+    are shown after the usual ones and take their values from the fields given to `open` and `update`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *columns: ProgressColumn) -> None:
+        self._columns = columns
         self._bar: Progress | None = None
         self._task = TaskID(0)
 
@@ -26,12 +28,24 @@ class StageBar:
     ) -> None:
         self.close()
 
-    def open(self, description: str, total: int | None) -> None:
+    @property
+    def is_hidden(self) -> bool:
+        """True if nobody sees the bar, for example without a terminal."""
+        return self._bar is None or self._bar.disable
+
+    def open(self, description: str, total: int | None, **values: Any) -> None:
         """Start the bar of a stage; a `total` of None is unknown."""
         self.close()
-        self._bar = console.make_progress_bar()
+        self._bar = console.make_progress_bar(*self._columns)
         self._bar.start()
-        self._task = self._bar.add_task(description, total=total)
+        self._task = self._bar.add_task(description, total=total, **values)
+
+    def update(self, description: str, done: int, total: int, **values: Any) -> None:
+        """Show how many steps of a stage are done, starting its bar if there is none."""
+        if self._bar is None:
+            self.open(description, total, **values)
+        assert self._bar
+        self._bar.update(self._task, completed=done, total=total, **values)
 
     def advance(self, description: str | None = None) -> None:
         """Count one step, and change the description if one is given."""

@@ -4,9 +4,10 @@ from dataclasses import asdict
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from rich.progress import Progress, TaskID, TextColumn
+from rich.progress import TextColumn
 
 from srcli.cli import console
+from srcli.cli.stage_bar import StageBar
 from srcli.errors import SrError
 
 if TYPE_CHECKING:
@@ -21,8 +22,7 @@ class TrainReporter:
     """An `emit` for `srcli.train.run`; as a context, it leaves no progress bar behind."""
 
     def __init__(self) -> None:
-        self._bar: Progress | None = None
-        self._task = TaskID(0)
+        self._bar = StageBar(TextColumn("{task.fields[text]}"))
 
     def __enter__(self) -> Self:
         return self
@@ -30,7 +30,7 @@ class TrainReporter:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._close()
+        self._bar.close()
 
     def __call__(self, event: "events.Event") -> None:
         """Show one event."""
@@ -40,9 +40,9 @@ class TrainReporter:
             case events.Started():
                 self._show_start(event)
             case events.ImageDecoded(done, total):
-                self._open("decoding").update(self._task, completed=done, total=total)
+                self._bar.update("decoding", done, total, text="")
             case events.DataReady(images, scale, left_out, leaks):
-                self._close()
+                self._bar.close()
                 for reason in left_out:
                     console.err.print(f"left out: {reason}", markup=False)
                 for leak in leaks:
@@ -53,7 +53,7 @@ class TrainReporter:
             case events.Validated():
                 draw_validation(event)
             case events.Interrupted(step):
-                self._close()
+                self._bar.close()
                 console.err.print(f"stopped at step {step}; to continue, add --resume to the same command")
 
     def _show_start(self, event: "events.Started") -> None:
@@ -66,25 +66,11 @@ class TrainReporter:
 
     def _show_step(self, event: "events.StepDone") -> None:
         text = format_step(event)
-        bar = self._open("training", text)
-        bar.update(self._task, completed=event.step, total=event.steps, text=text)
+        self._bar.update("training", event.step, event.steps, text=text)
         if event.note:
             console.err.print(event.note, markup=False)
-        if bar.disable and event.step % _STEPS_PER_LINE == 0:
+        if self._bar.is_hidden and event.step % _STEPS_PER_LINE == 0:
             console.err.print(f"step {event.step}/{event.steps}  {text}")
-
-    def _open(self, description: str, text: str = "") -> Progress:
-        """Return the bar of the present stage, started if need be."""
-        if self._bar is None:
-            self._bar = console.make_progress_bar(TextColumn("{task.fields[text]}"))
-            self._bar.start()
-            self._task = self._bar.add_task(description, text=text)
-        return self._bar
-
-    def _close(self) -> None:
-        if self._bar:
-            self._bar.stop()
-            self._bar = None
 
 
 def format_step(event: "events.StepDone") -> str:

@@ -29,7 +29,7 @@ class Device:
 
 
 def select_device(requested: str | None = None) -> Device:
-    """Return the device asked for, else the first available of CUDA, MPS and CPU, in single precision."""
+    """Return the requested device, else the first available of CUDA, MPS and CPU, in single precision."""
     import torch
 
     available = {

@@ -157,7 +157,7 @@ class Upscaler:
                 overlap, meter = _next_overlap(runtime, overlaps)
 
     def _fit_tile(self, source: Rows) -> int:
-        """Return the tile side asked for, or less if memory has no room for it; small images just try."""
+        """Return the requested tile side, or less if memory is short; small images are not measured."""
         runtime = self.runtime
         if runtime.uniform_tiles:
             return runtime.largest_tile(self.tile) if max(source.shape) > self.tile else self.tile
@@ -262,7 +262,7 @@ def _next_overlap(runtime: Runtime, overlaps: Iterator[tuple[int, float]]) -> tu
 def _run_tiles(
     runtime: Runtime, source: Rows, size: Sides, tiles: list[Tile], meter: SeamMeter
 ) -> Iterator[Pixels]:
-    """Yield what is kept of each tile's output: all of a window that was asked for, else all but the halo."""
+    """Crop each tile's output: keep the requested window, or all but the halo."""
     info = runtime.info
     if info.scale == ANY:
         assert isinstance(runtime, Sampler)
@@ -293,7 +293,7 @@ def _crop(source: Rows, tiles: list[Tile]) -> Iterator[Pixels]:
 
 
 def _count_tiles(tiles: Iterator[Pixels], progress: Progress, count: int) -> Iterator[Pixels]:
-    """Yield the tiles, and report each when the next is asked for."""
+    """Yield the tiles; report each one when the next is requested."""
     for done, tile in enumerate(tiles, 1):
         yield tile
         progress(done, count)

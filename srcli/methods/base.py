@@ -1,4 +1,4 @@
-"""What every upscaling method can do, whatever it is made of."""
+"""The interface of all upscaling methods."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -22,7 +22,7 @@ class MethodOptions:
     """Options for running methods; all of them accept all options and ignore those that do not apply.
 
     `device`: torch names, separated by commas; None for the fastest. `vram`: the most bytes to use of a GPU.
-    `progress` is told about tiles, `report` about seams between them, `log` about decisions on the way.
+    `progress` receives the tiles done, `report` the seams between them, `log` the decisions made.
     """
 
     device: str | None = None

@@ -15,7 +15,7 @@ from srcli.workers.progress import Progress
 
 @dataclass(frozen=True)
 class NetworkChain(Method):
-    """Networks one after another; bicubic from the size they reach to the size asked for."""
+    """A chain of networks, followed by bicubic resizing to the exact target size."""
 
     def stream(self, source: Rows, scale: float) -> Rows:
         """Run the networks in order, clipping after each, and resize if they overshoot."""

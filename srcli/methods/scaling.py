@@ -1,4 +1,4 @@
-"""Scales and sizes: what may be asked for, the size it gives, and the networks that reach it."""
+"""Scales and sizes: which scales are valid, the size they give, and the networks that reach it."""
 
 import math
 from itertools import combinations_with_replacement

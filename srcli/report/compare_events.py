@@ -1,4 +1,4 @@
-"""What happens while methods are compared: the events that `srcli.report.compare` emits."""
+"""The events that `srcli.report.compare` emits."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -58,7 +58,7 @@ class Scene:
 
 
 def check_page_size(pixels: int) -> None:
-    """Raise `UsageError` if a page of so many pixels is more than a browser can handle."""
+    """Raise `UsageError` if the page would have more pixels than a browser can handle."""
     if pixels > embed.MAX_PIXELS:
         message = f"a page of these images would have {pixels / 1e6:.0f} million pixels"
         limit = f"the limit is {embed.MAX_PIXELS / 1e6:.0f}"

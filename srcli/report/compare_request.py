@@ -1,4 +1,4 @@
-"""What to compare, as a user asks for it."""
+"""The request behind `sr compare`: images, methods and outputs."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

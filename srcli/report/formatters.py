@@ -215,7 +215,7 @@ def _list_published(results: Results, row: Row, options: TableOptions) -> dict[s
 
 
 def to_json(results: Results, options: TableOptions = PLAIN) -> str:
-    """Return JSON that `read_results` reads, with published scores and significance if asked for."""
+    """Return JSON that `read_results` reads, with published scores and significance if requested."""
     raw = json.loads(bench_results.to_json(results))
     if options.published:
         raw["published"] = [

@@ -1,4 +1,4 @@
-"""What an image file is, what it has been through, which model suits it, and how sr made it."""
+"""A report on an image file: format, estimated quality, the model that suits it, and how sr made it."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path

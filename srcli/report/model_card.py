@@ -48,7 +48,7 @@ def _describe_scale(scale: int) -> str:
 
 
 def _describe_training(header: dict[str, str]) -> str:
-    """Return the recipe that `sr train` wrote into the file's header, as a table; empty if there is none."""
+    """Return the recipe that `sr train` wrote into the file's header, as a table; empty without one."""
     if "recipe" not in header:
         return ""
     rows = [f"| {key} | {value} |" for key, value in json.loads(header["recipe"]).items()]

@@ -21,7 +21,7 @@ class ResultFiles:
 
 
 def write_results(results: Results, options: TableOptions, files: ResultFiles) -> list[Path]:
-    """Write every file that is asked for; return the plots, whose names the user does not choose."""
+    """Write all requested files; return the paths of the plots, which the user does not name."""
     texts = (
         (files.json, formatters.to_json),
         (files.csv, formatters.to_csv),

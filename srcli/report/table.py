@@ -84,7 +84,7 @@ def build_tables(results: Results, options: TableOptions = PLAIN) -> list[ScoreT
 
 
 def build_score_table(results: Results, with_published: bool) -> ScoreTable:
-    """Return a table of all rows: scores, published scores next to them if asked for, and known costs."""
+    """Return a table of all rows: scores, published scores next to them if requested, and known costs."""
     groups = results.group_rows()
     columns = [_column(Heading("Method", "name"), groups, lambda row: row.method)]
     for column in results.columns:
@@ -226,7 +226,7 @@ def _list_significance_lines(
 def _compare_with_best(
     method: str, best: str, pairs: dict[tuple[str, str], significance.Comparison], column: Column
 ) -> tuple[str, str, str]:
-    """Return the difference to the best method, its interval, and p; empty for the best itself."""
+    """Return the difference from the best method, its interval, and p; empty for the best itself."""
     pair, sign = pairs.get((method, best)), 1
     if pair is None:
         pair, sign = pairs.get((best, method)), -1

@@ -28,7 +28,7 @@ _NARROWEST = 12
 
 
 def detect_graphics(environment: Mapping[str, str]) -> str:
-    """Return the best that the terminal supports: `kitty`, `sixel` or `blocks`; `none` if there is none."""
+    """Return the best that the terminal supports: `kitty`, `sixel` or `blocks`; `none` without a terminal."""
     if not sys.stdout.isatty() or environment.get("TERM") == "dumb":
         return "none"
     if "KITTY_WINDOW_ID" in environment or environment.get("TERM_PROGRAM") in _KITTY_PROGRAMS:

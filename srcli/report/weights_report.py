@@ -1,4 +1,4 @@
-"""What a weight file is: its tensors, its header, and the network it belongs to or is closest to."""
+"""A report on a weight file: its tensors, its header, and the network it belongs to or is closest to."""
 
 from dataclasses import dataclass
 from pathlib import Path

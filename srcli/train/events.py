@@ -1,4 +1,4 @@
-"""What happens during a training run, as frozen events for `emit`."""
+"""The events of a training run, passed to `emit`."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -87,7 +87,7 @@ def _warm_start(network: nn.Module, arch: str, path: Path) -> None:
 
 
 def add_discriminator(state: State, recipe: Recipe, phase: Phase, device: Device) -> None:
-    """Give the state the phase's discriminator, if it asks for one and there is none yet."""
+    """Add the phase's discriminator to the state if it needs one and has none yet."""
     if not phase.discriminator or state.discriminator is not None:
         return
     torch.manual_seed(recipe.seed + 1)

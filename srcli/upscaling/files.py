@@ -160,7 +160,7 @@ def _drop_opaque_alpha(frame: Frame, codec: Codec) -> Frame:
 def decide_streaming(frames: int, old: Size, new: Size, settings: UpscaleSettings) -> bool:
     """Decide whether the rows of a file with that many frames are written as they are computed.
 
-    Raises `UsageError` if that is asked for but impossible.
+    Raises `UsageError` if streaming is requested but impossible.
     """
     if settings.stream is False or (settings.stream is None and math.prod(new) < STREAMED_PIXELS):
         return False

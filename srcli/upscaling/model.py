@@ -17,8 +17,8 @@ from srcli.imaging.codecs.base import EncodingOptions, Frame
 from srcli.imaging.codecs.registry import SUFFIXES
 from srcli.imaging.pixels import StoredSamples
 from srcli.imaging.size import Size, TargetSize
-from srcli.manifest import DEFAULT_MODEL
-from srcli.methods import Method, MethodOptions, find_arch, find_licence, load_method, load_method_file
+from srcli.methods import Method, MethodOptions
+from srcli.methods.choice import ModelChoice
 from srcli.scales import format_scale
 from srcli.upscaling.conversion import read_array, read_picture, write_array, write_picture
 from srcli.upscaling.files import UpscaleSettings, compute_scale, upscale_file
@@ -57,7 +57,7 @@ class Model:
     It may be called from several threads; the calls take turns, because each uses the whole device.
     """
 
-    def __init__(self, choice: "_Choice", scale: float, options: MethodOptions) -> None:
+    def __init__(self, choice: ModelChoice, scale: float, options: MethodOptions) -> None:
         self._choice, self._options = choice, options
         self._lock = threading.Lock()
         self._methods: dict[int, Method] = {}
@@ -169,37 +169,6 @@ class Model:
         return self._methods[key]
 
 
-@dataclass(frozen=True)
-class _Choice:
-    """A model by name, or a weight file and the network it is for, if the file does not say."""
-
-    name: str | None
-    weights: Path | None
-    arch: str | None
-
-    def check(self) -> None:
-        """Raise `UsageError` for combinations that mean nothing."""
-        if self.weights and self.name:
-            raise UsageError("model cannot be used with weights", "name the network of the file with arch")
-        if self.arch and not self.weights:
-            raise UsageError("arch needs weights", "pass a weight file, or a model")
-
-    @property
-    def label(self) -> str:
-        """The name in records."""
-        return self.weights.stem if self.weights else self.name or DEFAULT_MODEL
-
-    def load(self, scale: float, options: MethodOptions) -> Method:
-        """Load what is needed for a scale."""
-        if self.weights:
-            return load_method_file(self.weights, scale, options, self.arch and find_arch(self.arch))
-        return load_method(self.label, scale, options)
-
-    def find_licence(self, scale: float) -> str:
-        """Return the licence of the weights; that of a user's file is unknown."""
-        return "unknown" if self.weights else find_licence(self.label, scale)
-
-
 def load(
     model: str | None = None,
     scale: float = 4,
@@ -217,7 +186,7 @@ def load(
     them separated by commas, or "auto" for the fastest. The other options are those of `sr upscale`. Raises
     `SrError` if the model does not exist or cannot be loaded.
     """
-    choice = _Choice(model, None if weights is None else Path(weights), arch)
+    choice = ModelChoice(model, None if weights is None else Path(weights), arch)
     choice.check()
     chosen = None if device == AUTO else resolve_devices(device)
     return Model(choice, scale, MethodOptions(chosen, tile, self_ensemble, runtime=runtime))

@@ -29,7 +29,7 @@ _BAND = 64
 class Pipeline:
     """Stages that bring a frame to `size` (width, height): by `method`, or bicubic alone if None.
 
-    `scale` is what the method is asked for, `depth` the bits of the result.
+    `scale` is the scale passed to the method, `depth` the bit depth of the result.
     """
 
     method: Method | None

@@ -1,4 +1,4 @@
-"""What can be done to an enlarged image: blending, colour transfer, back-projection, uncertainty maps."""
+"""Postprocessing of upscaled images: blending, colour transfer, back-projection, uncertainty maps."""
 
 from dataclasses import dataclass
 from pathlib import Path

@@ -24,7 +24,7 @@ from srcli.workers.worker import run_job
 # The address of a cluster that is started on this machine for one run; any other names an existing cluster.
 LOCAL = "local"
 _POLL_SECONDS = 1.0
-# Seconds before the cluster's resources are asked for again.
+# Seconds between queries of the cluster's resources.
 _RESOURCES_TTL = 1.0
 # Seconds that killed actors have to disappear.
 _GRACE = 3.0

@@ -1,4 +1,4 @@
-"""What kinds of device have in common for the torch runtime, and the CPU; `cuda` has what only GPUs have."""
+"""Device backends of the torch runtime: their interface and the CPU's. `cuda` has the one for GPUs."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What a runtime is: it takes tiles and yields upscaled tiles, in order."""
+"""The interface of a runtime, which takes tiles and yields upscaled tiles in order."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -98,7 +98,7 @@ class Runtime(ABC):
         """Yield the upscaled tiles, in order. Raises `OutOfMemory` if one does not fit."""
 
     def largest_tile(self, tile: int) -> int:
-        """Return the side of the tiles to use where `tile` was asked for, or is the default."""
+        """Return the tile side to use if `tile` is the requested side or the default."""
         return tile
 
     def with_global_stats(self, tiles: Iterable[Pixels]) -> Self:
@@ -118,7 +118,7 @@ class Sampler(Protocol):
     """A runtime that can run networks of any scale."""
 
     def sample(self, tiles: Iterable[tuple[Pixels, Window]]) -> Iterator[Pixels]:
-        """Yield the window of the output asked for with each tile, in order. Raises like `Runtime.run`."""
+        """Yield the requested window of each tile's output, in order. Raises like `Runtime.run`."""
 
 
 class RuntimeClass(Protocol):

@@ -8,7 +8,7 @@ from srcli.engine.runtimes.base import OutOfMemory
 from srcli.imaging.pixels import Pixels
 from srcli.scales import Window
 
-# A tile and, for networks of any scale, the window of the output that is asked for.
+# A tile and, for networks of any scale, the requested window of the output.
 Item = tuple[Pixels] | tuple[Pixels, Window]
 # Waits for the results of a batch.
 PendingBatch = Callable[[], Iterable[Pixels]]

@@ -59,7 +59,7 @@ class MultiDeviceRuntime(Runtime):
         return share_items(tiles, [runtime.run for runtime in self.runtimes])
 
     def sample(self, tiles: Iterable[tuple[Pixels, Window]]) -> Iterator[Pixels]:
-        """Yield the window of the output asked for with each tile, in order. Raises like `run`."""
+        """Yield the requested window of each tile's output, in order. Raises like `run`."""
         return share_items(tiles, [each.sample for each in self.runtimes if isinstance(each, Sampler)])
 
 

@@ -16,13 +16,13 @@ from srcli.errors import UsageError
 
 AUTO = "auto"
 # Classes by the names that `--runtime` takes, the preferred ones first. Each is in a module of its name,
-# which is imported when it is the runtime's turn. What comes after torch, which runs everything, has to be
-# asked for.
+# which is imported when the runtime is tried. Runtimes after torch, which runs everything, are used only
+# when named.
 RUNTIMES = {"ncnn": "NcnnRuntime", "torch": "TorchRuntime"}
 
 
 def load(source: WeightsSource, request: RuntimeRequest) -> Runtime:
-    """Return the network in a file, ready to run by the runtime asked for, or by the first that can.
+    """Return the network in a file, ready for the requested runtime or the first that supports it.
 
     Several devices share the tiles. Raises `UsageError` for a runtime that does not exist or cannot run it.
     """

@@ -103,11 +103,11 @@ class TorchRuntime(Runtime):
         return self._run_items((tile,) for tile in tiles)
 
     def sample(self, tiles: Iterable[tuple[Pixels, Window]]) -> Iterator[Pixels]:
-        """Yield the window of the output asked for with each tile, in order. Raises like `run`."""
+        """Yield the requested window of each tile's output, in order. Raises like `run`."""
         return self._run_items(tiles)
 
     def largest_tile(self, tile: int) -> int:
-        """Return the side to use: as large as fits if none was asked for and the device tells its memory."""
+        """Return the tile side: as large as fits if none was requested and the device reports its memory."""
         if not self.uniform_tiles or tile != DEFAULT_TILE:
             return tile
         if self.findings.pixel_bytes is None:
@@ -240,7 +240,7 @@ def build(
     *,
     channels_last: bool = True,
 ) -> TorchRuntime:
-    """Return a network ready to run on the device asked for, or on the fastest one.
+    """Return a network ready to run on the requested device, or on the fastest one.
 
     `scale`: of the network's own tensors, or `ANY`; `reason`: why torch runs it, if there was a choice.
     """

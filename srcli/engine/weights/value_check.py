@@ -71,7 +71,7 @@ def settle_values(path: Path, spec: Spec, log: Log = ignore) -> tuple[Spec, str 
     """Return what a file is for, with the values it wants in its configuration, and its SHA-256 if computed.
 
     Our own files say it themselves. One that the manifest knows has its configuration from there. Others are
-    checked once, and the outcome is kept in the cache folder; `log` is told what a user should know of it.
+    checked once, and the result is kept in the cache folder; `log` receives what the user should know.
     """
     if spec.scale == ANY or "values" in spec.config or files.read_spec(path):
         return spec, None

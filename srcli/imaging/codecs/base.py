@@ -1,4 +1,4 @@
-"""What every codec works with: frames, their timing, encoding options, and `Codec` itself."""
+"""The types that all codecs share: frames, timing, encoding options, and `Codec` itself."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence

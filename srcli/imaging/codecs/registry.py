@@ -84,7 +84,7 @@ def identify(head: bytes) -> Codec | None:
 
 
 def find_codec(path: NamedPath) -> Codec:
-    """Return the codec that writes files with the suffix of `path`. Raises `ImageError` if there is none."""
+    """Return the codec that writes the suffix of `path`. Raises `ImageError` for an unknown suffix."""
     codec = _BY_SUFFIX.get(path.suffix.lower())
     if codec is None:
         raise ImageError(f"cannot write '{path.suffix}' files", f"writable: {' '.join(SUFFIXES)}")

@@ -109,7 +109,7 @@ class CameraDegradation:
         _check_down(self.down)
 
     def plan(self, target: Target, rng: Rng) -> Plan:
-        """BlurDegradation, reduction, noise where asked for, rounding."""
+        """Plan blur, downscaling, optional noise and rounding."""
         sigma = self.sigma.draw(rng)
         noise = (gaussian_noise(sigma, rng),) if sigma else ()
         return (Filter(self.kernel), target.downscale_step(self.down), *noise, Rounding())

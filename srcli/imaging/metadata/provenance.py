@@ -63,7 +63,7 @@ def _add_to_packet(xmp: bytes | None, text: str) -> bytes:
 
 
 def read_record(metadata: Metadata) -> Record | None:
-    """Return the record in the metadata of a file, or None if there is none that can be read."""
+    """Return the record in the metadata of a file, or None if it has no readable one."""
     found = _OURS.search(metadata.xmp or b"")
     text = html.unescape(found[1].decode()) if found else ""
     comment = _COMMENT.search(metadata.comment or b"")

@@ -8,6 +8,7 @@ import math
 import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -415,7 +416,8 @@ def _upsample_nearest(
     return _resize(builder, node, blob, _NEAREST, size, factors)
 
 
-def _upsample_bilinear(
+def _upsample_smooth(
+    kind: int,
     builder: Builder,
     node: Node,
     blob: Blob,
@@ -423,18 +425,7 @@ def _upsample_bilinear(
     corners: bool,
     factors: list[float] | None = None,
 ) -> Blob:
-    return _resize(builder, node, blob, _BILINEAR, size, factors, corners)
-
-
-def _upsample_bicubic(
-    builder: Builder,
-    node: Node,
-    blob: Blob,
-    size: Any,
-    corners: bool,
-    factors: list[float] | None = None,
-) -> Blob:
-    return _resize(builder, node, blob, _BICUBIC, size, factors, corners)
+    return _resize(builder, node, blob, kind, size, factors, corners)
 
 
 def _resize(
@@ -550,8 +541,8 @@ OPERATIONS: dict[str, Operation] = {
     "aten.split_with_sizes.default": _split,
     "aten.pad.default": _pad,
     "aten.upsample_nearest2d.vec": _upsample_nearest,
-    "aten.upsample_bilinear2d.vec": _upsample_bilinear,
-    "aten.upsample_bicubic2d.vec": _upsample_bicubic,
+    "aten.upsample_bilinear2d.vec": partial(_upsample_smooth, _BILINEAR),
+    "aten.upsample_bicubic2d.vec": partial(_upsample_smooth, _BICUBIC),
     "aten.zeros_like.default": _zeros_like,
     "aten.view.default": _view,
     "aten.transpose.int": _transpose,

@@ -1,0 +1,41 @@
+"""The choice of a method: a model by name, or a weight file."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from srcli.errors import UsageError
+from srcli.manifest import DEFAULT_MODEL
+from srcli.methods.base import Method, MethodOptions
+from srcli.methods.registry import find_arch, find_licence, load_method, load_method_file
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """A model by name, or a weight file; `arch` is the network the file belongs to, if it does not say."""
+
+    name: str | None = None
+    weights: Path | None = None
+    arch: str | None = None
+
+    @property
+    def label(self) -> str:
+        """The name in outputs and records."""
+        return self.weights.stem if self.weights else self.name or DEFAULT_MODEL
+
+    def check(self) -> None:
+        """Raise `UsageError` for combinations that mean nothing."""
+        if self.weights and self.name:
+            hint = "name the file's network with --arch (arch= in Python)"
+            raise UsageError("model cannot be used with weights", hint)
+        if self.arch and not self.weights:
+            raise UsageError("arch needs weights", "give a weight file, or name a model")
+
+    def load(self, scale: float, options: MethodOptions) -> Method:
+        """Load what is needed for a scale."""
+        if self.weights:
+            return load_method_file(self.weights, scale, options, self.arch and find_arch(self.arch))
+        return load_method(self.label, scale, options)
+
+    def find_licence(self, scale: float) -> str:
+        """Return the licence of the weights; that of a user's file is unknown."""
+        return "unknown" if self.weights else find_licence(self.label, scale)
