@@ -10,6 +10,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
 import torch
 
 from helpers.command import wait_until
@@ -142,7 +143,7 @@ def test_two_nodes_go_on_from_the_last_checkpoint_when_a_rank_dies(photos: Path,
     and given again, as docs/training-cluster.md says.
     """
     out = tmp_path / "run"
-    command = words(photos, out, "--batch", 2, "--validate-every", 150, "--steps", 1200)  # far from done at 150
+    command = words(photos, out, "--batch", 2, "--validate-every", 150, "--steps", 1200)
     nodes = agents(find_free_port(), command, tmp_path)
     try:
         wait_until((out / "log.jsonl").exists)
