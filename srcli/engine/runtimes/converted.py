@@ -14,7 +14,7 @@ from typing import Any
 
 from srcli.archs import Spec
 from srcli.engine.runtimes.base import Converter, NetworkInfo, UnsupportedNetwork, WeightsSource
-from srcli.errors import FileError, WeightsError
+from srcli.errors import FileError, SrError, WeightsError
 from srcli.storage.files import get_cache_folder, replace_atomically
 from srcli.storage.hashing import sha256
 
@@ -88,7 +88,7 @@ def read(path: Path, card_digest: str | None = None) -> ConvertedFiles | None:
             return ConvertedFiles(path, refusal=str(card["refused"]))
         intact = all(sha256(Path(f"{path}.{suffix}")) == digest for suffix, digest in card["sha256"].items())
         return ConvertedFiles(path, NetworkInfo(**card["network"])) if intact else None
-    except (WeightsError, OSError, ValueError, KeyError, TypeError, AttributeError):
+    except (SrError, OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 
