@@ -84,7 +84,7 @@ def test_a_network_with_wrong_values_is_found_out(wrong: str) -> None:
     check = value_check.check_values(network, ECBSR)
     assert check.values == "0..1"
     assert check.best > 50 > check.own
-    assert "takes values of 0..1" in check.message
+    assert "expects values of 0..1" in check.message
     assert read_value_range(network) == before
 
 
@@ -135,7 +135,7 @@ def test_a_foreign_file_is_checked_once(in_tmp: Path, monkeypatch: pytest.Monkey
     assert spec == archs.Spec("fsrcnn", 2, {"values": "0..255"})
     assert digest is not None
     assert len(said) == 1
-    assert said[0].startswith("foreign-255.safetensors takes values of 0..255")
+    assert said[0].startswith("foreign-255.safetensors expects values of 0..255")
     # The second time nothing is run, and as much is said.
     monkeypatch.setattr(value_check, "check_values", None)
     assert value_check.settle_values(path, FSRCNN, said.append) == (spec, digest)

@@ -59,8 +59,8 @@ class ValueCheck:
         """Message for the user; empty if the class is right."""
         if self.values:
             return (
-                f"takes values of {self.values}: so its results match their inputs to {self.best:.0f} dB, "
-                f"otherwise to {self.own:.0f} dB"
+                f"expects values of {self.values}: its results then match the input at {self.best:.0f} dB "
+                f"instead of {self.own:.0f} dB"
             )
         if self.own < _BAD:
             return f"its results hardly resemble their inputs ({self.own:.0f} dB): is the scale right?"
