@@ -44,6 +44,7 @@ def environment() -> dict[str, str]:
     return {**os.environ, "OMP_NUM_THREADS": "1"}
 
 
+@pytest.mark.slow
 def test_two_processes_equal_one_with_the_double_batch(photos: Path, tmp_path: Path) -> None:
     steps = ("--steps", 10, "--validate-every", 10)
     for name, command in (
@@ -58,6 +59,7 @@ def test_two_processes_equal_one_with_the_double_batch(photos: Path, tmp_path: P
     assert len((tmp_path / "two" / "log.jsonl").read_text().splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_gpus_starts_the_processes_itself(photos: Path, tmp_path: Path) -> None:
     command = words(photos, tmp_path / "run", "--batch", 2, "--steps", 4, "--gpus", 2, "--device", "cpu")
     done = finished([sys.executable, *command])
@@ -65,6 +67,7 @@ def test_gpus_starts_the_processes_itself(photos: Path, tmp_path: Path) -> None:
     assert json.loads((tmp_path / "run" / "log.jsonl").read_text())["step"] == 4
 
 
+@pytest.mark.slow
 def test_a_process_that_is_killed_ends_the_run_with_a_state_to_resume(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     command = words(photos, out, "--batch", 2, "--validate-every", 10)

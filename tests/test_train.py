@@ -37,6 +37,7 @@ def test_every_network_has_a_recipe() -> None:
             recipe.check_recipe(recipes.preset(name, 2, kind))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arch", archs.names())
 def test_every_network_learns(arch: str, photos: Path, tmp_path: Path) -> None:
     config = archs.facts(arch).small | archs.facts(arch).training
