@@ -87,6 +87,7 @@ def test_a_full_disk_behind_stdout(arguments: tuple[str, ...], photo: Path) -> N
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_killed_at_any_moment(tmp_path: Path) -> None:
     """Whole outputs only, however far it was; and all is done in the end."""
     folder, out = write_noise_images(tmp_path / "in", 8), tmp_path / "out"

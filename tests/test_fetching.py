@@ -102,6 +102,7 @@ def test_what_the_hub_refuses_is_told(
     is_one_line(fetch(fake_hub, tmp_path), message, hint)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fault", ["busy", "hang"])
 def test_a_server_that_stays_down_costs_ten_seconds(fault: str, fake_hub: FakeHub, tmp_path: Path) -> None:
     fake_hub.faults[HEAD] = [fault] * 99

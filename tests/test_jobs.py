@@ -62,6 +62,7 @@ def after(out: Path, more: int, rng: random.Random) -> Iterator[bool]:
     yield True
 
 
+@pytest.mark.slow
 def test_two_thousand_images_survive_ten_kills(job: Path, tmp_path: Path) -> None:
     """At moments drawn at random, two of them in listing; none is lost, or half written, or done twice."""
     folder, out, rng = write_tiny_images(tmp_path / "in", 2000), tmp_path / "out", random.Random(11)

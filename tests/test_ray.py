@@ -28,7 +28,7 @@ from srcli.imaging.image import read_image
 from srcli.workers.distribute import distribute
 from srcli.workers.ray_pool import RayPool
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.slow]
 ray = pytest.importorskip("ray")
 _NODE = {"num_cpus": 1, "object_store_memory": 80 * 2**20, "include_log_monitor": False}
 

@@ -591,6 +591,7 @@ def test_the_list_names_every_recipe(sr: Run) -> None:
     assert all(name in shown for name in recipes.names())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_ctrl_c_leaves_a_state_that_resume_goes_on_with(
     number: signal.Signals, photos: Path, tmp_path: Path
