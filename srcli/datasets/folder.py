@@ -12,6 +12,7 @@ from srcli.imaging.pixels import Pixels
 from srcli.storage.locations import parse_location
 
 SAMPLES = Path(__file__).parents[1] / "samples"
+_SAMPLE_NAMES = ("astronaut", "camera", "chelsea", "coffee")
 
 
 @dataclass(frozen=True)
@@ -106,7 +107,8 @@ def list_images(path: Path, recursive: bool = False) -> list[Path]:
 
 def load_samples() -> Dataset:
     """Return the few public-domain photographs that are part of the package."""
-    return open_folder(SAMPLES, "samples")
+    # By name: the figures that bench checks itself by are of these files, whatever else lies beside them.
+    return Dataset("samples", tuple(SAMPLES / f"{name}.png" for name in _SAMPLE_NAMES), SAMPLES)
 
 
 def resolve_folder(text: str) -> Path:

@@ -60,7 +60,7 @@ class ImageReport:
         profile = _name_profile(metadata)
         return [
             ("format", f"{info.format}{quality}{frames}"),
-            ("size", f"{width}x{height}, {width * height / 1e6:.1f} megapixels{dpi}"),
+            ("size", f"{width}x{height}, {_format_megapixels(width * height)}{dpi}"),
             ("samples", f"{info.mode}, {depth}"),
             ("metadata", ", ".join(_list_metadata(metadata)) or "none"),
             *([("profile", profile)] if profile else []),
@@ -80,6 +80,12 @@ def describe_image(path: Path) -> ImageReport:
     quality = estimate_quality(read_image(path).pixels)
     defects = tuple(list_defects(quality, info.quality))
     return ImageReport(path, info, quality, defects, read_record(info.metadata))
+
+
+def _format_megapixels(count: int) -> str:
+    """Return a number of pixels in millions: two digits, or one after the point from a million on."""
+    megapixels = count / 1e6
+    return f"{megapixels:.1f} megapixels" if megapixels >= 1 else f"{megapixels:.2g} megapixels"
 
 
 def _name_profile(metadata: Metadata) -> str | None:

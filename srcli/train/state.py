@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from srcli import archs
 from srcli.engine.device import Device
@@ -189,6 +190,7 @@ def update_ema(state: State, decay: float) -> None:
     share = 1 - min(decay, (1 + state.step) / (10 + state.step))
     pairs = list(zip(state.ema.parameters(), state.network.parameters(), strict=True))
     averages: list[Tensor] = [a.data for a, _ in pairs]
-    torch._foreach_lerp_(averages, [b.data for _, b in pairs], share)
+    move = get_ema_multi_avg_fn(1 - share)  # type: ignore[no-untyped-call]
+    move(averages, [b.data for _, b in pairs], torch.tensor(state.step))
     for kept, new in zip(state.ema.buffers(), state.network.buffers(), strict=True):
         kept.copy_(new)
