@@ -34,7 +34,7 @@ from PIL import ImageCms
 from srcli import archs
 from srcli.cli.app import run
 from srcli.errors import ImageError, SrError
-from srcli.imaging.codecs import png
+from srcli.imaging.codecs import png_chunks
 from srcli.imaging.codecs.base import Frame, FrameTiming
 from srcli.imaging.codecs.pillow import PillowCodec
 from srcli.imaging.codecs.registry import CODECS, SUFFIXES
@@ -177,11 +177,11 @@ def mutate(data: bytes, rng: Rng) -> bytes:
             break
         data = _MUTATIONS[int(rng.integers(len(_MUTATIONS)))](data, rng)
     # Half of the PNGs get correct checksums again, or the code behind the checks would never run.
-    return _fix_checksums(data) if data.startswith(png.SIGNATURE) and rng.random() < 0.5 else data
+    return _fix_checksums(data) if data.startswith(png_chunks.SIGNATURE) and rng.random() < 0.5 else data
 
 
 def _fix_checksums(data: bytes) -> bytes:
-    out, at = bytearray(data), len(png.SIGNATURE)
+    out, at = bytearray(data), len(png_chunks.SIGNATURE)
     while at + 12 <= len(out):
         (length,) = struct.unpack_from(">I", out, at)
         if at + 12 + length > len(out):

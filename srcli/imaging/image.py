@@ -9,7 +9,7 @@ import numpy as np
 from srcli.imaging.codecs import reading, registry, writing
 from srcli.imaging.codecs.base import MAX_PIXELS, EncodingOptions, Frame
 from srcli.imaging.metadata.fields import Metadata
-from srcli.imaging.pixels import Pixels, Plane, StoredSamples, quantise
+from srcli.imaging.pixels import Pixels, Plane, StoredSamples, quantise, white_level
 
 
 @dataclass(frozen=True)
@@ -63,8 +63,7 @@ def choose_depth(depth: int, path: Path, encoding: EncodingOptions = EncodingOpt
 def to_image(frame: Frame) -> Image:
     """Convert samples to values in [0, 1], or above for floats."""
     samples = frame.samples
-    top = np.float32({"uint8": 255, "uint16": 65535}.get(samples.dtype.name, 1))
-    values = samples.astype(np.float32) / top
+    values = samples.astype(np.float32) / np.float32(white_level(samples))
     if values.ndim == 2:
         values = values[..., None]
     colours = 1 if values.shape[2] < 3 else 3

@@ -12,6 +12,15 @@ Samples = NDArray[np.unsignedinteger]
 StoredSamples = NDArray[np.number]
 
 
+def white_level(samples: StoredSamples) -> int:
+    """Return the value of white for uint8, uint16 or float samples.
+
+    >>> white_level(np.zeros(1, np.uint16))
+    65535
+    """
+    return {"uint8": 255, "uint16": 65535}.get(samples.dtype.name, 1)
+
+
 def quantise(values: NDArray[np.floating], levels: int = 255) -> NDArray[np.floating]:
     """Round values in [0, 1] to levels 0..`levels`, still as floats; halves go up, as in MATLAB."""
     scaled: NDArray[np.floating] = np.clip(values, 0, 1) * levels

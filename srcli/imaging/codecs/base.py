@@ -38,13 +38,14 @@ class Frame:
 class FrameTiming:
     """The timing of the frames of a file.
 
-    `durations` are in milliseconds, empty for pages and single images; `loops` is 0 for endless, None for
-    once. `cover`: the first frame of a PNG is only shown by readers without animation.
+    `durations` are in milliseconds, empty for pages and single images. `plays` counts how often the animation
+    is shown in all, 0 for without end. `cover`: the first frame of a PNG is only shown by readers without
+    animation.
     """
 
     count: int = 1
     durations: tuple[float, ...] = ()
-    loops: int | None = None
+    plays: int = 0
     cover: bool = False
 
 

@@ -14,6 +14,11 @@ _TICK = 10  # durations count in hundredths of a second
 class GifCodec(PillowCodec):
     """GIF through Pillow."""
 
+    def read_plays(self, file: "PilImage") -> int:
+        """Return one more than the stored number, which counts repeats; a file without it plays once."""
+        repeats = file.info.get("loop")
+        return 1 if repeats is None else repeats + 1 if repeats else 0
+
     def to_picture(self, frame: Frame) -> "PilImage":
         """Return a frame whose pixels are either opaque or transparent."""
         picture = super().to_picture(frame)
@@ -24,11 +29,11 @@ class GifCodec(PillowCodec):
         return colour
 
     def timing_options(self, timing: FrameTiming) -> dict[str, Any]:
-        """Return durations in whole ticks, and no loops for an animation that plays once."""
+        """Return durations in whole ticks, and the number of repeats unless it plays once."""
         options: dict[str, Any] = {"disposal": 2}
         if timing.durations:
             options["duration"] = [max(_TICK, round(value / _TICK) * _TICK) for value in timing.durations]
-        return options if timing.loops is None else options | {"loop": timing.loops}
+        return options if timing.plays == 1 else options | {"loop": max(timing.plays - 1, 0)}
 
 
 CODEC = GifCodec(

@@ -15,11 +15,16 @@ os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
 
 def decode(path: Path) -> StoredSamples:
     """Decode (H, W) or (H, W, 3..4) as stored. Raises `ValueError` if that fails."""
+    return decode_bytes(path.read_bytes())
+
+
+def decode_bytes(data: bytes) -> StoredSamples:
+    """Decode the content of a file, as `decode` does."""
     import cv2
 
     # IMREAD_UNCHANGED ignores the orientation tag, which is applied to every format alike.
-    data = np.fromfile(path, np.uint8)
-    return _finish(lambda: cv2.imdecode(data, cv2.IMREAD_UNCHANGED))
+    buffer = np.frombuffer(data, np.uint8)
+    return _finish(lambda: cv2.imdecode(buffer, cv2.IMREAD_UNCHANGED))
 
 
 def decode_page(path: Path, page: int) -> StoredSamples:

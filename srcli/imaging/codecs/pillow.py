@@ -1,6 +1,7 @@
 """Codecs that Pillow does most of the work for: each names the one plugin that opens its files."""
 
 import io
+import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -74,21 +75,20 @@ class PillowCodec(Codec):
         count = self.count_frames(file)
         if count == 1 or self.frame_kind == "pages":
             return FrameTiming(count)
-        cover, loops = bool(file.info.get("default_image")), file.info.get("loop")
-        durations = []
+        plays, durations = self.read_plays(file), []
         for number in range(count):
             file.seek(number)
             file.load()  # the duration of a WebP or AVIF frame is known only then
             durations.append(float(file.info.get("duration", 0) or 0))
         file.seek(0)
-        return FrameTiming(count, tuple(durations), loops, cover)
+        return FrameTiming(count, tuple(durations), plays)
 
     def read_frames(self, path: Path, max_pixels: int) -> Iterator[Frame]:
         """Decode the frames, turned upright."""
         with self.open(path) as file:
             check_pixel_count(path, file.size, max_pixels)
             metadata = self.read_metadata(file, path)
-            orientation = int(file.getexif().get(_ORIENTATION, 1))
+            orientation = self.read_orientation(file, metadata)
             for number in range(self._read_timing(file).count):
                 file.seek(number)
                 if self.read_bits(file, path) > 8:
@@ -121,6 +121,17 @@ class PillowCodec(Codec):
             dpi=dpi if len(dpi) == 2 and min(dpi) > 1 else None,
             comment=comment.encode() if isinstance(comment, str) else comment,
         )
+
+    def read_orientation(self, file: "PilImage", metadata: Metadata) -> int:
+        """Return the orientation tag 1..8; 1 for EXIF that cannot be parsed."""
+        try:
+            return int(file.getexif().get(_ORIENTATION, 1))
+        except (ValueError, TypeError, SyntaxError, LookupError, struct.error):
+            return 1
+
+    def read_plays(self, file: "PilImage") -> int:
+        """Return how often an animation is shown in all, 0 for without end."""
+        return int(file.info.get("loop", 0))
 
     def estimate_quality(self, file: "PilImage") -> int | None:
         """Return the quality a file was compressed with, or None if that cannot be told."""

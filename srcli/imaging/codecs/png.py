@@ -1,66 +1,118 @@
-"""PNG and animated PNG: a writer of 8 and 16 bits band by band, and chunks that stay as they are.
+"""PNG and animated PNG: still images are written band by band, and chunks stay as they are.
 
 Source: the PNG specification, third edition, https://www.w3.org/TR/png-3/.
 """
 
+import io
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import chain
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from srcli.imaging.codecs.base import BandedImage, EncodingOptions, Frame, FrameTiming, read_head
-from srcli.imaging.codecs.pillow import PillowCodec
-from srcli.imaging.metadata import exif
-from srcli.imaging.metadata.fields import TEXT_CHUNKS, Chunk, Metadata
-from srcli.imaging.pixels import StoredSamples
+from srcli.imaging.codecs import opencv
+from srcli.imaging.codecs.apng import Animation, draw_frames, find_change, make_control, read_animation
+from srcli.imaging.codecs.base import (
+    BandedImage,
+    EncodingOptions,
+    Frame,
+    FrameTiming,
+    check_pixel_count,
+    read_head,
+)
+from srcli.imaging.codecs.orientation import turn_upright
+from srcli.imaging.codecs.pillow import PillowCodec, read_8bit
+from srcli.imaging.codecs.png_chunks import (
+    SIGNATURE,
+    Header,
+    make_metadata_chunks,
+    parse_header,
+    read_metadata_chunks,
+    write_chunk,
+)
+from srcli.imaging.metadata.exif import read_orientation
+from srcli.imaging.metadata.fields import Chunk, Metadata
+from srcli.imaging.pixels import StoredSamples, white_level
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PilImage
 
 Bytes = NDArray[np.uint8]
 
-SIGNATURE = b"\x89PNG\r\n\x1a\n"
-# Chunks about colour and text stay to the byte; XMP, EXIF and ICC are fields of `Metadata`.
-_COLOUR_CHUNKS = (b"gAMA", b"cHRM", b"sRGB", b"cICP", b"mDCV", b"cLLI")
-_XMP = b"XML:com.adobe.xmp"
 # Colour types by the number of channels.
 _COLOUR_TYPE = {1: 0, 2: 4, 3: 2, 4: 6}
 _GREY, _RGB, _GREY_ALPHA = 0, 2, 4
+_HEADER_BYTES = 33
 _BAND = 64
 
 
 class PngCodec(PillowCodec):
-    """PNG: Pillow reads 8 bits and animations, OpenCV 16 bits; single images are written here."""
+    """PNG: Pillow decodes 8 bits, OpenCV 16; animations are drawn here, and all files written."""
+
+    def read_timing(self, path: Path) -> FrameTiming:
+        """Read the durations of the frames; nothing is decoded."""
+        animation = _open_animation(path)
+        return animation.timing if animation else FrameTiming()
+
+    def read_frames(self, path: Path, max_pixels: int) -> Iterator[Frame]:
+        """Decode the frames, turned upright."""
+        animation = _open_animation(path)
+        if animation is None:
+            yield from super().read_frames(path, max_pixels)
+            return
+        with self.open(path) as file:
+            check_pixel_count(path, file.size, max_pixels)
+            metadata = self.read_metadata(file, path)
+            orientation = self.read_orientation(file, metadata)
+        for frame in _draw_animation(animation, self._decode_part, metadata):
+            yield turn_upright(frame, orientation)
+
+    def _decode_part(self, data: bytes) -> StoredSamples:
+        from PIL import Image
+
+        header = parse_header(data)
+        with Image.open(io.BytesIO(data), formats=[self.name]) as file:
+            if header.depth == 16:
+                return _decode_16bit(opencv.decode_bytes(data), header, file.info.get("transparency"))
+            self.prepare(file, header)
+            return np.asarray(read_8bit(file, Metadata()).samples)
 
     def read_bits(self, file: "PilImage", path: Path) -> int:
         """Read the depth from the header: Pillow opens 16-bit colour as 8 bits."""
-        return 16 if read_head(path, 25)[24] == 16 else 8
+        header = parse_header(read_head(path, _HEADER_BYTES))
+        self.prepare(file, header)
+        return 16 if header.depth == 16 else 8
+
+    def prepare(self, file: "PilImage", header: Header) -> None:
+        """Scale the transparent grey of 1, 2 or 4 bits as Pillow scales the samples (PNG, 11.3.2.1)."""
+        key = file.info.get("transparency")
+        top = 2**header.depth - 1
+        if header.colour_type == _GREY and header.depth < 16 and isinstance(key, int):
+            file.info["transparency"] = (key & top) * 255 // top
+        elif header.colour_type == _RGB and header.depth < 16 and isinstance(key, tuple):
+            file.info["transparency"] = tuple(value & top for value in key)
 
     def read_16bit(self, file: "PilImage", path: Path) -> StoredSamples:
         """Decode with OpenCV, which reads grey with alpha as RGBA and ignores a transparent colour."""
-        samples = super().read_16bit(file, path)
-        colour_type, transparent = read_head(path, 26)[25], file.info.get("transparency")
-        has_alpha = samples.ndim == 3 and samples.shape[2] == 4
-        if colour_type == _GREY_ALPHA and samples.ndim == 3:
-            return np.ascontiguousarray(samples[..., [0, 3]])
-        if colour_type in (_GREY, _RGB) and transparent is not None and not has_alpha:
-            values = samples.reshape(*samples.shape[:2], -1)
-            is_clear = (values == np.asarray(transparent)).all(axis=2, keepdims=True)
-            return np.concatenate([values, np.where(is_clear, 0, 65535).astype(np.uint16)], axis=2)
-        return samples
+        header = parse_header(read_head(path, _HEADER_BYTES))
+        return _decode_16bit(super().read_16bit(file, path), header, file.info.get("transparency"))
 
     def read_metadata(self, file: "PilImage", path: Path) -> Metadata:
-        """Return what Pillow found, and the chunks about colour and text."""
+        """Return what Pillow found, the chunks about colour and text, and EXIF from text."""
         found = super().read_metadata(file, path)
         with path.open("rb") as raw, mmap(raw.fileno(), 0, access=ACCESS_READ) as data:
-            chunks = read_metadata_chunks(data)
-        return Metadata(found.icc, found.exif, found.xmp, found.dpi, found.comment, chunks)
+            chunks, raw_exif = read_metadata_chunks(data)
+        return Metadata(found.icc, found.exif or raw_exif, found.xmp, found.dpi, found.comment, chunks)
+
+    def read_orientation(self, file: "PilImage", metadata: Metadata) -> int:
+        """Return the orientation that EXIF gives, in its own chunk or in text."""
+        return read_orientation(metadata.exif) if metadata.exif else super().read_orientation(file, metadata)
 
     def write(
         self,
@@ -70,103 +122,119 @@ class PngCodec(PillowCodec):
         encoding: EncodingOptions,
         suffix: str,
     ) -> None:
-        """Encode a single frame here; Pillow takes those of 1 bit and animations."""
+        """Encode a frame, or an animation each frame of which replaces what has changed."""
+        if frames[0].depth == 1:
+            frames = [replace(frame, samples=self._threshold(frame)) for frame in frames]
         first = frames[0]
-        if len(frames) > 1 or first.depth == 1:
-            super().write(file, frames, timing, encoding, suffix)
-            return
         bands = (first.samples[top : top + _BAND] for top in range(0, first.samples.shape[0], _BAND))
-        self.write_rows(file, BandedImage(first.samples.shape, first.depth, bands, first.metadata), encoding)
+        image = BandedImage(first.samples.shape, first.depth, bands, first.metadata)
+        if len(frames) > 1:
+            _write_animation(file, image, frames, timing)
+        else:
+            self.write_rows(file, image, encoding)
+
+    def _threshold(self, frame: Frame) -> StoredSamples:
+        """Return a frame of 1 bit in grey, as Pillow converts it."""
+        return np.asarray(self.to_picture(frame)).astype(np.uint8) * np.uint8(255)
 
     def write_rows(self, file: BinaryIO, image: BandedImage, encoding: EncodingOptions) -> None:
         """Encode uint8 or uint16 band by band."""
-        height, width = image.shape[:2]
-        colour_type = _COLOUR_TYPE[image.channels]
-        header = struct.pack(">IIBBBBB", width, height, image.depth, colour_type, 0, 0, 0)
-        before = [(b"IHDR", header), *_make_metadata_chunks(image.metadata)]
         file.write(SIGNATURE)
-        for chunk in chain(before, _compress(image), [(b"IEND", b"")]):
-            _write_chunk(file, chunk)
-
-    def metadata_options(self, metadata: Metadata) -> dict[str, Any]:
-        """Return the metadata, with XMP and chunks as Pillow wants them."""
-        from PIL.PngImagePlugin import PngInfo
-
-        options = super().metadata_options(metadata)
-        options.pop("xmp", None)  # Pillow would need it as text
-        info = PngInfo()
-        for name, content in _make_metadata_chunks(Metadata(xmp=metadata.xmp, chunks=metadata.chunks)):
-            info.add(name, content)
-        return options | {"pnginfo": info}
-
-    def encoding_options(self, frame: Frame, encoding: EncodingOptions, suffix: str) -> dict[str, Any]:
-        """Return a quick level of compression."""
-        return {"compress_level": 2}
-
-    def timing_options(self, timing: FrameTiming) -> dict[str, Any]:
-        """Return durations, loops, and whether the first frame is a cover, which has no duration."""
-        options = super().timing_options(timing)
-        if timing.cover:
-            options["duration"] = options.get("duration", [])[1:]
-        return options | {"loop": timing.loops or 0, "default_image": timing.cover}
+        for chunk in chain(_make_head(image), _compress(image), [(b"IEND", b"")]):
+            write_chunk(file, chunk)
 
 
-def read_chunks(data: bytes | mmap) -> Iterator[Chunk]:
-    """Yield name and content of each chunk. Raises `ValueError` for a cut-off file or a wrong checksum."""
-    at = len(SIGNATURE)
-    while at < len(data):
-        if at + 12 > len(data):
-            raise ValueError("the file ends within a chunk")
-        length, name = struct.unpack_from(">I4s", data, at)
-        content, checksum = data[at + 8 : at + 8 + length], data[at + 8 + length : at + 12 + length]
-        if len(checksum) < 4 or struct.unpack(">I", checksum)[0] != zlib.crc32(content, zlib.crc32(name)):
-            raise ValueError(f"the chunk {name!r} is damaged")
-        yield name, content
-        if name == b"IEND":
-            return
-        at += 12 + length
-    raise ValueError("the file ends without its last chunk")
+def _open_animation(path: Path) -> Animation | None:
+    with path.open("rb") as raw, mmap(raw.fileno(), 0, access=ACCESS_READ) as data:
+        return read_animation(data)
 
 
-def read_metadata_chunks(data: bytes | mmap) -> tuple[Chunk, ...]:
-    """Return the chunks about colour and text, as they are."""
-    return tuple(
-        (name, content)
-        for name, content in read_chunks(data)
-        if name in _COLOUR_CHUNKS or (name in TEXT_CHUNKS and not content.startswith(_XMP))
-    )
+def _draw_animation(
+    animation: Animation, decode: Callable[[bytes], StoredSamples], metadata: Metadata
+) -> Iterator[Frame]:
+    """Yield the frames of an animation, grey if its samples are, with alpha if it can have any."""
+    header = animation.header
+    is_grey = header.colour_type in (_GREY, _GREY_ALPHA)
+    may_be_clear = header.has_alpha or any(name == b"tRNS" for name, _ in animation.shared)
+    depth = 16 if header.depth == 16 else 8
+    parts = (_to_rgba(decode(animation.encode_part(part))) for part in animation.parts)
+    for canvas in draw_frames(animation, parts):
+        has_alpha = may_be_clear or bool((canvas[..., 3] < white_level(canvas)).any())
+        wanted = [0] * is_grey + [0, 1, 2] * (not is_grey) + [3] * has_alpha
+        samples = canvas[..., wanted] if len(wanted) > 1 else canvas[..., 0]
+        yield Frame(np.ascontiguousarray(samples), depth, metadata)
 
 
-def _make_metadata_chunks(metadata: Metadata) -> list[Chunk]:
-    """Return chunks in the order of the specification: colour first."""
-    icc, dpi = metadata.icc, metadata.dpi
-    out = [(b"iCCP", b"icc\0\0" + zlib.compress(icc))] if icc else []
-    # A profile overrules sRGB and gamma, and readers warn about a file that has both.
-    out += [chunk for chunk in metadata.chunks if not (icc and chunk[0] in (b"sRGB", b"iCCP"))]
-    if dpi:
-        per_metre = [round(value / 0.0254) for value in dpi]
-        out.append((b"pHYs", struct.pack(">IIB", *per_metre, 1)))
-    if metadata.exif:
-        out.append((b"eXIf", exif.strip_prefix(metadata.exif)))
-    return out + ([(b"iTXt", _XMP + b"\0\0\0\0\0" + metadata.xmp)] if metadata.xmp else [])
+def _to_rgba(samples: StoredSamples) -> StoredSamples:
+    planes = samples[..., None] if samples.ndim == 2 else samples
+    count = planes.shape[2]
+    if count in (1, 3):
+        opaque = np.full_like(planes[..., :1], white_level(planes))
+        planes = np.concatenate([planes, opaque], axis=2)
+    return planes if count > 2 else planes[..., [0, 0, 0, 1]]
 
 
-def _write_chunk(file: BinaryIO, chunk: Chunk) -> None:
-    name, content = chunk
-    file.write(struct.pack(">I", len(content)) + name)
-    file.write(content)
-    file.write(struct.pack(">I", zlib.crc32(content, zlib.crc32(name))))
+def _decode_16bit(
+    samples: StoredSamples, header: Header, transparent: int | tuple[int, ...] | None
+) -> StoredSamples:
+    """Return what OpenCV decoded with the channels that the file has."""
+    samples = opencv.check_16bit(samples, (header.width, header.height))
+    has_alpha = samples.ndim == 3 and samples.shape[2] == 4
+    if header.colour_type == _GREY_ALPHA and samples.ndim == 3:
+        return np.ascontiguousarray(samples[..., [0, 3]])
+    if header.colour_type in (_GREY, _RGB) and transparent is not None and not has_alpha:
+        values = samples.reshape(*samples.shape[:2], -1)
+        is_clear = (values == np.asarray(transparent)).all(axis=2, keepdims=True)
+        return np.concatenate([values, np.where(is_clear, 0, 65535).astype(np.uint16)], axis=2)
+    return samples
+
+
+def _make_head(image: BandedImage) -> list[Chunk]:
+    """Return the chunks before the samples."""
+    height, width = image.shape[:2]
+    header = struct.pack(">IIBBBBB", width, height, image.depth, _COLOUR_TYPE[image.channels], 0, 0, 0)
+    return [(b"IHDR", header), *make_metadata_chunks(image.metadata)]
+
+
+def _write_animation(
+    file: BinaryIO, first: BandedImage, frames: Sequence[Frame], timing: FrameTiming
+) -> None:
+    """Write frames of one shape and depth; of each but the first, only the part that has changed."""
+    durations = timing.durations or (0,) * len(frames)
+    count = len(frames) - timing.cover
+    header, *others = _make_head(first)
+    file.write(SIGNATURE)
+    for chunk in (header, (b"acTL", struct.pack(">II", count, timing.plays)), *others):
+        write_chunk(file, chunk)
+    number, before = 0, frames[0]
+    for index, frame in enumerate(frames):
+        height, width = frame.samples.shape[:2]
+        area = slice(0, height), slice(0, width)
+        if index > timing.cover:
+            area = find_change(before.samples, frame.samples)
+        if index or not timing.cover:
+            write_chunk(file, make_control(number, area, durations[index]))
+            number += 1
+        samples = frame.samples[area]
+        for name, content in _compress(BandedImage(samples.shape, frame.depth, iter([samples]))):
+            if index:
+                write_chunk(file, (b"fdAT", struct.pack(">I", number) + content))
+                number += 1
+            else:
+                write_chunk(file, (name, content))
+        before = frame
+    write_chunk(file, (b"IEND", b""))
 
 
 def _compress(image: BandedImage) -> Iterator[Chunk]:
     """Yield the samples, filtered and compressed, a chunk or less for each band."""
     number, apply_filter = _FILTERS[image.depth]
     compressor = _make_compressor(image.depth)
-    step = image.channels * image.depth // 8
-    length = image.shape[1] * step
+    step = max(image.channels * image.depth // 8, 1)
+    length = -(-image.shape[1] * image.channels * image.depth // 8)
     above = np.zeros((1, length), np.uint8)
     for band in image.bands:
-        raw = np.ascontiguousarray(band, f">u{image.depth // 8}").view(np.uint8).reshape(len(band), -1)
+        raw = _pack(band, image.depth)
         lines = np.empty((len(raw), length + 1), np.uint8)
         lines[:, 0] = number
         lines[:, 1:] = apply_filter(raw, np.vstack([above, raw[:-1]]), step)
@@ -175,6 +243,13 @@ def _compress(image: BandedImage) -> Iterator[Chunk]:
         if content:
             yield b"IDAT", content
     yield b"IDAT", compressor.flush()
+
+
+def _pack(band: StoredSamples, depth: int) -> Bytes:
+    """Return rows as bytes: eight pixels in one if they have 1 bit, or else with the high byte first."""
+    if depth == 1:
+        return np.packbits(band > 0, axis=1)
+    return np.ascontiguousarray(band, f">u{depth // 8}").view(np.uint8).reshape(len(band), -1)
 
 
 def _make_compressor(depth: int) -> "zlib._Compress":
@@ -203,6 +278,7 @@ def _filter_paeth(raw: Bytes, above: Bytes, step: int) -> Bytes:
 
 # By depth: the number of the filter, and its function.
 _FILTERS: dict[int, tuple[int, Callable[[Bytes, Bytes, int], Bytes]]] = {
+    1: (0, lambda raw, above, step: raw),
     8: (3, _filter_average),
     16: (4, _filter_paeth),
 }

@@ -19,8 +19,8 @@ class WebPCodec(PillowCodec):
         return options | {"lossless": True, "exact": True} if encoding.lossless else options
 
     def timing_options(self, timing: FrameTiming) -> dict[str, Any]:
-        """Return durations and the number of loops."""
-        return super().timing_options(timing) | {"loop": timing.loops or 0}
+        """Return durations and the number of plays."""
+        return super().timing_options(timing) | {"loop": timing.plays}
 
 
 CODEC = WebPCodec(

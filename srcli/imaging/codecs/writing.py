@@ -12,7 +12,7 @@ from srcli.imaging.codecs import registry
 from srcli.imaging.codecs.base import BandedImage, EncodingOptions, Frame, FrameTiming
 from srcli.imaging.codecs.registry import NamedPath
 from srcli.imaging.metadata.fields import strip_metadata
-from srcli.imaging.pixels import StoredSamples
+from srcli.imaging.pixels import StoredSamples, white_level
 from srcli.storage.files import check_can_write, replace_atomically
 
 # Encoders raise these for an image they refuse.
@@ -88,26 +88,32 @@ def write_frames(
 
 
 def _unify(path: Path, frames: Sequence[Frame]) -> list[Frame]:
-    """Return the frames of an animation with the same channels; they must have one size and 8 bits."""
+    """Return the frames of an animation, which must have one size, with the same channels and depth."""
     if len({frame.samples.shape[:2] for frame in frames}) > 1:
         raise ImageError(f"{path.suffix} needs frames of the same size", "choose .tif")
-    if frames[0].depth > 8:
-        raise ImageError(f"{path.suffix} cannot hold frames of more than 8 bits", "choose .tif, or --depth 8")
+    depth = max(frame.depth for frame in frames)
+    frames = [replace(frame, samples=_deepen(frame.samples, depth), depth=depth) for frame in frames]
     shapes = {frame.samples.shape[2:] for frame in frames}
     if len(shapes) == 1:
-        return list(frames)
+        return frames
     colours = 3 if any(shape and shape[0] > 2 for shape in shapes) else 1
     has_alpha = any(frame.has_alpha for frame in frames)
-    return [Frame(_with_channels(frame, colours, has_alpha), 8, frame.metadata) for frame in frames]
+    return [replace(frame, samples=_with_channels(frame, colours, has_alpha)) for frame in frames]
+
+
+def _deepen(samples: StoredSamples, depth: int) -> StoredSamples:
+    """Return integer samples with `depth` bits, which are at least as many as they have."""
+    return samples.astype(np.uint16) * 257 if depth == 16 and samples.dtype == np.uint8 else samples
 
 
 def _with_channels(frame: Frame, colours: int, has_alpha: bool) -> StoredSamples:
-    """Return 8-bit samples with grey repeated to `colours`, and an opaque alpha where one is wanted."""
+    """Return samples with grey repeated to `colours`, and an opaque alpha where one is wanted."""
     samples = frame.samples if frame.samples.ndim == 3 else frame.samples[..., None]
     own = samples[..., :-1] if frame.has_alpha else samples
     parts = [np.repeat(own, colours // own.shape[2], axis=2)]
     if has_alpha:
-        parts.append(samples[..., -1:] if frame.has_alpha else np.full_like(samples[..., :1], 255))
+        opaque = np.full_like(samples[..., :1], white_level(samples))
+        parts.append(samples[..., -1:] if frame.has_alpha else opaque)
     return np.concatenate(parts, axis=2)
 
 

@@ -85,6 +85,18 @@ def scale_exif(exif: bytes, old: tuple[int, int], new: tuple[int, int]) -> bytes
     return bytes(block.data)
 
 
+def read_orientation(exif: bytes) -> int:
+    """Return the orientation tag 1..8; 1 if there is none or the block is too damaged."""
+    block = _parse_block(exif)
+    try:
+        for entry in block.entries(block.number(4, "I")) if block else ():
+            if block and entry.tag == _ORIENTATION and entry.kind in (_SHORT, _LONG):
+                return block.number(entry.at + 8, "H" if entry.kind == _SHORT else "I")
+    except struct.error:
+        pass
+    return 1
+
+
 def _parse_block(exif: bytes) -> _Block | None:
     data = bytearray(strip_prefix(exif))
     order = {b"II": "<", b"MM": ">"}.get(bytes(data[:2]))

@@ -1,0 +1,94 @@
+"""Sound but unusual files come out as the picture they show, or are refused in one true sentence."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as PilImage
+
+from helpers.odd_files import ODD_FILES
+from srcli.errors import ImageError
+from srcli.imaging.codecs.base import Frame, FrameTiming
+from srcli.imaging.codecs.reading import read_frames, read_info, read_timing
+from srcli.imaging.codecs.writing import write_frames
+from srcli.imaging.pixels import white_level
+
+
+def to_values(frame: Frame) -> np.ndarray:
+    return frame.samples / np.float64(white_level(frame.samples))
+
+
+@pytest.mark.parametrize("name", ODD_FILES)
+def test_odd_files_show_their_picture(name: str, tmp_path: Path) -> None:
+    odd = ODD_FILES[name]
+    path = tmp_path / f"a{odd.suffix}"
+    path.write_bytes(odd.make())
+    if odd.refusal:
+        with pytest.raises(ImageError, match=odd.refusal) as refused:
+            list(read_frames(path))
+        assert "damaged" not in str(refused.value)
+        return
+    frames = [to_values(frame) for frame in read_frames(path)]
+    assert read_timing(path).count == len(frames) == len(odd.shows)
+    assert read_info(path).frames == len(frames)
+    for shown, expected in zip(frames, odd.shows, strict=True):
+        np.testing.assert_allclose(shown, expected, atol=odd.tolerance)
+
+
+def play_gif(suffix: str, plays: int, tmp_path: Path) -> int:
+    """Return how often an animation is shown that was written with `suffix`."""
+    frames = [Frame(np.full((8, 8, 3), level, np.uint8), 8) for level in (0, 120, 250)]
+    path = tmp_path / f"a{suffix}"
+    write_frames(path, frames, FrameTiming(3, (100, 200, 300), plays))
+    assert read_timing(path).durations == (100, 200, 300)
+    return read_timing(path).plays
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp", ".png"])
+@pytest.mark.parametrize("plays", [0, 1, 3])
+def test_an_animation_is_played_as_often_as_before(suffix: str, plays: int, tmp_path: Path) -> None:
+    assert play_gif(suffix, plays, tmp_path) == plays
+
+
+def test_the_repeats_of_a_gif_are_one_less_than_its_plays(tmp_path: Path) -> None:
+    pictures = [PilImage.new("L", (8, 8), level) for level in (0, 255)]
+    for options, plays in (({}, 1), ({"loop": 0}, 0), ({"loop": 2}, 3)):
+        pictures[0].save(tmp_path / "a.gif", save_all=True, append_images=pictures[1:], **options)
+        assert read_timing(tmp_path / "a.gif").plays == plays
+
+
+@pytest.mark.parametrize(
+    ("channels", "depth", "dtype"), [(1, 1, "uint8"), (1, 16, "uint16"), (3, 8, "uint8"), (4, 16, "uint16")]
+)
+def test_our_animated_png_holds_the_frames_it_was_given(
+    channels: int, depth: int, dtype: str, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    """Equal frames stay frames of their own; of others only the part that has changed is written."""
+    shape = (9, 11) if channels == 1 else (9, 11, channels)
+    stored = rng.integers(0, np.iinfo(dtype).max, shape, dtype=dtype, endpoint=True)
+    if depth == 1:
+        stored = (stored > 127).astype(np.uint8) * np.uint8(255)
+    changed = stored.copy()
+    changed[2:5, 3:7] = stored[4:7, 3:7]
+    given = [stored, stored, changed, stored]
+    timing = FrameTiming(4, (10, 20, 1000 / 30, 0), 2)
+    write_frames(tmp_path / "a.png", [Frame(samples, depth) for samples in given], timing)
+    assert read_timing(tmp_path / "a.png").durations == pytest.approx(timing.durations)
+    for frame, samples in zip(read_frames(tmp_path / "a.png"), given, strict=True):
+        np.testing.assert_array_equal(frame.samples, samples)
+    if dtype == "uint8":
+        with PilImage.open(tmp_path / "a.png") as file:
+            for number, samples in enumerate(given):
+                file.seek(number)
+                mode = {1: "L", 3: "RGB", 4: "RGBA"}[channels]
+                np.testing.assert_array_equal(np.asarray(file.convert(mode)), samples)
+
+
+def test_exif_in_text_becomes_exif_that_is_upright(tmp_path: Path) -> None:
+    (tmp_path / "a.png").write_bytes(ODD_FILES["PNG with EXIF in text (exif)"].make())
+    (frame,) = read_frames(tmp_path / "a.png")
+    write_frames(tmp_path / "b.png", [frame])
+    with PilImage.open(tmp_path / "b.png") as file:
+        assert file.size == (1, 2)
+        assert file.getexif()[0x0112] == 1
+    assert b"Raw profile" not in (tmp_path / "b.png").read_bytes()
