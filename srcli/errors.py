@@ -1,6 +1,9 @@
 """Errors that a user can cause and fix: one message, one hint, one exit code."""
 
+import traceback
 from enum import IntEnum
+
+_MAX_REASON = 200  # characters
 
 
 class ExitCode(IntEnum):
@@ -19,11 +22,13 @@ class ExitCode(IntEnum):
 class SrError(Exception):
     """An expected failure: `message` says what is wrong, `hint` what to do next, each in one line.
 
-    `affects_all`: everything else would fail in the same way, as on a full disk.
+    `affects_all`: everything else would fail in the same way, as on a full disk. `details`: the traceback of
+    an exception that nobody expected, which `--debug` prints.
     """
 
     exit_code = ExitCode.FAILED
     affects_all = False
+    details = ""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -63,3 +68,25 @@ class DatasetError(SrError):
 
 class ProtocolError(SrError):
     """The bench's own check against published figures failed."""
+
+
+def wrap_exception(error: Exception, subject: object) -> SrError:
+    """Return the failure of one file or model, whatever was raised while it was processed.
+
+    An exception that is not an `SrError` is a bug, or a file that nobody thought of: it ends the work on
+    `subject` and on nothing else.
+    """
+    if isinstance(error, SrError):
+        return error
+    if isinstance(error, MemoryError):
+        failure = SrError(f"not enough memory for {subject}", "use a smaller scale")
+    elif isinstance(error, ImportError):
+        needed = error.name or str(error)
+        failure = SrError(f"{subject} needs the package {needed}", f"pip install {needed.partition('.')[0]}")
+    else:
+        reason = " ".join(f"{type(error).__name__}: {error}".split())[:_MAX_REASON]
+        failure = SrError(
+            f"{subject} failed unexpectedly ({reason})", "report it with the output of sr --debug"
+        )
+    failure.details = "".join(traceback.format_exception(error))
+    return failure

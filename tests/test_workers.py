@@ -107,9 +107,11 @@ def test_after_a_failure_for_all_the_rest_is_not_tried() -> None:
     assert len(found) <= len(taken) <= len(found) + 1
 
 
-def test_a_bug_is_raised_and_workers_that_cannot_begin_are_told() -> None:
-    with pytest.raises(RuntimeError, match="ZeroDivisionError: a bug"):
-        done([Task("a", "bug")])
+def test_a_bug_fails_its_job_and_workers_that_cannot_begin_are_told() -> None:
+    found = done([Task("a", "bug"), Task("b")])
+    assert "ZeroDivisionError: a bug" in str(found["a"].error)
+    assert "Traceback" in getattr(found["a"].error, "details", "")
+    assert found["b"].error is None
     with pytest.raises(RuntimeError, match="No module named 'srcli'"):
         done([Task("a")], by=begin_failing)
 

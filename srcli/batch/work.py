@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from srcli.batch.events import Emit, Event, ModelLoaded, ModelLoading, Note, SeamMeasured, TileDone
-from srcli.errors import SrError
+from srcli.errors import SrError, wrap_exception
 from srcli.imaging.codecs.base import MAX_PIXELS, EncodingOptions
 from srcli.imaging.codecs.reading import check_readable
 from srcli.imaging.codecs.writing import check_can_hold, check_writable
@@ -74,9 +74,10 @@ def _cache_methods(settings: BatchSettings, options: MethodOptions, emit: Emit) 
             emit(ModelLoading())
             try:
                 method = _load(settings, scale, options)
-            except SrError as error:
-                error.affects_all = True
-                raise
+            except Exception as error:
+                failure = wrap_exception(error, settings.fingerprint.model)
+                failure.affects_all = True
+                raise failure from error
             methods[key] = method
             emit(ModelLoaded(method.name, method.description, method.identified_as))
         return methods[key]

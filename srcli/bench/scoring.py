@@ -14,7 +14,7 @@ from srcli.bench.plan import ImageTask, Plan
 from srcli.bench.protocols import Y_CROP, Reduction
 from srcli.bench.results import Failure, ImageScore, Row, average_scores
 from srcli.datasets import Picture, read_picture
-from srcli.errors import SrError
+from srcli.errors import SrError, wrap_exception
 from srcli.imaging.image import Image, write_image
 from srcli.imaging.pixels import Pixels, crop_to_multiple
 from srcli.methods import Method
@@ -56,20 +56,23 @@ def score_task(plan: Plan, task: ImageTask, done: Collection[str] = ()) -> Itera
         inputs = prepare_inputs(plan, task)
         if plan.lr_folder:
             _save(plan.lr_folder, task, "", inputs.lr)
-    except SrError as error:
-        if error.affects_all:
-            raise
-        yield from (_fail(task, method.name, error.message) for method in methods)
+    except Exception as error:
+        failure = _wrap_unless_all(error, task)
+        yield from (_fail(task, method.name, failure.message) for method in methods)
         return
     for method in methods:
         try:
             yield _score(plan, task, method, inputs)
-        except SrError as error:
-            if error.affects_all:
-                raise
-            yield _fail(task, method.name, error.message)
-        except MemoryError:
-            yield _fail(task, method.name, "not enough memory")
+        except Exception as error:
+            yield _fail(task, method.name, _wrap_unless_all(error, task).message)
+
+
+def _wrap_unless_all(error: Exception, task: ImageTask) -> SrError:
+    """Return the failure of one image. Raises it if every other image would fail in the same way."""
+    failure = wrap_exception(error, task.image)
+    if failure.affects_all:
+        raise failure from error
+    return failure
 
 
 @dataclass(frozen=True)

@@ -49,8 +49,11 @@ def options(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
     ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Print a traceback with each error.")] = False,
 ) -> None:
     """Upscale images with pretrained networks, and measure the quality."""
+    if debug:
+        os.environ[console.DEBUG] = "1"
     context.default_map = make_default_map(context.command)
 
 

@@ -1,7 +1,9 @@
 """Consoles for results (stdout) and messages (stderr), progress bars and signals."""
 
+import os
 import signal
 import sys
+import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -26,15 +28,19 @@ from srcli.storage.files import replace_atomically
 if TYPE_CHECKING:
     from srcli.methods import Method
 
+DEBUG = "SR_DEBUG"  # the environment variable that `--debug` sets
+
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 out = Console(highlight=False, soft_wrap=True)
 
 
 def print_error(error: SrError) -> None:
-    """Print one line on what is wrong and one on what to do."""
+    """Print one line on what is wrong and one on what to do; with `--debug`, also where it was raised."""
     err.print(Text.assemble(("error: ", "bold red"), error.message))
     if error.hint:
         err.print(Text.assemble(("hint: ", "bold cyan"), error.hint))
+    if os.environ.get(DEBUG):
+        err.print(error.details or "".join(traceback.format_exception(error)), markup=False)
 
 
 def make_progress_bar(*columns: ProgressColumn) -> Progress:

@@ -9,7 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from srcli.cli import console
-from srcli.errors import ExitCode, SrError
+from srcli.errors import ExitCode, wrap_exception
 
 if TYPE_CHECKING:
     from srcli.report.image_report import ImageReport
@@ -26,11 +26,12 @@ def info(
     for path in files:
         try:
             report = describe_image(path)
-        except SrError as error:
+        except Exception as error:
             failed += 1
-            console.print_error(error)
+            failure = wrap_exception(error, path)
+            console.print_error(failure)
             if json:
-                console.out.print_json(json_format.dumps({"file": str(path), "error": error.message}))
+                console.out.print_json(json_format.dumps({"file": str(path), "error": failure.message}))
             continue
         if json:
             console.out.print_json(json_format.dumps(report.to_dict()))

@@ -8,7 +8,7 @@ import typer
 
 from srcli.cli import completion, console
 from srcli.cli.options import parse_scale, require_whole_scale
-from srcli.errors import ExitCode, SrError, UsageError, WeightsError
+from srcli.errors import ExitCode, UsageError, WeightsError, wrap_exception
 from srcli.scales import ANY
 from srcli.storage.files import check_can_write
 
@@ -175,8 +175,8 @@ def _run_for_each(entries: "Iterable[Entry]", work: "Callable[[Entry], str]") ->
     for entry in entries:
         try:
             console.out.print(work(entry), markup=False)
-        except SrError as error:
-            console.print_error(error)
+        except Exception as error:
+            console.print_error(wrap_exception(error, entry.name))
             failed += 1
     if failed:
         raise typer.Exit(ExitCode.FAILED)

@@ -166,7 +166,9 @@ class ConsoleReporter:
         """Print an error that many images share once; likewise a hint that many errors share."""
         if error.message not in self._printed:
             message = _rename(error.message, self.names)
-            console.print_error(SrError(message, "" if error.hint in self._printed else error.hint))
+            shown = SrError(message, "" if error.hint in self._printed else error.hint)
+            shown.details = error.details
+            console.print_error(shown)
             self._printed |= {error.message, error.hint}
 
     def _show_interruption(self, event: events.BatchInterrupted) -> None:

@@ -15,8 +15,11 @@ from srcli.imaging.metadata.provenance import Record, read_record
 from srcli.methods import WEIGHTLESS, plan_scale_chain
 from srcli.storage.files import get_cache_folder, replace_atomically
 from srcli.storage.hashing import sha256
+from srcli.storage.json_text import read_json
 from srcli.storage.locations import Location, open_local_copy
 from srcli.upscaling.postprocess import Postprocess
+
+_MAX_NOTE = 10_000  # bytes
 
 
 @dataclass(frozen=True)
@@ -113,8 +116,8 @@ def remember_output(target: Path, source: Path, digest: str) -> None:
 
 def _recall_origin(target: Path) -> tuple[str, str] | None:
     try:
-        source, digest, size, changed = json.loads(_note_path(target).read_text("utf-8"))
-    except (OSError, ValueError):
+        source, digest, size, changed = read_json(_note_path(target), _MAX_NOTE)
+    except (OSError, ValueError, TypeError):
         return None
     state = target.stat()
     return (source, digest) if (state.st_size, state.st_mtime_ns) == (size, changed) else None

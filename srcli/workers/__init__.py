@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
-from srcli.errors import SrError
+from srcli.errors import SrError, wrap_exception
 
 J = TypeVar("J")
 T = TypeVar("T")
@@ -23,7 +23,7 @@ class Outcome(Generic[J, T]):
 
 
 def run_jobs(jobs: Iterable[J], work: Callable[[J], T]) -> Iterator[Outcome[J, T]]:
-    """Yield the outcome of `work` for every job, in order. Expected failures become outcomes; bugs raise.
+    """Yield the outcome of `work` for every job, in order; whatever a job raises is its own failure.
 
     Stops after a failure that would affect every other job too.
     """
@@ -35,10 +35,8 @@ def run_jobs(jobs: Iterable[J], work: Callable[[J], T]) -> Iterator[Outcome[J, T
 
 
 def try_job(job: J, work: Callable[[J], T]) -> Outcome[J, T]:
-    """Return the outcome of one job."""
+    """Return the outcome of one job: its result, or the error for whatever it raised."""
     try:
         return Outcome(job, work(job))
-    except SrError as error:
-        return Outcome(job, error=error)
-    except MemoryError:
-        return Outcome(job, error=SrError(f"not enough memory for {job}", "use a smaller scale"))
+    except Exception as error:
+        return Outcome(job, error=wrap_exception(error, job))

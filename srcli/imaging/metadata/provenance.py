@@ -10,6 +10,7 @@ from collections.abc import Collection
 from dataclasses import asdict, dataclass, field, fields, replace
 
 from srcli.imaging.metadata.fields import Metadata
+from srcli.storage.json_text import parse_json
 
 _NAMESPACE = "urn:sr-cli:provenance:1"
 _ELEMENT = '<rdf:Description rdf:about="" xmlns:sr="{namespace}" sr:record="{record}"/>'
@@ -65,12 +66,23 @@ def _add_to_packet(xmp: bytes | None, text: str) -> bytes:
 def read_record(metadata: Metadata) -> Record | None:
     """Return the record in the metadata of a file, or None if it has no readable one."""
     found = _OURS.search(metadata.xmp or b"")
-    text = html.unescape(found[1].decode()) if found else ""
+    text = html.unescape(found[1].decode("utf-8", "replace")) if found else ""
     comment = _COMMENT.search(metadata.comment or b"")
     if comment and not text:
         text = comment[1].decode("utf-8", "replace")
     try:
-        values = json.loads(text)
-        return Record(**{f.name: values[f.name] for f in fields(Record)})
+        values = parse_json(text)
+        record = Record(**{f.name: values[f.name] for f in fields(Record)})
     except (ValueError, LookupError, TypeError):
         return None
+    return record if _has_expected_types(record) else None
+
+
+def _has_expected_types(record: Record) -> bool:
+    """Return whether a record that anyone may have written has the types that `Record` states."""
+    tables = (record.weights, record.options)
+    if type(record.tile) is not int or not all(isinstance(table, dict) for table in tables):
+        return False
+    texts = (record.version, record.model, record.scale, record.size, record.source, record.settings)
+    inner = (value for table in tables for value in table.values())
+    return all(isinstance(text, str) for text in (*texts, record.where, *inner))
