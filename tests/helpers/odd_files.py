@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
 
@@ -181,4 +182,116 @@ add(
         (2, 1, 8, 0), (b"eXIf", b"II*\0\xff\xff\0\0"), (b"IDAT", compress_lines(bytes([0, 255])))
     ),
     [[0, 1]],
+)
+
+
+# Portable any-maps
+
+
+def pnm(header: str, samples: bytes) -> Callable[[], bytes]:
+    """Return what makes a file of a header and samples."""
+    return lambda: header.encode() + samples
+
+
+add(
+    "PGM with a maximum of 1023",
+    ".pgm",
+    pnm("P5\n4 2\n1023\n", struct.pack(">8H", 0, 1, 511, 1023, 5, 6, 7, 8)),
+    np.array([[0, 1, 511, 1023], [5, 6, 7, 8]]) / 1023,
+    tolerance=1e-5,
+)
+add(
+    "PPM with a maximum of 4095, plain",
+    ".ppm",
+    pnm("P3 2 1 4095 ", b"0 4095 2048\n1 2 3"),
+    np.array([[[0, 4095, 2048], [1, 2, 3]]]) / 4095,
+    tolerance=1e-5,
+)
+add("PGM with a maximum of 3", ".pgm", pnm("P5 4 1 3\n", bytes([0, 1, 2, 3])), [[0, 1 / 3, 2 / 3, 1]])
+add("PGM with a maximum of 256", ".pgm", pnm("P5 2 1 256\n", struct.pack(">2H", 256, 0)), [[1, 0]])
+add(
+    "PGM of 16 bits with comments at every place",
+    ".pgm",
+    pnm("P5 # a\n#b\n2 # c 9 9\n# d\n1#e\n# f\n65535\n", struct.pack(">2H", 1, 65535)),
+    [[1 / 65535, 1]],
+)
+add(
+    "PPM of 16 bits by GIMP",
+    ".ppm",
+    pnm("P6\n# Created by GIMP version 2.10 PNM plug-in\n1 1\n65535\n", struct.pack(">3H", 1, 2, 3)),
+    np.array([[[1, 2, 3]]]) / 65535,
+)
+add("PBM, plain and without spaces", ".pbm", pnm("P1 3 2\n# c\n", b"010\n111"), [[1, 0, 1], [0, 0, 0]])
+add("PBM, ten pixels wide", ".pbm", pnm("P4 10 1\n", b"\xaa\x40"), [[0, 1] * 4 + [1, 0]])
+add(
+    "PAM of grey with alpha",
+    ".pam",
+    pnm(
+        "P7\nWIDTH 1\nHEIGHT 2\n# c\nDEPTH 2\nMAXVAL 255\nTUPLTYPE GRAYSCALE_ALPHA\nENDHDR\n", b"\0\xff\xff\0"
+    ),
+    [[[0, 1]], [[1, 0]]],
+)
+add(
+    "PAM of 16-bit RGB with alpha",
+    ".pam",
+    pnm(
+        "P7\nWIDTH 1\nHEIGHT 1\nDEPTH 4\nMAXVAL 1000\nTUPLTYPE RGB_ALPHA\nENDHDR\n",
+        struct.pack(">4H", 0, 500, 1000, 1),
+    ),
+    [[[0, 0.5, 1, 0.001]]],
+    tolerance=1e-5,
+)
+add(
+    "PAM of black and white, where 1 is white",
+    ".pam",
+    pnm("P7\nWIDTH 2\nHEIGHT 1\nDEPTH 1\nMAXVAL 1\nTUPLTYPE BLACKANDWHITE\nENDHDR\n", b"\0\1"),
+    [[0, 1]],
+)
+add(
+    "PAM of five channels",
+    ".pam",
+    pnm("P7\nWIDTH 1\nHEIGHT 1\nDEPTH 5\nMAXVAL 255\nENDHDR\n", bytes(5)),
+    refusal="it has 5 channels",
+)
+
+
+# JPEG 2000
+
+
+def jpeg2000(samples: Values, bits: int, **options: Any) -> bytes:
+    """Return a file of unsigned samples with this many bits."""
+    return bytes(
+        imagecodecs.jpeg2k_encode(
+            samples, level=0, reversible=True, bitspersample=bits, codecformat="jp2", mct=False, **options
+        )
+    )
+
+
+def ramp(bits: int, channels: int = 1, shape: tuple[int, int] = (40, 48)) -> Values:
+    """Return (H, W) or (H, W, C) with all values of this many bits, from black to white."""
+    dtype = np.uint8 if bits <= 8 else np.uint16
+    values = np.linspace(0, 2**bits - 1, shape[0] * shape[1] * channels).round().astype(dtype)
+    return values.reshape(*shape, *[channels] * (channels > 1))
+
+
+for _bits in (1, 4, 7, 9, 10, 12, 15, 16):
+    for _channels in (1, 2, 3, 4):
+        add(
+            f"JPEG 2000 of {_channels} channels, {_bits} bits",
+            ".jp2",
+            lambda bits=_bits, channels=_channels: jpeg2000(ramp(bits, channels), bits),
+            ramp(_bits, _channels) / (2**_bits - 1),
+            tolerance=0.5 / 255 + 1e-6 if _bits < 8 else 1e-5,
+        )
+add(
+    "JPEG 2000 of signed samples",
+    ".jp2",
+    lambda: bytes(imagecodecs.jpeg2k_encode(ramp(8).view(np.int8), level=0, codecformat="jp2")),
+    refusal="its samples are signed integers",
+)
+add(
+    "JPEG 2000 of 16-bit CMYK",
+    ".jp2",
+    lambda: jpeg2000(ramp(16, 4), 16, colorspace="CMYK"),
+    refusal="it has colours of a kind that is not supported",
 )

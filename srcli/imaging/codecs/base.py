@@ -20,6 +20,15 @@ MAX_PIXELS = 2**29
 HEAD_BYTES = 4096
 
 
+class UnsupportedImageError(Exception):
+    """A sound file that cannot be read: `reason` continues "it cannot be read: ", `hint` says what to do."""
+
+    def __init__(self, reason: str, hint: str) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.hint = hint
+
+
 @dataclass(frozen=True)
 class Frame:
     """A frame: (H, W) or (H, W, 2..4), uint8, uint16 or float32, upright; `depth` 1, 8, 16 or 32 (float)."""

@@ -1,27 +1,79 @@
-"""JPEG 2000, as a bare code stream (.j2k) or boxed: 8 bits through Pillow, 16 through OpenCV."""
+"""JPEG 2000, as a bare code stream (.j2k) or boxed: 8 bits through Pillow, 16 through OpenCV or imagecodecs.
 
+Source: ITU-T T.800, annexes A.5.1 (SIZ) and I (boxes).
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from srcli.imaging.codecs import opencv
-from srcli.imaging.codecs.base import EncodingOptions, Frame, read_head
-from srcli.imaging.codecs.pillow import PillowCodec
+from srcli.imaging.codecs.base import (
+    EncodingOptions,
+    Frame,
+    UnsupportedImageError,
+    read_head,
+    stretch_to_16bit,
+)
+from srcli.imaging.codecs.pillow import PillowCodec, read_8bit
+from srcli.imaging.metadata.fields import Metadata
 from srcli.imaging.pixels import StoredSamples
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PilImage
 
 _STREAM = b"\xff\x4f\xff\x51"
+_SIGNATURE = b"\x00\x00\x00\x0cjP  \x0d\x0a\x87\x0a"
+_HEAD_BYTES = 2**20
+# Enumerated colour spaces.
+_CMYK, _LAB, _SYCC, _EYCC = 12, 14, 18, 24
+
+
+@dataclass(frozen=True)
+class Header:
+    """The components of a file: the bits of each, and what OpenCV and Pillow ignore."""
+
+    bits: tuple[int, ...]
+    is_signed: bool
+    is_subsampled: bool
+    colour_space: int
+    is_premultiplied: bool
 
 
 class Jpeg2000Codec(PillowCodec):
     """JPEG 2000."""
 
     def read_bits(self, file: "PilImage", path: Path) -> int:
-        """Read the bits of the first component from the SIZ marker (ITU-T T.800, A.5.1)."""
-        head = read_head(path, 65536)
-        at = head.find(_STREAM)
-        return (head[at + 42] & 127) + 1 if 0 <= at < len(head) - 42 else 8
+        """Return the bits of the deepest component. Raises `UnsupportedImageError`."""
+        return max(_read_supported_header(path).bits)
+
+    def read_8bit(self, file: "PilImage", path: Path, metadata: Metadata) -> Frame:
+        """Decode with Pillow, which shifts fewer than 8 bits up, so that white became 240 of 255."""
+        frame, bits = read_8bit(file, metadata), _read_supported_header(path).bits
+        planes = frame.samples if frame.samples.ndim == 3 else frame.samples[..., None]
+        has_palette = file.mode in ("P", "PA")
+        if has_palette or set(bits) == {8} or planes.shape[2] != len(bits):
+            return frame
+        tops = np.array([2**count - 1 for count in bits], np.uint32)
+        stored = planes.astype(np.uint32) >> (8 - np.array(bits))
+        full = ((stored * 255 + tops // 2) // tops).astype(np.uint8)
+        return Frame(full.reshape(frame.samples.shape), frame.depth, metadata)
+
+    def read_16bit(self, file: "PilImage", path: Path) -> StoredSamples:
+        """Decode samples of 9 to 16 bits and stretch them to 16."""
+        header = _read_supported_header(path)
+        if len(header.bits) == 2 or header.colour_space in (_SYCC, _EYCC) or header.is_subsampled:
+            samples = _decode_with_imagecodecs(path)
+        else:
+            samples = opencv.decode(path)
+        if samples.shape[2:] != (len(header.bits),) and not (samples.ndim == 2 and len(header.bits) == 1):
+            raise ValueError(f"it has {len(header.bits)} components, of which not all can be decoded")
+        return opencv.check_16bit(stretch_to_16bit(samples, max(header.bits)), file.size)
 
     def encode_16bit(self, samples: StoredSamples) -> bytes:
         """Encode losslessly, grey with alpha as RGBA, since OpenCV has no such grey."""
@@ -38,10 +90,74 @@ class Jpeg2000Codec(PillowCodec):
         return options | {"irreversible": True, "quality_mode": "dB", "quality_layers": [decibels]}
 
 
+def _read_supported_header(path: Path) -> Header:
+    header = parse_header(read_head(path, _HEAD_BYTES))
+    is_deep = max(header.bits) > 8
+    if header.is_signed:
+        raise UnsupportedImageError("its samples are signed integers", "convert it to unsigned samples")
+    if is_deep and len(set(header.bits)) > 1:
+        raise UnsupportedImageError(
+            f"its channels have different depths: {header.bits}", "convert it to 16 bits per channel"
+        )
+    if header.is_premultiplied or header.colour_space == _LAB or (is_deep and header.colour_space == _CMYK):
+        raise UnsupportedImageError("it has colours of a kind that is not supported", "convert it to RGB")
+    return header
+
+
+def parse_header(head: bytes) -> Header:
+    """Parse the boxes and the SIZ marker at the start of a file. Raises `ValueError` if it has none."""
+    boxes = dict(_read_boxes(head, 0, len(head))) if head.startswith(_SIGNATURE) else {}
+    inner = list(_read_boxes(boxes.get(b"jp2h", b""), 0, len(boxes.get(b"jp2h", b""))))
+    colour = next((content for name, content in inner if name == b"colr"), b"")
+    channels = next((content for name, content in inner if name == b"cdef"), b"\0\0")
+    kinds = [struct.unpack_from(">H", channels, at)[0] for at in range(4, len(channels) - 3, 6)]
+    at = head.find(_STREAM)
+    if at < 0 or len(head) < at + 42:
+        raise ValueError("it has no code stream")
+    (count,) = struct.unpack_from(">H", head, at + 40)
+    components = [head[at + 42 + 3 * k : at + 45 + 3 * k] for k in range(count)]
+    if not components or len(components[-1]) < 3:
+        raise ValueError("its header is cut off")
+    return Header(
+        bits=tuple((size & 127) + 1 for size, _, _ in components),
+        is_signed=any(size & 128 for size, _, _ in components),
+        is_subsampled=any((x, y) != (1, 1) for _, x, y in components),
+        colour_space=struct.unpack_from(">I", colour, 3)[0] if colour[:1] == b"\1" and len(colour) > 6 else 0,
+        is_premultiplied=2 in kinds,
+    )
+
+
+def _read_boxes(data: bytes, at: int, stop: int) -> Iterator[tuple[bytes, bytes]]:
+    """Yield type and content of boxes, up to the one with the code stream."""
+    while at + 8 <= stop:
+        length, name = struct.unpack_from(">I4s", data, at)
+        start = at + 8
+        if length == 1 and at + 16 <= stop:
+            length, start = struct.unpack_from(">Q", data, start)[0], at + 16
+        end = at + length if length else stop
+        if name == b"jp2c" or end < start:
+            return
+        yield name, data[start:end]
+        at = end
+
+
+def _decode_with_imagecodecs(path: Path) -> StoredSamples:
+    if find_spec("imagecodecs") is None:
+        raise UnsupportedImageError(
+            "grey with alpha or YCC of more than 8 bits needs imagecodecs", "pip install 'sr-cli[codecs]'"
+        )
+    import imagecodecs
+
+    try:
+        return np.asarray(imagecodecs.jpeg2k_decode(path.read_bytes()))
+    except imagecodecs.Jpeg2kError as error:
+        raise ValueError(str(error)) from error
+
+
 CODEC = Jpeg2000Codec(
     name="JPEG2000",
     suffixes=(".jp2", ".j2k", ".jpx", ".jpf"),
-    signatures=(_STREAM, b"\x00\x00\x00\x0cjP  \x0d\x0a\x87\x0a"),
+    signatures=(_STREAM, _SIGNATURE),
     depths=(8, 16),
     channels=(1, 2, 3, 4),
     metadata_kinds=("comment",),

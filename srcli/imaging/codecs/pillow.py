@@ -94,7 +94,7 @@ class PillowCodec(Codec):
                 if self.read_bits(file, path) > 8:
                     frame = Frame(self.read_16bit(file, path), 16, metadata)
                 else:
-                    frame = read_8bit(file, metadata)
+                    frame = self.read_8bit(file, path, metadata)
                 yield turn_upright(frame, orientation)
 
     def count_frames(self, file: "PilImage") -> int:
@@ -104,6 +104,10 @@ class PillowCodec(Codec):
     def read_bits(self, file: "PilImage", path: Path) -> int:
         """Return the bits of a sample; some plugins open deeper files with 8 and do not say so."""
         return 16 if file.mode.startswith("I;16") else 8
+
+    def read_8bit(self, file: "PilImage", path: Path, metadata: Metadata) -> Frame:
+        """Decode the current frame of up to 8 bits."""
+        return read_8bit(file, metadata)
 
     def read_16bit(self, file: "PilImage", path: Path) -> StoredSamples:
         """Decode (H, W) or (H, W, 2..4) uint16 of a frame of more than 8 bits."""

@@ -15,6 +15,7 @@ from srcli.imaging.codecs.base import (
     Frame,
     FrameTiming,
     ImageInfo,
+    UnsupportedImageError,
     read_head,
 )
 
@@ -71,6 +72,8 @@ def _open_codec(path: Path) -> Iterator[Codec]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about odd but readable metadata
             yield _identify(path)
+    except UnsupportedImageError as error:
+        raise ImageError(f"{path} cannot be read: {error.reason}", error.hint) from error
     except _DECODER_ERRORS as error:
         raise _explain(path, error) from error
     except Exception as error:

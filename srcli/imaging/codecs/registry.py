@@ -40,6 +40,7 @@ CODECS: tuple[Codec, ...] = (
     avif.CODEC,
     jpeg2000.CODEC,
     pnm.CODEC,
+    pnm.BITMAP,
     pfm.CODEC,
     hdr.CODEC,
     exr.CODEC,
