@@ -23,6 +23,7 @@ from srcli.engine.device import Device
 from srcli.engine.runtimes.torch import prepare
 from srcli.engine.upscaler import Upscaler
 from srcli.engine.weights import files
+from srcli.engine.weights.checkpoint import read_header
 from srcli.errors import ManifestError, UsageError
 from srcli.imaging import rows
 from srcli.imaging.image import read_image
@@ -302,7 +303,7 @@ def test_bench_and_compare_take_any_scale(mine: Path, photo: Path, tmp_path: Pat
 
 
 def test_files_of_any_scale_say_so_or_are_known(mine: Path, tmp_path: Path, sr: Run) -> None:
-    assert files.read_header(mine)["scale"] == "any"
+    assert read_header(mine)["scale"] == "any"
     assert files.identify_specs(mine) == [archs.Spec("liif", ANY, {"blocks": 1, "features": 8, "hidden": 8})]
     torch.save({"model": {"sd": archs.build("liif", ANY).state_dict()}}, tmp_path / "plain.pth")
     assert files.identify_specs(tmp_path / "plain.pth", "liif") == [archs.Spec("liif", ANY)]

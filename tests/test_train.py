@@ -22,7 +22,8 @@ from srcli import archs, bench, datasets, methods
 from srcli import train as training
 from srcli.engine.device import Device
 from srcli.engine.weights import files
-from srcli.engine.weights.files import read_header, read_spec, read_state
+from srcli.engine.weights.checkpoint import read_header
+from srcli.engine.weights.files import read_spec, read_state
 from srcli.errors import SrError, UsageError
 from srcli.imaging.image import read_image
 from srcli.train import events, loop, losses, recipe, recipes, schedule, state

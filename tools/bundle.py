@@ -19,7 +19,8 @@ from srcli import archs
 from srcli.archs import Spec
 from srcli.engine.export.ncnn.convert import convert_network
 from srcli.engine.runtimes import converted
-from srcli.engine.weights.files import load_network, read_header, read_spec, read_state
+from srcli.engine.weights.checkpoint import read_header
+from srcli.engine.weights.files import load_network, read_spec, read_state
 from srcli.manifest import BUNDLED
 from srcli.report.training_curves import plot_curves, read_log
 from srcli.storage.hashing import sha256

@@ -17,7 +17,8 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from srcli import archs
-from srcli.engine.weights.files import read_header, read_spec, read_state
+from srcli.engine.weights.checkpoint import read_header
+from srcli.engine.weights.files import read_spec, read_state
 from srcli.imaging.color import luma
 
 BLACK = float(luma(np.zeros(3)))

@@ -1,12 +1,14 @@
 """Networks, one file each: the file's name registers the network under that name.
 
-A file needs a class `Network`; all else is optional: `TRAITS`, `PAPER`, `VARIANTS`, `rename`, `deploy` and
-facts for tests. `blocks`, `attention` and `anyscale` hold shared parts.
+A file needs a class `Network`; all else is optional: `TRAITS`, `PAPER`, `VARIANTS`, `rename`, `describe`,
+`deploy` and facts for tests. `blocks`, `attention` and `anyscale` hold shared parts.
 """
 
 import importlib
 import inspect
+import math
 import pkgutil
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -175,6 +177,72 @@ def _set_values(network: "nn.Module", values: dict[str, Any]) -> "nn.Module":
     return set_value_range(network, str(values["values"]))
 
 
+# The largest whole number in a configuration; the largest network known has 384 features.
+_LARGEST_SETTING = 4096
+
+
+def check_config(arch: str, scale: int, config: Any) -> None:
+    """Raise `UsageError` unless `build` can take these, by their types and ranges; nothing is built.
+
+    For configurations from files, which may be damaged or hostile.
+    """
+    known = traits(arch)
+    if not (scale in (*known.weight_scales, *known.scales) or (known.any_scale and 0 < scale <= 32)):
+        raise UsageError(f"{arch} cannot be built for a scale of {str(scale)[:20]}", _NEWER)
+    if not isinstance(config, dict):
+        raise UsageError(f"the configuration of {arch} is not a set of names and values", _NEWER)
+    settings = inspect.signature(_module(arch).Network).parameters
+    for name, value in config.items():
+        if name == "values" and isinstance(value, str):
+            continue
+        if name not in settings or name == "scale":
+            raise UsageError(f"{arch} has no setting {name[:40]!r}", _NEWER)
+        expected = _describe_expected(settings[name].annotation, settings[name].default, value)
+        if expected:
+            raise UsageError(f"{name} of {arch} has to be {expected}, not {_shorten(value)}", _NEWER)
+
+
+_NEWER = "the file is damaged, or for a newer version of sr"
+
+
+def _shorten(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 40 else f"{text[:40]}..."
+
+
+def _describe_expected(annotation: Any, default: Any, value: Any) -> str:
+    """Return what a value of a configuration has to be; empty if it is."""
+    if value is None and annotation == int | None:
+        return ""
+    if annotation in (int, int | None):
+        least = 0 if default == 0 else 1
+        return "" if _is_count(value, least) else f"a whole number from {least} to {_LARGEST_SETTING}"
+    is_valid, expected = _CHECKS.get(annotation, _LIST)
+    return "" if is_valid(value) else expected
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and math.isfinite(value) and abs(value) <= 1e6
+
+
+def _is_count(value: Any, least: int = 1) -> bool:
+    return type(value) is int and least <= value <= _LARGEST_SETTING
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list | tuple) and len(value) <= 64 and all(_is_count(each) for each in value)
+
+
+_LIST = (_is_list, "a short list of whole numbers")
+# By annotation: what is valid, and what a value has to be.
+_CHECKS: dict[Any, tuple[Callable[[Any], bool], str]] = {
+    bool: (lambda value: isinstance(value, bool), "true or false"),
+    float: (_is_number, "a number"),
+    str: (lambda value: isinstance(value, str) and value.isidentifier(), "a word"),
+    tuple[int, int]: (lambda value: _is_list(value) and len(value) == 2, "two whole numbers"),
+}
+
+
 def has_identity_path(arch: str) -> bool:
     """Return whether the network can be initialised as an identity (`blocks.IdentityPath`)."""
     return hasattr(_module(arch).Network, "identity_path")
@@ -186,6 +254,22 @@ def rename(arch: str, state: dict[str, Any]) -> dict[str, Any]:
     plain = {key.removeprefix("module."): value for key, value in state.items()}
     renamed: dict[str, Any] = module.rename(plain) if hasattr(module, "rename") else plain
     return renamed
+
+
+def describe(arch: str, state: dict[str, Any]) -> dict[str, Any] | None:
+    """Return the configuration that the shapes of a network's renamed tensors show.
+
+    Returns None for networks that cannot tell, and for tensors that are not of this network.
+    """
+    module = _module(arch)
+    if not hasattr(module, "describe"):
+        return None
+    try:
+        config: dict[str, Any] = module.describe(state)
+        check_config(arch, traits(arch).weight_scales[0], config)
+    except (LookupError, ValueError, TypeError, UsageError, ArithmeticError):
+        return None
+    return config
 
 
 def deploy(

@@ -299,6 +299,7 @@ def push(
     from srcli.bench.results import read_results
     from srcli.engine.weights import files as weights
     from srcli.engine.weights import hub
+    from srcli.engine.weights.checkpoint import read_header
     from srcli.report.model_card import render_card
     from srcli.report.model_tables import format_total
 
@@ -308,7 +309,7 @@ def push(
     network = weights.load_network(file, spec)
     parameters = sum(value.numel() for value in network.parameters())
     scores = read_results(results) if results else None
-    card = render_card(file.name, spec, parameters, weights.read_header(file), licence, data, scores)
+    card = render_card(file.name, spec, parameters, read_header(file), licence, data, scores)
     if dry_run:
         console.out.print(card, markup=False)
         size = format_total([file.stat().st_size])

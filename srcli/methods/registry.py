@@ -13,6 +13,7 @@ from srcli.engine.runtimes.base import Runtime, RuntimeRequest, WeightsSource
 from srcli.engine.upscaler import Upscaler
 from srcli.engine.weights import files as weights
 from srcli.engine.weights import lut, spandrel, value_check
+from srcli.engine.weights.checkpoint import hold_checkpoint
 from srcli.errors import UsageError, WeightsError
 from srcli.imaging.resize import KERNELS
 from srcli.methods import classical
@@ -69,11 +70,14 @@ def load_method_file(
             reason = f"{path} is a look-up table for {spec}, not for {arch}"
             raise WeightsError(reason, "leave out --arch and --model")
         return _repeat(path.stem, stage, scale, str(spec))
-    specs = weights.identify_specs(path, arch)
-    if not specs and arch is None:
-        return _load_foreign(path, scale, options)
-    source = _settle_values(_select_spec(path, specs, scale, arch), options.log)
-    return _repeat(path.stem, _load_upscaler(source, options), scale, str(source.spec))
+    with hold_checkpoint(path) as checkpoint:
+        if checkpoint.taken:
+            options.log(f"{path.name}: {checkpoint.taken}")
+        specs = weights.identify_specs(path, arch)
+        if not specs and arch is None:
+            return _load_foreign(path, scale, options)
+        source = _settle_values(_select_spec(path, specs, scale, arch), options.log)
+        return _repeat(path.stem, _load_upscaler(source, options), scale, str(source.spec))
 
 
 def identify_weights(path: Path, scale: float, arch: str | None = None) -> WeightsSource:

@@ -4,8 +4,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from srcli import archs
-from srcli.engine.weights import files, identify, lut
+from srcli.engine.weights import checkpoint, files, identify, lut
 from srcli.engine.weights.identify import Fit
+from srcli.errors import WeightsError
 
 
 @dataclass(frozen=True)
@@ -20,10 +21,13 @@ def describe_weights(file: Path) -> WeightsReport:
     """Describe a weight file or a look-up table. Raises `WeightsError` for other files."""
     if lut.is_table(file):
         return WeightsReport(tuple(_describe_table(file)), is_identified=True)
-    state = files.read_state(file)
+    found = checkpoint.read_checkpoint(file)
+    state = found.state
     types = sorted({str(value.dtype).removeprefix("torch.") for value in state.values()})
     count = sum(value.numel() for value in state.values())
     lines = [f"{file}: {len(state)} tensors, {count:,} values, {', '.join(types)}", *_list_header(file)]
+    if found.taken:
+        lines.append(found.taken)
     fits = identify.rank_fits(state)
     specs = [fit.spec for fit in fits if fit.faults == 0]
     for spec in specs:
@@ -36,7 +40,14 @@ def describe_weights(file: Path) -> WeightsReport:
 
 
 def _list_header(file: Path) -> list[str]:
-    return [f"header: {key} = {value}" for key, value in files.read_header(file).items()]
+    """List what the header says, without control characters, and whether it can be used."""
+    lines = [f"header: {key} = {value}" for key, value in checkpoint.read_header(file).items()]
+    shown = [line if line.isprintable() else repr(line) for line in lines]
+    try:
+        files.read_spec(file)
+    except WeightsError as error:
+        shown.append(f"the header cannot be used: {error.message}")
+    return shown
 
 
 def _describe_table(file: Path) -> list[str]:

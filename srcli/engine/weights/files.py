@@ -1,17 +1,14 @@
-"""Weight files: locate and verify them, read safe formats only, and load them into their network."""
+"""Weight files: locate and verify them, identify their network, and load or write them."""
 
 import json
-import pickle
-import struct
-import warnings
-import zipfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from srcli import archs
 from srcli.archs import Spec
 from srcli.engine.weights import hub, identify
-from srcli.errors import WeightsError
+from srcli.engine.weights.checkpoint import check_file, read_checkpoint, read_header
+from srcli.errors import UsageError, WeightsError
 from srcli.manifest import Entry, HubFile, list_bundled_models
 from srcli.scales import format_scale, parse_header_scale
 from srcli.storage.files import replace_atomically
@@ -56,96 +53,27 @@ def _from_hub(entry: Entry, file: HubFile) -> Path:
 def load_network(path: Path, spec: Spec) -> "nn.Module":
     """Return the network of `spec` with the weights in `path`.
 
-    Raises `WeightsError` that names the first key or shape that differs.
+    Raises `WeightsError` that names the first key or shape that differs, before any memory is taken.
     """
-    network = archs.build(spec.arch, spec.scale, spec.config)
-    state = archs.rename(spec.arch, read_state(path))
-    fault = identify.compare_tensors(spec, network.state_dict(), state).first_fault()
+    given = read_state(path)
+    try:
+        state, fit = identify.fit_tensors(spec, given)
+    except WeightsError as error:
+        raise WeightsError(f"{path}: {error.message}", error.hint) from error
+    fault = fit.first_fault()
     if fault:
         raise WeightsError(
             f"{path} does not fit {spec.arch} {format_scale(spec.scale)}: {fault}",
             "`sr models info FILE` shows what it is",
         )
+    network = archs.build(spec.arch, spec.scale, spec.config)
     network.load_state_dict(state)
     return network
 
 
-def read_state(path: Path) -> dict[str, "Tensor"]:
-    """Return the tensors of a safetensors file or a PyTorch checkpoint, by key; code is never unpickled."""
-    import torch
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
-    _check_exists(path)
-    if path.suffix != ".safetensors":
-        _check_checkpoint(path)
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        with warnings.catch_warnings():
-            # torch asks to report unusual pickle protocols; what it cannot read safely it refuses anyway.
-            warnings.simplefilter("ignore")
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise WeightsError(
-            f"{path} holds Python objects, which could run code; not loaded",
-            "ask its author for a state_dict or a safetensors file",
-        ) from error
-    except (SafetensorError, RuntimeError, OSError, ValueError, EOFError, LookupError) as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
-        raise WeightsError(f"{path} is damaged: {reason}", "download it again") from error
-    return _tensors(state, path)
-
-
-def _check_checkpoint(path: Path) -> None:
-    """Raise `WeightsError` unless torch.save wrote the file: a zip archive or, long ago, a pickle."""
-    with path.open("rb") as file:
-        start = file.read(2)
-    if start == b"PK":
-        _check_archive(path)
-    elif start not in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
-        raise WeightsError(f"{path} is not a weight file", "give a .safetensors, .pth or .pt file")
-
-
-# Weights hardly compress, and few files are compressed at all.
-_LARGEST_GROWTH = 20
-
-
-def _check_archive(path: Path) -> None:
-    """Raise `WeightsError` for a compressed archive that would fill the memory when it is read."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            unpacked = sum(member.file_size for member in archive.infolist())
-    except zipfile.BadZipFile as error:
-        raise WeightsError(f"{path} is damaged: {error}", "download it again") from error
-    if unpacked > _LARGEST_GROWTH * path.stat().st_size:
-        raise WeightsError(
-            f"{path} would unpack to {unpacked:,} bytes; not loaded", "real weights do not compress that much"
-        )
-
-
-_WRAPPERS = ("params_ema", "params", "state_dict", "model_state_dict", "model", "generator", "sd")
-
-
-def _tensors(state: Any, path: Path) -> dict[str, "Tensor"]:
-    """Return the state dict itself, or the one under a key that trainers usually wrap it in."""
-    import torch
-
-    while wrapper := next((key for key in _WRAPPERS if isinstance(_member(state, key), dict)), None):
-        state = state[wrapper]
-    named = isinstance(state, dict) and all(isinstance(key, str) for key in state)
-    if not named or not state or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise WeightsError(f"{path} holds no named tensors", "give a state_dict or a safetensors file")
-    return dict(state)
-
-
-def _member(state: Any, key: str) -> Any:
-    return state.get(key) if isinstance(state, dict) else None
-
-
-def _check_exists(path: Path) -> None:
-    if not path.is_file():
-        raise WeightsError(f"{path} does not exist", "check --weights")
+def read_state(path: Path) -> "dict[str, Tensor]":
+    """Return the tensors of a safetensors file or a PyTorch checkpoint, by key; see `read_checkpoint`."""
+    return read_checkpoint(path).state
 
 
 def save_network(path: Path, network: "nn.Module", spec: Spec, notes: dict[str, str]) -> None:
@@ -178,26 +106,27 @@ def describe_misfit(path: Path, state: dict[str, "Tensor"], arch: str | None) ->
 
 
 def read_spec(path: Path) -> Spec | None:
-    """Return the spec in the header of one of our own files; None for other files."""
-    _check_exists(path)
+    """Return the spec in the header of one of our own files; None for other files.
+
+    Raises `WeightsError` if the header names a network that cannot be built.
+    """
+    check_file(path)
     header = read_header(path)
-    try:
-        return Spec(
-            header["arch"], parse_header_scale(header["scale"]), json.loads(header.get("config", "{}"))
-        )
-    except (KeyError, ValueError):
+    if "arch" not in header or "scale" not in header:
         return None
-
-
-def read_header(path: Path) -> dict[str, str]:
-    """Return the metadata of a safetensors file; empty for anything else. Needs no torch."""
+    newer = "it is damaged, or for a newer version of sr"
+    arch = header["arch"]
+    if arch not in archs.names():
+        raise WeightsError(f"{path} is for {arch[:40]!r}, a network that sr does not have", newer)
     try:
-        with path.open("rb") as file:
-            (length,) = struct.unpack("<Q", file.read(8))
-            header = json.loads(file.read(min(length, 10**8)))
-        return dict(header.get("__metadata__", {}))
-    except (OSError, struct.error, ValueError, AttributeError, TypeError):
-        return {}
+        scale, config = parse_header_scale(header["scale"]), json.loads(header.get("config", "{}"))
+    except (ValueError, RecursionError) as error:
+        raise WeightsError(f"the header of {path} is damaged", newer) from error
+    try:
+        archs.check_config(arch, scale, config)
+    except UsageError as error:
+        raise WeightsError(f"{path}: {error.message}", error.hint) from error
+    return Spec(arch, scale, config)
 
 
 def blend_networks(first: Path, second: Path, share: float, target: Path) -> Spec:

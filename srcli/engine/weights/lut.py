@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 
 from srcli.archs import Spec
-from srcli.engine.weights.files import read_header, read_spec
+from srcli.engine.weights.checkpoint import read_header
+from srcli.engine.weights.files import read_spec
 from srcli.errors import UsageError, WeightsError
 from srcli.imaging.lut import LEVELS, SRLUT_ONE, UNIT, WINDOWS, LutUpscaler, Splut, SrLut, Table
 from srcli.storage.files import replace_atomically
