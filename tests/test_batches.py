@@ -54,8 +54,10 @@ def test_folders_are_mirrored_or_flattened(album: Path, tmp_path: Path, sr: Run)
     assert sr("upscale", album, *FAST, "-o", tmp_path / "all", "-r").code == 0
     assert tree(tmp_path / "all") == ["a_x2.png", "b_x2.png", "sub/a_x2.png", "sub/deep/c_x2.png"]
     done = sr("upscale", album, *FAST, "-o", tmp_path / "flat", "-r", "--flat")
-    assert done.code == 2
+    assert done.code == 3
     assert "would both be written to" in done.err
+    assert tree(tmp_path / "flat") == ["a_x2.png", "b_x2.png", "c_x2.png"]
+    shutil.rmtree(tmp_path / "flat")
     (album / "sub" / "a.png").rename(album / "sub" / "d.png")
     assert sr("upscale", album, *FAST, "-o", tmp_path / "flat", "-r", "--flat").code == 0
     assert tree(tmp_path / "flat") == ["a_x2.png", "b_x2.png", "c_x2.png", "d_x2.png"]

@@ -151,7 +151,6 @@ BAD = [
         "does not fit any edsr that sr has",
     ),
     (["hollow"], 2, "no images in hollow"),
-    (["same.png", "elsewhere/same.png", "-o", "out"], 2, "would both be written to"),
     ([], 2, "no input given"),
     (["photo.png", "--nonsense"], 2, "No such option"),
 ]
@@ -168,9 +167,7 @@ def test_bad_input_is_one_line_and_a_hint(
     Path("truncated.png").write_bytes(photo.read_bytes()[:2000])
     save_file({"a": torch.zeros(1)}, "plain.safetensors")
     Path("hollow").mkdir()
-    Path("elsewhere").mkdir()
-    for copy in ("taken.png", "same.png", "elsewhere/same.png"):
-        shutil.copy(photo, copy)
+    shutil.copy(photo, "taken.png")
     before = {path: path.read_bytes() for path in in_tmp.rglob("*") if path.is_file()}
     done = sr("upscale", *arguments)
     assert done.code == code, done.err

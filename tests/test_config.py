@@ -76,3 +76,10 @@ def test_nothing_set(home: Path, sr: Run) -> None:
     done = sr("config")
     assert (done.code, done.out) == (0, "")
     assert f"{home}: does not exist" in done.err
+
+
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_files_of_windows(encoding: str, in_tmp: Path, sr: Run) -> None:
+    Path("sr.toml").write_bytes('[tool.sr]\r\nprefix = "groß-"\r\n'.encode(encoding))
+    done = sr("config")
+    assert (done.code, "upscale --prefix = groß-" in done.out) == (0, True)

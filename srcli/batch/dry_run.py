@@ -3,11 +3,13 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from srcli.batch.events import Emit
+from srcli.batch.events import Emit, ImageSkipped
+from srcli.batch.planning import OutputGuard
 from srcli.batch.prepare import prepare
 from srcli.batch.request import UpscaleRequest
-from srcli.batch.work import make_upscale_settings
+from srcli.batch.work import find_skip_reason, make_upscale_settings
 from srcli.errors import UsageError
+from srcli.imaging.codecs.base import ImageInfo
 from srcli.imaging.codecs.reading import read_info
 from srcli.imaging.size import Size
 from srcli.storage.locations import open_local_copy
@@ -35,14 +37,19 @@ def estimate_batch(request: UpscaleRequest, emit: Emit = ignore) -> Iterator[Tas
     batch = prepare(request, emit)
     if batch.tasks is None:
         raise UsageError("--dry-run needs local files", "the number of images has to be known in advance")
-    settings = make_upscale_settings(batch.settings, emit)
+    settings, guard = make_upscale_settings(batch.settings, emit), OutputGuard(in_place=batch.layout.in_place)
     for task in batch.tasks:
-        yield _estimate_task(task, settings)
+        guard.check(task)
+        with open_local_copy(task.source) as source:
+            reason = find_skip_reason(source, task, batch.settings)
+            info = read_info(source)
+        if reason:
+            emit(ImageSkipped(task, reason))
+        else:
+            yield _estimate_task(task, info, settings)
 
 
-def _estimate_task(task: UpscaleTask, settings: UpscaleSettings) -> TaskEstimate:
-    with open_local_copy(task.source) as source:
-        info = read_info(source)
+def _estimate_task(task: UpscaleTask, info: ImageInfo, settings: UpscaleSettings) -> TaskEstimate:
     size = settings.target.resolve(info.size)
     scale = compute_scale(info.size, size, settings.target)
     streamed = decide_streaming(info.frames, info.size, size, settings)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -20,6 +21,14 @@ class ImagesListed:
     """Images found so far; there may be many more."""
 
     count: int
+
+
+@dataclass(frozen=True)
+class FilesIgnored:
+    """Files in folders that are not images: how many, and some of their suffixes."""
+
+    count: int
+    suffixes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -104,11 +113,20 @@ class ImageDone:
     result: "Result"
 
 
+class SkipReason(StrEnum):
+    """Why an image was not upscaled."""
+
+    UP_TO_DATE = "is up to date"
+    OWN_OUTPUT = "was made by sr; --again upscales it, too"
+    LARGE_ENOUGH = "is large enough"
+
+
 @dataclass(frozen=True)
 class ImageSkipped:
-    """The output exists and is up to date."""
+    """There was nothing to do for an image."""
 
     task: UpscaleTask
+    reason: SkipReason = SkipReason.UP_TO_DATE
 
 
 @dataclass(frozen=True)
@@ -168,6 +186,7 @@ class JobDone:
 ImageFinished: TypeAlias = ImageDone | ImageSkipped | ImageFailed
 Event: TypeAlias = (
     ImagesListed
+    | FilesIgnored
     | JobOpened
     | ModelChosen
     | WorkersStarted

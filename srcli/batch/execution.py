@@ -13,6 +13,7 @@ from srcli.batch.events import (
     ImageFinished,
     ImageSkipped,
     ImageStarted,
+    SkipReason,
     WorkersStarted,
 )
 from srcli.batch.prepare import BatchPlan
@@ -47,7 +48,7 @@ def upscale_in_turn(
     """Upscale each task in this process, see `upscale_each`."""
     work = make_job_function(settings, emit)
 
-    def upscale(task: UpscaleTask) -> Result | None:
+    def upscale(task: UpscaleTask) -> Result | SkipReason:
         emit(ImageStarted(task))
         check(task)
         return work(task, False)  # noqa: FBT003 (a callable has no keywords)
@@ -75,13 +76,15 @@ def _clean_up(task: UpscaleTask) -> None:
         remove_leftovers(task.target)
 
 
-def _finish(outcome: Outcome[UpscaleTask, Any], result: Result | None, emit: Emit) -> ImageFinished:
+def _finish(
+    outcome: Outcome[UpscaleTask, Any], result: Result | SkipReason | None, emit: Emit
+) -> ImageFinished:
     event: ImageFinished
     if outcome.error:
         event = ImageFailed(outcome.job, outcome.error)
-    elif result:
+    elif isinstance(result, Result):
         event = ImageDone(outcome.job, result)
     else:
-        event = ImageSkipped(outcome.job)
+        event = ImageSkipped(outcome.job, result or SkipReason.UP_TO_DATE)
     emit(event)
     return event

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from srcli.batch.planning import ListedTask
+from srcli.batch.planning import ListedTask, suggest_name
 from srcli.errors import FileError, SrError, UsageError
 from srcli.storage.files import get_state_folder
 from srcli.storage.locations import Location, parse_location
@@ -222,16 +222,15 @@ class JobStore:
             raise self._describe_collision(chunk) from None
 
     def _describe_collision(self, chunk: list[ListedTask]) -> SrError:
-        hint = "leave out --flat, or rename one of them"
         owners: dict[str, str] = {}
         for task in (listed.task for listed in chunk):
             query = "SELECT source FROM units WHERE target = CAST(? AS TEXT)"
             row = self._db.execute(query, (_encode(task.target),)).fetchone()
             other = row[0] if row else owners.setdefault(str(task.target), str(task.source))
             if other != str(task.source):
-                both = f"{other} and {task.source}"
+                both, hint = f"{other} and {task.source}", suggest_name(parse_location(other), task.source)
                 return UsageError(f"{both} would both be written to {task.target}", hint)
-        return UsageError("two inputs would be written to the same file", hint)
+        return UsageError("two inputs would be written to the same file", "rename one of them")
 
     def _check_inputs_kept(self) -> None:
         query = "SELECT a.target FROM units a JOIN units b ON a.target = b.source LIMIT 1"

@@ -5,7 +5,7 @@ import hashlib
 import os
 import string
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -19,13 +19,16 @@ from srcli.storage.locations import (
     get_identity,
     is_many,
     list_files,
+    make_absolute,
     strip_pattern,
 )
 from srcli.upscaling.task import UpscaleTask
+from srcli.workers.progress import ignore
 
 _LONGEST_NAME = 255  # bytes, on all common file systems
-_FIELDS = ("stem", "model", "scale")
-_ListFolder = Callable[[Path, bool, Path | None], Iterable[Path]]
+_FIELDS = ("stem", "ext", "parent", "model", "scale")
+# Called with each file of a folder that is not an image.
+OnIgnored = Callable[[Location], None]
 
 
 @dataclass(frozen=True)
@@ -40,9 +43,10 @@ class ListedTask:
 class Layout:
     """The location and the names of outputs.
 
-    `output` is a file or a folder, None for next to the input; `name` a template of {stem}, {model} and
-    {scale}, the last two of which are `model` and `scale`. `suffix` is that of the format, None for the
-    input's own. Without `output`, a folder's outputs go to a folder with `folder_suffix` after its name.
+    `output` is a file or a folder, None for next to the input; `name` a template of {stem}, {ext} and
+    {parent} (the input's name, suffix without dot, and folder), {model} and {scale}, which are `model` and
+    `scale`. `suffix` is that of the format, None for the input's own. Without `output`, a folder's outputs go
+    to a folder with `folder_suffix` after its name. `in_place`: the outputs replace the inputs.
     """
 
     output: Location | None = None
@@ -53,6 +57,7 @@ class Layout:
     recursive: bool = False
     flat: bool = False
     folder_suffix: str = "_x4"
+    in_place: bool = False
 
     def check(self) -> None:
         """Raise `UsageError` for a template that cannot be filled in."""
@@ -76,28 +81,43 @@ class Layout:
         return output is not None and bool(output.suffix) and not output.is_dir()
 
 
-def plan_outputs(inputs: Sequence[Location], layout: Layout) -> list[UpscaleTask]:
+@dataclass(frozen=True)
+class _Input:
+    """An image file and the folder it was found in; `is_named`: by the user, not by a folder or a pattern."""
+
+    file: Location
+    top: Location | None = None
+    is_named: bool = True
+
+    def make_task(self, layout: Layout) -> UpscaleTask:
+        target = _make_target(self.file, self.top, layout)
+        return UpscaleTask(self.file, target, is_named=self.is_named)
+
+
+def plan_outputs(
+    inputs: Sequence[Location], layout: Layout, on_ignored: OnIgnored = ignore
+) -> list[UpscaleTask]:
     """Return the tasks for files, folders and patterns, in order, each file once; in stores only for files.
 
-    Raises `UsageError` if two tasks collide, or if there is nothing to do.
+    Tasks may have the same target: `OutputGuard` lets only the first of them write to it. Raises `UsageError`
+    if there is nothing to do.
     """
     layout.check()
-    sources: list[tuple[Location, Path | None]] = []
+    found: dict[Location, _Input] = {}
     for given in inputs:
-        sources += (
-            [(given, None)] if isinstance(given, RemotePath) else _list_local(given, layout, list_images)
-        )
-    several = len(sources) > 1 or any(_is_folder(given) for given in inputs if isinstance(given, Path))
-    if layout.is_one_file and several:
+        listed = [_Input(given)] if isinstance(given, RemotePath) else _list_local(given, layout, on_ignored)
+        for each in sorted(listed, key=lambda each: each.file) if _is_local_folder(given) else listed:
+            found.setdefault(make_absolute(each.file), each)
+    if layout.is_one_file and (len(found) > 1 or any(map(_is_local_folder, inputs))):
         raise UsageError(
             f"{layout.output} is one file, but there are several inputs", "name an output folder"
         )
-    tasks = list(dict.fromkeys(UpscaleTask(file, _make_target(file, top, layout)) for file, top in sources))
-    _check_distinct(tasks, layout)
-    return tasks
+    return [each.make_task(layout) for each in found.values()]
 
 
-def iterate_tasks(inputs: Sequence[Location], layout: Layout) -> Iterator[ListedTask]:
+def iterate_tasks(
+    inputs: Sequence[Location], layout: Layout, on_ignored: OnIgnored = ignore
+) -> Iterator[ListedTask]:
     """Yield the tasks for any number of images as they are listed, in no particular order.
 
     The caller makes sure that each source and each target appears once.
@@ -107,24 +127,26 @@ def iterate_tasks(inputs: Sequence[Location], layout: Layout) -> Iterator[Listed
         raise UsageError(f"{layout.output} is one file, but a job may have many", "name an output folder")
     for given in inputs:
         if isinstance(given, RemotePath):
-            yield from _iterate_store(given, layout)
+            yield from _iterate_store(given, layout, on_ignored)
             continue
-        for file, top in _list_local(given, layout, iterate_images):
-            yield ListedTask(UpscaleTask(file, _make_target(file, top, layout)), get_identity(file))
+        for each in _list_local(given, layout, on_ignored):
+            yield ListedTask(each.make_task(layout), get_identity(each.file))
 
 
-def _iterate_store(given: RemotePath, layout: Layout) -> Iterator[ListedTask]:
+def _iterate_store(given: RemotePath, layout: Layout, on_ignored: OnIgnored) -> Iterator[ListedTask]:
     if not is_many(given):
-        yield ListedTask(UpscaleTask(given, _make_target(given, None, layout)), get_identity(given))
+        yield ListedTask(_Input(given).make_task(layout), get_identity(given))
         return
-    # What a pattern matches is treated like files that were named one by one.
+    # What a pattern matches is named like files that were named one by one.
     top = given if given == strip_pattern(given) else None
-    images = (file for file in list_files(given, layout.recursive, layout.output) if is_image(file.location))
-    file = None
-    for file in images:
-        target = _make_target(file.location, top, layout)
-        yield ListedTask(UpscaleTask(file.location, target), file.identity)
-    if file is None:
+    count = 0
+    for file in list_files(given, layout.recursive, layout.output):
+        if is_image(file.location):
+            count += 1
+            yield ListedTask(_Input(file.location, top, is_named=False).make_task(layout), file.identity)
+        elif not file.location.name.startswith("."):
+            on_ignored(file.location)
+    if not count:
         hint = "name a folder or a pattern of image files" + ("" if layout.recursive else ", or add -r")
         raise UsageError(f"no images in {given}", hint)
 
@@ -149,34 +171,56 @@ def scan_folders(folders: Sequence[Path], layout: Layout) -> list[UpscaleTask]:
 
     Raises `DatasetError` if a folder cannot be listed.
     """
-    sources = [
-        (file, folder)
-        for folder in folders
+    sources = {
+        file: _Input(file, folder, is_named=False)
+        for folder in reversed(folders)
         for file in list_images(folder, layout.recursive, _as_path(_find_output_root(folder, layout)))
-    ]
-    return list(dict.fromkeys(UpscaleTask(file, _make_target(file, top, layout)) for file, top in sources))
+    }
+    return [each.make_task(layout) for _, each in sorted(sources.items())]
 
 
-def _list_local(given: Path, layout: Layout, list_folder: _ListFolder) -> Iterator[tuple[Path, Path | None]]:
-    """Yield image files, each with the folder it was found in, or None if it was named itself."""
+def _list_local(given: Path, layout: Layout, on_ignored: OnIgnored) -> Iterator[_Input]:
+    """Yield the image files of a folder, those that a pattern matches, or the named file."""
     if _is_folder(given):
         file = None
-        for file in list_folder(given, layout.recursive, _as_path(_find_output_root(given, layout))):
-            yield file, given
+        output = _as_path(_find_output_root(given, layout))
+        for file in iterate_images(given, layout.recursive, output, on_ignored):
+            yield _Input(file, given, is_named=False)
         if file is None:
             hint = "" if layout.recursive else ", or search subfolders with -r"
             raise UsageError(f"no images in {given}", f"name a folder of image files{hint}")
     elif not os.path.lexists(given) and glob.has_magic(str(given)):
-        matches = sorted(Path(name) for name in glob.glob(str(given), recursive=True))
+        matches = expand_pattern(given)
         if not matches:
             raise UsageError(f"no file matches {given}", f"readable: {' '.join(READABLE_SUFFIXES)}")
         for path in matches:
             if path.is_dir():
-                yield from _list_local(path, layout, list_folder) if layout.recursive else ()
+                yield from _list_local(path, layout, on_ignored) if layout.recursive else ()
             else:
-                yield path, None
+                yield _Input(path, is_named=False)
     else:
-        yield given, None
+        yield _Input(given)
+
+
+def expand_pattern(pattern: Path) -> list[Path]:
+    """Return the files and folders that match, sorted; a component that exists literally is no pattern."""
+    found = [Path(pattern.anchor)]
+    for part in pattern.parts[bool(pattern.anchor) :]:
+        found = list(dict.fromkeys(match for base in found for match in _match_component(base, part)))
+    return sorted(found)
+
+
+def _match_component(base: Path, part: str) -> Iterator[Path]:
+    if os.path.lexists(base / part):
+        yield base / part
+    elif glob.has_magic(part):
+        if part == "**":
+            yield base
+        yield from (base / name for name in glob.iglob(part, root_dir=base, recursive=True))
+
+
+def _is_local_folder(given: Location) -> bool:
+    return isinstance(given, Path) and _is_folder(given)
 
 
 def _is_folder(path: Path) -> bool:
@@ -191,8 +235,13 @@ def list_images(folder: Path, recursive: bool, without: Path | None = None) -> l
     return sorted(iterate_images(folder, recursive, without))
 
 
-def iterate_images(folder: Path, recursive: bool, without: Path | None = None) -> Iterator[Path]:
-    """Yield what `list_images` returns, unsorted, without holding all names."""
+def iterate_images(
+    folder: Path, recursive: bool, without: Path | None = None, on_ignored: OnIgnored = ignore
+) -> Iterator[Path]:
+    """Yield what `list_images` returns, unsorted, without holding all names.
+
+    `on_ignored` gets the other files, except hidden ones.
+    """
     seen, folders = set[str](), [folder]
     excluded = os.path.realpath(without) if without else None
     while folders:
@@ -205,8 +254,12 @@ def iterate_images(folder: Path, recursive: bool, without: Path | None = None) -
             path = base / entry.name
             if entry.is_dir():
                 folders += [path] if recursive and not entry.name.startswith(".") else []
-            elif is_image(path) and entry.is_file():
+            elif entry.name.startswith(".") or not entry.is_file():
+                continue
+            elif is_image(path):
                 yield path
+            else:
+                on_ignored(path)
 
 
 def _scan(folder: Path) -> Iterator["os.DirEntry[str]"]:
@@ -228,6 +281,8 @@ def _as_path(folder: Location | None) -> Path | None:
 
 def _find_output_root(source: Path, layout: Layout) -> Location | None:
     """Return where the outputs of a folder go: photos_x4 for photos, so that a second run skips them."""
+    if layout.in_place:
+        return None
     if layout.output is not None:
         return None if _is_same(layout.output, source) else layout.output
     named = source if source.name not in ("", "..") else source.resolve()
@@ -235,9 +290,17 @@ def _find_output_root(source: Path, layout: Layout) -> Location | None:
 
 
 def _make_target(file: Location, top: Location | None, layout: Layout) -> Location:
+    if layout.in_place:
+        return file
     if layout.output and layout.is_one_file:
         return layout.output
-    name = layout.name.format(stem=file.stem, model=layout.model, scale=layout.scale)
+    name = layout.name.format(
+        stem=file.stem,
+        ext=file.suffix.removeprefix("."),
+        parent=make_absolute(file).parent.name,
+        model=layout.model,
+        scale=layout.scale,
+    )
     suffix = layout.suffix or (file.suffix if file.suffix.lower() in SUFFIXES else ".png")
     target = _find_folder(file, top, layout) / name
     return target.with_name(_shorten(target.name, suffix))
@@ -267,22 +330,28 @@ def _shorten(name: str, suffix: str) -> str:
     return start.decode(sys.getfilesystemencoding(), "ignore") + ending
 
 
-def _check_distinct(tasks: Iterable[UpscaleTask], layout: Layout) -> None:
-    seen: dict[Location, Location] = {}
-    for task in tasks:
-        if task.target in seen:
-            both = f"{seen[task.target]} and {task.source}"
-            hint = "leave out --flat" if layout.flat else "upscale them one by one"
-            raise UsageError(f"{both} would both be written to {task.target}", hint)
-        seen[task.target] = task.source
+def suggest_name(a: Location, b: Location) -> str:
+    """Return a hint for two inputs that would be written to the same file."""
+    for field_name, one, other in (
+        ("parent", make_absolute(a).parent.name, make_absolute(b).parent.name),
+        ("ext", a.suffix, b.suffix),
+    ):
+        if one != other:
+            template = "{stem}_{ext}" if field_name == "ext" else "{parent}_{stem}"
+            return f'tell them apart by {{{field_name}}}, as in --name "{template}_x{{scale}}"'
+    return "rename one of them"
 
 
 @dataclass
 class OutputGuard:
-    """Prevents outputs from overwriting inputs or each other; remembers both."""
+    """Prevents outputs from overwriting inputs or each other; remembers both.
+
+    `in_place`: each output replaces its own input.
+    """
 
     sources: set[str] = field(default_factory=set)
     owners: dict[Location, Location] = field(default_factory=dict)
+    in_place: bool = False
 
     def check(self, task: UpscaleTask) -> None:
         """Raise `SrError` if the target is an input or another task's target."""
@@ -290,8 +359,10 @@ class OutputGuard:
         self.sources.add(source)
         if self.owners.setdefault(target, task.source) != task.source:
             both = f"{self.owners[target]} and {task.source}"
-            raise SrError(f"{both} would both be written to {target}", "rename one of them")
-        if not exists(target):
+            raise SrError(
+                f"{both} would both be written to {target}", suggest_name(self.owners[target], task.source)
+            )
+        if self.in_place or not exists(target):
             return
         if canonicalize(target) == source:
             raise SrError(f"{target} is the input itself", "choose another --output")

@@ -1,11 +1,11 @@
 """From a request to a batch that is ready to run: everything that can be checked or decided in advance."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from srcli import manifest
-from srcli.batch.events import Emit, ModelChosen
+from srcli.batch.events import Emit, FilesIgnored, ModelChosen
 from srcli.batch.planning import Layout, check_watchable, plan_outputs
 from srcli.batch.request import UpscaleRequest
 from srcli.batch.work import BatchSettings
@@ -28,6 +28,7 @@ from srcli.upscaling.task import UpscaleTask
 from srcli.workers.config import PoolConfig
 
 _ORIENTATIONS = 8
+_MAX_SUFFIXES = 5
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,25 @@ class BatchPlan:
     pool: PoolConfig
 
 
+@dataclass
+class IgnoredFiles:
+    """The files in folders that are not images."""
+
+    count: int = 0
+    suffixes: set[str] = field(default_factory=set)
+
+    def add(self, file: Location) -> None:
+        """Count a file; the first few suffixes are remembered."""
+        self.count += 1
+        if len(self.suffixes) < _MAX_SUFFIXES:
+            self.suffixes.add(file.suffix.lower() or file.name)
+
+    def report(self, emit: Emit) -> None:
+        """Emit `FilesIgnored` if there are any."""
+        if self.count:
+            emit(FilesIgnored(self.count, tuple(sorted(self.suffixes))))
+
+
 def prepare(request: UpscaleRequest, emit: Emit) -> BatchPlan:
     """Check a request and decide what it leaves open. Raises `SrError` if it cannot be carried out."""
     request.check()
@@ -51,11 +71,15 @@ def prepare(request: UpscaleRequest, emit: Emit) -> BatchPlan:
     if open_ended and policy.within is not None:
         raise UsageError("--within needs local files", "the number of images has to be known in advance")
     images = [] if policy.within is None else _read_images(_list_tasks(request, inputs), request.size)
+    if open_ended and request.naming.in_place:
+        raise UsageError("--in-place needs local files", "name an --output for remote ones")
     model = _choose_model(request, images, emit)
     layout = _make_layout(request, model)
     if policy.watch:
         check_watchable(inputs, layout)
-    tasks = None if open_ended else plan_outputs(inputs, layout)
+    ignored = IgnoredFiles()
+    tasks = None if open_ended else plan_outputs(inputs, layout, ignored.add)
+    ignored.report(emit)
     _check_uncertainty(request, tasks)
     settings = _make_settings(request, model, images)
     execution = request.execution
@@ -122,6 +146,7 @@ def _make_layout(request: UpscaleRequest, model: ModelChoice) -> Layout:
         recursive=request.policy.recursive,
         flat=naming.flat,
         folder_suffix=suffix or f"_{label}",
+        in_place=naming.in_place,
     )
 
 
@@ -169,6 +194,9 @@ def _make_settings(request: UpscaleRequest, model: ModelChoice, images: list[Pla
         execution.stream,
         policy.overwrite,
         policy.skip_existing or policy.watch or bool(policy.job),
+        policy.only_enlarge,
+        policy.again,
+        request.naming.in_place,
     )
 
 

@@ -16,8 +16,9 @@ class Naming:
     """The location and the names of outputs.
 
     `output` is a file, a folder or a URL; None puts outputs next to their inputs. `name` is a template of
-    {stem}, {model} and {scale} that replaces `prefix` and `suffix`; `suffix` is `_x4` (the scale) by default.
-    `flat` does not mirror the input tree. `format` is the input's if None.
+    {stem}, {ext}, {parent}, {model} and {scale} that replaces `prefix` and `suffix`; `suffix` is `_x4` (the
+    scale) by default. `flat` does not mirror the input tree. `format` is the input's if None. `in_place`
+    replaces the inputs.
     """
 
     output: str | Location | None = None
@@ -26,6 +27,14 @@ class Naming:
     name: str | None = None
     flat: bool = False
     format: str | None = None
+    in_place: bool = False
+
+    def check(self) -> None:
+        """Raise `UsageError` for names that `in_place` leaves no choice of."""
+        names = ("output", "suffix", "prefix", "name", "flat", "format")
+        for name in names if self.in_place else ():
+            if getattr(self, name):
+                raise UsageError(f"--{name} cannot be used with --in-place", "leave out one of them")
 
 
 @dataclass(frozen=True)
@@ -60,7 +69,8 @@ class BatchPolicy:
 
     `skip_existing` leaves outputs that are up to date. `watch` waits for new images in folders. `job` is the
     name or file of a job that can be resumed, and `rescan` looks for inputs added since it started. `within`
-    is the time for all images in seconds. Inputs with more than `max_pixels` are refused.
+    is the time for all images in seconds. Inputs with more than `max_pixels` are refused. `again` upscales
+    outputs of `sr` that are in folders, too; `only_enlarge` leaves images that are large enough.
     """
 
     recursive: bool = False
@@ -71,6 +81,8 @@ class BatchPolicy:
     rescan: bool = False
     within: float | None = None
     max_pixels: int = MAX_PIXELS
+    again: bool = False
+    only_enlarge: bool = False
 
     def check(self) -> None:
         """Raise `UsageError` for combinations that mean nothing."""
@@ -104,8 +116,14 @@ class UpscaleRequest:
         """Raise `UsageError` if the request contradicts itself."""
         if not self.inputs:
             raise UsageError("no input given", "for example: sr upscale photo.jpg")
-        for part in (self.policy, self.model, self.encoding, self.postprocess):
+        for part in (self.policy, self.model, self.naming, self.encoding, self.postprocess):
             part.check()
+        policy = self.policy
+        for option in ("job", "watch", "skip_existing") if self.naming.in_place else ():
+            if getattr(policy, option):
+                raise UsageError(
+                    f"--{option.replace('_', '-')} cannot be used with --in-place", "leave out one of them"
+                )
 
     @property
     def locations(self) -> list[Location]:

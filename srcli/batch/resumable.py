@@ -23,7 +23,7 @@ from srcli.batch.events import (
 from srcli.batch.execution import upscale_each
 from srcli.batch.job_store import JobStore, describe_differences, find_path, open_locked
 from srcli.batch.planning import check_not_input, iterate_tasks
-from srcli.batch.prepare import BatchPlan
+from srcli.batch.prepare import BatchPlan, IgnoredFiles
 from srcli.batch.request import BatchPolicy
 from srcli.batch.summary import Summary
 from srcli.errors import UsageError
@@ -92,8 +92,10 @@ def _open_job(store: JobStore, batch: BatchPlan, policy: BatchPolicy, emit: Emit
             remove_leftovers(task.target)
     interrupted, new = store.recover_interrupted(), 0
     if policy.rescan or not store.is_listed:
-        listed = iterate_tasks(batch.inputs, batch.layout)
+        ignored = IgnoredFiles()
+        listed = iterate_tasks(batch.inputs, batch.layout, ignored.add)
         new = store.add(listed, lambda count: emit(ImagesListed(count)))
+        ignored.report(emit)
     if policy.job:
         emit(JobOpened(policy.job, store.count(), new, interrupted))
 
@@ -133,7 +135,12 @@ def _run_pending(
     def owns_target(task: UpscaleTask) -> bool:
         return not can_carry_record(task.target, encoding) and not exists(task.target)
 
-    pending = takewhile(lambda task: not should_stop(), store.take_pending(owns_target))
+    named = set(map(make_absolute, batch.inputs))
+    tasks = (
+        replace(task, is_named=make_absolute(task.source) in named)
+        for task in store.take_pending(owns_target)
+    )
+    pending = takewhile(lambda task: not should_stop(), tasks)
     # The store has each source and each target once.
     yield from upscale_each(pending, batch, emit, check_not_input, store.count().remaining)
 

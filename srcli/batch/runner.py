@@ -30,7 +30,8 @@ def run_batch(request: UpscaleRequest, emit: Emit, should_stop: Callable[[], boo
 def _run_tasks(
     batch: BatchPlan, tasks: list[UpscaleTask], emit: Emit, should_stop: Callable[[], bool]
 ) -> Summary:
-    tally, guard = Tally(), OutputGuard({canonicalize(task.source) for task in tasks})
+    tally = Tally()
+    guard = OutputGuard({canonicalize(task.source) for task in tasks}, in_place=batch.layout.in_place)
     wanted = takewhile(lambda task: not should_stop(), tasks)
     try:
         with closing(upscale_each(wanted, batch, emit, guard.check, len(tasks))) as finished:

@@ -5,16 +5,25 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from srcli.batch.events import Emit, Event, ModelLoaded, ModelLoading, Note, SeamMeasured, TileDone
+from srcli.batch.events import (
+    Emit,
+    Event,
+    ModelLoaded,
+    ModelLoading,
+    Note,
+    SeamMeasured,
+    SkipReason,
+    TileDone,
+)
 from srcli.errors import SrError, wrap_exception
 from srcli.imaging.codecs.base import MAX_PIXELS, EncodingOptions
 from srcli.imaging.codecs.reading import check_readable
 from srcli.imaging.codecs.writing import check_can_hold, check_writable
 from srcli.imaging.size import TargetSize
 from srcli.methods import Method, MethodOptions, load_method, load_method_file
-from srcli.storage.locations import exists
-from srcli.upscaling.files import Result, UpscaleSettings, upscale_file
-from srcli.upscaling.fingerprint import Fingerprint, is_up_to_date
+from srcli.storage.locations import exists, open_local_copy
+from srcli.upscaling.files import Result, UpscaleSettings, is_large_enough, upscale_file
+from srcli.upscaling.fingerprint import Fingerprint, is_own_output, is_up_to_date
 from srcli.upscaling.postprocess import Postprocess
 from srcli.upscaling.task import UpscaleTask
 from srcli.workers.distribute import JobFunction
@@ -34,13 +43,16 @@ class BatchSettings:
     stream: bool | None = None
     overwrite: bool = False
     skip_existing: bool = False
+    only_enlarge: bool = False
+    again: bool = False
+    in_place: bool = False
 
 
 @dataclass(frozen=True)
 class WorkerResult:
-    """The answer of a worker for an image: the result, None if it was skipped, and the events so far."""
+    """The answer of a worker for an image: the result, or why it was skipped, and the events so far."""
 
-    result: Result | None
+    result: Result | SkipReason
     events: tuple[Event, ...]
 
 
@@ -91,14 +103,27 @@ def _load(settings: BatchSettings, scale: float, options: MethodOptions) -> Meth
     return load_method_file(settings.fingerprint.weights, scale, options, settings.arch)
 
 
-def make_job_function(settings: BatchSettings, emit: Emit) -> JobFunction[UpscaleTask, Result | None]:
-    """Return the function that upscales one image; it returns None for an output that is up to date."""
+def make_job_function(settings: BatchSettings, emit: Emit) -> JobFunction[UpscaleTask, Result | SkipReason]:
+    """Return the function that upscales one image; it returns the reason if there is nothing to do."""
     pipeline = make_upscale_settings(settings, emit)
 
-    def work(task: UpscaleTask, again: bool) -> Result | None:
-        return None if _is_done(task, settings, again) else upscale_file(task, pipeline)
+    def work(task: UpscaleTask, again: bool) -> Result | SkipReason:
+        if _is_done(task, settings, again):
+            return SkipReason.UP_TO_DATE
+        with open_local_copy(task.source) as source:
+            reason = find_skip_reason(source, task, settings)
+            return reason or upscale_file(replace(task, source=source), pipeline)
 
     return work
+
+
+def find_skip_reason(source: Path, task: UpscaleTask, settings: BatchSettings) -> SkipReason | None:
+    """Return why the image, of which `source` is a local copy, need not be upscaled, if so."""
+    if not (task.is_named or settings.again) and is_own_output(source):
+        return SkipReason.OWN_OUTPUT
+    if settings.only_enlarge and is_large_enough(source, settings.size):
+        return SkipReason.LARGE_ENOUGH
+    return None
 
 
 def _is_done(task: UpscaleTask, settings: BatchSettings, again: bool) -> bool:
@@ -113,7 +138,7 @@ def _is_done(task: UpscaleTask, settings: BatchSettings, again: bool) -> bool:
     may_be_done = settings.skip_existing or again or task.interrupted
     if may_be_done and is_up_to_date(task.source, task.target, settings.fingerprint.digest):
         return True
-    if not (settings.overwrite or task.interrupted):
+    if not (settings.overwrite or task.interrupted or settings.in_place):
         reason = ", made from another input or with other settings" if settings.skip_existing else ""
         raise SrError(f"{task.target} exists{reason}", "add --overwrite, or choose another --output")
     return False

@@ -10,6 +10,7 @@ import typer
 
 from srcli.cli import console
 from srcli.errors import UsageError
+from srcli.storage.text import decode_text
 
 FILE = "sr.toml"
 _FALSE = ("", "0", "no", "off", "false")
@@ -69,7 +70,8 @@ def _load_table(path: Path) -> dict[str, Any]:
     import tomllib
 
     try:
-        table = tomllib.loads(path.read_text("utf-8")).get("tool", {}).get("sr", {})
+        text = decode_text(path.read_bytes()).replace("\r\n", "\n")
+        table = tomllib.loads(text).get("tool", {}).get("sr", {})
     except (OSError, ValueError, AttributeError) as error:
         raise UsageError(f"{path} cannot be read: {error}", "fix it, or move it away") from error
     if not isinstance(table, dict):

@@ -130,7 +130,16 @@ Suffix = Annotated[
 Prefix = Annotated[str, typer.Option(help="Text before the input's name.", rich_help_panel=NAMING)]
 Name = Annotated[
     str | None,
-    typer.Option(help='Template for the whole name: "{stem}_{model}_x{scale}".', rich_help_panel=NAMING),
+    typer.Option(
+        help='Template for the whole name, such as "{stem}_{model}_x{scale}"; also {ext} and {parent}.',
+        rich_help_panel=NAMING,
+    ),
+]
+InPlace = Annotated[
+    bool,
+    typer.Option(
+        "--in-place", help="Replace each input by its output, once that is complete.", rich_help_panel=NAMING
+    ),
 ]
 Flat = Annotated[
     bool,
@@ -182,6 +191,22 @@ Recursive = Annotated[
 FilesFrom = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Read input names from a file, or - for stdin.", rich_help_panel=BATCH),
+]
+Null = Annotated[
+    bool,
+    typer.Option(
+        "--null", "-0", help="Names in --files-from are separated by NUL bytes.", rich_help_panel=BATCH
+    ),
+]
+Again = Annotated[
+    bool,
+    typer.Option(
+        "--again", help="Upscale files in folders that were made by sr, too.", rich_help_panel=BATCH
+    ),
+]
+OnlyEnlarge = Annotated[
+    bool,
+    typer.Option("--only-enlarge", help="Leave out images that are large enough.", rich_help_panel=SIZE),
 ]
 SkipExisting = Annotated[
     bool,
@@ -423,12 +448,13 @@ class NamingGroup:
     prefix: Prefix = ""
     name: Name = None
     flat: Flat = False
+    in_place: InPlace = False
 
     def build(self, output: str | None, format_: str | None) -> "Naming":
         """Return the naming for a request, with an output that may replace stdout."""
         from srcli.batch.request import Naming
 
-        return Naming(output, self.suffix, self.prefix, self.name, self.flat, format_)
+        return Naming(output, self.suffix, self.prefix, self.name, self.flat, format_, self.in_place)
 
 
 @dataclass(frozen=True)
@@ -455,6 +481,9 @@ class BatchGroup:
 
     recursive: Recursive = False
     files_from: FilesFrom = None
+    null: Null = False
+    again: Again = False
+    only_enlarge: OnlyEnlarge = False
     overwrite: Overwrite = False
     skip_existing: SkipExisting = False
     watch: Watch = False
@@ -476,6 +505,8 @@ class BatchGroup:
             self.rescan,
             parse_duration(within) if within else None,
             self.max_pixels,
+            self.again,
+            self.only_enlarge,
         )
 
 

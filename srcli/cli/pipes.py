@@ -1,5 +1,6 @@
 """Images on stdin and stdout: `cat a.png | sr upscale - -o - > b.png`."""
 
+import os
 import shutil
 import sys
 import tempfile
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from srcli.errors import ImageError, SrError, UsageError
+from srcli.storage.text import decode_text, has_utf16_mark
 
 PIPE = "-"
 
@@ -30,23 +32,46 @@ class PipeFiles:
         return "stdout" in self.names.values()
 
 
-def read_names(listing: Path) -> list[str]:
-    """Return the paths in a file, or on stdin for `-`: one per line, or separated by NUL bytes."""
+def read_names(listing: Path | None, *, by_null: bool = False) -> list[str]:
+    """Return the paths in a file, or on stdin for `-`: one per line, or separated by NUL bytes.
+
+    `by_null`: certainly by NUL bytes, as `find -print0` does; otherwise only if the text makes sense that
+    way. Without a file there are none. Raises `UsageError` for files that are no such list.
+    """
+    if listing is None:
+        if by_null:
+            raise UsageError("--null needs --files-from", "it says how the names in a list are separated")
+        return []
     try:
-        text = sys.stdin.buffer.read() if str(listing) == PIPE else listing.read_bytes()
+        data = sys.stdin.buffer.read() if str(listing) == PIPE else listing.read_bytes()
     except OSError as error:
         raise UsageError(f"{listing} cannot be read: {error.strerror}", "check --files-from") from error
-    names = text.split(b"\0" if b"\0" in text else b"\n")
-    encoding = sys.getfilesystemencoding()
-    return [name.rstrip(b"\r").decode(encoding, "surrogateescape") for name in names if name.strip()]
+    if by_null or _is_separated_by_null(data):
+        return [os.fsdecode(name) for name in data.split(b"\0") if name]
+    try:
+        text = decode_text(data, "surrogateescape")
+    except ValueError:
+        text = "\0"
+    if "\0" in text:
+        hint = "save it as UTF-8 with one name per line, or add --null if NUL bytes separate the names"
+        raise UsageError(f"{listing} is not a list of names", hint)
+    return [name for line in text.split("\n") if (name := line.rstrip("\r")).strip()]
 
 
-def check_no_pipes(inputs: list[str], output: str | None, reasons: dict[str, bool]) -> None:
+def _is_separated_by_null(data: bytes) -> bool:
+    """Return whether text is what `find -print0` writes, and not UTF-16, half of whose bytes are NUL."""
+    if b"\0" not in data or has_utf16_mark(data):
+        return False
+    names = data.removesuffix(b"\0").split(b"\0")
+    return min(map(len, names)) > 1 and (data.endswith(b"\0") or b"\n" not in data)
+
+
+def check_no_pipes(inputs: list[str], output: str | None, reasons: dict[str, object]) -> None:
     """Raise `UsageError` if stdin or stdout is used with an option that does not allow it."""
     if PIPE not in [*inputs, output]:
         return
-    for option, is_given in reasons.items():
-        if is_given:
+    for option, value in reasons.items():
+        if value not in (None, "", False):
             raise UsageError(f"{option} cannot be used with stdin or stdout", "name files instead of -")
 
 

@@ -54,6 +54,7 @@ class ConsoleReporter:
     _is_watching: bool = False
     _is_loaded: bool = False
     _is_parallel: bool = False
+    _ignored: events.FilesIgnored | None = None
 
     def __enter__(self) -> Self:
         if self.verbosity:
@@ -89,8 +90,11 @@ class ConsoleReporter:
             case events.ImageDone(task, result):
                 worst = find_worst_seam(self._seams)
                 self._finish_image(f"{task.target}  {_describe_result(result, self.verbosity, worst)}")
-            case events.ImageSkipped(task):
-                self._finish_image(f"{task.target}  is up to date")
+            case events.ImageSkipped(task, reason):
+                file = task.target if reason is events.SkipReason.UP_TO_DATE else task.source
+                self._finish_image(f"{file}  {reason}")
+            case events.FilesIgnored():
+                self._ignored = event
             case events.ImageFailed(_, error):
                 self._finish_image("")
                 self._print_error_once(error)
@@ -184,15 +188,22 @@ class ConsoleReporter:
         self.bar.stop()
         if self._is_watching:
             self._print(f"stopped; {summary.done} done")
+        self._show_ignored()
         if summary.failed and summary.images > 1:
             names = ", ".join(str(failure.task.source) for failure in summary.failures)
             console.err.print(f"{summary.failed} of {summary.images} failed: {names}", markup=False)
         if summary.untried:
             console.err.print(f"{summary.untried} not tried", markup=False)
 
+    def _show_ignored(self) -> None:
+        if self._ignored:
+            count, suffixes = self._ignored.count, ", ".join(self._ignored.suffixes)
+            self._print(f"{count:,} file{'s' if count > 1 else ''} left out, not images ({suffixes})")
+
     def _show_job(self, name: str | None, counts: "Counts") -> None:
         """Print how many failed, but not which: there may be millions."""
         self.bar.stop()
+        self._show_ignored()
         if self.verbosity or counts.failed:
             line = f"job {name}: " if name else ""
             line += f"{counts.done:,} of {counts.total:,} done"
@@ -278,6 +289,8 @@ class JsonReporter:
                 _print_event("seam", levels=round(seam.levels, 4), overlap=seam.overlap, again=seam.again)
             case events.ImagesListed(count) if count % _LIST_INTERVAL == 0:
                 _print_event("listed", jobs=count)
+            case events.FilesIgnored(count, suffixes):
+                _print_event("ignored", files=count, suffixes=suffixes)
             case events.JobOpened(name, counts, new, interrupted):
                 fields = {"jobs": counts.total, "untried": counts.remaining, "new": new, "cut": interrupted}
                 _print_event("job", job=name, **fields)
@@ -317,8 +330,8 @@ class JsonReporter:
             case events.ImageFailed(_, error):
                 message = _rename(error.message, self.names)
                 record |= {"status": "failed", "error": message, "hint": error.hint}
-            case events.ImageSkipped():
-                record |= {"status": "skipped"}
+            case events.ImageSkipped(_, reason):
+                record |= {"status": "skipped", "reason": reason.name.lower()}
             case events.ImageDone(_, result):
                 record |= {
                     "status": "done", "model": self._model, "from": result.input_size,

@@ -42,8 +42,13 @@ def upscale(
     from srcli.batch.request import UpscaleRequest
     from srcli.imaging.codecs.registry import find_suffix
 
-    names = [*(inputs or []), *(pipes.read_names(batch.files_from) if batch.files_from else [])]
-    exclusive = {"--job": bool(batch.job), "--watch": batch.watch, "--ray": workers.ray is not None}
+    names = [*(inputs or []), *pipes.read_names(batch.files_from, by_null=batch.null)]
+    exclusive = {
+        "--job": batch.job,
+        "--watch": batch.watch,
+        "--ray": workers.ray,
+        "--in-place": naming.in_place,
+    }
     pipes.check_no_pipes(names, naming.output, exclusive)
     suffix = find_suffix(encoding.format_) if encoding.format_ else None
     with (

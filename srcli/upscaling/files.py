@@ -9,7 +9,7 @@ from pathlib import Path
 from srcli.errors import ImageError, UsageError
 from srcli.imaging.codecs import registry
 from srcli.imaging.codecs.base import MAX_PIXELS, BandedImage, Codec, EncodingOptions, Frame
-from srcli.imaging.codecs.reading import read_frames, read_timing
+from srcli.imaging.codecs.reading import read_frames, read_info, read_timing
 from srcli.imaging.codecs.writing import check_writable, write_frames, write_rows
 from srcli.imaging.image import choose_depth
 from srcli.imaging.metadata.fields import Metadata, scale_metadata
@@ -68,11 +68,26 @@ def upscale_file(task: UpscaleTask, settings: UpscaleSettings) -> Result:
     """
     start = time.perf_counter()
     with open_local_copy(task.source) as source, open_for_upload(task.target) as target:
+        digest = sha256(source)  # before, as an output may replace its source
         result = _upscale_local(source, target, settings)
         if target == task.target and not can_carry_record(target, settings.encoding):
-            remember_output(target, source, settings.fingerprint.digest)
-        digest = sha256(source)
+            remember_output(target, digest, settings.fingerprint.digest)
     return replace(result, seconds=time.perf_counter() - start, source_digest=digest)
+
+
+def is_large_enough(source: Path, target: TargetSize) -> bool:
+    """Return whether no side of an image would grow; that of several frames is judged by the first."""
+
+    def fits(size: Size) -> bool:
+        return all(new <= old for new, old in zip(target.resolve(size), size, strict=True))
+
+    stored = read_info(source).size
+    answers = {fits(stored), fits(stored[::-1])}
+    if len(answers) == 1:
+        return answers.pop()
+    # It depends on whether the image is turned upright, which decoding does.
+    height, width = next(iter(read_frames(source))).samples.shape[:2]
+    return fits((width, height))
 
 
 def _upscale_local(source: Path, target: Path, settings: UpscaleSettings) -> Result:

@@ -86,6 +86,11 @@ def is_up_to_date(source: Location, target: Location, digest: str) -> bool:
             return origin[0] == sha256(image) and _is_whole(output)
 
 
+def is_own_output(path: Path) -> bool:
+    """Return whether a local file says, or the cache remembers, that it was written by `sr`."""
+    return (_read_origin(path) or _recall_origin(path)) is not None
+
+
 def _read_origin(target: Path) -> tuple[str, str] | None:
     """Return the digests of source and settings in the record that an output carries."""
     try:
@@ -103,10 +108,10 @@ def _is_whole(target: Path) -> bool:
         return False
 
 
-def remember_output(target: Path, source: Path, digest: str) -> None:
-    """Remember in the cache what an output that carries no record was made of."""
+def remember_output(target: Path, source: str, digest: str) -> None:
+    """Remember in the cache which source and settings, by their digests, made an output without a record."""
     state = target.stat()
-    entry = [sha256(source), digest, state.st_size, state.st_mtime_ns]
+    entry = [source, digest, state.st_size, state.st_mtime_ns]
     try:
         with replace_atomically(_note_path(target)) as temporary:
             temporary.write_text(json.dumps(entry), "utf-8")
