@@ -9,10 +9,19 @@ import pytest
 from PIL import Image as PilImage
 
 from helpers.command import Run
+from srcli.batch.events import SkipReason
 from srcli.batch.planning import Layout, expand_pattern, plan_outputs, suggest_name
+from srcli.batch.prepare import prepare
+from srcli.batch.request import Naming, UpscaleRequest
+from srcli.batch.work import make_job_function
 from srcli.cli.pipes import read_names
 from srcli.errors import UsageError
 from srcli.imaging.image import read_image
+from srcli.imaging.size import TargetSize
+from srcli.methods.choice import ModelChoice
+from srcli.upscaling.files import Result
+from srcli.upscaling.task import UpscaleTask
+from srcli.workers.progress import ignore
 
 FAST = ("-m", "bicubic", "-x2")
 
@@ -166,6 +175,18 @@ def test_in_place_keeps_the_input_if_it_fails(in_tmp: Path, sr: Run) -> None:
     assert sr("upscale", "a.png", *FAST, "--in-place").code != 0
     assert Path("a.png").read_bytes() == data[:-30]
     assert list_names(Path()) == ["a.png"]
+
+
+def test_in_place_after_a_lost_worker(in_tmp: Path) -> None:
+    """A worker may be lost after it replaced the input: what it wrote is not upscaled once more."""
+    make_images(in_tmp, "a.png")
+    request = UpscaleRequest(("a.png",), TargetSize(scale=2), ModelChoice("bicubic"), Naming(in_place=True))
+    batch = prepare(request, ignore)
+    work = make_job_function(batch.settings, ignore)
+    task = UpscaleTask(Path("a.png"), Path("a.png"))
+    assert isinstance(work(task, True), Result)
+    assert work(task, True) is SkipReason.UP_TO_DATE
+    assert read_image(Path("a.png")).size == (12, 8)
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from srcli.imaging.size import TargetSize
 from srcli.methods import Method, MethodOptions, load_method, load_method_file
 from srcli.storage.locations import exists, open_local_copy
 from srcli.upscaling.files import Result, UpscaleSettings, is_large_enough, upscale_file
-from srcli.upscaling.fingerprint import Fingerprint, is_own_output, is_up_to_date
+from srcli.upscaling.fingerprint import Fingerprint, has_settings, is_own_output, is_up_to_date
 from srcli.upscaling.postprocess import Postprocess
 from srcli.upscaling.task import UpscaleTask
 from srcli.workers.distribute import JobFunction
@@ -135,10 +135,15 @@ def _is_done(task: UpscaleTask, settings: BatchSettings, again: bool) -> bool:
     _check_ends(task, settings.encoding)
     if not exists(task.target):
         return False
+    if settings.in_place:
+        # The lost worker may have replaced the source: to upscale that once more would be worse than not to.
+        return (
+            again and isinstance(task.target, Path) and has_settings(task.target, settings.fingerprint.digest)
+        )
     may_be_done = settings.skip_existing or again or task.interrupted
     if may_be_done and is_up_to_date(task.source, task.target, settings.fingerprint.digest):
         return True
-    if not (settings.overwrite or task.interrupted or settings.in_place):
+    if not (settings.overwrite or task.interrupted):
         reason = ", made from another input or with other settings" if settings.skip_existing else ""
         raise SrError(f"{task.target} exists{reason}", "add --overwrite, or choose another --output")
     return False

@@ -4,7 +4,7 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,7 +66,7 @@ def _is_separated_by_null(data: bytes) -> bool:
     return min(map(len, names)) > 1 and (data.endswith(b"\0") or b"\n" not in data)
 
 
-def check_no_pipes(inputs: list[str], output: str | None, reasons: dict[str, object]) -> None:
+def check_no_pipes(inputs: list[str], output: str | None, reasons: Mapping[str, object]) -> None:
     """Raise `UsageError` if stdin or stdout is used with an option that does not allow it."""
     if PIPE not in [*inputs, output]:
         return

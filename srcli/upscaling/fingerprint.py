@@ -86,6 +86,12 @@ def is_up_to_date(source: Location, target: Location, digest: str) -> bool:
             return origin[0] == sha256(image) and _is_whole(output)
 
 
+def has_settings(path: Path, digest: str) -> bool:
+    """Return whether a local file was written by `sr` with the settings of that digest."""
+    origin = _read_origin(path) or _recall_origin(path)
+    return origin is not None and origin[1] == digest
+
+
 def is_own_output(path: Path) -> bool:
     """Return whether a local file says, or the cache remembers, that it was written by `sr`."""
     return (_read_origin(path) or _recall_origin(path)) is not None
