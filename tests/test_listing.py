@@ -183,9 +183,9 @@ def test_in_place_after_a_lost_worker(in_tmp: Path) -> None:
     request = UpscaleRequest(("a.png",), TargetSize(scale=2), ModelChoice("bicubic"), Naming(in_place=True))
     batch = prepare(request, ignore)
     work = make_job_function(batch.settings, ignore)
-    task = UpscaleTask(Path("a.png"), Path("a.png"))
-    assert isinstance(work(task, True), Result)
-    assert work(task, True) is SkipReason.UP_TO_DATE
+    task, again = UpscaleTask(Path("a.png"), Path("a.png")), True
+    assert isinstance(work(task, again), Result)
+    assert work(task, again) is SkipReason.UP_TO_DATE
     assert read_image(Path("a.png")).size == (12, 8)
 
 
