@@ -1,7 +1,10 @@
 """Faults stay with the file that has them: records, links, folders, packages, memory, bugs."""
 
+import csv
+import dataclasses
 import json
 import os
+import re
 import struct
 import zlib
 from pathlib import Path
@@ -116,3 +119,92 @@ def test_debug_prints_where_an_error_was_raised(
     done = sr("--debug", "upscale", photo, *BICUBIC_X2)
     assert done.code == 1
     assert 'raise ZeroDivisionError("a bug")' in done.err
+
+
+# Clears the screen, changes the title, moves up a line, deletes by backspace, turns the text around.
+_EVIL = "\x1b[2J\x1b]0;owned\x07\x1b[1A\x08\x9b1m\r\n\u202egnp.exe"
+_CONTROLS = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202e]")
+
+
+def test_names_of_files_cannot_control_the_terminal(photo: Path, in_tmp: Path, sr: Run) -> None:
+    folder = in_tmp / "in"
+    folder.mkdir()
+    bad, damaged = folder / f"a{_EVIL}.png", folder / f"b{_EVIL}[bold]x.png"
+    bad.write_bytes(photo.read_bytes())
+    damaged.write_bytes(b"no image")
+    commands = [
+        ("upscale", folder, *BICUBIC_X2, "-o", in_tmp / "out", "-v"),
+        ("upscale", folder, *BICUBIC_X2, "-o", in_tmp / "job", "--job", "mine"),
+        ("jobs", "show", "mine"),
+        ("upscale", bad, "-m", "bicubic", "--dry-run"),
+        ("info", bad, damaged),
+        ("info", "--json", bad, damaged),
+        ("bench", "-d", folder, "-m", "bicubic", "--keep-going"),
+        ("compare", bad, "-m", "bicubic", "-m", "lanczos", "-x2", "-o", in_tmp / f"c{_EVIL}.png"),
+        ("upscale", f"no {_EVIL}"),
+        ("upscale", "-m", _EVIL, bad),
+        ("models", "path", _EVIL),
+    ]
+    for command in commands:
+        done = sr(*command)
+        assert not _CONTROLS.search(done.out + done.err), command
+        lines = [line for line in done.err.splitlines() if line.startswith("error: ")]
+        assert len(lines) == done.err.count("error: "), command
+        assert "gnp.exe" in done.out + done.err or command[0] in ("bench", "jobs")
+
+
+def test_a_record_in_an_image_cannot_control_the_terminal(photo: Path, tmp_path: Path, sr: Run) -> None:
+    assert sr("upscale", photo, *BICUBIC_X2, "-o", tmp_path / "b.png").code == 0
+    record = read_record(read_info(tmp_path / "b.png").metadata)
+    assert record
+    assert sr("upscale", photo, *BICUBIC_X2, "-o", tmp_path / "a.png", "--strip").code == 0
+    evil = dataclasses.asdict(record) | {
+        "model": f"bicubic{_EVIL}",
+        "where": _EVIL,
+        "options": {_EVIL: _EVIL},
+    }
+    write_record(tmp_path / "a.png", json.dumps(evil).replace('"', "&quot;").encode())
+    done = sr("info", tmp_path / "a.png")
+    assert done.code == 0
+    assert "bicubic\\x1b[2J" in done.out.replace("\n", "").replace(" ", "")
+    assert not _CONTROLS.search(done.out)
+
+
+def write_results(path: Path) -> None:
+    """Write a result file whose names attack whatever shows them."""
+    row = {"dataset": "../../x", "scale": 2, "images": 2, "psnr_y": 30.0, "ssim_y": 0.9, "params": 0}
+    methods = ["=cmd|' /C calc'!A0", f"[red]{_EVIL}|<script>alert(1)</script>"]
+    rows = [row | {"method": m, "seconds_per_image": 0.1 * k} for k, m in enumerate(methods, 1)]
+    images = [
+        {"dataset": "../../x", "scale": 2, "method": m, "image": f"{k}<script>{_EVIL}"}
+        | {"psnr_y": 30.0 + k, "ssim_y": 0.9, "seconds": 1.0}
+        for m in methods
+        for k in range(3)
+    ]
+    failures = [
+        {"dataset": "../../x", "scale": 2, "method": "", "image": _EVIL, "reason": f"<img src=x>|{_EVIL}"}
+    ]
+    raw = {"protocol": f"y-crop{_EVIL}[bold]", "rows": rows, "images": images, "failures": failures}
+    path.write_text(json.dumps(raw))
+
+
+def test_a_result_file_cannot_control_what_shows_it(in_tmp: Path, sr: Run) -> None:
+    work = in_tmp / "a" / "b" / "c"
+    work.mkdir(parents=True)
+    write_results(work / "r.json")
+    outputs = ("--csv", work / "r.csv", "--html", work / "r.html", "--latex", work / "r.tex")
+    done = sr("bench", "--from", work / "r.json", *outputs, "--plots", work / "plots")
+    assert done.code in (0, 3), done.err
+    assert not _CONTROLS.search(done.out + done.err)
+    assert "[red]" in done.out
+    assert {path.name for path in in_tmp.iterdir()} == {"a"}
+    assert {path.name for path in (in_tmp / "a").iterdir()} == {"b"}
+    assert all(path.name.startswith("x-x2-") for path in (work / "plots").iterdir())
+    rows = list(csv.reader((work / "r.csv").read_text().splitlines()))
+    assert not any(cell[:1] in ("=", "@", "+") for row in rows for cell in row)
+    page = (work / "r.html").read_text()
+    assert "<script>alert" not in page
+    assert "<img src=x>" not in page
+    markdown = sr("bench", "--from", work / "r.json", "--markdown").out
+    assert "<script>" not in markdown
+    assert not _CONTROLS.search(markdown)

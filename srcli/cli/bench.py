@@ -235,6 +235,6 @@ def _print_tables(results: "Results", shown: "TableOptions", markdown: bool) -> 
     from srcli.report import formatters
 
     if markdown:
-        console.out.print(formatters.format_markdown(results, shown), markup=False)
+        console.print_lines(formatters.format_markdown(results, shown))
     else:
         console.out.print(formatters.format_terminal(results, shown, console.out.width))

@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
+from rich.console import Console, ConsoleOptions, RenderableType
 from rich.progress import (
     BarColumn,
     Progress,
@@ -20,9 +20,11 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.segment import Segment
 from rich.text import Text
 
 from srcli.errors import SrError
+from srcli.storage.control_characters import escape_controls
 from srcli.storage.files import replace_atomically
 
 if TYPE_CHECKING:
@@ -30,17 +32,45 @@ if TYPE_CHECKING:
 
 DEBUG = "SR_DEBUG"  # the environment variable that `--debug` sets
 
-err = Console(stderr=True, highlight=False, soft_wrap=True)
-out = Console(highlight=False, soft_wrap=True)
+
+class SafeConsole(Console):
+    """A console to which nothing from a file can do more than show its text.
+
+    Everything that `sr` prints goes through one: a string is one line, and of what Rich renders only line
+    ends and the styles of Rich itself are left.
+    """
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print a line, or something that Rich renders."""
+        super().print(*(escape_controls(o) if isinstance(o, str) else o for o in objects), **options)
+
+    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
+        """Yield segments of harmless text."""
+        for segment in super().render(renderable, options):
+            if segment.control or segment.text == "\n":
+                yield segment
+            else:
+                text = "\n".join(map(escape_controls, segment.text.split("\n")))
+                yield Segment(text, segment.style)
+
+
+err = SafeConsole(stderr=True, highlight=False, soft_wrap=True)
+out = SafeConsole(highlight=False, soft_wrap=True)
+
+
+def print_lines(text: str, console: Console = out) -> None:
+    """Print a text of several lines as it is."""
+    for line in text.splitlines():
+        console.print(line, markup=False)
 
 
 def print_error(error: SrError) -> None:
     """Print one line on what is wrong and one on what to do; with `--debug`, also where it was raised."""
-    err.print(Text.assemble(("error: ", "bold red"), error.message))
+    err.print(Text.assemble(("error: ", "bold red"), escape_controls(error.message)))
     if error.hint:
-        err.print(Text.assemble(("hint: ", "bold cyan"), error.hint))
+        err.print(Text.assemble(("hint: ", "bold cyan"), escape_controls(error.hint)))
     if os.environ.get(DEBUG):
-        err.print(error.details or "".join(traceback.format_exception(error)), markup=False)
+        print_lines(error.details or "".join(traceback.format_exception(error)), err)
 
 
 def make_progress_bar(*columns: ProgressColumn) -> Progress:
@@ -49,7 +79,7 @@ def make_progress_bar(*columns: ProgressColumn) -> Progress:
     Downloads have a bar of their own: do not enter this one around them.
     """
     shown = (
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         *columns,
         TimeElapsedColumn(),

@@ -31,10 +31,12 @@ def info(
             failure = wrap_exception(error, path)
             console.print_error(failure)
             if json:
-                console.out.print_json(json_format.dumps({"file": str(path), "error": failure.message}))
+                console.out.print_json(
+                    json_format.dumps({"file": str(path), "error": failure.message}), ensure_ascii=True
+                )
             continue
         if json:
-            console.out.print_json(json_format.dumps(report.to_dict()))
+            console.out.print_json(json_format.dumps(report.to_dict()), ensure_ascii=True)
         else:
             _print_report(report)
     if failed:

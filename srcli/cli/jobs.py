@@ -73,7 +73,8 @@ def show(
     with job_store.open_for_reading(path) as store:
         counts = store.count()
         progress = _describe_progress(counts, job_store.is_locked(path))
-        console.out.print(f"{path}\n{progress}", markup=False)
+        console.out.print(f"{path}", markup=False)
+        console.out.print(progress, markup=False)
         console.out.print("  ".join(f"{key}={value}" for key, value in store.settings.items()), markup=False)
         for image in store.iterate_images("failed", -1 if every else _MAX_SHOWN):
             hint = f" ({image.hint})" if image.hint else ""
@@ -172,10 +173,11 @@ def _open_output(path: Path | None) -> Iterator[TextIO]:
 
 def _write_csv(file: TextIO, images: "Iterator[JobImage]") -> None:
     from srcli.batch.job_store import JobImage
+    from srcli.storage.spreadsheet import defuse_row
 
     table = csv.DictWriter(file, list(JobImage.__dataclass_fields__), lineterminator="\n")
     table.writeheader()
-    table.writerows(_as_record(image) for image in images)
+    table.writerows(defuse_row(_as_record(image)) for image in images)
 
 
 def _write_json(file: TextIO, images: "Iterator[JobImage]") -> None:

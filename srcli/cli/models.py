@@ -246,7 +246,8 @@ def info(file: Annotated[Path, typer.Argument(help="Weight file.", show_default=
     from srcli.report.weights_report import describe_weights
 
     report = describe_weights(file)
-    console.out.print("\n".join(report.lines), markup=False)
+    for line in report.lines:
+        console.out.print(line, markup=False)
     if not report.is_identified:
         raise typer.Exit(ExitCode.FAILED)
 
@@ -311,9 +312,9 @@ def push(
     scores = read_results(results) if results else None
     card = render_card(file.name, spec, parameters, read_header(file), licence, data, scores)
     if dry_run:
-        console.out.print(card, markup=False)
+        console.print_lines(card)
         size = format_total([file.stat().st_size])
-        console.err.print(f"would upload to {repo}: README.md, {file.name} ({size})")
+        console.err.print(f"would upload to {repo}: README.md, {file.name} ({size})", markup=False)
         return
     address = hub.publish(repo, {"README.md": card.encode(), file.name: file}, f"{spec}, from sr", private)
     console.out.print(address, markup=False)

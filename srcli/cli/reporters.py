@@ -5,8 +5,6 @@ import sys
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol, Self, TextIO
 
-from rich.markup import escape
-
 from srcli.batch import events
 from srcli.cli import console
 from srcli.errors import SrError
@@ -138,7 +136,7 @@ class ConsoleReporter:
         self._print(_rename(f"{task.source} -> {task.target}", self.names), verbosity=2)
         if self._task is not None and not self._is_parallel:
             name = self.names.get(str(task.source), task.source.name)
-            self.bar.update(self._task, description=escape(name), completed=0)
+            self.bar.update(self._task, description=name, completed=0)
             if self._is_watching and self._is_loaded:
                 self.bar.start()
 

@@ -70,7 +70,7 @@ class TrainReporter:
         if event.note:
             console.err.print(event.note, markup=False)
         if self._bar.is_hidden and event.step % _STEPS_PER_LINE == 0:
-            console.err.print(f"step {event.step}/{event.steps}  {text}")
+            console.err.print(f"step {event.step}/{event.steps}  {text}", markup=False)
 
 
 def format_step(event: "events.StepDone") -> str:

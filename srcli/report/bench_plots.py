@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from srcli.bench.results import ImageScore, Results, Row
 from srcli.errors import SrError
+from srcli.report.escape import make_slug
+from srcli.storage.control_characters import escape_controls
 from srcli.storage.files import replace_atomically
 
 if TYPE_CHECKING:
@@ -19,6 +21,8 @@ _AGAINST = {
     "parameters": ("params", "parameters", ""),
     "multiply-adds": ("multiply_adds", "multiply-adds for 1280x720", ""),
 }
+# Characters; a longer label would leave no room for the plot.
+_LONGEST_LABEL = 30
 
 
 def is_available() -> bool:
@@ -48,7 +52,7 @@ def render_plots(results: Results) -> Iterator[tuple[str, str]]:
         raise SrError("plots need matplotlib", "`pip install 'sr-cli[plots]'`") from error
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "sr", "font.size": 9}):
         for group in results.group_rows():
-            place = f"{group[0].dataset}-x{group[0].scale}"
+            place = f"{make_slug(group[0].dataset)}-x{group[0].scale}"
             for name, figure in _plot_group(results, group, Figure):
                 yield f"{place}-{name}", _render_svg(figure)
 
@@ -150,8 +154,10 @@ def _pick_two_best(group: list[Row], column: Any) -> tuple[str, str] | None:
 
 
 def _escape(text: str) -> str:
-    """Escape dollar signs, between which matplotlib would read formulas."""
-    return text.replace("$", r"\$")
+    """Escape dollar signs, between which matplotlib would read formulas, and control characters."""
+    line = escape_controls(text)
+    shown = line if len(line) <= _LONGEST_LABEL else f"{line[: _LONGEST_LABEL - 3]}..."
+    return shown.replace("$", r"\$")
 
 
 def _render_svg(figure: "Figure") -> str:

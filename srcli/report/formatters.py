@@ -15,7 +15,10 @@ from rich.text import Text
 from srcli.bench import published, significance
 from srcli.bench import results as bench_results
 from srcli.bench.results import Results, Row
+from srcli.report.escape import escape_markdown
 from srcli.report.table import PLAIN, Cell, ScoreTable, TableGroup, TableOptions, build_tables
+from srcli.storage.control_characters import escape_controls
+from srcli.storage.spreadsheet import defuse_row
 
 _STYLES = ("", "bold", "underline")
 
@@ -55,10 +58,16 @@ def _split(table: ScoreTable, width: int) -> list[ScoreTable]:
 def build_rich_table(table: ScoreTable) -> Table:
     """Return a table for the terminal, with the data set and scale on a line above its methods."""
     out = Table(
-        title=table.title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 2, 0, 0), pad_edge=False
+        title=Text(table.title),
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 2, 0, 0),
+        pad_edge=False,
     )
     for heading in table.headings:
-        out.add_column(heading.text, justify="left" if heading.kind == "name" else "right", no_wrap=True)
+        out.add_column(
+            Text(heading.text), justify="left" if heading.kind == "name" else "right", no_wrap=True
+        )
     for group in table.groups:
         out.add_row(Text(group.title, style="italic"))
         for number, line in enumerate(group.lines, 1):
@@ -70,26 +79,28 @@ def build_rich_table(table: ScoreTable) -> Table:
 def format_markdown(results: Results, options: TableOptions = PLAIN) -> str:
     """Return Markdown tables, the best in bold and the second underlined, followed by the protocol."""
     parts = [_format_markdown_table(table) for table in build_tables(results, options)]
-    return "\n\n".join([*parts, f"Protocol: {results.protocol}."])
+    return "\n\n".join([*parts, f"Protocol: {escape_markdown(results.protocol)}."])
 
 
 def _format_markdown_table(table: ScoreTable) -> str:
-    headings = ["Dataset", "Scale", *(heading.text for heading in table.headings)]
+    headings = ["Dataset", "Scale", *(escape_markdown(heading.text) for heading in table.headings)]
     lines = [_line(headings), "|---|---:|---|" + "---:|" * (len(table.headings) - 1)]
     for group in table.groups:
         lines += [
-            _line([group.dataset, f"x{group.scale}", *map(_mark_markdown, line)]) for line in group.lines
+            _line([escape_markdown(group.dataset), f"x{group.scale}", *map(_mark_markdown, line)])
+            for line in group.lines
         ]
-    notes = [f"- {note}" for note in table.notes]
+    notes = [f"- {escape_markdown(note)}" for note in table.notes]
     return "\n".join([*lines, *([""] if notes else []), *notes])
 
 
 def _line(cells: list[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(cells) + " |"
 
 
 def _mark_markdown(cell: Cell) -> str:
-    return (cell.text, f"**{cell.text}**", f"<u>{cell.text}</u>")[cell.rank]
+    text = escape_markdown(cell.text)
+    return (text, f"**{text}**", f"<u>{text}</u>")[cell.rank]
 
 
 def format_latex(results: Results, options: TableOptions = PLAIN) -> str:
@@ -175,8 +186,9 @@ _MINUS = re.compile(r"(?<![\w-])-(?=\d)")
 
 
 def escape_latex(text: str) -> str:
-    """Escape special characters for LaTeX; hyphens before numbers become minus signs."""
-    return _MINUS.sub("$-$", "".join(_ESCAPES.get(sign, sign) for sign in text))
+    """Escape special characters for LaTeX in one line; hyphens before numbers become minus signs."""
+    line = escape_controls(" ".join(text.split()))
+    return _MINUS.sub("$-$", "".join(_ESCAPES.get(sign, sign) for sign in line))
 
 
 def to_csv(results: Results, options: TableOptions = PLAIN) -> str:
@@ -194,6 +206,7 @@ def to_csv(results: Results, options: TableOptions = PLAIN) -> str:
                 f"{column.key}_low": interval and interval.low,
                 f"{column.key}_high": interval and interval.high,
             }
+    lines = [defuse_row(line) for line in lines]
     names = dict.fromkeys(name for line in lines for name in line)
     text = io.StringIO()
     writer = csv.DictWriter(text, list(names), lineterminator="\n")

@@ -7,6 +7,7 @@ from pathlib import Path
 from srcli.archs import Spec
 from srcli.bench import Results
 from srcli.report import formatters
+from srcli.report.escape import escape_markdown
 from srcli.scales import ANY
 
 
@@ -51,6 +52,9 @@ def _describe_training(header: dict[str, str]) -> str:
     """Return the recipe that `sr train` wrote into the file's header, as a table; empty without one."""
     if "recipe" not in header:
         return ""
-    rows = [f"| {key} | {value} |" for key, value in json.loads(header["recipe"]).items()]
+    rows = [
+        f"| {escape_markdown(key)} | {escape_markdown(str(value))} |"
+        for key, value in json.loads(header["recipe"]).items()
+    ]
     note = f"The weights are those of step {header.get('step', '?')}."
     return "\n".join(["## Recipe", "| field | value |", "|---|---|", *rows, "", note])

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from rich.table import Table
+from rich.text import Text
 
 from srcli.errors import SrError, UsageError
 from srcli.report.rating_page import FORMAT, decode_key
@@ -297,7 +298,7 @@ def format_table(summary: Summary) -> Table:
         table.add_column(heading, justify="left" if heading == "Method" else "right")
     for one in summary.standings:
         table.add_row(
-            str(one.rank), one.method, *_format_opinion(one.opinion), *_format_strength(one.strength)
+            str(one.rank), Text(one.method), *_format_opinion(one.opinion), *_format_strength(one.strength)
         )
     return table
 
