@@ -230,7 +230,7 @@ def test_deep_inks_that_cannot_be_read_are_named(tmp_path: Path, rng: np.random.
     with pytest.raises(ImageError, match="is damaged"):
         read_image(path)
     tifffile.imwrite(path, rng.random((9, 9, 4), np.float32), photometric="separated")
-    with pytest.raises(ImageError, match="32-bit CMYK; convert it to 16 bits"):
+    with pytest.raises(ImageError, match="32-bit CMYK"):
         read_image(path)
 
 

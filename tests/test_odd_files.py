@@ -1,13 +1,16 @@
 """Sound but unusual files come out as the picture they show, or are refused in one true sentence."""
 
+from itertools import product
 from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from PIL import Image as PilImage
 
 from helpers.odd_files import ODD_FILES
 from srcli.errors import ImageError
+from srcli.imaging.codecs import tiff
 from srcli.imaging.codecs.base import Frame, FrameTiming
 from srcli.imaging.codecs.reading import read_frames, read_info, read_timing
 from srcli.imaging.codecs.writing import write_frames
@@ -92,3 +95,79 @@ def test_exif_in_text_becomes_exif_that_is_upright(tmp_path: Path) -> None:
         assert file.size == (1, 2)
         assert file.getexif()[0x0112] == 1
     assert b"Raw profile" not in (tmp_path / "b.png").read_bytes()
+
+
+LAYOUTS = list(
+    product(
+        [None, "lzw", "packbits", "zlib", "zstd", "lzma"],
+        [None, (16, 32)],
+        ["contig", "separate"],
+        ["<", ">"],
+        ["uint8", "uint16", "float32"],
+    )
+)
+# Channels, extra samples, and how many of the channels are the picture.
+CHANNELS = [(1, None, 1), (2, [2], 2), (2, [0], 1), (3, None, 3), (4, [2], 4), (4, [0], 3), (5, [2, 0], 4)]
+
+
+@pytest.mark.parametrize("has_predictor", [False, True])
+@pytest.mark.parametrize(("compression", "tile", "planar", "order", "dtype"), LAYOUTS)
+def test_tiffs_of_any_layout_hold_what_tifffile_wrote(
+    compression: str | None,
+    tile: tuple[int, int] | None,
+    planar: str,
+    order: str,
+    dtype: str,
+    has_predictor: bool,
+    tmp_path: Path,
+    rng: np.random.Generator,
+) -> None:
+    has_predictor = has_predictor and compression not in (None, "packbits")
+    for channels, extra, seen in CHANNELS:
+        top = white_level(np.empty(0, dtype))
+        samples = (rng.random((20, 37, channels)) * top).astype(dtype)
+        stored = np.moveaxis(samples, 2, 0) if planar == "separate" else samples
+        tifffile.imwrite(
+            tmp_path / "a.tif",
+            stored if channels > 1 else samples[..., 0],
+            compression=compression,
+            predictor=has_predictor,
+            tile=tile,
+            planarconfig=planar if channels > 1 else None,
+            byteorder=order,
+            extrasamples=extra,
+            photometric="rgb" if channels > 2 else "minisblack",
+            metadata=None,
+        )
+        (frame,) = read_frames(tmp_path / "a.tif")
+        assert frame.samples.dtype == dtype
+        np.testing.assert_array_equal(frame.samples.reshape(20, 37, -1), samples[..., :seen])
+
+
+LOSSY = {"lerc": "uint16", "jpegxl": "uint8", "jpeg2000": "uint16", "webp": "uint8"}
+
+
+@pytest.mark.parametrize("compression", LOSSY)
+def test_other_compressions_of_tiff_need_imagecodecs(
+    compression: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rng: np.random.Generator
+) -> None:
+    samples = rng.integers(0, 256, (32, 48, 3)).astype(LOSSY[compression])
+    options = (
+        {"lossless": True} if compression == "webp" else {"level": 100 if compression == "jpegxl" else 0}
+    )
+    tifffile.imwrite(
+        tmp_path / "a.tif", samples, compression=compression, compressionargs=options, photometric="rgb"
+    )
+    (frame,) = read_frames(tmp_path / "a.tif")
+    np.testing.assert_allclose(frame.samples, samples, atol=0)
+    monkeypatch.setattr(tiff, "find_spec", lambda name: None)
+    with pytest.raises(ImageError, match=r"its compression \(.*\) needs imagecodecs") as refused:
+        list(read_frames(tmp_path / "a.tif"))
+    assert refused.value.hint == "pip install 'sr-cli[codecs]'"
+
+
+def test_masks_are_no_pages(tmp_path: Path) -> None:
+    with tifffile.TiffWriter(tmp_path / "a.tif") as file:
+        file.write(np.zeros((4, 4), np.uint8), photometric="minisblack")
+        file.write(np.zeros((4, 4), bool), photometric="minisblack", subfiletype=4)
+    assert read_timing(tmp_path / "a.tif").count == 1

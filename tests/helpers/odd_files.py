@@ -295,3 +295,192 @@ add(
     lambda: jpeg2000(ramp(16, 4), 16, colorspace="CMYK"),
     refusal="it has colours of a kind that is not supported",
 )
+
+
+# TIFF
+
+
+def tiff(tags: dict[int, Sequence[int]], *strips: bytes, order: str = "<") -> bytes:
+    """Return a TIFF of one page with these tags and strips, or tiles if there is a tile width."""
+    at, offsets = 8, []
+    for strip in strips:
+        offsets.append(at)
+        at += len(strip) + len(strip) % 2
+    places = (324, 325) if 322 in tags else (273, 279)
+    entries = {**tags, places[0]: offsets, places[1]: [len(strip) for strip in strips]}
+    body = b"".join(strip + bytes(len(strip) % 2) for strip in strips)
+    values_at = at + 2 + 12 * len(entries) + 4
+    directory, values = struct.pack(order + "H", len(entries)), b""
+    for tag, numbers in sorted(entries.items()):
+        packed = struct.pack(f"{order}{len(numbers)}I", *numbers)
+        inline = packed if len(numbers) == 1 else struct.pack(order + "I", values_at + len(values))
+        values += b"" if len(numbers) == 1 else packed
+        directory += struct.pack(order + "HHI", tag, 4, len(numbers)) + inline
+    head = (b"II*\0" if order == "<" else b"MM\0*") + struct.pack(order + "I", at)
+    return head + body + directory + bytes(4) + values
+
+
+def page(width: int, height: int, bits: int, channels: int = 1, **more: Any) -> dict[int, Sequence[int]]:
+    """Return the tags of a page; `more` are tags by name."""
+    numbers = {
+        "compression": 259, "photometric": 262, "fill_order": 266, "planar": 284, "predictor": 317,
+        "tile_width": 322, "tile_height": 323, "extra": 338, "sample_format": 339, "colour_map": 320,
+        "subsampling": 530, "ink_set": 332,
+    }  # fmt: skip
+    tags: dict[int, Sequence[int]] = {
+        256: [width], 257: [height], 258: [bits] * channels, 259: [1], 262: [2 if channels > 2 else 1],
+        277: [channels],
+    }  # fmt: skip
+    for name, value in more.items():
+        tags[numbers[name]] = value if isinstance(value, list) else [value]
+    return tags
+
+
+def pack(values: Values, bits: int) -> bytes:
+    """Return rows of samples of any number of bits, each row ending with a byte."""
+    digits = np.asarray(values)[..., None] >> np.arange(bits - 1, -1, -1) & 1
+    return np.packbits(digits.reshape(len(values), -1), axis=1).tobytes()
+
+
+def to_bytes(values: Values, bits: int) -> bytes:
+    """Return samples as they are stored, low byte first."""
+    return pack(values, bits) if bits < 8 else values.tobytes()
+
+
+for _bits in (2, 3, 4, 5, 6, 7, 9, 10, 12, 14):
+    add(
+        f"TIFF of {_bits}-bit grey",
+        ".tif",
+        lambda bits=_bits: tiff(page(47, 40, bits), pack(ramp(bits, 1, (40, 47)), bits)),
+        ramp(_bits, 1, (40, 47)) / (2**_bits - 1),
+        tolerance=0.5 / 255 + 1e-6 if _bits < 8 else 1e-5,
+    )
+for _bits in (4, 10, 12):
+    add(
+        f"TIFF of {_bits}-bit colour in planes, high byte first",
+        ".tif",
+        lambda bits=_bits: tiff(
+            page(7, 5, bits, 3, planar=2),
+            *(pack(ramp(bits, 3, (5, 7))[..., k], bits) for k in range(3)),
+            order=">",
+        ),
+        ramp(_bits, 3, (5, 7)) / (2**_bits - 1),
+        tolerance=0.5 / 255 + 1e-6 if _bits < 8 else 1e-5,
+    )
+for _bits in (1, 8, 16):
+    for _compression, _encode in ((1, bytes), (5, imagecodecs.lzw_encode)):
+        add(
+            f"TIFF of {_bits} bits whose bytes are reversed, compression {_compression}",
+            ".tif",
+            lambda bits=_bits, compression=_compression, encode=_encode: tiff(
+                page(9, 5, bits, compression=compression, fill_order=2),
+                np.packbits(
+                    np.unpackbits(
+                        np.frombuffer(encode(to_bytes(ramp(bits, 1, (5, 9)), bits)), np.uint8)
+                    ).reshape(-1, 8)[:, ::-1]
+                ).tobytes(),
+            ),
+            ramp(_bits, 1, (5, 9)) / (2**_bits - 1),
+        )
+add(
+    "TIFF of 8-bit grey with premultiplied alpha",
+    ".tif",
+    lambda: tiff(page(3, 1, 8, 2, extra=1), bytes([50, 100, 0, 0, 255, 255])),
+    [[[128 / 255, 100 / 255], [0, 0], [1, 1]]],
+    tolerance=1e-6,
+)
+add(
+    "TIFF of 8-bit grey with alpha in planes",
+    ".tif",
+    lambda: tiff(page(2, 1, 8, 2, extra=2, planar=2), bytes([1, 2]), bytes([3, 4])),
+    np.array([[[1, 3], [2, 4]]]) / 255,
+)
+add(
+    "TIFF of 16-bit colour in planes, LZW with differences",
+    ".tif",
+    lambda: tiff(
+        page(6, 4, 16, 3, planar=2, compression=5, predictor=2),
+        *(
+            imagecodecs.lzw_encode(
+                np.diff(ramp(16, 3, (4, 6))[..., k], axis=1, prepend=np.uint16(0)).tobytes()
+            )
+            for k in range(3)
+        ),
+    ),
+    ramp(16, 3, (4, 6)) / 65535,
+)
+add(
+    "TIFF of 16 bits in tiles, Zstandard",
+    ".tif",
+    lambda: tiff(
+        page(20, 10, 16, compression=50000, tile_width=16, tile_height=16),
+        *(
+            imagecodecs.zstd_encode(np.pad(ramp(16, 1, (10, 20)), ((0, 6), (0, 12)))[:, k : k + 16].tobytes())
+            for k in (0, 16)
+        ),
+    ),
+    ramp(16, 1, (10, 20)) / 65535,
+)
+add(
+    "TIFF of 16-bit white at zero with alpha",
+    ".tif",
+    lambda: tiff(page(2, 1, 16, 2, photometric=0, extra=2), struct.pack("<4H", 0, 65535, 65535, 1)),
+    [[[1, 1], [0, 1 / 65535]]],
+)
+for _bits in (8, 16):
+    add(
+        f"TIFF of signed {_bits}-bit integers",
+        ".tif",
+        lambda bits=_bits: tiff(page(2, 1, bits, sample_format=2), bytes(2 * bits // 8)),
+        refusal=rf"its samples are signed integers \(int{_bits}\)",
+    )
+add(
+    "TIFF of 32-bit integers",
+    ".tif",
+    lambda: tiff(page(2, 1, 32), bytes(8)),
+    refusal="its samples are 32-bit integers",
+)
+add(
+    "TIFF of channels with different depths",
+    ".tif",
+    lambda: tiff(page(2, 1, 16, 3) | {258: [5, 6, 5]}, bytes(4)),
+    refusal="its channels are of different kinds",
+)
+add(
+    "TIFF with a palette of 8-bit values",
+    ".tif",
+    lambda: tiff(page(2, 1, 8, photometric=3, colour_map=list(range(256)) * 3), bytes([255, 7])),
+    [[[1, 1, 1], [7 / 255] * 3]],
+)
+add(
+    "TIFF of 16-bit indices into a palette",
+    ".tif",
+    lambda: tiff(
+        page(2, 1, 16, photometric=3, colour_map=list(range(65536)) * 3), struct.pack("<2H", 65535, 256)
+    ),
+    [[[1, 1, 1], [1 / 255] * 3]],
+)
+add(
+    "TIFF of YCbCr, not compressed and subsampled",
+    ".tif",
+    lambda: tiff(page(2, 2, 8, 3, photometric=6, subsampling=[2, 2]), bytes([0, 255, 128, 64, 128, 128])),
+    np.array([[[0] * 3, [255] * 3], [[128] * 3, [64] * 3]]) / 255,
+)
+add(
+    "TIFF of inks that are not CMYK",
+    ".tif",
+    lambda: tiff(page(1, 1, 8, 4, photometric=5, ink_set=2), bytes(4)),
+    refusal="its inks are not plain CMYK",
+)
+add(
+    "TIFF of a camera's sensor",
+    ".tif",
+    lambda: tiff(page(2, 2, 16, photometric=32803), bytes(8)),
+    refusal="its colours are the mosaic of a camera's sensor",
+)
+add(
+    "TIFF of seven bands",
+    ".tif",
+    lambda: tiff(page(1, 1, 8, 7, photometric=1, extra=[0] * 6), bytes([255, 1, 2, 3, 4, 5, 6])),
+    [[1]],
+)

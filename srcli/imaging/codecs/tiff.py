@@ -1,4 +1,4 @@
-"""TIFF: pages of any depth; 8 bits are read through Pillow, more through tifffile or OpenCV.
+"""TIFF: pages of any depth. Pillow reads what it reads right; the rest is unpacked here or by imagecodecs.
 
 Source: TIFF 6.0; Adobe Photoshop TIFF technical notes 3 (predictor); the BigTIFF design.
 """
@@ -8,8 +8,9 @@ import struct
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,14 +24,17 @@ from srcli.imaging.codecs.base import (
     Frame,
     FrameTiming,
     ImageInfo,
+    UnsupportedImageError,
     check_finite,
     check_pixel_count,
+    read_head,
 )
 from srcli.imaging.codecs.orientation import turn_upright
 from srcli.imaging.codecs.pillow import open_image, read_8bit
+from srcli.imaging.codecs.tiff_samples import COMPRESSIONS, Layout, decode_samples, read_layout
 from srcli.imaging.metadata import exif as exif_block
 from srcli.imaging.metadata.fields import Metadata
-from srcli.imaging.pixels import StoredSamples
+from srcli.imaging.pixels import StoredSamples, white_level
 
 if TYPE_CHECKING:
     from PIL.TiffImagePlugin import ImageFileDirectory_v2 as Directory
@@ -40,6 +44,16 @@ _ICC_LAB = 9  # L*a*b* with an offset for a and b (photometric interpretation)
 _SUBFILE, _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC = 254, 256, 257, 258, 259, 262
 _STRIPS, _CHANNELS, _ROWS, _STRIP_BYTES, _PREDICTOR = 273, 277, 278, 279, 317
 _X_DPI, _Y_DPI, _UNIT, _EXTRA, _SAMPLE_FORMAT, _XMP, _ICC = 282, 283, 296, 338, 339, 700, 34675
+_PLANAR, _DOT_RANGE, _INK_SET, _COLOUR_MAP = 284, 336, 332, 320
+_REDUCED, _MASK = 1, 4
+_RGB, _PALETTE, _YCC = 2, 3, 6
+_MODELS = (0, 1, _RGB, _PALETTE, 5, _YCC, 8, _ICC_LAB)
+_OTHER_MODELS = {
+    10: "ITU L*a*b*", 32803: "the mosaic of a camera's sensor", 32844: "LogL", 32845: "LogLuv",
+    34892: "linear camera raw",
+}  # fmt: skip
+# None, CCITT, LZW, JPEG, Deflate, PackBits, LZMA and Zstandard.
+_BY_PILLOW = (1, 2, 3, 4, 5, 6, 7, 8, 32771, 32773, 32946, 34925, 50000)
 _EXIF_POINTERS = (0x8769, 0x8825)
 # Tags about how samples are stored, which say nothing about another file.
 _STRUCTURE = {*range(254, 267), *range(273, 282), 284, *range(288, 292), 317, 318, 319, 320, *range(322, 348),
@@ -69,10 +83,7 @@ class TiffCodec(Codec):
         for page in read_pages(path):
             check_pixel_count(path, page.size, max_pixels)
             metadata, orientation = _read_metadata(path, page)
-            if page.bits > 8:
-                frame, is_upright = _read_deep(path, page, metadata)
-            else:
-                frame, is_upright = _read_with_pillow(path, page, metadata), True
+            frame, is_upright = _read_page(path, page, metadata)
             yield turn_upright(frame, orientation, is_upright)
 
     def write(
@@ -112,6 +123,11 @@ class Page:
         return int(max(self.directory.get(_BITS, (1,))))
 
     @property
+    def compression(self) -> int:
+        """The number TIFF has for the compression."""
+        return int(self.directory.get(_COMPRESSION, 1))
+
+    @property
     def photometric(self) -> int:
         """The number TIFF has for the colour model."""
         return int(self.directory.get(_PHOTOMETRIC, 1))
@@ -136,10 +152,10 @@ def _make_directory(head: bytes) -> "Directory":
 
 
 def read_pages(path: Path) -> list[Page]:
-    """Read the directories of a file, without those of the reduced copies that some programs add."""
+    """Read the directories of a file, without those of reduced copies and of masks."""
     with path.open("rb") as file:
         pages = [Page(k, directory) for k, directory in enumerate(_read_directories(file))]
-    full_size = [page for page in pages if not page.directory.get(_SUBFILE, 0) & 1]
+    full_size = [page for page in pages if not page.directory.get(_SUBFILE, 0) & (_REDUCED | _MASK)]
     if not pages:
         raise ValueError("it has no pages")
     return full_size or pages[:1]
@@ -214,42 +230,122 @@ def _read_exif(path: Path) -> bytes | None:
         return exif.tobytes() if exif else None
 
 
-def _read_with_pillow(path: Path, page: Page, metadata: Metadata) -> Frame:
-    """Decode a page of up to 8 bits, which Pillow turns upright."""
-    from PIL import TiffImagePlugin
+def _read_page(path: Path, page: Page, metadata: Metadata) -> tuple[Frame, bool]:
+    """Decode a page, and tell whether it is upright.
+
+    Raises `UnsupportedImageError` for what no decoder reads as it is meant.
+    """
+    layout = read_layout(page.directory, _read_byte_order(path), is_lab=page.mode == "LAB")
+    _check_colours(page)
+    if page.photometric == _YCC and page.compression == 1:
+        return Frame(opencv.decode_page(path, page.index), 8, metadata), True
+    if page.bits <= 8 and page.compression in _BY_PILLOW and not _is_misread_by_pillow(page):
+        frame = _read_with_pillow(path, page, metadata)
+        if frame:
+            return frame, True
+    return _unpack_page(path, page, layout, metadata), False
+
+
+def _read_byte_order(path: Path) -> Literal["<", ">"]:
+    return "<" if read_head(path, 2) == b"II" else ">"
+
+
+def _check_colours(page: Page) -> None:
+    """Raise `UnsupportedImageError` for colour models of which no picture would come out right."""
+    tags = page.directory
+    if page.photometric not in _MODELS:
+        name = _OTHER_MODELS.get(page.photometric, f"photometric interpretation {page.photometric}")
+        raise UnsupportedImageError(f"its colours are {name}", "convert it to RGB")
+    if page.mode != "CMYK":
+        return
+    ends = tuple(tags.get(_DOT_RANGE, ()))
+    if tags.get(_INK_SET, 1) != 1 or ends[:2] not in ((), (0, 2**page.bits - 1)):
+        raise UnsupportedImageError("its inks are not plain CMYK", "convert it to RGB")
+
+
+def _is_misread_by_pillow(page: Page) -> bool:
+    """Tell whether Pillow would refuse a page of up to 8 bits or, silently, get it wrong."""
+    tags = page.directory
+    channels, is_separate = int(tags.get(_CHANNELS, 1)), tags.get(_PLANAR, 1) == 2
+    is_premultiplied = tags.get(_EXTRA, (0,))[:1] == (1,)
+    # Grey with alpha in planes of their own comes out as noise; premultiplied grey, and planes that are
+    # premultiplied or spare, not at all.
+    is_odd = channels == 2 or channels > 4 or (is_separate and is_premultiplied)
+    return _has_8bit_palette(page) or (is_odd and page.compression in COMPRESSIONS)
+
+
+def _has_8bit_palette(page: Page) -> bool:
+    """Tell whether a palette has values of 8 bits, which old writers stored in place of 16."""
+    return page.photometric == _PALETTE and max(page.directory.get(_COLOUR_MAP, (65535,))) < 256
+
+
+def _read_with_pillow(path: Path, page: Page, metadata: Metadata) -> Frame | None:
+    """Decode a page of up to 8 bits, which Pillow turns upright; None if Pillow does not know its layout."""
+    from PIL import TiffImagePlugin, UnidentifiedImageError
 
     # Not by its name: Pillow 13 maps such files into memory, and garbles them when it turns them.
-    with path.open("rb") as raw, open_image(raw, (TiffImagePlugin.TiffImageFile.format,)) as file:
-        file.seek(page.index)
-        return read_8bit(file, metadata)
+    with path.open("rb") as raw:
+        try:
+            file = open_image(raw, (TiffImagePlugin.TiffImageFile.format,))
+            file.seek(page.index)
+        except (UnidentifiedImageError, SyntaxError):
+            return None
+        with file:
+            return read_8bit(file, metadata)
 
 
-def _read_deep(path: Path, page: Page, metadata: Metadata) -> tuple[Frame, bool]:
-    """Decode a page of more than 8 bits as uint16 or float32, and tell whether it is upright.
+def _unpack_page(path: Path, page: Page, layout: Layout, metadata: Metadata) -> Frame:
+    """Decode a page as uint8, uint16 or float32. CMYK and L*a*b* become sRGB."""
+    from PIL import Image
 
-    CMYK and L*a*b* become sRGB. Raises `ValueError` if neither tifffile nor OpenCV can unpack it.
-    """
-    import tifffile
-
-    is_upright = False
-    try:
-        with tifffile.TiffFile(path) as file:
-            values = _order_axes(file.pages[page.index])
-    except (tifffile.TiffFileError, LookupError, zlib.error, struct.error, TypeError) as error:
-        raise ValueError(str(error)) from error
-    except ValueError as error:
-        if "imagecodecs" not in str(error):
-            raise
-        if page.mode in ("CMYK", "LAB"):
-            raise ValueError(f"16-bit {page.mode} in this compression can't be read") from error
-        values, is_upright = _read_with_opencv(path, page), True
+    if page.compression in COMPRESSIONS and page.photometric != _YCC:
+        with path.open("rb") as file:
+            values = decode_samples(file, page.directory, layout)
+    else:
+        values = _decode_with_imagecodecs(path, page)
+    if page.mode == "CMYK" and page.bits == 8:
+        picture = colorspace.convert_to_srgb(Image.fromarray(values[..., :4].copy(), "CMYK"), metadata.icc)
+        return Frame(np.asarray(picture), 8, replace(metadata, icc=colorspace.make_srgb_profile()))
     if page.mode in ("CMYK", "LAB"):
         samples = _to_srgb(_select_inks(values, page), page, metadata.icc)
-        return Frame(samples, 16, replace(metadata, icc=colorspace.make_srgb_profile())), is_upright
+        return Frame(samples, 16, replace(metadata, icc=colorspace.make_srgb_profile()))
+    if page.photometric == _PALETTE:
+        return Frame(_look_up(values, page), 8, metadata)
     samples = _divide_by_alpha(_normalise(values, page), page)
-    return Frame(
-        check_finite(samples) if page.is_float else samples, 32 if page.is_float else 16, metadata
-    ), is_upright
+    if page.is_float:
+        return Frame(check_finite(samples), 32, metadata)
+    return Frame(samples, 16 if page.bits > 8 else 8, metadata)
+
+
+def _decode_with_imagecodecs(path: Path, page: Page) -> NDArray[Any]:
+    """Decode (H, W, C) through tifffile, which finds the codec in imagecodecs."""
+    import tifffile
+
+    if find_spec("imagecodecs") is None:
+        raise UnsupportedImageError(
+            f"its compression ({_name_compression(page)}) needs imagecodecs", "pip install 'sr-cli[codecs]'"
+        )
+    try:
+        with tifffile.TiffFile(path) as file:
+            stored: Any = file.pages[page.index]
+            values: NDArray[Any] = stored.asarray()
+            values = np.moveaxis(values, 0, -1) if stored.axes == "SYX" else values
+    except (tifffile.TiffFileError, LookupError, zlib.error, struct.error, TypeError) as error:
+        raise ValueError(str(error)) from error
+    except ImportError as error:
+        raise UnsupportedImageError(
+            f"imagecodecs cannot decode {_name_compression(page)}", "convert it to another compression"
+        ) from error
+    return values if values.ndim == 3 else values[..., None]
+
+
+def _name_compression(page: Page) -> str:
+    import tifffile
+
+    try:
+        return tifffile.COMPRESSION(page.compression).name.replace("_", " ")
+    except ValueError:
+        return str(page.compression)
 
 
 def _to_srgb(samples: StoredSamples, page: Page, icc: bytes | None) -> StoredSamples:
@@ -261,53 +357,48 @@ def _to_srgb(samples: StoredSamples, page: Page, icc: bytes | None) -> StoredSam
 def _select_inks(values: NDArray[Any], page: Page) -> StoredSamples:
     """Return CMYK or L*a*b* as uint16, without further channels."""
     count = len("CMYK") if page.mode == "CMYK" else len("LAB")
-    if page.bits != 16 or values.dtype.kind not in "ui" or values.ndim != 3:
-        raise ValueError(f"its samples are {page.bits}-bit {page.mode}; convert it to 16 bits")
+    if page.bits != 16 or values.dtype.kind not in "ui":
+        raise UnsupportedImageError(f"its samples are {page.bits}-bit {page.mode}", "convert it to 16 bits")
     if values.shape[2] < count:
         raise ValueError(f"its samples have {values.shape[2]} channels, not {count}")
     return np.ascontiguousarray(values[..., :count]).view(np.uint16)
 
 
-def _order_axes(page: Any) -> NDArray[Any]:
-    """Decode (H, W, C), whether the file stores its channels pixel by pixel or one after the other."""
-    values: NDArray[Any] = page.asarray()
-    return np.moveaxis(values, 0, -1) if page.axes == "SYX" else values
-
-
-def _read_with_opencv(path: Path, page: Page) -> StoredSamples:
-    """Decode LZW and others that tifffile has no codec for, upright; OpenCV reduces some to 8 bits."""
-    samples = opencv.decode_page(path, page.index)
-    channels = int(page.directory.get(_CHANNELS, 1))
-    if samples.itemsize * 8 != page.bits or samples.size != np.prod(page.size) * channels:
-        raise ValueError(f"{page.bits}-bit samples in this compression can't be read")
-    return samples
+def _look_up(values: NDArray[Any], page: Page) -> StoredSamples:
+    """Return the 8-bit RGB that indices stand for. Raises `ValueError` for a palette that is too short."""
+    colours = np.array(page.directory.get(_COLOUR_MAP, ())).reshape(3, -1)
+    if colours.shape[1] < 2**page.bits:
+        raise ValueError("its palette is too short")
+    palette = colours if _has_8bit_palette(page) else colours >> 8
+    return np.ascontiguousarray(palette.T.astype(np.uint8)[values[..., 0]])
 
 
 def _normalise(values: NDArray[Any], page: Page) -> StoredSamples:
-    """Return uint16 or float32 with 0 as black."""
-    if page.photometric not in (0, 1, 2):
-        raise ValueError(f"{page.bits}-bit samples of this colour model (photometric {page.photometric})")
+    """Return (H, W, C) uint8, uint16 or float32 with 0 as black."""
     if page.is_float:
         return np.asarray(values, np.float32)
-    if values.dtype.kind != "u" or page.bits > 16:
-        raise ValueError(f"its samples are {page.bits}-bit integers; convert it to 16 bits")
+    dtype, white = (np.uint8, 255) if page.bits <= 8 else (np.uint16, 65535)
     top = 2**page.bits - 1
-    full: NDArray[np.uint32] = (values.astype(np.uint32) * 65535 + top // 2) // top
-    return (65535 - full if page.photometric == 0 else full).astype(np.uint16)
+    full = values
+    if top != white:
+        full = (values.astype(np.uint32) * white + top // 2) // top
+    if page.photometric == 0:
+        full = np.concatenate([white - full[..., :1], full[..., 1:]], axis=2)
+    return full.astype(dtype)
 
 
 def _divide_by_alpha(values: StoredSamples, page: Page) -> StoredSamples:
     """Return colours that are not multiplied by alpha, without channels that mean something else."""
-    channels = 1 if values.ndim == 2 else values.shape[2]
-    colours = 3 if page.photometric == 2 else 1
+    channels = values.shape[2]
+    colours = 3 if page.photometric in (_RGB, _YCC) else 1
     extra = page.directory.get(_EXTRA, (2,) if channels in (2, 4) else (0,))
-    if channels == colours:
-        return values
-    if extra[0] not in (1, 2):
+    if channels < colours:
+        raise ValueError(f"its samples have {channels} channels, not {colours}")
+    if channels == colours or extra[0] not in (1, 2):
         return values[..., :colours] if colours > 1 else values[..., 0]
     values = values[..., : colours + 1]
     if extra[0] == 1:
-        top = 1.0 if values.dtype.kind == "f" else 65535.0
+        top = white_level(values)
         alpha = values[..., colours:].astype(np.float64) / top
         straight = np.where(alpha > 0, values[..., :colours] / np.maximum(alpha, 1e-6), 0)
         values = np.concatenate(
