@@ -42,6 +42,7 @@ _CHANNELS = {1: "grey", 2: "grey + alpha", 3: "RGB", 4: "RGBA"}
 _FRAMES = {"one": "", "pages": "pages", "animation": "animation"}
 _METADATA = {
     "icc": "ICC", "exif": "EXIF", "xmp": "XMP", "dpi": "DPI", "comment": "comment", "chunks": "text, gamma",
+    "cicp": "cICP",
 }  # fmt: skip
 
 

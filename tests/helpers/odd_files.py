@@ -484,3 +484,28 @@ add(
     lambda: tiff(page(1, 1, 8, 7, photometric=1, extra=[0] * 6), bytes([255, 1, 2, 3, 4, 5, 6])),
     [[1]],
 )
+
+
+# AVIF
+
+
+def grey_avif(bits: int, is_limited: bool) -> bytes:
+    """Return a grey file without loss; its range is stated in the container."""
+    values = ramp(bits)
+    if is_limited:
+        unit = 2 ** (bits - 8)
+        values = (16 * unit + values / (2**bits - 1) * 219 * unit).round().astype(np.uint16)
+    data = bytes(imagecodecs.avif_encode(values, level=100, bitspersample=bits, pixelformat="400"))
+    at = data.index(b"colrnclx") + len(b"colrnclx") + 6
+    return data[:at] + bytes([0 if is_limited else 128]) + data[at + 1 :]
+
+
+for _bits in (10, 12):
+    for _limited in (False, True):
+        add(
+            f"AVIF of {_bits}-bit grey, {'limited' if _limited else 'full'} range",
+            ".avif",
+            lambda bits=_bits, limited=_limited: grey_avif(bits, limited),
+            ramp(_bits) / (2**_bits - 1),
+            tolerance=0.55 / 219 / 2 ** (_bits - 8) if _limited else 1e-5,
+        )

@@ -1,5 +1,6 @@
 """GIF, animated or not: palettes, and pixels that are there or not."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srcli.imaging.codecs.base import Frame, FrameTiming
@@ -14,7 +15,7 @@ _TICK = 10  # durations count in hundredths of a second
 class GifCodec(PillowCodec):
     """GIF through Pillow."""
 
-    def read_plays(self, file: "PilImage") -> int:
+    def read_plays(self, file: "PilImage", path: Path) -> int:
         """Return one more than the stored number, which counts repeats; a file without it plays once."""
         repeats = file.info.get("loop")
         return 1 if repeats is None else repeats + 1 if repeats else 0

@@ -69,13 +69,13 @@ class PillowCodec(Codec):
     def read_timing(self, path: Path) -> FrameTiming:
         """Count the frames and read their durations, for which Pillow decodes all of an animation."""
         with self.open(path) as file:
-            return self._read_timing(file)
+            return self._read_timing(file, path)
 
-    def _read_timing(self, file: "PilImage") -> FrameTiming:
+    def _read_timing(self, file: "PilImage", path: Path) -> FrameTiming:
         count = self.count_frames(file)
         if count == 1 or self.frame_kind == "pages":
             return FrameTiming(count)
-        plays, durations = self.read_plays(file), []
+        plays, durations = self.read_plays(file, path), []
         for number in range(count):
             file.seek(number)
             file.load()  # the duration of a WebP or AVIF frame is known only then
@@ -89,7 +89,7 @@ class PillowCodec(Codec):
             check_pixel_count(path, file.size, max_pixels)
             metadata = self.read_metadata(file, path)
             orientation = self.read_orientation(file, metadata)
-            for number in range(self._read_timing(file).count):
+            for number in range(self._read_timing(file, path).count):
                 file.seek(number)
                 if self.read_bits(file, path) > 8:
                     frame = Frame(self.read_16bit(file, path), 16, metadata)
@@ -133,7 +133,7 @@ class PillowCodec(Codec):
         except (ValueError, TypeError, SyntaxError, LookupError, struct.error):
             return 1
 
-    def read_plays(self, file: "PilImage") -> int:
+    def read_plays(self, file: "PilImage", path: Path) -> int:
         """Return how often an animation is shown in all, 0 for without end."""
         return int(file.info.get("loop", 0))
 

@@ -107,8 +107,8 @@ class PngCodec(PillowCodec):
         """Return what Pillow found, the chunks about colour and text, and EXIF from text."""
         found = super().read_metadata(file, path)
         with path.open("rb") as raw, mmap(raw.fileno(), 0, access=ACCESS_READ) as data:
-            chunks, raw_exif = read_metadata_chunks(data)
-        return Metadata(found.icc, found.exif or raw_exif, found.xmp, found.dpi, found.comment, chunks)
+            more = read_metadata_chunks(data)
+        return replace(found, exif=found.exif or more.exif, chunks=more.chunks, cicp=more.cicp)
 
     def read_orientation(self, file: "PilImage", metadata: Metadata) -> int:
         """Return the orientation that EXIF gives, in its own chunk or in text."""
@@ -290,7 +290,7 @@ CODEC = PngCodec(
     depths=(1, 8, 16),
     channels=(1, 2, 3, 4),
     frame_kind="animation",
-    metadata_kinds=("icc", "exif", "xmp", "dpi", "chunks"),
+    metadata_kinds=("icc", "exif", "xmp", "dpi", "chunks", "cicp"),
     streams=True,
     plugin="PngImagePlugin",
 )

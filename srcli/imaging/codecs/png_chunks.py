@@ -15,7 +15,7 @@ from srcli.imaging.metadata.fields import TEXT_CHUNKS, Chunk, Metadata
 
 SIGNATURE = b"\x89PNG\r\n\x1a\n"
 # Chunks about colour and text stay to the byte; XMP, EXIF and ICC are fields of `Metadata`.
-_COLOUR_CHUNKS = (b"gAMA", b"cHRM", b"sRGB", b"cICP", b"mDCV", b"cLLI")
+_COLOUR_CHUNKS = (b"gAMA", b"cHRM", b"sRGB", b"mDCV", b"cLLI")
 _XMP = b"XML:com.adobe.xmp"
 _RAW_PROFILE = b"Raw profile type "
 _RAW_EXIF = (b"exif", b"APP1")
@@ -80,18 +80,20 @@ def write_chunk(file: BinaryIO, chunk: Chunk) -> None:
     file.write(struct.pack(">I", zlib.crc32(content, zlib.crc32(name))))
 
 
-def read_metadata_chunks(data: bytes | mmap) -> tuple[tuple[Chunk, ...], bytes | None]:
+def read_metadata_chunks(data: bytes | mmap) -> Metadata:
     """Return the chunks about colour and text as they are, and the EXIF block that a text chunk holds.
 
     That chunk is left out: its text would go on to tell the old orientation.
     """
-    kept, block = [], None
+    kept, block, cicp = [], None, None
     for name, content in read_chunks(data):
         if name in TEXT_CHUNKS and content.partition(b"\0")[0] in _RAW_EXIF_KEYS:
             block = block or _parse_raw_exif(name, content)
+        elif name == b"cICP" and len(content) == 4:
+            cicp = content
         elif name in _COLOUR_CHUNKS or (name in TEXT_CHUNKS and not content.startswith(_XMP)):
             kept.append((name, content))
-    return tuple(kept), block
+    return Metadata(exif=block, chunks=tuple(kept), cicp=cicp)
 
 
 _RAW_EXIF_KEYS = tuple(_RAW_PROFILE + kind for kind in _RAW_EXIF)
@@ -118,6 +120,7 @@ def make_metadata_chunks(metadata: Metadata) -> Sequence[Chunk]:
     icc, dpi = metadata.icc, metadata.dpi
     out = [(b"iCCP", b"icc\0\0" + zlib.compress(icc))] if icc else []
     # A profile overrules sRGB and gamma, and readers warn about a file that has both.
+    out += [(b"cICP", metadata.cicp)] if metadata.cicp else []
     out += [chunk for chunk in metadata.chunks if not (icc and chunk[0] in (b"sRGB", b"iCCP"))]
     if dpi:
         per_metre = [round(value / 0.0254) for value in dpi]

@@ -8,12 +8,19 @@ from srcli.imaging.metadata import exif as exif_block
 Size = tuple[int, int]
 # Name and content of a chunk of a PNG.
 Chunk = tuple[bytes, bytes]
+# ITU-T H.273: BT.709 or not specified; BT.709, not specified, BT.601, sRGB and the 8 bits of BT.2020. Viewers
+# show all of these as sRGB.
+_SRGB_PRIMARIES, _SRGB_TRANSFERS = (1, 2), (1, 2, 6, 13, 14)
 TEXT_CHUNKS = (b"tEXt", b"zTXt", b"iTXt")
 
 
 @dataclass(frozen=True)
 class Metadata:
-    """The metadata of an image: `dpi` is (horizontal, vertical), `chunks` are those of a PNG."""
+    """The metadata of an image: `dpi` is (horizontal, vertical), `chunks` are those of a PNG.
+
+    `cicp` is the content of the PNG chunk of that name: primaries, transfer function, matrix and range as in
+    ITU-T H.273, matrix 0 and range 1 for RGB.
+    """
 
     icc: bytes | None = None
     exif: bytes | None = None
@@ -21,6 +28,18 @@ class Metadata:
     dpi: tuple[float, float] | None = None
     comment: bytes | None = None
     chunks: tuple[Chunk, ...] = ()
+    cicp: bytes | None = None
+
+
+def make_cicp(primaries: int, transfer: int) -> bytes | None:
+    r"""Return the content of cICP for colours of these code points; None for those of sRGB or not specified.
+
+    >>> make_cicp(9, 16), make_cicp(1, 13)
+    (b'\t\x10\x00\x01', None)
+    """
+    if primaries > 255 or transfer > 255 or (primaries in _SRGB_PRIMARIES and transfer in _SRGB_TRANSFERS):
+        return None
+    return bytes([primaries, transfer, 0, 1])
 
 
 def scale_metadata(metadata: Metadata, old: Size, new: Size) -> Metadata:
@@ -40,7 +59,7 @@ def scale_metadata(metadata: Metadata, old: Size, new: Size) -> Metadata:
 def strip_metadata(metadata: Metadata) -> Metadata:
     """Return only what decides how the image looks."""
     colour = tuple(chunk for chunk in metadata.chunks if chunk[0] not in TEXT_CHUNKS)
-    return Metadata(icc=metadata.icc, chunks=colour)
+    return Metadata(icc=metadata.icc, chunks=colour, cicp=metadata.cicp)
 
 
 def _scale_xmp(xmp: bytes, size: Size) -> bytes:
