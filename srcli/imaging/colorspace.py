@@ -3,7 +3,7 @@
 Sources: TIFF 6.0, sections 16 and 23; IEC 61966-2-1 (sRGB), its primaries adapted to D50 as Bradford has it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from io import BytesIO
 from itertools import product
 from typing import TYPE_CHECKING, Any
@@ -43,6 +43,18 @@ def convert_to_srgb(picture: "PilImage", icc: bytes | None) -> "PilImage":
         else ImageCms.createProfile("LAB")
     )
     return _apply_profiles(picture, source)
+
+
+def compute_rgb_to_xyz(
+    primaries: Sequence[tuple[float, float]], white: tuple[float, float]
+) -> NDArray[np.float64]:
+    """Return the matrix (3, 3) from linear RGB of these chromaticities (x, y) to XYZ; Y of white is 1.
+
+    Source: SMPTE RP 177.
+    """
+    columns = np.array([(x / y, 1, (1 - x - y) / y) for x, y in primaries]).T
+    x, y = white
+    return np.asarray(columns * np.linalg.solve(columns, [x / y, 1, (1 - x - y) / y]))
 
 
 def make_srgb_profile() -> bytes:

@@ -509,3 +509,123 @@ for _bits in (10, 12):
             ramp(_bits) / (2**_bits - 1),
             tolerance=0.55 / 219 / 2 ** (_bits - 8) if _limited else 1e-5,
         )
+
+
+# Radiance HDR and float maps
+
+
+def hdr(axes: str, kind: str = "rgbe") -> Callable[[], bytes]:
+    """Return what makes a file of six pixels, the first of them (1, 0.5, 0.25), the next (2, 1, 0.5)."""
+    pixels = b"".join(bytes([128, 64, 32, 129 + k]) for k in range(6))
+    return lambda: f"#?RADIANCE\nFORMAT=32-bit_rle_{kind}\n\n{axes}\n".encode() + pixels
+
+
+_lights = np.array([1.0, 2, 4, 8, 16, 32])
+for _axes, _lights_seen in {
+    "-Y 2 +X 3": [[1, 2, 4], [8, 16, 32]],
+    "+Y 2 +X 3": [[8, 16, 32], [1, 2, 4]],
+    "-Y 2 -X 3": [[4, 2, 1], [32, 16, 8]],
+    "+Y 2 -X 3": [[32, 16, 8], [4, 2, 1]],
+    "+X 2 -Y 3": [[1, 8], [2, 16], [4, 32]],
+    "-X 2 +Y 3": [[32, 4], [16, 2], [8, 1]],
+}.items():
+    add(
+        f"HDR with the axes {_axes}",
+        ".hdr",
+        hdr(_axes),
+        np.array(_lights_seen)[..., None] * np.array([1, 0.5, 0.25]),
+    )
+add(
+    "HDR in XYZ",
+    ".hdr",
+    hdr("-Y 1 +X 6", "xyze"),
+    _lights[None, :, None]
+    * np.array([2.5653 - 0.5834 - 0.0996, -1.0221 + 0.9891 + 0.0110, 0.0747 - 0.1260 + 0.2943]),
+    tolerance=0.02,
+)
+add("PFM with blanks, high byte first", ".pfm", lambda: b"Pf 1 2 1.0 " + struct.pack(">2f", 1, 2), [[2], [1]])
+
+# Formats that are only read
+
+
+def sgi(shape: tuple[int, int, int], data: bytes, is_compressed: bool = False) -> bytes:
+    """Return a file of 16 bits of this width, height and number of channels."""
+    return struct.pack(">hBBHHHH", 474, is_compressed, 2, 3, *shape).ljust(512, b"\0") + data
+
+
+add(
+    "SGI of 16 bits",
+    ".sgi",
+    lambda: sgi((1, 2, 3), struct.pack(">6H", 1, 2, 3, 4, 5, 65535)),
+    np.array([[[2, 4, 65535]], [[1, 3, 5]]]) / 65535,
+)
+add(
+    "SGI of 16 bits, compressed",
+    ".sgi",
+    lambda: sgi(
+        (3, 1, 3),
+        struct.pack(">6I", *[536] * 3, *[10] * 3) + struct.pack(">5H", 2, 700, 129, 9, 0),
+        is_compressed=True,
+    ),
+    np.array([[[700] * 3, [700] * 3, [9] * 3]]) / 65535,
+)
+
+
+def tga(bits: int, flags: int, data: bytes) -> bytes:
+    """Return a file of one row, the top left pixel first."""
+    width = len(data) * 8 // bits
+    return struct.pack("<BBBHHBHHHHBB", 0, 0, 2, 0, 0, 0, 0, 0, width, 1, bits, 0x20 | flags) + data
+
+
+add(
+    "TGA with an alpha channel that is not used",
+    ".tga",
+    lambda: tga(32, 0, bytes([1, 2, 3, 0, 4, 5, 6, 0])),
+    np.array([[[3, 2, 1], [6, 5, 4]]]) / 255,
+)
+add(
+    "TGA with alpha",
+    ".tga",
+    lambda: tga(32, 8, bytes([1, 2, 3, 0, 4, 5, 6, 255])),
+    np.array([[[3, 2, 1, 0], [6, 5, 4, 255]]]) / 255,
+)
+add(
+    "BMP of 10 bits per channel",
+    ".bmp",
+    lambda: (
+        b"BM"
+        + struct.pack("<IHHIIiiHHIIiiII", 70, 0, 0, 66, 40, 1, 1, 1, 32, 3, 4, 0, 0, 0, 0)
+        + struct.pack("<4I", 0x3FF00000, 0xFFC00, 0x3FF, 0)
+    ),
+    refusal="Unsupported BMP bitfields layout",
+)
+
+
+# JPEG
+
+
+def deep_jpeg(values: Values, **options: Any) -> bytes:
+    """Return a JPEG of more than 8 bits at the best quality."""
+    return bytes(imagecodecs.jpeg8_encode(values, level=100, subsampling="444", **options))
+
+
+for _channels in (1, 3):
+    add(
+        f"JPEG of 12 bits, {_channels} channels",
+        ".jpg",
+        lambda channels=_channels: deep_jpeg(ramp(12, channels), bitspersample=12),
+        ramp(12, _channels) / 4095,
+        tolerance=4 / 4095,
+    )
+add(
+    "lossless JPEG of 16 bits",
+    ".jpg",
+    lambda: deep_jpeg(ramp(16), bitspersample=16, lossless=True, predictor=1),
+    ramp(16) / 65535,
+)
+add(
+    "JPEG-LS of 16 bits",
+    ".jpg",
+    lambda: bytes(imagecodecs.jpegls_encode(ramp(16))),
+    ramp(16) / 65535,
+)

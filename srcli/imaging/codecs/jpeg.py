@@ -1,12 +1,33 @@
-"""JPEG, and the first picture of an MPO."""
+"""JPEG, and the first picture of an MPO; 12 bits, and files without loss, through imagecodecs.
 
+Source: ITU-T T.81, annex B; ITU-T T.87 (JPEG-LS).
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
+import numpy as np
+
 from srcli.imaging import mmap_buffer
-from srcli.imaging.codecs.base import BandedImage, EncodingOptions, Frame
+from srcli.imaging.codecs.base import (
+    BandedImage,
+    EncodingOptions,
+    Frame,
+    FrameTiming,
+    ImageInfo,
+    UnsupportedImageError,
+    check_pixel_count,
+    stretch_to_16bit,
+)
+from srcli.imaging.codecs.orientation import turn_upright
 from srcli.imaging.codecs.pillow import PillowCodec
+from srcli.imaging.metadata import exif
 from srcli.imaging.metadata.fields import Metadata
+from srcli.imaging.pixels import StoredSamples
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PilImage
@@ -20,8 +41,59 @@ _LUMA_TABLE = (
 )  # fmt: skip
 
 
+_LOSSLESS, _JPEG_LS = 0xC3, 0xF7
+_STARTS_OF_FRAME = {*range(0xC0, 0xD0), _JPEG_LS} - {0xC4, 0xC8, 0xCC}
+_APP1 = 0xE1
+
+
+@dataclass(frozen=True)
+class Header:
+    """The start of a frame, and the EXIF block that came before it."""
+
+    kind: int
+    bits: int
+    size: tuple[int, int]
+    channels: int
+    metadata: Metadata
+
+    @property
+    def is_plain(self) -> bool:
+        """True if Pillow decodes it."""
+        return self.bits == 8 and self.kind != _JPEG_LS
+
+    @property
+    def depth(self) -> int:
+        """The bits of a frame."""
+        return 8 if self.bits <= 8 else 16
+
+
 class JpegCodec(PillowCodec):
     """JPEG through Pillow."""
+
+    def describe(self, path: Path) -> ImageInfo:
+        """Read the headers and the metadata."""
+        header = parse_header(path)
+        if header is None or header.is_plain:
+            return super().describe(path)
+        mode = "L" if header.channels == 1 else "RGB"
+        return ImageInfo(self.name, header.size, mode, header.depth, header.metadata)
+
+    def read_timing(self, path: Path) -> FrameTiming:
+        """Return the timing of a single image."""
+        return FrameTiming()
+
+    def read_frames(self, path: Path, max_pixels: int) -> Iterator[Frame]:
+        """Decode the picture, turned upright."""
+        header = parse_header(path)
+        if header is None or header.is_plain:
+            yield from super().read_frames(path, max_pixels)
+            return
+        check_pixel_count(path, header.size, max_pixels)
+        samples = stretch_to_16bit(_decode_with_imagecodecs(path, header), header.bits)
+        if header.depth == 8:
+            samples = (samples // 257).astype(np.uint8)
+        orientation = exif.read_orientation(header.metadata.exif) if header.metadata.exif else 1
+        yield turn_upright(Frame(samples, header.depth, header.metadata), orientation)
 
     def estimate_quality(self, file: "PilImage") -> int | None:
         """Return the quality 1..100 whose luma table, scaled as in libjpeg, comes nearest."""
@@ -62,6 +134,45 @@ class JpegCodec(PillowCodec):
             RAWMODE.setdefault("RGBX", "RGB")  # the encoder knows these bytes by that name only
             target = mmap_buffer.PageDroppingFile(file, buffer)
             picture.save(target, "JPEG", **options)  # type: ignore[arg-type]
+
+
+def parse_header(path: Path) -> Header | None:
+    """Read the markers up to the start of the frame; None if there is none."""
+    with path.open("rb") as file:
+        file.seek(2)
+        metadata = Metadata()
+        while True:
+            start = file.read(4)
+            if len(start) < 4 or start[0] != 0xFF:
+                return None
+            if start[1] == 0xFF:  # a fill byte
+                file.seek(-3, 1)
+                continue
+            content = file.read(max(struct.unpack(">H", start[2:])[0] - 2, 0))
+            if start[1] in _STARTS_OF_FRAME and len(content) >= 6:
+                bits, height, width, channels = struct.unpack_from(">BHHB", content)
+                return Header(start[1], bits, (width, height), channels, metadata)
+            if start[1] == _APP1 and content.startswith(b"Exif\0\0"):
+                metadata = Metadata(exif=exif.strip_prefix(content))
+
+
+def _decode_with_imagecodecs(path: Path, header: Header) -> StoredSamples:
+    """Decode (H, W) or (H, W, 3) of 2 to 16 bits, as stored."""
+    kind = {_LOSSLESS: "lossless JPEG", _JPEG_LS: "JPEG-LS"}.get(header.kind, "JPEG")
+    name = f"{kind} of {header.bits} bits"
+    if find_spec("imagecodecs") is None:
+        raise UnsupportedImageError(f"{name} needs imagecodecs", "pip install 'sr-cli[codecs]'")
+    import imagecodecs
+
+    data = path.read_bytes()
+    try:
+        decode = imagecodecs.jpegls_decode if header.kind == _JPEG_LS else imagecodecs.jpeg_decode
+        samples = np.asarray(decode(data))
+    except ImportError as error:
+        raise UnsupportedImageError(f"imagecodecs cannot decode {name}", "convert it to PNG") from error
+    if samples.shape[1::-1] != header.size or samples.shape[2:] not in ((), (3,)):
+        raise UnsupportedImageError(f"it is {name} with {header.channels} channels", "convert it to PNG")
+    return samples
 
 
 def _sum_luma_table(quality: int) -> int:

@@ -99,6 +99,8 @@ def _explain(path: Path, error: Exception) -> ImageError:
 
     if isinstance(error, UnidentifiedImageError):
         return _not_an_image(path)
+    if "unsupported" in str(error).lower():  # Pillow's word for sound files that it has no code for
+        return ImageError(f"{path} cannot be read: {error}", "convert it to PNG with another program")
     reason = (str(error) or type(error).__name__).splitlines()[0].replace(str(path), "the file")
     return ImageError(f"{path} is damaged: {reason}", "copy or download the file again")
 
