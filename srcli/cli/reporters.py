@@ -196,7 +196,8 @@ class ConsoleReporter:
     def _show_ignored(self) -> None:
         if self._ignored:
             count, suffixes = self._ignored.count, ", ".join(self._ignored.suffixes)
-            self._print(f"{count:,} file{'s' if count > 1 else ''} left out, not images ({suffixes})")
+            what = "files left out, not images" if count > 1 else "file left out, not an image"
+            self._print(f"{count:,} {what} ({suffixes})")
 
     def _show_job(self, name: str | None, counts: "Counts") -> None:
         """Print how many failed, but not which: there may be millions."""

@@ -18,6 +18,7 @@ from srcli.imaging.codecs.base import (
     UnsupportedImageError,
     read_head,
 )
+from srcli.imaging.codecs.refused import find_refused
 
 # Decoders raise these for damaged data: AVIF's RuntimeError, Pillow's TIFF reader AttributeError and
 # AssertionError for absurd tags.
@@ -83,8 +84,12 @@ def _open_codec(path: Path) -> Iterator[Codec]:
 
 
 def _identify(path: Path) -> Codec:
-    codec = registry.identify(read_head(path, HEAD_BYTES))
+    head = read_head(path, HEAD_BYTES)
+    codec = registry.identify(head)
     if codec is None:
+        refused = find_refused(head)
+        if refused:
+            raise ImageError(f"{path} is {refused.name}", refused.hint.format(path=path))
         raise _not_an_image(path)
     if codec.missing_package:
         raise ImageError(

@@ -16,11 +16,13 @@ from srcli.imaging.codecs import (
     ico,
     jpeg,
     jpeg2000,
+    jpegxl,
     pcx,
     pfm,
     png,
     pnm,
     qoi,
+    raw,
     sgi,
     sun,
     tga,
@@ -34,11 +36,13 @@ CODECS: tuple[Codec, ...] = (
     png.CODEC,
     jpeg.CODEC,
     webp.CODEC,
+    raw.CODEC,  # before TIFF, which is the container of many
     tiff.CODEC,
     bmp.CODEC,
     gif.CODEC,
     avif.CODEC,
     jpeg2000.CODEC,
+    jpegxl.CODEC,
     pnm.CODEC,
     pnm.BITMAP,
     pfm.CODEC,
@@ -73,10 +77,8 @@ class NamedPath(Protocol):
 
 
 def is_image(path: NamedPath) -> bool:
-    """Tell by the name of a file whether a folder of images is expected to hold it."""
-    # Not those that are only read: their outputs become .png, and logo.ico beside logo.png would stop a
-    # batch.
-    return path.suffix.lower() in _BY_SUFFIX and not path.name.startswith(".")
+    """Tell by the name of a file whether it is an image that can be read; hidden ones do not count."""
+    return path.suffix.lower() in READABLE_SUFFIXES and not path.name.startswith(".")
 
 
 def identify(head: bytes) -> Codec | None:
