@@ -457,9 +457,7 @@ def test_a_format_without_a_codec_is_never_opened(
     opened = []
     monkeypatch.setattr(PilImage, "open", lambda *arguments, **options: opened.append(arguments))
     (tmp_path / "a.png").write_bytes(OTHERS[name])
-    with pytest.raises(
-        ImageError, match=r"is (not an image|a \w+ (document|program))"
-    ):
+    with pytest.raises(ImageError, match=r"is (not an image|a \w+ (document|program))"):
         read_image(tmp_path / "a.png")
     assert not opened
 
