@@ -4,7 +4,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import tifffile
 from PIL import Image as PilImage
 
 from helpers.command import Run
@@ -12,33 +11,10 @@ from srcli.errors import ImageError
 from srcli.imaging.codecs import jpegxl, raw
 from srcli.imaging.codecs.base import MAX_PIXELS
 from srcli.imaging.codecs.reading import read_frames, read_info, read_timing
+from tools.fuzz import RAW_SIZE, write_dng
 
-HEIGHT, WIDTH = 64, 96
-NEUTRAL = (0.5, 1, 0.6)  # what the camera sees of white
+WIDTH, HEIGHT = RAW_SIZE
 NOISE = np.random.default_rng(0).integers(0, 65536, (40, 60, 4))
-
-
-def write_dng(path: Path, light: float, orientation: int = 1) -> None:
-    """Write a raw file of a grey wall: a mosaic of red, green and blue cells as the camera sees them."""
-
-    def ratios(values: list[float]) -> tuple[int, ...]:
-        return tuple(number for value in values for number in (round(value * 10000), 10000))
-
-    cells = np.tile([[0, 1], [1, 2]], (HEIGHT // 2, WIDTH // 2))
-    mosaic = (light * 65535 * np.array(NEUTRAL)[cells]).astype(np.uint16)
-    identity = [1.0, 0, 0, 0, 1, 0, 0, 0, 1]
-    tags = [
-        (50706, 1, 4, (1, 4, 0, 0), True),  # DNGVersion
-        (50708, 2, 0, "A camera", True),
-        (33421, 3, 2, (2, 2), True),
-        (33422, 1, 4, (0, 1, 1, 2), True),
-        (50721, 10, 9, ratios(identity), True),
-        (50728, 5, 3, ratios(list(NEUTRAL)), True),
-        (50717, 4, 1, 65535, True),
-        (50778, 3, 1, 21, True),
-        (274, 3, 1, orientation, True),
-    ]
-    tifffile.imwrite(path, mosaic, photometric=32803, extratags=tags, metadata=None)
 
 
 def test_raw_is_developed_with_the_white_balance_of_the_camera(tmp_path: Path) -> None:

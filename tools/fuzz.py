@@ -58,6 +58,11 @@ class HangError(BaseException):
 # Seeds
 
 
+# Width and height of a raw file, and what its camera sees of white.
+RAW_SIZE = (96, 64)
+_NEUTRAL = (0.5, 1, 0.6)
+
+
 def _make_picture(depth: int, alpha: bool = False) -> Image:
     rng = np.random.default_rng(1)
     exif = PilImage.Exif()
@@ -127,6 +132,45 @@ def _make_deep_heic(suffix: str, folder: Path) -> bytes:
     return (folder / f"seed{suffix}").read_bytes()
 
 
+def write_dng(path: Path, light: float, orientation: int = 1) -> None:
+    """Write a raw file of a grey wall: a mosaic of red, green and blue cells as the camera sees them."""
+
+    def ratios(values: list[float]) -> tuple[int, ...]:
+        return tuple(number for value in values for number in (round(value * 10000), 10000))
+
+    cells = np.tile([[0, 1], [1, 2]], (RAW_SIZE[1] // 2, RAW_SIZE[0] // 2))
+    mosaic = (light * 65535 * np.array(_NEUTRAL)[cells]).astype(np.uint16)
+    identity = [1.0, 0, 0, 0, 1, 0, 0, 0, 1]
+    tags = [
+        (50706, 1, 4, (1, 4, 0, 0), True),  # DNGVersion
+        (50708, 2, 0, "A camera", True),
+        (33421, 3, 2, (2, 2), True),
+        (33422, 1, 4, (0, 1, 1, 2), True),
+        (50721, 10, 9, ratios(identity), True),
+        (50728, 5, 3, ratios(list(_NEUTRAL)), True),
+        (50717, 4, 1, 65535, True),
+        (50778, 3, 1, 21, True),
+        (274, 3, 1, orientation, True),
+    ]
+    tifffile.imwrite(path, mosaic, photometric=32803, extratags=tags, metadata=None)
+
+
+def _make_jpeg_xl(folder: Path) -> bytes:
+    import imagecodecs
+
+    samples = np.random.default_rng(1).integers(0, 256, (16, 24, 3), dtype=np.uint8)
+    return bytes(imagecodecs.jpegxl_encode(samples, lossless=True))
+
+
+def _make_dng(folder: Path) -> bytes:
+    write_dng(folder / "seed.dng", light=0.25)
+    return (folder / "seed.dng").read_bytes()
+
+
+# Of codecs that read only, without Pillow.
+_DECODED: dict[str, Callable[[Path], bytes]] = {"RAW": _make_dng, "JXL": _make_jpeg_xl}
+
+
 def _make_weights(suffix: str, folder: Path) -> bytes:
     import torch
     from safetensors.torch import save_file
@@ -148,6 +192,9 @@ def list_kinds() -> dict[str, tuple[str, Callable[[Path], bytes]]]:
             continue
         if not codec.can_write and isinstance(codec, PillowCodec):
             out[codec.name] = (codec.read_suffixes[0], partial(_make_read_only, codec))
+            continue
+        if not codec.can_write:
+            out[codec.name] = (codec.read_suffixes[0], _DECODED[codec.name])
             continue
         suffix = codec.suffixes[0]
         for depth in codec.depths:
