@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image as PilImage
+from PIL import TiffImagePlugin
 
 from helpers.odd_files import ODD_FILES
 from srcli.errors import ImageError
@@ -184,3 +185,19 @@ def test_hdr_colours_are_stated_again(target: str, tmp_path: Path) -> None:
         write_frames(tmp_path / f"b{target}", [frame])
         (again,) = read_frames(tmp_path / f"b{target}")
         assert again.metadata.cicp == colours.cicp
+
+
+@pytest.mark.parametrize("target", [".tif", ".jpg", ".png", ".webp", ".avif"])
+def test_text_in_the_exif_directory_of_a_tiff_stays_text(target: str, tmp_path: Path) -> None:
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[315] = "Zoë".encode()
+    inner = {0x9003: "2024:05:06 07:08:09", 0xA434: "EF50mm f/1.8", 0xA432: (50.0, 50.0)}
+    tags[0x8769] = inner
+    PilImage.new("RGB", (16, 16)).save(tmp_path / "a.tif", tiffinfo=tags)
+    (frame,) = read_frames(tmp_path / "a.tif")
+    write_frames(tmp_path / f"b{target}", [frame])
+    with PilImage.open(tmp_path / f"b{target}") as file:
+        exif = file.getexif()
+        found = exif.get_ifd(0x8769)
+    assert {tag: found[tag] for tag in (0x9003, 0xA434)} == {tag: inner[tag] for tag in (0x9003, 0xA434)}
+    assert exif[315].encode("latin-1").decode() == "Zoë"

@@ -177,11 +177,21 @@ def _read_directories(file: BinaryIO) -> Iterator["Directory"]:
         at = int(directory.next)
 
 
-def _encode_texts(value: Any) -> Any:
-    """Turn text into bytes: Pillow reads it as Latin-1, and writes what is not ASCII as question marks."""
+class _Latin1(str):
+    """A text that Pillow writes as the bytes it was read from, where it would write `?` for all but ASCII."""
+
+    __slots__ = ()
+
+    def encode(self, encoding: str = "latin-1", errors: str = "strict") -> bytes:
+        """Return a byte for each character."""
+        return super().encode("latin-1", "replace")
+
+
+def _preserve_texts(value: Any) -> Any:
+    """Return a value of a tag, or a directory of them, with texts that are written as they were."""
     if isinstance(value, dict):
-        return {tag: _encode_texts(inner) for tag, inner in value.items()}
-    return value.encode("latin-1", "replace") if isinstance(value, str) else value
+        return {tag: _preserve_texts(inner) for tag, inner in value.items()}
+    return _Latin1(value) if isinstance(value, str) else value
 
 
 def _read_file_header(file: BinaryIO) -> bytes:
@@ -225,7 +235,10 @@ def _read_exif(path: Path) -> bytes | None:
         for tag in set(exif) & _STRUCTURE:
             del exif[tag]
         for tag in exif:
-            exif[tag] = _encode_texts(exif[tag])
+            exif[tag] = _preserve_texts(exif[tag])
+        for pointer in set(exif) & set(_EXIF_POINTERS):
+            inner = exif.get_ifd(pointer)
+            inner.update(_preserve_texts(inner))
         exif.bigtiff, exif.endian = False, "<"
         return exif.tobytes() if exif else None
 
@@ -502,7 +515,7 @@ def _add_metadata(tags: "Directory", metadata: Metadata) -> "Directory":
         inner = {pointer: exif.get_ifd(pointer) for pointer in set(exif) & set(_EXIF_POINTERS)}
         for tag, value in (dict(exif) | {k: v for k, v in inner.items() if v}).items():
             if tag not in _STRUCTURE:
-                tags[tag] = _encode_texts(value)
+                tags[tag] = _preserve_texts(value)
     for tag, content in ((_ICC, metadata.icc), (_XMP, metadata.xmp)):
         if content:
             tags.tagtype[tag] = 7 if tag == _ICC else 1
