@@ -253,6 +253,7 @@ def _describe_result(result: "Result", verbosity: int, seam: "Seam | None") -> s
         parts.append(f"{result.frames} frames")
     if result.output_depth < result.input_depth or verbosity > 1:
         parts.append(f"{result.input_depth} -> {result.output_depth} bits")
+    parts += result.notes
     if seam and verbosity > 1:
         parts.append(f"seams {seam.levels:.3f} of 255")
     return "  ".join([*parts, f"{result.seconds:.1f} s"])
@@ -337,6 +338,7 @@ class JsonReporter:
                     "to": result.output_size, "depth": result.output_depth, "frames": result.frames,
                     "seconds": round(result.seconds, 3),
                 }  # fmt: skip
+                record |= {"notes": list(result.notes)} if result.notes else {}
                 seam = find_worst_seam(self._seams)
                 record |= {"seam": round(seam.levels, 4)} if seam else {}
         _print_record(sys.stdout, record)

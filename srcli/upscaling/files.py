@@ -49,7 +49,10 @@ class UpscaleSettings:
 
 @dataclass(frozen=True)
 class Result:
-    """The outcome of one file: sizes as (width, height), depths in bits, SHA-256 of the source."""
+    """The outcome of one file: sizes as (width, height), depths in bits, SHA-256 of the source.
+
+    `notes` are short phrases about what the output does not carry.
+    """
 
     input_size: Size
     output_size: Size
@@ -58,6 +61,7 @@ class Result:
     frames: int
     seconds: float
     source_digest: str = ""
+    notes: tuple[str, ...] = ()
 
 
 def upscale_file(task: UpscaleTask, settings: UpscaleSettings) -> Result:
@@ -109,7 +113,8 @@ def _upscale_local(source: Path, target: Path, settings: UpscaleSettings) -> Res
     if held:
         write_frames(target, held, timing, settings.encoding)
     old, new = first.input_size, first.pipeline.size
-    return Result(old, new, first.frame.depth, first.pipeline.depth, timing.count, 0)
+    notes = first.frame.notes
+    return Result(old, new, first.frame.depth, first.pipeline.depth, timing.count, 0, notes=notes)
 
 
 @dataclass(frozen=True)

@@ -31,11 +31,15 @@ class UnsupportedImageError(Exception):
 
 @dataclass(frozen=True)
 class Frame:
-    """A frame: (H, W) or (H, W, 2..4), uint8, uint16 or float32, upright; `depth` 1, 8, 16 or 32 (float)."""
+    """A frame: (H, W) or (H, W, 2..4), uint8, uint16 or float32, upright; `depth` 1, 8, 16 or 32 (float).
+
+    `notes` are short phrases about what is not as it is in the file; the line of the image says them.
+    """
 
     samples: StoredSamples
     depth: int
     metadata: Metadata = Metadata()
+    notes: tuple[str, ...] = ()
 
     @property
     def has_alpha(self) -> bool:
