@@ -45,6 +45,16 @@ def convert_to_srgb(picture: "PilImage", icc: bytes | None) -> "PilImage":
     return _apply_profiles(picture, source)
 
 
+def encode_srgb(light: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return the samples in [0, 1] of linear light in [0, 1] (IEC 61966-2-1)."""
+    return np.asarray(np.where(light <= 0.0031308, 12.92 * light, 1.055 * light ** (1 / 2.4) - 0.055))
+
+
+def decode_srgb(values: NDArray[np.floating]) -> NDArray[np.floating]:
+    """Return the linear light in [0, 1] of samples in [0, 1]."""
+    return np.asarray(np.where(values <= 0.04045, values / 12.92, ((values + 0.055) / 1.055) ** 2.4))
+
+
 def compute_rgb_to_xyz(
     primaries: Sequence[tuple[float, float]], white: tuple[float, float]
 ) -> NDArray[np.float64]:
@@ -55,6 +65,26 @@ def compute_rgb_to_xyz(
     columns = np.array([(x / y, 1, (1 - x - y) / y) for x, y in primaries]).T
     x, y = white
     return np.asarray(columns * np.linalg.solve(columns, [x / y, 1, (1 - x - y) / y]))
+
+
+def is_ink_profile(icc: bytes) -> bool:
+    """Tell whether an ICC profile is a sound one of CMYK."""
+    from PIL import ImageCms
+
+    try:
+        return ImageCms.ImageCmsProfile(BytesIO(icc)).profile.xcolor_space.strip() == "CMYK"
+    except (OSError, ImageCms.PyCMSError):
+        return False
+
+
+def convert_rgb_to_srgb(picture: "PilImage", icc: bytes) -> "PilImage":
+    """Convert an 8-bit RGB picture by a profile. Raises `ValueError` for one that is not of RGB."""
+    from PIL import ImageCms
+
+    try:
+        return _apply_profiles(picture, ImageCms.ImageCmsProfile(BytesIO(icc)))
+    except ImageCms.PyCMSError as error:
+        raise ValueError(str(error)) from error
 
 
 def make_srgb_profile() -> bytes:
@@ -151,6 +181,4 @@ def _lab(light: Floats, a: Floats, b: Floats) -> Floats:
     y = (light + 16) / 116
     roots = np.stack([y + a / 500, y, y - b / 200], axis=-1)
     xyz = np.where(roots > 6 / 29, roots**3, 3 * (6 / 29) ** 2 * (roots - 4 / 29)) * _D50
-    linear = np.clip(xyz @ _XYZ_TO_RGB.T, 0, 1)
-    encoded = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
-    return np.asarray(encoded, np.float32)
+    return np.asarray(encode_srgb(np.clip(xyz @ _XYZ_TO_RGB.T, 0, 1)), np.float32)

@@ -9,6 +9,7 @@ from pathlib import Path
 from srcli.errors import ImageError, UsageError
 from srcli.imaging.codecs import registry
 from srcli.imaging.codecs.base import MAX_PIXELS, BandedImage, Codec, EncodingOptions, Frame
+from srcli.imaging.codecs.color_fit import fit_colors
 from srcli.imaging.codecs.reading import read_frames, read_info, read_timing
 from srcli.imaging.codecs.writing import check_writable, write_frames, write_rows
 from srcli.imaging.image import choose_depth
@@ -143,7 +144,8 @@ class _Output:
 
 def _plan_output(frame: Frame, target: Path, frames: int, settings: UpscaleSettings) -> _Output:
     """Raise `SrError` for what can be known to fail before the frame is enlarged."""
-    frame = _drop_opaque_alpha(frame, registry.find_codec(target))
+    codec = registry.find_codec(target)
+    frame = fit_colors(_drop_opaque_alpha(frame, codec), codec)
     old: Size = (frame.samples.shape[1], frame.samples.shape[0])
     new = settings.target.resolve(old)
     check_writable(target, frame.has_alpha, frames, settings.encoding, new)

@@ -206,8 +206,7 @@ def read_8bit(file: "PilImage", metadata: Metadata) -> Frame:
     """Decode the current frame of an opened file of up to 8 bits, in whatever mode it comes."""
     file.load()
     if file.mode in ("CMYK", "LAB"):
-        samples = np.asarray(colorspace.convert_to_srgb(file, metadata.icc))
-        return Frame(samples, 8, replace(metadata, icc=colorspace.make_srgb_profile()))
+        return convert_inks(file, metadata)
     if file.has_transparency_data and file.mode not in ("LA", "RGBA"):
         return Frame(np.array(file.convert("LA" if file.mode in ("1", "L") else "RGBA")), 8, metadata)
     if file.mode == "1":
@@ -217,6 +216,20 @@ def read_8bit(file: "PilImage", metadata: Metadata) -> Frame:
     if file.mode == "P" and _has_grey_palette(file):
         return Frame(np.array(file.convert("L")), 8, metadata)
     return Frame(_copy_samples(file if file.mode in _PLAIN_MODES else file.convert("RGB")), 8, metadata)
+
+
+def convert_inks(picture: "PilImage", metadata: Metadata) -> Frame:
+    """Convert 8-bit CMYK or L*a*b* to sRGB; CMYK by its profile, or by formula if that is not one of CMYK."""
+    icc, notes = check_ink_profile(metadata.icc) if picture.mode == "CMYK" else (None, ())
+    samples = np.asarray(colorspace.convert_to_srgb(picture, icc))
+    return Frame(samples, 8, replace(metadata, icc=colorspace.make_srgb_profile()), notes)
+
+
+def check_ink_profile(icc: bytes | None) -> tuple[bytes | None, tuple[str, ...]]:
+    """Return the profile of a CMYK picture if it is one of CMYK, or else a note for the line of the image."""
+    if icc is None or colorspace.is_ink_profile(icc):
+        return icc, ()
+    return None, ("CMYK converted without its profile, which is not one of CMYK",)
 
 
 def _copy_samples(file: "PilImage") -> StoredSamples:

@@ -30,7 +30,7 @@ from srcli.imaging.codecs.base import (
     read_head,
 )
 from srcli.imaging.codecs.orientation import turn_upright
-from srcli.imaging.codecs.pillow import open_image, read_8bit
+from srcli.imaging.codecs.pillow import check_ink_profile, convert_inks, open_image, read_8bit
 from srcli.imaging.codecs.tiff_samples import COMPRESSIONS, Layout, decode_samples, read_layout
 from srcli.imaging.metadata import exif as exif_block
 from srcli.imaging.metadata.fields import Metadata
@@ -317,11 +317,11 @@ def _unpack_page(path: Path, page: Page, layout: Layout, metadata: Metadata) -> 
     else:
         values = _decode_with_imagecodecs(path, page)
     if page.mode == "CMYK" and page.bits == 8:
-        picture = colorspace.convert_to_srgb(Image.fromarray(values[..., :4].copy(), "CMYK"), metadata.icc)
-        return Frame(np.asarray(picture), 8, replace(metadata, icc=colorspace.make_srgb_profile()))
+        return convert_inks(Image.fromarray(values[..., :4].copy(), "CMYK"), metadata)
     if page.mode in ("CMYK", "LAB"):
-        samples = _to_srgb(_select_inks(values, page), page, metadata.icc)
-        return Frame(samples, 16, replace(metadata, icc=colorspace.make_srgb_profile()))
+        icc, notes = check_ink_profile(metadata.icc) if page.mode == "CMYK" else (None, ())
+        samples = _to_srgb(_select_inks(values, page), page, icc)
+        return Frame(samples, 16, replace(metadata, icc=colorspace.make_srgb_profile()), notes)
     if page.photometric == _PALETTE:
         return Frame(_look_up(values, page), 8, metadata)
     samples = _divide_by_alpha(_normalise(values, page), page)
