@@ -2,10 +2,13 @@
 
 import csv
 import dataclasses
+import errno
 import json
 import os
 import re
+import shutil
 import struct
+import time
 import zlib
 from pathlib import Path
 
@@ -13,6 +16,7 @@ import pytest
 
 from helpers.command import BICUBIC_X2, Run
 from helpers.images import write_noise_images
+from srcli.batch.planning import Layout, OutputGuard, plan_outputs
 from srcli.imaging.codecs.reading import read_info
 from srcli.imaging.metadata.provenance import read_record
 from srcli.upscaling.pipeline import Pipeline
@@ -208,3 +212,116 @@ def test_a_result_file_cannot_control_what_shows_it(in_tmp: Path, sr: Run) -> No
     markdown = sr("bench", "--from", work / "r.json", "--markdown").out
     assert "<script>" not in markdown
     assert not _CONTROLS.search(markdown)
+
+
+def test_links_and_folders_that_cannot_be_followed_fail_alone(in_tmp: Path, photo: Path, sr: Run) -> None:
+    for name in ("a.png", "sub/b.png", "locked/c.png"):
+        (in_tmp / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (in_tmp / "in" / name).write_bytes(photo.read_bytes())
+    (in_tmp / "in" / "loop.png").symlink_to("loop.png")
+    (in_tmp / "in" / "self").symlink_to(".")
+    for job in ((), ("--job", "mine")):
+        done = sr("upscale", "in", *BICUBIC_X2, "-r", "-o", f"out{len(job)}", *job)
+        assert done.code == 3
+        assert "loop.png does not exist" in done.err
+        assert len(list((in_tmp / f"out{len(job)}").rglob("*.png"))) == 3
+
+
+@pytest.mark.parametrize("job", [(), ("--job", "mine")])
+def test_a_subfolder_that_cannot_be_listed_is_named_and_counted(
+    job: tuple[str, ...], in_tmp: Path, photo: Path, monkeypatch: pytest.MonkeyPatch, sr: Run
+) -> None:
+    for name in ("a.png", "locked/b.png"):
+        (in_tmp / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (in_tmp / "in" / name).write_bytes(photo.read_bytes())
+    scan = os.scandir
+
+    def refuse(path: Path) -> object:  # root may list everything
+        if Path(path).name == "locked":
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return scan(path)
+
+    command = ("upscale", "in", *BICUBIC_X2, "-r", "-o", "out", *job)
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "scandir", refuse)
+        done = sr(*command)
+    assert done.code == 3
+    assert "error: cannot list" in done.err
+    assert "locked: Permission denied" in done.err
+    assert [path.name for path in (in_tmp / "out").rglob("*.png")] == ["a_x2.png"]
+    again = sr(*command, *(() if job else ("--skip-existing",)))
+    assert again.code == 0, again.err
+    assert len(list((in_tmp / "out").rglob("*.png"))) == 2
+
+
+def test_a_folder_that_is_too_deep_is_named(in_tmp: Path, photo: Path, sr: Run) -> None:
+    (in_tmp / "in").mkdir()
+    (in_tmp / "in" / "a.png").write_bytes(photo.read_bytes())
+    current = os.open("in", os.O_RDONLY)
+    for _ in range(45):
+        os.mkdir("d" * 100, dir_fd=current)
+        below = os.open("d" * 100, os.O_RDONLY, dir_fd=current)
+        os.close(current)
+        current = below
+    os.close(current)
+    done = sr("upscale", "in", *BICUBIC_X2, "-r")
+    shutil.rmtree("in")
+    assert done.code == 3
+    assert "File name too long" in done.err
+    assert max(map(len, done.err.splitlines())) < 500
+    assert (in_tmp / "in_x2" / "a_x2.png").exists()
+
+
+@pytest.mark.slow
+def test_a_hundred_thousand_files_are_planned_quickly(in_tmp: Path) -> None:
+    (in_tmp / "in").mkdir()
+    for number in range(100_000):
+        (in_tmp / "in" / f"{number}.png").touch()
+    start = time.process_time()
+    tasks = plan_outputs([Path("in")], Layout(Path("out")))
+    OutputGuard([task.source for task in tasks]).check(tasks[0])
+    seconds = time.process_time() - start
+    assert len(tasks) == 100_000
+    assert seconds < 5  # about 2.5 on a quiet machine
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--name", "{stem:d}"), "--name has no field {stem:d}"),
+        (("--name", "{stem!r}"), "--name has no field {stem!r}"),
+        (("--name", "{stem:>999999999}"), "--name has no field"),
+        (("--name", "{stem.__class__}"), "--name has no field"),
+        (("--name", "{stem[0]}"), "--name has no field"),
+        (("--name", "{}"), "--name has no field {}"),
+        (("--name", "{stem"), "a single {"),
+        (("--name", "stem}"), "a single }"),
+        (("--name", ""), "has no file name"),
+        (("--name", "{stem}/"), "has no file name"),
+        (("--name", "../{stem}"), "leaves the output folder"),
+        (("--name", "a/../../{stem}"), "leaves the output folder"),
+        (("--name", "/tmp/{stem}"), "leaves the output folder"),
+        (("--name", ".."), "leaves the output folder"),
+        (("--name", "a\0b"), "NUL"),
+        (("--prefix", "../"), "--prefix takes part of a name"),
+        (("--prefix", "/etc/"), "--prefix takes part of a name"),
+        (("--suffix", "/../../x"), "--suffix takes part of a name"),
+    ],
+)  # fmt: skip
+def test_names_stay_in_the_output_folder(
+    arguments: tuple[str, ...], message: str, photo: Path, in_tmp: Path, sr: Run
+) -> None:
+    done = sr("upscale", photo, *BICUBIC_X2, "-o", in_tmp / "a" / "b" / "out", *arguments)
+    assert done.code == 2, done.out
+    assert message in done.err
+    assert not (in_tmp / "a").exists()
+
+
+def test_braces_and_dots_in_names(photo: Path, in_tmp: Path, sr: Run) -> None:
+    odd = in_tmp / "in" / "...png"
+    odd.parent.mkdir()
+    odd.write_bytes(photo.read_bytes())
+    assert sr("upscale", odd, *BICUBIC_X2, "-o", "out", "--name", "{{{model}}}/{stem}/{scale}").code == 0
+    assert [str(path.relative_to(in_tmp)) for path in (in_tmp / "out").rglob("*.png")] == [
+        "out/{bicubic}/_/2.png"
+    ]

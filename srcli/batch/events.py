@@ -151,7 +151,7 @@ class FoldersIdle:
 
 @dataclass(frozen=True)
 class FolderFailed:
-    """A watched folder cannot be listed at the moment."""
+    """A folder cannot be listed; the images in all others are upscaled."""
 
     error: SrError
 

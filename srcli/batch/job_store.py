@@ -171,6 +171,15 @@ class JobStore:
         return bool(self._get("listed"))
 
     @property
+    def unlisted(self) -> int:
+        """The number of folders that could not be listed; they are tried again by the next run."""
+        return int(self._get("unlisted") or 0)
+
+    @unlisted.setter
+    def unlisted(self, count: int) -> None:
+        self._db.execute("INSERT OR REPLACE INTO about VALUES ('unlisted', ?)", (str(count),))
+
+    @property
     def settings(self) -> dict[str, str]:
         """The settings that the job was created with."""
         return dict(json.loads(self._get("settings") or "{}"))

@@ -1,20 +1,24 @@
 """Which file goes where: from what a user names to pairs of source and target."""
 
+import errno
 import glob
 import hashlib
 import os
-import string
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, lru_cache
 from pathlib import Path, PurePosixPath
 
+from srcli.batch.events import Emit, FilesIgnored, FolderFailed
+from srcli.batch.name_template import NameTemplate, parse_template
 from srcli.errors import DatasetError, SrError, UsageError
 from srcli.imaging.codecs.registry import READABLE_SUFFIXES, SUFFIXES, is_image
 from srcli.storage.locations import (
     Location,
     RemotePath,
     canonicalize,
+    canonicalize_all,
     exists,
     get_identity,
     is_many,
@@ -23,12 +27,32 @@ from srcli.storage.locations import (
     strip_pattern,
 )
 from srcli.upscaling.task import UpscaleTask
-from srcli.workers.progress import ignore
 
 _LONGEST_NAME = 255  # bytes, on all common file systems
-_FIELDS = ("stem", "ext", "parent", "model", "scale")
-# Called with each file of a folder that is not an image.
-OnIgnored = Callable[[Location], None]
+_LONGEST_SHOWN = 200  # characters of a folder's name in a message
+_MAX_SUFFIXES = 5
+
+
+@dataclass
+class LeftOut:
+    """What a listing left out: files that are not images, and folders that cannot be listed."""
+
+    count: int = 0
+    suffixes: set[str] = field(default_factory=set)
+    failures: list[SrError] = field(default_factory=list)
+
+    def add_file(self, file: Location) -> None:
+        """Count a file; the first few suffixes are remembered."""
+        self.count += 1
+        if len(self.suffixes) < _MAX_SUFFIXES:
+            self.suffixes.add(file.suffix.lower() or file.name)
+
+    def report(self, emit: Emit) -> None:
+        """Emit `FolderFailed` for each folder, and `FilesIgnored` if there are any."""
+        for error in self.failures:
+            emit(FolderFailed(error))
+        if self.count:
+            emit(FilesIgnored(self.count, tuple(sorted(self.suffixes))))
 
 
 @dataclass(frozen=True)
@@ -60,19 +84,15 @@ class Layout:
     in_place: bool = False
 
     def check(self) -> None:
-        """Raise `UsageError` for a template that cannot be filled in."""
-        try:
-            names = [name for _, name, _, _ in string.Formatter().parse(self.name) if name is not None]
-        except ValueError as error:
-            raise UsageError(
-                f"--name {self.name}: {error}", 'for example: --name "{stem}_{model}"'
-            ) from error
-        for name in names:
-            if name not in _FIELDS:
-                known = " ".join(f"{{{field}}}" for field in _FIELDS)
-                raise UsageError(f"--name has no field {{{name}}}", f"fields: {known}")
+        """Raise `UsageError` for a template that means nothing or leaves the output folder."""
+        assert self.template
 
-    @property
+    @cached_property
+    def template(self) -> NameTemplate:
+        """The parsed `name`."""
+        return parse_template(self.name)
+
+    @cached_property
     def is_one_file(self) -> bool:
         """True if `output` names a single file."""
         output = self.output
@@ -95,7 +115,7 @@ class _Input:
 
 
 def plan_outputs(
-    inputs: Sequence[Location], layout: Layout, on_ignored: OnIgnored = ignore
+    inputs: Sequence[Location], layout: Layout, left_out: LeftOut | None = None
 ) -> list[UpscaleTask]:
     """Return the tasks for files, folders and patterns, in order, each file once; in stores only for files.
 
@@ -103,11 +123,15 @@ def plan_outputs(
     if there is nothing to do.
     """
     layout.check()
-    found: dict[Location, _Input] = {}
+    left_out = left_out or LeftOut()
+    found: dict[str, _Input] = {}
     for given in inputs:
-        listed = [_Input(given)] if isinstance(given, RemotePath) else _list_local(given, layout, on_ignored)
-        for each in sorted(listed, key=lambda each: each.file) if _is_local_folder(given) else listed:
-            found.setdefault(make_absolute(each.file), each)
+        listed = [_Input(given)] if isinstance(given, RemotePath) else _list_local(given, layout, left_out)
+        for each in sorted(listed, key=_get_parts) if _is_local_folder(given) else listed:
+            name = str(each.file)
+            # One folder lists no file twice, and absolute names take a while to make.
+            key = name if len(inputs) == 1 or isinstance(given, RemotePath) else os.path.abspath(name)
+            found.setdefault(key, each)
     if layout.is_one_file and (len(found) > 1 or any(map(_is_local_folder, inputs))):
         raise UsageError(
             f"{layout.output} is one file, but there are several inputs", "name an output folder"
@@ -115,25 +139,32 @@ def plan_outputs(
     return [each.make_task(layout) for each in found.values()]
 
 
+def _get_parts(listed: _Input) -> tuple[str, ...]:
+    """Return what paths are sorted by; comparing the paths themselves takes ten times as long."""
+    assert isinstance(listed.file, Path)
+    return listed.file.parts
+
+
 def iterate_tasks(
-    inputs: Sequence[Location], layout: Layout, on_ignored: OnIgnored = ignore
+    inputs: Sequence[Location], layout: Layout, left_out: LeftOut | None = None
 ) -> Iterator[ListedTask]:
     """Yield the tasks for any number of images as they are listed, in no particular order.
 
     The caller makes sure that each source and each target appears once.
     """
     layout.check()
+    left_out = left_out or LeftOut()
     if layout.is_one_file:
         raise UsageError(f"{layout.output} is one file, but a job may have many", "name an output folder")
     for given in inputs:
         if isinstance(given, RemotePath):
-            yield from _iterate_store(given, layout, on_ignored)
+            yield from _iterate_store(given, layout, left_out)
             continue
-        for each in _list_local(given, layout, on_ignored):
+        for each in _list_local(given, layout, left_out):
             yield ListedTask(each.make_task(layout), get_identity(each.file))
 
 
-def _iterate_store(given: RemotePath, layout: Layout, on_ignored: OnIgnored) -> Iterator[ListedTask]:
+def _iterate_store(given: RemotePath, layout: Layout, left_out: LeftOut) -> Iterator[ListedTask]:
     if not is_many(given):
         yield ListedTask(_Input(given).make_task(layout), get_identity(given))
         return
@@ -145,7 +176,7 @@ def _iterate_store(given: RemotePath, layout: Layout, on_ignored: OnIgnored) -> 
             count += 1
             yield ListedTask(_Input(file.location, top, is_named=False).make_task(layout), file.identity)
         elif not file.location.name.startswith("."):
-            on_ignored(file.location)
+            left_out.add_file(file.location)
     if not count:
         hint = "name a folder or a pattern of image files" + ("" if layout.recursive else ", or add -r")
         raise UsageError(f"no images in {given}", hint)
@@ -179,14 +210,17 @@ def scan_folders(folders: Sequence[Path], layout: Layout) -> list[UpscaleTask]:
     return [each.make_task(layout) for _, each in sorted(sources.items())]
 
 
-def _list_local(given: Path, layout: Layout, on_ignored: OnIgnored) -> Iterator[_Input]:
+def _list_local(given: Path, layout: Layout, left_out: LeftOut) -> Iterator[_Input]:
     """Yield the image files of a folder, those that a pattern matches, or the named file."""
     if _is_folder(given):
-        file = None
+        file, failures = None, len(left_out.failures)
         output = _as_path(_find_output_root(given, layout))
-        for file in iterate_images(given, layout.recursive, output, on_ignored):
-            yield _Input(file, given, is_named=False)
-        if file is None:
+        try:
+            for file in iterate_images(given, layout.recursive, output, left_out):
+                yield _Input(file, given, is_named=False)
+        except DatasetError as error:
+            left_out.failures.append(error)
+        if file is None and len(left_out.failures) == failures:
             hint = "" if layout.recursive else ", or search subfolders with -r"
             raise UsageError(f"no images in {given}", f"name a folder of image files{hint}")
     elif not os.path.lexists(given) and glob.has_magic(str(given)):
@@ -195,7 +229,7 @@ def _list_local(given: Path, layout: Layout, on_ignored: OnIgnored) -> Iterator[
             raise UsageError(f"no file matches {given}", f"readable: {' '.join(READABLE_SUFFIXES)}")
         for path in matches:
             if path.is_dir():
-                yield from _list_local(path, layout, on_ignored) if layout.recursive else ()
+                yield from _list_local(path, layout, left_out) if layout.recursive else ()
             else:
                 yield _Input(path, is_named=False)
     else:
@@ -236,12 +270,14 @@ def list_images(folder: Path, recursive: bool, without: Path | None = None) -> l
 
 
 def iterate_images(
-    folder: Path, recursive: bool, without: Path | None = None, on_ignored: OnIgnored = ignore
+    folder: Path, recursive: bool, without: Path | None = None, left_out: LeftOut | None = None
 ) -> Iterator[Path]:
     """Yield what `list_images` returns, unsorted, without holding all names.
 
-    `on_ignored` gets the other files, except hidden ones.
+    `left_out` gets the other files, except hidden ones, and folders below `folder` that cannot be listed.
+    Raises `DatasetError` if `folder` itself cannot be listed.
     """
+    left_out = left_out or LeftOut()
     seen, folders = set[str](), [folder]
     excluded = os.path.realpath(without) if without else None
     while folders:
@@ -250,16 +286,33 @@ def iterate_images(
         if real in seen or real == excluded:
             continue
         seen.add(real)
-        for entry in _scan(base):
-            path = base / entry.name
-            if entry.is_dir():
-                folders += [path] if recursive and not entry.name.startswith(".") else []
-            elif entry.name.startswith(".") or not entry.is_file():
-                continue
-            elif is_image(path):
-                yield path
-            else:
-                on_ignored(path)
+        try:
+            for entry in _scan(base):
+                if entry.name.startswith("."):
+                    continue
+                path = base / entry.name
+                is_folder, is_file = _classify(entry)
+                if is_folder:
+                    folders += [path] if recursive else []
+                elif is_file and is_image(path):
+                    yield path
+                elif is_file:
+                    left_out.add_file(path)
+        except DatasetError as error:
+            if base == folder:
+                raise
+            left_out.failures.append(error)
+
+
+def _classify(entry: "os.DirEntry[str]") -> tuple[bool, bool]:
+    """Return whether an entry is a folder, and whether it is a file.
+
+    One that the system cannot tell, such as a link to itself, counts as a file, whose reading will fail.
+    """
+    try:
+        return entry.is_dir(), entry.is_file()
+    except OSError:
+        return False, True
 
 
 def _scan(folder: Path) -> Iterator["os.DirEntry[str]"]:
@@ -267,7 +320,11 @@ def _scan(folder: Path) -> Iterator["os.DirEntry[str]"]:
         with os.scandir(folder) as entries:
             yield from entries
     except OSError as error:
-        raise DatasetError(f"cannot list {folder}: {error.strerror}", "check its permissions") from error
+        name = str(folder)
+        if len(name) > _LONGEST_SHOWN:
+            name = f"{name[: _LONGEST_SHOWN // 2]}...{name[-_LONGEST_SHOWN // 2 :]}"
+        hint = "use a shorter path" if error.errno == errno.ENAMETOOLONG else "check its permissions"
+        raise DatasetError(f"cannot list {name}: {error.strerror}", hint) from error
 
 
 def _is_same(a: Location, b: Path) -> bool:
@@ -294,30 +351,35 @@ def _make_target(file: Location, top: Location | None, layout: Layout) -> Locati
         return file
     if layout.output and layout.is_one_file:
         return layout.output
-    name = layout.name.format(
-        stem=file.stem,
-        ext=file.suffix.removeprefix("."),
-        parent=make_absolute(file).parent.name,
-        model=layout.model,
-        scale=layout.scale,
-    )
+    values = {"stem": file.stem, "ext": file.suffix.removeprefix(".")}
+    values |= {"model": layout.model, "scale": layout.scale}
+    if "parent" in layout.template.fields:
+        values["parent"] = make_absolute(file).parent.name
+    name = layout.template.fill(values)
     suffix = layout.suffix or (file.suffix if file.suffix.lower() in SUFFIXES else ".png")
-    target = _find_folder(file, top, layout) / name
-    return target.with_name(_shorten(target.name, suffix))
-
-
-def _find_folder(file: Location, top: Location | None, layout: Layout) -> Location:
-    """Return the output's folder, which mirrors the input tree unless `flat`."""
+    inner, _, last = name.rpartition("/")
     if isinstance(file, RemotePath):
-        if layout.output is None:
-            raise UsageError(f"{file} is remote, so --output is required", "name a folder or a file")
-        mirrors = isinstance(top, RemotePath) and not layout.flat
-        inner = file.relative_to(top).parent if isinstance(top, RemotePath) and mirrors else PurePosixPath()
-        return layout.output / inner
+        folder = _find_folder_of_remote(file, top, layout)
+    else:
+        folder = _find_folder(os.path.dirname(file), top, layout)
+    return (folder / inner if inner else folder) / _shorten(last, suffix)
+
+
+def _find_folder_of_remote(file: RemotePath, top: Location | None, layout: Layout) -> Location:
+    if layout.output is None:
+        raise UsageError(f"{file} is remote, so --output is required", "name a folder or a file")
+    mirrors = isinstance(top, RemotePath) and not layout.flat
+    inner = file.relative_to(top).parent if isinstance(top, RemotePath) and mirrors else PurePosixPath()
+    return layout.output / inner
+
+
+@lru_cache(maxsize=64)
+def _find_folder(parent: str, top: Location | None, layout: Layout) -> Location:
+    """Return the folder for outputs of images in `parent`; it mirrors the input tree unless `flat`."""
     if not isinstance(top, Path):
-        return layout.output or file.parent
-    root = layout.output or _find_output_root(top, layout) or file.parent
-    return root if layout.flat else root / file.parent.relative_to(top)
+        return layout.output or Path(parent)
+    root = layout.output or _find_output_root(top, layout) or Path(parent)
+    return root if layout.flat else root / Path(parent).relative_to(top)
 
 
 def _shorten(name: str, suffix: str) -> str:
@@ -346,28 +408,32 @@ def suggest_name(a: Location, b: Location) -> str:
 class OutputGuard:
     """Prevents outputs from overwriting inputs or each other; remembers both.
 
-    `in_place`: each output replaces its own input.
+    `inputs` that are known in advance; others are added as they are checked. `in_place`: each output replaces
+    its own input.
     """
 
-    sources: set[str] = field(default_factory=set)
-    owners: dict[Location, Location] = field(default_factory=dict)
+    inputs: list[Location] = field(default_factory=list)
     in_place: bool = False
+    _owners: dict[Location, Location] = field(default_factory=dict)
+    _resolved: set[str] = field(default_factory=set)
 
     def check(self, task: UpscaleTask) -> None:
         """Raise `SrError` if the target is an input or another task's target."""
-        source, target = canonicalize(task.source), task.target
-        self.sources.add(source)
-        if self.owners.setdefault(target, task.source) != task.source:
-            both = f"{self.owners[target]} and {task.source}"
-            raise SrError(
-                f"{both} would both be written to {target}", suggest_name(self.owners[target], task.source)
-            )
-        if self.in_place or not exists(target):
+        self.inputs.append(task.source)
+        owner = self._owners.setdefault(task.target, task.source)
+        if owner != task.source:
+            both = f"{owner} and {task.source}"
+            raise SrError(f"{both} would both be written to {task.target}", suggest_name(owner, task.source))
+        if self.in_place or not exists(task.target):
             return
-        if canonicalize(target) == source:
-            raise SrError(f"{target} is the input itself", "choose another --output")
-        if canonicalize(target) in self.sources:
-            raise SrError(f"{target} is also an input", "choose another --output")
+        target = canonicalize(task.target)
+        if target == canonicalize(task.source):
+            raise SrError(f"{task.target} is the input itself", "choose another --output")
+        # Resolved only now: a batch of new outputs starts without looking up every input.
+        self._resolved |= canonicalize_all(self.inputs)
+        self.inputs.clear()
+        if target in self._resolved:
+            raise SrError(f"{task.target} is also an input", "choose another --output")
 
 
 def check_not_input(task: UpscaleTask) -> None:

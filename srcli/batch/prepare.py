@@ -1,12 +1,13 @@
 """From a request to a batch that is ready to run: everything that can be checked or decided in advance."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from srcli import manifest
-from srcli.batch.events import Emit, FilesIgnored, ModelChosen
-from srcli.batch.planning import Layout, check_watchable, plan_outputs
+from srcli.batch.events import Emit, ModelChosen
+from srcli.batch.name_template import check_affix
+from srcli.batch.planning import Layout, LeftOut, check_watchable, plan_outputs
 from srcli.batch.request import UpscaleRequest
 from srcli.batch.work import BatchSettings
 from srcli.engine import slots
@@ -28,37 +29,21 @@ from srcli.upscaling.task import UpscaleTask
 from srcli.workers.config import PoolConfig
 
 _ORIENTATIONS = 8
-_MAX_SUFFIXES = 5
 
 
 @dataclass(frozen=True)
 class BatchPlan:
-    """A batch that is ready to run; `tasks` is None if they are found while it runs."""
+    """A batch that is ready to run; `tasks` is None if they are found while it runs.
+
+    `unlisted`: folders that could not be listed.
+    """
 
     inputs: list[Location]
     layout: Layout
     settings: BatchSettings
     tasks: list[UpscaleTask] | None
     pool: PoolConfig
-
-
-@dataclass
-class IgnoredFiles:
-    """The files in folders that are not images."""
-
-    count: int = 0
-    suffixes: set[str] = field(default_factory=set)
-
-    def add(self, file: Location) -> None:
-        """Count a file; the first few suffixes are remembered."""
-        self.count += 1
-        if len(self.suffixes) < _MAX_SUFFIXES:
-            self.suffixes.add(file.suffix.lower() or file.name)
-
-    def report(self, emit: Emit) -> None:
-        """Emit `FilesIgnored` if there are any."""
-        if self.count:
-            emit(FilesIgnored(self.count, tuple(sorted(self.suffixes))))
+    unlisted: int = 0
 
 
 def prepare(request: UpscaleRequest, emit: Emit) -> BatchPlan:
@@ -77,9 +62,9 @@ def prepare(request: UpscaleRequest, emit: Emit) -> BatchPlan:
     layout = _make_layout(request, model)
     if policy.watch:
         check_watchable(inputs, layout)
-    ignored = IgnoredFiles()
-    tasks = None if open_ended else plan_outputs(inputs, layout, ignored.add)
-    ignored.report(emit)
+    left_out = LeftOut()
+    tasks = None if open_ended else plan_outputs(inputs, layout, left_out)
+    left_out.report(emit)
     _check_uncertainty(request, tasks)
     settings = _make_settings(request, model, images)
     execution = request.execution
@@ -87,7 +72,7 @@ def prepare(request: UpscaleRequest, emit: Emit) -> BatchPlan:
     pool = slots.configure_pool(execution.device, execution.workers, execution.ray, count)
     if policy.watch and not pool.is_single:
         raise UsageError("--watch uses one process", "leave out --workers, --ray and all but one --device")
-    return BatchPlan(inputs, layout, settings, tasks, pool)
+    return BatchPlan(inputs, layout, settings, tasks, pool, len(left_out.failures))
 
 
 def _list_tasks(request: UpscaleRequest, inputs: Sequence[Location]) -> list[UpscaleTask]:
@@ -105,7 +90,7 @@ def _read_images(tasks: Sequence[UpscaleTask], target: TargetSize) -> list[Plann
                 info = read_info(source)
             size = target.resolve(info.size)
             scale = compute_scale(info.size, size, target)
-        except SrError:
+        except Exception:  # whatever it is, reading the image will raise it again and report it
             continue
         images.append(PlannedImage(info, size, scale))
     return images
@@ -136,10 +121,12 @@ def _choose_model(request: UpscaleRequest, images: list[PlannedImage], emit: Emi
 
 def _make_layout(request: UpscaleRequest, model: ModelChoice) -> Layout:
     naming, label = request.naming, request.size.label
+    check_affix("--prefix", naming.prefix)
+    check_affix("--suffix", naming.suffix or "")
     suffix = f"_{label}" if naming.suffix is None else naming.suffix
     return Layout(
         request.output,
-        name=naming.name or f"{_escape(naming.prefix)}{{stem}}{_escape(suffix)}",
+        name=naming.name if naming.name is not None else f"{_escape(naming.prefix)}{{stem}}{_escape(suffix)}",
         scale=label.removeprefix("x"),
         model=model.label,
         suffix=find_suffix(naming.format) if naming.format else None,

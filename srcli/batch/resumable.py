@@ -22,11 +22,11 @@ from srcli.batch.events import (
 )
 from srcli.batch.execution import upscale_each
 from srcli.batch.job_store import JobStore, describe_differences, find_path, open_locked
-from srcli.batch.planning import check_not_input, iterate_tasks
-from srcli.batch.prepare import BatchPlan, IgnoredFiles
+from srcli.batch.planning import LeftOut, check_not_input, iterate_tasks
+from srcli.batch.prepare import BatchPlan
 from srcli.batch.request import BatchPolicy
 from srcli.batch.summary import Summary
-from srcli.errors import UsageError
+from srcli.errors import SrError, UsageError
 from srcli.storage.files import remove_leftovers
 from srcli.storage.locations import exists, make_absolute
 from srcli.upscaling.files import can_carry_record
@@ -56,9 +56,9 @@ def run_job(batch: BatchPlan, policy: BatchPolicy, emit: Emit, should_stop: Call
             raise
         finally:
             store.release_running()
-        counts = store.count()
+        counts, unlisted = store.count(), store.unlisted
     emit(JobDone(policy.job, counts))
-    return Summary(counts.done, counts.failed, counts.remaining, error=error)
+    return Summary(counts.done, counts.failed, counts.remaining, error=error, unlisted=unlisted)
 
 
 @contextmanager
@@ -91,11 +91,12 @@ def _open_job(store: JobStore, batch: BatchPlan, policy: BatchPolicy, emit: Emit
         if isinstance(task.target, Path):
             remove_leftovers(task.target)
     interrupted, new = store.recover_interrupted(), 0
-    if policy.rescan or not store.is_listed:
-        ignored = IgnoredFiles()
-        listed = iterate_tasks(batch.inputs, batch.layout, ignored.add)
+    if policy.rescan or not store.is_listed or store.unlisted:
+        left_out = LeftOut()
+        listed = iterate_tasks(batch.inputs, batch.layout, left_out)
         new = store.add(listed, lambda count: emit(ImagesListed(count)))
-        ignored.report(emit)
+        left_out.report(emit)
+        store.unlisted = len(left_out.failures)
     if policy.job:
         emit(JobOpened(policy.job, store.count(), new, interrupted))
 
@@ -133,7 +134,10 @@ def _run_pending(
     encoding = batch.settings.encoding
 
     def owns_target(task: UpscaleTask) -> bool:
-        return not can_carry_record(task.target, encoding) and not exists(task.target)
+        try:
+            return not can_carry_record(task.target, encoding) and not exists(task.target)
+        except SrError:  # of a store; the image itself will fail, too
+            return False
 
     named = set(map(make_absolute, batch.inputs))
     tasks = (

@@ -11,7 +11,6 @@ from srcli.batch.prepare import BatchPlan, prepare
 from srcli.batch.request import UpscaleRequest
 from srcli.batch.summary import Summary, Tally
 from srcli.batch.watch import watch_folders
-from srcli.storage.locations import canonicalize
 from srcli.upscaling.task import UpscaleTask
 
 
@@ -31,7 +30,7 @@ def _run_tasks(
     batch: BatchPlan, tasks: list[UpscaleTask], emit: Emit, should_stop: Callable[[], bool]
 ) -> Summary:
     tally = Tally()
-    guard = OutputGuard({canonicalize(task.source) for task in tasks}, in_place=batch.layout.in_place)
+    guard = OutputGuard([task.source for task in tasks], batch.layout.in_place)
     wanted = takewhile(lambda task: not should_stop(), tasks)
     try:
         with closing(upscale_each(wanted, batch, emit, guard.check, len(tasks))) as finished:
@@ -40,6 +39,6 @@ def _run_tasks(
     except KeyboardInterrupt:
         emit(BatchInterrupted(tally.summarize().done, len(tasks)))
         raise
-    summary = tally.summarize(len(tasks))
+    summary = tally.summarize(len(tasks), batch.unlisted)
     emit(BatchDone(summary))
     return summary

@@ -13,6 +13,7 @@ class Summary:
 
     `done` includes images whose output was up to date already. `failures` names the failed ones; it is empty
     for jobs, which may have millions and record them on disk. `error` is what ended the batch early, if any.
+    `unlisted` counts folders that could not be listed.
     """
 
     done: int = 0
@@ -20,6 +21,7 @@ class Summary:
     untried: int = 0
     failures: tuple[ImageFailed, ...] = ()
     error: SrError | None = None
+    unlisted: int = 0
 
     @property
     def images(self) -> int:
@@ -29,7 +31,7 @@ class Summary:
     @property
     def exit_code(self) -> ExitCode:
         """The exit code of the process; that of `error` if it left nothing done."""
-        if not self.failed and not self.untried:
+        if not self.failed and not self.untried and not self.unlisted:
             return ExitCode.OK
         if self.done:
             return ExitCode.PARTLY
@@ -47,7 +49,7 @@ class Tally:
         self._outcomes.pop(event.task, None)
         self._outcomes[event.task] = event
 
-    def summarize(self, images: int | None = None) -> Summary:
+    def summarize(self, images: int | None = None, unlisted: int = 0) -> Summary:
         """Return the summary so far; of `images` those without an outcome are untried."""
         finished = self._outcomes.values()
         failures = tuple(event for event in finished if isinstance(event, ImageFailed))
@@ -58,4 +60,5 @@ class Tally:
             untried=0 if images is None else images - len(self._outcomes),
             failures=failures,
             error=last if last and last.affects_all else None,
+            unlisted=unlisted,
         )

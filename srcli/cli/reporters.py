@@ -192,6 +192,8 @@ class ConsoleReporter:
             console.err.print(f"{summary.failed} of {summary.images} failed: {names}", markup=False)
         if summary.untried:
             console.err.print(f"{summary.untried} not tried", markup=False)
+        if summary.unlisted:
+            console.err.print(f"folders that could not be listed: {summary.unlisted}", markup=False)
 
     def _show_ignored(self) -> None:
         if self._ignored:
@@ -307,7 +309,9 @@ class JsonReporter:
             case events.BatchInterrupted(done, total):
                 _print_event("interrupted", done=done, jobs=total)
             case events.BatchDone(summary):
-                _print_event("end", jobs=summary.images, failed=summary.failed, untried=summary.untried)
+                unlisted = {"unlisted": summary.unlisted} if summary.unlisted else {}
+                tried = {"failed": summary.failed, "untried": summary.untried}
+                _print_event("end", jobs=summary.images, **tried, **unlisted)
             case events.JobDone(name, counts):
                 fields = {"done": counts.done, "failed": counts.failed, "untried": counts.remaining}
                 _print_event("end", job=name, jobs=counts.total, **fields)

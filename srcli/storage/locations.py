@@ -10,7 +10,7 @@ import importlib
 import os
 import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
@@ -146,6 +146,22 @@ def parse_location(text: str) -> Location:
 def canonicalize(where: Location) -> str:
     """Return a string that is the same for all names of one file."""
     return str(where) if isinstance(where, RemotePath) else os.path.realpath(where)
+
+
+def canonicalize_all(locations: Iterable[Location]) -> set[str]:
+    """Return what `canonicalize` returns for each; quick for many files in few folders."""
+    folders: dict[str, str] = {}
+    resolved = set()
+    for where in locations:
+        if isinstance(where, RemotePath):
+            resolved.add(str(where))
+            continue
+        folder, name = os.path.split(where)
+        if folder not in folders:
+            folders[folder] = os.path.realpath(folder)
+        path = os.path.join(folders[folder], name)
+        resolved.add(os.path.realpath(path) if name == ".." or os.path.islink(path) else path)
+    return resolved
 
 
 def make_absolute(where: Location) -> Location:
