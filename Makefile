@@ -13,7 +13,7 @@ COG = $(shell grep -rlF --include=*.md '[[[cog' README.md docs srcli/weights)
 PARALLEL := -n auto --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all fmt check docs bench bench-quality bench-folder bench-gpu bench-large bench-memory bench-peers bench-train gpu parity verify fuzz soak formats pictures
+.PHONY: help setup demo test test-all fmt check docs bench bench-quality bench-folder bench-gpu bench-large bench-memory bench-peers bench-train gpu parity verify fuzz soak formats pictures recipes
 
 help: ## print this
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 15
@@ -97,6 +97,9 @@ gpu: ## run GPU tests and bench-gpu in under ten minutes; uses $(PYTHON) instead
 
 bench-train: setup ## measure the speed of sr train and of a minimal PyTorch loop
 	$(RUN) tools/bench_train.py $(or $(wildcard $(SHARED)/train),srcli/samples)
+
+recipes: setup ## check every recipe at every scale by two steps of each phase; takes long
+	$(RUN) tools/check_recipes.py
 
 pictures: setup ## make the pictures of docs/real.md and docs/compare.md; needs Chromium
 	$(RUN) tools/real.py

@@ -243,6 +243,12 @@ _CHECKS: dict[Any, tuple[Callable[[Any], bool], str]] = {
 }
 
 
+def settings(arch: str) -> tuple[str, ...]:
+    """Return the names of a network's settings, as in the `config` of a recipe or a weight file."""
+    parameters = inspect.signature(_module(arch).Network).parameters
+    return (*(name for name in parameters if name != "scale"), "values")
+
+
 def has_identity_path(arch: str) -> bool:
     """Return whether the network can be initialised as an identity (`blocks.IdentityPath`)."""
     return hasattr(_module(arch).Network, "identity_path")

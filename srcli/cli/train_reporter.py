@@ -61,6 +61,8 @@ class TrainReporter:
         fields = "  ".join(f"{key}={value}" for key, value in given.items())
         console.err.print(f"recipe {event.recipe.title}: {fields}", markup=False)
         console.err.print(f"on {event.device}, into {event.folder}", markup=False)
+        if event.warm_start:
+            console.err.print(_describe_warm_start(event.warm_start), markup=False)
         if event.restarted:
             console.err.print(f"torchrun restarted this run; it continues at step {event.step}")
 
@@ -71,6 +73,15 @@ class TrainReporter:
             console.err.print(event.note, markup=False)
         if self._bar.is_hidden and event.step % _STEPS_PER_LINE == 0:
             console.err.print(f"step {event.step}/{event.steps}  {text}", markup=False)
+
+
+def _describe_warm_start(start: "events.WarmStart") -> str:
+    """Return how many tensors came from the file, and the first few that did not."""
+    total = start.taken + len(start.missing)
+    if not start.missing:
+        return f"starts from {start.file}: all {total} tensors"
+    names = ", ".join(start.missing[:3]) + (", ..." if len(start.missing) > 3 else "")
+    return f"starts from {start.file}: {start.taken} of {total} tensors; initialised: {names}"
 
 
 def format_step(event: "events.StepDone") -> str:

@@ -1,10 +1,12 @@
-"""The discriminators of SRGAN, BebyGAN and Real-ESRGAN; they return logits of an image being real.
+"""The discriminators of SRGAN, ESRGAN, BebyGAN and Real-ESRGAN; they return logits of an image being real.
 
 https://arxiv.org/abs/1609.04802, figure 4; https://arxiv.org/abs/2107.10833, figure 6
 """
 
 import itertools
+import math
 from collections.abc import Callable
+from functools import partial
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -16,7 +18,7 @@ from srcli.errors import UsageError
 class Vgg(nn.Module):
     """SRGAN's: eight convolutions, every second one with stride 2, and two dense layers; one logit per image.
 
-    It takes one patch size, a multiple of 16: 96 in SRGAN, 128 in ESRGAN.
+    It is built for one patch size: 96 in SRGAN.
     """
 
     def __init__(self, patch: int = 96, channels: int = 3, features: int = 64) -> None:
@@ -28,7 +30,8 @@ class Vgg(nn.Module):
         ]
         first = [nn.Conv2d(channels, features, 3, padding=1), nn.LeakyReLU(0.2)]
         self.body = nn.Sequential(*first, *itertools.chain(*blocks))
-        dense = nn.Linear(widths[-1] * (patch // 16) ** 2, 1024)
+        # A 3x3 convolution with stride 2 rounds an odd side up.
+        dense = nn.Linear(widths[-1] * math.ceil(patch / 16) ** 2, 1024)
         self.head = nn.Sequential(nn.Flatten(), dense, nn.LeakyReLU(0.2), nn.Linear(1024, 1))
 
     def forward(self, batch: Tensor) -> Tensor:
@@ -38,9 +41,10 @@ class Vgg(nn.Module):
 
 
 class Deep(nn.Module):
-    """BebyGAN's: 4x4 convolutions with stride 2 until 3 to 5 pixels are left on a side; one logit per image.
+    """4x4 convolutions with stride 2 until 3 to 5 pixels are left on a side; one logit per image.
 
-    Layers and widths as in the authors' code (dvlab-research/Simple-SR) for patches of 128, 192 and 256 px.
+    With 64 `features`, ESRGAN's for patches of 128 (`VGGStyleDiscriminator` in BasicSR); with 32, BebyGAN's
+    for 128, 192 and 256 px (dvlab-research/Simple-SR).
     """
 
     def __init__(self, patch: int = 192, channels: int = 3, features: int = 32) -> None:
@@ -79,14 +83,15 @@ class UNet(nn.Module):
         self.last = nn.Conv2d(features, 1, 3, padding=1)
 
     def forward(self, batch: Tensor) -> Tensor:
-        """Compute logits (N, 1, H, W) of (N, C, H, W) in [0, 1], sides multiples of 8; above 0 is real."""
+        """Compute logits (N, 1, H, W) of (N, C, H, W) in [0, 1]; above 0 is real."""
         levels = [F.leaky_relu(self.first(batch), 0.2)]
         for down in self.down:
             levels.append(F.leaky_relu(down(levels[-1]), 0.2))
         x = levels.pop()
         for up in self.up:
-            larger = F.interpolate(x, scale_factor=2.0, mode="bilinear")
-            x = F.leaky_relu(up(larger), 0.2) + levels.pop()
+            skipped = levels.pop()
+            larger = F.interpolate(x, size=skipped.shape[2:], mode="bilinear")
+            x = F.leaky_relu(up(larger), 0.2) + skipped
         for convolution in self.after:
             x = F.leaky_relu(convolution(x), 0.2)
         logits: Tensor = self.last(x)
@@ -101,37 +106,26 @@ def _make_normalised(before: int, after: int) -> nn.Module:
     return spectral_norm(nn.Conv2d(before, after, 3, padding=1, bias=False))
 
 
-def _vgg(patch: int, channels: int) -> nn.Module:
-    _check_patch("vgg", patch, 16)
-    return Vgg(patch, channels)
-
-
-def _deep(patch: int, channels: int) -> nn.Module:
-    _check_patch("deep", patch, 16)
-    return Deep(patch, channels)
-
-
-def _unet(patch: int, channels: int) -> nn.Module:
-    _check_patch("unet", patch, 8)
-    return UNet(channels)
-
-
-def _check_patch(name: str, patch: int, multiple: int) -> None:
-    if patch < multiple or patch % multiple:
-        raise UsageError(
-            f"the discriminator '{name}' cannot take patches of {patch} px",
-            f"scale times --patch must be a multiple of {multiple}",
-        )
-
-
-DISCRIMINATORS: dict[str, Callable[[int, int], nn.Module]] = {"vgg": _vgg, "deep": _deep, "unet": _unet}
+DISCRIMINATORS: dict[str, Callable[[int, int], nn.Module]] = {
+    "vgg": Vgg,
+    "esrgan": partial(Deep, features=64),
+    "deep": Deep,
+    "unet": lambda patch, channels: UNet(channels),
+}
+# Smaller patches vanish on the way through the layers.
+_LEAST = 16
 
 
 def build(name: str, patch: int, channels: int) -> nn.Module:
     """Build the discriminator for high-resolution patches of `patch` pixels on a side.
 
-    Raises `UsageError` for an unknown name or a patch it can't take.
+    Raises `UsageError` for an unknown name or a patch that is too small.
     """
     if name not in DISCRIMINATORS:
         raise UsageError(f"no discriminator called '{name}'", f"there are: {', '.join(DISCRIMINATORS)}")
+    if patch < _LEAST:
+        raise UsageError(
+            f"the discriminator '{name}' cannot take patches of {patch} px",
+            f"scale times --patch must be at least {_LEAST}",
+        )
     return DISCRIMINATORS[name](patch, channels)

@@ -8,14 +8,27 @@ from srcli.train.recipe import Recipe
 
 
 @dataclass(frozen=True)
+class WarmStart:
+    """The tensors of a network that were taken from `file`, and the names of those that were not there."""
+
+    file: Path
+    taken: int
+    missing: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Started:
-    """A run begins, or continues, at `step`; `restarted` by torchrun after a process was lost."""
+    """A run begins, or continues, at `step`; `restarted` by torchrun after a process was lost.
+
+    `warm_start`: what was taken from the weight file it begins with, if there is one.
+    """
 
     recipe: Recipe
     device: str
     folder: Path
     step: int
     restarted: bool
+    warm_start: WarmStart | None = None
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Generator, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,8 +27,8 @@ from srcli.train.batches import Draw, ScaledBatch, iterate_batches
 from srcli.train.compiled import Forward, build_forward
 from srcli.train.degrade import resize, round_to_levels
 from srcli.train.events import StepDone
-from srcli.train.recipe import Phase, Recipe, phase_at
-from srcli.train.state import STATE, State, add_discriminator, restore, save, update_ema
+from srcli.train.recipe import Phase, Recipe, phase_at, second_phase
+from srcli.train.state import STATE, State, begin_phase, build_discriminator, restore, save, update_ema
 
 LOG = "log.jsonl"
 # Seconds between checkpoints, besides those at validations: a crash costs minutes at most.
@@ -114,7 +114,7 @@ def prepare(state: State, setup: Setup) -> Work:
     if setup.recipe.downscale_weight and not hasattr(state.network, "downscale"):
         raise UsageError(f"{setup.recipe.arch} does not downscale images", "leave downscale_weight at 0")
     phase = phase_at(setup.recipe, state.step)
-    add_discriminator(state, setup.recipe, phase, setup.device)
+    begin_phase(state, setup.recipe, phase, setup.device)
     objective = losses.build(losses.parse(phase.loss), setup.device.name, state.discriminator, phase.regions)
     return Work(
         phase,
@@ -123,6 +123,25 @@ def prepare(state: State, setup: Setup) -> Work:
         iterate_batches(setup.recipe, setup.draw, state.step, state.nonfinite_retries),
         _load_teacher(setup) if setup.recipe.teacher else None,
     )
+
+
+def rehearse(state: State, setup: Setup) -> None:
+    """Compute the losses of a second phase to come on one patch: what it lacks shows now, not after days.
+
+    Raises `SrError` if its features are unavailable, or if its discriminator does not take the patches.
+    """
+    recipe = setup.recipe
+    if recipe.gan is None or state.step >= recipe.steps:
+        return
+    with torch.random.fork_rng(), torch.no_grad():
+        phase, device = second_phase(recipe.gan, recipe.steps), setup.device.name
+        discriminator = build_discriminator(recipe, phase, state.network).to(device)
+        objective = losses.build(losses.parse(phase.loss), device, discriminator, phase.regions)
+        _, batch = next(iterate_batches(replace(recipe, batch=1), setup.draw, recipe.steps, 0))
+        sr = copy.deepcopy(state.ema).eval()(batch.fed.to(device))
+        images = losses.Images(sr, batch.hr.to(device), batch.lr.to(device))
+        objective(images)
+        objective.discriminator_loss(images)
 
 
 def _load_teacher(setup: Setup) -> nn.Module:
@@ -286,6 +305,7 @@ def run(state: State, setup: Setup) -> Generator[StepDone]:
     setup.folder.mkdir(parents=True, exist_ok=True)
     meter, first, psnr_y = Meter(), state.step, None
     work = prepare(state, setup)
+    rehearse(state, setup)
     try:
         _save(state, setup, meter)
         _forget_after(setup.folder / LOG, state.step)

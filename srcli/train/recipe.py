@@ -1,7 +1,8 @@
 """A training run's settings, as one frozen value, and how they are changed by text."""
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -15,12 +16,12 @@ SCHEDULES = ("cosine", "step", "one-cycle", "constant", "linear")
 OPTIMISERS = ("adam", "adamw", "sgd", "soap")
 CLIPS = ("norm", "value", "rate")
 PRECISIONS = ("float32", "bfloat16")
-DISCRIMINATORS = ("vgg", "deep", "unet")
+DISCRIMINATORS = ("vgg", "esrgan", "deep", "unet")
 
 
 @dataclass(frozen=True)
 class Gan:
-    """The phase after the first: the same network against a `discriminator`, for `steps` more.
+    """The phase after the first: its averaged weights against a `discriminator`, for `steps` more.
 
     `learning_rate` is multiplied by `decay` at the shares `decay_at` of the phase, or follows another
     `schedule`, in `cycles` if that is a cosine. `regions`: the standard deviation of grey values from which
@@ -94,7 +95,7 @@ class Recipe:
     decay_at: tuple[float, ...] = ()
     floor: float = 0.01
     cycles: int = 1
-    ema: float = 0.999
+    ema: float = 0.0
     clip: float = 0.0
     clip_by: str = "norm"
     accumulate: int = 1
@@ -201,7 +202,8 @@ def apply_assignments(recipe: Recipe, assignments: Sequence[str]) -> Recipe:
         if not sign:
             raise UsageError(f"'{text}' is not of the form FIELD=VALUE", "for example --set batch=32")
         recipe = _assign(recipe, name, value)
-    return check_recipe(recipe)
+    _check_effect(check_recipe(recipe), [text.partition("=")[0] for text in assignments])
+    return recipe
 
 
 def _assign(recipe: Recipe, name: str, value: str) -> Recipe:
@@ -244,11 +246,8 @@ def check_recipe(recipe: Recipe) -> Recipe:
             raise UsageError(
                 f"no {name} called '{getattr(recipe, name)}'", f"there are: {', '.join(choices)}"
             )
-    for name in ("patch", "batch", "steps", "accumulate", "cycles", "validate_every"):
-        if getattr(recipe, name) < 1:
-            raise UsageError(f"{name} cannot be {getattr(recipe, name)}", "give at least 1")
-    if not 0 <= recipe.sharpen <= 2:
-        raise UsageError(f"sharpen cannot be {recipe.sharpen:g}", "give 0 to 2; Real-ESRGAN takes 0.5")
+    _check_numbers(recipe, "")
+    _check_config(recipe)
     degradations.parse_degradation(recipe.degrade)
     initial.parse(recipe.initial)
     augment.parse(recipe.augment)
@@ -258,18 +257,54 @@ def check_recipe(recipe: Recipe) -> Recipe:
         raise UsageError("an adversarial loss needs a second phase", "give it with --set gan.loss=...")
     if recipe.gan:
         _check_gan(recipe.gan)
+    if not recipe.all_steps or (recipe.gan and not recipe.gan.steps):
+        raise UsageError("a phase cannot have 0 steps", "use at least 1")
     return recipe
+
+
+def _check_numbers(owner: "Recipe | Gan", prefix: str) -> None:
+    """Raise `UsageError` for a number that its field cannot have; NaN fits none."""
+    for name, (fits, hint) in _LIMITS.items():
+        value = getattr(owner, name, ())
+        for number in value if isinstance(value, tuple) else (value,):
+            if isinstance(number, bool) or not isinstance(number, int | float) or not fits(number):
+                raise UsageError(f"{prefix}{name} cannot be {number}", hint)
+
+
+def _check_config(recipe: Recipe) -> None:
+    """Raise `UsageError` for a setting that the network does not have, or a value that it cannot have."""
+    known = archs.settings(recipe.arch)
+    for name in recipe.config:
+        if name not in known:
+            raise UsageError(f"{recipe.arch} has no setting '{name}'", f"there are: {', '.join(known)}")
+    try:
+        archs.check_config(recipe.arch, recipe.kind, recipe.config)
+    except UsageError as error:
+        raise UsageError(error.message, "set it with --set config.NAME=VALUE") from error
+
+
+def _check_effect(recipe: Recipe, names: Iterable[str]) -> None:
+    """Raise `UsageError` for a field that was set although nothing reads it."""
+    idle = {
+        "beta2": (recipe.optimiser == "sgd", "optimiser=sgd"),
+        "decay": (recipe.schedule != "step", f"schedule={recipe.schedule}"),
+        "decay_at": (recipe.schedule not in ("step", "linear"), f"schedule={recipe.schedule}"),
+        "cycles": (recipe.schedule != "cosine", f"schedule={recipe.schedule}"),
+        "floor": (recipe.schedule == "constant", "schedule=constant"),
+        "clip_by": (recipe.clip == 0, "clip=0"),
+        "distil": (not recipe.teacher, "no teacher"),
+    }
+    for name in names:
+        if name in idle and idle[name][0]:
+            raise UsageError(f"{name} has no effect with {idle[name][1]}", f"leave out {name}")
 
 
 def _check_gan(gan: Gan) -> None:
     """Raise `UsageError` for an invalid second phase."""
+    _check_numbers(gan, "gan.")
     for name, choices in (("discriminator", DISCRIMINATORS), ("schedule", SCHEDULES)):
         if getattr(gan, name) not in choices:
             raise UsageError(f"no {name} called '{getattr(gan, name)}'", f"there are: {', '.join(choices)}")
-    if gan.cycles < 1:
-        raise UsageError(f"gan.cycles cannot be {gan.cycles}", "give at least 1")
-    if not 0 <= gan.regions < 1:
-        raise UsageError(f"gan.regions cannot be {gan.regions:g}", "give 0 to 1; BebyGAN takes 0.025")
     losses.parse(gan.loss)
 
 
@@ -301,6 +336,27 @@ def _check_scale_range(recipe: Recipe) -> None:
 
 
 LARGEST_SCALE = 32
+_Limit = tuple[Callable[[float], bool], str]
+_COUNT: _Limit = (lambda x: 1 <= x <= 10**12, "use at least 1")
+_POSITIVE: _Limit = (lambda x: 0 < x < math.inf, "use a number above 0")
+_NOT_NEGATIVE: _Limit = (lambda x: 0 <= x < math.inf, "use 0 or a number above it")
+_BELOW_ONE: _Limit = (lambda x: 0 <= x < 1, "use 0 or more, and less than 1")
+_SHARE: _Limit = (lambda x: 0 <= x <= 1, "use 0 to 1")
+_LIMITS: dict[str, _Limit] = {
+    **dict.fromkeys(
+        ("patch", "patches", "batch", "accumulate", "cycles", "validate_every", "scales"), _COUNT
+    ),
+    **dict.fromkeys(("learning_rate", "decay"), (lambda x: 0 < x <= 1, "use a number above 0, up to 1")),
+    **dict.fromkeys(("decay_at", "floor"), _SHARE),
+    **dict.fromkeys(("beta2", "ema", "weight_decay"), _BELOW_ONE),
+    **dict.fromkeys(("warmup", "clip", "distil", "downscale_weight", "deep_supervision"), _NOT_NEGATIVE),
+    "steps": (lambda x: 0 <= x <= 10**12, "use at least 1"),
+    "last_rate": _POSITIVE,
+    "rescale_factors": (lambda x: 0 < x <= 4, "use numbers above 0, up to 4"),
+    "seed": (lambda x: 0 <= x < 2**63, "use 0 to 9223372036854775807"),
+    "sharpen": (lambda x: 0 <= x <= 2, "use 0 to 2; Real-ESRGAN has 0.5"),
+    "regions": (lambda x: 0 <= x < 1, "use 0 or more, and less than 1; BebyGAN has 0.025"),
+}
 _TRUTH = {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}
 _CHOICES = {
     "schedule": SCHEDULES,

@@ -10,9 +10,9 @@ from srcli.train.recipe import Gan, Recipe
 # ESRGAN's and Real-ESRGAN's features, before activations: conv1_2 ... conv5_4 of VGG19.
 _FIVE_LAYERS = "content:conv1_2=0.1,content:conv2_2=0.1,content:conv3_4=1,content:conv4_4=1,content:conv5_4=1"
 _ALL_SCALES = (2, 3, 4)
-
-
 _ANY_SCALE = (1.0, 4.0)
+# The decay of averaged weights in BasicSR and KAIR, for recipes of these.
+_BASICSR = 0.999
 
 
 def fsrcnn(scale: int) -> Recipe:
@@ -52,9 +52,9 @@ def edsr(scale: int) -> Recipe:
 
 
 def ecbsr(scale: int) -> Recipe:
-    """ECBSR-M10C32: L1 on luma, 64x64 patches, batch 32, always at 5e-4, without averaged weights."""
+    """ECBSR-M10C32: L1 on luma, 64x64 patches, batch 32, always at 5e-4."""
     return Recipe(
-        "ecbsr", scale, patch=64, batch=32, steps=1_600_000, learning_rate=5e-4, schedule="constant", ema=0.0
+        "ecbsr", scale, patch=64, batch=32, steps=1_600_000, learning_rate=5e-4, schedule="constant"
     )
 
 
@@ -74,6 +74,7 @@ def slimres(scale: int) -> Recipe:
         warmup=300,
         clip=1.0,
         precision="bfloat16",
+        ema=0.999,
         rescale_factors=(1.0, 0.7, 0.5),
     )
 
@@ -91,6 +92,7 @@ def vdsr(scale: int) -> Recipe:
         batch=64,
         steps=936_000,
         loss="l2",
+        weight_decay=1e-4,
         learning_rate=2e-4,
         schedule="step",
         decay=0.1,
@@ -113,6 +115,7 @@ def drrn(scale: int) -> Recipe:
         batch=128,
         steps=326_800,
         loss="l2",
+        weight_decay=1e-4,
         learning_rate=1e-4,
         schedule="step",
         decay_at=(0.2, 0.4, 0.6, 0.8),
@@ -132,6 +135,7 @@ def drcn(scale: int) -> Recipe:
         patch=41,
         batch=64,
         loss="l2",
+        weight_decay=1e-4,
         learning_rate=1e-4,
         schedule="step",
         decay=0.1,
@@ -153,6 +157,7 @@ def lapsrn(scale: int) -> Recipe:
         patch=128 // scale,
         batch=64,
         loss="charbonnier",
+        weight_decay=1e-4,
         learning_rate=1e-4,
         schedule="step",
         decay_at=(0.05, 0.1, 0.15, 0.2),
@@ -164,16 +169,24 @@ def lapsrn(scale: int) -> Recipe:
 
 def srvgg(scale: int) -> Recipe:
     """SRVGGNetCompact: its settings are not published; those of Real-ESRGAN's first phase."""
-    return Recipe("srvgg", scale, patch=64, batch=48, steps=400_000, learning_rate=2e-4, schedule="constant")
+    return Recipe(
+        "srvgg",
+        scale,
+        patch=64,
+        batch=48,
+        steps=400_000,
+        learning_rate=2e-4,
+        schedule="constant",
+        ema=_BASICSR,
+    )
 
 
 def rrdbnet(scale: int) -> Recipe:
-    """ESRGAN's RRDB-PSNR: L1, 128x128 pixels at x4, four cosines of 250,000 steps, He's weights times 0.1."""
+    """ESRGAN's RRDB-PSNR: L1, 128x128 pixels at x4, four cosines of 250,000 steps."""
     return Recipe(
         "rrdbnet",
         scale,
         steps=1_000_000,
-        initial="he=0.1",
         learning_rate=2e-4,
         beta2=0.99,
         cycles=4,
@@ -271,7 +284,7 @@ def han(scale: int) -> Recipe:
 def safmn(scale: int) -> Recipe:
     """SAFMN: L1 plus 0.05 x frequency loss, 64x64 patches, batch 64, a cosine from 1e-3 to 1e-5."""
     loss = "l1=1,frequency=0.05"
-    return Recipe("safmn", scale, patch=64, batch=64, steps=500_000, loss=loss, beta2=0.99)
+    return Recipe("safmn", scale, patch=64, batch=64, steps=500_000, loss=loss, beta2=0.99, ema=_BASICSR)
 
 
 def latticenet(scale: int) -> Recipe:
@@ -346,8 +359,14 @@ def srgan(scale: int) -> Recipe:
 
 
 def esrgan(scale: int) -> Recipe:
-    """ESRGAN: RRDB-PSNR, then VGG19 features before activation and a relativistic discriminator."""
-    return replace(rrdbnet(scale), name="esrgan", gan=Gan(decay_at=(0.125, 0.25, 0.5, 0.75)))
+    """ESRGAN: RRDB-PSNR, then VGG19 features before activation and a relativistic discriminator.
+
+    The authors weight the mean of both halves of the relativistic loss by 0.005; ours is their sum. They
+    average weights in the second phase only.
+    """
+    loss = "l1=0.01,content=1,adversarial:ragan=0.0025"
+    gan = Gan(loss=loss, discriminator="esrgan", decay_at=(0.125, 0.25, 0.5, 0.75))
+    return replace(rrdbnet(scale), name="esrgan", ema=_BASICSR, gan=gan)
 
 
 def bebygan(scale: int) -> Recipe:
@@ -366,11 +385,12 @@ def bebygan(scale: int) -> Recipe:
 def bsrgan(scale: int) -> Recipe:
     """BSRGAN: RRDB on shuffled degradations with L1, then also VGG19 features and a U-Net, by LSGAN.
 
-    The authors' options, except the number of steps. The paper has batch 48 and adversarial weight 0.1.
+    The authors' options, except the number of steps. The paper has batch 48 and adversarial weight 0.1. The
+    authors' squared errors are twice those of our lsgan, hence its weight of 2.
     """
-    loss = f"l1=1,{_FIVE_LAYERS},adversarial:lsgan=1"
+    loss = f"l1=1,{_FIVE_LAYERS},adversarial:lsgan=2"
     gan = Gan(2_000_000, loss, 5e-5, decay_at=(0.4, 0.8), discriminator="unet")
-    made = _halve_rate(Recipe("rrdbnet", scale, patch=72, batch=4, learning_rate=1e-4))
+    made = _halve_rate(Recipe("rrdbnet", scale, patch=72, batch=4, learning_rate=1e-4, ema=_BASICSR))
     return replace(made, name="bsrgan", initial="orthogonal=0.2", degrade="bsrgan", gan=gan)
 
 
@@ -387,10 +407,10 @@ def realesrgan(scale: int) -> Recipe:
         patch=256 // scale,
         batch=48,
         steps=1_000_000,
-        initial="he=0.1",
         learning_rate=2e-4,
         beta2=0.99,
         schedule="constant",
+        ema=_BASICSR,
     )
     return replace(made, name="realesrgan", augment="flip", sharpen=0.5, degrade="second-order", gan=gan)
 
@@ -469,12 +489,12 @@ def swinir(scale: int) -> Recipe:
 
     The versions for DIV2K and Flickr2K, and the lightweight ones, use patches of 64x64.
     """
-    return _halve_rate_late(Recipe("swinir", scale, patch=48, batch=32))
+    return replace(_halve_rate_late(Recipe("swinir", scale, patch=48, batch=32)), beta2=0.999, ema=_BASICSR)
 
 
 def hat(scale: int) -> Recipe:
     """HAT without ImageNet: L1, 64x64 patches, batch 32, 2e-4 halved four times; x4 starts from x2."""
-    return _halve_rate_late(Recipe("hat", scale, patch=64, batch=32))
+    return _halve_rate_late(Recipe("hat", scale, patch=64, batch=32, ema=_BASICSR))
 
 
 def dat(scale: int) -> Recipe:
@@ -484,12 +504,23 @@ def dat(scale: int) -> Recipe:
 
 def swin2sr(scale: int) -> Recipe:
     """Swin2SR's classical size: L1, 64x64 patches, batch 32, 2e-4 halved four times."""
-    return _halve_rate_late(Recipe("swin2sr", scale, patch=64, batch=32))
+    return replace(_halve_rate_late(Recipe("swin2sr", scale, patch=64, batch=32)), beta2=0.999, ema=_BASICSR)
 
 
 def omnisr(scale: int) -> Recipe:
-    """OmniSR: L1, 64x64 patches, batch 64, 5e-4 halved every 200,000 steps; AdamW."""
-    return _halve_rate(Recipe("omnisr", scale, patch=64, batch=64, learning_rate=5e-4, optimiser="adamw"))
+    """OmniSR on DIV2K: L1, 64x64 patches, batch 64, 5e-4 halved every 250 of 1,000 epochs; AdamW."""
+    return Recipe(
+        "omnisr",
+        scale,
+        patch=64,
+        batch=64,
+        steps=800_000,
+        optimiser="adamw",
+        weight_decay=1e-4,
+        learning_rate=5e-4,
+        schedule="step",
+        decay_at=(0.25, 0.5, 0.75),
+    )
 
 
 def edt(scale: int) -> Recipe:
@@ -611,6 +642,7 @@ def default(arch: str, scale: int) -> Recipe:
         learning_rate=2e-4,
         warmup=1_000,
         clip=1.0,
+        ema=0.999,
         scale_range=scale_range,
     )
 
@@ -640,6 +672,7 @@ def quick(recipe: Recipe) -> Recipe:
         steps=300 if gan else 1_000,
         loss=recipe.loss.partition("=")[0],
         optimiser="soap",
+        beta2=0.95,
         weight_decay=0.0,
         learning_rate=3e-3,
         last_rate=1.0,
@@ -678,6 +711,7 @@ def fine_tuning(spec: archs.Spec, init: str) -> Recipe:
         scales=(),
         deep_supervision=(0.0, 0.0),
         optimiser="adam",
+        beta2=0.999,
         weight_decay=0.0,
         learning_rate=min(1e-4, recipe.learning_rate / 10),
         last_rate=1.0,

@@ -20,6 +20,7 @@ from srcli.train import augment, loop, parallel, recipe, recipes, state
 from srcli.train.batches import Draw
 from srcli.train.events import DataReady, Event, ImageDecoded, Interrupted, Started, Validated
 from srcli.train.feed import Feed, draw, draw_any
+from srcli.train.planes import Tick
 from srcli.train.recipe import Recipe
 from srcli.train.request import Summary, TrainRequest
 from srcli.train.sources import parse
@@ -46,7 +47,7 @@ def run(
     device = select_device(parallel.local_device(request.device))
     restarted = parallel.broadcast_decision(state.is_this_run(folder))
     begun, chosen = _open_state(request, chosen, folder, device, restarted)
-    emit(Started(chosen, str(device), folder, begun.step, restarted))
+    emit(Started(chosen, str(device), folder, begun.step, restarted, begun.warm_start))
     pictures = _load_pictures(request.validation)  # before the long decoding, to report a bad folder at once
 
     def report_decoded(done: int, total: int) -> None:
@@ -54,16 +55,7 @@ def run(
             raise KeyboardInterrupt
         emit(ImageDecoded(done, total))
 
-    def open_feed(scale: int) -> Feed:
-        store = _open_store(request, chosen, scale, report_decoded)
-        label = "any scale" if chosen.scale_range else f"x{scale}"
-        emit(DataReady(len(store), label, store.left_out, store.leaks))
-        # Crops are cut and degraded on the device that holds the samples.
-        placed = store if device.name == "cpu" else store.to(torch.device(device.name))
-        channels = int(begun.network.channels)  # type: ignore[arg-type]
-        return Feed(placed, channels, augment.parse(chosen.augment))
-
-    draw_batch = _build_draw(chosen, open_feed)
+    draw_batch = open_draw(request, chosen, begun, device, emit, report_decoded)
     log = _open_tensorboard(folder) if request.tensorboard else ignore
     setup = loop.Setup(chosen, device, folder, draw_batch, pictures, log)
     interrupted = _run_steps(begun, setup, emit, should_stop)
@@ -134,8 +126,25 @@ def _load_pictures(validation: Path | None) -> list[Picture]:
     return list(chosen.read_pictures())
 
 
-def _build_draw(chosen: Recipe, open_feed: Callable[[int], Feed]) -> Draw:
+def open_draw(
+    request: TrainRequest,
+    chosen: Recipe,
+    begun: State,
+    device: Device,
+    emit: Emit = ignore,
+    tick: Tick = lambda done, total: None,
+) -> Draw:
     """Return a function that draws batches of the recipe's scales; all scales share the decoded images."""
+
+    def open_feed(scale: int) -> Feed:
+        store = _open_store(request, chosen, scale, tick)
+        label = "any scale" if chosen.scale_range else f"x{scale}"
+        emit(DataReady(len(store), label, store.left_out, store.leaks))
+        # Crops are cut and degraded on the device that holds the samples.
+        placed = store if device.name == "cpu" else store.to(torch.device(device.name))
+        channels = int(begun.network.channels)  # type: ignore[arg-type]
+        return Feed(placed, channels, augment.parse(chosen.augment))
+
     if chosen.scale_range:
         feed = open_feed(1)
         part = chosen.downscale_weight == 0
@@ -144,7 +153,7 @@ def _build_draw(chosen: Recipe, open_feed: Callable[[int], Feed]) -> Draw:
     return lambda scale, patch, count, rng: draw(feeds[int(scale)], patch, count, rng)
 
 
-def _open_store(request: TrainRequest, chosen: Recipe, scale: int, tick: Callable[[int, int], None]) -> Store:
+def _open_store(request: TrainRequest, chosen: Recipe, scale: int, tick: Tick) -> Store:
     patch = max((chosen.patch, *chosen.patches))
     wanted = StoreSpec(
         scale,

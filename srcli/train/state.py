@@ -19,6 +19,7 @@ from srcli.engine.weights import files
 from srcli.errors import WeightsError
 from srcli.storage.files import replace_atomically
 from srcli.train import discriminators
+from srcli.train.events import WarmStart
 from srcli.train.initial import initialise, parse
 from srcli.train.recipe import Phase, Recipe, apply_assignments, apply_changes, from_dict, second_phase
 from srcli.train.soap import Soap
@@ -28,7 +29,7 @@ STATE = "state.pt"
 
 @dataclass
 class State:
-    """Everything that a step changes.
+    """Everything that a step changes, and where it started from.
 
     `rate` multiplies every learning rate; each of the `nonfinite_retries` after a NaN or infinite loss halves
     it.
@@ -43,6 +44,7 @@ class State:
     nonfinite_retries: int = 0
     discriminator: nn.Module | None = None
     discriminator_optimiser: torch.optim.Optimizer | None = None
+    warm_start: WarmStart | None = None
 
 
 def start(recipe: Recipe, device: Device) -> State:
@@ -50,10 +52,9 @@ def start(recipe: Recipe, device: Device) -> State:
     torch.manual_seed(recipe.seed)
     network = archs.build(recipe.arch, recipe.scale, recipe.config)
     initialise(network, parse(recipe.initial))
-    if recipe.init:
-        _warm_start(network, recipe.arch, Path(recipe.init))
+    warm_start = _load_initial(network, recipe.arch, Path(recipe.init)) if recipe.init else None
     network.to(device.name, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return State(network, copy.deepcopy(network), optimiser(network, recipe))
+    return State(network, copy.deepcopy(network), optimiser(network, recipe), warm_start=warm_start)
 
 
 def optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
@@ -67,7 +68,7 @@ def optimiser(network: nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     if recipe.optimiser == "sgd":
         return torch.optim.SGD(groups, rate, momentum=0.9, weight_decay=decay)
     if recipe.optimiser == "soap":
-        return Soap(groups, rate, weight_decay=decay)
+        return Soap(groups, rate, betas=(0.95, recipe.beta2), weight_decay=decay)
     kind = torch.optim.Adam if recipe.optimiser == "adam" else torch.optim.AdamW
     return kind(groups, rate, betas=(0.9, recipe.beta2), weight_decay=decay, fused=True)
 
@@ -78,28 +79,44 @@ def _last_layer(network: nn.Module) -> set[Tensor]:
     return set(layers[-1].parameters())
 
 
-def _warm_start(network: nn.Module, arch: str, path: Path) -> None:
+def _load_initial(network: nn.Module, arch: str, path: Path) -> WarmStart:
     own = network.state_dict()
     given = archs.rename(arch, files.read_state(path))
     fitting = {k: v for k, v in given.items() if k in own and own[k].shape == v.shape}
     if not fitting:
-        raise WeightsError(f"{path} has no tensor that fits {arch}", "give weights of the same network")
+        raise WeightsError(f"{path} has no tensor that fits {arch}", "use weights of the same network")
     network.load_state_dict({**own, **fitting})
+    return WarmStart(path, len(fitting), tuple(name for name in own if name not in fitting))
 
 
-def add_discriminator(state: State, recipe: Recipe, phase: Phase, device: Device) -> None:
-    """Add the phase's discriminator to the state if it needs one and has none yet."""
+def begin_phase(state: State, recipe: Recipe, phase: Phase, device: Device) -> None:
+    """Prepare the state for a phase against a discriminator, unless it is in that phase already.
+
+    As in the papers, that phase starts from the averaged weights, with a fresh optimiser.
+    """
     if not phase.discriminator or state.discriminator is not None:
         return
+    if recipe.ema > 0:
+        state.network.load_state_dict(state.ema.state_dict())
+    state.optimiser = optimiser(state.network, replace(recipe, learning_rate=phase.learning_rate))
+    _add_discriminator(state, recipe, phase, device)
+
+
+def _add_discriminator(
+    state: State, recipe: Recipe, phase: Phase, device: Device
+) -> tuple[nn.Module, torch.optim.Optimizer]:
+    """Add the phase's discriminator and its optimiser to the state, and return them."""
     torch.manual_seed(recipe.seed + 1)
+    discriminator = build_discriminator(recipe, phase, state.network).to(device.name)
+    rates = replace(recipe, optimiser="adam", learning_rate=phase.learning_rate, last_rate=1.0)
+    state.discriminator, state.discriminator_optimiser = discriminator, optimiser(discriminator, rates)
+    return discriminator, state.discriminator_optimiser
+
+
+def build_discriminator(recipe: Recipe, phase: Phase, network: nn.Module) -> nn.Module:
+    """Build the phase's discriminator for the patches that `network` returns."""
     side = recipe.patch * (1 if archs.traits(recipe.arch).pre_upsampled else recipe.scale)
-    channels = int(state.network.channels)  # type: ignore[arg-type]
-    discriminator = discriminators.build(phase.discriminator, side, channels)
-    state.discriminator = discriminator.to(device.name)
-    state.discriminator_optimiser = optimiser(
-        state.discriminator,
-        replace(recipe, optimiser="adam", learning_rate=phase.learning_rate, last_rate=1.0),
-    )
+    return discriminators.build(phase.discriminator, side, int(network.channels))  # type: ignore[arg-type]
 
 
 def save(folder: Path, state: State, recipe: Recipe) -> None:
@@ -176,12 +193,13 @@ def restore(state: State, saved: dict[str, Any], recipe: Recipe, device: Device)
     state.optimiser.load_state_dict(saved["optimiser"])
     for name in _NUMBERS:
         setattr(state, name, saved.get(name, getattr(state, name)))
+    state.discriminator = state.discriminator_optimiser = None
     if "discriminator" in saved and recipe.gan:
-        add_discriminator(state, recipe, second_phase(recipe.gan, recipe.steps), device)
-        assert state.discriminator is not None
-        assert state.discriminator_optimiser is not None
-        state.discriminator.load_state_dict(saved["discriminator"])
-        state.discriminator_optimiser.load_state_dict(saved["discriminator_optimiser"])
+        discriminator, its_optimiser = _add_discriminator(
+            state, recipe, second_phase(recipe.gan, recipe.steps), device
+        )
+        discriminator.load_state_dict(saved["discriminator"])
+        its_optimiser.load_state_dict(saved["discriminator_optimiser"])
 
 
 @torch.no_grad()
