@@ -20,8 +20,9 @@ from srcli.train import state
 
 
 def words(photos: Path, out: Path, *more: object) -> list[str]:
-    fixed = ["-m", "srcli", "train", "espcn", "-x2", "--data", photos, "--valid", photos, "--out", out]
-    return [str(word) for word in (*fixed, "--patch", 12, "--set", "warmup=2", *more)]
+    fixed = ["-m", "srcli", "train", "espcn", "-x2", "--preset", "paper"]
+    images = ["--data", photos, "--valid", photos, "--out", out]
+    return [str(word) for word in (*fixed, *images, "--patch", 12, "--set", "warmup=2", *more)]
 
 
 def launched(count: int, arguments: list[str]) -> list[str]:
@@ -85,7 +86,7 @@ def test_a_process_that_is_killed_ends_the_run_with_a_state_to_resume(photos: Pa
     assert "another process of this run is gone" in talk or "stopped at step" in talk
     saved = torch.load(out / state.STATE, weights_only=True)
     assert saved["step"] >= 10
-    more = [sys.executable, *command, "--resume", "--steps", str(saved["step"] + 3)]
+    more = [sys.executable, "-m", "srcli", "train", "--resume", str(out), "--steps", str(saved["step"] + 3)]
     done = finished(more)
     assert done.returncode == 0, done.stderr
 

@@ -1,8 +1,10 @@
 """Recipes: fields that are checked, phases that are tried before they begin, starts that keep the signal."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -11,10 +13,26 @@ from helpers.command import Run
 from helpers.networks import CPU, SMALL
 from helpers.training import build_setup, run_training
 from srcli import archs
+from srcli.cli.train_reporter import format_duration
 from srcli.engine.weights import hub
+from srcli.engine.weights.checkpoint import read_header
 from srcli.engine.weights.hub import HubError
 from srcli.errors import UsageError
-from srcli.train import discriminators, loop, recipe, recipes, state
+from srcli.imaging.degrade.degradations import downscale_bicubic
+from srcli.imaging.image import Image, write_image
+from srcli.imaging.metrics.full_reference import psnr
+from srcli.imaging.pixels import crop_to_multiple
+from srcli.train import (
+    TrainRequest,
+    discriminators,
+    events,
+    loop,
+    recipe,
+    recipes,
+    runner,
+    state,
+    time_budget,
+)
 
 ADVERSARIAL = [name for name in recipes.names() if recipes.find(name, 2).gan]
 
@@ -157,3 +175,119 @@ def test_a_start_from_weights_says_how_many_tensors_fitted(photos: Path, tmp_pat
     assert begun.warm_start is not None
     assert begun.warm_start.missing == ()
     assert begun.warm_start.taken == len(begun.network.state_dict())
+
+
+# --- time ---
+
+
+def test_a_run_fits_into_the_time_it_is_given(photos: Path, tmp_path: Path, sr: Run) -> None:
+    out = tmp_path / "run"
+    done = sr("train", "fsrcnn", "-x2", "--data", photos, "--valid", photos, "--out", out, "--for", "8s")
+    assert done.code == 0, done.err
+    assert "the paper's recipe would take about" in done.err
+    assert "(--preset paper)" in done.err
+    header = json.loads(read_header(out / "fsrcnn-x2.safetensors")["recipe"])
+    assert header["optimiser"] == "soap"
+    steps = [json.loads(line)["step"] for line in (out / loop.LOG).read_text().splitlines()]
+    assert len(steps) in range(1, 10)
+    assert steps[-1] == header["steps"]
+
+
+@pytest.mark.parametrize("name", ["fsrcnn", "srgan"])
+def test_steps_are_as_many_as_the_time_allows(name: str) -> None:
+    made, speed = recipes.find(name, 4), time_budget.Speed(0.1, 0.3, 2.0)
+    for seconds in (100.0, 3600.0):
+        fitted = time_budget.fit(made, speed, seconds)
+        assert 0.85 * seconds < time_budget.estimate(fitted, speed) <= seconds
+        if made.gan and fitted.gan:
+            assert fitted.gan.steps / fitted.all_steps == pytest.approx(1 / 6, abs=0.01)
+    assert time_budget.fit(made, speed, 0.0).steps == 1
+    assert time_budget.estimate_other(replace(made, batch=made.batch * 2), made, speed) == pytest.approx(
+        2 * time_budget.estimate_other(made, made, speed)
+    )
+
+
+def test_the_default_preset_is_for_the_device() -> None:
+    request = TrainRequest(("photos",), "edsr", 2)
+    assert runner.choose_recipe(request, on_gpu=True) == recipes.find("edsr", 2)
+    assert runner.choose_recipe(request) == recipes.quick(recipes.find("edsr", 2))
+    assert runner.choose_recipe(replace(request, preset="paper")) == recipes.find("edsr", 2)
+
+
+# --- fine-tuning ---
+
+
+def test_fine_tuning_keeps_what_the_weights_are_for() -> None:
+    """`--from real-x4` was trained by plain L1 on bicubic, which undid it."""
+    tuned = runner.choose_recipe(TrainRequest(("photos",), start_from="real-x4"))
+    real = recipes.find("real", 4)
+    assert (tuned.title, tuned.loss, tuned.degrade, tuned.sharpen) == (
+        "real", real.loss, "second-order", 0.5
+    )  # fmt: skip
+    assert tuned.steps == 20_000
+    assert tuned.config["residual"] == "bicubic"
+    quick = runner.choose_recipe(TrainRequest(("photos",), start_from="real-x4", preset="quick"))
+    assert (quick.steps, quick.degrade) == (500, "second-order")
+
+
+def test_fine_tuning_of_an_adversarial_network_stays_adversarial() -> None:
+    base, spec = recipes.find("realesrgan", 4), archs.Spec("rrdbnet", 4)
+    tuned = recipe.check_recipe(recipes.fine_tuning(base, spec, "x.pth"))
+    assert recipe.phase_at(tuned, 0).discriminator == "unet"
+    assert (tuned.degrade, tuned.all_steps) == ("second-order", 20_000)
+    assert "content" in recipe.phase_at(tuned, 0).loss
+    quick = recipe.check_recipe(recipes.fine_tuning(base, spec, "x.pth", "quick"))
+    assert "content" not in recipe.phase_at(quick, 0).loss
+    like = recipes.find_for_weights("remacri", "rrdbnet", 4, real_world=True)
+    assert (like.title, like.degrade) == ("remacri", "second-order")
+
+
+def test_fine_tuning_takes_the_recipe_in_the_files_header(photos: Path, tmp_path: Path) -> None:
+    setup = build_setup(photos, tmp_path / "run", steps=6, degrade="blur,sigma=1.6", loss="charbonnier")
+    run_training(setup)
+    path = loop.weights_path(setup.folder, setup.recipe)
+    tuned = runner.choose_recipe(TrainRequest(("photos",), scale=2, start_from=str(path)))
+    assert (tuned.degrade, tuned.loss, tuned.init) == ("blur,sigma=1.6", "charbonnier", str(path))
+
+
+# --- what a newcomer sees ---
+
+
+def test_a_run_is_resumed_by_its_folder_alone(photos: Path, tmp_path: Path, sr: Run) -> None:
+    out = tmp_path / "run"
+    small = ("--patch", 12, "--batch", 4, "--steps", 2)
+    assert sr("train", "fsrcnn", "-x2", "--data", photos, "--valid", photos, "--out", out, *small).code == 0
+    done = sr("train", "--resume", out, "--steps", 4)
+    assert done.code == 0, done.err
+    assert torch.load(out / state.STATE, weights_only=True)["step"] == 4
+    (out / "request.json").write_text("{]")
+    assert "request.json is damaged" in sr("train", "--resume", out).err
+
+
+def test_unusable_images_are_named_with_their_reasons(photos: Path, tmp_path: Path, sr: Run) -> None:
+    folder = tmp_path / "some"
+    folder.mkdir()
+    (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\nno")
+    write_image(folder / "small.png", Image(np.zeros((20, 30, 3), np.float32)))
+    done = sr("train", "fsrcnn", "-x2", "--data", folder, "--out", tmp_path / "run", "--patch", 24)
+    assert done.code == 1
+    assert "small.png has 30x20 px, less than a patch of 48x48" in done.err
+    assert "broken.png" in done.err
+
+
+def test_samples_show_the_input_that_validation_sees(photos: Path, tmp_path: Path) -> None:
+    told: list[events.Event] = []
+    changes = {"patch": 12, "batch": 4, "steps": 2, "degrade": "blur,sigma=4"}
+    request = TrainRequest(
+        (str(photos),), "fsrcnn", 2, validation=photos, output=tmp_path / "run", changes=changes, device="cpu"
+    )
+    runner.run(request, told.append)
+    (seen,) = (event for event in told if isinstance(event, events.Validated))
+    sharp = downscale_bicubic(crop_to_multiple(seen.outputs["truth"], 2), 2)
+    assert psnr(seen.low, sharp) < 35
+    assert seen.low.shape == sharp.shape
+
+
+def test_durations_are_told_as_people_say_them() -> None:
+    told = [format_duration(seconds) for seconds in (0.2, 45, 480, 5400, 83 * 3600, 40 * 86400)]
+    assert told == ["1 s", "45 s", "8 min", "2 h", "83 h", "40 days"]

@@ -437,6 +437,9 @@ def test_the_command_makes_weights_that_all_commands_take(photos: Path, tmp_path
     assert done.code == 0, done.err
     weights = out / "espcn-x3.safetensors"
     assert f"{weights}  PSNR-Y" in done.out
+    assert "than bicubic" in done.out
+    assert f"sr upscale IMAGE -w {weights}" in done.err
+    assert "step 10/20  PSNR-Y" in done.err
     spec = read_spec(weights)
     assert spec is not None
     assert (spec.arch, spec.scale) == ("espcn", 3)
@@ -469,8 +472,8 @@ def test_training_runs_from_python_and_tells_what_happens(photos: Path, tmp_path
     assert list(validated[0].outputs) == ["bicubic", "espcn", "truth"]
     stopped = training.run(replace(request, output=tmp_path / "stopped"), told.append, lambda: len(told) > 12)
     assert stopped.interrupted
-    assert told[-1] == events.Interrupted(stopped.step)
-    resumed = training.run(replace(request, output=tmp_path / "stopped", resume=True))
+    assert told[-1] == events.Interrupted(stopped.step, tmp_path / "stopped")
+    resumed = training.run(training.TrainRequest(resume=tmp_path / "stopped"))
     assert (resumed.step, resumed.interrupted) == (4, False)
 
 
@@ -487,8 +490,9 @@ def test_train_says_what_is_wrong(photos: Path, tmp_path: Path, sr: Run) -> None
         (["fsrcnn", "--data", photos, "--loss", "l3"], "no loss called 'l3'"),
         (["fsrcnn", "-x9", "--data", photos], "cannot be built for x9"),
         (["fsrcnn", "--data", photos, "--out", tmp_path / "used"], "already holds a run"),
-        (["fsrcnn", "--data", photos, "--out", tmp_path / "used", "--resume"], "does not fit this run"),
-        (["fsrcnn", "--data", photos, "--out", tmp_path / "none", "--resume"], "nothing to resume"),
+        (["fsrcnn", "--data", photos, "--resume", tmp_path / "used"], "does not fit this run"),
+        (["fsrcnn", "--data", photos, "--resume", tmp_path / "none"], "nothing to resume"),
+        (["fsrcnn", "--data", photos, "--for", "soon"], "soon"),
         (["fsrcnn", "--data", photos, "--init", tmp_path / "no.pth"], "does not exist"),
         (["fsrcnn", "--data", photos, "--valid", tmp_path / "hollow"], "no images in"),
         (["fsrcnn"], "no training images"),
@@ -514,6 +518,7 @@ def test_any_field_can_be_set_and_is_checked() -> None:
             "config.residual=bicubic",
             "config.blocks=2",
             "gan.steps=5",
+            "clip=1",
             "clip_by=value",
         ],
     )
@@ -600,18 +605,23 @@ def test_ctrl_c_leaves_a_state_that_resume_goes_on_with(
     out = tmp_path / "run"
     words = ["train", "fsrcnn", "-x2", "--data", photos, "--valid", photos, "--out", out, "--patch", "12"]
     command = [sys.executable, "-m", "srcli", *map(str, words)]
-    process = subprocess.Popen([*command, "--validate-every", "10"], stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(
+        [*command, "--validate-every", "10", "--preset", "paper"], stderr=subprocess.PIPE, text=True
+    )
     deadline = time.monotonic() + 60
     while not (out / loop.LOG).exists() and time.monotonic() < deadline:
         time.sleep(0.05)
     process.send_signal(number)
     _, talk = process.communicate(timeout=60)
     assert process.returncode == 130, talk
-    assert "to continue, add --resume to the same command" in talk
+    assert f"to continue: sr train --resume {out}" in talk
     step = int(torch.load(out / state.STATE, weights_only=True)["step"])
     assert step >= 10
     more = subprocess.run(
-        [*command, "--resume", "--steps", str(step + 5)], capture_output=True, text=True, check=False
+        [*command[:3], "train", "--resume", out, "--steps", str(step + 5)],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert more.returncode == 0, more.stderr
     assert torch.load(out / state.STATE, weights_only=True)["step"] == step + 5

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from srcli.cli import completion, console, options
-from srcli.cli.train_reporter import TrainReporter
+from srcli.cli.train_reporter import TrainReporter, format_result
 from srcli.errors import ExitCode
 
 _DATA, _START, _RECIPE, _RUN = "Data", "Where to start", "Recipe", "Run"
@@ -43,17 +43,26 @@ class StartGroup:
     """Recipe and weights to start from."""
 
     preset: Annotated[
-        str,
+        str | None,
         typer.Option(
-            help="paper: as published; quick: minutes on a CPU, to see that it learns.",
+            help="paper: as published; quick: small steps for a CPU; the default depends on the device.",
             rich_help_panel=_START,
         ),
-    ] = "paper"
+    ] = None
+    time: Annotated[
+        str | None,
+        typer.Option(
+            "--for",
+            metavar="TIME",
+            help="Fit steps and schedule into this time, such as 8m or 2h.",
+            rich_help_panel=_START,
+        ),
+    ] = None
     start_from: Annotated[
         str | None,
         typer.Option(
             "--from",
-            help="Fine-tune these weights, MODEL-xSCALE or a file, with a short recipe of their own network.",
+            help="Fine-tune these weights, MODEL-xSCALE or a file, by a short form of their own recipe.",
             rich_help_panel=_START,
         ),
     ] = None
@@ -65,8 +74,13 @@ class StartGroup:
         ),
     ] = None
     resume: Annotated[
-        bool, typer.Option("--resume", help="Continue the run in --out.", rich_help_panel=_START)
-    ] = False
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="Continue the run in this folder; needs nothing else.",
+            rich_help_panel=_START,
+        ),
+    ] = None
 
 
 @dataclass(frozen=True)
@@ -147,7 +161,7 @@ def train(
     device: options.Device = None,
     show_list: Annotated[bool, typer.Option("--list", help="List what can be trained, and exit.")] = False,
 ) -> int:
-    """Train a network on a folder of images; after Ctrl-C, --resume continues."""
+    """Train a network on a folder of images; after Ctrl-C, --resume FOLDER continues."""
     whole = options.require_whole_scale(scale)
     if show_list:
         _print_recipes(whole)
@@ -157,6 +171,7 @@ def train(
 
         return launch(run.gpus, sys.argv[1:])
     from srcli import train as training
+    from srcli.methods.classical import parse_duration
 
     request = training.TrainRequest(
         tuple(data.data or ()),
@@ -168,6 +183,7 @@ def train(
         run.out,
         asdict(recipe) | {"init": str(start.init) if start.init else None},
         tuple(assignments or ()),
+        parse_duration(start.time) if start.time else None,
         start.resume,
         data.allow_leak,
         run.tensorboard,
@@ -177,7 +193,8 @@ def train(
         summary = training.run(request, reporter, stopped.is_set)
     if summary.interrupted:
         return ExitCode.INTERRUPTED
-    console.out.print(f"{summary.weights}  PSNR-Y {summary.psnr_y:.3f} dB", markup=False)
+    console.out.print(f"{summary.weights}  {format_result(summary)}", markup=False, soft_wrap=True)
+    console.err.print(f"to use it: sr upscale IMAGE -w {summary.weights}", markup=False, soft_wrap=True)
     return ExitCode.OK
 
 

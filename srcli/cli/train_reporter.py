@@ -1,5 +1,6 @@
 """The output of `sr train`: a progress bar, messages on stderr, pictures in the run's folder."""
 
+import time
 from dataclasses import asdict
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
@@ -11,10 +12,13 @@ from srcli.cli.stage_bar import StageBar
 from srcli.errors import SrError
 
 if TYPE_CHECKING:
-    from srcli.train import events
+    from srcli.train import Summary, events
 
-# Without a terminal, a line is printed this often.
-_STEPS_PER_LINE = 1_000
+# Without a terminal, there is at least one line in so many seconds.
+_SECONDS_PER_LINE = 30.0
+# After so many steps the speed is known well enough to tell how long the run takes.
+_STEPS_TO_ESTIMATE = 20
+_LONG = 600.0
 _SIDE = 48
 
 
@@ -23,6 +27,9 @@ class TrainReporter:
 
     def __init__(self) -> None:
         self._bar = StageBar(TextColumn("{task.fields[text]}"))
+        self._first: int | None = None
+        self._spoke = time.monotonic()
+        self._fitted = False
 
     def __enter__(self) -> Self:
         return self
@@ -52,9 +59,15 @@ class TrainReporter:
                 self._show_step(event)
             case events.Validated():
                 draw_validation(event)
-            case events.Interrupted(step):
+            case events.Fitted():
+                self._show_fit(event)
+            case events.Interrupted(step, folder):
                 self._bar.close()
-                console.err.print(f"stopped at step {step}; to continue, add --resume to the same command")
+                console.err.print(
+                    f"stopped at step {step}; to continue: sr train --resume {folder}",
+                    markup=False,
+                    soft_wrap=True,
+                )
 
     def _show_start(self, event: "events.Started") -> None:
         given = {key: value for key, value in asdict(event.recipe).items() if value not in ("", (), {}, None)}
@@ -71,8 +84,52 @@ class TrainReporter:
         self._bar.update("training", event.step, event.steps, text=text)
         if event.note:
             console.err.print(event.note, markup=False)
-        if self._bar.is_hidden and event.step % _STEPS_PER_LINE == 0:
+        if event.validated:
+            console.err.print(f"step {event.step}/{event.steps}  {format_validation(event)}", markup=False)
+            self._spoke = time.monotonic()
+        elif self._bar.is_hidden and time.monotonic() - self._spoke > _SECONDS_PER_LINE:
             console.err.print(f"step {event.step}/{event.steps}  {text}", markup=False)
+            self._spoke = time.monotonic()
+        self._first = event.step if self._first is None else self._first
+        if event.step - self._first == _STEPS_TO_ESTIMATE and not self._fitted:
+            self._show_estimate(event)
+
+    def _show_estimate(self, event: "events.StepDone") -> None:
+        seconds = (event.steps - event.step) / event.steps_per_second
+        if seconds > _LONG:
+            console.err.print(
+                f"about {format_duration(seconds)}; for less, use --for 1h or --preset quick", markup=False
+            )
+
+    def _show_fit(self, event: "events.Fitted") -> None:
+        self._fitted = True
+        published = (
+            f"; the paper's recipe would take about {format_duration(event.paper_seconds)} (--preset paper)"
+            if event.paper_seconds
+            else ""
+        )
+        steps = "1 step" if event.steps == 1 else f"{event.steps:,} steps"
+        console.err.print(f"{steps} in about {format_duration(event.seconds)}{published}", markup=False)
+
+
+def format_validation(event: "events.StepDone") -> str:
+    """Return the PSNR of a validation beside that of bicubic."""
+    return f"PSNR-Y {event.psnr_y:.3f} dB, bicubic {event.bicubic:.3f} dB, loss {event.loss:.3e}"
+
+
+def format_result(summary: "Summary") -> str:
+    """Return the PSNR of the best weights, and how much better or worse than bicubic it is."""
+    gain = summary.psnr_y - summary.bicubic
+    word = "better" if gain >= 0 else "worse"
+    return f"PSNR-Y {summary.psnr_y:.3f} dB, {abs(gain):.3f} dB {word} than bicubic"
+
+
+def format_duration(seconds: float) -> str:
+    """Return a time in its largest sensible unit, as people say it."""
+    for limit, size, unit in ((90, 1, "s"), (90 * 60, 60, "min"), (100 * 3600, 3600, "h")):
+        if seconds < limit:
+            return f"{max(1, round(seconds / size))} {unit}"
+    return f"{round(seconds / 86400)} days"
 
 
 def _describe_warm_start(start: "events.WarmStart") -> str:

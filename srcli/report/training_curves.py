@@ -33,11 +33,14 @@ def plot_curves(logs: dict[str, list[dict[str, Any]]], path: Path) -> None:
         for term in dict.fromkeys(chain.from_iterable(entry.get("terms", {"loss": 0}) for entry in log)):
             values = [entry.get("terms", entry).get(term) for entry in log]
             left.plot(steps, values, marker=".", label=f"{name} {term}".strip())
-        right.plot(steps, [entry["psnr_y"] for entry in log], marker=".", label=name)
+        right.plot(steps, [entry["psnr_y"] for entry in log], marker=".", label=name or "network")
+        bicubic = log[-1].get("bicubic") if log else None
+        if bicubic:
+            right.axhline(bicubic, linestyle="--", color="grey", label=f"{name} bicubic".strip())
     left.set(xlabel="step", title="loss", yscale="log")
     right.set(xlabel="step", title="PSNR-Y of the validation images, dB")
     for axes in (left, right):
         axes.grid(alpha=0.3)
-    left.legend(fontsize="small")
+        axes.legend(fontsize="small")
     with replace_atomically(path) as temporary:
         figure.savefig(temporary, dpi=100)

@@ -1,5 +1,6 @@
 """The events of a training run, passed to `emit`."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,6 +33,15 @@ class Started:
 
 
 @dataclass(frozen=True)
+class Fitted:
+    """The number of steps was chosen: they take about `seconds`; the paper's would, `paper_seconds`."""
+
+    steps: int
+    seconds: float
+    paper_seconds: float | None
+
+
+@dataclass(frozen=True)
 class ImageDecoded:
     """Progress of decoding: `done` of `total` training images."""
 
@@ -53,7 +63,8 @@ class DataReady:
 class StepDone:
     """The state of a run after a step; `psnr_y` is the newest validation's, None before the first.
 
-    `terms` of the loss; `waiting` is the share of the time spent on data; `note` is for the user.
+    `bicubic`: the PSNR-Y of bicubic upscaling on the same images; NaN if it was not measured. `terms` of the
+    loss; `waiting` is the share of the time spent on data; `note` is for the user.
     """
 
     step: int
@@ -64,6 +75,7 @@ class StepDone:
     waiting: float = 0.0
     validated: bool = False
     note: str = ""
+    bicubic: float = math.nan
 
     @property
     def loss(self) -> float:
@@ -84,9 +96,10 @@ class Validated:
 
 @dataclass(frozen=True)
 class Interrupted:
-    """The run stopped at `step`, with its state saved."""
+    """The run stopped at `step`, with its state saved in `folder`."""
 
     step: int
+    folder: Path
 
 
-Event = Started | ImageDecoded | DataReady | StepDone | Validated | Interrupted
+Event = Started | Fitted | ImageDecoded | DataReady | StepDone | Validated | Interrupted

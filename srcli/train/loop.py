@@ -19,7 +19,7 @@ from srcli.datasets import Picture
 from srcli.engine.device import Device, check_bfloat16
 from srcli.engine.weights import files
 from srcli.errors import SrError, UsageError
-from srcli.methods import Method, MethodOptions, build_upscaler, chain_networks
+from srcli.methods import Interpolator, Method, MethodOptions, build_upscaler, chain_networks
 from srcli.storage.files import check_can_write, replace_atomically
 from srcli.train import losses, parallel, schedule
 from srcli.train.augment import Batch
@@ -39,7 +39,10 @@ MAX_NONFINITE_RETRIES = 3
 
 @dataclass(frozen=True)
 class Setup:
-    """The inputs of a run: recipe, device, output folder, batches, and the images to validate with."""
+    """The inputs of a run: recipe, device, output folder, batches, and the images to validate with.
+
+    `bicubic`: the PSNR-Y of bicubic upscaling on these images.
+    """
 
     recipe: Recipe
     device: Device
@@ -47,6 +50,13 @@ class Setup:
     draw: Draw
     pictures: list[Picture]
     log: Callable[[int, dict[str, float]], None] = lambda step, figures: None
+    bicubic: float = math.nan
+
+    @property
+    def reduction(self) -> Reduction:
+        """The way validation images are downscaled: as in training."""
+        degrade = self.recipe.degrade
+        return Reduction(Y_CROP.protocol, "" if degrade == "bicubic" else degrade)
 
 
 @dataclass
@@ -281,9 +291,12 @@ def _train_discriminator(state: State, work: Work, images: losses.Images, rate: 
 
 def validate(state: State, setup: Setup) -> Row:
     """Score the averaged weights by the code of `sr bench`, on images degraded as in training."""
-    recipe = setup.recipe
-    reduction = Reduction(Y_CROP.protocol, "" if recipe.degrade == "bicubic" else recipe.degrade)
-    return evaluate(build_method(state, setup), setup.pictures, recipe.scale, reduction)
+    return evaluate(build_method(state, setup), setup.pictures, setup.recipe.scale, setup.reduction)
+
+
+def score_bicubic(setup: Setup) -> float:
+    """Return the PSNR-Y, in dB, of bicubic upscaling on the validation images."""
+    return evaluate(Interpolator("bicubic"), setup.pictures, setup.recipe.scale, setup.reduction).psnr_y
 
 
 def build_method(state: State, setup: Setup) -> Method:
@@ -368,7 +381,9 @@ def _progress(
     passed = time.monotonic() - meter.began
     speed = (state.step - first) / passed
     steps = setup.recipe.all_steps
-    return StepDone(state.step, steps, meter.last, psnr_y, speed, meter.waited / passed, due, note)
+    return StepDone(
+        state.step, steps, meter.last, psnr_y, speed, meter.waited / passed, due, note, setup.bicubic
+    )
 
 
 def checkpoint(state: State, setup: Setup, terms: dict[str, float]) -> float:
@@ -381,6 +396,8 @@ def checkpoint(state: State, setup: Setup, terms: dict[str, float]) -> float:
         return math.nan
     row = validate(state, setup)
     figures = {"loss": sum(terms.values()), "psnr_y": row.psnr_y, "ssim_y": row.ssim_y}
+    if math.isfinite(setup.bicubic):
+        figures["bicubic"] = setup.bicubic
     with (setup.folder / LOG).open("a") as log:
         log.write(json.dumps({"step": state.step, **figures, "terms": terms}) + "\n")
     setup.log(state.step, figures | terms)

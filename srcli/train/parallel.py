@@ -48,12 +48,17 @@ def is_first() -> bool:
 
 def broadcast_decision(decision: bool) -> bool:
     """Return the first process's decision in all processes."""
+    return bool(broadcast_numbers([float(decision)])[0])
+
+
+def broadcast_numbers(numbers: Sequence[float]) -> list[float]:
+    """Return the first process's numbers in all processes."""
     if world() == 1:
-        return decision
+        return list(numbers)
     place = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
-    told = torch.tensor(int(decision), device=place)
+    told = torch.tensor(numbers, device=place)
     distributed.broadcast(told, 0)
-    return bool(told)
+    return [float(number) for number in told]
 
 
 def local_device(name: str | None) -> str | None:
@@ -76,7 +81,7 @@ def average_gradients(network: nn.Module) -> None:
         distributed.all_reduce(flat)
     except Lost as error:
         raise SrError(
-            "another process of this run is gone", "continue with the same command and --resume"
+            "another process of this run is gone", "continue with `sr train --resume FOLDER`"
         ) from error
     flat /= world()
     parts = torch.split(flat, [gradient.numel() for gradient in gradients])

@@ -277,6 +277,8 @@ def _check_config(recipe: Recipe) -> None:
     for name in recipe.config:
         if name not in known:
             raise UsageError(f"{recipe.arch} has no setting '{name}'", f"there are: {', '.join(known)}")
+    if not recipe.config:
+        return
     try:
         archs.check_config(recipe.arch, recipe.kind, recipe.config)
     except UsageError as error:

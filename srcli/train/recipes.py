@@ -649,10 +649,15 @@ def default(arch: str, scale: int) -> Recipe:
 
 def preset(name: str, scale: int, kind: str) -> Recipe:
     """Return the recipe of the paper, or a `quick` one that a CPU finishes in minutes."""
-    if kind not in PRESETS:
-        raise UsageError(f"no preset called '{kind}'", f"there are: {', '.join(PRESETS)}")
+    check_preset(kind)
     recipe = find(name, scale)
     return recipe if kind == "paper" else quick(recipe)
+
+
+def check_preset(kind: str) -> None:
+    """Raise `UsageError` for a preset that does not exist."""
+    if kind not in PRESETS:
+        raise UsageError(f"no preset called '{kind}'", f"there are: {', '.join(PRESETS)}")
 
 
 PRESETS = ("paper", "quick")
@@ -699,28 +704,60 @@ def _is_pre_upsampled(recipe: Recipe) -> bool:
     return archs.traits(recipe.arch).pre_upsampled
 
 
-def fine_tuning(spec: archs.Spec, init: str) -> Recipe:
-    """Return a short run at a tenth of the paper's rate that starts from the weights in `init`."""
-    recipe = find(spec.arch, spec.scale)
+def find_for_weights(model: str, arch: str, scale: int, *, real_world: bool) -> Recipe:
+    """Return the recipe that published weights were trained by, or the nearest to it.
+
+    Weights for real-world images without a recipe of their own get Real-ESRGAN's degradations and losses.
+    """
+    if model in RECIPES:
+        return RECIPES[model](scale)
+    if not real_world:
+        return find(arch, scale)
+    like = realesrgan(scale)
     return replace(
-        recipe,
+        find(arch, scale),
+        name=model,
+        loss=like.loss,
+        augment=like.augment,
+        sharpen=like.sharpen,
+        degrade=like.degrade,
+        gan=like.gan,
+    )
+
+
+def fine_tuning(base: Recipe, spec: archs.Spec, init: str, kind: str = "paper") -> Recipe:
+    """Return a short run that starts from the weights in `init`, with the data and losses of `base`.
+
+    It has a tenth of the rate of `base`. What was trained against a discriminator continues against one from
+    the first step, at half the rate. `kind`: "quick" has fewer and smaller steps, without features of VGG19.
+    """
+    short = kind == "quick"
+    steps = 500 if short else 20_000
+    gan = _quick_gan(base.gan) if base.gan and short else base.gan
+    return replace(
+        base,
+        arch=spec.arch,
         config=spec.config,
         init=init,
-        steps=20_000,
-        loss=recipe.loss.partition("=")[0],
+        steps=0 if gan else steps,
+        patch=min(base.patch, 48 if _is_pre_upsampled(base) else 24) if short else base.patch,
+        patches=(),
+        batch=min(base.batch, 8) if short else base.batch,
         scales=(),
         deep_supervision=(0.0, 0.0),
         optimiser="adam",
         beta2=0.999,
         weight_decay=0.0,
-        learning_rate=min(1e-4, recipe.learning_rate / 10),
+        learning_rate=min(1e-4, base.learning_rate / 10),
         last_rate=1.0,
         schedule="cosine",
+        cycles=1,
         floor=0.01,
         initial=OWN,
-        warmup=200,
+        warmup=min(200, steps // 10),
         clip=1.0,
         clip_by="norm",
         ema=0.999,
-        validate_every=1_000,
+        validate_every=steps // 20,
+        gan=replace(gan, steps=steps, learning_rate=gan.learning_rate / 2, decay_at=()) if gan else None,
     )

@@ -9,23 +9,25 @@ from typing import Any
 class TrainRequest:
     """A training run.
 
-    `data`: sources of images, as in `sources.parse`; `network`: its recipe; `preset`: "paper" or "quick";
-    `start_from`: weights to fine-tune, as MODEL-xSCALE or a file; `validation`: a folder, by default the
-    built-in samples; `output`: the folder of the run, by default runs/NETWORK-xSCALE. `changes`: fields of
-    the recipe by name, None to leave one; `assignments`: fields as "name=value". `resume` continues the run
-    in `output`; `allow_leak` accepts images of benchmarks.
+    `data`: sources of images, as in `sources.parse`; `network`: its recipe; `preset`: "paper", "quick" or, by
+    default, the first with a GPU and the second without; `start_from`: weights to fine-tune, as MODEL-xSCALE
+    or a file; `validation`: a folder, by default the built-in samples; `output`: the folder of the run, by
+    default runs/NETWORK-xSCALE. `changes`: fields of the recipe by name, None to leave one; `assignments`:
+    fields as "name=value". `seconds`: the number of steps is chosen to fit into this time. `resume`: the
+    folder of a run to continue, which knows all else. `allow_leak` accepts images of benchmarks.
     """
 
-    data: tuple[str, ...]
+    data: tuple[str, ...] = ()
     network: str | None = None
     scale: int = 4
-    preset: str = "paper"
+    preset: str | None = None
     start_from: str | None = None
     validation: Path | None = None
     output: Path | None = None
     changes: dict[str, Any] = field(default_factory=dict)
     assignments: tuple[str, ...] = ()
-    resume: bool = False
+    seconds: float | None = None
+    resume: Path | None = None
     allow_leak: bool = False
     tensorboard: bool = False
     device: str | None = None
@@ -33,9 +35,13 @@ class TrainRequest:
 
 @dataclass(frozen=True)
 class Summary:
-    """The result of a run: its best weights and their PSNR-Y in dB, and whether it was interrupted."""
+    """The result of a run: its best weights and their PSNR-Y in dB, and whether it was interrupted.
+
+    `bicubic`: the PSNR-Y of bicubic upscaling on the same images.
+    """
 
     weights: Path
     psnr_y: float
     step: int
+    bicubic: float
     interrupted: bool = False

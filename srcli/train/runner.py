@@ -1,9 +1,12 @@
 """A training run from request to weights: recipe, data, loop, events."""
 
+import json
+import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -12,13 +15,15 @@ from srcli.archs import Spec
 from srcli.datasets import Picture
 from srcli.engine.device import Device, keep_freed_memory, select_device
 from srcli.engine.weights import files
+from srcli.engine.weights.checkpoint import read_header
 from srcli.errors import SrError, UsageError
-from srcli.imaging.degrade.degradations import downscale_bicubic, parse_degradation
+from srcli.imaging.degrade.degradations import parse_degradation
 from srcli.imaging.pixels import crop_to_multiple
 from srcli.methods import Interpolator
-from srcli.train import augment, loop, parallel, recipe, recipes, state
+from srcli.storage.files import replace_atomically
+from srcli.train import augment, loop, parallel, recipe, recipes, state, time_budget
 from srcli.train.batches import Draw
-from srcli.train.events import DataReady, Event, ImageDecoded, Interrupted, Started, Validated
+from srcli.train.events import DataReady, Event, Fitted, ImageDecoded, Interrupted, Started, Validated
 from srcli.train.feed import Feed, draw, draw_any
 from srcli.train.planes import Tick
 from srcli.train.recipe import Recipe
@@ -38,15 +43,15 @@ def run(
 
     Raises `SrError` if the request, the data or the machine do not allow the run.
     """
+    began = time.monotonic()
     keep_freed_memory()
+    if request.resume:
+        request = read_request(request)
     if not request.data:
-        raise UsageError("no training images", "give a folder of images with --data")
-    chosen = choose_recipe(request)
-    folder = request.output or Path("runs") / f"{chosen.title}-{chosen.label}"
+        raise UsageError("no training images", "name a folder of images with --data")
     parallel.join()
     device = select_device(parallel.local_device(request.device))
-    restarted = parallel.broadcast_decision(state.is_this_run(folder))
-    begun, chosen = _open_state(request, chosen, folder, device, restarted)
+    begun, chosen, folder, restarted = _open_state(request, device)
     emit(Started(chosen, str(device), folder, begun.step, restarted, begun.warm_start))
     pictures = _load_pictures(request.validation)  # before the long decoding, to report a bad folder at once
 
@@ -58,12 +63,82 @@ def run(
     draw_batch = open_draw(request, chosen, begun, device, emit, report_decoded)
     log = _open_tensorboard(folder) if request.tensorboard else ignore
     setup = loop.Setup(chosen, device, folder, draw_batch, pictures, log)
+    setup = replace(setup, bicubic=loop.score_bicubic(setup))
+    if not begun.step:
+        setup = _fit_to_time(request, begun, setup, began, emit)
+    if parallel.is_first():
+        write_request(request, folder)
     interrupted = _run_steps(begun, setup, emit, should_stop)
     if interrupted:
-        emit(Interrupted(begun.step))
+        emit(Interrupted(begun.step, folder))
     else:
         parallel.leave()
-    return Summary(loop.weights_path(folder, chosen), begun.best, begun.step, interrupted)
+    weights = loop.weights_path(folder, setup.recipe)
+    return Summary(weights, begun.best, begun.step, setup.bicubic, interrupted)
+
+
+def _fit_to_time(
+    request: TrainRequest, begun: State, setup: loop.Setup, began: float, emit: Emit
+) -> loop.Setup:
+    """Choose the number of steps, if the request leaves it open: `seconds`, or an hour without a GPU."""
+    automatic = request.preset is None and setup.device.name == "cpu" and not request.start_from
+    if request.seconds is None and (not automatic or _sets_steps(request)):
+        return setup
+    limit = (request.seconds or _HOUR) - (time.monotonic() - began)
+    speed = time_budget.measure(begun, setup, limit)
+    fitted = setup.recipe
+    if request.seconds is not None or time_budget.estimate(fitted, speed) > _HOUR:
+        fitted = time_budget.fit(fitted, speed, limit)
+    paper = None
+    if request.network and request.preset != "paper":
+        published = recipes.find(request.network, setup.recipe.scale)
+        paper = time_budget.estimate_other(published, fitted, speed)
+    emit(Fitted(fitted.all_steps, time_budget.estimate(fitted, speed), paper))
+    return replace(setup, recipe=fitted)
+
+
+_HOUR = 3600.0
+
+
+def _sets_steps(request: TrainRequest) -> bool:
+    names = {text.partition("=")[0] for text in request.assignments}
+    return request.changes.get("steps") is not None or not names.isdisjoint(("steps", "gan.steps"))
+
+
+_REQUEST = "request.json"
+
+
+def write_request(request: TrainRequest, folder: Path) -> None:
+    """Write down what `--resume FOLDER` needs besides the state: the images."""
+    facts = {
+        "data": request.data,
+        "validation": str(request.validation) if request.validation else None,
+        "allow_leak": request.allow_leak,
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    with replace_atomically(folder / _REQUEST) as temporary:
+        temporary.write_text(json.dumps(facts, indent=1), "utf-8")
+
+
+def read_request(request: TrainRequest) -> TrainRequest:
+    """Return the request to resume, with the images of the run unless it names others."""
+    assert request.resume is not None
+    facts: dict[str, Any] = {}
+    try:
+        facts = json.loads((request.resume / _REQUEST).read_text("utf-8"))
+        data, validation = tuple(map(str, facts["data"])), facts["validation"]
+        allow_leak = bool(facts["allow_leak"])
+    except FileNotFoundError:  # a run of an earlier version, or none: the state will tell
+        data, validation, allow_leak = (), None, False
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SrError(f"{request.resume / _REQUEST} is damaged", "name the images with --data") from error
+    return replace(
+        request,
+        data=request.data or data,
+        validation=request.validation or (Path(validation) if validation else None),
+        allow_leak=request.allow_leak or allow_leak,
+        output=request.resume,
+    )
 
 
 def _run_steps(begun: State, setup: loop.Setup, emit: Emit, should_stop: Callable[[], bool]) -> bool:
@@ -80,45 +155,72 @@ def _run_steps(begun: State, setup: loop.Setup, emit: Emit, should_stop: Callabl
     return False
 
 
-def choose_recipe(request: TrainRequest) -> Recipe:
+def choose_recipe(request: TrainRequest, on_gpu: bool = False) -> Recipe:
     """Return the recipe of the network and preset or, to fine-tune, of the weights to start from."""
+    kind = request.preset or ("paper" if on_gpu or request.start_from else "quick")
+    recipes.check_preset(kind)
     if request.start_from is None:
         if request.network is None:
             raise UsageError("no network given", "name one; `sr train --list` shows all")
-        return recipes.preset(request.network, request.scale, request.preset)
-    spec, path = find_weights(request.start_from, request.scale)
-    if request.network not in (None, spec.arch):
+        return recipes.preset(request.network, request.scale, kind)
+    base, spec, path = find_weights(request.start_from, request.scale)
+    if request.network not in (None, spec.arch, base.title):
         raise UsageError(f"{request.start_from} is {spec}, not {request.network}", "leave out the network")
-    return recipes.fine_tuning(replace(spec, scale=spec.scale or request.scale), str(path))
+    return recipes.fine_tuning(base, replace(spec, scale=base.scale), str(path), kind)
 
 
-def find_weights(name: str, scale: int) -> tuple[Spec, Path]:
-    """Find the network and the file of weights that are given as a file or as MODEL-xSCALE."""
+def find_weights(name: str, scale: int) -> tuple[Recipe, Spec, Path]:
+    """Find the recipe, network and file of weights that are given as a file or as MODEL-xSCALE.
+
+    The recipe is the one in the file's header, if `sr train` wrote it, or that of the published model.
+    """
     if Path(name).is_file():
         specs = files.identify_specs(Path(name))
         fitting = [spec for spec in specs if spec.scale == scale] or specs
         if not fitting:
             raise SrError(f"{name} fits no network that sr has", f"`sr models info {name}` says what it is")
-        return fitting[0], Path(name)
+        spec = fitting[0]
+        return _read_recipe(Path(name)) or recipes.find(spec.arch, spec.scale or scale), spec, Path(name)
     entries = manifest.find_named(name)
     if len(entries) > 1:
         known = ", ".join(entry.name for entry in entries)
         raise UsageError(f"there are several weights called {name}", f"choose one of: {known}")
     (entry,) = entries
-    return Spec(entry.arch, entry.scale, entry.config), files.locate_weights(entry)
+    base = recipes.find_for_weights(
+        entry.model, entry.arch, entry.scale or scale, real_world=entry.purpose == "real-world"
+    )
+    return base, Spec(entry.arch, entry.scale, entry.config), files.locate_weights(entry)
 
 
-def _open_state(
-    request: TrainRequest, chosen: Recipe, folder: Path, device: Device, restarted: bool
-) -> tuple[State, Recipe]:
-    """Start a new run, or load the one to resume; the recipe with all changes applied."""
-    if request.resume or restarted:
-        own = {"arch": chosen.arch, "scale": chosen.scale}
-        return state.resume(folder, device, own | request.changes, request.assignments)
+def _read_recipe(path: Path) -> Recipe | None:
+    """Return the recipe in a file's header; None if there is none."""
+    try:
+        return recipe.from_dict(json.loads(read_header(path)["recipe"]))
+    except (KeyError, ValueError, TypeError):
+        return None
+
+
+def _open_state(request: TrainRequest, device: Device) -> tuple[State, Recipe, Path, bool]:
+    """Start a new run, or load the one to resume.
+
+    Returns the state, the recipe with all changes applied, the run's folder, and whether torchrun restarted
+    it.
+    """
+    if request.resume:
+        own: dict[str, Any] = {}
+        if request.network:
+            wanted = recipes.find(request.network, request.scale)
+            own = {"arch": wanted.arch, "scale": wanted.scale}
+        begun, chosen = state.resume(request.resume, device, own | request.changes, request.assignments)
+        return begun, chosen, request.resume, False
+    chosen = choose_recipe(request, on_gpu=device.name != "cpu")
+    folder = request.output or Path("runs") / f"{chosen.title}-{chosen.label}"
+    if parallel.broadcast_decision(state.is_this_run(folder)):
+        return *state.resume(folder, device, request.changes, request.assignments), folder, True
     changed = recipe.apply_assignments(recipe.apply_changes(chosen, request.changes), request.assignments)
     if parallel.is_first():
         loop.check_new(folder)
-    return state.start(changed, device), changed
+    return state.start(changed, device), changed, folder, False
 
 
 def _load_pictures(validation: Path | None) -> list[Picture]:
@@ -184,10 +286,10 @@ def _open_tensorboard(folder: Path) -> Callable[[int, dict[str, float]], None]:
 
 
 def _compare_sample(begun: State, setup: loop.Setup, first: bool) -> Validated:
-    """Upscale the first validation image by bicubic and by the network."""
-    scale = setup.recipe.scale
-    true = crop_to_multiple(setup.pictures[0].pixels, scale)
-    low = downscale_bicubic(true, scale)
+    """Upscale the first validation image, reduced as in training, by bicubic and by the network."""
+    scale, picture = setup.recipe.scale, setup.pictures[0]
+    true = crop_to_multiple(picture.pixels, scale)
+    low = picture.lr if picture.lr is not None else setup.reduction.make_reducer(picture.name, scale)(true)
     methods = (Interpolator("bicubic"), loop.build_method(begun, setup))
     outputs = {method.name: method(low, scale) for method in methods} | {"truth": true}
     return Validated(begun.step, setup.folder, low, outputs, first)

@@ -66,7 +66,7 @@ def clip(network: nn.Module, recipe: Recipe, rate: float) -> float:
 def supervision(recipe: Recipe, step: int) -> float:
     """Return the weight of intermediate outputs: linear from the first to the second `deep_supervision`."""
     first, last = recipe.deep_supervision
-    return first + (last - first) * min(1.0, step / recipe.steps)
+    return first + (last - first) * min(1.0, step / max(1, recipe.steps))
 
 
 def patch_at(recipe: Recipe, step: int) -> int:

@@ -142,9 +142,28 @@ def _find_usable(index: Index, sources: Sequence[ImageSource], wanted: StoreSpec
     good = {entry.source for entry, fit in zip(index.entries, fits, strict=True) if fit}
     for number, source in enumerate(sources):
         if number not in good:
+            reasons = _list_reasons(index, number, source, wanted)
             hint = f"it needs images of {wanted.side * wanted.scale} px or more"
-            raise DatasetError(f"no usable image in {source.name}", hint)
+            raise DatasetError(f"no usable image in {source.name}: {reasons}", hint)
     return fits
+
+
+def _list_reasons(index: Index, number: int, source: ImageSource, wanted: StoreSpec) -> str:
+    """Return why the first few files of a source are unusable."""
+    names = tuple(map(str, source.files))
+    side = wanted.side * wanted.scale
+    own = [entry for entry in index.entries if entry.source == number and entry.factor == 1]
+    reasons = [reason for reason in index.left_out if any(name in reason for name in names)]
+    reasons += [
+        f"{entry.name} has {entry.width}x{entry.height} px, less than a patch of {side}x{side}"
+        for entry in own
+    ]
+    more = f"; and {len(reasons) - _SHOWN} more" if len(reasons) > _SHOWN else ""
+    return "; ".join(reasons[:_SHOWN]) + more
+
+
+# Reasons that an error lists.
+_SHOWN = 3
 
 
 def _describe_too_small(index: Index, kept: NDArray[np.bool_], wanted: StoreSpec) -> list[str]:
