@@ -13,7 +13,7 @@ from typing import Any
 
 import typer.main
 
-from srcli import manifest
+from srcli import archs, manifest
 from srcli.bench.published import load_published
 from srcli.bench.results import read_results
 from srcli.cli.app import app
@@ -284,6 +284,40 @@ def format_trial(name: str) -> str:
     """Return the last validation of a run in benchmarks/training."""
     last = json.loads((TRAINING / f"{name}.jsonl").read_text().splitlines()[-1])
     return f"{last['psnr_y']:.3f} dB at step {last['step']:,}"
+
+
+def render_recipes(scale: int = 4) -> str:
+    """Return a table of the fields of all recipes that differ between them, at one scale."""
+    rows = [
+        "| recipe | loss | steps | patch | batch | optimiser | rate | schedule | averaged | degraded by |",
+        "|---|---|---:|---:|---:|---|---:|---|---:|---|",
+    ]
+    for name in recipes.RECIPES:
+        found = recipes.find(name, scale)
+        loss = found.loss + (f", then {found.gan.loss}" if found.gan else "")
+        optimiser = f"{found.optimiser}, {found.beta2:g}" + (
+            f", decay {found.weight_decay:g}" if found.weight_decay else ""
+        )
+        shape = found.schedule + (f" at {_format_shares(found.decay_at)}" if found.decay_at else "")
+        rows.append(
+            f"| `{name}` | {loss} | {found.all_steps:,} | {found.patch} | {found.batch * found.accumulate} "
+            f"| {optimiser} | {found.learning_rate:g} | {shape} | {found.ema or ''} | {found.degrade} |"
+        )
+    return "\n".join(rows)
+
+
+def _format_shares(shares: Sequence[float]) -> str:
+    return ", ".join(f"{share:.0%}" for share in shares)
+
+
+def render_recipe_notes(scale: int = 4) -> str:
+    """Return what each recipe follows, where it deviates on purpose, and its source."""
+    notes = []
+    for name, recipe in recipes.RECIPES.items():
+        source = recipes.SOURCES.get(name) or archs.paper(recipes.find(name, scale).arch).url
+        text = " ".join((recipe.__doc__ or "").split())
+        notes.append(f"- `{name}`: {text}" + (f" [Source]({source})" if source else ""))
+    return "\n".join(notes)
 
 
 def render_training_speed() -> str:

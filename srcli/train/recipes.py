@@ -616,6 +616,22 @@ _ALL = (
 )
 RECIPES = {recipe.__name__: recipe for recipe in _ALL}
 
+_BASICSR_OPTIONS = "https://github.com/XPixelGroup/BasicSR/blob/master/options/train/"
+# Where the authors' settings are written down, if that is not the paper of the network.
+SOURCES = {
+    "rrdbnet": _BASICSR_OPTIONS + "ESRGAN/train_RRDBNet_PSNR_x4.yml",
+    "esrgan": _BASICSR_OPTIONS + "ESRGAN/train_ESRGAN_x4.yml",
+    "realesrgan": _BASICSR_OPTIONS + "RealESRGAN/train_realesrgan_x4plus.yml",
+    "srgan": "https://arxiv.org/abs/1609.04802",
+    "bebygan": "https://arxiv.org/abs/2103.15295",
+    "bsrgan": "https://github.com/cszn/KAIR/blob/master/options/train_bsrgan_x4_gan.json",
+    "dat": "https://github.com/zhengchen1999/DAT/blob/main/options/Train/train_DAT_x4.yml",
+    "bsrn": "https://github.com/xiaom233/BSRN/blob/main/options/train/train_BSRN_x4.yml",
+    "safmn": "https://github.com/sunny2109/SAFMN/blob/main/options/train/SAFMN/train_DF2K_X4.yml",
+    "hat": "https://github.com/XPixelGroup/HAT/tree/main/options/train",
+    "omnisr": "https://github.com/Francis0625/Omni-SR/blob/main/train_yamls/train_OmniSR_X4_DIV2K.yaml",
+}
+
 
 def names() -> list[str]:
     """List all recipes, including networks that use the default one."""
