@@ -148,4 +148,5 @@ CODEC = AvifCodec(
     default_subsampling="4:2:0",
     largest_side=32768,
     plugin="AvifImagePlugin",
+    read_depths=(10, 12),
 )

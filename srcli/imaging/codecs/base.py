@@ -117,7 +117,8 @@ class Codec(ABC):
     """A file format: what its files can hold, as data, and how they are read and written.
 
     `suffixes` are read and written, `read_suffixes` only read; files start with one of `signatures`.
-    `depths` are bits per sample, 32 for float; `channels` are counts per pixel, 2 and 4 with alpha;
+    `depths` are bits per sample, 32 for float; `channels` are counts per pixel, 2 and 4 with alpha; what is
+    read beyond that is in `read_depths` and `read_channels`, those of files as they are stored;
     `metadata_kinds` are fields of `Metadata`; `default_quality` is 0 for formats that are always lossless,
     `default_subsampling` empty for those without. `has_lossless` and `has_lossy`: it has the other way, too.
     `loss` says what every file loses. `largest_side` limits width and height.
@@ -131,6 +132,8 @@ class Codec(ABC):
     signatures: tuple[bytes, ...] = ()
     depths: tuple[int, ...] = (8,)
     channels: tuple[int, ...] = (1, 3)
+    read_depths: tuple[int, ...] = ()
+    read_channels: tuple[int, ...] = ()
     frame_kind: Literal["one", "pages", "animation"] = "one"
     mixed_frames: bool = False
     metadata_kinds: tuple[str, ...] = ()
@@ -148,6 +151,16 @@ class Codec(ABC):
     def can_write(self) -> bool:
         """True if files can be written, not only read."""
         return bool(self.suffixes)
+
+    @property
+    def all_read_depths(self) -> tuple[int, ...]:
+        """The bits per sample of files that are read."""
+        return tuple(sorted({*self.read_depths, *(self.depths if self.can_write else ())}))
+
+    @property
+    def all_read_channels(self) -> tuple[int, ...]:
+        """The channels of files that are read."""
+        return tuple(sorted({*self.read_channels, *(self.channels if self.can_write else ())}))
 
     @property
     def has_alpha(self) -> bool:

@@ -26,4 +26,5 @@ CODEC = BmpCodec(
     metadata_kinds=("dpi",),
     plugin="BmpImagePlugin",
     pillow_formats=("BMP", "DIB"),
+    read_depths=(4,),
 )

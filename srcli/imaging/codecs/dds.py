@@ -7,4 +7,6 @@ CODEC = PillowCodec(
     read_suffixes=(".dds",),
     signatures=(b"DDS ",),
     plugin="DdsImagePlugin",
+    read_depths=(8,),
+    read_channels=(1, 2, 3, 4),
 )

@@ -58,4 +58,5 @@ CODEC = HeifCodec(
     default_subsampling="4:2:0",
     extra="heif",
     package="pillow_heif",
+    read_depths=(10, 12),
 )

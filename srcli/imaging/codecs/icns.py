@@ -7,4 +7,6 @@ CODEC = PillowCodec(
     read_suffixes=(".icns",),
     signatures=(b"icns",),
     plugin="IcnsImagePlugin",
+    read_depths=(8,),
+    read_channels=(3, 4),
 )

@@ -7,4 +7,6 @@ CODEC = PillowCodec(
     read_suffixes=(".ico",),
     signatures=(b"\x00\x00\x01\x00",),
     plugin="IcoImagePlugin",
+    read_depths=(8,),
+    read_channels=(4,),
 )

@@ -191,4 +191,5 @@ CODEC = JpegCodec(
     largest_side=65500,
     streams=True,
     plugin="JpegImagePlugin",
+    read_depths=(12, 16),
 )

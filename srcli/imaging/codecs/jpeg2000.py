@@ -163,4 +163,5 @@ CODEC = Jpeg2000Codec(
     metadata_kinds=("comment",),
     has_lossy=True,
     plugin="Jpeg2KImagePlugin",
+    read_depths=(1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15),
 )

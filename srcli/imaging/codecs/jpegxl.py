@@ -195,4 +195,6 @@ CODEC = JpegXlCodec(
     signatures=(_CODESTREAM, _CONTAINER),
     extra="jxl",
     package="pillow_jxl",
+    read_depths=(8, 16, 32),
+    read_channels=(1, 3, 4),
 )

@@ -12,4 +12,6 @@ CODEC = PillowCodec(
         b"\x0a\x05",
     ),
     plugin="PcxImagePlugin",
+    read_depths=(1, 8),
+    read_channels=(1, 3),
 )

@@ -293,4 +293,5 @@ CODEC = PngCodec(
     metadata_kinds=("icc", "exif", "xmp", "dpi", "chunks", "cicp"),
     streams=True,
     plugin="PngImagePlugin",
+    read_depths=(2, 4),
 )

@@ -7,4 +7,6 @@ CODEC = PillowCodec(
     read_suffixes=(".qoi",),
     signatures=(b"qoif",),
     plugin="QoiImagePlugin",
+    read_depths=(8,),
+    read_channels=(3, 4),
 )

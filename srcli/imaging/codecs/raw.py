@@ -142,4 +142,6 @@ CODEC = RawCodec(
     ),
     extra="raw",
     package="rawpy",
+    read_depths=(16,),
+    read_channels=(3,),
 )  # fmt: skip

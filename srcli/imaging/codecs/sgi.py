@@ -66,4 +66,6 @@ CODEC = SgiCodec(
     ),
     signatures=(b"\x01\xda",),
     plugin="SgiImagePlugin",
+    read_depths=(8, 16),
+    read_channels=(1, 3, 4),
 )

@@ -42,4 +42,10 @@ class TgaCodec(PillowCodec):
         return Frame(np.ascontiguousarray(samples), frame.depth, metadata)
 
 
-CODEC = TgaCodec(name="TGA", read_suffixes=(".tga",), plugin="TgaImagePlugin")
+CODEC = TgaCodec(
+    name="TGA",
+    read_suffixes=(".tga",),
+    plugin="TgaImagePlugin",
+    read_depths=(8,),
+    read_channels=(1, 2, 3, 4),
+)

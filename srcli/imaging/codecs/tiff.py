@@ -535,4 +535,5 @@ CODEC = TiffCodec(
     mixed_frames=True,
     metadata_kinds=("icc", "exif", "xmp", "dpi"),
     streams=True,
+    read_depths=(2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15),
 )
