@@ -263,7 +263,7 @@ def rename(arch: str, state: dict[str, Any]) -> dict[str, Any]:
 
 
 def describe(arch: str, state: dict[str, Any]) -> dict[str, Any] | None:
-    """Return the configuration that the shapes of a network's renamed tensors show.
+    """Return the configuration that the shapes of a checkpoint's tensors show, without defaults.
 
     Returns None for networks that cannot tell, and for tensors that are not of this network.
     """
@@ -271,11 +271,12 @@ def describe(arch: str, state: dict[str, Any]) -> dict[str, Any] | None:
     if not hasattr(module, "describe"):
         return None
     try:
-        config: dict[str, Any] = module.describe(state)
-        check_config(arch, traits(arch).weight_scales[0], config)
+        found: dict[str, Any] = module.describe(state | rename(arch, state))
+        check_config(arch, traits(arch).weight_scales[0], found)
     except (LookupError, ValueError, TypeError, UsageError, ArithmeticError):
         return None
-    return config
+    defaults = inspect.signature(module.Network).parameters
+    return {name: value for name, value in found.items() if value != defaults[name].default}
 
 
 def deploy(

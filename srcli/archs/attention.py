@@ -4,6 +4,7 @@ A `grid` is (N, H, W, C), the layout that linear layers and layer norms take; `w
 B counts the windows of all images, row by row, and L the pixels of one window.
 """
 
+import math
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -20,6 +21,7 @@ from srcli.archs.blocks import (
     pad_reflect,
     run_by_cells,
 )
+from srcli.errors import UsageError
 
 Size = tuple[int, int]
 QueriesKeysValues = tuple[Tensor, Tensor, Tensor]
@@ -235,10 +237,10 @@ class TransformerBody(nn.Module):
     layers: nn.ModuleList
     norm: nn.LayerNorm
 
-    def __init__(self, features: int, multiple: int, narrow: bool = False) -> None:
+    def __init__(self, features: int, multiple: int, narrow: bool = False, channels: int = 3) -> None:
         super().__init__()
         self.halo, self.alignment, self.multiple = OVERLAP, multiple, multiple
-        self.conv_first = conv(3, features)
+        self.conv_first = conv(channels, features)
         self.conv_after_body = make_end_conv(features, narrow)
 
     def embed(self, grid: Tensor) -> Tensor:
@@ -264,22 +266,36 @@ class TransformerBody(nn.Module):
 class TransformerNetwork(TransformerBody):
     """SwinIR's layout: the features of a `TransformerBody`, upsampled to the output image.
 
-    `end`: pixel shuffles in "steps", one pixel shuffle ("direct"), or convolutions after nearest-neighbour
-    upsampling ("nearest").
+    `end`: pixel shuffles in "steps", one pixel shuffle ("direct"), convolutions after nearest-neighbour
+    upsampling ("nearest"), or one convolution that is added to the input ("residual"), for scale 1 only.
     """
 
     WIDTH = 64
 
-    def __init__(self, scale: int, features: int, multiple: int, end: str, narrow: bool = False) -> None:
-        super().__init__(features, multiple, narrow)
-        self.channels, self.scale, self.end = 3, scale, end
+    def __init__(
+        self,
+        scale: int,
+        features: int,
+        multiple: int,
+        end: str,
+        narrow: bool = False,
+        channels: int = 3,
+    ) -> None:
+        super().__init__(features, multiple, narrow, channels)
+        self.channels, self.scale, self.end = channels, scale, end
         self.works_in = "windows"
-        self.shift = MeanShift(1.0, 1.0)
+        # The authors' grey networks subtract no mean.
+        self.shift = MeanShift(1.0, 1.0 if channels == 3 else 0.0, channels=channels)
+        if end == "residual":
+            if scale != 1:
+                raise UsageError(f"a network for x{scale} cannot end with a residual", "only x1 can")
+            self.conv_last = conv(features, channels)
+            return
         if end == "direct":
-            self.upsample = nn.Sequential(conv(features, 3 * scale**2), nn.PixelShuffle(scale))
+            self.upsample = nn.Sequential(conv(features, channels * scale**2), nn.PixelShuffle(scale))
             return
         self.conv_before_upsample = nn.Sequential(conv(features, self.WIDTH), nn.LeakyReLU())
-        self.conv_last = conv(self.WIDTH, 3)
+        self.conv_last = conv(self.WIDTH, channels)
         if end == "steps":
             self.upsample = make_upsampler(scale, self.WIDTH)
             return
@@ -288,15 +304,22 @@ class TransformerNetwork(TransformerBody):
         self.conv_hr = conv(self.WIDTH, self.WIDTH)
 
     def forward(self, batch: Tensor) -> Tensor:
-        """Map (N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
+        """Map (N, channels, H, W) in [0, 1] to (N, channels, H*scale, W*scale)."""
         height, width = batch.shape[2:]
-        out = self.shift.leave(self._upsample(self.extract_features(self.shift.enter(batch))))
+        shifted = self.shift.enter(batch)
+        out = self._upsample(self.extract_features(shifted))
+        if self.end == "residual":
+            out = shifted + out[:, :, :height, :width]
+        out = self.shift.leave(out)
         return out[:, :, : height * self.scale, : width * self.scale]
 
     def _upsample(self, batch: Tensor) -> Tensor:
         if self.end == "direct":
             large: Tensor = self.upsample(batch)
             return large
+        if self.end == "residual":
+            difference: Tensor = self.conv_last(batch)
+            return difference
         batch = self.conv_before_upsample(batch)
         last: Tensor
         if self.end == "steps":
@@ -307,6 +330,21 @@ class TransformerNetwork(TransformerBody):
             batch = F.leaky_relu(self.get_submodule(f"conv_up{number}")(large), 0.2)
         last = self.conv_last(F.leaky_relu(self.conv_hr(batch), 0.2))
         return last
+
+
+def describe_end(state: dict[str, Any]) -> dict[str, Any]:
+    """Return what tensors show of a `TransformerNetwork`: its features, channels and end."""
+    features, channels = state["conv_first.weight"].shape[:2]
+    if "conv_before_upsample.0.weight" not in state:
+        end = "residual" if "conv_last.weight" in state else "direct"
+    else:
+        end = "nearest" if "conv_up1.weight" in state else "steps"
+    return {"features": features, "channels": channels, "end": end}
+
+
+def count_window(table: Tensor) -> int:
+    """Return the side of the window that a table of relative positions is for, (2 * side - 1)^2 rows."""
+    return (math.isqrt(table.shape[0]) + 1) // 2
 
 
 def pad_to_multiple(batch: Tensor, multiple: int) -> Tensor:

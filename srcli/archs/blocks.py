@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 # The pixel shuffles that lead to a scale: the x4 of the papers is two steps of x2.
-SHUFFLE_STEPS = {2: (2,), 3: (3,), 4: (2, 2), 8: (2, 2, 2)}
+SHUFFLE_STEPS: dict[int, tuple[int, ...]] = {1: (), 2: (2,), 3: (3,), 4: (2, 2), 8: (2, 2, 2)}
 
 
 def make_bicubic_kernel(scale: int) -> Tensor:
@@ -395,11 +395,32 @@ def drop_mean_shift(state: dict[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in state.items() if not key.startswith(("sub_mean.", "add_mean."))}
 
 
+def count_numbers(state: dict[str, Any], prefix: str) -> int:
+    """Return how many layers have keys with the prefix: one more than the highest number after it."""
+    found = (re.match(rf"{re.escape(prefix)}(\d+)", key) for key in state)
+    return max((int(match[1]) + 1 for match in found if match), default=0)
+
+
 def rename_keys(state: dict[str, Any], rules: dict[str, str]) -> dict[str, Any]:
     """Apply rules to every key, one after the other: regular expressions and their replacements."""
     for pattern, replacement in rules.items():
         state = {re.sub(pattern, replacement, key): value for key, value in state.items()}
     return state
+
+
+def list_basicsr_names(state: dict[str, Any], inner: dict[str, str]) -> dict[str, str]:
+    """Return rules that turn BasicSR's names of an EDSR-like network into head, body and tail.
+
+    `inner`: rules for what is in the body. There are no rules for tensors of other networks.
+    """
+    if "conv_after_body.weight" not in state or "upsample.0.weight" not in state:
+        return {}
+    return inner | {
+        r"^conv_first\.": "head.0.",
+        r"^conv_after_body\.": f"body.{count_numbers(state, 'body.')}.",
+        r"^upsample\.(\d+)\.": r"tail.0.\1.",
+        r"^conv_last\.": "tail.1.",
+    }
 
 
 def number_from_zero(state: dict[str, Any], prefix: str) -> dict[str, Any]:

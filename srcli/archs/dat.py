@@ -15,6 +15,7 @@ from srcli.archs.attention import (
     Size,
     TransformerNetwork,
     attend_in_windows,
+    describe_end,
     drop_keys,
     init_transformer,
     make_end_conv,
@@ -23,12 +24,12 @@ from srcli.archs.attention import (
     to_batch,
     to_grid,
 )
-from srcli.archs.blocks import conv
+from srcli.archs.blocks import conv, count_numbers
 
 PAPER = Paper(
     "Dual Aggregation Transformer for Image Super-Resolution", 2023, "https://arxiv.org/abs/2308.03364"
 )
-TRAITS = Traits(scales=(2, 3, 4), local=False)
+TRAITS = Traits(scales=(2, 3, 4, 1), local=False)
 LIGHT: dict[str, Any] = {
     "features": 60,
     "groups": 1,
@@ -64,7 +65,8 @@ class Network(TransformerNetwork):
     """The full size by default; `VARIANTS` has DAT-light, DAT-S and DAT-2.
 
     `split`: height and width of the windows of half of the channels; those of the other half lie across.
-    `ratio`: of the features within the gated layers; `end`, `narrow`: see `TransformerNetwork`.
+    `ratio`: of the features within the gated layers; `end`, `narrow`: see `TransformerNetwork`;
+    `channels`: 1 for luma.
     """
 
     def __init__(
@@ -79,8 +81,9 @@ class Network(TransformerNetwork):
         ratio: int = 4,
         end: str = "steps",
         narrow: bool = False,
+        channels: int = 3,
     ) -> None:
-        super().__init__(scale, features, 1, end, narrow)
+        super().__init__(scale, features, 1, end, narrow, channels)
         self.alignment = max(split)
         self.before_RG = nn.ModuleDict({"1": nn.LayerNorm(features)})
         shape = (features, heads, (split[0], split[1]), ratio)
@@ -286,3 +289,19 @@ def rename(state: dict[str, Any]) -> dict[str, Any]:
     means = (key for key in state if key.endswith(".running_mean"))
     counters = (f"{key.removesuffix('running_mean')}num_batches_tracked" for key in means)
     return drop_keys({**dict.fromkeys(counters, torch.tensor(0)), **state}, *worked_out)
+
+
+def describe(state: dict[str, Any]) -> dict[str, Any]:
+    """Return the configuration that tensors show; the windows, only if the file has their positions."""
+    hidden, features = state["layers.0.blocks.0.ffn.fc1.weight"].shape
+    positions = state.get("layers.0.blocks.0.attn.attns.0.rpe_biases")
+    split = {} if positions is None else {"split": [int(side) + 1 for side in positions[-1]]}
+    return {
+        "groups": count_numbers(state, "layers."),
+        "blocks": count_numbers(state, "layers.0.blocks."),
+        "heads": state["layers.0.blocks.1.attn.temperature"].shape[0],
+        "ratio": hidden // features,
+        "narrow": "conv_after_body.0.weight" in state,
+        **split,
+        **describe_end(state),
+    }

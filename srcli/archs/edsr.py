@@ -10,7 +10,16 @@ from typing import Any
 from torch import Tensor, nn
 
 from srcli.archs import Count, Facts, Paper, Traits
-from srcli.archs.blocks import MeanShift, ResidualBlock, conv, drop_mean_shift, make_upsampler, rename_keys
+from srcli.archs.blocks import (
+    MeanShift,
+    ResidualBlock,
+    conv,
+    count_numbers,
+    drop_mean_shift,
+    list_basicsr_names,
+    make_upsampler,
+    rename_keys,
+)
 
 PAPER = Paper(
     "Enhanced Deep Residual Networks for Single Image Super-Resolution",
@@ -37,16 +46,18 @@ class Encoder(nn.Module):
 
     alignment = 1
 
-    def __init__(self, blocks: int = 16, features: int = 64, res_scale: float = 1.0) -> None:
+    def __init__(
+        self, blocks: int = 16, features: int = 64, res_scale: float = 1.0, channels: int = 3
+    ) -> None:
         super().__init__()
         # Head, two per block, body's end.
         self.halo = 2 * blocks + 2
-        self.head = nn.Sequential(conv(3, features))
+        self.head = nn.Sequential(conv(channels, features))
         residual = [ResidualBlock(features, res_scale) for _ in range(blocks)]
         self.body = nn.Sequential(*residual, conv(features, features))
 
     def forward(self, batch: Tensor) -> Tensor:
-        """Map (N, 3, H, W) to (N, features, H, W)."""
+        """Map (N, channels, H, W) to (N, features, H, W)."""
         shallow = self.head(batch)
         out: Tensor = shallow + self.body(shallow)
         return out
@@ -55,7 +66,7 @@ class Encoder(nn.Module):
 class Network(Encoder):
     """The baseline by default (16 blocks of 64); the paper's full size is 32 blocks of 256, scaled by 0.1.
 
-    `span`, `mean`: see `MeanShift`.
+    `span`, `mean`: see `MeanShift`. `channels`: 1 for luma.
     """
 
     def __init__(
@@ -67,15 +78,16 @@ class Network(Encoder):
         res_scale: float = 1.0,
         span: float = 1.0,
         mean: float = 0.0,
+        channels: int = 3,
     ) -> None:
-        super().__init__(blocks, features, res_scale)
-        self.shift = MeanShift(span, mean)
-        self.channels = 3
+        super().__init__(blocks, features, res_scale, channels)
+        self.shift = MeanShift(span, mean, channels=channels)
+        self.channels = channels
         self.halo += 2  # one for the upsampler and one for the tail
-        self.tail = nn.Sequential(make_upsampler(scale, features), conv(features, 3))
+        self.tail = nn.Sequential(make_upsampler(scale, features), conv(features, channels))
 
     def forward(self, batch: Tensor) -> Tensor:
-        """Map (N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
+        """Map (N, channels, H, W) in [0, 1] to (N, channels, H*scale, W*scale)."""
         return self.shift.leave(self.tail(super().forward(self.shift.enter(batch))))
 
 
@@ -87,5 +99,19 @@ TRANSFORMERS_NAMES = {
 
 
 def rename(state: dict[str, Any]) -> dict[str, Any]:
-    """Rename the tensors of asrimanth's files; drop the mean shift."""
-    return drop_mean_shift(rename_keys(state, TRANSFORMERS_NAMES))
+    """Rename the tensors of asrimanth's files and of BasicSR; drop the mean shift."""
+    rules = TRANSFORMERS_NAMES | list_basicsr_names(
+        state, {r"\.conv1\.": ".body.0.", r"\.conv2\.": ".body.2."}
+    )
+    return drop_mean_shift(rename_keys(state, rules))
+
+
+def describe(state: dict[str, Any]) -> dict[str, Any]:
+    """Return the configuration that tensors show; the scale of residuals is that of the paper's sizes."""
+    features, channels = state["head.0.weight"].shape[:2]
+    return {
+        "blocks": count_numbers(state, "body.") - 1,
+        "features": features,
+        "res_scale": 0.1 if features >= 256 else 1.0,
+        "channels": channels,
+    }

@@ -16,6 +16,8 @@ from srcli.archs.attention import (
     TransformerNetwork,
     WindowAttention,
     attend,
+    count_window,
+    describe_end,
     drop_keys,
     init_transformer,
     make_bias_table,
@@ -24,7 +26,7 @@ from srcli.archs.attention import (
     to_batch,
     to_grid,
 )
-from srcli.archs.blocks import ChannelAttention, conv, rename_keys
+from srcli.archs.blocks import ChannelAttention, conv, count_numbers, rename_keys
 
 PAPER = Paper(
     "Activating More Pixels in Image Super-Resolution Transformer", 2023, "https://arxiv.org/abs/2205.04437"
@@ -49,7 +51,7 @@ class Network(TransformerNetwork):
     """HAT by default; `VARIANTS` has HAT-S and HAT-L.
 
     `compress`, `squeeze`: by how much the convolutions and the attention beside the windows have fewer
-    features; `weight`: of that branch.
+    features; `weight`: of that branch; `channels`: 1 for luma.
     """
 
     def __init__(
@@ -65,8 +67,9 @@ class Network(TransformerNetwork):
         compress: int = 3,
         squeeze: int = 30,
         weight: float = 0.01,
+        channels: int = 3,
     ) -> None:
-        super().__init__(scale, features, window, "steps")
+        super().__init__(scale, features, window, "steps", channels=channels)
         self.patch_embed = nn.ModuleDict({"norm": nn.LayerNorm(features)})
         self.layers = nn.ModuleList(
             _Group(
@@ -194,3 +197,23 @@ def rename(state: dict[str, Any]) -> dict[str, Any]:
     }
     indices = ("relative_position_index_SA", "relative_position_index_OCA")
     return rename_keys(drop_keys(state, *indices), rules)
+
+
+def describe(state: dict[str, Any]) -> dict[str, Any]:
+    """Return the configuration that tensors show."""
+    block = "layers.0.residual_group.blocks.0."
+    table = state[f"{block}attn.relative_position_bias_table"]
+    hidden, features = state[f"{block}mlp.fc1.weight"].shape
+    end = describe_end(state)
+    if end.pop("end") != "steps":
+        raise ValueError("another end")
+    return {
+        "groups": count_numbers(state, "layers."),
+        "blocks": count_numbers(state, "layers.0.residual_group.blocks."),
+        "heads": table.shape[1],
+        "window": count_window(table),
+        "ratio": hidden // features,
+        "compress": features // state[f"{block}conv_block.cab.0.weight"].shape[0],
+        "squeeze": features // state[f"{block}conv_block.cab.3.conv_du.0.weight"].shape[0],
+        **end,
+    }

@@ -11,14 +11,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from srcli.archs import Count, Facts, Paper, Traits
-from srcli.archs.blocks import ChannelAttention, conv, number_from_zero, rename_keys, run_chain
+from srcli.archs.blocks import ChannelAttention, conv, count_numbers, number_from_zero, rename_keys, run_chain
 
 PAPER = Paper(
     "Lightweight Image Super-Resolution with Information Multi-distillation Network",
     2019,
     "https://arxiv.org/abs/1909.11856",
 )
-TRAITS = Traits(scales=(2, 3, 4), local=False)
+TRAITS = Traits(scales=(2, 3, 4, 1), local=False)
 VARIANTS: tuple[dict[str, Any], ...] = (
     {},
     {"blocks": 8, "attention": False},
@@ -39,24 +39,32 @@ class Network(nn.Module):
     """Six blocks of 64.
 
     `attention`: attention in the blocks, and a fusion of all their results; the baseline of NTIRE 2022 has
-    eight blocks without them.
+    eight blocks without them. `channels`: 1 for luma.
     """
 
-    def __init__(self, *, scale: int, blocks: int = 6, features: int = 64, attention: bool = True) -> None:
+    def __init__(
+        self,
+        *,
+        scale: int,
+        blocks: int = 6,
+        features: int = 64,
+        attention: bool = True,
+        channels: int = 3,
+    ) -> None:
         super().__init__()
-        self.channels = 3
+        self.channels = channels
         # Four per block, head, the blocks' end and tail: what is seen beyond comes by the attention's means.
         self.halo = 4 * blocks + 3
-        self.fea_conv = conv(3, features)
+        self.fea_conv = conv(channels, features)
         self.IMDB = nn.ModuleList(_Block(features, attention) for _ in range(blocks))
         self.c = (
             nn.Sequential(conv(blocks * features, features, 1), nn.LeakyReLU(0.05)) if attention else None
         )
         self.LR_conv = conv(features, features)
-        self.upsampler = nn.Sequential(conv(features, 3 * scale**2), nn.PixelShuffle(scale))
+        self.upsampler = nn.Sequential(conv(features, channels * scale**2), nn.PixelShuffle(scale))
 
     def forward(self, batch: Tensor) -> Tensor:
-        """Map (N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
+        """Map (N, channels, H, W) in [0, 1] to (N, channels, H*scale, W*scale)."""
         shallow = self.fea_conv(batch)
         results = run_chain(self.IMDB, shallow)
         fused = self.c(torch.cat(results, 1)) if self.c else results[-1]
@@ -102,3 +110,14 @@ BASELINE_NAMES = {
 def rename(state: dict[str, Any]) -> dict[str, Any]:
     """Rename the authors' numbered blocks as a list, and the tensors of the baseline."""
     return rename_keys(number_from_zero(state, "IMDB"), BASELINE_NAMES)
+
+
+def describe(state: dict[str, Any]) -> dict[str, Any]:
+    """Return the configuration that tensors show."""
+    features, channels = state["fea_conv.weight"].shape[:2]
+    return {
+        "blocks": count_numbers(state, "IMDB."),
+        "features": features,
+        "attention": "c.0.weight" in state,
+        "channels": channels,
+    }

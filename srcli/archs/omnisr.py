@@ -16,6 +16,7 @@ from torch.nn import functional as F
 from srcli.archs import Count, Facts, Paper, Traits
 from srcli.archs.attention import (
     attend,
+    count_window,
     gather_dilated,
     merge_windows,
     relative_position_bias,
@@ -25,14 +26,14 @@ from srcli.archs.attention import (
     to_batch,
     to_grid,
 )
-from srcli.archs.blocks import MeanShift, SpatialAttention, conv, run_by_cells
+from srcli.archs.blocks import MeanShift, SpatialAttention, conv, count_numbers, run_by_cells
 
 PAPER = Paper(
     "Omni Aggregation Networks for Lightweight Image Super-Resolution",
     2023,
     "https://arxiv.org/abs/2304.10244",
 )
-TRAITS = Traits(scales=(2, 3, 4))
+TRAITS = Traits(scales=(2, 3, 4, 1))
 FACTS = Facts(
     small={"features": 16, "groups": 1, "window": 4, "cell": 12, "overlap": 4},
     counts=(
@@ -46,7 +47,10 @@ HEADS = 4
 
 
 class Network(nn.Module):
-    """Five groups of one block. `cell`: the side of what is restored; `overlap`: what it sees around."""
+    """Five groups of one block. `cell`: the side of what is restored; `overlap`: what it sees around.
+
+    `channels`: 1 for luma.
+    """
 
     def __init__(
         self,
@@ -58,19 +62,20 @@ class Network(nn.Module):
         window: int = 8,
         cell: int = 256,
         overlap: int = 16,
+        channels: int = 3,
     ) -> None:
         super().__init__()
-        self.channels = 3
+        self.channels = channels
         self.scale, self.window, self.overlap = scale, window, overlap
         self.alignment, self.works_in = cell, "cells"
         self.halo = cell - 1 + overlap
-        self.shift = MeanShift(span=2.0, mean=0.0, offset=-1.0)
+        self.shift = MeanShift(span=2.0, mean=0.0, offset=-1.0, channels=channels)
         self.residual_layer = nn.Sequential(*(_Group(features, blocks, window) for _ in range(groups)))
-        self.input, self.output = conv(3, features), conv(features, features)
-        self.up = nn.Sequential(conv(features, 3 * scale**2), nn.PixelShuffle(scale))
+        self.input, self.output = conv(channels, features), conv(features, features)
+        self.up = nn.Sequential(conv(features, channels * scale**2), nn.PixelShuffle(scale))
 
     def forward(self, batch: Tensor) -> Tensor:
-        """Map (N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
+        """Map (N, channels, H, W) in [0, 1] to (N, channels, H*scale, W*scale)."""
         return run_by_cells(batch, self.alignment, self.overlap, self.scale, self._restore)
 
     def _restore(self, batch: Tensor) -> Tensor:
@@ -228,4 +233,17 @@ def rename(state: dict[str, Any]) -> dict[str, Any]:
         key: value
         for key, value in state.items()
         if ".esa.conv_max." not in key and ".esa.conv3_." not in key
+    }
+
+
+def describe(state: dict[str, Any]) -> dict[str, Any]:
+    """Return the configuration that tensors show."""
+    features, channels = state["input.weight"].shape[:2]
+    table = state["residual_layer.0.residual_layer.0.layer.2.fn.rel_pos_bias.weight"]
+    return {
+        "features": features,
+        "groups": count_numbers(state, "residual_layer."),
+        "blocks": count_numbers(state, "residual_layer.0.residual_layer.") - 1,
+        "window": count_window(table),
+        "channels": channels,
     }

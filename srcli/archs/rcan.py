@@ -14,9 +14,12 @@ from srcli.archs.blocks import (
     ChannelAttention,
     MeanShift,
     conv,
+    count_numbers,
     drop_mean_shift,
+    list_basicsr_names,
     make_attention_group,
     make_upsampler,
+    rename_keys,
 )
 
 PAPER = Paper(
@@ -37,7 +40,7 @@ FACTS = Facts(
 
 
 class Network(nn.Module):
-    """`bam`: balanced attention. `span`, `mean`: see `MeanShift`.
+    """`bam`: balanced attention. `span`, `mean`: see `MeanShift`. `channels`: 1 for luma.
 
     The Hub's network takes [0, 1] as it is and yet subtracts a mean colour of 255: `span` 1 with `mean` 255.
     """
@@ -52,25 +55,51 @@ class Network(nn.Module):
         bam: bool = False,
         span: float = 255.0,
         mean: float = 255.0,
+        channels: int = 3,
     ) -> None:
         super().__init__()
-        self.channels = 3
+        self.channels = channels
         # Two per block (and three of balanced attention), one per group, head and body's end, upsampler and
         # tail; but tiles whose means differ by their content are not made equal by more than some overlap.
         self.halo = min(64, groups * ((5 if bam else 2) * blocks + 1) + 4)
-        self.shift = MeanShift(span, mean)
-        self.head = nn.Sequential(conv(3, features))
+        self.shift = MeanShift(span, mean, channels=channels)
+        self.head = nn.Sequential(conv(channels, features))
         attention = BalancedAttention if bam else ChannelAttention
         body = [make_attention_group(features, blocks, lambda: attention(features)) for _ in range(groups)]
         self.body = nn.Sequential(*body, conv(features, features))
-        self.tail = nn.Sequential(make_upsampler(scale, features), conv(features, 3))
+        self.tail = nn.Sequential(make_upsampler(scale, features), conv(features, channels))
 
     def forward(self, batch: Tensor) -> Tensor:
-        """Map (N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
+        """Map (N, channels, H, W) in [0, 1] to (N, channels, H*scale, W*scale)."""
         shallow = self.head(self.shift.enter(batch))
         return self.shift.leave(self.tail(shallow + self.body(shallow)))
 
 
 def rename(state: dict[str, Any]) -> dict[str, Any]:
-    """Drop the mean-shift tensors; the other keys are ours."""
-    return drop_mean_shift(state)
+    """Rename the tensors of BasicSR; drop the mean shift."""
+    return drop_mean_shift(rename_keys(state, list_basicsr_names(state, _list_group_names(state))))
+
+
+def _list_group_names(state: dict[str, Any]) -> dict[str, str]:
+    """Return rules for BasicSR's groups, whose last convolution comes after all blocks."""
+    blocks = count_numbers(state, "body.0.residual_group.")
+    return {
+        r"^(body\.\d+)\.conv\.": rf"\1.body.{blocks}.",
+        r"^(body\.\d+)\.residual_group\.(\d+)\.rcab\.": r"\1.body.\2.body.",
+        r"\.attention\.1\.": ".conv_du.0.",
+        r"\.attention\.3\.": ".conv_du.2.",
+    }
+
+
+def describe(state: dict[str, Any]) -> dict[str, Any]:
+    """Return the configuration that tensors show."""
+    features, channels = state["head.0.weight"].shape[:2]
+    bam = any(".sa.conv1." in key for key in state)
+    return {
+        "groups": count_numbers(state, "body.") - 1,
+        "blocks": count_numbers(state, "body.0.body.") - 1,
+        "features": features,
+        "bam": bam,
+        "span": 1.0 if bam else 255.0,
+        "channels": channels,
+    }

@@ -9,12 +9,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from srcli.archs import Count, Facts, Paper, Traits
-from srcli.archs.blocks import MeanShift, SpatialAttention, conv, number_from_zero, pad_to_side, run_chain
+from srcli.archs.blocks import (
+    MeanShift,
+    SpatialAttention,
+    conv,
+    count_numbers,
+    number_from_zero,
+    pad_to_side,
+    run_chain,
+)
 
 PAPER = Paper(
     "Residual Local Feature Network for Efficient Super-Resolution", 2022, "https://arxiv.org/abs/2205.07514"
 )
-TRAITS = Traits(scales=(2, 3, 4), local=False)
+TRAITS = Traits(scales=(2, 3, 4, 1), local=False)
 VARIANTS: tuple[dict[str, Any], ...] = (
     {},
     {"features": 48},
@@ -34,7 +42,8 @@ FACTS = Facts(
 class Network(nn.Module):
     """RLFN: six blocks of 52; RLFN-S has 48 `features`, the winner of NTIRE 2022 four blocks of 46.
 
-    `hidden`: the features inside a block, 48 in the winner; `span`: the largest value, to the network.
+    `hidden`: the features inside a block, 48 in the winner; `span`: the largest value, to the network;
+    `channels`: 1 for luma.
     """
 
     def __init__(
@@ -46,20 +55,21 @@ class Network(nn.Module):
         hidden: int | None = None,
         squeezed: int = 16,
         span: float = 255.0,
+        channels: int = 3,
     ) -> None:
         super().__init__()
-        self.channels = 3
+        self.channels = channels
         self.scale = scale
-        self.shift = MeanShift(span, mean=0.0)
+        self.shift = MeanShift(span, mean=0.0, channels=channels)
         # The attention's grid depends on where a tile begins: an overlap that keeps tiles close to the whole.
         self.halo = 32
-        self.conv_1 = conv(3, features)
+        self.conv_1 = conv(channels, features)
         self.block = nn.ModuleList(_Block(features, hidden or features, squeezed) for _ in range(blocks))
         self.conv_2 = conv(features, features)
-        self.upsampler = nn.Sequential(conv(features, 3 * scale**2), nn.PixelShuffle(scale))
+        self.upsampler = nn.Sequential(conv(features, channels * scale**2), nn.PixelShuffle(scale))
 
     def forward(self, batch: Tensor) -> Tensor:
-        """Map (N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
+        """Map (N, channels, H, W) in [0, 1] to (N, channels, H*scale, W*scale)."""
         shallow = self.conv_1(self.shift.enter(pad_to_side(batch, SpatialAttention.LEAST)))
         features = run_chain(self.block, shallow)[-1]
         out = self.shift.leave(self.upsampler(shallow + self.conv_2(features)))
@@ -86,3 +96,16 @@ class _Block(nn.Module):
 def rename(state: dict[str, Any]) -> dict[str, Any]:
     """Rename the authors' numbered blocks as a list."""
     return number_from_zero(state, "block_")
+
+
+def describe(state: dict[str, Any]) -> dict[str, Any]:
+    """Return the configuration that tensors show."""
+    features, channels = state["conv_1.weight"].shape[:2]
+    hidden = state["block.0.c1_r.weight"].shape[0]
+    return {
+        "blocks": count_numbers(state, "block."),
+        "features": features,
+        "hidden": None if hidden == features else hidden,
+        "squeezed": state["block.0.esa.conv1.weight"].shape[0],
+        "channels": channels,
+    }

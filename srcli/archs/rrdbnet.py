@@ -12,14 +12,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from srcli.archs import Count, Facts, Paper, Traits
-from srcli.archs.blocks import IdentityPath, conv, rename_keys
+from srcli.archs.blocks import IdentityPath, conv, count_numbers, rename_keys
 
 PAPER = Paper(
     "ESRGAN: Enhanced Super-Resolution Generative Adversarial Networks",
     2018,
     "https://arxiv.org/abs/1809.00219",
 )
-TRAITS = Traits(scales=(1, 2, 4, 8), local=False)
+TRAITS = Traits(scales=(1, 2, 4, 8, 16), local=False)
 VARIANTS: tuple[dict[str, Any], ...] = ({}, {"blocks": 6}, {"unshuffle": False})
 FACTS = Facts(
     small={"blocks": 1, "features": 16, "growth": 8},
@@ -35,7 +35,7 @@ class Network(nn.Module):
     """23 blocks; Real-ESRGAN's small network for anime has 6.
 
     With `unshuffle`, as in Real-ESRGAN, x2 and x1 are the x4 network on pixels packed into channels;
-    without it, as in BSRGAN, they have one step of enlargement or none.
+    without it, as in BSRGAN, they have one step of enlargement or none. `channels`: 1 for luma.
     """
 
     def __init__(
@@ -46,26 +46,27 @@ class Network(nn.Module):
         features: int = 64,
         growth: int = 32,
         unshuffle: bool = True,
+        channels: int = 3,
     ) -> None:
         super().__init__()
-        self.channels = 3
+        self.channels = channels
         self.packed = max(1, 4 // scale) if unshuffle else 1
         # Tiles have to begin at a multiple of this many pixels.
         self.alignment = self.packed
         # Head, 15 a block, one after them, and two for all on enlarged pixels. But what is farther than 48
         # pixels changes the anime network's output by less than a quarter of an 8-bit level: enough is 64.
         self.halo = min(15 * blocks + 4, 64) * self.packed
-        self.conv_first = conv(3 * self.packed**2, features)
+        self.conv_first = conv(channels * self.packed**2, features)
         self.body = nn.Sequential(*(_Block(features, growth) for _ in range(blocks)))
         self.conv_body = conv(features, features)
-        self.steps = {1: 0, 2: 1, 4: 2, 8: 3}[scale * self.packed]
+        self.steps = {1: 0, 2: 1, 4: 2, 8: 3, 16: 4}[scale * self.packed]
         for number in range(1, self.steps + 1):
             self.add_module(f"conv_up{number}", conv(features, features))
         self.conv_hr = conv(features, features)
-        self.conv_last = conv(features, 3)
+        self.conv_last = conv(features, channels)
 
     def forward(self, batch: Tensor) -> Tensor:
-        """Map (N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
+        """Map (N, channels, H, W) in [0, 1] to (N, channels, H*scale, W*scale)."""
         shallow = self.conv_first(_pack(batch, self.packed))
         features = shallow + self.conv_body(self.body(shallow))
         for number in range(1, self.steps + 1):
@@ -158,3 +159,16 @@ def _list_numbered_names(state: dict[str, Any]) -> dict[str, str]:
         rf"^model\.{last}\.": "conv_last.",
     }
     return rules | {rf"^model\.{up}\.": f"conv_up{number}." for number, up in enumerate(ups, 1)}
+
+
+def describe(state: dict[str, Any]) -> dict[str, Any]:
+    """Return the configuration that tensors show."""
+    features, packed = state["conv_first.weight"].shape[:2]
+    channels = state["conv_last.weight"].shape[0]
+    return {
+        "blocks": count_numbers(state, "body."),
+        "features": features,
+        "growth": state["body.0.rdb1.conv1.weight"].shape[0],
+        "unshuffle": packed > channels or "conv_up2.weight" in state,
+        "channels": channels,
+    }

@@ -12,16 +12,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from srcli.archs import Count, Facts, Paper, Traits
-from srcli.archs.blocks import MeanShift, conv, number_from_zero, run_chain
+from srcli.archs.blocks import MeanShift, conv, count_numbers, number_from_zero, run_chain
 
 PAPER = Paper(
     "Swift Parameter-free Attention Network for Efficient Super-Resolution",
     2024,
     "https://arxiv.org/abs/2311.12770",
 )
-TRAITS = Traits(scales=(2, 3, 4))
-VARIANTS: tuple[dict[str, Any], ...] = tuple(
-    {"features": features, "branches": branches} for features in (52, 48) for branches in (True, False)
+TRAITS = Traits(scales=(2, 3, 4, 1))
+VARIANTS: tuple[dict[str, Any], ...] = (
+    {},
+    {"branches": False},
+    {"features": 48},
+    {"features": 48, "branches": False},
+    {"norm": False},
 )
 FACTS = Facts(
     small={"features": 16, "span": 1.0, "mean": 1.0},
@@ -31,11 +35,14 @@ FACTS = Facts(
     ),
 )
 
+BLOCKS = 6
+
 
 class Network(nn.Module):
     """Six blocks of 52; SPAN-S has 48. `branches`: with what is learned beside the 3x3 kernels.
 
-    `span`, `mean`: see `MeanShift`.
+    `span`, `mean`: see `MeanShift`. Without `norm`, values stay in [0, 1]; trainers other than the authors'
+    mark such files with a tensor, `no_norm`. `channels`: 1 for luma.
     """
 
     def __init__(
@@ -46,20 +53,25 @@ class Network(nn.Module):
         branches: bool = True,
         span: float = 255.0,
         mean: float = 255.0,
+        norm: bool = True,
+        channels: int = 3,
     ) -> None:
         super().__init__()
-        self.channels = 3
+        self.channels = channels
         # Head, three per block, one after them, and the upsampler.
         self.halo = 1 + 18 + 1 + 1
-        self.shift = MeanShift(span, mean)
-        self.conv_1 = _MergeableConv(3, features, branches)
-        self.block = nn.ModuleList(_Block(features, branches) for _ in range(6))
+        if not norm:
+            span, mean = 1.0, 0.0
+            self.register_buffer("no_norm", torch.zeros(1))
+        self.shift = MeanShift(span, mean, channels=channels)
+        self.conv_1 = _MergeableConv(channels, features, branches)
+        self.block = nn.ModuleList(_Block(features, branches) for _ in range(BLOCKS))
         self.conv_cat = conv(4 * features, features, 1)
         self.conv_2 = _MergeableConv(features, features, branches)
-        self.upsampler = nn.Sequential(conv(features, 3 * scale**2), nn.PixelShuffle(scale))
+        self.upsampler = nn.Sequential(conv(features, channels * scale**2), nn.PixelShuffle(scale))
 
     def forward(self, batch: Tensor) -> Tensor:
-        """Map (N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale); only the input is shifted."""
+        """Map (N, channels, H, W) in [0, 1] to (N, channels, H*scale, W*scale); only the input is shifted."""
         shallow = self.conv_1(self.shift.enter(batch))
         *_, before, last = results = run_chain(self.block, shallow)
         inner = self.block[-1].c1_r(before)  # type: ignore[operator]
@@ -134,3 +146,17 @@ def rename(state: dict[str, Any]) -> dict[str, Any]:
     if any(".sk." in key for key in state):
         return {key: value for key, value in state.items() if ".eval_conv." not in key}
     return state
+
+
+def describe(state: dict[str, Any]) -> dict[str, Any]:
+    """Return the configuration that tensors show."""
+    branches = "conv_1.sk.weight" in state
+    first = state["conv_1.sk.weight" if branches else "conv_1.eval_conv.weight"]
+    if count_numbers(state, "block.") != BLOCKS:
+        raise ValueError("another number of blocks")
+    return {
+        "features": first.shape[0],
+        "branches": branches,
+        "norm": "no_norm" not in state,
+        "channels": first.shape[1],
+    }

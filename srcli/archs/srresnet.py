@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from srcli.archs import Count, Facts, Paper, Traits
-from srcli.archs.blocks import SHUFFLE_STEPS, IdentityPath, conv, rename_keys
+from srcli.archs.blocks import SHUFFLE_STEPS, IdentityPath, conv, count_numbers, rename_keys
 
 PAPER = Paper(
     "Photo-Realistic Single Image Super-Resolution Using a Generative Adversarial Network",
@@ -38,7 +38,7 @@ class Network(nn.Module):
     """The paper's 16 blocks of 64.
 
     `bias`: of convolutions before a normalisation; `tanh`: the result is tanh's, moved to [0, 1];
-    `prelu_end`: a PReLU in the place of the normalisation after the blocks.
+    `prelu_end`: a PReLU in the place of the normalisation after the blocks; `channels`: 1 for luma.
     """
 
     def __init__(
@@ -50,21 +50,22 @@ class Network(nn.Module):
         bias: bool = False,
         tanh: bool = False,
         prelu_end: bool = False,
+        channels: int = 3,
     ) -> None:
         super().__init__()
-        self.channels = 3
+        self.channels = channels
         self.tanh = tanh
         # 9x9, two per block, the blocks' end, upsampler, and 9x9 on enlarged pixels.
         self.halo = 4 + 2 * blocks + 1 + 2 + (4 + scale - 1) // scale
-        self.conv1 = nn.Sequential(conv(3, features, 9), nn.PReLU())
+        self.conv1 = nn.Sequential(conv(channels, features, 9), nn.PReLU())
         self.trunk = nn.Sequential(*(_Block(features, bias) for _ in range(blocks)))
         end = nn.PReLU() if prelu_end else nn.BatchNorm2d(features)
         self.conv2 = nn.Sequential(conv(features, features, bias=bias), end)
         self.upsampling = nn.Sequential(*(_Step(features, step) for step in SHUFFLE_STEPS[scale]))
-        self.conv3 = conv(features, 3, 9)
+        self.conv3 = conv(features, channels, 9)
 
     def forward(self, batch: Tensor) -> Tensor:
-        """Map (N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
+        """Map (N, channels, H, W) in [0, 1] to (N, channels, H*scale, W*scale)."""
         shallow = self.conv1(batch)
         features = shallow + self.conv2(self.trunk(shallow))
         out: Tensor = self.conv3(self.upsampling(features))
@@ -129,3 +130,16 @@ def rename(state: dict[str, Any]) -> dict[str, Any]:
     state = rename_keys(state, rules | LEFTTHOMAS_NAMES | DEEPINV_NAMES)
     norms = [key.removesuffix("running_mean") for key in state if key.endswith("running_mean")]
     return {f"{norm}num_batches_tracked": torch.tensor(0) for norm in norms} | state
+
+
+def describe(state: dict[str, Any]) -> dict[str, Any]:
+    """Return the configuration that tensors show; leftthomas' port, known by its names, ends with tanh."""
+    features, channels = state["conv1.0.weight"].shape[:2]
+    return {
+        "blocks": count_numbers(state, "trunk."),
+        "features": features,
+        "bias": "trunk.0.rcb.0.bias" in state,
+        "tanh": any(key.startswith("block8.") for key in state),
+        "prelu_end": "conv2.1.running_mean" not in state,
+        "channels": channels,
+    }

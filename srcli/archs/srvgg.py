@@ -9,14 +9,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from srcli.archs import Count, Facts, Paper, Traits
-from srcli.archs.blocks import conv
+from srcli.archs.blocks import conv, count_numbers
 
 PAPER = Paper(
     "Real-ESRGAN: Training Real-World Blind Super-Resolution with Pure Synthetic Data",
     2021,
     "https://arxiv.org/abs/2107.10833",
 )
-TRAITS = Traits(scales=(2, 3, 4))
+TRAITS = Traits(scales=(2, 3, 4, 1))
 VARIANTS: tuple[dict[str, Any], ...] = ({}, {"convs": 32})
 FACTS = Facts(
     small={"convs": 3, "features": 16},
@@ -28,19 +28,28 @@ FACTS = Facts(
 
 
 class Network(nn.Module):
-    """16 inner convolutions of 64 as in realesr-animevideov3; realesr-general-x4v3 has 32 `convs`."""
+    """16 inner convolutions of 64 as in realesr-animevideov3; realesr-general-x4v3 has 32 `convs`.
 
-    def __init__(self, *, scale: int, features: int = 64, convs: int = 16) -> None:
+    `channels`: 1 for luma.
+    """
+
+    def __init__(self, *, scale: int, features: int = 64, convs: int = 16, channels: int = 3) -> None:
         super().__init__()
-        self.channels = 3
+        self.channels = channels
         self.scale = scale
         self.halo = convs + 2
-        layers: list[nn.Module] = [conv(3, features), nn.PReLU(features)]
+        layers: list[nn.Module] = [conv(channels, features), nn.PReLU(features)]
         for _ in range(convs):
             layers += [conv(features, features), nn.PReLU(features)]
-        self.body = nn.Sequential(*layers, conv(features, 3 * scale**2))
+        self.body = nn.Sequential(*layers, conv(features, channels * scale**2))
 
     def forward(self, batch: Tensor) -> Tensor:
-        """Map (N, 3, H, W) of RGB in [0, 1] to (N, 3, H*scale, W*scale)."""
+        """Map (N, channels, H, W) in [0, 1] to (N, channels, H*scale, W*scale)."""
         residual = F.pixel_shuffle(self.body(batch), self.scale)
         return residual + F.interpolate(batch, scale_factor=self.scale, mode="nearest")
+
+
+def describe(state: dict[str, Any]) -> dict[str, Any]:
+    """Return the configuration that tensors show: convolutions alternate with activations."""
+    features, channels = state["body.0.weight"].shape[:2]
+    return {"features": features, "convs": (count_numbers(state, "body.") - 3) // 2, "channels": channels}

@@ -14,16 +14,18 @@ from srcli.archs.attention import (
     TransformerBody,
     TransformerNetwork,
     WindowAttention,
+    count_window,
+    describe_end,
     drop_keys,
     init_transformer,
     make_end_conv,
     to_batch,
     to_grid,
 )
-from srcli.archs.blocks import conv
+from srcli.archs.blocks import conv, count_numbers
 
 PAPER = Paper("SwinIR: Image Restoration Using Swin Transformer", 2021, "https://arxiv.org/abs/2108.10257")
-TRAITS = Traits(scales=(2, 3, 4, 8), local=False)
+TRAITS = Traits(scales=(2, 3, 4, 8, 1), local=False)
 LIGHT: dict[str, Any] = {"features": 60, "groups": 4, "end": "direct"}
 VARIANTS: tuple[dict[str, Any], ...] = (
     {},
@@ -48,7 +50,8 @@ FACTS = Facts(
 class Network(TransformerNetwork):
     """The medium size for reduced images by default; `VARIANTS` has S for those, and M and L for photographs.
 
-    `end`, `narrow`: see `TransformerNetwork`; `ratio`: of the features within the blocks' linear layers.
+    Those that remove noise and JPEG's traces are x1 and end with a `residual`. `end`, `narrow`: see
+    `TransformerNetwork`; `ratio`: of the features within the blocks' linear layers; `channels`: 1 for luma.
     """
 
     def __init__(
@@ -63,8 +66,9 @@ class Network(TransformerNetwork):
         ratio: int = 2,
         end: str = "steps",
         narrow: bool = False,
+        channels: int = 3,
     ) -> None:
-        super().__init__(scale, features, window, end, narrow)
+        super().__init__(scale, features, window, end, narrow, channels)
         self.patch_embed = nn.ModuleDict({"norm": nn.LayerNorm(features)})
         self.layers = _make_groups(groups, blocks, features, heads, window, ratio, narrow)
         self.norm = nn.LayerNorm(features)
@@ -134,3 +138,19 @@ class Block(nn.Module):
 def rename(state: dict[str, Any]) -> dict[str, Any]:
     """Drop what the network works out itself; the other keys are ours."""
     return drop_keys(state, ".relative_position_index", ".attn_mask")
+
+
+def describe(state: dict[str, Any]) -> dict[str, Any]:
+    """Return the configuration that tensors show."""
+    block = "layers.0.residual_group.blocks.0."
+    table = state[f"{block}attn.relative_position_bias_table"]
+    hidden, features = state[f"{block}mlp.fc1.weight"].shape
+    return {
+        "groups": count_numbers(state, "layers."),
+        "blocks": count_numbers(state, "layers.0.residual_group.blocks."),
+        "heads": table.shape[1],
+        "window": count_window(table),
+        "ratio": hidden // features,
+        "narrow": "conv_after_body.0.weight" in state,
+        **describe_end(state),
+    }

@@ -150,7 +150,7 @@ def _try_configs(arch: str, state: State) -> Iterator[Fit]:
     given = archs.rename(arch, state)
     if not _may_fit(arch, given):
         return
-    described = archs.describe(arch, given)
+    described = archs.describe(arch, state)
     if described is not None:
         fits = list(_try_scales(arch, described, given))
         yield from fits
