@@ -120,10 +120,15 @@ def list_counted_archs() -> list[str]:
 def _count_sizes(arch: str) -> list[CountedCost]:
     rows = []
     for network in list_sizes(arch):
-        for scale in archs.traits(arch).scales:
+        for scale in list_scales(arch):
             rows.append(count_network(network, scale))
             print(f"{rows[-1].name} x{scale}: {rows[-1].parameters:,}", flush=True)
     return rows
+
+
+def list_scales(arch: str) -> list[int]:
+    """List the scales of a network that are counted: those that papers have."""
+    return [scale for scale in archs.traits(arch).scales if 1 < scale <= 8]
 
 
 def list_sizes(arch: str) -> Iterator[PublishedNetwork]:
@@ -182,7 +187,10 @@ def render_networks() -> str:
     """Return a table of all networks: paper, year, scales, and where weights come from."""
     out = ["| network | paper | year | scales | weights |", "|---|---|---|---|---|"]
     for arch in archs.names():
-        paper, scales = archs.paper(arch), " ".join(map(format_scale, archs.traits(arch).weight_scales))
+        paper, scales = (
+            archs.paper(arch),
+            " ".join(map(format_scale, sorted(archs.traits(arch).weight_scales))),
+        )
         title = f"[{paper.title}]({paper.url})" if paper.url else paper.title
         out.append(f"| {arch} | {title} | {paper.year or ''} | {scales} | {_list_places(arch)} |")
     return "\n".join(out)

@@ -275,8 +275,8 @@ def describe(arch: str, state: dict[str, Any]) -> dict[str, Any] | None:
         check_config(arch, traits(arch).weight_scales[0], found)
     except (LookupError, ValueError, TypeError, UsageError, ArithmeticError):
         return None
-    defaults = inspect.signature(module.Network).parameters
-    return {name: value for name, value in found.items() if value != defaults[name].default}
+    defaults = {name: each.default for name, each in inspect.signature(module.Network).parameters.items()}
+    return {name: value for name, value in found.items() if name == "values" or value != defaults[name]}
 
 
 def deploy(

@@ -145,12 +145,16 @@ def describe(state: dict[str, Any]) -> dict[str, Any]:
     block = "layers.0.residual_group.blocks.0."
     table = state[f"{block}attn.relative_position_bias_table"]
     hidden, features = state[f"{block}mlp.fc1.weight"].shape
+    end, window = describe_end(state), count_window(table)
+    # The authors' networks against JPEG's traces, with windows of 7 pixels, take other values.
+    values = {"values": "0..255 less mean" if end["channels"] == 3 else "0..255"} if window == 7 else {}
     return {
         "groups": count_numbers(state, "layers."),
         "blocks": count_numbers(state, "layers.0.residual_group.blocks."),
         "heads": table.shape[1],
-        "window": count_window(table),
+        "window": window,
         "ratio": hidden // features,
         "narrow": "conv_after_body.0.weight" in state,
-        **describe_end(state),
+        **end,
+        **values,
     }

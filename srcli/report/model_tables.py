@@ -95,7 +95,7 @@ def _list_network_cells(arch: str, scale: int | None) -> tuple[str, ...]:
     weights = f"{places}: {' '.join(models)}" if models else f"train it yourself: sr train {arch}"
     return (
         arch,
-        _format_scales(traits.weight_scales),
+        _format_scales(sorted(traits.weight_scales)),
         f"{count_parameters(archs.Spec(arch, scale or traits.scales[0])):,}",
         f"{paper}\n[italic]{weights}[/]",
     )
