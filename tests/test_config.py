@@ -83,3 +83,95 @@ def test_files_of_windows(encoding: str, in_tmp: Path, sr: Run) -> None:
     Path("sr.toml").write_bytes('[tool.sr]\r\nprefix = "groß-"\r\n'.encode(encoding))
     done = sr("config")
     assert (done.code, "upscale --prefix = groß-" in done.out) == (0, True)
+
+
+_REDIRECTIONS = [
+    'output = "../stolen"',
+    'name = "../../{stem}"',
+    'prefix = "x"',
+    "overwrite = true",
+    'weights = "evil.pth"',
+    'job = "evil"',
+    'ray = "10.0.0.1:6379"',
+    "in-place = true",
+    'uncertainty = "map.png"',
+    'files-from = "/etc/passwd"',
+    "max-pixels = 1000000000000",
+]
+
+
+@pytest.mark.parametrize("line", _REDIRECTIONS)
+def test_a_file_in_a_folder_cannot_redirect(line: str, home: Path, photo: Path, sr: Run) -> None:
+    option = line.split(maxsplit=1)[0]
+    Path("sr.toml").write_text(f'[tool.sr.upscale]\n{line}\nmodel = "bicubic"\nscale = 2\n')
+    Path("a.png").write_bytes(photo.read_bytes())
+    done = sr("upscale", "a.png")
+    assert done.code == 0
+    assert f"sr.toml: --{option} ignored; `sr config trust` allows them in this folder" in done.err
+    assert sorted(path.name for path in Path.cwd().iterdir()) == ["a.png", "a_x2.png", "sr.toml"]
+    assert "(ignored: not trusted)" in sr("config").out
+
+
+def test_a_folder_is_trusted_until_its_file_changes(home: Path, photo: Path, sr: Run) -> None:
+    Path("sr.toml").write_text('[tool.sr.upscale]\noutput = "out"\nmodel = "bicubic"\nscale = 2\n')
+    Path("out").mkdir()
+    Path("out2").mkdir()
+    assert sr("config", "trust").code == 0
+    assert "ignored" not in sr("upscale", photo).err
+    assert Path("out/photo_x2.png").exists()
+    Path("sr.toml").write_text(Path("sr.toml").read_text().replace('"out"', '"out2"'))
+    assert "--output ignored" in sr("upscale", photo).err
+    assert not list(Path("out2").iterdir())
+    assert sr("config", "trust").code == 0
+    assert sr("upscale", photo).code == 0
+    assert Path("out2/photo_x2.png").exists()
+    assert sr("config", "trust", "--undo").code == 0
+    assert "--output ignored" in sr("upscale", photo, "--overwrite").err
+
+
+def test_the_own_file_may_redirect(home: Path, photo: Path, sr: Run) -> None:
+    home.write_text('[tool.sr.upscale]\noutput = "out"\nmodel = "bicubic"\nscale = 2\n')
+    Path("out").mkdir()
+    assert sr("upscale", photo).code == 0
+    assert Path("out/photo_x2.png").exists()
+
+
+def test_nothing_to_trust(home: Path, sr: Run) -> None:
+    done = sr("config", "trust")
+    assert done.code == 2
+    assert "there is no sr.toml in this folder" in done.err
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("quiet = 'yes'", "--quiet takes true or false, not 'yes'"),
+        ("tile = true", "--tile takes a whole number, not True"),
+        ("width = 1.5", "--width takes a whole number, not 1.5"),
+        ("strength = 'much'", "--strength takes a number, not 'much'"),
+        ("model = ['a']", "--model takes a text, not ['a']"),
+        ("model = 1979-05-27", "--model takes a text, not datetime.date"),
+        ("format = true", "--format takes a text, not True"),
+    ],
+)
+def test_values_of_another_type(line: str, message: str, home: Path, photo: Path, sr: Run) -> None:
+    Path("sr.toml").write_text(f"[tool.sr.upscale]\n{line}\n")
+    done = sr("upscale", photo)
+    assert done.code == 2
+    assert message in done.err
+    assert done.err.count("error: ") == 1
+
+
+@pytest.mark.parametrize("kind", ["nested", "long", "not text", "a long number"])
+def test_files_that_are_no_configuration(kind: str, home: Path, photo: Path, sr: Run) -> None:
+    texts = {
+        "nested": b"a = " + b"[" * 100_000,
+        "long": b"x" * 2**21,
+        "not text": b"\xff\xfe\x00",
+        "a long number": b"a = 1" + b"0" * 10_000,
+    }
+    Path("sr.toml").write_bytes(texts[kind])
+    done = sr("upscale", photo)
+    assert done.code == 2
+    assert done.err.count("error: sr.toml ") == 1
+    assert max(map(len, done.err.splitlines())) < 300

@@ -34,8 +34,8 @@ _MAX_SUFFIXES = 5
 
 
 @dataclass
-class LeftOut:
-    """What a listing left out: files that are not images, and folders that cannot be listed."""
+class SkippedEntries:
+    """Entries that a listing skipped: files that are not images, and folders that cannot be listed."""
 
     count: int = 0
     suffixes: set[str] = field(default_factory=set)
@@ -115,7 +115,7 @@ class _Input:
 
 
 def plan_outputs(
-    inputs: Sequence[Location], layout: Layout, left_out: LeftOut | None = None
+    inputs: Sequence[Location], layout: Layout, skipped: SkippedEntries | None = None
 ) -> list[UpscaleTask]:
     """Return the tasks for files, folders and patterns, in order, each file once; in stores only for files.
 
@@ -123,10 +123,10 @@ def plan_outputs(
     if there is nothing to do.
     """
     layout.check()
-    left_out = left_out or LeftOut()
+    skipped = skipped or SkippedEntries()
     found: dict[str, _Input] = {}
     for given in inputs:
-        listed = [_Input(given)] if isinstance(given, RemotePath) else _list_local(given, layout, left_out)
+        listed = [_Input(given)] if isinstance(given, RemotePath) else _list_local(given, layout, skipped)
         for each in sorted(listed, key=_get_parts) if _is_local_folder(given) else listed:
             name = str(each.file)
             # One folder lists no file twice, and absolute names take a while to make.
@@ -146,25 +146,25 @@ def _get_parts(listed: _Input) -> tuple[str, ...]:
 
 
 def iterate_tasks(
-    inputs: Sequence[Location], layout: Layout, left_out: LeftOut | None = None
+    inputs: Sequence[Location], layout: Layout, skipped: SkippedEntries | None = None
 ) -> Iterator[ListedTask]:
     """Yield the tasks for any number of images as they are listed, in no particular order.
 
     The caller makes sure that each source and each target appears once.
     """
     layout.check()
-    left_out = left_out or LeftOut()
+    skipped = skipped or SkippedEntries()
     if layout.is_one_file:
         raise UsageError(f"{layout.output} is one file, but a job may have many", "name an output folder")
     for given in inputs:
         if isinstance(given, RemotePath):
-            yield from _iterate_store(given, layout, left_out)
+            yield from _iterate_store(given, layout, skipped)
             continue
-        for each in _list_local(given, layout, left_out):
+        for each in _list_local(given, layout, skipped):
             yield ListedTask(each.make_task(layout), get_identity(each.file))
 
 
-def _iterate_store(given: RemotePath, layout: Layout, left_out: LeftOut) -> Iterator[ListedTask]:
+def _iterate_store(given: RemotePath, layout: Layout, skipped: SkippedEntries) -> Iterator[ListedTask]:
     if not is_many(given):
         yield ListedTask(_Input(given).make_task(layout), get_identity(given))
         return
@@ -176,7 +176,7 @@ def _iterate_store(given: RemotePath, layout: Layout, left_out: LeftOut) -> Iter
             count += 1
             yield ListedTask(_Input(file.location, top, is_named=False).make_task(layout), file.identity)
         elif not file.location.name.startswith("."):
-            left_out.add_file(file.location)
+            skipped.add_file(file.location)
     if not count:
         hint = "name a folder or a pattern of image files" + ("" if layout.recursive else ", or add -r")
         raise UsageError(f"no images in {given}", hint)
@@ -210,17 +210,17 @@ def scan_folders(folders: Sequence[Path], layout: Layout) -> list[UpscaleTask]:
     return [each.make_task(layout) for _, each in sorted(sources.items())]
 
 
-def _list_local(given: Path, layout: Layout, left_out: LeftOut) -> Iterator[_Input]:
+def _list_local(given: Path, layout: Layout, skipped: SkippedEntries) -> Iterator[_Input]:
     """Yield the image files of a folder, those that a pattern matches, or the named file."""
     if _is_folder(given):
-        file, failures = None, len(left_out.failures)
+        file, failures = None, len(skipped.failures)
         output = _as_path(_find_output_root(given, layout))
         try:
-            for file in iterate_images(given, layout.recursive, output, left_out):
+            for file in iterate_images(given, layout.recursive, output, skipped):
                 yield _Input(file, given, is_named=False)
         except DatasetError as error:
-            left_out.failures.append(error)
-        if file is None and len(left_out.failures) == failures:
+            skipped.failures.append(error)
+        if file is None and len(skipped.failures) == failures:
             hint = "" if layout.recursive else ", or search subfolders with -r"
             raise UsageError(f"no images in {given}", f"name a folder of image files{hint}")
     elif not os.path.lexists(given) and glob.has_magic(str(given)):
@@ -229,7 +229,7 @@ def _list_local(given: Path, layout: Layout, left_out: LeftOut) -> Iterator[_Inp
             raise UsageError(f"no file matches {given}", f"readable: {' '.join(READABLE_SUFFIXES)}")
         for path in matches:
             if path.is_dir():
-                yield from _list_local(path, layout, left_out) if layout.recursive else ()
+                yield from _list_local(path, layout, skipped) if layout.recursive else ()
             else:
                 yield _Input(path, is_named=False)
     else:
@@ -270,14 +270,14 @@ def list_images(folder: Path, recursive: bool, without: Path | None = None) -> l
 
 
 def iterate_images(
-    folder: Path, recursive: bool, without: Path | None = None, left_out: LeftOut | None = None
+    folder: Path, recursive: bool, without: Path | None = None, skipped: SkippedEntries | None = None
 ) -> Iterator[Path]:
     """Yield what `list_images` returns, unsorted, without holding all names.
 
-    `left_out` gets the other files, except hidden ones, and folders below `folder` that cannot be listed.
+    `skipped` gets the other files, except hidden ones, and folders below `folder` that cannot be listed.
     Raises `DatasetError` if `folder` itself cannot be listed.
     """
-    left_out = left_out or LeftOut()
+    skipped = skipped or SkippedEntries()
     seen, folders = set[str](), [folder]
     excluded = os.path.realpath(without) if without else None
     while folders:
@@ -297,11 +297,11 @@ def iterate_images(
                 elif is_file and is_image(path):
                     yield path
                 elif is_file:
-                    left_out.add_file(path)
+                    skipped.add_file(path)
         except DatasetError as error:
             if base == folder:
                 raise
-            left_out.failures.append(error)
+            skipped.failures.append(error)
 
 
 def _classify(entry: "os.DirEntry[str]") -> tuple[bool, bool]:

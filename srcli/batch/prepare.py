@@ -7,7 +7,7 @@ from pathlib import Path
 from srcli import manifest
 from srcli.batch.events import Emit, ModelChosen
 from srcli.batch.name_template import check_affix
-from srcli.batch.planning import Layout, LeftOut, check_watchable, plan_outputs
+from srcli.batch.planning import Layout, SkippedEntries, check_watchable, plan_outputs
 from srcli.batch.request import UpscaleRequest
 from srcli.batch.work import BatchSettings
 from srcli.engine import slots
@@ -62,9 +62,9 @@ def prepare(request: UpscaleRequest, emit: Emit) -> BatchPlan:
     layout = _make_layout(request, model)
     if policy.watch:
         check_watchable(inputs, layout)
-    left_out = LeftOut()
-    tasks = None if open_ended else plan_outputs(inputs, layout, left_out)
-    left_out.report(emit)
+    skipped = SkippedEntries()
+    tasks = None if open_ended else plan_outputs(inputs, layout, skipped)
+    skipped.report(emit)
     _check_uncertainty(request, tasks)
     settings = _make_settings(request, model, images)
     execution = request.execution
@@ -72,7 +72,7 @@ def prepare(request: UpscaleRequest, emit: Emit) -> BatchPlan:
     pool = slots.configure_pool(execution.device, execution.workers, execution.ray, count)
     if policy.watch and not pool.is_single:
         raise UsageError("--watch uses one process", "leave out --workers, --ray and all but one --device")
-    return BatchPlan(inputs, layout, settings, tasks, pool, len(left_out.failures))
+    return BatchPlan(inputs, layout, settings, tasks, pool, len(skipped.failures))
 
 
 def _list_tasks(request: UpscaleRequest, inputs: Sequence[Location]) -> list[UpscaleTask]:

@@ -22,7 +22,7 @@ from srcli.batch.events import (
 )
 from srcli.batch.execution import upscale_each
 from srcli.batch.job_store import JobStore, describe_differences, find_path, open_locked
-from srcli.batch.planning import LeftOut, check_not_input, iterate_tasks
+from srcli.batch.planning import SkippedEntries, check_not_input, iterate_tasks
 from srcli.batch.prepare import BatchPlan
 from srcli.batch.request import BatchPolicy
 from srcli.batch.summary import Summary
@@ -92,11 +92,11 @@ def _open_job(store: JobStore, batch: BatchPlan, policy: BatchPolicy, emit: Emit
             remove_leftovers(task.target)
     interrupted, new = store.recover_interrupted(), 0
     if policy.rescan or not store.is_listed or store.unlisted:
-        left_out = LeftOut()
-        listed = iterate_tasks(batch.inputs, batch.layout, left_out)
+        skipped = SkippedEntries()
+        listed = iterate_tasks(batch.inputs, batch.layout, skipped)
         new = store.add(listed, lambda count: emit(ImagesListed(count)))
-        left_out.report(emit)
-        store.unlisted = len(left_out.failures)
+        skipped.report(emit)
+        store.unlisted = len(skipped.failures)
     if policy.job:
         emit(JobOpened(policy.job, store.count(), new, interrupted))
 

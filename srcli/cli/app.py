@@ -31,8 +31,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (upscale, bench, compare, train, info, export, config):
+for command in (upscale, bench, compare, train, info, export):
     app.command()(command)
+app.add_typer(config, name="config")
 app.add_typer(models, name="models")
 app.add_typer(jobs, name="jobs")
 

@@ -1,18 +1,33 @@
 """Defaults of options from `sr.toml`, the user's and the folder's, and from the environment; `sr config`."""
 
 import difflib
+import hashlib
+import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 from srcli.cli import console
 from srcli.errors import UsageError
+from srcli.storage.files import get_state_folder
+from srcli.storage.json_text import read_json
 from srcli.storage.text import decode_text
 
 FILE = "sr.toml"
+_MAX_BYTES = 2**20
+# A file that came with a folder may not decide where outputs go, whether they replace files, which weights
+# are loaded, where images are sent, and how large an image may be; nor set any option that names a file.
+_REDIRECTING = (
+    "output", "name", "prefix", "suffix", "overwrite", "in-place", "job", "weights", "ray", "max-pixels",
+)  # fmt: skip
+_TRUST_HINT = "`sr config trust` allows them in this folder"
+
+config = typer.Typer(
+    help="Show the defaults set in sr.toml and in the environment.", invoke_without_command=True
+)
 _FALSE = ("", "0", "no", "off", "false")
 
 
@@ -32,24 +47,75 @@ def list_files() -> list[Path]:
     return [Path(home) / "sr" / FILE, Path(FILE)]
 
 
-def read_settings(options: dict[str, dict[str, Any]]) -> list[Setting]:
-    """Return all settings; `options` maps commands to option names to parameters.
+def read_settings(options: dict[str, dict[str, Any]]) -> tuple[list[Setting], list[Setting]]:
+    """Return all settings, and those of a folder's file that are ignored because nobody trusts it.
 
-    In `[tool.sr]` a name applies to every command that has it, in `[tool.sr.upscale]` to that command;
-    likewise SR_MODEL and SR_UPSCALE_MODEL in the environment, which wins over files.
+    `options` maps commands to option names to parameters. In `[tool.sr]` a name applies to every command that
+    has it, in `[tool.sr.upscale]` to that command; likewise SR_MODEL and SR_UPSCALE_MODEL in the environment,
+    which wins over files. Raises `UsageError` for files that cannot be read and for values of another type.
     """
     found: dict[tuple[str, str], Setting] = {}
-    for path in list_files():
-        if path.is_file():
-            for setting in _read_file(path, options):
+    ignored: list[Setting] = []
+    own, folder = list_files()
+    for path in (own, folder):
+        if not _exists(path):
+            continue
+        data = _read_bytes(path)
+        is_trusted = path == own or is_file_trusted(path, data)
+        for setting in _parse_file(path, data, options):
+            parameter = options[setting.command][setting.option]
+            if is_trusted or not _can_redirect(setting.option, parameter):
                 found[setting.command, setting.option] = setting
+            else:
+                ignored.append(setting)
     for setting in _read_environment(options):
         found[setting.command, setting.option] = setting
-    return list(found.values())
+    return list(found.values()), ignored
 
 
-def _read_file(path: Path, options: dict[str, dict[str, Any]]) -> list[Setting]:
-    table = _load_table(path)
+def _exists(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # in a folder that may not be entered
+        return False
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(_MAX_BYTES + 1)
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}", "fix it, or move it away") from error
+    if len(data) > _MAX_BYTES:
+        raise UsageError(f"{path} is larger than {_MAX_BYTES:,} bytes", "fix it, or move it away")
+    return data
+
+
+def _can_redirect(option: str, parameter: Any) -> bool:
+    """Return whether an option decides what is written, or to whom images are sent."""
+    return option in _REDIRECTING or parameter.type.name in ("path", "file", "directory")
+
+
+def is_file_trusted(path: Path, data: bytes) -> bool:
+    """Return whether `sr config trust` was run for this file with this content."""
+    return _read_trusted().get(str(path.absolute())) == hashlib.sha256(data).hexdigest()
+
+
+def _find_trusted() -> Path:
+    return get_state_folder() / "trusted.json"
+
+
+def _read_trusted() -> dict[str, str]:
+    """Return SHA-256 by path of the trusted files; nothing if the list is damaged."""
+    try:
+        trusted = read_json(_find_trusted(), _MAX_BYTES)
+    except (OSError, ValueError):
+        return {}
+    return trusted if isinstance(trusted, dict) else {}
+
+
+def _parse_file(path: Path, data: bytes, options: dict[str, dict[str, Any]]) -> list[Setting]:
+    table = _load_table(path, data)
     out = [
         Setting(command, name, value, str(path))
         for name, value in table.items()
@@ -63,16 +129,37 @@ def _read_file(path: Path, options: dict[str, dict[str, Any]]) -> list[Setting]:
                 if name not in known:
                     _raise_unknown(name, list(known), f"{path}: {command} has no option")
             out += [Setting(command, name, value, str(path)) for name, value in inner.items()]
-    return out
+    return [replace(each, value=_check_type(each, options[each.command][each.option])) for each in out]
 
 
-def _load_table(path: Path) -> dict[str, Any]:
+def _check_type(setting: Setting, parameter: Any) -> Any:
+    """Return the value, as a list if the option may be repeated. Raises `UsageError` for another type."""
+    value, kind = setting.value, parameter.type.name
+    expected = "a text"
+    types: tuple[type, ...] = (str, int, float)
+    if getattr(parameter, "is_flag", False):
+        expected, types = "true or false", (bool,)
+    elif kind.startswith("int"):
+        expected, types = "a whole number", (int,)
+    elif kind.startswith("float"):
+        expected, types = "a number", (int, float)
+    items = value if parameter.multiple and isinstance(value, list) else [value]
+    if all(isinstance(item, types) and isinstance(item, bool) == (bool in types) for item in items):
+        return items if parameter.multiple else value
+    if parameter.multiple:
+        expected += " or a list of them"
+    raise UsageError(
+        f"{setting.source}: {setting.command} --{setting.option} takes {expected}, not {value!r}",
+        f"see `sr {setting.command} --help`",
+    )
+
+
+def _load_table(path: Path, data: bytes) -> dict[str, Any]:
     import tomllib
 
     try:
-        text = decode_text(path.read_bytes()).replace("\r\n", "\n")
-        table = tomllib.loads(text).get("tool", {}).get("sr", {})
-    except (OSError, ValueError, AttributeError) as error:
+        table = tomllib.loads(decode_text(data).replace("\r\n", "\n")).get("tool", {}).get("sr", {})
+    except (ValueError, AttributeError, RecursionError) as error:
         raise UsageError(f"{path} cannot be read: {error}", "fix it, or move it away") from error
     if not isinstance(table, dict):
         raise UsageError(f"{path}: [tool.sr] is not a table", 'write [tool.sr], then model = "edsr"')
@@ -121,21 +208,45 @@ def make_default_map(group: Any) -> dict[str, dict[str, Any]]:
     """Return the defaults in Click's form: by command and parameter name."""
     options = list_options(group)
     out: dict[str, dict[str, Any]] = {}
-    for setting in read_settings(options):
+    settings, ignored = read_settings(options)
+    if ignored:
+        names = ", ".join(dict.fromkeys(f"--{setting.option}" for setting in ignored))
+        console.err.print(f"{ignored[0].source}: {names} ignored; {_TRUST_HINT}", markup=False)
+    for setting in settings:
         parameter = options[setting.command][setting.option]
         out.setdefault(setting.command, {})[parameter.name] = setting.value
     return out
 
 
-def config(context: typer.Context) -> None:
+@config.callback()
+def show(context: typer.Context) -> None:
     """Show the defaults set in sr.toml and in the environment."""
-    group = context.parent.command if context.parent else context.command
-    found = read_settings(list_options(group))
-    for setting in found:
+    if context.invoked_subcommand is not None:
+        return
+    found, ignored = read_settings(list_options(context.find_root().command))
+    for setting in [*found, *ignored]:
         shown = f"{setting.command} --{setting.option} = {setting.value}"
-        console.out.print(f"{shown:45} {setting.source}", markup=False)
+        state = " (ignored: not trusted)" if setting in ignored else ""
+        console.out.print(f"{shown:45} {setting.source}{state}", markup=False)
     for path in list_files():
-        state = "read" if path.is_file() else "does not exist"
+        state = "read" if _exists(path) else "does not exist"
         console.err.print(f"{path}: {state}", markup=False)
-    if not found:
+    if not found and not ignored:
         console.err.print("no defaults are set", markup=False)
+
+
+@config.command()
+def trust(
+    undo: Annotated[bool, typer.Option("--undo", help="Trust it no longer.")] = False,
+) -> None:
+    """Let the sr.toml of this folder decide what is written and where, until it changes."""
+    path = Path(FILE).absolute()
+    trusted = _read_trusted()
+    if undo:
+        trusted.pop(str(path), None)
+    elif not _exists(path):
+        raise UsageError(f"there is no {FILE} in this folder", "change to the folder that has it")
+    else:
+        trusted[str(path)] = hashlib.sha256(_read_bytes(path)).hexdigest()
+    console.save_text(_find_trusted(), json.dumps(trusted, indent=1))
+    console.err.print(f"{path} is {'no longer ' if undo else ''}trusted", markup=False)
