@@ -124,6 +124,27 @@ def test_every_depth_and_channel_that_is_written(
             assert np.abs(seen - wanted).max() <= (tolerance if tolerance < 1e-5 else 4 * tolerance)
 
 
+LOSSLESS = [codec for codec in WRITABLE if codec.name not in WRITE_TOLERANCE]
+
+
+@pytest.mark.parametrize("codec", LOSSLESS, ids=lambda codec: codec.name)
+def test_noise_comes_back_from_lossless_formats(
+    codec: Codec, tmp_path: Path, rng: np.random.Generator
+) -> None:
+    for depth in codec.depths:
+        for channels in codec.channels:
+            if depth == 1 and channels > 1:
+                continue
+            shape = (SIZE[1], SIZE[0]) if channels == 1 else (SIZE[1], SIZE[0], channels)
+            values = rng.random(shape, np.float32) * (1 if depth == 32 else 2**depth)
+            samples = values if depth == 32 else values.astype(np.uint16 if depth == 16 else np.uint8)
+            stored = samples * np.uint8(255) if depth == 1 else samples
+            path = tmp_path / f"a{codec.suffixes[0]}"
+            write_frames(path, [Frame(stored, depth)])
+            second = read_second(codec.name, path, depth)[..., -channels:]
+            np.testing.assert_allclose(second, to_parts(samples, depth)[..., -second.shape[2] :], atol=1e-6)
+
+
 XMP = (
     b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
     b'<rdf:Description rdf:about="" xmlns:dc="http://purl.org/dc/elements/1.1/" dc:format="a cup"/>'

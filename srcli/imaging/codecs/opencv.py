@@ -1,7 +1,7 @@
 """OpenCV's decoders and encoders, for files that Pillow reads with 8 bits or not at all; channels are RGB."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,13 +58,16 @@ def check_16bit(samples: StoredSamples, size: tuple[int, int]) -> StoredSamples:
     return samples
 
 
-def encode(samples: StoredSamples, suffix: str) -> bytes:
-    """Encode as the format that `suffix` stands for. Raises `ValueError` if it cannot hold the samples."""
+def encode(samples: StoredSamples, suffix: str, options: Sequence[int] = ()) -> bytes:
+    """Encode as the format that `suffix` stands for; `options` are pairs of a flag and its value.
+
+    Raises `ValueError` if it cannot hold the samples.
+    """
     import cv2
 
     swapped: Any = _swap_red_blue(samples)
     try:
-        done, data = cv2.imencode(suffix, swapped)
+        done, data = cv2.imencode(suffix, swapped, options)
     except cv2.error as error:
         raise ValueError(str(error.err)) from error
     if not done:
