@@ -161,15 +161,23 @@ Format = Annotated[
 Quality = Annotated[
     int | None,
     typer.Option(
-        min=1, max=100, help="JPEG, WebP or AVIF quality; 90 or 95 by default.", rich_help_panel=FORMAT
+        min=1,
+        max=100,
+        help="JPEG, WebP or AVIF quality; that of a JPEG input, else 90 or 95.",
+        rich_help_panel=FORMAT,
     ),
 ]
-Lossless = Annotated[bool, typer.Option("--lossless", help="Write lossless WebP.", rich_help_panel=FORMAT)]
+Lossless = Annotated[
+    bool,
+    typer.Option(
+        "--lossless", help="Write lossless WebP, as for lossless WebP inputs.", rich_help_panel=FORMAT
+    ),
+]
 Subsampling = Annotated[
     str | None,
     typer.Option(
         metavar="RATIO",
-        help="Chroma subsampling of JPEG and AVIF: 4:4:4, 4:2:2 or 4:2:0.",
+        help="Chroma subsampling of JPEG and AVIF: 4:4:4, 4:2:2 or 4:2:0; the input's if that has one.",
         rich_help_panel=FORMAT,
     ),
 ]

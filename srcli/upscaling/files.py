@@ -10,7 +10,7 @@ from srcli.errors import ImageError, UsageError
 from srcli.imaging.codecs import registry
 from srcli.imaging.codecs.base import MAX_PIXELS, BandedImage, Codec, EncodingOptions, Frame
 from srcli.imaging.codecs.color_fit import fit_colors
-from srcli.imaging.codecs.reading import read_frames, read_info, read_timing
+from srcli.imaging.codecs.reading import read_coding, read_frames, read_info, read_timing
 from srcli.imaging.codecs.writing import check_writable, write_frames, write_rows
 from srcli.imaging.image import choose_depth
 from srcli.imaging.metadata.fields import Metadata, scale_metadata
@@ -19,6 +19,7 @@ from srcli.imaging.size import Size, TargetSize
 from srcli.methods import LARGEST_SCALE, Method
 from srcli.storage.hashing import sha256
 from srcli.storage.locations import Location, open_for_upload, open_local_copy
+from srcli.upscaling.encoding import choose_encoding, describe_lost_metadata
 from srcli.upscaling.fingerprint import Fingerprint, remember_output
 from srcli.upscaling.pipeline import Pipeline
 from srcli.upscaling.postprocess import Postprocess
@@ -52,7 +53,7 @@ class UpscaleSettings:
 class Result:
     """The outcome of one file: sizes as (width, height), depths in bits, SHA-256 of the source.
 
-    `notes` are short phrases about what the output does not carry.
+    `notes` say what the encoding takes from the source, and what the output loses.
     """
 
     input_size: Size
@@ -96,7 +97,9 @@ def is_large_enough(source: Path, target: TargetSize) -> bool:
 
 
 def _upscale_local(source: Path, target: Path, settings: UpscaleSettings) -> Result:
-    timing = read_timing(source)
+    codec = registry.find_codec(target)
+    choice = choose_encoding(*read_coding(source), codec, settings.encoding)
+    settings, timing = replace(settings, encoding=choice.encoding), read_timing(source)
     check_writable(target, frames=timing.count, encoding=settings.encoding)
     frames: Iterable[Frame] = read_frames(source, settings.max_pixels)
     if timing.count == 1:
@@ -114,7 +117,8 @@ def _upscale_local(source: Path, target: Path, settings: UpscaleSettings) -> Res
     if held:
         write_frames(target, held, timing, settings.encoding)
     old, new = first.input_size, first.pipeline.size
-    notes = first.frame.notes
+    lost = "" if settings.encoding.strip else describe_lost_metadata(first.frame.metadata, codec)
+    notes = (*choice.notes, *first.frame.notes, *filter(None, [lost]))
     return Result(old, new, first.frame.depth, first.pipeline.depth, timing.count, 0, notes=notes)
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, BinaryIO
 import numpy as np
 
 from srcli.imaging.codecs import opencv
-from srcli.imaging.codecs.base import EncodingOptions, Frame, FrameTiming, read_head, stretch_to_16bit
+from srcli.imaging.codecs.base import Coding, EncodingOptions, Frame, FrameTiming, read_head, stretch_to_16bit
 from srcli.imaging.codecs.pillow import PillowCodec
 from srcli.imaging.metadata.fields import Metadata, make_cicp
 from srcli.imaging.pixels import StoredSamples
@@ -49,6 +49,15 @@ class AvifCodec(PillowCodec):
         at = head.find(b"av1C")
         flags = head[at + 6] if 0 <= at < len(head) - 6 else 0
         return 8 if not flags & 64 else 12 if flags & 32 else 10
+
+    def read_coding(self, path: Path) -> Coding:
+        """Read the subsampling of the first colour picture from `av1C`."""
+        head, at = read_head(path, _HEAD_BYTES), -1
+        while 0 <= (at := head.find(b"av1C", at + 1)) < len(head) - 6:
+            is_grey, halves = head[at + 6] & 16, head[at + 6] >> 2 & 3
+            if not is_grey:  # the alpha plane is
+                return Coding(subsampling={0: "4:4:4", 2: "4:2:2", 3: "4:2:0"}.get(halves))
+        return Coding()
 
     def read_16bit(self, file: "PilImage", path: Path) -> StoredSamples:
         """Decode with OpenCV, which leaves the upper bits empty and takes every grey for full range."""

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO, Literal
@@ -76,6 +76,18 @@ class ImageInfo:
     metadata: Metadata
     frames: int = 1
     quality: int | None = None
+
+
+@dataclass(frozen=True)
+class Coding:
+    """The coding of the samples of a file, as far as it can be told.
+
+    `quality` is 1..100, `subsampling` one of `SUBSAMPLING`.
+    """
+
+    quality: int | None = None
+    subsampling: str | None = None
+    is_lossless: bool = False
 
 
 @dataclass(frozen=True)
@@ -189,6 +201,15 @@ class Codec(ABC):
     @abstractmethod
     def describe(self, path: Path) -> ImageInfo:
         """Read the headers and the metadata of a file."""
+
+    def read_coding(self, path: Path) -> Coding:
+        """Read how the samples of a file are coded, from its headers."""
+        return Coding(is_lossless=self.can_write and not self.default_quality and not self.loss)
+
+    def list_lost_metadata(self, metadata: Metadata) -> tuple[str, ...]:
+        """Return the kinds of metadata, as fields of `Metadata`, that files cannot hold."""
+        present = [field.name for field in fields(metadata) if getattr(metadata, field.name)]
+        return tuple(kind for kind in present if kind not in self.metadata_kinds)
 
     @abstractmethod
     def read_timing(self, path: Path) -> FrameTiming:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from srcli.imaging.codecs.base import EncodingOptions, Frame, stretch_to_16bit
+from srcli.imaging.codecs.base import Coding, EncodingOptions, Frame, read_head, stretch_to_16bit
 from srcli.imaging.codecs.pillow import PillowCodec
 from srcli.imaging.pixels import StoredSamples
 
@@ -32,6 +32,15 @@ class HeifCodec(PillowCodec):
     def read_bits(self, file: "PilImage", path: Path) -> int:
         """Return 8, 10 or 12."""
         return int(file.info.get("bit_depth", 8))
+
+    def read_coding(self, path: Path) -> Coding:
+        """Read the subsampling of the first colour picture from `hvcC` (ISO/IEC 14496-15, 8.3.2.1)."""
+        head, at = read_head(path, 65536), -1
+        while 0 <= (at := head.find(b"hvcC", at + 1)) < len(head) - 20:
+            subsampling = {1: "4:2:0", 2: "4:2:2", 3: "4:4:4"}.get(head[at + 20] & 3)
+            if subsampling:
+                return Coding(subsampling=subsampling)
+        return Coding()
 
     def read_16bit(self, file: "PilImage", path: Path) -> StoredSamples:
         """Decode without the plugin, which has 8 bits only."""

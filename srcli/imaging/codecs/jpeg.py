@@ -14,7 +14,9 @@ import numpy as np
 
 from srcli.imaging import mmap_buffer
 from srcli.imaging.codecs.base import (
+    SUBSAMPLING,
     BandedImage,
+    Coding,
     EncodingOptions,
     Frame,
     FrameTiming,
@@ -102,6 +104,21 @@ class JpegCodec(PillowCodec):
             return None
         total = sum(tables[min(tables)])
         return min(range(1, 101), key=lambda quality: abs(_sum_luma_table(quality) - total))
+
+    def read_coding(self, path: Path) -> Coding:
+        """Read the quality and the subsampling of a JPEG that Pillow decodes."""
+        from PIL.JpegImagePlugin import get_sampling
+
+        header = parse_header(path)
+        if header and not header.is_plain:
+            return Coding(is_lossless=header.kind in (_LOSSLESS, _JPEG_LS))
+        with self.open(path) as file:
+            return Coding(self.estimate_quality(file), dict(enumerate(SUBSAMPLING)).get(get_sampling(file)))
+
+    def list_lost_metadata(self, metadata: Metadata) -> tuple[str, ...]:
+        """Return what JPEG has no place for, and blocks that are too large for a segment."""
+        large = [kind for kind in ("exif", "xmp") if len(getattr(metadata, kind) or b"") > _MARKER_BYTES]
+        return (*super().list_lost_metadata(metadata), *large)
 
     def metadata_options(self, metadata: Metadata) -> dict[str, Any]:
         """Return the metadata without an EXIF or XMP block that is too large for a segment."""

@@ -12,6 +12,7 @@ from srcli.imaging.codecs.base import (
     HEAD_BYTES,
     MAX_PIXELS,
     Codec,
+    Coding,
     Frame,
     FrameTiming,
     ImageInfo,
@@ -51,6 +52,12 @@ def read_info(path: Path) -> ImageInfo:
     """Read what a file is from its headers. Raises `ImageError` for files that are no image or damaged."""
     with _open_codec(path) as codec:
         return codec.describe(path)
+
+
+def read_coding(path: Path) -> tuple[Codec, Coding]:
+    """Return the codec of a file, and how its samples are coded. Raises `ImageError` as `read_info` does."""
+    with _open_codec(path) as codec:
+        return codec, codec.read_coding(path)
 
 
 def read_timing(path: Path) -> FrameTiming:
