@@ -1,5 +1,6 @@
 """Sound but unusual files come out as the picture they show, or are refused in one true sentence."""
 
+import re
 from itertools import product
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import tifffile
 from PIL import Image as PilImage
 from PIL import TiffImagePlugin
 
+from helpers.command import Run
 from helpers.odd_files import ODD_FILES
 from srcli.errors import ImageError
 from srcli.imaging.codecs import tiff
@@ -201,3 +203,32 @@ def test_text_in_the_exif_directory_of_a_tiff_stays_text(target: str, tmp_path: 
         found = exif.get_ifd(0x8769)
     assert {tag: found[tag] for tag in (0x9003, 0xA434)} == {tag: inner[tag] for tag in (0x9003, 0xA434)}
     assert exif[315].encode("latin-1").decode() == "Zoë"
+
+
+def test_a_folder_of_odd_files_comes_out_right_or_is_refused_one_by_one(tmp_path: Path, sr: Run) -> None:
+    """No file stops another; what is refused is refused in one sentence that does not blame the file."""
+    names = {f"{number:03}": odd for number, odd in enumerate(ODD_FILES.values())}
+    assert len(names) >= 60
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name, odd in names.items():
+        (folder / f"{name}{odd.suffix}").write_bytes(odd.make())
+    files = sorted(folder.iterdir())
+    done = sr("upscale", *files, "-x2", "-m", "nearest", "--format", "tif", "-o", tmp_path / "out")
+    assert done.code == 3  # a part of the batch failed
+    for name, odd in names.items():
+        target = tmp_path / "out" / f"{name}_x2.tif"
+        lines = [line for line in done.err.splitlines() if f"in/{name}{odd.suffix} cannot" in line]
+        if odd.refusal:
+            assert not target.exists()
+            (line,) = lines
+            assert re.search(odd.refusal, line), line
+            assert "damaged" not in line
+        else:
+            assert not lines
+            frames = list(read_frames(target))
+            for frame, expected in zip(frames, odd.shows, strict=True):
+                assert frame.samples.shape[:2] == tuple(2 * side for side in expected.shape[:2])
+                if not frame.has_alpha:  # alpha is enlarged by another method
+                    seen = to_values(frame)[::2, ::2].reshape(expected.shape)
+                    np.testing.assert_allclose(seen, expected, rtol=0.01, atol=0.004)

@@ -38,8 +38,11 @@ def fit_colors(frame: Frame, codec: Codec) -> Frame:
     """Return a frame whose colours come out right in files of `codec`.
 
     A profile that the format cannot hold is applied: the samples become sRGB. What a PNG or AVIF says in
-    other ways becomes a profile first. Where neither is possible, a note says what is lost.
+    other ways becomes a profile first. Where neither is possible, and where light above 1 is cut off, a note
+    says so.
     """
+    if frame.depth == 32 and 32 not in codec.depths and _exceeds_white(frame):
+        frame = replace(frame, notes=(*frame.notes, "light above 1 cut off"))
     metadata, kinds = frame.metadata, codec.metadata_kinds
     if not metadata.icc:
         name = _HDR.get(metadata.cicp[1]) if metadata.cicp else None
@@ -63,6 +66,11 @@ def fit_colors(frame: Frame, codec: Codec) -> Frame:
             return replace(_forget_colours(plain, "colours converted to sRGB"), samples=converted)
     name = colorspace.read_profile_name(metadata.icc)
     return _forget_colours(plain, f"colour profile {name} not kept" if name else "colour profile not kept")
+
+
+def _exceeds_white(frame: Frame) -> bool:
+    samples = frame.samples[..., :3] if frame.samples.ndim == 3 else frame.samples
+    return bool((samples > 1).any())
 
 
 def _forget_colours(frame: Frame, note: str) -> Frame:
