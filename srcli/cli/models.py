@@ -153,8 +153,9 @@ def _confirm(entries: "list[Entry]", yes: bool) -> None:
 def _find_size(entry: "Entry") -> int | None:
     """Return the size in bytes from the manifest or, if it is not there, from the Hub."""
     from srcli.engine.weights import hub
+    from srcli.manifest import HubFile
 
-    if entry.bytes or isinstance(entry.file, str):
+    if entry.bytes or not isinstance(entry.file, HubFile):
         return entry.bytes
     try:
         return hub.fetch_metadata(entry.file).size
@@ -209,15 +210,16 @@ def verify(
 
 
 def _check_local(entry: "Entry") -> str:
-    from srcli.engine.weights import hub
-    from srcli.engine.weights.files import find_local
+    from srcli.engine.weights.files import describe_damage, find_local
 
     path = find_local(entry)
     if path is None:
         return "not on this machine"
-    problem = hub.describe_damage(path, entry.digest)
+    problem = describe_damage(entry, path)
     if problem:
-        hint = "reinstall sr" if entry.bundled else f"`sr models rm {entry.name}`, then fetch it again"
+        is_installed = entry.bundled or path.suffix == ".param"
+        again = f"`sr models rm {entry.name}`, then fetch it again"
+        hint = "reinstall its package" if is_installed else again
         raise WeightsError(f"{entry.name} is damaged: {problem}", hint)
     return "ok"
 
@@ -225,10 +227,11 @@ def _check_local(entry: "Entry") -> str:
 def _check_remote(entry: "Entry") -> str:
     """Compare what the Hub says of the file with the manifest. Raises `SrError` if they differ."""
     from srcli.engine.weights import hub
+    from srcli.manifest import HubFile
     from srcli.report.model_tables import format_total
 
-    if isinstance(entry.file, str):
-        return "bundled"
+    if not isinstance(entry.file, HubFile):
+        return "bundled" if entry.bundled else "part of another package"
     stated = hub.fetch_metadata(entry.file)
     facts = {"digest": (entry.digest, stated.digest), "size": (entry.bytes, stated.size)}
     for name, (ours, theirs) in facts.items():
@@ -273,9 +276,10 @@ def rm(names: Names) -> None:
     from srcli.engine.weights.files import find_local
 
     def delete(entry: "Entry") -> str:
-        if isinstance(entry.file, str):
-            raise WeightsError(f"{entry.name} is part of sr", "only downloaded weights can be deleted")
         file = find_local(entry)
+        if entry.bundled or (file and file.suffix == ".param"):
+            where = "sr" if entry.bundled else f"an installed package: {file}"
+            raise WeightsError(f"{entry.name} is part of {where}", "only downloaded weights can be deleted")
         if file is None:
             return f"{entry.name}  not on this machine"
         hub.remove_cached(file)

@@ -38,21 +38,36 @@ class HubFile:
 
 
 @dataclass(frozen=True)
+class PackageFile:
+    """An ncnn pair in another package of the registry.
+
+    `module` is the package's name in Python, `extra` that of the extra of sr that installs it; `file` is the
+    .param file below it, with the .bin file beside it; `sha256` has those of both, by suffix.
+    """
+
+    module: str
+    extra: str
+    file: str
+    sha256: dict[str, str]
+
+
+@dataclass(frozen=True)
 class Entry:
     """One weight file.
 
-    `file` is its name under `srcli/weights` (bundled) or a `HubFile`; `sha256` is 64 hex digits or
-    `STATED_BY_HUB`; `packed` is the SHA-256 of the card of its ncnn form, which is bundled with it (see
-    `srcli/engine/runtimes/converted.py`); `licence` is an SPDX name or `unknown`; `purpose` is `classical`
-    (undoes bicubic downscaling) or `real-world`; `published` maps a dataset to the paper's PSNR-Y of the
-    network; `expect` maps one to the PSNR-Y and SSIM-Y that `sr bench` measures with this file. A `scale` of
-    `"any"`, for networks that take any scale, is `ANY` here.
+    `file` is its name under `srcli/weights` (bundled), a `HubFile` or a `PackageFile`; `package` is where the
+    same weights are, too: if it is installed, nothing is downloaded. `sha256` is 64 hex digits (of the .bin
+    file of a pair) or `STATED_BY_HUB`; `packed` is the SHA-256 of the card of its ncnn form, which is bundled
+    with it (see `srcli/engine/runtimes/converted.py`); `licence` is an SPDX name or `unknown`; `purpose` is
+    `classical` (undoes bicubic downscaling) or `real-world`; `published` maps a dataset to the paper's PSNR-Y
+    of the network; `expect` maps one to the PSNR-Y and SSIM-Y that `sr bench` measures with this file. A
+    `scale` of `"any"`, for networks that take any scale, is `ANY` here.
     """
 
     model: str
     arch: str
     scale: int
-    file: str | HubFile
+    file: str | HubFile | PackageFile
     sha256: str
     licence: str
     licence_source: str
@@ -61,6 +76,7 @@ class Entry:
     purpose: str
     bytes: int | None = None
     packed: str | None = None
+    package: PackageFile | None = None
     config: dict[str, Any] = field(default_factory=dict)
     published: dict[str, float] = field(default_factory=dict)
     expect: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -74,6 +90,11 @@ class Entry:
     def bundled(self) -> Path | None:
         """The path of the file if it ships with the tool."""
         return BUNDLED / self.file if isinstance(self.file, str) else None
+
+    @property
+    def packaged(self) -> PackageFile | None:
+        """The place of the weights in another package, if they are in one."""
+        return self.file if isinstance(self.file, PackageFile) else self.package
 
     @property
     def digest(self) -> str | None:
@@ -122,7 +143,8 @@ def _parse_entry(raw: Any) -> Entry:
     try:
         source, scale = raw["file"], raw["scale"]
         given = {
-            "file": HubFile(**source) if isinstance(source, dict) else source,
+            "file": _parse_source(source),
+            "package": _parse_source(raw.get("package")),
             "scale": ANY if scale == "any" else scale or None,
         }
         entry = Entry(**{**raw, **given})
@@ -132,6 +154,12 @@ def _parse_entry(raw: Any) -> Entry:
         if not _is_valid(name, getattr(entry, name)):
             raise ManifestError(f"{label}: bad {name}", "see `Entry` in srcli/manifest/__init__.py")
     return entry
+
+
+def _parse_source(raw: Any) -> Any:
+    if not isinstance(raw, dict):
+        return raw
+    return PackageFile(**raw) if "module" in raw else HubFile(**raw)
 
 
 def _is_valid(name: str, value: Any) -> bool:
@@ -152,7 +180,17 @@ def _is_file(value: Any) -> bool:
             and _is_text(value.file)
             and _is_text(value.revision)
         )
-    return _is_text(value)
+    return _is_text(value) or _is_package(value)
+
+
+def _is_package(value: Any) -> bool:
+    return (
+        isinstance(value, PackageFile)
+        and all(map(_is_text, (value.module, value.extra, value.file)))
+        and isinstance(value.sha256, dict)
+        and value.sha256.keys() == {"param", "bin"}
+        and all(re.fullmatch("[0-9a-f]{64}", str(digest)) for digest in value.sha256.values())
+    )
 
 
 def _is_count(value: Any) -> bool:
@@ -173,6 +211,7 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "purpose": lambda value: value in PURPOSES,
     "bytes": lambda value: value is None or _is_count(value),
     "packed": lambda value: value is None or bool(re.fullmatch("[0-9a-f]{64}", str(value))),
+    "package": lambda value: value is None or _is_package(value),
     "config": lambda value: isinstance(value, dict),
     "published": lambda value: isinstance(value, dict) and all(isinstance(v, float) for v in value.values()),
     "expect": _is_scores,

@@ -21,6 +21,7 @@ from srcli.methods.registry import (
     load_methods,
     load_table,
     locate_weights,
+    plan_entries,
 )
 from srcli.methods.scaling import LARGEST_SCALE, check_scale, compute_output_size, plan_scale_chain
 from srcli.methods.untrained import Untrained
@@ -50,5 +51,6 @@ __all__ = [
     "load_methods",
     "load_table",
     "locate_weights",
+    "plan_entries",
     "plan_scale_chain",
 ]

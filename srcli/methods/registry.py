@@ -12,7 +12,7 @@ from srcli.engine.runtimes import select
 from srcli.engine.runtimes.base import Runtime, RuntimeRequest, WeightsSource
 from srcli.engine.upscaler import Upscaler
 from srcli.engine.weights import files as weights
-from srcli.engine.weights import lut, spandrel, value_check
+from srcli.engine.weights import lut, ncnn, spandrel, value_check
 from srcli.engine.weights.checkpoint import hold_checkpoint
 from srcli.errors import UsageError, WeightsError
 from srcli.imaging.resize import KERNELS
@@ -44,10 +44,23 @@ def load_method(name: str, scale: float, options: MethodOptions = MethodOptions(
         return Interpolator(name)
     if name in classical.METHODS:
         return prepare_untrained(name, options)
-    entries = manifest.find_entries(name)
+    chain = plan_entries(manifest.find_entries(name), scale)
+    unique = {entry.scale: entry for entry in chain}
+    stages = {own: _load_upscaler(_locate_entry(entry), options) for own, entry in unique.items()}
+    return chain_networks(name, [stages[entry.scale] for entry in chain])
+
+
+def plan_entries(entries: dict[int, manifest.Entry], scale: float) -> list[manifest.Entry]:
+    """Return the weights to run, in order, to enlarge by `scale`.
+
+    If those at hand come from an installed package and others would have to be downloaded, only those at hand
+    are used: `-m realesrgan -x2` then runs x4 and reduces its result.
+    """
     chain = plan_scale_chain(scale, tuple(entries))
-    stages = {own: _load_upscaler(_locate_entry(entries[own]), options) for own in set(chain)}
-    return chain_networks(name, [stages[own] for own in chain])
+    if not all(weights.find_local(entries[own]) for own in chain):
+        local = tuple(own for own, entry in entries.items() if entry.package and weights.find_local(entry))
+        chain = plan_scale_chain(scale, local) if local else chain
+    return [entries[own] for own in chain]
 
 
 def load_methods(named: list[str], files: list[Path], scale: float, options: MethodOptions) -> list[Method]:
@@ -70,6 +83,8 @@ def load_method_file(
             reason = f"{path} is a look-up table for {spec}, not for {arch}"
             raise WeightsError(reason, "leave out --arch and --model")
         return _repeat(path.stem, stage, scale, str(spec))
+    if path.is_dir() or ncnn.find_pair(path):
+        return _load_pairs(path, scale, options)
     with hold_checkpoint(path) as checkpoint:
         if checkpoint.taken:
             options.log(f"{path.name}: {checkpoint.taken}")
@@ -136,8 +151,7 @@ def find_licence(name: str, scale: float) -> str:
     entries = {entry.scale: entry for entry in manifest.load() if entry.model == name}
     if not entries:
         return "none"
-    chain = plan_scale_chain(scale, tuple(entries))
-    return ", ".join(dict.fromkeys(entries[own].licence for own in chain))
+    return ", ".join(dict.fromkeys(entry.licence for entry in plan_entries(entries, scale)))
 
 
 def check_model(name: str, scale: float) -> None:
@@ -167,10 +181,9 @@ def check_own_scale(name: str, scale: float) -> None:
 
 
 def _locate_entry(entry: manifest.Entry) -> WeightsSource:
-    spec = archs.Spec(entry.arch, entry.scale, entry.config)
-    return WeightsSource(
-        weights.locate_weights(entry), spec, entry.digest, {"ncnn": entry.packed} if entry.packed else {}
-    )
+    spec, path = archs.Spec(entry.arch, entry.scale, entry.config), weights.locate_weights(entry)
+    digest = None if ncnn.find_pair(path) else entry.digest
+    return WeightsSource(path, spec, digest, {"ncnn": entry.packed} if entry.packed else {})
 
 
 def _select_spec(path: Path, specs: list[archs.Spec], scale: float, arch: str | None) -> WeightsSource:
@@ -195,6 +208,39 @@ def _settle_values(source: WeightsSource, log: Log = ignore) -> WeightsSource:
 
 def _load_upscaler(source: WeightsSource, options: MethodOptions) -> Upscaler:
     return _as_upscaler(select.load(source, _as_request(options)), source.spec, options)
+
+
+def _load_pairs(path: Path, scale: float, options: MethodOptions) -> Method:
+    """Return the method of an ncnn pair, or of the pairs in a folder that make up the scale."""
+    from srcli.engine.runtimes.ncnn_pair import describe_pair, examine_pair
+
+    pair = ncnn.find_pair(path)
+    graphs = [ncnn.read_graph(param) for param in ([pair] if pair else ncnn.list_pairs(path))]
+    if not graphs:
+        raise WeightsError(f"{path} has no ncnn pairs", "a pair is NAME.param and NAME.bin; or give a file")
+    by_scale: dict[int, list[ncnn.Graph]] = {}
+    for graph in graphs:
+        by_scale.setdefault(examine_pair(graph, options.log).info.scale, []).append(graph)
+    chain = plan_scale_chain(scale, tuple(by_scale))
+    for own in chain:
+        if len(by_scale[own]) > 1:
+            names = ", ".join(graph.param.name for graph in by_scale[own])
+            raise UsageError(f"{path} has several pairs for x{own}", f"give one of them: {names}")
+    stages = {own: _load_pair(by_scale[own][0], options) for own in set(chain)}
+    identities = [describe_pair(by_scale[own][0]) for own in stages]
+    return chain_networks(path.stem, [stages[own] for own in chain], "; ".join(identities))
+
+
+def _load_pair(graph: ncnn.Graph, options: MethodOptions) -> Upscaler:
+    """Return a pair as an upscaler, on any runtime if it is of a network that sr has."""
+    from srcli.engine.runtimes.ncnn_pair import load_pair
+
+    known = ncnn.identify_graph(graph)
+    if known:
+        return _load_upscaler(WeightsSource(graph.param, known.spec), options)
+    if options.runtime not in ("auto", "ncnn"):
+        raise UsageError(f"{options.runtime} cannot run {graph.param}: only ncnn can", "leave out --runtime")
+    return _as_upscaler(load_pair(graph.param, _as_request(options)), None, options)
 
 
 def _load_foreign(path: Path, scale: float, options: MethodOptions) -> Method:

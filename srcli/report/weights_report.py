@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from srcli import archs
-from srcli.engine.weights import checkpoint, files, identify, lut
+from srcli.engine.runtimes import ncnn_pair
+from srcli.engine.weights import checkpoint, files, identify, lut, ncnn
 from srcli.engine.weights.identify import Fit
 from srcli.errors import WeightsError
 
@@ -21,6 +22,9 @@ def describe_weights(file: Path) -> WeightsReport:
     """Describe a weight file or a look-up table. Raises `WeightsError` for other files."""
     if lut.is_table(file):
         return WeightsReport(tuple(_describe_table(file)), is_identified=True)
+    pair = ncnn.find_pair(file)
+    if pair:
+        return WeightsReport(tuple(_describe_pair(pair)), is_identified=True)
     found = checkpoint.read_checkpoint(file)
     state = found.state
     types = sorted({str(value.dtype).removeprefix("torch.") for value in state.values()})
@@ -61,6 +65,14 @@ def _describe_table(file: Path) -> list[str]:
         *_list_header(file),
         f"a look-up table of {spec}; the first array is {shape}; it runs without a network",
     ]
+
+
+def _describe_pair(param: Path) -> list[str]:
+    graph = ncnn.read_graph(param)
+    known, found = ncnn.identify_graph(graph), ncnn_pair.examine_pair(graph)
+    identity = f"matches {known.spec}; it runs by ncnn and torch" if known else "runs by ncnn alone"
+    count = f"{len(graph.layers)} layers, {graph.count_weights():,} values"
+    return [f"{param} with {graph.bin.name}: an ncnn pair, {count}", str(found), identity]
 
 
 def _describe_closest(fits: list[Fit]) -> list[str]:

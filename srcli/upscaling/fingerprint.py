@@ -8,11 +8,13 @@ from functools import cached_property
 from pathlib import Path
 
 from srcli import __version__, manifest
+from srcli.engine.weights.files import find_digest
+from srcli.engine.weights.ncnn import hash_weights
 from srcli.errors import FileError, ImageError
 from srcli.imaging.codecs import reading
 from srcli.imaging.codecs.base import EncodingOptions
 from srcli.imaging.metadata.provenance import Record, read_record
-from srcli.methods import WEIGHTLESS, plan_scale_chain
+from srcli.methods import WEIGHTLESS, plan_entries
 from srcli.storage.files import get_cache_folder, replace_atomically
 from srcli.storage.hashing import sha256
 from srcli.storage.json_text import read_json
@@ -49,14 +51,14 @@ class Fingerprint:
         if self.model in WEIGHTLESS:
             return {}
         entries = manifest.find_entries(self.model)
-        used = plan_scale_chain(scale, tuple(entries)) if scale > 1 else entries
-        return {entries[step].name: entries[step].sha256 for step in sorted(set(used))}
+        used = plan_entries(entries, scale) if scale > 1 else list(entries.values())
+        return {entry.name: find_digest(entry) for entry in sorted(used, key=lambda entry: entry.scale)}
 
     @cached_property
     def _weights_digest(self) -> str:
         # Cached: the network is loaded once, too, whatever becomes of the file later.
         assert self.weights
-        return sha256(self.weights)
+        return hash_weights(self.weights)
 
     def record(self, source: Path, size: tuple[int, int], scale: float, device: str, tile: int) -> Record:
         """Return what to write into an image made of `source`, which has `size` (width, height)."""

@@ -34,7 +34,8 @@ class NetworkInfo:
     `scale`: of its own tensors, so 1 if its input is upscaled first, or `ANY`; `halo`: input pixels around a
     tile that its output depends on; `alignment`: tiles start at multiples of this many input pixels;
     `channels`: 3 for RGB, 1 for luma; `params`: the number of weights. Sides of a tile that are below
-    `min_side` or no multiple of `side_multiple` have to be padded for a converted network.
+    `min_side` or no multiple of `side_multiple` have to be padded for a converted network. `margin`: input
+    pixels on each side that the network takes and leaves out of its output; they are added to the sides.
     """
 
     scale: int
@@ -44,6 +45,7 @@ class NetworkInfo:
     params: int = 0
     min_side: int = 1
     side_multiple: int = 1
+    margin: int = 0
 
 
 @dataclass(frozen=True)

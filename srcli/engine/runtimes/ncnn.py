@@ -1,8 +1,9 @@
-"""ncnn on the CPU: converted networks, with Winograd convolutions, without loading torch."""
+"""ncnn on the CPU: converted networks and foreign ones, with Winograd convolutions, without loading torch."""
 
 import importlib.util
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from srcli.engine.device import (
     select_device,
 )
 from srcli.engine.runtimes import converted
-from srcli.engine.runtimes.base import OutOfMemory, Runtime, RuntimeRequest, WeightsSource
+from srcli.engine.runtimes.base import NetworkInfo, OutOfMemory, Runtime, RuntimeRequest, WeightsSource
 from srcli.engine.runtimes.converted import ConvertedFiles
 from srcli.errors import WeightsError
 from srcli.imaging.pixels import Pixels
@@ -48,10 +49,17 @@ class Pools:
 
 @dataclass(frozen=True)
 class NcnnRuntime(Runtime):
-    """A converted network, read once and used for every tile."""
+    """A converted network or a foreign one, read once and used for every tile.
+
+    `blobs`: the names of its input and output; `peak`: the value of white in both; `means`: of those blobs
+    that are means over the image, each with its value over the whole image, if that was taken.
+    """
 
     net: Any
     pools: Pools
+    blobs: tuple[str, str] = ("in0", "out0")
+    peak: float = 1.0
+    means: Mapping[str, Pixels | None] = field(default_factory=dict)
 
     @classmethod
     def reason_against(cls, source: WeightsSource, request: RuntimeRequest) -> str | None:
@@ -70,6 +78,10 @@ class NcnnRuntime(Runtime):
         """Return the network ready to run. Raises `UnsupportedNetwork` if it cannot be converted."""
         import ncnn
 
+        if source.path.suffix == ".param":
+            from srcli.engine.runtimes.ncnn_pair import load_pair
+
+            return load_pair(source.path, request, reason)
         version = f"{WRITER_VERSION}, ncnn {ncnn.__version__}"
         files = converted.find_or_convert(source, FORMAT, version, request.convert)
         keep_freed_memory()
@@ -77,24 +89,41 @@ class NcnnRuntime(Runtime):
         description = f"cpu, float32 ({device}), by ncnn ({reason or 'fastest on a CPU'})"
         return prepare(files, count_threads(), description)
 
+    def with_global_stats(self, tiles: Iterable[Pixels]) -> "NcnnRuntime":
+        """Return the runtime for one image, given all its tiles; itself if the network takes no means.
+
+        The means are near the image's, not equal: each depends on those before it, and what is in two tiles
+        counts twice.
+        """
+        if not self.means:
+            return self
+        totals, pixels = {name: np.zeros(1, np.float64) for name in self.means}, 0
+        for tile in tiles:
+            area = tile.shape[0] * tile.shape[1]
+            for name, mean in zip(self.means, self.forward(self._pad(tile), tuple(self.means)), strict=True):
+                totals[name] = totals[name] + area * mean.astype(np.float64)
+            pixels += area
+        return replace(self, means={k: (total / pixels).astype(np.float32) for k, total in totals.items()})
+
     def run(self, tiles: Iterable[Pixels]) -> Iterator[Pixels]:
         """Yield the upscaled tiles, in order. Raises `OutOfMemory` if one does not fit."""
         for tile in tiles:
             height, width = (side * self.info.scale for side in tile.shape[:2])
-            yield self._forward(self._pad(tile))[:height, :width]
+            (planes,) = self.forward(self._pad(tile), self.blobs[1:])
+            result = planes.transpose(1, 2, 0)[:height, :width]
+            yield result if self.peak == 1 else result / np.float32(self.peak)
 
     def _pad(self, tile: Pixels) -> Pixels:
-        """Repeat the right and lower edges of a tile where the network needs more."""
-        multiple = self.info.side_multiple
-        sides = (max(side, self.info.min_side) for side in tile.shape[:2])
-        missing = [
-            -(-wanted // multiple) * multiple - side for wanted, side in zip(sides, tile.shape, strict=False)
-        ]
-        if not any(missing):
+        """Repeat the edges of a tile where the network needs more: all of them by its margin."""
+        info, (height, width) = self.info, tile.shape[:2]
+        sides = (_extend(side + 2 * info.margin, info) - side - info.margin for side in (height, width))
+        (below, right), margin = sides, info.margin
+        if not any((below, right, margin)):
             return tile
-        return np.pad(tile, ((0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")
+        return np.pad(tile, ((margin, below), (margin, right), (0, 0)), mode="edge")
 
-    def _forward(self, tile: Pixels) -> Pixels:
+    def forward(self, tile: Pixels, names: tuple[str, ...]) -> list[Pixels]:
+        """Return the blobs of these names, of which a later one must not need an earlier one."""
         import ncnn
 
         height, width, channels = tile.shape
@@ -102,31 +131,49 @@ class NcnnRuntime(Runtime):
         # on.
         planes = ncnn.Mat(width, height, channels)
         np.asarray(planes)[...] = tile.transpose(2, 0, 1)
+        if self.peak != 1:
+            np.asarray(planes)[...] *= np.float32(self.peak)
         self.pools.reserve(height * width)
         extractor = self.net.create_extractor()
-        extractor.input("in0", planes)
-        failed, out = extractor.extract("out0")
-        if failed:
-            raise OutOfMemory.of_tile(tile)
-        result: Pixels = np.array(out, np.float32).transpose(1, 2, 0)
-        return result
+        extractor.set_light_mode(len(names) == 1)
+        extractor.input(self.blobs[0], planes)
+        for name, mean in self.means.items():
+            if mean is not None:
+                extractor.input(name, ncnn.Mat(mean))
+        found = []
+        for name in names:
+            failed, out = extractor.extract(name)
+            if failed:
+                raise OutOfMemory.of_tile(tile)
+            found.append(np.array(out, np.float32))
+        return found
+
+
+def _extend(side: int, info: NetworkInfo) -> int:
+    """Return the side that the network takes instead of one that is too small or no multiple."""
+    return -(-max(side, info.min_side) // info.side_multiple) * info.side_multiple
 
 
 def prepare(files: ConvertedFiles, threads: int, description: str = "ncnn") -> NcnnRuntime:
     """Return a converted network ready to run in single precision. Raises `WeightsError`."""
-    import ncnn
-
     if files.info is None:
         raise WeightsError(f"{files.path} holds no network: {files.refusal}", "use --runtime torch")
+    net, pools = read_net(Path(files.file("param")), Path(files.file("bin")), threads)
+    return NcnnRuntime(files.info, description, net, pools)
+
+
+def read_net(param: Path, weights: Path, threads: int) -> tuple[Any, Pools]:
+    """Return a network that computes in single precision, and its memory. Raises `WeightsError`."""
+    import ncnn
+
     net, pools = ncnn.Net(), Pools(ncnn.UnlockedPoolAllocator(), ncnn.PoolAllocator())
     net.opt.blob_allocator, net.opt.workspace_allocator = pools.blobs, pools.workspace
     for name, value in _EXACT.items():
         setattr(net.opt, name, value)
     net.opt.num_threads = threads
-    graph, weights = files.file("param"), files.file("bin")
-    if net.load_param(graph) or net.load_model(weights):
-        raise WeightsError(f"ncnn cannot read {graph}", "delete it, or use --runtime torch")
-    return NcnnRuntime(files.info, description, net, pools)
+    if net.load_param(str(param)) or net.load_model(str(weights)):
+        raise WeightsError(f"ncnn cannot read {param}", "delete it, or use --runtime torch")
+    return net, pools
 
 
 # Exact arithmetic, whatever a processor or a later version would choose by itself.

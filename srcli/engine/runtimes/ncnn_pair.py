@@ -1,0 +1,129 @@
+"""Foreign ncnn pairs: the facts that running one needs, from its layers if sr knows them, else by a probe.
+
+    python -m srcli.engine.runtimes.ncnn_pair PARAM SIDE CHANNELS
+
+prints what a square image becomes. ncnn can crash on sides that a network cannot take, so a probe runs it
+in a process of its own.
+"""
+
+import json
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from srcli.engine.device import count_threads, keep_freed_memory
+from srcli.engine.runtimes import probing
+from srcli.engine.runtimes.base import NetworkInfo, RuntimeRequest
+from srcli.engine.runtimes.ncnn import NcnnRuntime, read_net
+from srcli.engine.runtimes.probing import Findings, Shape
+from srcli.engine.sample_photo import crop_photo
+from srcli.engine.weights.ncnn import Graph, hash_weights, identify_graph, read_graph
+from srcli.errors import UsageError
+from srcli.imaging.pixels import Pixels
+from srcli.workers.progress import Log, ignore
+
+
+def load_pair(param: Path, request: RuntimeRequest, reason: str | None = None) -> NcnnRuntime:
+    """Return a pair ready to run on the CPU. Raises `SrError` if it is no upscaler, or damaged."""
+    if request.device not in (None, "cpu"):
+        raise UsageError(f"ncnn runs {param.name} on the CPU only", "leave out --device")
+    graph = read_graph(param)
+    found = examine_pair(graph, request.log)
+    keep_freed_memory()
+    device = "requested" if request.device else "it is an ncnn file"
+    net, pools = read_net(graph.param, graph.bin, count_threads())
+    return NcnnRuntime(
+        found.info,
+        f"cpu, float32 ({device}), by ncnn" + (f" ({reason})" if reason else ""),
+        net,
+        pools,
+        (graph.input, graph.output),
+        found.peak,
+        # The last first: it makes ncnn compute the others.
+        dict.fromkeys(reversed(graph.pools)),
+    )
+
+
+def examine_pair(graph: Graph, log: Log = ignore) -> Findings:
+    """Return the facts that running a pair needs; a probe is announced, as it takes seconds."""
+    known = identify_graph(graph)
+    if known:
+        facts = {"margin": known.margin, "alignment": known.alignment, "side_multiple": known.alignment}
+        return Findings(NetworkInfo(known.spec.scale, known.halo, params=graph.count_weights(), **facts), 1)
+
+    def probe() -> Findings:
+        log(f"trying {graph.param.name}, once, to find its scale and sizes")
+        return _probe(graph)
+
+    return probing.find_once(hash_weights(graph.param), probe)
+
+
+def describe_pair(graph: Graph) -> str:
+    """Return the network of ours that a pair is of; else the facts found by a probe."""
+    known = identify_graph(graph)
+    return str(known.spec) if known else f"ncnn: {examine_pair(graph)}"
+
+
+def _probe(graph: Graph) -> Findings:
+    net, pools = read_net(graph.param, graph.bin, count_threads())
+
+    def run(info: NetworkInfo, peak: float, pixels: Pixels) -> Pixels:
+        means = dict.fromkeys(reversed(graph.pools))
+        runtime = NcnnRuntime(info, "", net, pools, (graph.input, graph.output), peak, means)
+        # Means over the image are given to tiles, so they are no part of the halo.
+        sample = crop_photo(*pixels.shape)
+        return next(runtime.with_global_stats([sample]).run([pixels]))
+
+    shapes = _Shapes(graph.param)
+    channels = graph.channels or shapes.find_channels()
+    shapes.channels = channels
+    return probing.probe_network(graph.param.name, shapes.measure, run, channels, graph.count_weights())
+
+
+@dataclass
+class _Shapes:
+    """What images of some sides become, found in another process and kept."""
+
+    param: Path
+    channels: int = 3
+    known: dict[tuple[int, int], Shape | None] = field(default_factory=dict)
+
+    def measure(self, side: int) -> Shape | None:
+        """Return the shape of the result for an image of that side; None if there is none."""
+        key = (self.channels, side)
+        if key not in self.known:
+            self.known[key] = self._run(side)
+        return self.known[key]
+
+    def find_channels(self) -> int:
+        """Return how many channels the network takes if its graph does not say it."""
+        for self.channels in (3, 1):
+            if any(self.measure(side) for side in (32, 64, 128)):
+                return self.channels
+        return 3
+
+    def _run(self, side: int) -> Shape | None:
+        command = [sys.executable, "-m", __spec__.name, str(self.param), str(side), str(self.channels)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        try:
+            channels, height, width = json.loads(done.stdout)
+        except ValueError:
+            return None
+        return (height, width, channels) if channels == self.channels else None
+
+
+def main() -> None:
+    """Print the shape (channels, height, width) that a square image becomes."""
+    param, side, channels = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
+    graph = read_graph(param)
+    net, pools = read_net(graph.param, graph.bin, count_threads())
+    runtime = NcnnRuntime(NetworkInfo(1, 0), "", net, pools, (graph.input, graph.output))
+    (out,) = runtime.forward(np.full((side, side, channels), 0.5, np.float32), (graph.output,))
+    print(json.dumps(out.shape))  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
