@@ -85,7 +85,7 @@ def _probe(graph: Graph) -> Findings:
 
 @dataclass
 class _Shapes:
-    """What images of some sides become, found in another process and kept."""
+    """The shapes that images of some sides become, found in another process and kept."""
 
     param: Path
     channels: int = 3

@@ -40,7 +40,7 @@ _VERSION = 1
 
 @dataclass(frozen=True)
 class Findings:
-    """What a probe found; `peak`: the value of white in the network's input and output."""
+    """The facts that a probe found; `peak`: the value of white in the network's input and output."""
 
     info: NetworkInfo
     peak: float
