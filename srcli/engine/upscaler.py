@@ -12,7 +12,7 @@ from srcli.archs import Spec
 from srcli.engine import calibration, memory
 from srcli.engine.calibration import fit_tile
 from srcli.engine.device import release_memory
-from srcli.engine.runtimes.base import OutOfMemory, Runtime, Sampler
+from srcli.engine.runtimes.base import OutOfMemory, Runtime, Sampler, check_result
 from srcli.engine.seams import Report, Seam, SeamMeter, SeamMismatch, plan_overlaps
 from srcli.engine.tiles import (
     DEFAULT_TILE,
@@ -266,13 +266,14 @@ def _run_tiles(
     info = runtime.info
     if info.scale == ANY:
         assert isinstance(runtime, Sampler)
-        yield from runtime.sample(zip(_crop(source, tiles), _windows(tiles, source, size), strict=True))
+        sampled = runtime.sample(zip(_crop(source, tiles), _windows(tiles, source, size), strict=True))
+        yield from map(check_result, sampled)
         return
     # If luma and chroma are read apart, chroma is a row of tiles behind, and no more may be read ahead.
     groups = [tiles] if info.channels == 3 or source.grey else _group_by_row(tiles)
     results = chain.from_iterable(runtime.run(_crop(source, group)) for group in groups)
     for (y, x), result in zip(tiles, results, strict=True):
-        meter.add(y, x, result)
+        meter.add(y, x, check_result(result))
         yield result[y.inner(info.scale), x.inner(info.scale)]
 
 

@@ -57,6 +57,8 @@ def compare_with_torch(
     if any(one.shape != other.shape for one, other in pairs):
         raise UnexportableError("its result differs in size from torch's")
     ours, theirs = (np.concatenate([pair[side].ravel() for pair in pairs]) for side in (0, 1))
+    if not (np.isfinite(ours).all() and np.isfinite(theirs).all()):
+        raise UnexportableError("its result is not finite")
     steps = np.abs(quantise(ours) - quantise(theirs))
     found = Difference(float(np.abs(ours - theirs).max()), int(steps.max()), float((steps > 0).mean()))
     if not found.is_negligible:

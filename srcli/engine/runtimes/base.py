@@ -1,10 +1,13 @@
 """The interface of a runtime, which takes tiles and yields upscaled tiles in order."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol, Self, runtime_checkable
+
+import numpy as np
 
 from srcli.archs import Spec
 from srcli.errors import SrError
@@ -21,6 +24,34 @@ class OutOfMemory(SrError):  # noqa: N818 (torch calls it so)
         """Return the error for a tile (H, W, C) on the CPU."""
         height, width = tile.shape[:2]
         return cls(f"a tile of {width}x{height} does not fit into memory", "close other programs")
+
+
+# Networks return values of about 0 to 1, and at most some thousands if fed with values of another range.
+_LARGEST_VALUE = 10_000.0
+
+
+class ImplausibleResult(SrError):  # noqa: N818 (it says what a result is)
+    """A network returned NaN, infinity or values far outside [0, 1]."""
+
+    @classmethod
+    def of_extremes(cls, lowest: float, highest: float) -> Self:
+        """Return the error for a result with these extremes."""
+        largest = max(abs(lowest), abs(highest))
+        what = f"values up to {largest:.3g}" if math.isfinite(largest) else "NaN or infinity"
+        return cls(
+            f"the network returns {what} instead of colours",
+            "its weights are damaged, or not of this network; `sr models info FILE` shows what they are",
+        )
+
+
+def check_result(tile: Pixels) -> Pixels:
+    """Return a tile as it is. Raises `ImplausibleResult` for values that no picture has."""
+    if tile.dtype == np.uint8 or not tile.size:
+        return tile
+    lowest, highest = float(tile.min()), float(tile.max())  # NaN if there is any
+    if not (lowest >= -_LARGEST_VALUE and highest <= _LARGEST_VALUE):
+        raise ImplausibleResult.of_extremes(lowest, highest)
+    return tile
 
 
 class UnsupportedNetwork(SrError):  # noqa: N818 (it says what a network is)

@@ -14,7 +14,14 @@ from torch import Tensor, nn
 from srcli.archs.blocks import GlobalStats, pool_stats
 from srcli.engine.device import Device, count_threads, keep_freed_memory, select_device
 from srcli.engine.runtimes.backends import CpuBackend, DeviceBackend
-from srcli.engine.runtimes.base import NetworkInfo, OutOfMemory, Runtime, RuntimeRequest, WeightsSource
+from srcli.engine.runtimes.base import (
+    ImplausibleResult,
+    NetworkInfo,
+    OutOfMemory,
+    Runtime,
+    RuntimeRequest,
+    WeightsSource,
+)
 from srcli.engine.runtimes.batching import BatchLimit, Item, PendingBatch, count_pixels, run_batches
 from srcli.engine.runtimes.cuda import CudaBackend, CudaGraphCache, ExactFloat32
 from srcli.engine.runtimes.half import Trial, compare_results
@@ -152,18 +159,23 @@ class TorchRuntime(Runtime):
         """Start a batch; a result in half precision that overflows is computed again when waited for."""
         half = self.device.dtype != "float32" and not self.findings.overflowed
         out = self._infer(batch, *window, half=half)
-        if not half:
-            return self.backend.download(self._round(out))
+        if not half and not self.returns_uint8:  # a result with decimals is checked where tiles are placed
+            return self.backend.download(out)
         total = self.backend.download(out.sum().view(1, 1, 1, 1))
         result = self.backend.download(self._round(out))
 
         def wait() -> Iterable[Pixels]:
             if np.isfinite(total()).all():
                 return result()
+            if not half:
+                raise ImplausibleResult.of_extremes(math.nan, math.nan)
             if not self.findings.overflowed:
                 self.log(f"{self.device.dtype} overflows; continuing in float32")
             self.findings.overflowed = True
-            return self.backend.download(self._round(self._infer(batch, *window, half=False)))()
+            again = self._infer(batch, *window, half=False)
+            if not again.sum().isfinite():
+                raise ImplausibleResult.of_extremes(math.nan, math.nan)
+            return self.backend.download(self._round(again))()
 
         return wait
 

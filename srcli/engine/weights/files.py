@@ -94,6 +94,9 @@ def load_network(path: Path, spec: Spec) -> "nn.Module":
         )
     network = archs.build(spec.arch, spec.scale, spec.config)
     network.load_state_dict(state)
+    for name, parameter in network.named_parameters():
+        if not parameter.isfinite().all():
+            raise WeightsError(f"{path} has weights that are not finite: {name}", "its training failed")
     return network
 
 
