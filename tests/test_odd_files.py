@@ -11,7 +11,6 @@ from PIL import Image as PilImage
 from PIL import TiffImagePlugin
 
 from helpers.command import Run
-from helpers.odd_files import ODD_FILES
 from srcli.errors import ImageError
 from srcli.imaging.codecs import tiff
 from srcli.imaging.codecs.base import Frame, FrameTiming
@@ -19,6 +18,7 @@ from srcli.imaging.codecs.reading import read_frames, read_info, read_timing
 from srcli.imaging.codecs.writing import write_frames
 from srcli.imaging.metadata.fields import Metadata
 from srcli.imaging.pixels import white_level
+from tools.odd_files import ODD_FILES
 
 
 def to_values(frame: Frame) -> np.ndarray:

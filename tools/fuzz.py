@@ -11,6 +11,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import signal
 import struct
 import subprocess
@@ -41,6 +42,29 @@ from srcli.imaging.codecs.registry import CODECS, SUFFIXES
 from srcli.imaging.codecs.writing import write_frames
 from srcli.imaging.image import Image, read_image, write_image
 from srcli.imaging.metadata.fields import Metadata
+from tools.odd_files import ODD_FILES
+
+# Of the sound but unusual files, those that run code of their own.
+ODD_KINDS = (
+    "animated PNG with a palette",
+    "animated PNG whose frames cover a part and are drawn over",
+    "PNG with EXIF in text (exif)",
+    "PGM with a maximum of 1023",
+    "PPM with a maximum of 4095, plain",
+    "PAM of 16-bit RGB with alpha",
+    "PBM, ten pixels wide",
+    "JPEG 2000 of 4 channels, 10 bits",
+    "JPEG 2000 of 2 channels, 12 bits",
+    "TIFF of 12-bit colour in planes, high byte first",
+    "TIFF of 16-bit colour in planes, LZW with differences",
+    "TIFF of 16 bits in tiles, Zstandard",
+    "TIFF of 8-bit grey with premultiplied alpha",
+    "TIFF of 16-bit indices into a palette",
+    "AVIF of 10-bit grey, limited range",
+    "HDR with the axes -X 2 +Y 3",
+    "SGI of 16 bits, compressed",
+    "JPEG of 12 bits, 3 channels",
+)
 
 ROOT = Path(__file__).parent.parent
 RESULT = ROOT / "benchmarks" / "results" / "fuzz.json"
@@ -132,6 +156,10 @@ def _make_deep_heic(suffix: str, folder: Path) -> bytes:
     return (folder / f"seed{suffix}").read_bytes()
 
 
+def _make_odd(name: str, folder: Path) -> bytes:
+    return ODD_FILES[name].make()
+
+
 def write_dng(path: Path, light: float, orientation: int = 1) -> None:
     """Write a raw file of a grey wall: a mosaic of red, green and blue cells as the camera sees them."""
 
@@ -209,6 +237,7 @@ def list_kinds() -> dict[str, tuple[str, Callable[[Path], bytes]]]:
     out["AVIF 10"] = (".avif", partial(_make_deep_avif, ".avif"))
     if "HEIF 8" in out:
         out["HEIF 10"] = (".heic", partial(_make_deep_heic, ".heic"))
+    out |= {name: (ODD_FILES[name].suffix, partial(_make_odd, name)) for name in ODD_KINDS}
     out["safetensors"] = (".safetensors", partial(_make_weights, ".safetensors"))
     out["checkpoint"] = (".pth", partial(_make_weights, ".pth"))
     return out
@@ -367,6 +396,9 @@ def _run_image(source: Path, folder: Path) -> str:
         words = ["upscale", str(source), "-x2", "-m", "bicubic", "-o", str(target), "-q", "--overwrite"]
         code = run([*words, "--max-pixels", "4000000"])
     left = list(target.parent.iterdir())
+    unexpected = re.search(r"failed unexpectedly \((.*)\)", talk.getvalue())
+    if unexpected:
+        return f"traceback: {unexpected[1][:100]}"
     if code:
         for path in left:
             path.unlink()

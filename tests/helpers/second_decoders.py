@@ -15,7 +15,7 @@ import numpy as np
 import tifffile
 from PIL import Image as PilImage
 
-from helpers.odd_files import Values, compress_lines, encode_png, pack, page, tiff
+from tools.odd_files import Values, compress_lines, encode_png, pack, page, tiff
 
 Encoder = Callable[[Values, int, int], bytes | None]
 

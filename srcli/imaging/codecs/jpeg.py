@@ -46,17 +46,19 @@ _LUMA_TABLE = (
 _LOSSLESS, _JPEG_LS = 0xC3, 0xF7
 _STARTS_OF_FRAME = {*range(0xC0, 0xD0), _JPEG_LS} - {0xC4, 0xC8, 0xCC}
 _APP1 = 0xE1
+_END = b"\xff\xd9"
 
 
 @dataclass(frozen=True)
 class Header:
-    """The start of a frame, and the EXIF block that came before it."""
+    """The start of a frame, `at` this place, and the EXIF block that came before it."""
 
     kind: int
     bits: int
     size: tuple[int, int]
     channels: int
     metadata: Metadata
+    at: int
 
     @property
     def is_plain(self) -> bool:
@@ -168,7 +170,7 @@ def parse_header(path: Path) -> Header | None:
             content = file.read(max(struct.unpack(">H", start[2:])[0] - 2, 0))
             if start[1] in _STARTS_OF_FRAME and len(content) >= 6:
                 bits, height, width, channels = struct.unpack_from(">BHHB", content)
-                return Header(start[1], bits, (width, height), channels, metadata)
+                return Header(start[1], bits, (width, height), channels, metadata, file.tell())
             if start[1] == _APP1 and content.startswith(b"Exif\0\0"):
                 metadata = Metadata(exif=exif.strip_prefix(content))
 
@@ -182,6 +184,8 @@ def _decode_with_imagecodecs(path: Path, header: Header) -> StoredSamples:
     import imagecodecs
 
     data = path.read_bytes()
+    if data.find(_END, header.at) < 0:
+        raise ValueError("the file ends within its samples")
     try:
         decode = imagecodecs.jpegls_decode if header.kind == _JPEG_LS else imagecodecs.jpeg_decode
         samples = np.asarray(decode(data))

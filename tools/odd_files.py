@@ -7,6 +7,7 @@ import struct
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import imagecodecs
@@ -122,10 +123,16 @@ for _bits, _line, _key in ((1, 0b01000000, 1), (2, 0b00011011, 2), (4, 0x0F, 15)
     add(
         f"PNG of {_bits}-bit grey with a transparent grey",
         ".png",
-        lambda bits=_bits, line=_line, key=_key, count=_count: encode_png(
-            (count, 1, bits, 0),
-            (b"tRNS", struct.pack(">H", key)),
-            (b"IDAT", compress_lines(bytes([line]))),
+        partial(
+            lambda bits, line, key, count: encode_png(
+                (count, 1, bits, 0),
+                (b"tRNS", struct.pack(">H", key)),
+                (b"IDAT", compress_lines(bytes([line]))),
+            ),
+            _bits,
+            _line,
+            _key,
+            _count,
         ),
         np.stack([_greys / (2**_bits - 1), _greys != _key], axis=1)[None],
     )
@@ -160,8 +167,13 @@ for _kind in (b"exif", b"APP1"):
     add(
         f"PNG with EXIF in text ({_kind.decode()})",
         ".png",
-        lambda kind=_kind: encode_png(
-            (2, 1, 8, 0), raw_profile(kind, orientation_block(6)), (b"IDAT", compress_lines(bytes([0, 255])))
+        partial(
+            lambda kind: encode_png(
+                (2, 1, 8, 0),
+                raw_profile(kind, orientation_block(6)),
+                (b"IDAT", compress_lines(bytes([0, 255]))),
+            ),
+            _kind,
         ),
         [[0], [1]],
     )
@@ -279,7 +291,7 @@ for _bits in (1, 4, 7, 9, 10, 12, 15, 16):
         add(
             f"JPEG 2000 of {_channels} channels, {_bits} bits",
             ".jp2",
-            lambda bits=_bits, channels=_channels: jpeg2000(ramp(bits, channels), bits),
+            partial(lambda bits, channels: jpeg2000(ramp(bits, channels), bits), _bits, _channels),
             ramp(_bits, _channels) / (2**_bits - 1),
             tolerance=0.5 / 255 + 1e-6 if _bits < 8 else 1e-5,
         )
@@ -300,7 +312,7 @@ add(
 # TIFF
 
 
-def tiff(tags: dict[int, Sequence[int]], *strips: bytes, order: str = "<") -> bytes:
+def tiff(tags: dict[int, Sequence[int]], *strips: bytes | bytearray, order: str = "<") -> bytes:
     """Return a TIFF of one page with these tags and strips, or tiles if there is a tile width."""
     at, offsets = 8, []
     for strip in strips:
@@ -351,7 +363,7 @@ for _bits in (2, 3, 4, 5, 6, 7, 9, 10, 12, 14):
     add(
         f"TIFF of {_bits}-bit grey",
         ".tif",
-        lambda bits=_bits: tiff(page(47, 40, bits), pack(ramp(bits, 1, (40, 47)), bits)),
+        partial(lambda bits: tiff(page(47, 40, bits), pack(ramp(bits, 1, (40, 47)), bits)), _bits),
         ramp(_bits, 1, (40, 47)) / (2**_bits - 1),
         tolerance=0.5 / 255 + 1e-6 if _bits < 8 else 1e-5,
     )
@@ -359,10 +371,13 @@ for _bits in (4, 10, 12):
     add(
         f"TIFF of {_bits}-bit colour in planes, high byte first",
         ".tif",
-        lambda bits=_bits: tiff(
-            page(7, 5, bits, 3, planar=2),
-            *(pack(ramp(bits, 3, (5, 7))[..., k], bits) for k in range(3)),
-            order=">",
+        partial(
+            lambda bits: tiff(
+                page(7, 5, bits, 3, planar=2),
+                *(pack(ramp(bits, 3, (5, 7))[..., k], bits) for k in range(3)),
+                order=">",
+            ),
+            _bits,
         ),
         ramp(_bits, 3, (5, 7)) / (2**_bits - 1),
         tolerance=0.5 / 255 + 1e-6 if _bits < 8 else 1e-5,
@@ -372,13 +387,18 @@ for _bits in (1, 8, 16):
         add(
             f"TIFF of {_bits} bits whose bytes are reversed, compression {_compression}",
             ".tif",
-            lambda bits=_bits, compression=_compression, encode=_encode: tiff(
-                page(9, 5, bits, compression=compression, fill_order=2),
-                np.packbits(
-                    np.unpackbits(
-                        np.frombuffer(encode(to_bytes(ramp(bits, 1, (5, 9)), bits)), np.uint8)
-                    ).reshape(-1, 8)[:, ::-1]
-                ).tobytes(),
+            partial(
+                lambda bits, compression, encode: tiff(
+                    page(9, 5, bits, compression=compression, fill_order=2),
+                    np.packbits(
+                        np.unpackbits(
+                            np.frombuffer(encode(to_bytes(ramp(bits, 1, (5, 9)), bits)), np.uint8)
+                        ).reshape(-1, 8)[:, ::-1]
+                    ).tobytes(),
+                ),
+                _bits,
+                _compression,
+                _encode,
             ),
             ramp(_bits, 1, (5, 9)) / (2**_bits - 1),
         )
@@ -431,7 +451,7 @@ for _bits in (8, 16):
     add(
         f"TIFF of signed {_bits}-bit integers",
         ".tif",
-        lambda bits=_bits: tiff(page(2, 1, bits, sample_format=2), bytes(2 * bits // 8)),
+        partial(lambda bits: tiff(page(2, 1, bits, sample_format=2), bytes(2 * bits // 8)), _bits),
         refusal=rf"its samples are signed integers \(int{_bits}\)",
     )
 add(
@@ -505,7 +525,7 @@ for _bits in (10, 12):
         add(
             f"AVIF of {_bits}-bit grey, {'limited' if _limited else 'full'} range",
             ".avif",
-            lambda bits=_bits, limited=_limited: grey_avif(bits, limited),
+            partial(grey_avif, _bits, _limited),
             ramp(_bits) / (2**_bits - 1),
             tolerance=0.55 / 219 / 2 ** (_bits - 8) if _limited else 1e-5,
         )
@@ -613,7 +633,7 @@ for _channels in (1, 3):
     add(
         f"JPEG of 12 bits, {_channels} channels",
         ".jpg",
-        lambda channels=_channels: deep_jpeg(ramp(12, channels), bitspersample=12),
+        partial(lambda channels: deep_jpeg(ramp(12, channels), bitspersample=12), _channels),
         ramp(12, _channels) / 4095,
         tolerance=4 / 4095,
     )
