@@ -25,8 +25,11 @@ from srcli.engine.weights import files
 from srcli.engine.weights.checkpoint import read_header
 from srcli.engine.weights.files import read_spec, read_state
 from srcli.errors import SrError, UsageError
+from srcli.imaging.color import luma
 from srcli.imaging.image import read_image
 from srcli.train import events, loop, losses, recipe, recipes, schedule, state
+from srcli.train.degrade import resize
+from srcli.train.teacher import convert_channels, load_teacher
 
 CPU = Device("cpu", "float32", "test")
 
@@ -256,6 +259,35 @@ def test_a_teacher_is_imitated(photos: Path, tmp_path: Path) -> None:
     other = build_setup(photos, tmp_path / "other", teacher=str(path), scale=3)
     with pytest.raises(SrError):
         loop.prepare(state.start(replace(other.recipe, teacher="nowhere.pth"), CPU), other)
+
+
+@pytest.mark.parametrize(("teacher", "student"), [("edsr", "espcn"), ("espcn", "edsr"), ("edsr", "vdsr")])
+def test_a_teacher_may_have_other_channels_and_another_input(
+    teacher: str, student: str, photos: Path, tmp_path: Path
+) -> None:
+    """RGB for luma and the other way; a student of upscaled images. A student that is right loses nothing."""
+    path = tmp_path / "teacher.safetensors"
+    config = SMALL.get(teacher, {})
+    files.save_network(path, archs.build(teacher, 2, config), archs.Spec(teacher, 2, config), {})
+    setup = build_setup(
+        photos, tmp_path / "run", student, config=SMALL.get(student, {}), teacher=str(path), scales=()
+    )
+    _, told = run_training(setup)
+    assert all(np.isfinite(step.terms["teacher"]) for step in told)
+    loaded = load_teacher(path, 2, CPU)
+    _, batch = next(iter(loop.iterate_batches(setup.recipe, setup.draw, 0, 0)))
+    inputs = resize(batch.lr, *batch.hr.shape[2:]) if loaded.pre_upsampled else batch.lr
+    shown = loaded.network(convert_channels(inputs, loaded.channels))
+    right = losses.Images(convert_channels(shown, batch.hr.shape[1]), batch.hr, batch.lr)
+    assert float(loaded.imitation_loss(right, batch.fed)) == pytest.approx(0, abs=1e-6)
+
+
+def test_luma_of_grey_is_the_luma_it_was_made_of() -> None:
+    plane = torch.rand(2, 1, 4, 5)
+    torch.testing.assert_close(convert_channels(convert_channels(plane, 3), 1), plane)
+    rgb = torch.rand(2, 3, 4, 5)
+    expected = luma(rgb.permute(0, 2, 3, 1).numpy())
+    np.testing.assert_allclose(convert_channels(rgb, 1)[:, 0].numpy(), expected, atol=1e-6)
 
 
 def test_accumulated_batches_are_one_large_batch(photos: Path, tmp_path: Path) -> None:

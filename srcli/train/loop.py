@@ -29,6 +29,7 @@ from srcli.train.degrade import resize, round_to_levels
 from srcli.train.events import StepDone
 from srcli.train.recipe import Phase, Recipe, phase_at, second_phase
 from srcli.train.state import STATE, State, begin_phase, build_discriminator, restore, save, update_ema
+from srcli.train.teacher import Teacher, load_teacher
 
 LOG = "log.jsonl"
 # Seconds between checkpoints, besides those at validations: a crash costs minutes at most.
@@ -110,28 +111,29 @@ class Work:
     forward: Forward
     objective: losses.Objective
     batches: Iterator[ScaledBatch]
-    teacher: nn.Module | None = None
+    teacher: Teacher | None = None
 
 
 def prepare(state: State, setup: Setup) -> Work:
     """Prepare the phase of the state's step. Raises `SrError` if features or teacher are unavailable."""
-    if setup.recipe.precision == "bfloat16":
+    recipe = setup.recipe
+    if recipe.precision == "bfloat16":
         check_bfloat16(setup.device)
-    if any(setup.recipe.deep_supervision) and not hasattr(state.network, "intermediate_outputs"):
+    if any(recipe.deep_supervision) and not hasattr(state.network, "intermediate_outputs"):
         raise UsageError(
-            f"{setup.recipe.arch} has no intermediate outputs to supervise", "leave deep_supervision at 0,0"
+            f"{recipe.arch} has no intermediate outputs to supervise", "leave deep_supervision at 0,0"
         )
-    if setup.recipe.downscale_weight and not hasattr(state.network, "downscale"):
-        raise UsageError(f"{setup.recipe.arch} does not downscale images", "leave downscale_weight at 0")
-    phase = phase_at(setup.recipe, state.step)
-    begin_phase(state, setup.recipe, phase, setup.device)
+    if recipe.downscale_weight and not hasattr(state.network, "downscale"):
+        raise UsageError(f"{recipe.arch} does not downscale images", "leave downscale_weight at 0")
+    phase = phase_at(recipe, state.step)
+    begin_phase(state, recipe, phase, setup.device)
     objective = losses.build(losses.parse(phase.loss), setup.device.name, state.discriminator, phase.regions)
     return Work(
         phase,
-        build_forward(state.network, setup.device.name, setup.recipe.compile),
+        build_forward(state.network, setup.device.name, recipe.compile),
         objective,
-        iterate_batches(setup.recipe, setup.draw, state.step, state.nonfinite_retries),
-        _load_teacher(setup) if setup.recipe.teacher else None,
+        iterate_batches(recipe, setup.draw, state.step, state.nonfinite_retries),
+        load_teacher(Path(recipe.teacher), recipe.scale, setup.device) if recipe.teacher else None,
     )
 
 
@@ -152,19 +154,6 @@ def rehearse(state: State, setup: Setup) -> None:
         images = losses.Images(sr, batch.hr.to(device), batch.lr.to(device))
         objective(images)
         objective.discriminator_loss(images)
-
-
-def _load_teacher(setup: Setup) -> nn.Module:
-    path = Path(setup.recipe.teacher)
-    specs = files.identify_specs(path)
-    fitting = [spec for spec in specs if spec.scale == setup.recipe.scale]
-    if not fitting:
-        raise UsageError(
-            f"the teacher {path} is not for x{setup.recipe.scale}", "give weights of the same scale"
-        )
-    network = files.load_network(path, fitting[0]).eval().requires_grad_(requires_grad=False)
-    placed: nn.Module = network.to(setup.device.name, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return placed
 
 
 def take_step(state: State, setup: Setup, work: Work, meter: Meter | None = None) -> dict[str, float]:
@@ -253,12 +242,10 @@ def _resize_target(hr: Tensor, sr: Tensor) -> Tensor:
 
 
 def _imitation(work: Work, recipe: Recipe, images: losses.Images, fed: Tensor) -> dict[str, Tensor]:
-    """Compute the distance to the teacher's output, if there is one: mean |sr - teacher|, weighted."""
+    """Compute the distance to the teacher's output, weighted, if there is a teacher."""
     if work.teacher is None:
         return {}
-    with torch.no_grad():
-        shown = work.teacher(fed)
-    return {"teacher": recipe.distil * nn.functional.l1_loss(images.sr, shown)}
+    return {"teacher": recipe.distil * work.teacher.imitation_loss(images, fed)}
 
 
 def _check_finite(figures: dict[str, float], norm: float, step: int) -> None:

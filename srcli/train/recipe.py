@@ -58,7 +58,7 @@ class Recipe:
     network is then fed with its own downscaled image, rounded to 8-bit levels.
 
     Loss: `loss` as in `losses.parse`; `deep_supervision`: weight of the same loss on intermediate outputs, at
-    the first and the last step; `teacher`: weights that are imitated, at weight `distil`; `gan`: a second
+    the first and the last step; `teacher`: a weight file to imitate, at weight `distil`; `gan`: a second
     phase with a discriminator.
 
     Optimiser: `learning_rate`: the peak, reached after `warmup` steps. `schedule`: `cosine` to the relative
