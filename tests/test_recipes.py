@@ -19,7 +19,7 @@ from srcli.engine.weights.checkpoint import read_header
 from srcli.engine.weights.hub import HubError
 from srcli.errors import UsageError
 from srcli.imaging.degrade.degradations import downscale_bicubic
-from srcli.imaging.image import Image, write_image
+from srcli.imaging.image import Image, read_image, write_image
 from srcli.imaging.metrics.full_reference import psnr
 from srcli.imaging.pixels import crop_to_multiple
 from srcli.train import (
@@ -158,6 +158,30 @@ def test_rrdbs_weights_are_small_in_dense_blocks_only() -> None:
     assert float(dense.detach().std()) == pytest.approx(0.1 * (2 / dense[0].numel()) ** 0.5, rel=0.05)
     other = made["conv_hr"].weight
     assert float(other.detach().std()) == pytest.approx((1 / 3 / other[0].numel()) ** 0.5, rel=0.05)
+
+
+# Networks without a paper, and deep plain chains, whose signal nothing carries around the layers.
+@pytest.mark.parametrize("arch", ["slimres", "superresnet", "maxim_sr", "srvgg", "ecbsr", "vdsr", "espcn"])
+def test_the_signal_lives_through_an_untrained_network(arch: str, photos: Path) -> None:
+    """A chain of twelve layers with PyTorch's own weights stood still for 600 steps."""
+    torch.manual_seed(0)
+    network = archs.build(arch, 2).eval()
+    first: list[float] = []
+    last: list[float] = []
+
+    def note(module: nn.Module, fed: tuple[torch.Tensor, ...], out: torch.Tensor) -> None:
+        if fed[0].ndim == out.ndim == 4 and min(fed[0].shape[1], out.shape[1]) > 4:
+            last.append(float(fed[0].var()))
+        if not first and out.ndim == 4 and out.shape[1] > 4:
+            first.append(float(out.var()))
+
+    for module in network.modules():
+        if not list(module.children()):
+            module.register_forward_hook(note)
+    pixels = read_image(photos / "coffee.png").pixels[:48, :48, : network.channels]
+    with torch.no_grad():
+        network(torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))[None])
+    assert 0.1 < last[-1] / first[0] < 10
 
 
 def test_a_start_from_weights_says_how_many_tensors_fitted(photos: Path, tmp_path: Path, sr: Run) -> None:

@@ -99,6 +99,10 @@ class _Block(nn.Module):
         super().__init__()
         self.identity = identity and inputs == outputs
         self.conv3x3 = nn.Conv2d(inputs, outputs, 3, padding=1)
+        if activated and not self.identity:
+            # PyTorch's own weights let features vanish over ten layers without a path around them.
+            nn.init.kaiming_normal_(self.conv3x3.weight, a=0.25)
+            nn.init.zeros_(self.conv3x3.bias)  # type: ignore[arg-type]
         if branches:
             self.conv1x1_3x3 = _ExpandedBranch(inputs, outputs)
             self.conv1x1_sbx = _EdgeBranch(inputs, outputs, [[1, 0, -1], [2, 0, -2], [1, 0, -1]])

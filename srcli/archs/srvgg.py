@@ -41,6 +41,10 @@ class Network(nn.Module):
         layers: list[nn.Module] = [conv(channels, features), nn.PReLU(features)]
         for _ in range(convs):
             layers += [conv(features, features), nn.PReLU(features)]
+        # Without a path around them, PyTorch's own weights let features vanish over so many layers.
+        for layer in layers[::2]:
+            nn.init.kaiming_normal_(layer.weight, a=0.25)  # type: ignore[arg-type]
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
         self.body = nn.Sequential(*layers, conv(features, channels * scale**2))
 
     def forward(self, batch: Tensor) -> Tensor:
