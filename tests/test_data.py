@@ -1,6 +1,7 @@
 """Training data: what is stored is what was on disk, what is drawn corresponds, and equal draws are equal."""
 
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -25,7 +26,7 @@ from srcli.train import augment, cache, decode
 from srcli.train import degrade as torch_degrade
 from srcli.train.augment import Augmentation, Batch
 from srcli.train.feed import Feed, draw
-from srcli.train.planes import Boxes, MappedPlane, layout, turn_crop
+from srcli.train.planes import Boxes, MappedPlane, Samples, layout, turn_crop
 from srcli.train.sources import ImageSource, parse
 from srcli.train.store import Store, StoreSpec, open_store
 from srcli.train.threads import prefetch_single_threaded
@@ -191,6 +192,27 @@ def test_a_changed_file_or_other_zooms_make_another_store(photos: Path, sr_cache
     opened(photos)
     opened(photos, replace(WANTED, rescale_factors=(1, 0.7)))
     assert len(list((sr_cache / "train").iterdir())) == 4
+
+
+def test_one_new_photograph_costs_one_photograph(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The others are copied from the earlier store, at every size."""
+    wanted = replace(WANTED, rescale_factors=(1, 0.5))
+    before = opened(photos, wanted)
+    shutil.copy(photos / "coffee.png", photos / "zoo.png")
+    decoded: list[str] = []
+    decode_file = decode._decode_file
+
+    def note(task: decode.Task) -> tuple[decode.Index, list[Samples]]:
+        decoded.append(task.file.name)
+        return decode_file(task)
+
+    monkeypatch.setattr(decode, "_decode_file", note)
+    after = opened(photos, wanted)
+    assert decoded == ["zoo.png"]
+    assert len(after) == len(before) + 2
+    assert isinstance(before.hr, MappedPlane)
+    assert isinstance(after.hr, MappedPlane)
+    np.testing.assert_array_equal(after.hr.samples[: len(before.hr.samples)], before.hr.samples)
 
 
 def test_a_changed_partner_makes_other_low_resolution(photos: Path) -> None:

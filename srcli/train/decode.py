@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,12 @@ from srcli.imaging.image import read_image
 from srcli.imaging.pixels import Pixels, to_uint8
 from srcli.imaging.resize import resize_8bit
 from srcli.train import cache, leaks
-from srcli.train.planes import Layout, Samples, Tick, layout
+from srcli.train.planes import Layout, Samples, Tick, layout, map_file
 from srcli.train.sources import ImageSource
 from srcli.train.threads import prefetch_single_threaded
 
 # Increase it when the content of the files changes.
-VERSION = 2
+VERSION = 3
 # Smaller images are useless for training and cannot be downscaled by every scale.
 LEAST = 16
 
@@ -28,7 +29,10 @@ _SAMPLES = "hr.bin"
 
 @dataclass(frozen=True)
 class Entry:
-    """One stored image: its file, the number of its source and of the file in it, and its size in pixels."""
+    """One stored image: its file, the number of its source and of the file in it, and its size in pixels.
+
+    `stamp` identifies the file's content, see `cache.stamp`.
+    """
 
     name: str
     source: int
@@ -36,15 +40,20 @@ class Entry:
     factor: float
     height: int
     width: int
+    stamp: tuple[str, int, int]
 
 
 @dataclass(frozen=True)
 class Index:
-    """The stored images; `left_out`: skipped files and why; `leaks`: files that show benchmark images."""
+    """The stored images; `left_out`: skipped files and why; `leaks`: files that show benchmark images.
+
+    `version`: that of the parts of the program that made it.
+    """
 
     entries: tuple[Entry, ...]
     left_out: tuple[str, ...]
     leaks: tuple[str, ...]
+    version: str = ""
 
     def layout(self, step: int = 1) -> Layout:
         """Return the positions of the images, each side divided by `step`."""
@@ -99,8 +108,8 @@ def _read_index(folder: Path) -> Index | None:
     """Read the index; None if it or its images are missing or damaged."""
     try:
         found: dict[str, Any] = json.loads((folder / _INDEX).read_text("utf-8"))
-        entries = tuple(Entry(**entry) for entry in found["entries"])
-        index = Index(entries, tuple(found["left_out"]), tuple(found["leaks"]))
+        entries = tuple(Entry(**{**entry, "stamp": tuple(entry["stamp"])}) for entry in found["entries"])
+        index = Index(entries, tuple(found["left_out"]), tuple(found["leaks"]), str(found["version"]))
         return index if index.layout().fits(samples_path(folder)) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -108,9 +117,10 @@ def _read_index(folder: Path) -> Index | None:
 
 def _decode(folder: Path, work: Sequence[Task], tick: Tick) -> Index:
     parts: list[Index] = []
+    load = partial(_load_file, _find_known(folder.parent))
 
     def images() -> Iterator[Samples]:
-        for part, samples in prefetch_single_threaded(_decode_file, work):
+        for part, samples in prefetch_single_threaded(load, work):
             parts.append(part)
             tick(len(parts), len(work))
             yield from samples
@@ -127,7 +137,53 @@ def _join(parts: Sequence[Index]) -> Index:
         tuple(entry for part in parts for entry in part.entries),
         tuple(reason for part in parts for reason in part.left_out),
         tuple(leak for part in parts for leak in part.leaks),
+        _version(),
     )
+
+
+def _version() -> str:
+    return f"{VERSION} {leaks.version()}"
+
+
+@dataclass(frozen=True)
+class Known:
+    """A file's images in earlier stores, by factor, and the benchmark image that they show, if any."""
+
+    images: dict[float, Samples]
+    leaks: tuple[str, ...]
+
+
+def _find_known(stores: Path) -> dict[tuple[str, int, int], Known]:
+    """Find the images of earlier stores by the stamps of their files; nothing is read yet."""
+    found: dict[tuple[str, int, int], Known] = {}
+    for folder in sorted(path.parent for path in stores.glob(f"*/{_INDEX}")):
+        index = _read_index(folder)
+        if index is None or index.version != _version():
+            continue
+        plane = map_file(samples_path(folder), index.layout())
+        for number, entry in enumerate(index.entries):
+            shown = tuple(leak for leak in index.leaks if leak.startswith(f"{entry.name} ("))
+            known = found.setdefault(entry.stamp, Known({}, shown))
+            known.images[entry.factor] = plane.image(number)
+    return found
+
+
+def _load_file(earlier: dict[tuple[str, int, int], Known], task: Task) -> tuple[Index, list[Samples]]:
+    """Copy a file's images from earlier stores if they have them all, or decode the file."""
+    known = earlier.get(cache.stamp(task.file))
+    whole = known.images.get(1.0) if known else None
+    if known is None or whole is None:
+        return _decode_file(task)
+    wanted = [
+        factor
+        for factor in task.rescale_factors
+        if min(round(side * factor) for side in whole.shape[:2]) >= LEAST
+    ]
+    if not known.images.keys() >= set(wanted):
+        return _decode_file(task)
+    kept = [(factor, known.images[factor]) for factor in wanted]
+    entries = tuple(_make_entry(task, factor, samples) for factor, samples in kept)
+    return Index(entries, (), known.leaks), [samples for _, samples in kept]
 
 
 def _decode_file(task: Task) -> tuple[Index, list[Samples]]:
@@ -147,7 +203,8 @@ def _decode_file(task: Task) -> tuple[Index, list[Samples]]:
 
 
 def _make_entry(task: Task, factor: float, samples: Samples) -> Entry:
-    return Entry(str(task.file), task.source, task.number, factor, samples.shape[0], samples.shape[1])
+    height, width = samples.shape[:2]
+    return Entry(str(task.file), task.source, task.number, factor, height, width, cache.stamp(task.file))
 
 
 def _rescale(pixels: Pixels, factor: float) -> Pixels:
