@@ -20,7 +20,9 @@ from filelock import FileLock, Timeout
 from srcli.batch.planning import ListedTask, suggest_name
 from srcli.errors import FileError, SrError, UsageError
 from srcli.storage.files import get_state_folder
+from srcli.storage.json_text import parse_json
 from srcli.storage.locations import Location, parse_location
+from srcli.storage.typed import check_fields
 from srcli.upscaling.task import UpscaleTask
 from srcli.workers.progress import ignore
 
@@ -126,10 +128,10 @@ def list_paths() -> list[Path]:
 class JobStore:
     """An open job. Raises the errors of SQLite, which `open_for_reading` and `open_locked` translate."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, mode: str = "mode=rwc") -> None:
         self.path = path
         self._db = sqlite3.connect(
-            f"{path.absolute().as_uri()}?mode=rwc", uri=True, isolation_level=None, check_same_thread=False
+            f"{path.absolute().as_uri()}?{mode}", uri=True, isolation_level=None, check_same_thread=False
         )
         self._db.text_factory = os.fsdecode
         self._db.execute("PRAGMA busy_timeout = 10000")
@@ -173,7 +175,8 @@ class JobStore:
     @property
     def unlisted(self) -> int:
         """The number of folders that could not be listed; they are tried again by the next run."""
-        return int(self._get("unlisted") or 0)
+        count = self._get("unlisted") or "0"
+        return int(count) if count.isdecimal() else 1
 
     @unlisted.setter
     def unlisted(self, count: int) -> None:
@@ -182,11 +185,17 @@ class JobStore:
     @property
     def settings(self) -> dict[str, str]:
         """The settings that the job was created with."""
-        return dict(json.loads(self._get("settings") or "{}"))
+        try:
+            settings = parse_json(self._get("settings") or "{}")
+        except ValueError:
+            settings = None
+        if not isinstance(settings, dict):
+            raise sqlite3.DatabaseError("its settings are damaged")
+        return {str(key): str(value) for key, value in settings.items()}
 
     def _get(self, key: str) -> str:
         row = self._db.execute("SELECT value FROM about WHERE key = ?", (key,)).fetchone()
-        return row[0] if row else ""
+        return str(row[0]) if row else ""
 
     @contextmanager
     def _transaction(self) -> Iterator[None]:
@@ -250,13 +259,16 @@ class JobStore:
     def list_running(self) -> list[UpscaleTask]:
         """Return the tasks in progress, or those that were in progress when a run was killed."""
         rows = self._db.execute("SELECT source, target FROM units WHERE state = 'running'").fetchall()
-        return [UpscaleTask(parse_location(source), parse_location(target)) for source, target in rows]
+        return [_make_task(source, target) for source, target in rows]
 
     def recover_interrupted(self) -> int:
         """Move what a killed run had in progress to the end of the queue; return how many these are.
 
-        An image that was interrupted too often is marked as failed.
+        An image that was interrupted too often is marked as failed. One in a state that nobody knows, because
+        the file is damaged, is done again.
         """
+        marks = ", ".join("?" * len(STATES))
+        self._db.execute(f"UPDATE units SET state = 'pending' WHERE state NOT IN ({marks})", STATES)
         error = f"{MAX_INTERRUPTIONS} runs ended while it was in progress"
         hint = "it may need more memory than this machine has: try it alone"
         limit = MAX_INTERRUPTIONS
@@ -275,7 +287,7 @@ class JobStore:
         query = "SELECT id, source, target, own FROM units WHERE state = 'pending' ORDER BY cut, id LIMIT ?"
         while rows := self._db.execute(query, (_CHUNK,)).fetchall():
             for number, source, target, own in rows:
-                task = UpscaleTask(parse_location(source), parse_location(target), bool(own))
+                task = _make_task(source, target, interrupted=bool(own))
                 self._db.execute(
                     "UPDATE units SET state = 'running', attempts = attempts + 1, own = ?, began = ?"
                     " WHERE id = ?",
@@ -317,15 +329,36 @@ class JobStore:
             "UPDATE units SET state = 'pending', cut = 0, error = NULL, hint = NULL WHERE state = 'failed'"
         ).rowcount
 
+    def retry_missing(self) -> int:
+        """Mark images as pending whose output was deleted; return how many these are.
+
+        Only outputs on this machine are looked at, as a store would be asked about each of them.
+        """
+        count, last = 0, -1
+        query = "SELECT id, target FROM units WHERE state = 'done' AND id > ? ORDER BY id LIMIT ?"
+        while rows := self._db.execute(query, (last, _CHUNK)).fetchall():
+            last = rows[-1][0]
+            missing = [
+                (number,)
+                for number, target in rows
+                if isinstance(location := _parse(target), Path) and not os.path.lexists(location)
+            ]
+            self._db.executemany("UPDATE units SET state = 'pending', cut = 0 WHERE id = ?", missing)
+            count += len(missing)
+        return count
+
     def count(self) -> Counts:
-        """Return the progress of the job."""
-        rows = self._db.execute("SELECT state, count(*) FROM units GROUP BY state").fetchall()
-        return Counts(**dict(rows), per_second=self._compute_throughput())
+        """Return the progress of the job; an image in a damaged state counts as pending."""
+        counts = dict.fromkeys(STATES, 0)
+        for state, count in self._db.execute("SELECT state, count(*) FROM units GROUP BY state"):
+            counts[state if state in counts else "pending"] += count
+        return Counts(**counts, per_second=self._compute_throughput())
 
     def _compute_throughput(self) -> float | None:
         count, first, last = self._db.execute(
             "SELECT count(*), min(ended), max(ended) FROM"
-            " (SELECT ended FROM units WHERE seconds IS NOT NULL ORDER BY ended DESC LIMIT ?)",
+            " (SELECT ended FROM units WHERE typeof(ended) = 'real' AND seconds IS NOT NULL"
+            " ORDER BY ended DESC LIMIT ?)",
             (_RECENT,),
         ).fetchone()
         return (count - 1) / (last - first) if count > 1 and last > first else None
@@ -335,7 +368,23 @@ class JobStore:
         where = "WHERE state = ?" if state else ""
         values = (state, limit) if state else (limit,)
         for row in self._db.execute(f"SELECT {_COLUMNS} FROM units {where} ORDER BY id LIMIT ?", values):
-            yield JobImage(*row)
+            image = JobImage(*row)
+            try:
+                check_fields(image)
+            except ValueError as error:
+                raise sqlite3.DatabaseError(f"an image is damaged: {error}") from error
+            yield image
+
+
+def _make_task(source: object, target: object, *, interrupted: bool = False) -> UpscaleTask:
+    return UpscaleTask(_parse(source), _parse(target), interrupted)
+
+
+def _parse(name: object) -> Location:
+    """Return the location of an image; other values than text are signs of damage."""
+    if not isinstance(name, str) or not name or "\0" in name:
+        raise sqlite3.DatabaseError("the name of an image is damaged")
+    return parse_location(name)
 
 
 def _encode(location: Location) -> bytes:
@@ -347,7 +396,9 @@ def open_for_reading(path: Path) -> Iterator[JobStore]:
     """Open an existing job. Raises `SrError` if the file is missing, damaged or not a job."""
     if not path.is_file():
         raise UsageError(f"no job called '{get_name(path)}'", "`sr jobs` lists the jobs")
-    with _open(path) as store:
+    # SQLite writes helper files for readers, too, unless it is told that nobody can write.
+    can_write = os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
+    with _open(path, "mode=rw" if can_write else "mode=ro&immutable=1") as store:
         store.check()
         yield store
 
@@ -399,12 +450,12 @@ def is_locked(path: Path) -> bool:
 
 
 @contextmanager
-def _open(path: Path) -> Iterator[JobStore]:
+def _open(path: Path, mode: str = "mode=rwc") -> Iterator[JobStore]:
     store = None
     try:
-        store = JobStore(path)
+        store = JobStore(path, mode)
         yield store
-    except sqlite3.Error as error:
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # SQLite quotes damaged names in its messages
         hint = "free some disk space; if the file is damaged, move it away and start again: outputs are kept"
         raise FileError(f"the job in {path} cannot be used: {error}", hint, affects_all=True) from error
     finally:

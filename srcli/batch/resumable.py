@@ -91,6 +91,8 @@ def _open_job(store: JobStore, batch: BatchPlan, policy: BatchPolicy, emit: Emit
         if isinstance(task.target, Path):
             remove_leftovers(task.target)
     interrupted, new = store.recover_interrupted(), 0
+    if policy.rescan:
+        store.retry_missing()
     if policy.rescan or not store.is_listed or store.unlisted:
         skipped = SkippedEntries()
         listed = iterate_tasks(batch.inputs, batch.layout, skipped)

@@ -12,8 +12,12 @@ import numpy as np
 
 from srcli.bench.metrics import PSNR_Y, SSIM_Y, Column
 from srcli.errors import SrError, UsageError
+from srcli.storage.json_text import read_json
+from srcli.storage.typed import check_fields
 
 PROTOCOL = "y-crop"
+# Limits on what a result file may say.
+_MOST_DIGITS, _LARGEST_SCALE, _LONGEST_REASON = 12, 1000, 200
 Figures = Mapping[str, float]
 
 
@@ -157,9 +161,9 @@ def replace_nonfinite(value: object) -> object:
 def read_results(path: Path) -> Results:
     """Read a file that `to_json` wrote, in this version or an older one. Raises `SrError` for others."""
     try:
-        raw = json.loads(path.read_text("utf-8"))
+        raw = read_json(path)
         columns = tuple(Column(**each) for each in raw.get("columns", ()))
-        return Results(
+        results = Results(
             tuple(unflatten(Row, each) for each in raw["rows"]),
             tuple(unflatten(ImageScore, each) for each in raw.get("images", ())),
             str(raw["protocol"]),
@@ -167,8 +171,30 @@ def read_results(path: Path) -> Results:
             tuple(Failure(**each) for each in raw.get("failures", ())),
             Conditions(**raw.get("conditions", {})),
         )
+        _check_values(results)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise SrError(f"{path} holds no results: {error}", "create it with `sr bench --json FILE`") from error
+        reason = f"no {error}" if isinstance(error, KeyError) else str(error)[:_LONGEST_REASON]
+        message = f"{path} holds no results: {reason}"
+        raise SrError(message, "create it with `sr bench --json FILE`") from error
+    return results
+
+
+def _check_values(results: Results) -> None:
+    """Raise `ValueError` for values that no run can have written: a result file may come from anyone."""
+    if not results.rows:
+        raise ValueError("it has no rows")
+    for item in (*results.rows, *results.images, *results.columns, *results.failures, results.conditions):
+        check_fields(item)
+    first = results.columns[0].key
+    scored: tuple[Row | ImageScore, ...] = (*results.rows, *results.images)
+    for each in scored:
+        if not 0 < each.scale <= _LARGEST_SCALE:
+            raise ValueError(f"a scale of {each.scale}")
+        if first not in each.figures:
+            raise ValueError(f"no {first} of {each.method}")
+    for column in results.columns:
+        if not 0 <= column.digits <= _MOST_DIGITS:
+            raise ValueError(f"{column.key} with {column.digits} digits")
 
 
 _T = TypeVar("_T", Row, ImageScore)
@@ -176,6 +202,8 @@ _T = TypeVar("_T", Row, ImageScore)
 
 def unflatten(kind: type[_T], raw: dict[str, Any]) -> _T:
     """Undo `flatten`; a metric of null becomes infinity. Raises `TypeError` for missing fields."""
+    if not isinstance(raw, dict):
+        raise TypeError(f"{str(raw)[:40]!r} in place of a {kind.__name__}")
     names = {each.name for each in fields(kind)} - {"figures"}
     figures = {
         key: math.inf if value is None else float(value) for key, value in raw.items() if key not in names

@@ -10,6 +10,7 @@ from typing import Any
 from srcli.bench.results import ImageScore, flatten, replace_nonfinite, unflatten
 from srcli.errors import FileError
 from srcli.storage.files import get_cache_folder
+from srcli.storage.json_text import parse_json
 
 
 class ScoreCache:
@@ -31,7 +32,7 @@ class ScoreCache:
         scores = {}
         for line in lines:
             try:
-                raw: Mapping[str, Any] = json.loads(line)
+                raw: Mapping[str, Any] = parse_json(line)
                 scores[str(raw["key"])] = unflatten(ImageScore, raw["score"])
             except (ValueError, KeyError, TypeError):
                 continue

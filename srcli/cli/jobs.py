@@ -34,6 +34,7 @@ Name = Annotated[
     ),
 ]
 _MAX_SHOWN = 20
+_LATEST = 253_402_300_800  # seconds from 1970 to the year 10000
 
 
 @jobs.callback()
@@ -85,13 +86,18 @@ def show(
 
 
 @jobs.command()
-def retry(name: Name) -> None:
+def retry(
+    name: Name,
+    missing: Annotated[
+        bool, typer.Option("--missing", help="Mark images whose output was deleted instead.")
+    ] = False,
+) -> None:
     """Mark failed images for another try in the next run."""
     from srcli.batch import job_store
 
     path = _find_existing(name)
     with job_store.open_locked(path) as store:
-        count = store.retry_failed()
+        count = store.retry_missing() if missing else store.retry_failed()
     console.err.print(f"{count:,} images marked; the command that started the job tries them again")
 
 
@@ -202,7 +208,9 @@ def _as_text(name: str) -> str:
 
 
 def _format_time(seconds: float | None) -> str | None:
-    return None if seconds is None else time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+    if seconds is None or not 0 <= seconds < _LATEST:
+        return None
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
 
 
 _WRITERS: "dict[str, Callable[[TextIO, Iterator[JobImage]], None]]" = {

@@ -244,7 +244,11 @@ JobName = Annotated[
 ]
 Rescan = Annotated[
     bool,
-    typer.Option("--rescan", help="Look for images added since --job started.", rich_help_panel=BATCH),
+    typer.Option(
+        "--rescan",
+        help="Look for images added since --job started, and for deleted outputs.",
+        rich_help_panel=BATCH,
+    ),
 ]
 MaxPixels = Annotated[
     int,

@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import json
+import math
 import os
 import platform
 import time
@@ -12,6 +13,9 @@ from pathlib import Path
 from srcli import __version__
 from srcli.errors import FileError
 from srcli.storage.files import get_cache_folder, replace_atomically
+from srcli.storage.json_text import read_json
+
+_MAX_BYTES = 100_000
 
 Facts = tuple[object, ...]
 # Drivers and settings change, so a measurement is repeated after this many days.
@@ -42,10 +46,11 @@ def read_measurement(path: Path, days: float = MAX_DAYS) -> dict[str, float] | N
     try:
         if time.time() - path.stat().st_mtime > days * 86400:
             return None
-        found = json.loads(path.read_text("utf-8"))
-        return {str(key): float(value) for key, value in found.items()}
+        found = read_json(path, _MAX_BYTES)
+        figures = {str(key): float(value) for key, value in found.items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return None
+    return figures if all(0 < value < math.inf for value in figures.values()) else None
 
 
 def describe_machine() -> str:

@@ -11,6 +11,7 @@ from typing import Literal
 from srcli.errors import UsageError
 from srcli.report import embed
 from srcli.report.compare_page import MethodSummary, Scene
+from srcli.storage.json_text import parse_json
 
 FORMAT = "sr-ratings"
 
@@ -125,5 +126,7 @@ def _encode_key(items: list[Item], scenes: list[Scene], methods: list[MethodSumm
 
 def decode_key(text: str) -> dict[str, tuple[str, str]]:
     """Return image and method by the name of an item. Raises `ValueError` if `text` is not a key."""
-    raw = json.loads(base64.b64decode(text, validate=True))
+    raw = parse_json(base64.b64decode(text, validate=True))
+    if not isinstance(raw, dict):
+        raise ValueError("the key is no table")
     return {str(name): (str(image), str(method)) for name, (image, method) in raw.items()}

@@ -15,6 +15,7 @@ from rich.text import Text
 
 from srcli.errors import SrError, UsageError
 from srcli.report.rating_page import FORMAT, decode_key
+from srcli.storage.json_text import read_json
 
 Values = NDArray[np.float64]
 
@@ -27,6 +28,7 @@ _T = (
 _NORMAL = 1.960
 _HINT = "use files that a page of `sr compare --rate` saved"
 _MAX_STEPS = 100
+_LONGEST_REASON = 200  # characters
 
 
 @dataclass(frozen=True)
@@ -130,8 +132,10 @@ def read_ratings(paths: list[Path]) -> Answers:
 
 def _read_json(path: Path) -> dict[str, Any]:
     try:
-        raw = json.loads(path.read_text("utf-8"))
+        raw = read_json(path)
         if raw["format"] != FORMAT or not isinstance(raw["session"], str) or not raw["ratings"]:
+            raise ValueError("another format")
+        if not all(isinstance(raw[key], str) for key in ("comparison", "key", "kind")):
             raise ValueError("another format")
     except (OSError, ValueError, KeyError, TypeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a file of ratings"
@@ -153,7 +157,7 @@ def _parse_answers(
             else:
                 choices.append(_make_choice(rater, key[one["left"]], key[one["right"]], one["choice"]))
     except (ValueError, KeyError, TypeError) as error:
-        raise SrError(f"{path} is damaged: {error}", _HINT) from error
+        raise SrError(f"{path} is damaged: {str(error)[:_LONGEST_REASON]}", _HINT) from error
     return key
 
 

@@ -1,12 +1,12 @@
 """Training curves: the loss, by term, and PSNR over steps, from the logs of one or more runs."""
 
-import json
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from srcli.errors import SrError
 from srcli.storage.files import replace_atomically
+from srcli.storage.json_text import parse_json
 
 
 def read_log(path: Path) -> list[dict[str, Any]]:
@@ -14,7 +14,7 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     entries = []
     for line in path.read_text("utf-8").splitlines():
         try:
-            entries.append(json.loads(line))
+            entries.append(parse_json(line))
         except ValueError:
             continue
     return entries

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-MAX_BYTES = 2**28
+MAX_BYTES = 2**26
 
 
 def parse_json(text: str | bytes) -> Any:

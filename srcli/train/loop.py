@@ -21,6 +21,7 @@ from srcli.engine.weights import files
 from srcli.errors import SrError, UsageError
 from srcli.methods import Interpolator, Method, MethodOptions, build_upscaler, chain_networks
 from srcli.storage.files import check_can_write, replace_atomically
+from srcli.storage.json_text import parse_json
 from srcli.train import losses, parallel, schedule
 from srcli.train.augment import Batch
 from srcli.train.batches import Draw, ScaledBatch, iterate_batches
@@ -329,11 +330,19 @@ def _forget_after(log: Path, step: int) -> None:
     """Remove validations after the checkpoint from the log: they will be repeated."""
     if not parallel.is_first() or not log.exists():
         return
-    lines = log.read_text().splitlines(keepends=True)
-    kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
+    lines = log.read_text("utf-8", "replace").splitlines(keepends=True)
+    kept = [line for line in lines if line.endswith("\n") and _read_step(line) <= step]
     if kept != lines:
         with replace_atomically(log) as temporary:
             temporary.write_text("".join(kept))
+
+
+def _read_step(line: str) -> float:
+    """Return the step of a line of the log; infinity if it is damaged."""
+    try:
+        return float(parse_json(line)["step"])
+    except (ValueError, LookupError, TypeError):
+        return math.inf
 
 
 def _try_step(state: State, setup: Setup, work: Work, meter: Meter) -> str:

@@ -158,10 +158,14 @@ def is_this_run(folder: Path) -> bool:
         saved = torch.load(folder / STATE, map_location="cpu", weights_only=True, mmap=True)
     except _UNREADABLE:
         return False
-    return bool(saved.get("run") == run_id())
+    return isinstance(saved, dict) and bool(saved.get("run") == run_id())
 
 
-_UNREADABLE = (pickle.UnpicklingError, RuntimeError, OSError, EOFError, KeyError, TypeError, ValueError)
+_UNREADABLE = (
+    pickle.UnpicklingError, RuntimeError, OSError, EOFError, LookupError, TypeError, ValueError,
+    AttributeError,
+)  # fmt: skip
+_LONGEST_REASON = 200  # characters
 
 
 def resume(
@@ -178,11 +182,24 @@ def resume(
         saved: dict[str, Any] = torch.load(path, map_location=device.name, weights_only=True)
         recipe = apply_assignments(apply_changes(from_dict(saved["recipe"]), changes), assignments)
         state = start(replace(recipe, init=""), device)
+        _check_numbers(saved)
         restore(state, saved, recipe, device)
     except _UNREADABLE as error:
         hint = "use the network and scale of that run, or start a new one in another --out"
-        raise WeightsError(f"{path} does not fit this run: {str(error).splitlines()[0]}", hint) from error
+        reason = (str(error) or type(error).__name__).splitlines()[0][:_LONGEST_REASON]
+        raise WeightsError(f"{path} does not fit this run: {reason}", hint) from error
     return state, recipe
+
+
+def _check_numbers(saved: dict[str, Any]) -> None:
+    """Raise `ValueError` for numbers that no run can have saved; the table itself may be of any type."""
+    step, rate, best = saved["step"], saved.get("rate", 1.0), saved.get("best", 0.0)
+    if type(step) is not int or step < 0:
+        raise ValueError(f"a step of {step}")
+    if not isinstance(rate, float) or not 0 < rate <= 1:
+        raise ValueError(f"a rate of {rate}")
+    if not isinstance(best, float | int) or math.isnan(best):
+        raise ValueError(f"a best score of {best}")
 
 
 def restore(state: State, saved: dict[str, Any], recipe: Recipe, device: Device) -> None:

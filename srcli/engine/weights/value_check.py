@@ -26,7 +26,11 @@ from srcli.imaging.resize import resize
 from srcli.scales import ANY
 from srcli.storage.files import get_cache_folder, replace_atomically
 from srcli.storage.hashing import sha256
+from srcli.storage.json_text import read_json
+from srcli.storage.typed import check_fields
 from srcli.workers.progress import Log, ignore
+
+_MAX_BYTES = 100_000
 
 if TYPE_CHECKING:
     from torch import nn
@@ -161,9 +165,11 @@ def _find_kept(digest: str, spec: Spec) -> Path:
 
 def _read_check(digest: str, spec: Spec) -> ValueCheck | None:
     try:
-        return ValueCheck(**json.loads(_find_kept(digest, spec).read_text("utf-8")))
+        check = ValueCheck(**read_json(_find_kept(digest, spec), _MAX_BYTES))
+        check_fields(check)
     except (OSError, ValueError, TypeError):
         return None
+    return check
 
 
 def _keep_check(check: ValueCheck, digest: str, spec: Spec) -> None:
