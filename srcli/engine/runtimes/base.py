@@ -27,7 +27,7 @@ class OutOfMemory(SrError):  # noqa: N818 (torch calls it so)
 
 
 # Networks return values of about 0 to 1, and at most some thousands if fed with values of another range.
-_LARGEST_VALUE = 10_000.0
+_LARGEST_VALUE = 100_000.0
 
 
 class ImplausibleResult(SrError):  # noqa: N818 (it says what a result is)
