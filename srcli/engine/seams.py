@@ -64,7 +64,7 @@ class SeamMeter:
     def add(self, y: Span, x: Span, result: Pixels) -> None:
         """Compare a tile's output (H, W, C) with its left and upper neighbours'. Raises `SeamMismatch`."""
         rows, columns, wide = y.inner(self.scale), x.inner(self.scale), self.scale
-        if x.keep_start > x.start and self._right is not None:
+        if x.keep_start > max(0, x.start) and self._right is not None:
             self._compare(self._right, result[rows, columns.start - wide : columns.start])
         if y.keep_start > y.start and x.keep_start in self._below:
             self._compare(self._below[x.keep_start], result[rows.start - wide : rows.start, columns])

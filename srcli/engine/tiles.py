@@ -16,16 +16,19 @@ LARGEST_BAND, GPU_BAND = 2**26, 2**28
 
 @dataclass(frozen=True)
 class Span:
-    """One axis of a tile: `start:stop` is read, of which `keep_start:keep_stop` is kept."""
+    """One axis of a tile: `start:stop` is read, of which `keep_start:keep_stop` is kept.
+
+    What is read may reach beyond the image: a negative `start` is a pixel of its margin.
+    """
 
     start: int
     stop: int
     keep_start: int
     keep_stop: int
 
-    def source(self) -> slice:
-        """Return what to read of the input."""
-        return slice(self.start, self.stop)
+    def source(self, margin: int = 0) -> slice:
+        """Return what to read of the input, which begins with `margin` pixels that are not of the image."""
+        return slice(self.start + margin, self.stop + margin)
 
     def inner(self, scale: int) -> slice:
         """Return what to keep of the tile's output."""
@@ -39,18 +42,21 @@ class Span:
         return Axis(inputs, outputs, self.start, first, last)
 
 
-def split_axis(length: int, tile: int, halo: int, alignment: int = 1, begin: int = 0) -> list[Span]:
+def split_axis(
+    length: int, tile: int, halo: int, alignment: int = 1, begin: int = 0, margin: int = 0
+) -> list[Span]:
     """Cut an axis of `length` into kept parts of at most `tile`, each read with `halo` more on both sides.
 
     The kept parts partition the axis from `begin` on and differ by at most one in length. What is read begins
-    and ends at multiples of `alignment`, or at the ends of the axis.
+    and ends at multiples of `alignment`, or at the ends of the axis, beyond which there are `margin` more
+    pixels to read.
     """
     count = -(-(length - begin) // tile)
     cuts = [begin + (length - begin) * k // count for k in range(count + 1)]
     return [
         Span(
-            max(0, (a - halo) // alignment * alignment),
-            min(length, -(-(b + halo) // alignment) * alignment),
+            max(-margin, (a - halo) // alignment * alignment),
+            min(length + margin, -(-(b + halo) // alignment) * alignment),
             a,
             b,
         )
@@ -58,17 +64,17 @@ def split_axis(length: int, tile: int, halo: int, alignment: int = 1, begin: int
     ]
 
 
-def equalise_spans(cut: list[Span], length: int, alignment: int = 1) -> list[Span]:
+def equalise_spans(cut: list[Span], length: int, alignment: int = 1, margin: int = 0) -> list[Span]:
     """Return the spans of an axis of `length`, all widened to read as much as the longest.
 
     All tiles then have one shape if `length` is a multiple of `alignment`; else the last may be larger.
     """
-    longest = max(span.stop - span.start for span in cut)
-    side = min(length, -(-longest // alignment) * alignment)
+    longest, end = max(span.stop - span.start for span in cut), length + margin
+    side = min(length + 2 * margin, -(-longest // alignment) * alignment)
     out = []
     for span in cut:
-        start = min(span.start, length - side) // alignment * alignment
-        out.append(replace(span, start=start, stop=max(span.stop, min(length, start + side))))
+        start = min(span.start, end - side) // alignment * alignment
+        out.append(replace(span, start=start, stop=max(span.stop, min(end, start + side))))
     return out
 
 
@@ -91,15 +97,18 @@ def plan_tiles(
     begin: int = 0,
     *,
     uniform_tiles: bool = False,
+    margin: int = 0,
 ) -> Iterator[tuple[Span, Span]]:
     """Yield the vertical and horizontal span of every tile from row `begin` on, row by row.
 
-    All sizes are in input pixels; `tile` is height and width; `uniform_tiles` widens them to one shape.
+    All sizes are in input pixels; `tile` is height and width; `uniform_tiles` widens them to one shape;
+    `margin` is what can be read beyond each border.
     """
-    down = split_axis(height, tile[0], halo, alignment, begin)
-    along = split_axis(width, tile[1], halo, alignment)
+    down = split_axis(height, tile[0], halo, alignment, begin, margin)
+    along = split_axis(width, tile[1], halo, alignment, margin=margin)
     if uniform_tiles:
-        down, along = equalise_spans(down, height, alignment), equalise_spans(along, width, alignment)
+        down = equalise_spans(down, height, alignment, margin)
+        along = equalise_spans(along, width, alignment, margin)
     for y in down:
         for x in along:
             yield y, x

@@ -48,6 +48,8 @@ class Upscaler:
     `tile` is in pixels of the network's input; `progress` gets the tiles done and in all, `report` how tiles
     meet; `spec` says what the network is, if known. `prefetch`: the next tile runs on a thread while the last
     one is used, which images that are themselves made row by row do not allow.
+    `mirrors_border`: beyond its border, the network sees the image mirrored, and not the zeros of its own
+    padding, which darken a white border.
     """
 
     runtime: Runtime
@@ -58,6 +60,7 @@ class Upscaler:
     report: Report = ignore
     spec: Spec | None = None
     prefetch: bool = False
+    mirrors_border: bool = False
 
     def __call__(self, pixels: Pixels, size: Sides | None = None) -> Pixels:
         """Return (H*scale, W*scale, 3) for (H, W, 3) in [0, 1], or `size` for any scale; not clipped."""
@@ -94,11 +97,23 @@ class Upscaler:
         sample_bytes = 1 if runtime.returns_uint8 else 4
         pixel_bytes = sample_bytes * info.channels * -(-size[0] * size[1] // (height * width))
         shape = tile_shape(tile, width, pixel_bytes, GPU_BAND if runtime.uniform_tiles else LARGEST_BAND)
-        overlap = info.halo if overlap is None else overlap
         tiles = plan_tiles(
-            height, width, shape, overlap, info.alignment, top, uniform_tiles=runtime.uniform_tiles
+            height,
+            width,
+            shape,
+            info.halo if overlap is None else overlap,
+            info.alignment,
+            top,
+            uniform_tiles=runtime.uniform_tiles,
+            margin=self._margin,
         )
         return list(tiles)
+
+    @property
+    def _margin(self) -> int:
+        """The input pixels that are added to each side of an image."""
+        alignment = self.runtime.info.alignment
+        return -(-self.runtime.info.halo // alignment) * alignment if self.mirrors_border else 0
 
     def _resize_input(self, source: Rows, size: Sides) -> Rows:
         """Return what the network takes: some take their input at the output's size."""
@@ -128,7 +143,8 @@ class Upscaler:
 
         If memory runs out, the rest of the image has smaller tiles; if tiles do not meet, more overlap.
         """
-        tile = self._fit_tile(source)
+        tile, margin = self._fit_tile(source), self._margin
+        extended = rows.extend(source, margin) if margin else source
         runtime, tile, progress = self._take_global_stats(source, size, tile, progress)
         clock = _Clock(self.runtime, self.spec)
         overlaps = iter(plan_overlaps(runtime.info.halo, tile))
@@ -136,7 +152,7 @@ class Upscaler:
         top = done = 0
         while top < source.height:
             tiles = self.plan(source.shape, size, tile, overlap, top)
-            results = clock.time(_run_tiles(runtime, source, size, tiles, meter), tiles)
+            results = clock.time(_run_tiles(runtime, extended, margin, size, tiles, meter), tiles)
             results = prefetch(results) if self.prefetch and len(tiles) > 1 else results
             results = _count_results(results, progress, done, done + len(tiles))
             try:
@@ -175,7 +191,9 @@ class Upscaler:
         tiles = self.plan(source.shape, size, tile)
         if len(tiles) == 1:
             return self.runtime, tile, progress
-        seen = _count_tiles(_crop(source, tiles), _part(progress, 0, 2), len(tiles))
+        seen = _count_tiles(
+            _crop(rows.extend(source, self._margin), tiles, self._margin), _part(progress, 0, 2), len(tiles)
+        )
         try:
             runtime = self.runtime.with_global_stats(seen)
         except OutOfMemory as error:
@@ -260,9 +278,12 @@ def _next_overlap(runtime: Runtime, overlaps: Iterator[tuple[int, float]]) -> tu
 
 
 def _run_tiles(
-    runtime: Runtime, source: Rows, size: Sides, tiles: list[Tile], meter: SeamMeter
+    runtime: Runtime, source: Rows, margin: int, size: Sides, tiles: list[Tile], meter: SeamMeter
 ) -> Iterator[Pixels]:
-    """Crop each tile's output: keep the requested window, or all but the halo."""
+    """Crop each tile's output: keep the requested window, or all but the halo.
+
+    `source` has `margin` more pixels on each side.
+    """
     info = runtime.info
     if info.scale == ANY:
         assert isinstance(runtime, Sampler)
@@ -271,7 +292,7 @@ def _run_tiles(
         return
     # If luma and chroma are read apart, chroma is a row of tiles behind, and no more may be read ahead.
     groups = [tiles] if info.channels == 3 or source.grey else _group_by_row(tiles)
-    results = chain.from_iterable(runtime.run(_crop(source, group)) for group in groups)
+    results = chain.from_iterable(runtime.run(_crop(source, group, margin)) for group in groups)
     for (y, x), result in zip(tiles, results, strict=True):
         meter.add(y, x, check_result(result))
         yield result[y.inner(info.scale), x.inner(info.scale)]
@@ -286,11 +307,12 @@ def _part(progress: Progress, number: int, count: int) -> Progress:
     return lambda done, total: progress(number * total + done, count * total)
 
 
-def _crop(source: Rows, tiles: list[Tile]) -> Iterator[Pixels]:
+def _crop(source: Rows, tiles: list[Tile], margin: int = 0) -> Iterator[Pixels]:
     for row in _group_by_row(tiles):
-        window = source.read(row[0][0].start, row[0][0].stop)
+        high = row[0][0].source(margin)
+        window = source.read(high.start, high.stop)
         for _, x in row:
-            yield window[:, x.source()]
+            yield window[:, x.source(margin)]
 
 
 def _count_tiles(tiles: Iterator[Pixels], progress: Progress, count: int) -> Iterator[Pixels]:

@@ -72,13 +72,13 @@ def compute_taps(size: int, out: int, kernel: Kernel) -> Taps:
     weights = kernel.weight((centre[:, None] - index) / stretch)
     weights /= weights.sum(axis=1, keepdims=True)
     used = np.any(weights != 0, axis=0)
-    found = _reflect(index[:, used].astype(np.intp), size), weights[:, used]
+    found = reflect(index[:, used].astype(np.intp), size), weights[:, used]
     for array in found:
         array.flags.writeable = False
     return found
 
 
-def _reflect(index: NDArray[np.intp], size: int) -> NDArray[np.intp]:
+def reflect(index: NDArray[np.intp], size: int) -> NDArray[np.intp]:
     """Mirror positions outside 0..size-1 at the borders, with the border pixel repeated."""
     folded = np.mod(index, 2 * size)
     return np.where(folded < size, folded, 2 * size - 1 - folded)

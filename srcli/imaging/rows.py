@@ -4,9 +4,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from srcli.imaging.pixels import Pixels, is_8bit, is_grey
-from srcli.imaging.resize import KERNELS, Taps, apply_taps, apply_taps_8bit, compute_taps
+from srcli.imaging.resize import KERNELS, Taps, apply_taps, apply_taps_8bit, compute_taps, reflect
 
 _BAND = 32
 # Rows of a stream that are kept above the last request, for a second reader that is a band behind.
@@ -99,6 +100,36 @@ class _Window:
             self.top = top
         self.bands.append(next(self.stream))
         self.end += len(self.bands[-1])
+
+
+Fold = Callable[[NDArray[np.intp], int], NDArray[np.intp]]
+
+
+def repeat(index: NDArray[np.intp], size: int) -> NDArray[np.intp]:
+    """Return the positions 0..`size`-1 that positions outside have in a periodic image."""
+    return np.mod(index, size)
+
+
+def extend(source: Rows, margin: int, fold: Fold = reflect) -> Rows:
+    """Return an image with `margin` more pixels on each side, which `fold` takes from within the image."""
+    columns = fold(np.arange(-margin, source.width + margin), source.width)
+
+    def read(start: int, stop: int) -> Pixels:
+        wanted = fold(np.arange(start - margin, stop - margin), source.height)
+        first, last = int(wanted.min()), int(wanted.max())
+        return source.read(first, last + 1)[wanted - first][:, columns]
+
+    return Rows(source.height + 2 * margin, source.width + 2 * margin, read, source.grey)
+
+
+def crop(source: Rows, height: int, width: int) -> Rows:
+    """Return the middle of an image, the rest of which is equally wide on opposite sides."""
+    top, left = (source.height - height) // 2, (source.width - width) // 2
+
+    def read(start: int, stop: int) -> Pixels:
+        return source.read(start + top, stop + top)[:, left : left + width]
+
+    return Rows(height, width, read, source.grey)
 
 
 def resize_rows(rows: Rows, height: int, width: int, method: str = "bicubic") -> Rows:

@@ -17,6 +17,7 @@ DEFAULT_MODEL = "ecbsr"
 # Stands for a SHA-256 that nobody publishes: the one that the Hub states for the file at its commit counts.
 STATED_BY_HUB = "stated by the Hub"
 PURPOSES = ("classical", "real-world")
+BORDERS = ("zero", "mirror")
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,9 @@ class Entry:
     with it (see `srcli/engine/runtimes/converted.py`); `licence` is an SPDX name or `unknown`; `purpose` is
     `classical` (undoes bicubic downscaling) or `real-world`; `published` maps a dataset to the paper's PSNR-Y
     of the network; `expect` maps one to the PSNR-Y and SSIM-Y that `sr bench` measures with this file. A
-    `scale` of `"any"`, for networks that take any scale, is `ANY` here.
+    `scale` of `"any"`, for networks that take any scale, is `ANY` here. `border` is what the network sees
+    beyond the border of an image: the zeros of its own padding, which darken white borders, or the image
+    mirrored (`mirror`), where that does not lower the scores on Set5 (`benchmarks/results/borders.json`).
     """
 
     model: str
@@ -80,6 +83,7 @@ class Entry:
     config: dict[str, Any] = field(default_factory=dict)
     published: dict[str, float] = field(default_factory=dict)
     expect: dict[str, dict[str, float]] = field(default_factory=dict)
+    border: str = "zero"
 
     @property
     def name(self) -> str:
@@ -215,6 +219,7 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "config": lambda value: isinstance(value, dict),
     "published": lambda value: isinstance(value, dict) and all(isinstance(v, float) for v in value.values()),
     "expect": _is_scores,
+    "border": lambda value: value in BORDERS,
 }
 
 

@@ -183,7 +183,8 @@ def check_own_scale(name: str, scale: float) -> None:
 def _locate_entry(entry: manifest.Entry) -> WeightsSource:
     spec, path = archs.Spec(entry.arch, entry.scale, entry.config), weights.locate_weights(entry)
     digest = None if ncnn.find_pair(path) else entry.digest
-    return WeightsSource(path, spec, digest, {"ncnn": entry.packed} if entry.packed else {})
+    cards = {"ncnn": entry.packed} if entry.packed else {}
+    return WeightsSource(path, spec, digest, cards, entry.border)
 
 
 def _select_spec(path: Path, specs: list[archs.Spec], scale: float, arch: str | None) -> WeightsSource:
@@ -207,7 +208,8 @@ def _settle_values(source: WeightsSource, log: Log = ignore) -> WeightsSource:
 
 
 def _load_upscaler(source: WeightsSource, options: MethodOptions) -> Upscaler:
-    return _as_upscaler(select.load(source, _as_request(options)), source.spec, options)
+    upscaler = _as_upscaler(select.load(source, _as_request(options)), source.spec, options)
+    return replace(upscaler, mirrors_border=source.border == "mirror")
 
 
 def _load_pairs(path: Path, scale: float, options: MethodOptions) -> Method:

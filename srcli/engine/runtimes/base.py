@@ -84,13 +84,15 @@ class WeightsSource:
     """A weight file and the network it is for.
 
     `digest`: its SHA-256 if that was verified; `cards`: of the converted networks that ship with it, the
-    SHA-256 of their cards by format (see `converted`).
+    SHA-256 of their cards by format (see `converted`). `border` is what the network sees beyond the border of
+    an image, see `manifest.Entry`.
     """
 
     path: Path
     spec: Spec
     digest: str | None = None
     cards: Mapping[str, str] = field(default_factory=dict)
+    border: str = "zero"
 
 
 # Writes the network in the format of that name to a path without suffix, or the reason why it cannot.

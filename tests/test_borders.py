@@ -1,0 +1,103 @@
+"""What networks see beyond the border of an image, and images that repeat."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from helpers.images import crop_photo
+from srcli import manifest
+from srcli.engine.tiles import plan_tiles
+from srcli.engine.upscaler import Upscaler
+from srcli.imaging import rows
+from srcli.methods import MethodOptions, load_method
+from srcli.scales import ANY
+
+MIRRORING = [entry for entry in manifest.load() if entry.border == "mirror"]
+
+
+def load_stage(entry: manifest.Entry, **options: int) -> Upscaler:
+    (stage,) = load_method(entry.model, entry.scale, MethodOptions("cpu", **options)).stages
+    assert isinstance(stage, Upscaler)
+    return stage
+
+
+@pytest.mark.parametrize("entry", MIRRORING, ids=lambda entry: entry.name)
+def test_white_borders_stay_white(entry: manifest.Entry) -> None:
+    """With zeros beyond the border, they become up to 12 of 255 levels darker."""
+    stage, white = load_stage(entry), np.ones((20, 24, 3), np.float32)
+    assert stage.mirrors_border
+    assert stage(white).min() > 1 - 0.6 / 255
+    assert replace(stage, mirrors_border=False)(white).min() < 1 - 2 / 255
+
+
+@pytest.mark.parametrize("entry", MIRRORING, ids=lambda entry: entry.name)
+def test_the_border_is_that_of_a_mirrored_image(entry: manifest.Entry) -> None:
+    stage, photo, width = load_stage(entry), crop_photo(30, 40), 16
+    padded = np.pad(photo, [(width, width), (width, width), (0, 0)], "symmetric")
+    inner = slice(width * entry.scale, -width * entry.scale)
+    expected = replace(stage, mirrors_border=False)(padded)[inner, inner]
+    assert np.abs(stage(photo) - expected).max() < 1e-4
+
+
+@pytest.mark.parametrize("tile", [16, 33, 64])
+def test_tiles_equal_the_whole(tile: int) -> None:
+    entry, photo = MIRRORING[0], crop_photo(60, 90)
+    whole = load_stage(entry)(photo)
+    assert np.abs(load_stage(entry, tile=tile)(photo) - whole).max() < 1e-4
+
+
+def test_images_smaller_than_the_halo() -> None:
+    stage = load_stage(MIRRORING[0])
+    for height, width in ((1, 1), (2, 40), (5, 3)):
+        out = stage(crop_photo(height, width))
+        assert out.shape == (height * stage.scale, width * stage.scale, 3)
+
+
+def test_only_whole_scales_mirror() -> None:
+    """Networks for any scale take no margin: their outputs are not at multiples of an input pixel."""
+    assert all(entry.border == "zero" for entry in manifest.load() if entry.scale == ANY)
+
+
+@pytest.mark.parametrize("uniform_tiles", [False, True])
+@pytest.mark.parametrize(
+    ("length", "tile", "halo", "alignment"), [(100, 32, 5, 1), (97, 40, 8, 4), (16, 64, 6, 2)]
+)
+def test_tiles_reach_into_the_margin(
+    length: int, tile: int, halo: int, alignment: int, uniform_tiles: bool
+) -> None:
+    margin = -(-halo // alignment) * alignment
+    tiles = list(
+        plan_tiles(length, length, (tile, tile), halo, alignment, uniform_tiles=uniform_tiles, margin=margin)
+    )
+    for y, x in tiles:
+        for span in (y, x):
+            assert -margin <= span.start <= span.keep_start - halo
+            assert span.keep_stop + halo <= span.stop <= length + margin
+            assert span.start % alignment == 0
+    if uniform_tiles and length % alignment == 0:
+        assert len({(y.stop - y.start, x.stop - x.start) for y, x in tiles}) == 1
+
+
+@pytest.mark.parametrize(("fold", "mode"), [(rows.reflect, "symmetric"), (rows.repeat, "wrap")])
+def test_extended_images(fold: rows.Fold, mode: str) -> None:
+    photo = crop_photo(7, 9)
+    for margin in (0, 3, 7, 20):
+        padded = np.pad(photo, [(margin, margin), (margin, margin), (0, 0)], mode)  # type: ignore[call-overload]
+        extended = rows.extend(rows.of(photo), margin, fold)
+        assert np.array_equal(extended.whole(), padded)
+        assert np.array_equal(extended.read(2, 5), padded[2:5])
+        assert np.array_equal(rows.crop(extended, 7, 9).whole(), photo)
+
+
+def test_the_choice_of_borders_is_measured() -> None:
+    """`mirror` is for the files whose score on Set5 does not get worse by it."""
+    import json
+
+    measured = json.loads(Path("benchmarks/results/borders.json").read_text("utf-8"))
+    for entry in manifest.load():
+        if entry.name in measured:
+            better = measured[entry.name]["mirror"]["psnr_y"] >= measured[entry.name]["zero"]["psnr_y"]
+            assert (entry.border == "mirror") == better, entry.name
+    assert {entry.name for entry in MIRRORING} <= set(measured)
