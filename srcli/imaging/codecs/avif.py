@@ -11,8 +11,9 @@ import numpy as np
 
 from srcli.imaging.codecs import opencv
 from srcli.imaging.codecs.base import Coding, EncodingOptions, Frame, FrameTiming, read_head, stretch_to_16bit
+from srcli.imaging.codecs.nclx import read_nclx, write_nclx
 from srcli.imaging.codecs.pillow import PillowCodec
-from srcli.imaging.metadata.fields import Metadata, make_cicp
+from srcli.imaging.metadata.fields import Metadata
 from srcli.imaging.pixels import StoredSamples
 
 if TYPE_CHECKING:
@@ -41,14 +42,21 @@ class AvifCodec(PillowCodec):
         return head[8:12] in _CONTAINER_BRANDS and not compatible.isdisjoint(_BRANDS)
 
     def read_bits(self, file: "PilImage", path: Path) -> int:
-        """Read the bits from `av1C`; Pillow decodes animations, and then with 8."""
-        if getattr(file, "n_frames", 1) > 1:
-            return 8
+        """Return the bits; Pillow decodes animations, and then with 8."""
+        return 8 if getattr(file, "n_frames", 1) > 1 else self._read_stored_bits(path)
+
+    def _read_stored_bits(self, path: Path) -> int:
+        """Read the bits from `av1C`."""
         # The third byte has high_bitdepth and twelve_bit (AV1 in ISO media files, 2.3.3).
         head = read_head(path, _HEAD_BYTES)
         at = head.find(b"av1C")
         flags = head[at + 6] if 0 <= at < len(head) - 6 else 0
         return 8 if not flags & 64 else 12 if flags & 32 else 10
+
+    def read_8bit(self, file: "PilImage", path: Path, metadata: Metadata) -> Frame:
+        """Decode with Pillow; a note says so if the frames of an animation have more bits."""
+        frame, bits = super().read_8bit(file, path, metadata), self._read_stored_bits(path)
+        return replace(frame, notes=(*frame.notes, f"{bits} bits read as 8")) if bits > 8 else frame
 
     def read_coding(self, path: Path) -> Coding:
         """Read the subsampling of the first colour picture from `av1C`."""
@@ -86,31 +94,13 @@ class AvifCodec(PillowCodec):
         """Encode frames, and state what Pillow cannot be told: the number of plays, and the colours."""
         buffer = io.BytesIO()
         super().write(buffer, frames, timing, encoding, suffix)
-        data = _set_colours(bytearray(buffer.getvalue()), frames[0].metadata)
+        data = write_nclx(bytearray(buffer.getvalue()), frames[0].metadata)
         file.write(_set_plays(data, timing.plays) if len(frames) > 1 and timing.plays else data)
 
     def read_metadata(self, file: "PilImage", path: Path) -> Metadata:
         """Return what Pillow found, and the primaries and the transfer function of `nclx`."""
         found, head = super().read_metadata(file, path), read_head(path, _HEAD_BYTES)
         return replace(found, cicp=read_nclx(head))
-
-
-def read_nclx(head: bytes) -> bytes | None:
-    """Return primaries, transfer function, matrix and range as a PNG states them; None for sRGB."""
-    at = head.find(b"colrnclx")
-    if not 0 <= at < len(head) - 12:
-        return None
-    primaries, transfer = struct.unpack_from(">HH", head, at + 8)
-    return make_cicp(primaries, transfer)
-
-
-def _set_colours(data: bytearray, metadata: Metadata) -> bytearray:
-    """Write primaries and transfer function into every `nclx`, unless a profile states the colours."""
-    at = data.find(b"colrnclx") if metadata.cicp and not metadata.icc else -1
-    while metadata.cicp and at >= 0:
-        struct.pack_into(">HH", data, at + 8, *metadata.cicp[:2])
-        at = data.find(b"colrnclx", at + 8)
-    return data
 
 
 def _expand_range(

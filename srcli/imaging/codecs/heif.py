@@ -1,12 +1,17 @@
 """HEIF and HEIC, through pillow-heif where it is installed; several images in a file are pages."""
 
+import io
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
-from srcli.imaging.codecs.base import Coding, EncodingOptions, Frame, read_head, stretch_to_16bit
+from srcli.imaging.codecs.base import Coding, EncodingOptions, Frame, FrameTiming, read_head, stretch_to_16bit
+from srcli.imaging.codecs.nclx import read_nclx, write_nclx
 from srcli.imaging.codecs.pillow import PillowCodec
+from srcli.imaging.metadata.fields import Metadata
 from srcli.imaging.pixels import StoredSamples
 
 if TYPE_CHECKING:
@@ -50,6 +55,23 @@ class HeifCodec(PillowCodec):
         bits = self.read_bits(file, path)
         return stretch_to_16bit(np.asarray(whole[file.tell()]) >> (16 - bits), bits)
 
+    def read_metadata(self, file: "PilImage", path: Path) -> Metadata:
+        """Return what Pillow found, and the primaries and the transfer function of `nclx`."""
+        return replace(super().read_metadata(file, path), cicp=read_nclx(read_head(path, 65536)))
+
+    def write(
+        self,
+        file: BinaryIO,
+        frames: Sequence[Frame],
+        timing: FrameTiming,
+        encoding: EncodingOptions,
+        suffix: str,
+    ) -> None:
+        """Encode frames, and state their colours, which Pillow cannot be told."""
+        buffer = io.BytesIO()
+        super().write(buffer, frames, timing, encoding, suffix)
+        file.write(write_nclx(bytearray(buffer.getvalue()), frames[0].metadata))
+
     def encoding_options(self, frame: Frame, encoding: EncodingOptions, suffix: str) -> dict[str, Any]:
         """Return the quality, -1 for lossless."""
         options = super().encoding_options(frame, encoding, suffix)
@@ -61,7 +83,7 @@ CODEC = HeifCodec(
     suffixes=(".heic", ".heif"),
     channels=(1, 3, 4),
     frame_kind="pages",
-    metadata_kinds=("icc", "exif", "xmp"),
+    metadata_kinds=("icc", "exif", "xmp", "cicp"),
     default_quality=90,
     has_lossless=True,
     default_subsampling="4:2:0",
