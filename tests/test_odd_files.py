@@ -4,6 +4,7 @@ import re
 from itertools import product
 from pathlib import Path
 
+import imagecodecs
 import numpy as np
 import pytest
 import tifffile
@@ -12,7 +13,7 @@ from PIL import TiffImagePlugin
 
 from helpers.command import Run
 from srcli.errors import ImageError
-from srcli.imaging.codecs import tiff
+from srcli.imaging.codecs import jpeg, jpeg2000, tiff
 from srcli.imaging.codecs.base import Frame, FrameTiming
 from srcli.imaging.codecs.reading import read_frames, read_info, read_timing
 from srcli.imaging.codecs.writing import write_frames
@@ -232,3 +233,42 @@ def test_a_folder_of_odd_files_comes_out_right_or_is_refused_one_by_one(tmp_path
                 if not frame.has_alpha:  # alpha is enlarged by another method
                     seen = to_values(frame)[::2, ::2].reshape(expected.shape)
                     np.testing.assert_allclose(seen, np.maximum(expected, 0), rtol=0.01, atol=0.004)
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".webp"])
+def test_equal_frames_become_one_of_their_total_duration(suffix: str, tmp_path: Path) -> None:
+    """So docs/formats.md says; a PNG and an AVIF keep the count."""
+    frames = [Frame(np.full((8, 8, 3), level, np.uint8), 8) for level in (10, 10, 200, 200, 200, 10)]
+    write_frames(tmp_path / f"a{suffix}", frames, FrameTiming(6, (100, 200, 300, 400, 500, 600), 1))
+    assert read_timing(tmp_path / f"a{suffix}") == FrameTiming(3, (300, 1200, 600), 1)
+    for kept in (".png", ".avif"):
+        write_frames(tmp_path / f"a{kept}", frames, FrameTiming(6, (100, 200, 300, 400, 500, 600), 1))
+        assert read_timing(tmp_path / f"a{kept}").durations == (100, 200, 300, 400, 500, 600)
+
+
+def test_deep_animated_avif_says_that_it_is_read_with_8_bits(tmp_path: Path) -> None:
+    frames = np.stack([np.full((16, 16, 3), level, np.uint16) for level in (0, 400, 1023)])
+    (tmp_path / "a.avif").write_bytes(imagecodecs.avif_encode(frames, level=100, bitspersample=10))
+    shown = list(read_frames(tmp_path / "a.avif"))
+    assert [round(frame.samples.mean() / 255, 1) for frame in shown] == [0, 0.4, 1]
+    assert shown[0].notes == ("10 bits read as 8",)
+
+
+NEED_IMAGECODECS = {
+    "JPEG of 12 bits, 3 channels": "JPEG of 12 bits needs imagecodecs",
+    "JPEG-LS of 16 bits": "JPEG-LS of 16 bits needs imagecodecs",
+    "JPEG 2000 of 2 channels, 12 bits": "grey with alpha or YCC of more than 8 bits needs imagecodecs",
+}
+
+
+@pytest.mark.parametrize("name", NEED_IMAGECODECS)
+def test_a_missing_decoder_is_named_with_the_way_to_install_it(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / f"a{ODD_FILES[name].suffix}"
+    path.write_bytes(ODD_FILES[name].make())
+    for module in (jpeg, jpeg2000):
+        monkeypatch.setattr(module, "find_spec", lambda name: None)
+    with pytest.raises(ImageError, match=NEED_IMAGECODECS[name]) as refused:
+        list(read_frames(path))
+    assert refused.value.hint == "pip install 'sr-cli[codecs]'"
