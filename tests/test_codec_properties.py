@@ -8,6 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
+import imagecodecs
 import numpy as np
 import pytest
 from PIL import ExifTags, ImageCms
@@ -258,3 +260,16 @@ def test_what_a_format_cannot_hold_is_refused(codec: Codec) -> None:
 def test_every_format_has_a_second_decoder() -> None:
     assert set(DECODERS) == {codec.name for codec in WRITABLE}
     assert set(ENCODERS) == {codec.name for codec in CODECS} - NOT_MADE
+
+
+@pytest.mark.parametrize("depth", [8, 16])
+def test_other_decoders_read_jpeg2000_with_all_its_boxes(depth: int, tmp_path: Path) -> None:
+    about = Metadata(**{kind: KINDS[kind] for kind in ("icc", "exif", "xmp", "dpi")})
+    samples = draw(depth, 3)
+    path = tmp_path / "a.jp2"
+    write_frames(path, [Frame(samples, depth, about)])
+    np.testing.assert_array_equal(cv2.imread(str(path), cv2.IMREAD_UNCHANGED)[..., ::-1], samples)
+    np.testing.assert_array_equal(imagecodecs.jpeg2k_decode(path.read_bytes()), samples)
+    with PilImage.open(path) as file:
+        np.testing.assert_allclose(file.info["dpi"], (300, 150), rtol=0.01)
+        file.load()

@@ -125,7 +125,7 @@ Make = Callable[[Path, Codec], bool]
 
 def _save(picture: PilImage.Image, path: Path, codec: Codec, **options: Any) -> bool:
     try:
-        picture.save(path, codec.name, **options)
+        picture.save(path, "JPEG2000" if codec.name == "J2K" else codec.name, **options)
     except (OSError, ValueError, KeyError):  # KeyError: Pillow does not know the format
         return False
     return True

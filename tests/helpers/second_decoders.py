@@ -6,6 +6,7 @@ Samples are integers of the depth of the file, or float32: (H, W) for one channe
 import io
 import struct
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +76,8 @@ def _encode_avif(samples: Values, depth: int, channels: int) -> bytes:
     return bytes(imagecodecs.avif_encode(samples, level=100, bitspersample=depth, pixelformat=layout))
 
 
-def _encode_jpeg2000(samples: Values, depth: int, channels: int) -> bytes:
-    options = {"level": 0, "reversible": True, "codecformat": "jp2", "mct": False}
+def _encode_jpeg2000(samples: Values, depth: int, channels: int, kind: str = "jp2") -> bytes:
+    options = {"level": 0, "reversible": True, "codecformat": kind, "mct": False}
     return bytes(imagecodecs.jpeg2k_encode(samples, bitspersample=depth, **options))
 
 
@@ -169,6 +170,7 @@ ENCODERS: dict[str, Encoder] = {
     "GIF": _encode_gif,
     "AVIF": _encode_avif,
     "JPEG2000": _encode_jpeg2000,
+    "J2K": partial(_encode_jpeg2000, kind="j2k"),
     "JXL": lambda samples, depth, channels: bytes(imagecodecs.jpegxl_encode(samples, lossless=True)),
     "PPM": _encode_pnm,
     "PBM": lambda samples, depth, channels: b"P4\n%d %d\n" % samples.shape[1::-1] + pack(1 - samples, 1),
@@ -235,6 +237,7 @@ DECODERS: dict[str, Callable[[Path], Values]] = {
     "GIF": _decode_with_pillow,
     "AVIF": _decode_with("avif_decode"),
     "JPEG2000": _decode_with("jpeg2k_decode"),
+    "J2K": _decode_with("jpeg2k_decode"),
     "PPM": _decode_with_opencv,
     "PBM": _decode_with_pillow,
     "PFM": _decode_with_opencv,

@@ -3,12 +3,13 @@
 Source: ITU-T T.800, annexes A.5.1 (SIZ) and I (boxes).
 """
 
+import io
 import struct
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
@@ -16,11 +17,14 @@ from srcli.imaging.codecs import opencv
 from srcli.imaging.codecs.base import (
     EncodingOptions,
     Frame,
+    FrameTiming,
     UnsupportedImageError,
     read_head,
     stretch_to_16bit,
 )
+from srcli.imaging.codecs.jp2_boxes import SIGNATURE, add_metadata_boxes, read_boxes, read_metadata_boxes
 from srcli.imaging.codecs.pillow import PillowCodec, read_8bit
+from srcli.imaging.metadata.exif import read_orientation
 from srcli.imaging.metadata.fields import Metadata
 from srcli.imaging.pixels import StoredSamples
 
@@ -28,7 +32,6 @@ if TYPE_CHECKING:
     from PIL.Image import Image as PilImage
 
 _STREAM = b"\xff\x4f\xff\x51"
-_SIGNATURE = b"\x00\x00\x00\x0cjP  \x0d\x0a\x87\x0a"
 _HEAD_BYTES = 2**20
 # Enumerated colour spaces.
 _CMYK, _LAB, _SYCC, _EYCC = 12, 14, 18, 24
@@ -84,9 +87,38 @@ class Jpeg2000Codec(PillowCodec):
         # Noise differs by up to an eighth of the range unless this is said.
         return opencv.encode(samples, ".jp2", [cv2.IMWRITE_JPEG2000_COMPRESSION_X1000, 1000])
 
+    def read_metadata(self, file: "PilImage", path: Path) -> Metadata:
+        """Return the comment that Pillow found, and what boxes hold."""
+        return replace(read_metadata_boxes(path), comment=super().read_metadata(file, path).comment)
+
+    def read_orientation(self, file: "PilImage", metadata: Metadata) -> int:
+        """Return the orientation that EXIF gives."""
+        return read_orientation(metadata.exif) if metadata.exif else 1
+
+    def metadata_options(self, metadata: Metadata) -> dict[str, Any]:
+        """Return the comment; `write` adds the rest."""
+        return super().metadata_options(Metadata(comment=metadata.comment))
+
+    def write(
+        self,
+        file: BinaryIO,
+        frames: Sequence[Frame],
+        timing: FrameTiming,
+        encoding: EncodingOptions,
+        suffix: str,
+    ) -> None:
+        """Encode a frame, with its metadata in boxes, or as a bare code stream for .j2k."""
+        buffer = io.BytesIO()
+        super().write(buffer, frames, timing, encoding, suffix)
+        data = buffer.getvalue()
+        if suffix in STREAM.suffixes:
+            file.write(data[data.index(_STREAM) :])
+        else:
+            file.write(add_metadata_boxes(data, frames[0].metadata))
+
     def encoding_options(self, frame: Frame, encoding: EncodingOptions, suffix: str) -> dict[str, Any]:
         """Return the container, and for a lossy file the quality as a PSNR of 20 to 60 dB."""
-        options: dict[str, Any] = {"no_jp2": suffix == ".j2k"}
+        options: dict[str, Any] = {"no_jp2": suffix in STREAM.suffixes}
         if not encoding.quality or encoding.lossless:
             return options
         decibels = 20 + encoding.quality * 0.4
@@ -109,8 +141,8 @@ def _read_supported_header(path: Path) -> Header:
 
 def parse_header(head: bytes) -> Header:
     """Parse the boxes and the SIZ marker at the start of a file. Raises `ValueError` if it has none."""
-    boxes = dict(_read_boxes(head, 0, len(head))) if head.startswith(_SIGNATURE) else {}
-    inner = list(_read_boxes(boxes.get(b"jp2h", b""), 0, len(boxes.get(b"jp2h", b""))))
+    boxes = dict(read_boxes(head[len(SIGNATURE) :])) if head.startswith(SIGNATURE) else {}
+    inner = list(read_boxes(boxes.get(b"jp2h", b"")))
     colour = next((content for name, content in inner if name == b"colr"), b"")
     channels = next((content for name, content in inner if name == b"cdef"), b"\0\0")
     kinds = [struct.unpack_from(">H", channels, at)[0] for at in range(4, len(channels) - 3, 6)]
@@ -130,20 +162,6 @@ def parse_header(head: bytes) -> Header:
     )
 
 
-def _read_boxes(data: bytes, at: int, stop: int) -> Iterator[tuple[bytes, bytes]]:
-    """Yield type and content of boxes, up to the one with the code stream."""
-    while at + 8 <= stop:
-        length, name = struct.unpack_from(">I4s", data, at)
-        start = at + 8
-        if length == 1 and at + 16 <= stop:
-            length, start = struct.unpack_from(">Q", data, start)[0], at + 16
-        end = at + length if length else stop
-        if name == b"jp2c" or end < start:
-            return
-        yield name, data[start:end]
-        at = end
-
-
 def _decode_with_imagecodecs(path: Path) -> StoredSamples:
     if find_spec("imagecodecs") is None:
         raise UnsupportedImageError(
@@ -159,12 +177,21 @@ def _decode_with_imagecodecs(path: Path) -> StoredSamples:
 
 CODEC = Jpeg2000Codec(
     name="JPEG2000",
-    suffixes=(".jp2", ".j2k", ".jpx", ".jpf"),
-    signatures=(_STREAM, _SIGNATURE),
+    suffixes=(".jp2", ".jpx", ".jpf"),
+    signatures=(SIGNATURE,),
     depths=(8, 16),
     channels=(1, 2, 3, 4),
-    metadata_kinds=("comment",),
+    metadata_kinds=("icc", "exif", "xmp", "dpi", "comment"),
     has_lossy=True,
     plugin="Jpeg2KImagePlugin",
     read_depths=(1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15),
+)
+STREAM = replace(
+    CODEC,
+    name="J2K",
+    suffixes=(".j2k",),
+    read_suffixes=(".j2c", ".jpc"),
+    signatures=(_STREAM,),
+    metadata_kinds=("comment",),
+    pillow_formats=("JPEG2000",),
 )

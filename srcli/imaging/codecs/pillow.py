@@ -160,7 +160,7 @@ class PillowCodec(Codec):
         if len(pictures) > 1:
             options |= self.timing_options(timing) | {"save_all": True, "append_images": pictures[1:]}
         buffer = io.BytesIO()  # some encoders seek, and one that fails halfway leaves the file alone
-        pictures[0].save(buffer, self.name, **options)
+        pictures[0].save(buffer, (self.pillow_formats or (self.name,))[0], **options)
         file.write(buffer.getbuffer())
 
     def encode_16bit(self, samples: StoredSamples) -> bytes:

@@ -42,6 +42,7 @@ CODECS: tuple[Codec, ...] = (
     gif.CODEC,
     avif.CODEC,
     jpeg2000.CODEC,
+    jpeg2000.STREAM,
     jpegxl.CODEC,
     pnm.CODEC,
     pnm.BITMAP,
