@@ -71,7 +71,7 @@ class Jpeg2000Codec(PillowCodec):
         """Decode samples of 9 to 16 bits and stretch them to 16."""
         header = _read_supported_header(path)
         if len(header.bits) == 2 or header.colour_space in (_SYCC, _EYCC) or header.is_subsampled:
-            samples = _decode_with_imagecodecs(path)
+            samples = _decode_with_imagecodecs(path, header)
         else:
             samples = opencv.decode(path)
         if samples.shape[2:] != (len(header.bits),) and not (samples.ndim == 2 and len(header.bits) == 1):
@@ -162,15 +162,18 @@ def parse_header(head: bytes) -> Header:
     )
 
 
-def _decode_with_imagecodecs(path: Path) -> StoredSamples:
+def _decode_with_imagecodecs(path: Path, header: Header) -> StoredSamples:
     if find_spec("imagecodecs") is None:
         raise UnsupportedImageError(
             "grey with alpha or YCC of more than 8 bits needs imagecodecs", "pip install 'sr-cli[codecs]'"
         )
     import imagecodecs
 
+    data = path.read_bytes()
+    if header.colour_space not in (_SYCC, _EYCC):
+        data = data[data.index(_STREAM) :]  # or it would apply the profile
     try:
-        return np.asarray(imagecodecs.jpeg2k_decode(path.read_bytes()))
+        return np.asarray(imagecodecs.jpeg2k_decode(data))
     except imagecodecs.Jpeg2kError as error:
         raise ValueError(str(error)) from error
 
