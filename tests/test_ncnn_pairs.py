@@ -131,7 +131,7 @@ def test_unknown_pairs_are_probed_once(foreign: Path) -> None:
     for _ in range(2):
         found = ncnn_pair.examine_pair(ncnn.read_graph(foreign), said.append)
     assert len(said) == 1
-    assert found.peak == 1
+    assert found.values == probing.Values()
     assert 0 < found.info.halo <= truth.halo + 3
     same = replace(truth, halo=found.info.halo, min_side=found.info.min_side, params=found.info.params)
     assert found.info == same
@@ -147,7 +147,7 @@ def test_unknown_pairs_are_probed_once(foreign: Path) -> None:
 )
 def test_a_pair_that_reduces_its_own_result_is_probed(scale: int, name: str) -> None:
     found = ncnn_pair.examine_pair(ncnn.read_graph(PAIRS[name]))
-    assert (found.info.scale, found.info.channels, found.peak, found.info.margin) == (scale, 3, 1, 0)
+    assert (found.info.scale, found.info.channels, found.info.margin) == (scale, 3, 0)
     pixels = crop_photo(60, 80)
     whole, tiled = (
         methods.load_method_file(PAIRS[name], scale, methods.MethodOptions(tile=tile))(pixels, scale)
@@ -157,16 +157,20 @@ def test_a_pair_that_reduces_its_own_result_is_probed(scale: int, name: str) -> 
 
 
 def test_a_probe_finds_margins_multiples_and_ranges() -> None:
-    """A network that halves once, takes 0..255, and leaves out six pixels at each side."""
+    """A network that halves once, takes 0..255, and leaves out twelve pixels at each side."""
 
     def measure(side: int) -> probing.Shape | None:
-        return None if side % 2 or side < 20 else (2 * (side - 12), 2 * (side - 12), 3)
+        return None if side % 2 or side < 30 else (2 * (side - 24), 2 * (side - 24), 3)
 
-    def enlarge(info: NetworkInfo, peak: float, pixels: Pixels) -> Pixels:
-        return np.clip(pixels * peak, 0, 255).repeat(2, 0).repeat(2, 1) / np.float32(peak) * (peak == 255)
+    def enlarge(found: probing.Findings, pixels: Pixels) -> Pixels:
+        fed = found.values.encode(pixels)
+        return found.values.decode(np.where(fed < 2, 0, fed)).repeat(2, 0).repeat(2, 1)
 
-    found = probing.probe_network("it", measure, enlarge)
-    assert found == probing.Findings(NetworkInfo(2, 6, 2, min_side=32, side_multiple=2, margin=6), 255)
+    info = probing.find_geometry("it", measure)
+    assert info == NetworkInfo(2, 0, 2, min_side=32, side_multiple=2, margin=12)
+    found = probing.probe_values_and_halo("it", probing.Findings(info), enlarge)
+    assert found == probing.Findings(replace(info, halo=12), probing.Values(255.0))
+    assert "own margin 12" in str(found)
 
 
 @pytest.mark.parametrize(
@@ -184,11 +188,12 @@ def test_what_is_no_upscaler_is_refused(sizes: dict[int, probing.Shape], why: st
 
 
 def test_results_that_do_not_resemble_their_input_are_refused() -> None:
-    def invert(info: NetworkInfo, peak: float, pixels: Pixels) -> Pixels:
+    def whiten(found: probing.Findings, pixels: Pixels) -> Pixels:
         return np.ones_like(pixels)
 
+    info = probing.find_geometry("it", lambda side: (side, side, 3))
     with pytest.raises(WeightsError, match="resemble"):
-        probing.probe_network("it", lambda side: (side, side, 3), invert)
+        probing.probe_values_and_halo("it", probing.Findings(info), whiten)
 
 
 def spoil(pair: Path, what: str) -> None:

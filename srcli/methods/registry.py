@@ -12,7 +12,7 @@ from srcli.engine.runtimes import select
 from srcli.engine.runtimes.base import Runtime, RuntimeRequest, WeightsSource
 from srcli.engine.upscaler import Upscaler
 from srcli.engine.weights import files as weights
-from srcli.engine.weights import lut, ncnn, spandrel, value_check
+from srcli.engine.weights import lut, ncnn, onnx, spandrel, value_check
 from srcli.engine.weights.checkpoint import hold_checkpoint
 from srcli.errors import UsageError, WeightsError
 from srcli.imaging.resize import KERNELS
@@ -85,6 +85,11 @@ def load_method_file(
         return _repeat(path.stem, stage, scale, str(spec))
     if path.is_dir() or ncnn.find_pair(path):
         return _load_pairs(path, scale, options)
+    if onnx.is_graph(path):
+        from srcli.engine.runtimes.onnx import load_graph
+
+        runtime = load_graph(path, _as_request(options))
+        return _repeat(path.stem, _as_upscaler(runtime, None, options), scale, str(runtime.found))
     with hold_checkpoint(path) as checkpoint:
         if checkpoint.taken:
             options.log(f"{path.name}: {checkpoint.taken}")

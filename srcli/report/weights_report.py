@@ -5,7 +5,8 @@ from pathlib import Path
 
 from srcli import archs
 from srcli.engine.runtimes import ncnn_pair
-from srcli.engine.weights import checkpoint, files, identify, lut, ncnn
+from srcli.engine.runtimes.onnx import examine_graph
+from srcli.engine.weights import checkpoint, files, identify, lut, ncnn, onnx
 from srcli.engine.weights.identify import Fit
 from srcli.errors import WeightsError
 
@@ -22,6 +23,8 @@ def describe_weights(file: Path) -> WeightsReport:
     """Describe a weight file or a look-up table. Raises `WeightsError` for other files."""
     if lut.is_table(file):
         return WeightsReport(tuple(_describe_table(file)), is_identified=True)
+    if onnx.is_graph(file):
+        return WeightsReport(tuple(_describe_graph(file)), is_identified=True)
     pair = ncnn.find_pair(file)
     if pair:
         return WeightsReport(tuple(_describe_pair(pair)), is_identified=True)
@@ -65,6 +68,13 @@ def _describe_table(file: Path) -> list[str]:
         *_list_header(file),
         f"a look-up table of {spec}; the first array is {shape}; it runs without a network",
     ]
+
+
+def _describe_graph(file: Path) -> list[str]:
+    found = examine_graph(file)
+    count = f", {found.info.params:,} values" if found.info.params else ""
+    library = "onnxruntime or OpenCV" if file.suffix == ".onnx" else "OpenCV"
+    return [f"{file}: a graph{count}", str(found), f"runs by {library} alone"]
 
 
 def _describe_pair(param: Path) -> list[str]:

@@ -79,6 +79,20 @@ class NetworkInfo:
     margin: int = 0
 
 
+def pad_tile(tile: Pixels, info: NetworkInfo) -> Pixels:
+    """Repeat the edges of a tile (H, W, C) where a network needs more: all of them by its margin."""
+    height, width = tile.shape[:2]
+    below, right = (_extend(side + 2 * info.margin, info) - side - info.margin for side in (height, width))
+    if not any((below, right, info.margin)):
+        return tile
+    return np.pad(tile, ((info.margin, below), (info.margin, right), (0, 0)), mode="edge")
+
+
+def _extend(side: int, info: NetworkInfo) -> int:
+    """Return the side that a network takes instead of one that is too small or no multiple."""
+    return -(-max(side, info.min_side) // info.side_multiple) * info.side_multiple
+
+
 @dataclass(frozen=True)
 class WeightsSource:
     """A weight file and the network it is for.

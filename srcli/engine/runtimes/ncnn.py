@@ -16,7 +16,7 @@ from srcli.engine.device import (
     select_device,
 )
 from srcli.engine.runtimes import converted
-from srcli.engine.runtimes.base import NetworkInfo, OutOfMemory, Runtime, RuntimeRequest, WeightsSource
+from srcli.engine.runtimes.base import OutOfMemory, Runtime, RuntimeRequest, WeightsSource, pad_tile
 from srcli.engine.runtimes.converted import ConvertedFiles
 from srcli.errors import WeightsError
 from srcli.imaging.pixels import Pixels
@@ -100,7 +100,9 @@ class NcnnRuntime(Runtime):
         totals, pixels = {name: np.zeros(1, np.float64) for name in self.means}, 0
         for tile in tiles:
             area = tile.shape[0] * tile.shape[1]
-            for name, mean in zip(self.means, self.forward(self._pad(tile), tuple(self.means)), strict=True):
+            for name, mean in zip(
+                self.means, self.forward(pad_tile(tile, self.info), tuple(self.means)), strict=True
+            ):
                 totals[name] = totals[name] + area * mean.astype(np.float64)
             pixels += area
         return replace(self, means={k: (total / pixels).astype(np.float32) for k, total in totals.items()})
@@ -109,18 +111,9 @@ class NcnnRuntime(Runtime):
         """Yield the upscaled tiles, in order. Raises `OutOfMemory` if one does not fit."""
         for tile in tiles:
             height, width = (side * self.info.scale for side in tile.shape[:2])
-            (planes,) = self.forward(self._pad(tile), self.blobs[1:])
+            (planes,) = self.forward(pad_tile(tile, self.info), self.blobs[1:])
             result = planes.transpose(1, 2, 0)[:height, :width]
             yield result if self.peak == 1 else result / np.float32(self.peak)
-
-    def _pad(self, tile: Pixels) -> Pixels:
-        """Repeat the edges of a tile where the network needs more: all of them by its margin."""
-        info, (height, width) = self.info, tile.shape[:2]
-        sides = (_extend(side + 2 * info.margin, info) - side - info.margin for side in (height, width))
-        (below, right), margin = sides, info.margin
-        if not any((below, right, margin)):
-            return tile
-        return np.pad(tile, ((margin, below), (margin, right), (0, 0)), mode="edge")
 
     def forward(self, tile: Pixels, names: tuple[str, ...]) -> list[Pixels]:
         """Return the blobs of these names, of which a later one must not need an earlier one."""
@@ -147,11 +140,6 @@ class NcnnRuntime(Runtime):
                 raise OutOfMemory.of_tile(tile)
             found.append(np.array(out, np.float32))
         return found
-
-
-def _extend(side: int, info: NetworkInfo) -> int:
-    """Return the side that the network takes instead of one that is too small or no multiple."""
-    return -(-max(side, info.min_side) // info.side_multiple) * info.side_multiple
 
 
 def prepare(files: ConvertedFiles, threads: int, description: str = "ncnn") -> NcnnRuntime:

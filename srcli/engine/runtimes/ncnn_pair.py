@@ -9,7 +9,7 @@ in a process of its own.
 import json
 import subprocess
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +41,7 @@ def load_pair(param: Path, request: RuntimeRequest, reason: str | None = None) -
         net,
         pools,
         (graph.input, graph.output),
-        found.peak,
+        found.values.peak,
         # The last first: it makes ncnn compute the others.
         dict.fromkeys(reversed(graph.pools)),
     )
@@ -52,7 +52,7 @@ def examine_pair(graph: Graph, log: Log = ignore) -> Findings:
     known = identify_graph(graph)
     if known:
         facts = {"margin": known.margin, "alignment": known.alignment, "side_multiple": known.alignment}
-        return Findings(NetworkInfo(known.spec.scale, known.halo, params=graph.count_weights(), **facts), 1)
+        return Findings(NetworkInfo(known.spec.scale, known.halo, params=graph.count_weights(), **facts))
 
     def probe() -> Findings:
         log(f"trying {graph.param.name}, once, to find its scale and sizes")
@@ -70,17 +70,19 @@ def describe_pair(graph: Graph) -> str:
 def _probe(graph: Graph) -> Findings:
     net, pools = read_net(graph.param, graph.bin, count_threads())
 
-    def run(info: NetworkInfo, peak: float, pixels: Pixels) -> Pixels:
+    def run(found: Findings, pixels: Pixels) -> Pixels:
         means = dict.fromkeys(reversed(graph.pools))
-        runtime = NcnnRuntime(info, "", net, pools, (graph.input, graph.output), peak, means)
+        blobs = (graph.input, graph.output)
+        runtime = NcnnRuntime(found.info, "", net, pools, blobs, found.values.peak, means)
         # Means over the image are given to tiles, so they are no part of the halo.
         sample = crop_photo(*pixels.shape)
         return next(runtime.with_global_stats([sample]).run([pixels]))
 
-    shapes = _Shapes(graph.param)
-    channels = graph.channels or shapes.find_channels()
-    shapes.channels = channels
-    return probing.probe_network(graph.param.name, shapes.measure, run, channels, graph.count_weights())
+    shapes, name = _Shapes(graph.param), graph.param.name
+    shapes.channels = graph.channels or shapes.find_channels()
+    info = replace(probing.find_geometry(name, shapes.measure), channels=shapes.channels)
+    found = Findings(replace(info, params=graph.count_weights()))
+    return probing.probe_values_and_halo(name, found, run)
 
 
 @dataclass

@@ -20,12 +20,12 @@ from srcli.storage.files import get_cache_folder, replace_atomically
 Shape = tuple[int, int, int]
 # Runs pixels of such a side, and returns the shape of the result; None if the network cannot take them.
 Measure = Callable[[int], Shape | None]
-# Runs pixels as a runtime does that knows these facts; the number is the largest value of the network.
-Run = Callable[[NetworkInfo, float, Pixels], Pixels]
+# Runs pixels as a runtime does that knows these facts.
+Run = Callable[["Findings", Pixels], Pixels]
 
 _SIDES = (32, 64, 128)
+_SMALL_SIDES = (4, 8, 16)
 _MULTIPLES = (1, 2, 4, 8, 16, 32)
-_PEAKS = (1.0, 255.0)
 # Tiles overlap by at most this much, as do those of our own deep networks: seams are measured anyway.
 _LARGEST_HALO = 64
 # A side of the strip on which the halo is measured, and its changed part. What changes the result by less
@@ -39,15 +39,54 @@ _VERSION = 1
 
 
 @dataclass(frozen=True)
+class Values:
+    """The values of a network's input and output: `peak` for white, less a `mean` for each channel.
+
+    `reverse`: channels are blue, green, red.
+    """
+
+    peak: float = 1.0
+    mean: tuple[float, ...] = ()
+    reverse: bool = False
+
+    def encode(self, pixels: Pixels) -> Pixels:
+        """Return (H, W, C) in [0, 1] as the network takes it."""
+        ordered = pixels[..., ::-1] if self.reverse else pixels
+        scaled: Pixels = ordered if self.peak == 1 else ordered * np.float32(self.peak)
+        return scaled - np.array(self.mean, np.float32) if self.mean else scaled
+
+    def decode(self, result: Pixels) -> Pixels:
+        """Return what the network gave for it, in [0, 1] again."""
+        shifted = result + np.array(self.mean, np.float32) if self.mean else result
+        scaled: Pixels = shifted if self.peak == 1 else shifted / np.float32(self.peak)
+        return scaled[..., ::-1] if self.reverse else scaled
+
+    def __str__(self) -> str:
+        mean = f" less {' '.join(f'{value:.0f}' for value in self.mean)}" if self.mean else ""
+        return f"values to {self.peak:g}{mean}{', BGR' if self.reverse else ''}"
+
+
+# Those of most networks; and of EDSR for OpenCV, whose mean colour is DIV2K's.
+USUAL_VALUES = (Values(), Values(255.0))
+OPENCV_VALUES = (*USUAL_VALUES, Values(255.0, (103.1545782, 111.561547, 114.35629928), reverse=True))
+
+
+@dataclass(frozen=True)
 class Findings:
-    """The facts that a probe found; `peak`: the value of white in the network's input and output."""
+    """The facts that a probe found.
+
+    `sizes`: height and width if the network takes no others; `layout`: the order of its axes.
+    """
 
     info: NetworkInfo
-    peak: float
+    values: Values = Values()
+    sizes: tuple[int, int] | None = None
+    layout: str = "NCHW"
 
     def __str__(self) -> str:
         info = self.info
-        facts = [f"x{info.scale}", "RGB" if info.channels == 3 else "luma", f"values to {self.peak:g}"]
+        facts = [f"x{info.scale}", "RGB" if info.channels == 3 else "luma", str(self.values)]
+        facts += [f"{self.sizes[1]}x{self.sizes[0]} pixels at a time"] if self.sizes else []
         facts += [f"overlap {info.halo}"]
         facts += [f"own margin {info.margin}"] if info.margin else []
         facts += [f"sides in steps of {info.side_multiple}"] if info.side_multiple > 1 else []
@@ -60,7 +99,9 @@ def find_once(digest: str, probe: Callable[[], Findings]) -> Findings:
     path = get_cache_folder() / "probes" / f"{key}.json"
     with suppress(OSError, ValueError, TypeError, KeyError):
         kept = json.loads(path.read_text("utf-8"))
-        return Findings(NetworkInfo(**kept["info"]), float(kept["peak"]))
+        values = Values(**{**kept["values"], "mean": tuple(kept["values"]["mean"])})
+        sizes = tuple(kept["sizes"]) if kept["sizes"] else None
+        return Findings(NetworkInfo(**kept["info"]), values, sizes, kept["layout"])
     found = probe()
     with suppress(OSError):  # nothing is lost but the time of another probe
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -69,18 +110,19 @@ def find_once(digest: str, probe: Callable[[], Findings]) -> Findings:
     return found
 
 
-def probe_network(name: str, measure: Measure, run: Run, channels: int = 3, params: int = 0) -> Findings:
-    """Return the facts about a network that is called `name` in messages.
+def probe_values_and_halo(
+    name: str, found: Findings, run: Run, candidates: tuple[Values, ...] = USUAL_VALUES
+) -> Findings:
+    """Return the findings with values and halo, given the rest; `name` is the network's in messages.
 
-    Raises `WeightsError` for one that does not enlarge images, or whose results do not resemble them.
+    Raises `WeightsError` if its results do not resemble their inputs.
     """
-    info = replace(find_geometry(name, measure), channels=channels, params=params)
-    found = Findings(info, _find_peak(name, info, run))
-    return replace(found, info=replace(info, halo=_measure_halo(found, run)))
+    found = replace(found, values=_find_values(name, found, run, candidates))
+    return replace(found, info=replace(found.info, halo=_measure_halo(found, run)))
 
 
 def find_geometry(name: str, measure: Measure) -> NetworkInfo:
-    """Return scale, margin and sizes, from results of a few sizes. Raises `WeightsError`."""
+    """Return scale, margin and multiples, from results of a few sizes. Raises `WeightsError`."""
     for side in _SIDES:
         small, large = measure(side), measure(2 * side)
         if small and large:
@@ -94,23 +136,29 @@ def find_geometry(name: str, measure: Measure) -> NetworkInfo:
         sizes = f"{side}x{side} becomes {small[1]}x{small[0]}, {2 * side}x{2 * side} {large[1]}x{large[0]}"
         raise WeightsError(f"{name} does not enlarge images by a whole number: {sizes}", "give another")
 
-    def fits(multiple: int) -> bool:
-        found = measure(side + multiple)
-        return found is not None and found[0] == growth * (side + multiple - 2 * margin)
+    def fits(tried: int) -> bool:
+        found = measure(tried)
+        return found is not None and found[0] == growth * (tried - 2 * margin)
 
-    multiple = next((multiple for multiple in _MULTIPLES if fits(multiple)), side)
+    multiple = next((multiple for multiple in _MULTIPLES if fits(side + multiple)), side)
+    # Images that are smaller have to be padded, at whose edges networks expect zeros.
+    side = next((small for small in _SMALL_SIDES if small % multiple == 0 and fits(small)), side)
     return NetworkInfo(growth, 0, alignment=multiple, min_side=side, side_multiple=multiple, margin=margin)
 
 
-def _find_peak(name: str, info: NetworkInfo, run: Run) -> float:
-    """Return the value of white for which results are nearest to the input, once they are downscaled."""
-    sample = crop_photo(_SAMPLE, _SAMPLE, info.channels)
-    scores = {peak: _compare(run(info, peak, sample), sample) for peak in _PEAKS}
-    peak = max(scores, key=scores.__getitem__)
-    if scores[peak] < _RESEMBLES:
-        reason = f"the results of {name} do not resemble their inputs ({scores[peak]:.0f} dB)"
+def _find_values(name: str, found: Findings, run: Run, candidates: tuple[Values, ...]) -> Values:
+    """Return the values for which results are nearest to the input, once they are downscaled."""
+    sample = crop_photo(*(found.sizes or (_SAMPLE, _SAMPLE)), found.info.channels)
+    scores = {
+        values: _compare(run(replace(found, values=values), sample), sample)
+        for values in candidates
+        if not values.reverse or found.info.channels == 3
+    }
+    best = max(scores, key=scores.__getitem__)
+    if scores[best] < _RESEMBLES:
+        reason = f"the results of {name} do not resemble their inputs ({scores[best]:.0f} dB)"
         raise WeightsError(reason, "it may expect other values, or be no upscaler")
-    return peak
+    return best
 
 
 def _compare(result: Pixels, sample: Pixels) -> float:
@@ -121,11 +169,10 @@ def _compare(result: Pixels, sample: Pixels) -> float:
 def _measure_halo(found: Findings, run: Run) -> int:
     """Return how far a changed pixel changes the result, in input pixels, up to a limit."""
     info = found.info
-    height = info.min_side
-    before = crop_photo(height, _STRIP, info.channels)
+    before = crop_photo(*(found.sizes or (max(32, info.min_side), _STRIP)), info.channels)
     after = before.copy()
     after[:, :_CHANGED] = 1 - after[:, :_CHANGED]
-    difference = np.abs(run(info, found.peak, after) - run(info, found.peak, before)).max((0, 2))
+    difference = np.abs(run(found, after) - run(found, before)).max((0, 2))
     changed = np.flatnonzero(~(difference < _UNSEEN))
     farthest = 0 if len(changed) == 0 else int(changed[-1]) // info.scale + 1 - _CHANGED
     return min(_LARGEST_HALO, max(1, farthest + farthest // 4, info.margin))
