@@ -1,6 +1,7 @@
 """Training data: what is stored is what was on disk, what is drawn corresponds, and equal draws are equal."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -110,9 +111,7 @@ def spoiled(photos: Path, spoil: Callable[[Path], object]) -> str:
         (lambda p: f"{p}=much", WANTED, "weight of .*photos cannot be 'much'"),
         (lambda p: "", WANTED, "--data is empty"),
         (lambda p: "hub:nope", WANTED, "no data set or folder called 'nope'"),
-        (lambda p: spoiled(p, Path.unlink), WANTED, r"coffee.png has no partner in .*lr"),
-        (lambda p: spoiled(p, lambda f: flat(f, 40, 40, 0)), WANTED, r"lr/coffee.png is 40x40"),
-        (lambda p: spoiled(p, lambda f: f.write_bytes(b"no")), WANTED, r"lr/coffee.png is not an image"),
+        (lambda p: f"{p},lr={p.parent}", WANTED, r"has no partner in"),
         (
             lambda p: spoiled(p, lambda f: f),
             replace(WANTED, degradation=degradations.parse_degradation("bsrgan")),
@@ -127,6 +126,52 @@ def test_what_is_wrong_with_a_source_is_said_in_one_line(
         opened(str(text(photos)), wanted)
     assert caught.value.hint
     assert "\n" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (Path.unlink, r"coffee.png has no partner"),
+        (lambda f: flat(f, 40, 40, 0), r"lr/coffee.png is 40x40 and does not fit"),
+        (lambda f: f.write_bytes(b"no"), r"lr/coffee.png is not an image"),
+    ],
+)
+def test_one_bad_pair_is_left_out_by_name(spoil: Callable[[Path], object], reason: str, photos: Path) -> None:
+    store = opened(spoiled(photos, spoil))
+    assert len(store) == len(list(photos.glob("*.png"))) - 1
+    assert len(store.left_out) == 1
+    assert re.search(reason, store.left_out[0])
+
+
+@pytest.mark.parametrize(
+    ("high", "low"),
+    [
+        ("{}", "{}x2"),
+        ("{}_HR", "{}_LR"),
+        ("{}", "{}_bicLRx2"),
+        ("{}", "LRBI_x2_{}"),
+        ("img_{}_SRF_2_HR", "img_{}_SRF_2_LR"),
+    ],
+)
+@pytest.mark.parametrize("together", [False, True])
+def test_partners_are_found_by_any_common_name(high: str, low: str, together: bool, tmp_path: Path) -> None:
+    """Also in one folder; a high-resolution image may be larger by less than the scale."""
+    hr, lr = tmp_path / "hr", tmp_path / ("hr" if together else "lr/X2")
+    for folder in (hr, lr):
+        folder.mkdir(parents=True, exist_ok=True)
+    for number in range(12):
+        flat(hr / f"{high.format(f'{801 + number:04}')}.png", 65, 64, number / 20)
+        flat(lr / f"{low.format(f'{801 + number:04}')}.png", 32, 32, number / 20)
+    source = parse(f"{hr},lr={hr if together else lr.parent}", 2)
+    assert [path.stem for path in source.files] == [high.format(f"{801 + n:04}") for n in range(12)]
+    assert [path.stem for path in source.partners] == [low.format(f"{801 + n:04}") for n in range(12)]
+    store = opened(f"{hr},lr={hr if together else lr.parent}")
+    assert store.rows.tolist() == [32] * 12
+    assert isinstance(store.hr, MappedPlane)
+    assert isinstance(store.lr, MappedPlane)
+    for number in range(12):
+        assert store.hr.image(number).shape == (64, 64, 3)
+        assert int(store.hr.image(number)[0, 0, 0]) == int(store.lr.image(number)[0, 0, 0])
 
 
 # --- Store ---

@@ -18,6 +18,7 @@ from srcli.engine.weights import hub
 from srcli.engine.weights.checkpoint import read_header
 from srcli.engine.weights.hub import HubError
 from srcli.errors import UsageError
+from srcli.imaging.codecs.reading import read_info
 from srcli.imaging.degrade.degradations import downscale_bicubic
 from srcli.imaging.image import Image, read_image, write_image
 from srcli.imaging.metrics.full_reference import psnr
@@ -310,6 +311,23 @@ def test_samples_show_the_input_that_validation_sees(photos: Path, tmp_path: Pat
     sharp = downscale_bicubic(crop_to_multiple(seen.outputs["truth"], 2), 2)
     assert psnr(seen.low, sharp) < 35
     assert seen.low.shape == sharp.shape
+
+
+def test_validation_uses_the_partners_that_are_given(photos: Path, tmp_path: Path) -> None:
+    """Black partners: bicubic of them is black, whatever the images show."""
+    low = tmp_path / "low"
+    low.mkdir()
+    for path in photos.glob("*.png"):
+        width, height = read_info(path).size
+        black = Image(np.zeros((height // 2, width // 2, 3), np.float32))
+        write_image(low / f"{path.stem}x2.png", black)
+    changes = {"patch": 12, "batch": 4, "steps": 2}
+    request = TrainRequest(
+        (str(photos),), "fsrcnn", 2, validation=f"{photos},lr={low}", output=tmp_path / "run", changes=changes
+    )
+    summary = runner.run(replace(request, device="cpu"))
+    plain = runner.run(replace(request, validation=photos, output=tmp_path / "plain", device="cpu"))
+    assert summary.bicubic < 12 < plain.bicubic
 
 
 def test_durations_are_told_as_people_say_them() -> None:

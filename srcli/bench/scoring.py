@@ -128,9 +128,9 @@ def evaluate(method: Method, pictures: Iterable[Picture], scale: float, reductio
 def score_picture(
     method: Method, picture: Picture, scale: float, reduction: Reduction = Y_CROP
 ) -> ImageScore:
-    """Downscale one image, upscale it by one method, and return the time and PSNR-Y and SSIM-Y."""
+    """Upscale one image, downscaled before unless its low resolution is given, and return time and scores."""
     hr = crop_to_multiple(picture.pixels, scale)
-    lr = reduction.make_reducer(picture.name, scale)(hr)
+    lr = reduction.make_reducer(picture.name, scale)(hr) if picture.lr is None else picture.lr
     start = time.perf_counter()
     sr = method(lr, scale)
     seconds = time.perf_counter() - start

@@ -28,9 +28,10 @@ class DataGroup:
         ),
     ] = None
     valid: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
-            help="Folder of images to validate on; the built-in samples by default.", rich_help_panel=_DATA
+            help="Images to validate on, as for `sr bench --dataset`; the built-in samples by default.",
+            rich_help_panel=_DATA,
         ),
     ] = None
     allow_leak: Annotated[

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from srcli.datasets.pairs import Key, find_scale_folder, match_names
 from srcli.datasets.remote import copy_remote_folder
 from srcli.errors import DatasetError
 from srcli.imaging.codecs.registry import is_image
@@ -59,8 +60,12 @@ class Dataset:
         if not self.lr:
             return ()
         folder = resolve_folder(self.lr.replace("{scale}", str(scale)))
-        inside = next((folder / f"{x}{scale}" for x in "Xx" if (folder / f"{x}{scale}").is_dir()), folder)
-        return find_partners(self.root, self.files, inside, scale)
+        found = find_partners(self.root, self.files, folder, scale)
+        missing = next((file for file in self.files if file not in found), None)
+        if missing:
+            hint = "remove it, or add its low-resolution version"
+            raise DatasetError(f"{missing} has no partner in {find_scale_folder(folder, scale)}", hint)
+        return tuple(found[file] for file in self.files)
 
 
 def read_picture(path: Path, lr: Path | None = None) -> Picture:
@@ -69,22 +74,28 @@ def read_picture(path: Path, lr: Path | None = None) -> Picture:
     return Picture(path.stem, image.pixels, image.grey, read_image(lr).pixels if lr else None)
 
 
-def find_partners(root: Path, files: tuple[Path, ...], lr: Path, scale: float) -> tuple[Path, ...]:
-    """Return for each file below `root` its low-resolution partner below `lr`.
+def find_partners(root: Path, files: tuple[Path, ...], lr: Path, scale: float) -> dict[Path, Path]:
+    """Return the low-resolution partner below `lr`, or its folder of the scale, of files below `root`.
 
-    The partner of `a/b.png` is `a/b` or, as in DIV2K, `a/bxSCALE`, with any image suffix. Raises
-    `DatasetError` if it is missing.
+    The names are matched as in `pairs.match_names`. `lr` may be `root` itself. Files without a partner are
+    left out. Raises `DatasetError` if no file has one.
     """
-    by_stem = {path.relative_to(lr).with_suffix(""): path for path in list_images(lr, recursive=True)}
-    partners = []
-    for file in files:
-        stem = file.relative_to(root).with_suffix("")
-        partner = by_stem.get(stem) or by_stem.get(stem.with_name(f"{stem.name}x{scale}"))
-        if partner is None:
-            hint = f"expected {stem}.png or {stem}x{scale}.png there"
-            raise DatasetError(f"{file} has no partner in {lr}", hint)
-        partners.append(partner)
-    return tuple(partners)
+    folder = find_scale_folder(lr, scale)
+    low = {_key(path, folder): path for path in list_images(folder, recursive=True)}
+    high = {_key(path, root): path for path in files}
+    together = folder.resolve() == root.resolve()
+    matches = match_names(list(high), low, together)
+    if not matches:
+        stem = files[0].stem
+        raise DatasetError(
+            f"{files[0]} has no partner in {folder}", f"expected {stem}.png or {stem}x{scale}.png there"
+        )
+    return {high[key]: low[other] for key, other in matches.items()}
+
+
+def _key(path: Path, root: Path) -> Key:
+    inside = path.relative_to(root)
+    return inside.parent.as_posix(), inside.stem
 
 
 def open_folder(path: Path, name: str = "") -> Dataset:

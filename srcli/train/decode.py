@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -63,20 +64,27 @@ class Index:
 
 @dataclass(frozen=True)
 class Task:
-    """A file to decode, and the sizes to store."""
+    """A file to decode, and the sizes to store; `crop`: height and width that remain of it."""
 
     file: Path
     source: int
     number: int
     rescale_factors: tuple[float, ...]
+    crop: tuple[int, int] | None = None
+
+    @property
+    def stamp(self) -> tuple[str, int, int]:
+        """What identifies the image: the stamp of the file, and the crop."""
+        path, size, changed = cache.stamp(self.file)
+        return (f"{path} {self.crop[0]}x{self.crop[1]}" if self.crop else path), size, changed
 
 
 def tasks(sources: Sequence[ImageSource], rescale_factors: tuple[float, ...]) -> list[Task]:
     """List a task for each file; pairs keep their own size, at which both images are known."""
     return [
-        Task(file, place, number, (1.0,) if source.partners else rescale_factors)
+        Task(file, place, number, (1.0,) if source.partners else rescale_factors, crop)
         for place, source in enumerate(sources)
-        for number, file in enumerate(source.files)
+        for number, (file, crop) in enumerate(zip_longest(source.files, source.crops))
     ]
 
 
@@ -85,7 +93,7 @@ def facts(work: Sequence[Task]) -> list[Any]:
     return [
         VERSION,
         leaks.version(),
-        [(*cache.stamp(t.file), t.source, t.number, t.rescale_factors) for t in work],
+        [(*t.stamp, t.source, t.number, t.rescale_factors) for t in work],
     ]
 
 
@@ -170,7 +178,7 @@ def _find_known(stores: Path) -> dict[tuple[str, int, int], Known]:
 
 def _load_file(earlier: dict[tuple[str, int, int], Known], task: Task) -> tuple[Index, list[Samples]]:
     """Copy a file's images from earlier stores if they have them all, or decode the file."""
-    known = earlier.get(cache.stamp(task.file))
+    known = earlier.get(task.stamp)
     whole = known.images.get(1.0) if known else None
     if known is None or whole is None:
         return _decode_file(task)
@@ -192,6 +200,8 @@ def _decode_file(task: Task) -> tuple[Index, list[Samples]]:
         pixels = read_image(task.file).pixels
     except ImageError as error:
         return Index((), (error.message,), ()), []
+    if task.crop:
+        pixels = pixels[: task.crop[0], : task.crop[1]]
     if min(pixels.shape[:2]) < LEAST:
         return Index((), (f"{task.file} is smaller than {LEAST}x{LEAST}",), ()), []
     sizes = [(factor, to_uint8(_rescale(pixels, factor))) for factor in task.rescale_factors]
@@ -204,7 +214,7 @@ def _decode_file(task: Task) -> tuple[Index, list[Samples]]:
 
 def _make_entry(task: Task, factor: float, samples: Samples) -> Entry:
     height, width = samples.shape[:2]
-    return Entry(str(task.file), task.source, task.number, factor, height, width, cache.stamp(task.file))
+    return Entry(str(task.file), task.source, task.number, factor, height, width, task.stamp)
 
 
 def _rescale(pixels: Pixels, factor: float) -> Pixels:

@@ -11,9 +11,9 @@ class TrainRequest:
 
     `data`: sources of images, as in `sources.parse`; `network`: its recipe; `preset`: "paper", "quick" or, by
     default, the first with a GPU and the second without; `start_from`: weights to fine-tune, as MODEL-xSCALE
-    or a file; `validation`: a folder, by default the built-in samples; `output`: the folder of the run, by
-    default runs/NETWORK-xSCALE. `changes`: fields of the recipe by name, None to leave one; `assignments`:
-    fields as "name=value". `seconds`: the number of steps is chosen to fit into this time. `resume`: the
+    or a file; `validation`: a set as for `sr bench`, by default the built-in samples; `output`: the folder of
+    the run, by default runs/NETWORK-xSCALE. `changes`: fields of the recipe by name, None to leave one;
+    `assignments`: fields as "name=value". `seconds`: the number of steps is chosen to fit into this time. `resume`: the
     folder of a run to continue, which knows all else. `allow_leak` accepts images of benchmarks.
     """
 
@@ -22,7 +22,7 @@ class TrainRequest:
     scale: int = 4
     preset: str | None = None
     start_from: str | None = None
-    validation: Path | None = None
+    validation: str | Path | None = None
     output: Path | None = None
     changes: dict[str, Any] = field(default_factory=dict)
     assignments: tuple[str, ...] = ()

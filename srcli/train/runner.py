@@ -53,7 +53,8 @@ def run(
     device = select_device(parallel.local_device(request.device))
     begun, chosen, folder, restarted = _open_state(request, device)
     emit(Started(chosen, str(device), folder, begun.step, restarted, begun.warm_start))
-    pictures = _load_pictures(request.validation)  # before the long decoding, to report a bad folder at once
+    # Before the long decoding, to report a bad folder at once.
+    pictures = _load_pictures(request.validation, chosen.scale)
 
     def report_decoded(done: int, total: int) -> None:
         if should_stop():
@@ -135,7 +136,7 @@ def read_request(request: TrainRequest) -> TrainRequest:
     return replace(
         request,
         data=request.data or data,
-        validation=request.validation or (Path(validation) if validation else None),
+        validation=request.validation or validation,
         allow_leak=request.allow_leak or allow_leak,
         output=request.resume,
     )
@@ -223,9 +224,11 @@ def _open_state(request: TrainRequest, device: Device) -> tuple[State, Recipe, P
     return state.start(changed, device), changed, folder, False
 
 
-def _load_pictures(validation: Path | None) -> list[Picture]:
-    chosen = datasets.open_folder(validation) if validation else datasets.load_samples()
-    return list(chosen.read_pictures())
+def _load_pictures(validation: str | Path | None, scale: int) -> list[Picture]:
+    """Read the images to validate on, with their low-resolution partners if they have some."""
+    chosen = datasets.find_dataset(str(validation)) if validation else datasets.load_samples()
+    lrs = chosen.find_partners(scale) or (None,) * len(chosen.files)
+    return [datasets.read_picture(file, lr) for file, lr in zip(chosen.files, lrs, strict=True)]
 
 
 def open_draw(

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from srcli import datasets
-from srcli.errors import DatasetError, UsageError
+from srcli.errors import DatasetError, SrError, UsageError
+from srcli.imaging.codecs.reading import read_info
 from srcli.train.text import parse_positive
 
 _LR = ",lr="
@@ -15,24 +16,68 @@ class ImageSource:
     """Image files; a pixel of them is drawn `weight` times as often as one of another source of weight 1.
 
     `partners`: their low-resolution images, one for each file; empty if they are made by downscaling.
+    `crops`: height and width that remain of each file to fit its partner, None for all of it; `left_out`:
+    files without a usable partner, and why.
     """
 
     name: str
     files: tuple[Path, ...]
     weight: float = 1.0
     partners: tuple[Path, ...] = ()
+    crops: tuple[tuple[int, int] | None, ...] = ()
+    left_out: tuple[str, ...] = ()
 
 
 def parse(text: str, scale: int) -> ImageSource:
     """Parse a source written as `FOLDER`, `hub:OWNER/NAME` or `FOLDER,lr=FOLDER`, optionally with `=WEIGHT`.
 
-    Folders are searched recursively. The partner of `a/b.png` is `a/b` or `a/bxSCALE` of any suffix.
-    Raises `DatasetError` if no image is found or one has no partner, `UsageError` for a bad weight.
+    Folders are searched recursively. Partners are found by their names, see `datasets.pairs`; an image may
+    be larger than its partner by less than the scale, and is then cropped. Raises `DatasetError` if no image
+    or no usable pair is found, `UsageError` for a bad weight.
     """
     name, lr, weight = _parts(text)
     files = _files(name)
-    partners = datasets.find_partners(Path(name), files, Path(lr), scale) if lr else ()
-    return ImageSource(name, files, weight, partners)
+    if not lr:
+        return ImageSource(name, files, weight)
+    return _pair(name, files, datasets.find_partners(Path(name), files, Path(lr), scale), scale, weight)
+
+
+def _pair(
+    name: str, files: tuple[Path, ...], partners: dict[Path, Path], scale: int, weight: float
+) -> ImageSource:
+    """Keep the files whose partner is readable and fits."""
+    pairs: list[tuple[Path, Path, tuple[int, int] | None]] = []
+    left_out: list[str] = []
+    low = set(partners.values())
+    for file in files:
+        if file in low:  # both are in one folder
+            continue
+        if file not in partners:
+            left_out.append(f"{file} has no partner")
+            continue
+        try:
+            pairs.append((file, partners[file], _find_crop(file, partners[file], scale)))
+        except SrError as error:
+            left_out.append(error.message)
+    if not pairs:
+        raise DatasetError(f"no usable pair in {name}: {'; '.join(left_out[:3])}", "check both folders")
+    kept, fitting, crops = zip(*pairs, strict=True)
+    return ImageSource(name, kept, weight, fitting, crops, tuple(left_out))
+
+
+def _find_crop(file: Path, partner: Path, scale: int) -> tuple[int, int] | None:
+    """Return height and width that fit the partner; None if the whole image does.
+
+    Raises `DatasetError` if no crop fits, `ImageError` if one of the two cannot be read.
+    """
+    (width, height), (low_width, low_height) = read_info(file).size, read_info(partner).size
+    beyond = (height - low_height * scale, width - low_width * scale)
+    if not all(0 <= side < scale for side in beyond):
+        raise DatasetError(
+            f"{partner} is {low_width}x{low_height} and does not fit {file}, which is {width}x{height}",
+            f"it has to be {scale} times as large",
+        )
+    return (low_height * scale, low_width * scale) if any(beyond) else None
 
 
 def _parts(text: str) -> tuple[str, str, float]:

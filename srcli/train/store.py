@@ -117,7 +117,8 @@ def open_store(sources: Sequence[ImageSource], wanted: StoreSpec, tick: Tick) ->
     small = index.layout(wanted.scale).only(kept)
     weights = np.array([sources[entry.source].weight for entry in index.entries])[kept]
     sums = np.cumsum(weights * small.heights * small.widths)
-    left_out = (*index.left_out, *_describe_too_small(index, kept, wanted))
+    unpaired = (reason for source in sources for reason in source.left_out)
+    left_out = (*unpaired, *index.left_out, *_describe_too_small(index, kept, wanted))
     planes = (hr.only(kept), lr and lr.only(kept), fed and fed.only(kept))
     return Store(wanted, *planes, small.heights, small.widths, sums / sums[-1], left_out, index.leaks)
 
