@@ -13,8 +13,9 @@ class TrainRequest:
     default, the first with a GPU and the second without; `start_from`: weights to fine-tune, as MODEL-xSCALE
     or a file; `validation`: a set as for `sr bench`, by default the built-in samples; `output`: the folder of
     the run, by default runs/NETWORK-xSCALE. `changes`: fields of the recipe by name, None to leave one;
-    `assignments`: fields as "name=value". `seconds`: the number of steps is chosen to fit into this time. `resume`: the
-    folder of a run to continue, which knows all else. `allow_leak` accepts images of benchmarks.
+    `assignments`: fields as "name=value". `seconds`: the number of steps is chosen to fit into this time.
+    `resume`: the folder of a run to continue, which knows all else. `allow_leak` accepts images of
+    benchmarks.
     """
 
     data: tuple[str, ...] = ()
