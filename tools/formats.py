@@ -6,7 +6,7 @@ them knows a format, our own codec makes and reads its files.
 
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from pathlib import Path
@@ -46,39 +46,64 @@ _METADATA = {
 }  # fmt: skip
 
 
-def describe_codecs() -> str:
-    """Return a Markdown table of the data of all codecs, a row for each."""
-    heads = [
-        "Format",
-        "Suffixes",
-        "Bits",
-        "Channels",
-        "Frames",
-        "Metadata",
-        "Compression",
-        "Largest side",
-        "Needs",
+def describe_reading() -> str:
+    """Return a Markdown table of what is read, a row for each codec."""
+    heads = ["Format", "Suffixes", "Bits", "Channels", "Frames", "Needs"]
+    rows = [
+        [
+            codec.name,
+            " ".join((*codec.suffixes, *codec.read_suffixes)),
+            _join_depths(codec.all_read_depths),
+            ", ".join(_CHANNELS[count] for count in codec.all_read_channels),
+            _FRAMES[codec.frame_kind],
+            f"`pip install 'sr-cli[{codec.extra}]'`" if codec.extra else "",
+        ]
+        for codec in CODECS
     ]
-    rows = [heads, ["---"] * len(heads), *(_describe_codec(codec) for codec in CODECS)]
-    return "\n".join(f"| {' | '.join(row)} |" for row in rows)
+    return _join_table(heads, rows)
 
 
-def _describe_codec(codec: Codec) -> list[str]:
-    also_read = f" (also read: {' '.join(codec.read_suffixes)})" if codec.read_suffixes else ""
-    needs = f"`pip install 'sr-cli[{codec.extra}]'`" if codec.extra else ""
-    if not codec.can_write:
-        return [codec.name, " ".join(codec.read_suffixes), "read only", "", "", "", "", "", needs]
-    return [
-        codec.name,
-        " ".join(codec.suffixes) + also_read,
-        ", ".join("float" if depth == 32 else str(depth) for depth in codec.depths),
-        ", ".join(_CHANNELS[count] for count in codec.channels),
-        _FRAMES[codec.frame_kind],
-        ", ".join(_METADATA[kind] for kind in codec.metadata_kinds),
-        _describe_compression(codec),
-        f"{codec.largest_side:,}" if codec.largest_side < 2**31 - 1 else "",
-        needs,
+def describe_writing() -> str:
+    """Return a Markdown table of what is written, a row for each codec that writes."""
+    heads = ["Format", "Bits", "Channels", "Frames", "Metadata", "Compression", "Largest side"]
+    rows = [
+        [
+            codec.name,
+            _join_depths(codec.depths),
+            ", ".join(_CHANNELS[count] for count in codec.channels),
+            _FRAMES[codec.frame_kind],
+            ", ".join(_METADATA[kind] for kind in codec.metadata_kinds),
+            _describe_compression(codec),
+            f"{codec.largest_side:,}" if codec.largest_side < 2**31 - 1 else "",
+        ]
+        for codec in CODECS
+        if codec.can_write
     ]
+    return _join_table(heads, rows)
+
+
+def _join_table(heads: list[str], rows: list[list[str]]) -> str:
+    lines = [heads, ["---"] * len(heads), *rows]
+    return "\n".join(f"| {' | '.join(row)} |" for row in lines)
+
+
+def _join_depths(depths: Sequence[int]) -> str:
+    """Write numbers of bits as people do, 32 being floating point.
+
+    >>> _join_depths((1, 2, 3, 4, 8, 10, 32))
+    '1 to 4, 8, 10, float'
+    """
+    series = list[list[int]]()
+    for depth in depths:
+        if series and depth == series[-1][-1] + 1:
+            series[-1].append(depth)
+        else:
+            series.append([depth])
+    words = []
+    for row in series:
+        numbers = ["float" if depth == 32 else str(depth) for depth in row]
+        words += [f"{numbers[0]} to {numbers[-1]}"] if len(row) > 2 else numbers
+    return ", ".join(words)
 
 
 def _describe_compression(codec: Codec) -> str:
@@ -395,13 +420,11 @@ def _register(codec: Codec) -> None:
 
 
 def make_page(folder: Path) -> str:
-    """Return docs/formats.md with both tables as they are now."""
+    """Return docs/formats.md with the table of what is kept as it is now; cog makes the others."""
     text = PAGE.read_text("utf-8")
-    for name, table in (("data", describe_codecs()), ("measured", measure_codecs(folder))):
-        head, _, tail = text.partition(f"<!-- {name} -->\n")
-        _, _, rest = tail.partition("<!-- end -->\n")
-        text = f"{head}<!-- {name} -->\n{table}\n<!-- end -->\n{rest}"
-    return text
+    head, _, tail = text.partition("<!-- measured -->\n")
+    _, _, rest = tail.partition("<!-- end -->\n")
+    return f"{head}<!-- measured -->\n{measure_codecs(folder)}\n<!-- end -->\n{rest}"
 
 
 if __name__ == "__main__":

@@ -129,8 +129,8 @@ class Codec(ABC):
     """A file format: what its files can hold, as data, and how they are read and written.
 
     `suffixes` are read and written, `read_suffixes` only read; files start with one of `signatures`.
-    `depths` are bits per sample, 32 for float; `channels` are counts per pixel, 2 and 4 with alpha; what is
-    read beyond that is in `read_depths` and `read_channels`, those of files as they are stored;
+    `depths` are bits per sample, 32 for float; `channels` are counts per pixel, 2 and 4 with alpha. Files of
+    `read_depths` are read, too, and `read_channels` are those of files that are read, if they are others;
     `metadata_kinds` are fields of `Metadata`; `default_quality` is 0 for formats that are always lossless,
     `default_subsampling` empty for those without. `has_lossless` and `has_lossy`: it has the other way, too.
     `loss` says what every file loses. `largest_side` limits width and height.
@@ -172,7 +172,7 @@ class Codec(ABC):
     @property
     def all_read_channels(self) -> tuple[int, ...]:
         """The channels of files that are read."""
-        return tuple(sorted({*self.read_channels, *(self.channels if self.can_write else ())}))
+        return self.read_channels or self.channels
 
     @property
     def has_alpha(self) -> bool:

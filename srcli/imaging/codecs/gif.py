@@ -42,6 +42,7 @@ CODEC = GifCodec(
     suffixes=(".gif",),
     signatures=(b"GIF87a", b"GIF89a"),
     channels=(1, 2, 3, 4),
+    read_channels=(1, 3, 4),
     frame_kind="animation",
     metadata_kinds=("comment",),
     loss="256 colours, alpha on or off",

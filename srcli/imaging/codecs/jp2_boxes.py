@@ -50,7 +50,7 @@ def _read_file_boxes(file: BinaryIO) -> Iterator[Box]:
         rest = length - 8
         if length == 1:
             rest = int.from_bytes(file.read(8)) - _LONG_HEADER
-        if length == 0 or rest < 0:
+        if rest < 0:  # also the one that is as long as the file
             return
         if name == b"jp2c" or rest > _LARGEST:
             file.seek(rest, 1)
@@ -82,7 +82,10 @@ def _read_resolution(content: bytes) -> tuple[float, float] | None:
 
 
 def add_metadata_boxes(data: bytes, metadata: Metadata) -> bytes:
-    """Return a boxed file with profile, resolution, XMP and EXIF before its code stream."""
+    """Return a boxed file with profile and resolution in its header, and XMP and EXIF at its end.
+
+    Pillow finds the comment of a code stream only right after the header.
+    """
     if not data.startswith(SIGNATURE):
         return data
     at, out = len(SIGNATURE), [data[: len(SIGNATURE)]]
@@ -91,11 +94,12 @@ def add_metadata_boxes(data: bytes, metadata: Metadata) -> bytes:
         content = data[at + 8 : at + length]
         out.append(_pack_box(name, _change_header(content, metadata) if name == b"jp2h" else content))
         at += length
+    out.append(_pack_box(b"jp2c", data[at + 8 :]))  # its length may be left open at the end of a file
     if metadata.xmp:
         out.append(_pack_box(b"uuid", _XMP + metadata.xmp))
     if metadata.exif:
         out.append(_pack_box(b"uuid", _EXIF + exif.strip_prefix(metadata.exif)))
-    return b"".join([*out, data[at:]])
+    return b"".join(out)
 
 
 def _change_header(content: bytes, metadata: Metadata) -> bytes:

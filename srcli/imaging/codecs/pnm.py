@@ -207,6 +207,6 @@ CODEC = PnmCodec(
     kinds=b"23567",
     depths=(8, 16),
     read_depths=tuple(range(1, 17)),
-    read_channels=(2, 4),
+    read_channels=(1, 2, 3, 4),
 )
 BITMAP = PnmCodec(name="PBM", suffixes=(".pbm",), kinds=b"14", depths=(1,), channels=(1,))

@@ -123,8 +123,10 @@ def decode_samples(file: BinaryIO, tags: Mapping[int, Any], layout: Layout) -> N
     Raises `ValueError` for damaged data, `UnsupportedImageError` if the compression needs more than there is.
     """
     out = np.zeros((layout.height, layout.width, layout.channels), layout.dtype)
-    offsets = _as_tuple(tags[_TILES if layout.is_tiled else _STRIPS])
-    lengths = _as_tuple(tags[_TILE_BYTES if layout.is_tiled else _STRIP_BYTES])
+    places = (_TILES, _TILE_BYTES) if layout.is_tiled else (_STRIPS, _STRIP_BYTES)
+    if not all(tag in tags for tag in places):
+        raise ValueError("it does not say where its samples are")
+    offsets, lengths = (_as_tuple(tags[tag]) for tag in places)
     pieces = list(_list_pieces(layout))
     if min(len(offsets), len(lengths)) < len(pieces):
         raise ValueError(f"it has {len(offsets)} strips or tiles, not {len(pieces)}")
