@@ -1,18 +1,26 @@
 """What networks see beyond the border of an image, and images that repeat."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image as PilImage
 
+from helpers.command import Run
 from helpers.images import crop_photo
 from srcli import manifest
 from srcli.engine.tiles import plan_tiles
 from srcli.engine.upscaler import Upscaler
 from srcli.imaging import rows
+from srcli.imaging.codecs.base import Frame
+from srcli.imaging.image import read_image
+from srcli.imaging.pixels import Pixels
 from srcli.methods import MethodOptions, load_method
 from srcli.scales import ANY
+from srcli.upscaling.pipeline import Pipeline
+from srcli.upscaling.postprocess import Postprocess
 
 MIRRORING = [entry for entry in manifest.load() if entry.border == "mirror"]
 
@@ -93,11 +101,47 @@ def test_extended_images(fold: rows.Fold, mode: str) -> None:
 
 def test_the_choice_of_borders_is_measured() -> None:
     """`mirror` is for the files whose score on Set5 does not get worse by it."""
-    import json
-
     measured = json.loads(Path("benchmarks/results/borders.json").read_text("utf-8"))
     for entry in manifest.load():
         if entry.name in measured:
             better = measured[entry.name]["mirror"]["psnr_y"] >= measured[entry.name]["zero"]["psnr_y"]
             assert (entry.border == "mirror") == better, entry.name
     assert {entry.name for entry in MIRRORING} <= set(measured)
+
+
+def upscale_wrapped(pixels: Pixels, model: str, width: int) -> tuple[Pixels, Pixels]:
+    """Return a texture enlarged with --wrap, and the middle of its 3x3 repetition."""
+    height = width * pixels.shape[0] // pixels.shape[1]
+    scale = width / pixels.shape[1]
+    method = load_method(model, scale, MethodOptions("cpu")) if scale > 1 else None
+    one = Pipeline(method, scale, (width, height), Postprocess(wrap=True), 32).run(Frame(pixels, 32)).whole()
+    nine = np.tile(pixels, (3, 3, 1))
+    plain = Pipeline(method, scale, (3 * width, 3 * height), depth=32).run(Frame(nine, 32)).whole()
+    return one, plain[height : 2 * height, width : 2 * width]
+
+
+@pytest.mark.parametrize("model", ["bicubic", "lanczos", "fsrcnn", "espcn", "ecbsr"])
+@pytest.mark.parametrize("width", [96, 80, 20])
+def test_a_wrapped_texture_is_the_middle_of_its_repetition(model: str, width: int) -> None:
+    """32 pixels become 96, 80 (2.5 times) or 20 (reduced)."""
+    one, middle = upscale_wrapped(crop_photo(24, 32), model, width)
+    assert one.shape == middle.shape
+    # Interpolators round to levels in between, where halves may fall on either side.
+    assert np.abs(one - middle).max() < 1.1 / 255
+    assert (np.abs(one - middle) > 1e-4).mean() < 1e-3
+
+
+def test_wrapped_textures_have_no_seam(in_tmp: Path, sr: Run) -> None:
+    ramp = np.sin(np.arange(32) / 32 * 2 * np.pi) * 100 + 128
+    PilImage.fromarray(np.tile(ramp, (16, 1)).astype(np.uint8)).save("a.png")
+    assert sr("upscale", "a.png", "-m", "fsrcnn", "-x4", "--wrap", "-o", "b.png").code == 0
+    assert sr("upscale", "a.png", "-m", "fsrcnn", "-x4", "-o", "c.png").code == 0
+
+    def measure_seam(name: str) -> float:
+        pixels = read_image(Path(name)).pixels[..., 0] * 255
+        return float(np.abs(pixels[:, 0] - pixels[:, -1]).max())
+
+    assert measure_seam("b.png") < 7  # as between other neighbours of the slope
+    assert measure_seam("c.png") > 8
+    done = sr("upscale", "a.png", "--wrap", "--uncertainty", "u.png", "-o", "d.png")
+    assert (done.code, "--wrap cannot be used with --uncertainty" in done.err) == (2, True)

@@ -184,6 +184,7 @@ def _make_settings(request: UpscaleRequest, model: ModelChoice, images: list[Pla
         policy.only_enlarge,
         policy.again,
         request.naming.in_place,
+        policy.keep_dates,
     )
 
 

@@ -70,7 +70,8 @@ class BatchPolicy:
     `skip_existing` leaves outputs that are up to date. `watch` waits for new images in folders. `job` is the
     name or file of a job that can be resumed, and `rescan` looks for inputs added since it started. `within`
     is the time for all images in seconds. Inputs with more than `max_pixels` are refused. `again` upscales
-    outputs of `sr` that are in folders, too; `only_enlarge` leaves images that are large enough.
+    outputs of `sr` that are in folders, too; `only_enlarge` leaves images that are large enough; `keep_dates`
+    gives outputs the times of their inputs.
     """
 
     recursive: bool = False
@@ -83,6 +84,7 @@ class BatchPolicy:
     max_pixels: int = MAX_PIXELS
     again: bool = False
     only_enlarge: bool = False
+    keep_dates: bool = False
 
     def check(self) -> None:
         """Raise `UsageError` for combinations that mean nothing."""

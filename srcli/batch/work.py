@@ -46,6 +46,7 @@ class BatchSettings:
     only_enlarge: bool = False
     again: bool = False
     in_place: bool = False
+    keep_dates: bool = False
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,7 @@ def make_upscale_settings(settings: BatchSettings, emit: Emit) -> UpscaleSetting
         options.tile,
         settings.postprocess,
         settings.stream,
+        settings.keep_dates,
     )
 
 

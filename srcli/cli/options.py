@@ -193,6 +193,30 @@ Strip = Annotated[
         "--strip", help="Write no EXIF, XMP, text or record of how it was made.", rich_help_panel=FORMAT
     ),
 ]
+Background = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COLOUR",
+        help="Colour behind transparent pixels in formats without transparency, such as white or #336699.",
+        rich_help_panel=FORMAT,
+    ),
+]
+KeepDates = Annotated[
+    bool,
+    typer.Option("--keep-dates", help="Give outputs the file times of their inputs.", rich_help_panel=FORMAT),
+]
+LinearLight = Annotated[
+    bool,
+    typer.Option(
+        "--linear-light",
+        help="Reduce in linear light, which keeps the brightness of fine patterns; stored values by default,"
+        " as in the papers and most programs.",
+        rich_help_panel=SIZE,
+    ),
+]
+Wrap = Annotated[
+    bool, typer.Option("--wrap", help="Treat the image as a texture that repeats without seams.")
+]
 Recursive = Annotated[
     bool, typer.Option("--recursive", "-r", help="Search folders recursively.", rich_help_panel=BATCH)
 ]
@@ -479,12 +503,15 @@ class EncodingGroup:
     subsampling: Subsampling = None
     depth: Depth = None
     strip: Strip = False
+    background: Background = None
 
     def build(self) -> "EncodingOptions":
         """Return the encoding for a request."""
         from srcli.imaging.codecs.base import EncodingOptions
 
-        return EncodingOptions(self.quality, self.lossless, self.subsampling, self.depth, self.strip)
+        return EncodingOptions(
+            self.quality, self.lossless, self.subsampling, self.depth, self.strip, self.background
+        )
 
 
 @dataclass(frozen=True)
@@ -496,6 +523,7 @@ class BatchGroup:
     null: Null = False
     again: Again = False
     only_enlarge: OnlyEnlarge = False
+    keep_dates: KeepDates = False
     overwrite: Overwrite = False
     skip_existing: SkipExisting = False
     watch: Watch = False
@@ -519,6 +547,7 @@ class BatchGroup:
             self.max_pixels,
             self.again,
             self.only_enlarge,
+            self.keep_dates,
         )
 
 
@@ -587,12 +616,16 @@ class PostprocessGroup:
     consistent: Consistent = False
     strength: Strength = 1.0
     color_fix: ColorFix = False
+    linear_light: LinearLight = False
+    wrap: Wrap = False
 
     def build(self) -> "Postprocess":
         """Return the postprocessing for a request."""
         from srcli.upscaling.postprocess import Postprocess
 
-        return Postprocess(self.consistent, self.color_fix, self.strength, self.uncertainty)
+        return Postprocess(
+            self.consistent, self.color_fix, self.strength, self.uncertainty, self.linear_light, self.wrap
+        )
 
 
 @dataclass(frozen=True)

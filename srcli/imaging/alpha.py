@@ -2,8 +2,28 @@
 
 import numpy as np
 
-from srcli.imaging.pixels import Pixels, Plane
+from srcli.imaging.colorspace import decode_srgb
+from srcli.imaging.pixels import Pixels, Plane, StoredSamples
 from srcli.imaging.resize import resize
+
+
+def flatten_alpha(samples: StoredSamples, colour: tuple[float, float, float]) -> StoredSamples:
+    """Lay samples (H, W, 2 or 4) over a colour in [0, 1]; return (H, W), or (H, W, 3) if either has colours.
+
+    Integers are composed as they are stored, as viewers do it; floats are linear light.
+    """
+    is_float = samples.dtype.kind == "f"
+    top = 1.0 if is_float else float(np.iinfo(samples.dtype).max)
+    behind = np.array(colour, np.float32)
+    if is_float:
+        behind = np.asarray(decode_srgb(behind), np.float32)
+    own = samples[..., :-1].astype(np.float32)
+    if own.shape[2] == 1:
+        own, behind = (own, behind[:1]) if len(set(colour)) == 1 else (np.repeat(own, 3, axis=2), behind)
+    share = samples[..., -1:].astype(np.float32) / np.float32(top)
+    mixed = own * share + behind * np.float32(top) * (1 - share)
+    flat = mixed if is_float else np.rint(mixed).astype(samples.dtype)
+    return np.ascontiguousarray(flat[..., 0] if flat.shape[2] == 1 else flat)
 
 
 def bleed_alpha(pixels: Pixels, alpha: Plane) -> Pixels:

@@ -1,14 +1,16 @@
 """One image file in, one enlarged file out."""
 
 import math
+import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from srcli.errors import ImageError, UsageError
+from srcli.imaging.alpha import flatten_alpha
 from srcli.imaging.codecs import registry
-from srcli.imaging.codecs.base import MAX_PIXELS, BandedImage, Codec, EncodingOptions, Frame
+from srcli.imaging.codecs.base import MAX_PIXELS, BandedImage, Codec, EncodingOptions, Frame, parse_colour
 from srcli.imaging.codecs.color_fit import fit_colors
 from srcli.imaging.codecs.reading import read_coding, read_frames, read_info, read_timing
 from srcli.imaging.codecs.writing import check_writable, write_frames, write_rows
@@ -36,7 +38,8 @@ class UpscaleSettings:
     """Settings shared by every file of a batch.
 
     `load_method` returns the method for a scale and should keep what it loaded. `stream`: hold only few rows
-    in memory; None to decide by size. `tile` is only recorded.
+    in memory; None to decide by size. `tile` is only recorded. `keep_dates`: local outputs of local files get
+    the times of these.
     """
 
     load_method: LoadMethod
@@ -47,6 +50,7 @@ class UpscaleSettings:
     tile: int = 0
     postprocess: Postprocess = Postprocess()
     stream: bool | None = None
+    keep_dates: bool = False
 
 
 @dataclass(frozen=True)
@@ -74,8 +78,11 @@ def upscale_file(task: UpscaleTask, settings: UpscaleSettings) -> Result:
     """
     start = time.perf_counter()
     with open_local_copy(task.source) as source, open_for_upload(task.target) as target:
-        digest = sha256(source)  # before, as an output may replace its source
+        # Both before, as an output may replace its source.
+        digest, state = sha256(source), source.stat()
         result = _upscale_local(source, target, settings)
+        if settings.keep_dates and source == task.source and target.is_file():
+            os.utime(target, ns=(state.st_atime_ns, state.st_mtime_ns))
         if target == task.target and not can_carry_record(target, settings.encoding):
             remember_output(target, digest, settings.fingerprint.digest)
     return replace(result, seconds=time.perf_counter() - start, source_digest=digest)
@@ -150,6 +157,10 @@ def _plan_output(frame: Frame, target: Path, frames: int, settings: UpscaleSetti
     """Raise `SrError` for what can be known to fail before the frame is enlarged."""
     codec = registry.find_codec(target)
     frame = fit_colors(_drop_opaque_alpha(frame, codec), codec)
+    if frame.has_alpha and not codec.has_alpha and settings.encoding.background:
+        samples = flatten_alpha(frame.samples, parse_colour(settings.encoding.background))
+        note = f"transparency flattened on {settings.encoding.background}"
+        frame = replace(frame, samples=samples, notes=(*frame.notes, note))
     old: Size = (frame.samples.shape[1], frame.samples.shape[0])
     new = settings.target.resolve(old)
     check_writable(target, frame.has_alpha, frames, settings.encoding, new)

@@ -4,6 +4,7 @@ This is the only way, whatever the image, the method and the memory. A stage com
 reads them, so an image can be written while it is made; a stage that needs the whole image reads all of it.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial, reduce
@@ -13,6 +14,7 @@ import numpy as np
 from srcli.imaging import rows
 from srcli.imaging.alpha import bleed_alpha
 from srcli.imaging.codecs.base import Frame
+from srcli.imaging.colorspace import decode_srgb, encode_srgb
 from srcli.imaging.image import Image, to_image, to_samples
 from srcli.imaging.pixels import Pixels, StoredSamples
 from srcli.imaging.rows import Rows
@@ -21,8 +23,19 @@ from srcli.methods import Method
 from srcli.upscaling.postprocess import Postprocess, average_orientations
 
 Stage = Callable[[Rows], Rows]
+Change = Callable[[Pixels], Pixels]
+# Input pixels that interpolation and untrained methods look at around a pixel, with some to spare.
+_INTERPOLATION_REACH = 8
 # Rows that are compared at a time to find out whether a colour image is grey.
 _BAND = 64
+
+
+@dataclass(frozen=True)
+class _Light:
+    """The way from values to linear light and back."""
+
+    decode: Change
+    encode: Change
 
 
 @dataclass(frozen=True)
@@ -40,16 +53,42 @@ class Pipeline:
 
     def run(self, frame: Frame) -> Rows:
         """Return the samples of the enlarged frame: bands of (rows, width) or (rows, width, 2..4)."""
+        return self._run_periodic(frame) if self.postprocess.wrap else self._run_once(frame)
+
+    def _run_periodic(self, frame: Frame) -> Rows:
+        """Enlarge the frame with some of its repetitions around it, and cut these off."""
+        (height, width), samples = frame.samples.shape[:2], frame.samples
+        reach = self._find_reach((width, height))
+        sides = [_find_period(old, new, reach) for old, new in zip((width, height), self.size, strict=True)]
+        across, down = sides
+        padding = [(down, down), (across, across), *[(0, 0)] * (samples.ndim - 2)]
+        size = tuple(
+            new + 2 * side * new // old
+            for old, new, side in zip((width, height), self.size, sides, strict=True)
+        )
+        repeated = replace(frame, samples=np.pad(samples, padding, "wrap"))
+        inner = replace(self, size=size, postprocess=replace(self.postprocess, wrap=False))
+        return rows.crop(inner.run(repeated), self.size[1], self.size[0])
+
+    def _find_reach(self, old: Size) -> int:
+        """Return how many input pixels away an input pixel can change the output."""
+        reduction = max(1, *(before / after for before, after in zip(old, self.size, strict=True)))
+        stages = self.method.stages if self.method else ()
+        halos = sum(stage.runtime.info.halo for stage in stages)  # more than enough for a chain
+        return halos + _INTERPOLATION_REACH * math.ceil(reduction)
+
+    def _run_once(self, frame: Frame) -> Rows:
         colours = _bleed(frame, _read_colours(frame))
         rounded = self._round_on_device(frame, colours)
         if rounded:
             return rounded
         peak = _find_peak(frame, colours)
         small = colours.map(partial(_compress, peak=peak))
-        return _run_stages([*self._list_stages(small, peak), partial(self._quantise, frame)], small)
+        light = _choose_light(frame, peak) if self.postprocess.linear_light else None
+        return _run_stages([*self._list_stages(small, peak, light), partial(self._quantise, frame)], small)
 
-    def _list_stages(self, small: Rows, peak: float) -> list[Stage]:
-        stages: list[Stage] = [self._enlarge, partial(Rows.map, change=_clip)]
+    def _list_stages(self, small: Rows, peak: float, light: "_Light | None") -> list[Stage]:
+        stages: list[Stage] = [partial(self._enlarge, light=light), partial(Rows.map, change=_clip)]
         if self.method and self.postprocess.is_needed:
             stages.append(partial(self.postprocess.apply, small=small))
         if peak > 1:
@@ -58,7 +97,7 @@ class Pipeline:
             stages.append(partial(Rows.map, change=_make_grey))
         return stages
 
-    def _enlarge(self, small: Rows) -> Rows:
+    def _enlarge(self, small: Rows, light: "_Light | None") -> Rows:
         width, height = self.size
         if self.method is None:
             out = small
@@ -66,7 +105,11 @@ class Pipeline:
             out = average_orientations(self.method, small, self.scale, self.postprocess.uncertainty)
         else:
             out = self.method.to_size(small, (height, width), self.scale)
-        return out if out.shape == (height, width) else rows.resize_rows(out, height, width)
+        if out.shape == (height, width):
+            return out
+        if light is None:
+            return rows.resize_rows(out, height, width)
+        return rows.resize_rows(out.map(light.decode), height, width).map(light.encode)
 
     def _quantise(self, frame: Frame, large: Rows) -> Rows:
         """Join colours and alpha, rounded to `depth` bits."""
@@ -87,6 +130,27 @@ class Pipeline:
             return None
         width, height = self.size
         return self.method.as_uint8(colours, (height, width))
+
+
+def _find_period(old: int, new: int, reach: int) -> int:
+    """Return at least `reach` input pixels that become a whole number of pixels if `old` become `new`."""
+    step = old // math.gcd(old, new)
+    return -(-reach // step) * step
+
+
+def _choose_light(frame: Frame, peak: float) -> _Light:
+    """Return the curve of sRGB for integers; floats are linear light, which is compressed above 1."""
+    if frame.samples.dtype == np.float32:
+        return _Light(partial(_expand, peak=peak), partial(_compress, peak=peak)) if peak > 1 else _LINEAR
+    return _Light(_decode_srgb, _encode_srgb)
+
+
+def _decode_srgb(band: Pixels) -> Pixels:
+    return np.asarray(decode_srgb(_clip(band)), np.float32)
+
+
+def _encode_srgb(band: Pixels) -> Pixels:
+    return np.asarray(encode_srgb(_clip(band)), np.float32)
 
 
 def _run_stages(stages: list[Stage], source: Rows) -> Rows:
@@ -148,6 +212,9 @@ def _expand(band: Pixels, peak: float) -> Pixels:
 
 def _clip(band: Pixels) -> Pixels:
     return np.clip(band, 0, 1)
+
+
+_LINEAR = _Light(_clip, _clip)
 
 
 def _make_grey(band: Pixels) -> Pixels:

@@ -20,18 +20,24 @@ _WHITE = 0.1
 
 @dataclass(frozen=True)
 class Postprocess:
-    """Steps applied to the output of a method. `uncertainty` is the file for an uncertainty map.
+    """Steps applied around a method. `uncertainty` is the file for an uncertainty map.
 
     The map is the standard deviation over the eight orientations of the image; the output is their mean.
+    `linear_light`: images that become smaller are reduced in linear light. `wrap`: the image repeats without
+    seams, as a texture does.
     """
 
     consistent: bool = False
     color_fix: bool = False
     strength: float = 1.0
     uncertainty: Path | None = None
+    linear_light: bool = False
+    wrap: bool = False
 
     def check(self) -> None:
-        """Raise `UsageError` unless 0 <= `strength` <= 1."""
+        """Raise `UsageError` unless 0 <= `strength` <= 1, and for steps that exclude each other."""
+        if self.wrap and self.uncertainty:
+            raise UsageError("--wrap cannot be used with --uncertainty", "leave out one of them")
         if not 0 <= self.strength <= 1:
             hint = "0 is bicubic, 1 the network"
             raise UsageError(f"--strength {self.strength:g} is not between 0 and 1", hint)

@@ -92,21 +92,42 @@ class Coding:
 
 @dataclass(frozen=True)
 class EncodingOptions:
-    """Options for writing: `quality` 1..100 of lossy formats, `depth` in bits; None is up to the format."""
+    """Options for writing: `quality` 1..100 of lossy formats, `depth` in bits; None is up to the format.
+
+    `background` is the colour behind transparent pixels in formats without transparency, by its name or as
+    #rrggbb; without it, such images are refused.
+    """
 
     quality: int | None = None
     lossless: bool = False
     subsampling: str | None = None
     depth: int | None = None
     strip: bool = False
+    background: str | None = None
 
     def check(self) -> None:
-        """Raise `UsageError` for options that no format has."""
+        """Raise `UsageError` for options that no format has, and unknown colours."""
+        if self.background is not None:
+            parse_colour(self.background)
         if self.subsampling not in (None, *SUBSAMPLING):
             known = ", ".join(SUBSAMPLING)
             raise UsageError(f"no chroma subsampling called '{self.subsampling}'", f"one of {known}")
         if self.depth not in (None, 1, 8, 16, 32):
             raise UsageError(f"{self.depth} bits are not supported", "use --depth 1, 8, 16, or 32 for float")
+
+
+def parse_colour(text: str) -> tuple[float, float, float]:
+    """Return red, green and blue in [0, 1] of a colour as in CSS: `white`, `#fff`, `#ffffff`, `rgb(9, 9, 9)`.
+
+    Raises `UsageError` for any other text.
+    """
+    from PIL import ImageColor
+
+    try:
+        red, green, blue = ImageColor.getrgb(text)[:3]
+    except ValueError:
+        raise UsageError(f"no colour called '{text}'", "for example white, black or #336699") from None
+    return red / 255, green / 255, blue / 255
 
 
 @dataclass(frozen=True)

@@ -47,7 +47,10 @@ def check_can_hold(
             f"writing {suffix} needs {codec.missing_package}", f"pip install 'sr-cli[{codec.extra}]'"
         )
     if alpha and not codec.has_alpha:
-        raise ImageError(f"{suffix} cannot hold transparency", "choose .png, .webp or .tif")
+        raise ImageError(
+            f"{suffix} cannot hold transparency",
+            "choose .png, .webp or .tif, or flatten it: --background white",
+        )
     if frames > 1 and not codec.has_frames:
         raise ImageError(f"{suffix} holds one frame, not {frames}", "choose .png, .webp, .gif or .tif")
     if encoding.depth and encoding.depth not in codec.depths:
