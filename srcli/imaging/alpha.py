@@ -13,7 +13,7 @@ def flatten_alpha(samples: StoredSamples, colour: tuple[float, float, float]) ->
     Integers are composed as they are stored, as viewers do it; floats are linear light.
     """
     is_float = samples.dtype.kind == "f"
-    top = 1.0 if is_float else float(np.iinfo(samples.dtype).max)
+    top = 1.0 if is_float else float(2 ** (8 * samples.dtype.itemsize) - 1)
     behind = np.array(colour, np.float32)
     if is_float:
         behind = np.asarray(decode_srgb(behind), np.float32)
