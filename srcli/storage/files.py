@@ -4,12 +4,15 @@ import contextlib
 import errno
 import hashlib
 import os
+import platform
+import re
 import secrets
 import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 from srcli.errors import FileError
@@ -74,9 +77,11 @@ def replace_atomically(path: Path) -> Iterator[Path]:
 @contextmanager
 def _replace_file(path: Path) -> Iterator[Path]:
     # The name is chosen before the file exists, so that it is removed whenever this is interrupted.
-    temporary = path.with_name(f"{_get_temporary_prefix(path)}{secrets.token_hex(4)}{path.suffix}")
+    mark = f"{_name_host()}-{os.getpid()}-{secrets.token_hex(4)}"
+    temporary = path.with_name(f"{_get_temporary_prefix(path)}{mark}{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
+        sweep_folder(path.parent)
         os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
         yield temporary
         _copy_permissions(path, temporary)
@@ -123,6 +128,37 @@ def remove_leftovers(path: Path) -> None:
         real = _follow_links(path)
         for leftover in real.parent.glob(f"{_get_temporary_prefix(real)}*"):
             leftover.unlink(missing_ok=True)
+
+
+@lru_cache(maxsize=256)
+def sweep_folder(folder: Path) -> None:
+    """Delete the temporary files that killed processes of this machine left in a folder, once per folder."""
+    with contextlib.suppress(OSError):
+        for name in os.listdir(folder):
+            found = _TEMPORARY.match(name)
+            if found and found["host"] == _name_host() and not _is_running(int(found["pid"])):
+                (folder / name).unlink(missing_ok=True)
+
+
+_TEMPORARY = re.compile(r"\.sr-[0-9a-f]{8}-(?P<host>[0-9a-f]{6})-(?P<pid>\d{1,9})-[0-9a-f]{8}")
+
+
+@lru_cache(maxsize=1)
+def _name_host() -> str:
+    """Return a name for this machine that fits into a file name; other machines may share the folder."""
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:6]
+
+
+def _is_running(pid: int) -> bool:
+    if os.name != "posix":
+        return True  # there, signal 0 would end the process
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _get_temporary_prefix(path: Path) -> str:

@@ -1,6 +1,7 @@
 """The state of a training run: all that is saved, so that it can resume bit for bit."""
 
 import copy
+import io
 import math
 import os
 import pickle
@@ -132,8 +133,11 @@ def save(folder: Path, state: State, recipe: Recipe) -> None:
     if state.discriminator is not None and state.discriminator_optimiser is not None:
         saved["discriminator"] = state.discriminator.state_dict()
         saved["discriminator_optimiser"] = state.discriminator_optimiser.state_dict()
+    # Torch's own writer ends in several exceptions on a full disk.
+    data = io.BytesIO()
+    torch.save(saved, data)
     with replace_atomically(folder / STATE) as temporary:
-        torch.save(saved, temporary)
+        temporary.write_bytes(data.getbuffer())
 
 
 # Entries by the names that they had in the first runs, which can still be resumed.

@@ -1,5 +1,6 @@
 """TorchScript: the network traced, with its weights, for torch.jit.load in Python and C++."""
 
+import io
 import warnings
 from pathlib import Path
 
@@ -22,7 +23,9 @@ def write(network: nn.Module, path: Path) -> Difference:
         with warnings.catch_warnings(), torch.inference_mode():
             # It warns that it is deprecated, and of each comparison of sizes; other sizes are tested below.
             warnings.simplefilter("ignore")
-            torch.jit.save(torch.jit.trace(network, example, check_trace=False), path)  # type: ignore[no-untyped-call]
+            data = io.BytesIO()
+            torch.jit.save(torch.jit.trace(network, example, check_trace=False), data)  # type: ignore[no-untyped-call]
+            path.write_bytes(data.getbuffer())  # on a full disk, torch itself would end the process
             read = torch.jit.load(path)  # type: ignore[no-untyped-call]
     except RuntimeError as error:
         raise UnexportableError(f"torch cannot trace it: {str(error).strip().splitlines()[0]}") from error

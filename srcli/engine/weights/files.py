@@ -112,7 +112,7 @@ def read_state(path: Path) -> "dict[str, Tensor]":
 
 def save_network(path: Path, network: "nn.Module", spec: Spec, notes: dict[str, str]) -> None:
     """Write a safetensors file whose header has the `spec` and `notes` on how it was made."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save
 
     state = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
     header = {
@@ -121,7 +121,7 @@ def save_network(path: Path, network: "nn.Module", spec: Spec, notes: dict[str, 
         "config": json.dumps(spec.config),
     }
     with replace_atomically(path) as temporary:
-        save_file(state, temporary, metadata={"format": "pt", **header, **notes})
+        temporary.write_bytes(save(state, {"format": "pt", **header, **notes}))
 
 
 def identify_specs(path: Path, arch: str | None = None) -> list[Spec]:

@@ -72,11 +72,11 @@ def _save_array(path: Path, found: dict[str, Table], spec: Spec) -> None:
 
 
 def _save_own(path: Path, found: dict[str, Table], spec: Spec) -> None:
-    from safetensors.numpy import save_file
+    from safetensors.numpy import save
 
     header = {"kind": "table", "arch": spec.arch, "scale": str(spec.scale), "config": json.dumps(spec.config)}
     with replace_atomically(path) as temporary:
-        save_file(found, temporary, metadata=header)
+        temporary.write_bytes(save(found, header))
 
 
 def _round_srlut(found: dict[str, Table]) -> dict[str, Table]:
