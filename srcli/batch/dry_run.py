@@ -14,7 +14,7 @@ from srcli.imaging.codecs.reading import read_info
 from srcli.imaging.size import Size
 from srcli.storage.locations import open_local_copy
 from srcli.upscaling.estimate import Estimate, PlannedImage, estimate_image
-from srcli.upscaling.files import UpscaleSettings, compute_scale, decide_streaming
+from srcli.upscaling.files import UpscaleSettings, compute_scale, decide_streaming, needs_method
 from srcli.upscaling.task import UpscaleTask
 from srcli.workers.progress import ignore
 
@@ -55,5 +55,5 @@ def _estimate_task(task: UpscaleTask, info: ImageInfo, settings: UpscaleSettings
     streamed = decide_streaming(info.frames, info.size, size, settings)
     needs_whole = bool(settings.postprocess.whole_image_options)
     image = PlannedImage(info, size, scale, streamed, needs_whole)
-    method = settings.load_method(scale) if scale > 1 else None
+    method = settings.load_method(scale) if needs_method(scale, settings.target) else None
     return TaskEstimate(task, info.size, size, estimate_image(method, image))

@@ -113,7 +113,7 @@ def _choose_model(request: UpscaleRequest, images: list[PlannedImage], emit: Emi
             check_time(model.name, within, images, options)
     scale = 2 if request.size.scale is None else request.size.scale
     if model.weights:
-        check_scale(scale)
+        check_scale(scale, has_one=True)
         return replace(model, arch=find_arch(model.arch) if model.arch else None)
     check_model(model.name or DEFAULT_MODEL, scale)
     return model

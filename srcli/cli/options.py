@@ -443,13 +443,16 @@ class SizeGroup:
     long_edge: LongEdge = None
     megapixels: Megapixels = None
 
-    def build(self) -> "TargetSize":
-        """Return the requested size, x4 by default. Raises `UsageError` if several options set it."""
+    def build(self, model: "ModelChoice") -> "TargetSize":
+        """Return the requested size: by default that of the model's weight file, else x4.
+
+        Raises `UsageError` if several options set it.
+        """
         from srcli.imaging.size import parse_target_size
 
-        return parse_target_size(
-            self.scale, self.width, self.height, self.size, self.long_edge, self.megapixels
-        )
+        given = (self.scale, self.width, self.height, self.size, self.long_edge, self.megapixels)
+        default = 4 if any(value is not None for value in given) else model.find_default_scale()
+        return parse_target_size(*given, default)
 
 
 @dataclass(frozen=True)

@@ -56,10 +56,11 @@ def upscale(
         console.terminate_as_interrupt(),
         console.stop_on_signal() if batch.watch else nullcontext() as stopped,
     ):
+        choice = model.build()
         request = UpscaleRequest(
             files.inputs,
-            size.build(),
-            model.build(),
+            size.build(choice),
+            choice,
             naming.build(files.output, encoding.format_),
             encoding.build(),
             postprocess.build(),

@@ -70,8 +70,12 @@ def parse_target_size(
     size: str | None,
     long_edge: int | None,
     megapixels: float | None,
+    default: float = 4,
 ) -> TargetSize:
-    """Return the size that options ask for, x4 by default. Raises `UsageError` for more than one of them."""
+    """Return the size that options ask for, or a scale of `default` if none does.
+
+    Raises `UsageError` for more than one of them.
+    """
     box, exact = _parse_box(size) if size else (None, False)
     target = TargetSize(scale, width, height, long_edge, megapixels, box, exact)
     given = [f.name for f in fields(target) if f.name != "exact" and getattr(target, f.name) is not None]
@@ -86,7 +90,7 @@ def parse_target_size(
             raise UsageError(
                 f"--{_OPTIONS.get(name, name)} {text} is not a valid size", "use a number above 0"
             )
-    return target if given else TargetSize(scale=4)
+    return target if given else TargetSize(scale=default)
 
 
 _OPTIONS = {"long_edge": "long-edge", "box": "size"}

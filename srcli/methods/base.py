@@ -72,6 +72,10 @@ class Method(ABC):
         out = self.stream(source, scale)
         return out if out.shape == size else rows.resize_rows(out, *size)
 
+    def describe_resize(self, scale: float) -> str:
+        """Return how the result of networks is resized to reach `scale`; empty if it is not."""
+        return ""
+
     def as_uint8(self, source: Rows, size: Sides) -> Rows | None:
         """Return rows of uint8 of that size, rounded on the device; None if the method cannot do that."""
         return None

@@ -6,7 +6,7 @@ from pathlib import Path
 from srcli.errors import UsageError
 from srcli.manifest import DEFAULT_MODEL
 from srcli.methods.base import Method, MethodOptions
-from srcli.methods.registry import find_arch, find_licence, load_method, load_method_file
+from srcli.methods.registry import find_arch, find_licence, find_own_scale, load_method, load_method_file
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,12 @@ class ModelChoice:
         if self.weights:
             return load_method_file(self.weights, scale, options, self.arch and find_arch(self.arch))
         return load_method(self.label, scale, options)
+
+    def find_default_scale(self) -> int:
+        """Return the scale of the weight file if it is for only one, else 4. Raises `SrError`."""
+        self.check()
+        own = find_own_scale(self.weights, self.arch and find_arch(self.arch)) if self.weights else None
+        return own or 4
 
     def find_licence(self, scale: float) -> str:
         """Return the licence of the weights; that of a user's file is unknown."""

@@ -1,5 +1,6 @@
 """Pretrained networks as methods: chains of fixed scales, and single networks of any scale."""
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Self
@@ -21,6 +22,12 @@ class NetworkChain(Method):
         """Run the networks in order, clipping after each, and resize if they overshoot."""
         out, size = _run_all(self.stages, source), compute_output_size(source, scale)
         return out if out.shape == size else rows.resize_rows(out, *size)
+
+    def describe_resize(self, scale: float) -> str:
+        """Return the scales of the networks, such as "x4, then resized", if they do not make up the scale."""
+        if math.prod(stage.scale for stage in self.stages) == scale:
+            return ""
+        return f"{' '.join(f'x{stage.scale}' for stage in self.stages)}, then resized"
 
     def as_uint8(self, source: Rows, size: Sides) -> Rows | None:
         """Round in the last network's runtime, if it can and reaches `size` exactly."""

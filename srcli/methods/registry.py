@@ -76,7 +76,7 @@ def load_method_file(
 
     `arch` overrides the identification. Raises `WeightsError` for files that fit no network.
     """
-    check_scale(scale)
+    check_scale(scale, has_one=True)
     if lut.is_table(path):
         spec, stage = load_table(path, options)
         if arch not in (None, spec.arch):
@@ -98,6 +98,23 @@ def load_method_file(
             return _load_foreign(path, scale, options)
         source = _settle_values(_select_spec(path, specs, scale, arch), options.log)
         return _repeat(path.stem, _load_upscaler(source, options), scale, str(source.spec))
+
+
+def find_own_scale(path: Path, arch: str | None = None) -> int | None:
+    """Return the scale that a weight file is for; None if it could be for several, or for any."""
+    from srcli.engine.runtimes.ncnn_pair import examine_pair
+
+    if lut.is_table(path):
+        return lut.read_tables(path)[0].scale
+    if path.is_dir() or ncnn.find_pair(path):
+        scales = {examine_pair(graph, ignore).info.scale for graph in _list_graphs(path)}
+    else:
+        with hold_checkpoint(path) as checkpoint:
+            scales = {spec.scale for spec in weights.identify_specs(path, arch)}
+            if not scales and arch is None:
+                misfit = weights.describe_misfit(path, checkpoint.state, None)
+                scales = {spandrel.identify_network(checkpoint.state, misfit)[1]}
+    return scales.pop() if len(scales) == 1 and ANY not in scales else None
 
 
 def identify_weights(path: Path, scale: float, arch: str | None = None) -> WeightsSource:
@@ -161,7 +178,8 @@ def find_licence(name: str, scale: float) -> str:
 
 def check_model(name: str, scale: float) -> None:
     """Raise `UsageError` if `load_method` does not know the name or the scale; nothing is loaded."""
-    check_scale(scale)
+    own = {entry.scale for entry in manifest.load() if entry.model == name}
+    check_scale(scale, has_one=1 in own)
     if name in list_models():
         return
     if name in archs.names():
@@ -221,12 +239,8 @@ def _load_pairs(path: Path, scale: float, options: MethodOptions) -> Method:
     """Return the method of an ncnn pair, or of the pairs in a folder that make up the scale."""
     from srcli.engine.runtimes.ncnn_pair import describe_pair, examine_pair
 
-    pair = ncnn.find_pair(path)
-    graphs = [ncnn.read_graph(param) for param in ([pair] if pair else ncnn.list_pairs(path))]
-    if not graphs:
-        raise WeightsError(f"{path} has no ncnn pairs", "a pair is NAME.param and NAME.bin; or give a file")
     by_scale: dict[int, list[ncnn.Graph]] = {}
-    for graph in graphs:
+    for graph in _list_graphs(path):
         by_scale.setdefault(examine_pair(graph, options.log).info.scale, []).append(graph)
     chain = plan_scale_chain(scale, tuple(by_scale))
     for own in chain:
@@ -236,6 +250,15 @@ def _load_pairs(path: Path, scale: float, options: MethodOptions) -> Method:
     stages = {own: _load_pair(by_scale[own][0], options) for own in set(chain)}
     identities = [describe_pair(by_scale[own][0]) for own in stages]
     return chain_networks(path.stem, [stages[own] for own in chain], "; ".join(identities))
+
+
+def _list_graphs(path: Path) -> list[ncnn.Graph]:
+    """Return the graph of an ncnn pair, or those of all pairs in a folder."""
+    pair = ncnn.find_pair(path)
+    graphs = [ncnn.read_graph(param) for param in ([pair] if pair else ncnn.list_pairs(path))]
+    if not graphs:
+        raise WeightsError(f"{path} has no ncnn pairs", "a pair is NAME.param and NAME.bin; or give a file")
+    return graphs
 
 
 def _load_pair(graph: ncnn.Graph, options: MethodOptions) -> Upscaler:

@@ -125,7 +125,9 @@ def _upscale_local(source: Path, target: Path, settings: UpscaleSettings) -> Res
         write_frames(target, held, timing, settings.encoding)
     old, new = first.input_size, first.pipeline.size
     lost = "" if settings.encoding.strip else describe_lost_metadata(first.frame.metadata, codec)
-    notes = (*choice.notes, *first.frame.notes, *filter(None, [lost]))
+    method = first.pipeline.method
+    resized = method.describe_resize(settings.target.scale) if method and settings.target.scale else ""
+    notes = (*choice.notes, *first.frame.notes, *filter(None, [resized, lost]))
     return Result(old, new, first.frame.depth, first.pipeline.depth, timing.count, 0, notes=notes)
 
 
@@ -166,7 +168,7 @@ def _plan_output(frame: Frame, target: Path, frames: int, settings: UpscaleSetti
     check_writable(target, frame.has_alpha, frames, settings.encoding, new)
     streamed = decide_streaming(frames, old, new, settings)
     scale = compute_scale(old, new, settings.target)
-    method = settings.load_method(scale) if scale > 1 else None
+    method = settings.load_method(scale) if needs_method(scale, settings.target) else None
     depth = choose_depth(frame.depth, target, settings.encoding)
     pipeline = Pipeline(method, scale, new, settings.postprocess, depth)
     return _Output(frame, pipeline, scale_metadata(frame.metadata, old, new), streamed)
@@ -205,11 +207,16 @@ def decide_streaming(frames: int, old: Size, new: Size, settings: UpscaleSetting
     if frames > 1:
         obstacles.append("a file of several frames")
     scale = compute_scale(old, new, settings.target)
-    if not obstacles and scale > 1 and not settings.load_method(scale).streams:
+    if not obstacles and needs_method(scale, settings.target) and not settings.load_method(scale).streams:
         obstacles.append(settings.load_method(scale).name)
     if settings.stream and obstacles:
         raise UsageError(f"{obstacles[0]} needs the whole image in memory", "leave out --stream")
     return not obstacles
+
+
+def needs_method(scale: float, target: TargetSize) -> bool:
+    """Return whether the method runs: it enlarges, or -x1 asks for a network that keeps the size."""
+    return scale > 1 or target.scale == 1
 
 
 def compute_scale(old: Size, new: Size, target: TargetSize) -> float:

@@ -21,7 +21,7 @@ from srcli.methods import Method, MethodOptions
 from srcli.methods.choice import ModelChoice
 from srcli.scales import format_scale
 from srcli.upscaling.conversion import read_array, read_picture, write_array, write_picture
-from srcli.upscaling.files import UpscaleSettings, compute_scale, upscale_file
+from srcli.upscaling.files import UpscaleSettings, compute_scale, needs_method, upscale_file
 from srcli.upscaling.fingerprint import Fingerprint, list_choices
 from srcli.upscaling.pipeline import Pipeline
 from srcli.upscaling.postprocess import Postprocess
@@ -151,7 +151,7 @@ class Model:
         new = target.resolve(old)
         scale = compute_scale(old, new, target)
         with self._lock:
-            method = self._load(scale).with_progress(progress) if scale > 1 else None
+            method = self._load(scale).with_progress(progress) if needs_method(scale, target) else None
             return Pipeline(method, scale, new, postprocess, frame.depth).run(frame).whole()
 
     def _make_target(self, size: Size | None) -> TargetSize:
