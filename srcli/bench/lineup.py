@@ -33,6 +33,8 @@ class BenchMethod:
 
         Every method has fractional scales: networks of whole scales get there by bicubic, as in `sr upscale`.
         """
+        if scale == 1 and self.name in KERNELS:
+            return True  # a copy of the input, to compare networks with that restore at the same size
         if self.file is None:
             methods.check_model(self.name, scale)
         if scale != int(scale):
@@ -68,6 +70,8 @@ class BenchMethod:
 
     def load(self, scale: float, options: MethodOptions) -> Method:
         """Load the method, ready to run, under its name in tables."""
+        if scale == 1 and self.name in KERNELS:
+            return methods.Interpolator(self.name)
         method = (
             methods.load_method_file(self.file, scale, options)
             if self.file
