@@ -48,7 +48,8 @@ def fit_colors(frame: Frame, codec: Codec) -> Frame:
         name = _HDR.get(metadata.cicp[1]) if metadata.cicp else None
         if name and "cicp" not in kinds:
             return _forget_colours(frame, f"{name} colours are not kept")
-        metadata = replace(metadata, icc=make_missing_profile(frame, kinds))
+        made = make_missing_profile(frame, kinds)
+        metadata = replace(metadata, icc=made, cicp=None) if made else metadata
     if not metadata.icc or "icc" in kinds:
         return replace(frame, metadata=metadata)
     is_grey = frame.samples.ndim == 2 or frame.samples.shape[2] == 2
