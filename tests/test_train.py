@@ -476,6 +476,11 @@ def test_the_command_makes_weights_that_all_commands_take(photos: Path, tmp_path
     assert spec is not None
     assert (spec.arch, spec.scale) == ("espcn", 3)
     assert json.loads(read_header(weights)["recipe"])["steps"] == 20
+    card = (out / "README.md").read_text()
+    assert f"The images in `{photos}`" in card
+    assert "![Loss and PSNR over the steps](curves.png)" in card
+    assert f"{read_header(weights)['psnr_y']} dB, bicubic" in card
+    assert "| steps | 20 |" in card
     photo = photos / "coffee.png"
     for command in (
         ("upscale", photo, "-x3", "-w", weights, "-o", tmp_path / "a.png"),

@@ -293,7 +293,9 @@ def push(
     file: Annotated[Path, typer.Argument(help="Weight file written by `sr train`.", show_default=False)],
     repo: Annotated[str, typer.Option(help="OWNER/NAME on the Hub.", show_default=False)],
     licence: Annotated[str, typer.Option(help="SPDX name, such as Apache-2.0.", show_default=False)],
-    data: Annotated[str, typer.Option(help="Description of the training data.")] = "Not stated.",
+    data: Annotated[
+        str, typer.Option(help="Description of the training data; the run's folders by default.")
+    ] = "",
     results: Annotated[Path | None, typer.Option(help="Scores written by `sr bench --json`.")] = None,
     private: Annotated[bool, typer.Option("--private", help="Create a private repository.")] = False,
     dry_run: Annotated[
@@ -305,7 +307,7 @@ def push(
     from srcli.engine.weights import files as weights
     from srcli.engine.weights import hub
     from srcli.engine.weights.checkpoint import read_header
-    from srcli.report.model_card import render_card
+    from srcli.report.model_card import Card, render_card
     from srcli.report.model_tables import format_total
 
     spec = weights.read_spec(file)
@@ -314,13 +316,17 @@ def push(
     network = weights.load_network(file, spec)
     parameters = sum(value.numel() for value in network.parameters())
     scores = read_results(results) if results else None
-    card = render_card(file.name, spec, parameters, read_header(file), licence, data, scores)
+    card = Card(file, spec, parameters, read_header(file), licence, data, scores)
+    text = render_card(card)
     if dry_run:
-        console.print_lines(card)
+        console.print_lines(text)
         size = format_total([file.stat().st_size])
         console.err.print(f"would upload to {repo}: README.md, {file.name} ({size})", markup=False)
         return
-    address = hub.publish(repo, {"README.md": card.encode(), file.name: file}, f"{spec}, from sr", private)
+    sent: dict[str, bytes | Path] = {"README.md": text.encode(), file.name: file}
+    if card.curves:
+        sent[card.curves.name] = card.curves
+    address = hub.publish(repo, sent, f"{spec}, from sr", private)
     console.out.print(address, markup=False)
 
 

@@ -195,8 +195,23 @@ def train(
     if summary.interrupted:
         return ExitCode.INTERRUPTED
     console.out.print(f"{summary.weights}  {format_result(summary)}", markup=False, soft_wrap=True)
+    _write_card(summary.weights)
     console.err.print(f"to use it: sr upscale IMAGE -w {summary.weights}", markup=False, soft_wrap=True)
     return ExitCode.OK
+
+
+def _write_card(weights: Path) -> None:
+    """Describe the result in a README.md beside it, as `sr models push` would publish it."""
+    from srcli import archs
+    from srcli.engine.weights.checkpoint import read_header
+    from srcli.engine.weights.files import read_spec
+    from srcli.report.model_card import Card, write_card
+
+    spec = read_spec(weights)
+    assert spec is not None
+    network = archs.build(spec.arch, spec.scale, spec.config)
+    parameters = sum(value.numel() for value in network.parameters())
+    write_card(Card(weights, spec, parameters, read_header(weights)))
 
 
 def _print_recipes(scale: int) -> None:

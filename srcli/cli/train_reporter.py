@@ -70,7 +70,12 @@ class TrainReporter:
                 )
 
     def _show_start(self, event: "events.Started") -> None:
-        given = {key: value for key, value in asdict(event.recipe).items() if value not in ("", (), {}, None)}
+        from srcli.train.recipe import Recipe
+
+        plain = asdict(Recipe(event.recipe.arch, event.recipe.scale))
+        shown = {key: value for key, value in asdict(event.recipe).items() if value != plain[key]}
+        always = ("arch", "scale", "patch", "batch", "steps", "loss", "learning_rate")
+        given = {key: getattr(event.recipe, key) for key in always} | shown
         fields = "  ".join(f"{key}={value}" for key, value in given.items())
         console.err.print(f"recipe {event.recipe.title}: {fields}", markup=False)
         console.err.print(f"on {event.device}, into {event.folder}", markup=False)

@@ -410,6 +410,8 @@ def save_weights(state: State, setup: Setup, psnr_y: float, prefix: str = "") ->
     """Write the averaged weights as the file that upscale, bench and compare take."""
     recipe = json.dumps(asdict(setup.recipe))
     notes = {"recipe": recipe, "step": str(state.step), "psnr_y": f"{psnr_y:.4f}"}
+    if math.isfinite(setup.bicubic):
+        notes["bicubic"] = f"{setup.bicubic:.4f}"
     files.save_network(weights_path(setup.folder, setup.recipe, prefix), *deploy(state, setup.recipe), notes)
 
 
