@@ -78,13 +78,15 @@ def read_animation(data: bytes | mmap) -> Animation | None:
     header, shared = parse_header(data[:33]), []
     count, plays, parts, cover = 0, 0, list[Part](), False
     for name, content in read_chunks(data):
+        if name == b"IDAT" and not count:
+            return None
         if name == b"acTL" and not parts:
             count, plays = struct.unpack(">II", content)
         elif name in _SHARED and not parts:
             shared.append((name, content))
         elif name == b"fcTL" and count:
             parts.append(_parse_control(content, header))
-        elif name == b"IDAT" and count:
+        elif name == b"IDAT":
             if not parts:
                 parts, cover = [Part(header.width, header.height)], True
             parts[0].data.append(content)

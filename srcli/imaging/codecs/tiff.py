@@ -397,7 +397,7 @@ def _normalise(values: NDArray[Any], page: Page) -> StoredSamples:
         full = (values.astype(np.uint32) * white + top // 2) // top
     if page.photometric == 0:
         full = np.concatenate([white - full[..., :1], full[..., 1:]], axis=2)
-    return full.astype(dtype)
+    return full.astype(dtype, copy=False)
 
 
 def _divide_by_alpha(values: StoredSamples, page: Page) -> StoredSamples:

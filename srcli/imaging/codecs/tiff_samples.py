@@ -178,7 +178,7 @@ def _decode_piece(data: bytes, layout: Layout, rows: int) -> NDArray[Any]:
     if layout.predictor == 3:
         return _undo_float_differences(lines, layout, channels).reshape(shape)
     values = lines.view(layout.dtype.newbyteorder(layout.order)).reshape(shape)
-    values = values.astype(layout.dtype)
+    values = values.astype(layout.dtype, copy=False)
     if layout.predictor == 2:
         integers = values.view(f"u{values.itemsize}")
         return np.cumsum(integers, axis=1, dtype=integers.dtype).view(layout.dtype)
