@@ -185,6 +185,7 @@ def _make_settings(request: UpscaleRequest, model: ModelChoice, images: list[Pla
         policy.again,
         request.naming.in_place,
         policy.keep_dates,
+        policy.salvage,
     )
 
 

@@ -71,7 +71,7 @@ class BatchPolicy:
     name or file of a job that can be resumed, and `rescan` looks for inputs added since it started. `within`
     is the time for all images in seconds. Inputs with more than `max_pixels` are refused. `again` upscales
     outputs of `sr` that are in folders, too; `only_enlarge` leaves images that are large enough; `keep_dates`
-    gives outputs the times of their inputs.
+    gives outputs the times of their inputs. `salvage` upscales what is left of files that were cut off.
     """
 
     recursive: bool = False
@@ -85,6 +85,7 @@ class BatchPolicy:
     again: bool = False
     only_enlarge: bool = False
     keep_dates: bool = False
+    salvage: bool = False
 
     def check(self) -> None:
         """Raise `UsageError` for combinations that mean nothing."""

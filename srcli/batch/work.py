@@ -47,6 +47,7 @@ class BatchSettings:
     again: bool = False
     in_place: bool = False
     keep_dates: bool = False
+    salvage: bool = False
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ def make_upscale_settings(settings: BatchSettings, emit: Emit) -> UpscaleSetting
         settings.postprocess,
         settings.stream,
         settings.keep_dates,
+        settings.salvage,
     )
 
 

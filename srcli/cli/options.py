@@ -205,6 +205,14 @@ KeepDates = Annotated[
     bool,
     typer.Option("--keep-dates", help="Give outputs the file times of their inputs.", rich_help_panel=FORMAT),
 ]
+Salvage = Annotated[
+    bool,
+    typer.Option(
+        "--salvage",
+        help="Upscale what is left of JPEGs that were cut off, and say how much.",
+        rich_help_panel=BATCH,
+    ),
+]
 LinearLight = Annotated[
     bool,
     typer.Option(
@@ -527,6 +535,7 @@ class BatchGroup:
     again: Again = False
     only_enlarge: OnlyEnlarge = False
     keep_dates: KeepDates = False
+    salvage: Salvage = False
     overwrite: Overwrite = False
     skip_existing: SkipExisting = False
     watch: Watch = False
@@ -551,6 +560,7 @@ class BatchGroup:
             self.again,
             self.only_enlarge,
             self.keep_dates,
+            self.salvage,
         )
 
 

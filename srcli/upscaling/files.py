@@ -39,7 +39,7 @@ class UpscaleSettings:
 
     `load_method` returns the method for a scale and should keep what it loaded. `stream`: hold only few rows
     in memory; None to decide by size. `tile` is only recorded. `keep_dates`: local outputs of local files get
-    the times of these.
+    the times of these. `salvage`: of files that were cut off, upscale what is there.
     """
 
     load_method: LoadMethod
@@ -51,6 +51,7 @@ class UpscaleSettings:
     postprocess: Postprocess = Postprocess()
     stream: bool | None = None
     keep_dates: bool = False
+    salvage: bool = False
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def _upscale_local(source: Path, target: Path, settings: UpscaleSettings) -> Res
     choice = choose_encoding(*read_coding(source), codec, settings.encoding)
     settings, timing = replace(settings, encoding=choice.encoding), read_timing(source)
     check_writable(target, frames=timing.count, encoding=settings.encoding)
-    frames: Iterable[Frame] = read_frames(source, settings.max_pixels)
+    frames: Iterable[Frame] = read_frames(source, settings.max_pixels, salvage=settings.salvage)
     if timing.count == 1:
         frames = list(frames)  # at the end of the file, the decoder's own copy is freed
     held: list[Frame] = []

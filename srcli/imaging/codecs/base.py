@@ -156,7 +156,8 @@ class Codec(ABC):
     `default_subsampling` empty for those without. `has_lossless` and `has_lossy`: it has the other way, too.
     `loss` says what every file loses. `largest_side` limits width and height.
     `mixed_frames`: frames may differ in size, depth and channels. `streams`: `write_rows` holds one band at a
-    time. The module `package`, if one is named, has to be installed, as the extra `extra` of sr-cli does.
+    time. `can_salvage`: `salvage_frames` decodes what is left of a file that was cut off. The module
+    `package`, if one is named, has to be installed, as the extra `extra` of sr-cli does.
     """
 
     name: str
@@ -177,6 +178,7 @@ class Codec(ABC):
     default_subsampling: str = ""
     largest_side: int = 2**31 - 1
     streams: bool = False
+    can_salvage: bool = False
     extra: str = ""
     package: str = ""
 
@@ -239,6 +241,10 @@ class Codec(ABC):
     @abstractmethod
     def read_frames(self, path: Path, max_pixels: int) -> Iterator[Frame]:
         """Decode the frames of a file one at a time, none of more than `max_pixels`."""
+
+    def salvage_frames(self, path: Path, max_pixels: int) -> Iterator[Frame]:
+        """Decode what is left of a file, with a note on how much that is, if the format can be salvaged."""
+        return self.read_frames(path, max_pixels)
 
     def write(
         self,

@@ -4,8 +4,9 @@ Source: ITU-T T.81, annex B; ITU-T T.87 (JPEG-LS).
 """
 
 import struct
+import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
@@ -46,6 +47,7 @@ _LUMA_TABLE = (
 _LOSSLESS, _JPEG_LS = 0xC3, 0xF7
 _STARTS_OF_FRAME = {*range(0xC0, 0xD0), _JPEG_LS} - {0xC4, 0xC8, 0xCC}
 _APP1 = 0xE1
+_END = b"\xff\xd9"
 _END = b"\xff\xd9"
 
 
@@ -98,6 +100,30 @@ class JpegCodec(PillowCodec):
             samples = (samples // 257).astype(np.uint8)
         orientation = exif.read_orientation(header.metadata.exif) if header.metadata.exif else 1
         yield turn_upright(Frame(samples, header.depth, header.metadata), orientation)
+
+    def salvage_frames(self, path: Path, max_pixels: int) -> Iterator[Frame]:
+        """Decode what there is before the file ends; the rest is grey. A sound file is read as ever."""
+        try:
+            yield from list(self.read_frames(path, max_pixels))
+        except OSError:
+            header = parse_header(path)
+            if header and not header.is_plain:
+                raise
+            with tempfile.TemporaryDirectory(prefix="sr-") as folder:
+                ended = Path(folder, "ended.jpg")
+                ended.write_bytes(path.read_bytes() + _END)
+                note = self._describe_salvage(ended)
+                for frame in self.read_frames(ended, max_pixels):
+                    yield replace(frame, notes=(*frame.notes, note))
+
+    def _describe_salvage(self, path: Path) -> str:
+        with self.open(path) as file:
+            samples, is_progressive = np.asarray(file), bool(file.info.get("progressive"))
+        # Where the data end, libjpeg leaves all coefficients at zero.
+        is_missing = (np.abs(samples.reshape(len(samples), -1).astype(np.int16) - 128) <= 1).all(axis=1)
+        rows = len(samples) - int(np.argmin(is_missing[::-1])) if not is_missing.all() else 0
+        details = ", without the last details" if is_progressive else ""
+        return f"salvaged: {100 * rows // len(samples)} % of the rows{details}"
 
     def estimate_quality(self, file: "PilImage") -> int | None:
         """Return the quality 1..100 whose luma table, scaled as in libjpeg, comes nearest."""
@@ -211,6 +237,7 @@ CODEC = JpegCodec(
     default_subsampling="4:4:4",
     largest_side=65500,
     streams=True,
+    can_salvage=True,
     plugin="JpegImagePlugin",
     read_depths=(12, 16),
 )

@@ -66,28 +66,33 @@ def read_timing(path: Path) -> FrameTiming:
         return codec.read_timing(path)
 
 
-def read_frames(path: Path, max_pixels: int = MAX_PIXELS) -> Iterator[Frame]:
-    """Decode the frames one at a time. Raises `ImageError` as `read_info` does, and for too many pixels."""
+def read_frames(path: Path, max_pixels: int = MAX_PIXELS, *, salvage: bool = False) -> Iterator[Frame]:
+    """Decode the frames one at a time. Raises `ImageError` as `read_info` does, and for too many pixels.
+
+    `salvage`: of a file that was cut off, decode what is there.
+    """
     with _open_codec(path) as codec:
-        yield from codec.read_frames(path, max_pixels)
+        yield from (codec.salvage_frames if salvage else codec.read_frames)(path, max_pixels)
 
 
 @contextmanager
 def _open_codec(path: Path) -> Iterator[Codec]:
     """Choose the codec of a file by its content; what decoders raise within becomes an `ImageError`."""
     check_readable(path)
+    codec = None
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about odd but readable metadata
-            yield _identify(path)
+            codec = _identify(path)
+            yield codec
     except UnsupportedImageError as error:
         raise ImageError(f"{path} cannot be read: {error.reason}", error.hint) from error
     except _DECODER_ERRORS as error:
-        raise _explain(path, error) from error
+        raise _explain(path, error, codec) from error
     except Exception as error:
         if type(error).__module__.split(".")[0] not in _DECODER_MODULES:
             raise
-        raise _explain(path, error) from error
+        raise _explain(path, error, codec) from error
 
 
 def _identify(path: Path) -> Codec:
@@ -105,7 +110,7 @@ def _identify(path: Path) -> Codec:
     return codec
 
 
-def _explain(path: Path, error: Exception) -> ImageError:
+def _explain(path: Path, error: Exception, codec: Codec | None) -> ImageError:
     """Return the error for a file that a decoder refused."""
     from PIL import UnidentifiedImageError
 
@@ -114,7 +119,9 @@ def _explain(path: Path, error: Exception) -> ImageError:
     if "unsupported" in str(error).lower():  # Pillow's word for sound files that it has no code for
         return ImageError(f"{path} cannot be read: {error}", "convert it to PNG with another program")
     reason = (str(error) or type(error).__name__).splitlines()[0].replace(str(path), "the file")
-    return ImageError(f"{path} is damaged: {reason}", "copy or download the file again")
+    is_cut = codec is not None and codec.can_salvage and "truncated" in reason
+    way = "; --salvage decodes what is there" if is_cut else ""
+    return ImageError(f"{path} is damaged: {reason}", f"copy or download the file again{way}")
 
 
 def _not_an_image(path: Path) -> ImageError:
