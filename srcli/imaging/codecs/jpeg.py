@@ -120,7 +120,8 @@ class JpegCodec(PillowCodec):
         with self.open(path) as file:
             samples, is_progressive = np.asarray(file), bool(file.info.get("progressive"))
         # Where the data end, libjpeg leaves all coefficients at zero.
-        is_missing = (np.abs(samples.reshape(len(samples), -1).astype(np.int16) - 128) <= 1).all(axis=1)
+        distance = np.abs(samples.reshape(len(samples), -1).astype(np.int16) - 128)
+        is_missing = distance.max(axis=1) <= 1
         rows = len(samples) - int(np.argmin(is_missing[::-1])) if not is_missing.all() else 0
         details = ", without the last details" if is_progressive else ""
         return f"salvaged: {100 * rows // len(samples)} % of the rows{details}"
