@@ -107,6 +107,7 @@ pictures: setup ## make the pictures of docs/real.md and docs/compare.md; needs 
 
 parity: setup ## measure the published weights in ../shared/weights and write docs/parity.md
 	$(RUN) tools/parity.py
+	$(RUN) tools/foreign_parity.py
 	$(BIN)/cog -r docs/parity.md
 
 formats: setup ## check what each image format keeps and write docs/formats.md

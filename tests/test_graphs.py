@@ -156,8 +156,8 @@ def test_sizes_and_types_are_read_without_a_library(tmp_path: Path) -> None:
     assert (found.name, found.dtype, found.shape, found.params) == ("in", "uint8", (1, 40, 48, 3), 324)
 
 
-@pytest.mark.parametrize("scale", [2, 4])
-def test_a_graph_of_tensorflow_equals_the_network_it_is_of(scale: int, tmp_path: Path) -> None:
+def test_a_graph_of_tensorflow_equals_the_network_it_is_of(tmp_path: Path) -> None:
+    scale = 4
     entry = manifest.find_entries("espcn")[scale]
     assert entry.bundled
     network = files.load_network(entry.bundled, archs.Spec(entry.arch, scale, entry.config))

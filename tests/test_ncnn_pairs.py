@@ -257,7 +257,7 @@ def test_a_folder_of_pairs_serves_their_scales(foreign: Path, photo: Path, sr: R
 
 
 @pytest.mark.parametrize(
-    "name", ["waifu2x", "waifu2x-photo-noise1", "realesrgan-anime", "realesr-animevideo"]
+    "name", ["waifu2x", "waifu2x-photo-n1", "realesrgan-anime", "realesr-animevideo"]
 )
 def test_packaged_models_run_offline_and_without_torch(name: str, tmp_path: Path) -> None:
     code = (

@@ -1,9 +1,9 @@
-"""Draw the picture of docs/real.md: small, noisy JPEG files by bicubic, the default network and `-m real`.
+"""Draw the pictures of docs/real.md: small, noisy JPEG files by bicubic, by `-m real` and by larger networks.
 
-    PYTHONPATH=. python tools/real.py
+    PYTHONPATH=. python tools/real.py [real | realesrgan]
 
 The bundled photographs are downscaled by 2, get noise and are saved as JPEG of low quality, as a cheap camera
-or a messenger would leave them.
+or a messenger would leave them. Needs the extras photo and waifu2x.
 """
 
 import sys
@@ -19,10 +19,19 @@ from srcli.imaging.pixels import to_uint8
 from srcli.imaging.resize import resize
 
 ROOT = Path(__file__).parent.parent
-PICTURE = ROOT / "docs" / "real.webp"
+DOCS = ROOT / "docs"
 NAMES = ("chelsea", "astronaut", "coffee")
 NOISE, QUALITY = 6 / 255, 45
-PLACE = "60,30,100,80"
+# Left, top, width and height, in pixels of the degraded photographs.
+PLACE = (60, 30, 100, 80)
+# The methods of each picture. Large networks see less of the photographs, as they take long.
+PICTURES = {
+    "real": ("bicubic", "ecbsr", "real"),
+    "realesrgan": (
+        *("bicubic", "real", "realesrgan"),
+        *("realesrgan-anime", "realesr-animevideo", "waifu2x-photo-n3"),
+    ),
+}
 
 
 def degrade_photograph(source: Path, target: Path) -> None:
@@ -34,16 +43,46 @@ def degrade_photograph(source: Path, target: Path) -> None:
     cv2.imwrite(str(target), samples[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
 
 
-def main() -> None:
-    """Degrade, compare and write."""
+def crop_surroundings(file: Path, margin: int = 16) -> None:
+    """Crop a photograph to what is shown of it, and a margin."""
+    left, top, width, height = PLACE
+    pixels = cv2.imread(str(file))
+    assert pixels is not None
+    rows, columns = slice(top - margin, top + height + margin), slice(left - margin, left + width + margin)
+    cv2.imwrite(str(file.with_suffix(".png")), pixels[rows, columns])
+    file.unlink()
+
+
+def draw_picture(name: str) -> None:
+    """Degrade, compare and write docs/NAME.webp."""
     with tempfile.TemporaryDirectory() as folder:
-        files = [Path(folder) / f"{name}.jpg" for name in NAMES]
-        for name, file in zip(NAMES, files, strict=True):
-            degrade_photograph(ROOT / "srcli" / "samples" / f"{name}.png", file)
-        models = ["-m", "bicubic", "-m", "ecbsr", "-m", "real"]
-        words = ["-x4", *models, "--crop", PLACE, "--preview", "none", "-o", str(PICTURE), "--overwrite"]
-        if run(["compare", *map(str, files), *words]):
+        files = [Path(folder) / f"{photo}.jpg" for photo in NAMES]
+        for photo, file in zip(NAMES, files, strict=True):
+            degrade_photograph(ROOT / "srcli" / "samples" / f"{photo}.png", file)
+        place = PLACE
+        if name != "real":
+            for file in files:
+                crop_surroundings(file, 16)
+            place = (16, 16, *PLACE[2:])
+        models = [word for model in PICTURES[name] for word in ("-m", model)]
+        words = ["-x4", *models, "--crop", ",".join(map(str, place)), "--preview", "none"]
+        if run(
+            [
+                "compare",
+                *map(str, sorted(Path(folder).iterdir())),
+                *words,
+                "-o",
+                str(DOCS / f"{name}.webp"),
+                "--overwrite",
+            ]
+        ):
             sys.exit(1)
+
+
+def main() -> None:
+    """Draw the pictures named on the command line, or all."""
+    for name in sys.argv[1:] or PICTURES:
+        draw_picture(name)
 
 
 if __name__ == "__main__":
