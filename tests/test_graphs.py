@@ -130,7 +130,7 @@ def test_the_probe_is_said_and_kept(tmp_path: Path, sr: Run, photo: Path) -> Non
 
 @pytest.mark.parametrize(
     ("content", "why"),
-    [(b"", "does not take one image"), (b"hello there", "damaged"), (b"\x3a\xff", "damaged")],
+    [(b"", "empty"), (b"hello there", "damaged"), (b"\x3a\xff", "damaged")],
 )
 def test_bad_graphs_take_one_line(content: bytes, why: str, sr: Run, photo: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.onnx").write_bytes(content)
