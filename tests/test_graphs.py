@@ -17,6 +17,7 @@ from srcli.engine.runtimes.probing import OPENCV_VALUES, Findings, Values, probe
 from srcli.engine.weights import files
 from srcli.engine.weights.onnx import read_frozen_graph, read_input
 from srcli.errors import WeightsError
+from srcli.imaging.image import read_image
 from srcli.imaging.pixels import Pixels
 from tools.tensorflow_graph import write_espcn
 
@@ -123,14 +124,15 @@ def test_the_probe_is_said_and_kept(tmp_path: Path, sr: Run, photo: Path) -> Non
     said: list[str] = []
     methods.load_method_file(path, 2, methods.MethodOptions(log=said.append))
     assert not said
-    done = sr("upscale", photo, "-w", path, "-x2", "-o", tmp_path / "out.png")
+    done = sr("upscale", photo, "-w", path, "-o", tmp_path / "out.png")  # x2, as the file is for nothing else
     assert done.code == 0, done.err
+    assert read_image(tmp_path / "out.png").pixels.shape[0] == 2 * read_image(photo).pixels.shape[0]
     assert "x2, RGB, values to 1, overlap 1" in done.err
 
 
 @pytest.mark.parametrize(
     ("content", "why"),
-    [(b"", "empty"), (b"hello there", "damaged"), (b"\x3a\xff", "damaged")],
+    [(b"", "does not take one image"), (b"hello there", "damaged"), (b"\x3a\xff", "damaged")],
 )
 def test_bad_graphs_take_one_line(content: bytes, why: str, sr: Run, photo: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.onnx").write_bytes(content)

@@ -256,9 +256,7 @@ def test_a_folder_of_pairs_serves_their_scales(foreign: Path, photo: Path, sr: R
         methods.load_method_file(foreign.parent / "none", 4)
 
 
-@pytest.mark.parametrize(
-    "name", ["waifu2x", "waifu2x-photo-n1", "realesrgan-anime", "realesr-animevideo"]
-)
+@pytest.mark.parametrize("name", ["waifu2x", "waifu2x-photo-n1", "realesrgan-anime", "realesr-animevideo"])
 def test_packaged_models_run_offline_and_without_torch(name: str, tmp_path: Path) -> None:
     code = (
         "import sys; from srcli.cli.app import run; code = run(sys.argv[1:])\n"
@@ -272,6 +270,13 @@ def test_packaged_models_run_offline_and_without_torch(name: str, tmp_path: Path
     assert done.returncode == 0, done.stderr
     assert "by ncnn" in done.stderr
     assert read_image(tmp_path / "out.png").pixels.shape == (60, 80, 3)
+
+
+def test_models_for_one_scale_have_it_by_default() -> None:
+    found = [
+        methods.choice.ModelChoice(name).find_default_scale() for name in ("waifu2x", "real", "ecbsr", None)
+    ]
+    assert found == [2, 4, 4, 4]
 
 
 def test_without_their_package_models_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

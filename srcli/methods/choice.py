@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 from pathlib import Path
 
+from srcli import manifest
 from srcli.errors import UsageError
 from srcli.manifest import DEFAULT_MODEL
 from srcli.methods.base import Method, MethodOptions
 from srcli.methods.registry import find_arch, find_licence, find_own_scale, load_method, load_method_file
+from srcli.scales import ANY
 
 
 @dataclass(frozen=True)
@@ -37,10 +39,12 @@ class ModelChoice:
         return load_method(self.label, scale, options)
 
     def find_default_scale(self) -> int:
-        """Return the scale of the weight file if it is for only one, else 4. Raises `SrError`."""
+        """Return the scale of the weight file or model if it is for only one, else 4. Raises `SrError`."""
         self.check()
-        own = find_own_scale(self.weights, self.arch and find_arch(self.arch)) if self.weights else None
-        return own or 4
+        if self.weights:
+            return find_own_scale(self.weights, self.arch and find_arch(self.arch)) or 4
+        scales = {entry.scale for entry in manifest.load() if entry.model == self.label}
+        return scales.pop() if len(scales) == 1 and ANY not in scales else 4
 
     def find_licence(self, scale: float) -> str:
         """Return the licence of the weights; that of a user's file is unknown."""

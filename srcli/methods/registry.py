@@ -108,6 +108,10 @@ def find_own_scale(path: Path, arch: str | None = None) -> int | None:
         return lut.read_tables(path)[0].scale
     if path.is_dir() or ncnn.find_pair(path):
         scales = {examine_pair(graph, ignore).info.scale for graph in _list_graphs(path)}
+    elif onnx.is_graph(path):
+        from srcli.engine.runtimes.onnx import examine_graph
+
+        scales = {examine_graph(path).info.scale}
     else:
         with hold_checkpoint(path) as checkpoint:
             scales = {spec.scale for spec in weights.identify_specs(path, arch)}
