@@ -60,6 +60,7 @@ def sr(capsys: pytest.CaptureFixture[str]) -> Run:
 @pytest.fixture(autouse=True)
 def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     """Give each test an empty cache and state folder."""
+    monkeypatch.setenv("SR_MODELS", str(tmp_path_factory.mktemp("models")))
     monkeypatch.setenv("SR_CACHE", str(tmp_path_factory.mktemp("cache")))
     monkeypatch.setenv("SR_STATE", str(tmp_path_factory.mktemp("state")))
 

@@ -321,11 +321,11 @@ def test_one_entry_is_for_any_scale(mine: Path, tmp_path: Path, monkeypatch: pyt
     }  # fmt: skip
     path = tmp_path / "manifest.json"
     path.write_text(json.dumps({"weights": [raw]}))
-    (entry,) = manifest.load(path)
+    (entry,) = manifest.load_own(path)
     assert (entry.scale, entry.name) == (ANY, "mine-any")
     path.write_text(json.dumps({"weights": [{**raw, "scale": 0}]}))
     with pytest.raises(ManifestError, match="bad scale"):
-        manifest.load(path)
+        manifest.load_own(path)
     monkeypatch.setattr(manifest, "load", lambda: (entry,))
     monkeypatch.setattr(files, "locate_weights", lambda entry: mine)
     method = methods.load_method("mine", 2.7)

@@ -139,7 +139,7 @@ BAD = [
     (["photo.png", "--device", "tpu"], 2, "no device called 'tpu'"),
     (["photo.png", "--device", "cpu:7"], 2, "no device called 'cpu:7'"),
     (["photo.png", "--weights", "missing.safetensors"], 1, "does not exist"),
-    (["photo.png", "--weights", "text.png"], 1, "is not a weight file"),
+    (["photo.png", "--weights", "text.png"], 1, "is a text file"),
     (["photo.png", "-m", "bicubic", "--weights", "plain.safetensors"], 2, "model cannot be used with"),
     (["photo.png", "--arch", "bicubic", "--weights", "plain.safetensors"], 2, "bicubic has no weights"),
     (["photo.png", "--arch", "edrs", "--weights", "plain.safetensors"], 2, "no model called 'edrs'"),

@@ -93,16 +93,16 @@ def test_hub_entries_are_pinned_or_known_by_digest_as_far_as_the_evidence_goes()
 )
 def test_bad_entries_are_named(change: dict[str, object], named: str, tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match=named) as caught:
-        manifest.load(write_manifest(tmp_path, entry(**change)))
+        manifest.load_own(write_manifest(tmp_path, entry(**change)))
     assert "m x" in caught.value.message
 
 
 def test_bad_manifests_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ManifestError, match="listed twice"):
-        manifest.load(write_manifest(tmp_path, entry(), entry()))
+        manifest.load_own(write_manifest(tmp_path, entry(), entry()))
     (tmp_path / "x.json").write_text("[1]")
     with pytest.raises(ManifestError, match="not a weights manifest"):
-        manifest.load(tmp_path / "x.json")
+        manifest.load_own(tmp_path / "x.json")
 
 
 def test_a_damaged_bundled_file_is_not_loaded() -> None:

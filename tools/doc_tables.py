@@ -51,7 +51,7 @@ def render_choices(scale: int = 4) -> str:
 
     The figure is our own measurement if the weights are bundled, else the paper's.
     """
-    entries = {entry.model: entry for entry in manifest.load() if entry.scale == scale}
+    entries = {entry.model: entry for entry in manifest.load_own() if entry.scale == scale}
     rows = load_result("bundled")["rows"]
     measured = {
         row["method"]: row["psnr_y"] for row in rows if (row["dataset"], row["scale"]) == ("Set5", scale)

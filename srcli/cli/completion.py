@@ -38,6 +38,13 @@ def entries(incomplete: str) -> list[Offer]:
     return found + _filter([(entry.name, entry.licence) for entry in manifest.load()], incomplete)
 
 
+def user_entries(incomplete: str) -> list[Offer]:
+    """Offer the models that the user added."""
+    from srcli import manifest
+
+    return _filter([(entry.name, entry.arch) for entry in manifest.load_user()], incomplete)
+
+
 def _list_networks() -> list[Offer]:
     from srcli import manifest
 

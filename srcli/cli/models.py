@@ -1,5 +1,6 @@
 """`sr models`: list models, and manage the weight files behind them."""
 
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,7 +10,7 @@ import typer
 from srcli.cli import completion, console
 from srcli.cli.options import parse_scale, require_whole_scale
 from srcli.errors import ExitCode, UsageError, WeightsError, wrap_exception
-from srcli.scales import ANY
+from srcli.scales import ANY, format_scale
 from srcli.storage.files import check_can_write
 
 if TYPE_CHECKING:
@@ -227,11 +228,12 @@ def _check_local(entry: "Entry") -> str:
 def _check_remote(entry: "Entry") -> str:
     """Compare what the Hub says of the file with the manifest. Raises `SrError` if they differ."""
     from srcli.engine.weights import hub
-    from srcli.manifest import HubFile
+    from srcli.manifest import HubFile, UserFile
     from srcli.report.model_tables import format_total
 
     if not isinstance(entry.file, HubFile):
-        return "bundled" if entry.bundled else "part of another package"
+        where = {str: "bundled", UserFile: "your own"}
+        return where.get(type(entry.file), "part of another package")
     stated = hub.fetch_metadata(entry.file)
     facts = {"digest": (entry.digest, stated.digest), "size": (entry.bytes, stated.size)}
     for name, (ours, theirs) in facts.items():
@@ -274,9 +276,12 @@ def rm(names: Names) -> None:
     """Delete downloaded weights from the cache."""
     from srcli.engine.weights import hub
     from srcli.engine.weights.files import find_local
+    from srcli.manifest import UserFile
 
     def delete(entry: "Entry") -> str:
         file = find_local(entry)
+        if isinstance(entry.file, UserFile):
+            raise WeightsError(f"{entry.name} is your own model", f"`sr models remove {entry.name}`")
         if entry.bundled or (file and file.suffix == ".param"):
             where = "sr" if entry.bundled else f"an installed package: {file}"
             raise WeightsError(f"{entry.name} is part of {where}", "only downloaded weights can be deleted")
@@ -286,6 +291,68 @@ def rm(names: Names) -> None:
         return f"{entry.name}  deleted"
 
     _run_for_each(_find_entries(names), delete)
+
+
+@models.command()
+def add(
+    source: Annotated[
+        str | None,
+        typer.Argument(help="Weight file, or the address of one.", show_default=False, metavar="FILE|URL"),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Option(help="Name for --model; with --entry, that of its file by default.")
+    ] = None,
+    digest: Annotated[
+        str | None, typer.Option("--sha256", help="SHA-256 that the file must have.", metavar="HEX")
+    ] = None,
+    scale: Annotated[
+        float | None,
+        typer.Option(
+            "--scale", "-x", parser=parse_scale, metavar="NUMBER", help="If the file fits several scales."
+        ),
+    ] = None,
+    entry: Annotated[
+        Path | None, typer.Option(help="JSON file of OpenModelDB that describes the model.")
+    ] = None,
+) -> None:
+    """Add a weight file to the models: -m NAME works from then on."""
+    from dataclasses import replace
+
+    from srcli.engine.weights import user_models
+    from srcli.engine.weights.user_models import ModelSource
+
+    if digest is not None and not re.fullmatch("[0-9a-fA-F]{64}", digest):
+        raise UsageError("--sha256 takes 64 hexadecimal digits", "`sha256sum FILE` prints them")
+    if entry is None and (source is None or name is None):
+        raise UsageError("what is to be added?", "sr models add FILE --name NAME, or --entry FILE.json")
+    wanted = user_models.read_description(entry) if entry else ModelSource((), name or "")
+    wanted = replace(
+        wanted,
+        places=(source,) if source else wanted.places,
+        name=name or wanted.name,
+        digest=digest.lower() if digest else wanted.digest,
+        scale=wanted.scale if scale is None else require_whole_scale(scale),
+    )
+    with console.make_progress_bar() as bar:
+        task = bar.add_task("downloading", total=None, visible=False)
+        added = user_models.add_model(
+            wanted, lambda done, total: bar.update(task, completed=done, total=total, visible=True)
+        )
+    spec = f"{added.arch} {format_scale(added.scale)}"
+    console.out.print(f"{added.name}  {spec}  use it: sr upscale IMAGE -m {added.model}", markup=False)
+
+
+@models.command()
+def remove(
+    names: Annotated[
+        list[str], typer.Argument(help="MODEL or MODEL-xSCALE.", autocompletion=completion.user_entries)
+    ],
+) -> None:
+    """Delete models that were added with `sr models add`."""
+    from srcli.engine.weights.user_models import remove_models
+
+    for name in remove_models(names):
+        console.out.print(f"{name}  removed", markup=False)
 
 
 @models.command()

@@ -1,6 +1,7 @@
 """`weights_manifest.json`: every weight file that the tool knows, as typed, validated entries."""
 
 import json
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
@@ -53,24 +54,32 @@ class PackageFile:
 
 
 @dataclass(frozen=True)
+class UserFile:
+    """A file in the user's folder of models, which `sr models add` put there."""
+
+    name: str
+
+
+@dataclass(frozen=True)
 class Entry:
     """One weight file.
 
-    `file` is its name under `srcli/weights` (bundled), a `HubFile` or a `PackageFile`; `package` is where the
-    same weights are, too: if it is installed, nothing is downloaded. `sha256` is 64 hex digits (of the .bin
-    file of a pair) or `STATED_BY_HUB`; `packed` is the SHA-256 of the card of its ncnn form, which is bundled
-    with it (see `srcli/engine/runtimes/converted.py`); `licence` is an SPDX name or `unknown`; `purpose` is
-    `classical` (undoes bicubic downscaling) or `real-world`; `published` maps a dataset to the paper's PSNR-Y
-    of the network; `expect` maps one to the PSNR-Y and SSIM-Y that `sr bench` measures with this file. A
-    `scale` of `"any"`, for networks that take any scale, is `ANY` here. `border` is what the network sees
-    beyond the border of an image: the zeros of its own padding, which darken white borders, or the image
-    mirrored (`mirror`), where that does not lower the scores on Set5 (`benchmarks/results/borders.json`).
+    `file` is its name under `srcli/weights` (bundled), a `HubFile`, `PackageFile` or `UserFile`;
+    `package` is where the same weights are, too: if it is installed, nothing is downloaded. `sha256` is
+    64 hex digits (of the .bin file of a pair) or `STATED_BY_HUB`; `packed` is the SHA-256 of the card of
+    its ncnn form, which is bundled with it (see `srcli/engine/runtimes/converted.py`); `licence` is an
+    SPDX name or `unknown`; `purpose` is `classical` (undoes bicubic downscaling) or `real-world`;
+    `published` maps a dataset to the paper's PSNR-Y of the network; `expect` maps one to the PSNR-Y and
+    SSIM-Y that `sr bench` measures with this file. A `scale` of `"any"`, for networks that take any
+    scale, is `ANY` here. `border` is what the network sees beyond the border of an image: the zeros of
+    its own padding, which darken white borders, or the image mirrored (`mirror`), where that does not
+    lower the scores on Set5 (`benchmarks/results/borders.json`).
     """
 
     model: str
     arch: str
     scale: int
-    file: str | HubFile | PackageFile
+    file: str | HubFile | PackageFile | UserFile
     sha256: str
     licence: str
     licence_source: str
@@ -112,8 +121,38 @@ def find_manifest() -> Path:
     return inside if inside.exists() else _PACKAGE.parent / "weights_manifest.json"
 
 
-def load(path: Path | None = None) -> tuple[Entry, ...]:
-    """Return all entries. Raises `ManifestError` that names the entry and the wrong field."""
+def find_user_folder() -> Path:
+    """Return the folder of the user's models: SR_MODELS, or `sr/models` in the user's data folder."""
+    base = os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share"
+    return Path(os.environ.get("SR_MODELS") or Path(base) / "sr" / "models")
+
+
+def find_user_manifest() -> Path:
+    """Return the path of the manifest of the user's models, which need not exist."""
+    return find_user_folder() / "manifest.json"
+
+
+def load() -> tuple[Entry, ...]:
+    """Return all entries, sr's own and then the user's. Raises `ManifestError` like `load_own`."""
+    own = load_own()
+    names = {entry.model for entry in own}
+    return own + tuple(entry for entry in load_user() if entry.model not in names)
+
+
+def load_user() -> tuple[Entry, ...]:
+    """Return the user's entries. Raises `ManifestError` like `load_own`."""
+    path = find_user_manifest()
+    try:
+        return load_own(path) if path.exists() else ()
+    except ManifestError as error:
+        raise ManifestError(error.message, f"correct or delete {path}") from error
+
+
+def load_own(path: Path | None = None) -> tuple[Entry, ...]:
+    """Return sr's own entries, or those in `path`.
+
+    Raises `ManifestError` that names the entry and the wrong field.
+    """
     path = path or find_manifest()
     try:
         state = path.stat()
@@ -163,7 +202,18 @@ def _parse_entry(raw: Any) -> Entry:
 def _parse_source(raw: Any) -> Any:
     if not isinstance(raw, dict):
         return raw
-    return PackageFile(**raw) if "module" in raw else HubFile(**raw)
+    if "module" in raw:
+        return PackageFile(**raw)
+    return UserFile(**raw) if set(raw) == {"name"} else HubFile(**raw)
+
+
+def normalise_name(name: str) -> str:
+    """Return a model's name in small letters and with hyphens, as all are written.
+
+    >>> normalise_name("4x_foolhardy Remacri")
+    '4x-foolhardy-remacri'
+    """
+    return re.sub(r"[\s_]+", "-", name.strip().lower())
 
 
 def _is_valid(name: str, value: Any) -> bool:
@@ -184,6 +234,8 @@ def _is_file(value: Any) -> bool:
             and _is_text(value.file)
             and _is_text(value.revision)
         )
+    if isinstance(value, UserFile):
+        return _is_text(value.name) and Path(value.name).name == value.name
     return _is_text(value) or _is_package(value)
 
 

@@ -9,7 +9,7 @@ from rich.table import Table
 from srcli import archs, manifest
 from srcli.engine.complexity import count_parameters
 from srcli.engine.weights.files import find_local
-from srcli.manifest import Entry, HubFile
+from srcli.manifest import Entry, HubFile, UserFile
 from srcli.scales import ANY
 
 _TITLES = {
@@ -66,6 +66,8 @@ def _find_psnr(entry: Entry) -> float | None:
 def _find_place(entry: Entry) -> str:
     if isinstance(entry.file, str):
         return "bundled"
+    if isinstance(entry.file, UserFile):
+        return "yours"
     found = find_local(entry)
     if found is None:
         return "Hub" if isinstance(entry.file, HubFile) else "pip"

@@ -30,6 +30,7 @@ def make_environment(tmp_path: Path, endpoint: str) -> dict[str, str]:
     return kept | {
         "HF_ENDPOINT": endpoint,
         "HF_HOME": str(tmp_path / "hf"),
+        "SR_MODELS": str(tmp_path / "models"),
         "SR_CACHE": str(tmp_path / "sr"),
         "HF_HUB_DISABLE_TELEMETRY": "1",
     }

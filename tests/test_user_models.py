@@ -1,0 +1,163 @@
+"""The user's own models: added from files and addresses, run by name, removed."""
+
+import json
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+
+import numpy as np
+import pytest
+import torch
+
+from srcli import archs, manifest, methods
+from srcli.cli import completion
+from srcli.cli.app import run
+from srcli.engine.weights import download
+from srcli.errors import ManifestError, WeightsError
+from srcli.storage.hashing import sha256
+
+
+class Server(ThreadingHTTPServer):
+    """Serves `content` at every path but /none; `breaks`: how many answers stop after half of it."""
+
+    content = b""
+    breaks = 0
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.ranges: list[str | None] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        wanted = self.headers["Range"]
+        self.server.ranges.append(wanted)
+        if self.path == "/none":
+            self.send_error(404)
+            return
+        begin = int(wanted.removeprefix("bytes=").rstrip("-")) if wanted else 0
+        body = self.server.content[begin:]
+        self.send_response(206 if wanted else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if self.server.breaks:
+            self.server.breaks -= 1
+            body = body[: len(body) // 2]
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        pass
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    with Server() as running:
+        thread = Thread(target=running.serve_forever)
+        thread.start()
+        yield running
+        running.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    path = tmp_path / "x3.pth"
+    torch.save({"params": archs.build("srvgg", 3, {"convs": 1}).state_dict()}, path)
+    return path
+
+
+def test_a_file_is_a_model_from_then_on(weights: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["models", "add", str(weights), "--name", "My_Net"]) == 0
+    assert "sr upscale IMAGE -m my-net" in capsys.readouterr().out
+    weights.unlink()
+    method = methods.load_method("my-net", 3)
+    assert method(np.zeros((9, 8, 3), np.float32), 3).shape == (27, 24, 3)
+    assert ("my-net", "x3") in completion.models("my")
+    assert completion.user_entries("") == [("my-net-x3", "srvgg")]
+    assert run(["models", "verify", "my-net"]) == 0
+    assert run(["models", "rm", "my-net"]) != 0
+    assert run(["models", "remove", "my-net"]) == 0
+    assert [path.name for path in manifest.find_user_folder().iterdir()] == ["manifest.json"]
+    assert "my-net" not in methods.list_models()
+
+
+def test_what_is_wrong_is_not_added(
+    weights: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    add = ["models", "add", str(weights), "--name"]
+    (tmp_path / "a.txt").write_text("hello")
+    for arguments, message in [
+        ([*add, "edsr"], "sr has a model called edsr"),
+        ([*add, "../up"], "cannot be a model's name"),
+        ([*add, "one", "--sha256", "0" * 64], "its SHA-256 is"),
+        ([*add, "one", "--sha256", "0"], "64 hexadecimal digits"),
+        ([*add, "one", "-x2"], "is not for x2"),
+        (["models", "add", str(tmp_path / "a.txt"), "--name", "one"], "is a text file"),
+        (["models", "add", str(weights)], "what is to be added"),
+        (["models", "remove", "one"], "you added no model called 'one'"),
+    ]:
+        assert run(arguments) in (1, 2)
+        assert message in capsys.readouterr().err
+    assert manifest.load_user() == ()
+    assert run([*add, "one"]) == 0
+    assert run([*add, "one"]) == 2
+    assert "one-x3 exists" in capsys.readouterr().err
+
+
+def test_a_broken_download_is_continued(server: Server, weights: Path) -> None:
+    server.content, server.breaks = weights.read_bytes(), 2
+    assert run(["models", "add", f"{server.url}/net.pth", "--name", "net", "--sha256", sha256(weights)]) == 0
+    assert server.ranges[0] is None
+    assert all(str(wanted).startswith("bytes=") for wanted in server.ranges[1:3])
+    assert sha256(manifest.find_user_folder() / "net-x3.pth") == sha256(weights)
+    assert methods.load_method("net", 3)
+
+
+def test_what_is_not_what_it_should_be_is_not_kept(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fetch(path: str = "/a.pth", digest: str | None = None) -> Path:
+        return download.download(server.url + path, tmp_path / "models", digest, lambda done, total: None)
+
+    server.content = b"<!DOCTYPE html><title>Sign in</title>"
+    with pytest.raises(WeightsError, match=r"http://.*/a\.pth is a web page"):
+        fetch()
+    server.content = b"\x80\x02" + bytes(100)
+    with pytest.raises(WeightsError, match="its SHA-256 is"):
+        fetch(digest="0" * 64)
+    with pytest.raises(WeightsError, match="answers 404"):
+        fetch("/none")
+    assert list((tmp_path / "models").iterdir()) == []
+    monkeypatch.setattr(download, "LARGEST_FILE", 50)
+    with pytest.raises(WeightsError, match="too large"):
+        fetch()
+
+
+def test_a_description_of_openmodeldb_is_taken(server: Server, weights: Path, tmp_path: Path) -> None:
+    server.content = weights.read_bytes()
+    urls = [f"{server.url}/none", f"{server.url}/3x-Fine.pth"]
+    resource = {"platform": "pytorch", "type": "pth", "sha256": sha256(weights).upper(), "urls": urls}
+    raw = {"name": "Fine", "license": "CC-BY-4.0", "architecture": "compact", "scale": 3}
+    entry = tmp_path / "3x-Fine.json"
+    entry.write_text(json.dumps({**raw, "resources": [{"type": "onnx", "urls": []}, resource]}))
+    assert run(["models", "add", "--entry", str(entry)]) == 0
+    (added,) = manifest.load_user()
+    assert (added.name, added.licence, added.scale) == ("3x-fine-x3", "CC-BY-4.0", 3)
+    for bad in ("[", "[1]", "{}", '{"resources": []}', "[" * 10**5, json.dumps({**raw, "resources": [{}]})):
+        entry.write_text(bad)
+        assert run(["models", "add", "--entry", str(entry)]) == 1
+
+
+def test_a_damaged_manifest_of_the_user_is_named() -> None:
+    path = manifest.find_user_manifest()
+    path.write_text("{")
+    with pytest.raises(ManifestError, match="is not a weights manifest") as caught:
+        manifest.load()
+    assert str(path) in caught.value.hint
