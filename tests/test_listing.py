@@ -209,3 +209,16 @@ def test_files_that_are_no_images_are_counted(in_tmp: Path, sr: Run) -> None:
     events = [json.loads(line) for line in done.err.splitlines()]
     assert {"event": "ignored", "files": 3, "suffixes": [".txt", ".xyz", "README"]} in events
     assert np.all(read_image(Path("b/a_x2.png")).pixels > 0)
+
+
+def test_the_file_with_the_suffix_of_the_output_wins(in_tmp: Path, sr: Run) -> None:
+    """Formats that are only read become PNG: they must not take the name from a PNG."""
+    make_images(in_tmp, "in/a.pcx", "in/a.png", "in/b.pcx")
+    done = sr("upscale", "in", *FAST, "-o", "out")
+    assert done.code == 3
+    assert "in/a.png and in/a.pcx would both be written to out/a_x2.png" in done.err
+    assert list_names(Path("out")) == ["a_x2.png", "b_x2.png"]
+    done = sr("upscale", "in", *FAST, "-o", "other", "--dry-run")
+    assert done.code == 1
+    assert "in/a.png and in/a.pcx would both be written to other/a_x2.png" in done.err
+    assert [line.split(" -> ")[0] for line in done.out.splitlines()[:2]] == ["in/a.png", "in/b.pcx"]

@@ -8,7 +8,7 @@ from srcli.batch.planning import OutputGuard
 from srcli.batch.prepare import prepare
 from srcli.batch.request import UpscaleRequest
 from srcli.batch.work import find_skip_reason, make_upscale_settings
-from srcli.errors import UsageError
+from srcli.errors import SrError, UsageError
 from srcli.imaging.codecs.base import ImageInfo
 from srcli.imaging.codecs.reading import read_info
 from srcli.imaging.size import Size
@@ -30,7 +30,10 @@ class TaskEstimate:
 
 
 def estimate_batch(request: UpscaleRequest, emit: Emit = ignore) -> Iterator[TaskEstimate]:
-    """Yield the estimate of each image of a request. Raises `SrError` for images that cannot be read."""
+    """Yield the estimate of each image of a request.
+
+    Raises `SrError` for images that cannot be read, and at the end for those that have no name of their own.
+    """
     for option, is_given in {"--job": request.policy.job, "--watch": request.policy.watch}.items():
         if is_given:
             raise UsageError(f"--dry-run cannot be used with {option}", "leave out one of them")
@@ -38,8 +41,13 @@ def estimate_batch(request: UpscaleRequest, emit: Emit = ignore) -> Iterator[Tas
     if batch.tasks is None:
         raise UsageError("--dry-run needs local files", "the number of images has to be known in advance")
     settings, guard = make_upscale_settings(batch.settings, emit), OutputGuard(in_place=batch.layout.in_place)
+    collision: SrError | None = None
     for task in batch.tasks:
-        guard.check(task)
+        try:
+            guard.check(task)
+        except SrError as error:
+            collision = collision or error
+            continue
         with open_local_copy(task.source) as source:
             reason = find_skip_reason(source, task, batch.settings)
             info = read_info(source)
@@ -47,6 +55,8 @@ def estimate_batch(request: UpscaleRequest, emit: Emit = ignore) -> Iterator[Tas
             emit(ImageSkipped(task, reason))
         else:
             yield _estimate_task(task, info, settings)
+    if collision:
+        raise collision
 
 
 def _estimate_task(task: UpscaleTask, info: ImageInfo, settings: UpscaleSettings) -> TaskEstimate:

@@ -136,7 +136,17 @@ def plan_outputs(
         raise UsageError(
             f"{layout.output} is one file, but there are several inputs", "name an output folder"
         )
-    return [each.make_task(layout) for each in found.values()]
+    return _put_own_suffixes_first([each.make_task(layout) for each in found.values()])
+
+
+def _put_own_suffixes_first(tasks: list[UpscaleTask]) -> list[UpscaleTask]:
+    """Return the tasks so that a.png is written to a_x4.png, and a.pcx, which has the same target, is not."""
+
+    def has_own_suffix(task: UpscaleTask) -> bool:
+        return task.target.suffix.lower() == task.source.suffix.lower()
+
+    taken = {task.target for task in tasks if has_own_suffix(task)}
+    return sorted(tasks, key=lambda task: task.target in taken and not has_own_suffix(task))
 
 
 def _get_parts(listed: _Input) -> tuple[str, ...]:
