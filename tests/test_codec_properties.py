@@ -276,3 +276,15 @@ def test_other_decoders_read_jpeg2000_with_all_its_boxes(depth: int, tmp_path: P
     with PilImage.open(path) as file:
         np.testing.assert_allclose(file.info["dpi"], (300, 150), rtol=0.01)
         file.load()
+
+
+@pytest.mark.parametrize("codec", WRITABLE, ids=lambda codec: codec.name)
+def test_the_smallest_images_are_written(codec: Codec, tmp_path: Path) -> None:
+    for depth in codec.depths:
+        for channels in codec.channels:
+            samples = draw(depth, channels)[:1, :1]
+            stored = samples * np.uint8(255) if depth == 1 else samples
+            for suffix in codec.suffixes:
+                write_frames(tmp_path / f"a{suffix}", [Frame(np.ascontiguousarray(stored), depth)])
+                values, _ = read_ours(tmp_path / f"a{suffix}")
+                assert values.shape[:2] == (1, 1)

@@ -499,6 +499,43 @@ add(
     refusal="its colours are the mosaic of a camera's sensor",
 )
 add(
+    "TIFF with a palette and alpha",
+    ".tif",
+    lambda: tiff(
+        page(2, 1, 8, 2, photometric=3, extra=2, colour_map=list(range(0, 65536, 257)) * 3),
+        bytes([255, 10, 7, 255]),
+    ),
+    [[[1, 1, 1, 10 / 255], [7 / 255, 7 / 255, 7 / 255, 1]]],
+)
+add(
+    "TIFF of 8-bit ICC L*a*b*",
+    ".tif",
+    lambda: tiff(page(2, 1, 8, 3, photometric=9), bytes([255, 128, 128, 0, 128, 128])),
+    [[[1, 1, 1], [0, 0, 0]]],
+    tolerance=0.01,
+)
+add(
+    "TIFF of YCbCr, subsampled, LZW",
+    ".tif",
+    lambda: tiff(
+        page(2, 2, 8, 3, photometric=6, compression=5, subsampling=[2, 2]),
+        imagecodecs.lzw_encode(bytes([0, 255, 128, 64, 128, 128])),
+    ),
+    np.array([[[0] * 3, [255] * 3], [[128] * 3, [64] * 3]]) / 255,
+)
+add(
+    "DDS of half floats",
+    ".dds",
+    lambda: (
+        b"DDS "
+        + struct.pack("<7I44x", 124, 0x1007, 4, 4, 0, 0, 0)
+        + struct.pack("<2I4s5I", 32, 4, b"DX10", 0, 0, 0, 0, 0)
+        + struct.pack("<10I", 0x1000, 0, 0, 0, 0, 10, 3, 0, 1, 0)
+        + bytes(128)
+    ),
+    refusal="Unimplemented DXGI format 10",
+)
+add(
     "TIFF of seven bands",
     ".tif",
     lambda: tiff(page(1, 1, 8, 7, photometric=1, extra=[0] * 6), bytes([255, 1, 2, 3, 4, 5, 6])),

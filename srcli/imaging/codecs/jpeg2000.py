@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 _STREAM = b"\xff\x4f\xff\x51"
 _HEAD_BYTES = 2**20
+_FEWEST_PIXELS = 32  # a side, of OpenCV's encoder, which halves images five times
 # Enumerated colour spaces.
 _CMYK, _LAB, _SYCC, _EYCC = 12, 14, 18, 24
 
@@ -79,11 +80,16 @@ class Jpeg2000Codec(PillowCodec):
         return opencv.check_16bit(stretch_to_16bit(samples, max(header.bits)), file.size)
 
     def encode_16bit(self, samples: StoredSamples) -> bytes:
-        """Encode losslessly, grey with alpha as RGBA, since OpenCV has no such grey."""
+        """Encode losslessly, grey with alpha as RGBA, since OpenCV has no such grey.
+
+        Raises `ValueError` for colour of fewer than 32 pixels a side unless imagecodecs is installed.
+        """
         import cv2
 
         if samples.ndim == 3 and samples.shape[2] == 2:
             samples = samples[..., [0, 0, 0, 1]]
+        if min(samples.shape[:2]) < _FEWEST_PIXELS:
+            return _encode_small(samples)
         # Noise differs by up to an eighth of the range unless this is said.
         return opencv.encode(samples, ".jp2", [cv2.IMWRITE_JPEG2000_COMPRESSION_X1000, 1000])
 
@@ -176,6 +182,23 @@ def _decode_with_imagecodecs(path: Path, header: Header) -> StoredSamples:
         return np.asarray(imagecodecs.jpeg2k_decode(data))
     except imagecodecs.Jpeg2kError as error:
         raise ValueError(str(error)) from error
+
+
+def _encode_small(samples: StoredSamples) -> bytes:
+    """Encode 16 bits of fewer pixels than OpenCV takes."""
+    from PIL import Image
+
+    if samples.ndim == 2:
+        buffer = io.BytesIO()
+        Image.fromarray(samples).save(buffer, "JPEG2000")
+        return buffer.getvalue()
+    if find_spec("imagecodecs") is None:
+        raise ValueError(
+            f"16-bit colour needs {_FEWEST_PIXELS} pixels a side, or pip install 'sr-cli[codecs]'"
+        )
+    import imagecodecs
+
+    return bytes(imagecodecs.jpeg2k_encode(samples, level=0, reversible=True, codecformat="jp2"))
 
 
 CODEC = Jpeg2000Codec(

@@ -116,7 +116,9 @@ def _explain(path: Path, error: Exception, codec: Codec | None) -> ImageError:
 
     if isinstance(error, UnidentifiedImageError):
         return _not_an_image(path)
-    if "unsupported" in str(error).lower():  # Pillow's word for sound files that it has no code for
+    if any(
+        word in str(error).lower() for word in ("unsupported", "unimplemented")
+    ):  # Pillow's words for these
         return ImageError(f"{path} cannot be read: {error}", "convert it to PNG with another program")
     reason = (str(error) or type(error).__name__).splitlines()[0].replace(str(path), "the file")
     is_cut = codec is not None and codec.can_salvage and "truncated" in reason

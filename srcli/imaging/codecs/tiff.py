@@ -46,6 +46,7 @@ _STRIPS, _CHANNELS, _ROWS, _STRIP_BYTES, _PREDICTOR = 273, 277, 278, 279, 317
 _X_DPI, _Y_DPI, _UNIT, _EXTRA, _SAMPLE_FORMAT, _XMP, _ICC = 282, 283, 296, 338, 339, 700, 34675
 _PLANAR, _DOT_RANGE, _INK_SET, _COLOUR_MAP = 284, 336, 332, 320
 _REDUCED, _MASK = 1, 4
+_STRAIGHT_ALPHA = 2
 _RGB, _PALETTE, _YCC = 2, 3, 6
 _MODELS = (0, 1, _RGB, _PALETTE, 5, _YCC, 8, _ICC_LAB)
 _OTHER_MODELS = {
@@ -321,7 +322,10 @@ def _unpack_page(path: Path, page: Page, layout: Layout, metadata: Metadata) -> 
     if page.mode in ("CMYK", "LAB"):
         icc, notes = check_ink_profile(metadata.icc) if page.mode == "CMYK" else (None, ())
         samples = _to_srgb(_select_inks(values, page), page, icc)
-        return Frame(samples, 16, replace(metadata, icc=colorspace.make_srgb_profile()), notes)
+        if page.bits == 8:
+            samples = (samples // 257).astype(np.uint8)
+        depth = 8 if page.bits == 8 else 16
+        return Frame(samples, depth, replace(metadata, icc=colorspace.make_srgb_profile()), notes)
     if page.photometric == _PALETTE:
         return Frame(_look_up(values, page), 8, metadata)
     samples = _divide_by_alpha(_normalise(values, page), page)
@@ -370,6 +374,8 @@ def _to_srgb(samples: StoredSamples, page: Page, icc: bytes | None) -> StoredSam
 def _select_inks(values: NDArray[Any], page: Page) -> StoredSamples:
     """Return CMYK or L*a*b* as uint16, without further channels."""
     count = len("CMYK") if page.mode == "CMYK" else len("LAB")
+    if page.bits == 8 and page.photometric == _ICC_LAB and values.shape[2] >= count:
+        return values[..., :count].astype(np.uint16) << 8
     if page.bits != 16 or values.dtype.kind not in "ui":
         raise UnsupportedImageError(f"its samples are {page.bits}-bit {page.mode}", "convert it to 16 bits")
     if values.shape[2] < count:
@@ -378,12 +384,18 @@ def _select_inks(values: NDArray[Any], page: Page) -> StoredSamples:
 
 
 def _look_up(values: NDArray[Any], page: Page) -> StoredSamples:
-    """Return the 8-bit RGB that indices stand for. Raises `ValueError` for a palette that is too short."""
+    """Return the 8-bit RGB that indices stand for, with the alpha beside them.
+
+    Raises `ValueError` for a palette that is too short.
+    """
     colours = np.array(page.directory.get(_COLOUR_MAP, ())).reshape(3, -1)
     if colours.shape[1] < 2**page.bits:
         raise ValueError("its palette is too short")
     palette = colours if _has_8bit_palette(page) else colours >> 8
-    return np.ascontiguousarray(palette.T.astype(np.uint8)[values[..., 0]])
+    samples = np.ascontiguousarray(palette.T.astype(np.uint8)[values[..., 0]])
+    if values.shape[2] > 1 and page.directory.get(_EXTRA, (0,))[0] == _STRAIGHT_ALPHA and page.bits == 8:
+        return np.concatenate([samples, values[..., 1:2]], axis=2)
+    return samples
 
 
 def _normalise(values: NDArray[Any], page: Page) -> StoredSamples:
