@@ -12,7 +12,7 @@ from srcli.imaging.alpha import flatten_alpha
 from srcli.imaging.codecs import registry
 from srcli.imaging.codecs.base import MAX_PIXELS, BandedImage, Codec, EncodingOptions, Frame, parse_colour
 from srcli.imaging.codecs.color_fit import fit_colors
-from srcli.imaging.codecs.reading import read_coding, read_frames, read_info, read_timing
+from srcli.imaging.codecs.reading import check_readable, read_coding, read_frames, read_info, read_timing
 from srcli.imaging.codecs.writing import check_writable, write_frames, write_rows
 from srcli.imaging.image import choose_depth
 from srcli.imaging.metadata.fields import Metadata, scale_metadata
@@ -79,6 +79,7 @@ def upscale_file(task: UpscaleTask, settings: UpscaleSettings) -> Result:
     """
     start = time.perf_counter()
     with open_local_copy(task.source) as source, open_for_upload(task.target) as target:
+        check_readable(source)
         # Both before, as an output may replace its source.
         digest, state = sha256(source), source.stat()
         result = _upscale_local(source, target, settings)
