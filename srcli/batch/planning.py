@@ -141,6 +141,8 @@ def plan_outputs(
 
 def _put_own_suffixes_first(tasks: list[UpscaleTask]) -> list[UpscaleTask]:
     """Return the tasks so that a.png is written to a_x4.png, and a.pcx, which has the same target, is not."""
+    if len({task.target for task in tasks}) == len(tasks):
+        return tasks
 
     def has_own_suffix(task: UpscaleTask) -> bool:
         return task.target.suffix.lower() == task.source.suffix.lower()

@@ -23,6 +23,7 @@ from srcli.methods.networks import chain_networks
 from srcli.methods.scaling import check_scale, plan_scale_chain
 from srcli.methods.untrained import prepare_untrained
 from srcli.scales import ANY, format_scale
+from srcli.storage.hashing import sha256
 from srcli.workers.progress import Log, ignore
 
 if TYPE_CHECKING:
@@ -236,7 +237,14 @@ def _settle_values(source: WeightsSource, log: Log = ignore) -> WeightsSource:
 
 def _load_upscaler(source: WeightsSource, options: MethodOptions) -> Upscaler:
     upscaler = _as_upscaler(select.load(source, _as_request(options)), source.spec, options)
-    return replace(upscaler, mirrors_border=source.border == "mirror")
+    return replace(upscaler, mirrors_border=source.border == "mirror" or _is_mirroring(source.path))
+
+
+def _is_mirroring(path: Path) -> bool:
+    """Return whether a file, whatever its name, is one that the manifest says sees images mirrored."""
+    entries = [entry for entry in manifest.load() if entry.border == "mirror"]
+    size = path.stat().st_size if path.is_file() else None
+    return size in {entry.bytes for entry in entries} and sha256(path) in {entry.digest for entry in entries}
 
 
 def _load_pairs(path: Path, scale: float, options: MethodOptions) -> Method:
