@@ -13,6 +13,7 @@ from srcli import archs, methods
 from srcli.cli.app import run
 from srcli.errors import UsageError
 from srcli.imaging.resize import KERNELS
+from srcli.methods.choice import ModelChoice
 
 
 @pytest.mark.parametrize(
@@ -103,6 +104,34 @@ def test_every_method_takes_any_scale(name: str, scale: float, rng: np.random.Ge
 def test_impossible_scales(scale: float) -> None:
     with pytest.raises(UsageError, match="cannot upscale by"):
         methods.load_method("bicubic", scale)
+
+
+@pytest.mark.parametrize(
+    ("name", "model"),
+    [
+        ("RealESRGAN_x4plus", "realesrgan"),
+        ("realesrgan-x4plus", "realesrgan"),
+        ("realesrgan-x4", "realesrgan"),
+        ("RealESRGAN_x4plus_anime_6B", "realesrgan-anime"),
+        ("realesrgan-x4plus-anime", "realesrgan-anime"),
+        ("realesr-animevideov3", "realesr-animevideo"),
+        ("4x-UltraSharp", "ultrasharp"),
+        ("ultrasharp-4x", "ultrasharp"),
+        ("4x_foolhardy_Remacri", "remacri"),
+        ("EDSR", "edsr"),
+        ("Bicubic", "bicubic"),
+        ("rcan", "rcan"),
+        ("nonsense", "nonsense"),
+    ],
+)
+def test_names_of_other_programs_are_understood(name: str, model: str) -> None:
+    assert methods.resolve_name(name) == model
+    assert ModelChoice(name).label == model
+
+
+def test_every_name_means_itself() -> None:
+    for name in (*methods.list_models(), *archs.names()):
+        assert methods.resolve_name(name) == name
 
 
 def test_a_slip_of_the_pen_gets_a_suggestion() -> None:

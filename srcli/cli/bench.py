@@ -206,7 +206,7 @@ def bench(
         _check_only_from(source, lineup)
         results = read_runs(source.from_files)
     else:
-        models = tuple(lineup.model or ())
+        models = lineup.list_models()
         request = benchmarks.BenchRequest(
             tuple(source.dataset or ["samples"]),
             tuple(scale),

@@ -95,7 +95,7 @@ def compare(
     from srcli import report
     from srcli.report.pictures import parse_region
 
-    models = tuple(lineup.model or ())
+    models = lineup.list_models()
     request = report.CompareRequest(
         tuple(images),
         tuple(output or ()),

@@ -59,7 +59,7 @@ def _source(name: str | None, weights: Path | None, scale: int) -> "WeightsSourc
         return methods.identify_weights(weights, scale, methods.find_arch(name) if name else None)
     if name is None:
         raise UsageError("nothing to export", "name a model, or use --weights")
-    return methods.locate_weights(name, scale)
+    return methods.locate_weights(methods.resolve_name(name), scale)
 
 
 def _check_output(chosen: "ExportFormat", path: Path, overwrite: bool) -> None:

@@ -485,6 +485,12 @@ class LineupGroup:
     model: Models = None
     weights: Weights = None
 
+    def list_models(self) -> tuple[str, ...]:
+        """Return the names of the models as they are here, without duplicates."""
+        from srcli.methods import resolve_name
+
+        return tuple(dict.fromkeys(map(resolve_name, self.model or ())))
+
 
 @dataclass(frozen=True)
 class NamingGroup:

@@ -306,6 +306,28 @@ def find_named(name: str) -> list[Entry]:
     return found
 
 
+def list_aliases() -> dict[str, str]:
+    """Return models by the names that their files have where they are published, if these are unique."""
+    found: dict[str, set[str]] = {}
+    for entry in load():
+        file = entry.file.file if isinstance(entry.file, HubFile | PackageFile) else ""
+        found.setdefault(normalise_name(Path(file).stem), set()).add(entry.model)
+    return _OTHER_NAMES | {
+        name: models.pop() for name, models in found.items() if len(models) == 1 and name not in _NO_NAMES
+    }
+
+
+# Names of files that say nothing.
+_NO_NAMES = ("", "model", "pytorch-model")
+# Names that programs and pages have for published files.
+_OTHER_NAMES = {
+    "realesrgan-x4plus-anime": "realesrgan-anime",
+    "nmkd-superscale": "nmkd-superscale",
+    "waifu2x-cunet": "waifu2x",
+    "edsr-base": "edsr-baseline",
+}
+
+
 def list_bundled_models(scale: int) -> list[str]:
     """Return the models that upscale by `scale` without a download."""
     return [entry.model for entry in load() if entry.bundled and entry.scale == scale]

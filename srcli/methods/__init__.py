@@ -23,6 +23,7 @@ from srcli.methods.registry import (
     load_table,
     locate_weights,
     plan_entries,
+    resolve_name,
 )
 from srcli.methods.scaling import LARGEST_SCALE, check_scale, compute_output_size, plan_scale_chain
 from srcli.methods.untrained import Untrained
@@ -55,4 +56,5 @@ __all__ = [
     "locate_weights",
     "plan_entries",
     "plan_scale_chain",
+    "resolve_name",
 ]

@@ -7,17 +7,32 @@ from srcli import manifest
 from srcli.errors import UsageError
 from srcli.manifest import DEFAULT_MODEL
 from srcli.methods.base import Method, MethodOptions
-from srcli.methods.registry import find_arch, find_licence, find_own_scale, load_method, load_method_file
+from srcli.methods.registry import (
+    find_arch,
+    find_licence,
+    find_own_scale,
+    load_method,
+    load_method_file,
+    resolve_name,
+)
 from srcli.scales import ANY
 
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """A model by name, or a weight file; `arch` is the network the file belongs to, if it does not say."""
+    """A model by name, or a weight file; `arch` is the network the file belongs to, if it does not say.
+
+    The name may be one that the model has elsewhere, see `resolve_name`.
+    """
 
     name: str | None = None
     weights: Path | None = None
     arch: str | None = None
+
+    def __post_init__(self) -> None:
+        """Take the name that the model has here."""
+        if self.name is not None:
+            object.__setattr__(self, "name", resolve_name(self.name))
 
     @property
     def label(self) -> str:

@@ -2,6 +2,7 @@
 
 import difflib
 import math
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,6 +37,28 @@ WEIGHTLESS = (*KERNELS, *classical.METHODS)
 def list_models() -> list[str]:
     """Return everything that `--model` accepts."""
     return [*WEIGHTLESS, *manifest.list_models()]
+
+
+def resolve_name(name: str) -> str:
+    """Return the name of the model that is meant: of `RealESRGAN_x4plus`, realesrgan.
+
+    Case, underscores and scales do not matter, and the names that files have where they are published are
+    known. A name that is not understood is returned as it is.
+    """
+    known = {*list_models(), *archs.names()}
+    plain = manifest.normalise_name(name)
+    aliases = {entry.name: entry.model for entry in manifest.load()}
+    aliases = manifest.list_aliases() | aliases
+    for each in (name, plain, _SCALE_IN_NAME.sub("", plain)):
+        if each in known:
+            return each
+        if each in aliases:
+            return aliases[each]
+    return name
+
+
+# 4x-, x4-, -4x or -x4 at either end of a name.
+_SCALE_IN_NAME = re.compile(r"^(x\d|\dx)-?|-(x\d|\dx)$")
 
 
 def load_method(name: str, scale: float, options: MethodOptions = MethodOptions()) -> Method:
@@ -192,7 +215,8 @@ def check_model(name: str, scale: float) -> None:
             f"{name} is a network without published weights",
             f"use a weight file with `-w FILE --arch {name}`, or train it with `sr train {name}`",
         )
-    near = difflib.get_close_matches(name, [*list_models(), *archs.names()], 1)
+    known = [*list_models(), *archs.names(), *manifest.list_aliases()]
+    near = difflib.get_close_matches(manifest.normalise_name(name), known, 1)
     hint = f"did you mean '{near[0]}'? " if near else ""
     raise UsageError(f"no model called '{name}'", f"{hint}`sr models` lists all")
 
