@@ -18,6 +18,7 @@ from srcli import archs, manifest, methods
 from srcli.engine.device import Device
 from srcli.engine.runtimes import ncnn_pair, probing, select
 from srcli.engine.runtimes.base import NetworkInfo, RuntimeRequest, WeightsSource
+from srcli.engine.runtimes.multi_device import MultiDeviceRuntime
 from srcli.engine.runtimes.torch import prepare
 from srcli.engine.upscaler import Upscaler
 from srcli.engine.weights import files, ncnn, packages
@@ -100,6 +101,18 @@ def test_means_over_the_image_are_given_to_tiles() -> None:
     tiled = run(PAIRS["WAIFU2X_CUNET_UP2X"], pixels, tile=32, report=seams.append)
     assert not any(seam.again or seam.visible for seam in seams)
     assert psnr(tiled, run(PAIRS["WAIFU2X_CUNET_UP2X"], pixels)) > 45
+
+
+def test_several_devices_share_the_means() -> None:
+    """Whether all run ncnn, or one of them torch, as a GPU beside a CPU would."""
+    pair = PAIRS["WAIFU2X_CUNET_UP2X"]
+    spec, pixels = read_spec(pair), crop_photo(40, 60)
+    by_ncnn = select.load(WeightsSource(pair, spec), RuntimeRequest(device="cpu"))
+    by_torch = prepare(files.load_network(pair, spec), 2, Device("cpu", "float32", ""))
+    whole = run(pair, pixels)
+    for other in (by_ncnn, by_torch):
+        joined = MultiDeviceRuntime.join((by_ncnn, other))
+        assert psnr(Upscaler(joined, 2, tile=32)(pixels), whole) > 45
 
 
 @pytest.mark.parity

@@ -3,6 +3,8 @@
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from itertools import tee
+from operator import is_not
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any, Self, TypeVar
@@ -45,12 +47,20 @@ class MultiDeviceRuntime(Runtime):
         return self.join(rounding) if len(rounding) == len(self.runtimes) else None
 
     def with_global_stats(self, tiles: Iterable[Pixels]) -> Self:
-        """Return the runtime for one image: one device looks at the tiles, and all get its means."""
+        """Return the runtime for one image: one device looks at the tiles, and all get its means.
+
+        If devices have runtimes of different kinds, such as torch and ncnn, each looks at the tiles.
+        """
         first, *others = self.runtimes
+        if any(type(other) is not type(first) for other in others):
+            copies = tee(tiles, len(self.runtimes))  # they hold no tile unless one is taken
+            each = zip(self.runtimes, copies, strict=True)
+            own = tuple(runtime.with_global_stats(copy) for runtime, copy in each)
+            return self.join(own) if any(map(is_not, own, self.runtimes)) else self
         found: Any = first.with_global_stats(tiles)
         if found is first:
             return self
-        known = {"global_stats": found.global_stats}  # only torch runtimes have any
+        known = {"global_stats": found.global_stats}
         informed = (replace(other, **known) for other in others)
         return self.join((found, *informed))
 

@@ -51,15 +51,15 @@ class Pools:
 class NcnnRuntime(Runtime):
     """A converted network or a foreign one, read once and used for every tile.
 
-    `blobs`: the names of its input and output; `peak`: the value of white in both; `means`: of those blobs
-    that are means over the image, each with its value over the whole image, if that was taken.
+    `blobs`: the names of its input and output; `peak`: the value of white in both; `global_stats`: the
+    names of blobs that are means over the image, each with its value over the whole image, if that was taken.
     """
 
     net: Any
     pools: Pools
     blobs: tuple[str, str] = ("in0", "out0")
     peak: float = 1.0
-    means: Mapping[str, Pixels | None] = field(default_factory=dict)
+    global_stats: Mapping[str, Pixels | None] = field(default_factory=dict)
 
     @classmethod
     def reason_against(cls, source: WeightsSource, request: RuntimeRequest) -> str | None:
@@ -95,17 +95,21 @@ class NcnnRuntime(Runtime):
         The means are near the image's, not equal: each depends on those before it, and what is in two tiles
         counts twice.
         """
-        if not self.means:
+        if not self.global_stats:
             return self
-        totals, pixels = {name: np.zeros(1, np.float64) for name in self.means}, 0
+        totals, pixels = {name: np.zeros(1, np.float64) for name in self.global_stats}, 0
         for tile in tiles:
             area = tile.shape[0] * tile.shape[1]
             for name, mean in zip(
-                self.means, self.forward(pad_tile(tile, self.info), tuple(self.means)), strict=True
+                self.global_stats,
+                self.forward(pad_tile(tile, self.info), tuple(self.global_stats)),
+                strict=True,
             ):
                 totals[name] = totals[name] + area * mean.astype(np.float64)
             pixels += area
-        return replace(self, means={k: (total / pixels).astype(np.float32) for k, total in totals.items()})
+        return replace(
+            self, global_stats={k: (total / pixels).astype(np.float32) for k, total in totals.items()}
+        )
 
     def run(self, tiles: Iterable[Pixels]) -> Iterator[Pixels]:
         """Yield the upscaled tiles, in order. Raises `OutOfMemory` if one does not fit."""
@@ -130,7 +134,7 @@ class NcnnRuntime(Runtime):
         extractor = self.net.create_extractor()
         extractor.set_light_mode(len(names) == 1)
         extractor.input(self.blobs[0], planes)
-        for name, mean in self.means.items():
+        for name, mean in self.global_stats.items():
             if mean is not None:
                 extractor.input(name, ncnn.Mat(mean))
         found = []
