@@ -4,10 +4,12 @@
 """
 
 import struct
+import tempfile
 import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import imagecodecs
@@ -685,4 +687,40 @@ add(
     ".jpg",
     lambda: bytes(imagecodecs.jpegls_encode(ramp(16))),
     ramp(16) / 65535,
+)
+
+
+# OpenEXR
+
+
+def exr(**channels: Values) -> bytes:
+    """Return a file with these channels."""
+    import OpenEXR
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "a.exr"
+        OpenEXR.File({"compression": OpenEXR.ZIP_COMPRESSION}, channels).write(str(path))
+        return path.read_bytes()
+
+
+_light = np.array([[0.25, 2.0]], np.float32)
+add("EXR of half floats", ".exr", lambda: exr(Y=_light.astype(np.float16)), _light)
+add(
+    "EXR of luminance and chroma",
+    ".exr",
+    lambda: exr(Y=_light, RY=_light, BY=_light),
+    refusal="its colours are luminance and chroma",
+)
+add(
+    "EXR of integers",
+    ".exr",
+    lambda: exr(Y=np.array([[1, 2]], np.uint32)),
+    refusal="its samples are not floating-point numbers",
+)
+add("EXR of a depth map alone", ".exr", lambda: exr(Z=_light), refusal="it has no R, G and B and no Y, but Z")
+add(
+    "EXR that is not finite",
+    ".exr",
+    lambda: exr(Y=np.array([[np.nan, np.inf]], np.float32)),
+    refusal="NaN or infinite",
 )

@@ -290,7 +290,7 @@ class FloatCodec(Codec):
         return FrameTiming()
 
     def read_frames(self, path: Path, max_pixels: int) -> Iterator[Frame]:
-        """Decode the image. Raises `ValueError` for samples that are not finite."""
+        """Decode the image. Raises `UnsupportedImageError` for samples that are not finite."""
         check_pixel_count(path, self.read_size(path), max_pixels)
         yield Frame(check_finite(self.read_samples(path).astype(np.float32)), 32)
 
@@ -325,9 +325,11 @@ def check_pixel_count(path: Path, size: tuple[int, int], max_pixels: int) -> Non
 
 
 def check_finite(samples: StoredSamples) -> StoredSamples:
-    """Return the samples; raise `ValueError` if one is NaN or infinite."""
+    """Return the samples; raise `UnsupportedImageError` if one is NaN or infinite."""
     if not np.isfinite(samples).all():
-        raise ValueError("it has samples that are NaN or infinite")
+        raise UnsupportedImageError(
+            "it has samples that are NaN or infinite", "replace them by numbers in the program that made it"
+        )
     return samples
 
 

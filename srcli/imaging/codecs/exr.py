@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from srcli.imaging.codecs.base import FloatCodec
+from srcli.imaging.codecs.base import FloatCodec, UnsupportedImageError
 from srcli.imaging.pixels import StoredSamples
 
 
@@ -31,7 +31,7 @@ class ExrCodec(FloatCodec):
     def read_samples(self, path: Path) -> StoredSamples:
         """Decode R, G, B or Y, and A, of the first part: (H, W) or (H, W, 2..4) float32.
 
-        Raises `ValueError` or `RuntimeError` for damaged files and those without such channels.
+        Raises `ValueError` or `RuntimeError` if damaged, `UnsupportedImageError` without such channels.
         """
         import OpenEXR
 
@@ -59,21 +59,26 @@ class ExrCodec(FloatCodec):
 
 def _choose_channels(names: list[str]) -> list[str]:
     """Return the channels of the picture; the layer they are in has a name in files of Blender and others."""
+    if {"RY", "BY"} <= {name.rpartition(".")[2] for name in names}:
+        raise UnsupportedImageError("its colours are luminance and chroma", "convert it to RGB")
     for last in ("RGB", "Y"):
         layers = [name.removesuffix(last[0]) for name in names if name.endswith(last[0])]
         for layer in sorted(layers, key=len):
             colours = [layer + letter for letter in last]
             if set(colours) <= set(names) and (not layer or layer.endswith(".")):
                 return colours + [layer + "A"] * (layer + "A" in names)
-    raise ValueError(f"it has no R, G and B and no Y, but {', '.join(names)[:60] or 'nothing'}")
+    raise UnsupportedImageError(
+        f"it has no R, G and B and no Y, but {', '.join(names)[:60] or 'nothing'}",
+        "choose a layer in its program",
+    )
 
 
 def _read_plane(channel: Any) -> StoredSamples:
     values = np.asarray(channel.pixels)
     if (channel.xSampling, channel.ySampling) != (1, 1):
-        raise ValueError("its chroma is subsampled")
+        raise UnsupportedImageError("its chroma is subsampled", "convert it to RGB")
     if values.dtype.kind != "f" or values.ndim != 2:
-        raise ValueError("its samples are not floating-point numbers")
+        raise UnsupportedImageError("its samples are not floating-point numbers", "convert it to half floats")
     return values.astype(np.float32)
 
 

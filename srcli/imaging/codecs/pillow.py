@@ -12,7 +12,15 @@ import numpy as np
 
 from srcli.imaging import colorspace
 from srcli.imaging.codecs import opencv
-from srcli.imaging.codecs.base import Codec, EncodingOptions, Frame, FrameTiming, ImageInfo, check_pixel_count
+from srcli.imaging.codecs.base import (
+    Codec,
+    EncodingOptions,
+    Frame,
+    FrameTiming,
+    ImageInfo,
+    UnsupportedImageError,
+    check_pixel_count,
+)
 from srcli.imaging.codecs.orientation import turn_upright
 from srcli.imaging.metadata import exif
 from srcli.imaging.metadata.fields import Metadata
@@ -212,7 +220,7 @@ def read_8bit(file: "PilImage", metadata: Metadata) -> Frame:
     if file.mode == "1":
         return Frame(np.array(file.convert("L")), 1, metadata)
     if file.mode in ("I", "F"):
-        raise ValueError("its samples are 32-bit integers; convert it to 16 bits")
+        raise UnsupportedImageError("its samples are of 32 bits", "convert it to 16 bits")
     if file.mode == "P" and _has_grey_palette(file):
         return Frame(np.array(file.convert("L")), 8, metadata)
     return Frame(_copy_samples(file if file.mode in _PLAIN_MODES else file.convert("RGB")), 8, metadata)
