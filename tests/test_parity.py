@@ -1,5 +1,6 @@
 """Published weights, and other implementations, through our networks: the same figures must come out."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from srcli.engine.upscaler import Upscaler
 from srcli.engine.weights import files
 from srcli.imaging.image import read_image
 from srcli.imaging.metrics.full_reference import psnr
-from tools import parity
+from tools import foreign_parity, parity
 
 # Those that take longer than a few seconds on one core.
 SLOW = {"dat", "drrn", "vdsr", "rrdbnet"}
@@ -127,3 +128,11 @@ def test_networks_of_the_hub_are_those_of_super_image(name: str, scale: int, tmp
     batch = torch.rand(2, 3, 17, 20)
     with torch.no_grad():
         torch.testing.assert_close(network(batch), model(batch), atol=1e-5, rtol=1e-5)
+
+
+def test_files_of_other_programs_score_like_their_network_by_torch() -> None:
+    """As last measured: an ONNX file, a graph of TensorFlow, and pairs of both families of ncnn."""
+    rows = json.loads(foreign_parity.RESULTS.read_text())["rows"]
+    assert {Path(row["file"]).suffix for row in rows} == {".onnx", ".pb", ".param"}
+    assert {row["identity"].split()[0] for row in rows} >= {"srvgg", "rrdbnet", "cunet", "upconv7"}
+    assert all(row["measured"] == pytest.approx(row["by_torch"], abs=0.02) for row in rows)

@@ -334,11 +334,17 @@ Models = Annotated[
 ]
 Weights = Annotated[
     list[Path] | None,
-    typer.Option("--weights", "-w", help="Weight file, from sr or elsewhere; may be repeated."),
+    typer.Option(
+        "--weights", "-w", help="Weight file of any make, or folder of ncnn pairs; may be repeated."
+    ),
 ]
 OneWeights = Annotated[
     Path | None,
-    typer.Option("--weights", "-w", help="Weight file, from sr or elsewhere, instead of --model."),
+    typer.Option(
+        "--weights",
+        "-w",
+        help="Weight file of any make, or folder of ncnn pairs, instead of --model.",
+    ),
 ]
 Arch = Annotated[
     str | None,
