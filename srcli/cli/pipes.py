@@ -54,7 +54,8 @@ def read_names(listing: Path | None, *, by_null: bool = False) -> list[str]:
         text = "\0"
     if "\0" in text:
         hint = "save it as UTF-8 with one name per line, or add --null if NUL bytes separate the names"
-        raise UsageError(f"{listing} is not a list of names", hint)
+        name = "stdin" if str(listing) == PIPE else listing
+        raise UsageError(f"{name} is not a list of names", hint)
     return [name for line in text.split("\n") if (name := line.rstrip("\r")).strip()]
 
 
