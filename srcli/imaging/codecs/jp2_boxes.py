@@ -3,6 +3,7 @@
 Source: ITU-T T.800, annex I; XMP specification part 3, 1.1.4; the EXIF box is that of Adobe and ExifTool.
 """
 
+import io
 import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -42,7 +43,12 @@ def read_metadata_boxes(path: Path) -> Metadata:
 
 
 def _read_file_boxes(file: BinaryIO) -> Iterator[Box]:
-    """Yield the boxes of a file but for its code stream, and none that is absurdly large."""
+    """Yield the boxes of a file but for its code stream, and none that is absurdly large.
+
+    Raises `ValueError` if the file ends within one.
+    """
+    size = file.seek(0, io.SEEK_END)
+    file.seek(0)
     if file.read(len(SIGNATURE)) != SIGNATURE:
         return
     while len(head := file.read(8)) == 8:
@@ -52,6 +58,8 @@ def _read_file_boxes(file: BinaryIO) -> Iterator[Box]:
             rest = int.from_bytes(file.read(8)) - _LONG_HEADER
         if rest < 0:  # also the one that is as long as the file
             return
+        if file.tell() + rest > size:
+            raise ValueError("the file ends within a box")
         if name == b"jp2c" or rest > _LARGEST:
             file.seek(rest, 1)
         else:
