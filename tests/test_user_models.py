@@ -9,6 +9,7 @@ from threading import Thread
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from srcli import archs, manifest, methods
 from srcli.cli import completion
@@ -161,3 +162,19 @@ def test_a_damaged_manifest_of_the_user_is_named() -> None:
     with pytest.raises(ManifestError, match="is not a weights manifest") as caught:
         manifest.load()
     assert str(path) in caught.value.hint
+
+
+@pytest.mark.slow
+def test_the_first_use_says_what_it_waits_for_and_is_not_booked_on_the_image(
+    weights: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("ncnn")
+    Image.new("RGB", (20, 16)).save(tmp_path / "in.png")
+    command = ["upscale", str(tmp_path / "in.png"), "-w", str(weights), "--overwrite", "--json"]
+    assert run([*command, "-o", str(tmp_path / "out.png")]) == 0
+    result, messages = capsys.readouterr()
+    (prepared,) = [json.loads(line) for line in messages.splitlines() if '"prepared"' in line]
+    assert prepared["text"] == "packing x3.pth for ncnn, once"
+    assert json.loads(result)["seconds"] < prepared["seconds"]
+    assert run([*command, "-o", str(tmp_path / "out.png")]) == 0
+    assert "prepared" not in capsys.readouterr().err

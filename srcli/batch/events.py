@@ -68,6 +68,14 @@ class ModelLoading:
 
 
 @dataclass(frozen=True)
+class Preparation:
+    """Something that takes long and is done only once: it begins if `seconds` is None, else it is done."""
+
+    text: str
+    seconds: float | None
+
+
+@dataclass(frozen=True)
 class ModelLoaded:
     """A model is ready; `device` says what runs it, `identified_as` what a weight file was identified as."""
 
@@ -191,6 +199,7 @@ Event: TypeAlias = (
     | ModelChosen
     | WorkersStarted
     | ModelLoading
+    | Preparation
     | ModelLoaded
     | ImageStarted
     | TileDone

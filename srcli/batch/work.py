@@ -11,6 +11,7 @@ from srcli.batch.events import (
     ModelLoaded,
     ModelLoading,
     Note,
+    Preparation,
     SeamMeasured,
     SkipReason,
     TileDone,
@@ -65,6 +66,7 @@ def make_upscale_settings(settings: BatchSettings, emit: Emit) -> UpscaleSetting
         progress=lambda done, total: emit(TileDone(done, total)),
         report=lambda seam: emit(SeamMeasured(seam)),
         log=lambda text: emit(Note(text)),
+        wait=lambda text, seconds: emit(Preparation(text, seconds)),
     )
     return UpscaleSettings(
         _cache_methods(settings, options, emit),

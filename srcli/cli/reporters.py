@@ -47,6 +47,7 @@ class ConsoleReporter:
     names: dict[str, str] = field(default_factory=dict)
     bar: "Progress" = field(default_factory=console.make_progress_bar)
     _task: "TaskID | None" = None
+    _shown: str = "upscaling"
     _printed: set[str] = field(default_factory=set)
     _seams: list["Seam"] = field(default_factory=list)
     _is_watching: bool = False
@@ -75,6 +76,8 @@ class ConsoleReporter:
                 self._start_workers(images)
             case events.ModelLoading() | events.FoldersIdle():
                 self.bar.stop()  # it would be in the way of a download's bar, or keep counting seconds
+            case events.Preparation():
+                self._show_preparation(event)
             case events.ModelLoaded():
                 self._show_model(event)
             case events.Note(text):
@@ -120,6 +123,16 @@ class ConsoleReporter:
             self.bar.update(self._task, total=images)
             self.bar.start()
 
+    def _show_preparation(self, event: events.Preparation) -> None:
+        """Move the bar while a model is prepared, and print how long it took."""
+        if event.seconds is not None:
+            self._print(f"{event.text}: {event.seconds:.1f} s")
+            if self._task is not None:
+                self.bar.update(self._task, description=self._shown)
+        elif self._task is not None:
+            self.bar.reset(self._task, description=event.text, total=None)
+            self.bar.start()
+
     def _show_model(self, model: events.ModelLoaded) -> None:
         """Print a model once, however many scales it is loaded for."""
         identity = f", identified as {model.identified_as}," if model.identified_as else ""
@@ -137,6 +150,7 @@ class ConsoleReporter:
         if self._task is not None and not self._is_parallel:
             name = self.names.get(str(task.source), task.source.name)
             self.bar.update(self._task, description=name, completed=0)
+            self._shown = name
             if self._is_watching and self._is_loaded:
                 self.bar.start()
 
@@ -298,6 +312,9 @@ class JsonReporter:
                 _print_event("job", job=name, **fields)
             case events.ModelChosen(name, within):
                 _print_event("chosen", model=name, within=within)
+            case events.Preparation(text, seconds):
+                if seconds is not None:
+                    _print_event("prepared", text=text, seconds=round(seconds, 3))
             case events.Note(text):
                 _print_event("note", text=text)
             case events.TileDone(done, total):

@@ -14,7 +14,7 @@ from srcli.imaging import rows
 from srcli.imaging.pixels import Pixels
 from srcli.imaging.rows import Rows
 from srcli.methods.classical import UntrainedSettings
-from srcli.workers.progress import Log, Progress, ignore
+from srcli.workers.progress import Log, Progress, Wait, ignore
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,8 @@ class MethodOptions:
     """Options for running methods; all of them accept all options and ignore those that do not apply.
 
     `device`: torch names, separated by commas; None for the fastest. `vram`: the most bytes to use of a GPU.
-    `progress` receives the tiles done, `report` the seams between them, `log` the decisions made.
+    `progress` receives the tiles done, `report` the seams between them, `log` the decisions made,
+    `wait` what takes long and is done only once.
     """
 
     device: str | None = None
@@ -34,6 +35,7 @@ class MethodOptions:
     report: Report = ignore
     vram: int | None = None
     log: Log = ignore
+    wait: Wait = ignore
 
 
 @dataclass(frozen=True)

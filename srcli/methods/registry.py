@@ -115,13 +115,12 @@ def load_method_file(
         runtime = load_graph(path, _as_request(options))
         return _repeat(path.stem, _as_upscaler(runtime, None, options), scale, str(runtime.found))
     with hold_checkpoint(path) as checkpoint:
-        if checkpoint.taken:
-            options.log(f"{path.name}: {checkpoint.taken}")
         specs = weights.identify_specs(path, arch)
         if not specs and arch is None:
             return _load_foreign(path, scale, options)
         source = _settle_values(_select_spec(path, specs, scale, arch), options.log)
-        return _repeat(path.stem, _load_upscaler(source, options), scale, str(source.spec))
+        identity = "; ".join(filter(None, (str(source.spec), checkpoint.taken)))
+        return _repeat(path.stem, _load_upscaler(source, options), scale, identity)
 
 
 def find_own_scale(path: Path, arch: str | None = None) -> int | None:
@@ -331,7 +330,7 @@ def _repeat(name: str, stage: Upscaler, scale: float, identity: str) -> Method:
 
 
 def _as_request(options: MethodOptions) -> RuntimeRequest:
-    return RuntimeRequest(options.runtime, options.device, options.vram, options.log, convert)
+    return RuntimeRequest(options.runtime, options.device, options.vram, options.log, options.wait, convert)
 
 
 def _as_upscaler(runtime: Runtime, spec: archs.Spec | None, options: MethodOptions) -> Upscaler:

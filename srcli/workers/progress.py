@@ -7,6 +7,9 @@ Progress = Callable[[int, int], None]
 # Gets one line on a decision made on the way, for verbose output.
 Log = Callable[[str], None]
 
+# Gets what takes long and is done only once: its name at the start, and again with the seconds it took.
+Wait = Callable[[str, float | None], None]
+
 
 def ignore(*args: object) -> None:
     """Do nothing, whatever is reported."""

@@ -13,7 +13,7 @@ from srcli.archs import Spec
 from srcli.errors import SrError
 from srcli.imaging.pixels import Pixels
 from srcli.scales import Window
-from srcli.workers.progress import Log, ignore
+from srcli.workers.progress import Log, Wait, ignore
 
 
 class OutOfMemory(SrError):  # noqa: N818 (torch calls it so)
@@ -118,14 +118,15 @@ class RuntimeRequest:
     """The user's choices, and resources that runtimes may use.
 
     `runtime`: a name of `select.RUNTIMES`, or `auto`; `vram`: the most bytes of GPU memory to take; `log`
-    gets decisions made on the way; `convert` writes networks for the runtimes that have formats of their own:
-    without it these run only what was converted before.
+    gets decisions made on the way, and `wait` what takes long; `convert` writes networks for the runtimes
+    that have formats of their own: without it these run only what was converted before.
     """
 
     runtime: str = "auto"
     device: str | None = None
     vram: int | None = None
     log: Log = ignore
+    wait: Wait = ignore
     convert: Converter | None = None
 
 

@@ -6,6 +6,7 @@ the SHA-256 of each file. A network that cannot be converted has only a card, wi
 
 import hashlib
 import json
+import time
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
@@ -17,6 +18,7 @@ from srcli.engine.runtimes.base import Converter, NetworkInfo, UnsupportedNetwor
 from srcli.errors import FileError, SrError, WeightsError
 from srcli.storage.files import get_cache_folder, replace_atomically
 from srcli.storage.hashing import sha256
+from srcli.workers.progress import Wait, ignore
 
 
 @dataclass(frozen=True)
@@ -101,19 +103,19 @@ def read_bundled(weights: Path, form: str, card_digest: str) -> ConvertedFiles:
 
 
 def find_or_convert(
-    source: WeightsSource, form: str, version: str, convert: Converter | None
+    source: WeightsSource, form: str, version: str, convert: Converter | None, wait: Wait = ignore
 ) -> ConvertedFiles:
     """Return the network in the format `form`: bundled, cached by an earlier run, or converted now.
 
     One process converts, and others that need the same network wait for it. Raises `UnsupportedNetwork` if
-    the network cannot be converted, or the result cannot be kept.
+    the network cannot be converted, or the result cannot be kept. `wait` is told of a conversion.
     """
     if form in source.cards:
         return read_bundled(source.path, form, source.cards[form])
     path = cache_path(form, version, source.digest or sha256(source.path), source.spec)
     found = read(path)
     if found is None and convert is not None:
-        found = _convert_once(source, form, path, convert)
+        found = _convert_once(source, form, path, convert, wait)
     if found is None:
         raise UnsupportedNetwork(f"not converted to {form}")
     if found.refusal:
@@ -121,7 +123,9 @@ def find_or_convert(
     return found
 
 
-def _convert_once(source: WeightsSource, form: str, path: Path, convert: Converter) -> ConvertedFiles | None:
+def _convert_once(
+    source: WeightsSource, form: str, path: Path, convert: Converter, wait: Wait
+) -> ConvertedFiles | None:
     from filelock import FileLock
 
     with ExitStack() as locks:
@@ -130,9 +134,12 @@ def _convert_once(source: WeightsSource, form: str, path: Path, convert: Convert
             locks.enter_context(FileLock(f"{path}.lock"))
         found = read(path)
         if found is None:
+            what, start = f"packing {source.path.name} for {form}, once", time.perf_counter()
+            wait(what, None)
             try:
                 convert(form, source, path)
             except FileError as error:
                 raise UnsupportedNetwork(error.message) from error
+            wait(what, time.perf_counter() - start)
             found = read(path)
         return found

@@ -83,7 +83,7 @@ class NcnnRuntime(Runtime):
 
             return load_pair(source.path, request, reason)
         version = f"{WRITER_VERSION}, ncnn {ncnn.__version__}"
-        files = converted.find_or_convert(source, FORMAT, version, request.convert)
+        files = converted.find_or_convert(source, FORMAT, version, request.convert, request.wait)
         keep_freed_memory()
         device = "requested" if request.device else "no GPU found"
         description = f"cpu, float32 ({device}), by ncnn ({reason or 'fastest on a CPU'})"
