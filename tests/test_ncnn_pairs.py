@@ -226,6 +226,9 @@ def spoil(pair: Path, what: str) -> None:
             pair.write_text("")
         case "number":
             pair.write_text("\n".join(lines).replace("0=", "0=x"))
+        case "huge" | "negative" | "infinite":
+            size = {"huge": "9000000000000", "negative": "-5", "infinite": "inf"}[what]
+            pair.write_text("\n".join(lines).replace("6=432", f"6={size}"))
 
 
 @pytest.mark.parametrize(
@@ -238,6 +241,9 @@ def spoil(pair: Path, what: str) -> None:
         ("cut", "layers"),
         ("empty", "not an ncnn graph"),
         ("number", "damaged"),
+        ("huge", "too short"),
+        ("negative", "make no sense"),
+        ("infinite", "make no sense"),
     ],
 )
 def test_bad_pairs_take_one_line(what: str, why: str, sr: Run, photo: Path, tmp_path: Path) -> None:

@@ -136,8 +136,11 @@ def _read_graph(param: Path, changed: int, size: int, weights: int) -> Graph:
         raise WeightsError(f"{param} is damaged, or has several inputs or outputs", hint) from error
     if stated != len(graph.layers):
         raise WeightsError(f"{param} states {stated} layers and has {len(graph.layers)}", "copy it again")
-    for _layer, _arrays in _read_layers(graph):
-        pass
+    try:
+        for _layer, _arrays in _read_layers(graph):
+            pass
+    except (ValueError, OverflowError) as error:  # a size that is negative, or infinite
+        raise WeightsError(f"{param} is damaged: its sizes make no sense", "copy it again") from error
     return graph
 
 
@@ -229,11 +232,12 @@ def _read_array(raw: NDArray[np.uint8], place: int, count: int, tagged: bool) ->
         place += 4
     if tag not in (_HALF, _SINGLE):
         return None
+    if count < 0:
+        raise ValueError("negative")
     size = count * 2 if tag == _HALF else count * 4
-    values = raw[place : place + size].tobytes()
-    whole = values if len(values) == size else bytes(size)
-    array = np.frombuffer(whole, np.float16 if tag == _HALF else np.float32).astype(np.float32)
-    return array, place + -(-size // 4) * 4
+    end = place + -(-size // 4) * 4
+    values = raw[place : place + size] if end <= len(raw) else raw[:0]
+    return values.view(np.float16 if tag == _HALF else np.float32).astype(np.float32), end
 
 
 # What a layer is, in one letter. A convolution is `C`, with a leaky ReLU after it `L` (0.2) or `l` (0.1).
