@@ -258,6 +258,19 @@ def test_bad_pairs_take_one_line(what: str, why: str, sr: Run, photo: Path, tmp_
         assert len(done.err.strip().splitlines()) == 2
 
 
+def test_layers_that_ncnn_does_not_have_take_one_line(tmp_path: Path) -> None:
+    """What ncnn prints by itself is kept from the user, so this looks at a process."""
+    source = PAIRS["WAIFU2X_PHOTO_UP2X"]
+    (tmp_path / "a.param").write_text(source.read_text().replace("Deconvolution ", "Frobnication "))
+    shutil.copy(source.with_suffix(".bin"), tmp_path / "a.bin")
+    write_image(tmp_path / "a.png", Image(crop_photo(10, 10)))
+    words = [sys.executable, "-m", "srcli", "upscale", "a.png", "-w", "a.param", "-x2"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[0] == "error: ncnn cannot read a.param"
+    assert len(done.stderr.splitlines()) == 2
+
+
 def test_a_folder_of_pairs_serves_their_scales(foreign: Path, photo: Path, sr: Run) -> None:
     for suffix in ("param", "bin"):
         shutil.copy(PAIRS["WAIFU2X_PHOTO_UP2X"].with_suffix(f".{suffix}"), foreign.parent / f"two.{suffix}")

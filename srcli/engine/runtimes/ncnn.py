@@ -1,7 +1,9 @@
 """ncnn on the CPU: converted networks and foreign ones, with Winograd convolutions, without loading torch."""
 
 import importlib.util
+import os
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -163,9 +165,28 @@ def read_net(param: Path, weights: Path, threads: int) -> tuple[Any, Pools]:
     for name, value in _EXACT.items():
         setattr(net.opt, name, value)
     net.opt.num_threads = threads
-    if net.load_param(str(param)) or net.load_model(str(weights)):
-        raise WeightsError(f"ncnn cannot read {param}", "delete it, or use --runtime torch")
+    with _silence_stderr():
+        failed = net.load_param(str(param)) or net.load_model(str(weights))
+    if failed:
+        raise WeightsError(f"ncnn cannot read {param}", "it is damaged, or needs a newer ncnn")
     return net, pools
+
+
+@contextmanager
+def _silence_stderr() -> Iterator[None]:
+    """Keep what ncnn prints from the user for a moment: an error says it in one line."""
+    try:
+        kept = os.dup(2)
+    except OSError:  # stderr is closed
+        yield
+        return
+    try:
+        with Path(os.devnull).open("wb") as nothing:
+            os.dup2(nothing.fileno(), 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 # Exact arithmetic, whatever a processor or a later version would choose by itself.

@@ -25,6 +25,9 @@ from srcli.errors import UsageError
 from srcli.imaging.pixels import Pixels
 from srcli.workers.progress import Log, ignore
 
+# Seconds that one small image may take.
+_PATIENCE = 300
+
 
 def load_pair(param: Path, request: RuntimeRequest, reason: str | None = None) -> NcnnRuntime:
     """Return a pair ready to run on the CPU. Raises `SrError` if it is no upscaler, or damaged."""
@@ -109,10 +112,10 @@ class _Shapes:
 
     def _run(self, side: int) -> Shape | None:
         command = [sys.executable, "-m", __spec__.name, str(self.param), str(side), str(self.channels)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
         try:
+            done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_PATIENCE)
             channels, height, width = json.loads(done.stdout)
-        except ValueError:
+        except (ValueError, subprocess.TimeoutExpired):
             return None
         return (height, width, channels) if channels == self.channels else None
 
