@@ -15,7 +15,7 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True)
 class Rule:
-    """What high- and low-resolution names have before and after the part that they share."""
+    """Texts that high- and low-resolution names have before and after the part that they share."""
 
     before: tuple[str, str]
     after: tuple[str, str]

@@ -74,7 +74,7 @@ class Task:
 
     @property
     def stamp(self) -> tuple[str, int, int]:
-        """What identifies the image: the stamp of the file, and the crop."""
+        """The stamp of the file, and the crop, which identify the image."""
         path, size, changed = cache.stamp(self.file)
         return (f"{path} {self.crop[0]}x{self.crop[1]}" if self.crop else path), size, changed
 

@@ -12,7 +12,9 @@ from srcli.train.state import State
 # Trial steps in each phase; fewer if they would take more than this share of the time.
 _TRIALS = 20
 _TRIAL_SHARE = 0.05
+# Validations, unless these would take more than this share of the time.
 _VALIDATIONS = 8
+_VALIDATION_SHARE = 0.15
 # Saving, plotting and slower steps than those measured.
 _RESERVE = 0.05
 
@@ -55,7 +57,9 @@ def _time_steps(trial: State, setup: Setup, seconds: float) -> float:
 def fit(recipe: Recipe, speed: Speed, seconds: float) -> Recipe:
     """Return the recipe with as many steps as fit into `seconds`; both phases keep their proportion."""
     share = recipe.gan.steps / recipe.all_steps if recipe.gan else 0.0
-    left = max(0.0, seconds * (1 - _RESERVE) - (_VALIDATIONS + 1) * speed.validation)
+    affordable = int(seconds * _VALIDATION_SHARE / max(speed.validation, 1e-9))
+    validations = max(1, min(_VALIDATIONS, affordable))
+    left = max(0.0, seconds * (1 - _RESERVE) - validations * speed.validation)
     steps = max(1, int(left / ((1 - share) * speed.first + share * speed.second)))
     second = max(1, round(steps * share)) if recipe.gan else 0
     first = max(1, steps - second) if recipe.steps else 0
@@ -63,7 +67,7 @@ def fit(recipe: Recipe, speed: Speed, seconds: float) -> Recipe:
         recipe,
         steps=first,
         warmup=min(recipe.warmup, steps // 10),
-        validate_every=max(1, -(-steps // _VALIDATIONS)),
+        validate_every=max(1, -(-steps // validations)),
         gan=replace(recipe.gan, steps=second) if recipe.gan else None,
     )
 

@@ -76,7 +76,11 @@ def load_features(layers: tuple[str, ...]) -> Features:
     Raises `HubError` if the download fails.
     """
     features = Features(layers)
-    path = hub.fetch_verified(WEIGHTS, SHA256)
+    try:
+        path = hub.fetch_verified(WEIGHTS, SHA256)
+    except hub.HubError as error:
+        hint = f"{error.hint}; --preset quick does without these features"
+        raise hub.HubError(f"VGG19, which the content loss needs: {error.message}", hint) from error
     from safetensors import safe_open
 
     with safe_open(path, "pt") as file:  # the dense layers, most of the file, are not read
