@@ -2,8 +2,9 @@
 
     PYTHONPATH=. python tools/parity.py [FILE ...]
 
-Reads ../shared/weights and Set5 of ../shared/data; writes benchmarks/results/parity.json for docs/parity.md.
-With file names, measures only these and keeps the other figures.
+Reads ../shared/weights, the folder --elsewhere for a few other public files, and Set5 of ../shared/data; writes
+benchmarks/results/parity.json for docs/parity.md. With file names, measures only these and keeps the other
+figures.
 """
 
 import argparse
@@ -96,16 +97,45 @@ ROWS = (
     ),
 )
 
+# Public files that ../shared does not have, by the names in the folder that --elsewhere gives.
+ELSEWHERE = (
+    Row("rfdn-x4.pth", "rfdn", 4, 32.24, 32.16, note="njulj/RFDN"),
+    Row("bsrn-s-x4.pth", "bsrn", 4, config={"blocks": 5, "features": 48, "lean": True}, note="xiaom233/BSRN"),
+    Row(
+        "rlfn-ntire-x4.pth",
+        "rlfn",
+        4,
+        config={"blocks": 4, "features": 46, "hidden": 48},
+        note="bytedance/RLFN",
+    ),
+    Row("vapsr-x4.pth", "vapsr", 4, 32.38, note="zhoumumu/VapSR"),
+    Row(
+        "vapsr-s-x4.pth",
+        "vapsr",
+        4,
+        32.14,
+        config={"features": 32, "blocks": 11, "groups": 2},
+        note="zhoumumu/VapSR",
+    ),
+)
+
 
 def main() -> None:
     """Read the command line and do what it says."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("files", nargs="*", help="measure these only")
-    files = parser.parse_args().files
+    parser.add_argument("--elsewhere", type=Path, help="folder of the files that ../shared does not have")
+    options = parser.parse_args()
+    files = options.files
     known = {(row.file, row.scale): row.measured for row in load()}
     rows = []
     for row in ROWS:
         measured = known.get((row.file, row.scale)) if files and row.file not in files else measure(row)
+        rows.append(replace(row, measured=measured))
+        print(line(rows[-1]), flush=True)
+    for row in ELSEWHERE:
+        keep = options.elsewhere is None or (files and row.file not in files)
+        measured = known.get((row.file, row.scale)) if keep else measure(row, folder=options.elsewhere)
         rows.append(replace(row, measured=measured))
         print(line(rows[-1]), flush=True)
     RESULTS.write_text(json.dumps({"rows": [asdict(row) for row in rows]}, indent=1) + "\n")
@@ -118,9 +148,9 @@ def load() -> list[Row]:
     return [Row(**row) for row in json.loads(RESULTS.read_text())["rows"]]
 
 
-def measure(row: Row, shared: Path = SHARED) -> float:
-    """Mean PSNR-Y on Set5 in dB."""
-    step = upscaler(row, shared)
+def measure(row: Row, shared: Path = SHARED, folder: Path | None = None) -> float:
+    """Mean PSNR-Y on Set5 in dB; `folder`: where the file is, if not among the shared weights."""
+    step = upscaler(row, shared, folder)
     if row.way == "y":
         return float(np.mean([_score_luma(path, row, step) for path in sorted(_set5(shared).glob("*.png"))]))
     run = (lambda pixels: ycbcr_to_rgb(step(rgb_to_ycbcr(pixels)))) if row.way == "ycbcr" else step
@@ -128,9 +158,9 @@ def measure(row: Row, shared: Path = SHARED) -> float:
     return bench.evaluate(method, datasets.open_folder(_set5(shared)).read_pictures(), row.scale).psnr_y
 
 
-def upscaler(row: Row, shared: Path = SHARED) -> Upscaler:
+def upscaler(row: Row, shared: Path = SHARED, folder: Path | None = None) -> Upscaler:
     """Build the upscaler of a row on the CPU."""
-    file = shared / "weights" / row.file
+    file = (folder or shared / "weights") / row.file
     if lut.is_table(file):
         return methods.load_table(file, methods.MethodOptions(device="cpu"))[1]
     spec = archs.Spec(row.arch, row.scale, row.config)
