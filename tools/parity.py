@@ -2,7 +2,7 @@
 
     PYTHONPATH=. python tools/parity.py [FILE ...]
 
-Reads ../shared/weights, the folder --elsewhere for a few other public files, and Set5 of ../shared/data; writes
+Reads ../shared/weights, the folder --elsewhere for other public files, and Set5 of ../shared/data; writes
 benchmarks/results/parity.json for docs/parity.md. With file names, measures only these and keeps the other
 figures.
 """
