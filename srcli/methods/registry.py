@@ -114,6 +114,9 @@ def load_method_file(
 
         runtime = load_graph(path, _as_request(options))
         return _repeat(path.stem, _as_upscaler(runtime, None, options), scale, str(runtime.found))
+    own = weights.read_spec(path)
+    if own and arch in (None, own.arch):  # without torch, if it was converted before
+        return _repeat(path.stem, _load_upscaler(WeightsSource(path, own), options), scale, str(own))
     with hold_checkpoint(path) as checkpoint:
         specs = weights.identify_specs(path, arch)
         if not specs and arch is None:
@@ -135,6 +138,8 @@ def find_own_scale(path: Path, arch: str | None = None) -> int | None:
         from srcli.engine.runtimes.onnx import examine_graph
 
         scales = {examine_graph(path).info.scale}
+    elif (own := weights.read_spec(path)) and arch in (None, own.arch):
+        scales = {own.scale}
     else:
         with hold_checkpoint(path) as checkpoint:
             scales = {spec.scale for spec in weights.identify_specs(path, arch)}

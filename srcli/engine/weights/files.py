@@ -87,6 +87,10 @@ def load_network(path: Path, spec: Spec) -> "nn.Module":
 
     Raises `WeightsError` that names the first key or shape that differs, before any memory is taken.
     """
+    try:
+        archs.check_config(spec.arch, spec.scale, spec.config)
+    except UsageError as error:
+        raise WeightsError(f"{path}: {error.message}", error.hint) from error
     given = read_state(path)
     try:
         state, fit = identify.fit_tensors(spec, given)
@@ -148,7 +152,7 @@ def describe_misfit(path: Path, state: dict[str, "Tensor"], arch: str | None) ->
 def read_spec(path: Path) -> Spec | None:
     """Return the spec in the header of one of our own files, or of an ncnn pair; None for others.
 
-    Raises `WeightsError` if the header names a network that cannot be built.
+    Raises `WeightsError` if the header names no network of ours, or is damaged.
     """
     check_file(path)
     pair = ncnn.find_pair(path)
@@ -166,11 +170,9 @@ def read_spec(path: Path) -> Spec | None:
         scale, config = parse_header_scale(header["scale"]), json.loads(header.get("config", "{}"))
     except (ValueError, RecursionError) as error:
         raise WeightsError(f"the header of {path} is damaged", newer) from error
-    try:
-        archs.check_config(arch, scale, config)
-    except UsageError as error:
-        raise WeightsError(f"{path}: {error.message}", error.hint) from error
-    return Spec(arch, scale, config)
+    if not isinstance(config, dict):
+        raise WeightsError(f"{path}: the configuration of {arch} is not a set of names and values", newer)
+    return Spec(arch, scale, config)  # `load_network` checks the rest: it would import torch here
 
 
 def blend_networks(first: Path, second: Path, share: float, target: Path) -> Spec:
