@@ -13,7 +13,7 @@ COG = $(shell grep -rlF --include=*.md '[[[cog' README.md docs srcli/weights)
 PARALLEL := -n auto --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all fmt check docs bench bench-quality bench-folder bench-gpu bench-large bench-memory bench-peers bench-train gpu parity verify fuzz soak formats pictures recipes
+.PHONY: help setup demo test test-all fmt check docs bench bench-quality bench-folder bench-gpu bench-large bench-memory bench-peers bench-train gpu parity verify fuzz torture soak formats pictures recipes
 
 help: ## print this
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 15
@@ -116,6 +116,9 @@ formats: setup ## check what each image format keeps and write docs/formats.md
 fuzz: setup ## run thousands of damaged files through sr; figures for docs/reliability.md
 	$(RUN) tools/fuzz.py
 	$(BIN)/cog -r docs/reliability.md
+
+torture: setup ## attack sr with hostile files, names, kills and full disks; prints the faults
+	$(RUN) tools/torture.py
 
 soak: setup ## measure memory over 10,000 images in one command; for docs/reliability.md
 	$(RUN) tools/soak.py

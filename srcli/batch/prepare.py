@@ -1,5 +1,6 @@
 """From a request to a batch that is ready to run: everything that can be checked or decided in advance."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -151,7 +152,7 @@ def _check_uncertainty(request: UpscaleRequest, tasks: list[UpscaleTask] | None)
         raise UsageError(
             "--uncertainty writes one map, but there are several inputs", "run it for each image"
         )
-    if target.exists() and not request.policy.overwrite:
+    if os.path.exists(target) and not request.policy.overwrite:  # also for names that are too long
         raise SrError(f"{target} exists", "add --overwrite, or choose another --uncertainty")
     check_writable(target)
 

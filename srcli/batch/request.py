@@ -10,6 +10,8 @@ from srcli.methods.choice import ModelChoice
 from srcli.storage.locations import Location, parse_location
 from srcli.upscaling.postprocess import Postprocess
 
+_DEVICES = ("cpu", "cuda", "mps", "xpu", "all")
+
 
 @dataclass(frozen=True)
 class Naming:
@@ -53,6 +55,12 @@ class Execution:
     self_ensemble: bool = False
     vram: int | None = None
     stream: bool | None = None
+
+    def check(self) -> None:
+        """Raise `UsageError` for a device of no known kind, even if the method needs none."""
+        for name in (self.device or "all").split(","):
+            if name.strip().partition(":")[0] not in _DEVICES:
+                raise UsageError(f"no device called '{name}'", "use cpu, cuda, cuda:1, mps or all")
 
 
 @dataclass(frozen=True)
@@ -119,7 +127,7 @@ class UpscaleRequest:
         """Raise `UsageError` if the request contradicts itself."""
         if not self.inputs:
             raise UsageError("no input given", "for example: sr upscale photo.jpg")
-        for part in (self.policy, self.model, self.naming, self.encoding, self.postprocess):
+        for part in (self.policy, self.model, self.naming, self.execution, self.encoding, self.postprocess):
             part.check()
         policy = self.policy
         for option in ("job", "watch", "skip_existing") if self.naming.in_place else ():

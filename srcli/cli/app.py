@@ -21,7 +21,7 @@ from srcli.cli.jobs import jobs
 from srcli.cli.models import models
 from srcli.cli.train import train
 from srcli.cli.upscale import upscale
-from srcli.errors import ExitCode, SrError
+from srcli.errors import ExitCode, SrError, UsageError
 from srcli.storage.files import DISK_ERRORS
 
 app = typer.Typer(
@@ -61,6 +61,8 @@ def options(
 def run(arguments: list[str] | None = None) -> int:
     """Run one command line and return its exit code; expected failures are printed, bugs raise."""
     try:
+        if any("\0" in each for each in (sys.argv[1:] if arguments is None else arguments)):
+            raise UsageError("an argument contains a NUL character", "no name or number has one")
         return int(app(arguments, prog_name="sr", standalone_mode=False) or ExitCode.OK)
     except SrError as error:
         console.print_error(error)

@@ -30,6 +30,7 @@ from srcli.storage.files import replace_atomically
 if TYPE_CHECKING:
     from srcli.methods import Method
 
+_LONGEST_MESSAGE = 800  # characters
 DEBUG = "SR_DEBUG"  # the environment variable that `--debug` sets
 
 
@@ -64,9 +65,16 @@ def print_lines(text: str, console: Console = out) -> None:
         console.print(line, markup=False)
 
 
+def _shorten(line: str) -> str:
+    """Leave out the middle of a line that quotes something very long."""
+    if len(line) <= _LONGEST_MESSAGE:
+        return line
+    return f"{line[: _LONGEST_MESSAGE * 3 // 4]} ... {line[-_LONGEST_MESSAGE // 4 :]}"
+
+
 def print_error(error: SrError) -> None:
     """Print one line on what is wrong and one on what to do; with `--debug`, also where it was raised."""
-    err.print(Text.assemble(("error: ", "bold red"), escape_controls(error.message)))
+    err.print(Text.assemble(("error: ", "bold red"), _shorten(escape_controls(error.message))))
     if error.hint:
         err.print(Text.assemble(("hint: ", "bold cyan"), escape_controls(error.hint)))
     if os.environ.get(DEBUG):

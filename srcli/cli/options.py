@@ -392,7 +392,7 @@ Vram = Annotated[str | None, typer.Option(metavar="SIZE", help="Limit on GPU mem
 SelfEnsemble = Annotated[
     bool, typer.Option("--self-ensemble", help="Average 8 orientations: better, but 8 times slower.")
 ]
-Seed = Annotated[int, typer.Option(min=0, help="Random seed.", rich_help_panel=UNTRAINED)]
+Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Random seed.", rich_help_panel=UNTRAINED)]
 Within = Annotated[
     str | None,
     typer.Option(

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -42,7 +43,7 @@ def find_dataset(text: str) -> Dataset:
     `NAME=FOLDER` names a folder, and `,lr=FOLDER` after any of them adds low-resolution partners. Raises
     `DatasetError` for anything else.
     """
-    if not Path(text).is_dir() and _LR in text:
+    if not os.path.isdir(text) and _LR in text:  # also for names that are too long
         name, _, lr = text.rpartition(_LR)
         if not lr:
             raise UsageError(f"'{text}' names no folder of partners", "write SET,lr=FOLDER")

@@ -43,7 +43,8 @@ def parse_bytes(text: str) -> int:
     (True, 1572864, 4096)
     """
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([KMGT]?)(?:I?B)?\s*", text.upper())
-    count = int(float(found[1]) * 2 ** _UNITS[found[2]]) if found else 0
+    amount = float(found[1]) * 2 ** _UNITS[found[2]] if found else 0.0
+    count = int(amount) if amount < 2**63 else 0
     if count == 0:
         raise UsageError(f"'{text}' is not an amount of memory", "write it as 6G or 800M")
     return count

@@ -124,7 +124,7 @@ def is_large_enough(source: Path, target: TargetSize) -> bool:
 def _upscale_local(source: Path, target: Path, settings: UpscaleSettings) -> Result:
     codec = registry.find_codec(target)
     choice = choose_encoding(*read_coding(source), codec, settings.encoding)
-    settings, timing = replace(settings, encoding=choice.encoding), read_timing(source)
+    settings, timing = replace(settings, encoding=choice.encoding), read_timing(source, settings.max_pixels)
     check_writable(target, frames=timing.count, encoding=settings.encoding)
     frames: Iterable[Frame] = read_frames(source, settings.max_pixels, salvage=settings.salvage)
     if timing.count == 1:

@@ -221,6 +221,9 @@ class Codec(ABC):
         """Tell by the first `HEAD_BYTES` of a file whether it has this format."""
         return head.startswith(self.signatures)
 
+    def check_total(self, path: Path, max_pixels: int) -> None:  # noqa: B027 (only some formats need it)
+        """Raise `ImageError` if all frames together have more pixels, for formats whose blocks say so."""
+
     @abstractmethod
     def describe(self, path: Path) -> ImageInfo:
         """Read the headers and the metadata of a file."""

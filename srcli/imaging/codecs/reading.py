@@ -51,6 +51,7 @@ def check_readable(path: Path) -> None:
 def read_info(path: Path) -> ImageInfo:
     """Read what a file is from its headers. Raises `ImageError` for files that are no image or damaged."""
     with _open_codec(path) as codec:
+        codec.check_total(path, MAX_PIXELS)
         return codec.describe(path)
 
 
@@ -60,9 +61,10 @@ def read_coding(path: Path) -> tuple[Codec, Coding]:
         return codec, codec.read_coding(path)
 
 
-def read_timing(path: Path) -> FrameTiming:
-    """Count the frames and read how long each is shown. Raises `ImageError` as `read_info` does."""
+def read_timing(path: Path, max_pixels: int = MAX_PIXELS) -> FrameTiming:
+    """Count the frames and read how long each is shown. Raises `ImageError` as `read_frames` does."""
     with _open_codec(path) as codec:
+        codec.check_total(path, max_pixels)
         return codec.read_timing(path)
 
 

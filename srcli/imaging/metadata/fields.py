@@ -75,4 +75,13 @@ def _scale_xmp(xmp: bytes, size: Size) -> bytes:
     for name, value in values.items():
         pattern = rb"(%s\s*=\s*[\"']|<%s>)\s*\d+\s*" % (name, name)
         xmp = re.sub(pattern, rb"\g<1>%d" % value, xmp)
-    return re.sub(rb"<xmp:Thumbnails>.*?</xmp:Thumbnails>", b"", xmp, flags=re.DOTALL)
+    return _remove_between(xmp, b"<xmp:Thumbnails>", b"</xmp:Thumbnails>")
+
+
+def _remove_between(text: bytes, start: bytes, end: bytes) -> bytes:
+    """Remove all parts from `start` to `end`, in time that grows linearly, whatever the text."""
+    kept, position = [], 0
+    while (first := text.find(start, position)) >= 0 and (last := text.find(end, first)) >= 0:
+        kept.append(text[position:first])
+        position = last + len(end)
+    return b"".join([*kept, text[position:]])

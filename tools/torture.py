@@ -1,0 +1,291 @@
+"""Attack `sr` with hostile files, names, kills and full disks: `python tools/torture.py [--short]`.
+
+Each case is a command of its own; its exit code, tracebacks, processor time and memory are recorded. A
+case is a fault if it prints a traceback, ends in an exit code that `sr` does not have, takes more than 5 s of
+processor time or 1 GB of memory, or leaves a file half-written.
+"""
+
+import json
+import os
+import random
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+RESULT = ROOT / "benchmarks" / "results" / "torture.json"
+SAMPLE = ROOT / "srcli" / "samples" / "chelsea.png"
+_SECONDS, _BYTES, _TIMEOUT = 5.0, 2**30, 60
+_BICUBIC = ("-m", "bicubic", "-x2")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The end of one command; `bytes` is its largest resident memory."""
+
+    name: str
+    code: int
+    seconds: float
+    bytes: int
+    fault: str
+
+
+def run(name: str, *arguments: object, folder: Path, prefix: tuple[str, ...] = ()) -> Outcome:
+    """Run `sr` in a folder and measure it."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "SR_CACHE": str(folder / ".cache")}
+    environment |= {"SR_STATE": str(folder / ".state"), "XDG_CONFIG_HOME": str(folder / ".config")}
+    words = [*prefix, sys.executable, "-m", "srcli", *map(str, arguments)]
+    with tempfile.TemporaryFile() as printed:
+        process = subprocess.Popen(words, stdout=printed, stderr=printed, cwd=folder, env=environment)
+        end = time.monotonic() + _TIMEOUT
+        while True:
+            pid, status, usage = os.wait4(process.pid, os.WNOHANG)
+            if pid:
+                break
+            if time.monotonic() > end:
+                process.kill()
+            time.sleep(0.01)
+        process.returncode = os.waitstatus_to_exitcode(status)
+        printed.seek(0)
+        text = printed.read().decode("utf-8", "replace")
+    seconds, memory = usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024
+    fault = _find_fault(text, process.returncode, seconds, memory)
+    return Outcome(name, process.returncode, round(seconds, 2), memory, fault)
+
+
+def _find_fault(text: str, code: int, seconds: float, memory: int) -> str:
+    if "Traceback" in text:
+        return f"traceback: {text.strip().splitlines()[-1][:200]}"
+    if code not in (0, 1, 2, 3):
+        return f"exit code {code}"
+    if any(ord(sign) < 32 and sign not in "\n\t" for sign in text):
+        return "control characters were printed"
+    if seconds > _SECONDS:
+        return f"{seconds:.1f} s of processor time"
+    return f"{memory / 1e6:.0f} MB of memory" if memory > _BYTES else ""
+
+
+def _chunk(name: bytes, content: bytes) -> bytes:
+    return struct.pack(">I", len(content)) + name + content + struct.pack(">I", zlib.crc32(name + content))
+
+
+def make_png(width: int, height: int, *before: bytes) -> bytes:
+    """Return a PNG with that header, the chunks `before` its data, and a single row of data."""
+    header = _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0))
+    data = zlib.compress(b"\0" + b"\x80" * min(width * 3, 10_000))
+    return b"\x89PNG\r\n\x1a\n" + header + b"".join(before) + _chunk(b"IDAT", data) + _chunk(b"IEND", b"")
+
+
+def make_gif(side: int, frames: int, at: int = 0) -> bytes:
+    """Return a GIF of that canvas whose frames are one pixel each, the later ones at (at, at)."""
+    image = b"\x2c%s\x00\x02\x02\x44\x01\x00"
+    places = [0] + [at] * (frames - 1)
+    body = b"".join(image % struct.pack("<HHHH", place, place, 1, 1) for place in places)
+    screen = struct.pack("<HH", side, side) + b"\x80\0\0"
+    return b"GIF89a" + screen + b"\0\0\0\xff\xff\xff" + body + b";"
+
+
+def make_tiff_pages(pages: int) -> bytes:
+    """Return a TIFF of many pages of 8x8."""
+    from io import BytesIO
+
+    from PIL import Image
+
+    out = BytesIO()
+    page = Image.new("L", (8, 8), 90)
+    page.save(out, "TIFF", save_all=True, append_images=[page] * (pages - 1))
+    return out.getvalue()
+
+
+def make_bombs() -> dict[str, bytes]:
+    """Return small files that ask for much time or memory, by name."""
+    eps = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n(touched) (w) file closefile\nshowpage\n"
+    control = struct.pack(">II", 2, 0)
+    frame = struct.pack(">IIIIIHHBB", 0, 65535, 65535, 0, 0, 1, 10, 0, 0)
+    animated = (_chunk(b"acTL", control), _chunk(b"fcTL", frame))
+    xmp = b"XML:com.adobe.xmp\0\0\0\0\0"
+    return {
+        "a PNG of 999999x999999": make_png(999_999, 999_999),
+        "a PNG of 20000x20000": make_png(20_000, 20_000),
+        "an APNG of 65535x65535": make_png(65_535, 65_535, *animated),
+        "a GIF of 65535x65535": make_gif(65_535, 2),
+        "a GIF with a far frame": make_gif(16, 2, at=65_534),
+        "a GIF of 40 frames": make_gif(1000, 40),
+        "a GIF of 200 large frames": make_gif(5000, 200),
+        "a GIF of 20000 frames": make_gif(16, 20_000),
+        "a TIFF of 1000 pages": make_tiff_pages(1000),
+        "thumbnails in XMP": make_png(8, 1, _chunk(b"iTXt", xmp + b"<xmp:Thumbnails>" * 50_000)),
+        "numbers in XMP": make_png(8, 1, _chunk(b"iTXt", xmp + b"tiff:Orientation=" + b" " * 900_000)),
+        "records in a comment": make_png(8, 1, _chunk(b"tEXt", b"Comment\0" + b"sr: {" * 180_000)),
+        "a text of 800 MB": make_png(8, 1, _chunk(b"zTXt", b"a\0\0" + zlib.compress(b"a" * 8 * 10**7, 9))),
+        "PostScript": eps,
+        "an empty file": b"",
+    }
+
+
+def attack_with_bombs(folder: Path, short: bool) -> Iterator[Outcome]:
+    """Let each small file be upscaled and described."""
+    for number, (name, data) in enumerate(make_bombs().items()):
+        (folder / f"{number}.png").write_bytes(data)
+        yield run(
+            f"upscale {name}",
+            "upscale",
+            f"{number}.png",
+            *_BICUBIC,
+            "-o",
+            "o.png",
+            "--overwrite",
+            folder=folder,
+        )
+        if not short:
+            yield run(f"info {name}", "info", f"{number}.png", folder=folder)
+
+
+def attack_with_names(folder: Path, short: bool) -> Iterator[Outcome]:
+    """Use names and options that mean something to a terminal, a shell, a template or a file system."""
+    evil = "a\x1b[2J\x1b]0;x\x07\n\u202e.png"
+    (folder / "in").mkdir()
+    shutil.copy(SAMPLE, folder / "in" / evil)
+    (folder / "in" / "loop.png").symlink_to("loop.png")
+    (folder / "in" / "self").symlink_to(".")
+    yield run("odd names", "upscale", "in", "-r", *_BICUBIC, "-o", "out", folder=folder)
+    yield run(
+        "odd names in a job", "upscale", "in", "-r", *_BICUBIC, "-o", "job", "--job", "./a.db", folder=folder
+    )
+    names = ("../{stem}", "{stem:>999999999}", "{stem!r}", "/tmp/x", "{", "x" * 5000, "{stem.__class__}")
+    for name in names[: 3 if short else None]:
+        outcome = run(
+            f"--name {name[:20]}",
+            "upscale",
+            SAMPLE,
+            *_BICUBIC,
+            "-o",
+            "deep/er",
+            "--name",
+            name,
+            folder=folder,
+        )
+        yield outcome
+    (folder / "sr.toml").write_text('[tool.sr.upscale]\noutput = "../stolen"\noverwrite = true\n')
+    shutil.copy(SAMPLE, folder / "a.png")
+    yield run("a foreign sr.toml", "upscale", "a.png", *_BICUBIC, folder=folder)
+    if (folder.parent / "stolen").exists():
+        yield Outcome("redirected", 0, 0.0, 0, "an output left its folder")
+
+
+def attack_own_files(folder: Path, short: bool) -> Iterator[Outcome]:
+    """Flip bits in a job and in results, and read them again."""
+    from PIL import Image
+
+    (folder / "in").mkdir()
+    for number in range(4):
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(folder / "in" / f"{number}.png")
+    job = ("upscale", "in", *_BICUBIC, "-o", "out", "--job", "./a.db")
+    yield run("a job", *job, folder=folder)
+    yield run("results", "bench", "-d", "samples", "-m", "bicubic", "-x4", "--json", "r.json", folder=folder)
+    rng = random.Random(0)
+    for name, command in (("a.db", ("jobs", "show", "./a.db")), ("r.json", ("bench", "--from", "r.json"))):
+        original = (folder / name).read_bytes()
+        for number in range(2 if short else 10):
+            data = bytearray(original)
+            for _ in range(8):
+                data[rng.randrange(len(data))] ^= 1 << rng.randrange(8)
+            (folder / name).write_bytes(data)
+            yield run(f"{name}, damaged {number}", *command, folder=folder)
+    for name, text in (("nested", b"[" * 100_000), ("digits", b'{"rows": 1' + b"0" * 9999 + b"}")):
+        (folder / "r.json").write_bytes(text)
+        yield run(f"results, {name}", "bench", "--from", "r.json", folder=folder)
+    yield run("results, endless", "bench", "--from", "/dev/zero", folder=folder)
+
+
+def attack_by_kills(folder: Path, short: bool) -> Iterator[Outcome]:
+    """Kill batches with two workers at any moment, then resume and look for missing or partial files."""
+    from PIL import Image
+
+    (folder / "in").mkdir()
+    count = 24
+    for number in range(count):
+        Image.effect_noise((200, 200), 50).save(folder / "in" / f"{number}.png")
+    command = ("upscale", "in", *_BICUBIC, "-o", "out", "--skip-existing", "--workers", "2")
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "SR_CACHE": str(folder / ".cache")}
+    rng = random.Random(0)
+    for _ in range(3 if short else 20):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "srcli", *map(str, command)], cwd=folder, env=environment,
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+        )  # fmt: skip
+        time.sleep(rng.uniform(0.5, 3))
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        for path in (folder / "out").glob("[!.]*.png"):
+            with Image.open(path) as image:
+                image.load()  # raises for a file that is not whole
+    yield run("resume after kills", *command, folder=folder)
+    outputs = list((folder / "out").glob("[!.]*.png"))
+    left = list((folder / "out").glob(".sr-*"))
+    fault = "" if len(outputs) == count and not left else f"{len(outputs)} outputs, {len(left)} leftovers"
+    yield Outcome("after kills", 0, 0.0, 0, fault)
+
+
+def attack_full_disks(folder: Path, short: bool) -> Iterator[Outcome]:
+    """Write onto a disk that is full; skipped where nothing may be mounted."""
+    writers = {
+        "an image": f"upscale {SAMPLE} -m bicubic -x4 -o disk/a.png",
+        "a job": f"upscale {SAMPLE} -m bicubic -x2 -o out --job disk/a.db",
+        "results": "bench -d samples -m bicubic -x4 --json disk/r.json --html disk/r.html",
+        "a comparison": f"compare {SAMPLE} -m bicubic -m lanczos -x4 -o disk/a.html",
+    }
+    (folder / "disk").mkdir()
+    mount = "mount -t tmpfs -o size=100k tmpfs disk && head -c 1000000 /dev/zero > disk/filler 2>/dev/null;"
+    prefix = ("unshare", "--user", "--map-root-user", "--mount", "sh", "-c", f'{mount} "$@"; code=$?; '
+              'test -z "$(ls -A disk | grep "^.sr-")" || exit 99; exit $code', "sh")  # fmt: skip
+    if subprocess.run(
+        [*prefix[:-2], "mount -t tmpfs tmpfs disk"], cwd=folder, check=False, capture_output=True
+    ).returncode:
+        return
+    for name, command in list(writers.items())[: 2 if short else None]:
+        yield run(f"full disk: {name}", *command.split(), folder=folder, prefix=prefix)
+
+
+ATTACKS = {
+    "small files": attack_with_bombs,
+    "names and options": attack_with_names,
+    "damaged files of its own": attack_own_files,
+    "kills": attack_by_kills,
+    "full disks": attack_full_disks,
+}
+
+
+def main() -> None:
+    """Run all attacks; write figures unless it is the short form; exit with 1 if there was a fault."""
+    short, figures, faults = "--short" in sys.argv, {}, []
+    for kind, attack in ATTACKS.items():
+        with tempfile.TemporaryDirectory(prefix="torture-") as folder:
+            work = Path(folder, "work")
+            work.mkdir()
+            outcomes = list(attack(work, short))
+        bad = [f"{each.name}: {each.fault}" for each in outcomes if each.fault]
+        figures[kind] = {
+            "cases": len(outcomes),
+            "faults": bad,
+            "seconds": max((each.seconds for each in outcomes), default=0),
+            "bytes": max((each.bytes for each in outcomes), default=0),
+        }
+        print(f"{kind}: {len(outcomes)} cases, {len(bad)} faults", *bad, sep="\n  ", flush=True)
+        faults += bad
+    if not short:
+        RESULT.write_text(json.dumps({"kinds": figures}, indent=1) + "\n")
+    raise SystemExit(bool(faults))
+
+
+if __name__ == "__main__":
+    main()
