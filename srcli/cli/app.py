@@ -2,6 +2,7 @@
 
 import atexit
 import contextlib
+import errno
 import io
 import os
 import sys
@@ -75,6 +76,9 @@ def run(arguments: list[str] | None = None) -> int:
     except typer.Abort:
         return ExitCode.INTERRUPTED
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            console.print_error(UsageError(f"{error.filename}: the name is too long", "use a shorter one"))
+            return ExitCode.USAGE
         if error.errno not in DISK_ERRORS or error.filename:
             raise
         console.print_error(

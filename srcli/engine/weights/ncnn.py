@@ -90,8 +90,10 @@ class Graph:
 
 def find_pair(path: Path) -> Path | None:
     """Return the .param file of a pair, given it or its .bin file; None if `path` is neither."""
+    if path.suffix not in (".param", ".bin"):
+        return None
     param = path.with_suffix(".param")
-    return param if path.suffix in (".param", ".bin") and param.is_file() else None
+    return param if param.is_file() else None
 
 
 def list_pairs(folder: Path) -> list[Path]:
