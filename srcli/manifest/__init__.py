@@ -72,8 +72,8 @@ class Entry:
     `published` maps a dataset to the paper's PSNR-Y of the network; `expect` maps one to the PSNR-Y and
     SSIM-Y that `sr bench` measures with this file. A `scale` of `"any"`, for networks that take any
     scale, is `ANY` here. `border` is what the network sees beyond the border of an image: the zeros of
-    its own padding, which darken white borders, or the image mirrored (`mirror`), where that does not
-    lower the scores on Set5 (`benchmarks/results/borders.json`).
+    its own padding, or the image mirrored (`mirror`), where zeros would darken a white border by a level or
+    more; on Set5 that costs less than 0.015 dB (`benchmarks/results/borders.json`).
     """
 
     model: str
