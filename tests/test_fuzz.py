@@ -27,10 +27,10 @@ def test_damaged_files(kind: str, tmp_path: Path) -> None:
 def test_faults_would_be_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A reader that loses its head, or that never ends, is a fault and not a refusal."""
 
-    def lose(path: Path) -> None:
+    def lose(*given: object) -> None:
         raise ZeroDivisionError("lost")
 
-    def spin(path: Path) -> None:
+    def spin(*given: object) -> None:
         while True:
             pass
 

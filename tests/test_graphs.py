@@ -166,9 +166,11 @@ def test_a_graph_of_tensorflow_equals_the_network_it_is_of(tmp_path: Path) -> No
     write_espcn(tmp_path / "espcn.pb", network, scale)
     pixels = crop_photo(50, 60)
     ours = methods.load_method("espcn", scale)(pixels, scale)
+    # The bundled file sees the image mirrored beyond its border, the graph sees zeros.
+    inner = (slice(4 * scale, -4 * scale),) * 2
     for tile in (512, 32):
         method = methods.load_method_file(tmp_path / "espcn.pb", scale, methods.MethodOptions(tile=tile))
-        assert_same_image(method(pixels, scale), ours)
+        assert_same_image(method(pixels, scale)[inner], ours[inner])
     assert "by OpenCV" in method.description
     assert read_frozen_graph(tmp_path / "espcn.pb").count(b"blocksize") == 1
 

@@ -364,4 +364,4 @@ def test_one_is_made_beside_the_one_that_is_worked_on() -> None:
 
 def test_tiles_are_made_beside_the_encoder_if_the_network_is_alone() -> None:
     assert [step.prefetch for step in load_method("ecbsr", 4).stages] == [True]
-    assert [step.prefetch for step in load_method("fsrcnn", 5).stages] == [False, False]
+    assert [step.prefetch for step in load_method("fsrcnn", 8).stages] == [False, False]

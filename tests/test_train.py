@@ -193,11 +193,12 @@ def test_a_full_disk_keeps_the_older_checkpoint(
     state.save(setup.folder, begun, setup.recipe)
     older = (setup.folder / state.STATE).read_bytes()
 
-    def full(saved: object, path: Path) -> None:
-        path.write_bytes(b"half of it")
+    def full(path: Path, data: object) -> None:
+        with path.open("wb") as file:
+            file.write(b"half of it")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(torch, "save", full)
+    monkeypatch.setattr(Path, "write_bytes", full)
     with pytest.raises(SrError, match="No space left"):
         state.save(setup.folder, begun, setup.recipe)
     assert (setup.folder / state.STATE).read_bytes() == older

@@ -26,6 +26,7 @@ from helpers.networks import CPU, SMALL, build_random
 from helpers.paths import ROOT
 from helpers.worker_jobs import Task, begin, begin_failing, begin_killed_once
 from srcli import archs
+from srcli.batch.events import SkipReason
 from srcli.batch.work import BatchSettings, set_up_worker
 from srcli.engine import slots
 from srcli.engine.runtimes.backends import DeviceBackend
@@ -192,7 +193,7 @@ def test_a_second_try_takes_what_is_done_and_replaces_nothing_else(photo: Path, 
     job, again = UpscaleTask(photo, tmp_path / "out.png"), True
     assert do(job, again).result
     made = job.target.read_bytes()
-    assert do(job, again).result is None
+    assert do(job, again).result is SkipReason.UP_TO_DATE
     write_image(job.target, Image(np.zeros((4, 4, 3), np.float32)))
     with pytest.raises(SrError, match="exists"):
         do(job, again)

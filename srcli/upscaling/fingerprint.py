@@ -51,7 +51,11 @@ class Fingerprint:
         if self.model in WEIGHTLESS:
             return {}
         entries = manifest.find_entries(self.model)
-        used = plan_entries(entries, scale) if scale >= 1 else list(entries.values())
+        used = (
+            plan_entries(entries, scale)
+            if scale > 1 or (scale == 1 and 1 in entries)
+            else list(entries.values())
+        )
         return {entry.name: find_digest(entry) for entry in sorted(used, key=lambda entry: entry.scale)}
 
     @cached_property
