@@ -363,9 +363,29 @@ def test_a_folder_is_listed_as_it_is_walked(tmp_path: Path) -> None:
     assert targets == {f"out/{name.replace('.png', '_x4.png')}" for name in names}
 
 
-def test_two_that_would_become_one_and_outputs_that_are_inputs(job: Path) -> None:
-    with pytest.raises(UsageError, match=r"/a/x\.png and /b/x.png would both be written to /out/x\.png"):
-        collide(job, [("/a/x.png", "/out/x.png"), ("/b/x.png", "/out/x.png")])
+def test_one_collision_of_names_stops_one_image_of_a_job(photos: Path, in_tmp: Path, sr: Run) -> None:
+    shutil.copy(photos / "coffee.png", photos / "coffee.webp")
+    words = (
+        "upscale",
+        photos,
+        "-m",
+        "bicubic",
+        "-x2",
+        "--format",
+        "png",
+        "-o",
+        "out",
+        "--job",
+        in_tmp / "job.db",
+    )
+    for _ in range(2):  # told again by every run
+        done = sr(*words)
+        assert done.code == 3, done.err
+        assert "would both be written to" in done.err
+    assert len(list(Path("out").iterdir())) == len(list(photos.glob("*.png")))
+
+
+def test_outputs_that_are_inputs(job: Path) -> None:
     with pytest.raises(UsageError, match=r"/b\.png is also an input"):
         collide(job, [("/a.png", "/b.png"), ("/b.png", "/c.png")])
     assert not job.exists(), "a job of which nothing is listed is not kept"

@@ -174,7 +174,7 @@ class JobStore:
 
     @property
     def unlisted(self) -> int:
-        """The number of folders that could not be listed; they are tried again by the next run."""
+        """The number of folders and images that could not be listed; the next run tries them again."""
         count = self._get("unlisted") or "0"
         return int(count) if count.isdecimal() else 1
 
@@ -208,16 +208,22 @@ class JobStore:
             raise
         self._db.execute("COMMIT")
 
-    def add(self, listed: Iterable[ListedTask], report: Callable[[int], None] = ignore) -> int:
+    def add(
+        self,
+        listed: Iterable[ListedTask],
+        report: Callable[[int], None] = ignore,
+        refuse: Callable[[UpscaleTask, SrError], None] = ignore,
+    ) -> int:
         """Add tasks that are new, and reset those whose source has changed; return how many these are.
 
         `report` receives the number of tasks looked at, in steps of a thousand; few are in memory at a time.
-        Raises `UsageError` if two tasks have the same target, or a target is another's source.
+        `refuse` receives each task whose target is that of an earlier one, and why; it is not added. Raises
+        `UsageError` if a target is another's source.
         """
         before, rest, count = self._db.total_changes, iter(listed), 0
         while chunk := list(islice(rest, _CHUNK)):
             with self._transaction():
-                self._insert(chunk)
+                self._insert(chunk, refuse)
             count += len(chunk)
             report(count)
         new = self._db.total_changes - before
@@ -225,30 +231,29 @@ class JobStore:
         self._db.execute("INSERT OR REPLACE INTO about VALUES ('listed', ?)", (str(time.time()),))
         return new
 
-    def _insert(self, chunk: list[ListedTask]) -> None:
+    def _insert(self, chunk: list[ListedTask], refuse: Callable[[UpscaleTask, SrError], None]) -> None:
         # As bytes: file names need not be valid text.
         rows = [(_encode(one.task.source), _encode(one.task.target), one.identity) for one in chunk]
+        statement = (
+            "INSERT INTO units (source, target, identity)"
+            " VALUES (CAST(? AS TEXT), CAST(? AS TEXT), ?) ON CONFLICT (source) DO UPDATE"
+            " SET identity = excluded.identity, state = 'pending', cut = 0, error = NULL, hint = NULL"
+            " WHERE identity != excluded.identity"
+        )
         try:
-            self._db.executemany(
-                "INSERT INTO units (source, target, identity)"
-                " VALUES (CAST(? AS TEXT), CAST(? AS TEXT), ?) ON CONFLICT (source) DO UPDATE"
-                " SET identity = excluded.identity, state = 'pending', cut = 0, error = NULL, hint = NULL"
-                " WHERE identity != excluded.identity",
-                rows,
-            )
-        except sqlite3.IntegrityError:
-            raise self._describe_collision(chunk) from None
+            self._db.executemany(statement, rows)
+        except sqlite3.IntegrityError:  # one after the other, to find those that collide
+            for row, one in zip(rows, chunk, strict=True):
+                try:
+                    self._db.execute(statement, row)
+                except sqlite3.IntegrityError:
+                    refuse(one.task, self._describe_collision(one.task))
 
-    def _describe_collision(self, chunk: list[ListedTask]) -> SrError:
-        owners: dict[str, str] = {}
-        for task in (listed.task for listed in chunk):
-            query = "SELECT source FROM units WHERE target = CAST(? AS TEXT)"
-            row = self._db.execute(query, (_encode(task.target),)).fetchone()
-            other = row[0] if row else owners.setdefault(str(task.target), str(task.source))
-            if other != str(task.source):
-                both, hint = f"{other} and {task.source}", suggest_name(parse_location(other), task.source)
-                return UsageError(f"{both} would both be written to {task.target}", hint)
-        return UsageError("two inputs would be written to the same file", "rename one of them")
+    def _describe_collision(self, task: UpscaleTask) -> SrError:
+        query = "SELECT source FROM units WHERE target = CAST(? AS TEXT)"
+        (other,) = self._db.execute(query, (_encode(task.target),)).fetchone()
+        both, hint = f"{other} and {task.source}", suggest_name(parse_location(other), task.source)
+        return SrError(f"{both} would both be written to {task.target}", hint)
 
     def _check_inputs_kept(self) -> None:
         query = "SELECT a.target FROM units a JOIN units b ON a.target = b.source LIMIT 1"

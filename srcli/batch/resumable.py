@@ -96,9 +96,16 @@ def _open_job(store: JobStore, batch: BatchPlan, policy: BatchPolicy, emit: Emit
     if policy.rescan or not store.is_listed or store.unlisted:
         skipped = SkippedEntries()
         listed = iterate_tasks(batch.inputs, batch.layout, skipped)
-        new = store.add(listed, lambda count: emit(ImagesListed(count)))
+        refused: list[ImageFailed] = []
+        new = store.add(
+            listed,
+            lambda count: emit(ImagesListed(count)),
+            lambda task, error: refused.append(ImageFailed(task, error)),
+        )
         skipped.report(emit)
-        store.unlisted = len(skipped.failures)
+        for failure in refused:
+            emit(failure)
+        store.unlisted = len(skipped.failures) + len(refused)
     if policy.job:
         emit(JobOpened(policy.job, store.count(), new, interrupted))
 
