@@ -83,7 +83,9 @@ def describe_image(path: Path) -> ImageReport:
 
 
 def _format_megapixels(count: int) -> str:
-    """Return a number of pixels in millions: two digits, or one after the point from a million on."""
+    """Return a number of pixels, from ten thousand on in millions."""
+    if count < 10_000:
+        return f"{count} pixels"
     megapixels = count / 1e6
     return f"{megapixels:.1f} megapixels" if megapixels >= 1 else f"{megapixels:.2g} megapixels"
 
