@@ -156,6 +156,7 @@ def test_every_format_is_known_again(name: str, strip: tuple[str, ...], photo: P
     assert sr(*words).code == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["png", "jpg", "gif", "tif", "webp"])
 def test_pipes(suffix: str, photo: Path, tmp_path: Path) -> None:
     with PilImage.open(photo) as file:

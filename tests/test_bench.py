@@ -62,6 +62,7 @@ def test_manifest_and_result_file_agree() -> None:
             assert figures["psnr_y"] == pytest.approx(measured[entry.model, entry.scale, dataset], abs=1e-4)
 
 
+@pytest.mark.slow
 def test_the_network_beats_bicubic_on_the_samples() -> None:
     results = bench.run(bench.BenchRequest(scales=(2, 3, 4), models=("fsrcnn",)))
     assert len(results.rows) == 12

@@ -182,6 +182,7 @@ def write_archive(path: Path, pickled: bytes) -> None:
             archive.writestr(name, pickled if name.endswith("data.pkl") else content)
 
 
+@pytest.mark.slow
 def test_pickles_that_would_fill_the_memory_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.pth"
     write_archive(path, b"\x80\x02(" + b"}" * 10**7 + b"t.")

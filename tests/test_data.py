@@ -282,6 +282,7 @@ store.open_store([sources.parse(sys.argv[1], 2)], store.StoreSpec(2, 16), lambda
 """
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("module", "name"), [("decode", "read_image"), ("store", "degrade_image")])
 def test_a_killed_writer_leaves_nothing_that_is_taken_for_whole(
     module: str, name: str, photos: Path, sr_cache: Path

@@ -61,6 +61,7 @@ def test_a_fault_that_passes_is_mended(fault: str, fake_hub: FakeHub, tmp_path: 
     assert [blob.read_bytes() for blob in cached(tmp_path)] == [CONTENT]
 
 
+@pytest.mark.slow
 def test_a_server_that_falls_silent_in_mid_body_is_resumed(fake_hub: FakeHub, tmp_path: Path) -> None:
     fake_hub.files[WEIGHTS_PATH] = CONTENT
     fake_hub.faults[GET] = ["stall"]
@@ -192,6 +193,7 @@ def test_verify_online_asks_by_head_alone(fake_hub: FakeHub, tmp_path: Path) -> 
     assert fake_hub.count("GET") == 0
 
 
+@pytest.mark.slow
 def test_rm_deletes_the_content(fake_hub: FakeHub, tmp_path: Path) -> None:
     assert fetch(fake_hub, tmp_path).returncode == 0
     assert fetch(fake_hub, tmp_path, "models", "rm", "edsr-x4").stdout == "edsr-x4  deleted\n"

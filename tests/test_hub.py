@@ -42,6 +42,7 @@ def upscale_code(tmp_path: Path, content: bytes, photo: Path) -> str:
     )
 
 
+@pytest.mark.slow
 def test_weights_are_downloaded_once_and_verified(fake_hub: FakeHub, tmp_path: Path, photo: Path) -> None:
     content = edsr_file()
     fake_hub.files[WEIGHTS_PATH] = content
@@ -56,6 +57,7 @@ def test_weights_are_downloaded_once_and_verified(fake_hub: FakeHub, tmp_path: P
     assert fake_hub.requests == []
 
 
+@pytest.mark.slow
 def test_a_body_damaged_on_its_way_is_fetched_again(fake_hub: FakeHub, tmp_path: Path, photo: Path) -> None:
     content, place = edsr_file(), WEIGHTS_PATH
     fake_hub.files[place], fake_hub.faults[f"GET {place}"] = content, ["spoil"]
@@ -124,6 +126,7 @@ def test_a_data_set_is_downloaded_and_unpacked_once(fake_hub: FakeHub, tmp_path:
     assert sorted(p.name for p in folder.rglob("*.png")) == ["chelsea.png", "coffee.png"]
 
 
+@pytest.mark.slow
 def test_a_data_set_that_changed_is_refused_by_name(fake_hub: FakeHub, tmp_path: Path) -> None:
     fake_hub.files[SET5] = tarball([SAMPLES / "chelsea.png", SAMPLES / "coffee.png"])
     words = ["bench", "-d", "Set5", "-m", "bicubic"]
@@ -185,6 +188,7 @@ def table(images: list[bytes]) -> bytes:
 COFFEE, CHELSEA = ((SAMPLES / f"{name}.png").read_bytes() for name in ("coffee", "chelsea"))
 
 
+@pytest.mark.slow
 def test_any_repository_of_images_is_a_data_set(fake_hub: FakeHub, tmp_path: Path) -> None:
     outside = {"b/coffee.png": COFFEE, "../out.png": COFFEE, "/abs.png": COFFEE, "notes.txt": b"no"}
     offer(
@@ -208,6 +212,7 @@ def test_any_repository_of_images_is_a_data_set(fake_hub: FakeHub, tmp_path: Pat
     assert not (tmp_path / "sr" / "datasets" / "out.png").exists()
 
 
+@pytest.mark.slow
 def test_a_repository_trains(fake_hub: FakeHub, tmp_path: Path) -> None:
     offer(fake_hub, {"a.png": CHELSEA, "b.png": COFFEE})
     small = ["--steps", 2, "--patch", 12, "--batch", 2, "--out", tmp_path / "run"]
@@ -216,6 +221,7 @@ def test_a_repository_trains(fake_hub: FakeHub, tmp_path: Path) -> None:
     assert "2 training images" in done.stderr
 
 
+@pytest.mark.slow
 def test_what_is_wrong_with_a_repository_is_one_line(fake_hub: FakeHub, tmp_path: Path) -> None:
     for files, name, message in (
         ({"README.md": b"#"}, "me/pictures", "no images in me/pictures on the Hub"),

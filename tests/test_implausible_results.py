@@ -21,6 +21,7 @@ from srcli.methods import MethodOptions
 PIXELS = np.full((20, 24, 3), 0.5, np.float32)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_weights_that_are_not_finite_are_refused(value: float, tmp_path: Path) -> None:
     state = archs.build("espcn", 2).state_dict()

@@ -88,6 +88,7 @@ def test_two_thousand_images_survive_ten_kills(job: Path, tmp_path: Path) -> Non
         assert (large == small.repeat(2, 0).repeat(2, 1)).all()
 
 
+@pytest.mark.slow
 def test_a_job_of_several_workers_survives_a_kill(job: Path, tmp_path: Path) -> None:
     folder, out = write_tiny_images(tmp_path / "in", 150), tmp_path / "out"
     command = ("upscale", folder, *NEAREST_X2, "-o", out, "--job", job, "--workers", 2, "-q")
@@ -197,6 +198,7 @@ def test_a_job_is_run_once_at_a_time(job: Path, tmp_path: Path, sr: Run) -> None
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_a_job_to_go_on_with(job: Path, tmp_path: Path) -> None:
     folder, out = write_tiny_images(tmp_path / "in", 600), tmp_path / "out"
     command = ("upscale", folder, *NEAREST_X2, "-o", out, "--job", job)
@@ -333,6 +335,7 @@ def many(count: int, start: int = 0) -> Iterator[ListedTask]:
         yield ListedTask(UpscaleTask(Path("/in", name), Path("/out", name)), f"{number}:1")
 
 
+@pytest.mark.slow
 def test_many_names_are_not_held(job: Path) -> None:
     """Ten times as many take no more memory, in listing and in going through them."""
     peaks = []

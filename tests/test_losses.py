@@ -252,6 +252,7 @@ def test_weights_are_pinned() -> None:
     assert len(vgg.SHA256) == 64
 
 
+@pytest.mark.slow
 def test_vgg_comes_from_the_hub(fake_hub: FakeHub, tmp_path: Path) -> None:
     path = tmp_path / "vgg.safetensors"
     write_vgg(path)

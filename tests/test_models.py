@@ -135,6 +135,7 @@ def foreign_file(tmp_path: Path) -> Path:
     return tmp_path / "anime.pth"
 
 
+@pytest.mark.slow
 def test_a_foreign_file_is_taken_for_what_it_fits(
     foreign_file: Path, photo: Path, sr: Run, tmp_path: Path
 ) -> None:
@@ -249,6 +250,7 @@ def test_push_shows_the_card_and_sends_nothing(sr: Run) -> None:
     assert "would upload to me/small: README.md, fsrcnn-x2.safetensors (28.4 kB)" in done.err
 
 
+@pytest.mark.slow
 def test_push_sends_card_and_weights_in_one_commit(fake_hub: FakeHub, tmp_path: Path) -> None:
     """By plain LFS: the Hub's newer transfer, Xet, has a server of its own that has no stand-in."""
     code = "import os\nos.environ.update(HF_TOKEN='hf_test', HF_HUB_DISABLE_XET='1')\n"
@@ -264,6 +266,7 @@ def test_push_sends_card_and_weights_in_one_commit(fake_hub: FakeHub, tmp_path: 
     assert keys == ["header", "file", "lfsFile"]
 
 
+@pytest.mark.slow
 def test_push_without_a_right_to_write_is_one_line(fake_hub: FakeHub, tmp_path: Path, sr: Run) -> None:
     fake_hub.faults["POST /api/repos/create"] = ["gated"] * 9
     code = f"import sys\nfrom srcli.cli.app import run\nsys.exit(run({PUSH!r}))"

@@ -205,6 +205,7 @@ def test_a_start_from_weights_says_how_many_tensors_fitted(photos: Path, tmp_pat
 # --- time ---
 
 
+@pytest.mark.slow
 def test_a_run_fits_into_the_time_it_is_given(photos: Path, tmp_path: Path, sr: Run) -> None:
     out = tmp_path / "run"
     done = sr("train", "fsrcnn", "-x2", "--data", photos, "--valid", photos, "--out", out, "--for", "8s")

@@ -400,6 +400,7 @@ def test_s3_refuses_in_one_line(s3: Any, photo: Path, sr: Run, monkeypatch: pyte
     assert "hint: AWS_ACCESS_KEY_ID" in done.err
 
 
+@pytest.mark.slow
 def test_a_job_on_s3_survives_a_kill(s3: Any, tmp_path: Path, sr: Run) -> None:
     """The bucket keeps every version of what was ever put: there is one of each."""
     folder, job, rng = write_tiny_images(tmp_path / "in", 60), tmp_path / "job.db", random.Random(5)

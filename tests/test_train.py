@@ -205,6 +205,7 @@ def test_a_full_disk_keeps_the_older_checkpoint(
     assert len(list(setup.folder.iterdir())) == 1
 
 
+@pytest.mark.slow
 def test_a_run_of_two_phases_keeps_both_results(photos: Path, tmp_path: Path) -> None:
     gan = recipe.Gan(6, "l1=1,frequency=0.01,adversarial=0.01", discriminator="unet")
     setup = build_setup(photos, tmp_path / "run", "esrgan", gan=gan, config=SMALL["rrdbnet"], patch=16)

@@ -89,6 +89,7 @@ def test_a_file_is_a_model_from_then_on(weights: Path, capsys: pytest.CaptureFix
     assert "my-net" not in methods.list_models()
 
 
+@pytest.mark.slow
 def test_what_is_wrong_is_not_added(
     weights: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

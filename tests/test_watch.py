@@ -120,6 +120,7 @@ def test_a_folder_within_the_outputs_may_be_watched(tmp_path: Path) -> None:
     check_watchable([tmp_path], Layout(output=tmp_path / "out"))
 
 
+@pytest.mark.slow
 def test_from_the_first_image_to_ctrl_c(photo: Path, tmp_path: Path) -> None:
     """One there before, one that comes in parts, one that is broken; the exit code is of the images."""
     folder, out = tmp_path / "in", tmp_path / "in_x2"
@@ -150,6 +151,7 @@ def test_from_the_first_image_to_ctrl_c(photo: Path, tmp_path: Path) -> None:
     assert read_image(out / "b_x2.png").size == (160, 120)
 
 
+@pytest.mark.slow
 def test_nothing_is_done_twice(photo: Path, tmp_path: Path) -> None:
     """Neither when it is started again, nor when a file is only touched; two of one output are told."""
     folder = tmp_path / "in"

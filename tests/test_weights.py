@@ -52,6 +52,7 @@ def test_every_bundled_file_is_there_verified_and_fits() -> None:
         files.load_network(path, spec)
 
 
+@pytest.mark.slow
 def test_every_entry_is_of_a_network_that_there_is() -> None:
     for e in manifest.load():
         with torch.device("meta"):
