@@ -58,6 +58,7 @@ def test_parameters_are_the_papers(arch: str, count: archs.Count) -> None:
     assert sum(weight.numel() for weight in network.parameters()) == count.parameters
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("arch", "scale"), LOCAL)
 def test_halo_is_the_receptive_field(arch: str, scale: int) -> None:
     """A change outside the halo changes nothing; the halo is at most two pixels wider than necessary.
@@ -105,6 +106,7 @@ def test_networks_are_the_same_everywhere(arch: str, scale: int) -> None:
     torch.testing.assert_close(part[near], whole[far])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("arch", "scale"), GLOBAL)
 @pytest.mark.parametrize("sides", [(200, 600), (83, 521)])
 def test_tiled_is_close_to_whole_where_the_whole_image_counts(

@@ -14,6 +14,7 @@ from tools import fuzz
 SAMPLE = 12
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("kind", fuzz.list_kinds())
 def test_damaged_files(kind: str, tmp_path: Path) -> None:

@@ -46,6 +46,7 @@ def packed_runtime(network: nn.Module, scale: int, folder: Path) -> Runtime:
     return ncnn.prepare(found, 1, "")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("arch", "scale"), MEMBERS)
 def test_the_runtimes_agree(arch: str, scale: int, tmp_path: Path) -> None:
     """Whole, odd in size and small enough to need more than there is; tiled where tiles change nothing."""
