@@ -193,18 +193,17 @@ def test_a_table_file_has_the_papers_size_and_says_what_it_is(
 
 
 @pytest.mark.parametrize(("arch", "config"), ALL)
-@pytest.mark.parametrize(("precision", "least"), [("float16", 40), ("float32", 90)])
 def test_a_table_from_a_file_enlarges_as_its_network(
-    arch: str, config: dict[str, Any], precision: tables.Precision, least: float, tmp_path: Path
+    arch: str, config: dict[str, Any], tmp_path: Path
 ) -> None:
     path, made = tmp_path / "t.safetensors", network(arch, 4, config)
-    tables.save_tables(path, sampled(arch, 4, config), archs.Spec(arch, 4, config), precision)
+    tables.save_tables(path, sampled(arch, 4, config), archs.Spec(arch, 4, config), "float32")
     pixels = read_image(SAMPLES / "chelsea.png").pixels[100:140, 120:170]
     step = made.interval if arch == "srlut" else 1
     pixels = np.floor(pixels * 255 / step) * np.float32(step) / np.float32(255)
     found = methods.load_method_file(path, 4)
     assert found.identified_as == str(archs.Spec(arch, 4, config))
-    assert psnr(found(pixels, 4), np.clip(by_torch(made, 4, pixels), 0, 1)) > least
+    assert psnr(found(pixels, 4), np.clip(by_torch(made, 4, pixels), 0, 1)) > 90
 
 
 @pytest.mark.parametrize(("arch", "config"), ALL)

@@ -17,7 +17,7 @@ from srcli.storage.files import replace_atomically
 if TYPE_CHECKING:
     from torch import nn
 
-Precision = Literal["int8", "float16", "float32"]
+Precision = Literal["int8", "float32"]
 # SR-LUT's configuration by the number of its pixels.
 _CONFIGS: dict[int, dict[str, Any]] = {4: {}, 3: {"kernel": "f"}, 2: {"kernel": "v"}}
 # How many samples of a pixel there can be: they divide its 256 levels equally.
@@ -50,7 +50,7 @@ def export_tables(path: Path, network: "nn.Module", spec: Spec, precision: Preci
 def save_tables(path: Path, found: dict[str, Table], spec: Spec, precision: Precision = "int8") -> None:
     """Write tables in single precision as `precision`, with a header that names the network.
 
-    The papers count int8. SR-LUT is trained for it; SPLUT loses up to 0.07 dB by it, and nothing in float16.
+    The papers count int8. SR-LUT is trained for it; SPLUT loses up to 0.07 dB by it.
     A name ending in .npy writes an array like those of SR-LUT's authors, which has no header.
     """
     if precision == "int8":
@@ -65,7 +65,7 @@ def save_tables(path: Path, found: dict[str, Table], spec: Spec, precision: Prec
 
 def _save_array(path: Path, found: dict[str, Table], spec: Spec) -> None:
     table = found.get("table")
-    if table is None or table.dtype == np.float16:
+    if table is None:
         raise UsageError(f"{path} cannot hold all tables of {spec}", "use a name that ends in .safetensors")
     with replace_atomically(path) as temporary:
         np.save(temporary, table.reshape(-1, 1, spec.scale, spec.scale))
