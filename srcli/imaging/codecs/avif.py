@@ -1,16 +1,15 @@
 """AVIF; 10 and 12 bits are read as 16, except those of animations. https://aomediacodec.github.io/av1-avif/"""
 
-import io
 import struct
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from srcli.imaging.codecs import opencv
-from srcli.imaging.codecs.base import Coding, EncodingOptions, Frame, FrameTiming, read_head, stretch_to_16bit
+from srcli.imaging.codecs.base import Coding, Frame, FrameTiming, read_head, stretch_to_16bit
 from srcli.imaging.codecs.nclx import read_nclx, write_nclx
 from srcli.imaging.codecs.pillow import PillowCodec
 from srcli.imaging.metadata.fields import Metadata
@@ -83,19 +82,10 @@ class AvifCodec(PillowCodec):
             return 1
         return 0 if track == _ENDLESS or not segment else -(-track // segment)
 
-    def write(
-        self,
-        file: BinaryIO,
-        frames: Sequence[Frame],
-        timing: FrameTiming,
-        encoding: EncodingOptions,
-        suffix: str,
-    ) -> None:
-        """Encode frames, and state what Pillow cannot be told: the number of plays, and the colours."""
-        buffer = io.BytesIO()
-        super().write(buffer, frames, timing, encoding, suffix)
-        data = write_nclx(bytearray(buffer.getvalue()), frames[0].metadata)
-        file.write(_set_plays(data, timing.plays) if len(frames) > 1 and timing.plays else data)
+    def complete(self, data: bytes, frames: Sequence[Frame], timing: FrameTiming, suffix: str) -> bytes:
+        """Add the colours and the number of plays."""
+        coloured = write_nclx(bytearray(data), frames[0].metadata)
+        return bytes(_set_plays(coloured, timing.plays) if len(frames) > 1 and timing.plays else coloured)
 
     def read_metadata(self, file: "PilImage", path: Path) -> Metadata:
         """Return what Pillow found, and the primaries and the transfer function of `nclx`."""

@@ -1,10 +1,9 @@
 """HEIF and HEIC, through pillow-heif where it is installed; several images in a file are pages."""
 
-import io
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -59,18 +58,9 @@ class HeifCodec(PillowCodec):
         """Return what Pillow found, and the primaries and the transfer function of `nclx`."""
         return replace(super().read_metadata(file, path), cicp=read_nclx(read_head(path, 65536)))
 
-    def write(
-        self,
-        file: BinaryIO,
-        frames: Sequence[Frame],
-        timing: FrameTiming,
-        encoding: EncodingOptions,
-        suffix: str,
-    ) -> None:
-        """Encode frames, and state their colours, which Pillow cannot be told."""
-        buffer = io.BytesIO()
-        super().write(buffer, frames, timing, encoding, suffix)
-        file.write(write_nclx(bytearray(buffer.getvalue()), frames[0].metadata))
+    def complete(self, data: bytes, frames: Sequence[Frame], timing: FrameTiming, suffix: str) -> bytes:
+        """Add the colours."""
+        return bytes(write_nclx(bytearray(data), frames[0].metadata))
 
     def encoding_options(self, frame: Frame, encoding: EncodingOptions, suffix: str) -> dict[str, Any]:
         """Return the quality, -1 for lossless."""

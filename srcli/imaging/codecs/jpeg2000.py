@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -105,22 +105,11 @@ class Jpeg2000Codec(PillowCodec):
         """Return the comment; `write` adds the rest."""
         return super().metadata_options(Metadata(comment=metadata.comment))
 
-    def write(
-        self,
-        file: BinaryIO,
-        frames: Sequence[Frame],
-        timing: FrameTiming,
-        encoding: EncodingOptions,
-        suffix: str,
-    ) -> None:
-        """Encode a frame, with its metadata in boxes, or as a bare code stream for .j2k."""
-        buffer = io.BytesIO()
-        super().write(buffer, frames, timing, encoding, suffix)
-        data = buffer.getvalue()
+    def complete(self, data: bytes, frames: Sequence[Frame], timing: FrameTiming, suffix: str) -> bytes:
+        """Add metadata in boxes, or return the bare code stream for .j2k."""
         if suffix in STREAM.suffixes:
-            file.write(data[data.index(_STREAM) :])
-        else:
-            file.write(add_metadata_boxes(data, frames[0].metadata))
+            return data[data.index(_STREAM) :]
+        return add_metadata_boxes(data, frames[0].metadata)
 
     def encoding_options(self, frame: Frame, encoding: EncodingOptions, suffix: str) -> dict[str, Any]:
         """Return the container, and for a lossy file the quality as a PSNR of 20 to 60 dB."""

@@ -159,8 +159,14 @@ class PillowCodec(Codec):
     ) -> None:
         """Encode frames of up to 8 bits, or one of 16."""
         if frames[0].depth > 8:
-            file.write(self.encode_16bit(frames[0].samples))
-            return
+            data = self.encode_16bit(frames[0].samples)
+        else:
+            data = self._encode_8bit(frames, timing, encoding, suffix)
+        file.write(self.complete(data, frames, timing, suffix))
+
+    def _encode_8bit(
+        self, frames: Sequence[Frame], timing: FrameTiming, encoding: EncodingOptions, suffix: str
+    ) -> bytes:
         self.load_plugin()
         pictures = [self.to_picture(frame) for frame in frames]
         options = self.metadata_options(frames[0].metadata)
@@ -169,7 +175,11 @@ class PillowCodec(Codec):
             options |= self.timing_options(timing) | {"save_all": True, "append_images": pictures[1:]}
         buffer = io.BytesIO()  # some encoders seek, and one that fails halfway leaves the file alone
         pictures[0].save(buffer, (self.pillow_formats or (self.name,))[0], **options)
-        file.write(buffer.getbuffer())
+        return buffer.getvalue()
+
+    def complete(self, data: bytes, frames: Sequence[Frame], timing: FrameTiming, suffix: str) -> bytes:
+        """Return an encoded file with what the encoder cannot be told; here, as it is."""
+        return data
 
     def encode_16bit(self, samples: StoredSamples) -> bytes:
         """Encode (H, W) or (H, W, 2..4) uint16, if 16 is among `depths`."""
