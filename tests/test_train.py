@@ -29,7 +29,8 @@ from srcli.imaging.color import luma
 from srcli.imaging.image import read_image
 from srcli.train import events, loop, losses, recipe, recipes, schedule, state
 from srcli.train.degrade import resize
-from srcli.train.teacher import convert_channels, load_teacher
+from srcli.train.luma import convert_channels
+from srcli.train.teacher import load_teacher
 
 CPU = Device("cpu", "float32", "test")
 

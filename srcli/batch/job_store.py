@@ -401,7 +401,7 @@ def open_for_reading(path: Path) -> Iterator[JobStore]:
     """Open an existing job. Raises `SrError` if the file is missing, damaged or not a job."""
     if not path.is_file():
         raise UsageError(f"no job called '{get_name(path)}'", "`sr jobs` lists the jobs")
-    # SQLite writes helper files for readers, too, unless it is told that nobody can write.
+    # SQLite creates helper files even for reading, unless the database is declared immutable.
     can_write = os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)
     with _open(path, "mode=rw" if can_write else "mode=ro&immutable=1") as store:
         store.check()

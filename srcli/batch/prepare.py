@@ -91,7 +91,7 @@ def _read_images(tasks: Sequence[UpscaleTask], target: TargetSize) -> list[Plann
                 info = read_info(source)
             size = target.resolve(info.size)
             scale = compute_scale(info.size, size, target)
-        except Exception:  # whatever it is, reading the image will raise it again and report it
+        except Exception:  # reading the image will raise it again and report it
             continue
         images.append(PlannedImage(info, size, scale))
     return images

@@ -49,7 +49,7 @@ class BenchMethod:
         return not specs or bool({scale, ANY} & {spec.scale for spec in specs})
 
     def hash_weights(self, scale: float) -> str:
-        """Return the SHA-256 of all weights used for a scale; empty if there are none."""
+        """Return the SHA-256 of all weights used for a scale, or an empty string without weights."""
         if self.file:
             return sha256(self.file)
         entries = self._list_entries()

@@ -14,9 +14,9 @@ from srcli.errors import SrError
 if TYPE_CHECKING:
     from srcli.train import Summary, events
 
-# Without a terminal, there is at least one line in so many seconds.
+# Without a terminal, a line is printed at least this often.
 _SECONDS_PER_LINE = 30.0
-# After so many steps the speed is known well enough to tell how long the run takes.
+# The steps after which the run time can be estimated.
 _STEPS_TO_ESTIMATE = 20
 _LONG = 600.0
 _SIDE = 48

@@ -118,7 +118,7 @@ def list_images(path: Path, recursive: bool = False) -> list[Path]:
 
 def load_samples() -> Dataset:
     """Return the few public-domain photographs that are part of the package."""
-    # By name: the figures that bench checks itself by are of these files, whatever else lies beside them.
+    # By name: bench checks itself against figures of exactly these files.
     return Dataset("samples", tuple(SAMPLES / f"{name}.png" for name in _SAMPLE_NAMES), SAMPLES)
 
 

@@ -38,7 +38,7 @@ def find_scale_folder(folder: Path, scale: float) -> Path:
 
 
 def match_names(high: Sequence[Key], low: Iterable[Key], together: bool = False) -> dict[Key, Key]:
-    """Match names: equal ones, or those that differ in the same text before and after, as most do.
+    """Match names: equal ones, or those with the same differences before and after.
 
     So `0001` has the partner `0001x4`, `img_001_LR`, `LR_0001` or `img_001_SRF_4_LR`. Folders have to be the
     same. High-resolution names without a partner are left out. If both are `together` in one folder, no name

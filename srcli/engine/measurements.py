@@ -42,7 +42,7 @@ def measurement_path(facts: Facts) -> Path:
 
 
 def read_measurement(path: Path, days: float = MAX_DAYS) -> dict[str, float] | None:
-    """Return the figures in a file; None if there are none, or they are older than that many days."""
+    """Return the figures in a file; None if the file is missing or older than that many days."""
     try:
         if time.time() - path.stat().st_mtime > days * 86400:
             return None

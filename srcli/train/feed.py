@@ -7,18 +7,14 @@ import torch
 from torch import Tensor
 
 from srcli.errors import UsageError
-from srcli.imaging.color import luma
 from srcli.imaging.degrade import degradations as imaging
 from srcli.imaging.degrade.steps import Resizing, Rng
 from srcli.scales import Axis
 from srcli.train import degrade
 from srcli.train.augment import USUAL, Augmentation, Batch
+from srcli.train.luma import OFFSET, WEIGHTS, convert_channels
 from srcli.train.planes import Boxes, Numbers, Plane
 from srcli.train.store import Store, StoreSpec
-
-# Luma is an affine function: its value at black, and what each channel adds to it.
-_OFFSET = luma(np.zeros(3))
-_WEIGHTS = luma(np.eye(3)) - _OFFSET
 
 
 @dataclass(frozen=True)
@@ -74,7 +70,7 @@ def draw_any(feed: Feed, scale: float, patch: int, count: int, rng: Rng, *, part
     learned = patch if part else side
     y, x = (_make_axis(patch, side, learned, int(rng.integers(side - learned + 1))) for _ in range(2))
     hr = hr[..., y.target, x.target]
-    lr, hr = (images if feed.channels == 3 else _to_luma(images) for images in (lr, hr))
+    lr, hr = (convert_channels(images, feed.channels) for images in (lr, hr))
     return Batch(lr, hr, lr, (y, x))
 
 
@@ -112,8 +108,8 @@ def _cut_and_degrade(feed: Feed, boxes: Boxes, side: int, order: Numbers | None,
     fed = _upscale(lr, hr) if wanted.enlarged else lr
     if feed.channels == 3:
         return Batch(lr, hr, fed)
-    y = _to_luma(lr)
-    return Batch(y, _to_luma(hr), _to_luma(fed) if wanted.enlarged else y)
+    y = convert_channels(lr, 1)
+    return Batch(y, convert_channels(hr, 1), convert_channels(fed, 1) if wanted.enlarged else y)
 
 
 def _degrade(hr: Tensor, wanted: StoreSpec, rng: Rng) -> Tensor:
@@ -143,12 +139,7 @@ def _to_floats(crops: Tensor, channels: int) -> Tensor:
     values = crops.float()
     if channels == 3:
         return values.permute(0, 3, 1, 2).div_(255)
-    weights = torch.from_numpy(_WEIGHTS / 255).to(values)
+    weights = torch.from_numpy(WEIGHTS / 255).to(values)
     # As one long product of a matrix and a vector: three times as fast as a sum over channels.
-    plane = torch.mv(values.view(-1, 3), weights).add_(float(_OFFSET))
+    plane = torch.mv(values.view(-1, 3), weights).add_(OFFSET)
     return plane.view(len(crops), 1, *crops.shape[1:3])
-
-
-def _to_luma(batch: Tensor) -> Tensor:
-    """Convert (N, 3, h, w) to luma (N, 1, h, w)."""
-    return torch.einsum("c,nchw->nhw", torch.from_numpy(_WEIGHTS).to(batch), batch)[:, None] + float(_OFFSET)

@@ -194,7 +194,7 @@ def find_weights(name: str, scale: int) -> tuple[Recipe, Spec, Path]:
 
 
 def _read_recipe(path: Path) -> Recipe | None:
-    """Return the recipe in a file's header; None if there is none."""
+    """Return the recipe stored in a file's header, or None."""
     try:
         return recipe.from_dict(json.loads(read_header(path)["recipe"]))
     except (KeyError, ValueError, TypeError):

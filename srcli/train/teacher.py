@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -11,13 +10,9 @@ from srcli import archs
 from srcli.engine.device import Device
 from srcli.engine.weights import files
 from srcli.errors import UsageError
-from srcli.imaging.color import luma
 from srcli.train.degrade import resize
 from srcli.train.losses import Images
-
-# Luma is an affine function: its value at black, and what each channel adds to it.
-_OFFSET = float(luma(np.zeros(3)))
-_WEIGHTS = luma(np.eye(3)) - _OFFSET
+from srcli.train.luma import convert_channels
 
 
 @dataclass(frozen=True)
@@ -37,16 +32,6 @@ class Teacher:
             shown = self.network(convert_channels(fed, self.channels))
         channels = min(self.channels, images.sr.shape[1])
         return nn.functional.l1_loss(convert_channels(images.sr, channels), convert_channels(shown, channels))
-
-
-def convert_channels(batch: Tensor, channels: int) -> Tensor:
-    """Convert (N, 1, h, w) of luma to grey RGB, or (N, 3, h, w) of RGB to luma; or return it as it is."""
-    if batch.shape[1] == channels:
-        return batch
-    if channels == 1:
-        weights = torch.from_numpy(_WEIGHTS).to(batch)
-        return torch.einsum("c,nchw->nhw", weights, batch)[:, None] + _OFFSET
-    return ((batch - _OFFSET) / float(_WEIGHTS.sum())).expand(-1, 3, -1, -1)
 
 
 def load_teacher(path: Path, scale: int, device: Device) -> Teacher:

@@ -58,7 +58,7 @@ def _list_coding_losses(coding: Coding, target: Codec, chosen: EncodingOptions) 
 
 
 def describe_lost_metadata(metadata: Metadata, target: Codec) -> str:
-    """Return a note on the metadata that files of `target` cannot hold; empty if there is none."""
+    """Describe the metadata that the format of `target` cannot hold, or return an empty string."""
     names = []
     for kind in target.list_lost_metadata(metadata):
         if kind == "chunks":

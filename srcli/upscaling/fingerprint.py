@@ -60,7 +60,7 @@ class Fingerprint:
 
     @cached_property
     def _weights_digest(self) -> str:
-        # Cached: the network is loaded once, too, whatever becomes of the file later.
+        # Cached, like the network itself: the file may change during the run.
         assert self.weights
         return hash_weights(self.weights)
 

@@ -107,8 +107,8 @@ def find_or_convert(
 ) -> ConvertedFiles:
     """Return the network in the format `form`: bundled, cached by an earlier run, or converted now.
 
-    One process converts, and others that need the same network wait for it. Raises `UnsupportedNetwork` if
-    the network cannot be converted, or the result cannot be kept. `wait` is told of a conversion.
+    One process converts, and others that need the same network wait for it. `wait` is called before and after
+    a conversion. Raises `UnsupportedNetwork` if the network cannot be converted or the result not be stored.
     """
     if form in source.cards:
         return read_bundled(source.path, form, source.cards[form])

@@ -97,7 +97,7 @@ class _Shapes:
     known: dict[tuple[int, int], Shape | None] = field(default_factory=dict)
 
     def measure(self, side: int) -> Shape | None:
-        """Return the shape of the result for an image of that side; None if there is none."""
+        """Return the output shape for a square image with this side, or None if the network rejects it."""
         key = (self.channels, side)
         if key not in self.known:
             self.known[key] = self._run(side)

@@ -294,7 +294,7 @@ class KnownPair:
 
 
 def identify_graph(graph: Graph) -> KnownPair | None:
-    """Return the network of ours that has these layers; None if there is none."""
+    """Return which of our networks has these layers, or None if none does."""
     return next(filter(None, (identify(graph) for identify in _FAMILIES)), None)
 
 

@@ -183,7 +183,7 @@ class JpegCodec(PillowCodec):
 
 
 def parse_header(path: Path) -> Header | None:
-    """Read the markers up to the start of the frame; None if there is none."""
+    """Read the markers up to the start of the frame, or return None if the file has no frame."""
     with path.open("rb") as file:
         file.seek(2)
         metadata = Metadata()

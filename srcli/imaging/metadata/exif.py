@@ -86,7 +86,7 @@ def scale_exif(exif: bytes, old: tuple[int, int], new: tuple[int, int]) -> bytes
 
 
 def read_orientation(exif: bytes) -> int:
-    """Return the orientation tag 1..8; 1 if there is none or the block is too damaged."""
+    """Return the orientation, 1 to 8; it defaults to 1 if the tag is missing or unreadable."""
     block = _parse_block(exif)
     try:
         for entry in block.entries(block.number(4, "I")) if block else ():
