@@ -1,6 +1,5 @@
 """The model card that is published with a weight file: what it is, how it was made, how it scores."""
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from srcli.report import formatters
 from srcli.report.escape import escape_markdown
 from srcli.scales import ANY
 from srcli.storage.files import replace_atomically
+from srcli.storage.json_text import parse_json, read_json
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def write_card(card: Card) -> Path:
 def _describe_sources(file: Path) -> str:
     """Name the images of the run that wrote the file; their licences are for its author to add."""
     try:
-        sources = json.loads(file.with_name("request.json").read_text("utf-8"))["data"]
+        sources = read_json(file.with_name("request.json"))["data"]
     except (OSError, ValueError, KeyError, TypeError):
         return "Not stated."
     named = ", ".join(f"`{escape_markdown(str(source))}`" for source in sources)
@@ -93,7 +93,7 @@ def _describe_training(header: dict[str, str]) -> str:
         return ""
     rows = [
         f"| {escape_markdown(key)} | {escape_markdown(str(value))} |"
-        for key, value in json.loads(header["recipe"]).items()
+        for key, value in parse_json(header["recipe"]).items()
     ]
     note = f"The weights are those of step {header.get('step', '?')}."
     return "\n".join(["## Recipe", "| field | value |", "|---|---|", *rows, "", note])

@@ -21,6 +21,7 @@ from srcli.imaging.degrade.degradations import parse_degradation
 from srcli.imaging.pixels import crop_to_multiple
 from srcli.methods import Interpolator
 from srcli.storage.files import replace_atomically
+from srcli.storage.json_text import parse_json, read_json
 from srcli.train import augment, loop, parallel, recipe, recipes, state, time_budget
 from srcli.train.batches import Draw
 from srcli.train.events import DataReady, Event, Fitted, ImageDecoded, Interrupted, Started, Validated
@@ -124,9 +125,8 @@ def write_request(request: TrainRequest, folder: Path) -> None:
 def read_request(request: TrainRequest) -> TrainRequest:
     """Return the request to resume, with the images of the run unless it names others."""
     assert request.resume is not None
-    facts: dict[str, Any] = {}
     try:
-        facts = json.loads((request.resume / _REQUEST).read_text("utf-8"))
+        facts = read_json(request.resume / _REQUEST)
         data, validation = tuple(map(str, facts["data"])), facts["validation"]
         allow_leak = bool(facts["allow_leak"])
     except FileNotFoundError:  # a run of an earlier version, or none: the state will tell
@@ -196,7 +196,7 @@ def find_weights(name: str, scale: int) -> tuple[Recipe, Spec, Path]:
 def _read_recipe(path: Path) -> Recipe | None:
     """Return the recipe stored in a file's header, or None."""
     try:
-        return recipe.from_dict(json.loads(read_header(path)["recipe"]))
+        return recipe.from_dict(parse_json(read_header(path)["recipe"]))
     except (KeyError, ValueError, TypeError):
         return None
 
