@@ -65,6 +65,8 @@ def test_gpus_starts_the_processes_itself(photos: Path, tmp_path: Path) -> None:
     command = words(photos, tmp_path / "run", "--batch", 2, "--steps", 4, "--gpus", 2, "--device", "cpu")
     done = finished([sys.executable, *command])
     assert done.returncode == 0, done.stderr
+    assert done.stderr.count("recipe espcn") == 1
+    assert (tmp_path / "run" / "README.md").exists()
     assert json.loads((tmp_path / "run" / "log.jsonl").read_text())["step"] == 4
 
 
@@ -169,6 +171,6 @@ def test_two_nodes_go_on_from_the_last_checkpoint_when_a_rank_dies(photos: Path,
     assert steps == sorted(set(steps)), "a validation is done twice"
     assert steps[-1] == 1200
     starts = [int(found) for text in told for found in re.findall(r"it continues at step (\d+)", text)]
-    assert len(starts) == 2
-    assert starts[0] == starts[1] >= 150
+    assert len(starts) == 1, "only the first process reports"
+    assert starts[0] >= 150
     assert saved_step(out) == 1200

@@ -39,6 +39,7 @@ class Summary:
     """The result of a run: its best weights and their PSNR-Y in dB, and whether it was interrupted.
 
     `bicubic`: the PSNR-Y of bicubic upscaling on the same images.
+    `is_first`: whether this process validated and saved; of several processes, only one does.
     """
 
     weights: Path
@@ -46,3 +47,4 @@ class Summary:
     step: int
     bicubic: float
     interrupted: bool = False
+    is_first: bool = True

@@ -51,6 +51,9 @@ def run(
     if not request.data:
         raise UsageError("no training images", "name a folder of images with --data")
     parallel.join()
+    is_first = parallel.is_first()
+    if not is_first:
+        emit = ignore
     device = select_device(parallel.local_device(request.device))
     begun, chosen, folder, restarted = _open_state(request, device)
     emit(Started(chosen, str(device), folder, begun.step, restarted, begun.warm_start))
@@ -76,7 +79,7 @@ def run(
     else:
         parallel.leave()
     weights = loop.weights_path(folder, setup.recipe)
-    return Summary(weights, begun.best, begun.step, setup.bicubic, interrupted)
+    return Summary(weights, begun.best, begun.step, setup.bicubic, interrupted, is_first)
 
 
 def _fit_to_time(
