@@ -286,6 +286,16 @@ def format_trial(name: str) -> str:
     return f"{last['psnr_y']:.3f} dB at step {last['step']:,}"
 
 
+def format_generalisation() -> str:
+    """Return how much better a network does on its training tiles than on held-out images."""
+    found = json.loads((RESULTS / "generalisation.json").read_text())
+    return (
+        f"No: held-out images gain {found['difference']:+.2f} dB against training tiles of equal difficulty,"
+        f" with a standard error of {found['standard_error']:.2f} ({found['images']} images,"
+        f" {found['tiles']} tiles)."
+    )
+
+
 def render_recipes(scale: int = 4) -> str:
     """Return a table of the fields of all recipes that differ between them, at one scale."""
     rows = [
