@@ -38,7 +38,7 @@ demo: .venv/base ## upscale a photograph by 4; pictures go to demo/, a table is 
 	@echo "look at demo/coffee_x4.png, demo/compare.png and demo/compare.html"
 
 test: setup ## run the tests
-	$(BIN)/python -m pytest $(PARALLEL) -m 'not slow and not gpu and not hub and not parity'
+	$(BIN)/python -m pytest $(PARALLEL) -m 'not slow and not gpu and not hub and not parity and not vulkan'
 
 test-all: setup ## run every test that this machine can run
 	$(BIN)/python -m pytest $(PARALLEL)

@@ -10,7 +10,7 @@ from srcli.methods.choice import ModelChoice
 from srcli.storage.locations import Location, parse_location
 from srcli.upscaling.postprocess import Postprocess
 
-_DEVICES = ("cpu", "cuda", "mps", "xpu", "all")
+_DEVICES = ("cpu", "cuda", "mps", "xpu", "vulkan", "all", "auto")
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,9 @@ class Execution:
         """Raise `UsageError` for a device of no known kind, even if the method needs none."""
         for name in (self.device or "all").split(","):
             if name.strip().partition(":")[0] not in _DEVICES:
-                raise UsageError(f"no device called '{name}'", "use cpu, cuda, cuda:1, mps or all")
+                raise UsageError(
+                    f"no device called '{name}'", "use cpu, cuda, cuda:1, mps, vulkan, all or auto"
+                )
 
 
 @dataclass(frozen=True)

@@ -44,8 +44,9 @@ def load_metric(name: str, device: str | None = None) -> PyiqaMetric:
 
 def _choose_device(requested: str | None) -> str:
     from srcli.engine.device import select_device
+    from srcli.engine.vulkan import is_vulkan
 
-    return select_device(requested).name
+    return select_device(None if is_vulkan(requested) else requested).name
 
 
 def _measure(metric: Any, blind: bool, sr: Pixels, hr: Pixels) -> float:

@@ -75,7 +75,7 @@ def formats(incomplete: str) -> list[str]:
 
 def devices(incomplete: str) -> list[str]:
     """Offer kinds of devices; only torch would know which exist."""
-    return [name for name in ("cpu", "cuda", "mps") if name.startswith(incomplete)]
+    return [name for name in ("cpu", "cuda", "mps", "vulkan") if name.startswith(incomplete)]
 
 
 def jobs(incomplete: str) -> list[str]:

@@ -9,18 +9,26 @@ from rich.table import Table
 from rich.text import Text
 
 from srcli.cli import console
-from srcli.errors import ExitCode, wrap_exception
+from srcli.errors import ExitCode, UsageError, wrap_exception
 
 if TYPE_CHECKING:
     from srcli.report.image_report import ImageReport
 
 
 def info(
-    files: Annotated[list[Path], typer.Argument(help="Images.", show_default=False)],
+    files: Annotated[list[Path] | None, typer.Argument(help="Images.", show_default=False)] = None,
     json: Annotated[bool, typer.Option("--json", help="Print a JSON object for each image.")] = False,
+    devices: Annotated[
+        bool, typer.Option("--devices", help="List the devices of this machine instead.")
+    ] = False,
 ) -> int:
     """Print what an image is, which model suits it and why, and how sr made it if it did."""
     from srcli.report.image_report import describe_image
+
+    if devices == bool(files):
+        raise UsageError("which images?", "name some, or use --devices")
+    if devices or files is None:
+        return _print_devices()
 
     failed = 0
     for path in files:
@@ -41,6 +49,14 @@ def info(
             _print_report(report)
     if failed:
         return ExitCode.FAILED if failed == len(files) else ExitCode.PARTLY
+    return ExitCode.OK
+
+
+def _print_devices() -> int:
+    from srcli.engine.slots import describe_devices
+
+    for name, text in describe_devices():
+        console.out.print(f"{name}  {text}", markup=False)
     return ExitCode.OK
 
 

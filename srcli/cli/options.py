@@ -356,13 +356,15 @@ Arch = Annotated[
 ]
 Device = Annotated[
     str | None,
-    typer.Option(help="cpu, cuda, cuda:1 or mps; the fastest by default.", autocompletion=completion.devices),
+    typer.Option(
+        help="cpu, cuda, cuda:1, mps or vulkan; the fastest by default.", autocompletion=completion.devices
+    ),
 ]
 Devices = Annotated[
     str | None,
     typer.Option(
         "--device",
-        help="cpu, cuda, cuda:1 or mps; several as cuda:0,cuda:1, or all; the fastest by default.",
+        help="cpu, cuda, cuda:1, mps or vulkan; several as cuda:0,cuda:1, or all; the fastest by default.",
         autocompletion=completion.devices,
     ),
 ]

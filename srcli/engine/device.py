@@ -30,6 +30,8 @@ class Device:
 
 def select_device(requested: str | None = None) -> Device:
     """Return the requested device, else the first available of CUDA, MPS and CPU, in single precision."""
+    if (requested or "").partition(":")[0] == "vulkan":
+        raise UsageError("PyTorch cannot use Vulkan", "only upscaling by ncnn can; use another --device")
     import torch
 
     available = {
@@ -39,7 +41,7 @@ def select_device(requested: str | None = None) -> Device:
     }
     kind = (requested or next(name for name, there in available.items() if there)).split(":")[0]
     if kind not in available:
-        raise UsageError(f"no device called '{requested}'", "known: cpu, cuda, cuda:N, mps")
+        raise UsageError(f"no device called '{requested}'", "known: cpu, cuda, cuda:N, mps, vulkan, vulkan:N")
     if not available[kind]:
         raise UsageError(f"{kind} is not available on this machine", "use --device cpu or leave it out")
     _check_index(requested, torch.cuda.device_count() if kind == "cuda" else 1)

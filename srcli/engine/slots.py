@@ -3,12 +3,14 @@
 import os
 from collections.abc import Mapping
 
+from srcli.engine import vulkan
 from srcli.engine.device import count_threads, may_have_gpu, select_device
+from srcli.engine.measurements import describe_machine
 from srcli.errors import UsageError
 from srcli.workers.config import PoolConfig
 from srcli.workers.slot import Slot
 
-ALL = "all"
+ALL, AUTO = "all", "auto"
 
 
 def list_devices(device: str | None) -> list[str]:
@@ -21,9 +23,12 @@ def list_devices(device: str | None) -> list[str]:
     """
     if device == ALL:
         return _list_several_gpus()
+    device = None if device == AUTO else device
     names = [name.strip() for name in device.split(",")] if device else []
     for name in dict.fromkeys(names):
-        if name != "cpu":
+        if vulkan.is_vulkan(name):
+            vulkan.find_gpu(name)
+        elif name != "cpu":
             select_device(name)
     return names
 
@@ -48,7 +53,7 @@ def _for_ray(device: str | None) -> str | None:
         raise UsageError(
             "Ray chooses the GPU of each worker", "use --device cuda without a number, or leave it out"
         )
-    return None if device == ALL else device
+    return None if device in (ALL, AUTO) else device
 
 
 def assign_slots(device: str | None, workers: int | None = None, jobs: int | None = None) -> list[Slot]:
@@ -56,6 +61,7 @@ def assign_slots(device: str | None, workers: int | None = None, jobs: int | Non
 
     If no device is named, workers share the GPUs, if there are several. Each gets its share of the cores.
     """
+    device = None if device == AUTO else device
     unnamed = device in (None, ALL)
     named = _list_several_gpus() if device is None else list_devices(device)
     number = workers or max(1, len(named))
@@ -90,10 +96,24 @@ def list_gpus() -> list[str]:
     return [str(number) for number in range(torch.cuda.device_count())]
 
 
+def describe_devices() -> list[tuple[str, str]]:
+    """Return the devices of this machine: the names that `--device` takes, and what they are."""
+    found = [("cpu", describe_machine())]
+    if may_have_gpu():
+        import torch
+
+        count = torch.cuda.device_count()
+        found += [(f"cuda:{number}", torch.cuda.get_device_name(number)) for number in range(count)]
+        found += [("mps", "Apple GPU")] if torch.backends.mps.is_available() else []
+    return found + [(gpu.name, f"{gpu.model}, {gpu.kind}") for gpu in vulkan.list_gpus()]
+
+
 def resolve_devices(device: str | None) -> str | None:
     """Return `--device` for one process, with `all` replaced by names; None if there is no choice.
 
-    >>> resolve_devices("cuda:1,cpu"), resolve_devices(None)
-    ('cuda:1,cpu', None)
+    >>> resolve_devices("cuda:1,cpu"), resolve_devices("auto"), resolve_devices(None)
+    ('cuda:1,cpu', None, None)
     """
+    if device == AUTO:
+        return None
     return ",".join(_list_several_gpus()) or None if device == ALL else device

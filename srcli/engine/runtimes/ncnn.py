@@ -1,9 +1,7 @@
-"""ncnn on the CPU: converted networks and foreign ones, with Winograd convolutions, without loading torch."""
+"""ncnn on the CPU or by Vulkan: converted networks and foreign ones, without loading torch."""
 
 import importlib.util
-import os
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -17,16 +15,35 @@ from srcli.engine.device import (
     release_memory,
     select_device,
 )
+from srcli.engine.measurements import measure_once
 from srcli.engine.runtimes import converted
-from srcli.engine.runtimes.base import OutOfMemory, Runtime, RuntimeRequest, WeightsSource, pad_tile
+from srcli.engine.runtimes.base import (
+    NetworkInfo,
+    OutOfMemory,
+    Runtime,
+    RuntimeRequest,
+    WeightsSource,
+    pad_tile,
+)
 from srcli.engine.runtimes.converted import ConvertedFiles
-from srcli.errors import WeightsError
+from srcli.engine.sample_photo import crop_photo
+from srcli.engine.tiles import DEFAULT_TILE, SMALLEST_TILE
+from srcli.engine.vulkan import VulkanGpu, find_gpu, find_real_gpu, is_vulkan, silence_stderr
+from srcli.engine.weights.ncnn import count_pixel_bytes, read_graph
+from srcli.errors import SrError, WeightsError
+from srcli.imaging.metrics.full_reference import psnr
 from srcli.imaging.pixels import Pixels
 from srcli.scales import ANY
+from srcli.storage.hashing import sha256
 
 FORMAT = "ncnn"
 # Raise it whenever `engine.export.ncnn` writes a network differently: cached ones are then converted again.
 WRITER_VERSION = 3
+# The largest tile on a GPU; of its memory, the part that the blobs of a tile may take.
+_LARGEST_GPU_TILE, _MEMORY_SHARE = 1024, 0.5
+# Height and width of the crop that a GPU and the CPU are compared on, and the least PSNR: both compute in
+# single precision, and reach 130 dB.
+_TRIAL_SIDES, _SAME = (32, 48), 80.0
 
 
 @dataclass
@@ -54,7 +71,8 @@ class NcnnRuntime(Runtime):
     """A converted network or a foreign one, read once and used for every tile.
 
     `blobs`: the names of its input and output; `peak`: the value of white in both; `global_stats`: the
-    names of blobs that are means over the image, each with its value over the whole image, if that was taken.
+    names of blobs that are means over the image, each with its value over the whole image, if that was taken;
+    `max_pixels`: of a tile that a GPU has memory for.
     """
 
     net: Any
@@ -62,17 +80,18 @@ class NcnnRuntime(Runtime):
     blobs: tuple[str, str] = ("in0", "out0")
     peak: float = 1.0
     global_stats: Mapping[str, Pixels | None] = field(default_factory=dict)
+    max_pixels: int | None = None
 
     @classmethod
     def reason_against(cls, source: WeightsSource, request: RuntimeRequest) -> str | None:
         """Return why ncnn cannot run the network here, or is not the fastest; None if it can."""
-        if request.device not in (None, "cpu"):
-            return "ncnn runs on the CPU only"
+        if request.device not in (None, "cpu") and not is_vulkan(request.device):
+            return "ncnn runs on the CPU and by Vulkan only"
         if importlib.util.find_spec("ncnn") is None:
             return "ncnn is not installed"
-        wants_cpu = request.device == "cpu" or request.runtime == "ncnn"
-        if not wants_cpu and may_have_gpu() and select_device().name != "cpu":
-            return "ncnn runs on the CPU only"
+        is_chosen = request.device is not None or request.runtime == "ncnn"
+        if not is_chosen and may_have_gpu() and select_device().name != "cpu":
+            return "PyTorch uses the GPU"
         return "its scale is an input" if source.spec.scale == ANY else None
 
     @classmethod
@@ -84,12 +103,11 @@ class NcnnRuntime(Runtime):
             from srcli.engine.runtimes.ncnn_pair import load_pair
 
             return load_pair(source.path, request, reason)
+        if is_vulkan(request.device):
+            find_gpu(request.device or "")  # first, as a wrong name should cost nothing
         version = f"{WRITER_VERSION}, ncnn {ncnn.__version__}"
         files = converted.find_or_convert(source, FORMAT, version, request.convert, request.wait)
-        keep_freed_memory()
-        device = "requested" if request.device else "no GPU found"
-        description = f"cpu, float32 ({device}), by ncnn ({reason or 'fastest on a CPU'})"
-        return prepare(files, count_threads(), description)
+        return open_network(as_network(files), request, reason, "no GPU found", "fastest on a CPU")
 
     def with_global_stats(self, tiles: Iterable[Pixels]) -> "NcnnRuntime":
         """Return the runtime for one image, given all its tiles; itself if the network takes no means.
@@ -113,9 +131,17 @@ class NcnnRuntime(Runtime):
             self, global_stats={k: (total / pixels).astype(np.float32) for k, total in totals.items()}
         )
 
+    def largest_tile(self, tile: int) -> int:
+        """Return the tile side: on a GPU, as large as fits if none was requested."""
+        if self.max_pixels is None or tile != DEFAULT_TILE:
+            return tile
+        return max(SMALLEST_TILE, min(_LARGEST_GPU_TILE, int(self.max_pixels**0.5) - 2 * self.info.halo))
+
     def run(self, tiles: Iterable[Pixels]) -> Iterator[Pixels]:
         """Yield the upscaled tiles, in order. Raises `OutOfMemory` if one does not fit."""
         for tile in tiles:
+            if self.max_pixels is not None and tile.shape[0] * tile.shape[1] > self.max_pixels:
+                raise OutOfMemory.of_tile(tile)
             height, width = (side * self.info.scale for side in tile.shape[:2])
             (planes,) = self.forward(pad_tile(tile, self.info), self.blobs[1:])
             result = planes.transpose(1, 2, 0)[:height, :width]
@@ -148,15 +174,109 @@ class NcnnRuntime(Runtime):
         return found
 
 
-def prepare(files: ConvertedFiles, threads: int, description: str = "ncnn") -> NcnnRuntime:
-    """Return a converted network ready to run in single precision. Raises `WeightsError`."""
+@dataclass(frozen=True)
+class NcnnNetwork:
+    """The files of a network and what `NcnnRuntime` has to know.
+
+    `means`: the names of blobs that are means over the image.
+    """
+
+    info: NetworkInfo
+    param: Path
+    weights: Path
+    blobs: tuple[str, str] = ("in0", "out0")
+    peak: float = 1.0
+    means: tuple[str, ...] = ()
+
+    def open(self, threads: int, description: str = "ncnn", gpu: VulkanGpu | None = None) -> NcnnRuntime:
+        """Return it ready to run in single precision, on the CPU or a GPU. Raises `WeightsError`."""
+        net, pools = read_net(self.param, self.weights, threads, gpu)
+        # The last mean first: it makes ncnn compute the others.
+        means = dict.fromkeys(reversed(self.means))
+        most = self._count_fitting_pixels(gpu) if gpu else None
+        return NcnnRuntime(
+            self.info,
+            description,
+            net,
+            pools,
+            self.blobs,
+            self.peak,
+            means,
+            most,
+            uniform_tiles=gpu is not None,
+        )
+
+    def _count_fitting_pixels(self, gpu: VulkanGpu) -> int:
+        """Return the pixels of a tile that the GPU has memory for, but at least those of the smallest one."""
+        smallest = (SMALLEST_TILE + 2 * self.info.halo + self.info.alignment) ** 2
+        fitting = _MEMORY_SHARE * gpu.memory / count_pixel_bytes(read_graph(self.param))
+        return max(smallest, int(fitting))
+
+
+def as_network(files: ConvertedFiles) -> NcnnNetwork:
+    """Return a converted network. Raises `WeightsError` if it could not be converted."""
     if files.info is None:
         raise WeightsError(f"{files.path} holds no network: {files.refusal}", "use --runtime torch")
-    net, pools = read_net(Path(files.file("param")), Path(files.file("bin")), threads)
-    return NcnnRuntime(files.info, description, net, pools)
+    return NcnnNetwork(files.info, Path(files.file("param")), Path(files.file("bin")))
 
 
-def read_net(param: Path, weights: Path, threads: int) -> tuple[Any, Pools]:
+def prepare(files: ConvertedFiles, threads: int, description: str = "ncnn") -> NcnnRuntime:
+    """Return a converted network ready to run on the CPU in single precision. Raises `WeightsError`."""
+    return as_network(files).open(threads, description)
+
+
+def open_network(
+    network: NcnnNetwork, request: RuntimeRequest, reason: str | None, on_cpu: str, by_ncnn: str = ""
+) -> NcnnRuntime:
+    """Return a network on the requested device, else on a GPU that Vulkan finds, else on the CPU.
+
+    `on_cpu` and `by_ncnn` say why, if there is no other `reason`. A GPU whose result differs from the CPU's
+    is not used. Raises `SrError` if it was requested.
+    """
+    keep_freed_memory()
+    gpu = find_gpu(request.device or "") if is_vulkan(request.device) else None
+    found = gpu if request.device else find_real_gpu()
+    why = "requested" if request.device else on_cpu
+    if found:
+        problem = _find_difference(network, found, request)
+        if not problem:
+            chosen = "requested" if gpu else "fastest available"
+            text = f"{found.name}, float32 ({chosen}: {found.model}), by ncnn" + _bracket(reason)
+            return network.open(count_threads(), text, found)
+        if gpu:
+            raise SrError(
+                f"{gpu.name} is not usable: {problem}", "update the driver of the GPU, or leave out --device"
+            )
+        why = problem
+    text = f"cpu, float32 ({why}), by ncnn" + _bracket(reason or by_ncnn)
+    return network.open(count_threads(), text)
+
+
+def _bracket(reason: str | None) -> str:
+    return f" ({reason})" if reason else ""
+
+
+def _find_difference(network: NcnnNetwork, gpu: VulkanGpu, request: RuntimeRequest) -> str:
+    """Return how the results of a GPU differ from the CPU's; empty if they do not. Tried once per driver."""
+    import ncnn
+
+    def compare() -> dict[str, float]:
+        request.log(f"comparing {gpu.name} ({gpu.model}) with the CPU, once")
+        tile = crop_photo(*_TRIAL_SIDES, network.info.channels)
+        exact, ours = (
+            next(network.open(count_threads(), gpu=each).run([tile])).clip(0, 1) for each in (None, gpu)
+        )
+        return {"decibels": float(np.nan_to_num(psnr(exact, ours), posinf=200).clip(1e-9, 200))}
+
+    facts = ("vulkan", gpu.model, gpu.driver, ncnn.__version__, sha256(network.param))
+    try:
+        decibels = measure_once(facts, compare)["decibels"]
+    except OutOfMemory:
+        return "not even a small tile fits into its memory"
+    return "" if decibels >= _SAME else f"its results are {decibels:.0f} dB from the CPU's"
+
+
+def read_net(param: Path, weights: Path, threads: int, gpu: VulkanGpu | None = None) -> tuple[Any, Pools]:
     """Return a network that computes in single precision, and its memory. Raises `WeightsError`."""
     import ncnn
 
@@ -165,28 +285,14 @@ def read_net(param: Path, weights: Path, threads: int) -> tuple[Any, Pools]:
     for name, value in _EXACT.items():
         setattr(net.opt, name, value)
     net.opt.num_threads = threads
-    with _silence_stderr():
+    with silence_stderr():
+        if gpu:
+            net.opt.use_vulkan_compute = True
+            net.set_vulkan_device(gpu.number)
         failed = net.load_param(str(param)) or net.load_model(str(weights))
     if failed:
         raise WeightsError(f"ncnn cannot read {param}", "it is damaged, or needs a newer ncnn")
     return net, pools
-
-
-@contextmanager
-def _silence_stderr() -> Iterator[None]:
-    """Keep what ncnn prints from the user for a moment: an error says it in one line."""
-    try:
-        kept = os.dup(2)
-    except OSError:  # stderr is closed
-        yield
-        return
-    try:
-        with Path(os.devnull).open("wb") as nothing:
-            os.dup2(nothing.fileno(), 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
 
 
 # Exact arithmetic, whatever a processor or a later version would choose by itself.

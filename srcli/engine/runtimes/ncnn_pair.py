@@ -14,12 +14,13 @@ from pathlib import Path
 
 import numpy as np
 
-from srcli.engine.device import count_threads, keep_freed_memory
+from srcli.engine.device import count_threads
 from srcli.engine.runtimes import probing
 from srcli.engine.runtimes.base import NetworkInfo, RuntimeRequest
-from srcli.engine.runtimes.ncnn import NcnnRuntime, read_net
+from srcli.engine.runtimes.ncnn import NcnnNetwork, NcnnRuntime, open_network
 from srcli.engine.runtimes.probing import Findings, Shape
 from srcli.engine.sample_photo import crop_photo
+from srcli.engine.vulkan import find_gpu, is_vulkan
 from srcli.engine.weights.ncnn import Graph, hash_weights, identify_graph, read_graph
 from srcli.errors import UsageError
 from srcli.imaging.pixels import Pixels
@@ -30,24 +31,22 @@ _PATIENCE = 300
 
 
 def load_pair(param: Path, request: RuntimeRequest, reason: str | None = None) -> NcnnRuntime:
-    """Return a pair ready to run on the CPU. Raises `SrError` if it is no upscaler, or damaged."""
-    if request.device not in (None, "cpu"):
-        raise UsageError(f"ncnn runs {param.name} on the CPU only", "leave out --device")
+    """Return a pair ready to run on the CPU or by Vulkan.
+
+    Raises `SrError` if it is no upscaler, or damaged.
+    """
+    if request.device not in (None, "cpu") and not is_vulkan(request.device):
+        raise UsageError(f"ncnn runs {param.name} on the CPU and by Vulkan only", "leave out --device")
+    if is_vulkan(request.device):
+        find_gpu(request.device or "")  # first, as a wrong name should cost nothing
     graph = read_graph(param)
-    found = examine_pair(graph, request.log)
-    keep_freed_memory()
-    device = "requested" if request.device else "it is an ncnn file"
-    net, pools = read_net(graph.param, graph.bin, count_threads())
-    return NcnnRuntime(
-        found.info,
-        f"cpu, float32 ({device}), by ncnn" + (f" ({reason})" if reason else ""),
-        net,
-        pools,
-        (graph.input, graph.output),
-        found.values.peak,
-        # The last first: it makes ncnn compute the others.
-        dict.fromkeys(reversed(graph.pools)),
-    )
+    network = _as_network(graph, examine_pair(graph, request.log))
+    return open_network(network, request, reason, "it is an ncnn file")
+
+
+def _as_network(graph: Graph, found: Findings) -> NcnnNetwork:
+    blobs = (graph.input, graph.output)
+    return NcnnNetwork(found.info, graph.param, graph.bin, blobs, found.values.peak, graph.pools)
 
 
 def examine_pair(graph: Graph, log: Log = ignore) -> Findings:
@@ -71,12 +70,10 @@ def describe_pair(graph: Graph) -> str:
 
 
 def _probe(graph: Graph) -> Findings:
-    net, pools = read_net(graph.param, graph.bin, count_threads())
+    opened = _as_network(graph, Findings(NetworkInfo(1, 0))).open(count_threads())
 
     def run(found: Findings, pixels: Pixels) -> Pixels:
-        means = dict.fromkeys(reversed(graph.pools))
-        blobs = (graph.input, graph.output)
-        runtime = NcnnRuntime(found.info, "", net, pools, blobs, found.values.peak, means)
+        runtime = replace(opened, info=found.info, peak=found.values.peak)
         # Means over the image are given to tiles, so they are no part of the halo.
         sample = crop_photo(*pixels.shape)
         return next(runtime.with_global_stats([sample]).run([pixels]))
@@ -124,8 +121,7 @@ def main() -> None:
     """Print the shape (channels, height, width) that a square image becomes."""
     param, side, channels = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     graph = read_graph(param)
-    net, pools = read_net(graph.param, graph.bin, count_threads())
-    runtime = NcnnRuntime(NetworkInfo(1, 0), "", net, pools, (graph.input, graph.output))
+    runtime = _as_network(graph, Findings(NetworkInfo(1, 0))).open(count_threads())
     (out,) = runtime.forward(np.full((side, side, channels), 0.5, np.float32), (graph.output,))
     print(json.dumps(out.shape))  # noqa: T201
 

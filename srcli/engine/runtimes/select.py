@@ -32,6 +32,7 @@ def load(source: WeightsSource, request: RuntimeRequest) -> Runtime:
         return MultiDeviceRuntime.join(tuple(each))
     limit_spinning()
     reason = None if request.runtime == AUTO else "requested"
+    reasons: list[str] = []
     for name in _candidates(request):
         runtime = load_class(name)
         against = runtime.reason_against(source, request)
@@ -41,6 +42,10 @@ def load(source: WeightsSource, request: RuntimeRequest) -> Runtime:
             except UnsupportedNetwork as error:
                 against = error.message
         reason = against
+        reasons.append(against)
+    if request.runtime == AUTO:
+        why = "; ".join(reasons)
+        raise UsageError(f"{request.device} cannot run {source.spec.arch}: {why}", "leave out --device")
     raise UsageError(f"{request.runtime} cannot run {source.spec.arch}: {reason}", "leave out --runtime")
 
 

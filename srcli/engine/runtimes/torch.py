@@ -27,6 +27,7 @@ from srcli.engine.runtimes.cuda import CudaBackend, CudaGraphCache, ExactFloat32
 from srcli.engine.runtimes.half import Trial, compare_results
 from srcli.engine.runtimes.winograd import use_winograd
 from srcli.engine.tiles import DEFAULT_TILE
+from srcli.engine.vulkan import is_vulkan
 from srcli.engine.weights import files
 from srcli.imaging.pixels import Pixels
 from srcli.scales import Window
@@ -72,8 +73,8 @@ class TorchRuntime(Runtime):
 
     @classmethod
     def reason_against(cls, source: WeightsSource, request: RuntimeRequest) -> str | None:
-        """Return None: torch runs every network."""
-        return None
+        """Return None: torch runs every network, except by Vulkan."""
+        return "PyTorch cannot use Vulkan" if is_vulkan(request.device) else None
 
     @classmethod
     def load(cls, source: WeightsSource, request: RuntimeRequest, reason: str | None) -> "TorchRuntime":

@@ -279,6 +279,39 @@ _RRDBNET = re.compile(rf"C((?:(?:{_DENSE}){{3}}(?:r|\*\+))+)C\+((?:iL)*)LC")
 _SRVGG = re.compile(r"CP((?:CP)+)C(?:Si|iS)\+")
 
 
+# A layer needs memory for what it takes and makes, and its Winograd transforms for about twice as much.
+_WORKSPACE = 3
+
+
+def count_pixel_bytes(graph: Graph) -> float:
+    """Return about how many bytes in single precision the largest layer takes for each pixel of the image."""
+    blobs: dict[str, tuple[float, float]] = {}  # channels, and pixels for each pixel of the image
+    largest = 0.0
+    for layer in graph.layers:
+        taken = [blobs[name] for name in layer.inputs if name in blobs]
+        made = _measure_blob(layer, taken)
+        blobs.update(dict.fromkeys(layer.outputs, made))
+        largest = max(largest, sum(channels * area for channels, area in [*taken, made]))
+    return _WORKSPACE * 4 * largest
+
+
+def _measure_blob(layer: Layer, taken: list[tuple[float, float]]) -> tuple[float, float]:
+    """Return the channels and area of what a layer makes of blobs with these; unknown layers keep them."""
+    channels, area = taken[0] if taken else (layer.number(2) or 3, 1.0)
+    match layer.kind:
+        case "Convolution" | "ConvolutionDepthWise":
+            return layer.number(0), area / layer.number(3, 1) ** 2
+        case "Deconvolution" | "DeconvolutionDepthWise":
+            return layer.number(0), area * layer.number(3, 1) ** 2
+        case "PixelShuffle":
+            return channels / layer.number(0, 1) ** 2, area * layer.number(0, 1) ** 2
+        case "Interp":
+            return channels, area * (layer.number(1, 1) or 1) * (layer.number(2, 1) or 1)
+        case "Concat":
+            return sum(each for each, _ in taken), area
+    return channels, area
+
+
 @dataclass(frozen=True)
 class KnownPair:
     """A pair of a network that sr has; `names`: its keys for the layers with weights, in their order.
