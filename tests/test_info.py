@@ -16,8 +16,9 @@ from srcli.imaging.codecs.registry import CODECS
 from srcli.imaging.image import Image, read_image, write_image
 from srcli.imaging.metadata.fields import Metadata
 from srcli.imaging.metadata.provenance import Record, add_record, read_record
-from srcli.imaging.pixels import Pixels, quantise
-from srcli.imaging.quality_estimate import estimate_quality
+from srcli.imaging.picture_kind import Kind, examine_picture
+from srcli.imaging.pixels import Pixels, quantise, to_uint8
+from srcli.imaging.quality_estimate import estimate_noise
 from srcli.imaging.resize import resize
 from tools import formats as table
 
@@ -33,7 +34,7 @@ def photo_of(name: str) -> Pixels:
 def test_noise_is_about_what_was_added(name: str, deviation: int) -> None:
     pixels = photo_of(name)
     noisy = pixels + np.random.default_rng(0).normal(0, deviation / 255, pixels.shape[:2])[..., None]
-    found = estimate_quality((quantise(noisy) / 255).astype(np.float32)).noise
+    found = estimate_noise((quantise(noisy) / 255).astype(np.float32) @ np.array([0.299, 0.587, 0.114]))
     assert found == pytest.approx(deviation, abs=1.5)
 
 
@@ -41,11 +42,12 @@ def test_noise_is_about_what_was_added(name: str, deviation: int) -> None:
 def test_what_was_enlarged_before_is_found_out(name: str) -> None:
     pixels = photo_of(name)
     height, width = (side // 4 * 4 for side in pixels.shape[:2])
-    assert estimate_quality(pixels).spare == 1
+    assert examine_picture(to_uint8(pixels)).spare == 1
     for factor in (2, 4):
         small = resize(pixels, height // factor, width // factor)
-        large = (quantise(resize(small, height, width)) / 255).astype(np.float32)
-        assert factor * 0.75 <= estimate_quality(large).spare <= factor * 1.5
+        found = examine_picture(to_uint8(resize(small, height, width)))
+        assert found.kind is Kind.UPSCALED
+        assert factor * 0.75 <= found.spare <= factor * 1.5
 
 
 @pytest.mark.parametrize("quality", [10, 40, 50, 75, 90, 98])
@@ -74,10 +76,10 @@ def test_what_an_output_says_of_itself(tmp_path: Path, sr: Run) -> None:
 
 def test_advice(tmp_path: Path, sr: Run) -> None:
     photo = copy_sample("coffee.png", tmp_path)
-    assert "-m ecbsr, or any classical network" in sr("info", photo).out
+    assert "use -m ecbsr for a clean photograph" in sr("info", photo).out
     noise = np.random.default_rng(0).normal(0, 0.05, read_image(photo).pixels.shape).astype(np.float32)
     write_image(tmp_path / "noisy.png", Image(np.clip(read_image(photo).pixels + noise, 0, 1)))
-    assert "-m real" in sr("info", tmp_path / "noisy.png").out
+    assert "use -m real for noise of about 8 in 255" in sr("info", tmp_path / "noisy.png").out
 
 
 def test_info_of_what_is_no_image(tmp_path: Path, sr: Run) -> None:

@@ -75,6 +75,20 @@ def _describe_weights(entry: manifest.Entry | None) -> str:
     return f"download, {entry.bytes / 1e6:.0f} MB" if entry.bytes else "download"
 
 
+# docs/auto.md
+
+
+def render_picture_kinds() -> str:
+    """Return how often each kind of picture is taken for which, as a table."""
+    rows = load_result("picture_kinds")["rows"]
+    out = [f"| is \\ taken for | {' | '.join(row['is'] for row in rows)} |", "|---|" + "---:|" * len(rows)]
+    counts = {row["is"]: [str(count or "") for count in row["taken_for"].values()] for row in rows}
+    out += [f"| {kind} | {' | '.join(cells)} |" for kind, cells in counts.items()]
+    right = sum(row["taken_for"][row["is"]] for row in rows)
+    total = sum(sum(row["taken_for"].values()) for row in rows)
+    return "\n".join([*out, "", f"{right} of {total} are right."])
+
+
 # docs/cli.md
 
 

@@ -1,35 +1,35 @@
-"""A report on an image file: format, estimated quality, the model that suits it, and how sr made it."""
+"""A report on an image file: format, kind of picture, the model that suits it, and how sr made it."""
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from srcli.imaging.codecs.base import ImageInfo
-from srcli.imaging.codecs.reading import read_info
+from srcli.imaging.codecs.reading import read_frames, read_info
 from srcli.imaging.colorspace import read_profile_name
-from srcli.imaging.image import read_image
 from srcli.imaging.metadata.fields import Metadata
 from srcli.imaging.metadata.provenance import Record, read_record
-from srcli.imaging.quality_estimate import QualityEstimate, estimate_quality, list_defects
+from srcli.imaging.picture_kind import Kind, Picture, examine_picture
 from srcli.manifest import DEFAULT_MODEL
 
-_RESTORING_MODEL = "real"
+_RESTORING_MODEL, _PIXEL_ART_MODEL = "real", "nearest"
 
 
 @dataclass(frozen=True)
 class ImageReport:
-    """Facts about an image; `defects` are reasons for a restoring model, `record` is of an output of sr."""
+    """Facts about an image; `record` says how it was made if it is an output of sr."""
 
     path: Path
     info: ImageInfo
-    quality: QualityEstimate
-    defects: tuple[str, ...]
+    picture: Picture
     record: Record | None
 
     @property
     def model(self) -> str:
         """The model that suits the image."""
-        return _RESTORING_MODEL if self.defects else DEFAULT_MODEL
+        if self.picture.kind is Kind.PIXEL_ART:
+            return _PIXEL_ART_MODEL
+        return _RESTORING_MODEL if self.picture.is_degraded else DEFAULT_MODEL
 
     def list_lines(self) -> list[tuple[str, str]]:
         """Return names and values for people."""
@@ -42,21 +42,19 @@ class ImageReport:
             "file": str(self.path), "format": info.format, "size": info.size, "colours": info.mode,
             "depth": info.depth, "frames": info.frames, "quality": info.quality, "dpi": metadata.dpi,
             "carries": _list_metadata(metadata), "profile": _name_profile(metadata),
-            "noise": round(self.quality.noise, 2), "spare": self.quality.spare,
-            "model": self.model, "because": list(self.defects),
+            "kind": self.picture.kind.name.lower(), "noise": round(self.picture.noise, 2),
+            "spare": self.picture.spare, "blocking": round(self.picture.blocking, 2),
+            "pixel": self.picture.pixel, "model": self.model, "because": self.picture.describe(),
             "made": asdict(self.record) if self.record else None,
         }  # fmt: skip
 
     def _list_facts(self) -> list[tuple[str, str]]:
-        info, metadata, spare = self.info, self.info.metadata, self.quality.spare
+        info, metadata = self.info, self.info.metadata
         width, height = info.size
         frames = f", {info.frames} frames" if info.frames > 1 else ""
         dpi = f", {metadata.dpi[0]:.0f} dpi" if metadata.dpi else ""
         depth = "float" if info.depth == 32 else f"{info.depth} bit"
         quality = f", quality about {info.quality}" if info.quality else ""
-        detail = (
-            "full" if spare == 1 else f"no more than at 1/{spare:g} of the size: blurred, or upscaled before"
-        )
         profile = _name_profile(metadata)
         return [
             ("format", f"{info.format}{quality}{frames}"),
@@ -64,22 +62,27 @@ class ImageReport:
             ("samples", f"{info.mode}, {depth}"),
             ("metadata", ", ".join(_list_metadata(metadata)) or "none"),
             *([("profile", profile)] if profile else []),
-            ("noise", f"about {self.quality.noise:.1f} of 255 levels"),
-            ("detail", detail),
+            ("kind", str(self.picture.kind)),
+            *self._list_measures(),
         ]
 
+    def _list_measures(self) -> list[tuple[str, str]]:
+        """Return what was measured of a photograph; for others it would mean nothing."""
+        if not (self.picture.is_degraded or self.picture.kind is Kind.CLEAN):
+            return []
+        spare = self.picture.spare
+        detail = "full" if spare == 1 else f"no more than at 1/{spare:g} of the size"
+        return [("noise", f"about {self.picture.noise:.1f} of 255 levels"), ("detail", detail)]
+
     def _advise(self) -> str:
-        if self.defects:
-            return f"use -m {self.model}, a network for degraded images: {'; '.join(self.defects)}"
-        return f"use -m {self.model}, or any classical network: the image is clean and sharp"
+        return f"use -m {self.model} for {self.picture.describe()}"
 
 
 def describe_image(path: Path) -> ImageReport:
-    """Read an image and estimate its quality. Raises `ImageError` if it cannot be read."""
+    """Read an image and examine its first frame. Raises `ImageError` if it cannot be read."""
     info = read_info(path)
-    quality = estimate_quality(read_image(path).pixels)
-    defects = tuple(list_defects(quality, info.quality))
-    return ImageReport(path, info, quality, defects, read_record(info.metadata))
+    picture = examine_picture(next(iter(read_frames(path))).samples)
+    return ImageReport(path, info, picture, read_record(info.metadata))
 
 
 def _format_megapixels(count: int) -> str:
