@@ -123,9 +123,9 @@ def _draw_drawing(random: Random) -> Image.Image:
             pen.line((0, y, 4 * width, y), fill=colour)
     line = int(random.integers(4, 16))
     for _ in range(int(random.integers(6, 30))):
-        x, y = random.integers(-width, 4 * width), random.integers(-height, 4 * height)
+        x, y = int(random.integers(-width, 4 * width)), int(random.integers(-height, 4 * height))
         w, h = (int(random.integers(width // 2, 2 * width)) for _ in range(2))
-        box = [int(x), int(y), int(x) + w, int(y) + h]
+        box = [x, y, x + w, y + h]
         fill, outline = _pick_colour(random), (20, 20, 30)
         match int(random.integers(0, 5)):
             case 0:
@@ -158,7 +158,7 @@ def _draw_text(random: Random) -> Image.Image:
     if style < 0.2:
         paper, ink = (30, 30, 36), (220, 220, 210)
     elif style < 0.5:
-        paper, ink = tuple(map(int, random.integers(225, 256, 3))), tuple(map(int, random.integers(0, 90, 3)))
+        paper, ink = _pick_colour(random, 225), _pick_colour(random, 0, 90)
     picture = Image.new("RGB", (width, height), paper)
     pen, size = ImageDraw.Draw(picture), int(random.choice([8, 9, 10, 11, 12, 14, 16, 20, 28, 40]))
     font, y = ImageFont.load_default(size), int(random.integers(2, 12))
@@ -196,8 +196,8 @@ def _draw_pixel_art(random: Random) -> Image.Image:
     return picture
 
 
-def _pick_colour(random: Random) -> tuple[int, int, int]:
-    red, green, blue = random.integers(30, 256, 3)
+def _pick_colour(random: Random, low: int = 30, high: int = 256) -> tuple[int, int, int]:
+    red, green, blue = random.integers(low, high, 3)
     return int(red), int(green), int(blue)
 
 

@@ -28,7 +28,7 @@ _LARGEST_SPRITE, _FEW_COLOURS, _MOST_COLOURS = 320, 16, 64
 
 
 class Kind(StrEnum):
-    """What a picture is; for photographs, the worst that has happened to it."""
+    """The content of a picture; for photographs, their worst defect."""
 
     CLEAN = "clean photograph"
     NOISY = "noisy photograph"
@@ -120,7 +120,8 @@ def _as_bytes(samples: StoredSamples) -> Bytes:
         values = values if values.ndim == 3 else values[..., None]
     if values.dtype != np.uint8:
         values = (np.clip(values / white_level(values), 0, 1) * 255 + 0.5).astype(np.uint8)
-    return np.repeat(values, 3, axis=2) if values.shape[2] == 1 else values[..., :3]
+    colours = np.repeat(values, 3, axis=2) if values.shape[2] == 1 else values[..., :3]
+    return colours.astype(np.uint8, copy=False)
 
 
 def is_drawing(rgb: Bytes) -> bool:

@@ -1,5 +1,7 @@
 """Noise in an image, and detail lost to blur or to earlier upscaling, estimated from its pixels."""
 
+import math
+
 import numpy as np
 
 from srcli.imaging.pixels import Plane, Values
@@ -53,4 +55,5 @@ def _is_lost_somewhere(error: Plane) -> bool:
     """Tell whether a tenth of the blocks lose detail: of a sharp object in the sky, the mean says little."""
     if min(error.shape) < 2 * _BLOCK:
         return False
-    return -10 * np.log10(np.quantile(_blocks(error).mean(axis=(1, 3)), 0.9) + 1e-12) < _LITTLE_LOST
+    worst = float(np.quantile(_blocks(error).mean(axis=(1, 3)), 0.9))
+    return -10 * math.log10(worst + 1e-12) < _LITTLE_LOST
