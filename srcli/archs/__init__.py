@@ -7,7 +7,6 @@ A file needs a class `Network`; all else is optional: `TRAITS`, `PAPER`, `VARIAN
 import importlib
 import inspect
 import math
-import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -104,6 +103,8 @@ SHARED = ("anyscale", "attention", "blocks", "value_range")
 
 def names() -> list[str]:
     """List all networks, without importing them."""
+    import pkgutil
+
     return sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name not in SHARED)
 
 

@@ -23,7 +23,6 @@ from srcli.upscaling.files import Result
 from srcli.upscaling.task import UpscaleTask
 from srcli.workers import Outcome, run_jobs
 from srcli.workers.config import PoolConfig
-from srcli.workers.distribute import distribute
 
 Check = Callable[[UpscaleTask], None]
 
@@ -60,6 +59,8 @@ def upscale_in_turn(
 def _upscale_in_parallel(
     tasks: Iterable[UpscaleTask], settings: BatchSettings, config: PoolConfig, emit: Emit, check: Check
 ) -> Iterator[ImageFinished]:
+    from srcli.workers.distribute import distribute
+
     pool = config.start(partial(set_up_worker, settings))
     with closing(distribute(tasks, pool, check, _clean_up)) as outcomes:
         for outcome in outcomes:

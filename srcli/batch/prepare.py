@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from srcli import manifest
 from srcli.batch.events import Emit, ModelChosen
@@ -16,18 +17,19 @@ from srcli.errors import SrError, UsageError
 from srcli.imaging.codecs.reading import read_info
 from srcli.imaging.codecs.registry import find_suffix
 from srcli.imaging.codecs.writing import check_writable
-from srcli.imaging.degrade.kernels import load_kernel
 from srcli.imaging.size import TargetSize
 from srcli.manifest import DEFAULT_MODEL
 from srcli.methods import MethodOptions, check_model, check_scale, classical, find_arch
 from srcli.methods.choice import ModelChoice
 from srcli.storage.hashing import sha256
 from srcli.storage.locations import Location, check_bucket, is_many, open_local_copy
-from srcli.upscaling.estimate import PlannedImage, check_time, choose_model
 from srcli.upscaling.files import compute_scale
 from srcli.upscaling.fingerprint import Fingerprint, list_choices
 from srcli.upscaling.task import UpscaleTask
 from srcli.workers.config import PoolConfig
+
+if TYPE_CHECKING:
+    from srcli.upscaling.estimate import PlannedImage
 
 _ORIENTATIONS = 8
 
@@ -82,8 +84,10 @@ def _list_tasks(request: UpscaleRequest, inputs: Sequence[Location]) -> list[Ups
     return plan_outputs(inputs, Layout(request.output, recursive=request.policy.recursive, flat=naming.flat))
 
 
-def _read_images(tasks: Sequence[UpscaleTask], target: TargetSize) -> list[PlannedImage]:
+def _read_images(tasks: Sequence[UpscaleTask], target: TargetSize) -> "list[PlannedImage]":
     """Return what is known of the inputs from their headers; those that cannot be read fail later."""
+    from srcli.upscaling.estimate import PlannedImage
+
     images = []
     for task in tasks:
         try:
@@ -97,10 +101,12 @@ def _read_images(tasks: Sequence[UpscaleTask], target: TargetSize) -> list[Plann
     return images
 
 
-def _choose_model(request: UpscaleRequest, images: list[PlannedImage], emit: Emit) -> ModelChoice:
+def _choose_model(request: UpscaleRequest, images: "list[PlannedImage]", emit: Emit) -> ModelChoice:
     """Return the requested model, or the best one that finishes in time. Raises `UsageError` if none does."""
     model, within, execution = request.model, request.policy.within, request.execution
     if within is not None and model.weights is None:
+        from srcli.upscaling.estimate import check_time, choose_model
+
         options = MethodOptions(
             slots.resolve_devices(execution.device),
             execution.tile,
@@ -157,7 +163,9 @@ def _check_uncertainty(request: UpscaleRequest, tasks: list[UpscaleTask] | None)
     check_writable(target)
 
 
-def _make_settings(request: UpscaleRequest, model: ModelChoice, images: list[PlannedImage]) -> BatchSettings:
+def _make_settings(
+    request: UpscaleRequest, model: ModelChoice, images: "list[PlannedImage]"
+) -> BatchSettings:
     execution, postprocess, policy = request.execution, request.postprocess, request.policy
     options = MethodOptions(
         slots.resolve_devices(execution.device),
@@ -191,13 +199,17 @@ def _make_settings(request: UpscaleRequest, model: ModelChoice, images: list[Pla
 
 
 def _make_untrained_settings(
-    request: UpscaleRequest, model: ModelChoice, images: list[PlannedImage]
+    request: UpscaleRequest, model: ModelChoice, images: "list[PlannedImage]"
 ) -> classical.UntrainedSettings:
     """Return the settings of untrained methods; the time is divided evenly over images and their frames."""
     kernel, within = request.untrained.kernel, request.policy.within
     if kernel:
         classical.check_kernel([] if model.weights else [model.label])
-    known = load_kernel(Path(kernel)) if kernel and kernel != classical.AUTO else None
+    known = None
+    if kernel and kernel != classical.AUTO:
+        from srcli.imaging.degrade.kernels import load_kernel
+
+        known = load_kernel(Path(kernel))
     settings = classical.UntrainedSettings(
         request.untrained.seed, within, classical.AUTO if kernel == classical.AUTO else known
     )

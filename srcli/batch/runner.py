@@ -10,7 +10,6 @@ from srcli.batch.planning import OutputGuard
 from srcli.batch.prepare import BatchPlan, prepare
 from srcli.batch.request import UpscaleRequest
 from srcli.batch.summary import Summary, Tally
-from srcli.batch.watch import watch_folders
 from srcli.upscaling.task import UpscaleTask
 
 
@@ -18,6 +17,8 @@ def run_batch(request: UpscaleRequest, emit: Emit, should_stop: Callable[[], boo
     """Upscale every image of a request, see `srcli.batch.run`."""
     batch = prepare(request, emit)
     if request.policy.watch:
+        from srcli.batch.watch import watch_folders
+
         return watch_folders(batch, emit, should_stop)
     if batch.tasks is None:
         from srcli.batch.resumable import run_job  # loads SQLite

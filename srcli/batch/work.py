@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from srcli.batch.events import (
     Emit,
@@ -27,7 +28,9 @@ from srcli.upscaling.files import Result, UpscaleSettings, is_large_enough, upsc
 from srcli.upscaling.fingerprint import Fingerprint, has_settings, is_own_output, is_up_to_date
 from srcli.upscaling.postprocess import Postprocess
 from srcli.upscaling.task import UpscaleTask
-from srcli.workers.distribute import JobFunction
+
+if TYPE_CHECKING:
+    from srcli.workers.distribute import JobFunction
 
 
 @dataclass(frozen=True)
@@ -109,7 +112,7 @@ def _load(settings: BatchSettings, scale: float, options: MethodOptions) -> Meth
     return load_method_file(settings.fingerprint.weights, scale, options, settings.arch)
 
 
-def make_job_function(settings: BatchSettings, emit: Emit) -> JobFunction[UpscaleTask, Result | SkipReason]:
+def make_job_function(settings: BatchSettings, emit: Emit) -> "JobFunction[UpscaleTask, Result | SkipReason]":
     """Return the function that upscales one image; it returns the reason if there is nothing to do."""
     pipeline = make_upscale_settings(settings, emit)
 
@@ -185,7 +188,7 @@ class _Recorder:
         self.events = [event for event in self.events if isinstance(event, ModelLoaded)]
 
 
-def set_up_worker(settings: BatchSettings, device: str | None) -> JobFunction[UpscaleTask, WorkerResult]:
+def set_up_worker(settings: BatchSettings, device: str | None) -> "JobFunction[UpscaleTask, WorkerResult]":
     """Return what a worker with this device runs for each image."""
     recorder = _Recorder()
     own = replace(settings, options=replace(settings.options, device=device))

@@ -13,30 +13,38 @@ import typer
 
 from srcli import __version__
 from srcli.cli import console
-from srcli.cli.bench import bench
-from srcli.cli.compare import compare
-from srcli.cli.config import config, make_default_map
-from srcli.cli.export import export
-from srcli.cli.info import info
-from srcli.cli.jobs import jobs
-from srcli.cli.models import models
-from srcli.cli.train import train
-from srcli.cli.upscale import upscale
+from srcli.cli.lazy_group import LazyGroup
 from srcli.errors import ExitCode, SrError, UsageError
-from srcli.storage.files import DISK_ERRORS
+
+# What `sr --help` says of each command, so that it need not be imported.
+SUMMARIES = {
+    "upscale": "Upscale images with a network, an interpolator or another method.",
+    "bench": "Score methods on images, always next to nearest, bilinear and bicubic.",
+    "compare": "Show images upscaled by several methods, with scores if the truth is known.",
+    "train": "Train a network on a folder of images; after Ctrl-C, --resume FOLDER continues.",
+    "info": "Print what an image is, which model suits it and why, and how sr made it if it did.",
+    "export": "Write a network for another runtime, any height and width, and compare it with torch.",
+    "config": "Show the defaults set in sr.toml and in the environment.",
+    "models": "List models; download, verify, identify and publish weights.",
+    "jobs": "Show, retry, export or remove the jobs of `sr upscale --job`.",
+}
+
+
+class Commands(LazyGroup):
+    """The commands of `sr`: each in a module of its name."""
+
+    package = "srcli.cli"
+    summaries = SUMMARIES
+
 
 app = typer.Typer(
     name="sr",
+    cls=Commands,
     help="Upscale images with pretrained networks, and measure the quality.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (upscale, bench, compare, train, info, export):
-    app.command()(command)
-app.add_typer(config, name="config")
-app.add_typer(models, name="models")
-app.add_typer(jobs, name="jobs")
 
 
 def _print_version(is_wanted: bool) -> None:
@@ -56,7 +64,9 @@ def options(
     """Upscale images with pretrained networks, and measure the quality."""
     if debug:
         os.environ[console.DEBUG] = "1"
-    context.default_map = make_default_map(context.command)
+    from srcli.cli.config import make_default_map
+
+    context.default_map = make_default_map(context.command, context.invoked_subcommand)
 
 
 def run(arguments: list[str] | None = None) -> int:
@@ -79,6 +89,8 @@ def run(arguments: list[str] | None = None) -> int:
         if error.errno == errno.ENAMETOOLONG:
             console.print_error(UsageError(f"{error.filename}: the name is too long", "use a shorter one"))
             return ExitCode.USAGE
+        from srcli.storage.files import DISK_ERRORS
+
         if error.errno not in DISK_ERRORS or error.filename:
             raise
         console.print_error(

@@ -4,6 +4,7 @@ import difflib
 import hashlib
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +18,7 @@ from srcli.storage.json_text import read_json
 from srcli.storage.text import decode_text
 
 FILE = "sr.toml"
+_PREFIX = "SR_"  # of variables in the environment
 _MAX_BYTES = 2**20
 # A file that came with a folder may not decide where outputs go, whether they replace files, which weights
 # are loaded, where images are sent, and how large an image may be; nor set any option that names a file.
@@ -26,7 +28,9 @@ _REDIRECTING = (
 _TRUST_HINT = "`sr config trust` allows them in this folder"
 
 config = typer.Typer(
-    help="Show the defaults set in sr.toml and in the environment.", invoke_without_command=True
+    help="Show the defaults set in sr.toml and in the environment.",
+    invoke_without_command=True,
+    add_completion=False,
 )
 _FALSE = ("", "0", "no", "off", "false")
 
@@ -183,7 +187,7 @@ def _raise_unknown(name: str, known: list[str], what: str) -> Any:
 def _read_environment(options: dict[str, dict[str, Any]]) -> list[Setting]:
     """Return settings from SR_OPTION, for every command that has it, then from SR_COMMAND_OPTION."""
     out = []
-    for pattern in ("SR_{option}", "SR_{command}_{option}"):
+    for pattern in (_PREFIX + "{option}", _PREFIX + "{command}_{option}"):
         for command, known in options.items():
             for option, parameter in known.items():
                 name = pattern.format(command=command, option=option).upper().replace("-", "_")
@@ -198,17 +202,25 @@ def _parse(text: str, parameter: Any) -> Any:
     return text.split(",") if getattr(parameter, "multiple", False) else text
 
 
-def list_options(group: Any) -> dict[str, dict[str, Any]]:
+def list_options(commands: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
     """Return the options of each command by their long names without dashes."""
     return {
         name: {flag.lstrip("-"): p for p in command.params for flag in p.opts if flag.startswith("--")}
-        for name, command in group.commands.items()
+        for name, command in commands.items()
     }
 
 
-def make_default_map(group: Any) -> dict[str, dict[str, Any]]:
-    """Return the defaults in Click's form: by command and parameter name."""
-    options = list_options(group)
+def make_default_map(group: Any, command: str | None) -> dict[str, dict[str, Any]]:
+    """Return the defaults in Click's form: by command and parameter name; at least those of `command`.
+
+    Only files are checked against the options of all commands, which are imported for it.
+    """
+    if not any(map(_exists, list_files())):
+        if command is None or not any(name.startswith(_PREFIX) for name in os.environ):
+            return {}
+        options = list_options({command: group.commands[command]})
+    else:
+        options = list_options(group.commands)
     out: dict[str, dict[str, Any]] = {}
     settings, ignored = read_settings(options)
     if ignored:
@@ -225,7 +237,8 @@ def show(context: typer.Context) -> None:
     """Show the defaults set in sr.toml and in the environment."""
     if context.invoked_subcommand is not None:
         return
-    found, ignored = read_settings(list_options(context.find_root().command))
+    group: Any = context.find_root().command
+    found, ignored = read_settings(list_options(group.commands))
     for setting in [*found, *ignored]:
         shown = f"{setting.command} --{setting.option} = {setting.value}"
         state = " (ignored: not trusted)" if setting in ignored else ""

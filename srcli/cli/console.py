@@ -6,63 +6,74 @@ import sys
 import traceback
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from threading import Event
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console, ConsoleOptions, RenderableType
-from rich.progress import (
-    BarColumn,
-    Progress,
-    ProgressColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
-from rich.segment import Segment
-from rich.text import Text
-
 from srcli.errors import SrError
 from srcli.storage.control_characters import escape_controls
-from srcli.storage.files import replace_atomically
 
 if TYPE_CHECKING:
+    from rich.progress import Progress, ProgressColumn
+
+    from srcli.cli.rich_console import SafeConsole
     from srcli.methods import Method
 
 _LONGEST_MESSAGE = 800  # characters
 DEBUG = "SR_DEBUG"  # the environment variable that `--debug` sets
 
 
-class SafeConsole(Console):
-    """A console to which nothing from a file can do more than show its text.
+class Output:
+    """One of the two streams that `sr` prints to. Plain lines do not need Rich, which takes long to import.
 
-    Everything that `sr` prints goes through one: a string is one line, and of what Rich renders only line
-    ends and the styles of Rich itself are left.
+    Everything that `sr` prints goes through one: nothing from a file can do more than show its text.
     """
+
+    def __init__(self, *, is_stderr: bool) -> None:
+        self._is_stderr = is_stderr
+
+    @cached_property
+    def rich(self) -> "SafeConsole":
+        """The console that renders styles, tables and bars; from then on, it prints everything."""
+        from srcli.cli.rich_console import SafeConsole
+
+        return SafeConsole(stderr=self._is_stderr, highlight=False, soft_wrap=True)
+
+    @property
+    def width(self) -> int:
+        """Columns of the terminal."""
+        return self.rich.width
 
     def print(self, *objects: Any, **options: Any) -> None:
         """Print a line, or something that Rich renders."""
-        super().print(*(escape_controls(o) if isinstance(o, str) else o for o in objects), **options)
+        if "rich" in vars(self) or options != {"markup": False} or not isinstance(objects[0], str):
+            self.rich.print(*objects, **options)
+        else:
+            self._write_line(" ".join(map(str, objects)))
 
-    def render(self, renderable: RenderableType, options: ConsoleOptions | None = None) -> Iterator[Segment]:
-        """Yield segments of harmless text."""
-        for segment in super().render(renderable, options):
-            if segment.control or segment.text == "\n":
-                yield segment
-            else:
-                text = "\n".join(map(escape_controls, segment.text.split("\n")))
-                yield Segment(text, segment.style)
+    def _write_line(self, line: str) -> None:
+        stream = sys.stderr if self._is_stderr else sys.stdout
+        try:
+            stream.write(escape_controls(line) + "\n")
+            stream.flush()
+        except BrokenPipeError:
+            self.rich.on_broken_pipe()
+
+    def print_json(self, text: str, **options: Any) -> None:
+        """Print JSON, with colours on a terminal."""
+        self.rich.print_json(text, **options)
 
 
-err = SafeConsole(stderr=True, highlight=False, soft_wrap=True)
-out = SafeConsole(highlight=False, soft_wrap=True)
+err = Output(is_stderr=True)
+out = Output(is_stderr=False)
 
 
-def print_lines(text: str, console: Console = out) -> None:
+def print_lines(text: str, output: Output = out) -> None:
     """Print a text of several lines as it is."""
     for line in text.splitlines():
-        console.print(line, markup=False)
+        output.print(line, markup=False)
 
 
 def _shorten(line: str) -> str:
@@ -74,33 +85,30 @@ def _shorten(line: str) -> str:
 
 def print_error(error: SrError) -> None:
     """Print one line on what is wrong and one on what to do; with `--debug`, also where it was raised."""
-    err.print(Text.assemble(("error: ", "bold red"), _shorten(escape_controls(error.message))))
+    _print_labelled("error: ", "bold red", _shorten(escape_controls(error.message)))
     if error.hint:
-        err.print(Text.assemble(("hint: ", "bold cyan"), escape_controls(error.hint)))
+        _print_labelled("hint: ", "bold cyan", escape_controls(error.hint))
     if os.environ.get(DEBUG):
         print_lines(error.details or "".join(traceback.format_exception(error)), err)
 
 
-def make_progress_bar(*columns: ProgressColumn) -> Progress:
+def _print_labelled(label: str, style: str, text: str) -> None:
+    if sys.stderr.isatty() or "FORCE_COLOR" in os.environ:
+        from srcli.cli.rich_console import style_label
+
+        err.print(style_label(label, style, text))
+    else:
+        err.print(label + text, markup=False)
+
+
+def make_progress_bar(*columns: "ProgressColumn") -> "Progress":
     """Return a progress bar on stderr, which is visible while it is entered, and only on a terminal.
 
     Downloads have a bar of their own: do not enter this one around them.
     """
-    shown = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        *columns,
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    # Rich would redirect stdout to the bar's console, stderr; results in a pipe have to stay on stdout.
-    return Progress(
-        *shown,
-        console=err,
-        transient=True,
-        disable=not sys.stderr.isatty(),
-        redirect_stdout=sys.stdout.isatty(),
-    )
+    from srcli.cli import rich_console
+
+    return rich_console.make_progress_bar(err.rich, *columns)
 
 
 @contextmanager
@@ -136,6 +144,8 @@ def terminate_as_interrupt() -> Iterator[None]:
 
 def save_text(path: Path, text: str) -> None:
     """Write a text file whole or not at all. Raises `SrError` if it cannot be written."""
+    from srcli.storage.files import replace_atomically
+
     with replace_atomically(path) as temporary:
         temporary.write_text(text, "utf-8")
 

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
     from srcli.batch.job_store import Counts, JobImage
 
 jobs = typer.Typer(
-    help="Show, retry, export or remove the jobs of `sr upscale --job`.", invoke_without_command=True
+    help="Show, retry, export or remove the jobs of `sr upscale --job`.",
+    invoke_without_command=True,
+    add_completion=False,
 )
 
 Name = Annotated[

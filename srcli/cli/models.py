@@ -19,7 +19,9 @@ if TYPE_CHECKING:
     from srcli.manifest import Entry
 
 models = typer.Typer(
-    help="List models; download, verify, identify and publish weights.", invoke_without_command=True
+    help="List models; download, verify, identify and publish weights.",
+    invoke_without_command=True,
+    add_completion=False,
 )
 
 Names = Annotated[

@@ -45,8 +45,7 @@ class ConsoleReporter:
     verbosity: int = 1
     is_piped: bool = False
     names: dict[str, str] = field(default_factory=dict)
-    bar: "Progress" = field(default_factory=console.make_progress_bar)
-    _task: "TaskID | None" = None
+    _bar: "tuple[Progress, TaskID] | None" = None
     _shown: str = "upscaling"
     _printed: set[str] = field(default_factory=set)
     _seams: list["Seam"] = field(default_factory=list)
@@ -56,12 +55,13 @@ class ConsoleReporter:
     _ignored: events.FilesIgnored | None = None
 
     def __enter__(self) -> Self:
-        if self.verbosity:
-            self._task = self.bar.add_task("upscaling")
+        if self.verbosity and sys.stderr.isatty():
+            bar = console.make_progress_bar()
+            self._bar = bar, bar.add_task("upscaling")
         return self
 
     def __exit__(self, *reason: object) -> None:
-        self.bar.stop()
+        self._stop_bar()
 
     def emit(self, event: events.Event) -> None:  # noqa: PLR0912 (a case for each event)
         """Print an event, or show it in the progress bar."""
@@ -75,7 +75,7 @@ class ConsoleReporter:
             case events.WorkersStarted(images):
                 self._start_workers(images)
             case events.ModelLoading() | events.FoldersIdle():
-                self.bar.stop()  # it would be in the way of a download's bar, or keep counting seconds
+                self._stop_bar()  # it would be in the way of a download's bar, or keep counting seconds
             case events.Preparation():
                 self._show_preparation(event)
             case events.ModelLoaded():
@@ -112,6 +112,10 @@ class ConsoleReporter:
             case events.JobDone(name, counts):
                 self._show_job(name, counts)
 
+    def _stop_bar(self) -> None:
+        if self._bar:
+            self._bar[0].stop()
+
     def _print(self, line: str, verbosity: int = 1) -> None:
         if self.verbosity >= verbosity:
             console.err.print(line, markup=False)
@@ -119,19 +123,22 @@ class ConsoleReporter:
     def _start_workers(self, images: int | None) -> None:
         """Make the bar one of images, not of tiles."""
         self._is_parallel = True
-        if self._task is not None:
-            self.bar.update(self._task, total=images)
-            self.bar.start()
+        if self._bar:
+            bar, number = self._bar
+            bar.update(number, total=images)
+            bar.start()
 
     def _show_preparation(self, event: events.Preparation) -> None:
         """Move the bar while a model is prepared, and print how long it took."""
         if event.seconds is not None:
             self._print(f"{event.text}: {event.seconds:.1f} s")
-            if self._task is not None:
-                self.bar.update(self._task, description=self._shown)
-        elif self._task is not None:
-            self.bar.reset(self._task, description=event.text, total=None)
-            self.bar.start()
+            if self._bar:
+                bar, number = self._bar
+                bar.update(number, description=self._shown)
+        elif self._bar:
+            bar, number = self._bar
+            bar.reset(number, description=event.text, total=None)
+            bar.start()
 
     def _show_model(self, model: events.ModelLoaded) -> None:
         """Print a model once, however many scales it is loaded for."""
@@ -141,24 +148,26 @@ class ConsoleReporter:
             self._print(line)
         self._printed.add(line)
         self._is_loaded = True
-        if self.verbosity:
-            self.bar.start()
+        if self._bar:
+            self._bar[0].start()
 
     def _start_image(self, task: "UpscaleTask") -> None:
         self._seams = []
         self._print(_rename(f"{task.source} -> {task.target}", self.names), verbosity=2)
-        if self._task is not None and not self._is_parallel:
+        if self._bar and not self._is_parallel:
+            bar, number = self._bar
             name = self.names.get(str(task.source), task.source.name)
-            self.bar.update(self._task, description=name, completed=0)
+            bar.update(number, description=name, completed=0)
             self._shown = name
             if self._is_watching and self._is_loaded:
-                self.bar.start()
+                bar.start()
 
     def _show_progress(self, done: int, total: int) -> None:
-        if self._task is not None:
+        if self._bar:
+            bar, number = self._bar
             if done == 1:
-                self.bar.reset(self._task)
-            self.bar.update(self._task, completed=done, total=total)
+                bar.reset(number)
+            bar.update(number, completed=done, total=total)
 
     def _show_seam(self, seam: "Seam") -> None:
         """Print a seam that may be visible; others are only part of verbose results."""
@@ -170,8 +179,9 @@ class ConsoleReporter:
             self._print(f"tiles differ by {seam.levels:.1f} of 255 levels at their edges; {consequence}")
 
     def _finish_image(self, line: str) -> None:
-        if self._task is not None and self._is_parallel:
-            self.bar.advance(self._task)
+        if self._bar and self._is_parallel:
+            bar, number = self._bar
+            bar.advance(number)
         if line and self.verbosity:
             # If both are one terminal, only the console that has the bar can print above it.
             is_terminal = sys.stdout.isatty() and sys.stderr.isatty()
@@ -188,7 +198,7 @@ class ConsoleReporter:
             self._printed |= {error.message, error.hint}
 
     def _show_interruption(self, event: events.BatchInterrupted) -> None:
-        self.bar.stop()
+        self._stop_bar()
         if event.is_job:
             console.err.print("stopped; run the same command again to continue")
         elif event.total > 1:
@@ -197,7 +207,7 @@ class ConsoleReporter:
             )
 
     def _show_summary(self, summary: "Summary") -> None:
-        self.bar.stop()
+        self._stop_bar()
         if self._is_watching:
             self._print(f"stopped; {summary.done} done")
         self._show_ignored()
@@ -217,7 +227,7 @@ class ConsoleReporter:
 
     def _show_job(self, name: str | None, counts: "Counts") -> None:
         """Print how many failed, but not which: there may be millions."""
-        self.bar.stop()
+        self._stop_bar()
         self._show_ignored()
         if self.verbosity or counts.failed:
             line = f"job {name}: " if name else ""

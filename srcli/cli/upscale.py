@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from srcli.cli import console, dry_run, options, pipes
+from srcli.cli import console, options, pipes
 from srcli.cli.reporters import ConsoleReporter, JsonReporter, Reporter
 from srcli.errors import UsageError
 
@@ -38,7 +38,6 @@ def upscale(
 ) -> None:
     """Upscale images with a network, an interpolator or another method."""
     from srcli import batch as batches
-    from srcli.batch.dry_run import estimate_batch
     from srcli.batch.request import UpscaleRequest
     from srcli.imaging.codecs.registry import find_suffix
 
@@ -70,6 +69,9 @@ def upscale(
         )
         with _make_reporter(report, files) as reporter:
             if is_dry_run:
+                from srcli.batch.dry_run import estimate_batch
+                from srcli.cli import dry_run
+
                 dry_run.print_estimates(estimate_batch(request, reporter.emit), as_json=report.json)
                 return
             summary = batches.run(request, reporter.emit, stopped.is_set if stopped else lambda: False)

@@ -4,8 +4,10 @@ import itertools
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -22,6 +24,8 @@ def prefetch_map(
     `workers` is one per core and at most 8 by default; each thread calls `initializer` first. An error is
     raised when its item is taken. Closing the iterator waits for the work in progress.
     """
+    from concurrent.futures import ThreadPoolExecutor
+
     count = workers or min(8, os.cpu_count() or 1)
     waiting: deque[Future[R]] = deque()
     with ThreadPoolExecutor(count, initializer=initializer) as pool:

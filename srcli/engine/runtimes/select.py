@@ -11,7 +11,6 @@ from srcli.engine.runtimes.base import (
     UnsupportedNetwork,
     WeightsSource,
 )
-from srcli.engine.runtimes.multi_device import MultiDeviceRuntime
 from srcli.errors import UsageError
 
 AUTO = "auto"
@@ -28,6 +27,8 @@ def load(source: WeightsSource, request: RuntimeRequest) -> Runtime:
     """
     names = (request.device or "").split(",")
     if len(names) > 1:
+        from srcli.engine.runtimes.multi_device import MultiDeviceRuntime
+
         each = (load(source, replace(request, device=name)) for name in names)
         return MultiDeviceRuntime.join(tuple(each))
     limit_spinning()

@@ -2,7 +2,6 @@
 
 import errno
 import re
-import socket
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -157,6 +156,7 @@ def _check_reachable() -> None:
 
 def is_reachable(endpoint: str, patience: float = _PATIENCE) -> bool:
     """Return whether a connection to the server, or to its proxy, opens within `patience` seconds."""
+    import socket
     import urllib.parse  # late: they bring ssl
     import urllib.request
 

@@ -5,11 +5,13 @@ import re
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from srcli.errors import UsageError
-from srcli.imaging.degrade.kernels import BlurKernel
 from srcli.workers.progress import Progress, ignore
+
+if TYPE_CHECKING:
+    from srcli.imaging.degrade.kernels import BlurKernel
 
 AUTO: Literal["auto"] = "auto"
 _UNITS = {"": 1, "s": 1, "m": 60, "h": 3600}
@@ -26,7 +28,7 @@ class UntrainedSettings:
 
     seed: int = 0
     within: float | None = None
-    kernel: BlurKernel | Literal["auto"] | None = None
+    kernel: "BlurKernel | Literal['auto'] | None" = None
     device: str = "cpu"
     progress: Progress = ignore
 
