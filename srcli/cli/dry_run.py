@@ -1,21 +1,18 @@
 """`--dry-run`: print what each image of a batch would take, and the total."""
 
 import json
-from collections.abc import Iterable
 from dataclasses import asdict
-from typing import TYPE_CHECKING
 
+from srcli.batch.dry_run import TaskEstimate, estimate_batch
+from srcli.batch.request import UpscaleRequest
 from srcli.cli import console
-from srcli.cli.reporters import format_duration
-
-if TYPE_CHECKING:
-    from srcli.batch.dry_run import TaskEstimate
+from srcli.cli.reporters import Reporter, format_duration
 
 
-def print_estimates(estimates: "Iterable[TaskEstimate]", *, as_json: bool) -> None:
+def print_estimates(request: UpscaleRequest, reporter: Reporter, *, as_json: bool) -> None:
     """Print a line or a JSON record for each image; lines are followed by the total."""
     count, seconds, most = 0, 0.0, 0.0
-    for each in estimates:
+    for each in estimate_batch(request, reporter.emit):
         if as_json:
             ends = {"input": str(each.task.source), "output": str(each.task.target)}
             record = ends | {"from": each.input_size, "to": each.output_size} | asdict(each.estimate)
@@ -29,7 +26,7 @@ def print_estimates(estimates: "Iterable[TaskEstimate]", *, as_json: bool) -> No
         console.out.print(f"{count} images: about {format_duration(seconds)}, at most {most / 1e6:.0f} MB")
 
 
-def _describe(each: "TaskEstimate") -> str:
+def _describe(each: TaskEstimate) -> str:
     estimate = each.estimate
     sizes = " -> ".join("x".join(map(str, size)) for size in (each.input_size, each.output_size))
     parts = [

@@ -69,10 +69,9 @@ def upscale(
         )
         with _make_reporter(report, files) as reporter:
             if is_dry_run:
-                from srcli.batch.dry_run import estimate_batch
-                from srcli.cli import dry_run
+                from srcli.cli.dry_run import print_estimates
 
-                dry_run.print_estimates(estimate_batch(request, reporter.emit), as_json=report.json)
+                print_estimates(request, reporter, as_json=report.json)
                 return
             summary = batches.run(request, reporter.emit, stopped.is_set if stopped else lambda: False)
     raise typer.Exit(summary.exit_code)
