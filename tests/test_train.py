@@ -30,7 +30,7 @@ from srcli.imaging.image import read_image
 from srcli.train import events, loop, losses, recipe, recipes, schedule, state
 from srcli.train.degrade import resize
 from srcli.train.luma import convert_channels
-from srcli.train.teacher import load_teacher
+from srcli.train.teacher import imitation_loss, load_teacher, replace_target
 
 CPU = Device("cpu", "float32", "test")
 
@@ -282,7 +282,18 @@ def test_a_teacher_may_have_other_channels_and_another_input(
     inputs = resize(batch.lr, *batch.hr.shape[2:]) if loaded.pre_upsampled else batch.lr
     shown = loaded.network(convert_channels(inputs, loaded.channels))
     right = losses.Images(convert_channels(shown, batch.hr.shape[1]), batch.hr, batch.lr)
-    assert float(loaded.imitation_loss(right, batch.fed)) == pytest.approx(0, abs=1e-6)
+    right = replace(right, teacher=loaded.upscale(right, batch.fed))
+    assert float(imitation_loss(right)) == pytest.approx(0, abs=1e-6)
+
+
+def test_a_target_is_truth_teacher_or_their_mean() -> None:
+    sr, hr, lr, shown = torch.rand(4, 2, 3, 4, 4)
+    images = losses.Images(sr, hr, lr, shown)
+    assert torch.equal(replace_target(images, "truth").hr, hr)
+    assert torch.equal(replace_target(images, "teacher").hr, shown)
+    torch.testing.assert_close(replace_target(images, "mean").hr, (hr + shown) / 2)
+    with pytest.raises(UsageError, match="luma only"):
+        replace_target(replace(images, teacher=shown[:, :1]), "teacher")
 
 
 def test_luma_of_grey_is_the_luma_it_was_made_of() -> None:

@@ -67,6 +67,13 @@ class StartGroup:
             rich_help_panel=_START,
         ),
     ] = None
+    teacher: Annotated[
+        str | None,
+        typer.Option(
+            help="Learn to imitate this model of `sr models`, or weight file; see docs/train.md.",
+            rich_help_panel=_START,
+        ),
+    ] = None
     init: Annotated[
         Path | None,
         typer.Option(
@@ -182,7 +189,7 @@ def train(
         start.start_from,
         data.valid,
         run.out,
-        asdict(recipe) | {"init": str(start.init) if start.init else None},
+        asdict(recipe) | {"init": str(start.init) if start.init else None, "teacher": start.teacher},
         tuple(assignments or ()),
         parse_duration(start.time) if start.time else None,
         start.resume,

@@ -47,7 +47,9 @@ class TrainReporter:
             case events.Started():
                 self._show_start(event)
             case events.ImageDecoded(done, total):
-                self._bar.update("decoding", done, total, text="")
+                self._show_preparation("decoding", done, total)
+            case events.PairsMade(done, total):
+                self._show_preparation("running the teacher", done, total)
             case events.DataReady(images, scale, left_out, leaks):
                 self._bar.close()
                 for reason in left_out:
@@ -83,6 +85,12 @@ class TrainReporter:
             console.err.print(_describe_warm_start(event.warm_start), markup=False)
         if event.restarted:
             console.err.print(f"torchrun restarted this run; it continues at step {event.step}")
+
+    def _show_preparation(self, stage: str, done: int, total: int) -> None:
+        self._bar.update(stage, done, total, text="")
+        if self._bar.is_hidden and time.monotonic() - self._spoke > _SECONDS_PER_LINE:
+            console.err.print(f"{stage}: {done} of {total}", markup=False)
+            self._spoke = time.monotonic()
 
     def _show_step(self, event: "events.StepDone") -> None:
         text = format_step(event)

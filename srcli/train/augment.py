@@ -27,18 +27,20 @@ class Batch:
     """Tensors (N, C, h, w) in [0, 1]: small images, large ones, and what the network is fed with.
 
     `fed` is `lr`, unless the network takes images enlarged by bicubic. `window`: which part of the network's
-    output `hr` is, for one of any scale.
+    output `hr` is, for one of any scale. `teacher`: a teacher's output for `lr`, if it was made ahead.
     """
 
     lr: Tensor
     hr: Tensor
     fed: Tensor
     window: Window | None = None
+    teacher: Tensor | None = None
 
     def part(self, number: int, count: int) -> "Batch":
         """Return one of `count` equal parts."""
         lr, hr, fed = (images.chunk(count)[number] for images in (self.lr, self.hr, self.fed))
-        return Batch(lr, hr, lr if self.fed is self.lr else fed, self.window)
+        teacher = None if self.teacher is None else self.teacher.chunk(count)[number]
+        return Batch(lr, hr, lr if self.fed is self.lr else fed, self.window, teacher)
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,9 @@ def _value(name: str, value: str | None) -> bool | float:
 def _apply_to_all(batch: Batch, change: Callable[[Tensor], Tensor]) -> Batch:
     """Apply the same change to all tensors of a batch; once to one that is there twice."""
     lr = change(batch.lr)
-    return Batch(lr, change(batch.hr), lr if batch.fed is batch.lr else change(batch.fed))
+    fed = lr if batch.fed is batch.lr else change(batch.fed)
+    teacher = None if batch.teacher is None else change(batch.teacher)
+    return Batch(lr, change(batch.hr), fed, teacher=teacher)
 
 
 def _to_tensor(values: NDArray[np.float64], batch: Tensor) -> Tensor:

@@ -50,6 +50,14 @@ class ImageDecoded:
 
 
 @dataclass(frozen=True)
+class PairsMade:
+    """Progress of the teacher: `done` of `total` inputs have its output."""
+
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
 class DataReady:
     """The training images for one scale, or "any scale"; files left out, and benchmark images allowed."""
 
@@ -102,4 +110,4 @@ class Interrupted:
     folder: Path
 
 
-Event = Started | Fitted | ImageDecoded | DataReady | StepDone | Validated | Interrupted
+Event = Started | Fitted | ImageDecoded | PairsMade | DataReady | StepDone | Validated | Interrupted

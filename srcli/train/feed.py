@@ -91,12 +91,15 @@ def _cut_stored(feed: Feed, small: Plane, boxes: Boxes, side: int, order: Number
     """Cut a batch whose low resolution is in the store."""
     store, scale = feed.store, feed.store.wanted.scale
 
-    def values(plane: Plane, step: int) -> Tensor:
+    def cut(plane: Plane, step: int, channels: int = feed.channels) -> Tensor:
         crops = plane.cut(boxes.times(step), side * step)
-        return _to_floats(_reorder(crops, order), feed.channels)
+        return _to_floats(_reorder(crops, order), channels)
 
-    lr = values(small, 1)
-    return Batch(lr, values(store.hr, scale), values(store.fed, scale) if store.fed else lr)
+    lr, hr = cut(small, 1), cut(store.hr, scale)
+    fed = cut(store.fed, scale) if store.fed else lr
+    if store.wanted.enlarged and not store.fed:
+        fed = convert_channels(_upscale(cut(small, 1, 3), hr), feed.channels)
+    return Batch(lr, hr, fed, teacher=cut(store.teacher, scale) if store.teacher else None)
 
 
 def _cut_and_degrade(feed: Feed, boxes: Boxes, side: int, order: Numbers | None, rng: Rng) -> Batch:

@@ -30,7 +30,7 @@ from srcli.train.degrade import resize, round_to_levels
 from srcli.train.events import StepDone
 from srcli.train.recipe import Phase, Recipe, phase_at, second_phase
 from srcli.train.state import STATE, State, begin_phase, build_discriminator, restore, save, update_ema
-from srcli.train.teacher import Teacher, load_teacher
+from srcli.train.teacher import Teacher, find_own_network, imitation_loss, load_teacher, replace_target
 
 LOG = "log.jsonl"
 # Seconds between checkpoints, besides those at validations: a crash costs minutes at most.
@@ -134,8 +134,17 @@ def prepare(state: State, setup: Setup) -> Work:
         build_forward(state.network, setup.device.name, recipe.compile),
         objective,
         iterate_batches(recipe, setup.draw, state.step, state.nonfinite_retries),
-        load_teacher(Path(recipe.teacher), recipe.scale, setup.device) if recipe.teacher else None,
+        _load_teacher(recipe, setup.device) if recipe.teacher and not recipe.pairs else None,
     )
+
+
+def _load_teacher(recipe: Recipe, device: Device) -> Teacher:
+    """Load the teacher that runs at each step."""
+    path = find_own_network(recipe.teacher, recipe.scale)
+    if path is None:
+        reason = f"the teacher {recipe.teacher} cannot run at each step"
+        raise UsageError(reason, "say how many outputs to make before training: --set pairs=256")
+    return load_teacher(path, recipe.scale, device)
 
 
 def rehearse(state: State, setup: Setup) -> None:
@@ -170,7 +179,7 @@ def take_step(state: State, setup: Setup, work: Work, meter: Meter | None = None
     for _ in range(recipe.accumulate):
         images, fed, earlier = _forward(state, setup, work, meter)
         terms = work.objective(images) | _supervision(state, work, recipe, images, earlier)
-        terms |= _imitation(work, recipe, images, fed) | _reduction(recipe, images, fed)
+        terms |= _imitation(recipe, images) | _reduction(recipe, images, fed)
         loss = losses.total(terms) / recipe.accumulate
         loss.backward()  # type: ignore[no-untyped-call]
         shares.append(terms)
@@ -190,7 +199,7 @@ def take_step(state: State, setup: Setup, work: Work, meter: Meter | None = None
 def _forward(
     state: State, setup: Setup, work: Work, meter: Meter
 ) -> tuple[losses.Images, Tensor, list[Tensor]]:
-    """Put the next batch through the network: images, its input, and its intermediate outputs."""
+    """Put the next batch through network and teacher: images, input, and intermediate outputs."""
     recipe, device = setup.recipe, setup.device.name
     begun = time.monotonic()
     scale, batch = next(work.batches)
@@ -204,7 +213,11 @@ def _forward(
             *earlier, sr = state.network.intermediate_outputs(fed)  # type: ignore[operator]
         else:
             earlier, sr = [], work.forward(fed, *window)
-    return losses.Images(sr.float(), batch.hr.to(device), batch.lr.to(device)), fed, earlier
+    shown = None if batch.teacher is None else batch.teacher.to(device)
+    images = losses.Images(sr.float(), batch.hr.to(device), batch.lr.to(device), shown)
+    if work.teacher:
+        images = replace(images, teacher=work.teacher.upscale(images, fed))
+    return replace_target(images, recipe.target or "truth"), fed, earlier
 
 
 def _network_input(state: State, recipe: Recipe, batch: Batch) -> Tensor:
@@ -242,11 +255,11 @@ def _resize_target(hr: Tensor, sr: Tensor) -> Tensor:
     return hr if hr.shape == sr.shape else resize(hr, *sr.shape[2:])
 
 
-def _imitation(work: Work, recipe: Recipe, images: losses.Images, fed: Tensor) -> dict[str, Tensor]:
-    """Compute the distance to the teacher's output, weighted, if there is a teacher."""
-    if work.teacher is None:
+def _imitation(recipe: Recipe, images: losses.Images) -> dict[str, Tensor]:
+    """Compute the distance to the teacher's output, weighted, if a teacher is there beside the truth."""
+    if images.teacher is None or recipe.target in ("teacher", "mean"):
         return {}
-    return {"teacher": recipe.distil * work.teacher.imitation_loss(images, fed)}
+    return {"teacher": recipe.distil * imitation_loss(images)}
 
 
 def _check_finite(figures: dict[str, float], norm: float, step: int) -> None:
@@ -385,8 +398,8 @@ def _progress(
 def checkpoint(state: State, setup: Setup, terms: dict[str, float]) -> float:
     """Validate, append to the log, and keep the weights if they are the best so far; PSNR-Y in dB.
 
-    Against a discriminator, and where training images are sharpened, the newest weights are kept: better
-    ones need not have a higher PSNR.
+    Against a discriminator, and where training images are sharpened or a teacher's, the newest weights are
+    kept: better ones need not have a higher PSNR.
     """
     if not parallel.is_first():
         return math.nan
@@ -397,11 +410,12 @@ def checkpoint(state: State, setup: Setup, terms: dict[str, float]) -> float:
     with (setup.folder / LOG).open("a") as log:
         log.write(json.dumps({"step": state.step, **figures, "terms": terms}) + "\n")
     setup.log(state.step, figures | terms)
-    playing = state.step > setup.recipe.steps or setup.recipe.sharpen > 0
-    if playing or row.psnr_y > state.best:
+    recipe = setup.recipe
+    keeps_newest = state.step > recipe.steps or recipe.sharpen > 0 or recipe.target in ("teacher", "mean")
+    if keeps_newest or row.psnr_y > state.best:
         state.best = max(state.best, row.psnr_y)
         save_weights(state, setup, row.psnr_y)
-    if state.step == setup.recipe.steps and setup.recipe.gan:
+    if state.step == recipe.steps and recipe.gan:
         save_weights(state, setup, row.psnr_y, "psnr-")
     return row.psnr_y
 

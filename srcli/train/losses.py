@@ -16,11 +16,15 @@ from srcli.train.vgg import LAYERS, Features, load_features
 
 @dataclass(frozen=True)
 class Images:
-    """Batches (N, C, H, W) in [0, 1]: the network's output, the truth, and the low-resolution image."""
+    """Batches (N, C, H, W) in [0, 1]: the network's output, its target, and the low-resolution image.
+
+    `teacher`: the output of a teacher, which may have other channels, if there is one.
+    """
 
     sr: Tensor
     hr: Tensor
     lr: Tensor
+    teacher: Tensor | None = None
 
 
 # --- pixel losses ---

@@ -16,6 +16,8 @@ SCHEDULES = ("cosine", "step", "one-cycle", "constant", "linear")
 OPTIMISERS = ("adam", "adamw", "sgd", "soap")
 CLIPS = ("norm", "value", "rate")
 PRECISIONS = ("float32", "bfloat16")
+# "": decided by the teacher.
+TARGETS = ("truth", "teacher", "mean", "")
 DISCRIMINATORS = ("vgg", "esrgan", "deep", "unet")
 
 
@@ -58,8 +60,13 @@ class Recipe:
     network is then fed with its own downscaled image, rounded to 8-bit levels.
 
     Loss: `loss` as in `losses.parse`; `deep_supervision`: weight of the same loss on intermediate outputs, at
-    the first and the last step; `teacher`: a weight file to imitate, at weight `distil`; `gan`: a second
-    phase with a discriminator.
+    the first and the last step; `gan`: a second phase with a discriminator.
+
+    Teacher: `teacher`: a method to imitate, as a weight file or a name of `sr models`; `target`: what losses
+    and discriminator compare with: `truth`, with the distance to the teacher at weight `distil` added, or
+    `teacher`, or the `mean` of both; `pairs`: how many inputs are put through the teacher before training; 0:
+    it runs at each step. By default the networks of `sr` do that, beside the truth; of other methods, 256
+    pairs are the target.
 
     Optimiser: `learning_rate`: the peak, reached after `warmup` steps. `schedule`: `cosine` to the relative
     `floor` in `cycles` that each restart at the peak; `one-cycle`; `step`: multiplied by `decay` at the
@@ -110,7 +117,9 @@ class Recipe:
     validate_every: int = 2_000
     init: str = ""
     teacher: str = ""
+    target: str = ""
     distil: float = 1.0
+    pairs: int = 0
     gan: Gan | None = None
 
     @property
@@ -253,6 +262,8 @@ def check_recipe(recipe: Recipe) -> Recipe:
     augment.parse(recipe.augment)
     if recipe.scale_range:
         _check_scale_range(recipe)
+    if recipe.pairs and recipe.scales:
+        raise UsageError("pairs of a teacher are for one scale", "add --set scales=")
     if losses.is_adversarial(losses.parse(recipe.loss)):
         raise UsageError("an adversarial loss needs a second phase", "give it with --set gan.loss=...")
     if recipe.gan:
@@ -294,7 +305,12 @@ def _check_effect(recipe: Recipe, names: Iterable[str]) -> None:
         "cycles": (recipe.schedule != "cosine", f"schedule={recipe.schedule}"),
         "floor": (recipe.schedule == "constant", "schedule=constant"),
         "clip_by": (recipe.clip == 0, "clip=0"),
-        "distil": (not recipe.teacher, "no teacher"),
+        "distil": (
+            not recipe.teacher or recipe.target in ("teacher", "mean"),
+            f"target={recipe.target}" if recipe.teacher else "no teacher",
+        ),
+        "target": (not recipe.teacher, "no teacher"),
+        "pairs": (not recipe.teacher, "no teacher"),
     }
     for name in names:
         if name in idle and idle[name][0]:
@@ -352,6 +368,7 @@ _LIMITS: dict[str, _Limit] = {
     **dict.fromkeys(("decay_at", "floor"), _SHARE),
     **dict.fromkeys(("beta2", "ema", "weight_decay"), _BELOW_ONE),
     **dict.fromkeys(("warmup", "clip", "distil", "downscale_weight", "deep_supervision"), _NOT_NEGATIVE),
+    "pairs": (lambda x: 0 <= x <= 10**7, "use 0 to 10000000"),
     "steps": (lambda x: 0 <= x <= 10**12, "use at least 1"),
     "last_rate": _POSITIVE,
     "rescale_factors": (lambda x: 0 < x <= 4, "use numbers above 0, up to 4"),
@@ -365,4 +382,5 @@ _CHOICES = {
     "optimiser": OPTIMISERS,
     "clip_by": CLIPS,
     "precision": PRECISIONS,
+    "target": TARGETS,
 }

@@ -24,14 +24,24 @@ from srcli.storage.files import replace_atomically
 from srcli.storage.json_text import parse_json, read_json
 from srcli.train import augment, loop, parallel, recipe, recipes, state, time_budget
 from srcli.train.batches import Draw
-from srcli.train.events import DataReady, Event, Fitted, ImageDecoded, Interrupted, Started, Validated
+from srcli.train.events import (
+    DataReady,
+    Event,
+    Fitted,
+    ImageDecoded,
+    Interrupted,
+    PairsMade,
+    Started,
+    Validated,
+)
 from srcli.train.feed import Feed, draw, draw_any
-from srcli.train.planes import Tick
+from srcli.train.pairs_store import PairSpec, open_pairs
 from srcli.train.recipe import Recipe
 from srcli.train.request import Summary, TrainRequest
 from srcli.train.sources import parse
 from srcli.train.state import State
-from srcli.train.store import Store, StoreSpec, open_store
+from srcli.train.store import StoreSpec, open_store
+from srcli.train.teacher import find_own_network
 from srcli.workers.progress import ignore
 
 Emit = Callable[[Event], None]
@@ -60,12 +70,12 @@ def run(
     # Before the long decoding, to report a bad folder at once.
     pictures = _load_pictures(request.validation, chosen.scale)
 
-    def report_decoded(done: int, total: int) -> None:
-        if should_stop():
+    def emit_or_stop(event: Event) -> None:
+        if isinstance(event, ImageDecoded | PairsMade) and should_stop():
             raise KeyboardInterrupt
-        emit(ImageDecoded(done, total))
+        emit(event)
 
-    draw_batch = open_draw(request, chosen, begun, device, emit, report_decoded)
+    draw_batch = open_draw(request, chosen, begun, device, emit_or_stop)
     log = _open_tensorboard(folder) if request.tensorboard else ignore
     setup = loop.Setup(chosen, device, folder, draw_batch, pictures, log)
     setup = replace(setup, bicubic=loop.score_bicubic(setup))
@@ -222,9 +232,27 @@ def _open_state(request: TrainRequest, device: Device) -> tuple[State, Recipe, P
     if parallel.broadcast_decision(state.is_this_run(folder)):
         return *state.resume(folder, device, request.changes, request.assignments), folder, True
     changed = recipe.apply_assignments(recipe.apply_changes(chosen, request.changes), request.assignments)
+    changed = settle_teacher(changed)
     if parallel.is_first():
         loop.check_new(folder)
     return state.start(changed, device), changed, folder, False
+
+
+def settle_teacher(chosen: Recipe) -> Recipe:
+    """Return the recipe with target and pairs decided, if it has a teacher and leaves them open.
+
+    Raises `SrError` if the teacher is not at hand.
+    """
+    if not chosen.teacher:
+        return chosen
+    runs = find_own_network(chosen.teacher, chosen.scale) is not None
+    pairs = chosen.pairs or (0 if runs else _PAIRS)
+    return recipe.check_recipe(
+        replace(chosen, pairs=pairs, target=chosen.target or ("teacher" if pairs else "truth"))
+    )
+
+
+_PAIRS = 256
 
 
 def _load_pictures(validation: str | Path | None, scale: int) -> list[Picture]:
@@ -240,12 +268,22 @@ def open_draw(
     begun: State,
     device: Device,
     emit: Emit = ignore,
-    tick: Tick = lambda done, total: None,
 ) -> Draw:
     """Return a function that draws batches of the recipe's scales; all scales share the decoded images."""
 
+    def report_decoded(done: int, total: int) -> None:
+        emit(ImageDecoded(done, total))
+
+    def report_pairs(done: int, total: int) -> None:
+        emit(PairsMade(done, total))
+
     def open_feed(scale: int) -> Feed:
-        store = _open_store(request, chosen, scale, tick)
+        wanted = _specify_store(request, chosen, scale)
+        if chosen.pairs:
+            pairs = PairSpec(chosen.teacher, chosen.pairs, request.data, wanted)
+            store = open_pairs(pairs, request.device, report_pairs, report_decoded)
+        else:
+            store = open_store([parse(text, scale) for text in request.data], wanted, report_decoded)
         label = "any scale" if chosen.scale_range else f"x{scale}"
         emit(DataReady(len(store), label, store.left_out, store.leaks))
         # Crops are cut and degraded on the device that holds the samples.
@@ -261,9 +299,9 @@ def open_draw(
     return lambda scale, patch, count, rng: draw(feeds[int(scale)], patch, count, rng)
 
 
-def _open_store(request: TrainRequest, chosen: Recipe, scale: int, tick: Tick) -> Store:
+def _specify_store(request: TrainRequest, chosen: Recipe, scale: int) -> StoreSpec:
     patch = max((chosen.patch, *chosen.patches))
-    wanted = StoreSpec(
+    return StoreSpec(
         scale,
         round(patch * max(chosen.scale_range, default=1)),
         parse_degradation(chosen.degrade),
@@ -273,7 +311,6 @@ def _open_store(request: TrainRequest, chosen: Recipe, scale: int, tick: Tick) -
         chosen.sharpen,
         bool(chosen.scale_range),
     )
-    return open_store([parse(text, scale) for text in request.data], wanted, tick)
 
 
 def _open_tensorboard(folder: Path) -> Callable[[int, dict[str, float]], None]:

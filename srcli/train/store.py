@@ -70,7 +70,8 @@ class Store:
     `lr`: None if it is made for each batch; `fed`: the upscaled `lr`, None if it is made for each batch or
     not needed; `rows`, `columns`: sizes of the images in low-resolution pixels; `sums`: running sums, up
     to 1, of how often each is drawn; `left_out`: files that are not here, and why; `leaks`: files that show
-    a benchmark's image, where that is allowed.
+    a benchmark's image, where that is allowed; `teacher`: a teacher's output for each `lr`, if it was made
+    ahead.
     """
 
     wanted: StoreSpec
@@ -82,6 +83,7 @@ class Store:
     sums: NDArray[np.float64]
     left_out: tuple[str, ...] = ()
     leaks: tuple[str, ...] = ()
+    teacher: Plane | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -89,12 +91,12 @@ class Store:
     @property
     def bytes(self) -> int:
         """The device memory that `to` needs."""
-        return sum(plane.bytes for plane in (self.hr, self.lr, self.fed) if plane)
+        return sum(plane.bytes for plane in (self.hr, self.lr, self.fed, self.teacher) if plane)
 
     def to(self, device: torch.device) -> "Store":
         """Return the same store with all samples in the memory of `device`."""
-        lr, fed = (plane and plane.to(device) for plane in (self.lr, self.fed))
-        return replace(self, hr=self.hr.to(device), lr=lr, fed=fed)
+        lr, fed, teacher = (plane and plane.to(device) for plane in (self.lr, self.fed, self.teacher))
+        return replace(self, hr=self.hr.to(device), lr=lr, fed=fed, teacher=teacher)
 
 
 def open_store(sources: Sequence[ImageSource], wanted: StoreSpec, tick: Tick) -> Store:
