@@ -13,7 +13,7 @@ COG = $(shell grep -rlF --include=*.md '[[[cog' README.md docs srcli/weights)
 PARALLEL := -n auto --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all fmt check docs bench bench-quality bench-folder bench-gpu bench-large bench-memory bench-peers bench-train gpu parity verify fuzz torture soak formats pictures recipes
+.PHONY: help setup demo test test-all fmt check docs bench bench-quality bench-folder bench-gpu bench-large bench-memory bench-peers bench-train gpu gpu-ladder parity verify fuzz torture soak formats pictures recipes
 
 help: ## print this
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 15
@@ -94,6 +94,9 @@ gpu: ## run GPU tests and bench-gpu in under ten minutes; uses $(PYTHON) instead
 	PYTHONPATH=. timeout 300 $(PYTHON) -m pytest -m gpu -W default -p no:cacheprovider --maxfail 20 \
 		tests/test_backends.py tests/test_archs.py tests/test_bench_run.py; \
 	tested=$$?; timeout 240 $(MAKE) bench-gpu PYTHON=$(PYTHON) && exit $$tested
+
+gpu-ladder: ## train the bundled networks for nine minutes on a GPU; uses $(PYTHON) instead of .venv
+	PYTHON=$(PYTHON) tools/gpu_ladder.sh $(SHARED)/train $(SHARED)/valid $${OUT:-runs}
 
 bench-train: setup ## measure the speed of sr train and of a minimal PyTorch loop
 	$(RUN) tools/bench_train.py $(or $(wildcard $(SHARED)/train),srcli/samples)
