@@ -3,9 +3,12 @@
 import math
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
+
+import numpy as np
 
 from srcli.errors import ImageError, UsageError
 from srcli.imaging.alpha import flatten_alpha
@@ -13,7 +16,13 @@ from srcli.imaging.codecs import registry
 from srcli.imaging.codecs.base import MAX_PIXELS, BandedImage, Codec, EncodingOptions, Frame, parse_colour
 from srcli.imaging.codecs.color_fit import fit_colors
 from srcli.imaging.codecs.reading import check_readable, read_coding, read_frames, read_info, read_timing
-from srcli.imaging.codecs.writing import check_writable, write_frames, write_rows
+from srcli.imaging.codecs.writing import (
+    FrameFormat,
+    check_writable,
+    find_common_format,
+    write_frame_stream,
+    write_rows,
+)
 from srcli.imaging.image import choose_depth
 from srcli.imaging.metadata.fields import Metadata, scale_metadata
 from srcli.imaging.metadata.provenance import add_record
@@ -126,27 +135,41 @@ def _upscale_local(source: Path, target: Path, settings: UpscaleSettings) -> Res
     choice = choose_encoding(*read_coding(source), codec, settings.encoding)
     settings, timing = replace(settings, encoding=choice.encoding), read_timing(source, settings.max_pixels)
     check_writable(target, frames=timing.count, encoding=settings.encoding)
-    frames: Iterable[Frame] = read_frames(source, settings.max_pixels, salvage=settings.salvage)
-    if timing.count == 1:
-        frames = list(frames)  # at the end of the file, the decoder's own copy is freed
-    held: list[Frame] = []
-    for frame in frames:
-        output = _plan_output(frame, target, timing.count, settings)
-        if not held:
-            output = _add_record(output, source, target, settings)
-            first = output
-        if output.streamed:
-            write_rows(target, output.as_bands(), settings.encoding)
-        else:
-            held.append(output.as_frame())
-    if held:
-        write_frames(target, held, timing, settings.encoding)
+    outputs = _plan_outputs(source, target, timing.count, settings)
+    first = next(outputs)
+    if first.streamed:
+        write_rows(target, first.as_bands(), settings.encoding)
+    else:
+        # Animations are read twice, so that no more than two frames are in memory.
+        again = _plan_outputs(source, target, timing.count, settings) if timing.count > 1 else ()
+        common = find_common_format(target, (output.format for output in again)) if again else None
+        frames = _render(chain([first], outputs))
+        write_frame_stream(target, frames, timing, settings.encoding, common)
     old, new = first.input_size, first.pipeline.size
     lost = "" if settings.encoding.strip else describe_lost_metadata(first.frame.metadata, codec)
     method = first.pipeline.method
     resized = method.describe_resize(settings.target.scale) if method and settings.target.scale else ""
     notes = (*choice.notes, *first.frame.notes, *filter(None, [resized, lost]))
     return Result(old, new, first.frame.depth, first.pipeline.depth, timing.count, 0, notes=notes)
+
+
+def _plan_outputs(source: Path, target: Path, count: int, settings: UpscaleSettings) -> "Iterator[_Output]":
+    """Yield the plan of each frame, the first with the record of how the output is made."""
+    frames: Iterable[Frame] = read_frames(source, settings.max_pixels, salvage=settings.salvage)
+    if count == 1:
+        frames = list(frames)  # at the end of the file, the decoder's own copy is freed
+    for number, frame in enumerate(frames):
+        output = _plan_output(frame, target, count, settings)
+        yield output if number else _add_record(output, source, target, settings)
+
+
+def _render(outputs: "Iterable[_Output]") -> Iterator[Frame]:
+    """Yield the enlarged frames; a frame that is equal to the one before is not enlarged again."""
+    before: _Output | None = None
+    for output in outputs:
+        if before is None or not output.is_same_picture(before):
+            samples, before = output.pipeline.run(output.frame).whole(), output
+        yield Frame(samples, output.pipeline.depth, output.metadata)
 
 
 @dataclass(frozen=True)
@@ -163,9 +186,18 @@ class _Output:
         """Width and height of the frame."""
         return self.frame.samples.shape[1], self.frame.samples.shape[0]
 
-    def as_frame(self) -> Frame:
-        """Return the enlarged frame, all of it in memory."""
-        return Frame(self.pipeline.run(self.frame).whole(), self.pipeline.depth, self.metadata)
+    @property
+    def format(self) -> FrameFormat:
+        """The format of the enlarged frame."""
+        width, height = self.pipeline.size
+        colours = 3 if self.frame.has_colours else 1
+        return FrameFormat((height, width), self.pipeline.depth, colours, self.frame.has_alpha)
+
+    def is_same_picture(self, other: "_Output") -> bool:
+        """Return whether the enlarged frame has the same samples as another."""
+        return (self.pipeline, self.frame.depth) == (other.pipeline, other.frame.depth) and np.array_equal(
+            self.frame.samples, other.frame.samples
+        )
 
     def as_bands(self) -> BandedImage:
         """Return the enlarged frame to be computed band by band."""

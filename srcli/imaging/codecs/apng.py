@@ -99,6 +99,19 @@ def read_animation(data: bytes | mmap) -> Animation | None:
     return Animation(header, tuple(shared), parts[: count + cover], plays, cover)
 
 
+def count_claimed_frames(data: bytes | mmap) -> int:
+    """Return how many pictures a PNG claims to hold, a cover included; 1 without animation."""
+    count, cover = 0, True
+    for name, content in read_chunks(data):
+        if name == b"acTL" and len(content) >= 4:
+            (count,) = struct.unpack_from(">I", content)
+        elif name == b"fcTL":
+            cover = False
+        elif name == b"IDAT":
+            break
+    return max(1, count + cover) if count else 1
+
+
 def _parse_control(content: bytes, header: Header) -> Part:
     _, width, height, left, top, number, denominator, disposal, blend = struct.unpack(_CONTROL, content)
     if not (0 < width <= header.width - left and 0 < height <= header.height - top):

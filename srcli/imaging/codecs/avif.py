@@ -1,7 +1,6 @@
 """AVIF; 10 and 12 bits are read as 16, except those of animations. https://aomediacodec.github.io/av1-avif/"""
 
 import struct
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -82,10 +81,10 @@ class AvifCodec(PillowCodec):
             return 1
         return 0 if track == _ENDLESS or not segment else -(-track // segment)
 
-    def complete(self, data: bytes, frames: Sequence[Frame], timing: FrameTiming, suffix: str) -> bytes:
+    def complete(self, data: bytes, first: Frame, timing: FrameTiming, suffix: str) -> bytes:
         """Add the colours and the number of plays."""
-        coloured = write_nclx(bytearray(data), frames[0].metadata)
-        return bytes(_set_plays(coloured, timing.plays) if len(frames) > 1 and timing.plays else coloured)
+        coloured = write_nclx(bytearray(data), first.metadata)
+        return bytes(_set_plays(coloured, timing.plays) if timing.count > 1 and timing.plays else coloured)
 
     def read_metadata(self, file: "PilImage", path: Path) -> Metadata:
         """Return what Pillow found, and the primaries and the transfer function of `nclx`."""

@@ -1,7 +1,7 @@
 """The types that all codecs share: frames, timing, encoding options, and `Codec` itself."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from importlib.util import find_spec
 from pathlib import Path
@@ -16,6 +16,9 @@ from srcli.imaging.pixels import StoredSamples
 SUBSAMPLING = ("4:4:4", "4:2:2", "4:2:0")
 # More pixels are refused: a few bytes can claim to be an image that fills any memory.
 MAX_PIXELS = 2**29
+# A frame counts as at least this many: each also takes time of its own, and a small file can hold many.
+LEAST_FRAME_PIXELS = 2**14
+LIMIT_HINT = "raise the limit with --max-pixels if that is right"
 # So much of a file is enough for every codec to recognise it.
 HEAD_BYTES = 4096
 
@@ -40,6 +43,11 @@ class Frame:
     depth: int
     metadata: Metadata = Metadata()
     notes: tuple[str, ...] = ()
+
+    @property
+    def has_colours(self) -> bool:
+        """True if it is not grey."""
+        return self.samples.ndim == 3 and self.samples.shape[2] > 2
 
     @property
     def has_alpha(self) -> bool:
@@ -76,6 +84,34 @@ class ImageInfo:
     metadata: Metadata
     frames: int = 1
     quality: int | None = None
+
+
+@dataclass(frozen=True)
+class Extent:
+    """The frames of a file as its headers claim them: how many, the largest (width, height), all pixels."""
+
+    frames: int
+    size: tuple[int, int]
+    pixels: int
+
+    @classmethod
+    def of_canvas(cls, size: tuple[int, int], frames: int) -> "Extent":
+        """Return the extent of an animation, each frame of which covers the whole canvas."""
+        return cls(frames, size, frames * size[0] * size[1])
+
+    def check(self, path: Path, max_pixels: int) -> None:
+        """Raise `ImageError` if all frames together have more pixels."""
+        if max(self.pixels, self.frames * LEAST_FRAME_PIXELS if self.frames > 1 else 0) <= max_pixels:
+            return
+        width, height = self.size
+        if self.frames == 1:
+            check_pixel_count(path, self.size, max_pixels)
+        least = f", each counted as at least {LEAST_FRAME_PIXELS:,}" if self.pixels <= max_pixels else ""
+        raise ImageError(
+            f"{path} claims to have {self.frames:,} frames of {width}x{height} pixels{least}, "
+            f"more than the {max_pixels:,} allowed",
+            LIMIT_HINT,
+        )
 
 
 @dataclass(frozen=True)
@@ -221,8 +257,9 @@ class Codec(ABC):
         """Tell by the first `HEAD_BYTES` of a file whether it has this format."""
         return head.startswith(self.signatures)
 
-    def check_total(self, path: Path, max_pixels: int) -> None:  # noqa: B027 (only some formats need it)
-        """Raise `ImageError` if all frames together have more pixels, for formats whose blocks say so."""
+    def measure(self, path: Path) -> Extent | None:
+        """Return what the headers of a file of several frames claim; None for formats of one image."""
+        return None
 
     @abstractmethod
     def describe(self, path: Path) -> ImageInfo:
@@ -252,13 +289,15 @@ class Codec(ABC):
     def write(
         self,
         file: BinaryIO,
-        frames: Sequence[Frame],
+        frames: Iterable[Frame],
         timing: FrameTiming,
         encoding: EncodingOptions,
         suffix: str,
     ) -> None:
         """Encode frames whose depth is one of `depths`; `suffix` tells the variants of a format apart.
 
+        Of an animation, they have one size, depth and count of channels. They may be made while they are
+        written, so codecs that can hold no more than two of them.
         Encoders raise `ValueError`, `RuntimeError`, `OverflowError`, `SystemError` or `struct.error` for what
         they refuse.
         """
@@ -300,13 +339,13 @@ class FloatCodec(Codec):
     def write(
         self,
         file: BinaryIO,
-        frames: Sequence[Frame],
+        frames: Iterable[Frame],
         timing: FrameTiming,
         encoding: EncodingOptions,
         suffix: str,
     ) -> None:
         """Encode one frame."""
-        self.write_samples(file, frames[0].samples)
+        self.write_samples(file, next(iter(frames)).samples)
 
 
 def read_head(path: Path, length: int) -> bytes:
@@ -323,7 +362,7 @@ def check_pixel_count(path: Path, size: tuple[int, int], max_pixels: int) -> Non
     if width * height > max_pixels:
         raise ImageError(
             f"{path} claims to have {width}x{height} pixels, more than the {max_pixels:,} allowed",
-            "raise the limit with --max-pixels if that is right",
+            LIMIT_HINT,
         )
 
 

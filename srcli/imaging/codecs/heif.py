@@ -1,6 +1,5 @@
 """HEIF and HEIC, through pillow-heif where it is installed; several images in a file are pages."""
 
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -58,9 +57,9 @@ class HeifCodec(PillowCodec):
         """Return what Pillow found, and the primaries and the transfer function of `nclx`."""
         return replace(super().read_metadata(file, path), cicp=read_nclx(read_head(path, 65536)))
 
-    def complete(self, data: bytes, frames: Sequence[Frame], timing: FrameTiming, suffix: str) -> bytes:
+    def complete(self, data: bytes, first: Frame, timing: FrameTiming, suffix: str) -> bytes:
         """Add the colours."""
-        return bytes(write_nclx(bytearray(data), frames[0].metadata))
+        return bytes(write_nclx(bytearray(data), first.metadata))
 
     def encoding_options(self, frame: Frame, encoding: EncodingOptions, suffix: str) -> dict[str, Any]:
         """Return the quality, -1 for lossless."""

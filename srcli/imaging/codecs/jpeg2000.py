@@ -5,7 +5,6 @@ Source: ITU-T T.800, annexes A.5.1 (SIZ) and I (boxes).
 
 import io
 import struct
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
@@ -105,11 +104,11 @@ class Jpeg2000Codec(PillowCodec):
         """Return the comment; `write` adds the rest."""
         return super().metadata_options(Metadata(comment=metadata.comment))
 
-    def complete(self, data: bytes, frames: Sequence[Frame], timing: FrameTiming, suffix: str) -> bytes:
+    def complete(self, data: bytes, first: Frame, timing: FrameTiming, suffix: str) -> bytes:
         """Add metadata in boxes, or return the bare code stream for .j2k."""
         if suffix in STREAM.suffixes:
             return data[data.index(_STREAM) :]
-        return add_metadata_boxes(data, frames[0].metadata)
+        return add_metadata_boxes(data, first.metadata)
 
     def encoding_options(self, frame: Frame, encoding: EncodingOptions, suffix: str) -> dict[str, Any]:
         """Return the container, and for a lossy file the quality as a PSNR of 20 to 60 dB."""

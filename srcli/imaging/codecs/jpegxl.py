@@ -23,6 +23,7 @@ from srcli.imaging.codecs.base import (
     read_head,
     stretch_to_16bit,
 )
+from srcli.imaging.codecs.pillow import open_image
 from srcli.imaging.metadata import exif
 from srcli.imaging.metadata.fields import Metadata, scale_metadata
 from srcli.imaging.pixels import StoredSamples
@@ -103,10 +104,9 @@ def _stretch(samples: StoredSamples, bits: int) -> StoredSamples:
 
 
 def _read_metadata(path: Path) -> Metadata:
-    from PIL import Image
     from pillow_jxl import JpegXLImagePlugin  # noqa: F401 (registers itself)
 
-    with Image.open(path, formats=["JXL"]) as file:
+    with open_image(path, ("JXL",)) as file:
         block = file.info.get("exif")
         icc = file.info.get("icc_profile")
     return Metadata(icc=icc or None, exif=exif.strip_prefix(block) or None if block else None)

@@ -2,7 +2,7 @@
 
 import io
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -15,6 +15,7 @@ from srcli.imaging.codecs import opencv
 from srcli.imaging.codecs.base import (
     Codec,
     EncodingOptions,
+    Extent,
     Frame,
     FrameTiming,
     ImageInfo,
@@ -59,6 +60,13 @@ class PillowCodec(Codec):
         self.load_plugin()
         return open_image(path, self.pillow_formats or (self.name,))
 
+    def measure(self, path: Path) -> Extent | None:
+        """Return the canvas and the number of frames that Pillow finds in the headers."""
+        if not self.has_frames:
+            return None
+        with self.open(path) as file:
+            return Extent.of_canvas(file.size, self.count_frames(file))
+
     def describe(self, path: Path) -> ImageInfo:
         """Read the headers and the metadata; Pillow decodes no samples for it."""
         with self.open(path) as file:
@@ -75,21 +83,20 @@ class PillowCodec(Codec):
             )
 
     def read_timing(self, path: Path) -> FrameTiming:
-        """Count the frames and read their durations, for which Pillow decodes all of an animation."""
+        """Count the frames and read their durations, for which all of an animation may be decoded."""
         with self.open(path) as file:
-            return self._read_timing(file, path)
+            count = self.count_frames(file)
+            if count == 1 or self.frame_kind == "pages":
+                return FrameTiming(count)
+            plays = self.read_plays(file, path)  # before the first frame is decoded
+            return FrameTiming(count, tuple(self.read_durations(file, path, count)), plays)
 
-    def _read_timing(self, file: "PilImage", path: Path) -> FrameTiming:
-        count = self.count_frames(file)
-        if count == 1 or self.frame_kind == "pages":
-            return FrameTiming(count)
-        plays, durations = self.read_plays(file, path), []
+    def read_durations(self, file: "PilImage", path: Path, count: int) -> Iterator[float]:
+        """Yield how long each frame is shown, in milliseconds; Pillow knows it once a frame is decoded."""
         for number in range(count):
             file.seek(number)
-            file.load()  # the duration of a WebP or AVIF frame is known only then
-            durations.append(float(file.info.get("duration", 0) or 0))
-        file.seek(0)
-        return FrameTiming(count, tuple(durations), plays)
+            file.load()
+            yield float(file.info.get("duration", 0) or 0)
 
     def read_frames(self, path: Path, max_pixels: int) -> Iterator[Frame]:
         """Decode the frames, turned upright."""
@@ -97,8 +104,9 @@ class PillowCodec(Codec):
             check_pixel_count(path, file.size, max_pixels)
             metadata = self.read_metadata(file, path)
             orientation = self.read_orientation(file, metadata)
-            for number in range(self._read_timing(file, path).count):
+            for number in range(self.count_frames(file)):
                 file.seek(number)
+                check_pixel_count(path, file.size, max_pixels)  # pages may differ in size
                 if self.read_bits(file, path) > 8:
                     frame = Frame(self.read_16bit(file, path), 16, metadata)
                 else:
@@ -152,32 +160,36 @@ class PillowCodec(Codec):
     def write(
         self,
         file: BinaryIO,
-        frames: Sequence[Frame],
+        frames: Iterable[Frame],
         timing: FrameTiming,
         encoding: EncodingOptions,
         suffix: str,
     ) -> None:
         """Encode frames of up to 8 bits, or one of 16."""
-        if frames[0].depth > 8:
-            data = self.encode_16bit(frames[0].samples)
+        rest = iter(frames)
+        first = next(rest)
+        if first.depth > 8:
+            data = self.encode_16bit(first.samples)
         else:
-            data = self._encode_8bit(frames, timing, encoding, suffix)
-        file.write(self.complete(data, frames, timing, suffix))
+            options = self.metadata_options(first.metadata) | self.encoding_options(first, encoding, suffix)
+            if timing.count > 1:
+                others = self.append_frames(map(self.to_picture, rest), timing.count - 1)
+                options |= self.timing_options(timing) | {"save_all": True, "append_images": others}
+            data = self.encode_picture(self.to_picture(first), options)
+        file.write(self.complete(data, first, timing, suffix))
 
-    def _encode_8bit(
-        self, frames: Sequence[Frame], timing: FrameTiming, encoding: EncodingOptions, suffix: str
-    ) -> bytes:
+    def encode_picture(self, picture: "PilImage", options: dict[str, Any]) -> bytes:
+        """Return a picture as a file; `options` are arguments of Pillow's `save`."""
         self.load_plugin()
-        pictures = [self.to_picture(frame) for frame in frames]
-        options = self.metadata_options(frames[0].metadata)
-        options |= self.encoding_options(frames[0], encoding, suffix)
-        if len(pictures) > 1:
-            options |= self.timing_options(timing) | {"save_all": True, "append_images": pictures[1:]}
         buffer = io.BytesIO()  # some encoders seek, and one that fails halfway leaves the file alone
-        pictures[0].save(buffer, (self.pillow_formats or (self.name,))[0], **options)
+        picture.save(buffer, (self.pillow_formats or (self.name,))[0], **options)
         return buffer.getvalue()
 
-    def complete(self, data: bytes, frames: Sequence[Frame], timing: FrameTiming, suffix: str) -> bytes:
+    def append_frames(self, pictures: Iterator["PilImage"], count: int) -> Sequence[Any]:
+        """Return the frames after the first as Pillow's encoder takes them: here, all of them in memory."""
+        return list(pictures)
+
+    def complete(self, data: bytes, first: Frame, timing: FrameTiming, suffix: str) -> bytes:
         """Return an encoded file with what the encoder cannot be told; here, as it is."""
         return data
 

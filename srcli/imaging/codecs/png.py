@@ -6,7 +6,7 @@ Source: the PNG specification, third edition, https://www.w3.org/TR/png-3/.
 import io
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from itertools import chain
 from mmap import ACCESS_READ, mmap
@@ -17,17 +17,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srcli.imaging.codecs import opencv
-from srcli.imaging.codecs.apng import Animation, draw_frames, find_change, make_control, read_animation
+from srcli.imaging.codecs.apng import (
+    Animation,
+    count_claimed_frames,
+    draw_frames,
+    find_change,
+    make_control,
+    read_animation,
+)
 from srcli.imaging.codecs.base import (
     BandedImage,
     EncodingOptions,
+    Extent,
     Frame,
     FrameTiming,
     check_pixel_count,
     read_head,
 )
 from srcli.imaging.codecs.orientation import turn_upright
-from srcli.imaging.codecs.pillow import PillowCodec, read_8bit
+from srcli.imaging.codecs.pillow import PillowCodec, open_image, read_8bit
 from srcli.imaging.codecs.png_chunks import (
     SIGNATURE,
     Header,
@@ -55,6 +63,12 @@ _BAND = 64
 class PngCodec(PillowCodec):
     """PNG: Pillow decodes 8 bits, OpenCV 16; animations are drawn here, and all files written."""
 
+    def measure(self, path: Path) -> Extent | None:
+        """Return the size and the claimed number of frames; None for a PNG of one frame."""
+        with path.open("rb") as raw, mmap(raw.fileno(), 0, access=ACCESS_READ) as data:
+            header, frames = parse_header(data[:_HEADER_BYTES]), count_claimed_frames(data)
+        return Extent.of_canvas((header.width, header.height), frames) if frames > 1 else None
+
     def read_timing(self, path: Path) -> FrameTiming:
         """Read the durations of the frames; nothing is decoded."""
         animation = _open_animation(path)
@@ -74,10 +88,8 @@ class PngCodec(PillowCodec):
             yield turn_upright(frame, orientation)
 
     def _decode_part(self, data: bytes) -> StoredSamples:
-        from PIL import Image
-
         header = parse_header(data)
-        with Image.open(io.BytesIO(data), formats=[self.name]) as file:
+        with open_image(io.BytesIO(data), (self.name,)) as file:
             if header.depth == 16:
                 return _decode_16bit(opencv.decode_bytes(data), header, file.info.get("transparency"))
             self.prepare(file, header)
@@ -117,25 +129,23 @@ class PngCodec(PillowCodec):
     def write(
         self,
         file: BinaryIO,
-        frames: Sequence[Frame],
+        frames: Iterable[Frame],
         timing: FrameTiming,
         encoding: EncodingOptions,
         suffix: str,
     ) -> None:
         """Encode a frame, or an animation each frame of which replaces what has changed."""
-        if frames[0].depth == 1:
-            frames = [replace(frame, samples=self._threshold(frame)) for frame in frames]
-        first = frames[0]
-        bands = (first.samples[top : top + _BAND] for top in range(0, first.samples.shape[0], _BAND))
-        image = BandedImage(first.samples.shape, first.depth, bands, first.metadata)
-        if len(frames) > 1:
-            _write_animation(file, image, frames, timing)
+        prepared = map(self._threshold, frames)
+        if timing.count > 1:
+            _write_animation(file, prepared, timing)
         else:
-            self.write_rows(file, image, encoding)
+            self.write_rows(file, _to_bands(next(prepared)), encoding)
 
-    def _threshold(self, frame: Frame) -> StoredSamples:
-        """Return a frame of 1 bit in grey, as Pillow converts it."""
-        return np.asarray(self.to_picture(frame)).astype(np.uint8) * np.uint8(255)
+    def _threshold(self, frame: Frame) -> Frame:
+        """Return a frame of 1 bit in grey, as Pillow converts it; others stay."""
+        if frame.depth != 1:
+            return frame
+        return replace(frame, samples=np.asarray(self.to_picture(frame)).astype(np.uint8) * np.uint8(255))
 
     def write_rows(self, file: BinaryIO, image: BandedImage, encoding: EncodingOptions) -> None:
         """Encode uint8 or uint16 band by band."""
@@ -196,21 +206,26 @@ def _make_head(image: BandedImage) -> list[Chunk]:
     return [(b"IHDR", header), *make_metadata_chunks(image.metadata)]
 
 
-def _write_animation(
-    file: BinaryIO, first: BandedImage, frames: Sequence[Frame], timing: FrameTiming
-) -> None:
+def _to_bands(frame: Frame) -> BandedImage:
+    bands = (frame.samples[top : top + _BAND] for top in range(0, frame.samples.shape[0], _BAND))
+    return BandedImage(frame.samples.shape, frame.depth, bands, frame.metadata)
+
+
+def _write_animation(file: BinaryIO, frames: Iterable[Frame], timing: FrameTiming) -> None:
     """Write frames of one shape and depth; of each but the first, only the part that has changed."""
-    durations = timing.durations or (0,) * len(frames)
-    count = len(frames) - timing.cover
-    header, *others = _make_head(first)
+    durations = timing.durations or (0,) * timing.count
+    before: Frame | None = None
+    number = 0
     file.write(SIGNATURE)
-    for chunk in (header, (b"acTL", struct.pack(">II", count, timing.plays)), *others):
-        write_chunk(file, chunk)
-    number, before = 0, frames[0]
     for index, frame in enumerate(frames):
+        if not index:
+            header, *others = _make_head(_to_bands(frame))
+            control = struct.pack(">II", timing.count - timing.cover, timing.plays)
+            for chunk in (header, (b"acTL", control), *others):
+                write_chunk(file, chunk)
         height, width = frame.samples.shape[:2]
         area = slice(0, height), slice(0, width)
-        if index > timing.cover:
+        if before and index > timing.cover:
             area = find_change(before.samples, frame.samples)
         if index or not timing.cover:
             write_chunk(file, make_control(number, area, durations[index]))

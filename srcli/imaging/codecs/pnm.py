@@ -4,7 +4,7 @@ Source: https://netpbm.sourceforge.net/doc/ (pbm, pgm, ppm, pam).
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -90,13 +90,14 @@ class PnmCodec(Codec):
     def write(
         self,
         file: BinaryIO,
-        frames: Sequence[Frame],
+        frames: Iterable[Frame],
         timing: FrameTiming,
         encoding: EncodingOptions,
         suffix: str,
     ) -> None:
         """Encode as binary, grey or colour as the samples are, whatever the suffix says."""
-        samples, depth = frames[0].samples, frames[0].depth
+        frame = next(iter(frames))
+        samples, depth = frame.samples, frame.depth
         height, width = samples.shape[:2]
         if depth == 1:
             file.write(b"P4\n%d %d\n" % (width, height))

@@ -20,6 +20,7 @@ from srcli.imaging.codecs.base import (
     UnsupportedImageError,
     check_pixel_count,
 )
+from srcli.imaging.codecs.pillow import open_image
 from srcli.imaging.metadata import exif
 from srcli.imaging.metadata.fields import Metadata, scale_metadata
 
@@ -103,13 +104,12 @@ def _find_size(raw: Any) -> tuple[int, int]:
 def _read_metadata(raw: Any) -> Metadata:
     """Return the EXIF block of the JPEG preview, which cameras write, without its orientation and sizes."""
     import rawpy
-    from PIL import Image
 
     try:
         preview = raw.extract_thumb()
         if preview.format != rawpy.ThumbFormat.JPEG:
             return Metadata()
-        with Image.open(io.BytesIO(preview.data), formats=["JPEG"]) as file:
+        with open_image(io.BytesIO(preview.data), ("JPEG",)) as file:
             block = file.info.get("exif")
             size = _find_size(raw)
             metadata = Metadata(exif=exif.strip_prefix(block) or None if block else None)

@@ -51,7 +51,6 @@ def check_readable(path: Path) -> None:
 def read_info(path: Path) -> ImageInfo:
     """Read what a file is from its headers. Raises `ImageError` for files that are no image or damaged."""
     with _open_codec(path) as codec:
-        codec.check_total(path, MAX_PIXELS)
         return codec.describe(path)
 
 
@@ -64,17 +63,26 @@ def read_coding(path: Path) -> tuple[Codec, Coding]:
 def read_timing(path: Path, max_pixels: int = MAX_PIXELS) -> FrameTiming:
     """Count the frames and read how long each is shown. Raises `ImageError` as `read_frames` does."""
     with _open_codec(path) as codec:
-        codec.check_total(path, max_pixels)
+        _check_extent(codec, path, max_pixels)
         return codec.read_timing(path)
 
 
 def read_frames(path: Path, max_pixels: int = MAX_PIXELS, *, salvage: bool = False) -> Iterator[Frame]:
     """Decode the frames one at a time. Raises `ImageError` as `read_info` does, and for too many pixels.
 
-    `salvage`: of a file that was cut off, decode what is there.
+    All frames together may have no more than `max_pixels`. `salvage`: of a file that was cut off, decode what
+    is there.
     """
     with _open_codec(path) as codec:
+        _check_extent(codec, path, max_pixels)
         yield from (codec.salvage_frames if salvage else codec.read_frames)(path, max_pixels)
+
+
+def _check_extent(codec: Codec, path: Path, max_pixels: int) -> None:
+    """Raise `ImageError` if the headers claim more pixels, before anything is decoded."""
+    extent = codec.measure(path)
+    if extent:
+        extent.check(path, max_pixels)
 
 
 @contextmanager

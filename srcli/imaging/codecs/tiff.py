@@ -6,9 +6,10 @@ Source: TIFF 6.0; Adobe Photoshop TIFF technical notes 3 (predictor); the BigTIF
 import math
 import struct
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
+from itertools import accumulate, chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 
@@ -21,6 +22,7 @@ from srcli.imaging.codecs.base import (
     BandedImage,
     Codec,
     EncodingOptions,
+    Extent,
     Frame,
     FrameTiming,
     ImageInfo,
@@ -75,6 +77,12 @@ class TiffCodec(Codec):
         metadata, _ = _read_metadata(path, first)
         return ImageInfo(self.name, first.size, mode, depth, metadata, len(pages))
 
+    def measure(self, path: Path) -> Extent:
+        """Add up the pages."""
+        sizes = [page.size for page in read_pages(path)]
+        largest = max(sizes, key=math.prod)
+        return Extent(len(sizes), largest, sum(map(math.prod, sizes)))
+
     def read_timing(self, path: Path) -> FrameTiming:
         """Count the pages."""
         return FrameTiming(len(read_pages(path)))
@@ -90,20 +98,18 @@ class TiffCodec(Codec):
     def write(
         self,
         file: BinaryIO,
-        frames: Sequence[Frame],
+        frames: Iterable[Frame],
         timing: FrameTiming,
         encoding: EncodingOptions,
         suffix: str,
     ) -> None:
         """Encode frames as pages."""
-        _write_pages(
-            file,
-            [BandedImage(f.samples.shape, f.depth, iter([f.samples]), f.metadata) for f in frames],
-        )
+        pages = (BandedImage(f.samples.shape, f.depth, iter([f.samples]), f.metadata) for f in frames)
+        _write_pages(file, pages, timing.count)
 
     def write_rows(self, file: BinaryIO, image: BandedImage, encoding: EncodingOptions) -> None:
         """Encode one page band by band."""
-        _write_pages(file, [image])
+        _write_pages(file, iter([image]), 1)
 
 
 @dataclass(frozen=True)
@@ -432,19 +438,19 @@ def _divide_by_alpha(values: StoredSamples, page: Page) -> StoredSamples:
     return values
 
 
-def _write_pages(file: BinaryIO, pages: Sequence[BandedImage]) -> None:
-    """Write pages one after the other. A file that may pass 4 GB becomes a BigTIFF."""
-    size = sum(math.prod(page.shape) * page.depth // 8 for page in pages)
-    big = size > _LARGEST_CLASSIC
+def _write_pages(file: BinaryIO, pages: Iterator[BandedImage], count: int) -> None:
+    """Write pages one after the other. A file that may pass 4 GB, by its first page, becomes a BigTIFF."""
+    first = next(pages)
+    big = count * math.prod(first.shape) * first.depth // 8 > _LARGEST_CLASSIC
     head = b"II+\0\x08\0\0\0" + struct.pack("<Q", 16) if big else b"II*\0" + struct.pack("<I", 8)
     file.write(head)
     at = pointer = len(head)
-    for number, page in enumerate(pages):
+    for number, page in enumerate(chain([first], pages)):
         if number:
             file.seek(pointer)
             file.write(struct.pack("<Q" if big else "<I", at))
-        count = _write_page(file, head, page, at)
-        pointer = at + (8 + 20 * count if big else 2 + 12 * count)
+        entries = _write_page(file, head, page, at)
+        pointer = at + (8 + 20 * entries if big else 2 + 12 * entries)
         at = file.tell()
         if at % 2:
             file.write(b"\0")
@@ -510,7 +516,7 @@ def _fill_directory(head: bytes, page: BandedImage, lengths: list[int]) -> "Dire
         tags[tag] = value
     if channels in (2, 4):
         tags[_EXTRA] = 2
-    offsets = [sum(lengths[:k]) for k in range(len(lengths))]
+    offsets = list(accumulate(lengths, initial=0))[:-1]
     for tag, values in ((_STRIPS, offsets), (_STRIP_BYTES, lengths)):
         tags.tagtype[tag] = 16 if b"+" in head[:4] else 4
         tags[tag] = tuple(values)

@@ -1,13 +1,18 @@
 """WebP, lossy and lossless, animated or not."""
 
-import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from srcli.imaging.codecs.base import Coding, EncodingOptions, Frame, FrameTiming
+from srcli.imaging.codecs.base import Coding, EncodingOptions, Extent, Frame, FrameTiming
 from srcli.imaging.codecs.pillow import PillowCodec
+
+if TYPE_CHECKING:
+    from PIL.Image import Image as PilImage
+
+_FILE_HEAD, _CHUNK_HEAD, _FRAME_HEAD = 12, 8, 16
 
 
 class WebPCodec(PillowCodec):
@@ -22,6 +27,26 @@ class WebPCodec(PillowCodec):
         kinds = set(_list_codings(path))
         return Coding(is_lossless=kinds == {b"VP8L"})
 
+    def measure(self, path: Path) -> Extent | None:
+        """Count the frames; each covers the whole canvas. None for a file without animation."""
+        chunks = list(_list_chunks(path))
+        frames = sum(kind == b"ANMF" for kind, _ in chunks)
+        canvas = next((content for kind, content in chunks if kind == b"VP8X" and len(content) >= 10), None)
+        if not frames or canvas is None:
+            return None
+        width, height = (int.from_bytes(canvas[at : at + 3], "little") + 1 for at in (4, 7))
+        return Extent.of_canvas((width, height), frames)
+
+    def read_durations(self, file: "PilImage", path: Path, count: int) -> Iterator[float]:
+        """Yield the durations in the headers of the frames."""
+        for kind, content in _list_chunks(path):
+            if kind == b"ANMF" and len(content) >= _FRAME_HEAD:
+                yield float(int.from_bytes(content[12:15], "little"))
+
+    def append_frames(self, pictures: Iterator["PilImage"], count: int) -> Sequence[Any]:
+        """Return the frames after the first as one picture of several frames, made one at a time."""
+        return [_LazyFrames(pictures, count)]
+
     def encoding_options(self, frame: Frame, encoding: EncodingOptions, suffix: str) -> dict[str, Any]:
         """Return the quality; `exact` keeps the colours under transparent pixels of a lossless file."""
         options = super().encoding_options(frame, encoding, suffix)
@@ -32,18 +57,39 @@ class WebPCodec(PillowCodec):
         return super().timing_options(timing) | {"loop": timing.plays}
 
 
+class _LazyFrames:
+    """A picture of `n_frames` frames as Pillow's encoder reads them: each once, in their order."""
+
+    def __init__(self, pictures: Iterator["PilImage"], count: int) -> None:
+        self.n_frames = count
+        self._pictures = pictures
+        self._picture: PilImage | None = None
+
+    def seek(self, number: int) -> None:
+        """Go to the next frame. Raises `ValueError` if there is none."""
+        self._picture = next(self._pictures, None)
+        if self._picture is None:
+            raise ValueError(f"it has fewer than {self.n_frames + 1} frames")
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._picture, name)
+
+
 def _list_codings(path: Path) -> Iterator[bytes]:
-    """Yield `VP8L` for each lossless frame and `VP8 ` for each lossy one (RFC 9649, 2.7)."""
-    with path.open("rb") as file:
-        file.seek(12)
-        while len(head := file.read(8)) == 8:
-            kind, length = struct.unpack("<4sI", head)
-            if kind == b"ANMF":
-                file.seek(16, os.SEEK_CUR)  # the chunks of the frame follow the header of it
-                continue
-            if kind in (b"VP8 ", b"VP8L"):
-                yield kind
-            file.seek(length + length % 2, os.SEEK_CUR)
+    """Yield `VP8L` for each lossless frame and `VP8 ` for each lossy one."""
+    return (kind for kind, _ in _list_chunks(path) if kind in (b"VP8 ", b"VP8L"))
+
+
+def _list_chunks(path: Path) -> Iterator[tuple[bytes, bytes]]:
+    """Yield the name and the first bytes of each chunk, those within frames too (RFC 9649, 2.3 to 2.7)."""
+    with path.open("rb") as file, mmap(file.fileno(), 0, access=ACCESS_READ) as data:
+        at = _FILE_HEAD
+        while at + _CHUNK_HEAD <= len(data):
+            kind, length = struct.unpack_from("<4sI", data, at)
+            at += _CHUNK_HEAD
+            yield kind, data[at : min(at + length, at + _FRAME_HEAD)]
+            # The chunks of a frame follow its header.
+            at += _FRAME_HEAD if kind == b"ANMF" else length + length % 2
 
 
 CODEC = WebPCodec(

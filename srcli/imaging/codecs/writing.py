@@ -1,8 +1,10 @@
 """Writing image files: the suffix chooses the codec, and a file appears whole or not at all."""
 
 import struct
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import reduce
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -66,42 +68,106 @@ def check_can_hold(
         )
 
 
+@dataclass(frozen=True)
+class FrameFormat:
+    """What all frames of an animation have in common: (height, width), depth, 1 or 3 colours, and alpha."""
+
+    size: tuple[int, int]
+    depth: int
+    colours: int
+    has_alpha: bool
+
+    @classmethod
+    def of(cls, frame: Frame) -> "FrameFormat":
+        """Return the format of one frame."""
+        return cls(frame.samples.shape[:2], frame.depth, 3 if frame.has_colours else 1, frame.has_alpha)
+
+    def join(self, other: "FrameFormat") -> "FrameFormat":
+        """Return the format that holds frames of both. Raises `ValueError` for two sizes."""
+        if self.size != other.size:
+            raise ValueError("the frames have different sizes")
+        return FrameFormat(
+            self.size,
+            max(self.depth, other.depth),
+            max(self.colours, other.colours),
+            self.has_alpha or other.has_alpha,
+        )
+
+    def fit(self, frame: Frame) -> Frame:
+        """Return a frame in this format."""
+        samples = _deepen(frame.samples, self.depth)
+        frame = replace(frame, samples=samples, depth=self.depth)
+        own = FrameFormat.of(frame)
+        if (own.colours, own.has_alpha) != (self.colours, self.has_alpha):
+            frame = replace(frame, samples=_with_channels(frame, self.colours, self.has_alpha))
+        return frame
+
+
+def find_common_format(path: Path, formats: Iterable[FrameFormat]) -> FrameFormat | None:
+    """Return the format that frames of these can all have in a file at `path`; None if each keeps its own.
+
+    Raises `ImageError` for frames of several sizes.
+    """
+    if registry.find_codec(path).mixed_frames:
+        return None
+    try:
+        return reduce(FrameFormat.join, formats)
+    except ValueError as error:
+        raise ImageError(f"{path.suffix} needs frames of the same size", "choose .tif") from error
+
+
 def write_frames(
     path: Path,
     frames: Sequence[Frame],
-    timing: FrameTiming = FrameTiming(),
+    timing: FrameTiming | None = None,
     encoding: EncodingOptions = EncodingOptions(),
 ) -> None:
     """Write frames as `to_frame` makes them by the suffix of `path`; the file appears whole or not at all.
 
     Raises `SrError` for what the format cannot hold.
     """
+    common = find_common_format(path, map(FrameFormat.of, frames)) if len(frames) > 1 else None
+    write_frame_stream(path, frames, timing or FrameTiming(len(frames)), encoding, common)
+
+
+def write_frame_stream(
+    path: Path,
+    frames: Iterable[Frame],
+    timing: FrameTiming,
+    encoding: EncodingOptions,
+    common: FrameFormat | None,
+) -> None:
+    """Write `timing.count` frames that are made while they are written, in their common format, if any."""
     codec = registry.find_codec(path)
-    if len(frames) > 1 and not codec.mixed_frames:
-        frames = _unify(path, frames)
-    check_writable(path, any(frame.has_alpha for frame in frames), len(frames), encoding)
-    if encoding.strip:
-        frames = [replace(frame, metadata=strip_metadata(frame.metadata)) for frame in frames]
+    rest = iter(frames)
+    first = next(rest)
+    has_alpha = common.has_alpha if common else first.has_alpha
+    check_writable(path, has_alpha, timing.count, encoding)
     with replace_atomically(path) as temporary, temporary.open("wb") as file:
+        failures: list[Exception] = []
         try:
-            codec.write(file, frames, timing, encoding, path.suffix.lower())
+            prepared = _prepare_frames(chain([first], rest), encoding.strip, common, failures)
+            codec.write(file, prepared, timing, encoding, path.suffix.lower())
         except _ENCODER_ERRORS as error:
+            if error in failures:
+                raise
             reason = (str(error) or type(error).__name__).splitlines()[0]
             raise ImageError(f"cannot write {path}: {reason}", "choose another format") from error
 
 
-def _unify(path: Path, frames: Sequence[Frame]) -> list[Frame]:
-    """Return the frames of an animation, which must have one size, with the same channels and depth."""
-    if len({frame.samples.shape[:2] for frame in frames}) > 1:
-        raise ImageError(f"{path.suffix} needs frames of the same size", "choose .tif")
-    depth = max(frame.depth for frame in frames)
-    frames = [replace(frame, samples=_deepen(frame.samples, depth), depth=depth) for frame in frames]
-    shapes = {frame.samples.shape[2:] for frame in frames}
-    if len(shapes) == 1:
-        return frames
-    colours = 3 if any(shape and shape[0] > 2 for shape in shapes) else 1
-    has_alpha = any(frame.has_alpha for frame in frames)
-    return [replace(frame, samples=_with_channels(frame, colours, has_alpha)) for frame in frames]
+def _prepare_frames(
+    frames: Iterator[Frame], is_stripped: bool, common: FrameFormat | None, failures: list[Exception]
+) -> Iterator[Frame]:
+    """Yield frames as the codec takes them; what their source raises is added to `failures`."""
+    try:
+        for frame in frames:
+            fitted = common.fit(frame) if common else frame
+            if is_stripped:
+                fitted = replace(fitted, metadata=strip_metadata(fitted.metadata))
+            yield fitted
+    except Exception as error:
+        failures.append(error)
+        raise
 
 
 def _deepen(samples: StoredSamples, depth: int) -> StoredSamples:
