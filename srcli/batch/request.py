@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from srcli.engine.tiles import DEFAULT_TILE
 from srcli.errors import UsageError
-from srcli.imaging.codecs.base import MAX_PIXELS, EncodingOptions
+from srcli.imaging.codecs.base import EncodingOptions
 from srcli.imaging.size import TargetSize
 from srcli.methods.choice import ModelChoice
 from srcli.storage.locations import Location, parse_location
@@ -79,9 +79,10 @@ class BatchPolicy:
 
     `skip_existing` leaves outputs that are up to date. `watch` waits for new images in folders. `job` is the
     name or file of a job that can be resumed, and `rescan` looks for inputs added since it started. `within`
-    is the time for all images in seconds. Inputs with more than `max_pixels` are refused. `again` upscales
-    outputs of `sr` that are in folders, too; `only_enlarge` leaves images that are large enough; `keep_dates`
-    gives outputs the times of their inputs. `salvage` upscales what is left of files that were cut off.
+    is the time for all images in seconds. Inputs with more than `max_pixels` over all frames are refused; by
+    default, the size of the file and the free memory decide. `again` upscales outputs of `sr` that are in
+    folders, too; `only_enlarge` leaves images that are large enough; `keep_dates` gives outputs the times of
+    their inputs. `salvage` upscales what is left of files that were cut off.
     """
 
     recursive: bool = False
@@ -91,7 +92,7 @@ class BatchPolicy:
     job: str | None = None
     rescan: bool = False
     within: float | None = None
-    max_pixels: int = MAX_PIXELS
+    max_pixels: int | None = None
     again: bool = False
     only_enlarge: bool = False
     keep_dates: bool = False

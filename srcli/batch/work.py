@@ -18,7 +18,7 @@ from srcli.batch.events import (
     TileDone,
 )
 from srcli.errors import SrError, wrap_exception
-from srcli.imaging.codecs.base import MAX_PIXELS, EncodingOptions
+from srcli.imaging.codecs.base import EncodingOptions
 from srcli.imaging.codecs.reading import check_readable
 from srcli.imaging.codecs.writing import check_can_hold, check_writable
 from srcli.imaging.size import TargetSize
@@ -43,7 +43,7 @@ class BatchSettings:
     arch: str | None = None
     encoding: EncodingOptions = EncodingOptions()
     postprocess: Postprocess = Postprocess()
-    max_pixels: int = MAX_PIXELS
+    max_pixels: int | None = None
     stream: bool | None = None
     overwrite: bool = False
     skip_existing: bool = False

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 SIZE, NAMING, FORMAT, BATCH = "Size", "Output names", "Output format", "Batch"
 UNTRAINED = "Untrained methods"
-_DEFAULT_MAX_PIXELS = 2**29
 
 R = TypeVar("R")
 
@@ -283,8 +282,14 @@ Rescan = Annotated[
     ),
 ]
 MaxPixels = Annotated[
-    int,
-    typer.Option(min=1, help="Refuse inputs with more pixels.", rich_help_panel=BATCH),
+    int | None,
+    typer.Option(
+        min=1,
+        help="Refuse inputs with more pixels over all frames; by default, 64 for each byte of the file, at "
+        "least 16,777,216, at most 536,870,912 or what half of the free memory has room for.",
+        rich_help_panel=BATCH,
+        show_default=False,
+    ),
 ]
 JsonLines = Annotated[
     bool,
@@ -555,7 +560,7 @@ class BatchGroup:
     watch: Watch = False
     job: JobName = None
     rescan: Rescan = False
-    max_pixels: MaxPixels = _DEFAULT_MAX_PIXELS
+    max_pixels: MaxPixels = None
 
     def build(self, within: str | None) -> "BatchPolicy":
         """Return the policy for a request, with the time for all images."""

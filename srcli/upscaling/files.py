@@ -13,7 +13,7 @@ import numpy as np
 from srcli.errors import ImageError, UsageError
 from srcli.imaging.alpha import flatten_alpha
 from srcli.imaging.codecs import registry
-from srcli.imaging.codecs.base import MAX_PIXELS, BandedImage, Codec, EncodingOptions, Frame, parse_colour
+from srcli.imaging.codecs.base import BandedImage, Codec, EncodingOptions, Frame, parse_colour
 from srcli.imaging.codecs.color_fit import fit_colors
 from srcli.imaging.codecs.reading import check_readable, read_coding, read_frames, read_info, read_timing
 from srcli.imaging.codecs.writing import (
@@ -32,6 +32,7 @@ from srcli.storage.hashing import sha256
 from srcli.storage.locations import Location, open_for_upload, open_local_copy
 from srcli.upscaling.encoding import choose_encoding, describe_lost_metadata
 from srcli.upscaling.fingerprint import Fingerprint, remember_output
+from srcli.upscaling.limits import choose_max_pixels
 from srcli.upscaling.pipeline import Pipeline
 from srcli.upscaling.postprocess import Postprocess
 from srcli.upscaling.task import UpscaleTask
@@ -55,7 +56,7 @@ class UpscaleSettings:
     target: TargetSize
     fingerprint: Fingerprint
     encoding: EncodingOptions = EncodingOptions()
-    max_pixels: int = MAX_PIXELS
+    max_pixels: int | None = None
     tile: int = 0
     postprocess: Postprocess = Postprocess()
     stream: bool | None = None
@@ -133,7 +134,9 @@ def is_large_enough(source: Path, target: TargetSize) -> bool:
 def _upscale_local(source: Path, target: Path, settings: UpscaleSettings) -> Result:
     codec = registry.find_codec(target)
     choice = choose_encoding(*read_coding(source), codec, settings.encoding)
-    settings, timing = replace(settings, encoding=choice.encoding), read_timing(source, settings.max_pixels)
+    max_pixels = choose_max_pixels(source, settings.max_pixels)
+    settings = replace(settings, encoding=choice.encoding, max_pixels=max_pixels)
+    timing = read_timing(source, max_pixels)
     check_writable(target, frames=timing.count, encoding=settings.encoding)
     outputs = _plan_outputs(source, target, timing.count, settings)
     first = next(outputs)
@@ -155,7 +158,8 @@ def _upscale_local(source: Path, target: Path, settings: UpscaleSettings) -> Res
 
 def _plan_outputs(source: Path, target: Path, count: int, settings: UpscaleSettings) -> "Iterator[_Output]":
     """Yield the plan of each frame, the first with the record of how the output is made."""
-    frames: Iterable[Frame] = read_frames(source, settings.max_pixels, salvage=settings.salvage)
+    max_pixels = choose_max_pixels(source, settings.max_pixels)
+    frames: Iterable[Frame] = read_frames(source, max_pixels, salvage=settings.salvage)
     if count == 1:
         frames = list(frames)  # at the end of the file, the decoder's own copy is freed
     for number, frame in enumerate(frames):

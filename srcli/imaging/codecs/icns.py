@@ -1,8 +1,8 @@
 """Apple icons, of which the largest picture is read; not written."""
 
-from srcli.imaging.codecs.pillow import PillowCodec
+from srcli.imaging.codecs.ico import IconCodec
 
-CODEC = PillowCodec(
+CODEC = IconCodec(
     name="ICNS",
     read_suffixes=(".icns",),
     signatures=(b"icns",),

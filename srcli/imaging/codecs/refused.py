@@ -21,9 +21,8 @@ REFUSED = (
     ),
     RefusedKind(
         "an SVG drawing, which has no pixels",
-        re.compile(
-            rb"(\xef\xbb\xbf)?\s*(<\?xml.*?)?(<!--.*?-->\s*|<!DOCTYPE[^>]*>\s*)*<svg[\s>:]", re.DOTALL
-        ),
+        # What may come before it is anything but another element, so that no way back is tried twice.
+        re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:<[?!][^<]*)*+<svg[\s>:]"),
         "draw it at the size that you need: rsvg-convert -w 4000 {path} -o large.png (from librsvg)",
     ),
     RefusedKind(

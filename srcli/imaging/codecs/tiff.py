@@ -9,6 +9,7 @@ import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
+from io import FileIO
 from itertools import accumulate, chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Literal
@@ -33,7 +34,7 @@ from srcli.imaging.codecs.base import (
 )
 from srcli.imaging.codecs.orientation import turn_upright
 from srcli.imaging.codecs.pillow import check_ink_profile, convert_inks, open_image, read_8bit
-from srcli.imaging.codecs.tiff_samples import COMPRESSIONS, Layout, decode_samples, read_layout
+from srcli.imaging.codecs.tiff_samples import COMPRESSIONS, Layout, check_pieces, decode_samples, read_layout
 from srcli.imaging.metadata import exif as exif_block
 from srcli.imaging.metadata.fields import Metadata
 from srcli.imaging.pixels import StoredSamples, white_level
@@ -114,9 +115,10 @@ class TiffCodec(Codec):
 
 @dataclass(frozen=True)
 class Page:
-    """A full-size picture in a file; `index` counts all directories, reduced copies too."""
+    """A full-size picture in a file; `index` counts all directories, reduced copies too; `at` is in bytes."""
 
     index: int
+    at: int
     directory: "Directory"
 
     @property
@@ -161,14 +163,15 @@ def _make_directory(head: bytes) -> "Directory":
 def read_pages(path: Path) -> list[Page]:
     """Read the directories of a file, without those of reduced copies and of masks."""
     with path.open("rb") as file:
-        pages = [Page(k, directory) for k, directory in enumerate(_read_directories(file))]
+        pages = [Page(k, at, directory) for k, (at, directory) in enumerate(_read_directories(file))]
     full_size = [page for page in pages if not page.directory.get(_SUBFILE, 0) & (_REDUCED | _MASK)]
     if not pages:
         raise ValueError("it has no pages")
     return full_size or pages[:1]
 
 
-def _read_directories(file: BinaryIO) -> Iterator["Directory"]:
+def _read_directories(file: BinaryIO) -> Iterator[tuple[int, "Directory"]]:
+    """Yield the offset and the content of each directory."""
     head = _read_file_header(file)
     at, seen = int(_make_directory(head).next), set[int]()
     while at:
@@ -180,8 +183,27 @@ def _read_directories(file: BinaryIO) -> Iterator["Directory"]:
         directory.load(file)
         if _WIDTH not in directory or _HEIGHT not in directory:
             raise ValueError(f"page {len(seen)} has no size")
-        yield directory
+        yield at, directory
         at = int(directory.next)
+
+
+class _PageFile(FileIO):
+    """A file whose header names the directory at `at` as the first: Pillow reads all before a later page."""
+
+    def __init__(self, path: Path, at: int) -> None:
+        super().__init__(path, "rb")
+        head = super().read(16)
+        big = b"+" in head[:4]
+        order = "<" if head[:2] == b"II" else ">"
+        self._head = (
+            head[:8] + struct.pack(order + "Q", at) if big else head[:4] + struct.pack(order + "I", at)
+        )
+        self.seek(0)
+
+    def read(self, size: int | None = -1) -> bytes:
+        """Read bytes, with the other offset in place of those of the header."""
+        at, data = self.tell(), super().read(size) or b""
+        return self._head[at : at + len(data)] + data[max(0, len(self._head) - at) :]
 
 
 class _Latin1(str):
@@ -256,6 +278,7 @@ def _read_page(path: Path, page: Page, metadata: Metadata) -> tuple[Frame, bool]
     Raises `UnsupportedImageError` for what no decoder reads as it is meant.
     """
     layout = read_layout(page.directory, _read_byte_order(path), is_lab=page.mode == "LAB")
+    check_pieces(page.directory, layout)
     _check_colours(page)
     if page.photometric == _YCC and page.compression == 1:
         return Frame(opencv.decode_page(path, page.index), 8, metadata), True
@@ -304,10 +327,9 @@ def _read_with_pillow(path: Path, page: Page, metadata: Metadata) -> Frame | Non
     from PIL import TiffImagePlugin, UnidentifiedImageError
 
     # Not by its name: Pillow 13 maps such files into memory, and garbles them when it turns them.
-    with path.open("rb") as raw:
+    with _PageFile(path, page.at) as raw:
         try:
             file = open_image(raw, (TiffImagePlugin.TiffImageFile.format,))
-            file.seek(page.index)
         except (UnidentifiedImageError, SyntaxError):
             return None
         with file:

@@ -27,6 +27,8 @@ _TILE_WIDTH, _TILE_HEIGHT, _TILES, _TILE_BYTES, _SAMPLE_FORMAT = 322, 323, 324, 
 _UNSIGNED, _SIGNED, _FLOAT, _UNDEFINED = 1, 2, 3, 4
 _SEPARATE = 2
 _MOST_CHANNELS = 32
+# Tiles of so many pixels are plausible for any picture, and so many bytes in addition to samples.
+_SMALL_TILE, _STRIP_SLACK = 2**20, 2**16
 # Compressions of bytes, which say nothing about samples. Those that Python lacks are left to libtiff.
 _LZW, _LZMA, _ZSTD = 5, 34925, 50000
 _BY_LIBTIFF = {_LZW: "LZW", 32773: "PackBits", _ZSTD: "Zstandard"}
@@ -94,6 +96,19 @@ def read_layout(tags: Mapping[int, Any], order: Literal["<", ">"], is_lab: bool)
         rows=int(tags[_TILE_HEIGHT]) if is_tiled else min(int(tags.get(_ROWS, height)), height),
         columns=int(tags[_TILE_WIDTH]) if is_tiled else width,
     )  # fmt: skip
+
+
+def check_pieces(tags: Mapping[int, Any], layout: Layout) -> None:
+    """Raise `ValueError` for strips or tiles that are out of proportion to the picture."""
+    rows = min(layout.rows, layout.height) if not layout.is_tiled else layout.rows
+    line = -(-layout.columns * (layout.channels // layout.planes) * layout.bits // 8)
+    largest = max(_SMALL_TILE, 4 * layout.height * layout.width)
+    if layout.is_tiled and layout.columns * layout.rows > largest:
+        raise ValueError(f"its tiles of {layout.columns}x{layout.rows} are larger than the picture")
+    stored = _as_tuple(tags.get(_TILE_BYTES if layout.is_tiled else _STRIP_BYTES, 0))
+    # No compression makes data twice as large; what is longer unpacks to more than the picture.
+    if max(stored, default=0) > 2 * line * rows + _STRIP_SLACK:
+        raise ValueError(f"a strip or tile of {max(stored):,} bytes is too large for the picture")
 
 
 def _as_tuple(value: Any) -> tuple[int, ...]:

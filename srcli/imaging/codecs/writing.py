@@ -70,7 +70,7 @@ def check_can_hold(
 
 @dataclass(frozen=True)
 class FrameFormat:
-    """What all frames of an animation have in common: (height, width), depth, 1 or 3 colours, and alpha."""
+    """The common format of the frames of an animation: (height, width), depth, 1 or 3 colours, and alpha."""
 
     size: tuple[int, int]
     depth: int

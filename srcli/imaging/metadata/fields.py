@@ -1,9 +1,9 @@
 """Metadata of an image, and how it changes with the size of the image."""
 
-import re
 from dataclasses import dataclass, replace
 
 from srcli.imaging.metadata import exif as exif_block
+from srcli.imaging.metadata.xmp import scale_xmp
 
 Size = tuple[int, int]
 # Name and content of a chunk of a PNG.
@@ -51,7 +51,7 @@ def scale_metadata(metadata: Metadata, old: Size, new: Size) -> Metadata:
     return replace(
         metadata,
         exif=exif_block.scale_exif(exif, old, new) if exif else None,
-        xmp=_scale_xmp(xmp, new) if xmp else None,
+        xmp=scale_xmp(xmp, new) if xmp else None,
         dpi=(dpi[0] * new[0] / old[0], dpi[1] * new[1] / old[1]) if dpi else None,
     )
 
@@ -60,28 +60,3 @@ def strip_metadata(metadata: Metadata) -> Metadata:
     """Return only what decides how the image looks."""
     colour = tuple(chunk for chunk in metadata.chunks if chunk[0] not in TEXT_CHUNKS)
     return Metadata(icc=metadata.icc, chunks=colour, cicp=metadata.cicp)
-
-
-def _scale_xmp(xmp: bytes, size: Size) -> bytes:
-    """Replace values that depend on the size, in attributes and in elements."""
-    width, height = size
-    values = {
-        b"tiff:Orientation": 1,
-        b"tiff:ImageWidth": width,
-        b"tiff:ImageLength": height,
-        b"exif:PixelXDimension": width,
-        b"exif:PixelYDimension": height,
-    }
-    for name, value in values.items():
-        pattern = rb"(%s\s*=\s*[\"']|<%s>)\s*\d+\s*" % (name, name)
-        xmp = re.sub(pattern, rb"\g<1>%d" % value, xmp)
-    return _remove_between(xmp, b"<xmp:Thumbnails>", b"</xmp:Thumbnails>")
-
-
-def _remove_between(text: bytes, start: bytes, end: bytes) -> bytes:
-    """Remove all parts from `start` to `end`, in time that grows linearly, whatever the text."""
-    kept, position = [], 0
-    while (first := text.find(start, position)) >= 0 and (last := text.find(end, first)) >= 0:
-        kept.append(text[position:first])
-        position = last + len(end)
-    return b"".join([*kept, text[position:]])

@@ -4,7 +4,6 @@ Source: XMP specification part 1, section 7; the record is one property in a nam
 """
 
 import json
-import re
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, field, fields, replace
 
@@ -20,10 +19,10 @@ _PACKET = (
     '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
     '</rdf:RDF></x:xmpmeta><?xpacket end="w"?>'
 )
-_OURS = re.compile(
-    rb'<rdf:Description rdf:about="" xmlns:sr="%s" sr:record="([^"]*)"/>' % _NAMESPACE.encode()
-)
-_COMMENT = re.compile(rb"\n?sr: (\{[^\n]*\})")
+_START, _END = _ELEMENT.format(namespace=_NAMESPACE, record="|").encode().split(b"|")
+_COMMENT = b"sr: {"
+# A longer record is none of ours.
+_MAX_RECORD = 2**20
 
 
 @dataclass(frozen=True)
@@ -52,29 +51,63 @@ def add_record(metadata: Metadata, record: Record, kinds: Collection[str]) -> Me
     if "xmp" in kinds:
         return replace(metadata, xmp=_add_to_packet(metadata.xmp, text))
     if "comment" in kinds:
-        before = _COMMENT.sub(b"", metadata.comment or b"")
+        before = _drop_lines(metadata.comment or b"")
         return replace(metadata, comment=before + (b"\n" if before else b"") + b"sr: " + text.encode())
     return metadata
 
 
 def _add_to_packet(xmp: bytes | None, text: str) -> bytes:
-    packet = _OURS.sub(b"", xmp or _PACKET.encode())
+    packet = _drop_elements(xmp or _PACKET.encode())
     element = _ELEMENT.format(namespace=_NAMESPACE, record=text.translate(_ESCAPES)).encode()
     # A packet without this end tag stays as it is: the data of a user is worth more than our record.
     return packet.replace(b"</rdf:RDF>", element + b"</rdf:RDF>", 1)
 
 
+def _find_element(xmp: bytes) -> bytes:
+    """Return the text of the first record in a packet, empty if there is none."""
+    start = xmp.find(_START)
+    stop = xmp.find(b'"', start + len(_START), start + len(_START) + _MAX_RECORD) if start >= 0 else -1
+    return xmp[start + len(_START) : stop] if xmp.startswith(_END, max(stop, 0)) else b""
+
+
+def _drop_elements(xmp: bytes) -> bytes:
+    """Return a packet without records."""
+    first, *others = xmp.split(_START)
+    kept = [first]
+    for other in others:
+        _, end, rest = other.partition(b'"')
+        is_whole = (end + rest).startswith(_END)
+        kept.append((end + rest)[len(_END) :] if is_whole else _START + other)
+    return b"".join(kept)
+
+
+def _find_in_line(line: bytes) -> bytes:
+    """Return the record in a line of a comment, empty if there is none."""
+    start, stop = line.find(_COMMENT), line.rfind(b"}")
+    at = start + len(_COMMENT) - 1
+    return line[at : stop + 1] if start >= 0 and at < stop <= at + _MAX_RECORD else b""
+
+
+def _drop_lines(comment: bytes) -> bytes:
+    """Return a comment without records and the lines that they leave empty."""
+    kept = []
+    for line in comment.split(b"\n"):
+        record = _find_in_line(line)
+        rest = line.replace(_COMMENT[:-1] + record, b"") if record else line
+        kept += [rest] if rest or not record else []
+    return b"\n".join(kept)
+
+
 def read_record(metadata: Metadata) -> Record | None:
     """Return the record in the metadata of a file, or None if it has no readable one."""
-    found = _OURS.search(metadata.xmp or b"")
-    text = ""
-    if found:
+    element, text = _find_element(metadata.xmp or b""), ""
+    if element:
         from html import unescape
 
-        text = unescape(found[1].decode("utf-8", "replace"))
-    comment = _COMMENT.search(metadata.comment or b"")
-    if comment and not text:
-        text = comment[1].decode("utf-8", "replace")
+        text = unescape(element.decode("utf-8", "replace"))
+    if not text:
+        lines = map(_find_in_line, (metadata.comment or b"").split(b"\n"))
+        text = next(filter(None, lines), b"").decode("utf-8", "replace")
     try:
         values = parse_json(text)
         record = Record(**{f.name: values[f.name] for f in fields(Record)})

@@ -1,0 +1,222 @@
+"""Small files that ask for much: refused from their headers, or read in the memory of two frames."""
+
+import ast
+import io
+import os
+import resource
+import struct
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as PilImage
+
+from helpers.command import Run
+from helpers.paths import ROOT
+from srcli.errors import ImageError
+from srcli.imaging.codecs.base import LEAST_FRAME_PIXELS, Extent
+from srcli.imaging.codecs.reading import read_frames, read_info, read_timing
+from srcli.upscaling.limits import choose_max_pixels
+from tools import bombs
+
+
+def test_pillow_opens_files_in_one_place_only() -> None:
+    """Each call has to name the formats that our codecs chose: Pillow knows some forty more."""
+    places = [
+        (path.relative_to(ROOT).as_posix(), [each.arg for each in node.keywords])
+        for path in (ROOT / "srcli").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("Image.open", "cv2.imread"))
+    ]
+    assert places == [("srcli/imaging/codecs/pillow.py", ["formats"])]
+
+
+_STRANGERS = {
+    "PostScript": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n",
+    "EPS with a preview": b"\xc5\xd0\xd3\xc6" + struct.pack("<6IH", 32, 80, *[0] * 5) + b"%!PS-Adobe-3.0\n",
+    "FITS": b"SIMPLE  =                    T" + b" " * 2850,
+    "GRIB": b"GRIB\0\0\0\1" + bytes(99),
+    "HDF5": b"\x89HDF\r\n\x1a\n" + bytes(99),
+    "BUFR": b"BUFR" + bytes(99),
+    "WMF": b"\xd7\xcd\xc6\x9a\0\0" + bytes(99),
+    "PSD": b"8BPS\0\1" + bytes(6) + struct.pack(">HIIHH", 3, 4, 4, 8, 3) + bytes(99),
+    "FLI": struct.pack("<IHHHHHHI", 128, 0xAF11, 1, 4, 4, 8, 0, 5) + bytes(110),
+    "MPO in name only": b"MPO" + bytes(99),
+    "PCD": bytes(2048) + b"PCD_" + bytes(99),
+    "XPM": b"/* XPM */\nstatic char *a[] = {\n",
+    "MSP": b"DanM" + bytes(60),
+    "SPIDER": struct.pack(">27f", *[1.0] * 27) + bytes(99),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", _STRANGERS)
+def test_what_nobody_chose_is_not_opened(
+    kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sr: Run
+) -> None:
+    """The content decides: not even under the name of a PNG does PostScript reach Ghostscript."""
+    (tmp_path / "bin").mkdir()
+    for name in ("gs", "gswin64c"):
+        fake = tmp_path / "bin" / name
+        fake.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
+        fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}{os.pathsep}{os.environ['PATH']}")
+    path = tmp_path / "a.png"
+    path.write_bytes(_STRANGERS[kind])
+    for suffix in (".png", ".eps", ".psd", ".tga"):
+        path = path.rename(tmp_path / f"a{suffix}")
+        done = sr("upscale", path, "-m", "bicubic", "-o", tmp_path / "out.png")
+        assert done.code == 1
+        assert len(done.err.splitlines()) <= 3
+        assert sr("info", path).code == 1
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("name", bombs.TOO_LARGE)
+def test_too_many_pixels_are_refused_before_anything_is_decoded(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(bombs.TOO_LARGE[name]())
+    assert path.stat().st_size < 6000
+    with pytest.raises(ImageError, match=r"claims to have .* more than the 16,777,216 allowed"):
+        list(read_frames(path, choose_max_pixels(path, None)))
+
+
+@pytest.mark.parametrize("name", ["gif", "apng", "webp", "tiff", "avif"])
+def test_all_frames_count_from_headers(name: str, tmp_path: Path) -> None:
+    """40 frames of 1000x1000 are 40 megapixels."""
+    path = tmp_path / f"a.{name.replace('apng', 'png')}"
+    if name == "gif":
+        path.write_bytes(bombs.make_gif(1000, 40))
+    else:
+        pages = [PilImage.new("L", (1000, 1000), 6 * level) for level in range(40)]
+        options = {"avif": {"speed": 10}, "webp": {"lossless": True}}.get(name, {})
+        pages[0].save(path, save_all=True, append_images=pages[1:], **options)
+    assert read_timing(path, 40_000_000).count == 40
+    with pytest.raises(ImageError, match="40 frames of 1000x1000 pixels, more than the 39,999,999 allowed"):
+        read_timing(path, 39_999_999)
+
+
+def test_a_frame_counts_as_a_few_pixels_at_least() -> None:
+    Extent(100, (1, 1), 100).check(Path("a"), 100 * LEAST_FRAME_PIXELS)
+    with pytest.raises(ImageError, match="100 frames of 1x1 pixels, each counted as at least"):
+        Extent(100, (1, 1), 100).check(Path("a"), 100 * LEAST_FRAME_PIXELS - 1)
+    Extent(1, (1, 1), 1).check(Path("a"), 1)
+
+
+def test_the_default_limit_fits_the_file_and_the_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(bytes(1000))
+    monkeypatch.setattr("srcli.upscaling.limits.free_memory", lambda: float("inf"))
+    assert choose_max_pixels(path, None) == 2**24
+    os.truncate(path, 1_000_000)
+    assert choose_max_pixels(path, None) == 64_000_000
+    os.truncate(path, 100_000_000)
+    assert choose_max_pixels(path, None) == 2**29
+    monkeypatch.setattr("srcli.upscaling.limits.free_memory", lambda: 320e6)
+    assert choose_max_pixels(path, None) == 10_000_000
+    assert choose_max_pixels(path, 7) == 7
+
+
+def test_the_message_names_the_number(tmp_path: Path, sr: Run) -> None:
+    (tmp_path / "a.gif").write_bytes(bombs.make_gif(1000, 40))
+    done = sr("upscale", tmp_path / "a.gif", "-m", "bicubic", "-x2", "-o", tmp_path / "b.gif")
+    assert done.code == 1
+    assert "claims to have 40 frames of 1000x1000 pixels, more than the 16,777,216 allowed" in done.err
+    assert "--max-pixels" in done.err
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".png", ".webp", ".tif"])
+def test_frames_are_streamed(suffix: str, tmp_path: Path) -> None:
+    """60 different frames of 1.4 megapixels would be 340 MB as RGB; two of them are 11."""
+    pages = [PilImage.new("RGB", (600, 600), (4 * k, 90, 250 - 4 * k)) for k in range(60)]
+    source, target = tmp_path / "a.gif", tmp_path / f"b{suffix}"
+    pages[0].save(source, save_all=True, append_images=pages[1:])
+    code = (
+        "import atexit, sys\nfrom pathlib import Path\nfrom srcli.cli.app import main\n"
+        "status = Path('/proc/self/status')\n"
+        "atexit.register(lambda: print(status.read_text().split('VmHWM:')[1].split()[0]))\n"
+        f"sys.argv = ['sr', 'upscale', {str(source)!r}, '-m', 'bicubic', '-x2', '-o', {str(target)!r},"
+        " '--max-pixels', '100000000']\nmain()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert read_timing(target).count == 60
+    assert int(done.stdout.split()[-1]) < 220_000  # kilobytes, of which 60,000 are Python
+
+
+def make_tiff(compressed: bytes, tags: dict[int, int], compression: int) -> bytes:
+    """Return a TIFF of 16x16 in RGB with these samples and tags."""
+    numbers = {
+        256: 16,
+        257: 16,
+        258: 8,
+        259: compression,
+        262: 1,
+        273: 8,
+        277: 1,
+        278: 16,
+        279: len(compressed),
+    } | tags
+    at = 8 + len(compressed) + len(compressed) % 2
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in sorted(numbers.items()))
+    head = b"II*\0" + struct.pack("<I", at) + compressed + bytes(len(compressed) % 2)
+    return head + struct.pack("<H", len(numbers)) + entries + bytes(4)
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_a_strip_that_unpacks_to_far_more_than_its_picture_is_refused(bits: int, tmp_path: Path) -> None:
+    packer = zlib.compressobj(9)
+    data = b"".join(packer.compress(bytes(2**24)) for _ in range(48)) + packer.flush()
+    assert len(data) < 1_000_000
+    (tmp_path / "a.tif").write_bytes(make_tiff(data, {258: bits}, 8))
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(ImageError, match=r"a strip or tile of .* bytes is too large for the picture"):
+        list(read_frames(tmp_path / "a.tif"))
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 50_000
+
+
+def test_a_tile_that_is_larger_than_its_picture_is_refused(tmp_path: Path) -> None:
+    tags = {322: 30_000, 323: 30_000, 324: 8, 325: 9}
+    (tmp_path / "a.tif").write_bytes(make_tiff(zlib.compress(bytes(999)), tags, 8))
+    with pytest.raises(ImageError, match="tiles of 30000x30000 are larger than the picture"):
+        list(read_frames(tmp_path / "a.tif"))
+
+
+def test_every_page_of_a_tiff_is_read_from_its_own_place(tmp_path: Path) -> None:
+    pages = [PilImage.fromarray(np.full((4 + k, 5), 10 * k, np.uint8)) for k in range(20)]
+    for options in ({}, {"compression": "tiff_lzw"}, {"compression": "tiff_deflate", "big_tiff": True}):
+        pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:], **options)
+        frames = list(read_frames(tmp_path / "a.tif"))
+        for page, frame in zip(pages, frames, strict=True):
+            np.testing.assert_array_equal(frame.samples, np.asarray(page))
+
+
+@pytest.mark.parametrize("kind", ["ICO", "ICNS"])
+def test_a_picture_within_an_icon_counts(kind: str, tmp_path: Path) -> None:
+    out = io.BytesIO()
+    PilImage.new("RGBA", (32, 32), (9, 9, 9, 9)).save(out, kind)
+    data = bytearray(out.getvalue())
+    at = data.rindex(b"IHDR") + 4
+    struct.pack_into(">II", data, at, 60_000, 60_000)
+    struct.pack_into(">I", data, at + 13, zlib.crc32(data[at - 4 : at + 13]))
+    (tmp_path / "a.ico").write_bytes(data)
+    with pytest.raises(ImageError, match="claims to have 60000x60000 pixels"):
+        list(read_frames(tmp_path / "a.ico"))
+
+
+def test_svg_comments_take_no_time() -> None:
+    from srcli.imaging.codecs.refused import find_refused
+
+    assert find_refused(b"<!---->" * 585) is None
+    found = find_refused(b"<?xml version='1.0'?>\n<!-- a -->\n<!DOCTYPE svg PUBLIC 'x'>\n<svg xmlns=''>")
+    assert found
+    assert "SVG" in found.name
+
+
+def test_info_counts_frames_without_reading_them(tmp_path: Path) -> None:
+    (tmp_path / "a.gif").write_bytes(bombs.make_gif(16, 3000))
+    assert read_info(tmp_path / "a.gif").frames == 3000
