@@ -1,6 +1,8 @@
 """Steps after the network: consistency, strength, colours, and the uncertainty map."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -8,12 +10,14 @@ import pytest
 from helpers.command import Run
 from helpers.paths import SAMPLES
 from srcli.imaging import rows
+from srcli.imaging.codecs.base import EncodingOptions
 from srcli.imaging.image import read_image
 from srcli.imaging.pixels import Pixels
 from srcli.imaging.postprocess import back_project, transfer_colours
 from srcli.imaging.resize import resize
-from srcli.methods import load_method
-from srcli.upscaling.postprocess import blend_with_bicubic
+from srcli.methods import Method, load_method
+from srcli.upscaling.fingerprint import list_choices
+from srcli.upscaling.postprocess import Postprocess, blend_with_bicubic
 
 
 def reduced_error(large: Pixels, small: Pixels) -> float:
@@ -54,7 +58,7 @@ def test_colours_come_from_the_input() -> None:
     small = read_image(SAMPLES / "coffee.png").pixels[:120, :160]
     sharp = np.clip(resize(small, 480, 640), 0, 1)
     tinted = np.clip(sharp * np.float32([1.06, 0.97, 0.92]) + np.float32(0.02), 0, 1)
-    fixed = transfer_colours(small, tinted)
+    fixed = transfer_colours(rows.of(tinted), rows.of(small)).whole()
     assert np.abs(fixed - sharp).mean() < 0.3 * np.abs(tinted - sharp).mean()
     assert np.abs(blend_with_bicubic(rows.of(sharp), rows.of(small), 1).whole() - sharp).max() == 0
 
@@ -81,3 +85,18 @@ def test_settings_are_in_the_record(photo: Path, tmp_path: Path, sr: Run) -> Non
     shown = " ".join(sr("info", tmp_path / "photo_x2.png").out.split())
     for words in ("consistent True", "color_fix True", "strength 0.7"):
         assert words in shown
+
+
+def test_networks_that_shift_colours_are_corrected_by_default() -> None:
+    for name, expected in (("realesrgan", True), ("real", False), ("ecbsr", False), ("unknown.pth", False)):
+        method = cast("Method", SimpleNamespace(name=name))
+        assert Postprocess().for_method(method).color_fix is expected
+    shifting = cast("Method", SimpleNamespace(name="realesrgan"))
+    assert Postprocess(color_fix=False).for_method(shifting).color_fix is False
+    assert Postprocess().for_method(None).color_fix is False
+
+
+def test_switching_a_correction_off_is_recorded() -> None:
+    assert list_choices(EncodingOptions(), Postprocess(), self_ensemble=False) == {}
+    off = list_choices(EncodingOptions(), Postprocess(color_fix=False), self_ensemble=False)
+    assert off == {"color_fix": "False"}

@@ -131,6 +131,7 @@ PIPELINES = {
     "luma": ("fsrcnn", 3, (159, 111), Postprocess(), 8),
     "chain": ("fsrcnn", 5, (265, 185), Postprocess(), 16),
     "resized": ("ecbsr", 2.5, (133, 93), Postprocess(strength=0.4), 8),
+    "colours": ("ecbsr", 2.5, (133, 93), Postprocess(color_fix=True), 8),
     "reduced": (None, 0.5, (40, 28), Postprocess(), 8),
     "whole": ("ecbsr", 2, (106, 74), Postprocess(consistent=True, color_fix=True), 32),
 }
@@ -194,7 +195,7 @@ def test_streaming_begins_by_itself(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     assert len(streamed) == 1
 
 
-@pytest.mark.parametrize("option", ["--consistent", "--color-fix", "--uncertainty=map.png"])
+@pytest.mark.parametrize("option", ["--consistent", "--uncertainty=map.png"])
 def test_what_needs_the_whole_is_told(option: str, in_tmp: Path, sr: Run) -> None:
     path = write_kind("colour", in_tmp)
     done = sr("upscale", path, "-x2", "--stream", option)

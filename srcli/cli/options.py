@@ -435,7 +435,12 @@ Consistent = Annotated[
     typer.Option("--consistent", help="Make the result match the input when downscaled (back-projection)."),
 ]
 Strength = Annotated[float, typer.Option(help="Blend between bicubic (0) and the network (1).")]
-ColorFix = Annotated[bool, typer.Option("--color-fix", help="Correct low-frequency colours to the input's.")]
+ColorFix = Annotated[
+    bool | None,
+    typer.Option(
+        help="Take the coarse colours from the input; on for networks that shift them.", show_default=False
+    ),
+]
 Uncertainty = Annotated[
     Path | None,
     typer.Option(
@@ -647,7 +652,7 @@ class PostprocessGroup:
     uncertainty: Uncertainty = None
     consistent: Consistent = False
     strength: Strength = 1.0
-    color_fix: ColorFix = False
+    color_fix: ColorFix = None
     linear_light: LinearLight = False
     wrap: Wrap = False
 

@@ -1,9 +1,13 @@
 """Corrections of an enlarged image by the image it was made from: back-projection and colour transfer."""
 
+from collections.abc import Iterator
+from functools import partial
+
 import numpy as np
 
 from srcli.imaging.pixels import Pixels
 from srcli.imaging.resize import resize
+from srcli.imaging.rows import Rows, from_stream
 
 _ROUNDS = 20
 _CLOSE_ENOUGH = 0.25 / 255
@@ -23,13 +27,43 @@ def back_project(large: Pixels, small: Pixels) -> Pixels:
     return large
 
 
-def transfer_colours(small: Pixels, large: Pixels) -> Pixels:
-    """Give `large` the coarse colours of `small`: means over cells of 8x8 pixels of it."""
-    shift = small - _resize_to(large, small)
-    height, width = (max(1, round(side / _COLOUR_CELL)) for side in shift.shape[:2])
-    coarse = resize(shift, height, width, "bilinear")
-    fixed: Pixels = large + resize(coarse, large.shape[0], large.shape[1], "bilinear")
-    return fixed.clip(0, 1)
+def transfer_colours(large: Rows, small: Rows) -> Rows:
+    """Give `large` the coarse colours of `small`: means over cells of 8x8 of its pixels. Values in [0, 1]."""
+    return from_stream(*large.shape, partial(_transfer_bands, large, small), large.grey)
+
+
+def _transfer_bands(large: Rows, small: Rows) -> Iterator[Pixels]:
+    """Yield corrected rows from the middle of one row of cells to the middle of the next."""
+    cells = max(1, round(small.height / _COLOUR_CELL))
+    tops, small_tops = _split(large.height, cells), _split(small.height, cells)
+    waiting = previous = None
+    for cell in range(cells):
+        wanted = small.read(small_tops[cell], small_tops[cell + 1])
+        block = large.read(tops[cell], tops[cell + 1])
+        shift = _find_shift(block, wanted)
+        waiting = block if waiting is None else np.concatenate([waiting, block])
+        top = tops[cell + 1] - len(waiting)
+        bottom = large.height if cell == cells - 1 else (tops[cell] + tops[cell + 1]) // 2
+        place = (np.arange(top, bottom, dtype=np.float32) + 0.5) / large.height * cells - cell
+        weight = np.clip(place + 0.5, 0, 1)[:, None, None]
+        between = shift if previous is None else previous + (shift - previous) * weight
+        yield np.clip(waiting[: bottom - top] + between, 0, 1)
+        waiting, previous = waiting[bottom - top :], shift
+
+
+def _find_shift(block: Pixels, wanted: Pixels) -> Pixels:
+    """Return by how much the means of a row of cells differ, interpolated between them: (1, W, C)."""
+    cells = max(1, round(wanted.shape[1] / _COLOUR_CELL))
+    means = [
+        np.add.reduceat(rows.mean(0), starts[:-1]) / np.diff(starts)[:, None]
+        for rows, starts in ((row, _split(row.shape[1], cells)) for row in (block, wanted))
+    ]
+    return resize((means[1] - means[0])[None].astype(np.float32), 1, block.shape[1], "bilinear")
+
+
+def _split(size: int, cells: int) -> list[int]:
+    """Return where `cells` equal parts of `size` pixels begin, and the end of the last."""
+    return [cell * size // cells for cell in range(cells + 1)]
 
 
 def _resize_to(pixels: Pixels, other: Pixels) -> Pixels:

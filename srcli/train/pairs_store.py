@@ -54,7 +54,7 @@ _Shard = tuple[int, bool]
 
 @dataclass(frozen=True)
 class PairSpec:
-    """What decides the pairs of a store.
+    """The settings that decide the pairs of a store.
 
     `teacher`: the name of a method, or a weight file; `count`: the pairs that are needed; `data` as in
     `sources.parse`; `student`: the crops to be cut from the pairs, and their degradation.

@@ -224,7 +224,7 @@ def _plan_output(frame: Frame, target: Path, frames: int, settings: UpscaleSetti
     scale = compute_scale(old, new, settings.target)
     method = settings.load_method(scale) if needs_method(scale, settings.target) else None
     depth = choose_depth(frame.depth, target, settings.encoding)
-    pipeline = Pipeline(method, scale, new, settings.postprocess, depth)
+    pipeline = Pipeline(method, scale, new, settings.postprocess.for_method(method), depth)
     return _Output(frame, pipeline, scale_metadata(frame.metadata, old, new), streamed)
 
 

@@ -76,7 +76,8 @@ def list_choices(encoding: EncodingOptions, postprocess: Postprocess, self_ensem
     """Return the options that differ from the defaults and change pixels or files, as text."""
     chosen = asdict(encoding) | asdict(replace(postprocess, uncertainty=None))
     chosen |= {"self_ensemble": self_ensemble or postprocess.uncertainty is not None}
-    return {key: str(value) for key, value in chosen.items() if value and (key, value) != ("strength", 1.0)}
+    defaults = asdict(EncodingOptions()) | asdict(Postprocess()) | {"self_ensemble": False}
+    return {key: str(value) for key, value in chosen.items() if value != defaults[key]}
 
 
 def is_up_to_date(source: Location, target: Location, digest: str) -> bool:

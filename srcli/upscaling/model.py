@@ -152,7 +152,8 @@ class Model:
         scale = compute_scale(old, new, target)
         with self._lock:
             method = self._load(scale).with_progress(progress) if needs_method(scale, target) else None
-            return Pipeline(method, scale, new, postprocess, frame.depth).run(frame).whole()
+            corrected = postprocess.for_method(method)
+            return Pipeline(method, scale, new, corrected, frame.depth).run(frame).whole()
 
     def _make_target(self, size: Size | None) -> TargetSize:
         if size is None:

@@ -1,10 +1,11 @@
 """Postprocessing of upscaled images: blending, colour transfer, back-projection, uncertainty maps."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from srcli import manifest
 from srcli.engine.upscaler import orient, undo_orientation
 from srcli.errors import UsageError
 from srcli.imaging import rows
@@ -24,11 +25,11 @@ class Postprocess:
 
     The map is the standard deviation over the eight orientations of the image; the output is their mean.
     `linear_light`: images that become smaller are reduced in linear light. `wrap`: the image repeats without
-    seams, as a texture does.
+    seams, as a texture does. `color_fix`: None corrects the colours of networks that need it.
     """
 
     consistent: bool = False
-    color_fix: bool = False
+    color_fix: bool | None = None
     strength: float = 1.0
     uncertainty: Path | None = None
     linear_light: bool = False
@@ -42,23 +43,35 @@ class Postprocess:
             hint = "0 is bicubic, 1 the network"
             raise UsageError(f"--strength {self.strength:g} is not between 0 and 1", hint)
 
+    def for_method(self, method: Method | None) -> "Postprocess":
+        """Return the same steps with `color_fix` decided.
+
+        Networks trained against a discriminator often shift colours: Real-ESRGAN makes photographs darker by
+        up to five levels of 255. Ours do not.
+        """
+        if self.color_fix is not None:
+            return self
+        entries = [entry for entry in manifest.load() if method and entry.model == method.name]
+        shifts = any(entry.purpose == "real-world" and not entry.bundled for entry in entries)
+        return replace(self, color_fix=shifts)
+
     @property
     def whole_image_options(self) -> list[str]:
         """The options in use that need the whole output before its first row."""
-        names = ("consistent", "color_fix", "uncertainty")
+        names = ("consistent", "uncertainty")
         return [f"--{name.replace('_', '-')}" for name in names if getattr(self, name)]
 
     @property
     def is_needed(self) -> bool:
         """True if any option is in use."""
-        return self.strength < 1 or bool(self.whole_image_options)
+        return self.strength < 1 or bool(self.color_fix or self.whole_image_options)
 
     def apply(self, large: Rows, small: Rows) -> Rows:
         """Postprocess `large`, which was made from `small`; values in [0, 1]."""
         if self.strength < 1:
             large = blend_with_bicubic(large, small, self.strength)
         if self.color_fix:
-            large = rows.of(transfer_colours(small.whole(), large.whole()))
+            large = transfer_colours(large, small)
         return rows.of(back_project(large.whole(), small.whole())) if self.consistent else large
 
 
