@@ -13,7 +13,7 @@ COG = $(shell grep -rlF --include=*.md '[[[cog' README.md docs srcli/weights)
 PARALLEL := -n auto --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all fmt check docs bench bench-quality bench-folder bench-gpu bench-large bench-memory bench-peers bench-train gpu gpu-ladder parity verify fuzz torture soak formats pictures recipes
+.PHONY: help setup demo test test-all fmt check check-install docs bench bench-quality bench-folder bench-gpu bench-large bench-memory bench-peers bench-train gpu gpu-ladder parity verify fuzz torture soak formats pictures recipes
 
 help: ## print this
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 15
@@ -54,6 +54,9 @@ check: setup ## what CI checks: format, lint, types, layers, generated text
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/cog --check $(COG)
+
+check-install: setup ## install the wheel into an empty environment, first without PyTorch, and use it
+	$(RUN) tools/check_install.py
 
 docs: setup ## regenerate tables, help texts and the picture of README.md; count what networks cost
 	$(RUN) tools/readme_picture.py

@@ -4,6 +4,12 @@ import traceback
 from enum import IntEnum
 
 _MAX_REASON = 200  # characters
+# Packages that extras install, by their modules: what people call them, and the extra.
+_EXTRAS = {
+    "torch": ("PyTorch", "torch"),
+    "cv2": ("OpenCV", "opencv"),
+    "huggingface_hub": ("huggingface-hub", "hub"),
+}
 
 
 class ExitCode(IntEnum):
@@ -70,6 +76,20 @@ class ProtocolError(SrError):
     """The bench's own check against published figures failed."""
 
 
+def explain_missing(module: str, subject: object) -> SrError:
+    """Return the error for a module that is not installed, with the command that installs it."""
+    package = module.partition(".")[0]
+    if package not in _EXTRAS:
+        return SrError(f"{subject} needs the package {package}", f"pip install {package}")
+    name, extra = _EXTRAS[package]
+    return SrError(f"{subject} needs {name}, which is not installed", f"pip install 'sr-cli[{extra}]'")
+
+
+def is_optional(module: str) -> bool:
+    """Return whether a module belongs to a package that an extra brings."""
+    return module.partition(".")[0] in _EXTRAS
+
+
 def wrap_exception(error: Exception, subject: object) -> SrError:
     """Return the failure of one file or model, whatever was raised while it was processed.
 
@@ -81,8 +101,7 @@ def wrap_exception(error: Exception, subject: object) -> SrError:
     if isinstance(error, MemoryError):
         failure = SrError(f"not enough memory for {subject}", "use a smaller scale")
     elif isinstance(error, ImportError):
-        needed = error.name or str(error)
-        failure = SrError(f"{subject} needs the package {needed}", f"pip install {needed.partition('.')[0]}")
+        failure = explain_missing(error.name or str(error), subject)
     else:
         reason = " ".join(f"{type(error).__name__}: {error}".split())[:_MAX_REASON]
         failure = SrError(

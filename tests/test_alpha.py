@@ -80,6 +80,7 @@ def test_nothing_to_spread() -> None:
 @pytest.mark.parametrize("arch", ["edsr", "srvgg"])
 def test_grey_stays_grey_to_the_bit(arch: str, tmp_path: Path, sr: Run) -> None:
     """Through a network for colours with random weights, from a file with one channel or with three."""
+    pytest.importorskip("torch")
     spec = files.Spec(arch, 2, {"features": 8} | ({"blocks": 1} if arch == "edsr" else {"convs": 2}))
     file = tmp_path / "w.safetensors"
     files.save_network(file, archs.build(arch, 2, spec.config), spec, {})

@@ -14,7 +14,7 @@ import typer
 from srcli import __version__
 from srcli.cli import console
 from srcli.cli.lazy_group import LazyGroup
-from srcli.errors import ExitCode, SrError, UsageError
+from srcli.errors import ExitCode, SrError, UsageError, explain_missing, is_optional
 
 # What `sr --help` says of each command, so that it need not be imported.
 SUMMARIES = {
@@ -74,7 +74,7 @@ def run(arguments: list[str] | None = None) -> int:
     try:
         if any("\0" in each for each in (sys.argv[1:] if arguments is None else arguments)):
             raise UsageError("an argument contains a NUL character", "no name or number has one")
-        return int(app(arguments, prog_name="sr", standalone_mode=False) or ExitCode.OK)
+        return _call(arguments)
     except SrError as error:
         console.print_error(error)
         return error.exit_code
@@ -98,6 +98,16 @@ def run(arguments: list[str] | None = None) -> int:
         )
         _discard_stdout()
         return ExitCode.FAILED
+
+
+def _call(arguments: list[str] | None) -> int:
+    """Run one command line. Raises `SrError` if it needs a package that is not installed."""
+    try:
+        return int(app(arguments, prog_name="sr", standalone_mode=False) or ExitCode.OK)
+    except ModuleNotFoundError as error:
+        if not is_optional(error.name or ""):
+            raise
+        raise explain_missing(error.name or "", "this command") from error
 
 
 def _discard_stdout() -> None:

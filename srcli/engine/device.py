@@ -8,6 +8,7 @@ import platform
 import shutil
 import sys
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 from srcli.errors import UsageError
@@ -57,6 +58,8 @@ def _check_index(requested: str | None, count: int) -> None:
 
 def may_have_gpu() -> bool:
     """Return whether this machine may have a GPU that torch can use, judged without loading torch."""
+    if find_spec("torch") is None:
+        return False
     if sys.platform == "darwin":
         return platform.machine() == "arm64"
     nodes = ("/dev/nvidiactl", "/dev/kfd", "/dev/dxg")  # NVIDIA's driver, AMD's, and Windows' under Linux

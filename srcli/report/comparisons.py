@@ -182,6 +182,7 @@ def find_differences(comparison: Comparison, results: list[MethodResult], count:
 
 def _average_to(plane: Plane, size: tuple[int, ...]) -> Plane:
     """Average a plane to a smaller `size` (h, w)."""
-    import cv2
+    from PIL import Image
 
-    return np.asarray(cv2.resize(plane, size[1::-1], interpolation=cv2.INTER_AREA), np.float32)
+    small = Image.fromarray(plane.astype(np.float32)).resize((size[1], size[0]), Image.Resampling.BOX)
+    return np.array(small, np.float32)

@@ -109,7 +109,7 @@ BACKENDS = {
     "gcs": _GS,
     "hf": Backend(
         "HF_TOKEN, or `hf auth login`",
-        "",
+        "hub",
         (
             ("huggingface_hub.errors", "HfHubHTTPError"),
             ("huggingface_hub.errors", "HFValidationError"),

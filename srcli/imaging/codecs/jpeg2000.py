@@ -83,8 +83,7 @@ class Jpeg2000Codec(PillowCodec):
 
         Raises `ValueError` for colour of fewer than 32 pixels a side unless imagecodecs is installed.
         """
-        import cv2
-
+        cv2 = opencv.import_cv2()
         if samples.ndim == 3 and samples.shape[2] == 2:
             samples = samples[..., [0, 0, 0, 1]]
         if min(samples.shape[:2]) < _FEWEST_PIXELS:

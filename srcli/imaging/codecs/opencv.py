@@ -7,10 +7,20 @@ from typing import Any
 
 import numpy as np
 
+from srcli.imaging.codecs.base import UnsupportedImageError
 from srcli.imaging.pixels import StoredSamples
 
 # Errors are raised, so OpenCV need not print them too; it reads this when it is first imported.
 os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
+
+
+def import_cv2() -> Any:
+    """Return the module. Raises `UnsupportedImageError` if it is not installed."""
+    try:
+        import cv2
+    except ImportError as error:
+        raise UnsupportedImageError("its samples need OpenCV", "pip install 'sr-cli[opencv]'") from error
+    return cv2
 
 
 def decode(path: Path) -> StoredSamples:
@@ -20,7 +30,7 @@ def decode(path: Path) -> StoredSamples:
 
 def decode_bytes(data: bytes) -> StoredSamples:
     """Decode the content of a file, as `decode` does."""
-    import cv2
+    cv2 = import_cv2()
 
     # IMREAD_UNCHANGED ignores the orientation tag, which is applied to every format alike.
     buffer = np.frombuffer(data, np.uint8)
@@ -29,7 +39,7 @@ def decode_bytes(data: bytes) -> StoredSamples:
 
 def decode_page(path: Path, page: int) -> StoredSamples:
     """Decode one page of a TIFF, turned upright. Raises `ValueError` if that fails."""
-    import cv2
+    cv2 = import_cv2()
 
     def decode() -> Any:
         done, pages = cv2.imdecodemulti(data, cv2.IMREAD_UNCHANGED, None, (page, page + 1))
@@ -40,7 +50,7 @@ def decode_page(path: Path, page: int) -> StoredSamples:
 
 
 def _finish(decode: Callable[[], Any]) -> StoredSamples:
-    import cv2
+    cv2 = import_cv2()
 
     try:
         samples = decode()
@@ -63,7 +73,7 @@ def encode(samples: StoredSamples, suffix: str, options: Sequence[int] = ()) -> 
 
     Raises `ValueError` if it cannot hold the samples.
     """
-    import cv2
+    cv2 = import_cv2()
 
     swapped: Any = _swap_red_blue(samples)
     try:
@@ -72,7 +82,7 @@ def encode(samples: StoredSamples, suffix: str, options: Sequence[int] = ()) -> 
         raise ValueError(str(error.err)) from error
     if not done:
         raise ValueError(f"no such samples in {suffix}")
-    return data.tobytes()
+    return bytes(data)
 
 
 def _swap_red_blue(samples: StoredSamples) -> StoredSamples:

@@ -6,7 +6,6 @@ from typing import BinaryIO
 
 import numpy as np
 
-from srcli.imaging.codecs import opencv
 from srcli.imaging.codecs.base import FloatCodec, read_head
 from srcli.imaging.pixels import StoredSamples
 
@@ -37,7 +36,9 @@ class PfmCodec(FloatCodec):
 
     def write_samples(self, file: BinaryIO, samples: StoredSamples) -> None:
         """Encode (H, W) or (H, W, 3)."""
-        file.write(opencv.encode(samples, ".pfm"))
+        height, width = samples.shape[:2]
+        file.write(b"P%c\n%d %d\n-1.0\n" % (b"F" if samples.ndim == 3 else b"f", width, height))
+        file.write(samples[::-1].astype("<f4").tobytes())
 
 
 def _parse_header(head: bytes) -> re.Match[bytes]:

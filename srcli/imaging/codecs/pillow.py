@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 
 from srcli.imaging import colorspace
-from srcli.imaging.codecs import opencv
 from srcli.imaging.codecs.base import (
     Codec,
     EncodingOptions,
@@ -127,7 +126,7 @@ class PillowCodec(Codec):
 
     def read_16bit(self, file: "PilImage", path: Path) -> StoredSamples:
         """Decode (H, W) or (H, W, 2..4) uint16 of a frame of more than 8 bits."""
-        return opencv.check_16bit(opencv.decode(path), file.size)
+        return np.asarray(file, np.uint16)
 
     def read_metadata(self, file: "PilImage", path: Path) -> Metadata:
         """Return what Pillow found besides the samples."""

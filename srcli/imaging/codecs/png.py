@@ -11,12 +11,11 @@ from dataclasses import replace
 from itertools import chain
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from srcli.imaging.codecs import opencv
 from srcli.imaging.codecs.apng import (
     Animation,
     count_claimed_frames,
@@ -61,7 +60,7 @@ _BAND = 64
 
 
 class PngCodec(PillowCodec):
-    """PNG: Pillow decodes 8 bits, OpenCV 16; animations are drawn here, and all files written."""
+    """PNG: Pillow decodes it; animations are drawn here, and all files written."""
 
     def measure(self, path: Path) -> Extent | None:
         """Return the size and the claimed number of frames; None for a PNG of one frame."""
@@ -88,10 +87,10 @@ class PngCodec(PillowCodec):
             yield turn_upright(frame, orientation)
 
     def _decode_part(self, data: bytes) -> StoredSamples:
-        header = parse_header(data)
-        with open_image(io.BytesIO(data), (self.name,)) as file:
-            if header.depth == 16:
-                return _decode_16bit(opencv.decode_bytes(data), header, file.info.get("transparency"))
+        header, stream = parse_header(data), io.BytesIO(data)
+        if header.depth == 16:
+            return _decode_16bit(stream, header)
+        with open_image(stream, (self.name,)) as file:
             self.prepare(file, header)
             return np.asarray(read_8bit(file, Metadata()).samples)
 
@@ -111,9 +110,9 @@ class PngCodec(PillowCodec):
             file.info["transparency"] = tuple(value & top for value in key)
 
     def read_16bit(self, file: "PilImage", path: Path) -> StoredSamples:
-        """Decode with OpenCV, which reads grey with alpha as RGBA and ignores a transparent colour."""
-        header = parse_header(read_head(path, _HEADER_BYTES))
-        return _decode_16bit(super().read_16bit(file, path), header, file.info.get("transparency"))
+        """Decode the samples; a transparent colour becomes alpha."""
+        with path.open("rb") as stream:
+            return _decode_16bit(stream, parse_header(read_head(path, _HEADER_BYTES)))
 
     def read_metadata(self, file: "PilImage", path: Path) -> Metadata:
         """Return what Pillow found, the chunks about colour and text, and EXIF from text."""
@@ -184,19 +183,32 @@ def _to_rgba(samples: StoredSamples) -> StoredSamples:
     return planes if count > 2 else planes[..., [0, 0, 0, 1]]
 
 
-def _decode_16bit(
-    samples: StoredSamples, header: Header, transparent: int | tuple[int, ...] | None
-) -> StoredSamples:
-    """Return what OpenCV decoded with the channels that the file has."""
-    samples = opencv.check_16bit(samples, (header.width, header.height))
-    has_alpha = samples.ndim == 3 and samples.shape[2] == 4
-    if header.colour_type == _GREY_ALPHA and samples.ndim == 3:
-        return np.ascontiguousarray(samples[..., [0, 3]])
-    if header.colour_type in (_GREY, _RGB) and transparent is not None and not has_alpha:
-        values = samples.reshape(*samples.shape[:2], -1)
-        is_clear = (values == np.asarray(transparent)).all(axis=2, keepdims=True)
-        return np.concatenate([values, np.where(is_clear, 0, 65535).astype(np.uint16)], axis=2)
-    return samples
+def _decode_16bit(stream: BinaryIO, header: Header) -> StoredSamples:
+    """Return (H, W) or (H, W, 2..4) uint16, with the alpha that a transparent colour stands for."""
+    if header.colour_type == _GREY:
+        samples, transparent = _decode_as(stream, "I;16B")
+    elif header.colour_type == _GREY_ALPHA:  # four bytes per pixel, like RGBA
+        quads, transparent = _decode_as(stream, "RGBA", "RGBA")
+        samples = quads.view(">u2").astype(np.uint16)
+    else:  # Pillow keeps one byte of a sample, so it decodes colour twice: high bytes, then low bytes
+        mode = "RGB" if header.colour_type == _RGB else "RGBA"
+        high, transparent = _decode_as(stream, f"{mode};16B")
+        samples = high.astype(np.uint16) << 8
+        np.bitwise_or(samples, _decode_as(stream, f"{mode};16L")[0], samples)
+    if header.colour_type not in (_GREY, _RGB) or transparent is None:
+        return samples
+    values = samples.reshape(*samples.shape[:2], -1)
+    is_clear = (values == np.asarray(transparent)).all(axis=2, keepdims=True)
+    return np.concatenate([values, np.where(is_clear, 0, 65535).astype(np.uint16)], axis=2)
+
+
+def _decode_as(stream: BinaryIO, layout: str, mode: str | None = None) -> tuple[StoredSamples, Any]:
+    """Decode a PNG whose samples are laid out in the way that Pillow calls `layout`; return its tRNS, too."""
+    stream.seek(0)
+    with open_image(stream, ("PNG",)) as file:
+        file._mode = mode or file.mode
+        file.tile = [tile._replace(args=layout) for tile in file.tile]
+        return np.asarray(file), file.info.get("transparency")
 
 
 def _make_head(image: BandedImage) -> list[Chunk]:

@@ -6,7 +6,7 @@ Here are their names and settings; `solver` is loaded when one of them runs.
 import importlib.util
 from collections.abc import Collection
 
-from srcli.errors import SrError, UsageError
+from srcli.errors import SrError, UsageError, explain_missing
 from srcli.methods.classical.settings import AUTO, UntrainedSettings, parse_duration
 
 __all__ = [
@@ -34,6 +34,9 @@ _EXTRAS = {"sparse": ("sklearn", "scikit-learn", "sparse")}
 
 def check_installed(name: str) -> None:
     """Raise `SrError` if a method needs a package that is not installed."""
+    for needed in ("torch", "cv2") if name in TRAINED else ("cv2",):
+        if importlib.util.find_spec(needed) is None:
+            raise explain_missing(needed, name)
     module, package, extra = _EXTRAS.get(name, ("numpy", "", ""))
     if importlib.util.find_spec(module) is None:
         raise SrError(f"{name} needs {package}", f"`pip install 'sr-cli[{extra}]'`, or use -m selfex")
