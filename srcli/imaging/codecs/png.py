@@ -205,6 +205,7 @@ def _decode_16bit(stream: BinaryIO, header: Header) -> StoredSamples:
 def _decode_as(stream: BinaryIO, layout: str, mode: str | None = None) -> tuple[StoredSamples, Any]:
     """Decode a PNG whose samples are laid out in the way that Pillow calls `layout`; return its tRNS, too."""
     stream.seek(0)
+    file: Any
     with open_image(stream, ("PNG",)) as file:
         file._mode = mode or file.mode
         file.tile = [tile._replace(args=layout) for tile in file.tile]
