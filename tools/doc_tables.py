@@ -36,7 +36,7 @@ def load_result(name: str) -> dict[str, Any]:
 
 # Model, the advice that goes with it, and what it runs on.
 CHOICES = (
-    (manifest.DEFAULT_MODEL, "a clean image (the default)"),
+    (manifest.DEFAULT_MODEL, "a clean image"),
     ("fsrcnn", "many clean images, as fast as possible"),
     ("edsr-baseline", "a clean image, somewhat better and much slower"),
     ("swinir", "a clean image, as good as it gets; wants a GPU"),

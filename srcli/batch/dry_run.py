@@ -10,11 +10,11 @@ from srcli.batch.request import UpscaleRequest
 from srcli.batch.work import find_skip_reason, make_upscale_settings
 from srcli.errors import SrError, UsageError
 from srcli.imaging.codecs.base import ImageInfo
-from srcli.imaging.codecs.reading import read_info
+from srcli.imaging.codecs.reading import read_frames, read_info
 from srcli.imaging.size import Size
 from srcli.storage.locations import open_local_copy
 from srcli.upscaling.estimate import Estimate, PlannedImage, estimate_image
-from srcli.upscaling.files import UpscaleSettings, compute_scale, decide_streaming, needs_method
+from srcli.upscaling.files import UpscaleSettings, choose_model, compute_scale, decide_streaming, needs_method
 from srcli.upscaling.task import UpscaleTask
 from srcli.workers.progress import ignore
 
@@ -51,10 +51,15 @@ def estimate_batch(request: UpscaleRequest, emit: Emit = ignore) -> Iterator[Tas
         with open_local_copy(task.source) as source:
             reason = find_skip_reason(source, task, batch.settings)
             info = read_info(source)
+            if not reason and settings.choose:
+                samples = next(iter(read_frames(source, settings.max_pixels))).samples
+                chosen = choose_model(samples, settings)
+            else:
+                chosen = settings
         if reason:
             emit(ImageSkipped(task, reason))
         else:
-            yield _estimate_task(task, info, settings)
+            yield _estimate_task(task, info, chosen)
     if collision:
         raise collision
 

@@ -10,7 +10,7 @@ from srcli import manifest
 from srcli.batch.events import Emit, ModelChosen
 from srcli.batch.name_template import check_affix
 from srcli.batch.planning import Layout, SkippedEntries, check_watchable, plan_outputs
-from srcli.batch.request import UpscaleRequest
+from srcli.batch.request import Execution, UpscaleRequest
 from srcli.batch.work import BatchSettings
 from srcli.engine import slots
 from srcli.errors import SrError, UsageError
@@ -20,6 +20,7 @@ from srcli.imaging.codecs.writing import check_writable
 from srcli.imaging.size import TargetSize
 from srcli.manifest import DEFAULT_MODEL
 from srcli.methods import MethodOptions, check_model, check_scale, classical, find_arch
+from srcli.methods.auto import AutoModels, find_auto_models
 from srcli.methods.choice import ModelChoice
 from srcli.storage.hashing import sha256
 from srcli.storage.locations import Location, check_bucket, is_many, open_local_copy
@@ -69,7 +70,7 @@ def prepare(request: UpscaleRequest, emit: Emit) -> BatchPlan:
     tasks = None if open_ended else plan_outputs(inputs, layout, skipped)
     skipped.report(emit)
     _check_uncertainty(request, tasks)
-    settings = _make_settings(request, model, images)
+    settings = _make_settings(request, model, images, _find_auto_models(request, images, emit))
     execution = request.execution
     count = None if tasks is None else len(tasks)
     pool = slots.configure_pool(execution.device, execution.workers, execution.ray, count)
@@ -104,15 +105,13 @@ def _read_images(tasks: Sequence[UpscaleTask], target: TargetSize) -> "list[Plan
 def _choose_model(request: UpscaleRequest, images: "list[PlannedImage]", emit: Emit) -> ModelChoice:
     """Return the requested model, or the best one that finishes in time. Raises `UsageError` if none does."""
     model, within, execution = request.model, request.policy.within, request.execution
+    if model.is_auto:
+        check_model(DEFAULT_MODEL, 2 if request.size.scale is None else request.size.scale)
+        return model
     if within is not None and model.weights is None:
         from srcli.upscaling.estimate import check_time, choose_model
 
-        options = MethodOptions(
-            slots.resolve_devices(execution.device),
-            execution.tile,
-            execution.self_ensemble,
-            runtime=execution.runtime,
-        )
+        options = _make_trial_options(execution)
         if model.name is None:
             model = ModelChoice(choose_model(within, images, options))
             emit(ModelChosen(model.label, within))
@@ -124,6 +123,37 @@ def _choose_model(request: UpscaleRequest, images: "list[PlannedImage]", emit: E
         return replace(model, arch=find_arch(model.arch) if model.arch else None)
     check_model(model.name or DEFAULT_MODEL, scale)
     return model
+
+
+def _make_trial_options(execution: Execution) -> MethodOptions:
+    """Return the options that decide how long a model takes."""
+    return MethodOptions(
+        slots.resolve_devices(execution.device),
+        execution.tile,
+        execution.self_ensemble,
+        runtime=execution.runtime,
+    )
+
+
+def _find_auto_models(request: UpscaleRequest, images: "list[PlannedImage]", emit: Emit) -> AutoModels | None:
+    """Return the models that pictures may take, each of which finishes all images in time."""
+    within = request.policy.within
+    if not request.model.is_auto:
+        return None
+    models = find_auto_models(request.model.prefer)
+    if within is None:
+        return models
+    from srcli.upscaling.estimate import choose_model, estimate_total
+
+    options = _make_trial_options(request.execution)
+    clean = choose_model(within, images, options)
+    emit(ModelChosen(clean, within))
+
+    def fits(name: str) -> bool:
+        return estimate_total(name, images, options) <= within
+
+    degraded, drawing = (name if fits(name) else clean for name in (models.degraded, models.drawing))
+    return replace(models, clean=clean, degraded=degraded, drawing=drawing)
 
 
 def _make_layout(request: UpscaleRequest, model: ModelChoice) -> Layout:
@@ -164,7 +194,7 @@ def _check_uncertainty(request: UpscaleRequest, tasks: list[UpscaleTask] | None)
 
 
 def _make_settings(
-    request: UpscaleRequest, model: ModelChoice, images: "list[PlannedImage]"
+    request: UpscaleRequest, model: ModelChoice, images: "list[PlannedImage]", auto: AutoModels | None
 ) -> BatchSettings:
     execution, postprocess, policy = request.execution, request.postprocess, request.policy
     options = MethodOptions(
@@ -181,7 +211,7 @@ def _make_settings(
     )
     return BatchSettings(
         request.size,
-        Fingerprint(model.label, request.size.label, chosen, model.weights),
+        Fingerprint(model.label, request.size.label, chosen, model.weights, auto),
         options,
         model.arch,
         request.encoding,

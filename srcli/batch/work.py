@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,10 +22,13 @@ from srcli.errors import SrError, wrap_exception
 from srcli.imaging.codecs.base import EncodingOptions
 from srcli.imaging.codecs.reading import check_readable
 from srcli.imaging.codecs.writing import check_can_hold, check_writable
+from srcli.imaging.picture_kind import examine_picture
+from srcli.imaging.pixels import StoredSamples
 from srcli.imaging.size import TargetSize
 from srcli.methods import Method, MethodOptions, load_method, load_method_file
+from srcli.methods.auto import AutoModels
 from srcli.storage.locations import exists, open_local_copy
-from srcli.upscaling.files import Result, UpscaleSettings, is_large_enough, upscale_file
+from srcli.upscaling.files import ChosenModel, Result, UpscaleSettings, is_large_enough, upscale_file
 from srcli.upscaling.fingerprint import Fingerprint, has_settings, is_own_output, is_up_to_date
 from srcli.upscaling.postprocess import Postprocess
 from srcli.upscaling.task import UpscaleTask
@@ -71,8 +75,9 @@ def make_upscale_settings(settings: BatchSettings, emit: Emit) -> UpscaleSetting
         log=lambda text: emit(Note(text)),
         wait=lambda text, seconds: emit(Preparation(text, seconds)),
     )
+    load = _cache_methods(settings, options, emit)
     return UpscaleSettings(
-        _cache_methods(settings, options, emit),
+        lambda scale: load(settings.fingerprint.model, scale),
         settings.size,
         settings.fingerprint,
         settings.encoding,
@@ -82,21 +87,30 @@ def make_upscale_settings(settings: BatchSettings, emit: Emit) -> UpscaleSetting
         settings.stream,
         settings.keep_dates,
         settings.salvage,
+        partial(_choose, settings.fingerprint.auto, load) if settings.fingerprint.auto else None,
     )
 
 
-def _cache_methods(settings: BatchSettings, options: MethodOptions, emit: Emit) -> Callable[[float], Method]:
-    """Return a function that loads the method for a scale once; 2.5 and 3 take the same networks."""
-    methods: dict[int, Method] = {}
+def _choose(auto: AutoModels, load: Callable[[str, float], Method], samples: StoredSamples) -> ChosenModel:
+    picture = examine_picture(samples)
+    name = auto.choose(picture)
+    return ChosenModel(name, picture.describe(), partial(load, name))
 
-    def load(scale: float) -> Method:
-        key = math.ceil(scale)
+
+def _cache_methods(
+    settings: BatchSettings, options: MethodOptions, emit: Emit
+) -> Callable[[str, float], Method]:
+    """Return a function that loads a model for a scale once; 2.5 and 3 take the same networks."""
+    methods: dict[tuple[str, int], Method] = {}
+
+    def load(name: str, scale: float) -> Method:
+        key = (name, math.ceil(scale))
         if key not in methods:
             emit(ModelLoading())
             try:
-                method = _load(settings, scale, options)
+                method = _load(settings, name, scale, options)
             except Exception as error:
-                failure = wrap_exception(error, settings.fingerprint.model)
+                failure = wrap_exception(error, name)
                 failure.affects_all = True
                 raise failure from error
             methods[key] = method
@@ -106,9 +120,9 @@ def _cache_methods(settings: BatchSettings, options: MethodOptions, emit: Emit) 
     return load
 
 
-def _load(settings: BatchSettings, scale: float, options: MethodOptions) -> Method:
+def _load(settings: BatchSettings, name: str, scale: float, options: MethodOptions) -> Method:
     if settings.fingerprint.weights is None:
-        return load_method(settings.fingerprint.model, scale, options)
+        return load_method(name, scale, options)
     return load_method_file(settings.fingerprint.weights, scale, options, settings.arch)
 
 

@@ -5,6 +5,7 @@ If a function offers nothing, the shell completes files, with its own rules for 
 
 # A test keeps these equal to the names in `methods` and `datasets`, which load NumPy.
 _INTERPOLATORS = ("nearest", "bilinear", "bicubic", "lanczos")
+_PIXEL_ART = "pixel-art"
 _UNTRAINED = ("ibp", "tv", "selfex", "sparse", "zssr", "dip")
 _DATASETS = ("samples", "Set5", "Set14", "BSD100", "Urban100")
 
@@ -19,8 +20,14 @@ def _filter(offers: list[Offer], incomplete: str) -> list[Offer]:
 def models(incomplete: str) -> list[Offer]:
     """Offer everything that `--model` takes; networks with their scales."""
     others = [(name, "interpolator") for name in _INTERPOLATORS]
+    others += [(_PIXEL_ART, "repeats pixels")]
     others += [(name, "no training set") for name in _UNTRAINED]
     return _filter([*_list_networks(), *others], incomplete)
+
+
+def models_or_auto(incomplete: str) -> list[Offer]:
+    """Offer everything that `sr upscale --model` takes."""
+    return [*_filter([("auto", "suits the picture")], incomplete), *models(incomplete)]
 
 
 def networks(incomplete: str) -> list[Offer]:

@@ -90,12 +90,13 @@ def list_models(
 def _print_models(entries: "list[Entry]", *, has_weightless: bool) -> None:
     from srcli.imaging.resize import KERNELS
     from srcli.methods import classical
+    from srcli.methods.pixel_art import PIXEL_ART
     from srcli.report.model_tables import build_model_tables
 
     for table in build_model_tables(entries):
         console.out.print(table)
     if has_weightless:
-        console.out.print(f"[italic]No network, any scale:[/] {' '.join(KERNELS)}")
+        console.out.print(f"[italic]No network, any scale:[/] {' '.join(KERNELS)} {PIXEL_ART}")
         console.out.print(f"[italic]No training set, any scale:[/] {' '.join(classical.METHODS)}")
     console.err.print(
         "PSNR in dB by scale: published, or measured by us if bundled or unpublished."

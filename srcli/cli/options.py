@@ -13,7 +13,6 @@ from srcli import scales
 from srcli.cli import completion
 from srcli.engine.tiles import DEFAULT_TILE
 from srcli.errors import UsageError
-from srcli.manifest import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from srcli.batch.request import BatchPolicy, Execution, Naming, UntrainedChoice
@@ -324,8 +323,15 @@ Model = Annotated[
     typer.Option(
         "--model",
         "-m",
-        help=f"Network, interpolator or other method, {DEFAULT_MODEL} by default; `sr models` lists them.",
-        autocompletion=completion.models,
+        help="auto, which suits the picture, by default; or a network, interpolator or other method:"
+        " `sr models` lists them.",
+        autocompletion=completion.models_or_auto,
+    ),
+]
+Prefer = Annotated[
+    Literal["quality", "speed"] | None,
+    typer.Option(
+        help="What -m auto prefers: the best models at hand, or the fastest; by default in between."
     ),
 ]
 Models = Annotated[
@@ -488,12 +494,15 @@ class ModelGroup:
     model: Model = None
     weights: OneWeights = None
     arch: Arch = None
+    prefer: Prefer = None
 
     def build(self) -> "ModelChoice":
-        """Return the choice for a request."""
+        """Return the choice for a request, which is left to the pictures if nothing is given."""
+        from srcli.methods.auto import AUTO
         from srcli.methods.choice import ModelChoice
 
-        return ModelChoice(self.model, self.weights, self.arch)
+        name = self.model or (None if self.weights else AUTO)
+        return ModelChoice(name, self.weights, self.arch, self.prefer)
 
 
 @dataclass(frozen=True)

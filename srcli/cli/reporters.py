@@ -365,7 +365,7 @@ class JsonReporter:
                 record |= {"status": "skipped", "reason": reason.name.lower()}
             case events.ImageDone(_, result):
                 record |= {
-                    "status": "done", "model": self._model, "from": result.input_size,
+                    "status": "done", "model": result.model or self._model, "from": result.input_size,
                     "to": result.output_size, "depth": result.output_depth, "frames": result.frames,
                     "seconds": round(result.seconds, 3),
                 }  # fmt: skip

@@ -6,6 +6,7 @@ from pathlib import Path
 from srcli import manifest
 from srcli.errors import UsageError
 from srcli.manifest import DEFAULT_MODEL
+from srcli.methods.auto import AUTO, Preference
 from srcli.methods.base import Method, MethodOptions
 from srcli.methods.registry import (
     find_arch,
@@ -22,12 +23,14 @@ from srcli.scales import ANY
 class ModelChoice:
     """A model by name, or a weight file; `arch` is the network the file belongs to, if it does not say.
 
-    The name may be one that the model has elsewhere, see `resolve_name`.
+    The name may be one that the model has elsewhere, see `resolve_name`. `auto` takes the model that suits
+    each picture, and `prefer` says what matters then.
     """
 
     name: str | None = None
     weights: Path | None = None
     arch: str | None = None
+    prefer: Preference | None = None
 
     def __post_init__(self) -> None:
         """Take the name that the model has here."""
@@ -46,6 +49,13 @@ class ModelChoice:
             raise UsageError("model cannot be used with weights", hint)
         if self.arch and not self.weights:
             raise UsageError("arch needs weights", "give a weight file, or name a model")
+        if self.prefer and not self.is_auto:
+            raise UsageError("--prefer is for -m auto", "leave out one of them")
+
+    @property
+    def is_auto(self) -> bool:
+        """True if the pictures decide."""
+        return self.name == AUTO and self.weights is None
 
     def load(self, scale: float, options: MethodOptions) -> Method:
         """Load what is needed for a scale."""

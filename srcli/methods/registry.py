@@ -18,9 +18,11 @@ from srcli.engine.weights.checkpoint import hold_checkpoint
 from srcli.errors import UsageError, WeightsError
 from srcli.imaging.resize import KERNELS
 from srcli.methods import classical
+from srcli.methods.auto import AUTO
 from srcli.methods.base import Method, MethodOptions
 from srcli.methods.interpolator import Interpolator
 from srcli.methods.networks import chain_networks
+from srcli.methods.pixel_art import PIXEL_ART, PixelArt
 from srcli.methods.scaling import check_scale, plan_scale_chain
 from srcli.methods.untrained import prepare_untrained
 from srcli.scales import ANY, format_scale
@@ -31,7 +33,7 @@ if TYPE_CHECKING:
     from torch import nn
 
 # Models that need no weight file.
-WEIGHTLESS = (*KERNELS, *classical.METHODS)
+WEIGHTLESS = (*KERNELS, PIXEL_ART, *classical.METHODS)
 
 
 def list_models() -> list[str]:
@@ -66,6 +68,8 @@ def load_method(name: str, scale: float, options: MethodOptions = MethodOptions(
     check_model(name, scale)
     if name in KERNELS:
         return Interpolator(name)
+    if name == PIXEL_ART:
+        return PixelArt(name)
     if name in classical.METHODS:
         return prepare_untrained(name, options)
     chain = plan_entries(manifest.find_entries(name), scale)
@@ -210,6 +214,8 @@ def find_licence(name: str, scale: float) -> str:
 
 def check_model(name: str, scale: float) -> None:
     """Raise `UsageError` if `load_method` does not know the name or the scale; nothing is loaded."""
+    if name == AUTO:
+        raise UsageError("auto needs a picture to look at", "name a model; `sr models` lists them")
     own = {entry.scale for entry in manifest.load() if entry.model == name}
     check_scale(scale, has_one=1 in own)
     if name in list_models():

@@ -10,9 +10,7 @@ from srcli.imaging.colorspace import read_profile_name
 from srcli.imaging.metadata.fields import Metadata
 from srcli.imaging.metadata.provenance import Record, read_record
 from srcli.imaging.picture_kind import Kind, Picture, examine_picture
-from srcli.manifest import DEFAULT_MODEL
-
-_RESTORING_MODEL, _PIXEL_ART_MODEL = "real", "nearest"
+from srcli.methods.auto import find_auto_models
 
 
 @dataclass(frozen=True)
@@ -26,10 +24,8 @@ class ImageReport:
 
     @property
     def model(self) -> str:
-        """The model that suits the image."""
-        if self.picture.kind is Kind.PIXEL_ART:
-            return _PIXEL_ART_MODEL
-        return _RESTORING_MODEL if self.picture.is_degraded else DEFAULT_MODEL
+        """The model that `sr upscale` would take."""
+        return find_auto_models().choose(self.picture)
 
     def list_lines(self) -> list[tuple[str, str]]:
         """Return names and values for people."""

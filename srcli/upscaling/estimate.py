@@ -20,7 +20,16 @@ from srcli.imaging.codecs import png
 from srcli.imaging.codecs.base import BandedImage, EncodingOptions, Frame, ImageInfo
 from srcli.imaging.pixels import Pixels, StoredSamples
 from srcli.imaging.size import Size
-from srcli.methods import Interpolator, Method, MethodOptions, chain_networks, load_method, plan_scale_chain
+from srcli.methods import (
+    FunctionMethod,
+    Interpolator,
+    Method,
+    MethodOptions,
+    Untrained,
+    chain_networks,
+    load_method,
+    plan_scale_chain,
+)
 from srcli.scales import ANY
 from srcli.upscaling.pipeline import Pipeline
 
@@ -69,7 +78,7 @@ def estimate_image(method: Method | None, image: PlannedImage) -> Estimate:
     """
     info, size = image.info, image.size
     method = method or Interpolator(FALLBACK)
-    if not method.streams or any(stage.scale == ANY for stage in method.stages):
+    if isinstance(method, Untrained | FunctionMethod) or any(stage.scale == ANY for stage in method.stages):
         raise UsageError(f"the time that {method.name} takes cannot be estimated", "name a network with -m")
     parts = list(_estimate_stages(method, info.size[::-1]))
     seconds = sum(part.seconds for part in parts) + _measure_rest(method, image.scale) * math.prod(size)

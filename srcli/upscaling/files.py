@@ -26,8 +26,10 @@ from srcli.imaging.codecs.writing import (
 from srcli.imaging.image import choose_depth
 from srcli.imaging.metadata.fields import Metadata, scale_metadata
 from srcli.imaging.metadata.provenance import add_record
+from srcli.imaging.pixels import StoredSamples
 from srcli.imaging.size import Size, TargetSize
 from srcli.methods import LARGEST_SCALE, Method
+from srcli.methods.auto import AUTO
 from srcli.storage.hashing import sha256
 from srcli.storage.locations import Location, open_for_upload, open_local_copy
 from srcli.upscaling.encoding import choose_encoding, describe_lost_metadata
@@ -38,6 +40,18 @@ from srcli.upscaling.postprocess import Postprocess
 from srcli.upscaling.task import UpscaleTask
 
 LoadMethod = Callable[[float], Method]
+
+
+@dataclass(frozen=True)
+class ChosenModel:
+    """The model for a picture, why it was chosen, and how it is loaded."""
+
+    name: str
+    reason: str
+    load_method: LoadMethod
+
+
+ChooseModel = Callable[[StoredSamples], ChosenModel]
 # Outputs of at least this many pixels are streamed by default: as floats they take 50 MB, and several times
 # that while they are worked on.
 STREAMED_PIXELS = 2**22
@@ -49,7 +63,8 @@ class UpscaleSettings:
 
     `load_method` returns the method for a scale and should keep what it loaded. `stream`: hold only few rows
     in memory; None to decide by size. `tile` is only recorded. `keep_dates`: local outputs of local files get
-    the times of these. `salvage`: of files that were cut off, upscale what is there.
+    the times of these. `salvage`: of files that were cut off, upscale what is there. `choose` replaces
+    `load_method` by that of the model that suits the samples of a frame.
     """
 
     load_method: LoadMethod
@@ -62,13 +77,15 @@ class UpscaleSettings:
     stream: bool | None = None
     keep_dates: bool = False
     salvage: bool = False
+    choose: ChooseModel | None = None
 
 
 @dataclass(frozen=True)
 class Result:
     """The outcome of one file: sizes as (width, height), depths in bits, SHA-256 of the source.
 
-    `notes` say what the encoding takes from the source, and what the output loses.
+    `model` is empty if nothing was enlarged. `notes` say why the model was chosen, what the encoding takes
+    from the source, and what the output loses.
     """
 
     input_size: Size
@@ -78,6 +95,7 @@ class Result:
     frames: int
     seconds: float
     source_digest: str = ""
+    model: str = ""
     notes: tuple[str, ...] = ()
 
 
@@ -87,8 +105,9 @@ def upscale_file(task: UpscaleTask, settings: UpscaleSettings) -> Result:
     Remote sources are downloaded before, remote targets uploaded after. A local output that cannot carry a
     record of its making is remembered in the cache.
     """
-    start, clock = time.perf_counter(), _LoadClock(settings.load_method)
-    settings = replace(settings, load_method=clock)
+    start, clock = time.perf_counter(), _LoadClock()
+    choose = clock.watch_choice(settings.choose) if settings.choose else None
+    settings = replace(settings, load_method=clock.watch(settings.load_method), choose=choose)
     with open_local_copy(task.source) as source, open_for_upload(task.target) as target:
         check_readable(source)
         # Both before, as an output may replace its source.
@@ -103,17 +122,42 @@ def upscale_file(task: UpscaleTask, settings: UpscaleSettings) -> Result:
 
 @dataclass
 class _LoadClock:
-    """A function that loads methods, and the time it took: that is no part of an image's time."""
+    """The time that functions took to load methods: that is no part of an image's time."""
 
-    load: Callable[[float], Method]
     seconds: float = 0.0
 
-    def __call__(self, scale: float) -> Method:
-        start = time.perf_counter()
-        try:
-            return self.load(scale)
-        finally:
-            self.seconds += time.perf_counter() - start
+    def watch(self, load: LoadMethod) -> LoadMethod:
+        """Return a function that does the same and adds its time."""
+
+        def load_timed(scale: float) -> Method:
+            start = time.perf_counter()
+            try:
+                return load(scale)
+            finally:
+                self.seconds += time.perf_counter() - start
+
+        return load_timed
+
+    def watch_choice(self, choose: ChooseModel) -> ChooseModel:
+        """Return a function that chooses the same model, whose loading is watched."""
+
+        def choose_watched(samples: StoredSamples) -> ChosenModel:
+            chosen = choose(samples)
+            return replace(chosen, load_method=self.watch(chosen.load_method))
+
+        return choose_watched
+
+
+def choose_model(samples: StoredSamples, settings: UpscaleSettings) -> UpscaleSettings:
+    """Return settings with the model that suits a frame, if the choice is left to it and it is enlarged."""
+    if settings.choose is None:
+        return settings
+    old: Size = (samples.shape[1], samples.shape[0])
+    if not needs_method(compute_scale(old, settings.target.resolve(old), settings.target), settings.target):
+        return settings
+    chosen = settings.choose(samples)
+    fingerprint = settings.fingerprint.for_model(chosen.name, chosen.reason)
+    return replace(settings, load_method=chosen.load_method, fingerprint=fingerprint, choose=None)
 
 
 def is_large_enough(source: Path, target: TargetSize) -> bool:
@@ -152,8 +196,13 @@ def _upscale_local(source: Path, target: Path, settings: UpscaleSettings) -> Res
     lost = "" if settings.encoding.strip else describe_lost_metadata(first.frame.metadata, codec)
     method = first.pipeline.method
     resized = method.describe_resize(settings.target.scale) if method and settings.target.scale else ""
-    notes = (*choice.notes, *first.frame.notes, *filter(None, [resized, lost]))
-    return Result(old, new, first.frame.depth, first.pipeline.depth, timing.count, 0, notes=notes)
+    reason = first.fingerprint.options.get(AUTO)
+    chosen = f"{first.fingerprint.model} for {reason}" if reason else ""
+    notes = (*filter(None, [chosen]), *choice.notes, *first.frame.notes, *filter(None, [resized, lost]))
+    model = method.name if method else ""
+    return Result(
+        old, new, first.frame.depth, first.pipeline.depth, timing.count, 0, model=model, notes=notes
+    )
 
 
 def _plan_outputs(source: Path, target: Path, count: int, settings: UpscaleSettings) -> "Iterator[_Output]":
@@ -163,6 +212,7 @@ def _plan_outputs(source: Path, target: Path, count: int, settings: UpscaleSetti
     if count == 1:
         frames = list(frames)  # at the end of the file, the decoder's own copy is freed
     for number, frame in enumerate(frames):
+        settings = choose_model(frame.samples, settings)  # the first frame decides for all
         output = _plan_output(frame, target, count, settings)
         yield output if number else _add_record(output, source, target, settings)
 
@@ -184,6 +234,7 @@ class _Output:
     pipeline: Pipeline
     metadata: Metadata
     streamed: bool
+    fingerprint: Fingerprint
 
     @property
     def input_size(self) -> Size:
@@ -225,7 +276,7 @@ def _plan_output(frame: Frame, target: Path, frames: int, settings: UpscaleSetti
     method = settings.load_method(scale) if needs_method(scale, settings.target) else None
     depth = choose_depth(frame.depth, target, settings.encoding)
     pipeline = Pipeline(method, scale, new, settings.postprocess.for_method(method), depth)
-    return _Output(frame, pipeline, scale_metadata(frame.metadata, old, new), streamed)
+    return _Output(frame, pipeline, scale_metadata(frame.metadata, old, new), streamed, settings.fingerprint)
 
 
 def _add_record(output: _Output, source: Path, target: Path, settings: UpscaleSettings) -> _Output:

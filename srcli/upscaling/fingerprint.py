@@ -15,6 +15,7 @@ from srcli.imaging.codecs import reading
 from srcli.imaging.codecs.base import EncodingOptions
 from srcli.imaging.metadata.provenance import Record, read_record
 from srcli.methods import WEIGHTLESS, plan_entries
+from srcli.methods.auto import AutoModels
 from srcli.storage.files import get_cache_folder, replace_atomically
 from srcli.storage.hashing import sha256
 from srcli.storage.json_text import read_json
@@ -26,16 +27,29 @@ _MAX_NOTE = 10_000  # bytes
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """All settings that change an output; `weights` is a file of the user, `options` the rest."""
+    """All settings that change an output; `weights` is a file of the user, `options` the rest.
+
+    `auto` are the models of which each picture takes one. `settings` is the digest of what was asked for, if
+    `model` was chosen for a picture.
+    """
 
     model: str
     scale: str
     options: dict[str, str]
     weights: Path | None = None
+    auto: AutoModels | None = None
+    settings: str = ""
+
+    def for_model(self, model: str, reason: str) -> "Fingerprint":
+        """Return the fingerprint of an output for which `model` was chosen among `auto`."""
+        options = {**self.options, "auto": reason}
+        return replace(self, model=model, options=options, auto=None, settings=self.digest)
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 of the settings and the contents of the weights; the same on any machine."""
+        if self.settings:
+            return self.settings
         parts = {
             "model": self.model,
             "scale": self.scale,
@@ -48,6 +62,9 @@ class Fingerprint:
         """Return SHA-256 by name of the weights for `scale`, or of all weights of the model if it is 0."""
         if self.weights:
             return {self.weights.name: self._weights_digest}
+        if self.auto:
+            each = [Fingerprint(name, self.scale, {}).weight_digests(scale) for name in self.auto.names]
+            return {name: digest for digests in each for name, digest in digests.items()}
         if self.model in WEIGHTLESS:
             return {}
         entries = manifest.find_entries(self.model)
