@@ -15,6 +15,7 @@ from srcli.imaging.size import Size
 from srcli.storage.locations import open_local_copy
 from srcli.upscaling.estimate import Estimate, PlannedImage, estimate_image
 from srcli.upscaling.files import UpscaleSettings, choose_model, compute_scale, decide_streaming, needs_method
+from srcli.upscaling.limits import choose_max_pixels
 from srcli.upscaling.task import UpscaleTask
 from srcli.workers.progress import ignore
 
@@ -52,7 +53,8 @@ def estimate_batch(request: UpscaleRequest, emit: Emit = ignore) -> Iterator[Tas
             reason = find_skip_reason(source, task, batch.settings)
             info = read_info(source)
             if not reason and settings.choose:
-                samples = next(iter(read_frames(source, settings.max_pixels))).samples
+                max_pixels = choose_max_pixels(source, settings.max_pixels)
+                samples = next(iter(read_frames(source, max_pixels))).samples
                 chosen = choose_model(samples, settings)
             else:
                 chosen = settings
