@@ -13,7 +13,7 @@ COG = $(shell grep -rlF --include=*.md '[[[cog' README.md docs srcli/weights)
 PARALLEL := -n auto --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all fmt check check-install docs bench bench-quality bench-folder bench-gpu bench-large bench-memory bench-peers bench-train gpu gpu-ladder parity verify fuzz torture soak formats pictures recipes
+.PHONY: help setup demo test test-all fmt check check-install site docs bench bench-quality bench-folder bench-gpu bench-large bench-memory bench-peers bench-train gpu gpu-ladder parity verify fuzz torture soak formats pictures recipes
 
 help: ## print this
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 15
@@ -48,12 +48,16 @@ fmt: setup ## format, fix what can be fixed, regenerate what is generated
 	$(BIN)/ruff check --fix --quiet $(SOURCES) || true
 	$(BIN)/cog -r $(COG)
 
-check: setup ## what CI checks: format, lint, types, layers, generated text
+check: setup ## what CI checks: format, lint, types, layers, generated text, links of the site
 	$(BIN)/ruff format --check $(SOURCES)
 	$(BIN)/ruff check $(SOURCES)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/cog --check $(COG)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
+
+site: setup ## build the documentation as a site into site/; broken links are errors
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 check-install: setup ## install the wheel into an empty environment, first without PyTorch, and use it
 	$(RUN) tools/check_install.py
@@ -107,8 +111,9 @@ bench-train: setup ## measure the speed of sr train and of a minimal PyTorch loo
 recipes: setup ## check every recipe at every scale by two steps of each phase; takes long
 	$(RUN) tools/check_recipes.py
 
-pictures: setup ## make the pictures of docs/real.md and docs/compare.md; needs Chromium
+pictures: setup ## make the pictures of docs/real.md, docs/compare.md and the pages by wish; needs Chromium
 	$(RUN) tools/real.py
+	$(RUN) tools/wish_pictures.py
 	$(RUN) tools/pictures.py
 
 parity: setup ## measure the published weights in ../shared/weights and write docs/parity.md

@@ -1,0 +1,123 @@
+"""Draw the pictures of the four pages by wish: photographs, old scans, drawings and figures for a paper.
+
+    PYTHONPATH=. python tools/wish_pictures.py [photographs | old-scans | drawings | figures]
+
+Each is a sheet of `sr compare`. The scan and the drawing are made here, always the same. Needs the extras
+photo and waifu2x.
+"""
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+from random import Random
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageOps
+
+from srcli.cli.app import run
+from srcli.imaging.degrade.degradations import downscale_bicubic
+from srcli.imaging.image import read_image
+from srcli.imaging.pixels import to_uint8
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCS = ROOT / "docs"
+SAMPLES = ROOT / "srcli" / "samples"
+NOISE = 7  # of 255 levels
+
+
+def draw_scan(target: Path) -> None:
+    """Make an old print of a photograph: faded and brown, with grain, dust and scratches, saved as JPEG."""
+    random, noise = Random(1), np.random.default_rng(1)
+    small = to_uint8(downscale_bicubic(read_image(SAMPLES / "camera.png").pixels, 2))
+    grey = Image.fromarray(small).convert("L")
+    brown = ImageOps.colorize(grey, (48, 34, 26), (238, 224, 196), (150, 122, 92))
+    grain = noise.normal(0, NOISE, (brown.height, brown.width, 1))
+    print_ = Image.fromarray(np.clip(np.asarray(brown) + grain, 0, 255).astype(np.uint8))
+    draw = ImageDraw.Draw(print_)
+    for _ in range(6):
+        x, y, length = (
+            random.randrange(print_.width),
+            random.randrange(print_.height),
+            random.randrange(10, 60),
+        )
+        draw.line((x, y, x + random.randrange(-1, 2), y + length), fill=(232, 220, 200))
+    for _ in range(40):
+        x, y = random.randrange(print_.width), random.randrange(print_.height)
+        draw.point((x, y), fill=random.choice([(60, 44, 34), (236, 224, 204)]))
+    print_.save(target, quality=70)
+
+
+def draw_drawing(target: Path) -> None:
+    """Draw a cat in a landscape with outlines and flat colours, at four times the size, and downscale it."""
+    zoom, width, height = 8, 160, 120
+    sheet = Image.new("RGB", (width * zoom, height * zoom), (150, 205, 240))
+    draw = ImageDraw.Draw(sheet)
+    ink, line = (40, 32, 48), 2 * zoom
+
+    def scale(*values: float) -> list[float]:
+        return [value * zoom for value in values]
+
+    draw.ellipse(scale(112, 10, 140, 38), (255, 226, 110), ink, line)
+    draw.ellipse(scale(-40, 78, 110, 200), (126, 190, 96), ink, line)
+    draw.ellipse(scale(60, 86, 220, 220), (98, 168, 88), ink, line)
+    draw.ellipse(scale(44, 62, 104, 130), (244, 164, 84), ink, line)
+    for ear in ((42, 20, 52, 48, 68, 34), (106, 20, 96, 48, 80, 34)):
+        draw.polygon(scale(*ear), (244, 164, 84), ink, line)
+    draw.ellipse(scale(42, 26, 106, 82), (244, 164, 84), ink, line)
+    for x in (58, 80):
+        draw.ellipse(scale(x, 42, x + 11, 60), (255, 255, 255), ink, line // 2)
+        draw.ellipse(scale(x + 3, 47, x + 9, 58), (40, 120, 84))
+        draw.ellipse(scale(x + 5, 49, x + 8, 53), (255, 255, 255))
+    draw.polygon(scale(70, 64, 78, 64, 74, 69), (226, 96, 112), ink, line // 2)
+    for start, end in (
+        ((52, 66), (28, 62)),
+        ((52, 70), (28, 72)),
+        ((96, 66), (120, 62)),
+        ((96, 70), (120, 72)),
+    ):
+        draw.line(scale(*start, *end), ink, zoom)
+    draw.arc(scale(65, 66, 74, 76), 20, 170, ink, line // 2)
+    draw.arc(scale(74, 66, 83, 76), 10, 160, ink, line // 2)
+    sheet.resize((width, height), Image.Resampling.BOX).save(target, quality=80)
+
+
+def draw_small(name: str, folder: Path) -> Path:
+    """Write a sample downscaled by 4 into a folder, and return it."""
+    path = folder / f"{name}.png"
+    Image.fromarray(to_uint8(downscale_bicubic(read_image(SAMPLES / path.name).pixels, 4))).save(path)
+    return path
+
+
+def compare(name: str, images: list[Path], words: list[str], models: tuple[str, ...]) -> None:
+    """Write docs/NAME.webp."""
+    chosen = [word for model in models for word in ("-m", model)]
+    sheet = images[0].with_name(f"{name}-sheet.png")
+    if run(["compare", *map(str, images), "-x4", *words, *chosen, "--preview", "none", "-o", str(sheet)]):
+        sys.exit(f"docs/{name}.webp could not be made")
+    Image.open(sheet).convert("RGB").save(DOCS / f"{name}.webp", quality=88, method=6)
+
+
+def main() -> None:
+    """Draw the pictures that are named, or all."""
+    names = sys.argv[1:] or ["photographs", "old-scans", "drawings", "figures"]
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        scan, drawing, truth = folder / "scan.jpg", folder / "drawing.jpg", folder / "truth.png"
+        draw_scan(scan)
+        draw_drawing(drawing)
+        shutil.copy(SAMPLES / "astronaut.png", truth)
+        if "photographs" in names:
+            small = draw_small("astronaut", folder)
+            compare("photographs", [small], ["--crop", "38,15,42,40"], ("bicubic", "fsrcnn", "ecbsr"))
+        if "old-scans" in names:
+            compare("old-scans", [scan], ["--crop", "70,20,100,80"], ("bicubic", "ecbsr", "real"))
+        if "drawings" in names:
+            models = ("bicubic", "ecbsr", "waifu2x-n1", "realesrgan-anime")
+            compare("drawings", [drawing], ["--crop", "40,16,72,60"], models)
+        if "figures" in names:
+            compare("figures", [truth], ["--hr"], ("bicubic", "fsrcnn", "ecbsr"))
+
+
+if __name__ == "__main__":
+    main()
