@@ -1,5 +1,7 @@
 """Every way in which a download can fail, ordered from the stand-in: one line with a hint, or mended."""
 
+import hashlib
+import os
 import subprocess
 import sys
 import threading
@@ -105,12 +107,17 @@ def test_what_the_hub_refuses_is_told(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("fault", ["busy", "hang"])
-def test_a_server_that_stays_down_costs_ten_seconds(fault: str, fake_hub: FakeHub, tmp_path: Path) -> None:
+@pytest.mark.parametrize("size", [len(CONTENT), None])
+def test_a_server_that_stays_down_costs_ten_seconds(
+    size: int | None, fault: str, fake_hub: FakeHub, tmp_path: Path
+) -> None:
     fake_hub.faults[HEAD] = [fault] * 99
     start = time.monotonic()
-    done = fetch(fake_hub, tmp_path, bytes=len(CONTENT))
+    done = fetch(fake_hub, tmp_path, bytes=size)
     assert time.monotonic() - start < 40  # 10 s are promised; a busy machine starts Python slowly
-    is_one_line(done, "edsr-x4 is not on this machine")
+    is_one_line(done, "who/edsr/edsr.pt")
+    # Not once for the size and once more for the file.
+    assert fake_hub.count("HEAD") <= 20
 
 
 def test_bodies_may_come_from_another_host(fake_hub: FakeHub, tmp_path: Path) -> None:
@@ -202,3 +209,128 @@ def test_rm_deletes_the_content(fake_hub: FakeHub, tmp_path: Path) -> None:
         fetch(fake_hub, tmp_path, "models", "path", "edsr"), "not on this machine", "sr models fetch edsr-x4"
     )
     assert fetch(fake_hub, tmp_path, "models", "rm", "edsr-x4").stdout == "edsr-x4  not on this machine\n"
+
+
+def parts(tmp_path: Path) -> list[Path]:
+    return list((tmp_path / "hf" / "hub" / "models--who--edsr" / "blobs").glob("*.incomplete"))
+
+
+@pytest.mark.parametrize("fault", ["endless", "gzip"])
+def test_a_body_ends_at_its_stated_size(fault: str, fake_hub: FakeHub, tmp_path: Path) -> None:
+    fake_hub.faults[GET] = [fault] * 9
+    done = fetch(fake_hub, tmp_path, bytes=len(CONTENT))
+    is_one_line(done, "sends more than the 1,048,576 bytes of edsr.pt")
+    assert (cached(tmp_path), parts(tmp_path)) == ([], [])
+
+
+def test_what_is_there_of_a_file_is_continued_and_what_is_old_is_swept(
+    fake_hub: FakeHub, tmp_path: Path
+) -> None:
+    blobs = tmp_path / "hf" / "hub" / "models--who--edsr" / "blobs"
+    blobs.mkdir(parents=True)
+    part = blobs / f"{hashlib.sha256(CONTENT).hexdigest()}.incomplete"
+    part.write_bytes(CONTENT[:700_000])
+    old, new = blobs / "a.1234.incomplete", blobs / "b.1234.incomplete"
+    old.write_bytes(b"x")
+    new.write_bytes(b"x")
+    os.utime(old, (0, 0))
+    sent: list[str] = []
+    fake_hub.ranges = sent
+    done = fetch(fake_hub, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert sent == ["bytes=700000-"]
+    assert [blob.read_bytes() for blob in cached(tmp_path)] == [CONTENT]
+    assert parts(tmp_path) == [new]
+
+
+def test_a_transfer_that_breaks_off_is_continued_by_the_next_command(
+    fake_hub: FakeHub, tmp_path: Path
+) -> None:
+    fake_hub.faults[GET] = ["reset"] * 3
+    assert fetch(fake_hub, tmp_path).returncode == 1
+    sent: list[str] = []
+    fake_hub.ranges = sent
+    assert fetch(fake_hub, tmp_path).returncode == 0
+    assert [blob.read_bytes() for blob in cached(tmp_path)] == [CONTENT]
+    assert len(sent) <= 1
+
+
+def test_get_is_repeated_like_head(fake_hub: FakeHub, tmp_path: Path) -> None:
+    fake_hub.faults[GET] = ["busy", "busy"]
+    fake_hub.faults[HEAD] = ["busy", "busy"]
+    done = fetch(fake_hub, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert fake_hub.count("GET") == 3
+
+
+@pytest.mark.parametrize("method", [HEAD, GET])
+def test_a_server_may_ask_for_some_patience(method: str, fake_hub: FakeHub, tmp_path: Path) -> None:
+    fake_hub.faults[method] = ["wait 2"]
+    start = time.monotonic()
+    done = fetch(fake_hub, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert time.monotonic() - start > 2
+
+
+@pytest.mark.parametrize("method", [HEAD, GET])
+def test_more_than_30_seconds_are_told(method: str, fake_hub: FakeHub, tmp_path: Path) -> None:
+    fake_hub.faults[method] = ["wait 3600"] * 9
+    done = fetch(fake_hub, tmp_path, bytes=len(CONTENT))
+    is_one_line(done, "answers 503 for who/edsr/edsr.pt", "try again in 3,600 s")
+    assert len(fake_hub.faults[method]) == 8
+
+
+@pytest.mark.slow
+def test_a_server_that_refuses_bodies_costs_ten_seconds(fake_hub: FakeHub, tmp_path: Path) -> None:
+    fake_hub.faults[GET] = ["busy"] * 99
+    start = time.monotonic()
+    is_one_line(fetch(fake_hub, tmp_path), "answers 503 for who/edsr/edsr.pt")
+    assert time.monotonic() - start < 40  # 10 s are promised; a busy machine starts Python slowly
+
+
+@pytest.mark.parametrize(
+    ("method", "fault", "message"),
+    [
+        (GET, "page", "sends a web page instead of edsr.pt"),
+        (HEAD, "page", "answers without the commit of edsr.pt: it is no Hub, or a proxy or a login page"),
+        (HEAD, "bare", "answers without the commit of edsr.pt"),
+        (HEAD, "astray", "redirects to http://localhost:9/login without the commit of edsr.pt"),
+    ],
+)
+def test_who_answers_in_place_of_the_hub_is_told(
+    method: str, fault: str, message: str, fake_hub: FakeHub, tmp_path: Path
+) -> None:
+    fake_hub.faults[method] = [fault] * 9
+    is_one_line(fetch(fake_hub, tmp_path), message, "HF_ENDPOINT")
+    assert cached(tmp_path) == []
+
+
+def test_a_damaged_copy_is_told_when_no_other_can_be_had(fake_hub: FakeHub, tmp_path: Path) -> None:
+    assert fetch(fake_hub, tmp_path).returncode == 0
+    (blob,) = cached(tmp_path)
+    blob.write_bytes(CONTENT[::-1])
+    offline = "import os\nos.environ['HF_HUB_OFFLINE'] = '1'\n"
+    code = offline + code_with_manifest(tmp_path, CONTENT, ["models", "fetch", "edsr", "--yes"])
+    message = "the copy of who/edsr/edsr.pt in the cache is damaged, and no other can be had: HF_HUB_OFFLINE"
+    is_one_line(run_python(code, tmp_path, fake_hub.url), message)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("HF_ENDPOINT", "huggingface", "HF_ENDPOINT=huggingface is not an address"),
+        ("HF_ENDPOINT", "http://127.0.0.1:99999", "is not an address"),
+        ("HF_ENDPOINT", "ftp://a", "is not an address"),
+        ("HTTP_PROXY", "http://127.0.0.1:port", "http_proxy=http://127.0.0.1:port is not an address"),
+        ("HTTP_PROXY", "socks9://127.0.0.1:1", "is not an address"),
+        ("http_proxy", "http://[::1", "is not an address"),
+        ("HF_HUB_ETAG_TIMEOUT", "soon", "HF_HUB_ETAG_TIMEOUT=soon is not a number of seconds"),
+        ("HF_HUB_DOWNLOAD_TIMEOUT", "-1", "HF_HUB_DOWNLOAD_TIMEOUT=-1 is not a number of seconds"),
+    ],
+)
+def test_a_wrong_variable_is_one_line(
+    name: str, value: str, message: str, fake_hub: FakeHub, tmp_path: Path
+) -> None:
+    code = f"import os\nos.environ[{name!r}] = {value!r}\n"
+    code += code_with_manifest(tmp_path, CONTENT, ["models", "fetch", "edsr", "--yes"])
+    is_one_line(run_python(code, tmp_path, fake_hub.url), message)

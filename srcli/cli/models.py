@@ -163,7 +163,9 @@ def _find_size(entry: "Entry") -> int | None:
         return entry.bytes
     try:
         return hub.fetch_metadata(entry.file).size
-    except hub.HubError:
+    except hub.HubError as error:
+        if error.affects_all:
+            raise  # to ask again for each file would take long
         return None
 
 
@@ -181,8 +183,11 @@ def _run_for_each(entries: "Iterable[Entry]", work: "Callable[[Entry], str]") ->
         try:
             console.out.print(work(entry), markup=False)
         except Exception as error:
-            console.print_error(wrap_exception(error, entry.name))
+            failure = wrap_exception(error, entry.name)
+            console.print_error(failure)
             failed += 1
+            if failure.affects_all:
+                break
     if failed:
         raise typer.Exit(ExitCode.FAILED)
 

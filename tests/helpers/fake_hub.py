@@ -7,6 +7,7 @@ import socket
 import struct
 import threading
 import time
+import zlib
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -28,7 +29,9 @@ class FakeHub(ThreadingHTTPServer):
     """Serve `files` by path; each request takes the next of the `faults` listed for its method and path.
 
     A fault is `spoil` (a wrong body of the right size), `reset` (the connection breaks in mid-body), `stall`
-    (the body stops half-way), `hang` (no answer at all), or one of `REFUSALS`. `elsewhere` is another
+    (the body stops half-way), `hang` (no answer at all), `endless` (a body without end), `gzip` (a body that
+    unpacks to a gigabyte), `page` (HTML in place of the file), `bare` (no headers of the Hub), `astray` (a
+    redirect without them), `wait N` (503 and `Retry-After: N`), or one of `REFUSALS`. `elsewhere` is another
     host that serves the bodies, like the Hub's CDN.
     """
 
@@ -41,6 +44,7 @@ class FakeHub(ThreadingHTTPServer):
         self.requests: list[str] = []
         self.posted: dict[str, list[bytes]] = defaultdict(list)
         self.elsewhere: str = ""
+        self.ranges: list[str] = []
 
     @property
     def url(self) -> str:
@@ -75,6 +79,12 @@ class Handler(BaseHTTPRequestHandler):
         content = self.server.files.get(self.path.removeprefix("/cdn"))
         if fault == "hang":
             time.sleep(30)
+        elif fault in ("endless", "gzip"):
+            self._send_too_much(content or b"", fault)
+        elif fault in ("page", "bare", "astray"):
+            self._send_strange(fault)
+        elif fault.startswith("wait"):
+            self._refuse(503, "", fault.split()[1])
         elif fault in REFUSALS or content is None:
             self._refuse(*REFUSALS[fault or "no file"])
         elif self.server.elsewhere and not self.path.startswith("/cdn"):
@@ -82,8 +92,36 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self._send(content, fault)
 
-    def _refuse(self, status: int, code: str) -> None:
+    def _send_too_much(self, content: bytes, fault: str) -> None:
+        self.send_response(200)
+        self._describe(content)
+        if fault == "gzip":
+            self.send_header("Content-Encoding", "gzip")
+        self.send_header("Transfer-Encoding", "chunked")
+        self.end_headers()
+        packer = zlib.compressobj(9, zlib.DEFLATED, 31)
+        for _ in range(1024):
+            block = packer.compress(bytes(2**20)) if fault == "gzip" else bytes(2**20)
+            if block:
+                self.wfile.write(b"%x\r\n%s\r\n" % (len(block), block))
+        self.wfile.write(b"0\r\n\r\n")
+
+    def _send_strange(self, fault: str) -> None:
+        page = b"<html>please log in</html>"
+        self.send_response(302 if fault == "astray" else 200)
+        if fault == "astray":
+            self.send_header("Location", "http://localhost:9/login")
+        if fault == "page":
+            self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.send_header("Content-Length", str(len(page)))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(page)
+
+    def _refuse(self, status: int, code: str, wait: str = "") -> None:
         self.send_response(status)
+        if wait:
+            self.send_header("Retry-After", wait)
         if code:
             self.send_header("X-Error-Code", code)
         self.send_header("X-Repo-Commit", REVISION)
@@ -105,6 +143,8 @@ class Handler(BaseHTTPRequestHandler):
         self.end_headers()
 
     def _send(self, content: bytes, fault: str) -> None:
+        if "Range" in self.headers:
+            self.server.ranges.append(self.headers["Range"])
         start = int(re.sub(r"\D", "", self.headers.get("Range", "bytes=0-").split("-")[0]))
         self.send_response(206 if start else 200)
         self._describe(content)

@@ -76,11 +76,13 @@ def _from_hub(entry: Entry, file: HubFile) -> Path:
         return hub.fetch_verified(file, entry.digest)
     except hub.HubError as error:
         instead = " or ".join(f"-m {model}" for model in list_bundled_models(entry.scale)) or "-m bicubic"
-        raise WeightsError(
+        failure = WeightsError(
             f"{entry.name} is not on this machine ({error.message})",
             f"{error.hint or 'try again later'}{_suggest_package(entry)}; {instead} works now; "
             f"or copy {file.repo} into {hub.get_hub_cache()}",
-        ) from error
+        )
+        failure.affects_all = error.affects_all
+        raise failure from error
 
 
 def _suggest_package(entry: Entry) -> str:

@@ -1,24 +1,34 @@
 """Files from the Hugging Face Hub at a pinned commit: from the cache, else over the network."""
 
 import errno
+import os
 import re
 import time
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
+from urllib.parse import urlsplit
 
+from srcli.engine.weights.transfer import (
+    DEADLINE,
+    TEMPORARY_STATUS,
+    Body,
+    TransferError,
+    read_retry_after,
+    store_file,
+    wait_for_server,
+)
 from srcli.errors import SrError
 from srcli.manifest import HubFile
 from srcli.storage.hashing import sha256
 
 # A client that cannot reach its server retries for 23 s; users at a prompt should know sooner.
 _PATIENCE = 2.0
-# Seconds for which a failing server is asked again, and seconds that one answer may take.
-_DEADLINE = 8.0
+# Seconds that one answer may take.
 _ANSWER = 5.0
-# How often a transfer is started if it breaks off.
-_ATTEMPTS = 3
+_PROXY_SCHEMES = ("http", "https", "socks5", "socks5h")
+_TIMEOUTS = ("HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT")
 
 
 class HubError(SrError):
@@ -27,17 +37,20 @@ class HubError(SrError):
 
 @dataclass(frozen=True)
 class HubMetadata:
-    """The Hub's record of a file: size in bytes, SHA-256 (large files only), and commit."""
+    """The Hub's record of a file: size in bytes, SHA-256 (large files only), commit, and where it is."""
 
     size: int | None
     digest: str | None
     commit: str | None
+    etag: str | None = None
+    url: str = ""
 
 
 def find_cached(file: HubFile) -> Path | None:
     """Return the file in the local cache, if it is there; the network is not used."""
     if find_spec("huggingface_hub") is None:  # an extra: without it nothing was downloaded
         return None
+    check_environment()
     from huggingface_hub import try_to_load_from_cache
 
     found = try_to_load_from_cache(file.repo, file.file, revision=file.revision, repo_type=file.kind)
@@ -47,19 +60,28 @@ def find_cached(file: HubFile) -> Path | None:
 def fetch_metadata(file: HubFile) -> HubMetadata:
     """Request a file's metadata. Raises `HubError` within 10 seconds if the Hub does not answer."""
     _check_reachable()
-    import httpx2
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
 
     url = hf_hub_url(file.repo, file.file, revision=file.revision, repo_type=file.kind)
-    give_up = time.monotonic() + _DEADLINE
+    give_up = time.monotonic() + DEADLINE
     while True:
         try:
             found = get_hf_file_metadata(url, timeout=min(_ANSWER, max(0.5, give_up - time.monotonic())))
-            return HubMetadata(found.size, _sha256_or_none(found.etag), found.commit_hash)
-        except (httpx2.HTTPError, OSError, ValueError) as error:
-            if not _is_temporary(error) or time.monotonic() + 1 > give_up:
-                raise _explain(error, file) from error
-            time.sleep(0.5)
+            return HubMetadata(
+                found.size, _sha256_or_none(found.etag), found.commit_hash, found.etag, found.location
+            )
+        except _get_client_errors() as error:
+            if not _is_temporary(error) or not wait_for_server(error, give_up):
+                failure = _explain(error, file)
+                failure.affects_all = _is_temporary(error)  # other files would cost as long
+                raise failure from error
+
+
+def _get_client_errors() -> tuple[type[Exception], ...]:
+    """Return what the client raises; `InvalidURL` and a missing package for SOCKS are errors of the user."""
+    import httpx2
+
+    return (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError, ImportError)
 
 
 def _sha256_or_none(etag: str | None) -> str | None:
@@ -72,7 +94,7 @@ def _is_temporary(error: Exception) -> bool:
     from huggingface_hub.errors import HfHubHTTPError
 
     if isinstance(error, HfHubHTTPError):
-        return error.response.status_code in (408, 429, 500, 502, 503, 504)
+        return error.response.status_code in TEMPORARY_STATUS
     return isinstance(error, httpx2.TransportError)
 
 
@@ -84,30 +106,44 @@ def fetch(file: HubFile, again: bool = False) -> Path:
     found = None if again else find_cached(file)
     if found:
         return found
-    fetch_metadata(file)
-    import httpx2
-
-    for attempt in range(_ATTEMPTS):
-        try:
-            return _download(file, again)
-        except httpx2.TransportError as error:
-            if attempt == _ATTEMPTS - 1:
-                raise _explain(error, file) from error
-        except (httpx2.HTTPError, OSError, ValueError) as error:
-            raise _explain(error, file) from error
-    raise AssertionError("the last attempt returns or raises")
+    stated = fetch_metadata(file)
+    _check_answer(stated, file)
+    try:
+        return _store(stated, file, again=again)
+    except TransferError as error:
+        raise HubError(error.message, error.hint) from error
+    except _get_client_errors() as error:
+        raise _explain(error, file) from error
 
 
-def _download(file: HubFile, again: bool) -> Path:
-    from huggingface_hub import constants, hf_hub_download
+def _check_answer(stated: HubMetadata, file: HubFile) -> None:
+    """Raise `HubError` unless the answer is that of a Hub: a page of a proxy has no commit and no tag."""
+    from huggingface_hub import constants
 
-    # The client's progress bar moves once per chunk of 10 MiB: small files would show nothing.
-    constants.DOWNLOAD_CHUNK_SIZE = 1 << 18
-    return Path(
-        hf_hub_download(
-            file.repo, file.file, revision=file.revision, repo_type=file.kind, force_download=again
-        )
+    if stated.commit and stated.etag and stated.size is not None:
+        return
+    missing = "commit" if not stated.commit else "size" if stated.etag else "tag"
+    is_elsewhere = bool(stated.url) and urlsplit(stated.url).netloc != urlsplit(constants.ENDPOINT).netloc
+    raise HubError(
+        f"{constants.ENDPOINT} {f'redirects to {stated.url[:100]}' if is_elsewhere else 'answers'} "
+        f"without the {missing} of {file.file}: it is no Hub, or a proxy or a login page answers",
+        "check the connection, the proxy and HF_ENDPOINT",
     )
+
+
+def _store(stated: HubMetadata, file: HubFile, *, again: bool) -> Path:
+    from huggingface_hub import constants
+    from huggingface_hub.file_download import repo_folder_name
+    from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
+
+    assert stated.etag
+    assert stated.size is not None
+    headers = build_hf_headers()
+    if urlsplit(stated.url).netloc != urlsplit(constants.ENDPOINT).netloc:
+        headers.pop("authorization", None)  # the token is for the Hub alone
+    body = Body(file.file, stated.url, headers, stated.size, stated.etag)
+    folder = repo_folder_name(repo_id=file.repo, repo_type=file.kind)
+    return store_file(get_hub_cache(), folder, file.revision, file.file, body, again=again)
 
 
 def _explain(error: Exception, file: HubFile) -> HubError:
@@ -129,8 +165,11 @@ def _explain(error: Exception, file: HubFile) -> HubError:
         if isinstance(error, kind):
             return HubError(message, hint)
     if isinstance(error, errors.HfHubHTTPError):
-        code = error.response.status_code
-        return HubError(f"{constants.ENDPOINT} answers {code} for {file.repo}/{file.file}", "try again later")
+        code, asked = error.response.status_code, read_retry_after(error)
+        when = f"try again in {asked:,.0f} s, as it asks" if asked else "try again later"
+        return HubError(f"{constants.ENDPOINT} answers {code} for {file.repo}/{file.file}", when)
+    if isinstance(error, ImportError):
+        return HubError(f"the proxy needs another package: {error}", "pip install 'httpx2[socks]'")
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
         return HubError(
             f"no room for {file.file} in {folder}", "free some disk space, or set HF_HOME to another folder"
@@ -141,32 +180,71 @@ def _explain(error: Exception, file: HubFile) -> HubError:
     return HubError(f"download of {file.repo}/{file.file} failed: {first_line}", "try again later")
 
 
+def check_environment() -> None:
+    """Raise `HubError` for variables that the client would fail at with a traceback when it is imported."""
+    for name in _TIMEOUTS:
+        text = os.environ.get(name)
+        if text and not (text.isdecimal() and 0 < int(text[:9]) < 10**6):
+            raise HubError(f"{name}={text[:50]} is not a number of seconds", "for example 10, or unset it")
+    endpoint = os.environ.get("HF_ENDPOINT")
+    if endpoint and not _is_address(endpoint, ("http", "https")):
+        raise HubError(
+            f"HF_ENDPOINT={endpoint[:100]} is not an address", "for example https://huggingface.co"
+        )
+
+
+def _check_proxies() -> None:
+    import urllib.request  # late: it brings ssl
+
+    for scheme, proxy in urllib.request.getproxies().items():
+        if scheme in ("http", "https", "all") and proxy:
+            url = proxy if "//" in proxy else f"http://{proxy}"
+            if not _is_address(url, _PROXY_SCHEMES):
+                raise HubError(
+                    f"{scheme}_proxy={proxy[:100]} is not an address",
+                    "for example http://proxy:3128, or unset it",
+                )
+
+
+def _is_address(text: str, schemes: tuple[str, ...]) -> bool:
+    """Return whether a text is an address with a host, one of the schemes, and a port that exists, if any."""
+    try:
+        url = urlsplit(text)
+        return url.scheme in schemes and bool(url.hostname) and (url.port is None or url.port > 0)
+    except ValueError:
+        return False
+
+
 def get_hub_cache() -> Path:
     """Return the Hub client's cache folder, which HF_HUB_CACHE or HF_HOME set."""
+    check_environment()
     from huggingface_hub import constants
 
     return Path(constants.HF_HUB_CACHE)
 
 
 def _check_reachable() -> None:
+    check_environment()
+    _check_proxies()
     from huggingface_hub import constants
 
     if constants.HF_HUB_OFFLINE:
         raise HubError("HF_HUB_OFFLINE is set", "unset it to download")
     if not is_reachable(constants.ENDPOINT):
-        raise HubError(f"no network: {constants.ENDPOINT} does not answer", "check the connection")
+        failure = HubError(f"no network: {constants.ENDPOINT} does not answer", "check the connection")
+        failure.affects_all = True
+        raise failure
 
 
 def is_reachable(endpoint: str, patience: float = _PATIENCE) -> bool:
     """Return whether a connection to the server, or to its proxy, opens within `patience` seconds."""
     import socket
-    import urllib.parse  # late: they bring ssl
-    import urllib.request
+    import urllib.request  # late: it brings ssl
 
-    url = urllib.parse.urlsplit(endpoint)
+    url = urlsplit(endpoint)
     proxy = urllib.request.getproxies().get(url.scheme)
     if proxy and not urllib.request.proxy_bypass(url.hostname or ""):
-        url = urllib.parse.urlsplit(proxy if "//" in proxy else f"//{proxy}")
+        url = urlsplit(proxy if "//" in proxy else f"//{proxy}")
     port = url.port or (80 if url.scheme == "http" else 443)
     opened: list[bool] = []
 
@@ -187,14 +265,13 @@ def is_reachable(endpoint: str, patience: float = _PATIENCE) -> bool:
 def list_files(repo: str, revision: str) -> list[HubFile]:
     """Return every file of a dataset, at the commit that `revision` names now. Raises `HubError`."""
     _check_reachable()
-    import httpx2
     from huggingface_hub import HfApi
 
     try:
         found = HfApi().dataset_info(repo, revision=revision)
         names = [file.rfilename for file in found.siblings or ()]
         return [HubFile(repo, found.sha or revision, name, "dataset") for name in names]
-    except (httpx2.HTTPError, OSError, ValueError) as error:
+    except _get_client_errors() as error:
         raise _explain(error, HubFile(repo, revision, "", "dataset")) from error
 
 
@@ -223,7 +300,11 @@ def fetch_verified(file: HubFile, digest: str | None) -> Path:
     path = fetch(file)
     if not describe_damage(path, digest):
         return path
-    path = fetch(file, again=True)
+    try:
+        path = fetch(file, again=True)
+    except HubError as error:
+        message = f"the copy of {file.repo}/{file.file} in the cache is damaged, and no other can be had"
+        raise HubError(f"{message}: {error.message}", error.hint) from error
     problem = describe_damage(path, digest)
     if problem:
         remove_cached(path)
@@ -250,14 +331,13 @@ def publish(repo: str, files: dict[str, Path | bytes], message: str, private: bo
     Raises `HubError` if the Hub refuses, as it does without a token.
     """
     _check_reachable()
-    import httpx2
     from huggingface_hub import CommitOperationAdd, HfApi
 
     adds = [CommitOperationAdd(name, content) for name, content in files.items()]
     try:
         HfApi().create_repo(repo, private=private, exist_ok=True)
         return str(HfApi().create_commit(repo, adds, commit_message=message).commit_url)
-    except (httpx2.HTTPError, OSError, ValueError) as error:
+    except _get_client_errors() as error:
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         hint = "set HF_TOKEN to a token with write access"
         raise HubError(f"cannot publish to {repo}: {reason}", hint) from error
