@@ -21,7 +21,7 @@ from srcli.engine.runtimes.base import NetworkInfo, RuntimeRequest, WeightsSourc
 from srcli.engine.runtimes.multi_device import MultiDeviceRuntime
 from srcli.engine.runtimes.torch import prepare
 from srcli.engine.upscaler import Upscaler
-from srcli.engine.weights import files, ncnn, packages
+from srcli.engine.weights import files, ncnn, packages, pair_check
 from srcli.errors import SrError, WeightsError
 from srcli.imaging.image import Image, read_image, write_image
 from srcli.imaging.metrics.full_reference import psnr
@@ -42,6 +42,13 @@ KNOWN = {
     "WAIFU2X_CUNET_UP1X_DENOISE3X": "cunet x1",
     "WAIFU2X_ANIME_UP2X_DENOISE1X": "upconv7 x2",
     "WAIFU2X_PHOTO_UP2X": "upconv7 x2",
+}
+
+# A key whose shape others have, too.
+_REPEATED = {
+    "REALESRGAN_ANIMAVIDEOV3_UP4X": "body.2.weight",
+    "WAIFU2X_PHOTO_UP2X": "net.6.bias",
+    "WAIFU2X_CUNET_UP2X": "unet1.conv1_down.weight",
 }
 
 
@@ -86,6 +93,30 @@ def test_known_pairs_are_recognised_and_read_back(name: str) -> None:
     assert info.params == sum(value.numel() for value in network.parameters())
     pixels = crop_photo(9, 14) if name == LARGE else crop_photo(33, 46)
     assert_same_image(run(graph.param, pixels), run_by_torch(graph.param, known.spec, pixels))
+
+
+@pytest.mark.parametrize("name", ["REALESRGAN_ANIMAVIDEOV3_UP4X", "WAIFU2X_PHOTO_UP2X", "WAIFU2X_CUNET_UP2X"])
+def test_what_is_read_back_is_compared_with_ncnn_once(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two layers in the wrong order have the right shapes, and would otherwise give a picture of rubbish."""
+    spec = read_spec(PAIRS[name])
+    files.load_network(PAIRS[name], spec)
+    monkeypatch.setattr(pair_check, "_run_by_ncnn", lambda graph, tile: pytest.fail("compared twice"))
+    files.load_network(PAIRS[name], spec)
+    monkeypatch.undo()
+    monkeypatch.setenv("SR_CACHE", str(tmp_path))
+    read = ncnn.read_known
+
+    def swap(param: Path) -> dict[str, ncnn.Array]:
+        state = read(param)
+        same = [key for key, value in state.items() if value.shape == state[_REPEATED[name]].shape]
+        first, second = same[:2]
+        return {**state, first: state[second], second: state[first]}
+
+    monkeypatch.setattr(ncnn, "read_known", swap)
+    with pytest.raises(WeightsError, match="PyTorch makes another image"):
+        files.load_network(PAIRS[name], spec)
 
 
 @pytest.mark.parametrize("name", ["REALESRGAN_ANIMAVIDEOV3_UP4X", "WAIFU2X_PHOTO_UP2X"])

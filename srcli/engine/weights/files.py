@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from srcli import archs
 from srcli.archs import Spec
-from srcli.engine.weights import hub, identify, ncnn, packages
+from srcli.engine.weights import hub, identify, ncnn, packages, pair_check
 from srcli.engine.weights.checkpoint import check_file, read_checkpoint, read_header
 from srcli.errors import UsageError, WeightsError, explain_missing
 from srcli.manifest import Entry, HubFile, PackageFile, UserFile, find_user_folder, list_bundled_models
@@ -94,7 +94,8 @@ def _suggest_package(entry: Entry) -> str:
 def load_network(path: Path, spec: Spec) -> "nn.Module":
     """Return the network of `spec` with the weights in `path`.
 
-    Raises `WeightsError` that names the first key or shape that differs, before any memory is taken.
+    Raises `WeightsError` that names the first key or shape that differs, before any memory is taken. What was
+    read from an ncnn pair is compared with ncnn.
     """
     try:
         archs.check_config(spec.arch, spec.scale, spec.config)
@@ -116,6 +117,9 @@ def load_network(path: Path, spec: Spec) -> "nn.Module":
     for name, parameter in network.named_parameters():
         if not parameter.isfinite().all():
             raise WeightsError(f"{path} has weights that are not finite: {name}", "its training failed")
+    pair = ncnn.find_pair(path)
+    if pair:
+        pair_check.check_network(ncnn.read_graph(pair), network)
     return network
 
 
