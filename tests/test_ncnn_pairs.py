@@ -26,6 +26,7 @@ from srcli.errors import SrError, WeightsError
 from srcli.imaging.image import Image, read_image, write_image
 from srcli.imaging.metrics.full_reference import psnr
 from srcli.imaging.pixels import Pixels
+from srcli.methods.choice import ModelChoice
 
 PACKAGED = [entry for entry in manifest.load() if entry.packaged]
 FOLDERS = [Path(package.__file__).parent / "models" for package in map(__import__, (
@@ -35,6 +36,8 @@ PAIRS = {pair.stem: pair for folder in FOLDERS for pair in ncnn.list_pairs(folde
 # It takes seconds even for a few pixels.
 LARGE = "REALESRGAN_X4PLUS_UP4X"
 KNOWN = {
+    "REALESRGAN_ANIMAVIDEOV3_UP2X": "srvgg x2 (inner=4)",
+    "REALESRGAN_ANIMAVIDEOV3_UP3X": "srvgg x3 (inner=4)",
     "REALESRGAN_ANIMAVIDEOV3_UP4X": "srvgg x4",
     "REALESRGAN_X4PLUSANIME_UP4X": "rrdbnet x4 (blocks=6)",
     "REALESRGAN_X4PLUS_UP4X": "rrdbnet x4",
@@ -186,18 +189,17 @@ def test_unknown_pairs_are_probed_once(foreign: Path) -> None:
         assert psnr(theirs, ours) > 60
 
 
-@pytest.mark.parametrize(
-    ("scale", "name"), [(2, "REALESRGAN_ANIMAVIDEOV3_UP2X"), (3, "REALESRGAN_ANIMAVIDEOV3_UP3X")]
-)
-def test_a_pair_that_reduces_its_own_result_is_probed(scale: int, name: str) -> None:
-    found = ncnn_pair.examine_pair(ncnn.read_graph(PAIRS[name]))
-    assert (found.info.scale, found.info.channels, found.info.margin) == (scale, 3, 0)
-    pixels = crop_photo(60, 80)
-    whole, tiled = (
-        methods.load_method_file(PAIRS[name], scale, methods.MethodOptions(tile=tile))(pixels, scale)
-        for tile in (512, 32)
-    )
-    assert_same_image(tiled, whole)
+def test_pairs_whose_result_is_reduced_are_models_for_x2_and_x3() -> None:
+    """The layers at their end are part of the network, by ncnn and by torch."""
+    pixels = crop_photo(30, 44)
+    for scale in (2, 3):
+        loaded = methods.load_method("realesr-animevideo", scale, methods.MethodOptions(tile=32))
+        assert [stage.scale for stage in loaded.stages] == [scale]
+        spec = archs.Spec("srvgg", scale, {"inner": 4})
+        pair = PAIRS[f"REALESRGAN_ANIMAVIDEOV3_UP{scale}X"]
+        assert_same_image(loaded(pixels, scale), run_by_torch(pair, spec, pixels))
+    with pytest.raises(SrError, match="cannot be reduced"):
+        archs.build("srvgg", 4, {"inner": 2})
 
 
 def test_a_probe_finds_margins_multiples_and_ranges() -> None:
@@ -336,9 +338,7 @@ def test_packaged_models_run_offline_and_without_torch(name: str, tmp_path: Path
 
 
 def test_models_for_one_scale_have_it_by_default() -> None:
-    found = [
-        methods.choice.ModelChoice(name).find_default_scale() for name in ("waifu2x", "real", "ecbsr", None)
-    ]
+    found = [ModelChoice(name).find_default_scale() for name in ("waifu2x", "real", "ecbsr", None)]
     assert found == [2, 4, 4, 4]
 
 

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from srcli.archs import Count, Facts, Paper, Traits
 from srcli.archs.blocks import conv, count_numbers
+from srcli.errors import UsageError
 
 PAPER = Paper(
     "Real-ESRGAN: Training Real-World Blind Super-Resolution with Pure Synthetic Data",
@@ -30,14 +31,20 @@ FACTS = Facts(
 class Network(nn.Module):
     """16 inner convolutions of 64 as in realesr-animevideov3; realesr-general-x4v3 has 32 `convs`.
 
-    `channels`: 1 for luma.
+    `channels`: 1 for luma; `inner`: the scale of a network whose result is reduced to `scale`, as the authors
+    do for x2 and x3; 0 if it is `scale`.
     """
 
-    def __init__(self, *, scale: int, features: int = 64, convs: int = 16, channels: int = 3) -> None:
+    def __init__(
+        self, *, scale: int, features: int = 64, convs: int = 16, channels: int = 3, inner: int = 0
+    ) -> None:
         super().__init__()
         self.channels = channels
         self.scale = scale
-        self.halo = convs + 2
+        self.inner = inner or scale
+        if self.inner < scale:
+            raise UsageError(f"a network for x{inner} cannot be reduced to x{scale}", "change inner")
+        self.halo = convs + 2 + (self.inner > scale)
         layers: list[nn.Module] = [conv(channels, features), nn.PReLU(features)]
         for _ in range(convs):
             layers += [conv(features, features), nn.PReLU(features)]
@@ -45,12 +52,15 @@ class Network(nn.Module):
         for layer in layers[::2]:
             nn.init.kaiming_normal_(layer.weight, a=0.25)  # type: ignore[arg-type]
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
-        self.body = nn.Sequential(*layers, conv(features, channels * scale**2))
+        self.body = nn.Sequential(*layers, conv(features, channels * self.inner**2))
 
     def forward(self, batch: Tensor) -> Tensor:
         """Map (N, channels, H, W) in [0, 1] to (N, channels, H*scale, W*scale)."""
-        residual = F.pixel_shuffle(self.body(batch), self.scale)
-        return residual + F.interpolate(batch, scale_factor=self.scale, mode="nearest")
+        residual = F.pixel_shuffle(self.body(batch), self.inner)
+        out = residual + F.interpolate(batch, scale_factor=self.inner, mode="nearest")
+        if self.inner == self.scale:
+            return out
+        return F.interpolate(out, scale_factor=self.scale / self.inner, mode="bicubic")
 
 
 def describe(state: dict[str, Any]) -> dict[str, Any]:

@@ -266,7 +266,7 @@ def _find_letter(layer: Layer) -> str:
                 return "*" if layer.number(0) == 2 and round(layer.number(2), 4) == 0.2 else "?"
             return "?" if layer.number(0) else "+"
         case "Interp":
-            return "i" if layer.number(0) == 1 else "?"
+            return {1: "i", 3: "b"}.get(int(layer.number(0)), "?")
     return {"Concat": "c", "PReLU": "P", "PixelShuffle": "S", "Deconvolution": "D"}.get(layer.kind, "?")
 
 
@@ -276,7 +276,7 @@ def _describe_slope(slope: float) -> str:
 
 _DENSE = r"LcLcLcLcC(?:r|\*\+)"
 _RRDBNET = re.compile(rf"C((?:(?:{_DENSE}){{3}}(?:r|\*\+))+)C\+((?:iL)*)LC")
-_SRVGG = re.compile(r"CP((?:CP)+)C(?:Si|iS)\+")
+_SRVGG = re.compile(r"CP((?:CP)+)C(?:Si|iS)\+(b?)")
 
 
 # A layer needs memory for what it takes and makes, and its Winograd transforms for about twice as much.
@@ -357,14 +357,22 @@ def _identify_srvgg(graph: Graph) -> KnownPair | None:
     if match is None or not all(_has_plain_kernel(layer) for layer in convolutions):
         return None
     scales = {layer.number(0) for layer in graph.layers if layer.kind == "PixelShuffle"}
-    scales |= {layer.number(k) for layer in graph.layers if layer.kind == "Interp" for k in (1, 2)}
+    resized = [layer for layer in graph.layers if layer.kind == "Interp"]
+    scales |= {layer.number(k) for layer in resized if layer.number(0) == 1 for k in (1, 2)}
+    factors = {layer.number(k) for layer in resized if layer.number(0) == 3 for k in (1, 2)} or {1.0}
     convs, features = len(match[1]) // 2, int(convolutions[0].number(0))
-    if len(scales) != 1 or features != convolutions[1].number(0):
+    if len(scales) != 1 or len(factors) != 1 or features != convolutions[1].number(0):
+        return None
+    inner = int(scales.pop())
+    scale = inner * factors.pop()
+    if scale not in (1, 2, 3, 4) or scale > inner:
         return None
     config = {"convs": convs, "features": features}
     own = {key: value for key, value in config.items() if {"convs": 16, "features": 64}[key] != value}
+    own |= {"inner": inner} if match[2] else {}
     names = tuple(f"body.{number}" for number in range(2 * convs + 3))
-    return _check_shapes(graph, KnownPair(Spec("srvgg", int(scales.pop()), own), convs + 2, names))
+    halo = convs + 2 + bool(match[2])
+    return _check_shapes(graph, KnownPair(Spec("srvgg", int(scale), own), halo, names))
 
 
 # The layers of waifu2x's networks in the order of a pair: key, and kind, outputs, kernel and step.
