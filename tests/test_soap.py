@@ -51,9 +51,9 @@ def test_bases_stay_at_right_angles() -> None:
     run(optimiser, problem, 50)
     state = optimiser.state[problem.weight]
     for side, size in (("left", 12), ("right", 27)):
-        basis = state[f"{side}_basis"]
+        basis = state[f"{side}_basis"][0]
         torch.testing.assert_close(basis @ basis.T, torch.eye(size), atol=1e-5, rtol=0)
-        moments = (basis * (state[side] @ basis)).sum(0)
+        moments = (basis * (state[side][0] @ basis)).sum(0)
         assert moments[0] > moments[-1], "the strongest direction comes first"
 
 
@@ -86,7 +86,7 @@ def test_gradients_of_low_rank_and_any_size_are_borne(size: float, rank: int) ->
     state = optimiser.state[weight]
     assert torch.isfinite(weight).all()
     assert weight.abs().max() < 9 * 0.1 * 20, "no step is out of proportion to the rate"
-    for basis in (state["left_basis"], state["right_basis"]):
+    for basis in (state["left_basis"][0], state["right_basis"][0]):
         torch.testing.assert_close(basis @ basis.T, torch.eye(len(basis)), atol=1e-4, rtol=0)
 
 
@@ -110,3 +110,97 @@ def test_large_sides_keep_their_axes() -> None:
     optimiser.step()
     assert optimiser.state[weight]["right"] is None
     assert optimiser.state[weight]["left"] is not None
+
+
+def step_by_the_paper(gradients: list[Tensor], weight: Tensor, every: int, beta: float = 0.95) -> Tensor:
+    """Algorithm 3 of the paper for one matrix, as the authors' code begins it: the first step only looks."""
+    moments = [torch.zeros(side, side) for side in weight.shape]
+    mean, square, bases = torch.zeros_like(weight), torch.zeros_like(weight), []
+
+    def observe(gradient: Tensor) -> None:
+        moments[0].lerp_(gradient @ gradient.T, 1 - beta)
+        moments[1].lerp_(gradient.T @ gradient, 1 - beta)
+
+    observe(gradients[0])
+    bases = [torch.linalg.eigh(m.double()).eigenvectors.flip(1).float() for m in moments]
+    for step, gradient in enumerate(gradients[1:], 1):
+        mean.lerp_(gradient, 1 - beta)
+        square = beta * square + (1 - beta) * (bases[0].T @ gradient @ bases[1]).square()
+        scale = (square / (1 - beta**step)).sqrt() + 1e-8
+        change = bases[0].T @ mean @ bases[1] / (1 - beta**step) / scale
+        weight = weight - 0.1 * bases[0] @ change @ bases[1].T
+        observe(gradient)
+        if step % every:
+            continue
+        for axis in (0, 1):
+            order = torch.diag(bases[axis].T @ moments[axis] @ bases[axis]).argsort(descending=True)
+            square = square.index_select(axis, order)
+            bases[axis] = torch.linalg.qr(moments[axis] @ bases[axis][:, order]).Q
+    return weight
+
+
+@pytest.mark.parametrize("every", [1, 4])
+def test_it_is_the_published_algorithm(every: int) -> None:
+    torch.manual_seed(0)
+    gradients, weight = list(torch.randn(12, 9, 6)), torch.randn(9, 6)
+    ours = weight.clone().requires_grad_()
+    optimiser = Soap([{"params": [ours]}], lr=0.1, every=every)
+    for gradient in gradients:
+        ours.grad = gradient.clone()
+        optimiser.step()
+    torch.testing.assert_close(ours.detach(), step_by_the_paper(gradients, weight, every), atol=2e-4, rtol=0)
+
+
+def build_weights() -> list[Tensor]:
+    torch.manual_seed(0)
+    shapes = [(8, 2, 3, 3), (8, 2, 3, 3), (8,), (4, 8, 1, 1), (8, 2, 3, 3), (4,), (1, 5)]
+    return [torch.randn(shape, requires_grad=True) for shape in shapes]
+
+
+def take_steps(optimisers: list[Soap], weights: list[Tensor], steps: int) -> None:
+    torch.manual_seed(1)
+    for _ in range(steps):
+        for weight in weights:
+            weight.grad = torch.randn(weight.shape)
+        for optimiser in optimisers:
+            optimiser.step()
+
+
+def test_weights_that_are_computed_together_are_as_if_alone() -> None:
+    together, alone = build_weights(), build_weights()
+    take_steps([Soap([{"params": together}], lr=0.1, every=1, weight_decay=0.01)], together, 8)
+    apart = [Soap([{"params": [weight]}], lr=0.1, every=1, weight_decay=0.01) for weight in alone]
+    take_steps(apart, alone, 8)
+    for one, other in zip(together, alone, strict=True):
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+
+
+def test_states_of_earlier_versions_are_read() -> None:
+    """They had the state of each weight beside it, with averages in the weight's own coordinates."""
+    weights = build_weights()
+    optimiser = Soap([{"params": weights}], lr=0.1, every=1)
+    take_steps([optimiser], weights, 8)
+    saved = copy.deepcopy(optimiser.state_dict())
+    former = {}
+    for number, weight in enumerate(weights):
+        rows, columns = (len(weight), weight[0].numel()) if weight.ndim > 1 else (1, len(weight))
+        turns = min(rows, columns) > 1
+        same = [k for k, other in enumerate(weights) if (other.shape == weight.shape or not turns)]
+        same = [k for k in same if (weights[k].ndim == 4) == turns]
+        stack, place = saved["state"][same[0]], same.index(number)
+        one = {"steps": stack["steps"], "left": None, "right": None}
+        if turns:
+            one |= {k: v[place] for k, v in stack.items() if isinstance(v, Tensor)}
+            one["mean"] = one["left_basis"] @ one["mean"] @ one["right_basis"].T
+        else:
+            first = sum(weights[k].numel() for k in same[:place])
+            span = slice(first, first + weight.numel())
+            one |= {name: stack[name][span][None] for name in ("mean", "square")}
+        former[number] = one
+    others = [weight.detach().clone().requires_grad_() for weight in weights]
+    again = Soap([{"params": others}], lr=0.1, every=1)
+    again.load_state_dict({**saved, "state": former})
+    take_steps([optimiser], weights, 3)
+    take_steps([again], others, 3)
+    for one_weight, other in zip(weights, others, strict=True):
+        torch.testing.assert_close(one_weight, other, atol=1e-4, rtol=1e-4)
