@@ -1,6 +1,8 @@
 """Training data: what is stored is what was on disk, what is drawn corresponds, and equal draws are equal."""
 
+import itertools
 import os
+import pickle
 import re
 import shutil
 import subprocess
@@ -16,6 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.paths import SAMPLES
+from helpers.training import build_setup
 from srcli.errors import DatasetError, SrError, UsageError
 from srcli.imaging.color import luma
 from srcli.imaging.degrade import degradations
@@ -25,7 +28,8 @@ from srcli.imaging.pixels import to_uint8
 from srcli.imaging.resize import resize_8bit
 from srcli.train import augment, cache, decode
 from srcli.train import degrade as torch_degrade
-from srcli.train.augment import Augmentation, Batch
+from srcli.train.augment import Augmentation, Batch, Share
+from srcli.train.batches import iterate_batches
 from srcli.train.feed import Feed, draw
 from srcli.train.planes import Boxes, MappedPlane, Samples, layout, turn_crop
 from srcli.train.sources import ImageSource, parse
@@ -392,9 +396,8 @@ def test_batches_correspond_in_every_orientation(
     batch = drawn(store, channels=channels)
     assert batch.lr.shape == (20, channels, 24, 24)
     assert batch.hr.shape == (20, channels, 48, 48)
-    again = torch_degrade.degrade_batch(batch.hr.expand(-1, 3, -1, -1), 2, degradation, generator())[
-        :, :channels
-    ]
+    rngs = [generator()] * len(batch.hr)
+    again = torch_degrade.degrade_batch(batch.hr.expand(-1, 3, -1, -1), 2, degradation, rngs)[:, :channels]
     inner = (..., slice(4, -4), slice(4, -4))
     assert (again[inner] - batch.lr[inner]).abs().max() < 4.1 / 255
     if enlarged:
@@ -457,11 +460,45 @@ def test_larger_patches_than_the_store_was_asked_for_are_a_mistake(photos: Path)
         draw(Feed(opened(photos), 1), 17, 5, generator())
 
 
-def test_the_parts_of_a_batch_make_it_up(photos: Path) -> None:
-    batch = drawn(opened(photos))
-    parts = [batch.part(number, 4) for number in range(4)]
+@pytest.mark.parametrize("how", ["bicubic", "second-order"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_shares_of_a_batch_make_it_up(
+    how: str, channels: int, photos: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No process cuts or degrades an image of another one."""
+    store = opened(photos, StoreSpec(2, 16, degradations.parse_degradation(how)))
+    feed = Feed(store, channels, augment.parse("flip,rotate,shuffle"))
+    batch = draw(feed, 16, 8, generator())
+    cut: list[int] = []
+    plain = MappedPlane.cut
+    monkeypatch.setattr(
+        MappedPlane, "cut", lambda self, boxes, side: cut.append(len(boxes.image)) or plain(self, boxes, side)
+    )
+    shares = [draw(feed, 16, 8, generator(), Share(number, 4)) for number in range(4)]
+    assert set(cut) == {2}
     for name in ("lr", "hr", "fed"):
-        assert torch.equal(torch.cat([getattr(part, name) for part in parts]), getattr(batch, name))
+        assert torch.equal(torch.cat([getattr(share, name) for share in shares]), getattr(batch, name))
+
+
+def test_a_plane_is_sent_to_other_processes_by_name(photos: Path) -> None:
+    store = opened(photos)
+    sent = pickle.dumps(store.hr)
+    assert len(sent) < 3000
+    assert np.array_equal(pickle.loads(sent).samples, store.hr.samples)  # type: ignore[attr-defined]
+
+
+@pytest.mark.slow
+def test_processes_draw_what_a_thread_draws(photos: Path, tmp_path: Path) -> None:
+    setup = build_setup(photos, tmp_path / "run", degrade="noise,sigma=10", accumulate=2)
+    several, one = (
+        list(itertools.islice(iterate_batches(setup.recipe, setup.draw, 3, 0, workers), 5))
+        for workers in (2, 0)
+    )
+    for (scale, batch), (other_scale, other) in zip(several, one, strict=True):
+        assert scale == other_scale
+        assert torch.equal(batch.lr, other.lr)
+        assert torch.equal(batch.hr, other.hr)
+        assert batch.fed is batch.lr
 
 
 def test_images_are_drawn_by_area_and_weight(tmp_path: Path) -> None:

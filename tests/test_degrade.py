@@ -426,7 +426,7 @@ def test_a_batch_is_its_images_one_by_one(name: str, hr: Pixels, psf: Path) -> N
 def test_degraded_batches_repeat_and_take_a_draw_each(hr: Pixels) -> None:
     batch = batch_of(hr[:48, :48]).repeat(2, 1, 1, 1)
     made = parse_degradation("noise,sigma=20")
-    one, two = (twin.degrade_batch(batch, 2, made, np.random.default_rng(3)) for _ in range(2))
+    one, two = (twin.degrade_batch(batch, 2, made, [np.random.default_rng(3)] * 2) for _ in range(2))
     torch.testing.assert_close(one, two)
     assert not torch.equal(one[0], one[1])
 
@@ -459,7 +459,7 @@ def test_a_network_learns_to_undo_it(name: str, hr: Pixels, psf: Path) -> None:
     optimiser = torch.optim.Adam(network.parameters(), 3e-3)
     losses = []
     for _ in range(40):
-        loss = (network(twin.degrade_batch(batch, 2, made, rng)) - batch).abs().mean()
+        loss = (network(twin.degrade_batch(batch, 2, made, [rng] * 4)) - batch).abs().mean()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()

@@ -19,6 +19,7 @@ from srcli.imaging.pixels import from_uint8, to_uint8
 from srcli.imaging.resize import resize_8bit
 from srcli.methods import MethodOptions, load_method
 from srcli.train import pairs_store, recipe
+from srcli.train.augment import Share
 from srcli.train.augment import parse as parse_augmentation
 from srcli.train.feed import Feed, draw
 from srcli.train.pairs_store import SHARD, PairSpec, open_pairs
@@ -141,8 +142,8 @@ def test_crops_of_input_truth_and_teacher_belong_together(channels: int, enlarge
     if enlarged:
         apart = (batch.fed - batch.teacher)[..., 6:-6, 6:-6].abs()
         assert float(apart.mean()) < 1 / 255
-    halves = [batch.part(number, 2).teacher for number in (0, 1)]
-    assert all(half is not None and len(half) == 3 for half in halves)
+    halves = [draw(feed, wanted.student.patch, 6, np.random.default_rng(0), Share(n, 2)) for n in (0, 1)]
+    assert all(half.teacher is not None and len(half.teacher) == 3 for half in halves)
 
 
 def test_the_kind_of_teacher_decides_target_and_pairs(tmp_path: Path) -> None:

@@ -28,6 +28,7 @@ from srcli.errors import SrError, UsageError
 from srcli.imaging.color import luma
 from srcli.imaging.image import read_image
 from srcli.train import events, loop, losses, recipe, recipes, schedule, state
+from srcli.train.augment import Share
 from srcli.train.degrade import resize
 from srcli.train.luma import convert_channels
 from srcli.train.teacher import imitation_loss, load_teacher, replace_target
@@ -51,7 +52,7 @@ def test_every_network_learns(arch: str, photos: Path, tmp_path: Path) -> None:
     setup = build_setup(photos, tmp_path / "run", arch, steps=100, config=config, **plain, **rates)
     begun = state.start(setup.recipe, CPU)
     work = loop.prepare(begun, setup)
-    losses = [sum(loop.take_step(begun, setup, work).values()) for _ in range(100)]
+    losses = [sum(map(float, loop.take_step(begun, setup, work).terms.values())) for _ in range(100)]
     assert np.mean(losses[-20:]) < 0.7 * np.mean(losses[:5])
 
 
@@ -183,7 +184,42 @@ def test_a_loss_that_explodes_costs_half_the_rate_and_then_the_run(
     for network in (resumed.network, resumed.ema):
         assert all(weight.isfinite().all() for weight in network.state_dict().values())
     work = loop.prepare(resumed, setup)
-    assert np.isfinite(loop.take_step(resumed, setup, work)["l2"])
+    assert np.isfinite(float(loop.take_step(resumed, setup, work).terms["l2"]))
+
+
+def test_losses_that_are_read_later_are_the_same(photos: Path, tmp_path: Path) -> None:
+    """As on a GPU, where reading them at each step would make the processor wait."""
+    begun, logs = [], []
+    for every in (1, 5):
+        setup = replace(build_setup(photos, tmp_path / f"run-{every}"), read_every=every)
+        last, told = run_training(setup)
+        begun.append(last.network.state_dict())
+        logs.append((setup.folder / loop.LOG).read_text())
+        assert told[-1].step == 12
+    assert logs[0] == logs[1]
+    assert all(torch.equal(begun[0][name], begun[1][name]) for name in begun[0])
+
+
+def test_a_loss_that_explodes_unread_goes_back_to_the_last_checkpoint(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is noticed at the next reading, and before anything is saved."""
+    setup = replace(build_setup(photos, tmp_path / "run", loss="l2", validate_every=100), read_every=5)
+    begun = state.start(setup.recipe, CPU)
+    steps = loop.run(begun, setup)
+    next(steps)
+    plain = losses.PIXEL["l2"]
+    with monkeypatch.context() as patch:
+        patch.setitem(losses.PIXEL, "l2", lambda images: plain(images) * torch.nan)
+        notes = [next(steps).note for _ in range(5)]
+        assert notes[:4] == [""] * 4
+        assert "l2 loss is not finite at step 1: resumed from step 0 at 0.5" in notes[4]
+        next(steps)
+        next(steps)
+    steps.close()
+    resumed, _ = state.resume(setup.folder, CPU, {})
+    assert resumed.step == 0
+    assert all(weight.isfinite().all() for weight in resumed.network.state_dict().values())
 
 
 def test_a_full_disk_keeps_the_older_checkpoint(
@@ -308,7 +344,7 @@ def test_accumulated_batches_are_one_large_batch(photos: Path, tmp_path: Path) -
     whole = build_setup(photos, tmp_path / "a", batch=8, steps=1, clip=0.0)
     parts = build_setup(photos, tmp_path / "b", batch=4, accumulate=2, steps=1, clip=0.0)
     batch = whole.draw(2, 12, 8, np.random.default_rng(0))
-    halves = [batch.part(0, 2), batch.part(1, 2)]
+    halves = [whole.draw(2, 12, 8, np.random.default_rng(0), Share(number, 2)) for number in (0, 1)]
     results = []
     for setup, given in ((whole, [batch]), (parts, halves)):
         begun = state.start(setup.recipe, CPU)
@@ -329,7 +365,7 @@ def test_gradients_are_bounded_as_the_recipe_says() -> None:
     ):
         network.weight.grad = torch.tensor([[3.0, 4.0]])
         made = replace(recipes.find("fsrcnn", 2), clip=bound, clip_by=by)
-        assert schedule.clip(network, made, rate) == pytest.approx(5)
+        assert float(schedule.clip(network, made, rate)) == pytest.approx(5)
         torch.testing.assert_close(network.weight.grad, torch.tensor([expected]), rtol=1e-4, atol=1e-4)
 
 

@@ -21,7 +21,7 @@ from srcli import archs
 from srcli.engine.device import keep_freed_memory, select_device
 from srcli.imaging.degrade import degradations
 from srcli.train import augment, loop, recipes, state
-from srcli.train.feed import Feed, draw
+from srcli.train.feed import Drawer, Feed
 from srcli.train.recipe import apply_changes
 from srcli.train.sources import parse
 from srcli.train.store import StoreSpec, open_store
@@ -30,7 +30,7 @@ RESULTS = Path(__file__).parent.parent / "benchmarks" / "results" / "train.json"
 SCALE, BATCH = 4, 16
 # A function that builds a step, and its arguments.
 Rival = tuple[Callable[..., Callable[[], object]], tuple[object, ...]]
-NETWORKS = ("fsrcnn", "espcn", "edsr")
+NETWORKS = ("espcn", "edsr", "ecbsr", "srvgg")
 
 
 def build_ours(name: str, data: Path, folder: Path) -> Callable[[], object]:
@@ -41,7 +41,7 @@ def build_ours(name: str, data: Path, folder: Path) -> Callable[[], object]:
     wanted = StoreSpec(SCALE, recipe.patch, degradations.parse_degradation(recipe.degrade))
     store = open_store([parse(str(data), SCALE)], wanted, lambda done, total: None)
     feed = Feed(store, int(begun.network.channels), augment.parse(recipe.augment))  # type: ignore[arg-type]
-    setup = loop.Setup(recipe, select_device("cpu"), folder, lambda s, p, n, rng: draw(feed, p, n, rng), [])
+    setup = loop.Setup(recipe, select_device("cpu"), folder, Drawer({SCALE: feed}), [])
     work = loop.prepare(begun, setup)
     return lambda: loop.take_step(begun, setup, work)
 
@@ -71,11 +71,11 @@ def run_turns(
     for _ in range(3):
         step()
     while pipe.recv():
-        begun, count = time.perf_counter(), 0
+        begun, spent, count = time.perf_counter(), time.process_time(), 0
         while time.perf_counter() - begun < 1:
             step()
             count += 1
-        pipe.send((count, time.perf_counter() - begun))
+        pipe.send((count, time.process_time() - spent))
 
 
 def measure_rates(rivals: list[Rival], seconds: float, threads: int) -> list[float]:

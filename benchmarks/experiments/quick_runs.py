@@ -19,7 +19,7 @@ from srcli.engine import complexity
 from srcli.engine.device import keep_freed_memory, select_device
 from srcli.imaging.degrade import degradations
 from srcli.train import augment, loop, recipes, state
-from srcli.train.feed import Feed, draw
+from srcli.train.feed import Drawer, Feed
 from srcli.train.recipe import Recipe
 from srcli.train.sources import parse
 from srcli.train.store import StoreSpec, open_store
@@ -89,7 +89,7 @@ def set_up_run(recipe: Recipe, data: Path, folder: Path) -> tuple[state.State, l
     store = open_store([parse(str(data), recipe.scale)], wanted, lambda done, total: None)
     feed = Feed(store, int(run_state.network.channels), augment.parse(recipe.augment))  # type: ignore[arg-type]
     pictures = list(datasets.load_samples().read_pictures())
-    return run_state, loop.Setup(recipe, device, folder, lambda s, p, n, rng: draw(feed, p, n, rng), pictures)
+    return run_state, loop.Setup(recipe, device, folder, Drawer({recipe.scale: feed}), pictures)
 
 
 def fit_recipe(recipe: Recipe) -> Recipe:

@@ -138,6 +138,14 @@ class RunGroup:
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Log for TensorBoard too.", rich_help_panel=_RUN)
     ] = False
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            min=0,
+            help="Processes that degrade images ahead; by default, with a GPU, one for each idle core.",
+            rich_help_panel=_RUN,
+        ),
+    ] = None
     gpus: Annotated[
         int | None,
         typer.Option(min=1, help="Processes on this machine, one for each GPU.", rich_help_panel=_RUN),
@@ -196,6 +204,7 @@ def train(
         data.allow_leak,
         run.tensorboard,
         device,
+        run.workers,
     )
     with console.stop_on_signal() as stopped, TrainReporter() as reporter:
         summary = training.run(request, reporter, stopped.is_set)

@@ -36,11 +36,27 @@ class Batch:
     window: Window | None = None
     teacher: Tensor | None = None
 
-    def part(self, number: int, count: int) -> "Batch":
-        """Return one of `count` equal parts."""
-        lr, hr, fed = (images.chunk(count)[number] for images in (self.lr, self.hr, self.fed))
-        teacher = None if self.teacher is None else self.teacher.chunk(count)[number]
-        return Batch(lr, hr, lr if self.fed is self.lr else fed, self.window, teacher)
+    def pin_memory(self) -> "Batch":
+        """Return the batch in memory from which a GPU copies while the processor goes on."""
+        lr, hr = self.lr.pin_memory(), self.hr.pin_memory()
+        fed = lr if self.fed is self.lr else self.fed.pin_memory()
+        return Batch(lr, hr, fed, self.window, None if self.teacher is None else self.teacher.pin_memory())
+
+
+@dataclass(frozen=True)
+class Share:
+    """One of `count` equal parts of a batch: that of one of several processes."""
+
+    number: int = 0
+    count: int = 1
+
+    def slice(self, images: int) -> slice:
+        """Return its place in a batch of that many images, a multiple of `count`."""
+        size = images // self.count
+        return slice(self.number * size, (self.number + 1) * size)
+
+
+WHOLE = Share()
 
 
 @dataclass(frozen=True)

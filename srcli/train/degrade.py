@@ -30,15 +30,16 @@ from srcli.imaging.degrade.steps import (
     Target,
     resize_matrix,
 )
+from srcli.train.planes import send
 
 
-def degrade_batch(hr: Tensor, scale: int, degradation: Degradation, rng: Rng) -> Tensor:
-    """Degrade (N, 3, H, W) in [0, 1], each image by its own random draw; rounded to 8-bit levels.
+def degrade_batch(hr: Tensor, scale: int, degradation: Degradation, rngs: Sequence[Rng]) -> Tensor:
+    """Degrade (N, 3, H, W) in [0, 1], each image by a draw of its own generator; rounded to 8-bit levels.
 
     Height and width must be multiples of `scale`.
     """
     target = Target(hr.shape[2], hr.shape[3], scale)
-    return apply(hr, [degradation.plan(target, rng) for _ in hr])
+    return apply(hr, [degradation.plan(target, rng) for rng in rngs])
 
 
 def apply(batch: Tensor, plans: Sequence[Plan]) -> Tensor:
@@ -74,7 +75,7 @@ def _apply_steps(batch: Tensor, plans: list[Plan]) -> Tensor:
 
 
 def _to_tensor(array: NDArray[Any], like: Tensor) -> Tensor:
-    return torch.from_numpy(array).to(like)
+    return send(array, like.device).to(like.dtype)
 
 
 def _filter(batch: Tensor, steps: Sequence[Filter]) -> Tensor:

@@ -5,6 +5,7 @@ import json
 import math
 import time
 from collections.abc import Callable, Generator, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
@@ -43,7 +44,9 @@ MAX_NONFINITE_RETRIES = 3
 class Setup:
     """The inputs of a run: recipe, device, output folder, batches, and the images to validate with.
 
-    `bicubic`: the PSNR-Y of bicubic upscaling on these images.
+    `bicubic`: the PSNR-Y of bicubic upscaling on these images. `read_every`: the steps after which losses are
+    read and checked: reading them makes the processor wait for a GPU. `workers`: processes that degrade
+    batches; 0: a thread.
     """
 
     recipe: Recipe
@@ -53,6 +56,8 @@ class Setup:
     pictures: list[Picture]
     log: Callable[[int, dict[str, float]], None] = lambda step, figures: None
     bicubic: float = math.nan
+    read_every: int = 1
+    workers: int = 0
 
     @property
     def reduction(self) -> Reduction:
@@ -61,20 +66,38 @@ class Setup:
         return Reduction(Y_CROP.protocol, "" if degrade == "bicubic" else degrade)
 
 
+@dataclass(frozen=True)
+class Step:
+    """A step that was taken: its number, the terms of its loss, and the norm of the gradient, unread."""
+
+    number: int
+    terms: dict[str, Tensor]
+    norm: Tensor
+
+
 @dataclass
 class Meter:
-    """Times of a run, and the terms since the last validation."""
+    """Times of a run, the terms since the last validation, and the `pending` steps, which are unread."""
 
     began: float = field(default_factory=time.monotonic)
     saved: float = field(default_factory=time.monotonic)
     waited: float = 0.0
+    pending: list[Step] = field(default_factory=list)
     terms: list[dict[str, float]] = field(default_factory=list)
     last: dict[str, float] = field(default_factory=dict)
 
-    def note(self, terms: dict[str, float]) -> None:
-        """Keep a step's terms."""
-        self.last = terms
-        self.terms.append(terms)
+    def read(self) -> None:
+        """Read the pending steps in one transfer. Raises `NotFiniteError` if one is not finite."""
+        if not self.pending:
+            return
+        values = [value for step in self.pending for value in (*step.terms.values(), step.norm)]
+        numbers = iter(torch.stack([value.float() for value in values]).tolist())
+        for step in self.pending:
+            figures = {label: next(numbers) for label in step.terms}
+            _check_finite(figures, next(numbers), step.number)
+            self.last = figures
+            self.terms.append(figures)
+        self.pending.clear()
 
     def mean(self) -> dict[str, float]:
         """Return the mean of each term since the last call."""
@@ -133,7 +156,7 @@ def prepare(state: State, setup: Setup) -> Work:
         phase,
         build_forward(state.network, setup.device.name, recipe.compile),
         objective,
-        iterate_batches(recipe, setup.draw, state.step, state.nonfinite_retries),
+        iterate_batches(recipe, setup.draw, state.step, state.nonfinite_retries, setup.workers),
         _load_teacher(recipe, setup.device) if recipe.teacher and not recipe.pairs else None,
     )
 
@@ -166,10 +189,11 @@ def rehearse(state: State, setup: Setup) -> None:
         objective.discriminator_loss(images)
 
 
-def take_step(state: State, setup: Setup, work: Work, meter: Meter | None = None) -> dict[str, float]:
+def take_step(state: State, setup: Setup, work: Work, meter: Meter | None = None) -> Step:
     """Take an optimiser step, on one batch or several with added gradients; return the terms of the loss.
 
-    Raises `NotFiniteError`, with the weights as they were, if the loss or its gradient is not finite.
+    Raises `NotFiniteError`, with the weights as they were, if the loss or its gradient is not finite; unless
+    losses are read later, by `Meter.read`.
     """
     recipe, meter = setup.recipe, meter or Meter()
     rate = state.rate * schedule.learning_rate(recipe, work.phase, state.step)
@@ -182,18 +206,20 @@ def take_step(state: State, setup: Setup, work: Work, meter: Meter | None = None
         terms |= _imitation(recipe, images) | _reduction(recipe, images, fed)
         loss = losses.total(terms) / recipe.accumulate
         loss.backward()  # type: ignore[no-untyped-call]
-        shares.append(terms)
+        shares.append({label: value.detach() for label, value in terms.items()})
     parallel.average_gradients(state.network)
     norm = schedule.clip(state.network, recipe, rate)
-    found = [{label: float(value.detach()) for label, value in terms.items()} for terms in shares]
-    figures = {label: float(np.mean([share[label] for share in found])) for label in found[0]}
-    _check_finite(figures, norm, state.step)
+    terms = {label: torch.stack([share[label] for share in shares]).mean() for label in shares[0]}
+    checks = setup.read_every == 1
+    if checks:
+        _check_finite({label: float(value) for label, value in terms.items()}, float(norm), state.step)
     _step(state.optimiser, rate)
     if work.phase.discriminator:
-        figures |= _train_discriminator(state, work, images, rate)
+        terms |= _train_discriminator(state, work, images, rate, checks=checks)
+    taken = Step(state.step, terms, norm)
     state.step += 1
     update_ema(state, recipe.ema)
-    return figures
+    return taken
 
 
 def _forward(
@@ -206,15 +232,20 @@ def _forward(
     meter.waited += time.monotonic() - begun
     if recipe.scales:
         state.network.scale = scale  # type: ignore[assignment]
-    fed = _network_input(state, recipe, batch).to(device, memory_format=torch.channels_last)
+    if torch.device(device).type == "cuda" and batch.hr.device.type == "cpu":
+        batch = batch.pin_memory()
+    fed = _network_input(state, recipe, batch).to(
+        device, memory_format=torch.channels_last, non_blocking=True
+    )
     window = () if batch.window is None else (batch.window,)
     with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=recipe.precision == "bfloat16"):
         if any(recipe.deep_supervision):
             *earlier, sr = state.network.intermediate_outputs(fed)  # type: ignore[operator]
         else:
             earlier, sr = [], work.forward(fed, *window)
-    shown = None if batch.teacher is None else batch.teacher.to(device)
-    images = losses.Images(sr.float(), batch.hr.to(device), batch.lr.to(device), shown)
+    shown = None if batch.teacher is None else batch.teacher.to(device, non_blocking=True)
+    hr, lr = (images.to(device, non_blocking=True) for images in (batch.hr, batch.lr))
+    images = losses.Images(sr.float(), hr, lr, shown)
     if work.teacher:
         images = replace(images, teacher=work.teacher.upscale(images, fed))
     return replace_target(images, recipe.target or "truth"), fed, earlier
@@ -277,17 +308,19 @@ def _step(optimiser: torch.optim.Optimizer, rate: float) -> None:
     optimiser.step()
 
 
-def _train_discriminator(state: State, work: Work, images: losses.Images, rate: float) -> dict[str, float]:
+def _train_discriminator(
+    state: State, work: Work, images: losses.Images, rate: float, *, checks: bool
+) -> dict[str, Tensor]:
     assert state.discriminator is not None
     assert state.discriminator_optimiser is not None
     state.discriminator_optimiser.zero_grad(set_to_none=True)
     loss = work.objective.discriminator_loss(images)
     loss.backward()  # type: ignore[no-untyped-call]
     parallel.average_gradients(state.discriminator)
-    value = float(loss.detach())
-    _check_finite({"discriminator": value}, 0.0, state.step)
+    if checks:
+        _check_finite({"discriminator": float(loss.detach())}, 0.0, state.step)
     _step(state.discriminator_optimiser, rate)
-    return {"discriminator": value}
+    return {"discriminator": loss.detach()}
 
 
 def validate(state: State, setup: Setup) -> Row:
@@ -332,11 +365,14 @@ def run(state: State, setup: Setup) -> Generator[StepDone]:
             due = not note and _is_due(state, setup.recipe)
             if due:
                 psnr_y = checkpoint(state, setup, meter.mean())
-            if due or time.monotonic() - meter.saved > SAVE_EVERY:
+            if due or (not meter.pending and time.monotonic() - meter.saved > SAVE_EVERY):
                 _save(state, setup, meter)
             yield _progress(state, setup, meter, first, psnr_y, due, note)
     finally:
-        _save(state, setup, meter)
+        # After a loss that is not finite, the checkpoint before it remains.
+        with suppress(NotFiniteError):
+            meter.read()
+            _save(state, setup, meter)
 
 
 def _forget_after(log: Path, step: int) -> None:
@@ -361,7 +397,9 @@ def _read_step(line: str) -> float:
 def _try_step(state: State, setup: Setup, work: Work, meter: Meter) -> str:
     """Take a step; if it is not finite, restore the last good state at half the rate, and say why."""
     try:
-        meter.note(take_step(state, setup, work, meter))
+        meter.pending.append(take_step(state, setup, work, meter))
+        if len(meter.pending) >= setup.read_every or not meter.last or _is_due(state, setup.recipe):
+            meter.read()
     except NotFiniteError as error:
         if state.nonfinite_retries == MAX_NONFINITE_RETRIES:
             raise
@@ -369,6 +407,7 @@ def _try_step(state: State, setup: Setup, work: Work, meter: Meter) -> str:
         saved = torch.load(setup.folder / STATE, map_location=setup.device.name, weights_only=True)
         restore(state, saved, setup.recipe, setup.device)
         state.nonfinite_retries, state.rate = nonfinite_retries, rate
+        meter.pending.clear()
         return f"{error.message}: resumed from step {state.step} at {rate:g} of the learning rate"
     return ""
 

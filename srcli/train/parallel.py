@@ -41,6 +41,11 @@ def rank() -> int:
     return distributed.get_rank() if distributed.is_initialized() else 0
 
 
+def local_world() -> int:
+    """Return the number of processes on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1")) if distributed.is_initialized() else 1
+
+
 def is_first() -> bool:
     """Return whether this process is the one that validates, logs and saves."""
     return rank() == 0

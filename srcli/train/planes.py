@@ -61,6 +61,10 @@ class Boxes:
     left: Numbers
     turn: Numbers
 
+    def only(self, chosen: slice) -> "Boxes":
+        """Return some of the crops."""
+        return Boxes(self.image[chosen], self.top[chosen], self.left[chosen], self.turn[chosen])
+
     def times(self, step: int) -> "Boxes":
         """Return the same crops in an image `step` times as large."""
         return Boxes(self.image, self.top * step, self.left * step, self.turn)
@@ -89,10 +93,19 @@ class Plane(Protocol):
 
 @dataclass(frozen=True)
 class MappedPlane:
-    """Images in a file that is mapped into memory: (pixels, 3) samples."""
+    """Images in a file that is mapped into memory: (pixels, 3) samples.
+
+    Another process gets the `path`, and maps the file too.
+    """
 
     places: Layout
     samples: Samples
+    path: Path | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.path is None:
+            return MappedPlane, (self.places, self.samples)
+        return map_file, (self.path, self.places)
 
     @property
     def bytes(self) -> int:
@@ -144,7 +157,7 @@ class DevicePlane:
         device, widths = self.samples.device, self.places.widths[boxes.image]
         corners = self.places.first[boxes.image] + boxes.top * widths + boxes.left
         # One small copy to the device, not three.
-        corner, width, turn = torch.from_numpy(np.stack([corners, widths, boxes.turn])).to(device)[..., None]
+        corner, width, turn = send(np.stack([corners, widths, boxes.turn]), device)[..., None]
         inside = _orientations(side, device)[turn[:, 0]]
         index = corner + inside // side * width + inside % side
         return self.samples.index_select(0, index.flatten()).view(-1, side, side, 3)
@@ -152,6 +165,12 @@ class DevicePlane:
     def to(self, device: torch.device) -> "DevicePlane":
         """Copy the images to another device."""
         return DevicePlane(self.places, self.samples.to(device))
+
+
+def send(array: NDArray[Any], device: torch.device) -> Tensor:
+    """Copy an array to `device`; from a buffer, so that the processor does not wait for a GPU."""
+    tensor = torch.from_numpy(array)
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 def turn_crop(crop: NDArray[Any], turn: int) -> NDArray[Any]:
@@ -172,4 +191,4 @@ def map_file(path: Path, places: Layout) -> MappedPlane:
     if not places.pixels:
         return MappedPlane(places, np.empty((0, 3), np.uint8))
     # "c", copy on write: torch warns of arrays that can't be written, and the file stays as it is.
-    return MappedPlane(places, np.asarray(np.memmap(path, np.uint8, "c", shape=(places.pixels, 3))))
+    return MappedPlane(places, np.asarray(np.memmap(path, np.uint8, "c", shape=(places.pixels, 3))), path)

@@ -15,7 +15,7 @@ class TrainRequest:
     the run, by default runs/NETWORK-xSCALE. `changes`: fields of the recipe by name, None to leave one;
     `assignments`: fields as "name=value". `seconds`: the number of steps is chosen to fit into this time.
     `resume`: the folder of a run to continue, which knows all else. `allow_leak` accepts images of
-    benchmarks.
+    benchmarks. `workers`: processes that degrade batches; by default, with a GPU, the cores that are idle.
     """
 
     data: tuple[str, ...] = ()
@@ -32,6 +32,7 @@ class TrainRequest:
     allow_leak: bool = False
     tensorboard: bool = False
     device: str | None = None
+    workers: int | None = None
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ import torch
 from srcli import archs, datasets, manifest
 from srcli.archs import Spec
 from srcli.datasets import Picture
-from srcli.engine.device import Device, keep_freed_memory, select_device
+from srcli.engine.device import Device, count_threads, keep_freed_memory, select_device
 from srcli.engine.weights import files
 from srcli.engine.weights.checkpoint import read_header
 from srcli.errors import SrError, UsageError
@@ -23,7 +23,7 @@ from srcli.methods import Interpolator
 from srcli.storage.files import replace_atomically
 from srcli.storage.json_text import parse_json, read_json
 from srcli.train import augment, loop, parallel, recipe, recipes, state, time_budget
-from srcli.train.batches import Draw
+from srcli.train.batches import has_fixed_inputs
 from srcli.train.events import (
     DataReady,
     Event,
@@ -34,7 +34,7 @@ from srcli.train.events import (
     Started,
     Validated,
 )
-from srcli.train.feed import Feed, draw, draw_any
+from srcli.train.feed import Drawer, Feed
 from srcli.train.pairs_store import PairSpec, open_pairs
 from srcli.train.recipe import Recipe
 from srcli.train.request import Summary, TrainRequest
@@ -75,9 +75,13 @@ def run(
             raise KeyboardInterrupt
         emit(event)
 
-    draw_batch = open_draw(request, chosen, begun, device, emit_or_stop)
+    workers = count_workers(request, chosen, device)
+    draw_batch = open_draw(request, chosen, begun, device, emit_or_stop, workers)
     log = _open_tensorboard(folder) if request.tensorboard else ignore
-    setup = loop.Setup(chosen, device, folder, draw_batch, pictures, log)
+    read_every = 1 if device.name == "cpu" else _READ_EVERY
+    setup = loop.Setup(
+        chosen, device, folder, draw_batch, pictures, log, read_every=read_every, workers=workers
+    )
     setup = replace(setup, bicubic=loop.score_bicubic(setup))
     if not begun.step:
         setup = _fit_to_time(request, begun, setup, began, emit)
@@ -113,6 +117,8 @@ def _fit_to_time(
 
 
 _HOUR = 3600.0
+# Steps on a GPU between two readings of the losses.
+_READ_EVERY = 50
 
 
 def _sets_steps(request: TrainRequest) -> bool:
@@ -268,8 +274,12 @@ def open_draw(
     begun: State,
     device: Device,
     emit: Emit = ignore,
-) -> Draw:
-    """Return a function that draws batches of the recipe's scales; all scales share the decoded images."""
+    workers: int = 0,
+) -> Drawer:
+    """Open the images, and return what draws batches of the recipe's scales from them.
+
+    `workers`: processes that will call it; 0: only this one does.
+    """
 
     def report_decoded(done: int, total: int) -> None:
         emit(ImageDecoded(done, total))
@@ -286,17 +296,17 @@ def open_draw(
             store = open_store([parse(text, scale) for text in request.data], wanted, report_decoded)
         label = "any scale" if chosen.scale_range else f"x{scale}"
         emit(DataReady(len(store), label, store.left_out, store.leaks))
-        # Crops are cut and degraded on the device that holds the samples.
-        placed = store if device.name == "cpu" else store.to(torch.device(device.name))
+        # Crops are cut on the device that holds the samples, unless processes degrade them.
+        placed = store if device.name == "cpu" or workers else store.to(torch.device(device.name))
         channels = int(begun.network.channels)  # type: ignore[arg-type]
         return Feed(placed, channels, augment.parse(chosen.augment))
 
     if chosen.scale_range:
         feed = open_feed(1)
         part = chosen.downscale_weight == 0
-        return lambda scale, patch, count, rng: draw_any(feed, scale, patch, count, rng, part=part)
+        return Drawer({1: feed}, any_scale=True, part=part)
     feeds = {scale: open_feed(scale) for scale in chosen.scales or (chosen.scale,)}
-    return lambda scale, patch, count, rng: draw(feeds[int(scale)], patch, count, rng)
+    return Drawer(feeds)
 
 
 def _specify_store(request: TrainRequest, chosen: Recipe, scale: int) -> StoreSpec:
@@ -311,6 +321,24 @@ def _specify_store(request: TrainRequest, chosen: Recipe, scale: int) -> StoreSp
         chosen.sharpen,
         bool(chosen.scale_range),
     )
+
+
+def count_workers(request: TrainRequest, chosen: Recipe, device: Device) -> int:
+    """Return the number of processes that degrade batches: as requested, or the cores that are idle.
+
+    Without a GPU, the network takes all cores; with one, each training process has its share of them.
+    """
+    if has_fixed_inputs(chosen):
+        return 0
+    if request.workers is not None:
+        return request.workers
+    if device.name == "cpu":
+        return 0
+    return min(_MOST_WORKERS, max(0, count_threads() // parallel.local_world() - 1))
+
+
+# More than a GPU needs, see docs/train.md; each takes 300 MB of memory.
+_MOST_WORKERS = 16
 
 
 def _open_tensorboard(folder: Path) -> Callable[[int, dict[str, float]], None]:

@@ -2,8 +2,7 @@
 
 import math
 
-import torch
-from torch import nn
+from torch import Tensor, nn
 
 from srcli.train.recipe import Phase, Recipe
 
@@ -46,21 +45,21 @@ def _cosine(first: float, last: float, done: float) -> float:
     return last + (first - last) * (1 + math.cos(math.pi * min(1.0, done))) / 2
 
 
-def clip(network: nn.Module, recipe: Recipe, rate: float) -> float:
+def clip(network: nn.Module, recipe: Recipe, rate: float) -> Tensor:
     """Clip the gradients as the recipe says; return their norm before, not finite if one is not.
 
-    `rate` is the learning rate: VDSR lets gradients grow as it falls.
+    `rate` is the learning rate: VDSR lets gradients grow as it falls. Nothing waits for a GPU.
     """
     weights = [weight for weight in network.parameters() if weight.grad is not None]
     norm = nn.utils.get_total_norm([weight.grad for weight in weights if weight.grad is not None])
-    if recipe.clip <= 0 or not bool(torch.isfinite(norm)):
-        return float(norm)
+    if recipe.clip <= 0:
+        return norm
     if recipe.clip_by == "norm":
         nn.utils.clip_grads_with_norm_(weights, recipe.clip, norm)
     else:
         bound = recipe.clip / (rate if recipe.clip_by == "rate" else 1)
         nn.utils.clip_grad_value_(weights, bound)
-    return float(norm)
+    return norm
 
 
 def supervision(recipe: Recipe, step: int) -> float:

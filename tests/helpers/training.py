@@ -2,15 +2,12 @@
 
 from pathlib import Path
 
-import numpy as np
-
 from helpers.networks import CPU
 from srcli import archs, datasets
 from srcli.imaging.degrade import degradations
-from srcli.train import augment, feed, loop, recipe, recipes, state
-from srcli.train.augment import Batch
+from srcli.train import augment, loop, recipe, recipes, state
 from srcli.train.events import StepDone
-from srcli.train.feed import Feed
+from srcli.train.feed import Drawer, Feed
 from srcli.train.sources import parse
 from srcli.train.store import StoreSpec, open_store
 
@@ -32,11 +29,7 @@ def build_setup(photos: Path, folder: Path, name: str = "fsrcnn", **changes: obj
         feeds[scale] = Feed(store, channels, augment.parse(made.augment))
     folder.mkdir(exist_ok=True)
 
-    def draw(scale: float, patch: int, count: int, rng: np.random.Generator) -> Batch:
-        if made.scale_range:
-            return feed.draw_any(feeds[1], scale, patch, count, rng, part=made.downscale_weight == 0)
-        return feed.draw(feeds[int(scale)], patch, count, rng)
-
+    draw = Drawer(feeds, any_scale=bool(made.scale_range), part=made.downscale_weight == 0)
     return loop.Setup(made, CPU, folder, draw, list(datasets.open_folder(photos).read_pictures())[:1])
 
 
