@@ -19,6 +19,8 @@ from hypothesis import strategies as st
 
 from helpers.paths import SAMPLES
 from helpers.training import build_setup
+from srcli import datasets
+from srcli.datasets import DatasetText
 from srcli.errors import DatasetError, SrError, UsageError
 from srcli.imaging.color import luma
 from srcli.imaging.degrade import degradations
@@ -108,8 +110,8 @@ def spoiled(photos: Path, spoil: Callable[[Path], object]) -> str:
 @pytest.mark.parametrize(
     ("text", "wanted", "message"),
     [
-        (lambda p: p / "none", WANTED, "none is not a folder"),
-        (lambda p: (p / "hollow").mkdir() or p / "hollow", WANTED, "no usable image in .*hollow"),
+        (lambda p: p / "none", WANTED, "no data set or folder called '.*none'"),
+        (lambda p: (p / "hollow").mkdir() or p / "hollow", WANTED, "no images in .*hollow"),
         (lambda p: p, StoreSpec(2, 500), "no usable image in .*photos"),
         (lambda p: f"{p}=0", WANTED, "weight of .*photos cannot be '0'"),
         (lambda p: f"{p}=much", WANTED, "weight of .*photos cannot be 'much'"),
@@ -130,6 +132,44 @@ def test_what_is_wrong_with_a_source_is_said_in_one_line(
         opened(str(text(photos)), wanted)
     assert caught.value.hint
     assert "\n" not in caught.value.message
+
+
+def test_one_notation_serves_training_validation_and_bench(photos: Path) -> None:
+    """A place, in any of its forms, with a name, partners and a weight."""
+    for text, expected in {
+        str(photos): DatasetText(str(photos)),
+        "Set5": DatasetText("Set5"),
+        "mine=photos": DatasetText("photos", "mine"),
+        "hub:me/set=2": DatasetText("hub:me/set", weight=2),
+        f"{photos}=2": DatasetText(str(photos), weight=2),
+        "a/*_HR.png,lr=a/*_LR.png=0.5": DatasetText("a/*_HR.png", lr="a/*_LR.png", weight=0.5),
+        "x=a/*.png,lr=b/X{scale},weight=3": DatasetText("a/*.png", "x", "b/X{scale}", 3),
+        "s3://bucket/part=1": DatasetText("s3://bucket/part=1"),
+        "s3://bucket/part=1,weight=2": DatasetText("s3://bucket/part=1", weight=2),
+    }.items():
+        assert datasets.parse_dataset(text) == expected
+    with pytest.raises(UsageError, match="has a weight"):
+        datasets.find_dataset(f"{photos}=2")
+
+
+def test_a_set_may_be_a_pattern_in_training_and_in_bench(tmp_path: Path) -> None:
+    """High and low resolution in one folder, told apart by their names."""
+    for number in range(3):
+        flat(tmp_path / "all" / f"{number}_HR.png", 64, 64, number / 4)
+        flat(tmp_path / "all" / f"{number}_LR2.png", 32, 32, number / 4)
+        flat(tmp_path / "all" / "deep" / f"{number}_HR.png", 64, 64, number / 4)
+    text = f"{tmp_path}/all/*_HR.png,lr={tmp_path}/all/*_LR{{scale}}.png"
+    source = parse(f"{text},weight=3", 2)
+    assert [file.name for file in source.files] == ["0_HR.png", "1_HR.png", "2_HR.png"]
+    assert [file.name for file in source.partners] == ["0_LR2.png", "1_LR2.png", "2_LR2.png"]
+    assert source.weight == 3
+    found = datasets.find_dataset(text)
+    assert (found.files, found.find_partners(2)) == (source.files, source.partners)
+    assert len(parse(f"{tmp_path}/all/**/*_HR.png", 2).files) == 6
+    with pytest.raises(DatasetError, match=r"no images match .*\*_XX.png"):
+        parse(f"{tmp_path}/all/*_XX.png", 2)
+    with pytest.raises(DatasetError, match=r"no images match .*_LR4.png"):
+        found.find_partners(4)
 
 
 @pytest.mark.parametrize(

@@ -30,8 +30,8 @@ class SourceGroup:
         typer.Option(
             "--dataset",
             "-d",
-            help="Set5, Set14, BSD100, Urban100, samples, FOLDER, URL or NAME=FOLDER; append ,lr=FOLDER for "
-            "your own low-resolution images; may be repeated.",
+            help="Set5, Set14, BSD100, Urban100, samples, FOLDER, 'PATTERN', URL or NAME=FOLDER; append "
+            ",lr=FOLDER for your own low-resolution images; may be repeated.",
             rich_help_panel=_SUBJECT,
             autocompletion=completion.datasets,
         ),

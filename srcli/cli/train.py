@@ -22,8 +22,8 @@ class DataGroup:
     data: Annotated[
         list[str] | None,
         typer.Option(
-            help="Folder of images, searched recursively; FOLDER=WEIGHT draws from it more or less often; "
-            "FOLDER,lr=FOLDER adds low-resolution partners of the same names; may be repeated.",
+            help="Folder of images, searched recursively, or another set as for `sr bench --dataset`; "
+            "FOLDER=WEIGHT draws from it more or less often; may be repeated.",
             rich_help_panel=_DATA,
         ),
     ] = None

@@ -1,6 +1,7 @@
 """Sets of high-resolution images: named sets, folders, remote storage and repositories of the Hub.
 
-`find_dataset` accepts what `--dataset` does. What is measured on a set is in `bench`.
+`--data`, `--valid` and `--dataset` have one notation, see `notation`. What is measured on a set is in
+`bench`.
 """
 
 from srcli.datasets.folder import (
@@ -12,7 +13,8 @@ from srcli.datasets.folder import (
     open_folder,
     read_picture,
 )
-from srcli.datasets.lookup import HUB, HUB_SETS, OWN_COPY, SIZES, find_dataset
+from srcli.datasets.lookup import HUB_SETS, OWN_COPY, SIZES, find_dataset, open_dataset
+from srcli.datasets.notation import HUB, DatasetText, parse_dataset, parse_weight
 
 __all__ = [
     "HUB",
@@ -20,11 +22,15 @@ __all__ = [
     "OWN_COPY",
     "SIZES",
     "Dataset",
+    "DatasetText",
     "Picture",
     "find_dataset",
     "find_partners",
     "list_images",
     "load_samples",
+    "open_dataset",
     "open_folder",
+    "parse_dataset",
+    "parse_weight",
     "read_picture",
 ]

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from srcli.datasets.notation import is_pattern
 from srcli.datasets.pairs import Key, find_scale_folder, match_names
 from srcli.datasets.remote import copy_remote_folder
 from srcli.errors import DatasetError
@@ -30,8 +31,8 @@ class Picture:
 class Dataset:
     """A named set of files, sorted by name.
 
-    `root` is the folder they are in; `lr` the folder of their low-resolution partners, in which `{scale}`
-    stands for the scale, or "" if there are none.
+    `root` is the folder they are in; `lr` the place of their low-resolution partners, a folder or a pattern,
+    in which `{scale}` stands for the scale, or "" if there are none.
     """
 
     name: str
@@ -59,12 +60,11 @@ class Dataset:
         """
         if not self.lr:
             return ()
-        folder = resolve_folder(self.lr.replace("{scale}", str(scale)))
-        found = find_partners(self.root, self.files, folder, scale)
+        found = find_partners(self.root, self.files, self.lr, scale)
         missing = next((file for file in self.files if file not in found), None)
         if missing:
             hint = "remove it, or add its low-resolution version"
-            raise DatasetError(f"{missing} has no partner in {find_scale_folder(folder, scale)}", hint)
+            raise DatasetError(f"{missing} has no partner in {_name_place(self.lr, scale)}", hint)
         return tuple(found[file] for file in self.files)
 
 
@@ -74,14 +74,21 @@ def read_picture(path: Path, lr: Path | None = None) -> Picture:
     return Picture(path.stem, image.pixels, image.grey, read_image(lr).pixels if lr else None)
 
 
-def find_partners(root: Path, files: tuple[Path, ...], lr: Path, scale: float) -> dict[Path, Path]:
-    """Return the low-resolution partner below `lr`, or its folder of the scale, of files below `root`.
+def find_partners(root: Path, files: tuple[Path, ...], lr: str, scale: float) -> dict[Path, Path]:
+    """Return the low-resolution partners of files below `root`, of those that have one.
 
-    The names are matched as in `pairs.match_names`. `lr` may be `root` itself. Files without a partner are
-    left out. Raises `DatasetError` if no file has one.
+    `lr`: a pattern, or a folder that may have one of the scale and may be `root` itself; `{scale}` in it
+    stands for the scale. The names are matched as in `pairs.match_names`. Raises `DatasetError` if no file
+    has a partner.
     """
-    folder = find_scale_folder(lr, scale)
-    low = {_key(path, folder): path for path in list_images(folder, recursive=True)}
+    lr = _name_place(lr, scale)
+    if is_pattern(lr):
+        candidates = open_pattern(lr)
+        folder, found = candidates.root, candidates.files
+    else:
+        folder = find_scale_folder(resolve_folder(lr), scale)
+        found = tuple(list_images(folder, recursive=True))
+    low = {_key(path, folder): path for path in found}
     high = {_key(path, root): path for path in files}
     together = folder.resolve() == root.resolve()
     matches = match_names(list(high), low, together)
@@ -93,17 +100,33 @@ def find_partners(root: Path, files: tuple[Path, ...], lr: Path, scale: float) -
     return {high[key]: low[other] for key, other in matches.items()}
 
 
+def _name_place(lr: str, scale: float) -> str:
+    """Return the place with the scale in it."""
+    return lr.replace("{scale}", str(scale))
+
+
 def _key(path: Path, root: Path) -> Key:
     inside = path.relative_to(root)
     return inside.parent.as_posix(), inside.stem
 
 
-def open_folder(path: Path, name: str = "") -> Dataset:
-    """Return the images directly in a folder or, if it has none, those in the folders below it."""
-    files = list_images(path) or list_images(path, recursive=True)
+def open_folder(path: Path, name: str = "", *, recursive: bool = False) -> Dataset:
+    """Return the images directly in a folder or, if it has none or if `recursive`, also those below it."""
+    files = (not recursive and list_images(path)) or list_images(path, recursive=True)
     if not files:
         raise DatasetError(f"no images in {path}", "choose a folder that contains image files")
     return Dataset(name or path.resolve().name, tuple(files), path)
+
+
+def open_pattern(text: str) -> Dataset:
+    """Return the images whose paths match a pattern, in which `**` stands for any folders."""
+    parts = Path(text).parts
+    fixed = next(number for number, part in enumerate(parts) if is_pattern(part))
+    root = Path(*parts[:fixed])
+    found = sorted(path for path in root.glob(str(Path(*parts[fixed:]))) if is_image(path) and path.is_file())
+    if not found:
+        raise DatasetError(f"no images match {text}", "check the pattern, and quote it for the shell")
+    return Dataset(root.resolve().name, tuple(found), root)
 
 
 def list_images(path: Path, recursive: bool = False) -> list[Path]:

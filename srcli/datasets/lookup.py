@@ -2,12 +2,12 @@
 
 import contextlib
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 
 from srcli.datasets import hub_collection
-from srcli.datasets.folder import Dataset, list_images, load_samples, open_folder, resolve_folder
+from srcli.datasets.folder import Dataset, list_images, load_samples, open_folder, open_pattern
+from srcli.datasets.notation import HUB, DatasetText, is_pattern, parse_dataset
 from srcli.datasets.remote import copy_remote_folder
 from srcli.engine.weights import hub
 from srcli.errors import DatasetError, FileError, UsageError
@@ -15,9 +15,6 @@ from srcli.manifest import HubFile
 from srcli.storage.files import get_cache_folder, replace_atomically
 from srcli.storage.hashing import sha256
 from srcli.storage.locations import RemotePath, parse_location, strip_pattern
-
-# The prefix of repositories of the Hub, to tell them from folders.
-HUB = "hub:"
 
 
 def _archive(name: str, revision: str) -> HubFile:
@@ -34,36 +31,36 @@ HUB_SETS = {
 OWN_COPY = {"Manga109": 109, "DIV2K-valid": 100}
 # Number of images of each set that papers use.
 SIZES = {"Set5": 5, "Set14": 14, "BSD100": 100, "Urban100": 100, **OWN_COPY}
-_LR = ",lr="
 
 
-def find_dataset(text: str) -> Dataset:
-    """Return a set by name, folder, URL or Hub repository; downloads are kept in the cache.
+def find_dataset(text: str, *, is_measured: bool = True) -> Dataset:
+    """Return a set by its text, see `notation.DatasetText`; downloads are kept in the cache.
 
-    `NAME=FOLDER` names a folder, and `,lr=FOLDER` after any of them adds low-resolution partners. Raises
-    `DatasetError` for anything else.
+    A set that `is_measured` has no weight. Raises `DatasetError` for what is no set, `UsageError` for what is
+    not written like one.
     """
-    if not os.path.isdir(text) and _LR in text:  # also for names that are too long
-        name, _, lr = text.rpartition(_LR)
-        if not lr:
-            raise UsageError(f"'{text}' names no folder of partners", "write SET,lr=FOLDER")
-        return replace(find_dataset(name), lr=lr)
-    name, equals, folder = text.partition("=")
-    if equals and not Path(text).is_dir() and not isinstance(parse_location(text), RemotePath):
-        if not name or not folder:
-            raise UsageError(f"'{text}' lacks a name or a folder", "write NAME=FOLDER")
-        return open_folder(resolve_folder(folder), name)
-    return _find_named(text)
+    wanted = parse_dataset(text)
+    if is_measured and wanted.weight != 1:
+        raise UsageError(f"'{text}' has a weight", "weights are for --data: leave it out")
+    return open_dataset(wanted)
 
 
-def _find_named(name: str) -> Dataset:
+def open_dataset(wanted: DatasetText, *, recursive: bool = False) -> Dataset:
+    """Return a set. `recursive`: of a folder, also the images in the folders below it."""
+    found = _find_named(wanted.place, recursive=recursive)
+    return replace(found, name=wanted.name or found.name, lr=wanted.lr)
+
+
+def _find_named(name: str, *, recursive: bool = False) -> Dataset:
     if name == "samples":
         return load_samples()
     location = parse_location(name)
     if isinstance(location, RemotePath):
-        return open_folder(copy_remote_folder(location), strip_pattern(location).name)
+        return open_folder(copy_remote_folder(location), strip_pattern(location).name, recursive=recursive)
     if location.is_dir():
-        return open_folder(location)
+        return open_folder(location, recursive=recursive)
+    if is_pattern(name):
+        return open_pattern(name)
     if name in HUB_SETS:
         return open_folder(_fetch_set(name, HUB_SETS[name]), name)
     if name.startswith(HUB):

@@ -83,7 +83,7 @@ def draw(feed: Feed, patch: int, count: int, rng: Rng, share: Share = WHOLE) -> 
 def draw_any(
     feed: Feed, scale: float, patch: int, count: int, rng: Rng, share: Share = WHOLE, *, part: bool = True
 ) -> Batch:
-    """Draw a share of `count` crops, downscaled by any scale to `patch` pixels a side, and targets of that size.
+    """Draw a share of `count` crops, downscaled by any scale to `patch` pixels a side, with targets.
 
     Without `part`, the target is the whole crop. The store's own scale has to be 1, and its patch that of the
     largest scale.

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from srcli.archs.blocks import IdentityPath
+from srcli.datasets import parse_weight
 from srcli.errors import UsageError
-from srcli.train.text import parse_positive
 
 _LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 
@@ -52,7 +52,7 @@ def parse(text: str) -> Initial:
     name, sign, number = text.partition("=")
     if name not in NAMES:
         raise UsageError(f"no initialisation called '{name}'", f"there are: {', '.join(NAMES)}")
-    return Initial(name, parse_positive(name, number, "he=0.1") if sign else 1.0)
+    return Initial(name, parse_weight(name, number, "he=0.1") if sign else 1.0)
 
 
 @torch.no_grad()

@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from srcli.datasets import parse_weight
 from srcli.errors import UsageError
 from srcli.train.degrade import resize
-from srcli.train.text import parse_positive
 from srcli.train.vgg import LAYERS, Features, load_features
 
 
@@ -296,7 +296,7 @@ def _term(text: str) -> Term:
     if colon and variant not in VARIANTS[name]:
         there_are = f"there are: {', '.join(VARIANTS[name])}" if VARIANTS[name] else f"write {name}"
         raise UsageError(f"the loss '{name}' has no variant '{variant}'", there_are)
-    return Term(name, parse_positive(label, value, f"{label}=0.1") if sign else 1.0, variant)
+    return Term(name, parse_weight(label, value, f"{label}=0.1") if sign else 1.0, variant)
 
 
 @dataclass(frozen=True)

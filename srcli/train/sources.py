@@ -1,4 +1,4 @@
-"""Sources of training images: folders, data sets on the Hub and folders of pairs, each with a weight."""
+"""Sources of training images: data sets, with low-resolution partners or without, each with a weight."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -6,9 +6,6 @@ from pathlib import Path
 from srcli import datasets
 from srcli.errors import DatasetError, SrError, UsageError
 from srcli.imaging.codecs.reading import read_info
-from srcli.train.text import parse_positive
-
-_LR = ",lr="
 
 
 @dataclass(frozen=True)
@@ -29,17 +26,19 @@ class ImageSource:
 
 
 def parse(text: str, scale: int) -> ImageSource:
-    """Parse a source written as `FOLDER`, `hub:OWNER/NAME` or `FOLDER,lr=FOLDER`, optionally with `=WEIGHT`.
+    """Parse a source, see `datasets.DatasetText`; a folder is searched recursively.
 
-    Folders are searched recursively. Partners are found by their names, see `datasets.pairs`; an image may
-    be larger than its partner by less than the scale, and is then cropped. Raises `DatasetError` if no image
-    or no usable pair is found, `UsageError` for a bad weight.
+    An image may be larger than its partner by less than the scale, and is then cropped. Raises `DatasetError`
+    if no image or no usable pair is found, `UsageError` for a bad weight.
     """
-    name, lr, weight = _parts(text)
-    files = _files(name)
-    if not lr:
-        return ImageSource(name, files, weight)
-    return _pair(name, files, datasets.find_partners(Path(name), files, Path(lr), scale), scale, weight)
+    if not text:
+        raise UsageError("--data is empty", "give a folder, or hub:OWNER/NAME")
+    wanted = datasets.parse_dataset(text)
+    found = datasets.open_dataset(wanted, recursive=True)
+    if not wanted.lr:
+        return ImageSource(wanted.place, found.files, wanted.weight)
+    partners = datasets.find_partners(found.root, found.files, wanted.lr, scale)
+    return _pair(wanted.place, found.files, partners, scale, wanted.weight)
 
 
 def _pair(
@@ -78,22 +77,3 @@ def _find_crop(file: Path, partner: Path, scale: int) -> tuple[int, int] | None:
             f"it has to be {scale} times as large",
         )
     return (low_height * scale, low_width * scale) if any(beyond) else None
-
-
-def _parts(text: str) -> tuple[str, str, float]:
-    """Split into name, folder of partners (or ""), and weight. An existing folder may have any name."""
-    named, sign, number = text.rpartition("=")
-    bare = not text or Path(text).is_dir() or not sign or named.endswith(_LR.removesuffix("="))
-    name, _, lr = (text if bare else named).partition(_LR)
-    return name, lr, 1.0 if bare else parse_positive(named, number, "FOLDER=2")
-
-
-def _files(name: str) -> tuple[Path, ...]:
-    if not name:
-        raise UsageError("--data is empty", "give a folder, or hub:OWNER/NAME")
-    if name.startswith(datasets.HUB):
-        return datasets.find_dataset(name).files
-    files = datasets.list_images(Path(name), recursive=True)
-    if not files:
-        raise DatasetError(f"no usable image in {name}", "give a folder that holds image files")
-    return tuple(files)
