@@ -210,11 +210,10 @@ def train(
         summary = training.run(request, reporter, stopped.is_set)
     if summary.interrupted:
         return ExitCode.INTERRUPTED
-    if not summary.is_first:
-        return ExitCode.OK
-    console.out.print(f"{summary.weights}  {format_result(summary)}", markup=False, soft_wrap=True)
-    _write_card(summary.weights)
-    console.err.print(f"to use it: sr upscale IMAGE -w {summary.weights}", markup=False, soft_wrap=True)
+    if summary.is_first:
+        console.out.print(f"{summary.weights}  {format_result(summary)}", markup=False, soft_wrap=True)
+        _write_card(summary.weights)
+        console.err.print(f"to use it: sr upscale IMAGE -w {summary.weights}", markup=False, soft_wrap=True)
     return ExitCode.OK
 
 
