@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from srcli import __version__
-from srcli.cli import console
+from srcli.cli import console, habits
 from srcli.cli.lazy_group import LazyGroup
 from srcli.errors import ExitCode, SrError, UsageError, explain_missing, is_optional
 
@@ -72,9 +72,10 @@ def options(
 def run(arguments: list[str] | None = None) -> int:
     """Run one command line and return its exit code; expected failures are printed, bugs raise."""
     try:
-        if any("\0" in each for each in (sys.argv[1:] if arguments is None else arguments)):
+        given = sys.argv[1:] if arguments is None else arguments
+        if any("\0" in each for each in given):
             raise UsageError("an argument contains a NUL character", "no name or number has one")
-        return _call(arguments)
+        return _call(habits.insert_command(given, SUMMARIES))
     except SrError as error:
         console.print_error(error)
         return error.exit_code
@@ -100,7 +101,7 @@ def run(arguments: list[str] | None = None) -> int:
         return ExitCode.FAILED
 
 
-def _call(arguments: list[str] | None) -> int:
+def _call(arguments: list[str]) -> int:
     """Run one command line. Raises `SrError` if it needs a package that is not installed."""
     try:
         return int(app(arguments, prog_name="sr", standalone_mode=False) or ExitCode.OK)
@@ -119,7 +120,8 @@ def _discard_stdout() -> None:
 def _as_usage_error(error: typer.TyperException) -> SrError:
     context = getattr(error, "ctx", None)
     path = context.command_path if context else "sr"
-    return SrError(error.format_message().rstrip(".").replace("\n", " "), f"see `{path} --help`")
+    message = error.format_message().rstrip(".").replace("\n", " ")
+    return SrError(message, habits.explain_option(message) or f"see `{path} --help`")
 
 
 def main() -> None:

@@ -77,6 +77,25 @@ def check_no_pipes(inputs: list[str], output: str | None, reasons: Mapping[str, 
 
 
 @contextmanager
+def download_inputs(inputs: list[str], output: str | None) -> Iterator[tuple[list[str], str | None]]:
+    """Yield inputs with files in place of web addresses, and an output: the current folder by default."""
+    from srcli.storage.web import download, is_web_address
+
+    if not any(map(is_web_address, inputs)):
+        yield inputs, output
+        return
+    if output is None and not all(map(is_web_address, inputs)):
+        raise UsageError("some inputs are web addresses", "name a folder with --output")
+    with tempfile.TemporaryDirectory(prefix="sr-") as folder:
+        named = []
+        for number, each in enumerate(inputs):
+            inner = Path(folder, str(number))
+            inner.mkdir()
+            named.append(str(download(each, inner)) if is_web_address(each) else each)
+        yield named, output or "."
+
+
+@contextmanager
 def replace_pipes(inputs: list[str], output: str | None, suffix: str | None) -> Iterator[PipeFiles]:
     """Yield the names with files in place of `-`; send the output to stdout at the end.
 

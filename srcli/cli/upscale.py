@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from srcli.cli import console, options, pipes
+from srcli.cli import console, habits, options, pipes
 from srcli.cli.reporters import ConsoleReporter, JsonReporter, Reporter
 from srcli.errors import UsageError
 
@@ -18,7 +18,7 @@ def upscale(
     inputs: Annotated[
         list[str] | None,
         typer.Argument(
-            help="Images, folders, patterns, URLs such as s3://bucket/folder, or - for stdin.",
+            help="Images, folders, patterns, URLs (https://..., s3://bucket/folder), or - for stdin.",
             show_default=False,
         ),
     ] = None,
@@ -49,9 +49,11 @@ def upscale(
         "--in-place": naming.in_place,
     }
     pipes.check_no_pipes(names, naming.output, exclusive)
+    habits.check_no_output_among(names, naming.output)
     suffix = find_suffix(encoding.format_) if encoding.format_ else None
     with (
-        pipes.replace_pipes(names, naming.output, suffix) as files,
+        pipes.download_inputs(names, naming.output) as (names, output),
+        pipes.replace_pipes(names, output, suffix) as files,
         console.terminate_as_interrupt(),
         console.stop_on_signal() if batch.watch else nullcontext() as stopped,
     ):
