@@ -81,7 +81,8 @@ def test_workers_return_the_events_of_their_images(request_: UpscaleRequest, tmp
     )
     two, seen = run(apart)
     assert (two.done, two.failed) == (one.done, one.failed)
-    assert seen[0] == events.WorkersStarted(4)
+    assert isinstance(seen[0], events.BatchStarted)
+    assert seen[1] == events.WorkersStarted(4)
     found = names_of(seen)
     assert found.count("ImageStarted") == 4
     assert found.count("SeamMeasured") == 0

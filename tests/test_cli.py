@@ -380,7 +380,7 @@ def test_version(sr: Run) -> None:
 
 
 def test_results_stay_on_stdout_while_a_bar_is_on_the_terminal(photo: Path, tmp_path: Path) -> None:
-    """As in `sr upscale photo.png > log`: stderr is a terminal, stdout a pipe."""
+    """Stderr is a terminal, stdout a pipe, whose end may be the same terminal: no bar may be in between."""
     parent, child = pty.openpty()
     words = [sys.executable, "-m", "srcli", "upscale", str(photo), "-m", "bicubic"]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=child, text=True, cwd=tmp_path) as process:

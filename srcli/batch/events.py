@@ -53,6 +53,13 @@ class ModelChosen:
 
 
 @dataclass(frozen=True)
+class BatchStarted:
+    """All images of a batch, if they are known in advance."""
+
+    tasks: tuple[UpscaleTask, ...]
+
+
+@dataclass(frozen=True)
 class WorkersStarted:
     """Images are upscaled in parallel; the events of each follow when it is finished.
 
@@ -197,6 +204,7 @@ Event: TypeAlias = (
     | FilesIgnored
     | JobOpened
     | ModelChosen
+    | BatchStarted
     | WorkersStarted
     | ModelLoading
     | Preparation

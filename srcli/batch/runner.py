@@ -4,7 +4,7 @@ from collections.abc import Callable
 from contextlib import closing
 from itertools import takewhile
 
-from srcli.batch.events import BatchDone, BatchInterrupted, Emit
+from srcli.batch.events import BatchDone, BatchInterrupted, BatchStarted, Emit
 from srcli.batch.execution import upscale_each
 from srcli.batch.planning import OutputGuard
 from srcli.batch.prepare import BatchPlan, prepare
@@ -33,6 +33,7 @@ def _run_tasks(
     tally = Tally()
     guard = OutputGuard([task.source for task in tasks], batch.layout.in_place)
     wanted = takewhile(lambda task: not should_stop(), tasks)
+    emit(BatchStarted(tuple(tasks)))
     try:
         with closing(upscale_each(wanted, batch, emit, guard.check, len(tasks))) as finished:
             for event in finished:

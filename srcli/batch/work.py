@@ -168,7 +168,10 @@ def _is_done(task: UpscaleTask, settings: BatchSettings, again: bool) -> bool:
         return True
     if not (settings.overwrite or task.interrupted):
         reason = ", made from another input or with other settings" if settings.skip_existing else ""
-        raise SrError(f"{task.target} exists{reason}", "add --overwrite, or choose another --output")
+        hint = "add --overwrite, or choose another --output"
+        if not (task.is_named or settings.skip_existing):  # a folder, probably for the second time
+            hint = "add --skip-existing to leave what is up to date, or --overwrite"
+        raise SrError(f"{task.target} exists{reason}", hint)
     return False
 
 

@@ -1,26 +1,33 @@
 """Reporters: they show the events of a batch to a person, as lines, or to a script, as JSON records."""
 
 import json
+import math
 import sys
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, Self, TextIO
 
 from srcli.batch import events
 from srcli.cli import console
+from srcli.cli.terminal import can_show_bar
 from srcli.errors import SrError
 
 if TYPE_CHECKING:
-    from rich.progress import Progress, TaskID
-
     from srcli.batch.job_store import Counts
     from srcli.batch.summary import Summary
+    from srcli.cli.batch_bar import BatchBar
     from srcli.engine.seams import Seam
+    from srcli.storage.locations import Location
     from srcli.upscaling.files import Result
     from srcli.upscaling.task import UpscaleTask
 
 
 # Images between two messages while a store is listed.
 _LIST_INTERVAL = 100_000
+# Images whose headers are read for the progress bar, a tenth of a millisecond each.
+_MOST_MEASURED = 5000
 
 
 class Reporter(Protocol):
@@ -45,35 +52,40 @@ class ConsoleReporter:
     verbosity: int = 1
     is_piped: bool = False
     names: dict[str, str] = field(default_factory=dict)
-    _bar: "tuple[Progress, TaskID] | None" = None
+    _bar: "BatchBar | None" = None
     _shown: str = "upscaling"
     _printed: set[str] = field(default_factory=set)
     _seams: list["Seam"] = field(default_factory=list)
     _is_watching: bool = False
     _is_loaded: bool = False
-    _is_parallel: bool = False
     _ignored: events.FilesIgnored | None = None
 
     def __enter__(self) -> Self:
-        if self.verbosity and sys.stderr.isatty():
-            bar = console.make_progress_bar()
-            self._bar = bar, bar.add_task("upscaling")
+        if self.verbosity and can_show_bar():
+            from srcli.cli.batch_bar import BatchBar
+
+            self._bar = BatchBar()
         return self
 
     def __exit__(self, *reason: object) -> None:
         self._stop_bar()
 
-    def emit(self, event: events.Event) -> None:  # noqa: PLR0912 (a case for each event)
+    def emit(self, event: events.Event) -> None:  # noqa: PLR0912, PLR0915 (a case for each event)
         """Print an event, or show it in the progress bar."""
         match event:
             case events.ImagesListed(count) if count % _LIST_INTERVAL == 0:
                 self._print(f"{count:,} images listed")
             case events.JobOpened(name, counts, new, interrupted):
                 self._print(_describe_opened(name, counts, new, interrupted))
+                if self._bar:
+                    self._bar.expect(counts.remaining, {})
             case events.ModelChosen(name, within):
                 self._print(f"{name} is the best model within {format_duration(within)}")
-            case events.WorkersStarted(images):
-                self._start_workers(images)
+            case events.BatchStarted(tasks):
+                self._expect(tasks)
+            case events.WorkersStarted():
+                if self._bar:
+                    self._bar.show()
             case events.ModelLoading() | events.FoldersIdle():
                 self._stop_bar()  # it would be in the way of a download's bar, or keep counting seconds
             case events.Preparation():
@@ -114,31 +126,27 @@ class ConsoleReporter:
 
     def _stop_bar(self) -> None:
         if self._bar:
-            self._bar[0].stop()
+            self._bar.hide()
 
     def _print(self, line: str, verbosity: int = 1) -> None:
         if self.verbosity >= verbosity:
             console.err.print(line, markup=False)
 
-    def _start_workers(self, images: int | None) -> None:
-        """Make the bar one of images, not of tiles."""
-        self._is_parallel = True
+    def _expect(self, tasks: "Sequence[UpscaleTask]") -> None:
+        """Let the bar grow by pixels, if somebody sees it."""
         if self._bar:
-            bar, number = self._bar
-            bar.update(number, total=images)
-            bar.start()
+            shown = tasks if len(tasks) <= _MOST_MEASURED else ()
+            self._bar.expect(len(tasks), measure_work([task.source for task in shown]))
 
     def _show_preparation(self, event: events.Preparation) -> None:
         """Move the bar while a model is prepared, and print how long it took."""
         if event.seconds is not None:
             self._print(f"{event.text}: {event.seconds:.1f} s")
             if self._bar:
-                bar, number = self._bar
-                bar.update(number, description=self._shown)
+                self._bar.describe(self._shown)
         elif self._bar:
-            bar, number = self._bar
-            bar.reset(number, description=event.text, total=None)
-            bar.start()
+            self._bar.describe(event.text)
+            self._bar.show()
 
     def _show_model(self, model: events.ModelLoaded) -> None:
         """Print a model once, however many scales it is loaded for."""
@@ -149,25 +157,20 @@ class ConsoleReporter:
         self._printed.add(line)
         self._is_loaded = True
         if self._bar:
-            self._bar[0].start()
+            self._bar.show()
 
     def _start_image(self, task: "UpscaleTask") -> None:
         self._seams = []
         self._print(_rename(f"{task.source} -> {task.target}", self.names), verbosity=2)
-        if self._bar and not self._is_parallel:
-            bar, number = self._bar
-            name = self.names.get(str(task.source), task.source.name)
-            bar.update(number, description=name, completed=0)
-            self._shown = name
+        if self._bar:
+            self._shown = self.names.get(str(task.source), str(task.source))
+            self._bar.start_image(str(task.source), self._shown)
             if self._is_watching and self._is_loaded:
-                bar.start()
+                self._bar.show()
 
     def _show_progress(self, done: int, total: int) -> None:
         if self._bar:
-            bar, number = self._bar
-            if done == 1:
-                bar.reset(number)
-            bar.update(number, completed=done, total=total)
+            self._bar.show_tiles(done, total)
 
     def _show_seam(self, seam: "Seam") -> None:
         """Print a seam that may be visible; others are only part of verbose results."""
@@ -179,9 +182,8 @@ class ConsoleReporter:
             self._print(f"tiles differ by {seam.levels:.1f} of 255 levels at their edges; {consequence}")
 
     def _finish_image(self, line: str) -> None:
-        if self._bar and self._is_parallel:
-            bar, number = self._bar
-            bar.advance(number)
+        if self._bar:
+            self._bar.finish_image()
         if line and self.verbosity:
             # If both are one terminal, only the console that has the bar can print above it.
             is_terminal = sys.stdout.isatty() and sys.stderr.isatty()
@@ -240,6 +242,19 @@ class ConsoleReporter:
                 f"`sr jobs show {name}` shows the reasons; `sr jobs retry {name}` marks them for another try"
             )
             console.err.print(f"hint: {hint}", markup=False)
+
+
+def measure_work(sources: "Sequence[Location]") -> dict[str, float]:
+    """Return the pixels over all frames of each local image, by name, as far as its header can be read."""
+    from srcli.imaging.codecs.reading import read_info
+
+    work: dict[str, float] = {}
+    for source in sources:
+        with suppress(Exception):  # reading the image will raise it again and report it
+            if isinstance(source, Path):
+                info = read_info(source)
+                work[str(source)] = float(math.prod(info.size) * info.frames)
+    return work
 
 
 def _rename(text: str, names: dict[str, str]) -> str:

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from time import monotonic
 from typing import Any
 
 from rich.console import Console, ConsoleOptions, RenderableType
@@ -9,6 +10,7 @@ from rich.progress import (
     BarColumn,
     Progress,
     ProgressColumn,
+    Task,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -16,7 +18,10 @@ from rich.progress import (
 from rich.segment import Segment
 from rich.text import Text
 
+from srcli.cli.terminal import can_show_bar
 from srcli.storage.control_characters import escape_controls
+
+_NARROW = 90  # columns, below which only the most important ones are shown
 
 
 class SafeConsole(Console):
@@ -44,8 +49,32 @@ def style_label(label: str, style: str, text: str) -> Text:
     return Text.assemble((label, style), text)
 
 
+class DueColumn(ProgressColumn):
+    """The time until a moment of the monotonic clock, in the field `due` of a task; it counts down."""
+
+    def render(self, task: Task) -> Text:
+        """Return hours, minutes and seconds."""
+        due = task.fields["due"]
+        if due is None:
+            return Text("-:--:--", "progress.remaining")
+        seconds = max(0, round(due - monotonic()))
+        left = f"{seconds // 3600}:{seconds // 60 % 60:02}:{seconds % 60:02} left"
+        return Text(left, "progress.remaining")
+
+
+def make_batch_bar(console: Console) -> Progress:
+    """Return the bar of a batch; on a narrow terminal, only name, bar and the time left."""
+    name, due = TextColumn("{task.description}", markup=False), DueColumn()
+    if console.width < _NARROW:
+        columns: list[ProgressColumn] = [name, BarColumn(bar_width=8), due]
+    else:
+        tiles, rate = TextColumn("{task.fields[tiles]}"), TextColumn("{task.fields[rate]}")
+        columns = [name, BarColumn(bar_width=None), tiles, rate, TimeElapsedColumn(), due]
+    return Progress(*columns, console=console, transient=True, redirect_stdout=sys.stdout.isatty())
+
+
 def make_progress_bar(console: Console, *columns: ProgressColumn) -> Progress:
-    """Return a progress bar, which is visible while it is entered, and only on a terminal."""
+    """Return a progress bar, which is visible while it is entered, and only where `can_show_bar`."""
     shown = (
         TextColumn("{task.description}", markup=False),
         BarColumn(),
@@ -58,6 +87,6 @@ def make_progress_bar(console: Console, *columns: ProgressColumn) -> Progress:
         *shown,
         console=console,
         transient=True,
-        disable=not sys.stderr.isatty(),
+        disable=not can_show_bar(),
         redirect_stdout=sys.stdout.isatty(),
     )

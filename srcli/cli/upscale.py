@@ -39,6 +39,7 @@ def upscale(
     """Upscale images with a network, an interpolator or another method."""
     from srcli import batch as batches
     from srcli.batch.request import UpscaleRequest
+    from srcli.cli.large_images import confirm_large
     from srcli.imaging.codecs.registry import find_suffix
 
     names = [*(inputs or []), *pipes.read_names(batch.files_from, by_null=batch.null)]
@@ -75,6 +76,7 @@ def upscale(
 
                 print_estimates(request, reporter, as_json=report.json)
                 return
+            confirm_large(request, is_silent=report.quiet or report.json or files.uses_stdout)
             summary = batches.run(request, reporter.emit, stopped.is_set if stopped else lambda: False)
     raise typer.Exit(summary.exit_code)
 

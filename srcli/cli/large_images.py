@@ -1,0 +1,57 @@
+"""Images that take long: said before they start, and confirmed if somebody is at the terminal."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import typer
+
+from srcli.batch.request import UpscaleRequest
+from srcli.cli import console
+from srcli.cli.terminal import can_ask
+from srcli.errors import SrError
+
+# Output pixels: x4 of a photograph of 4 megapixels.
+_LARGE = 64_000_000
+_LONG = 60.0  # seconds
+
+
+def confirm_large(request: UpscaleRequest, *, is_silent: bool) -> None:
+    """Print what the largest of a few local images takes, if it is much, and ask where that is possible.
+
+    Raises `typer.Abort` if the answer is no. What cannot be read or estimated is left to the run.
+    """
+    source = None if is_silent else _find_largest(request)
+    if source is None:
+        return
+    from srcli.batch.dry_run import estimate_batch
+    from srcli.cli.reporters import format_duration
+
+    policy = replace(request.policy, job=None, watch=False, within=None)
+    try:
+        found = next(iter(estimate_batch(replace(request, inputs=(source,), policy=policy))), None)
+    except SrError:
+        return
+    if found is None or found.estimate.seconds < _LONG:
+        return
+    width, height = found.output_size
+    took = format_duration(found.estimate.seconds)
+    advice = "--long-edge 8000 or -x2 for less" if request.size.scale != 2 else "--long-edge 8000 for less"
+    console.err.print(f"{source}: {width}x{height}, about {took}; {advice}", markup=False)
+    if can_ask() and not typer.confirm("Go on?", default=True, err=True):
+        raise typer.Abort
+
+
+def _find_largest(request: UpscaleRequest) -> Path | None:
+    """Return the named file with the largest output, if that is large; folders may be anything."""
+    from srcli.imaging.codecs.reading import read_info
+
+    sizes: dict[Path, int] = {}
+    for source in request.locations:
+        if isinstance(source, Path) and source.is_file():
+            try:
+                sizes[source] = math.prod(request.size.resolve(read_info(source).size))
+            except SrError:  # the run reports it
+                continue
+    largest = max(sizes, key=lambda source: sizes[source], default=None)
+    return largest if largest and sizes[largest] >= _LARGE else None
