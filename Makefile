@@ -8,7 +8,7 @@ SHARED := ../shared/data
 SETS := $(if $(wildcard $(SHARED)),$(addprefix $(SHARED)/,Set5 Set14 BSD100),Set5 Set14 BSD100)
 SOURCES := srcli tests tools benchmarks
 # Pages with generated text.
-COG = $(shell grep -rlF --include=*.md '[[[cog' README.md docs srcli/weights)
+COG = $(shell grep -rlF '[[[cog' --include=*.md --include=sr.1 README.md docs share srcli/weights)
 # One test process per core.
 PARALLEL := -n auto --dist worksteal
 

@@ -1,6 +1,8 @@
 """The wheel contains everything that `sr` needs without a checkout or a network."""
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -34,6 +36,44 @@ def test_wheel_has_manifest_weights_and_samples(wheel_folder: Path) -> None:
     templates = ROOT / "srcli" / "report" / "templates"
     included = {path.name for path in (wheel_folder / "srcli" / "report" / "templates").iterdir()}
     assert included == {path.name for path in templates.iterdir()}
+
+
+def test_wheel_has_the_man_page_and_completions(wheel_folder: Path) -> None:
+    (share,) = wheel_folder.glob("*.data/data/share")
+    files = sorted(str(path.relative_to(share)) for path in share.rglob("*") if path.is_file())
+    assert files == [
+        "bash-completion/completions/sr",
+        "fish/vendor_completions.d/sr.fish",
+        "man/man1/sr.1",
+        "zsh/site-functions/_sr",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("shell", "place"),
+    [
+        ("bash", "bash-completion/completions/sr"),
+        ("zsh", "zsh/site-functions/_sr"),
+        ("fish", "fish/vendor_completions.d/sr.fish"),
+    ],
+)
+def test_completions_are_those_of_the_program(shell: str, place: str) -> None:
+    environment = {**os.environ, "_SR_COMPLETE": f"source_{shell}"}
+    code = "import sys; from srcli.cli.app import app; sys.argv = ['sr']; app(prog_name='sr')"
+    words = [sys.executable, "-c", code]
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, check=True, cwd=ROOT)
+    assert (ROOT / "share" / place).read_text("utf-8").split() == done.stdout.split()
+
+
+@pytest.mark.skipif(shutil.which("groff") is None, reason="needs groff")
+def test_the_man_page_is_rendered_without_warnings() -> None:
+    page = ROOT / "share" / "man" / "man1" / "sr.1"
+    words = ["groff", "-man", "-Tutf8", "-ww", str(page)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    plain = re.sub(r"\x1b\[[0-9;]*m|.\x08", "", done.stdout)
+    assert "SR UPSCALE" in plain
+    assert "--long-edge" in plain
 
 
 def test_the_installed_tool_works(wheel_folder: Path, tmp_path: Path) -> None:

@@ -92,6 +92,15 @@ def render_picture_kinds() -> str:
 # docs/cli.md
 
 
+EXIT_CODES = {
+    0: "everything done",
+    1: "nothing done; stderr says why",
+    2: "wrong command line",
+    3: "some images failed and are named on stderr; the others are done",
+    130: "stopped by Ctrl-C or SIGTERM",
+}
+
+
 def render_help(*command: str) -> str:
     """Return the help of a command as a code block, 100 columns wide."""
     environment = {**os.environ, "COLUMNS": "100", "TERM": "dumb", "NO_COLOR": "1"}
@@ -115,6 +124,51 @@ def render_all_help() -> str:
         level = "#" * (1 + len(command))
         sections.append(f"{level} sr {' '.join(command)}\n{render_help(*command)}")
     return "\n\n".join(sections)
+
+
+# share/
+
+
+def render_man_page() -> str:
+    """Return the man page sr(1) without its first line, in the macros of man(7)."""
+    group = typer.main.get_group(app)
+    lines = [".SH NAME", "sr \\- upscale images with super\\-resolution networks"]
+    lines += [".SH SYNOPSIS", ".B sr", ".I command", "[options]"]
+    lines += [".SH DESCRIPTION", _escape_roff(group.help or "")]
+    lines += [".SH OPTIONS", *_list_man_options(group)]
+    for words in list_commands():
+        command: Any = group
+        for word in words:
+            command = command.commands[word]
+        if not hasattr(command, "commands") or command.invoke_without_command:
+            summary = _escape_roff(" ".join((command.help or "").split()))
+            lines += [f".SH SR {' '.join(words).upper()}", summary]
+            lines += _list_man_options(command)
+    lines += [".SH EXIT STATUS"]
+    for code, meaning in EXIT_CODES.items():
+        lines += [".TP", f".B {code}", _escape_roff(meaning)]
+    return "\n".join(lines)
+
+
+def _list_man_options(command: Any) -> list[str]:
+    """Return a tagged paragraph for each argument and option of a command."""
+    context = typer.Context(command)
+    lines = []
+    for parameter in command.params:
+        if getattr(parameter, "hidden", False):
+            continue
+        names = ", ".join((*parameter.opts, *parameter.secondary_opts))
+        is_argument = parameter.param_type_name == "argument"
+        label = parameter.make_metavar(context) if is_argument else names
+        help_text = getattr(parameter, "help", None) or ""
+        lines += [".TP", f".B {_escape_roff(label)}", _escape_roff(" ".join(help_text.split()))]
+    return lines
+
+
+def _escape_roff(text: str) -> str:
+    """Return a line of text in which nothing is a request or an escape."""
+    escaped = text.replace("\\", "\\e").replace("-", "\\-")
+    return f"\\&{escaped}" if escaped[:1] in (".", "'") else escaped
 
 
 # docs/benchmarks.md and docs/bench.md

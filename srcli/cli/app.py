@@ -27,6 +27,7 @@ SUMMARIES = {
     "config": "Show the defaults set in sr.toml and in the environment.",
     "models": "List models; download, verify, identify and publish weights.",
     "jobs": "Show, retry, export or remove the jobs of `sr upscale --job`.",
+    "desktop": "Add Enlarge to the context menu of the file manager, or remove it.",
 }
 
 
