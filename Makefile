@@ -13,7 +13,7 @@ COG = $(shell grep -rlF '[[[cog' --include=*.md --include=sr.1 README.md docs sh
 PARALLEL := -n auto --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all fmt check check-install site docs bench bench-quality bench-folder bench-gpu bench-large bench-memory bench-peers bench-train gpu gpu-ladder parity verify fuzz torture soak formats pictures recipes
+.PHONY: help setup demo test test-all fmt check check-install site docs bench bench-quality bench-folder bench-gpu bench-large bench-memory bench-peers bench-train gpu gpu-ladder parity verify fuzz torture torture-short soak formats pictures recipes
 
 help: ## print this
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 15
@@ -128,8 +128,12 @@ fuzz: setup ## run thousands of damaged files through sr; figures for docs/relia
 	$(RUN) tools/fuzz.py
 	$(BIN)/cog -r docs/reliability.md
 
-torture: setup ## attack sr with hostile files, names, kills and full disks; prints the faults
+torture: setup ## attack sr with hostile files, names, servers, kills and full disks; figures for docs/reliability.md
 	$(RUN) tools/torture.py
+	$(BIN)/cog -r docs/reliability.md
+
+torture-short: setup ## the same in three minutes, as CI does
+	$(RUN) tools/torture.py --short
 
 soak: setup ## measure memory over 10,000 images in one command; for docs/reliability.md
 	$(RUN) tools/soak.py

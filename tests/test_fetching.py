@@ -7,11 +7,13 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from helpers.fake_hub import REVISION, FakeHub, serve
 from helpers.hub_client import WEIGHTS_PATH, code_with_manifest, make_environment, run_python
+from srcli.engine.weights import transfer
 
 CONTENT = bytes(range(256)) * 4096
 HEAD, GET = f"HEAD {WEIGHTS_PATH}", f"GET {WEIGHTS_PATH}"
@@ -278,6 +280,20 @@ def test_more_than_30_seconds_are_told(method: str, fake_hub: FakeHub, tmp_path:
     done = fetch(fake_hub, tmp_path, bytes=len(CONTENT))
     is_one_line(done, "answers 503 for who/edsr/edsr.pt", "try again in 3,600 s")
     assert len(fake_hub.faults[method]) == 8
+
+
+def test_all_waits_together_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Busy(Exception):  # noqa: N818
+        response = SimpleNamespace(headers={"Retry-After": "12"})
+
+    now = [100.0]
+    monkeypatch.setattr(transfer.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(transfer.time, "sleep", lambda seconds: now.append(now.pop() + seconds))
+    give_up = now[0] + transfer.DEADLINE
+    waits = 0
+    while transfer.wait_for_server(Busy(), give_up):
+        waits += 1
+    assert waits == 2
 
 
 @pytest.mark.slow

@@ -487,6 +487,18 @@ def render_fuzz() -> str:
     return "\n".join([*out, f"| all | {' | '.join(f'{total:,}' for total in totals)} |"])
 
 
+def render_torture() -> str:
+    """Return the outcomes of attacks, counted by `make torture`."""
+    out = [
+        "| attack | commands | faults | longest, processor | largest memory |",
+        "|---|---:|---:|---:|---:|",
+    ]
+    for kind, row in load_result("torture")["kinds"].items():
+        figures = f"{len(row['faults'])} | {row['seconds']:.1f} s | {row['bytes'] / 1e6:.0f} MB"
+        out.append(f"| {kind} | {row['cases']} | {figures} |")
+    return "\n".join(out)
+
+
 def render_soak() -> str:
     """Return how much memory grew over many images, measured by `make soak`."""
     result = load_result("soak")

@@ -17,6 +17,7 @@ import time
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 
 from tools import bombs
@@ -26,6 +27,20 @@ RESULT = ROOT / "benchmarks" / "results" / "torture.json"
 SAMPLE = ROOT / "srcli" / "samples" / "chelsea.png"
 _SECONDS, _BYTES, _TIMEOUT = 5.0, 2**30, 60
 _BICUBIC = ("-m", "bicubic", "-x2")
+JUNK_OPTIONS = (
+    ("--name", "{stem:d}"),
+    ("--size", "9" * 5000 + "x1"),
+    ("--seed", str(2**64)),
+    ("--tile", "-1"),
+    ("--strength", "nan"),
+    ("--format", "xyz"),
+    ("--within", ""),
+    ("--vram", "1"),
+    ("--device", "gpu"),
+    ("--quality", "101"),
+    ("--background", "\x1b[2J"),
+    ("--max-pixels", "1" * 400),
+)
 
 
 @dataclass(frozen=True)
@@ -39,11 +54,18 @@ class Outcome:
     fault: str
 
 
-def run(name: str, *arguments: object, folder: Path, prefix: tuple[str, ...] = ()) -> Outcome:
-    """Run `sr` in a folder and measure it."""
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "SR_CACHE": str(folder / ".cache")}
+def run(
+    name: str,
+    *arguments: object,
+    folder: Path,
+    prefix: tuple[str, ...] = (),
+    program: tuple[str, ...] = ("-m", "srcli"),
+    **variables: str,
+) -> Outcome:
+    """Run `sr` in a folder, with more variables in its environment, and measure it."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "SR_CACHE": str(folder / ".cache")} | variables
     environment |= {"SR_STATE": str(folder / ".state"), "XDG_CONFIG_HOME": str(folder / ".config")}
-    words = [*prefix, sys.executable, "-m", "srcli", *map(str, arguments)]
+    words = [*prefix, sys.executable, *program, *map(str, arguments)]
     with tempfile.TemporaryFile() as printed:
         process = subprocess.Popen(words, stdout=printed, stderr=printed, cwd=folder, env=environment)
         end = time.monotonic() + _TIMEOUT
@@ -131,6 +153,8 @@ def attack_with_names(folder: Path, short: bool) -> Iterator[Outcome]:
     yield run(
         "odd names in a job", "upscale", "in", "-r", *_BICUBIC, "-o", "job", "--job", "./a.db", folder=folder
     )
+    for words in JUNK_OPTIONS[: 4 if short else None]:
+        yield run(f"options {' '.join(words)[:30]}", "upscale", SAMPLE, *_BICUBIC, *words, folder=folder)
     names = ("../{stem}", "{stem:>999999999}", "{stem!r}", "/tmp/x", "{", "x" * 5000, "{stem.__class__}")
     for name in names[: 3 if short else None]:
         outcome = run(
@@ -227,7 +251,38 @@ def attack_full_disks(folder: Path, short: bool) -> Iterator[Outcome]:
         yield run(f"full disk: {name}", *command.split(), folder=folder, prefix=prefix)
 
 
+def attack_as_the_hub(folder: Path, short: bool) -> Iterator[Outcome]:
+    """Answer as a Hub that breaks off, never ends, sends a page or asks to come again in an hour."""
+    sys.path.insert(0, str(ROOT / "tests"))
+    serve, client = import_module("helpers.fake_hub").serve, import_module("helpers.hub_client")
+    content = bytes(range(256)) * 4096
+    faults = [
+        (method, fault)
+        for fault in ("endless", "gzip", "page", "reset", "wait 3600", "bare", "astray", "spoil", "busy")
+        for method in ("GET", "HEAD")
+    ]
+    for number, (method, fault) in enumerate(faults[:6] if short else faults):
+        work = folder / str(number)
+        work.mkdir()
+        arguments = ["models", "fetch", "edsr", "--yes"]
+        (work / "code.py").write_text(client.code_with_manifest(work, content, arguments, bytes=len(content)))
+        with serve() as hub:
+            hub.files[client.WEIGHTS_PATH] = content
+            hub.faults[f"{method} {client.WEIGHTS_PATH}"] = [fault] * 99
+            yield run(
+                f"{fault} for {method}", folder=work, program=(str(work / "code.py"),),
+                HF_ENDPOINT=hub.url, HF_HOME=str(work / "hf"), NO_PROXY="*", HF_HUB_DISABLE_PROGRESS_BARS="1",
+            )  # fmt: skip
+        wrong = [
+            path for path in work.rglob("blobs/*")
+            if not path.name.endswith(".incomplete") and path.read_bytes() != content
+        ]  # fmt: skip
+        if wrong:
+            yield Outcome(f"{fault} for {method}", 0, 0.0, 0, "a wrong file was kept")
+
+
 ATTACKS = {
+    "answers of the Hub": attack_as_the_hub,
     "small files": attack_with_bombs,
     "names and options": attack_with_names,
     "damaged files of its own": attack_own_files,

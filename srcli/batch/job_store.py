@@ -176,7 +176,7 @@ class JobStore:
     def unlisted(self) -> int:
         """The number of folders and images that could not be listed; the next run tries them again."""
         count = self._get("unlisted") or "0"
-        return int(count) if count.isdecimal() else 1
+        return int(count[:9]) if count.isdecimal() else 1
 
     @unlisted.setter
     def unlisted(self, count: int) -> None:

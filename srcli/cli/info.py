@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 def info(
     files: Annotated[list[Path] | None, typer.Argument(help="Images.", show_default=False)] = None,
     json: Annotated[bool, typer.Option("--json", help="Print a JSON object for each image.")] = False,
+    max_pixels: Annotated[
+        int | None, typer.Option(min=1, help="Refuse images with more pixels, as sr upscale does.")
+    ] = None,
     devices: Annotated[
         bool, typer.Option("--devices", help="List the devices of this machine instead.")
     ] = False,
@@ -33,7 +36,7 @@ def info(
     failed = 0
     for path in files:
         try:
-            report = describe_image(path)
+            report = describe_image(path, max_pixels)
         except Exception as error:
             failed += 1
             failure = wrap_exception(error, path)

@@ -52,7 +52,7 @@ def select_device(requested: str | None = None) -> Device:
 
 def _check_index(requested: str | None, count: int) -> None:
     _, colon, index = (requested or "").partition(":")
-    if colon and not (index.isdigit() and int(index) < count):
+    if colon and not (index.isdecimal() and int(index[:9]) < count):
         raise UsageError(f"no device called '{requested}'", f"this machine has {count} of that kind")
 
 
@@ -69,7 +69,7 @@ def may_have_gpu() -> bool:
 def count_threads() -> int:
     """Return OMP_NUM_THREADS, else the number of cores this process may use, within its cgroup's quota."""
     asked = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0]
-    if asked.isdigit() and int(asked) > 0:
+    if asked.isdecimal() and 0 < int(asked[:9]) < 10**6:
         return int(asked)
     try:
         cores = len(os.sched_getaffinity(0))

@@ -16,7 +16,7 @@ Bytes = NDArray[np.uint8]
 Floats = NDArray[np.floating]
 
 # All thresholds: chosen on the odd seeds of tools/picture_cases.py, and on Set14 and BSD100 as they are.
-_LARGEST = 768  # pixels a side of the middle that is looked at
+LARGEST_SIDE = 768  # pixels a side of the middle that is looked at
 _SMALLEST = 32  # below this, only pixel art can be told
 _FLAT, _STRONG = 3, 24  # levels between neighbours: still flat; certainly an edge
 _NOISY, _BLOCKED = 4.2, 1.0  # levels
@@ -112,8 +112,8 @@ def _examine_photo(light: Floats) -> Picture:
 
 def _as_bytes(samples: StoredSamples) -> Bytes:
     """Return the middle of an image as RGB of 8 bits, on grey if it is transparent."""
-    top, left = (max(0, side - _LARGEST) // 2 for side in samples.shape[:2])
-    middle = samples[top : top + _LARGEST, left : left + _LARGEST]
+    top, left = (max(0, side - LARGEST_SIDE) // 2 for side in samples.shape[:2])
+    middle = samples[top : top + LARGEST_SIDE, left : left + LARGEST_SIDE]
     values = middle if middle.ndim == 3 else middle[..., None]
     if values.shape[2] in (2, 4):
         values = flatten_alpha(values, (0.5, 0.5, 0.5))

@@ -7,6 +7,7 @@ from srcli.errors import UsageError
 
 Size = tuple[int, int]
 LARGEST_SIDE = 2**20
+_MOST_DIGITS = 9
 
 
 @dataclass(frozen=True)
@@ -99,8 +100,8 @@ _OPTIONS = {"long_edge": "long-edge", "box": "size"}
 def _parse_box(text: str) -> tuple[Size, bool]:
     """Parse `1920x1080`, or `1920x1080!` for exactly that size."""
     numbers = text.removesuffix("!").lower().split("x")
-    if len(numbers) != 2 or not all(number.isdecimal() for number in numbers):
+    if len(numbers) != 2 or not all(number.isdecimal() and len(number) <= _MOST_DIGITS for number in numbers):
         raise UsageError(
-            f"--size {text} is not WIDTHxHEIGHT", "as in --size 1920x1080, or 1920x1080! exactly"
+            f"--size {text[:40]} is not WIDTHxHEIGHT", "as in --size 1920x1080, or 1920x1080! exactly"
         )
     return (int(numbers[0]), int(numbers[1])), text.endswith("!")

@@ -5,27 +5,33 @@ from pathlib import Path
 from typing import Any
 
 from srcli.imaging.codecs.base import ImageInfo
-from srcli.imaging.codecs.reading import read_frames, read_info
+from srcli.imaging.codecs.reading import read_info, read_middle
 from srcli.imaging.colorspace import read_profile_name
 from srcli.imaging.metadata.fields import Metadata
 from srcli.imaging.metadata.provenance import Record, read_record
-from srcli.imaging.picture_kind import Kind, Picture, examine_picture
+from srcli.imaging.picture_kind import LARGEST_SIDE, Kind, Picture, examine_picture
 from srcli.methods.auto import find_auto_models
+from srcli.upscaling.limits import choose_max_pixels
+
+_TOO_LARGE = "not examined: in this format, all of so large an image would have to be in memory"
 
 
 @dataclass(frozen=True)
 class ImageReport:
-    """Facts about an image; `record` says how it was made if it is an output of sr."""
+    """Facts about an image; `record` says how it was made if it is an output of sr.
+
+    `picture` is None if the image is too large to be looked at.
+    """
 
     path: Path
     info: ImageInfo
-    picture: Picture
+    picture: Picture | None
     record: Record | None
 
     @property
     def model(self) -> str:
         """The model that `sr upscale` would take."""
-        return find_auto_models().choose(self.picture)
+        return find_auto_models().choose(self.picture or Picture(Kind.CLEAN))
 
     def list_lines(self) -> list[tuple[str, str]]:
         """Return names and values for people."""
@@ -33,14 +39,17 @@ class ImageReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report for JSON."""
-        info, metadata = self.info, self.info.metadata
+        info, metadata, picture = self.info, self.info.metadata, self.picture
         return {
             "file": str(self.path), "format": info.format, "size": info.size, "colours": info.mode,
             "depth": info.depth, "frames": info.frames, "quality": info.quality, "dpi": metadata.dpi,
             "carries": _list_metadata(metadata), "profile": _name_profile(metadata),
-            "kind": self.picture.kind.name.lower(), "noise": round(self.picture.noise, 2),
-            "spare": self.picture.spare, "blocking": round(self.picture.blocking, 2),
-            "pixel": self.picture.pixel, "model": self.model, "because": self.picture.describe(),
+            "kind": picture.kind.name.lower() if picture else None,
+            "noise": round(picture.noise, 2) if picture else None,
+            "spare": picture.spare if picture else None,
+            "blocking": round(picture.blocking, 2) if picture else None,
+            "pixel": picture.pixel if picture else None,
+            "model": self.model, "because": picture.describe() if picture else None,
             "made": asdict(self.record) if self.record else None,
         }  # fmt: skip
 
@@ -58,26 +67,30 @@ class ImageReport:
             ("samples", f"{info.mode}, {depth}"),
             ("metadata", ", ".join(_list_metadata(metadata)) or "none"),
             *([("profile", profile)] if profile else []),
-            ("kind", str(self.picture.kind)),
+            ("kind", str(self.picture.kind) if self.picture else _TOO_LARGE),
             *self._list_measures(),
         ]
 
     def _list_measures(self) -> list[tuple[str, str]]:
         """Return what was measured of a photograph; for others it would mean nothing."""
-        if not (self.picture.is_degraded or self.picture.kind is Kind.CLEAN):
+        if self.picture is None or not (self.picture.is_degraded or self.picture.kind is Kind.CLEAN):
             return []
         spare = self.picture.spare
         detail = "full" if spare == 1 else f"no more than at 1/{spare:g} of the size"
         return [("noise", f"about {self.picture.noise:.1f} of 255 levels"), ("detail", detail)]
 
     def _advise(self) -> str:
-        return f"use -m {self.model} for {self.picture.describe()}"
+        return f"use -m {self.model} for {self.picture.describe() if self.picture else 'clean images'}"
 
 
-def describe_image(path: Path) -> ImageReport:
-    """Read an image and examine its first frame. Raises `ImageError` if it cannot be read."""
+def describe_image(path: Path, max_pixels: int | None = None) -> ImageReport:
+    """Read an image and examine the middle of its first frame. Raises `ImageError` if it cannot be read.
+
+    Images of more than `max_pixels` are refused; by default, the size of the file and free memory decide.
+    """
     info = read_info(path)
-    picture = examine_picture(next(iter(read_frames(path))).samples)
+    samples = read_middle(path, LARGEST_SIDE, choose_max_pixels(path, max_pixels))
+    picture = examine_picture(samples) if samples is not None else None
     return ImageReport(path, info, picture, read_record(info.metadata))
 
 

@@ -249,7 +249,7 @@ def _connect(address: str, cores: int) -> None:
 def _check_reachable(address: str) -> None:
     """Raise `OSError` if nobody answers; Ray would try for half a minute and print a line each second."""
     host, _, port = address.removeprefix("ray://").rpartition(":")
-    if host and port.isdigit():
+    if host and port.isdecimal() and len(port) < 6:
         socket.create_connection((host, int(port)), timeout=_CONNECT_TIMEOUT).close()
 
 

@@ -83,7 +83,7 @@ def _fetch(url: str, part: Path, progress: Progress) -> None:
     with answer, part.open("ab" if answer.status == 206 else "wb") as file:
         done = file.tell()
         length = answer.headers.get("Content-Length")
-        total = done + int(length) if length and length.isdecimal() else None
+        total = done + int(length) if length and length.isdecimal() and len(length) < 19 else None
         if (total or 0) > LARGEST_FILE:
             raise WeightsError(f"{url} is too large for weights: {total:,} bytes", "give another address")
         while block := answer.read(_BLOCK):

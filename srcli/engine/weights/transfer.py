@@ -58,8 +58,8 @@ def read_retry_after(error: Exception) -> float | None:
 def wait_for_server(error: Exception, give_up: float) -> bool:
     """Wait before a request is repeated; False if the server asks for too much, or time is up.
 
-    `Retry-After` counts up to `LONGEST_WAIT`; without it, a request is repeated until `give_up`, a time of
-    `time.monotonic`.
+    Without `Retry-After`, a request is repeated until `give_up`, a time of `time.monotonic`, `DEADLINE` after
+    the first; with it, all waits together may take `LONGEST_WAIT`.
     """
     asked = read_retry_after(error)
     if asked is None:
@@ -67,7 +67,7 @@ def wait_for_server(error: Exception, give_up: float) -> bool:
             return False
         time.sleep(0.5)
         return True
-    if asked > LONGEST_WAIT:
+    if time.monotonic() + asked > give_up - DEADLINE + LONGEST_WAIT:
         return False
     time.sleep(asked)
     return True

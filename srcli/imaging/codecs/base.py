@@ -1,5 +1,6 @@
 """The types that all codecs share: frames, timing, encoding options, and `Codec` itself."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
@@ -19,6 +20,9 @@ MAX_PIXELS = 2**29
 # A frame counts as at least this many: each also takes time of its own, and a small file can hold many.
 LEAST_FRAME_PIXELS = 2**14
 LIMIT_HINT = "raise the limit with --max-pixels if that is right"
+# To look at a part of an image takes no more, and so much for a pixel of a depth, decoded and copied.
+MAX_DECODED_BYTES = 400_000_000
+_BYTES_TO_DECODE = {1: 8, 8: 8, 16: 16, 32: 32}
 # So much of a file is enough for every codec to recognise it.
 HEAD_BYTES = 4096
 
@@ -282,6 +286,17 @@ class Codec(ABC):
     def read_frames(self, path: Path, max_pixels: int) -> Iterator[Frame]:
         """Decode the frames of a file one at a time, none of more than `max_pixels`."""
 
+    def read_middle(self, path: Path, side: int, max_pixels: int) -> StoredSamples | None:
+        """Decode the middle of the first frame, `side` pixels or less a side, as it is stored.
+
+        Returns None if all of the image would have to be decoded, and that takes too much memory.
+        """
+        info = self.describe(path)
+        if math.prod(info.size) * _BYTES_TO_DECODE[info.depth] > MAX_DECODED_BYTES:
+            return None
+        samples = next(self.read_frames(path, max_pixels)).samples
+        return samples[find_middle(samples.shape[1::-1], side)].copy()
+
     def salvage_frames(self, path: Path, max_pixels: int) -> Iterator[Frame]:
         """Decode what is left of a file, with a note on how much that is, if the format can be salvaged."""
         return self.read_frames(path, max_pixels)
@@ -364,6 +379,12 @@ def check_pixel_count(path: Path, size: tuple[int, int], max_pixels: int) -> Non
             f"{path} claims to have {width}x{height} pixels, more than the {max_pixels:,} allowed",
             LIMIT_HINT,
         )
+
+
+def find_middle(size: tuple[int, int], side: int) -> tuple[slice, slice]:
+    """Return the rows and columns of the middle of an image of `size` (width, height), `side` at most."""
+    left, top = (max(0, length - side) // 2 for length in size)
+    return slice(top, top + min(side, size[1])), slice(left, left + min(side, size[0]))
 
 
 def check_finite(samples: StoredSamples) -> StoredSamples:

@@ -15,6 +15,7 @@ import numpy as np
 
 from srcli.imaging import mmap_buffer
 from srcli.imaging.codecs.base import (
+    MAX_DECODED_BYTES,
     SUBSAMPLING,
     BandedImage,
     Coding,
@@ -24,6 +25,7 @@ from srcli.imaging.codecs.base import (
     ImageInfo,
     UnsupportedImageError,
     check_pixel_count,
+    find_middle,
     stretch_to_16bit,
 )
 from srcli.imaging.codecs.orientation import turn_upright
@@ -35,6 +37,8 @@ from srcli.imaging.pixels import StoredSamples
 if TYPE_CHECKING:
     from PIL.Image import Image as PilImage
 
+# Larger files are looked at by their luma alone.
+_LARGE = 2**24
 _MARKER_BYTES = 65000  # a segment holds little more
 # The luma quantisation table for quality 50 (ITU-T T.81, table K.1).
 _LUMA_TABLE = (
@@ -100,6 +104,24 @@ class JpegCodec(PillowCodec):
             samples = (samples // 257).astype(np.uint8)
         orientation = exif.read_orientation(header.metadata.exif) if header.metadata.exif else 1
         yield turn_upright(Frame(samples, header.depth, header.metadata), orientation)
+
+    def read_middle(self, path: Path, side: int, max_pixels: int) -> StoredSamples | None:
+        """Decode the luma of a large file alone; the noise and the detail of a photograph are in it."""
+        header = parse_header(path)
+        if header is None or not header.is_plain:
+            return super().read_middle(path, side, max_pixels)
+        with self.open(path) as file:
+            check_pixel_count(path, file.size, max_pixels)
+            # A progressive file is held as coefficients until its last scan is read.
+            pixel_bytes = 8 if file.info.get("progressive") else 1
+            is_large = file.width * file.height >= _LARGE
+            if not is_large or file.mode not in ("L", "RGB"):
+                return super().read_middle(path, side, max_pixels)
+            if file.width * file.height * pixel_bytes > MAX_DECODED_BYTES:
+                return None
+            file.draft("L", file.size)
+            rows, columns = find_middle(file.size, side)
+            return np.array(file.crop((columns.start, rows.start, columns.stop, rows.stop)))
 
     def salvage_frames(self, path: Path, max_pixels: int) -> Iterator[Frame]:
         """Decode what there is before the file ends; the rest is grey. A sound file is read as ever."""

@@ -31,6 +31,7 @@ from srcli.imaging.codecs.base import (
     Frame,
     FrameTiming,
     check_pixel_count,
+    find_middle,
     read_head,
 )
 from srcli.imaging.codecs.orientation import turn_upright
@@ -43,6 +44,7 @@ from srcli.imaging.codecs.png_chunks import (
     read_metadata_chunks,
     write_chunk,
 )
+from srcli.imaging.codecs.png_rows import read_window
 from srcli.imaging.metadata.exif import read_orientation
 from srcli.imaging.metadata.fields import Chunk, Metadata
 from srcli.imaging.pixels import StoredSamples, white_level
@@ -57,6 +59,7 @@ _COLOUR_TYPE = {1: 0, 2: 4, 3: 2, 4: 6}
 _GREY, _RGB, _GREY_ALPHA = 0, 2, 4
 _HEADER_BYTES = 33
 _BAND = 64
+_LARGE = 2**24
 
 
 class PngCodec(PillowCodec):
@@ -93,6 +96,14 @@ class PngCodec(PillowCodec):
         with open_image(stream, (self.name,)) as file:
             self.prepare(file, header)
             return np.asarray(read_8bit(file, Metadata()).samples)
+
+    def read_middle(self, path: Path, side: int, max_pixels: int) -> StoredSamples | None:
+        """Decode the middle of a large file band by band, without a transparent colour."""
+        header = parse_header(read_head(path, _HEADER_BYTES))
+        if header.width * header.height < _LARGE or _open_animation(path):
+            return super().read_middle(path, side, max_pixels)
+        check_pixel_count(path, (header.width, header.height), max_pixels)
+        return read_window(path, *find_middle((header.width, header.height), side))
 
     def read_bits(self, file: "PilImage", path: Path) -> int:
         """Read the depth from the header: Pillow opens 16-bit colour as 8 bits."""

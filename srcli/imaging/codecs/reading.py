@@ -20,6 +20,7 @@ from srcli.imaging.codecs.base import (
     read_head,
 )
 from srcli.imaging.codecs.refused import find_refused
+from srcli.imaging.pixels import StoredSamples
 
 # Decoders raise these for damaged data: AVIF's RuntimeError, Pillow's TIFF reader AttributeError and
 # AssertionError for absurd tags.
@@ -83,6 +84,16 @@ def _check_extent(codec: Codec, path: Path, max_pixels: int) -> None:
     extent = codec.measure(path)
     if extent:
         extent.check(path, max_pixels)
+
+
+def read_middle(path: Path, side: int, max_pixels: int = MAX_PIXELS) -> StoredSamples | None:
+    """Decode the middle of the first frame, `side` pixels or less a side; None if that takes too much memory.
+
+    Raises `ImageError` as `read_frames` does.
+    """
+    with _open_codec(path) as codec:
+        _check_extent(codec, path, max_pixels)
+        return codec.read_middle(path, side, max_pixels)
 
 
 @contextmanager
