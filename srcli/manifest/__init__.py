@@ -19,6 +19,8 @@ DEFAULT_MODEL = "ecbsr"
 STATED_BY_HUB = "stated by the Hub"
 PURPOSES = ("classical", "real-world")
 BORDERS = ("zero", "mirror")
+# In place of a network's name: what runs a user's file that is of no network of ours. `graph`: ONNX or .pb.
+FOREIGN = ("ncnn", "spandrel", "graph")
 
 
 @dataclass(frozen=True)
@@ -98,6 +100,11 @@ class Entry:
     def name(self) -> str:
         """The entry's name in messages and on the command line: `edsr-x4`, `liif-any`."""
         return f"{self.model}-{format_scale(self.scale)}"
+
+    @property
+    def is_foreign(self) -> bool:
+        """True if only a library can run it, as it is of no network of ours."""
+        return isinstance(self.file, UserFile) and self.arch in FOREIGN
 
     @property
     def bundled(self) -> Path | None:

@@ -74,6 +74,10 @@ def load_method(name: str, scale: float, options: MethodOptions = MethodOptions(
         return prepare_untrained(name, options)
     chain = plan_entries(manifest.find_entries(name), scale)
     unique = {entry.scale: entry for entry in chain}
+    foreign = [entry for entry in chain if entry.is_foreign]
+    if foreign:  # the largest step, as often as needed
+        found = load_method_file(weights.locate_weights(foreign[0]), scale, options)
+        return replace(found, name=name)
     stages = {own: _load_upscaler(_locate_entry(entry), options) for own, entry in unique.items()}
     return chain_networks(name, [stages[entry.scale] for entry in chain])
 
@@ -174,6 +178,8 @@ def locate_weights(name: str, scale: float) -> WeightsSource:
     if entry is None:
         known = ", ".join(map(format_scale, entries))
         raise UsageError(f"{name} has no weights for x{scale}", f"it has weights for {known}")
+    if entry.is_foreign:
+        raise UsageError(f"{name} is of no network that sr has", "it can upscale, and nothing else")
     return _locate_entry(entry)
 
 

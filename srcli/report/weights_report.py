@@ -6,7 +6,7 @@ from pathlib import Path
 from srcli import archs
 from srcli.engine.runtimes import ncnn_pair
 from srcli.engine.runtimes.onnx import examine_graph
-from srcli.engine.weights import checkpoint, files, identify, lut, ncnn, onnx
+from srcli.engine.weights import checkpoint, files, identify, lut, ncnn, onnx, spandrel
 from srcli.engine.weights.identify import Fit
 from srcli.errors import WeightsError
 
@@ -42,7 +42,7 @@ def describe_weights(file: Path) -> WeightsReport:
         parameters = sum(value.numel() for value in network.parameters())
         lines.append(f"matches {spec}, {parameters:,} parameters")
     if not specs:
-        lines += _describe_closest(fits[:1])
+        lines += [*_describe_closest(fits[:1], state), spandrel.describe_knowledge(state)]
     return WeightsReport(tuple(lines), bool(specs))
 
 
@@ -85,9 +85,16 @@ def _describe_pair(param: Path) -> list[str]:
     return [f"{param} with {graph.bin.name}: an ncnn pair, {count}", str(found), identity]
 
 
-def _describe_closest(fits: list[Fit]) -> list[str]:
+def _describe_closest(fits: list[Fit], state: checkpoint.State) -> list[str]:
     if not fits:
-        return ["matches no network of sr, and none is similar"]
+        family = identify.find_family(state)
+        if family is None:
+            return ["matches no network of sr; no key is like those of any"]
+        others = ", ".join(family.others[:3])
+        more = f"; not in it: {others}{' ...' if len(family.others) > 3 else ''}" if others else ""
+        return [
+            f"matches no network of sr; the most keys, {family.shared}, are like those of {family.arch}{more}"
+        ]
     (fit,) = fits
     faults = {"missing": fit.missing, "unexpected": fit.unexpected, "of another shape": fit.misshapen}
     return [f"matches no network of sr; the closest is {fit.spec}"] + [

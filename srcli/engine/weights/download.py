@@ -6,8 +6,10 @@ from collections.abc import Callable
 from http.client import HTTPException, HTTPResponse
 from pathlib import Path
 from urllib.error import HTTPError, URLError
+from urllib.parse import urlsplit
 from urllib.request import Request, urlopen
 
+from srcli.engine.weights import onnx
 from srcli.engine.weights.checkpoint import LARGEST_FILE, identify_format
 from srcli.errors import FileError, WeightsError
 from srcli.storage.hashing import sha256
@@ -56,7 +58,8 @@ def download(url: str, folder: Path, digest: str | None, progress: Progress) -> 
                 f"cannot write into {folder}: {error.strerror}", "free some disk space"
             ) from error
     try:
-        identify_format(part)
+        if Path(urlsplit(url).path).suffix.lower() not in onnx.SUFFIXES:  # graphs are tried by whoever asked
+            identify_format(part)
         found = sha256(part)
         if digest not in (None, found):
             raise WeightsError(f"{url}: its SHA-256 is {found}, not {digest}", "it was not added")

@@ -33,7 +33,7 @@ def locate_weights(entry: Entry) -> Path:
         raise WeightsError(f"{entry.name} is not on this machine", hint)
     path = find_local(entry)
     if isinstance(entry.file, UserFile):
-        if path is None or hub.describe_damage(path, entry.sha256):
+        if path is None or describe_damage(entry, path):
             hint = f"`sr models remove {entry.name}`, then add it again"
             raise WeightsError(f"the weights of {entry.name} are missing or damaged", hint)
         return path
@@ -58,6 +58,9 @@ def describe_damage(entry: Entry, path: Path) -> str:
     """Return what is wrong with the entry's file, or pair of files, at `path`; empty if nothing is."""
     if entry.packaged and ncnn.find_pair(path):
         return packages.describe_damage(path, entry.packaged)
+    if isinstance(entry.file, UserFile) and ncnn.find_pair(path):
+        found = ncnn.hash_weights(path) if path.with_suffix(".bin").is_file() else "missing"
+        return "" if found == entry.sha256 else f"the SHA-256 of the pair is {found}, not {entry.sha256}"
     return hub.describe_damage(path, entry.digest)
 
 

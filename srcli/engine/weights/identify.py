@@ -179,6 +179,29 @@ def _may_fit(arch: str, given: State) -> bool:
     return known is None or 10 * sum(strip_numbers(key) in known for key in given) >= len(given)
 
 
+@dataclass(frozen=True)
+class Family:
+    """The network whose keys are most like a file's: `shared` of its patterns, and the other keys."""
+
+    arch: str
+    shared: int
+    others: tuple[str, ...]
+
+
+def find_family(state: State) -> Family | None:
+    """Return the network with the most of the file's keys, numbers aside; None if none has any of them."""
+    best: Family | None = None
+    for _, given in strip_prefixes(state):
+        keys = {strip_numbers(key): key for key in reversed(given)}  # the first key of each pattern
+        for arch, patterns in _read_patterns().items():
+            shared = len(keys.keys() & patterns)
+            if shared > (best.shared if best else 0):
+                best = Family(
+                    arch, shared, tuple(key for plain, key in reversed(keys.items()) if plain not in patterns)
+                )
+    return best
+
+
 def find_exact(state: State, arch: str | None = None) -> list[Spec]:
     """Return what the tensors fit exactly; of configurations with equal tensors only the first."""
     found: dict[tuple[str, int], Spec] = {}

@@ -33,6 +33,21 @@ def identify_network(state: "dict[str, Tensor]", why: str) -> "tuple[nn.Module, 
     return _adapt(found), int(found.scale)
 
 
+def describe_knowledge(state: "dict[str, Tensor]") -> str:
+    """Return what spandrel takes tensors for, in a line; or how to install it."""
+    try:
+        import spandrel
+    except ImportError:
+        return "spandrel, which knows more networks, is not installed: `pip install 'sr-cli[spandrel]'`"
+    try:
+        found = spandrel.ModelLoader("cpu").load_from_state_dict(dict(state))
+    except (spandrel.UnsupportedModelError, RuntimeError, ValueError, LookupError):
+        return "spandrel does not know it either"
+    return (
+        f"spandrel knows it as {found.architecture.name} x{found.scale}; `sr upscale -w` runs it by spandrel"
+    )
+
+
 def _adapt(found: Any) -> "nn.Module":
     from torch import nn
 

@@ -10,14 +10,16 @@ from typing import Any
 
 from srcli import manifest
 from srcli.archs import Spec, paper
-from srcli.engine.weights import download, files, value_check
+from srcli.engine.weights import download, files, ncnn, onnx, value_check
 from srcli.engine.weights.checkpoint import hold_checkpoint
 from srcli.errors import FileError, SrError, UsageError, WeightsError
-from srcli.manifest import Entry, UserFile
+from srcli.manifest import FOREIGN, Entry, UserFile
 from srcli.scales import ANY, format_scale
 from srcli.storage.files import replace_atomically
 from srcli.storage.hashing import sha256
 
+# Finds the scale of a file that is of no network of ours, but that a library runs.
+FindScale = Callable[[Path], int | None]
 # Bytes of a description from OpenModelDB; those that there are have a few thousand.
 _LARGEST_DESCRIPTION = 2**20
 
@@ -40,19 +42,22 @@ class ModelSource:
 def read_description(path: Path) -> ModelSource:
     """Read a model's JSON file of OpenModelDB, https://github.com/OpenModelDB/open-model-database.
 
-    Raises `WeightsError` if it is no such file, or names no PyTorch or safetensors file.
+    Raises `WeightsError` if it is no such file, or names no file that sr runs.
     """
     try:
         if path.stat().st_size > _LARGEST_DESCRIPTION:
             raise ValueError("too large")
         raw = json.loads(path.read_text("utf-8"))
-        found = next(each for each in raw["resources"] if each["type"] in ("safetensors", "pth", "ckpt"))
+        kinds = ("safetensors", "pth", "ckpt", "onnx")
+        found = next(each for kind in kinds for each in raw["resources"] if each["type"] == kind)
         places = tuple(url for url in found["urls"] if str(url).startswith("http"))
         digest, scale, licence = found.get("sha256"), raw["scale"], raw.get("license")
     except OSError as error:
         raise WeightsError(f"{path} cannot be read: {error.strerror}", "check --entry") from error
     except StopIteration as error:
-        raise WeightsError(f"{path} names no PyTorch or safetensors file", "sr runs only these") from error
+        raise WeightsError(
+            f"{path} names no PyTorch, safetensors or ONNX file", "sr runs only these"
+        ) from error
     except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise WeightsError(f"{path} does not describe a model of OpenModelDB", "check --entry") from error
     if type(scale) is not int or not (digest is None or re.fullmatch("[0-9a-fA-F]{64}", str(digest))):
@@ -61,10 +66,13 @@ def read_description(path: Path) -> ModelSource:
     return ModelSource(places, path.stem, digest and digest.lower(), scale, licence)
 
 
-def add_model(source: ModelSource, progress: Callable[[int, int | None], None]) -> Entry:
+def add_model(
+    source: ModelSource, progress: Callable[[int, int | None], None], find_scale: FindScale
+) -> Entry:
     """Copy or download a model's weights and enter them under its name; return the entry.
 
-    `progress` receives the bytes downloaded and of the whole, if known. Raises `SrError` if the file is not
+    `progress` receives the bytes downloaded and of the whole, if known; `find_scale` is for files that are of
+    no network of ours, and raises `SrError` for those that nothing runs. Raises `SrError` if the file is not
     what it should be or fits no network; nothing is kept then but the part of a download.
     """
     name = manifest.normalise_name(source.name)
@@ -73,7 +81,7 @@ def add_model(source: ModelSource, progress: Callable[[int, int | None], None]) 
     errors: list[SrError] = []
     for place in source.places:
         try:
-            return _add_from(place, replace(source, name=name), folder, progress)
+            return _add_from(place, replace(source, name=name), folder, progress, find_scale)
         except (WeightsError, FileError) as error:
             errors.append(error)
     if errors:
@@ -89,25 +97,33 @@ def _check_name(name: str) -> None:
 
 
 def _add_from(
-    place: str, source: ModelSource, folder: Path, progress: Callable[[int, int | None], None]
+    place: str,
+    source: ModelSource,
+    folder: Path,
+    progress: Callable[[int, int | None], None],
+    find_scale: FindScale,
 ) -> Entry:
     is_remote = place.startswith(("http://", "https://"))
+    if is_remote and _read_suffix(place) in (".param", ".bin"):
+        raise UsageError(f"{place} is half of an ncnn pair", "download both files, and add the .param file")
     file = download.download(place, folder, source.digest, progress) if is_remote else Path(place)
     try:
-        spec = _identify(file, source.scale)
+        file = _name_by_content(file, place) if is_remote else file
         digest = sha256(file)
         if source.digest not in (None, digest):
             raise WeightsError(f"{place}: its SHA-256 is {digest}, not {source.digest}", "it was not added")
-        entry = _make_entry(place, source, spec, digest, file)
+        pair = ncnn.find_pair(file)
+        file = pair or file
+        spec = _identify(file, source.scale, find_scale)
+        entry = _make_entry(place, source, spec, file)
         if entry.name in {each.name for each in manifest.load_user()}:
             raise UsageError(f"{entry.name} exists", f"`sr models remove {entry.name}` first")
-        assert isinstance(entry.file, UserFile)
-        target = folder / entry.file.name
-        with replace_atomically(target) as temporary:
-            if is_remote:
-                file.replace(temporary)
-            else:
-                shutil.copyfile(file, temporary)
+        for path, target in list_files(file, folder / _name_of(entry)):
+            with replace_atomically(target) as temporary:
+                if is_remote:
+                    path.replace(temporary)
+                else:
+                    shutil.copyfile(path, temporary)
     finally:
         if is_remote:
             file.unlink(missing_ok=True)
@@ -115,26 +131,64 @@ def _add_from(
     return entry
 
 
-def _identify(file: Path, scale: int | None) -> Spec:
-    with hold_checkpoint(file) as checkpoint:
+def _name_by_content(part: Path, place: str) -> Path:
+    """Return a downloaded file under a name that says that it is a graph, if it is."""
+    suffix = _read_suffix(place)
+    return part.rename(part.with_suffix(suffix)) if suffix in onnx.SUFFIXES else part
+
+
+def _read_suffix(place: str) -> str:
+    return Path(place.partition("?")[0]).suffix.lower()
+
+
+def list_files(path: Path, target: Path) -> list[tuple[Path, Path]]:
+    """Return the file, or both files of a pair, each with its counterpart beside `target`."""
+    suffixes = (".param", ".bin") if path.suffix == ".param" else (path.suffix,)
+    return [
+        (path.with_suffix(each), target.with_suffix(each) if len(suffixes) > 1 else target)
+        for each in suffixes
+    ]
+
+
+def _name_of(entry: Entry) -> str:
+    assert isinstance(entry.file, UserFile)
+    return entry.file.name
+
+
+def _identify(file: Path, scale: int | None, find_scale: FindScale) -> Spec:
+    """Return the network of a file, or the library that runs it in place of a network's name."""
+    if onnx.is_graph(file):
+        return _check_scale(file, Spec(FOREIGN[2], find_scale(file) or 0), scale)
+    if file.suffix == ".param":
+        known = files.read_spec(file)
+        if known:
+            files.load_network(file, known)
+        return _check_scale(file, known or Spec(FOREIGN[0], find_scale(file) or 0), scale)
+    with hold_checkpoint(file):
         specs = files.identify_specs(file)
         if not specs:
-            reason = files.describe_misfit(file, checkpoint.state, None)
-            raise WeightsError(reason, "only networks that sr has can be added; use -w for others")
+            return _check_scale(file, Spec(FOREIGN[1], find_scale(file) or 0), scale)
         fitting = [spec for spec in specs if scale in (None, spec.scale) or spec.scale == ANY]
         if not fitting:
-            known = ", ".join(map(str, specs))
-            raise WeightsError(f"{file} is not for x{scale}: it fits {known}", "check --scale")
+            fits = ", ".join(map(str, specs))
+            raise WeightsError(f"{file} is not for x{scale}: it fits {fits}", "check --scale")
         if len(fitting) > 1:
-            known = ", ".join(map(str, fitting))
-            raise UsageError(f"{file} could be any of {known}", "give its scale with --scale")
+            fits = ", ".join(map(str, fitting))
+            raise UsageError(f"{file} could be any of {fits}", "give its scale with --scale")
         files.load_network(file, fitting[0])
         return value_check.settle_values(file, fitting[0])[0]
 
 
-def _make_entry(place: str, source: ModelSource, spec: Spec, digest: str, file: Path) -> Entry:
-    suffix = Path(place.partition("?")[0]).suffix.lower()
-    suffix = suffix if suffix in (".safetensors", ".pth", ".pt", ".ckpt") else ".pth"
+def _check_scale(file: Path, spec: Spec, scale: int | None) -> Spec:
+    if scale not in (None, spec.scale):
+        raise WeightsError(f"{file} is for x{spec.scale}, not for x{scale}", "check --scale")
+    return spec
+
+
+def _make_entry(place: str, source: ModelSource, spec: Spec, file: Path) -> Entry:
+    suffix = file.suffix if file.suffix in (".param", *onnx.SUFFIXES) else _read_suffix(place)
+    known = (".safetensors", ".pth", ".pt", ".ckpt", ".param", *onnx.SUFFIXES)
+    suffix = suffix if suffix in known else ".pth"
     name = f"{source.name}-{format_scale(spec.scale)}{suffix}"
     where = place if "://" in place else str(Path(place).absolute())
     return Entry(
@@ -142,13 +196,13 @@ def _make_entry(place: str, source: ModelSource, spec: Spec, digest: str, file: 
         spec.arch,
         spec.scale,
         UserFile(name),
-        digest,
+        ncnn.hash_weights(file),
         source.licence,
         where,
         "unknown",
-        str(paper(spec.arch)),
+        "unknown" if spec.arch in FOREIGN else str(paper(spec.arch)),
         "real-world",
-        file.stat().st_size,
+        sum(path.stat().st_size for path, _ in list_files(file, file)),
         config=spec.config,
     )
 
@@ -180,6 +234,7 @@ def remove_models(names: list[str]) -> list[str]:
         removed += [entry for entry in found if entry not in removed]
     _write_manifest([entry for entry in entries if entry not in removed])
     for entry in removed:
-        assert isinstance(entry.file, UserFile)
-        (manifest.find_user_folder() / entry.file.name).unlink(missing_ok=True)
+        path = manifest.find_user_folder() / _name_of(entry)
+        for file, _ in list_files(path, path):
+            file.unlink(missing_ok=True)
     return [entry.name for entry in removed]
