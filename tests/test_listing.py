@@ -1,7 +1,9 @@
 """Which files are upscaled, and under which names: folders, patterns, lists, and outputs of earlier runs."""
 
 import json
+import os
 import shutil
+import time
 from pathlib import Path
 
 import numpy as np
@@ -222,3 +224,15 @@ def test_the_file_with_the_suffix_of_the_output_wins(in_tmp: Path, sr: Run) -> N
     assert done.code == 1
     assert "in/a.png and in/a.pcx would both be written to other/a_x2.png" in done.err
     assert [line.split(" -> ")[0] for line in done.out.splitlines()[:2]] == ["in/a.png", "in/b.pcx"]
+
+
+@pytest.mark.slow
+def test_100000_files_are_planned_in_little_time(tmp_path: Path) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for number in range(100_000):
+        os.close(os.open(folder / f"{number}.png", os.O_CREAT | os.O_WRONLY))
+    start = time.process_time()
+    tasks = plan_outputs([folder], Layout())
+    assert time.process_time() - start < 3  # with the start of Python
+    assert len(tasks) == 100_000

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePath
 
 from srcli.errors import UsageError
@@ -18,14 +19,16 @@ class NameTemplate:
 
     pieces: tuple[tuple[str, str | None], ...]
 
-    @property
+    @cached_property
     def fields(self) -> set[str]:
         """The names of the fields that are used."""
         return {field for _, field in self.pieces if field}
 
     def fill(self, values: Mapping[str, str]) -> str:
         """Return the name for the values of the fields; a value never names another folder."""
-        name = "".join(values[field] if field else text for text, field in self.pieces)
+        name = "".join([values[field] if field else text for text, field in self.pieces])
+        if "/" not in name:
+            return name
         *folders, last = name.split("/")
         return "/".join([*("_" if folder in ("", ".", "..") else folder for folder in folders), last])
 

@@ -363,12 +363,15 @@ def _make_target(file: Location, top: Location | None, layout: Layout) -> Locati
         return file
     if layout.output and layout.is_one_file:
         return layout.output
-    values = {"stem": file.stem, "ext": file.suffix.removeprefix(".")}
-    values |= {"model": layout.model, "scale": layout.scale}
+    own_suffix = file.suffix  # looked up once: there may be very many files
+    values = {
+        "stem": file.name.removesuffix(own_suffix), "ext": own_suffix.removeprefix("."),
+        "model": layout.model, "scale": layout.scale,
+    }  # fmt: skip
     if "parent" in layout.template.fields:
         values["parent"] = make_absolute(file).parent.name
     name = layout.template.fill(values)
-    suffix = layout.suffix or (file.suffix if file.suffix.lower() in SUFFIXES else ".png")
+    suffix = layout.suffix or (own_suffix if own_suffix.lower() in SUFFIXES else ".png")
     inner, _, last = name.rpartition("/")
     if isinstance(file, RemotePath):
         folder = _find_folder_of_remote(file, top, layout)
@@ -396,6 +399,8 @@ def _find_folder(parent: str, top: Location | None, layout: Layout) -> Location:
 
 def _shorten(name: str, suffix: str) -> str:
     """Return a name that file systems accept; a cut one ends with a hash so that it stays distinct."""
+    if 4 * (len(name) + len(suffix)) <= _LONGEST_NAME:  # a character has four bytes at most
+        return name + suffix
     whole = os.fsencode(name + suffix)
     if len(whole) <= _LONGEST_NAME:
         return name + suffix
