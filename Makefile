@@ -13,7 +13,7 @@ COG = $(shell grep -rlF '[[[cog' --include=*.md --include=sr.1 README.md docs sh
 PARALLEL := -n auto --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all fmt check check-install site docs bench bench-quality bench-folder bench-gpu bench-large bench-memory bench-peers bench-train gpu gpu-ladder parity verify fuzz torture torture-short soak formats pictures recipes
+.PHONY: help setup demo test test-all fmt check check-install site docs bench bench-quality bench-folder bench-gpu bench-large bench-memory bench-peers bench-runtimes bench-train gpu gpu-ladder parity verify fuzz torture torture-short soak formats pictures recipes
 
 help: ## print this
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 15
@@ -69,7 +69,7 @@ docs: setup ## regenerate tables, help texts and the picture of README.md; count
 
 BUNDLED = $(shell $(BIN)/python -c "from srcli import manifest as m; print(*{e.model: 0 for e in m.load() if e.bundled})")
 
-bench: bench-quality bench-memory bench-folder bench-peers ## measure quality, speed and memory, and compare with the targets; takes hours
+bench: bench-quality bench-memory bench-runtimes bench-folder bench-peers ## measure quality, speed and memory, and compare with the targets; takes hours
 
 bench-quality: setup ## measure the bundled networks on Set5, Set14 and BSD100
 	$(BIN)/sr bench $(addprefix --dataset ,$(SETS)) $(addprefix -m ,$(BUNDLED)) -x2 -x3 -x4 \
@@ -89,6 +89,10 @@ bench-peers: setup ## measure sr and other tools with the same network and image
 	$(RUN) tools/bench_peers.py
 	$(BIN)/cog -r docs/benchmarks.md
 	@$(RUN) -c "from tools import doc_tables; print(doc_tables.render_targets())"
+
+bench-runtimes: setup ## measure the libraries that run bundled networks on a CPU, and write the table for the choice
+	$(RUN) tools/bench_runtimes.py
+	$(BIN)/cog -r docs/benchmarks.md
 
 bench-folder: setup ## measure 50 small images in one command, and in 50 commands
 	$(RUN) tools/bench_folder.py

@@ -1,5 +1,6 @@
 """How outputs are encoded: as their sources, if the format stays; what is lost is said."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,8 @@ from PIL.JpegImagePlugin import get_sampling
 
 from helpers.command import Run
 from helpers.images import crop_photo
-from srcli.imaging.codecs import jpeg, webp
-from srcli.imaging.codecs.base import Coding, EncodingOptions
+from srcli.imaging.codecs import jpeg, png, webp
+from srcli.imaging.codecs.base import BandedImage, Coding, EncodingOptions
 from srcli.imaging.codecs.reading import read_coding
 from srcli.imaging.image import Image, read_image, write_image
 from srcli.upscaling.encoding import choose_encoding
@@ -128,3 +129,36 @@ def test_lossless_sources_of_lossy_outputs(in_tmp: Path, sr: Run) -> None:
     write_image(Path("a.png"), Image(crop_photo(20, 30)))
     done = sr("upscale", "a.png", *FAST, "-o", "b.jpg", "--json")
     assert '"notes": ["lossless -> lossy, quality 95"]' in done.out
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (70, 3), (33, 40, 3), (129, 31, 4)])
+def test_png_by_threads_is_the_same_picture(
+    shape: tuple[int, ...], in_tmp: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also for a second decoder, and not larger than by one compressor but for the ends of bands."""
+    import cv2
+
+    samples = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    samples[: len(samples) // 2] //= 64
+    sizes = {}
+    for name, many in (("threads", 0), ("single", 2**60)):
+        monkeypatch.setattr(png, "_MANY_BYTES", many)
+        bands = (samples[top : top + 32] for top in range(0, len(samples), 32))
+        with Path(f"{name}.png").open("wb") as file:
+            png.CODEC.write_rows(file, BandedImage(shape, 8, bands), EncodingOptions())
+        sizes[name] = Path(f"{name}.png").stat().st_size
+        assert np.array_equal(np.asarray(PilImage.open(f"{name}.png")), samples)
+    read = cv2.imread("threads.png", cv2.IMREAD_UNCHANGED)
+    assert read.size == samples.size
+    assert sizes["threads"] <= sizes["single"] + 40 * (1 + len(samples) // 32)
+
+
+def test_png_by_threads_passes_errors_on(in_tmp: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(png, "_MANY_BYTES", 0)
+
+    def fail() -> Iterator[np.ndarray]:
+        yield np.zeros((32, 8, 3), np.uint8)
+        raise ValueError("the network failed")
+
+    with Path("a.png").open("wb") as file, pytest.raises(ValueError, match="the network failed"):
+        png.CODEC.write_rows(file, BandedImage((64, 8, 3), 8, fail()), EncodingOptions())

@@ -247,6 +247,26 @@ def render_folder() -> str:
     return f"{_describe_machine(result, about)}\n\n{line}"
 
 
+def render_runtimes() -> str:
+    """Return the start and the rate of the libraries that run bundled networks, measured in turns."""
+    result = load_result("runtimes")
+    side = str(result["side"])
+    about = f"load {result['load']}, peak {result['peak_gflops']} GFLOP/s, copies {result['copy_gbs']} GB/s"
+    out = [f"{result['machine']}, one thread; {about}.", ""]
+    sides = list(result["rows"][0]["ms"])
+    heads = " | ".join(f"{each}x{each}, ms" for each in sides)
+    out.append(f"| network | library | start, s | {heads} | GFLOP/s | of peak | of copies |")
+    out.append("|---|---|---:|" + "---:|" * len(sides) + "---:|---:|---:|")
+    for row in result["rows"]:
+        times = " | ".join(f"{row['ms'][each]:.0f}" for each in sides)
+        traffic = row["bytes"] * result["side"] ** 2 / row["ms"][side] / 1e6 / result["copy_gbs"]
+        out.append(
+            f"| {row['network']} | {row['library']} | {row['start']:.2f} | {times} | {row['gflops']:.0f} "
+            f"| {row['gflops'] / result['peak_gflops']:.0%} | {traffic:.0%} |"
+        )
+    return "\n".join(out)
+
+
 def render_peers() -> str:
     """Return the times of `sr` and of other tools, measured in turns by `make bench-peers`."""
     result = load_result("peers")

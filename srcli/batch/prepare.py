@@ -70,7 +70,9 @@ def prepare(request: UpscaleRequest, emit: Emit) -> BatchPlan:
     tasks = None if open_ended else plan_outputs(inputs, layout, skipped)
     skipped.report(emit)
     _check_uncertainty(request, tasks)
-    settings = _make_settings(request, model, images, _find_auto_models(request, images, emit))
+    auto = _find_auto_models(request, images, emit)
+    settings = _make_settings(request, model, images, auto)
+    settings = replace(settings, options=replace(settings.options, pixels=_estimate_pixels(tasks)))
     execution = request.execution
     count = None if tasks is None else len(tasks)
     pool = slots.configure_pool(execution.device, execution.workers, execution.ray, count)
@@ -191,6 +193,18 @@ def _check_uncertainty(request: UpscaleRequest, tasks: list[UpscaleTask] | None)
     if os.path.exists(target) and not request.policy.overwrite:  # also for names that are too long
         raise SrError(f"{target} exists", "add --overwrite, or choose another --uncertainty")
     check_writable(target)
+
+
+def _estimate_pixels(tasks: list[UpscaleTask] | None) -> int | None:
+    """Return about how many pixels all inputs have, from the first header; None if that is not known."""
+    first = tasks[0].source if tasks else None
+    if not isinstance(first, Path):
+        return None
+    try:
+        info = read_info(first)
+    except Exception:  # reading the image will raise it again and report it
+        return None
+    return info.size[0] * info.size[1] * info.frames * len(tasks or ())
 
 
 def _make_settings(

@@ -397,8 +397,11 @@ Ray = Annotated[
     ),
 ]
 Runtime = Annotated[
-    Literal["auto", "torch", "ncnn"],
-    typer.Option(help="Runtime for networks; auto is ncnn on a CPU if it can run the network, else torch."),
+    Literal["auto", "torch", "ncnn", "openvino", "opencv", "onnxruntime"],
+    typer.Option(
+        metavar="NAME",
+        help="Runtime for networks: auto (the fastest), torch, ncnn, opencv, onnxruntime or openvino.",
+    ),
 ]
 Tile = Annotated[int, typer.Option(min=16, help="Tile side in input pixels; smaller tiles need less memory.")]
 Vram = Annotated[str | None, typer.Option(metavar="SIZE", help="Limit on GPU memory, such as 6G.")]

@@ -44,11 +44,8 @@ def upscale(
 
     names = [*(inputs or []), *pipes.read_names(batch.files_from, by_null=batch.null)]
     exclusive = {
-        "--job": batch.job,
-        "--watch": batch.watch,
-        "--ray": workers.ray,
-        "--in-place": naming.in_place,
-    }
+        "--job": batch.job, "--watch": batch.watch, "--ray": workers.ray, "--in-place": naming.in_place,
+    }  # fmt: skip
     pipes.check_no_pipes(names, naming.output, exclusive)
     habits.check_no_output_among(names, naming.output)
     suffix = find_suffix(encoding.format_) if encoding.format_ else None

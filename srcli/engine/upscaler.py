@@ -84,10 +84,11 @@ class Upscaler:
     def as_uint8(self) -> "Upscaler | None":
         """Return an upscaler whose rows are uint8; None if more is done to what the network returns."""
         info = self.runtime.info
-        if info.channels != 3 or info.scale == ANY or self.self_ensemble:
+        if info.scale == ANY or self.self_ensemble:
             return None
         rounding = self.runtime.as_uint8()
-        return replace(self, runtime=rounding) if rounding else None
+        is_rgb = rounding is not None and rounding.info.channels == 3
+        return replace(self, runtime=rounding) if rounding and is_rgb else None
 
     def plan(
         self, source: Sides, size: Sides, tile: int, overlap: int | None = None, top: int = 0

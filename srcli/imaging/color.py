@@ -11,6 +11,8 @@ _OFFSET = np.array([16.0, 128.0, 128.0]) / 255
 _INVERSE = np.linalg.inv(_FORWARD)
 # The share of luma in each of R, G and B of a grey.
 _GAIN = np.float32(1 / _FORWARD[0].sum())
+# The same for networks that contain the conversion: luma is RGB times weights, plus an offset.
+LUMA_WEIGHTS, LUMA_OFFSET, LUMA_GAIN = _FORWARD[0], float(_OFFSET[0]), float(_GAIN)
 
 
 def luma(pixels: NDArray[np.floating]) -> NDArray[np.floating]:

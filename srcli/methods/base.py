@@ -22,6 +22,7 @@ class MethodOptions:
     """Options for running methods; all of them accept all options and ignore those that do not apply.
 
     `device`: torch names, separated by commas; None for the fastest. `vram`: the most bytes to use of a GPU.
+    `pixels`: of all inputs together, if they are known, by which the fastest runtime is chosen.
     `progress` receives the tiles done, `report` the seams between them, `log` the decisions made,
     `wait` what takes long and is done only once.
     """
@@ -34,6 +35,7 @@ class MethodOptions:
     untrained: UntrainedSettings = UntrainedSettings()
     report: Report = ignore
     vram: int | None = None
+    pixels: int | None = None
     log: Log = ignore
     wait: Wait = ignore
 

@@ -347,7 +347,15 @@ def _repeat(name: str, stage: Upscaler, scale: float, identity: str) -> Method:
 
 
 def _as_request(options: MethodOptions) -> RuntimeRequest:
-    return RuntimeRequest(options.runtime, options.device, options.vram, options.log, options.wait, convert)
+    return RuntimeRequest(
+        options.runtime,
+        options.device,
+        options.vram,
+        options.pixels,
+        options.log,
+        options.wait,
+        convert,
+    )
 
 
 def _as_upscaler(runtime: Runtime, spec: archs.Spec | None, options: MethodOptions) -> Upscaler:

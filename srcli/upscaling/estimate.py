@@ -18,7 +18,7 @@ from srcli.engine.upscaler import Upscaler
 from srcli.errors import UsageError
 from srcli.imaging.codecs import png
 from srcli.imaging.codecs.base import BandedImage, EncodingOptions, Frame, ImageInfo
-from srcli.imaging.pixels import Pixels, StoredSamples
+from srcli.imaging.pixels import Pixels, StoredSamples, to_uint8
 from srcli.imaging.size import Size
 from srcli.methods import (
     FunctionMethod,
@@ -77,7 +77,7 @@ def estimate_image(method: Method | None, image: PlannedImage) -> Estimate:
     Raises `UsageError` for methods whose time depends on the image, and for networks of any scale.
     """
     info, size = image.info, image.size
-    method = method or Interpolator(FALLBACK)
+    method = _round_on_device(method or Interpolator(FALLBACK), image)
     if isinstance(method, Untrained | FunctionMethod) or any(stage.scale == ANY for stage in method.stages):
         raise UsageError(f"the time that {method.name} takes cannot be estimated", "name a network with -m")
     parts = list(_estimate_stages(method, info.size[::-1]))
@@ -92,6 +92,14 @@ def estimate_image(method: Method | None, image: PlannedImage) -> Estimate:
         method.name, method.params, sum(part.operations for part in parts),
         sum(part.tiles for part in parts), seconds * info.frames, memory, image.streamed,
     )  # fmt: skip
+
+
+def _round_on_device(method: Method, image: PlannedImage) -> Method:
+    """Return the method as the pipeline runs it: a single network may return bytes, see `Pipeline`."""
+    if len(method.stages) != 1 or image.needs_whole or image.info.depth != 8 or image.info.mode != "RGB":
+        return method
+    rounding = method.stages[0].as_uint8()
+    return chain_networks(method.name, [rounding]) if rounding else method
 
 
 @dataclass(frozen=True)
@@ -158,20 +166,29 @@ class NullRuntime(Runtime):
         """Repeat each pixel `scale` times on both sides."""
         scale = self.info.scale
         for tile in tiles:
-            yield np.ascontiguousarray(tile.repeat(scale, 0).repeat(scale, 1))
+            values = to_uint8(tile) if self.returns_uint8 else tile
+            yield np.ascontiguousarray(values.repeat(scale, 0).repeat(scale, 1))
+
+    def as_uint8(self) -> "NullRuntime | None":
+        """Return itself if it returns bytes."""
+        return self if self.returns_uint8 else None
 
 
 def _measure_rest(method: Method, scale: float) -> float:
     """Return seconds per output pixel of everything but the networks: colours, rounding, compression."""
     stages = [
-        replace(stage, runtime=NullRuntime(stage.runtime.info, "cpu"), self_ensemble=False)
-        for stage in method.stages
+        replace(stage, runtime=_make_null(stage.runtime), self_ensemble=False) for stage in method.stages
     ]
     empty = chain_networks(method.name, stages) if stages else method
     networks = [(stage.runtime.info, stage.scale) for stage in stages]
     kind = [method.name if not stages else "", *((i.channels, i.scale, own) for i, own in networks)]
+    kind += ["bytes"] if any(stage.runtime.returns_uint8 for stage in stages) else []
     facts = ("rest", kind, scale, count_threads(), describe_machine())
     return measure_once(facts, lambda: {"seconds": _time_upscaling(empty, scale)})["seconds"]
+
+
+def _make_null(runtime: Runtime) -> NullRuntime:
+    return NullRuntime(runtime.info, "cpu", returns_uint8=runtime.returns_uint8)
 
 
 def _time_upscaling(method: Method, scale: float) -> float:

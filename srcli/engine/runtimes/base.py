@@ -118,13 +118,15 @@ class RuntimeRequest:
     """The user's choices, and resources that runtimes may use.
 
     `runtime`: a name of `select.RUNTIMES`, or `auto`; `vram`: the most bytes of GPU memory to take; `log`
-    gets decisions made on the way, and `wait` what takes long; `convert` writes networks for the runtimes
+    gets decisions made on the way, and `wait` what takes long; `pixels`: of all inputs together, if they are
+    known; `convert` writes networks for the runtimes
     that have formats of their own: without it these run only what was converted before.
     """
 
     runtime: str = "auto"
     device: str | None = None
     vram: int | None = None
+    pixels: int | None = None
     log: Log = ignore
     wait: Wait = ignore
     convert: Converter | None = None
@@ -158,7 +160,7 @@ class Runtime(ABC):
         """
         return self
 
-    def as_uint8(self) -> Self | None:
+    def as_uint8(self) -> "Runtime | None":
         """Return a runtime that rounds like `imaging.pixels.quantise`; None if nothing is gained by it."""
         return None
 

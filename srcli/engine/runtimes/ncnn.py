@@ -97,16 +97,13 @@ class NcnnRuntime(Runtime):
     @classmethod
     def load(cls, source: WeightsSource, request: RuntimeRequest, reason: str | None) -> "NcnnRuntime":
         """Return the network ready to run. Raises `UnsupportedNetwork` if it cannot be converted."""
-        import ncnn
-
         if source.path.suffix == ".param":
             from srcli.engine.runtimes.ncnn_pair import load_pair
 
             return load_pair(source.path, request, reason)
         if is_vulkan(request.device):
             find_gpu(request.device or "")  # first, as a wrong name should cost nothing
-        version = f"{WRITER_VERSION}, ncnn {ncnn.__version__}"
-        files = converted.find_or_convert(source, FORMAT, version, request.convert, request.wait)
+        files = find_converted(source, request)
         return open_network(as_network(files), request, reason, "no GPU found", "fastest on a CPU")
 
     def with_global_stats(self, tiles: Iterable[Pixels]) -> "NcnnRuntime":
@@ -211,6 +208,14 @@ class NcnnNetwork:
         smallest = (SMALLEST_TILE + 2 * self.info.halo + self.info.alignment) ** 2
         fitting = _MEMORY_SHARE * gpu.memory / count_pixel_bytes(read_graph(self.param))
         return max(smallest, int(fitting))
+
+
+def find_converted(source: WeightsSource, request: RuntimeRequest) -> ConvertedFiles:
+    """Return the network in ncnn's format; see `converted.find_or_convert`."""
+    import ncnn
+
+    version = f"{WRITER_VERSION}, ncnn {ncnn.__version__}"
+    return converted.find_or_convert(source, FORMAT, version, request.convert, request.wait)
 
 
 def as_network(files: ConvertedFiles) -> NcnnNetwork:

@@ -139,7 +139,7 @@ def _read_graph(param: Path, changed: int, size: int, weights: int) -> Graph:
     if stated != len(graph.layers):
         raise WeightsError(f"{param} states {stated} layers and has {len(graph.layers)}", "copy it again")
     try:
-        for _layer, _arrays in _read_layers(graph):
+        for _layer, _arrays in read_layers(graph):
             pass
     except (ValueError, OverflowError) as error:  # a size that is negative, or infinite
         raise WeightsError(f"{param} is damaged: its sizes make no sense", "copy it again") from error
@@ -196,7 +196,7 @@ _WEIGHTLESS = {
 }
 
 
-def _read_layers(graph: Graph) -> Iterator[tuple[Layer, list[Array]]]:
+def read_layers(graph: Graph) -> Iterator[tuple[Layer, list[Array]]]:
     """Yield the layers with their arrays, up to the first whose weights are unknown.
 
     Raises `WeightsError` if the file of the weights is too short, or goes on after the last layer.
@@ -419,7 +419,7 @@ def _identify_waifu2x(graph: Graph) -> KnownPair | None:
     shapes = tuple(
         f"{layer.kind[0]}{layer.number(0):g}"
         + ("" if layer.kind == "InnerProduct" else f" {layer.number(1):g} {layer.number(3, 1):g}")
-        for layer, arrays in _read_layers(graph)
+        for layer, arrays in read_layers(graph)
         if arrays
     )
     return next((known for known, wanted in _WAIFU2X if wanted == shapes), None)
@@ -447,7 +447,7 @@ def _check_shapes(graph: Graph, known: KnownPair) -> KnownPair | None:
     """Return the pair if every array could be read, so that nothing but its numbers can be wrong."""
     if any(layer.kind == "Input" and layer.number(2, 3) != 3 for layer in graph.layers):
         return None
-    read = [layer for layer, arrays in _read_layers(graph) if arrays]
+    read = [layer for layer, arrays in read_layers(graph) if arrays]
     return known if len(read) == len(known.names) else None
 
 
@@ -457,7 +457,7 @@ def read_known(param: Path) -> dict[str, Array]:
     known = identify_graph(graph)
     if known is None:
         raise WeightsError(f"{param} is of no network that sr has", "it runs by ncnn, and by nothing else")
-    found = ((layer, arrays) for layer, arrays in _read_layers(graph) if arrays)
+    found = ((layer, arrays) for layer, arrays in read_layers(graph) if arrays)
     return dict(_name_arrays(zip(known.names, found, strict=True)))
 
 

@@ -4,6 +4,7 @@ Source: the PNG specification, third edition, https://www.w3.org/TR/png-3/.
 """
 
 import io
+import math
 import struct
 import zlib
 from collections.abc import Callable, Iterable, Iterator
@@ -48,6 +49,7 @@ from srcli.imaging.codecs.png_rows import read_window
 from srcli.imaging.metadata.exif import read_orientation
 from srcli.imaging.metadata.fields import Chunk, Metadata
 from srcli.imaging.pixels import StoredSamples, white_level
+from srcli.workers.prefetch import prefetch_map
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PilImage
@@ -60,6 +62,8 @@ _GREY, _RGB, _GREY_ALPHA = 0, 2, 4
 _HEADER_BYTES = 33
 _BAND = 64
 _LARGE = 2**24
+# Images of this many bytes are compressed by several threads, which take some milliseconds to start.
+_MANY_BYTES = 2**20
 
 
 class PngCodec(PillowCodec):
@@ -267,21 +271,55 @@ def _write_animation(file: BinaryIO, frames: Iterable[Frame], timing: FrameTimin
 
 def _compress(image: BandedImage) -> Iterator[Chunk]:
     """Yield the samples, filtered and compressed, a chunk or less for each band."""
-    number, apply_filter = _FILTERS[image.depth]
+    if image.depth == 8 and math.prod(image.shape) >= _MANY_BYTES:
+        yield from _compress_by_threads(image)
+        return
     compressor = _make_compressor(image.depth)
-    step = max(image.channels * image.depth // 8, 1)
-    length = -(-image.shape[1] * image.channels * image.depth // 8)
-    above = np.zeros((1, length), np.uint8)
-    for band in image.bands:
-        raw = _pack(band, image.depth)
-        lines = np.empty((len(raw), length + 1), np.uint8)
-        lines[:, 0] = number
-        lines[:, 1:] = apply_filter(raw, np.vstack([above, raw[:-1]]), step)
-        above = raw[-1:]
-        content = compressor.compress(lines.data)
+    for raw, above in _pack_bands(image):
+        content = compressor.compress(_filter(image, raw, above).data)
         if content:
             yield b"IDAT", content
     yield b"IDAT", compressor.flush()
+
+
+def _compress_by_threads(image: BandedImage) -> Iterator[Chunk]:
+    """Yield a chunk for each band, compressed while the next bands are made.
+
+    Runs do not reach back over the start of a band, so bands compressed by themselves are hardly larger. The
+    format of the whole: RFC 1950.
+    """
+
+    def compress(band: tuple[Bytes, Bytes]) -> tuple[Bytes, bytes]:
+        lines = _filter(image, *band)
+        compressor = _make_compressor(image.depth, zlib_header=False)
+        return lines, compressor.compress(lines.data) + compressor.flush(zlib.Z_FULL_FLUSH)
+
+    checksum, head = 1, b"\x78\x01"
+    for lines, content in prefetch_map(compress, _pack_bands(image)):
+        checksum = zlib.adler32(lines.data, checksum)
+        yield b"IDAT", head + content
+        head = b""
+    last = zlib.compressobj(wbits=-15).flush()
+    yield b"IDAT", head + last + struct.pack(">I", checksum)
+
+
+def _pack_bands(image: BandedImage) -> Iterator[tuple[Bytes, Bytes]]:
+    """Yield the bytes of each band, and the row of bytes above it."""
+    above = np.zeros((1, -(-image.shape[1] * image.channels * image.depth // 8)), np.uint8)
+    for band in image.bands:
+        raw = _pack(band, image.depth)
+        yield raw, above
+        above = raw[-1:]
+
+
+def _filter(image: BandedImage, raw: Bytes, above: Bytes) -> Bytes:
+    """Return the filtered lines of a band, each after the number of its filter."""
+    number, apply_filter = _FILTERS[image.depth]
+    step = max(image.channels * image.depth // 8, 1)
+    lines = np.empty((len(raw), raw.shape[1] + 1), np.uint8)
+    lines[:, 0] = number
+    lines[:, 1:] = apply_filter(raw, np.vstack([above, raw[:-1]]), step)
+    return lines
 
 
 def _pack(band: StoredSamples, depth: int) -> Bytes:
@@ -291,10 +329,10 @@ def _pack(band: StoredSamples, depth: int) -> Bytes:
     return np.ascontiguousarray(band, f">u{depth // 8}").view(np.uint8).reshape(len(band), -1)
 
 
-def _make_compressor(depth: int) -> "zlib._Compress":
+def _make_compressor(depth: int, *, zlib_header: bool = True) -> "zlib._Compress":
     """Return a compressor; of 8 bits it looks for runs only: twice as fast, and photographs get no larger."""
     if depth == 8:
-        return zlib.compressobj(1, zlib.DEFLATED, 15, 9, zlib.Z_RLE)
+        return zlib.compressobj(1, zlib.DEFLATED, 15 if zlib_header else -15, 9, zlib.Z_RLE)
     return zlib.compressobj(4)
 
 
