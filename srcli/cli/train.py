@@ -208,13 +208,11 @@ def train(
     )
     with console.stop_on_signal() as stopped, TrainReporter() as reporter:
         summary = training.run(request, reporter, stopped.is_set)
-    if summary.interrupted:
-        return ExitCode.INTERRUPTED
-    if summary.is_first:
+    if summary.is_first and not summary.interrupted:
         console.out.print(f"{summary.weights}  {format_result(summary)}", markup=False, soft_wrap=True)
         _write_card(summary.weights)
         console.err.print(f"to use it: sr upscale IMAGE -w {summary.weights}", markup=False, soft_wrap=True)
-    return ExitCode.OK
+    return ExitCode.INTERRUPTED if summary.interrupted else ExitCode.OK
 
 
 def _write_card(weights: Path) -> None:

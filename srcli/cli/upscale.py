@@ -43,10 +43,7 @@ def upscale(
     from srcli.imaging.codecs.registry import find_suffix
 
     names = [*(inputs or []), *pipes.read_names(batch.files_from, by_null=batch.null)]
-    exclusive = {
-        "--job": batch.job, "--watch": batch.watch, "--ray": workers.ray, "--in-place": naming.in_place,
-    }  # fmt: skip
-    pipes.check_no_pipes(names, naming.output, exclusive)
+    _check_pipes(names, naming, batch, workers)
     habits.check_no_output_among(names, naming.output)
     suffix = find_suffix(encoding.format_) if encoding.format_ else None
     with (
@@ -76,6 +73,22 @@ def upscale(
             confirm_large(request, is_silent=report.quiet or report.json or files.uses_stdout)
             summary = batches.run(request, reporter.emit, stopped.is_set if stopped else lambda: False)
     raise typer.Exit(summary.exit_code)
+
+
+def _check_pipes(
+    names: list[str],
+    naming: options.NamingGroup,
+    batch: options.BatchGroup,
+    workers: options.WorkersGroup,
+) -> None:
+    """Raise `UsageError` for stdin or stdout with options that need files."""
+    exclusive = {
+        "--job": batch.job,
+        "--watch": batch.watch,
+        "--ray": workers.ray,
+        "--in-place": naming.in_place,
+    }
+    pipes.check_no_pipes(names, naming.output, exclusive)
 
 
 def _make_reporter(report: options.ReportGroup, files: "PipeFiles") -> Reporter:
