@@ -255,8 +255,8 @@ def test_a_small_image_loads_little(photo: Path) -> None:
     assert {name for name in loaded if name.startswith("srcli.cli.")} == {
         f"srcli.cli.{name}"
         for name in (
-            "app", "completion", "config", "console", "lazy_group", "options", "pipes", "reporters",
-            "upscale",
+            "app", "completion", "config", "console", "habits", "large_images", "lazy_group", "options",
+            "pipes", "reporters", "terminal", "upscale",
         )
     }  # fmt: skip
     unused = {

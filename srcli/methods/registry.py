@@ -47,7 +47,10 @@ def resolve_name(name: str) -> str:
     Case, underscores and scales do not matter, and the names that files have where they are published are
     known. A name that is not understood is returned as it is.
     """
-    known = {*list_models(), *archs.names()}
+    models = list_models()
+    if name in models:  # nearly always; the rest takes a hundredth of a second
+        return name
+    known = {*models, *archs.names()}
     plain = manifest.normalise_name(name)
     aliases = {entry.name: entry.model for entry in manifest.load()}
     aliases = manifest.list_aliases() | aliases
