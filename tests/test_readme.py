@@ -84,6 +84,27 @@ def test_the_python_example_runs(user_folder: Path) -> None:
     assert [row.method for row in names["rows"]] == ["nearest", "bilinear", "bicubic", "ecbsr"]
 
 
+def read_facts(page: str) -> dict[str, list[str]]:
+    """Return what a translation has in common with the original: code, links, figures, rows of tables."""
+    text = (ROOT / page).read_text("utf-8")
+    prose = re.sub(r"```.*?```|<!--.*?-->", "", text, flags=re.DOTALL)
+    plain = re.sub(r"`[^`]*`|\]\([^)]*\)", "", prose)
+    return {
+        "blocks": re.findall(r"```.*?```", text, re.DOTALL),
+        "code": sorted(re.findall(r"`([^`]+)`", prose)),
+        "links": sorted(set(re.findall(r"\]\(([^)]+)\)", prose)) - {"README.md", "README.zh-CN.md"}),
+        "figures": re.findall(r"\d+\.\d+ dB|^\| \d+ \|", plain, re.MULTILINE),
+        "headings": [line.split()[0] for line in prose.splitlines() if line.startswith("#")],
+        "rows": [str(line.count("|")) for line in prose.splitlines() if line.startswith("|")],
+    }
+
+
+def test_the_chinese_readme_says_the_same() -> None:
+    chinese, english = read_facts("README.zh-CN.md"), read_facts("README.md")
+    for kind, facts in english.items():
+        assert chinese[kind] == facts, kind
+
+
 def test_make_targets_that_pages_name_exist() -> None:
     makefile = (ROOT / "Makefile").read_text()
     for page in PAGES:

@@ -46,6 +46,32 @@ CHOICES = (
 )
 
 
+# The same table in README.zh-CN.md.
+CHINESE = {
+    "you have or want": "您的图像或需求",
+    "| use |": "| 选项 |",
+    "| weights |": "| 权重 |",
+    "a clean image, as good as it gets; wants a GPU": "干净的图像，质量最好；建议使用 GPU",
+    "a clean image, somewhat better and much slower": "干净的图像，质量略好，但慢得多",
+    "many clean images, as fast as possible": "大量干净的图像，速度优先",
+    "a clean image": "干净的图像",
+    "noise, blur or JPEG artefacts; invents nothing": "有噪声、模糊或 JPEG 压缩痕迹；不臆造细节",
+    "the same, with invented texture; wants a GPU": "同上，但会生成纹理；建议使用 GPU",
+    "no network at all": "不使用网络",
+    "| bundled |": "| 内置 |",
+    "| download": "| 需下载",
+    "| none |": "| 无 |",
+}
+
+
+def render_choices_in_chinese() -> str:
+    """Return the table of `render_choices` in Chinese."""
+    text = render_choices()
+    for english, chinese in CHINESE.items():
+        text = text.replace(english, chinese)
+    return text
+
+
 def render_choices(scale: int = 4) -> str:
     """Return which model suits what, its download size and its PSNR-Y on Set5.
 
