@@ -1,6 +1,6 @@
 """Files with BasicSR's names: loaded into our networks, they compute what modules built as BasicSR's do.
 
-The modules are written for these tests after https://github.com/XPixelGroup/BasicSR; they share no code with sr.
+Modules written for these tests after https://github.com/XPixelGroup/BasicSR, which share no code with sr.
 """
 
 from pathlib import Path
