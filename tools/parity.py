@@ -97,6 +97,7 @@ ROWS = (
     ),
 )
 
+NTIRE = "Amazingren/NTIRE2024_ESR"
 # Public files that ../shared does not have, by the names in the folder that --elsewhere gives.
 ELSEWHERE = (
     Row("rfdn-x4.pth", "rfdn", 4, 32.24, 32.16, note="njulj/RFDN"),
@@ -108,6 +109,8 @@ ELSEWHERE = (
         config={"blocks": 4, "features": 46, "hidden": 48},
         note="bytedance/RLFN",
     ),
+    Row("span-28-x4.pth", "span", 4, config={"features": 28, "branches": False}, note=NTIRE),
+    Row("span-26-x4.pth", "span", 4, config={"features": 26, "branches": False}, note=NTIRE),
     Row("vapsr-x4.pth", "vapsr", 4, 32.38, note="zhoumumu/VapSR"),
     Row(
         "vapsr-s-x4.pth",
