@@ -9,6 +9,7 @@ import inspect
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srcli.errors import UsageError
@@ -103,9 +104,8 @@ SHARED = ("anyscale", "attention", "blocks", "value_range")
 
 def names() -> list[str]:
     """List all networks, without importing them."""
-    import pkgutil
-
-    return sorted(m.name for m in pkgutil.iter_modules(__path__) if m.name not in SHARED)
+    files = (path.stem for folder in __path__ for path in Path(folder).glob("*.py"))
+    return sorted(name for name in files if name not in (*SHARED, "__init__"))
 
 
 def _module(arch: str) -> Any:
