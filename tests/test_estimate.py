@@ -21,6 +21,7 @@ from srcli.engine.complexity import count_cost
 from srcli.engine.measurements import measure_once
 from srcli.errors import UsageError
 from srcli.imaging.codecs.reading import read_info
+from srcli.imaging.image import read_image
 from srcli.methods import MethodOptions, load_method
 from srcli.methods.classical import parse_duration
 from srcli.storage.files import get_cache_folder
@@ -201,3 +202,24 @@ def test_what_was_said_comes_true(tmp_path: Path, sr: Run) -> None:
         assert sr(*command).code == 0
         spent = min(spent, time.perf_counter() - start)
     assert 0.7 < said / spent < 1.43
+
+
+def test_a_dry_run_of_a_folder_leaves_out_what_the_run_does(tmp_path: Path, sr: Run) -> None:
+    from PIL import Image as PilImage
+
+    folder = tmp_path / "in"
+    folder.mkdir()
+    exif = PilImage.Exif()
+    exif[0x0112] = 6  # on its side
+    PilImage.new("RGB", (60, 40), (90, 120, 30)).save(folder / "a.jpg", exif=exif)
+    PilImage.new("RGB", (60, 40)).save(folder / "b.png")
+    (folder / "c.png").write_bytes(b"no image")
+    command = ("upscale", folder, "-x2", "-m", "bicubic")
+    dry = sr(*command, "--dry-run")
+    assert dry.code == 3
+    assert "c.png is not an image" in dry.err
+    assert "40x60 -> 80x120" in dry.out
+    assert dry.out.splitlines()[-1].startswith("2 images: about ")
+    assert "40x60 -> 80x120" in sr("upscale", folder, "-x2", "--dry-run").out  # -m auto looks at the pixels
+    assert sr(*command).code == dry.code
+    assert read_image(tmp_path / "in_x2" / "a_x2.jpg").pixels.shape == (120, 80, 3)

@@ -221,7 +221,7 @@ def test_the_file_with_the_suffix_of_the_output_wins(in_tmp: Path, sr: Run) -> N
     assert "in/a.png and in/a.pcx would both be written to out/a_x2.png" in done.err
     assert list_names(Path("out")) == ["a_x2.png", "b_x2.png"]
     done = sr("upscale", "in", *FAST, "-o", "other", "--dry-run")
-    assert done.code == 1
+    assert done.code == 3
     assert "in/a.png and in/a.pcx would both be written to other/a_x2.png" in done.err
     assert [line.split(" -> ")[0] for line in done.out.splitlines()[:2]] == ["in/a.png", "in/b.pcx"]
 

@@ -1,16 +1,18 @@
 """Dry runs: the size, time and memory that each image of a batch would take."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
-from srcli.batch.events import Emit, ImageSkipped
+from srcli.batch.events import Emit, ImageFailed, ImageSkipped, SkipReason
 from srcli.batch.planning import OutputGuard
 from srcli.batch.prepare import prepare
 from srcli.batch.request import UpscaleRequest
 from srcli.batch.work import find_skip_reason, make_upscale_settings
-from srcli.errors import SrError, UsageError
-from srcli.imaging.codecs.base import ImageInfo
+from srcli.errors import UsageError, wrap_exception
+from srcli.imaging.codecs.orientation import TRANSPOSED
 from srcli.imaging.codecs.reading import read_frames, read_info
+from srcli.imaging.metadata.exif import read_orientation
 from srcli.imaging.size import Size
 from srcli.storage.locations import open_local_copy
 from srcli.upscaling.estimate import Estimate, PlannedImage, estimate_image
@@ -31,9 +33,9 @@ class TaskEstimate:
 
 
 def estimate_batch(request: UpscaleRequest, emit: Emit = ignore) -> Iterator[TaskEstimate]:
-    """Yield the estimate of each image of a request.
+    """Yield the estimate of each image of a request; emit `ImageFailed` for those that cannot be read.
 
-    Raises `SrError` for images that cannot be read, and at the end for those that have no name of their own.
+    Raises the failure if there is only one image, and what every image would fail by.
     """
     for option, is_given in {"--job": request.policy.job, "--watch": request.policy.watch}.items():
         if is_given:
@@ -42,31 +44,35 @@ def estimate_batch(request: UpscaleRequest, emit: Emit = ignore) -> Iterator[Tas
     if batch.tasks is None:
         raise UsageError("--dry-run needs local files", "the number of images has to be known in advance")
     settings, guard = make_upscale_settings(batch.settings, emit), OutputGuard(in_place=batch.layout.in_place)
-    collision: SrError | None = None
     for task in batch.tasks:
         try:
             guard.check(task)
-        except SrError as error:
-            collision = collision or error
+            with open_local_copy(task.source) as source:
+                found = find_skip_reason(source, task, batch.settings) or _estimate_task(
+                    task, source, settings
+                )
+        except Exception as error:
+            failure = wrap_exception(error, task.source)
+            if failure.affects_all or len(batch.tasks) == 1:
+                raise failure from error
+            emit(ImageFailed(task, failure))
             continue
-        with open_local_copy(task.source) as source:
-            reason = find_skip_reason(source, task, batch.settings)
-            info = read_info(source)
-            if not reason and settings.choose:
-                max_pixels = choose_max_pixels(source, settings.max_pixels)
-                samples = next(iter(read_frames(source, max_pixels))).samples
-                chosen = choose_model(samples, settings)
-            else:
-                chosen = settings
-        if reason:
-            emit(ImageSkipped(task, reason))
+        if isinstance(found, SkipReason):
+            emit(ImageSkipped(task, found))
         else:
-            yield _estimate_task(task, info, chosen)
-    if collision:
-        raise collision
+            yield found
 
 
-def _estimate_task(task: UpscaleTask, info: ImageInfo, settings: UpscaleSettings) -> TaskEstimate:
+def _estimate_task(task: UpscaleTask, source: Path, settings: UpscaleSettings) -> TaskEstimate:
+    """Estimate from the header, and from the pixels if they decide on the model."""
+    info = read_info(source)
+    if settings.choose:
+        max_pixels = choose_max_pixels(source, settings.max_pixels)
+        samples = next(iter(read_frames(source, max_pixels))).samples
+        info = replace(info, size=(samples.shape[1], samples.shape[0]))
+        settings = choose_model(samples, settings)
+    elif read_orientation(info.metadata.exif or b"") in TRANSPOSED:
+        info = replace(info, size=info.size[::-1])
     size = settings.target.resolve(info.size)
     scale = compute_scale(info.size, size, settings.target)
     streamed = decide_streaming(info.frames, info.size, size, settings)

@@ -4,15 +4,26 @@ import json
 from dataclasses import asdict
 
 from srcli.batch.dry_run import TaskEstimate, estimate_batch
+from srcli.batch.events import Event, ImageFailed
 from srcli.batch.request import UpscaleRequest
 from srcli.cli import console
 from srcli.cli.reporters import Reporter, format_duration
+from srcli.errors import ExitCode
 
 
-def print_estimates(request: UpscaleRequest, reporter: Reporter, *, as_json: bool) -> None:
-    """Print a line or a JSON record for each image; lines are followed by the total."""
-    count, seconds, most = 0, 0.0, 0.0
-    for each in estimate_batch(request, reporter.emit):
+def print_estimates(request: UpscaleRequest, reporter: Reporter, *, as_json: bool) -> ExitCode:
+    """Print a line or a JSON record for each image; lines are followed by the total.
+
+    Returns the exit code of the run as far as it can be known.
+    """
+    count, failed, seconds, most = 0, 0, 0.0, 0.0
+
+    def emit(event: Event) -> None:
+        nonlocal failed
+        failed += isinstance(event, ImageFailed)
+        reporter.emit(event)
+
+    for each in estimate_batch(request, emit):
         if as_json:
             ends = {"input": str(each.task.source), "output": str(each.task.target)}
             record = ends | {"from": each.input_size, "to": each.output_size} | asdict(each.estimate)
@@ -24,6 +35,9 @@ def print_estimates(request: UpscaleRequest, reporter: Reporter, *, as_json: boo
         most = max(most, each.estimate.bytes)
     if count > 1 and not as_json:
         console.out.print(f"{count} images: about {format_duration(seconds)}, at most {most / 1e6:.0f} MB")
+    if not failed:
+        return ExitCode.OK
+    return ExitCode.PARTLY if count else ExitCode.FAILED
 
 
 def _describe(each: TaskEstimate) -> str:

@@ -68,8 +68,7 @@ def upscale(
             if is_dry_run:
                 from srcli.cli.dry_run import print_estimates
 
-                print_estimates(request, reporter, as_json=report.json)
-                return
+                raise typer.Exit(print_estimates(request, reporter, as_json=report.json))
             confirm_large(request, is_silent=report.quiet or report.json or files.uses_stdout)
             summary = batches.run(request, reporter.emit, stopped.is_set if stopped else lambda: False)
     raise typer.Exit(summary.exit_code)

@@ -19,7 +19,7 @@ UPRIGHT: dict[int, Callable[[StoredSamples], StoredSamples]] = {
     7: lambda a: a[::-1, ::-1].swapaxes(0, 1),
     8: lambda a: a.swapaxes(0, 1)[::-1],
 }
-_TRANSPOSED = (5, 6, 7, 8)
+TRANSPOSED = (5, 6, 7, 8)
 
 
 def turn_upright(frame: Frame, orientation: int, is_upright: bool = False) -> Frame:
@@ -29,6 +29,6 @@ def turn_upright(frame: Frame, orientation: int, is_upright: bool = False) -> Fr
         return frame
     samples = frame.samples if is_upright else np.ascontiguousarray(turn(frame.samples))
     metadata, size = frame.metadata, (samples.shape[1], samples.shape[0])
-    if metadata.dpi and orientation in _TRANSPOSED:
+    if metadata.dpi and orientation in TRANSPOSED:
         metadata = replace(metadata, dpi=metadata.dpi[::-1])
     return replace(frame, samples=samples, metadata=scale_metadata(metadata, size, size))
