@@ -48,7 +48,9 @@ def test_the_list_fits_a_terminal_of_80_columns(sr: Run, monkeypatch: pytest.Mon
     assert max(map(len, sr("models").out.splitlines())) <= 80
     entries = manifest.find_entries("fsrcnn")
     measured = [entries[scale].expect["Set5"]["psnr_y"] for scale in (2, 3, 4)]
-    assert " ".join(f"{psnr:.2f}" for psnr in measured) in sr("models").out
+    details = sr("models", "list", "--details").out
+    assert max(map(len, details.splitlines())) <= 80
+    assert " ".join(f"{psnr:.2f}" for psnr in measured) in details
 
 
 def test_every_network_is_listed_with_its_paper_and_weights(sr: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,7 @@ SUMMARIES = {
     "export": "Write a network for another runtime, any height and width, and compare it with torch.",
     "config": "Show the defaults set in sr.toml and in the environment.",
     "models": "List models; download, verify, identify and publish weights.",
+    "doctor": "Print versions, devices, runtimes and their speed, caches, and missing extras.",
     "jobs": "Show, retry, export or remove the jobs of `sr upscale --job`.",
     "desktop": "Add Enlarge to the context menu of the file manager, or remove it.",
 }

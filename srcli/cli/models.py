@@ -10,6 +10,7 @@ import typer
 from srcli.cli import completion, console
 from srcli.cli.options import parse_scale, require_whole_scale
 from srcli.errors import ExitCode, UsageError, WeightsError, wrap_exception
+from srcli.methods.auto import PIXEL_ART
 from srcli.scales import ANY, format_scale
 from srcli.storage.files import check_can_write
 
@@ -62,8 +63,12 @@ def list_models(
     every: Annotated[
         bool, typer.Option("--all", help="List all networks, including those you have to train yourself.")
     ] = False,
+    details: Annotated[
+        bool, typer.Option("--details", help="List sizes, licences and scores instead of sentences.")
+    ] = False,
+    json: Annotated[bool, typer.Option("--json", help="Print a JSON list of models.")] = False,
 ) -> None:
-    """List models and methods without weights; with --all, list networks."""
+    """List models, with what each is good for, and methods without weights; with --all, list networks."""
     from srcli import manifest
     from srcli.engine.weights.files import find_local
 
@@ -84,24 +89,82 @@ def list_models(
         and (entry.bundled or not bundled)
         and (not cached or find_local(entry))
     ]
-    _print_models(entries, has_weightless=licence is None and purpose in (None, "classical"))
+    if json:
+        _print_json(entries)
+        return
+    has_weightless = licence is None and purpose in (None, "classical")
+    _print_models(entries, has_weightless=has_weightless, details=details)
 
 
-def _print_models(entries: "list[Entry]", *, has_weightless: bool) -> None:
+_PIXEL_ART_SENTENCE = "Repeats pixels; squares stay squares."
+
+
+@models.command()
+def recommend(
+    files: Annotated[list[Path], typer.Argument(help="Images.", show_default=False)],
+) -> int:
+    """Print for each image the models that suit it: at hand, the best, and the fastest."""
+    from srcli.imaging.codecs.reading import read_frames
+    from srcli.imaging.picture_kind import examine_picture
+    from srcli.methods.auto import find_auto_models
+    from srcli.report.model_sentences import find_sentence
+
+    models_by_wish = {
+        "by default": find_auto_models(),
+        "best at hand": find_auto_models("quality"),
+        "fastest": find_auto_models("speed"),
+    }
+    failed = 0
+    for file in files:
+        try:
+            picture = examine_picture(next(iter(read_frames(file))).samples)
+        except Exception as error:
+            failed += 1
+            console.print_error(wrap_exception(error, file))
+            continue
+        console.out.print(f"{file}: {picture.describe()}", markup=False)
+        names = {wish: found.choose(picture) for wish, found in models_by_wish.items()}
+        for name in dict.fromkeys(names.values()):
+            wishes = ", ".join(wish for wish, chosen in names.items() if chosen == name)
+            sentence = (
+                "Repeats pixels; squares stay squares." if name == PIXEL_ART else find_sentence(name)[1]
+            )
+            console.out.print(f"  -m {name} ({wishes}): {sentence}", markup=False)
+    if failed:
+        return ExitCode.FAILED if failed == len(files) else ExitCode.PARTLY
+    return ExitCode.OK
+
+
+def _print_json(entries: "list[Entry]") -> None:
+    import json
+
+    from srcli.report.model_tables import describe_models
+
+    console.out.print_json(json.dumps(describe_models(entries)), ensure_ascii=True)
+
+
+def _print_models(entries: "list[Entry]", *, has_weightless: bool, details: bool) -> None:
     from srcli.imaging.resize import KERNELS
     from srcli.methods import classical
-    from srcli.methods.pixel_art import PIXEL_ART
-    from srcli.report.model_tables import build_model_tables
+    from srcli.report.model_tables import build_model_tables, build_sentence_table
 
-    for table in build_model_tables(entries):
-        console.out.print(table)
+    for table in (
+        build_model_tables(entries) if details else [build_sentence_table(entries, console.out.rich.width)]
+    ):
+        console.out.print(table, soft_wrap=False)
     if has_weightless:
         console.out.print(f"[italic]No network, any scale:[/] {' '.join(KERNELS)} {PIXEL_ART}")
         console.out.print(f"[italic]No training set, any scale:[/] {' '.join(classical.METHODS)}")
-    console.err.print(
-        "PSNR in dB by scale: published, or measured by us if bundled or unpublished."
-        " *: not pinned to a commit."
-    )
+    if details:
+        console.err.print(
+            "PSNR in dB by scale: published, or measured by us if bundled or unpublished."
+            " *: not pinned to a commit."
+        )
+    else:
+        console.err.print(
+            "fast to slow on a CPU, or a GPU is needed; `sr models list --details` has sizes, licences and"
+            " scores; `sr models recommend photo.jpg` looks at a picture."
+        )
 
 
 def _print_networks(scale: int | None) -> None:

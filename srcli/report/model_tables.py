@@ -4,18 +4,21 @@ from collections.abc import Iterable
 
 from rich import box
 from rich.filesize import decimal
+from rich.padding import Padding
 from rich.table import Table
 
 from srcli import archs, manifest
 from srcli.engine.complexity import count_parameters
 from srcli.engine.weights.files import find_local
 from srcli.manifest import Entry, HubFile, UserFile
+from srcli.report.model_sentences import find_sentence
 from srcli.scales import ANY
 
 _TITLES = {
     "classical": "Classical: for small images that are clean and sharp",
     "real-world": "Real-world: for images with noise, blur or JPEG artefacts",
 }
+_NARROW = 76  # columns
 # Equal widths let the tables of both purposes line up.
 _WIDTHS = {"Model": 18, "Scale": 5, "Weights": 7, "Size": 8, "Licence": 15, "PSNR-Y on Set5": 17}
 
@@ -37,6 +40,47 @@ def build_model_tables(entries: list[Entry]) -> list[Table]:
         if group:
             tables.append(table)
     return tables
+
+
+def build_sentence_table(entries: list[Entry], width: int) -> Table:
+    """Return a table with a sentence on each model, below its name if `width` columns are too few."""
+    table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1, 0, 0))
+    is_narrow = width < _NARROW
+    for _ in range(0 if is_narrow else 3):
+        table.add_column(no_wrap=True)
+    table.add_column()
+    for name in dict.fromkeys(entry.model for entry in entries):
+        speed, sentence = find_sentence(name)
+        scales = "x" + _format_scales(entry.scale for entry in entries if entry.model == name).replace(
+            " ", ","
+        )
+        if is_narrow:
+            table.add_row(f"[bold]{name}[/] {scales}, {speed}")
+            table.add_row(Padding(sentence, (0, 0, 0, 2)))
+        else:
+            table.add_row(f"[bold]{name}[/]", scales.replace("xany", "any"), speed, sentence)
+    return table
+
+
+def describe_models(entries: list[Entry]) -> list[dict[str, object]]:
+    """Return what is known of each model, for JSON."""
+    described: list[dict[str, object]] = []
+    for name in dict.fromkeys(entry.model for entry in entries):
+        group = [entry for entry in entries if entry.model == name]
+        speed, sentence = find_sentence(name)
+        described.append({
+            "model": name, "network": group[0].arch, "purpose": group[0].purpose, "speed": speed,
+            "sentence": sentence, "paper": group[0].paper,
+            "weights": [
+                {
+                    "scale": "any" if entry.scale == ANY else entry.scale, "place": _find_place(entry),
+                    "bytes": entry.bytes, "licence": entry.licence, "sha256": entry.digest,
+                    "psnr_y_set5": _find_psnr(entry),
+                }
+                for entry in group
+            ],
+        })  # fmt: skip
+    return described
 
 
 def _list_model_cells(entries: list[Entry]) -> tuple[str, ...]:
@@ -81,9 +125,11 @@ def _find_source(entry: Entry) -> str:
 
 
 def format_total(sizes: list[int | None]) -> str:
-    """Return the sum of sizes in bytes, with a plus if some are unknown."""
+    """Return the sum of sizes in bytes, as far as they are known."""
     known = [size for size in sizes if size]
-    return f"{'+' if len(known) < len(sizes) else ''}{decimal(sum(known))}" if known else "?"
+    if len(known) < len(sizes):
+        return f"over {decimal(sum(known))}" if known else "unknown"
+    return decimal(sum(known))
 
 
 def build_network_table(scale: int | None) -> Table:
