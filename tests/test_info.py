@@ -141,3 +141,23 @@ def test_records_come_back_and_replace_each_other(codec: Codec) -> None:
 def test_records_of_others_are_none(text: str) -> None:
     element = f'<rdf:Description rdf:about="" xmlns:sr="urn:sr-cli:provenance:1" {text}/>'
     assert read_record(Metadata(xmp=element.encode())) is None
+
+
+def test_a_folder_has_a_line_for_each_image_and_a_total(tmp_path: Path, sr: Run) -> None:
+    folder = tmp_path / "photos"
+    (folder / "inner").mkdir(parents=True)
+    for name in ("coffee.png", "chelsea.png"):
+        copy_sample(name, tmp_path).rename(folder / name)
+    copy_sample("camera.png", tmp_path).rename(folder / "inner" / "camera.png")
+    (folder / "bad.png").write_text("no image")
+    done = sr("info", folder)
+    assert done.code == 3
+    lines = done.out.splitlines()
+    assert f"{folder / 'coffee.png'}  PNG  600x400  clean photograph  -m ecbsr" in lines
+    assert lines[-1].startswith("2 images, 0.4 megapixels, ")
+    assert lines[-1].endswith(" MB: 2 clean photograph")
+    (folder / "bad.png").unlink()
+    assert sr("info", folder, "-r").out.splitlines()[-1].startswith("3 images, 0.6 megapixels")
+    (tmp_path / "empty").mkdir()
+    done = sr("info", tmp_path / "empty")
+    assert (done.code, "no images in" in done.err) == (2, True)

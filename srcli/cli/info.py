@@ -1,6 +1,8 @@
 """`sr info`: what an image is, what it has been through, which model suits it, and how it was made."""
 
 import json as json_format
+import math
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,15 +10,20 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from srcli.cli import console
+from srcli.cli import console, options
 from srcli.errors import ExitCode, UsageError, wrap_exception
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from srcli.report.image_report import ImageReport
 
 
 def info(
-    files: Annotated[list[Path] | None, typer.Argument(help="Images.", show_default=False)] = None,
+    files: Annotated[
+        list[Path] | None, typer.Argument(help="Images and folders.", show_default=False)
+    ] = None,
+    recursive: options.Recursive = False,
     json: Annotated[bool, typer.Option("--json", help="Print a JSON object for each image.")] = False,
     max_pixels: Annotated[
         int | None, typer.Option(min=1, help="Refuse images with more pixels, as sr upscale does.")
@@ -33,7 +40,9 @@ def info(
     if devices or files is None:
         return _print_devices()
 
-    failed = 0
+    is_brief = any(path.is_dir() for path in files)
+    files = list(_list_images(files, recursive))
+    failed, reports = 0, list["ImageReport"]()
     for path in files:
         try:
             report = describe_image(path, max_pixels)
@@ -46,13 +55,43 @@ def info(
                     json_format.dumps({"file": str(path), "error": failure.message}), ensure_ascii=True
                 )
             continue
+        reports.append(report)
         if json:
             console.out.print_json(json_format.dumps(report.to_dict()), ensure_ascii=True)
+        elif is_brief:
+            console.out.print(f"{path}  {report.describe_briefly()}", markup=False)
         else:
             _print_report(report)
+    if is_brief and not json:
+        console.out.print(_describe_total(reports), markup=False)
     if failed:
         return ExitCode.FAILED if failed == len(files) else ExitCode.PARTLY
     return ExitCode.OK
+
+
+def _list_images(files: list[Path], recursive: bool) -> "Iterator[Path]":
+    """Yield files, and the images in folders. Raises `UsageError` for a folder without any."""
+    from srcli.batch.planning import list_images
+
+    for path in files:
+        if not path.is_dir():
+            yield path
+            continue
+        images = list_images(path, recursive)
+        if not images:
+            hint = "" if recursive else ", or search subfolders with -r"
+            raise UsageError(f"no images in {path}", f"name a folder of image files{hint}")
+        yield from images
+
+
+def _describe_total(reports: "list[ImageReport]") -> str:
+    """Return how many images there are, how large, and of which kinds."""
+    kinds = Counter(report.kind for report in reports)
+    pixels = sum(math.prod(report.info.size) * report.info.frames for report in reports)
+    size = sum(report.path.stat().st_size for report in reports)
+    counted = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+    images = f"{len(reports)} image{'s' if len(reports) != 1 else ''}"
+    return f"{images}, {pixels / 1e6:.1f} megapixels, {size / 1e6:.1f} MB: {counted or 'none readable'}"
 
 
 def _print_devices() -> int:

@@ -10,7 +10,6 @@ import typer
 from srcli.cli import completion, console
 from srcli.cli.options import parse_scale, require_whole_scale
 from srcli.errors import ExitCode, UsageError, WeightsError, wrap_exception
-from srcli.methods.auto import PIXEL_ART
 from srcli.scales import ANY, format_scale
 from srcli.storage.files import check_can_write
 
@@ -107,6 +106,7 @@ def recommend(
     from srcli.imaging.codecs.reading import read_frames
     from srcli.imaging.picture_kind import examine_picture
     from srcli.methods.auto import find_auto_models
+    from srcli.methods.pixel_art import PIXEL_ART
     from srcli.report.model_sentences import find_sentence
 
     models_by_wish = {
@@ -126,9 +126,7 @@ def recommend(
         names = {wish: found.choose(picture) for wish, found in models_by_wish.items()}
         for name in dict.fromkeys(names.values()):
             wishes = ", ".join(wish for wish, chosen in names.items() if chosen == name)
-            sentence = (
-                "Repeats pixels; squares stay squares." if name == PIXEL_ART else find_sentence(name)[1]
-            )
+            sentence = _PIXEL_ART_SENTENCE if name == PIXEL_ART else find_sentence(name)[1]
             console.out.print(f"  -m {name} ({wishes}): {sentence}", markup=False)
     if failed:
         return ExitCode.FAILED if failed == len(files) else ExitCode.PARTLY
@@ -146,12 +144,14 @@ def _print_json(entries: "list[Entry]") -> None:
 def _print_models(entries: "list[Entry]", *, has_weightless: bool, details: bool) -> None:
     from srcli.imaging.resize import KERNELS
     from srcli.methods import classical
+    from srcli.methods.pixel_art import PIXEL_ART
     from srcli.report.model_tables import build_model_tables, build_sentence_table
 
-    for table in (
-        build_model_tables(entries) if details else [build_sentence_table(entries, console.out.rich.width)]
-    ):
-        console.out.print(table, soft_wrap=False)
+    if details:
+        for table in build_model_tables(entries):
+            console.out.print(table)
+    else:
+        console.out.print(build_sentence_table(entries, console.out.rich.width), soft_wrap=False)
     if has_weightless:
         console.out.print(f"[italic]No network, any scale:[/] {' '.join(KERNELS)} {PIXEL_ART}")
         console.out.print(f"[italic]No training set, any scale:[/] {' '.join(classical.METHODS)}")

@@ -37,6 +37,16 @@ class ImageReport:
         """Return names and values for people."""
         return [*self._list_facts(), ("advice", self._advise()), *_list_history(self.record)]
 
+    @property
+    def kind(self) -> str:
+        """The kind of picture in words."""
+        return str(self.picture.kind) if self.picture else _TOO_LARGE
+
+    def describe_briefly(self) -> str:
+        """Return format, size, kind and model in one line."""
+        width, height = self.info.size
+        return f"{self.info.format}  {width}x{height}  {self.kind}  -m {self.model}"
+
     def to_dict(self) -> dict[str, Any]:
         """Return the report for JSON."""
         info, metadata, picture = self.info, self.info.metadata, self.picture
@@ -67,7 +77,7 @@ class ImageReport:
             ("samples", f"{info.mode}, {depth}"),
             ("metadata", ", ".join(_list_metadata(metadata)) or "none"),
             *([("profile", profile)] if profile else []),
-            ("kind", str(self.picture.kind) if self.picture else _TOO_LARGE),
+            ("kind", self.kind),
             *self._list_measures(),
         ]
 

@@ -128,7 +128,7 @@ def format_total(sizes: list[int | None]) -> str:
     """Return the sum of sizes in bytes, as far as they are known."""
     known = [size for size in sizes if size]
     if len(known) < len(sizes):
-        return f"over {decimal(sum(known))}" if known else "unknown"
+        return f">{decimal(sum(known))}" if known else "unknown"
     return decimal(sum(known))
 
 
