@@ -220,3 +220,22 @@ def test_svg_comments_take_no_time() -> None:
 def test_info_counts_frames_without_reading_them(tmp_path: Path) -> None:
     (tmp_path / "a.gif").write_bytes(bombs.make_gif(16, 3000))
     assert read_info(tmp_path / "a.gif").frames == 3000
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_libtiff_prints_nothing(bits: int, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.tif").write_bytes(make_tiff(bytes(range(200)), {258: bits}, 5))
+    with pytest.raises(ImageError, match="is damaged"):
+        list(read_frames(tmp_path / "a.tif"))
+    os.write(2, b"heard")
+    assert capfd.readouterr().err == "heard"
+
+
+@pytest.mark.parametrize("kind", [95, 96])
+def test_half_floats_of_a_texture_are_refused(kind: int, tmp_path: Path) -> None:
+    head = struct.pack("<4s7I44x", b"DDS ", 124, 0x1007, 4, 4, 16, 0, 1)
+    head += struct.pack("<2I4s5I", 32, 4, b"DX10", 0, 0, 0, 0, 0) + struct.pack("<5I", 0x1000, 0, 0, 0, 0)
+    head += struct.pack("<5I", kind, 3, 0, 1, 0)
+    (tmp_path / "a.dds").write_bytes(head + bytes(16))
+    with pytest.raises(ImageError, match="half floats"):
+        list(read_frames(tmp_path / "a.dds"))

@@ -235,9 +235,15 @@ def test_100000_files_are_planned_in_little_time(tmp_path: Path) -> None:
         os.close(os.open(folder / f"{number}.png", os.O_CREAT | os.O_WRONLY))
     code = (
         "import time; from pathlib import Path; from srcli.batch.planning import Layout, plan_outputs\n"
-        f"print(len(plan_outputs([Path({str(folder)!r})], Layout())), time.process_time())"
+        f"folder = Path({str(folder)!r})\n"
+        "start = time.process_time()\n"
+        "paths = [folder / f'{number}.png' for number in range(100_000)]\n"
+        "middle = time.process_time()\n"
+        "tasks = plan_outputs([folder], Layout())\n"
+        "print(len(tasks), (time.process_time() - middle) / (middle - start))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    count, seconds = done.stdout.split()
+    count, ratio = done.stdout.split()
     assert int(count) == 100_000
-    assert float(seconds) < 3  # the start of Python is in it
+    # Measured by the time to make the paths alone, as other load changes both.
+    assert float(ratio) < 18

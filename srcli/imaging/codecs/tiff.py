@@ -33,7 +33,13 @@ from srcli.imaging.codecs.base import (
     read_head,
 )
 from srcli.imaging.codecs.orientation import turn_upright
-from srcli.imaging.codecs.pillow import check_ink_profile, convert_inks, open_image, read_8bit
+from srcli.imaging.codecs.pillow import (
+    check_ink_profile,
+    convert_inks,
+    open_image,
+    read_8bit,
+    silence_libtiff,
+)
 from srcli.imaging.codecs.tiff_samples import COMPRESSIONS, Layout, check_pieces, decode_samples, read_layout
 from srcli.imaging.metadata import exif as exif_block
 from srcli.imaging.metadata.fields import Metadata
@@ -332,7 +338,7 @@ def _read_with_pillow(path: Path, page: Page, metadata: Metadata) -> Frame | Non
             file = open_image(raw, (TiffImagePlugin.TiffImageFile.format,))
         except (UnidentifiedImageError, SyntaxError):
             return None
-        with file:
+        with file, silence_libtiff():
             return read_8bit(file, metadata)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srcli.imaging.codecs.base import UnsupportedImageError
-from srcli.imaging.codecs.pillow import open_image
+from srcli.imaging.codecs.pillow import open_image, silence_libtiff
 
 Bytes = NDArray[np.uint8]
 
@@ -237,7 +237,8 @@ def _decompress_with_libtiff(data: bytes, compression: int, line: int, rows: int
     whole = head + struct.pack("<H", len(entries)) + directory + bytes(4)
     with open_image(io.BytesIO(whole), (TiffImagePlugin.TiffImageFile.format,)) as picture:
         try:
-            return picture.tobytes()
+            with silence_libtiff():
+                return picture.tobytes()
         except OSError as error:
             if compression == _ZSTD and not _has_zstd():
                 raise UnsupportedImageError(
