@@ -571,8 +571,8 @@ def test_train_says_what_is_wrong(photos: Path, tmp_path: Path, sr: Run) -> None
     small = ("--steps", 2, "--patch", 12)
     for arguments, message in (
         (["nope", "--data", photos], "no recipe called 'nope'"),
-        (["fsrcnn", "--data", tmp_path / "hollow"], "no usable image"),
-        (["fsrcnn", "--data", tmp_path / "none"], "is not a folder"),
+        (["fsrcnn", "--data", tmp_path / "hollow"], "no images in"),
+        (["fsrcnn", "--data", tmp_path / "none"], "no data set or folder called"),
         (["fsrcnn", "--data", photos, "--patch", 500], "no usable image"),
         (["fsrcnn", "--data", photos, "--loss", "l3"], "no loss called 'l3'"),
         (["fsrcnn", "-x9", "--data", photos], "cannot be built for x9"),

@@ -4,13 +4,16 @@ import os
 import sys
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from srcli.cli import completion, console, options
 from srcli.cli.train_reporter import TrainReporter, format_result
 from srcli.errors import ExitCode
+
+if TYPE_CHECKING:
+    from srcli.train import Summary
 
 _DATA, _START, _RECIPE, _RUN = "Data", "Where to start", "Recipe", "Run"
 
@@ -208,15 +211,18 @@ def train(
     )
     with console.stop_on_signal() as stopped, TrainReporter() as reporter:
         summary = training.run(request, reporter, stopped.is_set)
-    if summary.is_first and not summary.interrupted:
-        console.out.print(f"{summary.weights}  {format_result(summary)}", markup=False, soft_wrap=True)
-        _write_card(summary.weights)
-        console.err.print(f"to use it: sr upscale IMAGE -w {summary.weights}", markup=False, soft_wrap=True)
-    return ExitCode.INTERRUPTED if summary.interrupted else ExitCode.OK
+    if summary.interrupted:
+        return ExitCode.INTERRUPTED
+    if summary.is_first:
+        _report_result(summary)
+    return ExitCode.OK
 
 
-def _write_card(weights: Path) -> None:
-    """Describe the result in a README.md beside it, as `sr models push` would publish it."""
+def _report_result(summary: "Summary") -> None:
+    """Print the result, and describe it in a README.md beside it, as `sr models push` would publish it."""
+    weights = summary.weights
+    console.out.print(f"{weights}  {format_result(summary)}", markup=False, soft_wrap=True)
+    console.err.print(f"to use it: sr upscale IMAGE -w {weights}", markup=False, soft_wrap=True)
     from srcli import archs
     from srcli.engine.weights.checkpoint import read_header
     from srcli.engine.weights.files import read_spec
