@@ -13,7 +13,7 @@ COG = $(shell grep -rlF '[[[cog' --include=*.md --include=sr.1 README.md docs sh
 PARALLEL := -n auto --dist worksteal
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all fmt check check-install site docs bench bench-quality bench-folder bench-gpu bench-large bench-memory bench-peers bench-runtimes bench-train gpu gpu-ladder parity verify fuzz torture torture-short soak formats pictures recipes
+.PHONY: help setup demo test test-all fmt check check-install site docs bench bench-quality bench-folder bench-gpu bench-large bench-memory bench-peers bench-runtimes bench-train gpu gpu-ladder parity verify fuzz torture torture-short soak formats pictures quick-runs recipes
 
 help: ## print this
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 15
@@ -109,11 +109,16 @@ gpu: ## run GPU tests and bench-gpu in under ten minutes; uses $(PYTHON) instead
 gpu-ladder: ## train the bundled networks for nine minutes on a GPU; uses $(PYTHON) instead of .venv
 	PYTHON=$(PYTHON) tools/gpu_ladder.sh $(SHARED)/train $(SHARED)/valid $${OUT:-runs}
 
-bench-train: setup ## measure the speed of sr train and of a minimal PyTorch loop
-	$(RUN) tools/bench_train.py $(or $(wildcard $(SHARED)/train),srcli/samples)
+bench-train: setup ## measure the speed of sr train; with GPU=1 on a GPU, in under ten minutes
+	$(if $(GPU),PYTHONPATH=. $(PYTHON) tools/bench_train.py --gpu --out $${OUT:-benchmarks/results},$(RUN) tools/bench_train.py) \
+		$(or $(wildcard $(SHARED)/train),srcli/samples)
+
+quick-runs: setup ## train every network for two minutes in the background; continues where it was interrupted
+	nice -n 15 $(RUN) benchmarks/experiments/quick_runs.py $(or $(wildcard $(SHARED)/train),srcli/samples) --limit 120
+	$(BIN)/cog -r docs/weights/quick-runs.md
 
 recipes: setup ## check every recipe at every scale by two steps of each phase; takes long
-	$(RUN) tools/check_recipes.py
+	$(RUN) tools/check_recipes.py --done runs/recipes-done.txt && rm -f runs/recipes-done.txt
 
 pictures: setup ## make the pictures of docs/real.md, docs/compare.md and the pages by wish; needs Chromium
 	$(RUN) tools/real.py

@@ -1,11 +1,12 @@
 """Check every recipe at every scale by two steps of each phase, on small batches of the bundled samples.
 
-    python tools/check_recipes.py [NAME ...]
+    python tools/check_recipes.py [NAME ...] [--done FILE]
 
 Networks have their full size; patches have at most 24 pixels (48 for networks that take an upscaled image),
 and a batch is two of them. The discriminator and the features of a second phase first see a patch of the
 recipe's own size. Without VGG19's weights, random ones take their place, which is said. Exits with 1 if a
-recipe fails.
+recipe fails. With --done, recipes that passed are written down, and left out the next time: a check that was
+interrupted continues.
 """
 
 import argparse
@@ -72,7 +73,11 @@ def main() -> int:
     """Check the recipes, a line for each; return the exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", help="recipes; all by default")
-    names = parser.parse_args().names
+    parser.add_argument("--done", type=Path, help="file of recipes that passed")
+    options = parser.parse_args()
+    if options.done:
+        options.done.parent.mkdir(parents=True, exist_ok=True)
+    done = set(options.done.read_text().splitlines()) if options.done and options.done.exists() else set()
     features = vgg.load_features
     try:
         hub.fetch_verified(vgg.WEIGHTS, vgg.SHA256)
@@ -81,11 +86,16 @@ def main() -> int:
         features = load_random_features
     failed = 0
     with tempfile.TemporaryDirectory() as folder, mock.patch("srcli.train.losses.load_features", features):
-        for name, scale in list_recipes(names):
+        for name, scale in list_recipes(options.names):
+            if f"{name} x{scale}" in done:
+                continue
             began = time.monotonic()
             try:
                 check(recipes.find(name, scale), Path(folder))
                 outcome = "ok"
+                if options.done:
+                    with options.done.open("a") as file:
+                        file.write(f"{name} x{scale}\n")
             except Exception as error:  # every kind of failure is one line of the report
                 outcome, failed = f"FAILED: {type(error).__name__}: {error}", failed + 1
             print(f"{name} x{scale}  {time.monotonic() - began:.1f} s  {outcome}", flush=True)

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 import os
 import subprocess
 import sys
@@ -454,6 +455,27 @@ def render_training_speed() -> str:
     ]
     head = ["| network | `sr train`, steps/s | minimal loop, steps/s | ratio |", "|---|---:|---:|---:|"]
     return "\n".join([f"Measured with {about}:\n", *head, *rows])
+
+
+def render_soap_cost() -> str:
+    """Return how much longer a step takes with SOAP than with Adam, at the sizes of the recipes."""
+    parts = [
+        f"{row['network']} (patch {row['patch']}, batch {row['batch']}) {row['longer']:.0%}"
+        for row in load_result("train")["soap"]
+    ]
+    return f"A step with SOAP takes longer than one with Adam by: {', '.join(parts)}."
+
+
+def render_data_cores() -> str:
+    """Return how many cores a GPU wants for degrading images, by its steps per second."""
+    data = load_result("train")["data"]
+    rate = data["rate"]
+    cores = [f"{math.ceil(steps * data['batch'] / rate)} at {steps:g}" for steps in (0.5, 1, 2, 4)]
+    return (
+        f"One core draws and degrades {rate:.1f} images of {data['side']} px per second by "
+        f"`{data['degrade']}`. "
+        f"At batch {data['batch']}, a GPU therefore wants this many cores: {', '.join(cores)} steps/s."
+    )
 
 
 def count_photographs() -> str:

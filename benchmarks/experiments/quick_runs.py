@@ -2,9 +2,10 @@
 
     PYTHONPATH=. python benchmarks/experiments/quick_runs.py DATA [NAME ...] [--out FOLDER] [--limit SECONDS]
 
-Runs `sr train NAME -x2 --preset quick` for each, validated on the bundled samples. Networks that would take
-longer than minutes on one core are cut down and marked; one that still exceeds the limit is stopped and
-marked. Writes benchmarks/results/quick_runs.json, which docs/weights/quick-runs.md shows.
+Runs `sr train NAME -x2 --preset quick` for each, validated on the bundled samples; with --limit, as many
+steps as fit into that time, like `--for`. Networks that would take longer than minutes on one core are cut
+down and marked. Writes benchmarks/results/quick_runs.json, which docs/weights/quick-runs.md shows. Networks
+that have a result for that limit are left out unless they are named: an interrupted run continues.
 """
 
 import argparse
@@ -18,7 +19,7 @@ from srcli import archs, bench, datasets, methods
 from srcli.engine import complexity
 from srcli.engine.device import keep_freed_memory, select_device
 from srcli.imaging.degrade import degradations
-from srcli.train import augment, loop, recipes, state
+from srcli.train import augment, loop, recipes, state, time_budget
 from srcli.train.feed import Drawer, Feed
 from srcli.train.recipe import Recipe
 from srcli.train.sources import parse
@@ -42,7 +43,8 @@ SMALLER = {arch: archs.facts(arch).small for arch in archs.names() if archs.fact
 class Run:
     """One short run: PSNR-Y in dB on the bundled samples after `steps` of `planned` steps.
 
-    `config`: the reduced configuration; empty if the network has its default size.
+    `config`: the reduced configuration; empty if the network has its default size. `limit`: the seconds that
+    the steps were fitted to; 0 for all steps of the recipe.
     """
 
     network: str
@@ -54,6 +56,7 @@ class Run:
     psnr_y: float
     bicubic: float
     optimiser: str
+    limit: float = 0.0
 
     def line(self) -> str:
         """Return the row of the table."""
@@ -68,14 +71,17 @@ def train_network(name: str, data: Path, out: Path, limit: float) -> Run:
     """Train and validate one network."""
     recipe = fit_recipe(recipes.find(name, SCALE))
     run_state, setup = set_up_run(recipe, data, out / name)
+    if limit:
+        recipe = time_budget.fit(recipe, time_budget.measure(run_state, setup, limit), limit)
+        setup = replace(setup, recipe=recipe)
     start, work = time.monotonic(), loop.prepare(run_state, setup)
-    while run_state.step < recipe.steps and time.monotonic() - start < limit:
+    while run_state.step < recipe.steps:
         loop.take_step(run_state, setup, work)
     seconds = time.monotonic() - start
     bicubic = bench.evaluate(methods.load_method("bicubic", SCALE), setup.pictures, SCALE).psnr_y
     row = loop.validate(run_state, setup)
     cost = (row.params, run_state.step, recipe.steps, seconds)
-    return Run(name, get_reduced_config(recipe), *cost, row.psnr_y, bicubic, recipe.optimiser)
+    return Run(name, get_reduced_config(recipe), *cost, row.psnr_y, bicubic, recipe.optimiser, limit)
 
 
 def set_up_run(recipe: Recipe, data: Path, folder: Path) -> tuple[state.State, loop.Setup]:
@@ -122,13 +128,14 @@ def main() -> None:
     parser.add_argument("data", type=Path)
     parser.add_argument("names", nargs="*")
     parser.add_argument("--out", type=Path, default=Path("runs/quick"))
-    parser.add_argument("--limit", type=float, default=300)
+    parser.add_argument("--limit", type=float, default=0.0, help="seconds for each network")
     options = parser.parse_args()
     keep_freed_memory()
     known = (
         {raw["network"]: Run(**raw) for raw in json.loads(RESULTS.read_text())} if RESULTS.exists() else {}
     )
-    for name in options.names or archs.names():
+    missing = [name for name in archs.names() if name not in known or known[name].limit != options.limit]
+    for name in options.names or missing:
         known[name] = train_network(name, options.data, options.out, options.limit)
         print(known[name].line(), flush=True)
         RESULTS.write_text(json.dumps([asdict(run) for run in known.values()], indent=1) + "\n")
