@@ -624,6 +624,35 @@ def test_cutblur_feeds_the_sharp_image_in_part() -> None:
     assert 8 < int((sharp > 0).sum()) < 32
 
 
+@pytest.mark.parametrize("how", ["bicubic", "noise,sigma=2"])
+@pytest.mark.parametrize("mixing", ["mixup=1", "cutmix=1", "mixup=1,cutmix=1,rotate,flip,shuffle"])
+def test_mixed_images_stay_aligned(how: str, mixing: str, photos: Path) -> None:
+    """What is mixed into the low resolution lies where it lies in the high one: downscaled, they agree."""
+    store = opened(photos, StoreSpec(2, 24, degradations.parse_degradation(how)))
+    batch = draw(Feed(store, 3, augment.parse(mixing)), 24, 12, generator())
+    plain = draw(Feed(store, 3, augment.parse("none")), 24, 12, generator())
+    reduced = torch_degrade.resize(batch.hr, 24, 24)
+    apart = (reduced - batch.lr).abs().mean((1, 2, 3))
+    # Bicubic reaches across the edges of rectangles.
+    assert float(apart.max()) < 0.015
+    shifted = (reduced[..., 1:, 1:] - batch.lr[..., :-1, :-1]).abs().mean((1, 2, 3))
+    assert float((shifted > apart + 0.005).float().mean()) > 0.8
+    assert not torch.equal(batch.hr, plain.hr)
+
+
+@pytest.mark.parametrize("how", ["bicubic", "noise,sigma=2"])
+def test_cutblur_is_aligned(how: str, photos: Path) -> None:
+    """Each pixel of the input is that of the sharp image, or of the upscaled one, at the same place."""
+    store = opened(photos, StoreSpec(2, 48, degradations.parse_degradation(how), enlarged=True))
+    batch = draw(Feed(store, 1, augment.parse("flip,rotate,cutblur=1")), 48, 12, generator())
+    upscaled = torch_degrade.resize(batch.lr, 48, 48)
+    sharp, soft = ((batch.fed - other).abs() for other in (batch.hr, upscaled))
+    assert float(torch.minimum(sharp, soft)[..., 4:-4, 4:-4].max()) < 6 / 255
+    share = (sharp == 0).float().mean((1, 2, 3))
+    assert float(share.max()) > 0.5
+    assert float(share.min()) < 0.5
+
+
 def test_cutblur_needs_a_network_that_is_fed_with_large_images(photos: Path) -> None:
     with pytest.raises(UsageError, match="cutblur does not work"):
         Feed(opened(photos), 3, ALL)

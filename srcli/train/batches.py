@@ -1,6 +1,7 @@
 """The batches of a run in turn: each has a generator of its own, so that any step can be the first one."""
 
 import itertools
+import signal
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -95,6 +96,7 @@ def _load_by_processes(dataset: TurnDataset, turns: Iterable[Turn], workers: int
             num_workers=workers,
             prefetch_factor=_AHEAD,
             collate_fn=_keep,
+            worker_init_fn=_ignore_interrupts,
             multiprocessing_context="spawn",
         )
     )
@@ -102,6 +104,11 @@ def _load_by_processes(dataset: TurnDataset, turns: Iterable[Turn], workers: int
 
 def _keep(batch: Any) -> Any:
     return batch
+
+
+def _ignore_interrupts(number: int) -> None:
+    """Leave Ctrl-C to the training process, which saves its state and then stops the others."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _draw_scale(recipe: Recipe, rng: Rng) -> float:

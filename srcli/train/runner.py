@@ -291,7 +291,7 @@ def open_draw(
         wanted = _specify_store(request, chosen, scale)
         if chosen.pairs:
             pairs = PairSpec(chosen.teacher, chosen.pairs, request.data, wanted)
-            store = open_pairs(pairs, request.device, report_pairs, report_decoded)
+            store = open_pairs(pairs, device.name, report_pairs, report_decoded)
         else:
             store = open_store([parse(text, scale) for text in request.data], wanted, report_decoded)
         label = "any scale" if chosen.scale_range else f"x{scale}"
