@@ -1,6 +1,8 @@
 """ncnn beside torch: every network is packed and gives the same image, or it is known why not."""
 
 import json
+import os
+import resource
 import subprocess
 import sys
 from dataclasses import replace
@@ -28,7 +30,7 @@ from srcli.engine.runtimes.torch import prepare
 from srcli.engine.upscaler import Upscaler
 from srcli.engine.weights import files as weights
 from srcli.errors import SrError
-from srcli.imaging.image import read_image
+from srcli.imaging.image import Image, read_image, write_image
 
 # Networks that ncnn cannot run, with a part of the reason.
 ON_TORCH = {
@@ -239,3 +241,22 @@ def test_a_transposed_convolution_does_not_lay_out_all_that_it_reads(scale: int)
     assert entry.packed
     runtime = ncnn.prepare(converted.read_bundled(entry.bundled, "ncnn", entry.packed), 1, "")
     assert calibration.measure_rate(runtime, rounds=1).pixel_bytes < 3000
+
+
+@pytest.mark.slow
+def test_the_first_use_of_a_file_takes_at_most_three_times_as_long_as_by_torch(tmp_path: Path) -> None:
+    """In processor time of a process, from nothing to the picture, with a cache that is empty each time."""
+    torch.save({"params": build_random("imdn", 2).state_dict()}, tmp_path / "theirs.pth")
+    write_image(tmp_path / "a.png", Image(crop_photo(16, 16)))
+    words = ["upscale", "a.png", "-w", "theirs.pth", "-x2", "-o", "out.png", "--overwrite", "--runtime"]
+    seconds = {}
+    for runtime in ("torch", "ncnn"):
+        own = os.environ | {"OMP_NUM_THREADS": "1", "SR_CACHE": str(tmp_path / runtime)}
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        command = [sys.executable, "-m", "srcli", *words, runtime]
+        done = subprocess.run(command, cwd=tmp_path, env=own, capture_output=True, text=True, check=False)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        assert done.returncode == 0, done.stderr
+        assert ("packing theirs.pth for ncnn, once" in done.stderr) == (runtime == "ncnn")
+        seconds[runtime] = after.ru_utime - before.ru_utime
+    assert seconds["ncnn"] < 3 * seconds["torch"]
