@@ -91,3 +91,33 @@ def test_the_installed_tool_works(wheel_folder: Path, tmp_path: Path) -> None:
     done = subprocess.run(words, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "451x300 -> 902x600" in done.stdout
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("upscale", "photo.png", "-x2"),
+        ("upscale", "photo.png", "-x4", "-m", "real"),
+        ("info", "photo.png"),
+        ("compare", "photo.png", "-x2", "-o", "page.html", "-o", "crops.png"),
+        ("models", "list"),
+        ("bench", "-d", ".", "-x2"),
+    ],
+    ids=lambda words: words[0],
+)
+def test_the_core_imports_neither_torch_nor_opencv(words: tuple[str, ...], photo: Path) -> None:
+    code = (
+        "import sys\n"
+        "from srcli.cli.app import run\n"
+        "code = run(sys.argv[1:])\n"
+        "found = {'torch', 'cv2', 'matplotlib', 'scipy'} & set(sys.modules)\n"
+        "assert not found, found\n"
+        "sys.exit(code)"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    device = () if words[0] in ("info", "models") else ("--device", "cpu")
+    command = [sys.executable, "-c", code, *words, *device]
+    done = subprocess.run(
+        command, cwd=photo.parent, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
