@@ -46,9 +46,8 @@ def load(source: WeightsSource, request: RuntimeRequest) -> Runtime:
         runtime = load_class(name)
         against = runtime.reason_against(source, request)
         if against is None:
-            best = f"fastest for {request.pixels:,} pixels" if name in fastest else None
             try:
-                return runtime.load(source, request, best or reason)
+                return runtime.load(source, request, None if name in fastest else reason)
             except UnsupportedNetwork as error:
                 against = error.message
         reason = against

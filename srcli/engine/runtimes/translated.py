@@ -70,7 +70,7 @@ class TranslatedRuntime(Runtime):
             raise UnsupportedNetwork(error.message) from error
         keep_freed_memory()
         device = "requested" if request.device else "no GPU found"
-        description = f"cpu, float32 ({device}), by {cls.library} ({reason or 'fastest'})"
+        description = f"cpu, float32 ({device}), by {cls.library} ({reason or 'fastest on a CPU'})"
         runtime = cls(files.info, description, graph, ncnn.FORMAT in source.cards)
         _ = runtime.session if files.info.channels == 3 or runtime.as_uint8() is None else None
         return runtime
