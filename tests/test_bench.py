@@ -176,3 +176,14 @@ def test_csv_and_markdown_and_terminal_have_a_line_a_row() -> None:
 def test_validation_counts_parameters() -> None:
     torch.manual_seed(0)
     assert methods.load_method("fsrcnn", 2).params == 12_809
+
+
+def test_json_can_go_to_stdout(photos: Path, tmp_path: Path, sr: Run) -> None:
+    command = ("bench", "-d", photos, "-x2", "-m", "bicubic")
+    done = sr(*command, "--json", "-")
+    assert done.code == 0, done.err
+    assert sr(*command, "--json", tmp_path / "r.json").code == 0
+    to_file, to_stdout = json.loads((tmp_path / "r.json").read_text()), json.loads(done.out)
+    assert [row["method"] for row in to_stdout["rows"]] == [row["method"] for row in to_file["rows"]]
+    assert [row["psnr_y"] for row in to_stdout["rows"]] == [row["psnr_y"] for row in to_file["rows"]]
+    assert (sr(*command, "--csv", "-").code, Path("-").exists()) == (2, False)

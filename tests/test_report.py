@@ -23,7 +23,7 @@ from srcli.bench.metrics import BUILT_IN, PSNR_Y
 from srcli.bench.results import ImageScore, Results, Row, average_scores
 from srcli.errors import SrError
 from srcli.report import bench_page, bench_plots, formatters
-from srcli.report.table import PLAIN, TableOptions, build_score_table, build_tables
+from srcli.report.table import PLAIN, Cell, Heading, TableOptions, build_score_table, build_tables
 
 EVERYTHING = TableOptions(published=True, stats=True)
 
@@ -218,6 +218,22 @@ def test_a_table_longer_than_a_page_is_several() -> None:
     assert text.count("\\begin{tabular}") == 2
     assert text.count("\\textbf{38.00}") == 13
     assert text.count("\\footnotesize") == len(published.list_footnotes(THREE))
+
+
+def test_latex_has_no_empty_columns() -> None:
+    table = build_score_table(made({"a": [30.0, 31]}, "Set5"), with_published=True)
+    empty = replace(
+        table,
+        headings=(*table.headings, Heading("nothing", "cost")),
+        groups=tuple(
+            replace(group, lines=tuple((*line, Cell("-" * n)) for n, line in enumerate(group.lines)))
+            for group in table.groups
+        ),
+    )
+    kept = empty.drop_empty_columns()
+    assert "nothing" not in [heading.text for heading in kept.headings]
+    assert kept.headings[0].text == "Method"
+    assert all(len(line) == len(kept.headings) for group in kept.groups for line in group.lines)
 
 
 @pytest.mark.skipif(not shutil.which("pdflatex"), reason="needs a TeX")

@@ -126,7 +126,11 @@ class FilesGroup:
 
     json_file: Annotated[
         Path | None,
-        typer.Option("--json", help="Rows and scores of all images, for --from.", rich_help_panel=_FILES),
+        typer.Option(
+            "--json",
+            help="Rows and scores of all images, for --from; - for stdout, where no tables are printed then.",
+            rich_help_panel=_FILES,
+        ),
     ] = None
     csv_file: Annotated[Path | None, typer.Option("--csv", help="The rows.", rich_help_panel=_FILES)] = None
     latex: Annotated[Path | None, typer.Option(help="Tables for a paper.", rich_help_panel=_FILES)] = None
@@ -146,11 +150,13 @@ class FilesGroup:
 
     def build(self) -> "ResultFiles":
         """Return the files for results. Raises `FileError` now, not after hours, if one cannot be written."""
-        from srcli.report.result_files import ResultFiles
+        from srcli.report.result_files import STDOUT, ResultFiles
 
         for path in vars(self).values():
-            if path:
+            if path and path != STDOUT:
                 check_can_write(path)
+        if STDOUT in (self.csv_file, self.latex, self.html, self.plots):
+            raise UsageError("only --json can go to stdout", "name a file")
         return ResultFiles(self.json_file, self.csv_file, self.latex, self.html, self.plots)
 
 
@@ -199,6 +205,8 @@ def bench(
     from srcli.report.result_files import write_results
 
     result_files = outputs.build()
+    if outputs.json_file == Path("-") and source.ratings:
+        raise UsageError("--ratings cannot write to stdout", "name a file with --json")
     if files or source.ratings:
         print_ratings(files or [], source.ratings, outputs.json_file)
         return ExitCode.OK
@@ -220,7 +228,8 @@ def bench(
         )
         with StageBar() as bar:
             results = benchmarks.run(request, BenchReporter(bar))
-    _print_tables(results, tables.build(), tables.markdown)
+    if outputs.json_file != Path("-"):
+        _print_tables(results, tables.build(), tables.markdown)
     for path in write_results(results, tables.build(), result_files):
         console.err.print(f"{path}", markup=False)
     return ExitCode.PARTLY if results.failures and not source.from_files else ExitCode.OK

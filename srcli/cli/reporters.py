@@ -46,12 +46,13 @@ class ConsoleReporter:
     """Reporter for people: results on stdout, messages and a progress bar on stderr.
 
     `verbosity` is 0 for errors only, 2 for more. `names` replace the names of temporary files. If images go
-    to stdout (`is_piped`), results go to stderr.
+    to stdout (`is_piped`), results go to stderr. `has_bar`: there is a progress bar, if somebody sees it.
     """
 
     verbosity: int = 1
     is_piped: bool = False
     names: dict[str, str] = field(default_factory=dict)
+    has_bar: bool = True
     _bar: "BatchBar | None" = None
     _shown: str = "upscaling"
     _printed: set[str] = field(default_factory=set)
@@ -61,7 +62,7 @@ class ConsoleReporter:
     _ignored: events.FilesIgnored | None = None
 
     def __enter__(self) -> Self:
-        if self.verbosity and can_show_bar():
+        if self.verbosity and self.has_bar and can_show_bar():
             from srcli.cli.batch_bar import BatchBar
 
             self._bar = BatchBar()

@@ -64,7 +64,7 @@ def upscale(
             untrained.build(),
             batch.build(untrained.within),
         )
-        with _make_reporter(report, files) as reporter:
+        with _make_reporter(report, files, has_bar=not is_dry_run) as reporter:
             if is_dry_run:
                 from srcli.cli.dry_run import print_estimates
 
@@ -90,10 +90,10 @@ def _check_pipes(
     pipes.check_no_pipes(names, naming.output, exclusive)
 
 
-def _make_reporter(report: options.ReportGroup, files: "PipeFiles") -> Reporter:
+def _make_reporter(report: options.ReportGroup, files: "PipeFiles", *, has_bar: bool) -> Reporter:
     if report.json and files.uses_stdout:
         raise UsageError("--json cannot be used if the image goes to stdout", "name a file with --output")
     if report.json:
         return JsonReporter(files.names)
     verbosity = 0 if report.quiet else 2 if report.verbose else 1
-    return ConsoleReporter(verbosity, files.uses_stdout, files.names)
+    return ConsoleReporter(verbosity, files.uses_stdout, files.names, has_bar)

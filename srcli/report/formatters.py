@@ -112,7 +112,7 @@ def format_latex(results: Results, options: TableOptions = PLAIN) -> str:
     parts = [
         _format_latex_table(part)
         for table in build_tables(results, options)
-        for part in _split_for_page(table)
+        for part in _split_for_page(table.drop_empty_columns())
     ]
     return "\n\n".join([head, *parts]) + "\n"
 

@@ -1,5 +1,6 @@
 """Writing the results of a benchmark as JSON, CSV, LaTeX, HTML and plots."""
 
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,10 +9,12 @@ from srcli.report import bench_page, bench_plots, formatters
 from srcli.report.table import TableOptions
 from srcli.storage.files import replace_atomically
 
+STDOUT = Path("-")
+
 
 @dataclass(frozen=True)
 class ResultFiles:
-    """Paths to write each format to, None to skip it; `plots` is a folder."""
+    """Paths to write each format to, None to skip it; `plots` is a folder. `json` may be -, for stdout."""
 
     json: Path | None = None
     csv: Path | None = None
@@ -29,7 +32,9 @@ def write_results(results: Results, options: TableOptions, files: ResultFiles) -
         (files.html, bench_page.render_bench_page),
     )
     for path, render in texts:
-        if path:
+        if path == STDOUT:
+            sys.stdout.write(render(results, options).rstrip("\n") + "\n")
+        elif path:
             with replace_atomically(path) as temporary:
                 temporary.write_text(render(results, options), "utf-8")
     return bench_plots.write_plots(results, files.plots) if files.plots else []

@@ -68,6 +68,12 @@ class ScoreTable:
         """Return the table with only the columns of these kinds."""
         return self.select_columns(*(n for n, heading in enumerate(self.headings) if heading.kind in kinds))
 
+    def drop_empty_columns(self) -> "ScoreTable":
+        """Return the table without columns that have nothing in any line."""
+        lines = [line for group in self.groups for line in group.lines]
+        kept = [n for n in range(len(self.headings)) if any(line[n].text.strip("- ") for line in lines)]
+        return self.select_columns(*kept)
+
     def select_columns(self, *numbers: int) -> "ScoreTable":
         """Return the table with only these columns, counted from 0."""
         groups = tuple(
