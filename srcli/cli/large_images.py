@@ -48,10 +48,10 @@ def _find_largest(request: UpscaleRequest) -> Path | None:
 
     sizes: dict[Path, int] = {}
     for source in request.locations:
-        if isinstance(source, Path) and source.is_file():
-            try:
+        try:
+            if isinstance(source, Path) and source.is_file():
                 sizes[source] = math.prod(request.size.resolve(read_info(source).size))
-            except SrError:  # the run reports it
-                continue
+        except (SrError, OSError):  # the run reports it
+            continue
     largest = max(sizes, key=lambda source: sizes[source], default=None)
     return largest if largest and sizes[largest] >= _LARGE else None
