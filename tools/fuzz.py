@@ -43,6 +43,7 @@ from srcli.imaging.codecs.writing import write_frames
 from srcli.imaging.image import Image, read_image, write_image
 from srcli.imaging.metadata.fields import Metadata
 from tools.odd_files import ODD_FILES
+from tools.structures import STRUCTURES
 
 # Of the sound but unusual files, those that run code of their own.
 ODD_KINDS = (
@@ -238,6 +239,7 @@ def list_kinds() -> dict[str, tuple[str, Callable[[Path], bytes]]]:
     if "HEIF 8" in out:
         out["HEIF 10"] = (".heic", partial(_make_deep_heic, ".heic"))
     out |= {name: (ODD_FILES[name].suffix, partial(_make_odd, name)) for name in ODD_KINDS}
+    out |= {name: out[base] for name, (base, _) in STRUCTURES.items()}
     out["safetensors"] = (".safetensors", partial(_make_weights, ".safetensors"))
     out["checkpoint"] = (".pth", partial(_make_weights, ".pth"))
     return out
@@ -369,7 +371,8 @@ def run_case(kind: str, seed: int, number: int, folder: Path, sound: bytes) -> s
     suffix = list_kinds()[kind][0]
     rng = np.random.default_rng([seed, sum(kind.encode()), number])
     source = folder / f"case{suffix}"
-    source.write_bytes(mutate(sound, rng))
+    change = STRUCTURES[kind][1] if kind in STRUCTURES else mutate
+    source.write_bytes(change(sound, rng))
     # Processor time: other load on the machine must not count.
     signal.signal(signal.SIGPROF, _raise_hang)
     signal.setitimer(signal.ITIMER_PROF, LIMIT)
