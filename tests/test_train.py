@@ -31,6 +31,7 @@ from srcli.train import events, loop, losses, recipe, recipes, schedule, state
 from srcli.train.augment import Share
 from srcli.train.degrade import resize
 from srcli.train.luma import convert_channels
+from srcli.train.runner import find_weights
 from srcli.train.teacher import imitation_loss, load_teacher, replace_target
 
 CPU = Device("cpu", "float32", "test")
@@ -644,7 +645,9 @@ def test_fine_tuning_begins_with_the_weights_it_is_given(photos: Path, tmp_path:
     before = methods_psnr("fsrcnn", photos)
     assert float(read_header(out / "fsrcnn-x2.safetensors")["psnr_y"]) == pytest.approx(before, abs=0.3)
     for name, message in (("fsrcnn", "several weights"), ("nope", "no weights called 'nope'")):
-        assert message in sr("train", "--from", name, "--data", photos).err
+        assert message in sr("train", "--from", name, "-x8", "--data", photos).err
+    _, spec, path = find_weights("fsrcnn", 3)
+    assert (spec.scale, path.name) == (3, "fsrcnn-x3.safetensors")
     assert "is fsrcnn x2, not edsr" in sr("train", "edsr", "--from", "fsrcnn-x2", "--data", photos).err
 
 

@@ -190,7 +190,7 @@ def choose_recipe(request: TrainRequest, on_gpu: bool = False) -> Recipe:
 
 
 def find_weights(name: str, scale: int) -> tuple[Recipe, Spec, Path]:
-    """Find the recipe, network and file of weights that are given as a file or as MODEL-xSCALE.
+    """Find the recipe, network and file of weights that are given as a file, as MODEL-xSCALE or as MODEL.
 
     The recipe is the one in the file's header, if `sr train` wrote it, or that of the published model.
     """
@@ -202,6 +202,7 @@ def find_weights(name: str, scale: int) -> tuple[Recipe, Spec, Path]:
         spec = fitting[0]
         return _read_recipe(Path(name)) or recipes.find(spec.arch, spec.scale or scale), spec, Path(name)
     entries = manifest.find_named(name)
+    entries = [entry for entry in entries if entry.scale == scale] or entries
     if len(entries) > 1:
         known = ", ".join(entry.name for entry in entries)
         raise UsageError(f"there are several weights called {name}", f"choose one of: {known}")
