@@ -222,7 +222,7 @@ def test_help_loads_little() -> None:
     """A budget of modules, not of seconds: those are the processor's."""
     loaded = list_loaded("--help")
     own = {name for name in loaded if name.startswith("srcli.cli.")}
-    assert own == {"srcli.cli.app", "srcli.cli.console", "srcli.cli.lazy_group"}
+    assert own == {"srcli.cli.app", "srcli.cli.console", "srcli.cli.habits", "srcli.cli.lazy_group"}
     assert not {"torch", "cv2", "numpy", "huggingface_hub", "PIL", "fsspec", "srcli.manifest"} & loaded
     assert len(loaded) < 380  # 326 (CPython 3.11)
 

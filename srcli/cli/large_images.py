@@ -1,6 +1,7 @@
 """Images that take long: said before they start, and confirmed if somebody is at the terminal."""
 
 import math
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,10 +49,9 @@ def _find_largest(request: UpscaleRequest) -> Path | None:
 
     sizes: dict[Path, int] = {}
     for source in request.locations:
-        try:
+        # A damaged file, a name that is too long, or a size that makes no sense: the run reports it.
+        with suppress(Exception):
             if isinstance(source, Path) and source.is_file():
                 sizes[source] = math.prod(request.size.resolve(read_info(source).size))
-        except (SrError, OSError):  # the run reports it
-            continue
     largest = max(sizes, key=lambda source: sizes[source], default=None)
     return largest if largest and sizes[largest] >= _LARGE else None
