@@ -121,6 +121,7 @@ recipes: setup ## check every recipe at every scale by two steps of each phase; 
 	$(RUN) tools/check_recipes.py --done runs/recipes-done.txt && rm -f runs/recipes-done.txt
 
 pictures: setup ## make the pictures of docs/real.md, docs/compare.md and the pages by wish; needs Chromium
+	$(RUN) tools/spoilt.py
 	$(RUN) tools/real.py
 	$(RUN) tools/wish_pictures.py
 	$(RUN) tools/pictures.py

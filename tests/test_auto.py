@@ -49,11 +49,11 @@ def test_each_picture_gets_its_model(pictures: Path, only_bundled: None, sr: Run
     records = {Path(r["input"]).stem: r for r in map(json.loads, done.out.splitlines())}
     models = {stem: record["model"] for stem, record in records.items()}
     assert models == {
-        "clean": "ecbsr", "noisy": "real", "text": "ecbsr", "drawing": "ecbsr", "sprite": "pixel-art",
+        "clean": "ecbsr", "noisy": "photo", "text": "ecbsr", "drawing": "ecbsr", "sprite": "pixel-art",
     }  # fmt: skip
     assert records["text"]["notes"][0] == "ecbsr for text"
     # The same as with the model named.
-    assert sr("upscale", pictures / "noisy.png", "-x2", "-m", "real", "-o", pictures / "named.png").code == 0
+    assert sr("upscale", pictures / "noisy.png", "-x2", "-m", "photo", "-o", pictures / "named.png").code == 0
     named, chosen = (
         read_image(file).pixels for file in (pictures / "named.png", pictures / "out" / "noisy_x2.png")
     )
@@ -63,10 +63,10 @@ def test_each_picture_gets_its_model(pictures: Path, only_bundled: None, sr: Run
 def test_the_choice_is_recorded_and_recognised(pictures: Path, only_bundled: None, sr: Run) -> None:
     photo, out = pictures / "noisy.png", pictures / "out.png"
     command = ["upscale", photo, "-x2", "-o", out]
-    assert "real for noise of about" in sr(*command).out
+    assert "photo for noise of about" in sr(*command).out
     made = json.loads(sr("info", out, "--json").out)["made"]
-    assert made["model"] == "real"
-    assert made["weights"].keys() == {"real-x4"}
+    assert made["model"] == "photo"
+    assert made["weights"].keys() == {"photo-x4"}
     assert made["options"]["auto"].startswith("noise of about")
     assert "is up to date" in sr(*command, "--skip-existing").out
     # Other preferences may take other models.
@@ -89,7 +89,7 @@ def test_time_and_preference(pictures: Path, only_bundled: None, sr: Run) -> Non
     noisy = pictures / "noisy.png"
     done = sr("upscale", noisy, "-x2", "-o", pictures / "a.png", "--within", "10m")
     assert "ecbsr is the best model within" in done.err
-    assert "real for noise" in done.out
+    assert "photo for noise" in done.out
     assert "fsrcnn for" in sr("upscale", pictures / "clean.png", "-x2", "--prefer", "speed").out
     done = sr("upscale", noisy, "-x2", "-m", "ecbsr", "--prefer", "speed")
     assert (done.code, "--prefer is for -m auto" in done.err) == (2, True)
@@ -105,7 +105,7 @@ def test_only_upscale_has_it(pictures: Path, sr: Run) -> None:
 def test_dry_runs_look_at_the_pictures(pictures: Path, only_bundled: None, sr: Run) -> None:
     done = sr("upscale", pictures / "noisy.png", pictures / "sprite.png", "-x2", "--dry-run")
     assert done.code == 0, done.err
-    assert "  real: " in done.out
+    assert "  photo: " in done.out
     assert "  pixel-art: " in done.out
 
 

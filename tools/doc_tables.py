@@ -20,6 +20,7 @@ from srcli.bench.results import read_results
 from srcli.cli.app import app
 from srcli.report import formatters
 from srcli.report.table import PLAIN, TableOptions
+from srcli.report.training_curves import find_score
 from srcli.train import recipes
 
 ROOT = Path(__file__).parent.parent
@@ -33,6 +34,24 @@ def load_result(name: str) -> dict[str, Any]:
     return result
 
 
+# docs/real.md: spoilt pictures
+
+
+def render_spoilt() -> str:
+    """Return how near methods come to Real-ESRGAN on spoilt pictures, means over all cases."""
+    result = load_result("spoilt")
+    out = [
+        "| model | PSNR to Real-ESRGAN | correlation of detail | share of detail | NIQE | gradient |",
+        "|---|---:|---:|---:|---:|---:|",
+    ]
+    for method, rows in result["figures"].items():
+        mean = {name: sum(row[name] for row in rows) / len(rows) for name in rows[0]}
+        psnr = f"{mean['psnr']:.2f} dB" if "psnr" in mean else ""
+        near = f"{mean['correlation']:.3f} | {mean['share']:.2f}"
+        out.append(f"| {method} | {psnr} | {near} | {mean['niqe']:.2f} | {mean['gradient']:.1f} |")
+    return "\n".join(out)
+
+
 # README.md: which model?
 
 # Model, the advice that goes with it, and what it runs on.
@@ -41,7 +60,8 @@ CHOICES = (
     ("fsrcnn", "many clean images, as fast as possible"),
     ("edsr-baseline", "a clean image, somewhat better and much slower"),
     ("swinir", "a clean image, as good as it gets; wants a GPU"),
-    ("real", "noise, blur or JPEG artefacts; invents nothing"),
+    ("photo", "noise, blur or JPEG artefacts"),
+    ("real", "the same, faster, and smoother"),
     ("realesrgan", "the same, with invented texture; wants a GPU"),
     ("bicubic", "no network at all"),
 )
@@ -56,7 +76,8 @@ CHINESE = {
     "a clean image, somewhat better and much slower": "干净的图像，质量略好，但慢得多",
     "many clean images, as fast as possible": "大量干净的图像，速度优先",
     "a clean image": "干净的图像",
-    "noise, blur or JPEG artefacts; invents nothing": "有噪声、模糊或 JPEG 压缩痕迹；不臆造细节",
+    "noise, blur or JPEG artefacts": "有噪声、模糊或 JPEG 压缩痕迹",
+    "the same, faster, and smoother": "同上，更快，但更平滑",
     "the same, with invented texture; wants a GPU": "同上，但会生成纹理；建议使用 GPU",
     "no network at all": "不使用网络",
     "| bundled |": "| 内置 |",
@@ -363,8 +384,7 @@ def render_training_runs() -> str:
     for path in sorted(TRAINING.glob("*.recipe.json")):
         name = path.name.removesuffix(".recipe.json")
         log = [json.loads(line) for line in (TRAINING / f"{name}.jsonl").read_text().splitlines()]
-        best = max(log, key=lambda entry: entry["psnr_y"])
-        figures = f"{log[-1]['step']:,} | {best['psnr_y']:.3f} dB at step {best['step']:,}"
+        figures = f"{log[-1]['step']:,} | {_format_score(max(log, key=find_score))}"
         out.append(f"| {name} | `{format_command(json.loads(path.read_text()))}` | {figures} |")
     return "\n".join(out)
 
@@ -377,6 +397,8 @@ def format_command(recipe: dict[str, Any]) -> str:
 
     It has options only for what differs from the network's own recipe.
     """
+    if "script" in recipe:
+        return f"python {recipe['script']}"
     usual = asdict(recipes.find(recipe.get("name") or recipe["arch"], recipe["scale"]))
     changed = {k: v for k, v in recipe.items() if v != _to_json(usual.get(k)) and k != "validate_every"}
     config = {f"config.{key}": value for key, value in changed.pop("config", {}).items()}
@@ -398,7 +420,12 @@ def _format_value(value: Any) -> str:
 def format_trial(name: str) -> str:
     """Return the last validation of a run in benchmarks/training."""
     last = json.loads((TRAINING / f"{name}.jsonl").read_text().splitlines()[-1])
-    return f"{last['psnr_y']:.3f} dB at step {last['step']:,}"
+    return _format_score(last)
+
+
+def _format_score(entry: dict[str, Any]) -> str:
+    whose = "" if "psnr_y" in entry else " to its teacher"
+    return f"{find_score(entry):.3f} dB{whose} at step {entry['step']:,}"
 
 
 def format_generalisation() -> str:

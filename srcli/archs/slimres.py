@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from srcli.archs import UNPUBLISHED, Facts, Traits
-from srcli.archs.blocks import conv, disable_autocast, make_bicubic_kernel, run_chain
+from srcli.archs.blocks import conv, count_numbers, disable_autocast, make_bicubic_kernel, run_chain
 
 PAPER = UNPUBLISHED
 TRAITS = Traits(scales=(2, 3, 4))
@@ -72,6 +72,17 @@ class _Block(nn.Module):
         """Map (N, C, H, W) to the same shape."""
         out: Tensor = batch + self.conv2(self.act(self.conv1(batch)))
         return out
+
+
+def describe(state: dict[str, Any]) -> dict[str, Any]:
+    """Return the configuration that tensors show."""
+    features, channels = state["head.weight"].shape[:2]
+    return {
+        "blocks": count_numbers(state, "body."),
+        "features": features,
+        "channels": channels,
+        "fusion": "fusion.weight" in state,
+    }
 
 
 def rename(state: dict[str, Tensor]) -> dict[str, Tensor]:

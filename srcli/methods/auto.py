@@ -20,9 +20,9 @@ _CLEAN: dict[Preference | None, tuple[str, ...]] = {
     None: (DEFAULT_MODEL,),
 }
 _DEGRADED: dict[Preference | None, tuple[str, ...]] = {
-    "quality": ("realesrgan", "realesr-general", "real"),
+    "quality": ("realesrgan", "realesr-general", "photo"),
     "speed": ("real",),
-    None: ("real",),
+    None: ("photo",),
 }
 _DRAWING: dict[Preference | None, tuple[str, ...]] = {
     "quality": ("realesrgan-anime", "realesr-animevideo", *_CLEAN["quality"]),
@@ -36,7 +36,7 @@ class AutoModels:
     """The model for each kind of picture."""
 
     clean: str = DEFAULT_MODEL
-    degraded: str = "real"
+    degraded: str = "photo"
     drawing: str = DEFAULT_MODEL
     pixel_art: str = PIXEL_ART
 

@@ -11,10 +11,8 @@ _SENTENCES: dict[str, tuple[Speed, str]] = {
     "ecbsr": ("fast", "The default: sharp edges on clean images; makes noise and JPEG blocks sharper, too."),
     "espcn": ("fast", "The classic small network for clean images; softer than ecbsr."),
     "fsrcnn": ("fast", "The fastest one for many clean images; a little softer than ecbsr."),
-    "real": (
-        "fast",
-        "Removes noise, blur and JPEG blocks, and invents nothing; fur comes out smooth.",
-    ),
+    "photo": ("medium", "For photographs with noise, blur or JPEG blocks: crisp, and invents little."),
+    "real": ("fast", "The same, several times faster, and smoother; loses small letters."),
     "a2n": ("medium", "Attention where it helps; clean images, better than ecbsr."),
     "awsrn-bam": ("medium", "Balanced attention in a light network, for clean images."),
     "bsrgan": ("GPU", "Restores badly degraded photographs with natural texture; invents detail."),

@@ -20,6 +20,12 @@ def read_log(path: Path) -> list[dict[str, Any]]:
     return entries
 
 
+def find_score(entry: dict[str, Any]) -> float:
+    """Return the validation of a line of a log in dB: PSNR-Y, or PSNR against a teacher's pictures."""
+    score = entry["psnr_y"] if "psnr_y" in entry else entry["psnr_teacher"]
+    return float(score)
+
+
 def plot_curves(logs: dict[str, list[dict[str, Any]]], path: Path) -> None:
     """Write a picture with the curves of each log, given by name. Raises `SrError` without matplotlib."""
     try:
@@ -33,7 +39,7 @@ def plot_curves(logs: dict[str, list[dict[str, Any]]], path: Path) -> None:
         for term in dict.fromkeys(chain.from_iterable(entry.get("terms", {"loss": 0}) for entry in log)):
             values = [entry.get("terms", entry).get(term) for entry in log]
             left.plot(steps, values, marker=".", label=f"{name} {term}".strip())
-        right.plot(steps, [entry["psnr_y"] for entry in log], marker=".", label=name or "network")
+        right.plot(steps, [find_score(entry) for entry in log], marker=".", label=name or "network")
         bicubic = log[-1].get("bicubic") if log else None
         if bicubic:
             right.axhline(bicubic, linestyle="--", color="grey", label=f"{name} bicubic".strip())
