@@ -3,6 +3,7 @@
 import json
 import pickle
 import zipfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,10 +11,12 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from helpers.command import Run
 from srcli import archs, manifest
-from srcli.engine.weights import files, identify
+from srcli.engine.weights import checkpoint, files, identify
 from srcli.engine.weights.checkpoint import read_header
 from srcli.errors import ManifestError, UsageError, WeightsError
+from srcli.storage import hashing
 from srcli.storage.hashing import sha256
 
 HEX = "0" * 64
@@ -277,3 +280,26 @@ def test_what_fits_nothing_is_told_what_is_nearest(tmp_path: Path) -> None:
     nearest = "srcnn x2: 1 tensors missing, first conv3.bias"
     assert message == f"{path} does not fit any network that sr has (nearest is {nearest})"
     assert files.describe_misfit(path, {"z": torch.zeros(1)}, None).endswith("that sr has")
+
+
+def test_a_foreign_file_is_parsed_and_hashed_once(
+    photo: Path, tmp_path: Path, sr: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "espcn.pth"
+    torch.save(archs.build("espcn", 2, {}).state_dict(), path)
+    reads: list[str] = []
+
+    def count(name: str, function: Callable[[Path], object]) -> Callable[[Path], object]:
+        def call(file: Path) -> object:
+            if file == path:
+                reads.append(name)
+            return function(file)
+
+        return call
+
+    monkeypatch.setattr(checkpoint, "_read", count("parsed", checkpoint._read))
+    monkeypatch.setattr(hashing, "sha256", count("hashed", hashing.sha256))
+    done = sr("upscale", photo, "-w", path, "-o", tmp_path / "large.png")
+    assert done.code == 0, done.err
+    assert sorted(reads) == ["hashed", "parsed"]
+    assert not checkpoint._kept

@@ -14,7 +14,7 @@ from srcli.engine.runtimes.base import Runtime, RuntimeRequest, WeightsSource
 from srcli.engine.upscaler import Upscaler
 from srcli.engine.weights import files as weights
 from srcli.engine.weights import lut, ncnn, onnx, spandrel, value_check
-from srcli.engine.weights.checkpoint import hold_checkpoint
+from srcli.engine.weights.checkpoint import hold_checkpoint, keep_checkpoint, release_checkpoints
 from srcli.errors import UsageError, WeightsError
 from srcli.imaging.resize import KERNELS
 from srcli.methods import classical
@@ -129,6 +129,7 @@ def load_method_file(
     if own and arch in (None, own.arch):  # without torch, if it was converted before
         return _repeat(path.stem, _load_upscaler(WeightsSource(path, own), options), scale, str(own))
     with hold_checkpoint(path) as checkpoint:
+        release_checkpoints()
         specs = weights.identify_specs(path, arch)
         if not specs and arch is None:
             return _load_foreign(path, scale, options)
@@ -152,11 +153,11 @@ def find_own_scale(path: Path, arch: str | None = None) -> int | None:
     elif (own := weights.read_spec(path)) and arch in (None, own.arch):
         scales = {own.scale}
     else:
-        with hold_checkpoint(path) as checkpoint:
-            scales = {spec.scale for spec in weights.identify_specs(path, arch)}
-            if not scales and arch is None:
-                misfit = weights.describe_misfit(path, checkpoint.state, None)
-                scales = {spandrel.identify_network(checkpoint.state, misfit)[1]}
+        checkpoint = keep_checkpoint(path)
+        scales = {spec.scale for spec in weights.identify_specs(path, arch)}
+        if not scales and arch is None:
+            misfit = weights.describe_misfit(path, checkpoint.state, None)
+            scales = {spandrel.identify_network(checkpoint.state, misfit)[1]}
     return scales.pop() if len(scales) == 1 and ANY not in scales else None
 
 

@@ -9,7 +9,7 @@ from srcli.engine.export import UnexportableError
 from srcli.engine.runtimes import converted
 from srcli.engine.runtimes.base import WeightsSource
 from srcli.engine.weights import files
-from srcli.storage.hashing import sha256
+from srcli.storage.hashing import hash_once
 
 if TYPE_CHECKING:
     from torch import nn
@@ -39,4 +39,4 @@ def convert(form: str, source: WeightsSource, path: Path) -> None:
     except UnexportableError as error:
         converted.write_refusal(path, error.message)
     else:
-        converted.write(path, result, source.digest or sha256(source.path))
+        converted.write(path, result, source.digest or hash_once(source.path))

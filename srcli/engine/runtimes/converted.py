@@ -17,7 +17,7 @@ from srcli.archs import Spec
 from srcli.engine.runtimes.base import Converter, NetworkInfo, UnsupportedNetwork, WeightsSource
 from srcli.errors import FileError, SrError, WeightsError
 from srcli.storage.files import get_cache_folder, replace_atomically
-from srcli.storage.hashing import sha256
+from srcli.storage.hashing import hash_once, sha256
 from srcli.workers.progress import Wait, ignore
 
 
@@ -112,7 +112,7 @@ def find_or_convert(
     """
     if form in source.cards:
         return read_bundled(source.path, form, source.cards[form])
-    path = cache_path(form, version, source.digest or sha256(source.path), source.spec)
+    path = cache_path(form, version, source.digest or hash_once(source.path), source.spec)
     found = read(path)
     if found is None and convert is not None:
         found = _convert_once(source, form, path, convert, wait)

@@ -54,6 +54,7 @@ class Checkpoint:
 
 # Those that are held, by path, time and size.
 _held: "WeakValueDictionary[tuple[str, int, int], Checkpoint]" = WeakValueDictionary()
+_kept: list[Checkpoint] = []
 
 
 @contextmanager
@@ -65,6 +66,18 @@ def hold_checkpoint(path: Path) -> Iterator[Checkpoint]:
     found = read_checkpoint(path)
     yield found
     del found  # until here, `_held` finds it
+
+
+def keep_checkpoint(path: Path) -> Checkpoint:
+    """Read a weight file that is loaded soon; until `release_checkpoints`, it is not read again."""
+    found = read_checkpoint(path)
+    _kept.append(found)
+    return found
+
+
+def release_checkpoints() -> None:
+    """Free what `keep_checkpoint` keeps."""
+    _kept.clear()
 
 
 def read_checkpoint(path: Path) -> Checkpoint:

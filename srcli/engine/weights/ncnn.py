@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from srcli.archs import Spec
 from srcli.errors import WeightsError
-from srcli.storage.hashing import sha256
+from srcli.storage.hashing import hash_once
 
 Array = NDArray[np.float32]
 _MAGIC = "7767517"
@@ -106,8 +106,8 @@ def hash_weights(path: Path) -> str:
     pair = find_pair(path)
     params = list_pairs(path) if path.is_dir() else [pair] if pair else []
     if not params:
-        return sha256(path)
-    digests = (sha256(file) for param in params for file in (param, param.with_suffix(".bin")))
+        return hash_once(path)
+    digests = (hash_once(file) for param in params for file in (param, param.with_suffix(".bin")))
     return hashlib.sha256(" ".join(digests).encode()).hexdigest()
 
 

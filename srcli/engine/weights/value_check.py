@@ -25,7 +25,7 @@ from srcli.imaging.pixels import Pixels
 from srcli.imaging.resize import resize
 from srcli.scales import ANY
 from srcli.storage.files import get_cache_folder, replace_atomically
-from srcli.storage.hashing import sha256
+from srcli.storage.hashing import hash_once
 from srcli.storage.json_text import read_json
 from srcli.storage.typed import check_fields
 from srcli.workers.progress import Log, ignore
@@ -79,7 +79,7 @@ def settle_values(path: Path, spec: Spec, log: Log = ignore) -> tuple[Spec, str 
     """
     if spec.scale == ANY or "values" in spec.config or files.read_spec(path):
         return spec, None
-    digest = sha256(path)
+    digest = hash_once(path)
     for entry in manifest.load():
         if entry.digest == digest and (entry.arch, entry.scale) == (spec.arch, spec.scale):
             return replace(spec, config=entry.config), digest
