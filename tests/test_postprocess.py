@@ -13,7 +13,7 @@ from srcli.imaging import rows
 from srcli.imaging.codecs.base import EncodingOptions
 from srcli.imaging.image import read_image
 from srcli.imaging.pixels import Pixels
-from srcli.imaging.postprocess import back_project, transfer_colours
+from srcli.imaging.postprocess import add_grain, back_project, sharpen, transfer_colours
 from srcli.imaging.resize import resize
 from srcli.methods import Method, load_method
 from srcli.upscaling.fingerprint import list_choices
@@ -78,6 +78,33 @@ def test_a_map_of_where_orientations_differ(photo: Path, tmp_path: Path, sr: Run
     assert (done.code, "map.png exists" in done.err) == (1, True)
     done = sr("upscale", photo, photo, "-x2", "--uncertainty", tmp_path / "m.png", "-o", tmp_path / "d")
     assert done.code in (0, 2)
+
+
+def test_sharpening_raises_edges_and_leaves_flat_parts_alone(photo: Path) -> None:
+    soft = read_image(photo).pixels
+    sharp = sharpen(rows.of(soft), 0.5).whole()
+    assert np.abs(np.diff(sharp, axis=1)).mean() > 1.2 * np.abs(np.diff(soft, axis=1)).mean()
+    flat = np.full((20, 30, 3), 0.3, np.float32)
+    np.testing.assert_allclose(sharpen(rows.of(flat), 2).whole(), flat, atol=1e-6)
+
+
+def test_grain_is_as_strong_as_the_noise_of_the_input() -> None:
+    clean = np.full((96, 128, 3), 0.5, np.float32)
+    noise = np.random.default_rng(1).normal(0, 8 / 255, clean.shape[:2])[..., None]
+    large = np.full((384, 512, 3), 0.5, np.float32)
+    small = rows.of((clean + noise).astype(np.float32))
+    full, half = (add_grain(rows.of(large), small, amount).whole().std() * 255 for amount in (1, 0.5))
+    assert 4 < full < 9
+    assert half == pytest.approx(full / 2, rel=0.01)
+    assert np.abs(add_grain(rows.of(large), rows.of(clean), 1).whole() - large).max() < 0.01 / 255
+    tiny = rows.of(clean[:8, :8])
+    assert add_grain(rows.of(large), tiny, 1).whole() is not None
+
+
+@pytest.mark.parametrize("words", [("--sharpen", "3"), ("--grain", "-0.1"), ("--grain", "nan")])
+def test_amounts_have_limits(words: tuple[str, str], photo: Path, sr: Run) -> None:
+    done = sr("upscale", photo, "-x2", *words)
+    assert (done.code, f"{words[0]} " in done.err, "is not between 0 and 2" in done.err) == (2, True, True)
 
 
 def test_settings_are_in_the_record(photo: Path, tmp_path: Path, sr: Run) -> None:

@@ -3,7 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_type_hints
 
@@ -443,6 +443,8 @@ Consistent = Annotated[
     bool,
     typer.Option("--consistent", help="Make the result match the input when downscaled (back-projection)."),
 ]
+Sharpen = Annotated[float, typer.Option(help="Sharpen the result: 0 to 2, 0.5 is moderate.")]
+Grain = Annotated[float, typer.Option(help="Put back this share of the input's noise, as grain: 0 to 2.")]
 Strength = Annotated[float, typer.Option(help="Blend between bicubic (0) and the network (1).")]
 ColorFix = Annotated[
     bool | None,
@@ -665,6 +667,8 @@ class PostprocessGroup:
     consistent: Consistent = False
     strength: Strength = 1.0
     color_fix: ColorFix = None
+    sharpen: Sharpen = 0.0
+    grain: Grain = 0.0
     linear_light: LinearLight = False
     wrap: Wrap = False
 
@@ -672,9 +676,7 @@ class PostprocessGroup:
         """Return the postprocessing for a request."""
         from srcli.upscaling.postprocess import Postprocess
 
-        return Postprocess(
-            self.consistent, self.color_fix, self.strength, self.uncertainty, self.linear_light, self.wrap
-        )
+        return Postprocess(**asdict(self))
 
 
 @dataclass(frozen=True)

@@ -1,17 +1,20 @@
-"""Corrections of an enlarged image by the image it was made from: back-projection and colour transfer."""
+"""Changes to an enlarged image by the image it was made from: back-projection, colours, grain; sharpening."""
 
 from collections.abc import Iterator
 from functools import partial
 
 import numpy as np
 
+from srcli.imaging.color import luma
 from srcli.imaging.pixels import Pixels
+from srcli.imaging.quality_estimate import estimate_noise
 from srcli.imaging.resize import resize
-from srcli.imaging.rows import Rows, from_stream
+from srcli.imaging.rows import Rows, extend, from_stream, resize_rows
 
 _ROUNDS = 20
 _CLOSE_ENOUGH = 0.25 / 255
 _COLOUR_CELL = 8
+_LEAST_FOR_NOISE, _ROWS_FOR_NOISE = 32, 512
 
 
 def back_project(large: Pixels, small: Pixels) -> Pixels:
@@ -64,6 +67,47 @@ def _find_shift(block: Pixels, wanted: Pixels) -> Pixels:
 def _split(size: int, cells: int) -> list[int]:
     """Return where `cells` equal parts of `size` pixels begin, and the end of the last."""
     return [cell * size // cells for cell in range(cells + 1)]
+
+
+def sharpen(large: Rows, amount: float) -> Rows:
+    """Add `amount` times what a Gaussian blur of one pixel removes. Values in [0, 1]."""
+    reach = 3
+    kernel = np.exp(-(np.arange(-reach, reach + 1, dtype=np.float32) ** 2) / 2)
+    kernel /= kernel.sum()
+    wide = extend(large, reach)
+
+    def read(start: int, stop: int) -> Pixels:
+        block = wide.read(start, stop + 2 * reach)
+        down = sum(weight * block[at : at + stop - start] for at, weight in enumerate(kernel))
+        blurred = sum(weight * down[:, at : at + large.width] for at, weight in enumerate(kernel))
+        sharp = block[reach:-reach, reach:-reach]
+        raised: Pixels = np.clip(sharp + np.float32(amount) * (sharp - blurred), 0, 1)
+        return raised
+
+    return Rows(large.height, large.width, read, large.grey)
+
+
+def add_grain(large: Rows, small: Rows, amount: float) -> Rows:
+    """Add grey noise, `amount` times as strong as that of `small` and as coarse; the same in each run.
+
+    Images too small to measure noise in get none.
+    """
+    if min(small.shape) < _LEAST_FOR_NOISE:
+        return large
+    top = small.read(0, min(small.height, _ROWS_FOR_NOISE))
+    deviation = amount * estimate_noise(luma(top)) / 255
+
+    def draw(start: int, stop: int) -> Pixels:
+        rows = [np.random.default_rng((0, y)).normal(0, deviation, small.width) for y in range(start, stop)]
+        return np.stack(rows).astype(np.float32)[..., None]
+
+    grain = resize_rows(Rows(small.height, small.width, draw), *large.shape)
+
+    def read(start: int, stop: int) -> Pixels:
+        grainy: Pixels = np.clip(large.read(start, stop) + grain.read(start, stop), 0, 1)
+        return grainy
+
+    return Rows(large.height, large.width, read, large.grey)
 
 
 def _resize_to(pixels: Pixels, other: Pixels) -> Pixels:

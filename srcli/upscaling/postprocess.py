@@ -11,7 +11,7 @@ from srcli.errors import UsageError
 from srcli.imaging import rows
 from srcli.imaging.image import Image, write_image
 from srcli.imaging.pixels import Pixels
-from srcli.imaging.postprocess import back_project, transfer_colours
+from srcli.imaging.postprocess import add_grain, back_project, sharpen, transfer_colours
 from srcli.imaging.rows import Rows
 from srcli.methods import Method
 
@@ -26,10 +26,13 @@ class Postprocess:
     The map is the standard deviation over the eight orientations of the image; the output is their mean.
     `linear_light`: images that become smaller are reduced in linear light. `wrap`: the image repeats without
     seams, as a texture does. `color_fix`: None corrects the colours of networks that need it.
+    `sharpen`: strength of an unsharp mask of one pixel. `grain`: share of the input's noise to put back.
     """
 
     consistent: bool = False
     color_fix: bool | None = None
+    sharpen: float = 0.0
+    grain: float = 0.0
     strength: float = 1.0
     uncertainty: Path | None = None
     linear_light: bool = False
@@ -39,6 +42,10 @@ class Postprocess:
         """Raise `UsageError` unless 0 <= `strength` <= 1, and for steps that exclude each other."""
         if self.wrap and self.uncertainty:
             raise UsageError("--wrap cannot be used with --uncertainty", "leave out one of them")
+        for name, limit in (("sharpen", 2), ("grain", 2)):
+            value = getattr(self, name)
+            if not 0 <= value <= limit:
+                raise UsageError(f"--{name} {value:g} is not between 0 and {limit}", "0 changes nothing")
         if not 0 <= self.strength <= 1:
             hint = "0 is bicubic, 1 the network"
             raise UsageError(f"--strength {self.strength:g} is not between 0 and 1", hint)
@@ -64,7 +71,8 @@ class Postprocess:
     @property
     def is_needed(self) -> bool:
         """True if any option is in use."""
-        return self.strength < 1 or bool(self.color_fix or self.whole_image_options)
+        changed = (self.color_fix, self.sharpen, self.grain, self.whole_image_options)
+        return self.strength < 1 or any(changed)
 
     def apply(self, large: Rows, small: Rows) -> Rows:
         """Postprocess `large`, which was made from `small`; values in [0, 1]."""
@@ -72,7 +80,11 @@ class Postprocess:
             large = blend_with_bicubic(large, small, self.strength)
         if self.color_fix:
             large = transfer_colours(large, small)
-        return rows.of(back_project(large.whole(), small.whole())) if self.consistent else large
+        if self.consistent:
+            large = rows.of(back_project(large.whole(), small.whole()))
+        if self.sharpen:
+            large = sharpen(large, self.sharpen)
+        return add_grain(large, small, self.grain) if self.grain else large
 
 
 def blend_with_bicubic(large: Rows, small: Rows, strength: float) -> Rows:
