@@ -86,8 +86,14 @@ def test_without_network_the_answer_is_quick_and_names_what_works(tmp_path: Path
     done = sr(["upscale", photo, "-m", "edsr"], tmp_path, "http://127.0.0.1:9")
     assert done.returncode == 1
     assert done.stderr.splitlines()[0].startswith("error: edsr-x4 is not on this machine (no network")
-    assert "-m ecbsr or -m espcn or -m fsrcnn or -m real works now" in done.stderr
+    assert "; -m ecbsr or -m espcn or -m fsrcnn works now" in done.stderr
     assert len(done.stderr.splitlines()) == 2
+
+
+def test_what_works_instead_is_for_the_same_kind_of_picture(tmp_path: Path, photo: Path) -> None:
+    done = sr(["upscale", photo, "-m", "bsrgan"], tmp_path, "http://127.0.0.1:9")
+    assert done.returncode == 1
+    assert "; -m photo or -m real works now" in done.stderr
 
 
 def test_a_name_server_that_never_answers_costs_little(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -335,6 +335,7 @@ _OTHER_NAMES = {
 }
 
 
-def list_bundled_models(scale: int) -> list[str]:
-    """Return the models that upscale by `scale` without a download."""
-    return [entry.model for entry in load() if entry.bundled and entry.scale == scale]
+def list_bundled_models(scale: int, purpose: str | None = None) -> list[str]:
+    """Return the models that upscale by `scale` without a download, for one purpose or all."""
+    bundled = [entry for entry in load() if entry.bundled and entry.scale == scale]
+    return [entry.model for entry in bundled if purpose in (None, entry.purpose)]

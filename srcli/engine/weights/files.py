@@ -78,7 +78,8 @@ def _from_hub(entry: Entry, file: HubFile) -> Path:
     try:
         return hub.fetch_verified(file, entry.digest)
     except hub.HubError as error:
-        instead = " or ".join(f"-m {model}" for model in list_bundled_models(entry.scale)) or "-m bicubic"
+        others = list_bundled_models(entry.scale, entry.purpose) or list_bundled_models(entry.scale)
+        instead = " or ".join(f"-m {model}" for model in others) or "-m bicubic"
         failure = WeightsError(
             f"{entry.name} is not on this machine ({error.message})",
             f"{error.hint or 'try again later'}{_suggest_package(entry)}; {instead} works now; "
