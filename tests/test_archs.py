@@ -552,8 +552,10 @@ PLUGIN = "import srcli.archs\nsrcli.archs.__path__.append({!r})\n"
 
 @pytest.mark.slow
 def test_a_file_of_ten_lines_is_a_network(tmp_path: Path) -> None:
-    (tmp_path / "newcomer.py").write_text(TEN_LINES)
-    (tmp_path / "with_newcomer.py").write_text(PLUGIN.format(str(tmp_path)))
+    archs_folder = tmp_path / "archs"
+    archs_folder.mkdir()
+    (archs_folder / "newcomer.py").write_text(TEN_LINES)
+    (tmp_path / "with_newcomer.py").write_text(PLUGIN.format(str(archs_folder)))
     words = "-m pytest -p with_newcomer -p no:cacheprovider -n 0 -rA --arch newcomer tests"
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join((str(tmp_path), str(ROOT)))}
     environment.pop("PYTEST_XDIST_WORKER", None)

@@ -55,8 +55,8 @@ def test_a_folder(
     for name in ("astronaut", "chelsea", "coffee"):
         assert read_image(tmp_path / "out" / f"{name}.png").size == (192, 192)
     assert names_of(seen) == [
-        "ImageStarted", "ModelLoading", "ModelLoaded", "ImageDone", "ImageStarted", "ImageFailed",
-        *["ImageStarted", "ImageDone"] * 2, "BatchDone",
+        "BatchStarted", "ImageStarted", "ModelLoading", "ModelLoaded", "ImageDone", "ImageStarted",
+        "ImageFailed", *["ImageStarted", "ImageDone"] * 2, "BatchDone",
     ]  # fmt: skip
     done = next(event for event in seen if isinstance(event, events.ImageDone))
     assert done.task == UpscaleTask(photos / "astronaut.png", tmp_path / "out" / "astronaut.png")

@@ -79,7 +79,7 @@ def test_advice(tmp_path: Path, sr: Run) -> None:
     assert "use -m ecbsr for a clean photograph" in sr("info", photo).out
     noise = np.random.default_rng(0).normal(0, 0.05, read_image(photo).pixels.shape).astype(np.float32)
     write_image(tmp_path / "noisy.png", Image(np.clip(read_image(photo).pixels + noise, 0, 1)))
-    assert "use -m real for noise of about 8 in 255" in sr("info", tmp_path / "noisy.png").out
+    assert "use -m photo for noise of about 8 in 255" in sr("info", tmp_path / "noisy.png").out
 
 
 def test_info_of_what_is_no_image(tmp_path: Path, sr: Run) -> None:

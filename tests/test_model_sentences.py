@@ -8,6 +8,7 @@ import pytest
 from helpers.command import Run
 from helpers.images import copy_sample
 from srcli import archs, manifest
+from srcli.cli import console
 from srcli.engine.complexity import count_cost
 from srcli.report.model_sentences import SPEEDS, find_sentence
 
@@ -37,6 +38,7 @@ def test_the_speed_is_that_of_its_multiply_adds(model: str) -> None:
 @pytest.mark.parametrize("columns", [44, 80])
 def test_the_list_fits_the_terminal(columns: int, sr: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr(console, "out", console.Output(is_stderr=False))  # reads COLUMNS when it is made
     done = sr("models", "list", "--bundled")
     assert done.code == 0
     assert all(len(line) <= max(columns, 60) for line in done.out.splitlines() if not line.startswith("No "))
