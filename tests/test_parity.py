@@ -65,9 +65,8 @@ def test_published_espcn_loads_and_beats_bicubic(shared: Path) -> None:
 
 @pytest.mark.parity
 @pytest.mark.slow
-@pytest.mark.parametrize("file", ["imdn-x4.pth", "latticenet-x4.pt"])
-def test_attention_over_tiles_is_close_to_attention_over_the_image(file: str, shared: Path) -> None:
-    (row,) = (row for row in parity.ROWS if row.file == file)
+def test_attention_over_tiles_is_close_to_attention_over_the_image(shared: Path) -> None:
+    (row,) = (row for row in parity.ROWS if row.file == "imdn-x4.pth")
     runtime = parity.upscaler(row, shared).runtime
     pixels = read_image(SAMPLES / "coffee.png").pixels
     whole, tiled = (Upscaler(runtime, row.scale, tile)(pixels) for tile in (1024, DEFAULT_TILE))
