@@ -153,7 +153,7 @@ def test_a_photograph_of_12_megapixels_is_confirmed(tmp_path: Path) -> None:
         Image(read_image(copy_sample("coffee.png", tmp_path)).pixels.repeat(7, 0).repeat(7, 1)),
     )
     with Terminal(tmp_path, 80) as terminal:
-        terminal.type("sr big.jpg -m ecbsr")
+        terminal.type("sr big.jpg -m photo")
         screen = terminal.wait(lambda screen: "Go on?" in screen)
         assert re.search(r"big\.jpg: 16800x11200, about \d+ min", screen)
         terminal.run("n")

@@ -269,7 +269,7 @@ def test_watching_is_for_one(tmp_path: Path, sr: Run) -> None:
 
 
 def test_a_wrong_device_among_several_is_told_at_once(photo: Path, sr: Run) -> None:
-    told = sr("upscale", photo, photo.with_name("other.png"), "--device", "cpu,gpu0")
+    told = sr("upscale", photo, photo, "--device", "cpu,gpu0")
     assert told.code == 2
     assert "no device called 'gpu0'" in told.err
 
