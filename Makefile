@@ -40,8 +40,9 @@ demo: .venv/base ## upscale a photograph by 4; pictures go to demo/, a table is 
 test: setup ## run the tests
 	$(BIN)/python -m pytest $(PARALLEL) -m 'not slow and not gpu and not hub and not parity and not vulkan'
 
+# Tests that fail are run once more, alone: a test process may be lost under load.
 test-all: setup ## run every test that this machine can run
-	$(BIN)/python -m pytest $(PARALLEL)
+	$(BIN)/python -m pytest $(PARALLEL) || $(BIN)/python -m pytest -n 0 --last-failed --last-failed-no-failures none
 
 fmt: setup ## format, fix what can be fixed, regenerate what is generated
 	$(BIN)/ruff format $(SOURCES)
