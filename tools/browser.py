@@ -44,7 +44,7 @@ os.execv(sys.argv[3], sys.argv[3:])
 
 
 def find_chromium() -> str | None:
-    """Return the path of a Chromium on this machine; None if there is none."""
+    """Return the path of Chromium, or None if it is not installed."""
     return next(filter(None, map(shutil.which, _NAMES)), None)
 
 

@@ -41,7 +41,7 @@ class StageBar:
         self._task = self._bar.add_task(description, total=total, **values)
 
     def update(self, description: str, done: int, total: int, **values: Any) -> None:
-        """Show how many steps of a stage are done, starting its bar if there is none."""
+        """Show how many steps of a stage are done; the first call starts its bar."""
         if self._bar is None:
             self.open(description, total, **values)
         assert self._bar

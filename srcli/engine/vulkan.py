@@ -53,7 +53,7 @@ def is_vulkan(device: str | None) -> bool:
 
 
 def find_gpu(device: str) -> VulkanGpu:
-    """Return the GPU that `vulkan` or `vulkan:N` names. Raises `UsageError` if there is none."""
+    """Return the GPU called `vulkan` or `vulkan:N`. Raises `UsageError` if it does not exist."""
     if importlib.util.find_spec("ncnn") is None:
         raise UsageError("Vulkan needs ncnn, which is not installed", "`pip install ncnn`")
     if not _has_loader():

@@ -80,4 +80,4 @@ def find_sentence(model: str) -> tuple[Speed, str]:
         return _SENTENCES[base][0], f"The same for {kind} with {_NOISE[int(strength)]} noise or JPEG blocks."
     entry = next(entry for entry in manifest.load() if entry.model == model)
     use = "clean images" if entry.purpose == "classical" else "degraded images"
-    return "medium", f"Yours, a network of {entry.arch} for {use}."
+    return "medium", f"Your own {entry.arch} network, for {use}."

@@ -23,7 +23,7 @@ class OnnxRuntime(TranslatedRuntime):
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
-        options.log_severity_level = 4  # what goes wrong is said by us
+        options.log_severity_level = 4  # errors are reported by sr
         try:
             session = onnxruntime.InferenceSession(model, options, ["CPUExecutionProvider"])
         except Exception as error:  # its classes are made at run time, below no other than Exception

@@ -66,7 +66,7 @@ class _LazyFrames:
         self._picture: PilImage | None = None
 
     def seek(self, number: int) -> None:
-        """Go to the next frame. Raises `ValueError` if there is none."""
+        """Go to the next frame. Raises `ValueError` after the last one."""
         self._picture = next(self._pictures, None)
         if self._picture is None:
             raise ValueError(f"it has fewer than {self.n_frames + 1} frames")

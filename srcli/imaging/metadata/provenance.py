@@ -21,7 +21,7 @@ _PACKET = (
 )
 _START, _END = _ELEMENT.format(namespace=_NAMESPACE, record="|").encode().split(b"|")
 _COMMENT = b"sr: {"
-# A longer record is none of ours.
+# `sr` writes no longer record.
 _MAX_RECORD = 2**20
 
 
@@ -64,7 +64,7 @@ def _add_to_packet(xmp: bytes | None, text: str) -> bytes:
 
 
 def _find_element(xmp: bytes) -> bytes:
-    """Return the text of the first record in a packet, empty if there is none."""
+    """Return the text of the first record in a packet, or an empty string."""
     start = xmp.find(_START)
     stop = xmp.find(b'"', start + len(_START), start + len(_START) + _MAX_RECORD) if start >= 0 else -1
     return xmp[start + len(_START) : stop] if xmp.startswith(_END, max(stop, 0)) else b""
@@ -82,7 +82,7 @@ def _drop_elements(xmp: bytes) -> bytes:
 
 
 def _find_in_line(line: bytes) -> bytes:
-    """Return the record in a line of a comment, empty if there is none."""
+    """Return the record in a line of a comment, or an empty string."""
     start, stop = line.find(_COMMENT), line.rfind(b"}")
     at = start + len(_COMMENT) - 1
     return line[at : stop + 1] if start >= 0 and at < stop <= at + _MAX_RECORD else b""
