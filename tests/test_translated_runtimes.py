@@ -65,7 +65,7 @@ def test_tiles_make_no_difference(library: str) -> None:
 def test_translations_are_valid_models(entry: manifest.Entry) -> None:
     assert entry.bundled
     graph = read_graph(entry.bundled.with_suffix(".ncnn.param"))
-    channels = 3 if entry.model == "real" else 1
+    channels = int(entry.config.get("channels", 1))
     onnx.checker.check_model(translation.translate(graph, channels), full_check=True)
     for rounded in (True, False):
         model = translation.translate_to_levels(graph, channels, entry.scale, rounded=rounded)

@@ -2,9 +2,9 @@
 
     python tools/bench_runtimes.py [--networks ecbsr-x4 ...] [--sides 64 256 512] [--rounds 3]
 
-All libraries take turns in each round. Times are processor seconds on one core, which other load changes less
-than wall time. Writes benchmarks/results/runtimes.json and srcli/engine/runtimes/speeds.json, by which `sr`
-chooses a library, and draws docs/roofline.png.
+All libraries take turns in each round; networks that are not named keep their rows. Times are processor seconds
+on one core, which other load changes less than wall time. Writes benchmarks/results/runtimes.json and
+srcli/engine/runtimes/speeds.json, by which `sr` chooses a library, and draws docs/roofline.png.
 """
 
 import argparse
@@ -95,13 +95,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     arguments = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = "1"
-    rows: list[dict[str, Any]] = []
+    others = [row for row in json.loads(RESULT.read_text("utf-8"))["rows"] if row["network"] in bundled]
+    rows: list[dict[str, Any]] = [row for row in others if row["network"] not in arguments.networks]
     for network in arguments.networks:
         for library, seconds in measure_sides(network, arguments.sides, arguments.rounds).items():
             start = measure_start(network, library)
-            milliseconds = {side: round(1000 * value, 1) for side, value in seconds.items()}
+            milliseconds = {str(side): round(1000 * value, 1) for side, value in seconds.items()}
             rows.append({"network": network, "library": library, "start": start, "ms": milliseconds})
             print(network, library, f"start {start:.3f} s", milliseconds, flush=True)
+    rows.sort(key=lambda row: bundled.index(row["network"]))
     write(rows, max(arguments.sides))
 
 
@@ -169,7 +171,7 @@ def write(rows: list[dict[str, Any]], side: int) -> None:
     """Write the result and the table of which it is the short form, and draw the plot."""
     for row in rows:
         operations, traffic = count_work(row["network"])
-        rate = operations * side**2 / row["ms"][side] / 1e6
+        rate = operations * side**2 / row["ms"][str(side)] / 1e6
         row |= {"operations": operations, "bytes": traffic, "gflops": round(rate, 1)}
     machine = {key: round(value, 1) for key, value in measure_machine().items()}
     load = round(os.getloadavg()[0], 1)
@@ -185,7 +187,7 @@ def write(rows: list[dict[str, Any]], side: int) -> None:
     RESULT.write_text(json.dumps(result, indent=1) + "\n", "utf-8")
     table: dict[str, dict[str, dict[str, float]]] = {}
     for row in rows:
-        seconds = {str(each): round(value / 1000, 4) for each, value in row["ms"].items()}
+        seconds = {each: round(value / 1000, 4) for each, value in row["ms"].items()}
         table.setdefault(row["network"], {})[row["library"]] = {START: row["start"], **seconds}
     TABLE.write_text(json.dumps(table, indent=1) + "\n", "utf-8")
 
