@@ -2,9 +2,9 @@
 
     python tools/bench_runtimes.py [--networks ecbsr-x4 ...] [--sides 64 256 512] [--rounds 3]
 
-All libraries take turns in each round; networks that are not named keep their rows. Times are processor seconds
-on one core, which other load changes less than wall time. Writes benchmarks/results/runtimes.json and
-srcli/engine/runtimes/speeds.json, by which `sr` chooses a library, and draws docs/roofline.png.
+All libraries take turns in each round; networks that are not named keep their rows. Times are processor
+seconds on one core, which other load changes less than wall time. Writes benchmarks/results/runtimes.json
+and srcli/engine/runtimes/speeds.json, by which `sr` chooses a library, and draws docs/roofline.png.
 """
 
 import argparse
