@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import struct
-import time
 import zlib
 from pathlib import Path
 
@@ -16,7 +15,6 @@ import pytest
 
 from helpers.command import BICUBIC_X2, Run
 from helpers.images import write_noise_images
-from srcli.batch.planning import Layout, OutputGuard, plan_outputs
 from srcli.imaging.codecs.reading import read_info
 from srcli.imaging.metadata.provenance import read_record
 from srcli.upscaling.pipeline import Pipeline
@@ -270,19 +268,6 @@ def test_a_folder_that_is_too_deep_is_named(in_tmp: Path, photo: Path, sr: Run) 
     assert "File name too long" in done.err
     assert max(map(len, done.err.splitlines())) < 500
     assert (in_tmp / "in_x2" / "a_x2.png").exists()
-
-
-@pytest.mark.slow
-def test_a_hundred_thousand_files_are_planned_quickly(in_tmp: Path) -> None:
-    (in_tmp / "in").mkdir()
-    for number in range(100_000):
-        (in_tmp / "in" / f"{number}.png").touch()
-    start = time.process_time()
-    tasks = plan_outputs([Path("in")], Layout(Path("out")))
-    OutputGuard([task.source for task in tasks]).check(tasks[0])
-    seconds = time.process_time() - start
-    assert len(tasks) == 100_000
-    assert seconds < 5  # about 2.5 on a quiet machine
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Events: what happens while a batch runs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -56,7 +56,7 @@ class ModelChosen:
 class BatchStarted:
     """All images of a batch, if they are known in advance."""
 
-    tasks: tuple[UpscaleTask, ...]
+    tasks: Sequence[UpscaleTask]
 
 
 @dataclass(frozen=True)

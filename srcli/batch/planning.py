@@ -6,16 +6,18 @@ import glob
 import hashlib
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
+from itertools import chain
 from pathlib import Path, PurePosixPath
 
 from srcli.batch.events import Emit, FilesIgnored, FolderFailed
 from srcli.batch.name_template import NameTemplate, parse_template
+from srcli.batch.task_list import PathText, TaskList, TaskText, as_text, parse_text
 from srcli.errors import DatasetError, SrError, UsageError
-from srcli.imaging.codecs.registry import READABLE_SUFFIXES, SUFFIXES, is_image
+from srcli.imaging.codecs.registry import READABLE_SUFFIXES, SUFFIXES, is_image, is_image_name
 from srcli.storage.locations import (
     Location,
     RemotePath,
@@ -103,22 +105,75 @@ class Layout:
         return output is not None and bool(output.suffix) and not output.is_dir()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class _Input:
     """An image file and the folder it was found in; `is_named`: by the user, not by a folder or a pattern."""
 
-    file: Location
+    file: PathText
     top: Location | None = None
     is_named: bool = True
 
-    def make_task(self, layout: Layout) -> UpscaleTask:
-        target = _make_target(self.file, self.top, layout)
-        return UpscaleTask(self.file, target, is_named=self.is_named)
+
+@dataclass
+class _TaskMaker:
+    """Names the outputs of inputs. It remembers where those of a folder go: there may be very many files."""
+
+    layout: Layout
+    _folders: dict[tuple[str, Location | None], Location] = field(default_factory=dict)
+
+    def make(self, listed: _Input) -> UpscaleTask:
+        """Return the task of an input. Raises `UsageError` if there is no place for its output."""
+        return TaskList([self.name(listed)])[0]
+
+    def name(self, listed: _Input) -> TaskText:
+        """Return the names of a task. Raises `UsageError` if there is no place for its output."""
+        return TaskText(listed.file, self._name_target(listed.file, listed.top), listed.is_named)
+
+    def _name_target(self, file: PathText, top: Location | None) -> PathText:
+        layout = self.layout
+        if layout.in_place:
+            return file
+        if layout.output and layout.is_one_file:
+            return as_text(layout.output)
+        stem, own_suffix = _split_suffix(os.path.basename(file) if isinstance(file, str) else file.name)
+        values = {
+            "stem": stem, "ext": own_suffix.removeprefix("."), "model": layout.model, "scale": layout.scale,
+        }  # fmt: skip
+        if "parent" in layout.template.fields:
+            values["parent"] = make_absolute(parse_text(file)).parent.name
+        name = layout.template.fill(values)
+        suffix = layout.suffix or (own_suffix if own_suffix.lower() in SUFFIXES else ".png")
+        inner, _, last = name.rpartition("/")
+        folder = self._find_folder(file, top)
+        if inner or isinstance(folder, RemotePath):
+            return as_text(folder / inner / _shorten(last, suffix))
+        return os.path.join(_get_prefix(folder), _shorten(last, suffix))
+
+    def _find_folder(self, file: PathText, top: Location | None) -> Location:
+        if isinstance(file, RemotePath):
+            return _find_folder_of_remote(file, top, self.layout)
+        parent = os.path.dirname(file)
+        folder = self._folders.get((parent, top))
+        if folder is None:
+            folder = self._folders[parent, top] = _find_folder(parent, top, self.layout)
+        return folder
+
+
+def _get_prefix(folder: Path) -> str:
+    """Return what the names of files in a folder begin with, which is nothing for the current one."""
+    text = str(folder)
+    return "" if text == "." else text
+
+
+def _split_suffix(name: str) -> tuple[str, str]:
+    """Return what `pathlib` calls stem and suffix, in a fraction of its time."""
+    dot = name.rfind(".")
+    return (name[:dot], name[dot:]) if 0 < dot < len(name) - 1 else (name, "")
 
 
 def plan_outputs(
     inputs: Sequence[Location], layout: Layout, skipped: SkippedEntries | None = None
-) -> list[UpscaleTask]:
+) -> TaskList:
     """Return the tasks for files, folders and patterns, in order, each file once; in stores only for files.
 
     Tasks may have the same target: `OutputGuard` lets only the first of them write to it. Raises `UsageError`
@@ -141,11 +196,11 @@ def _pause_collector() -> Iterator[None]:
             gc.enable()
 
 
-def _plan_outputs(inputs: Sequence[Location], layout: Layout, skipped: SkippedEntries) -> list[UpscaleTask]:
+def _plan_outputs(inputs: Sequence[Location], layout: Layout, skipped: SkippedEntries) -> TaskList:
     found: dict[str, _Input] = {}
     for given in inputs:
         listed = [_Input(given)] if isinstance(given, RemotePath) else _list_local(given, layout, skipped)
-        for each in sorted(listed, key=_get_parts) if _is_local_folder(given) else listed:
+        for each in sorted(listed, key=_get_sort_key) if _is_local_folder(given) else listed:
             name = str(each.file)
             # One folder lists no file twice, and absolute names take a while to make.
             key = name if len(inputs) == 1 or isinstance(given, RemotePath) else os.path.abspath(name)
@@ -154,25 +209,27 @@ def _plan_outputs(inputs: Sequence[Location], layout: Layout, skipped: SkippedEn
         raise UsageError(
             f"{layout.output} is one file, but there are several inputs", "name an output folder"
         )
-    return _put_own_suffixes_first([each.make_task(layout) for each in found.values()])
+    maker = _TaskMaker(layout)
+    return TaskList(_put_own_suffixes_first([maker.name(each) for each in found.values()]))
 
 
-def _put_own_suffixes_first(tasks: list[UpscaleTask]) -> list[UpscaleTask]:
+def _put_own_suffixes_first(tasks: list[TaskText]) -> list[TaskText]:
     """Return the tasks so that a.png is written to a_x4.png, and a.pcx, which has the same target, is not."""
     if len({task.target for task in tasks}) == len(tasks):
         return tasks
 
-    def has_own_suffix(task: UpscaleTask) -> bool:
-        return task.target.suffix.lower() == task.source.suffix.lower()
+    def has_own_suffix(task: TaskText) -> bool:
+        source, target = parse_text(task.source), parse_text(task.target)
+        return target.suffix.lower() == source.suffix.lower()
 
     taken = {task.target for task in tasks if has_own_suffix(task)}
     return sorted(tasks, key=lambda task: task.target in taken and not has_own_suffix(task))
 
 
-def _get_parts(listed: _Input) -> tuple[str, ...]:
-    """Return what paths are sorted by; comparing the paths themselves takes ten times as long."""
-    assert isinstance(listed.file, Path)
-    return listed.file.parts
+def _get_sort_key(listed: _Input) -> str:
+    """Return text that sorts like paths, folder by folder; comparing paths takes ten times as long."""
+    assert isinstance(listed.file, str)
+    return listed.file.replace(os.sep, "\0")
 
 
 def iterate_tasks(
@@ -186,17 +243,19 @@ def iterate_tasks(
     skipped = skipped or SkippedEntries()
     if layout.is_one_file:
         raise UsageError(f"{layout.output} is one file, but a job may have many", "name an output folder")
+    maker = _TaskMaker(layout)
     for given in inputs:
         if isinstance(given, RemotePath):
-            yield from _iterate_store(given, layout, skipped)
+            yield from _iterate_store(given, maker, skipped)
             continue
         for each in _list_local(given, layout, skipped):
-            yield ListedTask(each.make_task(layout), get_identity(each.file))
+            yield ListedTask(maker.make(each), get_identity(parse_text(each.file)))
 
 
-def _iterate_store(given: RemotePath, layout: Layout, skipped: SkippedEntries) -> Iterator[ListedTask]:
+def _iterate_store(given: RemotePath, maker: _TaskMaker, skipped: SkippedEntries) -> Iterator[ListedTask]:
+    layout = maker.layout
     if not is_many(given):
-        yield ListedTask(_Input(given).make_task(layout), get_identity(given))
+        yield ListedTask(maker.make(_Input(given)), get_identity(given))
         return
     # What a pattern matches is named like files that were named one by one.
     top = given if given == strip_pattern(given) else None
@@ -204,7 +263,7 @@ def _iterate_store(given: RemotePath, layout: Layout, skipped: SkippedEntries) -
     for file in list_files(given, layout.recursive, layout.output):
         if is_image(file.location):
             count += 1
-            yield ListedTask(_Input(file.location, top, is_named=False).make_task(layout), file.identity)
+            yield ListedTask(maker.make(_Input(file.location, top, is_named=False)), file.identity)
         elif not file.location.name.startswith("."):
             skipped.add_file(file.location)
     if not count:
@@ -233,11 +292,12 @@ def scan_folders(folders: Sequence[Path], layout: Layout) -> list[UpscaleTask]:
     Raises `DatasetError` if a folder cannot be listed.
     """
     sources = {
-        file: _Input(file, folder, is_named=False)
+        file: _Input(str(file), folder, is_named=False)
         for folder in reversed(folders)
         for file in list_images(folder, layout.recursive, _as_path(_find_output_root(folder, layout)))
     }
-    return [each.make_task(layout) for _, each in sorted(sources.items())]
+    maker = _TaskMaker(layout)
+    return [maker.make(each) for _, each in sorted(sources.items())]
 
 
 def _list_local(given: Path, layout: Layout, skipped: SkippedEntries) -> Iterator[_Input]:
@@ -246,7 +306,7 @@ def _list_local(given: Path, layout: Layout, skipped: SkippedEntries) -> Iterato
         file, failures = None, len(skipped.failures)
         output = _as_path(_find_output_root(given, layout))
         try:
-            for file in iterate_images(given, layout.recursive, output, skipped):
+            for file in _iterate_names(given, layout.recursive, output, skipped):
                 yield _Input(file, given, is_named=False)
         except DatasetError as error:
             skipped.failures.append(error)
@@ -261,9 +321,9 @@ def _list_local(given: Path, layout: Layout, skipped: SkippedEntries) -> Iterato
             if path.is_dir():
                 yield from _list_local(path, layout, skipped) if layout.recursive else ()
             else:
-                yield _Input(path, is_named=False)
+                yield _Input(str(path), is_named=False)
     else:
-        yield _Input(given)
+        yield _Input(str(given))
 
 
 def expand_pattern(pattern: Path) -> list[Path]:
@@ -307,7 +367,12 @@ def iterate_images(
     `skipped` gets the other files, except hidden ones, and folders below `folder` that cannot be listed.
     Raises `DatasetError` if `folder` itself cannot be listed.
     """
-    skipped = skipped or SkippedEntries()
+    return map(Path, _iterate_names(folder, recursive, without, skipped or SkippedEntries()))
+
+
+def _iterate_names(
+    folder: Path, recursive: bool, without: Path | None, skipped: SkippedEntries
+) -> Iterator[str]:
     seen, folders = set[str](), [folder]
     excluded = os.path.realpath(without) if without else None
     while folders:
@@ -320,14 +385,13 @@ def iterate_images(
             for entry in _scan(base):
                 if entry.name.startswith("."):
                     continue
-                path = base / entry.name
                 is_folder, is_file = _classify(entry)
                 if is_folder:
-                    folders += [path] if recursive else []
-                elif is_file and is_image(path):
-                    yield path
+                    folders += [base / entry.name] if recursive else []
+                elif is_file and is_image_name(entry.name):
+                    yield os.path.join(_get_prefix(base), entry.name)
                 elif is_file:
-                    skipped.add_file(path)
+                    skipped.add_file(base / entry.name)
         except DatasetError as error:
             if base == folder:
                 raise
@@ -376,28 +440,6 @@ def _find_output_root(source: Path, layout: Layout) -> Location | None:
     return named.parent / f"{named.name}{layout.folder_suffix}"
 
 
-def _make_target(file: Location, top: Location | None, layout: Layout) -> Location:
-    if layout.in_place:
-        return file
-    if layout.output and layout.is_one_file:
-        return layout.output
-    own_suffix = file.suffix  # looked up once: there may be very many files
-    values = {
-        "stem": file.name.removesuffix(own_suffix), "ext": own_suffix.removeprefix("."),
-        "model": layout.model, "scale": layout.scale,
-    }  # fmt: skip
-    if "parent" in layout.template.fields:
-        values["parent"] = make_absolute(file).parent.name
-    name = layout.template.fill(values)
-    suffix = layout.suffix or (own_suffix if own_suffix.lower() in SUFFIXES else ".png")
-    inner, _, last = name.rpartition("/")
-    if isinstance(file, RemotePath):
-        folder = _find_folder_of_remote(file, top, layout)
-    else:
-        folder = _find_folder(os.path.dirname(file), top, layout)
-    return (folder / inner if inner else folder) / _shorten(last, suffix)
-
-
 def _find_folder_of_remote(file: RemotePath, top: Location | None, layout: Layout) -> Location:
     if layout.output is None:
         raise UsageError(f"{file} is remote, so --output is required", "name a folder or a file")
@@ -406,7 +448,6 @@ def _find_folder_of_remote(file: RemotePath, top: Location | None, layout: Layou
     return layout.output / inner
 
 
-@lru_cache(maxsize=64)
 def _find_folder(parent: str, top: Location | None, layout: Layout) -> Location:
     """Return the folder for outputs of images in `parent`; it mirrors the input tree unless `flat`."""
     if not isinstance(top, Path):
@@ -447,14 +488,15 @@ class OutputGuard:
     its own input.
     """
 
-    inputs: list[Location] = field(default_factory=list)
+    inputs: Iterable[PathText] = ()
     in_place: bool = False
+    _checked: list[Location] = field(default_factory=list)
     _owners: dict[Location, Location] = field(default_factory=dict)
     _resolved: set[str] = field(default_factory=set)
 
     def check(self, task: UpscaleTask) -> None:
         """Raise `SrError` if the target is an input or another task's target."""
-        self.inputs.append(task.source)
+        self._checked.append(task.source)
         owner = self._owners.setdefault(task.target, task.source)
         if owner != task.source:
             both = f"{owner} and {task.source}"
@@ -465,8 +507,9 @@ class OutputGuard:
         if target == canonicalize(task.source):
             raise SrError(f"{task.target} is the input itself", "choose another --output")
         # Resolved only now: a batch of new outputs starts without looking up every input.
-        self._resolved |= canonicalize_all(self.inputs)
-        self.inputs.clear()
+        self._resolved |= canonicalize_all(chain(self.inputs, self._checked))
+        self.inputs = ()
+        self._checked.clear()
         if target in self._resolved:
             raise SrError(f"{task.target} is also an input", "choose another --output")
 

@@ -11,6 +11,7 @@ from srcli.batch.events import Emit, ModelChosen
 from srcli.batch.name_template import check_affix
 from srcli.batch.planning import Layout, SkippedEntries, check_watchable, plan_outputs
 from srcli.batch.request import Execution, UpscaleRequest
+from srcli.batch.task_list import TaskList
 from srcli.batch.work import BatchSettings
 from srcli.engine import slots
 from srcli.errors import SrError, UsageError
@@ -45,7 +46,7 @@ class BatchPlan:
     inputs: list[Location]
     layout: Layout
     settings: BatchSettings
-    tasks: list[UpscaleTask] | None
+    tasks: TaskList | None
     pool: PoolConfig
     unlisted: int = 0
 
@@ -81,7 +82,7 @@ def prepare(request: UpscaleRequest, emit: Emit) -> BatchPlan:
     return BatchPlan(inputs, layout, settings, tasks, pool, len(skipped.failures))
 
 
-def _list_tasks(request: UpscaleRequest, inputs: Sequence[Location]) -> list[UpscaleTask]:
+def _list_tasks(request: UpscaleRequest, inputs: Sequence[Location]) -> TaskList:
     """Return the tasks before the model is known, which may be part of their names."""
     naming = request.naming
     return plan_outputs(inputs, Layout(request.output, recursive=request.policy.recursive, flat=naming.flat))
@@ -181,7 +182,7 @@ def _escape(text: str) -> str:
     return text.replace("{", "{{").replace("}", "}}")
 
 
-def _check_uncertainty(request: UpscaleRequest, tasks: list[UpscaleTask] | None) -> None:
+def _check_uncertainty(request: UpscaleRequest, tasks: TaskList | None) -> None:
     """Raise `SrError` if the map of uncertainty cannot be written, or would be of several images."""
     target = request.postprocess.uncertainty
     if target is None:
@@ -195,7 +196,7 @@ def _check_uncertainty(request: UpscaleRequest, tasks: list[UpscaleTask] | None)
     check_writable(target)
 
 
-def _estimate_pixels(tasks: list[UpscaleTask] | None) -> int | None:
+def _estimate_pixels(tasks: TaskList | None) -> int | None:
     """Return about how many pixels all inputs have, from the first header; None if that is not known."""
     first = tasks[0].source if tasks else None
     if not isinstance(first, Path):

@@ -10,7 +10,7 @@ from srcli.batch.planning import OutputGuard
 from srcli.batch.prepare import BatchPlan, prepare
 from srcli.batch.request import UpscaleRequest
 from srcli.batch.summary import Summary, Tally
-from srcli.upscaling.task import UpscaleTask
+from srcli.batch.task_list import TaskList
 
 
 def run_batch(request: UpscaleRequest, emit: Emit, should_stop: Callable[[], bool]) -> Summary:
@@ -27,13 +27,11 @@ def run_batch(request: UpscaleRequest, emit: Emit, should_stop: Callable[[], boo
     return _run_tasks(batch, batch.tasks, emit, should_stop)
 
 
-def _run_tasks(
-    batch: BatchPlan, tasks: list[UpscaleTask], emit: Emit, should_stop: Callable[[], bool]
-) -> Summary:
+def _run_tasks(batch: BatchPlan, tasks: TaskList, emit: Emit, should_stop: Callable[[], bool]) -> Summary:
     tally = Tally()
-    guard = OutputGuard([task.source for task in tasks], batch.layout.in_place)
+    guard = OutputGuard(tasks.iterate_sources(), batch.layout.in_place)
     wanted = takewhile(lambda task: not should_stop(), tasks)
-    emit(BatchStarted(tuple(tasks)))
+    emit(BatchStarted(tasks))
     try:
         with closing(upscale_each(wanted, batch, emit, guard.check, len(tasks))) as finished:
             for event in finished:

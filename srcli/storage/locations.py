@@ -148,7 +148,7 @@ def canonicalize(where: Location) -> str:
     return str(where) if isinstance(where, RemotePath) else os.path.realpath(where)
 
 
-def canonicalize_all(locations: Iterable[Location]) -> set[str]:
+def canonicalize_all(locations: Iterable[Location | str]) -> set[str]:
     """Return what `canonicalize` returns for each; quick for many files in few folders."""
     folders: dict[str, str] = {}
     resolved = set()

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from srcli.storage.locations import Location
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class UpscaleTask:
     """An image to read, and where to write the result.
 

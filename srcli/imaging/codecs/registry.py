@@ -63,6 +63,7 @@ _BY_SUFFIX = {suffix: codec for codec in CODECS for suffix in codec.suffixes}
 # The suffixes of files that can be written, and of those that can be read.
 SUFFIXES = tuple(_BY_SUFFIX)
 READABLE_SUFFIXES = SUFFIXES + tuple(suffix for codec in CODECS for suffix in codec.read_suffixes)
+_READABLE = frozenset(READABLE_SUFFIXES)
 
 
 class NamedPath(Protocol):
@@ -79,7 +80,13 @@ class NamedPath(Protocol):
 
 def is_image(path: NamedPath) -> bool:
     """Tell by the name of a file whether it is an image that can be read; hidden ones do not count."""
-    return path.suffix.lower() in READABLE_SUFFIXES and not path.name.startswith(".")
+    return is_image_name(path.name)
+
+
+def is_image_name(name: str) -> bool:
+    """Do what `is_image` does for the last part of a path, without a path: folders may be very large."""
+    dot = name.rfind(".")
+    return dot > 0 and name[dot:].lower() in _READABLE and not name.startswith(".")
 
 
 def identify(head: bytes) -> Codec | None:
