@@ -250,7 +250,7 @@ print(seconds[0])
 @pytest.mark.slow
 @pytest.mark.parametrize("is_second_run", [False, True])
 def test_100000_files_start_in_little_time(is_second_run: bool, in_tmp: Path) -> None:
-    """Processor time from the start of the process until the first image is done or refused; 1.3 s and 1.7 s were measured."""
+    """Processor time until the first image is done or refused; 1.3 s and 1.7 s were measured."""
     (in_tmp / "in").mkdir()
     make_images(in_tmp, "in/0.png")
     for number in range(1, 100_000):
