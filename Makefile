@@ -66,6 +66,7 @@ check-install: setup ## install the wheel into an empty environment, first witho
 docs: setup ## regenerate tables, help texts and the picture of README.md; count what networks cost
 	$(RUN) tools/readme_picture.py
 	$(RUN) tools/models_table.py
+	$(RUN) tools/json_docs.py
 	$(BIN)/cog -r $(COG)
 
 BUNDLED = $(shell $(BIN)/python -c "from srcli import manifest as m; print(*{e.model: 0 for e in m.load() if e.bundled})")

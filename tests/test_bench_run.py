@@ -15,6 +15,7 @@ from PIL import Image as PilImage
 from skimage.metrics import peak_signal_noise_ratio
 
 from helpers.command import Run, assert_same_scores, read_scores
+from helpers.json_objects import check_object
 from helpers.paths import ROOT, SAMPLES
 from srcli import bench, datasets, methods
 from srcli.bench import costs, events, lineup, protocols, runner
@@ -311,7 +312,9 @@ def test_costs_are_those_of_the_table_of_models(
     monkeypatch.setattr(costs, "measure_peak_memory", lambda method, scale, options: 123.4)
     done = sr("bench", "-d", photos, "-x4", "-m", "fsrcnn", "--costs", "--json", "r.json")
     assert done.code == 0, done.err
-    *others, fsrcnn = json.loads(Path("r.json").read_text())["rows"]
+    found = json.loads(Path("r.json").read_text())
+    check_object(found, "Results")
+    *others, fsrcnn = found["rows"]
     assert not any("multiply_adds" in row for row in others)
     counted = json.loads((ROOT / "benchmarks" / "results" / "costs.json").read_text())["rows"]
     (known,) = (row for row in counted if (row["name"], row["scale"]) == ("FSRCNN", 4))

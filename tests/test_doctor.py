@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from helpers.command import Run
+from helpers.json_objects import check_object
 from srcli.engine.runtimes.select import RUNTIMES
 from srcli.report import doctor
 
@@ -29,6 +30,7 @@ def test_the_report_has_everything(sr: Run) -> None:
     done = sr("doctor", "--json")
     assert done.code == 0, done.err
     found = json.loads(done.out)
+    check_object(found, "Diagnosis")
     assert {runtime["name"] for runtime in found["runtimes"]} == set(RUNTIMES)
     assert all(r["megapixels_per_second"] > 0 for r in found["runtimes"] if not r["problem"])
     assert found["packages"]["numpy"] == metadata.version("numpy")

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from helpers.command import Run
 from helpers.images import copy_sample
+from helpers.json_objects import check_object
 from helpers.paths import SAMPLES
 from srcli.engine import calibration, upscaler
 from srcli.engine.calibration import Rate
@@ -119,6 +120,7 @@ def test_a_dry_run_writes_nothing_and_says_all(photo: Path, tmp_path: Path, sr: 
     assert not (tmp_path / "out.png").exists()
     done = sr("upscale", photo, "-x2", "--dry-run", "--json")
     record = json.loads(done.out)
+    check_object(record, "EstimatedImage")
     assert (record["from"], record["to"], record["tiles"]) == ([80, 60], [160, 120], 1)
     assert 0 < record["seconds"] < 60
     assert record["bytes"] > 2**20

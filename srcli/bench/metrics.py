@@ -5,7 +5,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -71,12 +71,12 @@ class Pair:
 
 @dataclass(frozen=True)
 class Column:
-    """The presentation of a metric: `key` in files, `heading` in tables, with `digits` decimal places."""
+    """The presentation of a metric."""
 
-    key: str
-    heading: str
-    digits: int
-    better: Better
+    key: Annotated[str, "name of its field in rows and images"]
+    heading: Annotated[str, "heading in tables"]
+    digits: Annotated[int, "decimal places in tables"]
+    better: Annotated[Better, "which values are better"]
 
     @property
     def name(self) -> str:

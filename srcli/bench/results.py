@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
 
@@ -23,14 +23,14 @@ Figures = Mapping[str, float]
 
 @dataclass(frozen=True)
 class ImageScore:
-    """One method on one image: `figures` by metric key; `seconds` is the wall time of the method alone."""
+    """One method on one image."""
 
-    dataset: str
-    scale: float
-    method: str
-    image: str
-    figures: Figures
-    seconds: float
+    dataset: Annotated[str, "data set"]
+    scale: Annotated[float, "scale factor"]
+    method: Annotated[str, "model or other method"]
+    image: Annotated[str, "name of the image"]
+    figures: Annotated[Figures, "scores by the key of their column"]
+    seconds: Annotated[float, "wall time of the method alone"]
 
     @property
     def psnr_y(self) -> float:
@@ -45,34 +45,32 @@ class ImageScore:
 
 @dataclass(frozen=True)
 class Failure:
-    """An image that is left out, why, and the method that failed on it; no method if it cannot be read."""
+    """An image that is left out of all means."""
 
-    dataset: str
-    scale: float
-    method: str
-    image: str
-    reason: str
+    dataset: Annotated[str, "data set"]
+    scale: Annotated[float, "scale factor"]
+    method: Annotated[str, "method that failed on it; empty if it cannot be read"]
+    image: Annotated[str, "name of the image"]
+    reason: Annotated[str, "why it is left out"]
 
 
 @dataclass(frozen=True)
 class Row:
-    """One method on one data set at one scale: means over its images.
+    """One method on one data set at one scale: means over its images."""
 
-    `params` counts weights; `where` describes what ran the method. For an output of 1280x720:
-    `multiply_adds`, and `memory`, the peak in MiB of the GPU or of a process that does nothing else; None if
-    not measured.
-    """
-
-    dataset: str
-    scale: float
-    method: str
-    images: int
-    figures: Figures
-    seconds_per_image: float
-    params: int
-    multiply_adds: int | None = None
-    memory: float | None = None
-    where: str = ""
+    dataset: Annotated[str, "data set"]
+    scale: Annotated[float, "scale factor"]
+    method: Annotated[str, "model or other method"]
+    images: Annotated[int, "number of images"]
+    figures: Annotated[Figures, "mean scores by the key of their column"]
+    seconds_per_image: Annotated[float, "mean wall time of the method alone"]
+    params: Annotated[int, "number of weights; 0 without a network"]
+    multiply_adds: Annotated[int | None, "multiply-adds for an output of 1280x720, with `--costs`"] = None
+    memory: Annotated[
+        float | None,
+        "peak in MiB for an output of 1280x720, of the GPU or of a process of its own, with `--costs`",
+    ] = None
+    where: Annotated[str, "device and library that ran the method, and why"] = ""
 
     @property
     def psnr_y(self) -> float:
@@ -87,29 +85,28 @@ class Row:
 
 @dataclass(frozen=True)
 class Conditions:
-    """The conditions of the times: sr version, machine, CPU threads, parallel processes, and the day."""
+    """The conditions of the times."""
 
-    version: str = ""
-    machine: str = ""
-    threads: int = 0
-    workers: int = 1
-    day: str = ""
+    version: Annotated[str, "version of sr"] = ""
+    machine: Annotated[str, "processor or GPU"] = ""
+    threads: Annotated[int, "threads of the CPU"] = 0
+    workers: Annotated[int, "parallel processes"] = 1
+    day: Annotated[str, "date, as 2026-11-30"] = ""
 
 
 @dataclass(frozen=True)
 class Results:
-    """Rows and the image scores that they are means of.
+    """Rows and the image scores that they are means of."""
 
-    `protocol` names the protocol, and the degradation if it is not the protocol's own; `columns` are the
-    metrics to show, the most important one first.
-    """
-
-    rows: tuple[Row, ...]
-    images: tuple[ImageScore, ...]
-    protocol: str = PROTOCOL
-    columns: tuple[Column, ...] = (PSNR_Y.column, SSIM_Y.column)
-    failures: tuple[Failure, ...] = ()
-    conditions: Conditions = field(default_factory=Conditions)
+    rows: Annotated[tuple[Row, ...], "means of each method on each data set at each scale"]
+    images: Annotated[tuple[ImageScore, ...], "scores of single images"]
+    protocol: Annotated[str, "protocol, and the degradation if it is not the protocol's own"] = PROTOCOL
+    columns: Annotated[tuple[Column, ...], "metrics to show, the most important one first"] = (
+        PSNR_Y.column,
+        SSIM_Y.column,
+    )
+    failures: Annotated[tuple[Failure, ...], "images that were left out"] = ()
+    conditions: Annotated[Conditions, "conditions of the times"] = field(default_factory=Conditions)
 
     def group_rows(self) -> list[list[Row]]:
         """Return the rows of each data set and scale, in the order in which they were measured."""

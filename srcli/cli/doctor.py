@@ -1,13 +1,13 @@
 """`sr doctor`: what is installed, what works and how fast, for a user in doubt or a bug report."""
 
 import json as json_format
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from srcli.cli import console
 from srcli.errors import ExitCode
+from srcli.storage.json_record import to_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,7 @@ def doctor(
 
     found = diagnose()
     if json:
-        console.out.print_json(json_format.dumps(asdict(found)), ensure_ascii=True)
+        console.out.print_json(json_format.dumps(to_record(found)), ensure_ascii=True)
     else:
         for line in list_lines(found):
             console.out.print(line, markup=False)

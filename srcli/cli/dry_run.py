@@ -1,6 +1,6 @@
 """`--dry-run`: print what each image of a batch would take, and the total."""
 
-import json
+import sys
 from dataclasses import asdict
 
 from srcli.batch.dry_run import TaskEstimate, estimate_batch
@@ -25,9 +25,7 @@ def print_estimates(request: UpscaleRequest, reporter: Reporter, *, as_json: boo
 
     for each in estimate_batch(request, emit):
         if as_json:
-            ends = {"input": str(each.task.source), "output": str(each.task.target)}
-            record = ends | {"from": each.input_size, "to": each.output_size} | asdict(each.estimate)
-            print(json.dumps(record), flush=True)  # noqa: T201
+            _print_json(each)
         else:
             console.out.print(_describe(each), markup=False)
         count += 1
@@ -38,6 +36,20 @@ def print_estimates(request: UpscaleRequest, reporter: Reporter, *, as_json: boo
     if not failed:
         return ExitCode.OK
     return ExitCode.PARTLY if count else ExitCode.FAILED
+
+
+def _print_json(each: TaskEstimate) -> None:
+    from srcli.cli.json_reporter import print_record
+    from srcli.cli.records import EstimatedImage
+
+    record = EstimatedImage(
+        input=str(each.task.source),
+        output=str(each.task.target),
+        from_=each.input_size,
+        to=each.output_size,
+        **asdict(each.estimate),
+    )
+    print_record(sys.stdout, record)
 
 
 def _describe(each: TaskEstimate) -> str:

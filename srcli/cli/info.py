@@ -12,6 +12,7 @@ from rich.text import Text
 
 from srcli.cli import console, options
 from srcli.errors import ExitCode, UsageError, wrap_exception
+from srcli.storage.json_record import to_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -24,7 +25,9 @@ def info(
         list[Path] | None, typer.Argument(help="Images and folders.", show_default=False)
     ] = None,
     recursive: options.Recursive = False,
-    json: Annotated[bool, typer.Option("--json", help="Print a JSON object for each image.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print a JSON object for each image, one per line.")
+    ] = False,
     max_pixels: Annotated[
         int | None, typer.Option(min=1, help="Refuse images with more pixels, as sr upscale does.")
     ] = None,
@@ -33,7 +36,7 @@ def info(
     ] = False,
 ) -> int:
     """Print what an image is, which model suits it and why, and how sr made it if it did."""
-    from srcli.report.image_report import describe_image
+    from srcli.report.image_report import UnreadableImage, describe_image
 
     if devices == bool(files):
         raise UsageError("which images?", "name some, or use --devices")
@@ -51,13 +54,11 @@ def info(
             failure = wrap_exception(error, path)
             console.print_error(failure)
             if json:
-                console.out.print_json(
-                    json_format.dumps({"file": str(path), "error": failure.message}), ensure_ascii=True
-                )
+                _print_json(UnreadableImage(str(path), failure.message))
             continue
         reports.append(report)
         if json:
-            console.out.print_json(json_format.dumps(report.to_dict()), ensure_ascii=True)
+            _print_json(report.to_json())
         elif is_brief:
             console.out.print(f"{path}  {report.describe_briefly()}", markup=False)
         else:
@@ -100,6 +101,11 @@ def _print_devices() -> int:
     for name, text in describe_devices():
         console.out.print(f"{name}  {text}", markup=False)
     return ExitCode.OK
+
+
+def _print_json(record: object) -> None:
+    """Print one line, so that the objects of several images can be told apart."""
+    print(json_format.dumps(to_record(record)), flush=True)  # noqa: T201
 
 
 def _print_report(report: "ImageReport") -> None:

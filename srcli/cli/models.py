@@ -137,8 +137,11 @@ def _print_json(entries: "list[Entry]") -> None:
     import json
 
     from srcli.report.model_tables import describe_models
+    from srcli.storage.json_record import to_record
 
-    console.out.print_json(json.dumps(describe_models(entries)), ensure_ascii=True)
+    console.out.print_json(
+        json.dumps([to_record(model) for model in describe_models(entries)]), ensure_ascii=True
+    )
 
 
 def _print_models(entries: "list[Entry]", *, has_weightless: bool, details: bool) -> None:

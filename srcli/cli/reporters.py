@@ -1,13 +1,12 @@
-"""Reporters: they show the events of a batch to a person, as lines, or to a script, as JSON records."""
+"""Reporters show the events of a batch; this one prints lines for a person."""
 
-import json
 import math
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, Self, TextIO
+from typing import TYPE_CHECKING, Protocol, Self
 
 from srcli.batch import events
 from srcli.cli import console
@@ -162,7 +161,7 @@ class ConsoleReporter:
 
     def _start_image(self, task: "UpscaleTask") -> None:
         self._seams = []
-        self._print(_rename(f"{task.source} -> {task.target}", self.names), verbosity=2)
+        self._print(rename(f"{task.source} -> {task.target}", self.names), verbosity=2)
         if self._bar:
             self._shown = self.names.get(str(task.source), str(task.source))
             self._bar.start_image(str(task.source), self._shown)
@@ -189,12 +188,12 @@ class ConsoleReporter:
             # If both are one terminal, only the console that has the bar can print above it.
             is_terminal = sys.stdout.isatty() and sys.stderr.isatty()
             target = console.err if self.is_piped or is_terminal else console.out
-            target.print(_rename(line, self.names), markup=False)
+            target.print(rename(line, self.names), markup=False)
 
     def _print_error_once(self, error: SrError) -> None:
         """Print an error that many images share once; likewise a hint that many errors share."""
         if error.message not in self._printed:
-            message = _rename(error.message, self.names)
+            message = rename(error.message, self.names)
             shown = SrError(message, "" if error.hint in self._printed else error.hint)
             shown.details = error.details
             console.print_error(shown)
@@ -258,7 +257,8 @@ def measure_work(sources: "Sequence[Location]") -> dict[str, float]:
     return work
 
 
-def _rename(text: str, names: dict[str, str]) -> str:
+def rename(text: str, names: dict[str, str]) -> str:
+    """Return a text with each path replaced by the name that the user knows it by."""
     for path, name in names.items():
         text = text.replace(path, name)
     return text
@@ -299,102 +299,3 @@ def _describe_result(result: "Result", verbosity: int, seam: "Seam | None") -> s
     if seam and verbosity > 1:
         parts.append(f"seams {seam.levels:.3f} of 255")
     return "  ".join([*parts, f"{result.seconds:.1f} s"])
-
-
-@dataclass
-class JsonReporter:
-    """Reporter for scripts: one JSON object per image on stdout, one per event on stderr."""
-
-    names: dict[str, str] = field(default_factory=dict)
-    _model: str = ""
-    _seams: list["Seam"] = field(default_factory=list)
-    _models: list[events.ModelLoaded] = field(default_factory=list)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *reason: object) -> None:
-        return
-
-    def emit(self, event: events.Event) -> None:  # noqa: PLR0912 (a case for each event)
-        """Print an event as a record."""
-        match event:
-            case events.ImageDone() | events.ImageSkipped() | events.ImageFailed():
-                self._print_image(event)
-            case events.ModelLoaded():
-                self._print_model(event)
-            case events.ImageStarted(task):
-                self._seams = []
-                _print_event("begin", **self._name_ends(task))
-            case events.SeamMeasured(seam):
-                self._seams.append(seam)
-                _print_event("seam", levels=round(seam.levels, 4), overlap=seam.overlap, again=seam.again)
-            case events.ImagesListed(count) if count % _LIST_INTERVAL == 0:
-                _print_event("listed", jobs=count)
-            case events.FilesIgnored(count, suffixes):
-                _print_event("ignored", files=count, suffixes=suffixes)
-            case events.JobOpened(name, counts, new, interrupted):
-                fields = {"jobs": counts.total, "untried": counts.remaining, "new": new, "cut": interrupted}
-                _print_event("job", job=name, **fields)
-            case events.ModelChosen(name, within):
-                _print_event("chosen", model=name, within=within)
-            case events.Preparation(text, seconds):
-                if seconds is not None:
-                    _print_event("prepared", text=text, seconds=round(seconds, 3))
-            case events.Note(text):
-                _print_event("note", text=text)
-            case events.TileDone(done, total):
-                _print_event("progress", done=done, total=total)
-            case events.FoldersWatched(folders):
-                _print_event("watching", folders=[str(folder) for folder in folders])
-            case events.FolderFailed(error):
-                _print_event("trouble", error=error.message, hint=error.hint)
-            case events.BatchInterrupted(done, total):
-                _print_event("interrupted", done=done, jobs=total)
-            case events.BatchDone(summary):
-                unlisted = {"unlisted": summary.unlisted} if summary.unlisted else {}
-                tried = {"failed": summary.failed, "untried": summary.untried}
-                _print_event("end", jobs=summary.images, **tried, **unlisted)
-            case events.JobDone(name, counts):
-                fields = {"done": counts.done, "failed": counts.failed, "untried": counts.remaining}
-                _print_event("end", job=name, jobs=counts.total, **fields)
-
-    def _print_model(self, model: events.ModelLoaded) -> None:
-        """Print a model once, however many workers load it."""
-        if model in self._models:
-            return
-        self._models.append(model)
-        self._model = model.name
-        _print_event("method", model=model.name, where=model.device, taken_for=model.identified_as)
-
-    def _name_ends(self, task: "UpscaleTask") -> dict[str, str]:
-        ends = {"input": str(task.source), "output": str(task.target)}
-        return {key: self.names.get(path, path) for key, path in ends.items()}
-
-    def _print_image(self, event: events.ImageFinished) -> None:
-        record: dict[str, Any] = {**self._name_ends(event.task)}
-        match event:
-            case events.ImageFailed(_, error):
-                message = _rename(error.message, self.names)
-                record |= {"status": "failed", "error": message, "hint": error.hint}
-            case events.ImageSkipped(_, reason):
-                record |= {"status": "skipped", "reason": reason.name.lower()}
-            case events.ImageDone(_, result):
-                record |= {
-                    "status": "done", "model": result.model or self._model, "from": result.input_size,
-                    "to": result.output_size, "depth": result.output_depth, "frames": result.frames,
-                    "seconds": round(result.seconds, 3),
-                }  # fmt: skip
-                record |= {"notes": list(result.notes)} if result.notes else {}
-                seam = find_worst_seam(self._seams)
-                record |= {"seam": round(seam.levels, 4)} if seam else {}
-        _print_record(sys.stdout, record)
-
-
-def _print_event(name: str, **fields: Any) -> None:
-    _print_record(sys.stderr, {"event": name} | fields)
-
-
-def _print_record(stream: TextIO, record: dict[str, Any]) -> None:
-    # Escaped, as file names need not be valid text.
-    print(json.dumps(record), file=stream, flush=True)

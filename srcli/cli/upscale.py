@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from srcli.cli import console, habits, options, pipes
-from srcli.cli.reporters import ConsoleReporter, JsonReporter, Reporter
+from srcli.cli.reporters import ConsoleReporter, Reporter
 from srcli.errors import UsageError
 
 if TYPE_CHECKING:
@@ -94,6 +94,8 @@ def _make_reporter(report: options.ReportGroup, files: "PipeFiles", *, has_bar: 
     if report.json and files.uses_stdout:
         raise UsageError("--json cannot be used if the image goes to stdout", "name a file with --output")
     if report.json:
+        from srcli.cli.json_reporter import JsonReporter
+
         return JsonReporter(files.names)
     verbosity = 0 if report.quiet else 2 if report.verbose else 1
     return ConsoleReporter(verbosity, files.uses_stdout, files.names, has_bar)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from time import perf_counter
+from typing import Annotated
 
 import numpy as np
 
@@ -29,37 +30,37 @@ _COLLECTIONS = ("all", "dev", "train")
 
 @dataclass(frozen=True)
 class RuntimeState:
-    """A runtime on the default network: output megapixels per second, or why it does not work."""
+    """A runtime on the default network."""
 
-    name: str
-    megapixels_per_second: float | None
-    where: str
-    problem: str = ""
+    name: Annotated[str, "name that `--runtime` takes"]
+    megapixels_per_second: Annotated[float | None, "output at x4; null if it does not work"]
+    where: Annotated[str, "device that runs it, and why"]
+    problem: Annotated[str, "why it does not work; empty if it does"]
 
 
 @dataclass(frozen=True)
 class FolderState:
-    """A folder of files that sr keeps, and their size in bytes."""
+    """A folder of files that sr keeps."""
 
-    name: str
-    path: str
-    bytes: int
+    name: Annotated[str, "what is in it"]
+    path: Annotated[str, "path, with ~ for the user's home"]
+    bytes: Annotated[int, "size of all files in it"]
 
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """Everything that `sr doctor` finds out; `extras` maps each missing extra to the packages it lacks."""
+    """Everything that `sr doctor` finds out."""
 
-    version: str
-    python: str
-    system: str
-    packages: dict[str, str | None]
-    devices: dict[str, str]
-    runtimes: tuple[RuntimeState, ...]
-    folders: tuple[FolderState, ...]
-    hub: str
-    hub_answers: bool
-    extras: dict[str, list[str]]
+    version: Annotated[str, "version of sr"]
+    python: Annotated[str, "version of Python"]
+    system: Annotated[str, "operating system, processor and cores"]
+    packages: Annotated[dict[str, str | None], "versions of important packages; null if missing"]
+    devices: Annotated[dict[str, str], "descriptions of devices, by the name that `--device` takes"]
+    runtimes: Annotated[tuple[RuntimeState, ...], "libraries that can run networks"]
+    folders: Annotated[tuple[FolderState, ...], "caches and other folders of sr"]
+    hub: Annotated[str, "address of the Hugging Face Hub"]
+    hub_answers: Annotated[bool, "true if it answers"]
+    extras: Annotated[dict[str, list[str]], "missing packages, by the extra of sr that brings them"]
 
     @property
     def works(self) -> bool:
@@ -102,7 +103,8 @@ def _try_runtime(name: str) -> RuntimeState:
             return RuntimeState(name, None, method.description, "its result is wrong")
     except Exception as error:
         return RuntimeState(name, None, "", wrap_exception(error, name).message)
-    return RuntimeState(name, round(result.shape[0] * result.shape[1] / 1e6 / seconds, 3), method.description)
+    megapixels = result.shape[0] * result.shape[1] / 1e6
+    return RuntimeState(name, round(megapixels / seconds, 3), method.description, "")
 
 
 def _time(run: Callable[[], object]) -> float:

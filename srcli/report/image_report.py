@@ -1,8 +1,8 @@
 """A report on an image file: format, kind of picture, the model that suits it, and how sr made it."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 from srcli.imaging.codecs.base import ImageInfo
 from srcli.imaging.codecs.reading import read_info, read_middle
@@ -14,6 +14,38 @@ from srcli.methods.auto import find_auto_models
 from srcli.upscaling.limits import choose_max_pixels
 
 _TOO_LARGE = "not examined: in this format, all of so large an image would have to be in memory"
+
+
+@dataclass(frozen=True)
+class ReadableImage:
+    """An image, what it shows, and how it was made."""
+
+    file: Annotated[str, "path"]
+    format: Annotated[str, "format by its content, such as PNG"]
+    size: Annotated[tuple[int, int], "width and height of the first frame"]
+    colours: Annotated[str, "channels as Pillow names them, such as RGB or LA"]
+    depth: Annotated[int, "bits per sample; 32 for float"]
+    frames: Annotated[int, "frames of an animation or pages"]
+    quality: Annotated[int | None, "estimated quality of a JPEG"]
+    dpi: Annotated[tuple[float, float] | None, "horizontal and vertical resolution"]
+    carries: Annotated[tuple[str, ...], "kinds of metadata in the file"]
+    profile: Annotated[str | None, "name of the colour profile"]
+    kind: Annotated[str | None, "kind of picture; null here and below if the image was too large to examine"]
+    noise: Annotated[float | None, "standard deviation of the noise, in levels of 255"]
+    spare: Annotated[float | None, "factor by which the image could be smaller without losing detail"]
+    blocking: Annotated[float | None, "height of the steps at the borders of JPEG blocks, in levels of 255"]
+    pixel: Annotated[int | None, "side of the squares that pixel art is made of; 1 for other pictures"]
+    model: Annotated[str, "model that `sr upscale` would take"]
+    because: Annotated[str | None, "what that model is chosen for"]
+    made: Annotated[Record | None, "how sr made the image; null if it did not"]
+
+
+@dataclass(frozen=True)
+class UnreadableImage:
+    """An image that could not be read."""
+
+    file: Annotated[str, "path"]
+    error: Annotated[str, "what is wrong with it"]
 
 
 @dataclass(frozen=True)
@@ -47,21 +79,29 @@ class ImageReport:
         width, height = self.info.size
         return f"{self.info.format}  {width}x{height}  {self.kind}  -m {self.model}"
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_json(self) -> ReadableImage:
         """Return the report for JSON."""
         info, metadata, picture = self.info, self.info.metadata, self.picture
-        return {
-            "file": str(self.path), "format": info.format, "size": info.size, "colours": info.mode,
-            "depth": info.depth, "frames": info.frames, "quality": info.quality, "dpi": metadata.dpi,
-            "carries": _list_metadata(metadata), "profile": _name_profile(metadata),
-            "kind": picture.kind.name.lower() if picture else None,
-            "noise": round(picture.noise, 2) if picture else None,
-            "spare": picture.spare if picture else None,
-            "blocking": round(picture.blocking, 2) if picture else None,
-            "pixel": picture.pixel if picture else None,
-            "model": self.model, "because": picture.describe() if picture else None,
-            "made": asdict(self.record) if self.record else None,
-        }  # fmt: skip
+        return ReadableImage(
+            str(self.path),
+            info.format,
+            info.size,
+            info.mode,
+            info.depth,
+            info.frames,
+            info.quality,
+            metadata.dpi,
+            tuple(_list_metadata(metadata)),
+            _name_profile(metadata),
+            picture.kind.name.lower() if picture else None,
+            round(picture.noise, 2) if picture else None,
+            picture.spare if picture else None,
+            round(picture.blocking, 2) if picture else None,
+            picture.pixel if picture else None,
+            self.model,
+            picture.describe() if picture else None,
+            self.record,
+        )
 
     def _list_facts(self) -> list[tuple[str, str]]:
         info, metadata = self.info, self.info.metadata

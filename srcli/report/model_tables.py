@@ -1,6 +1,8 @@
 """Tables of models, with their weights, and of networks, with their papers, for the terminal."""
 
 from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Annotated, Literal
 
 from rich import box
 from rich.filesize import decimal
@@ -11,16 +13,42 @@ from srcli import archs, manifest
 from srcli.engine.complexity import count_parameters
 from srcli.engine.weights.files import find_local
 from srcli.manifest import Entry, HubFile, UserFile
-from srcli.report.model_sentences import find_sentence
+from srcli.report.model_sentences import Speed, find_sentence
 from srcli.scales import ANY
 
 _TITLES = {
     "classical": "Classical: for small images that are clean and sharp",
     "real-world": "Real-world: for images with noise, blur or JPEG artefacts",
 }
+Place = Literal["bundled", "yours", "package", "cached", "Hub", "pip"]
 _NARROW = 76  # columns
 # Equal widths let the tables of both purposes line up.
 _WIDTHS = {"Model": 18, "Scale": 5, "Weights": 7, "Size": 8, "Licence": 15, "PSNR-Y on Set5": 17}
+
+
+@dataclass(frozen=True)
+class ListedWeights:
+    """The weights of a model for one scale."""
+
+    scale: Annotated[int | Literal["any"], 'scale, or "any" for networks of any scale']
+    place: Annotated[Place, "where the file is, or where it comes from if it is not on this machine"]
+    bytes: Annotated[int | None, "size of the file; null if unknown"]
+    licence: Annotated[str, "licence of the weights"]
+    sha256: Annotated[str | None, "SHA-256 of the file; null if it is not known in advance"]
+    psnr_y_set5: Annotated[float | None, "PSNR of luma on Set5 in dB, measured or published"]
+
+
+@dataclass(frozen=True)
+class ListedModel:
+    """A model of `sr models list --json`."""
+
+    model: Annotated[str, "name that `-m` takes"]
+    network: Annotated[str, "architecture"]
+    purpose: Annotated[str, "classical for clean images, real-world for noisy and blocked ones"]
+    speed: Annotated[Speed, "amount of work: fast to slow on a CPU, or a GPU is needed"]
+    sentence: Annotated[str, "what it is good and bad for"]
+    paper: Annotated[str, "address of the paper"]
+    weights: Annotated[tuple[ListedWeights, ...], "weights by scale"]
 
 
 def build_model_tables(entries: list[Entry]) -> list[Table]:
@@ -62,25 +90,23 @@ def build_sentence_table(entries: list[Entry], width: int) -> Table:
     return table
 
 
-def describe_models(entries: list[Entry]) -> list[dict[str, object]]:
+def describe_models(entries: list[Entry]) -> list[ListedModel]:
     """Return what is known of each model, for JSON."""
-    described: list[dict[str, object]] = []
+    described = []
     for name in dict.fromkeys(entry.model for entry in entries):
         group = [entry for entry in entries if entry.model == name]
         speed, sentence = find_sentence(name)
-        described.append({
-            "model": name, "network": group[0].arch, "purpose": group[0].purpose, "speed": speed,
-            "sentence": sentence, "paper": group[0].paper,
-            "weights": [
-                {
-                    "scale": "any" if entry.scale == ANY else entry.scale, "place": _find_place(entry),
-                    "bytes": entry.bytes, "licence": entry.licence, "sha256": entry.digest,
-                    "psnr_y_set5": _find_psnr(entry),
-                }
-                for entry in group
-            ],
-        })  # fmt: skip
+        weights = tuple(map(_describe_weights, group))
+        first = group[0]
+        described.append(ListedModel(name, first.arch, first.purpose, speed, sentence, first.paper, weights))
     return described
+
+
+def _describe_weights(entry: Entry) -> ListedWeights:
+    scale: int | Literal["any"] = "any" if entry.scale == ANY else entry.scale
+    return ListedWeights(
+        scale, _find_place(entry), entry.bytes, entry.licence, entry.digest, _find_psnr(entry)
+    )
 
 
 def _list_model_cells(entries: list[Entry]) -> tuple[str, ...]:
@@ -107,7 +133,7 @@ def _find_psnr(entry: Entry) -> float | None:
     return measured if measured and entry.bundled else entry.published.get("Set5") or measured
 
 
-def _find_place(entry: Entry) -> str:
+def _find_place(entry: Entry) -> Place:
     if isinstance(entry.file, str):
         return "bundled"
     if isinstance(entry.file, UserFile):

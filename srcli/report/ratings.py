@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,41 +64,41 @@ class Answers:
 
 @dataclass(frozen=True)
 class Opinion:
-    """Mean opinion score of a method, 1 to 5, and half its 95 % interval, None for a single value."""
+    """The mean opinion score of a method."""
 
-    mean: float
-    margin: float | None
-    count: int
+    mean: Annotated[float, "mean score, 1 to 5"]
+    margin: Annotated[float | None, "half its 95 % interval; null for a single value"]
+    count: Annotated[int, "number of scores"]
 
 
 @dataclass(frozen=True)
 class Strength:
-    """Bradley-Terry strength: the natural logarithm of the odds of winning against the average method."""
+    """The Bradley-Terry strength of a method."""
 
-    value: float
-    margin: float
+    value: Annotated[float, "natural logarithm of the odds of winning against the average method"]
+    margin: Annotated[float, "half its 95 % interval"]
 
 
 @dataclass(frozen=True)
 class Standing:
-    """The results of one method; the best has rank 1."""
+    """The results of one method."""
 
-    rank: int
-    method: str
-    opinion: Opinion | None
-    strength: Strength
+    rank: Annotated[int, "1 for the best"]
+    method: Annotated[str, "model or other method"]
+    opinion: Annotated[Opinion | None, "mean opinion score; null if it was only compared in pairs"]
+    strength: Annotated[Strength, "Bradley-Terry strength"]
 
 
 @dataclass(frozen=True)
 class Summary:
-    """All results, and Krippendorff's alpha of scores (interval) and choices (nominal), None if undefined."""
+    """The results of all answers."""
 
-    comparison: str
-    raters: int
-    answers: int
-    standings: tuple[Standing, ...]
-    alpha_scores: float | None
-    alpha_choices: float | None
+    comparison: Annotated[str, "fingerprint of the comparison that was rated"]
+    raters: Annotated[int, "number of people"]
+    answers: Annotated[int, "number of scores and choices"]
+    standings: Annotated[tuple[Standing, ...], "methods, the best first"]
+    alpha_scores: Annotated[float | None, "Krippendorff's alpha of scores (interval); null if undefined"]
+    alpha_choices: Annotated[float | None, "Krippendorff's alpha of choices (nominal); null if undefined"]
 
 
 def read_ratings(paths: list[Path]) -> Answers:

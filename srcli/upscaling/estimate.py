@@ -50,10 +50,10 @@ class Estimate:
 
     model: str
     parameters: int
-    operations: float
+    operations: int
     tiles: int
     seconds: float
-    bytes: float
+    bytes: int
     streamed: bool
 
 
@@ -89,8 +89,8 @@ def estimate_image(method: Method | None, image: PlannedImage) -> Estimate:
     memory += _BANDS * band if image.streamed else held * math.prod(size)
     memory += _ENSEMBLE * math.prod(size) if any(stage.self_ensemble for stage in method.stages) else 0
     return Estimate(
-        method.name, method.params, sum(part.operations for part in parts),
-        sum(part.tiles for part in parts), seconds * info.frames, memory, image.streamed,
+        method.name, method.params, round(sum(part.operations for part in parts)),
+        sum(part.tiles for part in parts), seconds * info.frames, round(memory), image.streamed,
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ Source: XMP specification part 1, section 7; the record is one property in a nam
 import json
 from collections.abc import Collection
 from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Annotated
 
 from srcli.imaging.metadata.fields import Metadata
 from srcli.storage.json_text import parse_json
@@ -27,22 +28,18 @@ _MAX_RECORD = 2**20
 
 @dataclass(frozen=True)
 class Record:
-    """A record of how an image was made.
+    """A record of how an image was made."""
 
-    `source` is the SHA-256 of the source file, `settings` that of all options that decide how the image
-    looks, `weights` those of the weight files by name; `size` is the size of the source, as `80x60`.
-    """
-
-    version: str
-    model: str
-    scale: str
-    size: str
-    source: str
-    settings: str
-    weights: dict[str, str] = field(default_factory=dict)
-    where: str = ""
-    tile: int = 0
-    options: dict[str, str] = field(default_factory=dict)
+    version: Annotated[str, "version of sr"]
+    model: Annotated[str, "model that upscaled it"]
+    scale: Annotated[str, "scale or size that was asked for"]
+    size: Annotated[str, "size of the source, as 80x60"]
+    source: Annotated[str, "SHA-256 of the source file"]
+    settings: Annotated[str, "SHA-256 of all options that decide how the image looks"]
+    weights: Annotated[dict[str, str], "SHA-256 of the weight files, by name"] = field(default_factory=dict)
+    where: Annotated[str, "device and library that ran the model"] = ""
+    tile: Annotated[int, "side of the tiles in pixels"] = 0
+    options: Annotated[dict[str, str], "other options, by name"] = field(default_factory=dict)
 
 
 def add_record(metadata: Metadata, record: Record, kinds: Collection[str]) -> Metadata:
