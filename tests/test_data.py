@@ -51,7 +51,7 @@ def sr_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def opened(texts: str | Path | list[str], wanted: StoreSpec = WANTED) -> Store:
     sources = [parse(str(text), wanted.scale) for text in (texts if isinstance(texts, list) else [texts])]
-    return open_store(sources, wanted, lambda done, total: None)
+    return open_store(sources, wanted, lambda stage, done, total: None)
 
 
 def generator(seed: int = 1) -> np.random.Generator:
@@ -322,7 +322,7 @@ def killed(*arguments, many=iter(range(99)), plain=module.{name}):
     os._exit(9) if next(many) == 2 else None
     return plain(*arguments)
 module.{name} = killed
-store.open_store([sources.parse(sys.argv[1], 2)], store.StoreSpec(2, 16), lambda done, total: None)
+store.open_store([sources.parse(sys.argv[1], 2)], store.StoreSpec(2, 16), lambda stage, done, total: None)
 """
 
 

@@ -120,7 +120,7 @@ def test_other_images_are_not_found(portrait: Picture) -> None:
 
 def opened(folder: Path, *, allow_leak: bool = False) -> Store:
     wanted = StoreSpec(2, 16, allow_leak=allow_leak)
-    return open_store([parse(str(folder), 2)], wanted, lambda done, total: None)
+    return open_store([parse(str(folder), 2)], wanted, lambda stage, done, total: None)
 
 
 def test_leaking_images_are_refused_by_name(

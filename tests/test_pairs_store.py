@@ -22,7 +22,7 @@ from srcli.train import pairs_store, recipe
 from srcli.train.augment import Share
 from srcli.train.augment import parse as parse_augmentation
 from srcli.train.feed import Feed, draw
-from srcli.train.pairs_store import SHARD, PairSpec, open_pairs
+from srcli.train.pairs_store import SHARD, PairSpec, count_affordable, open_pairs
 from srcli.train.recipe import Recipe
 from srcli.train.runner import settle_teacher
 from srcli.train.store import Store, StoreSpec
@@ -39,7 +39,7 @@ def specify(count: int = SHARD, teacher: str = "bicubic", **student: object) -> 
 
 
 def open_on_cpu(wanted: PairSpec) -> Store:
-    return open_pairs(wanted, "cpu", ignore, ignore)
+    return open_pairs(wanted, "cpu", ignore)
 
 
 def read_planes(wanted: PairSpec) -> list[bytes]:
@@ -67,6 +67,16 @@ def test_a_teacher_sees_what_the_student_sees() -> None:
         truth = from_uint8(store.hr.image(number))  # type: ignore[attr-defined]
         noise = resize_8bit(truth, 96, 96)[4:-4, 4:-4] - from_uint8(low)[4:-4, 4:-4]
         assert 3.5 < float(noise.std()) * 255 < 6.5
+
+
+@pytest.mark.usefixtures("one_process")
+def test_a_teacher_makes_the_pairs_that_the_time_allows(monkeypatch: pytest.MonkeyPatch) -> None:
+    wanted = specify(10 * SHARD)
+    assert count_affordable(wanted, "cpu", 0.0) == SHARD
+    assert count_affordable(wanted, "cpu", 1e9) == 10 * SHARD
+    clock = iter((0.0, 2.0))  # an output takes 2 s
+    monkeypatch.setattr("srcli.train.pairs_store.time.perf_counter", lambda: next(clock))
+    assert count_affordable(wanted, "cpu", 4.0 * SHARD + 1) == 2 * SHARD
 
 
 @pytest.mark.usefixtures("one_process")

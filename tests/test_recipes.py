@@ -238,6 +238,8 @@ def test_the_default_preset_is_for_the_device() -> None:
     assert runner.choose_recipe(request, on_gpu=True) == recipes.find("edsr", 2)
     assert runner.choose_recipe(request) == recipes.quick(recipes.find("edsr", 2))
     assert runner.choose_recipe(replace(request, preset="paper")) == recipes.find("edsr", 2)
+    tuning = TrainRequest(("photos",), start_from="real-x4")
+    assert runner.choose_recipe(tuning) == runner.choose_recipe(replace(tuning, preset="quick"))
 
 
 # --- fine-tuning ---
@@ -245,7 +247,7 @@ def test_the_default_preset_is_for_the_device() -> None:
 
 def test_fine_tuning_keeps_what_the_weights_are_for() -> None:
     """`--from real-x4` was trained by plain L1 on bicubic, which undid it."""
-    tuned = runner.choose_recipe(TrainRequest(("photos",), start_from="real-x4"))
+    tuned = runner.choose_recipe(TrainRequest(("photos",), start_from="real-x4"), on_gpu=True)
     real = recipes.find("real", 4)
     assert (tuned.title, tuned.loss, tuned.degrade, tuned.sharpen) == (
         "real", real.loss, "second-order", 0.5

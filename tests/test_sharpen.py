@@ -53,7 +53,7 @@ def test_no_amount_changes_nothing_and_nothing_leaves_the_range() -> None:
 def opened(folder: Path, sharpen: float) -> Store:
     """A store of the folder's images."""
     wanted = StoreSpec(2, 16, sharpen=sharpen)
-    return open_store([sources.parse(str(folder), 2)], wanted, lambda done, total: None)
+    return open_store([sources.parse(str(folder), 2)], wanted, lambda stage, done, total: None)
 
 
 def test_training_sees_sharpened_images_and_reductions_of_them(tmp_path: Path) -> None:

@@ -553,7 +553,7 @@ def test_training_runs_from_python_and_tells_what_happens(photos: Path, tmp_path
     assert (summary.step, summary.interrupted) == (4, False)
     assert read_spec(summary.weights) == archs.Spec("espcn", 2)
     kinds = list(dict.fromkeys(type(event) for event in told))
-    expected = [events.Started, events.ImageDecoded, events.DataReady, events.StepDone, events.Validated]
+    expected = [events.Started, events.Preparing, events.DataReady, events.StepDone, events.Validated]
     assert kinds == expected
     validated = [event for event in told if isinstance(event, events.Validated)]
     assert [event.step for event in validated] == [2, 4]

@@ -2,10 +2,11 @@
 
     PYTHONPATH=. python benchmarks/experiments/quick_runs.py DATA [NAME ...] [--out FOLDER] [--limit SECONDS]
 
-Runs `sr train NAME -x2 --preset quick` for each, validated on the bundled samples; with --limit, as many
-steps as fit into that time, like `--for`. Networks that would take longer than minutes on one core are cut
-down and marked. Writes benchmarks/results/quick_runs.json, which docs/weights/quick-runs.md shows. Networks
-that have a result for that limit are left out unless they are named: an interrupted run continues.
+Runs `sr train NAME -x2 --preset quick` for each on one core, validated on the bundled samples; with --limit,
+as many steps as fit into that processor time, like `--for`: other load does not change the result. Networks
+that would take longer than minutes are cut down and marked. Writes benchmarks/results/quick_runs.json, which
+docs/weights/quick-runs.md shows. Networks that have a result for that limit are left out unless they are
+named: an interrupted run continues. Those closest to bicubic come first.
 """
 
 import argparse
@@ -14,6 +15,8 @@ import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from srcli import archs, bench, datasets, methods
 from srcli.engine import complexity
@@ -43,8 +46,9 @@ SMALLER = {arch: archs.facts(arch).small for arch in archs.names() if archs.fact
 class Run:
     """One short run: PSNR-Y in dB on the bundled samples after `steps` of `planned` steps.
 
-    `config`: the reduced configuration; empty if the network has its default size. `limit`: the seconds that
-    the steps were fitted to; 0 for all steps of the recipe.
+    `config`: the reduced configuration; empty if the network has its default size. `limit`: the seconds of
+    processor time that the steps were fitted to; 0 for all steps of the recipe. `seconds`: processor time
+    with a limit, else wall time.
     """
 
     network: str
@@ -63,7 +67,8 @@ class Run:
         short = "" if self.steps == self.planned else " (stopped)"
         cut = " (cut down)" if self.config else ""
         gain = f"{self.psnr_y:.2f} | {self.bicubic:.2f} | {self.psnr_y - self.bicubic:+.2f}"
-        cost = f"{self.params:,} | {self.steps}{short} | {self.seconds:.0f}"
+        limit = f"{self.limit:.0f} s" if self.limit else ""
+        cost = f"{self.params:,} | {limit} | {self.steps:,}{short} | {self.seconds:.0f}"
         return f"| {self.network}{cut} | {self.optimiser} | {cost} | {gain} |"
 
 
@@ -72,12 +77,13 @@ def train_network(name: str, data: Path, out: Path, limit: float) -> Run:
     recipe = fit_recipe(recipes.find(name, SCALE))
     run_state, setup = set_up_run(recipe, data, out / name)
     if limit:
-        recipe = time_budget.fit(recipe, time_budget.measure(run_state, setup, limit), limit)
+        speed = time_budget.measure(run_state, setup, limit, time.process_time)
+        recipe = time_budget.fit(recipe, speed, limit)
         setup = replace(setup, recipe=recipe)
-    start, work = time.monotonic(), loop.prepare(run_state, setup)
+    start, work = time.process_time(), loop.prepare(run_state, setup)
     while run_state.step < recipe.steps:
         loop.take_step(run_state, setup, work)
-    seconds = time.monotonic() - start
+    seconds = time.process_time() - start
     bicubic = bench.evaluate(methods.load_method("bicubic", SCALE), setup.pictures, SCALE).psnr_y
     row = loop.validate(run_state, setup)
     cost = (row.params, run_state.step, recipe.steps, seconds)
@@ -92,7 +98,7 @@ def set_up_run(recipe: Recipe, data: Path, folder: Path) -> tuple[state.State, l
     wanted = StoreSpec(
         recipe.scale, recipe.patch, degradations.parse_degradation(recipe.degrade), enlarged=enlarged
     )
-    store = open_store([parse(str(data), recipe.scale)], wanted, lambda done, total: None)
+    store = open_store([parse(str(data), recipe.scale)], wanted, lambda stage, done, total: None)
     feed = Feed(store, int(run_state.network.channels), augment.parse(recipe.augment))  # type: ignore[arg-type]
     pictures = list(datasets.load_samples().read_pictures())
     return run_state, loop.Setup(recipe, device, folder, Drawer({recipe.scale: feed}), pictures)
@@ -116,8 +122,8 @@ def render_table() -> str:
     """Return the results as a Markdown table, best first."""
     runs = [Run(**raw) for raw in json.loads(RESULTS.read_text())]
     out = [
-        "| network | optimiser | parameters | steps | seconds | PSNR-Y | bicubic | gain |",
-        "|---|---|---:|---:|---:|---:|---:|---:|",
+        "| network | optimiser | parameters | limit | steps | seconds | PSNR-Y | bicubic | gain |",
+        "|---|---|---:|---:|---:|---:|---:|---:|---:|",
     ]
     return "\n".join([*out, *(run.line() for run in sorted(runs, key=lambda run: -run.psnr_y))])
 
@@ -131,10 +137,12 @@ def main() -> None:
     parser.add_argument("--limit", type=float, default=0.0, help="seconds for each network")
     options = parser.parse_args()
     keep_freed_memory()
+    torch.set_num_threads(1)
     known = (
         {raw["network"]: Run(**raw) for raw in json.loads(RESULTS.read_text())} if RESULTS.exists() else {}
     )
     missing = [name for name in archs.names() if name not in known or known[name].limit != options.limit]
+    missing.sort(key=lambda name: known[name].psnr_y if name in known else 0)
     for name in options.names or missing:
         known[name] = train_network(name, options.data, options.out, options.limit)
         print(known[name].line(), flush=True)

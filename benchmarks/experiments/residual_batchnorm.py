@@ -264,7 +264,7 @@ def main() -> None:
     store = open_store(
         [parse(str(options.data), SCALE)],
         StoreSpec(SCALE, PATCH, degradations.parse_degradation("bicubic"), enlarged=False),
-        lambda done, total: None,
+        lambda stage, done, total: None,
     )
     feed, pictures = Feed(store, 3), list(datasets.load_samples().read_pictures())
     bicubic = round(bench.evaluate(method("bicubic", SCALE), pictures, SCALE).psnr_y, 4)

@@ -1,9 +1,10 @@
 """The output of `sr train`: a progress bar, messages on stderr, pictures in the run's folder."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import asdict
 from types import TracebackType
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from rich.progress import TextColumn
 
@@ -30,6 +31,7 @@ class TrainReporter:
         self._first: int | None = None
         self._spoke = time.monotonic()
         self._fitted = False
+        self._stage = ""
 
     def __enter__(self) -> Self:
         return self
@@ -46,10 +48,8 @@ class TrainReporter:
         match event:
             case events.Started():
                 self._show_start(event)
-            case events.ImageDecoded(done, total):
-                self._show_preparation("decoding", done, total)
-            case events.PairsMade(done, total):
-                self._show_preparation("running the teacher", done, total)
+            case events.Preparing(stage, done, total):
+                self._show_preparation(stage, done, total)
             case events.DataReady(images, scale, left_out, leaks):
                 self._bar.close()
                 for reason in left_out:
@@ -78,15 +78,21 @@ class TrainReporter:
         shown = {key: value for key, value in asdict(event.recipe).items() if value != plain[key]}
         always = ("arch", "scale", "patch", "batch", "steps", "loss", "learning_rate")
         given = {key: getattr(event.recipe, key) for key in always} | shown
-        fields = "  ".join(f"{key}={value}" for key, value in given.items())
-        console.err.print(f"recipe {event.recipe.title}: {fields}", markup=False)
+        console.err.print(f"recipe {event.recipe.title}: {format_fields(given)}", markup=False)
         console.err.print(f"on {event.device}, into {event.folder}", markup=False)
         if event.warm_start:
             console.err.print(_describe_warm_start(event.warm_start), markup=False)
         if event.restarted:
             console.err.print(f"torchrun restarted this run; it continues at step {event.step}")
 
-    def _show_preparation(self, stage: str, done: int, total: int) -> None:
+    def _show_preparation(self, stage: str, done: int, total: int | None) -> None:
+        if stage != self._stage:
+            self._bar.close()
+            self._stage = stage
+        if total is None:
+            console.err.print(f"{stage} ...", markup=False)
+            self._spoke = time.monotonic()
+            return
         self._bar.update(stage, done, total, text="")
         if self._bar.is_hidden and time.monotonic() - self._spoke > _SECONDS_PER_LINE:
             console.err.print(f"{stage}: {done} of {total}", markup=False)
@@ -125,6 +131,19 @@ class TrainReporter:
         console.err.print(f"{steps} in about {format_duration(event.seconds)}{published}", markup=False)
 
 
+def format_fields(fields: Mapping[str, Any], prefix: str = "") -> str:
+    """Return the fields of a recipe as `--set` takes them, in one line."""
+    texts = []
+    for key, value in fields.items():
+        if isinstance(value, dict):
+            texts.append(format_fields(value, f"{prefix}{key}."))
+        elif isinstance(value, tuple | list):
+            texts.append(f"{prefix}{key}={','.join(map(str, value))}")
+        else:
+            texts.append(f"{prefix}{key}={value}")
+    return "  ".join(texts)
+
+
 def format_validation(event: "events.StepDone") -> str:
     """Return the PSNR of a validation beside that of bicubic."""
     return f"PSNR-Y {event.psnr_y:.3f} dB, bicubic {event.bicubic:.3f} dB, loss {event.loss:.3e}"
@@ -158,7 +177,14 @@ def format_step(event: "events.StepDone") -> str:
     """Return loss terms, PSNR and speed in one line."""
     terms = "  ".join(f"{name} {value:.3e}" for name, value in event.terms.items())
     psnr = "" if event.psnr_y is None else f"  PSNR-Y {event.psnr_y:.3f} dB"
-    return f"{terms}{psnr}  {event.steps_per_second:.1f} steps/s, {event.waiting:.0%} for data"
+    return f"{terms}{psnr}  {format_speed(event.steps_per_second)}, {event.waiting:.0%} for data"
+
+
+def format_speed(steps_per_second: float) -> str:
+    """Return a speed; the seconds of a step if that is the larger number."""
+    if 0 < steps_per_second < 1:
+        return f"{1 / steps_per_second:.1f} s/step"
+    return f"{steps_per_second:.1f} steps/s"
 
 
 def draw_validation(event: "events.Validated") -> None:

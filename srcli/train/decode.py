@@ -130,7 +130,7 @@ def _decode(folder: Path, work: Sequence[Task], tick: Tick) -> Index:
     def images() -> Iterator[Samples]:
         for part, samples in prefetch_single_threaded(load, work):
             parts.append(part)
-            tick(len(parts), len(work))
+            tick("decoding", len(parts), len(work))
             yield from samples
 
     cache.write(samples_path(folder), images())

@@ -42,19 +42,15 @@ class Fitted:
 
 
 @dataclass(frozen=True)
-class ImageDecoded:
-    """Progress of decoding: `done` of `total` training images."""
+class Preparing:
+    """Progress of a stage before training, such as "decoding": `done` of `total` images.
 
-    done: int
-    total: int
+    Without a total, the stage begins; it reports no progress.
+    """
 
-
-@dataclass(frozen=True)
-class PairsMade:
-    """Progress of the teacher: `done` of `total` inputs have its output."""
-
-    done: int
-    total: int
+    stage: str
+    done: int = 0
+    total: int | None = None
 
 
 @dataclass(frozen=True)
@@ -110,4 +106,4 @@ class Interrupted:
     folder: Path
 
 
-Event = Started | Fitted | ImageDecoded | PairsMade | DataReady | StepDone | Validated | Interrupted
+Event = Started | Fitted | Preparing | DataReady | StepDone | Validated | Interrupted

@@ -4,6 +4,7 @@ Any method can be the teacher, also one that is too slow to run at each step. Se
 also of several runs at once; a store that was begun is completed, and one that is too small is appended to.
 """
 
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass, replace
@@ -40,13 +41,14 @@ from srcli.workers import run_jobs
 from srcli.workers.distribute import JobFunction, distribute
 from srcli.workers.progress import ignore
 
-# Pairs that are made, and recorded as complete, together.
-SHARD = 16
+# Pairs that are made, and recorded as complete, together: a slow teacher takes half a minute for them.
+SHARD = 4
 # Sides of the teacher's input in pixels, and of the border whose output is discarded: there the teacher sees
 # less than in a whole image.
 INPUT, BORDER = 112, 8
+STAGE = "running the teacher"
 # Increase it when the content of the files changes.
-VERSION = 1
+VERSION = 2
 
 _PLANES = ("lr", "teacher", "truth")
 _Shard = tuple[int, bool]
@@ -117,13 +119,13 @@ def load_teacher_method(name: str, scale: int, device: str | None = None) -> Met
     return load_method(resolve_name(name), scale, options)
 
 
-def open_pairs(wanted: PairSpec, device: str | None, tick: Tick, decoded: Tick) -> Store:
+def open_pairs(wanted: PairSpec, device: str | None, tick: Tick) -> Store:
     """Return the pairs as a store whose crops have a teacher; those that are missing are made first.
 
-    Reports pairs to `tick(done, all)`, images to `decoded`. Raises `SrError` if the teacher cannot run here,
+    Reports to `tick(stage, done, all)`. Raises `SrError` if the teacher cannot run here,
     or the images do not suit.
     """
-    images = wanted.open_images(decoded)
+    images = wanted.open_images(tick)
     _make_missing(wanted, device, tick)
     count = np.full(wanted.shards * SHARD, wanted.side)
     low, high = layout(count, count), layout(count * wanted.scale, count * wanted.scale)
@@ -134,6 +136,23 @@ def open_pairs(wanted: PairSpec, device: str | None, tick: Tick, decoded: Tick) 
     return Store(wanted.student, truth, lr, None, count, count, sums, images.left_out, images.leaks, teacher)
 
 
+def count_affordable(wanted: PairSpec, device: str | None, seconds: float) -> int:
+    """Return how many of the pairs the teacher can make in `seconds`; a shard at least.
+
+    Pairs of earlier runs take no time.
+    """
+    made = sum(_marker(wanted.folder, shard).exists() for shard in range(wanted.shards))
+    if made == wanted.shards:
+        return wanted.count
+    teacher = load_teacher_method(wanted.teacher, wanted.scale, device)
+    side = wanted.side + 2 * BORDER
+    teacher(np.full((32, 32, 3), 0.5, np.float32), wanted.scale)  # loads the network
+    began = time.perf_counter()
+    teacher(np.full((side, side, 3), 0.5, np.float32), wanted.scale)
+    shards = made + int(max(0.0, seconds) / (time.perf_counter() - began)) // SHARD
+    return min(wanted.count, max(1, shards) * SHARD)
+
+
 def _make_missing(wanted: PairSpec, device: str | None, tick: Tick) -> None:
     missing = [shard for shard in range(wanted.shards) if not _marker(wanted.folder, shard).exists()]
     if not missing:
@@ -142,11 +161,11 @@ def _make_missing(wanted: PairSpec, device: str | None, tick: Tick) -> None:
         _reserve(wanted)
     # What another run is busy with is waited for at the end.
     jobs: list[_Shard] = [(shard, False) for shard in missing] + [(shard, True) for shard in missing]
-    tick((wanted.shards - len(missing)) * SHARD, wanted.shards * SHARD)
+    tick(STAGE, (wanted.shards - len(missing)) * SHARD, wanted.shards * SHARD)
     done: set[int] = set()
     for shard in _run_jobs(wanted, jobs, device, len(missing)):
         done.update(shard)
-        tick((wanted.shards - len(missing) + len(done)) * SHARD, wanted.shards * SHARD)
+        tick(STAGE, (wanted.shards - len(missing) + len(done)) * SHARD, wanted.shards * SHARD)
 
 
 def _run_jobs(

@@ -14,7 +14,8 @@ from torch import Tensor
 Samples = NDArray[np.uint8]
 Numbers = NDArray[np.int64]
 # Called with the amount done and the total.
-Tick = Callable[[int, int], None]
+# Takes a stage, such as "decoding", and how many images of all are done.
+Tick = Callable[[str, int, int], None]
 
 # Pixels are copied as units of three bytes: that is twice as fast for rotated crops.
 _PIXEL = np.dtype("V3")

@@ -28,14 +28,13 @@ from srcli.train.events import (
     DataReady,
     Event,
     Fitted,
-    ImageDecoded,
     Interrupted,
-    PairsMade,
+    Preparing,
     Started,
     Validated,
 )
 from srcli.train.feed import Drawer, Feed
-from srcli.train.pairs_store import PairSpec, open_pairs
+from srcli.train.pairs_store import PairSpec, count_affordable, open_pairs
 from srcli.train.recipe import Recipe
 from srcli.train.request import Summary, TrainRequest
 from srcli.train.sources import parse
@@ -71,10 +70,11 @@ def run(
     pictures = _load_pictures(request.validation, chosen.scale)
 
     def emit_or_stop(event: Event) -> None:
-        if isinstance(event, ImageDecoded | PairsMade) and should_stop():
+        if isinstance(event, Preparing) and should_stop():
             raise KeyboardInterrupt
         emit(event)
 
+    chosen = _fit_pairs(request, chosen, device, emit)
     workers = count_workers(request, chosen, device)
     draw_batch = open_draw(request, chosen, begun, device, emit_or_stop, workers)
     log = _open_tensorboard(folder) if request.tensorboard else ignore
@@ -82,6 +82,7 @@ def run(
     setup = loop.Setup(
         chosen, device, folder, draw_batch, pictures, log, read_every=read_every, workers=workers
     )
+    emit(Preparing(f"scoring bicubic on {len(pictures)} validation images"))
     setup = replace(setup, bicubic=loop.score_bicubic(setup))
     if not begun.step:
         setup = _fit_to_time(request, begun, setup, began, emit)
@@ -96,21 +97,38 @@ def run(
     return Summary(weights, begun.best, begun.step, setup.bicubic, interrupted, is_first)
 
 
+def _fit_pairs(request: TrainRequest, chosen: Recipe, device: Device, emit: Emit) -> Recipe:
+    """Return the recipe with no more pairs than the teacher makes in half of the time, if that is limited."""
+    is_set = any(text.partition("=")[0] == "pairs" for text in request.assignments)
+    if not chosen.pairs or request.seconds is None or request.resume or is_set:
+        return chosen
+    emit(Preparing("timing the teacher"))
+    pairs = PairSpec(
+        chosen.teacher, chosen.pairs, request.data, _specify_store(request, chosen, chosen.scale)
+    )
+    return replace(chosen, pairs=count_affordable(pairs, device.name, request.seconds / 2))
+
+
 def _fit_to_time(
     request: TrainRequest, begun: State, setup: loop.Setup, began: float, emit: Emit
 ) -> loop.Setup:
-    """Choose the number of steps, if the request leaves it open: `seconds`, or an hour without a GPU."""
-    automatic = request.preset is None and setup.device.name == "cpu" and not request.start_from
+    """Choose the number of steps, if the request leaves it open: `seconds`, or an hour without a GPU.
+
+    Preparing the images counts, but half of the time at least is for training.
+    """
+    automatic = request.preset is None and setup.device.name == "cpu"
     if request.seconds is None and (not automatic or _sets_steps(request)):
         return setup
-    limit = (request.seconds or _HOUR) - (time.monotonic() - began)
+    limit = request.seconds or _HOUR
+    limit = max(limit / 2, limit - (time.monotonic() - began))
+    emit(Preparing("timing a few steps"))
     speed = time_budget.measure(begun, setup, limit)
     fitted = setup.recipe
     if request.seconds is not None or time_budget.estimate(fitted, speed) > _HOUR:
         fitted = time_budget.fit(fitted, speed, limit)
     paper = None
-    if request.network and request.preset != "paper":
-        published = recipes.find(request.network, setup.recipe.scale)
+    if request.preset != "paper":
+        published = choose_recipe(replace(request, preset="paper"))
         paper = time_budget.estimate_other(published, fitted, speed)
     emit(Fitted(fitted.all_steps, time_budget.estimate(fitted, speed), paper))
     return replace(setup, recipe=fitted)
@@ -177,7 +195,7 @@ def _run_steps(begun: State, setup: loop.Setup, emit: Emit, should_stop: Callabl
 
 def choose_recipe(request: TrainRequest, on_gpu: bool = False) -> Recipe:
     """Return the recipe of the network and preset or, to fine-tune, of the weights to start from."""
-    kind = request.preset or ("paper" if on_gpu or request.start_from else "quick")
+    kind = request.preset or ("paper" if on_gpu else "quick")
     recipes.check_preset(kind)
     if request.start_from is None:
         if request.network is None:
@@ -282,19 +300,16 @@ def open_draw(
     `workers`: processes that will call it; 0: only this one does.
     """
 
-    def report_decoded(done: int, total: int) -> None:
-        emit(ImageDecoded(done, total))
-
-    def report_pairs(done: int, total: int) -> None:
-        emit(PairsMade(done, total))
+    def report(stage: str, done: int, total: int) -> None:
+        emit(Preparing(stage, done, total))
 
     def open_feed(scale: int) -> Feed:
         wanted = _specify_store(request, chosen, scale)
         if chosen.pairs:
             pairs = PairSpec(chosen.teacher, chosen.pairs, request.data, wanted)
-            store = open_pairs(pairs, device.name, report_pairs, report_decoded)
+            store = open_pairs(pairs, device.name, report)
         else:
-            store = open_store([parse(text, scale) for text in request.data], wanted, report_decoded)
+            store = open_store([parse(text, scale) for text in request.data], wanted, report)
         label = "any scale" if chosen.scale_range else f"x{scale}"
         emit(DataReady(len(store), label, store.left_out, store.leaks))
         # Crops are cut on the device that holds the samples, unless processes degrade them.

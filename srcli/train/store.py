@@ -6,6 +6,7 @@ and the low-resolution images of every deterministic degradation used so far.
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -100,8 +101,9 @@ class Store:
 
 
 def open_store(sources: Sequence[ImageSource], wanted: StoreSpec, tick: Tick) -> Store:
-    """Open the images of all sources, decoding them unless an earlier run did; reports to `tick(done, all)`.
+    """Open the images of all sources, decoding them unless an earlier run did.
 
+    Reports to `tick(stage, done, all)`.
     Raises `DatasetError` if a source has no image as large as a crop, a pair does not fit, a file shows a
     benchmark's image, or the disk is full.
     """
@@ -187,7 +189,7 @@ def _open_high(folder: Path, index: Index, sharpen: float, tick: Tick) -> Mapped
     def sharp(number: int) -> Samples:
         return to_uint8(unsharp_mask(from_uint8(images.image(number)), sharpen))
 
-    return _open_plane(folder / f"hr-sharpened-{sharpen:g}.bin", places, sharp, tick)
+    return _open_plane(folder / f"hr-sharpened-{sharpen:g}.bin", places, sharp, partial(tick, "sharpening"))
 
 
 def _open_low(
@@ -200,14 +202,19 @@ def _open_low(
     partners = [cache.stamp(file) for source in sources for file in source.partners]
     facts = [repr(wanted.degradation), partners, *([wanted.sharpen] if wanted.sharpen else [])]
     name = f"x{wanted.scale}-{cache.key(facts)}.bin"
-    lr = _open_plane(folder / f"lr-{name}", places, lambda n: _make_low(n, index, hr, sources, wanted), tick)
+    make = partial(_make_low, index=index, hr=hr, sources=sources, wanted=wanted)
+    lr = _open_plane(folder / f"lr-{name}", places, make, partial(tick, "downscaling"))
     if not wanted.enlarged:
         return lr, None
-    large = places.times(wanted.scale)
-    return lr, _open_plane(folder / f"fed-{name}", large, lambda n: _upscale(lr.image(n), wanted.scale), tick)
+    large, upscaling = places.times(wanted.scale), partial(tick, "upscaling")
+    return lr, _open_plane(
+        folder / f"fed-{name}", large, lambda n: _upscale(lr.image(n), wanted.scale), upscaling
+    )
 
 
-def _open_plane(path: Path, places: Layout, make: Callable[[int], Samples], tick: Tick) -> MappedPlane:
+def _open_plane(
+    path: Path, places: Layout, make: Callable[[int], Samples], tick: Callable[[int, int], None]
+) -> MappedPlane:
     """Open the images in a file, which is written first unless an earlier run did."""
     if not places.fits(path):
         with cache.lock_folder(path.parent):
@@ -216,7 +223,9 @@ def _open_plane(path: Path, places: Layout, make: Callable[[int], Samples], tick
     return map_file(path, places)
 
 
-def _make_images(make: Callable[[int], Samples], count: int, tick: Tick) -> Iterator[Samples]:
+def _make_images(
+    make: Callable[[int], Samples], count: int, tick: Callable[[int, int], None]
+) -> Iterator[Samples]:
     for done, samples in enumerate(prefetch_single_threaded(make, range(count)), 1):
         tick(done, count)
         yield samples

@@ -2,6 +2,7 @@
 
 import copy
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 from srcli.train import loop, parallel
@@ -9,6 +10,7 @@ from srcli.train.loop import Setup
 from srcli.train.recipe import Recipe
 from srcli.train.state import State
 
+Clock = Callable[[], float]
 # Trial steps in each phase; fewer if they would take more than this share of the time.
 _TRIALS = 20
 _TRIAL_SHARE = 0.05
@@ -28,29 +30,29 @@ class Speed:
     validation: float
 
 
-def measure(begun: State, setup: Setup, seconds: float) -> Speed:
-    """Take trial steps in each phase, for a part of `seconds`; the state stays as it is."""
+def measure(begun: State, setup: Setup, seconds: float, clock: Clock = time.perf_counter) -> Speed:
+    """Take trial steps in each phase, for a part of `seconds` by the clock; the state stays as it is."""
     trial = copy.deepcopy(begun)
     share = seconds * _TRIAL_SHARE
-    first = _time_steps(trial, setup, share) if setup.recipe.steps else 0.0
+    first = _time_steps(trial, setup, share, clock) if setup.recipe.steps else 0.0
     second = 0.0
     if setup.recipe.gan:
         trial.step = setup.recipe.steps
-        second = _time_steps(trial, setup, share)
-    began = time.perf_counter()
+        second = _time_steps(trial, setup, share, clock)
+    began = clock()
     loop.validate(trial, setup)
-    found = Speed(first, second, time.perf_counter() - began)
+    found = Speed(first, second, clock() - began)
     return Speed(*parallel.broadcast_numbers([found.first, found.second, found.validation]))
 
 
-def _time_steps(trial: State, setup: Setup, seconds: float) -> float:
+def _time_steps(trial: State, setup: Setup, seconds: float, clock: Clock) -> float:
     """Return the seconds of a step, without the first one, which allocates memory."""
     work = loop.prepare(trial, setup)
     times: list[float] = []
     while len(times) <= _TRIALS and (len(times) < 2 or sum(times) < seconds):
-        began = time.perf_counter()
+        began = clock()
         float(loop.take_step(trial, setup, work).norm)  # wait for a GPU
-        times.append(time.perf_counter() - began)
+        times.append(clock() - began)
     return sum(times[1:]) / (len(times) - 1)
 
 

@@ -25,7 +25,7 @@ def build_setup(photos: Path, folder: Path, name: str = "fsrcnn", **changes: obj
         wanted = StoreSpec(
             scale, side, reduced, made.rescale_factors, enlarged, large_only=bool(made.scale_range)
         )
-        store = open_store([parse(str(photos), scale)], wanted, lambda done, total: None)
+        store = open_store([parse(str(photos), scale)], wanted, lambda stage, done, total: None)
         feeds[scale] = Feed(store, channels, augment.parse(made.augment))
     folder.mkdir(exist_ok=True)
 
