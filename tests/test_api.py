@@ -116,12 +116,13 @@ def test_arrays_pictures_and_files_agree_with_the_command(photo: Path, tmp_path:
 
 
 def test_options_are_those_of_the_command(photo: Path, tmp_path: Path, sr: Run) -> None:
-    model = srcli.load("ecbsr", 2, self_ensemble=True)
+    model = srcli.load("ecbsr", 2, self_ensemble=True, runtime="ncnn")
     postprocess = srcli.Postprocess(strength=0.5, consistent=True, color_fix=True)
     ours = model.upscale_file(
         photo, tmp_path / "ours.jpg", postprocess=postprocess, encoding=srcli.EncodingOptions(quality=70)
     )
     words = ("--strength", "0.5", "--consistent", "--color-fix", "--self-ensemble", "--quality", "70")
+    words += ("--runtime", "ncnn")
     assert sr("upscale", photo, "-x2", "-m", "ecbsr", *words, "-o", tmp_path / "theirs.jpg").code == 0
     assert ours.read_bytes() == (tmp_path / "theirs.jpg").read_bytes()
 

@@ -2,32 +2,33 @@
 
 import importlib.util
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import numpy as np
-import onnx
+import onnx.reference
 import pytest
+import torch
 
 from helpers.command import Run
 from helpers.images import assert_same_samples, crop_photo
 from srcli import manifest
-from srcli.engine.runtimes import select, speeds, translation
-from srcli.engine.runtimes.base import UnsupportedNetwork
+from srcli.archs import Spec
+from srcli.engine.device import count_threads
+from srcli.engine.runtimes import select, speeds, translation, trials
+from srcli.engine.runtimes.base import Runtime, RuntimeRequest, UnsupportedNetwork, WeightsSource
 from srcli.engine.upscaler import Upscaler
 from srcli.engine.weights.ncnn import read_graph
-from srcli.errors import UsageError
 from srcli.imaging import rows
 from srcli.imaging.image import read_image
 from srcli.imaging.pixels import Pixels, from_uint8
 from srcli.methods import MethodOptions, load_method
 
 LIBRARIES = {"openvino": "openvino", "opencv": "cv2", "onnxruntime": "onnxruntime"}
-# Their transposed convolution is left to ncnn.
-ON_NCNN = ("fsrcnn-x2", "fsrcnn-x3")
-BUNDLED = [entry for entry in manifest.load() if entry.bundled and entry.name not in ON_NCNN]
+BUNDLED = [entry for entry in manifest.load() if entry.bundled]
 
 
 def load_stage(entry: manifest.Entry, runtime: str) -> Upscaler:
@@ -82,8 +83,27 @@ def test_what_is_not_translated_is_said(tmp_path: Path) -> None:
         translation.translate(graph, 3)
     with pytest.raises(UnsupportedNetwork, match="ends in a layer Sigmoid"):
         translation.translate_to_levels(graph, 3, 2, rounded=True)
-    with pytest.raises(UsageError, match="opencv cannot run fsrcnn"):
-        load_method("fsrcnn", 2, MethodOptions(device="cpu", runtime="opencv"))
+
+
+@pytest.mark.parametrize(
+    ("kernel", "step", "border", "added"), [(9, 3, 4, 2), (4, 2, 1, 0), (3, 2, 1, 1), (2, 2, 0, 0)]
+)
+def test_a_transposed_convolution_is_a_convolution_of_phases(
+    kernel: int, step: int, border: int, added: int, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    layer = torch.nn.ConvTranspose2d(3, 2, kernel, step, border, added)
+    geometry = f"1={kernel} 3={step} 4={border} 18={added} 5=1 6={layer.weight.numel()}"
+    (tmp_path / "a.param").write_text(
+        f"7767517\n2 2\nInput in 0 1 a\nDeconvolution d 1 1 a b 0=2 {geometry}\n"
+    )
+    weight, bias = (each.detach().numpy() for each in (layer.weight, layer.bias))
+    (tmp_path / "a.bin").write_bytes(bytes(4) + weight.swapaxes(0, 1).tobytes() + bias.tobytes())
+    model = translation.translate(read_graph(tmp_path / "a.param"), 3)
+    assert {node.op_type for node in onnx.load_from_string(model).graph.node} == {"Conv", "DepthToSpace"}
+    batch = torch.rand(1, 3, 7, 5)
+    (ours,) = onnx.reference.ReferenceEvaluator(model).run(None, {"image": batch.numpy()})
+    np.testing.assert_allclose(ours, layer(batch).detach().numpy(), atol=1e-6)
 
 
 @pytest.fixture
@@ -126,11 +146,71 @@ def test_the_work_decides(
         assert "by ncnn (fastest on a CPU)" in choose(1_000)
         assert "by ONNX Runtime (fastest on a CPU)" in choose(1_000_000)
         assert notes[-1].endswith("onnxruntime 1.30 s, opencv 2.20 s, ncnn 3.10 s")
-        assert "by ncnn (fastest on a CPU)" in choose(None)
+        assert "by ONNX Runtime (fastest on a CPU)" in choose(None)  # as for a photograph
         hide("onnxruntime")
         assert "by OpenCV" in choose(1_000_000)
     finally:
         speeds.read_table.cache_clear()
+
+
+@pytest.fixture
+def unknown(tmp_path: Path) -> WeightsSource:
+    """Return a bundled network under another name, so that nothing is known of its speed."""
+    entry = manifest.find_entries("ecbsr")[4]
+    assert entry.bundled
+    assert entry.packed
+    for suffix in ("safetensors", "ncnn.json", "ncnn.param", "ncnn.bin"):
+        shutil.copy(entry.bundled.with_suffix(f".{suffix}"), tmp_path / f"mine.{suffix}")
+    spec = Spec(entry.arch, 4, entry.config)
+    return WeightsSource(tmp_path / "mine.safetensors", spec, entry.digest, {"ncnn": entry.packed})
+
+
+def test_a_network_that_was_not_measured_is_tried(
+    unknown: WeightsSource, monkeypatch: pytest.MonkeyPatch, hide: Callable[[str], None]
+) -> None:
+    """The fastest of the trial runs; the trial is kept, and not made for little work."""
+    pytest.importorskip("onnxruntime")
+    hide("openvino")
+    seconds = {"NcnnRuntime": 0.02, "OpenCvRuntime": 0.03, "OnnxRuntime": 0.01}
+    tried: list[str] = []
+
+    def time_run(runtime: Runtime, tile: Pixels) -> float:
+        tried.append(type(runtime).__name__)
+        return seconds[tried[-1]] * tile.size / 32**2
+
+    monkeypatch.setattr(trials, "_time_run", time_run)
+    waits: list[str] = []
+
+    def load(pixels: int | None) -> tuple[str, trials.SpeedRecord | None]:
+        request = RuntimeRequest(device="cpu", pixels=pixels, wait=lambda text, _: waits.append(text))
+        runtime, record = select.load_with_record(unknown, request)
+        return runtime.description, record
+
+    assert "by ncnn (fastest on a CPU)" in load(10_000)[0]
+    assert not tried
+    assert "by ONNX Runtime (fastest on a CPU)" in load(10_000_000)[0]
+    assert set(tried) == set(seconds)
+    assert waits == ["measuring libraries for mine.safetensors, once"] * 2
+    tried.clear()
+    description, record = load(None)
+    assert "by ONNX Runtime" in description
+    assert not tried
+    assert record
+    record.correct([512 * 512], 8.0, processor_seconds=0.1)  # of a machine that did other things
+    assert "by ONNX Runtime" in load(None)[0]
+    record.correct([512 * 512], 8.0, processor_seconds=8.0 * count_threads())
+    assert "by ncnn" in load(None)[0]
+
+
+def test_a_library_with_another_picture_is_not_taken(
+    unknown: WeightsSource, monkeypatch: pytest.MonkeyPatch, hide: Callable[[str], None]
+) -> None:
+    pytest.importorskip("onnxruntime")
+    hide("openvino")
+    monkeypatch.setattr(trials, "_time_run", lambda *_: 1.0)
+    monkeypatch.setattr(trials, "_SAME", -1.0)
+    runtime = select.load(unknown, RuntimeRequest(device="cpu", pixels=10_000_000))
+    assert "by ncnn" in runtime.description
 
 
 def test_every_bundled_network_was_measured() -> None:

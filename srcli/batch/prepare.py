@@ -1,5 +1,6 @@
 """From a request to a batch that is ready to run: everything that can be checked or decided in advance."""
 
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -114,7 +115,7 @@ def _choose_model(request: UpscaleRequest, images: "list[PlannedImage]", emit: E
     if within is not None and model.weights is None:
         from srcli.upscaling.estimate import check_time, choose_model
 
-        options = _make_trial_options(execution)
+        options = _make_trial_options(execution, images)
         if model.name is None:
             model = ModelChoice(choose_model(within, images, options))
             emit(ModelChosen(model.label, within))
@@ -128,13 +129,14 @@ def _choose_model(request: UpscaleRequest, images: "list[PlannedImage]", emit: E
     return model
 
 
-def _make_trial_options(execution: Execution) -> MethodOptions:
+def _make_trial_options(execution: Execution, images: "list[PlannedImage]") -> MethodOptions:
     """Return the options that decide how long a model takes."""
     return MethodOptions(
         slots.resolve_devices(execution.device),
         execution.tile,
         execution.self_ensemble,
         runtime=execution.runtime,
+        pixels=sum(math.prod(image.info.size) * image.info.frames for image in images) or None,
     )
 
 
@@ -148,7 +150,7 @@ def _find_auto_models(request: UpscaleRequest, images: "list[PlannedImage]", emi
         return models
     from srcli.upscaling.estimate import choose_model, estimate_total
 
-    options = _make_trial_options(request.execution)
+    options = _make_trial_options(request.execution, images)
     clean = choose_model(within, images, options)
     emit(ModelChosen(clean, within))
 

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain, groupby
-from time import perf_counter
+from time import perf_counter, process_time
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -30,6 +31,9 @@ from srcli.imaging.rows import Rows
 from srcli.scales import ANY, Window
 from srcli.workers.prefetch import prefetch
 from srcli.workers.progress import Progress, ignore
+
+if TYPE_CHECKING:
+    from srcli.engine.runtimes.trials import SpeedRecord
 
 # Height and width.
 Sides = tuple[int, int]
@@ -61,6 +65,7 @@ class Upscaler:
     spec: Spec | None = None
     prefetch: bool = False
     mirrors_border: bool = False
+    record: "SpeedRecord | None" = None
 
     def __call__(self, pixels: Pixels, size: Sides | None = None) -> Pixels:
         """Return (H*scale, W*scale, 3) for (H, W, 3) in [0, 1], or `size` for any scale; not clipped."""
@@ -147,7 +152,7 @@ class Upscaler:
         tile, margin = self._fit_tile(source), self._margin
         extended = rows.extend(source, margin) if margin else source
         runtime, tile, progress = self._take_global_stats(source, size, tile, progress)
-        clock = _Clock(self.runtime, self.spec)
+        clock = _Clock(self.runtime, self.spec, self.record)
         overlaps = iter(plan_overlaps(runtime.info.halo, tile))
         overlap, meter = _next_overlap(runtime, overlaps)
         top = done = 0
@@ -208,21 +213,28 @@ class _Clock:
 
     runtime: Runtime
     spec: Spec | None
+    record: "SpeedRecord | None" = None
     areas: list[int] = field(default_factory=list)
     seconds: float = 0
+    processor_seconds: float = 0
 
     def time(self, results: Iterator[Pixels], tiles: list[Tile]) -> Iterator[Pixels]:
         """Yield the results of these tiles unchanged."""
         for y, x in tiles:
-            start = perf_counter()
+            start, processor = perf_counter(), process_time()
             result = next(results)
             self.seconds += perf_counter() - start
+            self.processor_seconds += process_time() - processor
             self.areas.append((y.stop - y.start) * (x.stop - x.start))
             yield result
 
     def check_rate(self) -> None:
-        """Compare the whole with the rate; to be called at the end."""
-        if self.spec and self.seconds >= MIN_COMPARED_SECONDS:
+        """Compare the whole with what was measured; to be called at the end."""
+        if self.seconds < MIN_COMPARED_SECONDS:
+            return
+        if self.record:
+            self.record.correct(self.areas, self.seconds, self.processor_seconds)
+        if self.spec:
             calibration.check_rate(self.runtime, str(self.spec), self.areas, self.seconds)
 
 

@@ -280,8 +280,9 @@ def _settle_values(source: WeightsSource, log: Log = ignore) -> WeightsSource:
 
 
 def _load_upscaler(source: WeightsSource, options: MethodOptions) -> Upscaler:
-    upscaler = _as_upscaler(select.load(source, _as_request(options)), source.spec, options)
-    return replace(upscaler, mirrors_border=source.border == "mirror" or _is_mirroring(source.path))
+    runtime, record = select.load_with_record(source, _as_request(options))
+    is_mirroring = source.border == "mirror" or _is_mirroring(source.path)
+    return replace(_as_upscaler(runtime, source.spec, options), mirrors_border=is_mirroring, record=record)
 
 
 def _is_mirroring(path: Path) -> bool:

@@ -127,12 +127,13 @@ def _estimate_stage(stage: Upscaler, height: int, width: int) -> _Part:
     tiles = stage.plan((height, width), (height * scale, width * scale), stage.tile)
     areas = [(y.stop - y.start) * (x.stop - x.start) for y, x in tiles]
     first = tiles[0][0]
+    sample_bytes = 1 if stage.runtime.returns_uint8 else 4
     return _Part(
         2 * _count_multiply_adds(stage) * height * width * runs,
         len(tiles) * runs,
         runs * sum(map(rate.seconds, areas)),
         rate.bytes(max(areas)),
-        4 * channels * (first.keep_stop - first.keep_start) * scale * width * scale,
+        sample_bytes * channels * (first.keep_stop - first.keep_start) * scale * width * scale,
     )
 
 

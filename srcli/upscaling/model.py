@@ -3,7 +3,7 @@
 import math
 import os
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, overload
 
@@ -14,6 +14,7 @@ from srcli.engine.slots import resolve_devices
 from srcli.engine.tiles import DEFAULT_TILE
 from srcli.errors import SrError, UsageError
 from srcli.imaging.codecs.base import EncodingOptions, Frame
+from srcli.imaging.codecs.reading import read_info
 from srcli.imaging.codecs.registry import SUFFIXES
 from srcli.imaging.pixels import StoredSamples
 from srcli.imaging.size import Size, TargetSize
@@ -187,10 +188,13 @@ def load(
     them separated by commas, or "auto" for the fastest. The other options are those of `sr upscale`. Raises
     `SrError` if the model does not exist or cannot be loaded.
     """
-    choice = ModelChoice(model, None if weights is None else Path(weights), arch)
+    options = MethodOptions(tile=tile, self_ensemble=self_ensemble, runtime=runtime)
+    return _load(ModelChoice(model, None if weights is None else Path(weights), arch), scale, device, options)
+
+
+def _load(choice: ModelChoice, scale: float, device: str, options: MethodOptions) -> Model:
     choice.check()
-    chosen = None if device == AUTO else resolve_devices(device)
-    return Model(choice, scale, MethodOptions(chosen, tile, self_ensemble, runtime=runtime))
+    return Model(choice, scale, replace(options, device=None if device == AUTO else resolve_devices(device)))
 
 
 @overload
@@ -230,12 +234,26 @@ def upscale(
     `output` and `overwrite` are for paths; see `Model.upscale_file`. For several images, `load` a model once
     and call it. Raises `SrError`.
     """
-    loaded = load(model, scale, weights=weights, device=device)
+    choice = ModelChoice(model, None if weights is None else Path(weights))
+    loaded = _load(choice, scale, device, MethodOptions(pixels=_count_pixels(image)))
     if isinstance(image, str | os.PathLike):
         return loaded.upscale_file(image, output, overwrite=overwrite, progress=progress)
     if output is not None or overwrite:
         raise UsageError("output and overwrite are for files", "pass the path of an image")
     return loaded(image, progress=progress)
+
+
+def _count_pixels(image: "PathLike | NDArray[Any] | PilImage.Image") -> int | None:
+    """Return the pixels of an image, by which the fastest runtime is chosen; None if they are not known."""
+    if isinstance(image, np.ndarray):
+        return math.prod(image.shape[:2])
+    if not isinstance(image, str | os.PathLike):
+        return math.prod(image.size)
+    try:
+        info = read_info(Path(image))
+    except Exception:  # reading the image will raise it again
+        return None
+    return math.prod(info.size) * info.frames
 
 
 def _name_output(source: Path, label: str, output: Path | None) -> Path:

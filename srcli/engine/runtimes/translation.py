@@ -5,6 +5,7 @@ beside it, before its pixel shuffle, so that only the last step touches the larg
 """
 
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,7 +32,7 @@ def translate(graph: Graph, channels: int) -> bytes:
     Raises `UnsupportedNetwork` if a layer is of a kind that is not translated.
     """
     model = OnnxGraph()
-    out = _translate_layers(model, graph, INPUT, graph.output)
+    out = _translate_layers(model, _read_layers(graph), INPUT, graph.output)
     source = (INPUT, "float32", (1, channels, "height", "width"))
     return model.encode(source, (out, "float32", (1, channels, "tall", "wide")))
 
@@ -43,7 +44,8 @@ def translate_to_levels(graph: Graph, channels: int, scale: int, *, rounded: boo
     input pixel, the pixels that it becomes, row by row. They are uint8 if `rounded`, else float32. Raises
     `UnsupportedNetwork` like `translate`, and if the network does not end in a pixel shuffle.
     """
-    last = graph.layers[-1]
+    layers = _read_layers(graph)
+    last = layers[-1][0]
     if last.kind != "PixelShuffle" or last.number(0) != scale or last.number(1):
         raise UnsupportedNetwork(f"it ends in a layer {last.kind}")
     model = OnnxGraph()
@@ -51,7 +53,7 @@ def translate_to_levels(graph: Graph, channels: int, scale: int, *, rounded: boo
     source = _crop(model, margins)
     if channels == 1:
         source = _add_luma(model, source)
-    planes = _translate_layers(model, graph, source, last.inputs[0])
+    planes = _translate_layers(model, layers, source, last.inputs[0])
     levels = _spread_planes(model, planes, channels, scale)
     if channels == 1:
         levels = model.add("Add", [levels, _add_chroma(model, margins, scale)])
@@ -114,10 +116,58 @@ def _make_phases(scale: int) -> NDArray[np.float64]:
     return phases
 
 
-def _translate_layers(model: OnnxGraph, graph: Graph, source: str, blob: str) -> str:
+# A layer and its weights.
+_LoadedLayer = tuple[Layer, list[Array]]
+
+
+def _read_layers(graph: Graph) -> list[_LoadedLayer]:
+    """Return the layers, of which a transposed convolution at the end becomes one before a pixel shuffle."""
+    layers = list(read_layers(graph))
+    if len(layers) < len(graph.layers):
+        kind = graph.layers[len(layers)].kind
+        reason = "weights in a format" if kind in _TRANSLATORS else f"a layer {kind}"
+        raise UnsupportedNetwork(f"it has {reason} that is not translated")
+    if layers[-1][0].kind == "Deconvolution":
+        layers[-1:] = _split_deconvolution(*layers[-1])
+    return layers
+
+
+def _split_deconvolution(layer: Layer, arrays: list[Array]) -> list[_LoadedLayer]:
+    """Return a convolution for each phase of the output, and a pixel shuffle; or the layer if it is no such.
+
+    Output s*q + r of a transposed convolution is the sum of input q + t times weight r + p - t*s, with the
+    step s and the border p.
+    """
+    geometry = _read_geometry(layer)
+    step, border, side = (geometry[key][0] for key in ("strides", "pads", "kernel_shape"))
+    added = int(layer.number(18))
+    is_even = all(len(set(geometry[key])) == 1 for key in ("strides", "pads", "kernel_shape"))
+    keeps_size = side - 2 * border + added == step and added == layer.number(19, added)
+    if not is_even or not keeps_size or tuple(geometry["dilations"]) != (1, 1):
+        return [(layer, arrays)]
+    outputs = int(layer.number(0))
+    weights = arrays[0].reshape(outputs, -1, side, side)
+    first, last = -((side - 1 - border) // step), (step - 1 + border) // step
+    taps = [(r, t, r + border - t * step) for r in range(step) for t in range(first, last + 1)]
+    inside = [(r, t - first, k) for r, t, k in taps if 0 <= k < side]
+    kernel = np.zeros((outputs, step, step, weights.shape[1], last - first + 1, last - first + 1), np.float32)
+    for (row, up, high), (column, left, wide) in product(inside, repeat=2):
+        kernel[:, row, column, :, up, left] = weights[:, :, high, wide]
+    phases, reach = outputs * step**2, last - first + 1
+    parameters = {0: phases, 1: reach, 4: -first, 15: last, 16: last, 5: len(arrays) > 1, 6: kernel.size}
+    activation = {key: layer.parameters[key] for key in (9, 10) if key in layer.parameters}
+    planes = f"{layer.outputs[0]} in phases"
+    one = {key: (float(value),) for key, value in parameters.items()} | activation
+    convolution = Layer("Convolution", layer.inputs, (planes,), one)
+    shuffle = Layer("PixelShuffle", (planes,), layer.outputs, {0: (float(step),)})
+    biases = [array.repeat(step**2) for array in arrays[1:]]
+    return [(convolution, [kernel, *biases]), (shuffle, [])]
+
+
+def _translate_layers(model: OnnxGraph, layers: list[_LoadedLayer], source: str, blob: str) -> str:
     """Add the layers that make a blob, from the value `source` on, and return its name in the model."""
     names: dict[str, str] = {}
-    for layer, arrays in read_layers(graph):
+    for layer, arrays in layers:
         if layer.kind == "Input":
             name = source
         elif layer.kind == "Split":
@@ -128,8 +178,8 @@ def _translate_layers(model: OnnxGraph, graph: Graph, source: str, blob: str) ->
             raise UnsupportedNetwork(f"it has a layer {layer.kind}, which is not translated")
         names.update(dict.fromkeys(layer.outputs, name))
         if blob in names:
-            return names[blob]
-    raise UnsupportedNetwork("its weights are in a format that is not translated")
+            break
+    return names[blob]
 
 
 def _add_convolution(model: OnnxGraph, layer: Layer, inputs: list[str], arrays: list[Array]) -> str:

@@ -165,7 +165,8 @@ def _count_weights(layer: Layer) -> list[tuple[int, bool]] | None:
     outputs = int(layer.number(0))
     match layer.kind:
         case "Convolution" | "Deconvolution" | "ConvolutionDepthWise" | "DeconvolutionDepthWise":
-            if layer.number(8) or layer.number(19):  # 8 bits, or weights that are computed
+            computed = 28 if layer.kind.startswith("De") else 19
+            if layer.number(8) or layer.number(computed):  # 8 bits, or weights that are computed
                 return None
             return [(int(layer.number(6)), True)] + [(outputs, False)] * bool(layer.number(5))
         case "InnerProduct":
@@ -293,6 +294,20 @@ def count_pixel_bytes(graph: Graph) -> float:
         blobs.update(dict.fromkeys(layer.outputs, made))
         largest = max(largest, sum(channels * area for channels, area in [*taken, made]))
     return _WORKSPACE * 4 * largest
+
+
+def count_operations(graph: Graph) -> float:
+    """Return the multiplications and additions of the convolutions for each pixel of the image."""
+    areas: dict[str, tuple[float, float]] = {}
+    operations = 0.0
+    for layer in graph.layers:
+        taken = [areas[name] for name in layer.inputs if name in areas]
+        made = _measure_blob(layer, taken)
+        areas.update(dict.fromkeys(layer.outputs, made))
+        if "onvolution" in layer.kind:
+            area = taken[0][1] if layer.kind.startswith("De") and taken else made[1]
+            operations += 2 * layer.number(6) * area
+    return operations
 
 
 def _measure_blob(layer: Layer, taken: list[tuple[float, float]]) -> tuple[float, float]:
