@@ -44,7 +44,8 @@ def pictures(tmp_path: Path) -> Path:
 
 
 def test_each_picture_gets_its_model(pictures: Path, only_bundled: None, sr: Run) -> None:
-    done = sr("upscale", pictures, "-x2", "-o", pictures / "out", "--json")
+    same = ["-x2", "--runtime", "ncnn"]  # of several, the fastest for so many pixels would run
+    done = sr("upscale", pictures, *same, "-o", pictures / "out", "--json")
     assert done.code == 0, done.err
     records = {Path(r["input"]).stem: r for r in map(json.loads, done.out.splitlines())}
     models = {stem: record["model"] for stem, record in records.items()}
@@ -53,7 +54,7 @@ def test_each_picture_gets_its_model(pictures: Path, only_bundled: None, sr: Run
     }  # fmt: skip
     assert records["text"]["notes"][0] == "ecbsr for text"
     # The same as with the model named.
-    assert sr("upscale", pictures / "noisy.png", "-x2", "-m", "photo", "-o", pictures / "named.png").code == 0
+    assert sr("upscale", pictures / "noisy.png", *same, "-m", "photo", "-o", pictures / "named.png").code == 0
     named, chosen = (
         read_image(file).pixels for file in (pictures / "named.png", pictures / "out" / "noisy_x2.png")
     )
@@ -73,13 +74,25 @@ def test_the_choice_is_recorded_and_recognised(pictures: Path, only_bundled: Non
     assert sr(*command, "--skip-existing", "--prefer", "speed").code == 1
 
 
+def test_names_have_the_model_that_was_taken(pictures: Path, only_bundled: None, sr: Run) -> None:
+    (pictures / "bad.png").write_text("no image")
+    out = pictures / "out"
+    command = ["upscale", pictures, "-x2", "-o", out, "--name", "{stem}_{model}"]
+    assert sr(*command).code == 3
+    made = {file.name: json.loads(sr("info", file, "--json").out)["made"]["model"] for file in out.iterdir()}
+    assert made == {
+        "clean_ecbsr.png": "ecbsr", "noisy_photo.png": "photo", "text_ecbsr.png": "ecbsr",
+        "drawing_ecbsr.png": "ecbsr", "sprite_pixel-art.png": "pixel-art",
+    }  # fmt: skip
+    assert sr(*command, "--skip-existing").out.count("is up to date") == len(made)
+
+
 def test_workers_choose_alike(pictures: Path, sr: Run) -> None:
     texts = []
     for workers in ("1", "2"):
         out = pictures / f"out{workers}"
-        done = sr(
-            "upscale", pictures / "noisy.png", pictures / "sprite.png", "-x2", "-o", out, "--workers", workers
-        )
+        files = (pictures / "noisy.png", pictures / "sprite.png")
+        done = sr("upscale", *files, "-x2", "--runtime", "ncnn", "-o", out, "--workers", workers)
         assert done.code == 0, done.err
         texts.append([file.read_bytes() for file in sorted(out.iterdir())])
     assert texts[0] == texts[1]

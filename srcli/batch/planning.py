@@ -6,7 +6,7 @@ import glob
 import hashlib
 import os
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -73,14 +73,16 @@ class Layout:
 
     `output` is a file or a folder, None for next to the input; `name` a template of {stem}, {ext} and
     {parent} (the input's name, suffix without dot, and folder), {model} and {scale}, which are `model` and
-    `scale`. `suffix` is that of the format, None for the input's own. Without `output`, a folder's outputs go
-    to a folder with `folder_suffix` after its name. `in_place`: the outputs replace the inputs.
+    `scale`. With `find_model`, {model} is what that returns for the input. `suffix` is that of the format,
+    None for the input's own. Without `output`, a folder's outputs go to a folder with `folder_suffix` after
+    its name. `in_place`: the outputs replace the inputs.
     """
 
     output: Location | None = None
     name: str = "{stem}_x{scale}"
     scale: str = "4"
     model: str = ""
+    find_model: Callable[[Location], str] | None = None
     suffix: str | None = None
     recursive: bool = False
     flat: bool = False
@@ -139,6 +141,8 @@ class _TaskMaker:
         values = {
             "stem": stem, "ext": own_suffix.removeprefix("."), "model": layout.model, "scale": layout.scale,
         }  # fmt: skip
+        if layout.find_model and "model" in layout.template.fields:
+            values["model"] = layout.find_model(parse_text(file))
         if "parent" in layout.template.fields:
             values["parent"] = make_absolute(parse_text(file)).parent.name
         name = layout.template.fill(values)

@@ -2,8 +2,9 @@
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from srcli.batch.name_template import check_affix
 from srcli.batch.planning import Layout, SkippedEntries, check_watchable, plan_outputs
 from srcli.batch.request import Execution, UpscaleRequest
 from srcli.batch.task_list import TaskList
-from srcli.batch.work import BatchSettings
+from srcli.batch.work import BatchSettings, find_model
 from srcli.engine import slots
 from srcli.errors import SrError, UsageError
 from srcli.imaging.codecs.reading import read_info
@@ -65,15 +66,15 @@ def prepare(request: UpscaleRequest, emit: Emit) -> BatchPlan:
     if open_ended and request.naming.in_place:
         raise UsageError("--in-place needs local files", "name an --output for remote ones")
     model = _choose_model(request, images, emit)
-    layout = _make_layout(request, model)
+    auto = _find_auto_models(request, images, emit)
+    settings = _make_settings(request, model, images, auto)
+    layout = _make_layout(request, model, partial(find_model, settings=settings) if auto else None)
     if policy.watch:
         check_watchable(inputs, layout)
     skipped = SkippedEntries()
     tasks = None if open_ended else plan_outputs(inputs, layout, skipped)
     skipped.report(emit)
     _check_uncertainty(request, tasks)
-    auto = _find_auto_models(request, images, emit)
-    settings = _make_settings(request, model, images, auto)
     settings = replace(settings, options=replace(settings.options, pixels=_estimate_pixels(tasks)))
     execution = request.execution
     count = None if tasks is None else len(tasks)
@@ -161,7 +162,9 @@ def _find_auto_models(request: UpscaleRequest, images: "list[PlannedImage]", emi
     return replace(models, clean=clean, degraded=degraded, drawing=drawing)
 
 
-def _make_layout(request: UpscaleRequest, model: ModelChoice) -> Layout:
+def _make_layout(
+    request: UpscaleRequest, model: ModelChoice, find: Callable[[Location], str] | None
+) -> Layout:
     naming, label = request.naming, request.size.label
     check_affix("--prefix", naming.prefix)
     check_affix("--suffix", naming.suffix or "")
@@ -171,6 +174,7 @@ def _make_layout(request: UpscaleRequest, model: ModelChoice) -> Layout:
         name=naming.name if naming.name is not None else f"{_escape(naming.prefix)}{{stem}}{_escape(suffix)}",
         scale=label.removeprefix("x"),
         model=model.label,
+        find_model=find,
         suffix=find_suffix(naming.format) if naming.format else None,
         recursive=request.policy.recursive,
         flat=naming.flat,

@@ -20,18 +20,27 @@ from srcli.batch.events import (
 )
 from srcli.errors import SrError, wrap_exception
 from srcli.imaging.codecs.base import EncodingOptions
-from srcli.imaging.codecs.reading import check_readable
+from srcli.imaging.codecs.reading import check_readable, read_frames
 from srcli.imaging.codecs.writing import check_can_hold, check_writable
 from srcli.imaging.picture_kind import examine_picture
 from srcli.imaging.pixels import StoredSamples
 from srcli.imaging.size import TargetSize
 from srcli.methods import Method, MethodOptions, load_method, load_method_file
 from srcli.methods.auto import AutoModels
-from srcli.storage.locations import exists, open_local_copy
-from srcli.upscaling.files import ChosenModel, Result, UpscaleSettings, is_large_enough, upscale_file
+from srcli.storage.locations import Location, exists, open_local_copy
+from srcli.upscaling.files import (
+    ChosenModel,
+    Result,
+    UpscaleSettings,
+    choose_model,
+    is_large_enough,
+    upscale_file,
+)
 from srcli.upscaling.fingerprint import Fingerprint, has_settings, is_own_output, is_up_to_date
+from srcli.upscaling.limits import choose_max_pixels
 from srcli.upscaling.postprocess import Postprocess
 from srcli.upscaling.task import UpscaleTask
+from srcli.workers.progress import ignore
 
 if TYPE_CHECKING:
     from srcli.workers.distribute import JobFunction
@@ -89,6 +98,18 @@ def make_upscale_settings(settings: BatchSettings, emit: Emit) -> UpscaleSetting
         settings.salvage,
         partial(_choose, settings.fingerprint.auto, load) if settings.fingerprint.auto else None,
     )
+
+
+def find_model(source: Location, settings: BatchSettings) -> str:
+    """Return the model that `-m auto` takes for an image, from its pixels; auto if none is needed."""
+    pipeline = make_upscale_settings(settings, ignore)
+    try:
+        with open_local_copy(source) as file:
+            max_pixels = choose_max_pixels(file, settings.max_pixels)
+            samples = next(iter(read_frames(file, max_pixels, salvage=settings.salvage))).samples
+        return choose_model(samples, pipeline).fingerprint.model
+    except Exception:  # upscaling the image will raise it again and report it
+        return settings.fingerprint.model
 
 
 def _choose(auto: AutoModels, load: Callable[[str, float], Method], samples: StoredSamples) -> ChosenModel:
