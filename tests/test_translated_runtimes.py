@@ -3,6 +3,8 @@
 import importlib.util
 import json
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from importlib.machinery import ModuleSpec
@@ -49,6 +51,30 @@ def test_a_library_gives_the_picture_of_ncnn(entry: manifest.Entry, library: str
         samples = rounding.stream(rows.of(pixels)).whole()
         assert samples.dtype == np.uint8
         assert_same_samples(from_uint8(samples), ours(pixels))
+
+
+SIGNALLED = """
+import gc, os, signal, sys, threading
+from srcli.methods import MethodOptions, load_method
+kept = [load_method("espcn", 2, MethodOptions(device="cpu", runtime=sys.argv[1]))]
+def free():
+    kept.clear()
+    gc.collect()
+thread = threading.Thread(target=free)
+thread.start()
+thread.join()
+signal.signal(signal.SIGTERM, lambda number, frame: print("handled"))
+os.kill(os.getpid(), signal.SIGTERM)
+"""
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_signals_are_handled_after_a_network_was_freed_in_a_thread(library: str) -> None:
+    """OpenVINO's core owns the stack of signal handlers, and is dangerous to free."""
+    pytest.importorskip(LIBRARIES[library])
+    command = [sys.executable, "-c", SIGNALLED, library]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
 
 
 @pytest.mark.parametrize("library", LIBRARIES)

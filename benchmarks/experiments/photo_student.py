@@ -55,10 +55,10 @@ class Pairs:
             large[number] = to_uint8(fixed.whole())
         return cls(low, large)
 
-    def draw(self, rng: np.random.Generator) -> tuple[Tensor, Tensor]:
+    def draw(self, rng: np.random.Generator, batch: int) -> tuple[Tensor, Tensor]:
         """Return a batch of random crops, turned and mirrored."""
         crops = []
-        for _ in range(BATCH):
+        for _ in range(batch):
             number, turns = int(rng.integers(len(self.low))), int(rng.integers(4))
             top, left = rng.integers(MARGIN, SIDE - MARGIN - PATCH + 1, 2)
             step = -1 if rng.random() < 0.5 else 1
@@ -162,7 +162,7 @@ def main(folder: Path, out: Path, steps: int) -> None:
         run.load(state)
     forward, losses, saved_at = torch.compile(run.network), [], time.monotonic()
     while run.step < steps:
-        low, large = pairs.draw(np.random.default_rng((1, run.step, len(pairs.low))))
+        low, large = pairs.draw(np.random.default_rng((1, run.step, len(pairs.low))), BATCH)
         with torch.autocast("cpu", torch.bfloat16):
             result = forward(low)
         loss = measure_loss(result, large)

@@ -1,12 +1,28 @@
 """OpenVINO on a CPU: the fastest for narrow networks, and the slowest to start."""
 
-from typing import ClassVar
+from functools import cache
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from srcli.engine.runtimes.base import UnsupportedNetwork
 from srcli.engine.runtimes.translated import Session, TranslatedRuntime
+
+if TYPE_CHECKING:
+    import openvino
+
+
+@cache
+def _get_core() -> "openvino.Core":
+    """Return the one core of this process, which is never freed.
+
+    It gives signal handlers of its thread another stack. Freed in another thread, it would take that stack
+    away, and the next Ctrl-C would be a segmentation fault.
+    """
+    import openvino
+
+    return openvino.Core()
 
 
 class OpenVinoRuntime(TranslatedRuntime):
@@ -20,15 +36,13 @@ class OpenVinoRuntime(TranslatedRuntime):
     @staticmethod
     def open_model(model: bytes, threads: int) -> Session:
         """Return a model that computes in single precision, whatever the processor could do by less."""
-        import openvino
-
         settings = {
             "INFERENCE_PRECISION_HINT": "f32",
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": threads,
         }
         try:
-            core = openvino.Core()
+            core = _get_core()
             request = core.compile_model(core.read_model(model), "CPU", settings).create_infer_request()
         except RuntimeError as error:
             raise UnsupportedNetwork(f"OpenVINO cannot read it: {str(error)[:100]}") from error
