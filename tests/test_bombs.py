@@ -18,7 +18,7 @@ from helpers.command import Run
 from helpers.paths import ROOT
 from srcli.errors import ImageError
 from srcli.imaging.codecs.base import LEAST_FRAME_PIXELS, Extent
-from srcli.imaging.codecs.reading import read_frames, read_info, read_timing
+from srcli.imaging.codecs.reading import count_plausible_pixels, read_frames, read_info, read_timing
 from srcli.upscaling.limits import choose_max_pixels
 from tools import bombs
 
@@ -109,16 +109,55 @@ def test_the_default_limit_fits_the_file_and_the_machine(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "a.png"
-    path.write_bytes(bytes(1000))
+    path.write_bytes(bombs.make_png(8, 1))
     monkeypatch.setattr("srcli.upscaling.limits.free_memory", lambda: float("inf"))
     assert choose_max_pixels(path, None) == 2**24
     os.truncate(path, 1_000_000)
-    assert choose_max_pixels(path, None) == 64_000_000
+    assert choose_max_pixels(path, None) == 48_000_000
     os.truncate(path, 100_000_000)
     assert choose_max_pixels(path, None) == 2**29
     monkeypatch.setattr("srcli.upscaling.limits.free_memory", lambda: 320e6)
     assert choose_max_pixels(path, None) == 10_000_000
     assert choose_max_pixels(path, 7) == 7
+
+
+@pytest.mark.parametrize(
+    ("codec", "pixels"), [("GIF", 64e6), ("JPEG", 48e6), ("TIFF", 48e6), ("JPEG2000", 2**24)]
+)
+def test_the_default_limit_fits_the_format(codec: str, pixels: float, tmp_path: Path) -> None:
+    """All that a file of 1 MB may hold by default is read in five seconds; `make torture` measures that."""
+    path = tmp_path / "a.bin"
+    path.write_bytes(bombs.make_flat(codec, 8, 8))
+    os.truncate(path, 1_000_000)
+    assert count_plausible_pixels(path) == pixels
+
+
+def test_deep_samples_count_by_their_bytes(tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(bombs.make_flat_png(8, 16, 6))
+    os.truncate(path, 1_000_000)
+    assert count_plausible_pixels(path) == 24_000_000
+
+
+def test_looks_in_advance_have_the_limit(tmp_path: Path, sr: Run) -> None:
+    """Also who only looks at the kind of picture, or how a photograph is turned."""
+    path = tmp_path / "a.png"
+    path.write_bytes(bombs.make_png(2500, 10_000))  # whether it is wide enough depends on its orientation
+    for words in (
+        ["models", "recommend", path],
+        ["upscale", path, "-m", "bicubic", "--width", 2600, "--only-enlarge", "-o", tmp_path / "b.png"],
+    ):
+        done = sr(*words)
+        assert done.code != 0
+        assert "more than the 16,777,216 allowed" in done.err + done.out, words
+
+
+def test_a_white_scan_is_read_by_default(tmp_path: Path) -> None:
+    """12 megapixels in some 20 kB, which are no attack."""
+    path = tmp_path / "scan.png"
+    PilImage.new("L", (4000, 3000), 255).save(path)
+    assert path.stat().st_size < 30_000
+    assert next(read_frames(path)).samples.shape == (3000, 4000)
 
 
 def test_the_message_names_the_number(tmp_path: Path, sr: Run) -> None:

@@ -93,3 +93,43 @@ TOO_LARGE: dict[str, Callable[[], bytes]] = {
     "a TIFF of 40 pages of 1000x1000": lambda: make_tiff(1000, 40),
     "a TIFF of 65535x65535": lambda: make_tiff(65_535, 1),
 }
+
+
+def make_flat_png(side: int, depth: int, colour_type: int) -> bytes:
+    """Return a PNG whose samples are all 0: of all pictures, it has the most pixels per byte."""
+    samples = {0: 1, 2: 3, 3: 1, 6: 4}[colour_type]
+    packer = zlib.compressobj(1)
+    row = bytes(1 + (side * samples * depth + 7) // 8)
+    data = b"".join([*(packer.compress(row) for _ in range(side)), packer.flush()])
+    header = make_chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, depth, colour_type, 0, 0, 0))
+    palette = make_chunk(b"PLTE", bytes(range(256)) * 3) if colour_type == 3 else b""
+    return _PNG + header + palette + make_chunk(b"IDAT", data) + make_chunk(b"IEND", b"")
+
+
+def make_flat(codec: str, width: int, height: int, mode: str = "RGB", **options: object) -> bytes:
+    """Return a picture of one colour, written by Pillow."""
+    from PIL import Image
+
+    out = io.BytesIO()
+    Image.new(mode, (width, height), 90 if mode == "L" else (90, 120, 150)).save(out, codec, **options)
+    return out.getvalue()
+
+
+def fill_up(data: bytes) -> bytes:
+    """Return a file of just less than 1 MB, which allows it the most pixels."""
+    return data + bytes(max(0, 999_000 - len(data)))
+
+
+# Flat pictures with almost as many pixels as a file of 1 MB may have by default.
+AT_THE_LIMIT: dict[str, Callable[[], bytes]] = {
+    "a PNG of 47 MP": lambda: make_flat_png(6900, 8, 2),
+    "a PNG of 47 MP with alpha": lambda: make_flat_png(6900, 8, 6),
+    "a PNG of 47 MP with a palette": lambda: make_flat_png(6900, 1, 3),
+    "a PNG of 24 MP with alpha, 16 bits": lambda: make_flat_png(4890, 16, 6),
+    "a JPEG of 47 MP": lambda: make_flat("JPEG", 6900, 6900, progressive=True),
+    "a GIF of 63 MP": lambda: make_flat("GIF", 7980, 7980, "L"),
+    "a WebP of 47 MP": lambda: make_flat("WEBP", 16_383, 2900, method=0),
+    "a TIFF of 47 MP": lambda: make_flat("TIFF", 6900, 6900, compression="tiff_adobe_deflate"),
+    "a JPEG 2000 of 16 MP": lambda: make_flat("JPEG2000", 4090, 4090),
+    "an AVIF of 47 MP": lambda: make_flat("AVIF", 6900, 6900, speed=10),
+}

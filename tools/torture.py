@@ -142,6 +142,24 @@ def attack_with_bombs(folder: Path, short: bool) -> Iterator[Outcome]:
             yield run(f"info {name}", "info", f"{number}.png", folder=folder)
 
 
+_READ = """
+from pathlib import Path
+from srcli.imaging.codecs.reading import read_frames
+from srcli.upscaling.limits import choose_max_pixels
+path = Path("large.bin")
+assert sum(frame.samples.size for frame in read_frames(path, choose_max_pixels(path, None))) > 16e6
+"""
+
+
+def attack_at_the_limit(folder: Path, short: bool) -> Iterator[Outcome]:
+    """Read flat pictures of 1 MB with almost as many pixels as are allowed by default."""
+    for name, make in list(bombs.AT_THE_LIMIT.items())[2 if short else 0 : 4 if short else None]:
+        (folder / "large.bin").write_bytes(bombs.fill_up(make()))
+        yield run(f"read {name}", _READ, folder=folder, program=("-c",))
+        if not short:
+            yield run(f"info {name}", "info", "large.bin", folder=folder)
+
+
 def attack_with_names(folder: Path, short: bool) -> Iterator[Outcome]:
     """Use names and options that mean something to a terminal, a shell, a template or a file system."""
     evil = "a\x1b[2J\x1b]0;x\x07\n\u202e.png"
@@ -284,6 +302,7 @@ def attack_as_the_hub(folder: Path, short: bool) -> Iterator[Outcome]:
 ATTACKS = {
     "answers of the Hub": attack_as_the_hub,
     "small files": attack_with_bombs,
+    "the most pixels in 1 MB": attack_at_the_limit,
     "names and options": attack_with_names,
     "damaged files of its own": attack_own_files,
     "kills": attack_by_kills,

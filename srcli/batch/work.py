@@ -165,7 +165,7 @@ def find_skip_reason(source: Path, task: UpscaleTask, settings: BatchSettings) -
     """Return why the image, of which `source` is a local copy, need not be upscaled, if so."""
     if not (task.is_named or settings.again) and is_own_output(source):
         return SkipReason.OWN_OUTPUT
-    if settings.only_enlarge and is_large_enough(source, settings.size):
+    if settings.only_enlarge and is_large_enough(source, settings.size, settings.max_pixels):
         return SkipReason.LARGE_ENOUGH
     return None
 

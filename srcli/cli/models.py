@@ -108,6 +108,7 @@ def recommend(
     from srcli.methods.auto import find_auto_models
     from srcli.methods.pixel_art import PIXEL_ART
     from srcli.report.model_sentences import find_sentence
+    from srcli.upscaling.limits import choose_max_pixels
 
     models_by_wish = {
         "by default": find_auto_models(),
@@ -117,7 +118,7 @@ def recommend(
     failed = 0
     for file in files:
         try:
-            picture = examine_picture(next(iter(read_frames(file))).samples)
+            picture = examine_picture(next(iter(read_frames(file, choose_max_pixels(file, None)))).samples)
         except Exception as error:
             failed += 1
             console.print_error(wrap_exception(error, file))

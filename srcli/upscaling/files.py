@@ -160,8 +160,11 @@ def choose_model(samples: StoredSamples, settings: UpscaleSettings) -> UpscaleSe
     return replace(settings, load_method=chosen.load_method, fingerprint=fingerprint, choose=None)
 
 
-def is_large_enough(source: Path, target: TargetSize) -> bool:
-    """Return whether no side of an image would grow; that of several frames is judged by the first."""
+def is_large_enough(source: Path, target: TargetSize, max_pixels: int | None) -> bool:
+    """Return whether no side of an image would grow; that of several frames is judged by the first.
+
+    Raises `ImageError` for one of more than `max_pixels`, if it has to be decoded.
+    """
 
     def fits(size: Size) -> bool:
         return all(new <= old for new, old in zip(target.resolve(size), size, strict=True))
@@ -171,7 +174,7 @@ def is_large_enough(source: Path, target: TargetSize) -> bool:
     if len(answers) == 1:
         return answers.pop()
     # It depends on whether the image is turned upright, which decoding does.
-    height, width = next(iter(read_frames(source))).samples.shape[:2]
+    height, width = next(iter(read_frames(source, choose_max_pixels(source, max_pixels)))).samples.shape[:2]
     return fits((width, height))
 
 

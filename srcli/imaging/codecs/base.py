@@ -197,7 +197,8 @@ class Codec(ABC):
     `loss` says what every file loses. `largest_side` limits width and height.
     `mixed_frames`: frames may differ in size, depth and channels. `streams`: `write_rows` holds one band at a
     time. `can_salvage`: `salvage_frames` decodes what is left of a file that was cut off. The module
-    `package`, if one is named, has to be installed, as the extra `extra` of sr-cli does.
+    `package`, if one is named, has to be installed, as the extra `extra` of sr-cli does. `pixels_per_byte` is
+    how many pixels of 8-bit samples a byte may stand for by default; it is 1 to 10 for photographs.
     """
 
     name: str
@@ -221,6 +222,7 @@ class Codec(ABC):
     can_salvage: bool = False
     extra: str = ""
     package: str = ""
+    pixels_per_byte: int = 48
 
     @property
     def can_write(self) -> bool:

@@ -156,4 +156,5 @@ CODEC = GifCodec(
     loss="256 colours, alpha on or off",
     largest_side=65535,
     plugin="GifImagePlugin",
+    pixels_per_byte=64,  # of screencasts, most frames repeat most of the last
 )

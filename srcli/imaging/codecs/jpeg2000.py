@@ -197,6 +197,7 @@ CODEC = Jpeg2000Codec(
     metadata_kinds=("icc", "exif", "xmp", "dpi", "comment"),
     has_lossy=True,
     plugin="Jpeg2KImagePlugin",
+    pixels_per_byte=16,  # decoding takes several times as long as that of other formats
     read_depths=(1, 2, 3, 4, 5, 6, 7, 9, 10, 11, 12, 13, 14, 15),
 )
 STREAM = replace(

@@ -265,7 +265,7 @@ def read_8bit(file: "PilImage", metadata: Metadata) -> Frame:
         raise UnsupportedImageError("its samples are of 32 bits", "convert it to 16 bits")
     if file.mode == "P" and _has_grey_palette(file):
         return Frame(np.array(file.convert("L")), 8, metadata)
-    return Frame(_copy_samples(file if file.mode in _PLAIN_MODES else file.convert("RGB")), 8, metadata)
+    return Frame(_copy_samples(file, file.mode if file.mode in _PLAIN_MODES else "RGB"), 8, metadata)
 
 
 def convert_inks(picture: "PilImage", metadata: Metadata) -> Frame:
@@ -282,13 +282,14 @@ def check_ink_profile(icc: bytes | None) -> tuple[bytes | None, tuple[str, ...]]
     return None, ("CMYK converted without its profile, which is not one of CMYK",)
 
 
-def _copy_samples(file: "PilImage") -> StoredSamples:
-    """Copy the samples of a decoded picture a band at a time: Pillow would copy all of it twice."""
-    first = np.asarray(file.crop((0, 0, file.width, min(_BAND, file.height))))
-    out = np.empty((file.height, *first.shape[1:]), first.dtype)
-    for top in range(0, file.height, _BAND):
-        bottom = min(top + _BAND, file.height)
-        out[top:bottom] = np.asarray(file.crop((0, top, file.width, bottom)))
+def _copy_samples(file: "PilImage", mode: str) -> StoredSamples:
+    """Copy a decoded picture, converted to `mode`, a band at a time: Pillow would copy all of it twice."""
+    height, width = file.height, file.width
+    first = np.asarray(file.crop((0, 0, 1, 1)).convert(mode))
+    out = np.empty((height, width, *first.shape[2:]), first.dtype)
+    for top in range(0, height, _BAND):
+        bottom = min(top + _BAND, height)
+        out[top:bottom] = np.asarray(file.crop((0, top, width, bottom)).convert(mode))
     return out
 
 

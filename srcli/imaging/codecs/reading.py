@@ -22,6 +22,10 @@ from srcli.imaging.codecs.base import (
 from srcli.imaging.codecs.refused import find_refused
 from srcli.imaging.pixels import StoredSamples
 
+# Any file may have these pixels, however small it is: the scan of a blank page takes 20 kB.
+_SMALL_FILE_PIXELS = 2**24
+_BYTE = 8
+
 # Decoders raise these for damaged data: AVIF's RuntimeError, Pillow's TIFF reader AttributeError and
 # AssertionError for absurd tags.
 _DECODER_ERRORS = (
@@ -55,6 +59,18 @@ def read_info(path: Path) -> ImageInfo:
         return codec.describe(path)
 
 
+def count_plausible_pixels(path: Path) -> int:
+    """Return how many pixels, over all frames, a file of this format, depth and size may have by default.
+
+    A small file that claims a huge image is an attack or a mistake. Raises `ImageError` as `read_info` does.
+    """
+    with _open_codec(path) as codec:
+        most = path.stat().st_size * codec.pixels_per_byte
+        if most > _SMALL_FILE_PIXELS and max(codec.all_read_depths) > _BYTE:
+            most = most * _BYTE // max(codec.describe(path).depth, _BYTE)
+        return min(MAX_PIXELS, max(_SMALL_FILE_PIXELS, most))
+
+
 def read_coding(path: Path) -> tuple[Codec, Coding]:
     """Return the codec of a file, and how its samples are coded. Raises `ImageError` as `read_info` does."""
     with _open_codec(path) as codec:
@@ -71,8 +87,8 @@ def read_timing(path: Path, max_pixels: int = MAX_PIXELS) -> FrameTiming:
 def read_frames(path: Path, max_pixels: int = MAX_PIXELS, *, salvage: bool = False) -> Iterator[Frame]:
     """Decode the frames one at a time. Raises `ImageError` as `read_info` does, and for too many pixels.
 
-    All frames together may have no more than `max_pixels`. `salvage`: of a file that was cut off, decode what
-    is there.
+    All frames together may have no more than `max_pixels`; for files of others, see `count_plausible_pixels`.
+    `salvage`: of a file that was cut off, decode what is there.
     """
     with _open_codec(path) as codec:
         _check_extent(codec, path, max_pixels)
