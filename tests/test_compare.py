@@ -19,7 +19,7 @@ from helpers.paths import SAMPLES
 from srcli import methods
 from srcli.imaging.image import Image, read_image, write_image
 from srcli.imaging.pixels import Pixels, from_uint8, to_uint8
-from srcli.imaging.resize import resize
+from srcli.imaging.resize import KERNELS, resize
 from srcli.report import CompareRequest, charts, compare, compare_events, embed, rating_page, terminal
 from srcli.report.compare_page import MethodSummary, Scene, SceneResult
 from srcli.report.comparisons import Comparison, MethodResult, find_differences
@@ -62,6 +62,48 @@ def test_a_comparison_from_python_reports_every_image(photos: Path, tmp_path: Pa
         assert bicubic.psnr_y > nearest.psnr_y
     assert seen[-1] == compare_events.FileWritten(sheet)
     assert read_image(sheet).size[0] > 480
+
+
+def read_figure_texts(path: Path) -> list[str]:
+    return re.findall(r"<text [^>]*>([^<]*)</text>", path.read_text("utf-8"))
+
+
+def test_a_figure_for_a_paper_has_captions_scores_and_a_box(photos: Path, in_tmp: Path, sr: Run) -> None:
+    pytest.importorskip("matplotlib")
+    pictures = (photos / "astronaut.png", photos / "coffee.png")
+    command = ["compare", *pictures, "--hr", "-x2", *FAST]
+    done = sr(*command, "-o", "f.svg", "-o", "f.pdf")
+    assert done.code == 0, done.err
+    assert done.out.splitlines()[-2:] == ["f.svg", "f.pdf"]
+    text = Path("f.svg").read_text("utf-8")
+    scores = [f"{psnr} / {ssim}" for psnr, ssim in re.findall(r"([\d.]+) dB  SSIM ([\d.]+)", done.out)]
+    assert read_figure_texts(Path("f.svg")) == [
+        "astronaut.png, x2", "nearest", scores[0], "bicubic", scores[1], "truth", "PSNR / SSIM",
+        "coffee.png, x2", "nearest", scores[2], "bicubic", scores[3], "truth", "PSNR / SSIM",
+    ]  # fmt: skip
+    bold = re.findall(r"<text style=\"[^\"]*(?:bold|700)[^\"]*\"[^>]*>([^<]*)</text>", text)
+    assert bold == [scores[1], scores[3]]
+    assert text.count("<image ") == 8
+    assert text.count("#e3120b") == 2  # the boxes
+    assert Path("f.pdf").read_bytes().startswith(b"%PDF")
+    assert sr(*command, "-o", "again.svg").code == 0
+    assert Path("again.svg").read_bytes() == Path("f.svg").read_bytes()
+
+
+def test_a_figure_without_truth_has_no_scores(photo: Path, in_tmp: Path, sr: Run) -> None:
+    pytest.importorskip("matplotlib")
+    models = [word for kernel in list(KERNELS)[:6] for word in ("-m", kernel)]
+    assert sr("compare", photo, "-x2", *models, "-o", "f.svg").code == 0
+    assert read_figure_texts(Path("f.svg")) == [f"{photo.name}, input of x2", *list(KERNELS)[:6]]
+
+
+def test_a_figure_needs_matplotlib(
+    photo: Path, in_tmp: Path, sr: Run, never: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    done = sr("compare", photo, "--hr", "-x2", *FAST, "-o", "f.pdf")
+    assert done.code == 1
+    assert done.err == "error: figures as PDF or SVG need matplotlib\nhint: `pip install 'sr-cli[plots]'`\n"
 
 
 def test_a_page_has_all_in_it_and_asks_for_nothing(photos: Path, in_tmp: Path, sr: Run) -> None:

@@ -2,8 +2,8 @@
 
     PYTHONPATH=. python tools/wish_pictures.py [photographs | old-scans | drawings | figures]
 
-Each is a sheet of `sr compare`. The scan and the drawing are made here, always the same. Needs the extras
-photo and waifu2x.
+Each is a sheet of `sr compare`, or a figure for a paper. The scan and the drawing are made here, always the
+same. Needs the extras photo, plots and waifu2x.
 """
 
 import shutil
@@ -19,6 +19,9 @@ from srcli.cli.app import run
 from srcli.imaging.degrade.degradations import downscale_bicubic
 from srcli.imaging.image import read_image
 from srcli.imaging.pixels import to_uint8
+from srcli.methods import MethodOptions, load_methods
+from srcli.report.comparisons import ComparisonSource, find_differences, load_comparison, run_method
+from srcli.report.paper_figure import build_figure_scene, write_figure
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -98,6 +101,17 @@ def compare(name: str, images: list[Path], words: list[str], models: tuple[str, 
     Image.open(sheet).convert("RGB").save(DOCS / f"{name}.webp", quality=88, method=6)
 
 
+def draw_figure(truth: Path, models: list[str]) -> None:
+    """Write docs/paper-figure.webp: what `sr compare -o figure.pdf` makes, for a browser."""
+    comparison = load_comparison(ComparisonSource(truth, is_truth=True), 4)
+    methods = load_methods(models, [], 4, MethodOptions())
+    results = [run_method(method, comparison, 4) for method in methods]
+    (region,) = find_differences(comparison, results, 1)
+    sheet = truth.with_name("figure.png")
+    write_figure(sheet, [build_figure_scene(comparison, results, region, 4)])
+    Image.open(sheet).convert("RGB").save(DOCS / "paper-figure.webp", quality=88, method=6)
+
+
 def main() -> None:
     """Draw the pictures that are named, or all."""
     names = sys.argv[1:] or ["photographs", "old-scans", "drawings", "figures"]
@@ -117,6 +131,7 @@ def main() -> None:
             compare("drawings", [drawing], ["--crop", "40,16,72,60"], models)
         if "figures" in names:
             compare("figures", [truth], ["--hr"], ("bicubic", "fsrcnn", "ecbsr"))
+            draw_figure(truth, ["bicubic", "fsrcnn", "ecbsr"])
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""`sr compare`: images by several methods side by side, as a sheet, a page or in the terminal."""
+"""`sr compare`: images by several methods side by side, as a sheet, a figure, a page or in the terminal."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +64,8 @@ def compare(
         typer.Option(
             "--output",
             "-o",
-            help="Sheet (.png ...) or page (.html); may be repeated; compare.png and .html by default.",
+            help="Sheet (.png ...), figure for a paper (.pdf, .svg) or page (.html); may be repeated;"
+            " compare.png and .html by default.",
         ),
     ] = None,
     scale: options.OneScale = 4,
@@ -89,8 +90,9 @@ def compare(
 ) -> None:
     """Show images upscaled by several methods, with scores if the truth is known.
 
-    A sheet shows the regions where the methods differ most. A page shows everything, in one file that works
-    offline. With --rate the page hides which method is which; `sr bench --ratings` reads people's answers.
+    A sheet shows the regions where the methods differ most; a figure also marks them in the image. A page
+    shows everything, in one file that works offline. With --rate the page hides which method is which;
+    `sr bench --ratings` reads people's answers.
     """
     from srcli import report
     from srcli.report.pictures import parse_region

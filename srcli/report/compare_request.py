@@ -10,7 +10,7 @@ from srcli.report.rating_page import RatingTask
 
 @dataclass(frozen=True)
 class CompareRequest:
-    """Several methods on images or folders of images, and the sheets and pages to write.
+    """Several methods on images or folders of images, and the sheets, figures and pages to write.
 
     `truth` is the true image, or a folder of them; with `is_truth`, the images are the truth and are
     downscaled first. `crop` is the region to show, None for those where the methods differ most. With

@@ -1,4 +1,4 @@
-"""Comparing methods on images: from a request to sheets and pages."""
+"""Comparing methods on images: from a request to sheets, figures and pages."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -17,6 +17,13 @@ from srcli.report.compare_events import Emit
 from srcli.report.compare_page import MethodSummary, Scene, build_scene, check_page_size, render_compare_page
 from srcli.report.compare_request import CompareRequest
 from srcli.report.comparisons import Comparison, ComparisonSource, MethodResult, format_score
+from srcli.report.paper_figure import (
+    FigureScene,
+    build_figure_scene,
+    check_can_draw,
+    is_figure,
+    write_figure,
+)
 from srcli.report.pictures import LabelledPanels, Panel, Region, draw_error_map, draw_sheet, stack_sheets
 from srcli.report.rating_page import check_method_count, render_rating_page
 from srcli.scales import simplify_scale
@@ -28,7 +35,7 @@ _REGIONS = 4
 
 
 def compare(request: CompareRequest, emit: Emit = ignore) -> tuple[Path, ...]:
-    """Run every method on every image, write sheets and pages, and return their paths.
+    """Run every method on every image, write sheets, figures and pages, and return their paths.
 
     Raises `SrError`, before any method runs, for images that cannot be read or do not match their truth, for
     methods that do not exist, and for outputs that cannot be written.
@@ -55,24 +62,30 @@ def compare(request: CompareRequest, emit: Emit = ignore) -> tuple[Path, ...]:
             emit(events.WeightsIdentified(method.name, method.identified_as))
     panels: list[LabelledPanels] = []
     scenes: list[Scene] = []
+    figure: list[FigureScene] = []
     for comparison, results in _run_methods(sources, methods, scale, emit):
         regions = (
             [request.crop] if request.crop else comparisons.find_differences(comparison, results, _REGIONS)
         )
         panels.append(LabelledPanels(comparison.name, tuple(_make_panels(comparison, results, regions[0]))))
+        if any(map(is_figure, request.outputs)):
+            figure.append(build_figure_scene(comparison, results, regions[0], scale))
         if has_page:
             scenes.append(build_scene(comparison, results, regions, scale, charts=not rating))
         emit(events.ImageCompared(comparison.name, len(sources), tuple(results)))
     emit(events.AllCompared(tuple(panels)))
     summaries = _summarise_methods(methods, names, scale)
     for path in request.outputs:
-        _write_output(path, request, panels, scenes, summaries)
+        if is_figure(path):
+            write_figure(path, figure)
+        else:
+            _write_output(path, request, panels, scenes, summaries)
         emit(events.FileWritten(path))
     return request.outputs
 
 
 def is_page(path: Path) -> bool:
-    """Return whether an output is an HTML page; anything else is an image."""
+    """Return whether an output is an HTML page."""
     return path.suffix.lower() in (".html", ".htm")
 
 
@@ -91,7 +104,9 @@ def _check_outputs(request: CompareRequest) -> None:
             raise UsageError(f"{output} is itself an input", "choose another --output")
         if output.exists() and not request.overwrite:
             raise UsageError(f"{output} exists", "add --overwrite, or choose another --output")
-        (check_can_write if is_page(output) else check_writable)(output)
+        if is_figure(output):
+            check_can_draw()
+        (check_can_write if is_page(output) or is_figure(output) else check_writable)(output)
 
 
 def _name_apart(methods: list[Method]) -> list[Method]:

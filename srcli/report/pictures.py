@@ -128,7 +128,11 @@ def stack_sheets(sheets: list[Pixels]) -> Pixels:
 
 def _draw_tile(panel: Panel) -> Image.Image:
     """Draw label and score, the crop below them, and its error map below that."""
-    pictures = [_magnify(picture) for picture in (panel.crop, panel.error) if picture is not None]
+    pictures = [
+        Image.fromarray(to_uint8(magnify(picture, _SHORTEST_SIDE)))
+        for picture in (panel.crop, panel.error)
+        if picture is not None
+    ]
     lines = [line for line in (panel.label, panel.score) if line]
     font = ImageFont.load_default(_FONT_SIZE)
     text = max(int(font.getlength(line)) + 1 for line in lines)
@@ -143,8 +147,7 @@ def _draw_tile(panel: Panel) -> Image.Image:
     return tile
 
 
-def _magnify(crop: Pixels) -> Image.Image:
-    """Magnify a small crop by a whole factor, without smoothing."""
-    factor = max(1, -(-_SHORTEST_SIDE // min(crop.shape[:2])))
-    large = resize(crop, crop.shape[0] * factor, crop.shape[1] * factor, "nearest")
-    return Image.fromarray(to_uint8(large))
+def magnify(crop: Pixels, side: int) -> Pixels:
+    """Magnify a crop by a whole factor to at least `side` pixels on each side, without smoothing."""
+    factor = max(1, -(-side // min(crop.shape[:2])))
+    return resize(crop, crop.shape[0] * factor, crop.shape[1] * factor, "nearest")
