@@ -13,7 +13,7 @@ from helpers.command import Run
 from helpers.networks import CPU, SMALL
 from helpers.training import build_setup, run_training
 from srcli import archs
-from srcli.cli.train_reporter import format_duration
+from srcli.cli.train_reporter import format_duration, format_fields, format_speed
 from srcli.engine.weights import hub
 from srcli.engine.weights.checkpoint import read_header
 from srcli.engine.weights.hub import HubError
@@ -240,6 +240,22 @@ def test_the_default_preset_is_for_the_device() -> None:
     assert runner.choose_recipe(replace(request, preset="paper")) == recipes.find("edsr", 2)
     tuning = TrainRequest(("photos",), start_from="real-x4")
     assert runner.choose_recipe(tuning) == runner.choose_recipe(replace(tuning, preset="quick"))
+
+
+def test_quick_runs_are_in_bfloat16_where_that_is_fast(monkeypatch: pytest.MonkeyPatch) -> None:
+    for is_fast, expected in ((True, "bfloat16"), (False, "float32")):
+        monkeypatch.setattr(torch.cpu, "get_capabilities", lambda fast=is_fast: {"amx_bf16": fast})
+        for name in ("edsr", "slimres"):
+            quick = recipes.preset(name, 2, "quick")
+            assert recipes.settle_precision(quick, CPU).precision == expected
+        assert recipes.settle_precision(recipes.preset("swinir", 2, "quick"), CPU).precision == "float32"
+        assert recipes.settle_precision(recipes.find("edsr", 2), CPU).precision == "float32"
+
+
+def test_a_recipe_is_shown_as_it_is_set() -> None:
+    shown = {"patch": 24, "decay_at": (0.5, 0.9), "config": {"blocks": 2}, "gan": {"loss": "l1=1"}}
+    assert format_fields(shown) == "patch=24  decay_at=0.5,0.9  config.blocks=2  gan.loss=l1=1"
+    assert (format_speed(2.0), format_speed(0.04)) == ("2.0 steps/s", "25.0 s/step")
 
 
 # --- fine-tuning ---

@@ -628,9 +628,21 @@ def test_any_field_can_be_set_and_is_checked() -> None:
         ("gan.regions=25", "gan.regions cannot be 25"),
         ("degrade=fog", "fog"),
         ("augment=swirl", "swirl"),
+        ("clip=x", "clip cannot be 'x'"),
+        ("scale=3", "scale cannot be changed with --set"),
+        ("gan.judge=3", "gan has no field 'judge'"),
+        ("config.channels=5", "config.channels cannot be 5"),
+        ("deep_supervision=1", "deep_supervision needs two weights"),
+        ("scales=2,3", "ecbsr learns one scale in a run"),
     ):
         with pytest.raises(UsageError, match=message):
             recipe.apply_assignments(made, [text])
+    with pytest.raises(UsageError) as caught:
+        recipe.apply_assignments(made, ["learning-rate=1e-4"])
+    assert caught.value.hint == "did you mean learning_rate?"
+    with pytest.raises(UsageError) as caught:
+        recipe.apply_assignments(recipes.find("mdsr", 2), ["config.tails=[2]"])
+    assert caught.value.hint == "add --set config.tails=[2,3,4]"
 
 
 def test_fine_tuning_begins_with_the_weights_it_is_given(photos: Path, tmp_path: Path, sr: Run) -> None:

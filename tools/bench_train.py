@@ -1,11 +1,13 @@
 """Measure the speed of `sr train`: of its loop, of SOAP, and of its data.
 
-    python tools/bench_train.py DATA [--seconds 20] [--threads 1] [NETWORK ...]
+    python tools/bench_train.py DATA [--seconds 20] [--threads 1] [--only loop] [NETWORK ...]
     python tools/bench_train.py DATA --gpu [--device cuda] [--out FOLDER] [NETWORK ...]
 
-The first form compares with a minimal PyTorch loop that has its data in memory, SOAP with Adam at the patch
-and batch of each recipe, and counts the images that a core degrades. Rivals run in processes of their own and
-take turns in short intervals; processor time is measured, so that other load affects none of them. It writes
+The first form compares with a minimal PyTorch loop in float32 that has its data in memory, SOAP with Adam at
+the patch and batch of each recipe, and counts the images that a core degrades; with --only, one of these. The
+loop is measured in float32 and in the precision that `--preset quick` has here. Rivals run in processes of
+their own and take turns in short intervals; processor time is measured, so that other load affects none of
+them. It writes
 benchmarks/results/train.json. Networks that were not measured this time keep their figures.
 
 With --gpu, each network trains by its recipe in bfloat16, plain and compiled, and the share of the time that
@@ -119,12 +121,15 @@ def measure_rates(rivals: list[Rival], seconds: float, threads: int) -> list[flo
 def measure_loop(name: str, data: str, seconds: float, threads: int) -> dict[str, Any]:
     """Compare the loop with a minimal one."""
     recipe = apply_changes(recipes.find(name, SCALE), {"batch": BATCH, "patch": PATCH})
-    rivals: list[Rival] = [(build_ours, (recipe, data)), (build_minimal, (name,))]
-    mine, plain = measure_rates(rivals, seconds, threads)
-    print(
-        f"{name} x{SCALE}: {mine:.2f} steps/s, minimal loop {plain:.2f}, {mine / plain:.2f} times", flush=True
-    )
-    return {"network": name, "ours": mine, "minimal": plain, "ratio": mine / plain}
+    quick = recipes.settle_precision(recipes.quick(recipe), select_device("cpu"))
+    precisions = list(dict.fromkeys(("float32", quick.precision)))
+    rivals: list[Rival] = [(build_minimal, (name,))]
+    rivals += [(build_ours, (replace(recipe, precision=each), data)) for each in precisions]
+    plain, *rates = measure_rates(rivals, seconds, threads)
+    mine = dict(zip(precisions, rates, strict=True))
+    told = ", ".join(f"{each} {rate:.2f} steps/s ({rate / plain:.2f})" for each, rate in mine.items())
+    print(f"{name} x{SCALE}: {told}, minimal loop {plain:.2f}", flush=True)
+    return {"network": name, "ours": mine, "minimal": plain, "default": quick.precision}
 
 
 def measure_soap(name: str, data: str, seconds: float, threads: int) -> dict[str, Any]:
@@ -241,10 +246,14 @@ def measure_cpu(options: argparse.Namespace) -> None:
         found[kind] = sorted([*others, row], key=lambda each: str(each["network"]))
         path.write_text(json.dumps(found, indent=1) + "\n")
 
-    found["data"] = measure_data(options.data, options.seconds)
-    for name in options.networks or NETWORKS:
-        save("rows", measure_loop(name, options.data, options.seconds, options.threads))
-        save("soap", measure_soap(name, options.data, options.seconds, options.threads))
+    if options.only in (None, "data"):
+        found["data"] = measure_data(options.data, options.seconds)
+        path.write_text(json.dumps(found, indent=1) + "\n")
+    for name in () if options.only == "data" else options.networks or NETWORKS:
+        for kind, measure in (("loop", measure_loop), ("soap", measure_soap)):
+            if options.only in (None, kind):
+                row = measure(name, options.data, options.seconds, options.threads)
+                save("rows" if kind == "loop" else kind, row)
 
 
 def main() -> None:
@@ -254,6 +263,7 @@ def main() -> None:
     parser.add_argument("networks", nargs="*", help="networks, or recipes with --gpu; a choice by default")
     parser.add_argument("--seconds", type=float, default=20, help="for each rival")
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--only", choices=("loop", "soap", "data"))
     parser.add_argument("--gpu", action="store_true")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--out", type=Path, default=RESULTS)

@@ -477,10 +477,14 @@ def render_training_speed() -> str:
     result = load_result("train")
     about = f"batch {result['batch']}, patch {result['patch']}, x4, {result['threads']} processor thread"
     rows = [
-        f"| {row['network']} | {row['ours']:.2f} | {row['minimal']:.2f} | {row['ratio']:.2f} |"
-        for row in result["rows"]
+        f"| {row['network']} | {precision} | {rate:.2f} | {plain:.2f} | {rate / plain:.2f} |"
+        for row, plain in ((row, row["minimal"]) for row in result["rows"])
+        for precision, rate in row["ours"].items()
     ]
-    head = ["| network | `sr train`, steps/s | minimal loop, steps/s | ratio |", "|---|---:|---:|---:|"]
+    head = [
+        "| network | precision | `sr train`, steps/s | minimal loop, steps/s | ratio |",
+        "|---|---|---:|---:|---:|",
+    ]
     return "\n".join([f"Measured with {about}:\n", *head, *rows])
 
 

@@ -105,12 +105,12 @@ def set_up_run(recipe: Recipe, data: Path, folder: Path) -> tuple[state.State, l
 
 
 def fit_recipe(recipe: Recipe) -> Recipe:
-    """Return the quick recipe, for a smaller network if its own takes too long on one core."""
-    quick = recipes.quick(recipe)
+    """Return the quick recipe on a processor, for a smaller network if its own takes too long on one core."""
+    quick = recipes.settle_precision(recipes.quick(recipe), select_device("cpu"))
     side = quick.patch * (1 if archs.traits(recipe.arch).pre_upsampled else SCALE)
     cost = complexity.count_cost(archs.Spec(recipe.arch, SCALE, recipe.config), side, side)
     small = cost.multiply_adds * quick.batch > LARGEST and recipe.arch in SMALLER
-    return recipes.quick(replace(recipe, config=SMALLER[recipe.arch])) if small else quick
+    return replace(quick, config=SMALLER[recipe.arch]) if small else quick
 
 
 def get_reduced_config(recipe: Recipe) -> dict[str, Any]:

@@ -72,12 +72,17 @@ class TrainReporter:
                 )
 
     def _show_start(self, event: "events.Started") -> None:
-        from srcli.train.recipe import Recipe
+        from srcli.train.recipe import Gan, Recipe
 
         plain = asdict(Recipe(event.recipe.arch, event.recipe.scale))
         shown = {key: value for key, value in asdict(event.recipe).items() if value != plain[key]}
         always = ("arch", "scale", "patch", "batch", "steps", "loss", "learning_rate")
         given = {key: getattr(event.recipe, key) for key in always} | shown
+        if event.recipe.gan:
+            usual = asdict(Gan(steps=0, loss="", discriminator=""))
+            given["gan"] = {
+                key: value for key, value in asdict(event.recipe.gan).items() if value != usual[key]
+            }
         console.err.print(f"recipe {event.recipe.title}: {format_fields(given)}", markup=False)
         console.err.print(f"on {event.device}, into {event.folder}", markup=False)
         if event.warm_start:

@@ -136,10 +136,20 @@ def release_memory() -> None:
         ctypes.CDLL(None).malloc_trim(0)
 
 
-def check_bfloat16(device: Device) -> None:
-    """Raise `UsageError` if this processor is far slower in bfloat16 than in single precision."""
+def has_bfloat16_matrices(device: Device) -> bool:
+    """Return True for a processor with matrix instructions for bfloat16 (AMX), several times as fast."""
+    return device.name == "cpu" and _find_instructions().get("amx_bf16", False)
+
+
+def _find_instructions() -> dict[str, bool]:
     import torch
 
     able: dict[str, bool] = getattr(torch.cpu, "get_capabilities", dict)()
+    return able
+
+
+def check_bfloat16(device: Device) -> None:
+    """Raise `UsageError` if this processor is far slower in bfloat16 than in single precision."""
+    able = _find_instructions()
     if device.name == "cpu" and not (able.get("avx512_bf16", True) or able.get("amx_bf16", True)):
         raise UsageError("this processor has no instructions for bfloat16", "use float32")

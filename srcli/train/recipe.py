@@ -1,10 +1,11 @@
 """A training run's settings, as one frozen value, and how they are changed by text."""
 
+import difflib
 import json
 import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, NoReturn
 
 from srcli import archs
 from srcli.errors import UsageError
@@ -15,7 +16,7 @@ from srcli.train import augment, initial, losses
 SCHEDULES = ("cosine", "step", "one-cycle", "constant", "linear")
 OPTIMISERS = ("adam", "adamw", "sgd", "soap")
 CLIPS = ("norm", "value", "rate")
-PRECISIONS = ("float32", "bfloat16")
+PRECISIONS = ("float32", "bfloat16", "auto")
 # "": decided by the teacher.
 TARGETS = ("truth", "teacher", "mean", "")
 DISCRIMINATORS = ("vgg", "esrgan", "deep", "unet")
@@ -74,8 +75,9 @@ class Recipe:
     linear to the floor; `constant`. `last_rate`: learning rate of the last layer, relative. `clip`: gradients
     are clipped to this `norm`, `value`, or value divided by the learning `rate` (`clip_by`); 0: not at all.
     `ema`: decay of the averaged weights, which are validated and saved; 0 saves the newest. `accumulate`:
-    batches whose gradients are added up to one step; `precision` of the convolutions; `compile`: use
-    torch.compile, which takes a minute and pays off in long runs.
+    batches whose gradients are added up to one step; `precision` of the convolutions, `auto`: bfloat16 on
+    processors that have matrix instructions for it (AMX), float32 elsewhere; `compile`: use torch.compile,
+    which takes a minute and pays off in long runs.
     """
 
     arch: str
@@ -234,18 +236,43 @@ def _parse_json(value: str) -> Any:
 
 
 def _parse_value(owner: "Recipe | Gan", name: str, value: str) -> Any:
-    known = [f.name for f in fields(owner) if f.name not in ("arch", "scale", "config", "gan")]
+    known = [f.name for f in fields(owner) if f.name not in _GIVEN_ELSEWHERE]
     if name not in known:
-        raise UsageError(
-            f"recipes have no field '{name}'", f"there are: {', '.join(known)}, config.NAME, gan.NAME"
-        )
+        _raise_unknown(owner, name, known)
     old = getattr(owner, name)
     try:
         if isinstance(old, tuple):
             return tuple(json.loads(part) for part in value.split(",") if part)
         return _TRUTH[value.lower()] if isinstance(old, bool) else type(old)(value)
     except (ValueError, KeyError) as error:
-        raise UsageError(f"{name} cannot be '{value}'", f"the default is {old!r}") from error
+        raise UsageError(f"{name} cannot be '{value}'", f"use {_EXPECTED[type(old)]}") from error
+
+
+# Fields that `--set` does not take, and how they are given.
+_GIVEN_ELSEWHERE = {
+    "arch": "name the network first: sr train NETWORK",
+    "scale": "use -x",
+    "config": "set one setting at a time, as in config.channels=1",
+    "gan": "set one field at a time, as in gan.steps=1000",
+}
+_EXPECTED = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number",
+    str: "a text",
+    tuple: "numbers with commas between them",
+}
+
+
+def _raise_unknown(owner: "Recipe | Gan", name: str, known: list[str]) -> NoReturn:
+    """Raise `UsageError` for a field that does not exist, or is given in another way."""
+    if isinstance(owner, Gan):
+        raise UsageError(f"gan has no field '{name}'", f"there are: {', '.join(known)}")
+    if name in _GIVEN_ELSEWHERE:
+        raise UsageError(f"{name} cannot be changed with --set", _GIVEN_ELSEWHERE[name])
+    near = difflib.get_close_matches(name.replace("-", "_"), known, 1)
+    hint = f"did you mean {near[0]}?" if near else f"there are: {', '.join(known)}, config.NAME, gan.NAME"
+    raise UsageError(f"recipes have no field '{name}'", hint)
 
 
 def check_recipe(recipe: Recipe) -> Recipe:
@@ -262,6 +289,9 @@ def check_recipe(recipe: Recipe) -> Recipe:
     augment.parse(recipe.augment)
     if recipe.scale_range:
         _check_scale_range(recipe)
+    if len(recipe.deep_supervision) != 2:
+        raise UsageError("deep_supervision needs two weights", "as in 1,0: at the first and the last step")
+    _check_scales(recipe)
     if recipe.pairs and recipe.scales:
         raise UsageError("pairs of a teacher are for one scale", "add --set scales=")
     if losses.is_adversarial(losses.parse(recipe.loss)):
@@ -282,12 +312,29 @@ def _check_numbers(owner: "Recipe | Gan", prefix: str) -> None:
                 raise UsageError(f"{prefix}{name} cannot be {number}", hint)
 
 
+def _check_scales(recipe: Recipe) -> None:
+    """Raise `UsageError` if the network cannot learn all scales in one run."""
+    known = archs.traits(recipe.arch)
+    if not recipe.scales or known.pre_upsampled or known.any_scale:
+        return
+    tails = recipe.config.get("tails", ())
+    if "tails" not in archs.settings(recipe.arch):
+        raise UsageError(f"{recipe.arch} learns one scale in a run", "leave out scales")
+    if not set(recipe.scales) <= set(tails):
+        wanted = json.dumps(list(recipe.scales)).replace(" ", "")
+        raise UsageError(f"{recipe.arch} has no tails for these scales", f"add --set config.tails={wanted}")
+
+
 def _check_config(recipe: Recipe) -> None:
     """Raise `UsageError` for a setting that the network does not have, or a value that it cannot have."""
     known = archs.settings(recipe.arch)
     for name in recipe.config:
         if name not in known:
             raise UsageError(f"{recipe.arch} has no setting '{name}'", f"there are: {', '.join(known)}")
+    if recipe.config.get("channels", 1) not in (1, 3):
+        raise UsageError(
+            f"config.channels cannot be {recipe.config['channels']}", "use 1 for luma, 3 for RGB"
+        )
     if not recipe.config:
         return
     try:

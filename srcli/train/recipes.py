@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from srcli import archs
+from srcli.engine.device import Device, has_bfloat16_matrices
 from srcli.errors import UsageError
 from srcli.train.initial import IDENTITY, OWN
 from srcli.train.recipe import Gan, Recipe
@@ -704,10 +705,26 @@ def quick(recipe: Recipe) -> Recipe:
         initial=IDENTITY if archs.has_identity_path(recipe.arch) else OWN,
         clip=1.0,
         clip_by="norm",
+        precision=_choose_quick_precision(recipe.arch),
         validate_every=50 if gan else 200,
         ema=0.98,
         gan=gan,
     )
+
+
+# Networks of plain convolutions, which learn as well in bfloat16.
+_PLAIN = ("edsr", "ecbsr", "srvgg", "slimres")
+
+
+def _choose_quick_precision(arch: str) -> str:
+    return "auto" if arch in _PLAIN else "float32"
+
+
+def settle_precision(recipe: Recipe, device: Device) -> Recipe:
+    """Return the recipe with `auto` decided for the device."""
+    if recipe.precision != "auto":
+        return recipe
+    return replace(recipe, precision="bfloat16" if has_bfloat16_matrices(device) else "float32")
 
 
 def _quick_gan(gan: Gan) -> Gan:
@@ -774,6 +791,7 @@ def fine_tuning(base: Recipe, spec: archs.Spec, init: str, kind: str = "paper") 
         clip=1.0,
         clip_by="norm",
         ema=0.999,
+        precision=_choose_quick_precision(spec.arch) if short else base.precision,
         validate_every=steps // 20,
         gan=replace(gan, steps=steps, learning_rate=gan.learning_rate / 2, decay_at=()) if gan else None,
     )

@@ -257,7 +257,7 @@ def _open_state(request: TrainRequest, device: Device) -> tuple[State, Recipe, P
     if parallel.broadcast_decision(state.is_this_run(folder)):
         return *state.resume(folder, device, request.changes, request.assignments), folder, True
     changed = recipe.apply_assignments(recipe.apply_changes(chosen, request.changes), request.assignments)
-    changed = settle_teacher(changed)
+    changed = recipes.settle_precision(settle_teacher(changed), device)
     if parallel.is_first():
         loop.check_new(folder)
     return state.start(changed, device), changed, folder, False
