@@ -1,5 +1,6 @@
 """How outputs are encoded: as their sources, if the format stays; what is lost is said."""
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from PIL.JpegImagePlugin import get_sampling
 
 from helpers.command import Run
 from helpers.images import crop_photo
+from srcli.errors import UsageError
 from srcli.imaging.codecs import jpeg, png, webp
 from srcli.imaging.codecs.base import BandedImage, Coding, EncodingOptions
 from srcli.imaging.codecs.reading import read_coding
@@ -162,3 +164,44 @@ def test_png_by_threads_passes_errors_on(in_tmp: Path, monkeypatch: pytest.Monke
 
     with Path("a.png").open("wb") as file, pytest.raises(ValueError, match="the network failed"):
         png.CODEC.write_rows(file, BandedImage((64, 8, 3), 8, fail()), EncodingOptions())
+
+
+LIBRARIES = ("isal.isal_zlib", "zlib_ng.zlib_ng")
+
+
+@pytest.fixture(params=[(), LIBRARIES[1:], LIBRARIES], ids=["zlib", "zlib-ng", "isal"])
+def png_libraries(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Compress PNG by these libraries, as if no others were installed."""
+    for name in request.param:
+        pytest.importorskip(name)
+    for name in set(LIBRARIES) - set(request.param):
+        monkeypatch.setitem(sys.modules, name, None)
+    png._find_libraries.cache_clear()
+    yield
+    png._find_libraries.cache_clear()
+
+
+@pytest.mark.usefixtures("png_libraries")
+@pytest.mark.parametrize("depth", [8, 16])
+@pytest.mark.parametrize("large", [False, True])
+def test_png_levels_trade_size_for_time(depth: int, large: bool, in_tmp: Path) -> None:
+    """Every level keeps the samples, also if threads compress bands of them."""
+    pixels = np.tile(crop_photo(200, 240), (4, 2, 1) if large else (1, 1, 1))
+    sizes = {}
+    for level in (None, 0, 1, 6):
+        write_image(Path("a.png"), Image(pixels, depth=depth), EncodingOptions(png_level=level))
+        np.testing.assert_allclose(read_image(Path("a.png")).pixels, pixels, atol=0.51 / (2**depth - 1))
+        sizes[level] = Path("a.png").stat().st_size
+    assert sizes[0] > pixels.size * depth // 8
+    assert max(sizes[None], sizes[1]) < sizes[0]
+    assert sizes[6] < 1.02 * min(sizes[None], sizes[1])
+
+
+def test_the_level_of_a_png_is_an_option(in_tmp: Path, sr: Run) -> None:
+    save("a.png")
+    assert sr("upscale", "a.png", *FAST, "-o", "b.png", "--png-level", "0").code == 0
+    assert sr("upscale", "a.png", *FAST, "-o", "c.png").code == 0
+    assert Path("b.png").stat().st_size > 2 * Path("c.png").stat().st_size
+    assert read_image(Path("b.png")).pixels.tobytes() == read_image(Path("c.png")).pixels.tobytes()
+    with pytest.raises(UsageError, match="level 10"):
+        EncodingOptions(png_level=10).check()

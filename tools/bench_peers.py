@@ -1,10 +1,10 @@
 """Compare `sr` with other tools: same image, same network, same weights; whole process and network alone.
 
-    python tools/bench_peers.py [--sizes 256 512 1024] [--networks tiny edsr ...] [--rounds 5] [--note TEXT]
+    python tools/bench_peers.py [--sizes 256 512 1024] [--networks tiny edsr ...] [--rounds 5] [--resume]
 
 The other tools are installed from the package registry into their own virtual environment, `.peers`. One that
-cannot be installed or run is reported with the reason. All tools take turns in each round, so that other load
-affects them alike. Writes benchmarks/results/peers.json and draws docs/peers.png.
+cannot be installed or run is reported with the reason. `--resume` keeps the cases in the result file and
+measures those that are missing. All tools take turns in each round, so that other load affects them alike. Writes benchmarks/results/peers.json and draws docs/peers.png.
 """
 
 import argparse
@@ -151,10 +151,11 @@ def time_alone(tool: str, python: Path, folder: Path, source: Path) -> float:
 def print_own_time(folder: Path, source: Path) -> None:
     """Print the time of `sr`'s network alone, as peer.py does for the other tools."""
     from srcli.imaging.image import read_image
-    from srcli.methods import load_method_file
+    from srcli.methods import MethodOptions, load_method_file
 
     pixels = read_image(source).pixels
-    [step] = load_method_file(folder / "net.safetensors", SCALE).stages
+    options = MethodOptions(pixels=pixels.shape[0] * pixels.shape[1])
+    [step] = load_method_file(folder / "net.safetensors", SCALE, options).stages
     step(pixels)  # the other tools are warm too
     print(json.dumps({"network": time_best(lambda: step(pixels))}))
 
@@ -258,24 +259,38 @@ def main() -> None:
     parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=NETWORKS)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--note", default="")
+    parser.add_argument("--resume", action="store_true", help="keep the rows of an earlier run")
     parser.add_argument("--python", type=Path, help="an interpreter with the peers, instead of .peers")
     parser.add_argument("--alone", type=Path, nargs=2, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.alone:
         print_own_time(*options.alone)
         return
-    python, most, rows = options.python or set_up_environment(), 0.0, list[dict[str, Any]]()
+    python = options.python or set_up_environment()
+    most, rows = read_earlier() if options.resume else (0.0, list[dict[str, Any]]())
+    done = {(row["network"], row["side"]) for row in rows}
     for name in options.networks:
+        sides = [side for side in options.sizes or NETWORKS[name].sizes if (name, side) not in done]
+        if not sides:
+            continue
         with tempfile.TemporaryDirectory() as place:
             folder = Path(place)
             operations = prepare(NETWORKS[name], folder)
-            for side in options.sizes or NETWORKS[name].sizes:
+            for side in sides:
                 tools = (*EVERYWHERE, *NETWORKS[name].peers)
                 results = measure(tools, python, folder, write_picture(side, folder), options.rounds)
                 rows += build_rows(name, side, results, operations)
                 most = max(most, measure_peak())  # measured again each time, as the load may change
                 print(json.dumps(rows[-len(results) :]), flush=True)
                 write_result(rows, most, options)
+
+
+def read_earlier() -> tuple[float, list[dict[str, Any]]]:
+    """Return the peak and the rows of the result file; a case is written when all its tools are measured."""
+    found = json.loads(RESULT.read_text("utf-8"))
+    if found["machine"] != describe_machine():
+        raise SystemExit(f"{RESULT} is of another machine; leave out --resume")
+    return found["peak_gflops"] * 1e9, found["rows"]
 
 
 def write_result(rows: list[dict[str, Any]], most: float, options: argparse.Namespace) -> None:

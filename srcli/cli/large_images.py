@@ -29,8 +29,9 @@ def confirm_large(request: UpscaleRequest, *, is_silent: bool) -> None:
     from srcli.cli.reporters import format_duration
 
     policy = replace(request.policy, job=None, watch=False, within=None)
+    alone = replace(request, inputs=(source,), policy=policy)
     try:
-        found = next(iter(estimate_batch(replace(request, inputs=(source,), policy=policy))), None)
+        found = next(iter(estimate_batch(alone, with_start=False)), None)
     except SrError:
         return
     if found is None or found.estimate.seconds < _LONG:

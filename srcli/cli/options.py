@@ -165,6 +165,15 @@ Quality = Annotated[
         rich_help_panel=FORMAT,
     ),
 ]
+PngLevel = Annotated[
+    int | None,
+    typer.Option(
+        min=0,
+        max=9,
+        help="Compression of PNG: 1 is fast, 9 is slow and about a tenth smaller; fast by default.",
+        rich_help_panel=FORMAT,
+    ),
+]
 Lossless = Annotated[
     bool,
     typer.Option(
@@ -553,13 +562,20 @@ class EncodingGroup:
     depth: Depth = None
     strip: Strip = False
     background: Background = None
+    png_level: PngLevel = None
 
     def build(self) -> "EncodingOptions":
         """Return the encoding for a request."""
         from srcli.imaging.codecs.base import EncodingOptions
 
         return EncodingOptions(
-            self.quality, self.lossless, self.subsampling, self.depth, self.strip, self.background
+            self.quality,
+            self.lossless,
+            self.subsampling,
+            self.depth,
+            self.strip,
+            self.background,
+            self.png_level,
         )
 
 

@@ -135,7 +135,7 @@ class EncodingOptions:
     """Options for writing: `quality` 1..100 of lossy formats, `depth` in bits; None is up to the format.
 
     `background` is the colour behind transparent pixels in formats without transparency, by its name or as
-    #rrggbb; without it, such images are refused.
+    #rrggbb; without it, such images are refused. `png_level` is the level of zlib, 0..9, or None for speed.
     """
 
     quality: int | None = None
@@ -144,6 +144,7 @@ class EncodingOptions:
     depth: int | None = None
     strip: bool = False
     background: str | None = None
+    png_level: int | None = None
 
     def check(self) -> None:
         """Raise `UsageError` for options that no format has, and unknown colours."""
@@ -152,6 +153,8 @@ class EncodingOptions:
         if self.subsampling not in (None, *SUBSAMPLING):
             known = ", ".join(SUBSAMPLING)
             raise UsageError(f"no chroma subsampling called '{self.subsampling}'", f"one of {known}")
+        if self.png_level not in (None, *range(10)):
+            raise UsageError(f"PNG has no compression level {self.png_level}", "use 0 to 9")
         if self.depth not in (None, 1, 8, 16, 32):
             raise UsageError(f"{self.depth} bits are not supported", "use --depth 1, 8, 16, or 32 for float")
 
