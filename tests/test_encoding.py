@@ -182,8 +182,7 @@ def png_libraries(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.usefixtures("png_libraries")
-@pytest.mark.parametrize("depth", [8, 16])
-@pytest.mark.parametrize("large", [False, True])
+@pytest.mark.parametrize(("depth", "large"), [(8, False), (8, True), (16, False)])
 def test_png_levels_trade_size_for_time(depth: int, large: bool, in_tmp: Path) -> None:
     """Every level keeps the samples, also if threads compress bands of them."""
     pixels = np.tile(crop_photo(200, 240), (4, 2, 1) if large else (1, 1, 1))
@@ -201,7 +200,7 @@ def test_the_level_of_a_png_is_an_option(in_tmp: Path, sr: Run) -> None:
     save("a.png")
     assert sr("upscale", "a.png", *FAST, "-o", "b.png", "--png-level", "0").code == 0
     assert sr("upscale", "a.png", *FAST, "-o", "c.png").code == 0
-    assert Path("b.png").stat().st_size > 2 * Path("c.png").stat().st_size
+    assert Path("b.png").stat().st_size > 96 * 128 * 3 > Path("c.png").stat().st_size
     assert read_image(Path("b.png")).pixels.tobytes() == read_image(Path("c.png")).pixels.tobytes()
     with pytest.raises(UsageError, match="level 10"):
         EncodingOptions(png_level=10).check()

@@ -4,7 +4,8 @@
 
 The other tools are installed from the package registry into their own virtual environment, `.peers`. One that
 cannot be installed or run is reported with the reason. `--resume` keeps the cases in the result file and
-measures those that are missing. All tools take turns in each round, so that other load affects them alike. Writes benchmarks/results/peers.json and draws docs/peers.png.
+measures those that are missing. All tools take turns in each round, so that other load affects them alike.
+Writes benchmarks/results/peers.json and draws docs/peers.png.
 """
 
 import argparse

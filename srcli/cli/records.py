@@ -64,7 +64,7 @@ class EstimatedImage:
     parameters: Annotated[int, "weights of the model; 0 without a network"]
     operations: Annotated[int, "multiplications and additions; 0 without a network"]
     tiles: Annotated[int, "tiles that run through the network"]
-    seconds: Annotated[float, "estimated time"]
+    seconds: Annotated[float, "estimated time; that of the first image includes the start"]
     bytes: Annotated[int, "estimated peak of memory"]
     streamed: Annotated[bool, "true if the output is written while it is made, and never held whole"]
 
