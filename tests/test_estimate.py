@@ -73,6 +73,11 @@ def image(
     return estimate.PlannedImage(info, larger, scale, streamed, needs_whole)
 
 
+@pytest.fixture(autouse=True)
+def idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibration, "is_busy", lambda: False)
+
+
 @pytest.mark.usefixtures("known")
 def test_time_grows_with_pixels_and_streamed_memory_does_not() -> None:
     method = load_method("ecbsr", 4)
@@ -127,6 +132,33 @@ def test_a_dry_run_writes_nothing_and_says_all(photo: Path, tmp_path: Path, sr: 
     assert (record["from"], record["to"], record["tiles"]) == ([80, 60], [160, 120], 1)
     assert 0 < record["seconds"] < 60
     assert record["bytes"] > 2**20
+
+
+def test_a_dry_run_tells_what_its_trials_took(photo: Path, sr: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("srcli.batch.dry_run._LONG", 0)
+    assert "trials of bicubic on this machine: " in sr("upscale", photo, "-m", "bicubic", "--dry-run").err
+
+
+def test_a_dry_run_works_without_torch(photo: Path, sr: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(estimate, "find_spec", lambda name: None)
+    monkeypatch.setattr("srcli.engine.complexity.count_cost", None)  # would need torch
+    done = sr("upscale", photo, "-m", "ecbsr", "-x3", "--runtime", "ncnn", "--dry-run")
+    assert done.code == 0, done.err
+    assert "GFLOP" not in done.out
+    assert "about " in done.out
+
+
+def test_rates_of_a_busy_machine_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    rates = [Rate(1, 1, 1, 1), Rate(2, 2, 2, 2), Rate(3, 3, 3, 3)]
+    monkeypatch.setattr(calibration, "measure_rate", lambda runtime: rates.pop(0))
+    monkeypatch.setattr(calibration, "is_busy", lambda: True)
+    [step] = load_method("espcn", 3).stages
+    assert calibration.find_rate(step.runtime, "busy").pixel_seconds == 1
+    assert calibration.find_rate(step.runtime, "busy").pixel_seconds == 2
+    monkeypatch.setattr(calibration, "is_busy", lambda: False)
+    assert calibration.find_rate(step.runtime, "busy").pixel_seconds == 3
+    monkeypatch.setattr(calibration, "is_busy", lambda: True)  # what is known is used
+    assert calibration.find_rate(step.runtime, "busy").pixel_seconds == 3
 
 
 def test_within_chooses_and_refuses(photo: Path, tmp_path: Path, sr: Run) -> None:

@@ -1,6 +1,8 @@
 """Install the wheel into an empty environment, first without PyTorch, and use it as a new user would."""
 
+import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
@@ -26,6 +28,7 @@ CORE_TESTS = (
 )
 # Packages that a core install must not bring.
 OPTIONAL = ("torch", "cv2", "scipy", "huggingface_hub", "matplotlib", "onnx")
+RESULT = ROOT / "benchmarks" / "results" / "install.json"
 PHOTO = ROOT / "srcli" / "samples" / "coffee.png"
 
 
@@ -88,6 +91,7 @@ def check_core(environment: Environment) -> None:
     environment.run(
         "sr", "upscale", "photo.png", "-x2.5", "-m", "real", "-o", "real.jpg", expected="1500x1000"
     )
+    environment.run("sr", "upscale", "photo.png", "--dry-run", expected="about")
     environment.run("sr", "info", "photo.png", expected="0.24 megapixels")
     environment.run("sr", "compare", "photo.png", "-o", "page.html", "-o", "crops.png", expected="page.html")
     environment.run("sr", "models", expected="ecbsr")
@@ -105,14 +109,27 @@ def check_torch(environment: Environment) -> None:
     environment.run("sr", "export", "fsrcnn", "-x2", "--to", "ncnn", "-o", "net.param", expected="net.param")
 
 
+def measure_core(environment: Environment, wheel: Path) -> int:
+    """Return the bytes that the core installs, and write them into benchmarks/results for the README."""
+    size = environment.measure_size()
+    print(f"{wheel.name}: {wheel.stat().st_size / 1e6:.1f} MB; the core installs {size / 1e6:.0f} MB")
+    facts = {
+        "core_bytes": size,
+        "wheel_bytes": wheel.stat().st_size,
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+    }
+    RESULT.write_text(json.dumps(facts, indent=1) + "\n", "utf-8")
+    return size
+
+
 def main() -> None:
     """Check a core install and its tests, then the same environment with PyTorch."""
     wheel = build_wheel(ROOT / "dist")
     with tempfile.TemporaryDirectory() as folder:
         environment = Environment(Path(folder))
         environment.install(str(wheel))
-        size = environment.measure_size()
-        print(f"{wheel.name}: {wheel.stat().st_size / 1e6:.1f} MB; the core installs {size / 1e6:.0f} MB")
+        size = measure_core(environment, wheel)
         if size > MAX_BYTES:
             sys.exit(f"more than {MAX_BYTES / 1e6:.0f} MB")
         check_core(environment)

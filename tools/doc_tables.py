@@ -52,6 +52,17 @@ def render_spoilt() -> str:
     return "\n".join(out)
 
 
+# README.md: how to install it
+
+
+def render_install_line() -> str:
+    """Return the line that installs the core, with its size to ten megabytes."""
+    size = round(load_result("install")["core_bytes"] / 1e7) * 10
+    return (
+        f"```sh\npip install .       # in a checkout of this repository; Python 3.11 or newer, {size} MB\n```"
+    )
+
+
 # README.md: which model?
 
 # Model, the advice that goes with it, and what it runs on.

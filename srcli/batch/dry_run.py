@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from srcli.batch.events import Emit, ImageFailed, ImageSkipped, SkipReason
+from srcli.batch.events import Emit, ImageFailed, ImageSkipped, Preparation, SkipReason
 from srcli.batch.planning import OutputGuard
 from srcli.batch.prepare import prepare
 from srcli.batch.request import UpscaleRequest
@@ -31,6 +31,9 @@ from srcli.upscaling.files import UpscaleSettings, choose_model, compute_scale, 
 from srcli.upscaling.limits import choose_max_pixels
 from srcli.upscaling.task import UpscaleTask
 from srcli.workers.progress import ignore
+
+# Trials that take longer, in seconds, are told.
+_LONG = 0.5
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,7 @@ def estimate_batch(
         raise UsageError("--dry-run needs local files", "the number of images has to be known in advance")
     settings, guard = make_upscale_settings(batch.settings, emit), OutputGuard(in_place=batch.layout.in_place)
     for task in batch.tasks:
+        begun = time.perf_counter()
         try:
             guard.check(task)
             with open_local_copy(task.source) as source:
@@ -78,6 +82,9 @@ def estimate_batch(
         else:
             start = _find_start(batch.settings, found) if with_start else 0.0
             with_start = False
+            seconds = time.perf_counter() - begun
+            if seconds > _LONG:
+                emit(Preparation(f"trials of {found.estimate.model} on this machine", seconds))
             yield replace(found, estimate=replace(found.estimate, seconds=start + found.estimate.seconds))
 
 

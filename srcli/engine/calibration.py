@@ -1,10 +1,11 @@
 """The cost of a network on this machine, by a short trial: seconds and bytes per tile and per pixel.
 
 Two tiles of different sizes tell one from the other. Figures are kept by machine and network for some weeks,
-or until real work contradicts them, as it does if the machine was busy during the trial.
+or until real work contradicts them; those of a busy machine are not kept.
 """
 
 import contextlib
+import os
 from dataclasses import asdict, dataclass
 from time import perf_counter
 
@@ -13,6 +14,7 @@ import numpy as np
 from srcli.engine import memory
 from srcli.engine.device import count_threads, release_memory
 from srcli.engine.measurements import (
+    MAX_DAYS,
     Facts,
     describe_machine,
     measure_once,
@@ -77,8 +79,20 @@ def _run_trial(runtime: Runtime, side: int, rounds: int) -> tuple[float, int]:
 
 
 def find_rate(runtime: Runtime, name: str) -> Rate:
-    """Return the rate of the network called `name`, measured once on each machine."""
-    return Rate(**measure_once(_facts(runtime, name), lambda: asdict(measure_rate(runtime))))
+    """Return the rate of the network called `name`, measured once on each machine, unless that is busy."""
+    facts = _facts(runtime, name)
+    if is_busy():
+        found = read_measurement(measurement_path(facts), MAX_DAYS)
+        return Rate(**found) if found else measure_rate(runtime)
+    return Rate(**measure_once(facts, lambda: asdict(measure_rate(runtime))))
+
+
+def is_busy() -> bool:
+    """Return whether other programs take the processor, so that times measured now are not worth keeping."""
+    try:
+        return os.getloadavg()[0] > (os.cpu_count() or 1) + 1
+    except (AttributeError, OSError):  # not known on Windows
+        return False
 
 
 def _facts(runtime: Runtime, name: str) -> Facts:

@@ -4,6 +4,7 @@ import io
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from time import perf_counter
 
 import numpy as np
@@ -46,7 +47,7 @@ _SAMPLES, _WHOLE, _ENSEMBLE = 5, 56, 24
 
 @dataclass(frozen=True)
 class Estimate:
-    """The cost of one image; `operations` are multiplications and additions, 0 without a network."""
+    """The cost of one image; `operations` are multiplications and additions, 0 if they are not known."""
 
     model: str
     parameters: int
@@ -143,7 +144,7 @@ def measure_rate(stage: Upscaler) -> Rate:
 
 
 def _count_multiply_adds(stage: Upscaler) -> float:
-    """Return those for each pixel of the network's input; counted once, because counting needs torch."""
+    """Return those for each pixel of the network's input; 0 if PyTorch, which counts them, is missing."""
     spec = stage.spec
     if spec is None:
         return 0
@@ -156,6 +157,8 @@ def _count_multiply_adds(stage: Upscaler) -> float:
         return {"multiply_adds": count_cost(spec, large, large).multiply_adds / 64**2}
 
     facts = ("operations", spec.arch, spec.scale, spec.config)
+    if find_spec("torch") is None:
+        return 0
     return measure_once(facts, count, days=math.inf)["multiply_adds"]
 
 
