@@ -10,6 +10,7 @@ from helpers.images import copy_sample
 from srcli import archs, manifest
 from srcli.cli import console
 from srcli.engine.complexity import count_cost
+from srcli.engine.measurements import read_speed, record_speed
 from srcli.report.model_sentences import SPEEDS, find_sentence
 
 MODELS = sorted({entry.model for entry in manifest.load_own()})
@@ -54,6 +55,30 @@ def test_json_has_sizes_that_are_numbers_or_null(sr: Run) -> None:
         assert all(isinstance(w["bytes"], int | None) for w in each["weights"])
     assert "unknown" in sr("models", "list", "--details").out
     assert "?" not in sr("models", "list", "--details").out
+
+
+@pytest.mark.parametrize("columns", [44, 80])
+def test_models_that_were_used_have_their_speed(
+    columns: int, tmp_path: Path, sr: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr(console, "out", console.Output(is_stderr=False))
+    assert "MP/s" not in sr("models", "list", "--bundled").out
+    photo = copy_sample("coffee.png", tmp_path)
+    done = sr("upscale", photo, "-x2", "-m", "fsrcnn", "-o", tmp_path / "large.png", "--json")
+    record = json.loads(done.out)
+    speeds = {
+        each["model"]: each["megapixels_per_second"]
+        for each in json.loads(sr("models", "list", "--json").out)
+    }
+    assert speeds["fsrcnn"] == pytest.approx(0.96 / record["seconds"], rel=0.05)
+    assert speeds["ecbsr"] is None
+    lines = [line for line in sr("models", "list", "--bundled").out.splitlines() if "MP/s" in line]
+    assert len(lines) == 1
+    assert lines[0].startswith("fsrcnn")
+    assert f"{speeds['fsrcnn']:.2g} MP/s" in lines[0]
+    record_speed("fsrcnn", speeds["fsrcnn"] / 2)  # the machine was busy
+    assert read_speed("fsrcnn") == speeds["fsrcnn"]
 
 
 def test_a_picture_gets_recommendations(tmp_path: Path, sr: Run) -> None:

@@ -1,6 +1,6 @@
-"""Draw the pictures of the four pages by wish: photographs, old scans, drawings and figures for a paper.
+"""Draw the pictures of the four pages by wish (photographs, old scans, drawings, papers), and of the models.
 
-    PYTHONPATH=. python tools/wish_pictures.py [photographs | old-scans | drawings | figures]
+    PYTHONPATH=. python tools/wish_pictures.py [photographs | old-scans | drawings | bundled | figures]
 
 Each is a sheet of `sr compare`, or a figure for a paper. The scan and the drawing are made here, always the
 same. Needs the extras photo, plots and waifu2x.
@@ -15,13 +15,17 @@ from random import Random
 import numpy as np
 from PIL import Image, ImageDraw, ImageOps
 
+from srcli import manifest
 from srcli.cli.app import run
 from srcli.imaging.degrade.degradations import downscale_bicubic
 from srcli.imaging.image import read_image
-from srcli.imaging.pixels import to_uint8
-from srcli.methods import MethodOptions, load_methods
+from srcli.imaging.pixels import from_uint8, to_uint8
+from srcli.imaging.resize import resize
+from srcli.methods import MethodOptions, load_method, load_methods
 from srcli.report.comparisons import ComparisonSource, find_differences, load_comparison, run_method
 from srcli.report.paper_figure import build_figure_scene, write_figure
+from srcli.report.pictures import Panel, draw_sheet, stack_sheets
+from tools import picture_cases
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCS = ROOT / "docs"
@@ -112,9 +116,27 @@ def draw_figure(truth: Path, models: list[str]) -> None:
     Image.open(sheet).convert("RGB").save(DOCS / "paper-figure.webp", quality=88, method=6)
 
 
+def draw_bundled() -> None:
+    """Write docs/bundled-models.webp: each bundled model on a picture of the kind that it is for, at x4."""
+    small = downscale_bicubic(read_image(SAMPLES / "chelsea.png").pixels, 4)[6:66, 18:98]
+    noisy = picture_cases.add_noise(Image.fromarray(to_uint8(small)), np.random.default_rng(2), 9, grey=False)
+    spoilt = from_uint8(np.asarray(picture_cases.save_as_jpeg(noisy, 60)))
+    entries = {entry.model: entry for entry in manifest.load_own() if entry.bundled and entry.scale == 4}
+    sheets = []
+    for heading, purpose, pixels in (
+        ("a clean picture", "classical", small),
+        ("with noise and JPEG blocks", "real-world", spoilt),
+    ):
+        names = [name for name, entry in entries.items() if entry.purpose == purpose]
+        panels = [Panel("bicubic", resize(pixels, pixels.shape[0] * 4, pixels.shape[1] * 4).clip(0, 1))]
+        panels += [Panel(name, load_method(name, 4, MethodOptions())(pixels, 4)) for name in names]
+        sheets.append(draw_sheet(panels, heading))
+    Image.fromarray(to_uint8(stack_sheets(sheets))).save(DOCS / "bundled-models.webp", quality=85, method=6)
+
+
 def main() -> None:
     """Draw the pictures that are named, or all."""
-    names = sys.argv[1:] or ["photographs", "old-scans", "drawings", "figures"]
+    names = sys.argv[1:] or ["photographs", "old-scans", "drawings", "bundled", "figures"]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         scan, drawing, truth = folder / "scan.jpg", folder / "drawing.jpg", folder / "truth.png"
@@ -129,6 +151,8 @@ def main() -> None:
         if "drawings" in names:
             models = ("bicubic", "ecbsr", "waifu2x-n1", "realesrgan-anime")
             compare("drawings", [drawing], ["--crop", "40,16,72,60"], models)
+        if "bundled" in names:
+            draw_bundled()
         if "figures" in names:
             compare("figures", [truth], ["--hr"], ("bicubic", "fsrcnn", "ecbsr"))
             draw_figure(truth, ["bicubic", "fsrcnn", "ecbsr"])

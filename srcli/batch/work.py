@@ -18,6 +18,7 @@ from srcli.batch.events import (
     SkipReason,
     TileDone,
 )
+from srcli.engine.measurements import record_speed
 from srcli.errors import SrError, wrap_exception
 from srcli.imaging.codecs.base import EncodingOptions
 from srcli.imaging.codecs.reading import check_readable, read_frames
@@ -44,6 +45,10 @@ from srcli.workers.progress import ignore
 
 if TYPE_CHECKING:
     from srcli.workers.distribute import JobFunction
+
+
+# An output of fewer pixels says little about the speed of a model.
+_LEAST_PIXELS = 200_000
 
 
 @dataclass(frozen=True)
@@ -147,6 +152,13 @@ def _load(settings: BatchSettings, name: str, scale: float, options: MethodOptio
     return load_method_file(settings.fingerprint.weights, scale, options, settings.arch)
 
 
+def _record_speed(result: Result) -> None:
+    """Keep how fast a model was, for `sr models`; with small images, it is mostly other work."""
+    pixels = math.prod(result.output_size) * result.frames
+    if result.model and result.seconds > 0 and pixels >= _LEAST_PIXELS:
+        record_speed(result.model, pixels / 1e6 / result.seconds)
+
+
 def make_job_function(settings: BatchSettings, emit: Emit) -> "JobFunction[UpscaleTask, Result | SkipReason]":
     """Return the function that upscales one image; it returns the reason if there is nothing to do."""
     pipeline = make_upscale_settings(settings, emit)
@@ -156,7 +168,11 @@ def make_job_function(settings: BatchSettings, emit: Emit) -> "JobFunction[Upsca
             return SkipReason.UP_TO_DATE
         with open_local_copy(task.source) as source:
             reason = find_skip_reason(source, task, settings)
-            return reason or upscale_file(replace(task, source=source), pipeline)
+            if reason:
+                return reason
+            result = upscale_file(replace(task, source=source), pipeline)
+        _record_speed(result)
+        return result
 
     return work
 

@@ -166,8 +166,9 @@ def _print_models(entries: "list[Entry]", *, has_weightless: bool, details: bool
         )
     else:
         console.err.print(
-            "fast to slow on a CPU, or a GPU is needed; `sr models list --details` has sizes, licences and"
-            " scores; `sr models recommend photo.jpg` looks at a picture."
+            "fast to slow on a CPU, or a GPU is needed; MP/s: measured here, for models that were used."
+            " `sr models list --details` has sizes, licences and scores; `sr models recommend photo.jpg`"
+            " looks at a picture."
         )
 
 

@@ -20,6 +20,7 @@ _MAX_BYTES = 100_000
 Facts = tuple[object, ...]
 # Drivers and settings change, so a measurement is repeated after this many days.
 MAX_DAYS = 30.0
+_SPEED = "megapixels_per_second"
 
 
 def measure_once(
@@ -30,9 +31,31 @@ def measure_once(
     found = read_measurement(path, days)
     if found is None:
         found = measure()
-        with contextlib.suppress(FileError), replace_atomically(path) as temporary:
-            temporary.write_text(json.dumps(found), "utf-8")
+        _write_measurement(path, found)
     return found
+
+
+def _write_measurement(path: Path, found: dict[str, float]) -> None:
+    """Write figures into the cache, if that is possible."""
+    with contextlib.suppress(FileError), replace_atomically(path) as temporary:
+        temporary.write_text(json.dumps(found), "utf-8")
+
+
+def record_speed(model: str, speed: float) -> None:
+    """Keep the speed of a model on this machine, in output megapixels/s, if it is the best so far."""
+    known = read_speed(model)
+    if known is None or speed > known:
+        _write_measurement(_find_speed_path(model), {_SPEED: speed})
+
+
+def read_speed(model: str) -> float | None:
+    """Return the best speed of a model on this machine of the last weeks; None if it was not used."""
+    found = read_measurement(_find_speed_path(model))
+    return found.get(_SPEED) if found else None
+
+
+def _find_speed_path(model: str) -> Path:
+    return measurement_path(("speed", model, describe_machine()))
 
 
 def measurement_path(facts: Facts) -> Path:

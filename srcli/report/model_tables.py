@@ -11,6 +11,7 @@ from rich.table import Table
 
 from srcli import archs, manifest
 from srcli.engine.complexity import count_parameters
+from srcli.engine.measurements import read_speed
 from srcli.engine.weights.files import find_local
 from srcli.manifest import Entry, HubFile, UserFile
 from srcli.report.model_sentences import Speed, find_sentence
@@ -46,6 +47,9 @@ class ListedModel:
     network: Annotated[str, "architecture"]
     purpose: Annotated[str, "classical for clean images, real-world for noisy and blocked ones"]
     speed: Annotated[Speed, "amount of work: fast to slow on a CPU, or a GPU is needed"]
+    megapixels_per_second: Annotated[
+        float | None, "best speed on this machine in the last 30 days, of the output; null if it was not used"
+    ]
     sentence: Annotated[str, "what it is good and bad for"]
     paper: Annotated[str, "address of the paper"]
     weights: Annotated[tuple[ListedWeights, ...], "weights by scale"]
@@ -71,23 +75,34 @@ def build_model_tables(entries: list[Entry]) -> list[Table]:
 
 
 def build_sentence_table(entries: list[Entry], width: int) -> Table:
-    """Return a table with a sentence on each model, below its name if `width` columns are too few."""
+    """Return a table with a sentence on each model, below its name if `width` columns are too few.
+
+    A model that was used on this machine has its speed there.
+    """
     table = Table(box=None, show_header=False, pad_edge=False, padding=(0, 1, 0, 0))
-    is_narrow = width < _NARROW
-    for _ in range(0 if is_narrow else 3):
+    speeds = {entry.model: _describe_speed(entry.model) for entry in entries}
+    is_narrow, has_speeds = width < _NARROW, any(speeds.values())
+    for _ in range(0 if is_narrow else 3 + has_speeds):
         table.add_column(no_wrap=True)
     table.add_column()
-    for name in dict.fromkeys(entry.model for entry in entries):
+    for name, measured in speeds.items():
         speed, sentence = find_sentence(name)
         scales = "x" + _format_scales(entry.scale for entry in entries if entry.model == name).replace(
             " ", ","
         )
         if is_narrow:
-            table.add_row(f"[bold]{name}[/] {scales}, {speed}")
+            table.add_row(", ".join(filter(None, (f"[bold]{name}[/] {scales}", speed, measured))))
             table.add_row(Padding(sentence, (0, 0, 0, 2)))
         else:
-            table.add_row(f"[bold]{name}[/]", scales.replace("xany", "any"), speed, sentence)
+            cells = (f"[bold]{name}[/]", scales.replace("xany", "any"), speed)
+            table.add_row(*cells, *([measured] if has_speeds else []), sentence)
     return table
+
+
+def _describe_speed(model: str) -> str:
+    """Return the speed that was measured, in output megapixels per second; empty if it is not known."""
+    speed = read_speed(model)
+    return f"{speed:.2g} MP/s" if speed else ""
 
 
 def describe_models(entries: list[Entry]) -> list[ListedModel]:
@@ -98,7 +113,11 @@ def describe_models(entries: list[Entry]) -> list[ListedModel]:
         speed, sentence = find_sentence(name)
         weights = tuple(map(_describe_weights, group))
         first = group[0]
-        described.append(ListedModel(name, first.arch, first.purpose, speed, sentence, first.paper, weights))
+        described.append(
+            ListedModel(
+                name, first.arch, first.purpose, speed, read_speed(name), sentence, first.paper, weights
+            )
+        )
     return described
 
 
