@@ -38,10 +38,11 @@ QUICK = Rate(0.001, 1e-6, 5e7, 1000)
 def known(monkeypatch: pytest.MonkeyPatch) -> None:
     """Rates as if they had been measured: by the size of the network, so that the law is seen."""
 
-    def rate(step: object) -> Rate:
+    def rate(step: object, pixels: int) -> Rate:
         return Rate(0, step.runtime.info.params * 1e-10, 5e7, 1000)  # type: ignore[attr-defined]
 
     monkeypatch.setattr(estimate, "measure_rate", rate)
+    monkeypatch.setattr(estimate, "_WORTH_COUNTING", 0)
     monkeypatch.setattr(estimate, "_time_upscaling", lambda method, scale: 1e-7)
 
 
@@ -123,7 +124,7 @@ def test_the_best_model_that_is_done_in_time() -> None:
 def test_a_dry_run_writes_nothing_and_says_all(photo: Path, tmp_path: Path, sr: Run) -> None:
     done = sr("upscale", photo, "-x2", "--dry-run", "-o", tmp_path / "out.png")
     assert done.code == 0, done.err
-    for words in ("80x60 -> 160x120", "ecbsr: ", "parameters", "GFLOP", "1 tile", "about ", " MB"):
+    for words in ("80x60 -> 160x120", "ecbsr: ", "parameters", "1 tile", "about ", " MB"):
         assert words in done.out
     assert not (tmp_path / "out.png").exists()
     done = sr("upscale", photo, "-x2", "--dry-run", "--json")
@@ -141,11 +142,24 @@ def test_a_dry_run_tells_what_its_trials_took(photo: Path, sr: Run, monkeypatch:
 
 def test_a_dry_run_works_without_torch(photo: Path, sr: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(estimate, "find_spec", lambda name: None)
+    monkeypatch.delitem(sys.modules, "torch", raising=False)
     monkeypatch.setattr("srcli.engine.complexity.count_cost", None)  # would need torch
     done = sr("upscale", photo, "-m", "ecbsr", "-x3", "--runtime", "ncnn", "--dry-run")
     assert done.code == 0, done.err
     assert "GFLOP" not in done.out
     assert "about " in done.out
+
+
+def test_a_small_image_gets_a_small_trial(monkeypatch: pytest.MonkeyPatch) -> None:
+    trials: list[tuple[object, ...]] = []
+    monkeypatch.setattr(calibration, "measure_rate", lambda runtime, *how: trials.append(how) or QUICK)
+    [step] = load_method("espcn", 3).stages
+    for pixels in (80 * 60, 90 * 60, 10**6, 80 * 60):
+        assert calibration.find_rate(step.runtime, "small", pixels) == QUICK
+    assert trials == [((32, 64), 1), ()]  # each once, and the exact one is used where it is known
+    calibration.check_rate(step.runtime, "small", [10_000], 1000)  # real work contradicts both
+    calibration.find_rate(step.runtime, "small", 80 * 60)
+    assert len(trials) == 3
 
 
 def test_rates_of_a_busy_machine_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,9 +62,7 @@ class EstimatedImage:
     to: _TO
     model: Annotated[str, "model that would upscale it"]
     parameters: Annotated[int, "weights of the model; 0 without a network"]
-    operations: Annotated[
-        int, "multiplications and additions; 0 without a network, or without PyTorch to count them"
-    ]
+    operations: Annotated[int, "multiplications and additions; 0 if they are not known"]
     tiles: Annotated[int, "tiles that run through the network"]
     seconds: Annotated[float, "estimated time; that of the first image includes the start"]
     bytes: Annotated[int, "estimated peak of memory"]

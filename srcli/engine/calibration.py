@@ -5,8 +5,10 @@ or until real work contradicts them; those of a busy machine are not kept.
 """
 
 import contextlib
+import math
 import os
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from time import perf_counter
 
 import numpy as np
@@ -25,6 +27,8 @@ from srcli.engine.runtimes.base import OutOfMemory, Runtime
 from srcli.engine.tiles import SMALLEST_TILE
 
 _SIDES = (96, 192)
+# For images that are smaller than the trial itself, which would take longer than the work.
+_QUICK_SIDES = (32, 64)
 _ROUNDS = 3
 # How far real work may be from a rate before that is dropped.
 _TOLERANCE = 0.3
@@ -78,13 +82,24 @@ def _run_trial(runtime: Runtime, side: int, rounds: int) -> tuple[float, int]:
     return float(best), peak.bytes
 
 
-def find_rate(runtime: Runtime, name: str) -> Rate:
-    """Return the rate of the network called `name`, measured once on each machine, unless that is busy."""
-    facts = _facts(runtime, name)
-    if is_busy():
-        found = read_measurement(measurement_path(facts), MAX_DAYS)
-        return Rate(**found) if found else measure_rate(runtime)
-    return Rate(**measure_once(facts, lambda: asdict(measure_rate(runtime))))
+def find_rate(runtime: Runtime, name: str, pixels: float = math.inf) -> Rate:
+    """Return the rate of the network called `name`, measured once on each machine, unless that is busy.
+
+    For an image of so few `pixels` that the trial would take longer, a quicker and less exact one is run.
+    """
+    full, quick = _list_facts(runtime, name)
+    found = read_measurement(measurement_path(full), MAX_DAYS)
+    if found:
+        return Rate(**found)
+    is_small = pixels < _ROUNDS * sum(side * side for side in _SIDES)
+
+    def measure() -> dict[str, float]:
+        return asdict(measure_rate(runtime, _QUICK_SIDES, 1) if is_small else measure_rate(runtime))
+
+    facts = quick if is_small else full
+    if not is_busy():
+        return Rate(**measure_once(facts, measure))
+    return Rate(**(read_measurement(measurement_path(facts), MAX_DAYS) or measure()))
 
 
 def is_busy() -> bool:
@@ -95,17 +110,26 @@ def is_busy() -> bool:
         return False
 
 
+def _list_facts(runtime: Runtime, name: str) -> tuple[Facts, Facts]:
+    """Return what the rates of full and of quick trials depend on."""
+    return _facts(runtime, name), (*_facts(runtime, name), "quick")
+
+
 def _facts(runtime: Runtime, name: str) -> Facts:
     info = runtime.info
     return (name, info.params, info.scale, runtime.description, count_threads(), describe_machine())
 
 
 def check_rate(runtime: Runtime, name: str, areas: list[int], seconds: float) -> None:
-    """Drop a network's rate if tiles of these numbers of pixels took a quite different time than it says."""
-    path = measurement_path(_facts(runtime, name))
-    found = read_measurement(path)
-    if found is None:
-        return
+    """Drop a network's rates if tiles of these numbers of pixels took a quite different time."""
+    for facts in _list_facts(runtime, name):
+        path = measurement_path(facts)
+        found = read_measurement(path)
+        if found is not None:
+            _drop_if_wrong(path, found, areas, seconds)
+
+
+def _drop_if_wrong(path: Path, found: dict[str, float], areas: list[int], seconds: float) -> None:
     with contextlib.suppress(TypeError, OSError):  # written by another version; dropped by another process
         expected = sum(map(Rate(**found).seconds, areas))
         if not 1 - _TOLERANCE < expected / seconds < 1 + _TOLERANCE:

@@ -2,6 +2,7 @@
 
 import io
 import math
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
@@ -13,7 +14,12 @@ from srcli import manifest
 from srcli.engine import calibration
 from srcli.engine.calibration import Rate
 from srcli.engine.device import count_threads
-from srcli.engine.measurements import describe_machine, measure_once
+from srcli.engine.measurements import (
+    describe_machine,
+    measure_once,
+    measurement_path,
+    read_measurement,
+)
 from srcli.engine.runtimes.base import Runtime
 from srcli.engine.upscaler import Upscaler
 from srcli.errors import UsageError
@@ -37,6 +43,7 @@ from srcli.upscaling.pipeline import Pipeline
 # The last resort of `choose_model`.
 FALLBACK = "bicubic"
 _SIDE = 160
+_WORTH_COUNTING = 10.0  # seconds
 _ROUNDS = 3
 # Measured: memory besides the tiles. Rows of tiles of a streamed output, and what a process always has.
 _BANDS, _ALWAYS = 4, 25 * 2**20
@@ -123,28 +130,32 @@ def _estimate_stages(method: Method, size: tuple[int, int]) -> Iterator[_Part]:
 
 
 def _estimate_stage(stage: Upscaler, height: int, width: int) -> _Part:
-    rate, runs = measure_rate(stage), 8 if stage.self_ensemble else 1
+    rate, runs = measure_rate(stage, height * width), 8 if stage.self_ensemble else 1
     channels, scale = stage.runtime.info.channels, stage.runtime.info.scale
     tiles = stage.plan((height, width), (height * scale, width * scale), stage.tile)
     areas = [(y.stop - y.start) * (x.stop - x.start) for y, x in tiles]
     first = tiles[0][0]
     sample_bytes = 1 if stage.runtime.returns_uint8 else 4
+    seconds = runs * sum(map(rate.seconds, areas))
     return _Part(
-        2 * _count_multiply_adds(stage) * height * width * runs,
+        2 * _count_multiply_adds(stage, seconds) * height * width * runs,
         len(tiles) * runs,
-        runs * sum(map(rate.seconds, areas)),
+        seconds,
         rate.bytes(max(areas)),
         sample_bytes * channels * (first.keep_stop - first.keep_start) * scale * width * scale,
     )
 
 
-def measure_rate(stage: Upscaler) -> Rate:
-    """Return what the tiles of a network take on this machine, by a trial now or earlier."""
-    return calibration.find_rate(stage.runtime, str(stage.spec))
+def measure_rate(stage: Upscaler, pixels: int) -> Rate:
+    """Return what tiles take on this machine, by a trial now or earlier; a short one for few `pixels`."""
+    return calibration.find_rate(stage.runtime, str(stage.spec), pixels)
 
 
-def _count_multiply_adds(stage: Upscaler) -> float:
-    """Return those for each pixel of the network's input; 0 if PyTorch, which counts them, is missing."""
+def _count_multiply_adds(stage: Upscaler, seconds: float) -> float:
+    """Return those for each pixel of the network's input; 0 if they are not known.
+
+    PyTorch counts them, which takes a while to load: that is not done for work of few `seconds`.
+    """
     spec = stage.spec
     if spec is None:
         return 0
@@ -157,7 +168,8 @@ def _count_multiply_adds(stage: Upscaler) -> float:
         return {"multiply_adds": count_cost(spec, large, large).multiply_adds / 64**2}
 
     facts = ("operations", spec.arch, spec.scale, spec.config)
-    if find_spec("torch") is None:
+    known = read_measurement(measurement_path(facts), math.inf)
+    if known is None and "torch" not in sys.modules and (seconds < _WORTH_COUNTING or not find_spec("torch")):
         return 0
     return measure_once(facts, count, days=math.inf)["multiply_adds"]
 
