@@ -4,13 +4,12 @@ import ctypes
 import importlib.util
 import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
 from srcli.errors import UsageError
+from srcli.storage.silence import silence_stderr
 
 KIND = "vulkan"
 # The kinds of GPUs by ncnn's numbers; the last one is a processor that acts as a GPU, like Mesa's llvmpipe.
@@ -114,20 +113,3 @@ def _may_have_gpu() -> bool:
         return True
     nodes = ("/dev/nvidiactl", "/dev/dxg")
     return any(map(os.path.exists, nodes)) or any(Path("/dev/dri").glob("renderD*"))
-
-
-@contextmanager
-def silence_stderr() -> Iterator[None]:
-    """Keep what ncnn prints from the user for a moment: an error says it in one line."""
-    try:
-        kept = os.dup(2)
-    except OSError:  # stderr is closed
-        yield
-        return
-    try:
-        with Path(os.devnull).open("wb") as nothing:
-            os.dup2(nothing.fileno(), 2)
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)

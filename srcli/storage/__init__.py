@@ -1,1 +1,1 @@
-"""Files: atomic writes, places on this machine and in remote stores, hashes, and the cache folder."""
+"""Files: atomic writes, places on this machine and in remote stores, hashes, the cache folder, and silence."""

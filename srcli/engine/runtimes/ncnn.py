@@ -28,13 +28,14 @@ from srcli.engine.runtimes.base import (
 from srcli.engine.runtimes.converted import ConvertedFiles
 from srcli.engine.sample_photo import crop_photo
 from srcli.engine.tiles import DEFAULT_TILE, SMALLEST_TILE
-from srcli.engine.vulkan import VulkanGpu, find_gpu, find_real_gpu, is_vulkan, silence_stderr
+from srcli.engine.vulkan import VulkanGpu, find_gpu, find_real_gpu, is_vulkan
 from srcli.engine.weights.ncnn import count_pixel_bytes, read_graph
 from srcli.errors import SrError, WeightsError
 from srcli.imaging.metrics.full_reference import psnr
 from srcli.imaging.pixels import Pixels
 from srcli.scales import ANY
 from srcli.storage.hashing import sha256
+from srcli.storage.silence import silence_stderr
 
 FORMAT = "ncnn"
 # Raise it whenever `engine.export.ncnn` writes a network differently: cached ones are then converted again.

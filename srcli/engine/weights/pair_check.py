@@ -7,11 +7,11 @@ import numpy as np
 
 from srcli.engine.measurements import measure_once
 from srcli.engine.sample_photo import crop_photo
-from srcli.engine.vulkan import silence_stderr
 from srcli.engine.weights.ncnn import Graph, hash_weights, identify_graph
 from srcli.errors import WeightsError
 from srcli.imaging.metrics.full_reference import psnr
 from srcli.imaging.pixels import Pixels
+from srcli.storage.silence import silence_stderr
 
 if TYPE_CHECKING:
     from torch import nn

@@ -3,11 +3,6 @@
 Files hold colours multiplied by alpha; frames hold them as they are without.
 """
 
-import io
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -15,6 +10,7 @@ import numpy as np
 
 from srcli.imaging.codecs.base import FloatCodec, UnsupportedImageError
 from srcli.imaging.pixels import StoredSamples
+from srcli.storage.silence import silence_prints, silence_stderr
 
 
 class ExrCodec(FloatCodec):
@@ -24,7 +20,7 @@ class ExrCodec(FloatCodec):
         """Read (width, height) of the data window. Raises `ValueError` or `RuntimeError` if damaged."""
         import OpenEXR
 
-        with _silence(), OpenEXR.File(str(path), header_only=True) as file:
+        with silence_stderr(), silence_prints(), OpenEXR.File(str(path), header_only=True) as file:
             (left, top), (right, bottom) = file.header()["dataWindow"]
         return int(right) - int(left) + 1, int(bottom) - int(top) + 1
 
@@ -35,7 +31,7 @@ class ExrCodec(FloatCodec):
         """
         import OpenEXR
 
-        with _silence(), OpenEXR.File(str(path), separate_channels=True) as file:
+        with silence_stderr(), silence_prints(), OpenEXR.File(str(path), separate_channels=True) as file:
             channels = file.channels()
             planes = [_read_plane(channels[name]) for name in _choose_channels(list(channels))]
         if len(planes) in (2, 4):
@@ -53,7 +49,7 @@ class ExrCodec(FloatCodec):
         if names.endswith("A"):
             stored["A"] = np.ascontiguousarray(planes[..., -1])
         header = {"compression": OpenEXR.ZIP_COMPRESSION, "type": OpenEXR.scanlineimage}
-        with _silence(), OpenEXR.File(header, stored) as output:
+        with silence_stderr(), silence_prints(), OpenEXR.File(header, stored) as output:
             output.write(str(file.name))  # the library writes to paths only
 
 
@@ -85,25 +81,6 @@ def _read_plane(channel: Any) -> StoredSamples:
 def _divide_by_alpha(colours: list[StoredSamples], alpha: StoredSamples) -> list[StoredSamples]:
     divisor = np.where(alpha > 0, alpha, 1)
     return [np.asarray(plane / divisor, np.float32) for plane in colours]
-
-
-@contextmanager
-def _silence() -> Iterator[None]:
-    """Discard what the library prints, which it also raises; stdout may be an image."""
-    sys.stdout.flush()
-    sys.stderr.flush()
-    kept = [os.dup(number) for number in (1, 2)]
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    try:
-        for number in (1, 2):
-            os.dup2(nowhere, number)
-        with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
-            yield
-    finally:
-        for number, handle in zip((1, 2), kept, strict=True):
-            os.dup2(handle, number)
-            os.close(handle)
-        os.close(nowhere)
 
 
 CODEC = ExrCodec(

@@ -1,10 +1,8 @@
 """Codecs that Pillow does most of the work for: each names the one plugin that opens its files."""
 
 import io
-import os
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -43,25 +41,6 @@ def open_image(file: Path | BinaryIO, formats: Sequence[str]) -> "PilImage":
 
     Image.MAX_IMAGE_PIXELS = None  # every codec checks the size against a limit of its own
     return Image.open(file, formats=list(formats))
-
-
-@contextmanager
-def silence_libtiff() -> Iterator[None]:
-    """Keep what libtiff prints to the process's stderr from users: its errors are raised as well."""
-    saved, nowhere = -1, -1
-    try:
-        saved, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-        os.dup2(nowhere, 2)
-    except OSError:  # a process without stderr
-        pass
-    try:
-        yield
-    finally:
-        if saved >= 0:
-            os.dup2(saved, 2)
-        for number in (saved, nowhere):
-            if number >= 0:
-                os.close(number)
 
 
 @dataclass(frozen=True)

@@ -38,12 +38,12 @@ from srcli.imaging.codecs.pillow import (
     convert_inks,
     open_image,
     read_8bit,
-    silence_libtiff,
 )
 from srcli.imaging.codecs.tiff_samples import COMPRESSIONS, Layout, check_pieces, decode_samples, read_layout
 from srcli.imaging.metadata import exif as exif_block
 from srcli.imaging.metadata.fields import Metadata
 from srcli.imaging.pixels import StoredSamples, white_level
+from srcli.storage.silence import silence_stderr
 
 if TYPE_CHECKING:
     from PIL.TiffImagePlugin import ImageFileDirectory_v2 as Directory
@@ -338,7 +338,7 @@ def _read_with_pillow(path: Path, page: Page, metadata: Metadata) -> Frame | Non
             file = open_image(raw, (TiffImagePlugin.TiffImageFile.format,))
         except (UnidentifiedImageError, SyntaxError):
             return None
-        with file, silence_libtiff():
+        with file, silence_stderr():
             return read_8bit(file, metadata)
 
 

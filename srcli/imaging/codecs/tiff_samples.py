@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srcli.imaging.codecs.base import UnsupportedImageError
-from srcli.imaging.codecs.pillow import open_image, silence_libtiff
+from srcli.imaging.codecs.pillow import open_image
+from srcli.storage.silence import silence_stderr
 
 Bytes = NDArray[np.uint8]
 
@@ -237,7 +238,7 @@ def _decompress_with_libtiff(data: bytes, compression: int, line: int, rows: int
     whole = head + struct.pack("<H", len(entries)) + directory + bytes(4)
     with open_image(io.BytesIO(whole), (TiffImagePlugin.TiffImageFile.format,)) as picture:
         try:
-            with silence_libtiff():
+            with silence_stderr():
                 return picture.tobytes()
         except OSError as error:
             if compression == _ZSTD and not _has_zstd():
