@@ -18,6 +18,8 @@ from helpers.fake_s3 import find_free_port
 from srcli.engine.weights.files import read_state
 from srcli.train import state
 
+_MARK = "TEST_STARTED_FOR"
+
 
 def words(photos: Path, out: Path, *more: object) -> list[str]:
     fixed = ["-m", "srcli", "train", "espcn", "-x2", "--preset", "paper"]
@@ -41,8 +43,8 @@ def finished(command: list[str]) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment())
 
 
-def environment() -> dict[str, str]:
-    return {**os.environ, "OMP_NUM_THREADS": "1"}
+def environment(**more: str) -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1", **more}
 
 
 @pytest.mark.slow
@@ -100,23 +102,49 @@ def agents(port: int, arguments: list[str], talk: Path) -> list["subprocess.Pope
         "--rdzv-backend=c10d", f"--rdzv-endpoint=127.0.0.1:{port}", "--rdzv-id=lasting",
         "--local-addr=127.0.0.1", *arguments,
     ]  # fmt: skip
-    nodes = []
+    nodes, marked = [], environment(**{_MARK: str(talk)})
     for number in range(2):
         with (talk / f"node{number}.txt").open("ab") as said:
-            nodes.append(subprocess.Popen(words, stderr=said, env=environment(), start_new_session=True))
+            nodes.append(subprocess.Popen(words, stderr=said, env=marked, start_new_session=True))
     return nodes
 
 
-def end_all(nodes: list["subprocess.Popen[bytes]"], out: Path) -> None:
-    """The agents, and what they have started in sessions of its own."""
+def list_started(talk: Path) -> list[int]:
+    """Return the agents that run, and what they have started in sessions of its own, by their environment."""
+    mark, started = os.fsencode(f"{_MARK}={talk}"), []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # it has ended, or belongs to somebody else
+            if mark in (process / "environ").read_bytes().split(b"\0"):
+                started.append(int(process.name))
+    return started
+
+
+def end_all(nodes: list["subprocess.Popen[bytes]"], talk: Path) -> None:
     for node in nodes:
         if node.poll() is None:
             node.kill()
         node.wait()
-    for process in Path("/proc").glob("[0-9]*"):
+    for pid in list_started(talk):
         with suppress(OSError):
-            if os.fsencode(out) in (process / "cmdline").read_bytes():
-                os.kill(int(process.name), signal.SIGKILL)
+            os.kill(pid, signal.SIGKILL)
+
+
+def test_only_what_a_test_started_is_ended(tmp_path: Path) -> None:
+    """A process that merely names the folder, as a pytest worker or an editor may, lives on."""
+    code = [sys.executable, "-c", "input()", str(tmp_path)]
+    bystander, own = (
+        subprocess.Popen(code, stdin=subprocess.PIPE, env=environment(**more))
+        for more in ({}, {_MARK: str(tmp_path)})
+    )
+    try:
+        assert list_started(tmp_path / "other") == []
+        end_all([], tmp_path)
+        assert own.wait(20) == -signal.SIGKILL
+        assert bystander.poll() is None
+    finally:
+        for process in (bystander, own):
+            process.kill()
+            process.communicate()
 
 
 def saved_step(out: Path) -> int:
@@ -131,13 +159,13 @@ def rank_of(pid: str) -> str:
     return next((entry[5:].decode() for entry in entries if entry.startswith(b"RANK=")), "")
 
 
-def codes_of(nodes: list["subprocess.Popen[bytes]"], out: Path, seconds: float) -> list[int | None]:
+def codes_of(nodes: list["subprocess.Popen[bytes]"], talk: Path, seconds: float) -> list[int | None]:
     """The exit codes; None for what has not ended in time, of which all is then."""
     limit = time.monotonic() + seconds
     while time.monotonic() < limit and any(node.poll() is None for node in nodes):
         time.sleep(0.1)
     codes = [node.poll() for node in nodes]
-    end_all(nodes, out)
+    end_all(nodes, talk)
     return codes
 
 
@@ -159,12 +187,12 @@ def test_two_nodes_go_on_from_the_last_checkpoint_when_a_rank_dies(photos: Path,
             for pid in Path(f"/proc/{node.pid}/task/{node.pid}/children").read_text().split():
                 if rank_of(pid) == "0":
                     os.kill(int(pid), signal.SIGKILL)
-        codes = codes_of(nodes, out, 40)
+        codes = codes_of(nodes, tmp_path, 40)
         if codes != [0, 0]:
             nodes = agents(find_free_port(), command, tmp_path)
-            codes = codes_of(nodes, out, 90)
+            codes = codes_of(nodes, tmp_path, 90)
     finally:
-        end_all(nodes, out)
+        end_all(nodes, tmp_path)
     told = [(tmp_path / f"node{number}.txt").read_text() for number in range(2)]
     assert codes == [0, 0], told
     steps = [json.loads(line)["step"] for line in (out / "log.jsonl").read_text().splitlines()]

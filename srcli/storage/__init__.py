@@ -1,1 +1,1 @@
-"""Files: atomic writes, places on this machine and in remote stores, hashes, the cache folder, and silence."""
+"""Files: atomic writes, local and remote places, hashes, the cache folder; silence of libraries that print."""
