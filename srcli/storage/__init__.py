@@ -1,1 +1,1 @@
-"""Files: atomic writes, local and remote places, hashes, the cache folder; silence of libraries that print."""
+"""Files: atomic writes, local and remote places, hashes, the cache folder; silence for noisy libraries."""
