@@ -24,7 +24,7 @@ from benchmarks.experiments.photo_student import Pairs
 from srcli.engine.weights.files import load_network, save_network
 from srcli.train.discriminators import UNet
 
-BATCH, RATE, MEAN = 8, 2e-4, 0.998
+BATCH, RATE, CRITIC_RATE, MEAN = 8, 2e-4, 6e-4, 0.998
 # Weights of the terms beside mean |difference| and its spectrum.
 MATCHING, ADVERSARIAL = 0.05, 0.05
 # What a state consists of.
@@ -137,10 +137,10 @@ def main(folder: Path, weights: Path, out: Path, steps: int) -> None:
     terms, saved_at = [], time.monotonic()
     while run.step < steps:
         low, large = pairs.draw(np.random.default_rng((2, run.step, len(pairs.low))), BATCH)
-        rate = RATE * min(1.0, 2 - 2 * run.step / steps)  # constant, then linear to zero
-        for optimiser in (run.optimiser, run.critic_optimiser):
+        share = min(1.0, 2 - 2 * run.step / steps)  # constant, then linear to zero
+        for optimiser, rate in ((run.optimiser, RATE), (run.critic_optimiser, CRITIC_RATE)):
             for group in optimiser.param_groups:
-                group["lr"] = rate
+                group["lr"] = rate * share
         terms.append(advance(run, low, large))
         if run.step % 100 == 0 or run.step == steps:
             means = {name: float(np.mean([each[name] for each in terms])) for name in terms[0]}
