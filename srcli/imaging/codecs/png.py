@@ -67,6 +67,8 @@ _BAND = 64
 _LARGE = 2**24
 # Images of this many bytes are compressed by several threads, which take some milliseconds to start.
 _MANY_BYTES = 2**20
+# Smaller ones are compressed before faster libraries than zlib are imported.
+_ENOUGH_BYTES = 2**19
 # The largest level that means speed, and the level of depths other than 8.
 _FAST, _DEEP_LEVEL = 2, 4
 
@@ -279,7 +281,7 @@ def _compress(image: BandedImage, level: int | None) -> Iterator[Chunk]:
     if image.depth == 8 and math.prod(image.shape) >= _MANY_BYTES:
         yield from _compress_by_threads(image, level)
         return
-    compressor = _make_compressor(image.depth, level)
+    compressor = _make_compressor(image, level)
     for raw, above in _pack_bands(image):
         content = compressor.compress(_filter(image, raw, above).data)
         if content:
@@ -296,7 +298,7 @@ def _compress_by_threads(image: BandedImage, level: int | None) -> Iterator[Chun
 
     def compress(band: tuple[Bytes, Bytes]) -> tuple[Bytes, bytes]:
         lines = _filter(image, *band)
-        compressor = _make_compressor(image.depth, level, zlib_header=False)
+        compressor = _make_compressor(image, level, zlib_header=False)
         return lines, compressor.compress(lines.data) + compressor.flush(zlib.Z_FULL_FLUSH)
 
     checksum, head = 1, b"\x78\x01"
@@ -342,14 +344,15 @@ class _Compressor(Protocol):
     def flush(self, mode: int = ..., /) -> bytes: ...
 
 
-def _make_compressor(depth: int, level: int | None, *, zlib_header: bool = True) -> _Compressor:
-    """Return a compressor of the fastest library that is installed.
+def _make_compressor(image: BandedImage, level: int | None, *, zlib_header: bool = True) -> _Compressor:
+    """Return a compressor of the fastest library that is installed; zlib's for small images.
 
     By default, and up to zlib's level `_FAST`, 8 bits are compressed by ISA-L, which is four times as fast as
     zlib. zlib itself looks for runs only then: twice as fast, and photographs get no larger.
     """
     bits = 15 if zlib_header else -15
-    fastest, fast = _find_libraries()
+    depth, is_small = image.depth, math.prod(image.shape) * image.depth // 8 < _ENOUGH_BYTES
+    fastest, fast = (None, zlib) if is_small else _find_libraries()
     is_fast = level is None or 0 < level <= _FAST
     if depth == 8 and is_fast and fastest:
         return cast(_Compressor, fastest.compressobj(1, zlib.DEFLATED, bits))
