@@ -63,6 +63,7 @@ def test_models_that_were_used_have_their_speed(
 ) -> None:
     monkeypatch.setenv("COLUMNS", str(columns))
     monkeypatch.setattr(console, "out", console.Output(is_stderr=False))
+    monkeypatch.setattr("srcli.batch.work.is_busy", lambda: False)
     assert "MP/s" not in sr("models", "list", "--bundled").out
     photo = copy_sample("coffee.png", tmp_path)
     done = sr("upscale", photo, "-x2", "-m", "fsrcnn", "-o", tmp_path / "large.png", "--json")

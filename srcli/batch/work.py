@@ -18,6 +18,7 @@ from srcli.batch.events import (
     SkipReason,
     TileDone,
 )
+from srcli.engine.calibration import is_busy
 from srcli.engine.measurements import record_speed
 from srcli.errors import SrError, wrap_exception
 from srcli.imaging.codecs.base import EncodingOptions
@@ -153,9 +154,9 @@ def _load(settings: BatchSettings, name: str, scale: float, options: MethodOptio
 
 
 def _record_speed(result: Result) -> None:
-    """Keep how fast a model was, for `sr models`; with small images, it is mostly other work."""
+    """Keep how fast a model was, for `sr models`, unless the image was small or the machine busy."""
     pixels = math.prod(result.output_size) * result.frames
-    if result.model and result.seconds > 0 and pixels >= _LEAST_PIXELS:
+    if result.model and result.seconds > 0 and pixels >= _LEAST_PIXELS and not is_busy():
         record_speed(result.model, pixels / 1e6 / result.seconds)
 
 
