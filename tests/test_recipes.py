@@ -14,6 +14,7 @@ from helpers.networks import CPU, SMALL
 from helpers.training import build_setup, run_training
 from srcli import archs
 from srcli.cli.train_reporter import format_duration, format_fields, format_speed
+from srcli.datasets import Picture
 from srcli.engine.weights import hub
 from srcli.engine.weights.checkpoint import read_header
 from srcli.engine.weights.hub import HubError
@@ -217,6 +218,30 @@ def test_a_run_fits_into_the_time_it_is_given(photos: Path, tmp_path: Path, sr: 
     steps = [json.loads(line)["step"] for line in (out / loop.LOG).read_text().splitlines()]
     assert len(steps) in range(1, 10)
     assert steps[-1] == header["steps"]
+
+
+def test_a_validation_takes_as_many_pixels_as_the_time_allows(photos: Path, tmp_path: Path) -> None:
+    setup = build_setup(photos, tmp_path, "fsrcnn", patch=12)
+    begun = state.start(setup.recipe, CPU)
+    picture = Picture(
+        "p", np.zeros((403, 300, 3), np.float32), grey=False, lr=np.zeros((201, 150, 3), np.float32)
+    )
+    setup = replace(setup, pictures=[picture])
+
+    def fit(seconds: float) -> int:
+        clock = iter((0.0, 5.0, 5.0, 5.0 + 96 * 96 / 1e4))  # 0.1 ms a pixel
+        return time_budget.fit_validation(begun, setup, seconds, lambda: next(clock))
+
+    assert fit(3600.0) == 0
+    assert fit(40.0) == 244  # 60,000 pixels
+    assert fit(1.0) == 96
+    (cut,) = time_budget.crop_pictures([picture], 2, 244)
+    assert cut.pixels.shape == (244, 244, 3)
+    assert cut.lr is not None
+    assert cut.lr.shape == (122, 122, 3)
+    asked = TrainRequest(("photos",), validation_side=244)
+    runner.write_request(asked, tmp_path)
+    assert runner.read_request(TrainRequest(resume=tmp_path)).validation_side == 244
 
 
 @pytest.mark.parametrize("name", ["fsrcnn", "srgan"])

@@ -134,6 +134,9 @@ class TrainReporter:
         )
         steps = "1 step" if event.steps == 1 else f"{event.steps:,} steps"
         console.err.print(f"{steps} in about {format_duration(event.seconds)}{published}", markup=False)
+        if event.validation_side:
+            side = event.validation_side
+            console.err.print(f"to save time, validation takes {side}x{side} pixels of each image")
 
 
 def format_fields(fields: Mapping[str, Any], prefix: str = "") -> str:

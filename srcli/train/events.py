@@ -34,11 +34,15 @@ class Started:
 
 @dataclass(frozen=True)
 class Fitted:
-    """The number of steps was chosen: they take about `seconds`; the paper's would, `paper_seconds`."""
+    """The number of steps was chosen: they take about `seconds`, and the paper's recipe `paper_seconds`.
+
+    `validation_side`: the side of the central square of each image that is validated on; 0: whole images.
+    """
 
     steps: int
     seconds: float
     paper_seconds: float | None
+    validation_side: int = 0
 
 
 @dataclass(frozen=True)

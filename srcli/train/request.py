@@ -15,7 +15,8 @@ class TrainRequest:
     the run, by default runs/NETWORK-xSCALE. `changes`: fields of the recipe by name, None to leave one;
     `assignments`: fields as "name=value". `seconds`: the number of steps is chosen to fit into this time.
     `resume`: the folder of a run to continue, which knows all else. `allow_leak` accepts images of
-    benchmarks. `workers`: processes that degrade batches; by default, with a GPU, the cores that are idle.
+    benchmarks. `validation_side`: validate on the central square of that many pixels of each image; 0: on
+    whole images. `workers`: processes that degrade batches; by default, with a GPU, the cores that are idle.
     """
 
     data: tuple[str, ...] = ()
@@ -33,6 +34,7 @@ class TrainRequest:
     tensorboard: bool = False
     device: str | None = None
     workers: int | None = None
+    validation_side: int = 0
 
 
 @dataclass(frozen=True)

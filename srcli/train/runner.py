@@ -67,7 +67,7 @@ def run(
     begun, chosen, folder, restarted = _open_state(request, device)
     emit(Started(chosen, str(device), folder, begun.step, restarted, begun.warm_start))
     # Before the long decoding, to report a bad folder at once.
-    pictures = _load_pictures(request.validation, chosen.scale)
+    pictures = _load_pictures(request, chosen.scale)
 
     def emit_or_stop(event: Event) -> None:
         if isinstance(event, Preparing) and should_stop():
@@ -82,10 +82,18 @@ def run(
     setup = loop.Setup(
         chosen, device, folder, draw_batch, pictures, log, read_every=read_every, workers=workers
     )
+    limit = None if begun.step else _find_limit(request, device)
+    if limit:
+        emit(Preparing("timing a validation"))
+        request = replace(request, validation_side=time_budget.fit_validation(begun, setup, limit))
+        side = request.validation_side
+        setup = replace(
+            setup, pictures=time_budget.crop_pictures(pictures, chosen.scale, side) if side else pictures
+        )
     emit(Preparing(f"scoring bicubic on {len(pictures)} validation images"))
     setup = replace(setup, bicubic=loop.score_bicubic(setup))
-    if not begun.step:
-        setup = _fit_to_time(request, begun, setup, began, emit)
+    if limit:
+        setup = _fit_to_time(request, begun, setup, limit, began, emit)
     if parallel.is_first():
         write_request(request, folder)
     interrupted = _run_steps(begun, setup, emit, should_stop)
@@ -109,17 +117,22 @@ def _fit_pairs(request: TrainRequest, chosen: Recipe, device: Device, emit: Emit
     return replace(chosen, pairs=count_affordable(pairs, device.name, request.seconds / 2))
 
 
+def _find_limit(request: TrainRequest, device: Device) -> float | None:
+    """Return the seconds that the steps are to fit into: as requested, or an hour without a GPU.
+
+    None if the number of steps is fixed.
+    """
+    automatic = request.preset is None and device.name == "cpu" and not _sets_steps(request)
+    return request.seconds or (_HOUR if automatic else None)
+
+
 def _fit_to_time(
-    request: TrainRequest, begun: State, setup: loop.Setup, began: float, emit: Emit
+    request: TrainRequest, begun: State, setup: loop.Setup, limit: float, began: float, emit: Emit
 ) -> loop.Setup:
-    """Choose the number of steps, if the request leaves it open: `seconds`, or an hour without a GPU.
+    """Choose the number of steps: as many as fit, or fewer if the recipe has fewer and no time was requested.
 
     Preparing the images counts, but half of the time at least is for training.
     """
-    automatic = request.preset is None and setup.device.name == "cpu"
-    if request.seconds is None and (not automatic or _sets_steps(request)):
-        return setup
-    limit = request.seconds or _HOUR
     limit = max(limit / 2, limit - (time.monotonic() - began))
     emit(Preparing("timing a few steps"))
     speed = time_budget.measure(begun, setup, limit)
@@ -130,7 +143,8 @@ def _fit_to_time(
     if request.preset != "paper":
         published = choose_recipe(replace(request, preset="paper"))
         paper = time_budget.estimate_other(published, fitted, speed)
-    emit(Fitted(fitted.all_steps, time_budget.estimate(fitted, speed), paper))
+    seconds = time_budget.estimate(fitted, speed)
+    emit(Fitted(fitted.all_steps, seconds, paper, request.validation_side))
     return replace(setup, recipe=fitted)
 
 
@@ -153,6 +167,7 @@ def write_request(request: TrainRequest, folder: Path) -> None:
         "data": request.data,
         "validation": str(request.validation) if request.validation else None,
         "allow_leak": request.allow_leak,
+        "validation_side": request.validation_side,
     }
     folder.mkdir(parents=True, exist_ok=True)
     with replace_atomically(folder / _REQUEST) as temporary:
@@ -165,9 +180,9 @@ def read_request(request: TrainRequest) -> TrainRequest:
     try:
         facts = read_json(request.resume / _REQUEST)
         data, validation = tuple(map(str, facts["data"])), facts["validation"]
-        allow_leak = bool(facts["allow_leak"])
+        allow_leak, side = bool(facts["allow_leak"]), int(facts.get("validation_side", 0))
     except FileNotFoundError:  # a run of an earlier version, or none: the state will tell
-        data, validation, allow_leak = (), None, False
+        data, validation, allow_leak, side = (), None, False, 0
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SrError(f"{request.resume / _REQUEST} is damaged", "name the images with --data") from error
     return replace(
@@ -175,6 +190,7 @@ def read_request(request: TrainRequest) -> TrainRequest:
         data=request.data or data,
         validation=request.validation or validation,
         allow_leak=request.allow_leak or allow_leak,
+        validation_side=0 if request.validation else side,
         output=request.resume,
     )
 
@@ -280,11 +296,13 @@ def settle_teacher(chosen: Recipe) -> Recipe:
 _PAIRS = 256
 
 
-def _load_pictures(validation: str | Path | None, scale: int) -> list[Picture]:
+def _load_pictures(request: TrainRequest, scale: int) -> list[Picture]:
     """Read the images to validate on, with their low-resolution partners if they have some."""
-    chosen = datasets.find_dataset(str(validation)) if validation else datasets.load_samples()
+    chosen = datasets.find_dataset(str(request.validation)) if request.validation else datasets.load_samples()
     lrs = chosen.find_partners(scale) or (None,) * len(chosen.files)
-    return [datasets.read_picture(file, lr) for file, lr in zip(chosen.files, lrs, strict=True)]
+    pictures = [datasets.read_picture(file, lr) for file, lr in zip(chosen.files, lrs, strict=True)]
+    side = request.validation_side
+    return time_budget.crop_pictures(pictures, scale, side) if side else pictures
 
 
 def open_draw(

@@ -1,10 +1,12 @@
 """The number of steps that fit into a time, from a few trial steps on a copy of the state."""
 
 import copy
+import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
+from srcli.datasets import Picture
 from srcli.train import loop, parallel
 from srcli.train.loop import Setup
 from srcli.train.recipe import Recipe
@@ -17,6 +19,8 @@ _TRIAL_SHARE = 0.05
 # Validations, unless these would take more than this share of the time.
 _VALIDATIONS = 8
 _VALIDATION_SHARE = 0.15
+# The side of a trial validation, and the smallest of any, in pixels of the network's input.
+_PROBE = 48
 # Saving, plotting and slower steps than those measured.
 _RESERVE = 0.05
 
@@ -28,6 +32,44 @@ class Speed:
     first: float
     second: float
     validation: float
+
+
+def fit_validation(begun: State, setup: Setup, seconds: float, clock: Clock = time.perf_counter) -> int:
+    """Return the side of the square of each image on which a validation fits into its share of `seconds`.
+
+    0: whole images fit. A large network takes minutes for them on a processor, and learns nothing meanwhile.
+    """
+    scale = setup.recipe.scale
+    probe = crop_pictures(setup.pictures[:1], scale, _PROBE * scale)
+    for _ in range(2):  # the first one allocates memory
+        began = clock()
+        loop.validate(begun, replace(setup, pictures=probe))
+        passed = clock() - began
+    per_pixel = passed / _count_pixels(probe)
+    budget = seconds * _VALIDATION_SHARE
+    side = 0
+    if per_pixel * _count_pixels(setup.pictures) > budget:
+        affordable = int(math.sqrt(budget / per_pixel / len(setup.pictures)))
+        side = max(_PROBE, affordable // scale) * scale
+    return int(parallel.broadcast_numbers([side])[0])
+
+
+def crop_pictures(pictures: Sequence[Picture], scale: int, side: int) -> list[Picture]:
+    """Return the central `side`x`side` pixels of each picture, or less where it is smaller."""
+    return [_crop_picture(picture, scale, side // scale) for picture in pictures]
+
+
+def _crop_picture(picture: Picture, scale: int, side: int) -> Picture:
+    """Return the central square of `side` pixels of the input."""
+    height, width = (length // scale for length in picture.pixels.shape[:2])
+    top, left = max(0, height - side) // 2, max(0, width - side) // 2
+    lr = None if picture.lr is None else picture.lr[top : top + side, left : left + side]
+    rows, columns = (slice(start * scale, (start + side) * scale) for start in (top, left))
+    return replace(picture, pixels=picture.pixels[rows, columns], lr=lr)
+
+
+def _count_pixels(pictures: Sequence[Picture]) -> int:
+    return sum(picture.pixels.shape[0] * picture.pixels.shape[1] for picture in pictures)
 
 
 def measure(begun: State, setup: Setup, seconds: float, clock: Clock = time.perf_counter) -> Speed:
