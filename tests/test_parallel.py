@@ -180,7 +180,7 @@ def test_two_nodes_go_on_from_the_last_checkpoint_when_a_rank_dies(photos: Path,
     command = words(photos, out, "--batch", 2, "--validate-every", 150, "--steps", 1200)
     nodes = agents(find_free_port(), command, tmp_path)
     try:
-        wait_until((out / "log.jsonl").exists)
+        wait_until((out / "log.jsonl").exists, 200)
         while saved_step(out) < 150:
             time.sleep(0.1)
         for node in nodes:

@@ -29,8 +29,8 @@ def start_sr(*arguments: object, cwd: Path, prefix: tuple[str, ...] = ()) -> "su
     return subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=cwd)
 
 
-def wait_until(check: Callable[[], bool]) -> None:
-    end = time.monotonic() + 60
+def wait_until(check: Callable[[], bool], seconds: float = 60) -> None:
+    end = time.monotonic() + seconds
     while not check():
         assert time.monotonic() < end
         time.sleep(0.01)
