@@ -122,7 +122,13 @@ def advance(run: Run, low: Tensor, large: Tensor) -> dict[str, float]:
     with torch.no_grad():
         for average, weight in zip(run.mean.parameters(), run.network.parameters(), strict=True):
             average.lerp_(weight, 1 - share)
-    terms = {"pixels": pixels, "matching": matching.mean(), "adversarial": adversarial, "critic": judged}
+    terms = {
+        "loss": loss,
+        "pixels": pixels,
+        "matching": matching.mean(),
+        "adversarial": adversarial,
+        "critic": judged,
+    }
     return {name: float(value.detach()) for name, value in terms.items()}
 
 
