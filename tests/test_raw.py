@@ -173,7 +173,7 @@ REFUSED = [
     (b"gimp xcf v011\x00", "is a GIMP document", "export it"),
     (b"\x00\x00\x00\x20ftypisom\x00\x00\x02\x00", "is a video", "ffmpeg -i"),
     (b"\x1aE\xdf\xa3\x01", "is a video", "ffmpeg -i"),
-    (b"<html><body>x</body></html>", "is not an image", "readable: .png"),
+    (b"<html><body>x</body></html>", "is not an image", "readable: PNG"),
 ]
 
 

@@ -17,7 +17,7 @@ from srcli.batch.events import Emit, FilesIgnored, FolderFailed
 from srcli.batch.name_template import NameTemplate, parse_template
 from srcli.batch.task_list import PathText, TaskList, TaskText, as_text, parse_text
 from srcli.errors import DatasetError, SrError, UsageError
-from srcli.imaging.codecs.registry import READABLE_SUFFIXES, SUFFIXES, is_image, is_image_name
+from srcli.imaging.codecs.registry import READABLE_HINT, SUFFIXES, is_image, is_image_name
 from srcli.storage.locations import (
     Location,
     RemotePath,
@@ -320,7 +320,7 @@ def _list_local(given: Path, layout: Layout, skipped: SkippedEntries) -> Iterato
     elif not os.path.lexists(given) and glob.has_magic(str(given)):
         matches = expand_pattern(given)
         if not matches:
-            raise UsageError(f"no file matches {given}", f"readable: {' '.join(READABLE_SUFFIXES)}")
+            raise UsageError(f"no file matches {given}", READABLE_HINT)
         for path in matches:
             if path.is_dir():
                 yield from _list_local(path, layout, skipped) if layout.recursive else ()

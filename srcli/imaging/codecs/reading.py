@@ -164,4 +164,4 @@ def _explain(path: Path, error: Exception, codec: Codec | None) -> ImageError:
 
 
 def _not_an_image(path: Path) -> ImageError:
-    return ImageError(f"{path} is not an image", f"readable: {' '.join(registry.READABLE_SUFFIXES)}")
+    return ImageError(f"{path} is not an image", registry.READABLE_HINT)

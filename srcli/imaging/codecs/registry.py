@@ -64,6 +64,7 @@ _BY_SUFFIX = {suffix: codec for codec in CODECS for suffix in codec.suffixes}
 SUFFIXES = tuple(_BY_SUFFIX)
 READABLE_SUFFIXES = SUFFIXES + tuple(suffix for codec in CODECS for suffix in codec.read_suffixes)
 _READABLE = frozenset(READABLE_SUFFIXES)
+READABLE_HINT = f"readable: {', '.join(codec.name for codec in CODECS)}"
 
 
 class NamedPath(Protocol):
