@@ -293,8 +293,9 @@ MaxPixels = Annotated[
     int | None,
     typer.Option(
         min=1,
-        help="Refuse inputs with more pixels over all frames; by default, 64 for each byte of the file, at "
-        "least 16,777,216, at most 536,870,912 or what half of the free memory has room for.",
+        help="Refuse inputs with more pixels over all frames; by default, 8 to 64 for each byte of the "
+        "file, by format and depth, at least 16,777,216, at most 536,870,912 or what half of the free memory "
+        "holds.",
         rich_help_panel=BATCH,
         show_default=False,
     ),

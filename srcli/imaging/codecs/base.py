@@ -19,7 +19,7 @@ SUBSAMPLING = ("4:4:4", "4:2:2", "4:2:0")
 MAX_PIXELS = 2**29
 # A frame counts as at least this many: each also takes time of its own, and a small file can hold many.
 LEAST_FRAME_PIXELS = 2**14
-LIMIT_HINT = "raise the limit with --max-pixels if that is right"
+LIMIT_HINT = "if that is right, `sr upscale --max-pixels` raises the limit"
 # To look at a part of an image takes no more, and so much for a pixel of a depth, decoded and copied.
 MAX_DECODED_BYTES = 400_000_000
 _BYTES_TO_DECODE = {1: 8, 8: 8, 16: 16, 32: 32}
