@@ -77,6 +77,21 @@ def test_signals_are_handled_after_a_network_was_freed_in_a_thread(library: str)
     assert (done.returncode, done.stdout) == (0, "handled\n"), done.stderr
 
 
+ALONE = """
+import sys
+from srcli.methods import MethodOptions, load_method
+load_method("espcn", 2, MethodOptions(device="cpu", runtime="openvino"))
+assert "openvino_telemetry" not in sys.modules
+from openvino.tools import ovc
+"""
+
+
+def test_openvino_tells_nobody_that_it_was_imported() -> None:
+    pytest.importorskip("openvino")
+    done = subprocess.run([sys.executable, "-c", ALONE], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_tiles_make_no_difference(library: str) -> None:
     pytest.importorskip(LIBRARIES[library])

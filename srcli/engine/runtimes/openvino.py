@@ -1,5 +1,6 @@
 """OpenVINO on a CPU: the fastest for narrow networks, and the slowest to start."""
 
+import sys
 from functools import cache
 from typing import TYPE_CHECKING, ClassVar
 
@@ -12,6 +13,8 @@ from srcli.engine.runtimes.translated import Session, TranslatedRuntime
 if TYPE_CHECKING:
     import openvino
 
+_CONVERTER = "openvino.tools.ovc"
+
 
 @cache
 def _get_core() -> "openvino.Core":
@@ -20,8 +23,15 @@ def _get_core() -> "openvino.Core":
     It gives signal handlers of its thread another stack. Freed in another thread, it would take that stack
     away, and the next Ctrl-C would be a segmentation fault.
     """
-    import openvino
-
+    if "openvino" not in sys.modules:
+        # It would tell its makers of each import, over the network, by a process that it forks: locks of our
+        # threads can leave that process stuck, with our pipes open.
+        sys.modules[_CONVERTER] = None  # type: ignore[assignment]
+    try:
+        import openvino
+    finally:
+        if sys.modules.get(_CONVERTER, "") is None:
+            del sys.modules[_CONVERTER]
     return openvino.Core()
 
 
