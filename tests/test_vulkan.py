@@ -66,7 +66,9 @@ def load_real(device: str | None) -> NcnnRuntime:
     source = WeightsSource(
         REAL, archs.Spec(entry.arch, 4, entry.config), entry.sha256, {"ncnn": entry.packed or ""}
     )
-    loaded = select.load(source, RuntimeRequest(device=device))
+    # On a CPU, another library may be faster.
+    runtime = "ncnn" if device == "cpu" else select.AUTO
+    loaded = select.load(source, RuntimeRequest(device=device, runtime=runtime))
     assert isinstance(loaded, NcnnRuntime)
     return loaded
 
