@@ -18,14 +18,13 @@ from helpers.command import Run
 from helpers.images import copy_sample
 from helpers.json_objects import check_object
 from helpers.paths import SAMPLES
-from srcli.batch import dry_run
 from srcli.engine import calibration, upscaler
 from srcli.engine.calibration import Rate
 from srcli.engine.complexity import count_cost
 from srcli.engine.measurements import measure_once
 from srcli.errors import UsageError
 from srcli.imaging.codecs.reading import read_info
-from srcli.imaging.image import read_image
+from srcli.imaging.image import Image, read_image, write_image
 from srcli.methods import MethodOptions, load_method
 from srcli.methods.classical import parse_duration
 from srcli.storage.files import get_cache_folder
@@ -240,38 +239,31 @@ def test_work_that_takes_long_is_compared_with_what_was_foretold(monkeypatch: py
     assert not list((get_cache_folder() / "calibration").iterdir())
 
 
-def test_the_start_is_part_of_the_first_image(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sr: Run
-) -> None:
-    """Measured with the model and the library that would run, once."""
-    starts: list[list[str]] = []
-    monkeypatch.setattr(dry_run, "_measure_start", lambda words: starts.append(words) or 1000.0)
-    for name in ("coffee.png", "chelsea.png"):
-        copy_sample(name, tmp_path)
-    command = ("upscale", tmp_path, "-x4", "-m", "espcn", "--runtime", "ncnn", "--dry-run")
-    for _ in range(2):
-        first, second = map(json.loads, sr(*command, "--json").out.splitlines())
-        assert first["seconds"] > 1000 > second["seconds"]
-    assert starts == [["-m", "espcn", "--runtime", "ncnn", "-x", "4"]]
-    assert "2 images: about 16 min" in sr(*command).out
-
-
-def test_a_start_takes_as_long_as_a_tiny_image() -> None:
-    start = time.perf_counter()
-    assert 0.05 < dry_run._measure_start(["-m", "nearest", "-x", "2"]) < time.perf_counter() - start
+def test_the_start_is_part_of_the_first_image(tmp_path: Path) -> None:
+    """It is that of the process that estimates."""
+    for name in ("a.png", "b.png"):
+        write_image(tmp_path / name, Image(np.full((16, 16, 3), 0.5, np.float32)))
+    command = [sys.executable, "-m", "srcli", "upscale", str(tmp_path), "-x4", "-m", "espcn"]
+    options = ["--runtime", "ncnn", "--dry-run", "--json"]
+    began = time.perf_counter()
+    done = subprocess.run([*command, *options], capture_output=True, text=True, check=True)
+    first, second = map(json.loads, done.stdout.splitlines())
+    assert second["seconds"] + 0.05 < first["seconds"] < time.perf_counter() - began
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(os.getloadavg()[0] > 0.5, reason="others keep the machine busy")
-def test_what_was_said_comes_true(tmp_path: Path, sr: Run) -> None:
+def test_what_was_said_comes_true(tmp_path: Path) -> None:
     """Within 25 %, where the trials and the work have the machine to themselves; with the start."""
     path = copy_sample("coffee.png", tmp_path)
     command = ("upscale", str(path), "-x3", "-o", str(tmp_path / "out.png"), "--overwrite")
-    said = json.loads(sr(*command, "--dry-run", "--json").out)["seconds"]
+    program = [sys.executable, "-m", "srcli"]
+    estimate = [*program, *command, "--dry-run", "--json"]
+    said = json.loads(subprocess.run(estimate, check=True, capture_output=True).stdout)["seconds"]
     spent = math.inf
     for _ in range(3):
         start = time.perf_counter()
-        subprocess.run([sys.executable, "-m", "srcli", *command], check=True, capture_output=True)
+        subprocess.run([*program, *command], check=True, capture_output=True)
         spent = min(spent, time.perf_counter() - start)
     assert 0.75 < said / spent < 1.25
 

@@ -1,10 +1,11 @@
 """`--dry-run`: print what each image of a batch would take, and the total."""
 
 import sys
-from dataclasses import asdict
+import time
+from dataclasses import asdict, replace
 
 from srcli.batch.dry_run import TaskEstimate, estimate_batch
-from srcli.batch.events import Event, ImageFailed
+from srcli.batch.events import Event, ImageFailed, ModelLoaded
 from srcli.batch.request import UpscaleRequest
 from srcli.cli import console
 from srcli.cli.reporters import Reporter, format_duration
@@ -14,16 +15,21 @@ from srcli.errors import ExitCode
 def print_estimates(request: UpscaleRequest, reporter: Reporter, *, as_json: bool) -> ExitCode:
     """Print a line or a JSON record for each image; lines are followed by the total.
 
+    The first image's time includes the start of a run: what this process took until the model was loaded.
     Returns the exit code of the run as far as it can be known.
     """
     count, failed, seconds, most = 0, 0, 0.0, 0.0
+    start = time.process_time()
 
     def emit(event: Event) -> None:
-        nonlocal failed
+        nonlocal failed, start
         failed += isinstance(event, ImageFailed)
+        if isinstance(event, ModelLoaded) and not count:
+            start = time.process_time()
         reporter.emit(event)
 
-    for each in estimate_batch(request, emit):
+    for found in estimate_batch(request, emit):
+        each = found if count else _add_seconds(found, start)
         if as_json:
             _print_json(each)
         else:
@@ -36,6 +42,10 @@ def print_estimates(request: UpscaleRequest, reporter: Reporter, *, as_json: boo
     if not failed:
         return ExitCode.OK
     return ExitCode.PARTLY if count else ExitCode.FAILED
+
+
+def _add_seconds(found: TaskEstimate, seconds: float) -> TaskEstimate:
+    return replace(found, estimate=replace(found.estimate, seconds=found.estimate.seconds + seconds))
 
 
 def _print_json(each: TaskEstimate) -> None:

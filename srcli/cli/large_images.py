@@ -31,7 +31,7 @@ def confirm_large(request: UpscaleRequest, *, is_silent: bool) -> None:
     policy = replace(request.policy, job=None, watch=False, within=None)
     alone = replace(request, inputs=(source,), policy=policy)
     try:
-        found = next(iter(estimate_batch(alone, with_start=False)), None)
+        found = next(iter(estimate_batch(alone)), None)
     except SrError:
         return
     if found is None or found.estimate.seconds < _LONG:

@@ -120,11 +120,6 @@ def _candidates(request: RuntimeRequest) -> list[str]:
     return [request.runtime]
 
 
-def find_name(runtime: Runtime) -> str:
-    """Return the name of a loaded runtime in `RUNTIMES`; empty for what is not chosen by name."""
-    return next((name for name, each in RUNTIMES.items() if type(runtime).__name__ == each), "")
-
-
 def load_class(name: str) -> RuntimeClass:
     """Return a class of `RUNTIMES` by its name, and import what it needs."""
     module = importlib.import_module(f"srcli.engine.runtimes.{name}")
