@@ -23,7 +23,7 @@ import numpy as np
 from srcli import manifest
 from srcli.engine.measurements import describe_machine
 from srcli.engine.runtimes.speeds import START, TABLE
-from srcli.engine.weights.ncnn import read_graph
+from srcli.engine.weights.ncnn import count_operations, read_graph
 
 ROOT = Path(__file__).parent.parent
 RESULT = ROOT / "benchmarks" / "results" / "runtimes.json"
@@ -115,15 +115,14 @@ def count_work(network: str) -> tuple[float, float]:
     [entry] = [each for each in manifest.load_own() if each.name == network]
     assert entry.bundled
     graph = read_graph(entry.bundled.with_suffix(".ncnn.param"))
-    operations = floats = 0.0
+    floats = 0.0
     for layer in graph.layers:
         if "onvolution" in layer.kind:
             weights, outputs = layer.number(6), layer.number(0)
             inputs = weights / outputs / math.prod(layer.kernel) * layer.number(7, 1)
             area = entry.scale**2 if layer.kind == "Deconvolution" else 1
-            operations += 2 * weights
             floats += inputs + outputs * area
-    return operations, 4 * floats
+    return count_operations(graph), 4 * floats
 
 
 def measure_machine() -> dict[str, float]:

@@ -7,7 +7,7 @@ import math
 import os
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from srcli import __version__
@@ -31,21 +31,21 @@ def measure_once(
     found = read_measurement(path, days)
     if found is None:
         found = measure()
-        _write_measurement(path, found)
+        write_measurement(path, found)
     return found
 
 
-def _write_measurement(path: Path, found: dict[str, float]) -> None:
+def write_measurement(path: Path, found: Mapping[str, float]) -> None:
     """Write figures into the cache, if that is possible."""
     with contextlib.suppress(FileError), replace_atomically(path) as temporary:
-        temporary.write_text(json.dumps(found), "utf-8")
+        temporary.write_text(json.dumps(dict(found)), "utf-8")
 
 
 def record_speed(model: str, speed: float) -> None:
     """Keep the speed of a model on this machine, in output megapixels/s, if it is the best so far."""
     known = read_speed(model)
     if known is None or speed > known:
-        _write_measurement(_find_speed_path(model), {_SPEED: speed})
+        write_measurement(_find_speed_path(model), {_SPEED: speed})
 
 
 def read_speed(model: str) -> float | None:

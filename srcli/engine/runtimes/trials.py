@@ -5,7 +5,6 @@ the cache and large ones do not.
 """
 
 import importlib.util
-import json
 import math
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack, suppress
@@ -16,7 +15,12 @@ from time import perf_counter, process_time
 import numpy as np
 
 from srcli.engine.device import count_threads
-from srcli.engine.measurements import describe_machine, measurement_path, read_measurement
+from srcli.engine.measurements import (
+    describe_machine,
+    measurement_path,
+    read_measurement,
+    write_measurement,
+)
 from srcli.engine.runtimes import ncnn
 from srcli.engine.runtimes.base import (
     OutOfMemory,
@@ -29,9 +33,8 @@ from srcli.engine.runtimes.base import (
 from srcli.engine.runtimes.speeds import START, Times, interpolate_rate, read_table
 from srcli.engine.sample_photo import crop_photo
 from srcli.engine.weights.ncnn import count_operations, read_graph
-from srcli.errors import FileError, WeightsError
+from srcli.errors import WeightsError
 from srcli.imaging.pixels import Pixels
-from srcli.storage.files import replace_atomically
 from srcli.storage.hashing import hash_once
 
 # The packages of the libraries that take part.
@@ -186,5 +189,4 @@ def _read(path: Path) -> dict[str, dict[str, float]]:
 
 def _write(path: Path, figures: Mapping[str, Times]) -> None:
     flat = {f"{name} {side}": value for name, times in figures.items() for side, value in times.items()}
-    with suppress(FileError), replace_atomically(path) as temporary:
-        temporary.write_text(json.dumps(flat), "utf-8")
+    write_measurement(path, flat)

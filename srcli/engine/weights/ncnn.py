@@ -286,28 +286,32 @@ _WORKSPACE = 3
 
 def count_pixel_bytes(graph: Graph) -> float:
     """Return about how many bytes in single precision the largest layer takes for each pixel of the image."""
-    blobs: dict[str, tuple[float, float]] = {}  # channels, and pixels for each pixel of the image
-    largest = 0.0
-    for layer in graph.layers:
-        taken = [blobs[name] for name in layer.inputs if name in blobs]
-        made = _measure_blob(layer, taken)
-        blobs.update(dict.fromkeys(layer.outputs, made))
-        largest = max(largest, sum(channels * area for channels, area in [*taken, made]))
+    largest = max(sum(channels * area for channels, area in blobs) for _, blobs in _measure_layers(graph))
     return _WORKSPACE * 4 * largest
 
 
 def count_operations(graph: Graph) -> float:
     """Return the multiplications and additions of the convolutions for each pixel of the image."""
-    areas: dict[str, tuple[float, float]] = {}
     operations = 0.0
-    for layer in graph.layers:
-        taken = [areas[name] for name in layer.inputs if name in areas]
-        made = _measure_blob(layer, taken)
-        areas.update(dict.fromkeys(layer.outputs, made))
+    for layer, blobs in _measure_layers(graph):
         if "onvolution" in layer.kind:
-            area = taken[0][1] if layer.kind.startswith("De") and taken else made[1]
+            # A transposed one computes at each pixel that it takes.
+            _, area = blobs[0 if layer.kind.startswith("De") else -1]
             operations += 2 * layer.number(6) * area
     return operations
+
+
+def _measure_layers(graph: Graph) -> Iterator[tuple[Layer, list[tuple[float, float]]]]:
+    """Yield each layer with the channels and area of the blobs that it takes, and last that which it makes.
+
+    Areas are pixels for each pixel of the image.
+    """
+    known: dict[str, tuple[float, float]] = {}
+    for layer in graph.layers:
+        taken = [known[name] for name in layer.inputs if name in known]
+        made = _measure_blob(layer, taken)
+        known.update(dict.fromkeys(layer.outputs, made))
+        yield layer, [*taken, made]
 
 
 def _measure_blob(layer: Layer, taken: list[tuple[float, float]]) -> tuple[float, float]:
