@@ -13,6 +13,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -27,8 +28,6 @@ from srcli.train.discriminators import UNet
 BATCH, RATE, CRITIC_RATE, MEAN = 8, 2e-4, 6e-4, 0.998
 # Weights of the terms beside mean |difference| and its spectrum.
 MATCHING, ADVERSARIAL = 0.05, 0.05
-# What a state consists of.
-PARTS = ("network", "mean", "critic", "optimiser", "critic_optimiser")
 
 
 class Critic(nn.Module):
@@ -52,19 +51,16 @@ class Critic(nn.Module):
         return logits, self.found
 
 
-@dataclass
-class Run:
+@dataclass(kw_only=True)
+class Run(student.Run):
     """The state of the second phase."""
 
-    network: nn.Module
-    mean: nn.Module
+    PARTS: ClassVar[tuple[str, ...]] = (*student.Run.PARTS, "critic", "critic_optimiser")
     critic: Critic
-    optimiser: torch.optim.Optimizer
     critic_optimiser: torch.optim.Optimizer
-    step: int = 0
 
     @classmethod
-    def start(cls, weights: Path) -> "Run":
+    def continue_from(cls, weights: Path) -> "Run":
         """Return a run at step 0, from the weights of the first phase."""
         torch.manual_seed(0)
         network = load_network(weights, student.SPEC).train()
@@ -75,18 +71,8 @@ class Run:
         ours, theirs = (
             torch.optim.Adam(each.parameters(), RATE, (0.9, 0.99), fused=True) for each in (network, critic)
         )
-        return cls(network, copy.deepcopy(network), critic, ours, theirs)
-
-    def load(self, path: Path) -> None:
-        """Continue from a saved state."""
-        saved = torch.load(path, weights_only=True)
-        self.step = saved["step"]
-        for name in PARTS:
-            getattr(self, name).load_state_dict(saved[name])
-
-    def save(self, path: Path) -> None:
-        """Write a state to continue from."""
-        torch.save({"step": self.step, **{name: getattr(self, name).state_dict() for name in PARTS}}, path)
+        mean = copy.deepcopy(network)
+        return cls(network=network, mean=mean, optimiser=ours, critic=critic, critic_optimiser=theirs)
 
 
 def measure_difference(ours: Tensor, theirs: Tensor) -> Tensor:
@@ -117,11 +103,7 @@ def advance(run: Run, low: Tensor, large: Tensor) -> dict[str, float]:
     run.critic_optimiser.zero_grad()
     judged.backward()  # type: ignore[no-untyped-call]
     run.critic_optimiser.step()
-    run.step += 1
-    share = min(MEAN, run.step / (run.step + 10))
-    with torch.no_grad():
-        for average, weight in zip(run.mean.parameters(), run.network.parameters(), strict=True):
-            average.lerp_(weight, 1 - share)
+    run.average(MEAN)
     terms = {
         "loss": loss,
         "pixels": pixels,
@@ -137,7 +119,7 @@ def main(folder: Path, weights: Path, out: Path, steps: int) -> None:
     files = sorted(folder.glob("[0-9]*.npz"))
     held, pairs = Pairs.read(files[:1]), Pairs.read(files[1:])
     out.mkdir(parents=True, exist_ok=True)
-    run, state = Run.start(weights), out / "state.pt"
+    run, state = Run.continue_from(weights), out / "state.pt"
     if state.exists():
         run.load(state)
     terms, saved_at = [], time.monotonic()

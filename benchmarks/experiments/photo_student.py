@@ -13,6 +13,7 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import cv2
 import numpy as np
@@ -108,13 +109,14 @@ def find_rate(step: int, steps: int) -> float:
     return RATE * min(1, (step + 1) / WARMUP) * (1 - 0.99 * progress)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Run:
     """The state of a training run: the network, the mean of its weights over time, and the optimiser."""
 
+    PARTS: ClassVar[tuple[str, ...]] = ("network", "mean", "optimiser")
     network: nn.Module
     mean: nn.Module
-    optimiser: Soap
+    optimiser: torch.optim.Optimizer
     step: int = 0
 
     @classmethod
@@ -123,18 +125,19 @@ class Run:
         torch.manual_seed(0)
         network = archs.build(SPEC.arch, SPEC.scale, SPEC.config)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-        return cls(network, copy.deepcopy(network), Soap([{"params": list(network.parameters())}], RATE))
+        optimiser = Soap([{"params": list(network.parameters())}], RATE)
+        return cls(network=network, mean=copy.deepcopy(network), optimiser=optimiser)
 
     def load(self, path: Path) -> None:
         """Continue from a saved state."""
         saved = torch.load(path, weights_only=True)
         self.step = saved["step"]
-        for name in ("network", "mean", "optimiser"):
+        for name in self.PARTS:
             getattr(self, name).load_state_dict(saved[name])
 
     def save(self, path: Path) -> None:
         """Write a state to continue from."""
-        parts = {name: getattr(self, name).state_dict() for name in ("network", "mean", "optimiser")}
+        parts = {name: getattr(self, name).state_dict() for name in self.PARTS}
         torch.save({"step": self.step, **parts}, path)
 
     def advance(self, loss: Tensor, rate: float) -> None:
@@ -145,8 +148,12 @@ class Run:
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
         self.optimiser.step()
+        self.average(0.999)
+
+    def average(self, most: float) -> None:
+        """Count a step, and keep a share of the mean that grows to `most`."""
         self.step += 1
-        share = min(0.999, self.step / (self.step + 10))
+        share = min(most, self.step / (self.step + 10))
         with torch.no_grad():
             for average, weight in zip(self.mean.parameters(), self.network.parameters(), strict=True):
                 average.lerp_(weight, 1 - share)
