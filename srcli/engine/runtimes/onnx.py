@@ -154,7 +154,7 @@ def _read_input(path: Path) -> GraphInput:
             raise WeightsError(f"{path} takes values of {graph.dtype}", "export it for float32")
         return graph
     if not path.is_file():
-        raise WeightsError(f"{path} does not exist", "check --weights")
+        raise WeightsError(f"{path} does not exist", "check its path")
     return GraphInput("")
 
 

@@ -116,9 +116,9 @@ def check_file(path: Path) -> os.stat_result:
     except OSError as error:
         missing = isinstance(error, FileNotFoundError | NotADirectoryError)
         reason = "does not exist" if missing else f"cannot be read: {error.strerror}"
-        raise WeightsError(f"{path} {reason}", "check --weights") from error
+        raise WeightsError(f"{path} {reason}", "check its path") from error
     except ValueError as error:  # a null character
-        raise WeightsError(f"{str(path)!r} is not a path", "check --weights") from error
+        raise WeightsError(f"{str(path)!r} is not a path", "check its path") from error
     if not stat.S_ISREG(status.st_mode):
         raise WeightsError(f"{path} is not a regular file", _FORMATS_HINT)
     if status.st_size > LARGEST_FILE:

@@ -101,7 +101,7 @@ def is_table(path: Path) -> bool:
 def read_tables(path: Path) -> tuple[Spec, dict[str, Table]]:
     """Return the network that a file's tables are of, and the tables. Raises `WeightsError`."""
     if not path.is_file():
-        raise WeightsError(f"{path} does not exist", "check --weights")
+        raise WeightsError(f"{path} does not exist", "check its path")
     return _read_array(path) if path.suffix == ".npy" else _read_own(path)
 
 

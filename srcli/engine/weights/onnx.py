@@ -50,7 +50,7 @@ def read_input(path: Path) -> GraphInput:
         weights = [_read_weight(raw) for raw in _find_all(memoryview(graph), _INITIALIZER)]
         inputs = [_read_input(raw) for raw in _find_all(memoryview(graph), _INPUT)]
     except OSError as error:
-        raise WeightsError(f"{path} cannot be read: {error.strerror}", "check --weights") from error
+        raise WeightsError(f"{path} cannot be read: {error.strerror}", "check its path") from error
     except (ValueError, IndexError) as error:
         raise WeightsError(
             f"{path} is not an ONNX file, or damaged", "export or download it again"
@@ -78,7 +78,7 @@ def read_frozen_graph(path: Path) -> bytes:
             raise ValueError("empty")
         return b"".join(_write_field(_NODE, _name_block(node)) for node in nodes)
     except OSError as error:
-        raise WeightsError(f"{path} cannot be read: {error.strerror}", "check --weights") from error
+        raise WeightsError(f"{path} cannot be read: {error.strerror}", "check its path") from error
     except (ValueError, IndexError) as error:
         raise WeightsError(f"{path} is damaged, or no graph of TensorFlow", "download it again") from error
 
