@@ -12,6 +12,9 @@ COG = $(shell grep -rlF '[[[cog' --include=*.md --include=sr.1 README.md docs sh
 # One test process per core.
 PARALLEL := -n auto --dist worksteal
 
+# Containers often set it; then every process would compile PyTorch, and sr, anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-all fmt check check-install site docs bench bench-quality bench-folder bench-gpu bench-large bench-memory bench-peers bench-runtimes bench-train gpu gpu-ladder parity verify fuzz torture torture-short soak formats pictures quick-runs recipes
 
