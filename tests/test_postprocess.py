@@ -13,7 +13,7 @@ from srcli.imaging import rows
 from srcli.imaging.codecs.base import EncodingOptions
 from srcli.imaging.image import read_image
 from srcli.imaging.pixels import Pixels
-from srcli.imaging.postprocess import add_grain, back_project, sharpen, transfer_colours
+from srcli.imaging.postprocess import add_back_noise, add_grain, back_project, sharpen, transfer_colours
 from srcli.imaging.resize import resize
 from srcli.methods import Method, load_method
 from srcli.upscaling.fingerprint import list_choices
@@ -51,7 +51,8 @@ def test_strength_goes_from_bicubic_to_the_network(photo: Path, tmp_path: Path, 
     assert np.abs(out["0"] - read_image(tmp_path / "b.png").pixels).max() <= 1.01 / 255
     np.testing.assert_allclose(out["0.5"], (out["0"] + out["1"]) / 2, atol=1.01 / 255)
     assert np.abs(out["1"] - out["0"]).mean() > 0.003
-    assert sr("upscale", photo, "--strength", "1.5").code == 2
+    for option in ("--strength", "--denoise"):
+        assert f"{option} 1.5 is not between 0 and 1" in sr("upscale", photo, option, "1.5").err
 
 
 def test_colours_come_from_the_input() -> None:
@@ -99,6 +100,36 @@ def test_grain_is_as_strong_as_the_noise_of_the_input() -> None:
     assert np.abs(add_grain(rows.of(large), rows.of(clean), 1).whole() - large).max() < 0.01 / 255
     tiny = rows.of(clean[:8, :8])
     assert add_grain(rows.of(large), tiny, 1).whole() is not None
+
+
+def test_noise_comes_back_as_it_was_and_sharp_edges_stay() -> None:
+    """Of the noise that a network removed, which returns a clean edge, the share asked for is put back."""
+    edge = np.full((96, 128, 3), 0.3, np.float32)
+    edge[:, 64:] = 0.7
+    large = rows.of(edge.repeat(4, 0).repeat(4, 1))
+    noise = np.random.default_rng(1).normal(0, 8 / 255, edge.shape).astype(np.float32)
+    small = rows.of(resize(large.whole(), 96, 128) + noise)
+    all_, half = (add_back_noise(large, small, share).whole() for share in (1, 0.5))
+    assert np.abs(resize(all_, 96, 128) - small.whole()).std() * 255 < 3
+    np.testing.assert_allclose(half, (all_ + large.whole()) / 2, atol=1e-6)
+    clean = add_back_noise(large, rows.of(resize(large.whole(), 96, 128)), 1).whole()
+    np.testing.assert_allclose(clean, large.whole(), atol=1e-6)
+
+
+def test_noise_comes_back_only_where_a_network_removes_it(photo: Path, tmp_path: Path, sr: Run) -> None:
+    names = ("photo", "realesrgan", "unknown.pth", "ecbsr", "bicubic")
+    methods = [cast("Method", SimpleNamespace(name=name)) for name in names]
+    shares = [Postprocess(denoise=0.3).for_method(method).denoise for method in methods]
+    assert shares == [0.3, 0.3, 0.3, 1, 1]
+    done = sr("upscale", photo, "-m", "ecbsr", "--denoise", "0.5")
+    assert (done.code, "ecbsr does not" in done.err, "-m photo" in done.err) == (2, True, True)
+    assert "no model called" in sr("upscale", photo, "-m", "ecbr", "--denoise", "0.5").err
+    assert sr("upscale", photo, "-x2", "--denoise", "0.5", "-o", tmp_path / "clean.png").code == 0
+    assert sr("upscale", photo, "-x2", "-o", tmp_path / "plain.png").code == 0
+    assert (
+        read_image(tmp_path / "clean.png").pixels.tobytes()
+        == read_image(tmp_path / "plain.png").pixels.tobytes()
+    )
 
 
 @pytest.mark.parametrize("words", [("--sharpen", "3"), ("--grain", "-0.1"), ("--grain", "nan")])

@@ -8,7 +8,7 @@ from srcli.imaging.codecs.base import EncodingOptions
 from srcli.imaging.size import TargetSize
 from srcli.methods.choice import ModelChoice
 from srcli.storage.locations import Location, parse_location
-from srcli.upscaling.postprocess import Postprocess
+from srcli.upscaling.postprocess import Postprocess, can_remove_noise
 
 _DEVICES = ("cpu", "cuda", "mps", "xpu", "vulkan", "all", "auto")
 
@@ -132,12 +132,20 @@ class UpscaleRequest:
             raise UsageError("no input given", "for example: sr upscale photo.jpg")
         for part in (self.policy, self.model, self.naming, self.execution, self.encoding, self.postprocess):
             part.check()
+        self._check_denoise()
         policy = self.policy
         for option in ("job", "watch", "skip_existing") if self.naming.in_place else ():
             if getattr(policy, option):
                 raise UsageError(
                     f"--{option.replace('_', '-')} cannot be used with --in-place", "leave out one of them"
                 )
+
+    def _check_denoise(self) -> None:
+        """Raise `UsageError` if the model is named and removes no noise."""
+        name = None if self.model.weights or self.model.is_auto else self.model.label
+        if self.postprocess.denoise < 1 and name is not None and not can_remove_noise(name):
+            hint = "use -m photo or real, or leave the choice to sr"
+            raise UsageError(f"--denoise is for models that remove noise, and {name} does not", hint)
 
     @property
     def locations(self) -> list[Location]:

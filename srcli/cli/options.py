@@ -454,7 +454,13 @@ Consistent = Annotated[
     typer.Option("--consistent", help="Make the result match the input when downscaled (back-projection)."),
 ]
 Sharpen = Annotated[float, typer.Option(help="Sharpen the result: 0 to 2, 0.5 is moderate.")]
-Grain = Annotated[float, typer.Option(help="Put back this share of the input's noise, as grain: 0 to 2.")]
+Denoise = Annotated[
+    float,
+    typer.Option(help="How much noise photo, real and other restoring networks remove: 0 to 1, all of it."),
+]
+Grain = Annotated[
+    float, typer.Option(help="Add artificial grain, as a share of the noise in the input: 0 to 2.")
+]
 Strength = Annotated[float, typer.Option(help="Blend between bicubic (0) and the network (1).")]
 ColorFix = Annotated[
     bool | None,
@@ -684,6 +690,7 @@ class PostprocessGroup:
     consistent: Consistent = False
     strength: Strength = 1.0
     color_fix: ColorFix = None
+    denoise: Denoise = 1.0
     sharpen: Sharpen = 0.0
     grain: Grain = 0.0
     linear_light: LinearLight = False

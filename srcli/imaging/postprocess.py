@@ -1,4 +1,4 @@
-"""Changes to an enlarged image by the image it was made from: back-projection, colours, grain; sharpening."""
+"""Changes to an enlarged image by the image it was made from: back-projection, colours, noise; sharpening."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -83,6 +83,27 @@ def sharpen(large: Rows, amount: float) -> Rows:
         sharp = block[reach:-reach, reach:-reach]
         raised: Pixels = np.clip(sharp + np.float32(amount) * (sharp - blurred), 0, 1)
         return raised
+
+    return Rows(large.height, large.width, read, large.grey)
+
+
+def add_back_noise(large: Rows, small: Rows, share: float) -> Rows:
+    """Add back `share` of what `large` lost of `small`: the noise and blocks that a network removed.
+
+    That is `small` minus `large` downscaled to its size, so finer details than the pixels of `small` stay
+    as they are. Values in [0, 1].
+    """
+    reduced = resize_rows(large, *small.shape)
+
+    def subtract(start: int, stop: int) -> Pixels:
+        return small.read(start, stop) - reduced.read(start, stop)
+
+    lost = resize_rows(Rows(small.height, small.width, subtract), *large.shape)
+
+    def read(start: int, stop: int) -> Pixels:
+        noise = lost.read(start, stop)  # first, as it reads more of `large`, from further above
+        noisy: Pixels = np.clip(large.read(start, stop) + np.float32(share) * noise, 0, 1)
+        return noisy
 
     return Rows(large.height, large.width, read, large.grey)
 

@@ -11,9 +11,15 @@ from srcli.errors import UsageError
 from srcli.imaging import rows
 from srcli.imaging.image import Image, write_image
 from srcli.imaging.pixels import Pixels
-from srcli.imaging.postprocess import add_grain, back_project, sharpen, transfer_colours
+from srcli.imaging.postprocess import (
+    add_back_noise,
+    add_grain,
+    back_project,
+    sharpen,
+    transfer_colours,
+)
 from srcli.imaging.rows import Rows
-from srcli.methods import Method
+from srcli.methods import WEIGHTLESS, Method
 
 # The deviation that is white in an uncertainty map: 25 of 255 levels.
 _WHITE = 0.1
@@ -26,11 +32,14 @@ class Postprocess:
     The map is the standard deviation over the eight orientations of the image; the output is their mean.
     `linear_light`: images that become smaller are reduced in linear light. `wrap`: the image repeats without
     seams, as a texture does. `color_fix`: None corrects the colours of networks that need it.
-    `sharpen`: strength of an unsharp mask of one pixel. `grain`: share of the input's noise to put back.
+    `denoise`: share of the noise that a restoring network removes; the rest is put back as it was.
+    `sharpen`: strength of an unsharp mask of one pixel. `grain`: artificial noise, as a share of the input's.
+    `strength`: blend between bicubic (0) and the method (1).
     """
 
     consistent: bool = False
     color_fix: bool | None = None
+    denoise: float = 1.0
     sharpen: float = 0.0
     grain: float = 0.0
     strength: float = 1.0
@@ -39,28 +48,32 @@ class Postprocess:
     wrap: bool = False
 
     def check(self) -> None:
-        """Raise `UsageError` unless 0 <= `strength` <= 1, and for steps that exclude each other."""
+        """Raise `UsageError` for amounts out of range, and for steps that exclude each other."""
         if self.wrap and self.uncertainty:
             raise UsageError("--wrap cannot be used with --uncertainty", "leave out one of them")
         for name, limit in (("sharpen", 2), ("grain", 2)):
             value = getattr(self, name)
             if not 0 <= value <= limit:
                 raise UsageError(f"--{name} {value:g} is not between 0 and {limit}", "0 changes nothing")
-        if not 0 <= self.strength <= 1:
-            hint = "0 is bicubic, 1 the network"
-            raise UsageError(f"--strength {self.strength:g} is not between 0 and 1", hint)
+        hints = {"strength": "0 is bicubic, 1 the network", "denoise": "0 keeps all noise, 1 removes it"}
+        for name, hint in hints.items():
+            value = getattr(self, name)
+            if not 0 <= value <= 1:
+                raise UsageError(f"--{name} {value:g} is not between 0 and 1", hint)
 
     def for_method(self, method: Method | None) -> "Postprocess":
-        """Return the same steps with `color_fix` decided.
+        """Return the same steps with `color_fix` decided, and `denoise` for networks that remove noise only.
 
         Networks trained against a discriminator often shift colours: Real-ESRGAN makes photographs darker by
         up to five levels of 255. Ours do not.
         """
-        if self.color_fix is not None:
-            return self
         entries = [entry for entry in manifest.load() if method and entry.model == method.name]
         shifts = any(entry.purpose == "real-world" and not entry.bundled for entry in entries)
-        return replace(self, color_fix=shifts)
+        return replace(
+            self,
+            color_fix=shifts if self.color_fix is None else self.color_fix,
+            denoise=self.denoise if method and can_remove_noise(method.name) else 1.0,
+        )
 
     @property
     def whole_image_options(self) -> list[str]:
@@ -72,7 +85,7 @@ class Postprocess:
     def is_needed(self) -> bool:
         """True if any option is in use."""
         changed = (self.color_fix, self.sharpen, self.grain, self.whole_image_options)
-        return self.strength < 1 or any(changed)
+        return self.strength < 1 or self.denoise < 1 or any(changed)
 
     def apply(self, large: Rows, small: Rows) -> Rows:
         """Postprocess `large`, which was made from `small`; values in [0, 1]."""
@@ -80,11 +93,19 @@ class Postprocess:
             large = blend_with_bicubic(large, small, self.strength)
         if self.color_fix:
             large = transfer_colours(large, small)
+        if self.denoise < 1:
+            large = add_back_noise(large, small, 1 - self.denoise)
         if self.consistent:
             large = rows.of(back_project(large.whole(), small.whole()))
         if self.sharpen:
             large = sharpen(large, self.sharpen)
         return add_grain(large, small, self.grain) if self.grain else large
+
+
+def can_remove_noise(model: str) -> bool:
+    """Return whether a model is for degraded images; True for a weight file, of which nothing is known."""
+    purposes = {entry.purpose for entry in manifest.load() if entry.model == model}
+    return "real-world" in purposes or not (purposes or model in WEIGHTLESS)
 
 
 def blend_with_bicubic(large: Rows, small: Rows, strength: float) -> Rows:
