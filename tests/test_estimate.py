@@ -18,6 +18,9 @@ from helpers.command import Run
 from helpers.images import copy_sample
 from helpers.json_objects import check_object
 from helpers.paths import SAMPLES
+from srcli.batch.events import Preparation
+from srcli.cli import console
+from srcli.cli.reporters import ConsoleReporter
 from srcli.engine import calibration, upscaler
 from srcli.engine.calibration import Rate
 from srcli.engine.complexity import count_cost
@@ -137,9 +140,33 @@ def test_the_record_of_a_dry_run_counts_the_start_of_the_process(photo: Path) ->
     assert record["bytes"] > 2**20
 
 
-def test_a_dry_run_tells_what_its_trials_took(photo: Path, sr: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("srcli.batch.dry_run._LONG", 0)
-    assert "trials of bicubic on this machine: " in sr("upscale", photo, "-m", "bicubic", "--dry-run").err
+def test_a_dry_run_announces_long_trials(photo: Path, sr: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calibration, "_LONG", 0)
+    done = sr("upscale", photo, "-m", "espcn", "-x2", "--dry-run")
+    assert (done.code, "measuring the network on this machine: " in done.err) == (0, True)
+    assert "measuring" not in sr("upscale", photo, "-m", "espcn", "-x2", "--dry-run").err  # is known now
+
+
+def test_a_trial_is_announced_before_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[float | str | None] = []
+    monkeypatch.setattr(calibration, "measure_rate", lambda *how, **more: told.append("trial") or QUICK)
+    [step] = load_method("espcn", 2, MethodOptions(wait=lambda _, seconds: told.append(seconds))).stages
+    estimate.measure_rate(step, 10**6)
+    assert told == ["trial"]
+    monkeypatch.setattr(calibration, "_LONG", 0)
+    calibration.fit_tile(step.runtime, 512, math.inf, step.wait)
+    assert (told[1:3], type(told[3])) == ([None, "trial"], float)
+
+
+def test_on_a_terminal_it_is_said_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines: list[str] = []
+    monkeypatch.setattr(console.err, "print", lambda text, **how: lines.append(text))
+    reporter = ConsoleReporter(has_bar=False)
+    for is_terminal in (False, True):
+        monkeypatch.setattr(sys.stderr, "isatty", lambda is_terminal=is_terminal: is_terminal)
+        reporter.emit(Preparation("measuring", None))
+    reporter.emit(Preparation("measuring", 2.0))
+    assert lines == ["measuring ...", "measuring: 2.0 s"]
 
 
 def test_a_dry_run_works_without_torch(photo: Path, sr: Run, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -23,6 +23,7 @@ from PIL import Image as PilImage
 from helpers.command import NEAREST_X2, Run, start_sr, wait_until
 from helpers.images import write_tiny_images
 from helpers.jobs import count_states
+from helpers.json_objects import check_object
 from srcli.batch import job_store
 from srcli.batch.planning import Layout, ListedTask, iterate_images, iterate_tasks
 from srcli.errors import FileError, SrError, UsageError
@@ -320,6 +321,8 @@ def test_jobs_are_listed_exported_and_removed(job: Path, tmp_path: Path, sr: Run
     exported = tmp_path / "failed.json"
     assert sr("jobs", "export", "scans", "-o", exported, "--state", "failed").code == 0
     (only,) = json.loads(exported.read_text())
+    for image in json.loads(sr("jobs", "export", "scans", "--json").out):
+        check_object(image, "ExportedImage")
     assert only["error"]
     assert only["attempts"] == 1
     assert sr("jobs", "export", "scans", "-o", "x.txt").code == 2

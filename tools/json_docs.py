@@ -10,7 +10,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from srcli.bench.results import Results
-from srcli.cli.records import EstimatedImage, EventRecord, ImageRecord
+from srcli.cli.records import EstimatedImage, EventRecord, ExportedImage, ImageRecord
 from srcli.report.doctor import Diagnosis
 from srcli.report.image_report import ReadableImage, UnreadableImage
 from srcli.report.model_tables import ListedModel
@@ -37,6 +37,7 @@ OUTPUTS = (
     Output("sr upscale --json", "An object per image, one per line on stdout", get_args(ImageRecord)),
     Output("sr upscale --json, events", "An object per event, one per line on stderr", get_args(EventRecord)),
     Output("sr upscale --dry-run --json", "An object per image, one per line", (EstimatedImage,)),
+    Output("sr jobs export --json", "A list of objects, one per line", (ExportedImage,)),
     Output("sr info --json", "An object per image, one per line", (ReadableImage, UnreadableImage)),
     Output("sr models list --json", "A list of objects", (ListedModel,)),
     Output("sr doctor --json", "One object", (Diagnosis,)),

@@ -1,11 +1,10 @@
 """Dry runs: the size, time and memory that each image of a batch would take."""
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from srcli.batch.events import Emit, ImageFailed, ImageSkipped, Preparation, SkipReason
+from srcli.batch.events import Emit, ImageFailed, ImageSkipped, SkipReason
 from srcli.batch.planning import OutputGuard
 from srcli.batch.prepare import prepare
 from srcli.batch.request import UpscaleRequest
@@ -21,9 +20,6 @@ from srcli.upscaling.files import UpscaleSettings, choose_model, compute_scale, 
 from srcli.upscaling.limits import choose_max_pixels
 from srcli.upscaling.task import UpscaleTask
 from srcli.workers.progress import ignore
-
-# Seconds of trials that are worth a line.
-_LONG = 0.5
 
 
 @dataclass(frozen=True)
@@ -49,7 +45,6 @@ def estimate_batch(request: UpscaleRequest, emit: Emit = ignore) -> Iterator[Tas
         raise UsageError("--dry-run needs local files", "the number of images has to be known in advance")
     settings, guard = make_upscale_settings(batch.settings, emit), OutputGuard(in_place=batch.layout.in_place)
     for task in batch.tasks:
-        begun = time.perf_counter()
         try:
             guard.check(task)
             with open_local_copy(task.source) as source:
@@ -65,9 +60,6 @@ def estimate_batch(request: UpscaleRequest, emit: Emit = ignore) -> Iterator[Tas
         if isinstance(found, SkipReason):
             emit(ImageSkipped(task, found))
         else:
-            seconds = time.perf_counter() - begun
-            if seconds > _LONG:
-                emit(Preparation(f"trials of {found.estimate.model} on this machine", seconds))
             yield found
 
 

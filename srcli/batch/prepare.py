@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from srcli import manifest
-from srcli.batch.events import Emit, ModelChosen
+from srcli.batch.events import Emit, ModelChosen, Preparation
 from srcli.batch.name_template import check_affix
 from srcli.batch.planning import Layout, SkippedEntries, check_watchable, plan_outputs
 from srcli.batch.request import Execution, UpscaleRequest
@@ -116,7 +116,7 @@ def _choose_model(request: UpscaleRequest, images: "list[PlannedImage]", emit: E
     if within is not None and model.weights is None:
         from srcli.upscaling.estimate import check_time, choose_model
 
-        options = _make_trial_options(execution, images)
+        options = _make_trial_options(execution, images, emit)
         if model.name is None:
             model = ModelChoice(choose_model(within, images, options))
             emit(ModelChosen(model.label, within))
@@ -130,14 +130,15 @@ def _choose_model(request: UpscaleRequest, images: "list[PlannedImage]", emit: E
     return model
 
 
-def _make_trial_options(execution: Execution, images: "list[PlannedImage]") -> MethodOptions:
-    """Return the options that decide how long a model takes."""
+def _make_trial_options(execution: Execution, images: "list[PlannedImage]", emit: Emit) -> MethodOptions:
+    """Return the options that decide how long a model takes; trials are events."""
     return MethodOptions(
         slots.resolve_devices(execution.device),
         execution.tile,
         execution.self_ensemble,
         runtime=execution.runtime,
         pixels=sum(math.prod(image.info.size) * image.info.frames for image in images) or None,
+        wait=lambda text, seconds: emit(Preparation(text, seconds)),
     )
 
 
@@ -151,7 +152,7 @@ def _find_auto_models(request: UpscaleRequest, images: "list[PlannedImage]", emi
         return models
     from srcli.upscaling.estimate import choose_model, estimate_total
 
-    options = _make_trial_options(request.execution, images)
+    options = _make_trial_options(request.execution, images, emit)
     clean = choose_model(within, images, options)
     emit(ModelChosen(clean, within))
 

@@ -23,6 +23,7 @@ class BatchBar:
         self._started = self._finished = 0
         self._all, self._done = 1.0, 0.0
         self._image, self._share = 0.0, 0.0
+        self._name = "upscaling"
         self._worked = 0.0
         self._shown_since: float | None = None
 
@@ -53,12 +54,17 @@ class BatchBar:
         """Show a text in place of the image."""
         self._bar.update(self._task, description=_shorten(text, self._room))
 
+    def describe_image(self) -> None:
+        """Show the image again."""
+        self._bar.update(self._task, description=self._name)
+
     def start_image(self, source: str, name: str) -> None:
         """Show the name of the image that comes next, with its number."""
         self._started += 1
         self._image, self._share = self._weights.get(source, self._typical), 0.0
         number = f"{self._started}/{self._images} " if (self._images or 0) > 1 else ""
-        self._bar.update(self._task, description=number + _shorten(name, self._room - len(number)))
+        self._name = number + _shorten(name, self._room - len(number))
+        self.describe_image()
         self._update("")
 
     def show_tiles(self, done: int, total: int) -> None:

@@ -6,9 +6,9 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal, TextIO
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TextIO
 
 import typer
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from srcli.batch.job_store import Counts, JobImage
+    from srcli.cli.records import ExportedImage
 
 jobs = typer.Typer(
     help="Show, retry, export or remove the jobs of `sr upscale --job`.",
@@ -110,6 +111,7 @@ def export(
         Path | None,
         typer.Option("--output", "-o", help="A .csv or .json file; CSV on stdout by default."),
     ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Export JSON; to stdout without --output.")] = False,
     state: Annotated[
         Literal["pending", "running", "done", "failed"] | None,
         typer.Option(help="Export only images in this state."),
@@ -118,7 +120,7 @@ def export(
     """Export a table of all images of a job."""
     from srcli.batch import job_store
 
-    kind = output.suffix.lower() if output else ".csv"
+    kind = ".json" if as_json else output.suffix.lower() if output else ".csv"
     if kind not in _WRITERS:
         raise UsageError(f"{output} is neither CSV nor JSON", "choose an --output that ends in .csv or .json")
     with job_store.open_for_reading(job_store.find_path(name)) as store, _open_output(output) as file:
@@ -180,28 +182,32 @@ def _open_output(path: Path | None) -> Iterator[TextIO]:
 
 
 def _write_csv(file: TextIO, images: "Iterator[JobImage]") -> None:
-    from srcli.batch.job_store import JobImage
+    from srcli.cli.records import ExportedImage
     from srcli.storage.spreadsheet import defuse_row
 
-    table = csv.DictWriter(file, list(JobImage.__dataclass_fields__), lineterminator="\n")
+    table = csv.DictWriter(file, [field.name for field in fields(ExportedImage)], lineterminator="\n")
     table.writeheader()
-    table.writerows(defuse_row(_as_record(image)) for image in images)
+    table.writerows(defuse_row(asdict(_as_record(image))) for image in images)
 
 
 def _write_json(file: TextIO, images: "Iterator[JobImage]") -> None:
     """Write an array with one line per image."""
+    from srcli.storage.json_record import to_record
+
     file.write("[")
     for number, image in enumerate(images):
-        file.write(f"{',' if number else ''}\n{json.dumps(_as_record(image))}")
+        file.write(f"{',' if number else ''}\n{json.dumps(to_record(_as_record(image)))}")
     file.write("\n]\n")
 
 
-def _as_record(image: "JobImage") -> dict[str, object]:
-    """Return the fields of an image with readable times and printable names."""
-    fields = asdict(image)
-    for key in ("started", "finished"):
-        fields[key] = _format_time(fields[key])
-    return {key: _as_text(value) if isinstance(value, str) else value for key, value in fields.items()}
+def _as_record(image: "JobImage") -> "ExportedImage":
+    """Return an image with readable times and printable names."""
+    from srcli.cli.records import ExportedImage
+
+    values: dict[str, Any] = asdict(image)
+    values |= {key: _format_time(values[key]) for key in ("started", "finished")}
+    values |= {key: _as_text(value) for key, value in values.items() if isinstance(value, str)}
+    return ExportedImage(**values)
 
 
 def _as_text(name: str) -> str:

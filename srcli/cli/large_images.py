@@ -7,6 +7,7 @@ from pathlib import Path
 
 import typer
 
+from srcli.batch.events import Event, Preparation
 from srcli.batch.request import UpscaleRequest
 from srcli.cli import console
 from srcli.cli.terminal import can_ask
@@ -31,7 +32,7 @@ def confirm_large(request: UpscaleRequest, *, is_silent: bool) -> None:
     policy = replace(request.policy, job=None, watch=False, within=None)
     alone = replace(request, inputs=(source,), policy=policy)
     try:
-        found = next(iter(estimate_batch(alone)), None)
+        found = next(iter(estimate_batch(alone, _print_trial)), None)
     except SrError:
         return
     if found is None or found.estimate.seconds < _LONG:
@@ -42,6 +43,12 @@ def confirm_large(request: UpscaleRequest, *, is_silent: bool) -> None:
     console.err.print(f"{source}: {width}x{height}, about {took}; {advice}", markup=False)
     if can_ask() and not typer.confirm("Go on?", default=True, err=True):
         raise typer.Abort
+
+
+def _print_trial(event: Event) -> None:
+    match event:
+        case Preparation(text, None):
+            console.err.print(f"{text} ...", markup=False)
 
 
 def _find_largest(request: UpscaleRequest) -> Path | None:

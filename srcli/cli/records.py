@@ -1,4 +1,4 @@
-"""The JSON records of `sr upscale --json`: one per image on stdout, one per event on stderr."""
+"""The JSON records of `sr upscale --json`, per image on stdout and per event on stderr, and of jobs."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
@@ -199,6 +199,24 @@ class EndEvent:
     job: Annotated[str | None, "name or file of the job, with --job"] = None
     done: Annotated[int | None, "images that are done, with --job"] = None
     unlisted: Annotated[int | None, "folders that could not be listed"] = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExportedImage:
+    """An image of a job, whatever has become of it so far."""
+
+    source: Annotated[str, "input"]
+    target: Annotated[str, "output file"]
+    state: Annotated[Literal["pending", "running", "done", "failed"], "what became of the image so far"]
+    attempts: Annotated[int, "how often it was started"]
+    interruptions: Annotated[int, "how often a run was killed while it was in progress"]
+    identity: Annotated[str, "size and time of the input, or its ETag, when it was listed"]
+    source_sha256: Annotated[str | None, "SHA-256 of the input, if it was read"]
+    error: Annotated[str | None, "what went wrong"]
+    hint: Annotated[str | None, "what to do about it"]
+    seconds: Annotated[float | None, "time for reading, upscaling and writing"]
+    started: Annotated[str | None, "when it was started last, in UTC"]
+    finished: Annotated[str | None, "when it was finished, in UTC"]
 
 
 ImageRecord = DoneImage | SkippedImage | FailedImage

@@ -53,7 +53,6 @@ class ConsoleReporter:
     names: dict[str, str] = field(default_factory=dict)
     has_bar: bool = True
     _bar: "BatchBar | None" = None
-    _shown: str = "upscaling"
     _printed: set[str] = field(default_factory=set)
     _seams: list["Seam"] = field(default_factory=list)
     _is_watching: bool = False
@@ -139,14 +138,16 @@ class ConsoleReporter:
             self._bar.expect(len(tasks), measure_work([task.source for task in shown]))
 
     def _show_preparation(self, event: events.Preparation) -> None:
-        """Move the bar while a model is prepared, and print how long it took."""
+        """Show that a model is prepared, in the bar or else in a line; then how long it took."""
         if event.seconds is not None:
             self._print(f"{event.text}: {event.seconds:.1f} s")
             if self._bar:
-                self._bar.describe(self._shown)
+                self._bar.describe_image()
         elif self._bar:
             self._bar.describe(event.text)
             self._bar.show()
+        elif sys.stderr.isatty():
+            self._print(f"{event.text} ...")
 
     def _show_model(self, model: events.ModelLoaded) -> None:
         """Print a model once, however many scales it is loaded for."""
@@ -163,8 +164,7 @@ class ConsoleReporter:
         self._seams = []
         self._print(rename(f"{task.source} -> {task.target}", self.names), verbosity=2)
         if self._bar:
-            self._shown = self.names.get(str(task.source), str(task.source))
-            self._bar.start_image(str(task.source), self._shown)
+            self._bar.start_image(str(task.source), self.names.get(str(task.source), str(task.source)))
             if self._is_watching and self._is_loaded:
                 self._bar.show()
 

@@ -7,6 +7,7 @@ or until real work contradicts them; those of a busy machine are not kept.
 import contextlib
 import math
 import os
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter
@@ -25,11 +26,14 @@ from srcli.engine.measurements import (
 )
 from srcli.engine.runtimes.base import OutOfMemory, Runtime
 from srcli.engine.tiles import SMALLEST_TILE
+from srcli.workers.progress import Wait, announce, ignore
 
 _SIDES = (96, 192)
 # For images that are smaller than the trial itself, which would take longer than the work.
 _QUICK_SIDES = (32, 64)
 _ROUNDS = 3
+# Seconds of a trial that are announced.
+_LONG = 1.0
 # How far real work may be from a rate before that is dropped.
 _TOLERANCE = 0.3
 # What a tile may take at most, however much is free. The kernel needs half a second or more to hand out a
@@ -82,10 +86,11 @@ def _run_trial(runtime: Runtime, side: int, rounds: int) -> tuple[float, int]:
     return float(best), peak.bytes
 
 
-def find_rate(runtime: Runtime, name: str, pixels: float = math.inf) -> Rate:
+def find_rate(runtime: Runtime, name: str, pixels: float = math.inf, wait: Wait = ignore) -> Rate:
     """Return the rate of the network called `name`, measured once on each machine, unless that is busy.
 
     For an image of so few `pixels` that the trial would take longer, a quicker and less exact one is run.
+    `wait` is told of a trial that takes long.
     """
     full, quick = _list_facts(runtime, name)
     found = read_measurement(measurement_path(full), MAX_DAYS)
@@ -94,12 +99,32 @@ def find_rate(runtime: Runtime, name: str, pixels: float = math.inf) -> Rate:
     is_small = pixels < _ROUNDS * sum(side * side for side in _SIDES)
 
     def measure() -> dict[str, float]:
-        return asdict(measure_rate(runtime, _QUICK_SIDES, 1) if is_small else measure_rate(runtime))
+        with _announce_trial(runtime, _QUICK_SIDES if is_small else _SIDES, 1 if is_small else _ROUNDS, wait):
+            return asdict(measure_rate(runtime, _QUICK_SIDES, 1) if is_small else measure_rate(runtime))
 
     facts = quick if is_small else full
     if not is_busy():
         return Rate(**measure_once(facts, measure))
     return Rate(**(read_measurement(measurement_path(facts), MAX_DAYS) or measure()))
+
+
+def _announce_trial(
+    runtime: Runtime, sides: tuple[int, int], rounds: int, wait: Wait
+) -> AbstractContextManager[None]:
+    """Return a context that announces a trial if a much smaller one, run now, shows that it takes long."""
+    if wait is ignore:
+        return contextlib.nullcontext()
+    side = sides[0] // 2
+    pixels = rounds * sum(side * side for side in sides)
+    try:
+        expected = _run_trial(runtime, side, 2)[0] / side**2 * pixels
+    except OutOfMemory:  # the trial will say so
+        return contextlib.nullcontext()
+    return (
+        announce(wait, "measuring the network on this machine")
+        if expected > _LONG
+        else contextlib.nullcontext()
+    )
 
 
 def is_busy() -> bool:
@@ -136,16 +161,21 @@ def _drop_if_wrong(path: Path, found: dict[str, float], areas: list[int], second
             path.unlink()
 
 
-def fit_tile(runtime: Runtime, tile: int, free: float) -> int:
+def fit_tile(runtime: Runtime, tile: int, free: float, wait: Wait = ignore) -> int:
     """Return the largest tile side up to `tile` that fits into memory, by measurement.
 
-    Half of the `free` bytes is left to the rows of the output and to other programs.
+    Half of the `free` bytes is left to the rows of the output and to other programs. `wait` is told of a
+    measurement that takes long.
     """
     if tile <= _SIDES[0]:
         return tile
+
+    def measure() -> dict[str, float]:
+        with _announce_trial(runtime, _SIDES, 1, wait):
+            return {"pixel_bytes": measure_rate(runtime, rounds=1).pixel_bytes}
+
     try:
-        facts = _facts(runtime, "room")
-        held = measure_once(facts, lambda: {"pixel_bytes": measure_rate(runtime, rounds=1).pixel_bytes})
+        held = measure_once(_facts(runtime, "room"), measure)
     except OutOfMemory:
         return SMALLEST_TILE
     info = runtime.info

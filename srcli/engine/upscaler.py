@@ -30,7 +30,7 @@ from srcli.imaging.pixels import Pixels
 from srcli.imaging.rows import Rows
 from srcli.scales import ANY, Window
 from srcli.workers.prefetch import prefetch
-from srcli.workers.progress import Progress, ignore
+from srcli.workers.progress import Progress, Wait, ignore
 
 if TYPE_CHECKING:
     from srcli.engine.runtimes.trials import SpeedRecord
@@ -53,7 +53,7 @@ class Upscaler:
     meet; `spec` says what the network is, if known. `prefetch`: the next tile runs on a thread while the last
     one is used, which images that are themselves made row by row do not allow.
     `mirrors_border`: beyond its border, the network sees the image mirrored, and not the zeros of its own
-    padding, which darken a white border.
+    padding, which darken a white border. `wait` is told of measurements that take long.
     """
 
     runtime: Runtime
@@ -66,6 +66,7 @@ class Upscaler:
     prefetch: bool = False
     mirrors_border: bool = False
     record: "SpeedRecord | None" = None
+    wait: Wait = ignore
 
     def __call__(self, pixels: Pixels, size: Sides | None = None) -> Pixels:
         """Return (H*scale, W*scale, 3) for (H, W, 3) in [0, 1], or `size` for any scale; not clipped."""
@@ -185,7 +186,7 @@ class Upscaler:
             return runtime.largest_tile(self.tile) if max(source.shape) > self.tile else self.tile
         if max(source.shape) <= MAX_UNMEASURED_SIDE or runtime.info.scale == ANY:
             return self.tile
-        return fit_tile(runtime, self.tile, memory.free_memory())
+        return fit_tile(runtime, self.tile, memory.free_memory(), self.wait)
 
     def _take_global_stats(
         self, source: Rows, size: Sides, tile: int, progress: Progress

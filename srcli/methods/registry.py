@@ -366,5 +366,12 @@ def _as_request(options: MethodOptions) -> RuntimeRequest:
 def _as_upscaler(runtime: Runtime, spec: archs.Spec | None, options: MethodOptions) -> Upscaler:
     scale = spec.scale if spec else runtime.info.scale
     return Upscaler(
-        runtime, scale, options.tile, options.self_ensemble, options.progress, options.report, spec
+        runtime,
+        scale,
+        options.tile,
+        options.self_ensemble,
+        options.progress,
+        options.report,
+        spec,
+        wait=options.wait,
     )

@@ -4,6 +4,7 @@ import io
 import math
 import sys
 from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from time import perf_counter
@@ -39,6 +40,7 @@ from srcli.methods import (
 )
 from srcli.scales import ANY
 from srcli.upscaling.pipeline import Pipeline
+from srcli.workers.progress import announce
 
 # The last resort of `choose_model`.
 FALLBACK = "bicubic"
@@ -80,7 +82,7 @@ class PlannedImage:
 
 
 def estimate_image(method: Method | None, image: PlannedImage) -> Estimate:
-    """Estimate what `method` takes, bicubic if it is None, by trials of less than a second each.
+    """Estimate what `method` takes, bicubic if it is None, by trials; its stages announce long ones.
 
     Raises `UsageError` for methods whose time depends on the image, and for networks of any scale.
     """
@@ -148,7 +150,7 @@ def _estimate_stage(stage: Upscaler, height: int, width: int) -> _Part:
 
 def measure_rate(stage: Upscaler, pixels: int) -> Rate:
     """Return what tiles take on this machine, by a trial now or earlier; a short one for few `pixels`."""
-    return calibration.find_rate(stage.runtime, str(stage.spec), pixels)
+    return calibration.find_rate(stage.runtime, str(stage.spec), pixels, stage.wait)
 
 
 def _count_multiply_adds(stage: Upscaler, seconds: float) -> float:
@@ -171,7 +173,9 @@ def _count_multiply_adds(stage: Upscaler, seconds: float) -> float:
     known = read_measurement(measurement_path(facts), math.inf)
     if known is None and "torch" not in sys.modules and (seconds < _WORTH_COUNTING or not find_spec("torch")):
         return 0
-    return measure_once(facts, count, days=math.inf)["multiply_adds"]
+    is_loaded = known is not None or "torch" in sys.modules
+    with nullcontext() if is_loaded else announce(stage.wait, "loading PyTorch to count operations"):
+        return measure_once(facts, count, days=math.inf)["multiply_adds"]
 
 
 @dataclass(frozen=True)
