@@ -1,5 +1,6 @@
 """Fixtures of all tests: `sr` as a function, photographs, caches of their own."""
 
+import itertools
 import os
 import signal
 import traceback
@@ -71,12 +72,20 @@ def sr(capsys: pytest.CaptureFixture[str]) -> Run:
     return call
 
 
+@pytest.fixture(scope="session")
+def new_folders(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Folders that do not exist yet. pytest's `mktemp` lists all earlier ones each time: minutes in all."""
+    base = tmp_path_factory.mktemp("caches")
+    return (base / str(number) for number in itertools.count())
+
+
 @pytest.fixture(autouse=True)
-def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+def own_cache(new_folders: Iterator[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     """Give each test an empty cache and state folder."""
-    monkeypatch.setenv("SR_MODELS", str(tmp_path_factory.mktemp("models")))
-    monkeypatch.setenv("SR_CACHE", str(tmp_path_factory.mktemp("cache")))
-    monkeypatch.setenv("SR_STATE", str(tmp_path_factory.mktemp("state")))
+    folder = next(new_folders)
+    for name in ("models", "cache", "state"):
+        (folder / name).mkdir(parents=True)
+        monkeypatch.setenv(f"SR_{name.upper()}", str(folder / name))
 
 
 @pytest.fixture
