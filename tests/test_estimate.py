@@ -165,8 +165,8 @@ def test_on_a_terminal_it_is_said_before(monkeypatch: pytest.MonkeyPatch) -> Non
     for is_terminal in (False, True):
         monkeypatch.setattr(sys.stderr, "isatty", lambda is_terminal=is_terminal: is_terminal)
         reporter.emit(Preparation("measuring", None))
-    reporter.emit(Preparation("measuring", 2.0))
-    assert lines == ["measuring ...", "measuring: 2.0 s"]
+        reporter.emit(Preparation("measuring", 2.0))
+    assert lines == ["measuring: 2.0 s", "measuring ..."]
 
 
 def test_a_dry_run_works_without_torch(photo: Path, sr: Run, monkeypatch: pytest.MonkeyPatch) -> None:

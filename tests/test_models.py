@@ -111,6 +111,32 @@ def test_a_download_that_nobody_confirms_is_not_begun(sr: Run, monkeypatch: pyte
     assert "use --yes" in done.err
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        (
+            "photo",
+            ("For photographs with noise", "slimres", "x4", "bundled", "Apache-2.0", "29.34 dB on Set5"),
+        ),
+        ("RealESRGAN_x4plus", ("realesrgan", "very slow without a GPU", "BSD-3-Clause", "DF2K")),
+        ("edsr-x4", ("edsr", "eugenesiow/edsr on the Hub", "unknown size", "32.46 dB on Set5 (published)")),
+        ("bicubic", ("Interpolation", "any", "none")),
+        ("dip", ("deep image prior",)),
+        ("pixel-art", ("squares stay squares",)),
+    ],
+)
+def test_info_describes_a_model(name: str, words: tuple[str, ...], sr: Run) -> None:
+    done = sr("models", "info", name)
+    assert done.code == 0, done.err
+    for word in words:
+        assert word in " ".join(done.out.split())
+
+
+def test_info_of_an_unknown_name_suggests_the_closest(sr: Run) -> None:
+    assert "did you mean 'edsr'?" in sr("models", "info", "edrs").err
+    assert "none.pth does not exist" in sr("models", "info", "none.pth").err
+
+
 def test_info_says_what_a_file_is(sr: Run, tmp_path: Path) -> None:
     done = sr("models", "info", FSRCNN)
     assert done.code == 0

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.filesize import decimal
 from rich.table import Table
 from rich.text import Text
 
@@ -92,7 +93,8 @@ def _describe_total(reports: "list[ImageReport]") -> str:
     size = sum(report.path.stat().st_size for report in reports)
     counted = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
     images = f"{len(reports)} image{'s' if len(reports) != 1 else ''}"
-    return f"{images}, {pixels / 1e6:.1f} megapixels, {size / 1e6:.1f} MB: {counted or 'none readable'}"
+    megapixels = f"{pixels / 1e6:.1f}" if pixels >= 1e6 else f"{pixels / 1e6:.1g}"
+    return f"{images}, {megapixels} megapixels, {decimal(size)}: {counted or 'none readable'}"
 
 
 def _print_devices() -> int:

@@ -1,5 +1,6 @@
 """`sr models`: list models, and manage the weight files behind them."""
 
+import os
 import re
 import sys
 from pathlib import Path
@@ -95,9 +96,6 @@ def list_models(
     _print_models(entries, has_weightless=has_weightless, details=details)
 
 
-_PIXEL_ART_SENTENCE = "Repeats pixels; squares stay squares."
-
-
 @models.command()
 def recommend(
     files: Annotated[list[Path], typer.Argument(help="Images.", show_default=False)],
@@ -107,6 +105,7 @@ def recommend(
     from srcli.imaging.picture_kind import examine_picture
     from srcli.methods.auto import find_auto_models
     from srcli.methods.pixel_art import PIXEL_ART
+    from srcli.report.model_report import PIXEL_ART_SENTENCE
     from srcli.report.model_sentences import find_sentence
     from srcli.upscaling.limits import choose_max_pixels
 
@@ -127,7 +126,7 @@ def recommend(
         names = {wish: found.choose(picture) for wish, found in models_by_wish.items()}
         for name in dict.fromkeys(names.values()):
             wishes = ", ".join(wish for wish, chosen in names.items() if chosen == name)
-            sentence = _PIXEL_ART_SENTENCE if name == PIXEL_ART else find_sentence(name)[1]
+            sentence = PIXEL_ART_SENTENCE if name == PIXEL_ART else find_sentence(name)[1]
             console.out.print(f"  -m {name} ({wishes}): {sentence}", markup=False)
     if failed:
         return ExitCode.FAILED if failed == len(files) else ExitCode.PARTLY
@@ -325,15 +324,55 @@ def _check_remote(entry: "Entry") -> str:
 
 
 @models.command()
-def info(file: Annotated[Path, typer.Argument(help="Weight file.", show_default=False)]) -> None:
-    """Identify a weight file: its network, scale and size, or the closest network and the differences."""
+def info(
+    name: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL|FILE",
+            help="Model, as `sr models` lists it, or weight file.",
+            show_default=False,
+            autocompletion=completion.models,
+        ),
+    ],
+) -> None:
+    """Describe a model: its use, speed, weights and licence; or say to which network a file belongs."""
     from srcli.report.weights_report import describe_weights
 
-    report = describe_weights(file)
+    if _is_model_name(name):
+        _print_model(name)
+        return
+    report = describe_weights(Path(name))
     for line in report.lines:
         console.out.print(line, markup=False)
     if not report.is_identified:
         raise typer.Exit(ExitCode.FAILED)
+
+
+def _is_model_name(name: str) -> bool:
+    """Return whether a text is the name of a model and not of a file. A model of that name comes first."""
+    from srcli.methods import list_models, resolve_name
+
+    if resolve_name(name) in list_models():
+        return True
+    return not (os.path.lexists(name) or "." in name or os.sep in name)
+
+
+def _print_model(name: str) -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    from srcli import manifest
+    from srcli.methods import check_model, resolve_name
+    from srcli.report.model_report import describe_model
+
+    model = resolve_name(name)
+    check_model(model, 2)
+    entries = [entry for entry in manifest.load() if entry.model == model]
+    table = Table(box=None, show_header=False, padding=(0, 2, 0, 0))
+    for label, text in describe_model(model, entries):
+        table.add_row(Text(label, "bold"), Text(text, overflow="fold"))
+    console.out.print(model, markup=False)
+    console.out.print(table, soft_wrap=False)
 
 
 @models.command()

@@ -140,7 +140,8 @@ class ConsoleReporter:
     def _show_preparation(self, event: events.Preparation) -> None:
         """Show that a model is prepared, in the bar or else in a line; then how long it took."""
         if event.seconds is not None:
-            self._print(f"{event.text}: {event.seconds:.1f} s")
+            if self._bar or not sys.stderr.isatty():
+                self._print(f"{event.text}: {event.seconds:.1f} s")
             if self._bar:
                 self._bar.describe_image()
         elif self._bar:

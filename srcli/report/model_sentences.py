@@ -12,7 +12,7 @@ _SENTENCES: dict[str, tuple[Speed, str]] = {
     "espcn": ("fast", "The classic small network for clean images; softer than ecbsr."),
     "fsrcnn": ("fast", "The fastest one for many clean images; a little softer than ecbsr."),
     "photo": ("medium", "For photographs with noise, blur or JPEG blocks: crisp, and invents little."),
-    "real": ("fast", "The same, several times faster, and smoother; loses small letters."),
+    "real": ("fast", "For noisy, blocked photographs: smoother than photo, and faster; loses small letters."),
     "a2n": ("medium", "Attention where it helps; clean images, better than ecbsr."),
     "awsrn-bam": ("medium", "Balanced attention in a light network, for clean images."),
     "bsrgan": ("GPU", "Restores badly degraded photographs with natural texture; invents detail."),
@@ -77,7 +77,7 @@ def find_sentence(model: str) -> tuple[Speed, str]:
     base, _, strength = model.rpartition("-n")
     if base in _SENTENCES and strength.isdigit() and int(strength) < len(_NOISE):
         kind = "photographs" if "photo" in base else "drawings"
-        return _SENTENCES[base][0], f"The same for {kind} with {_NOISE[int(strength)]} noise or JPEG blocks."
+        return _SENTENCES[base][0], f"{base} for {kind} with {_NOISE[int(strength)]} noise or JPEG blocks."
     entry = next(entry for entry in manifest.load() if entry.model == model)
     use = "clean images" if entry.purpose == "classical" else "degraded images"
     return "medium", f"Your own {entry.arch} network, for {use}."
