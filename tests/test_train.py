@@ -579,7 +579,7 @@ def test_train_says_what_is_wrong(photos: Path, tmp_path: Path, sr: Run) -> None
         (["fsrcnn", "-x9", "--data", photos], "cannot be built for x9"),
         (["fsrcnn", "--data", photos, "--out", tmp_path / "used"], "already holds a run"),
         (["fsrcnn", "--data", photos, "--resume", tmp_path / "used"], "does not fit this run"),
-        (["fsrcnn", "--data", photos, "--resume", tmp_path / "none"], "nothing to resume"),
+        (["--resume", tmp_path / "none"], "nothing to resume"),
         (["fsrcnn", "--data", photos, "--for", "soon"], "soon"),
         (["fsrcnn", "--data", photos, "--init", tmp_path / "no.pth"], "does not exist"),
         (["fsrcnn", "--data", photos, "--valid", tmp_path / "hollow"], "no images in"),

@@ -386,8 +386,9 @@ def bebygan(scale: int) -> Recipe:
 def bsrgan(scale: int) -> Recipe:
     """BSRGAN: RRDB on shuffled degradations with L1, then also VGG19 features and a U-Net, by LSGAN.
 
-    The authors' options, except the number of steps. The paper has batch 48 and adversarial weight 0.1. The
-    authors' squared errors are twice those of our lsgan, hence its weight of 2.
+    The authors' options, except the number of steps; they average weights in the second phase only. The paper
+    has batch 48 and adversarial weight 0.1. The authors' squared errors are twice those of our lsgan, hence
+    its weight of 2.
     """
     loss = f"l1=1,{_FIVE_LAYERS},adversarial:lsgan=2"
     gan = Gan(2_000_000, loss, 5e-5, decay_at=(0.4, 0.8), discriminator="unet")

@@ -56,6 +56,7 @@ def run(
     began = time.monotonic()
     keep_freed_memory()
     if request.resume:
+        state.find_saved(request.resume)
         request = read_request(request)
     if not request.data:
         raise UsageError("no training images", "name a folder of images with --data")
@@ -181,7 +182,7 @@ def read_request(request: TrainRequest) -> TrainRequest:
         facts = read_json(request.resume / _REQUEST)
         data, validation = tuple(map(str, facts["data"])), facts["validation"]
         allow_leak, side = bool(facts["allow_leak"]), int(facts.get("validation_side", 0))
-    except FileNotFoundError:  # a run of an earlier version, or none: the state will tell
+    except FileNotFoundError:  # a run of an earlier version
         data, validation, allow_leak, side = (), None, False, 0
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SrError(f"{request.resume / _REQUEST} is damaged", "name the images with --data") from error

@@ -172,6 +172,14 @@ _UNREADABLE = (
 _LONGEST_REASON = 200  # characters
 
 
+def find_saved(folder: Path) -> Path:
+    """Return the path of a run's state. Raises `WeightsError` if the folder has none."""
+    path = folder / STATE
+    if not path.exists():
+        raise WeightsError(f"nothing to resume in {folder}", "give the --out folder of an earlier run")
+    return path
+
+
 def resume(
     folder: Path, device: Device, changes: dict[str, Any], assignments: Sequence[str] = ()
 ) -> tuple[State, Recipe]:
@@ -179,9 +187,7 @@ def resume(
 
     Raises `WeightsError` if there are none.
     """
-    path = folder / STATE
-    if not path.exists():
-        raise WeightsError(f"nothing to resume in {folder}", "give the --out folder of an earlier run")
+    path = find_saved(folder)
     try:
         saved: dict[str, Any] = torch.load(path, map_location=device.name, weights_only=True)
         recipe = apply_assignments(apply_changes(from_dict(saved["recipe"]), changes), assignments)
