@@ -90,7 +90,7 @@ def read_facts(page: str) -> dict[str, list[str]]:
     prose = re.sub(r"```.*?```|<!--.*?-->", "", text, flags=re.DOTALL)
     plain = re.sub(r"`[^`]*`|\]\([^)]*\)", "", prose)
     return {
-        "blocks": re.findall(r"```.*?```", text, re.DOTALL),
+        "blocks": [re.sub(r" *#.*", "", block) for block in re.findall(r"```.*?```", text, re.DOTALL)],
         "code": sorted(re.findall(r"`([^`]+)`", prose)),
         "links": sorted(set(re.findall(r"\]\(([^)]+)\)", prose)) - {"README.md", "README.zh-CN.md"}),
         "figures": re.findall(r"\d+\.\d+ dB|^\| \d+ \|", plain, re.MULTILINE),

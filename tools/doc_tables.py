@@ -55,12 +55,15 @@ def render_spoilt() -> str:
 # README.md: how to install it
 
 
-def render_install_line() -> str:
+def render_install_line(note: str = "in a checkout of this repository; Python 3.11 or newer, {} MB") -> str:
     """Return the line that installs the core, with its size to ten megabytes."""
     size = round(load_result("install")["core_bytes"] / 1e7) * 10
-    return (
-        f"```sh\npip install .       # in a checkout of this repository; Python 3.11 or newer, {size} MB\n```"
-    )
+    return f"```sh\npip install .       # {note.format(size)}\n```"
+
+
+def render_install_line_in_chinese() -> str:
+    """Return the same line for README.zh-CN.md."""
+    return render_install_line("在本仓库的根目录下运行；需要 Python 3.11 或更高版本，占用 {} MB")
 
 
 # README.md: which model?
@@ -87,11 +90,12 @@ CHINESE = {
     "a clean image, somewhat better and much slower": "干净的图像，质量略好，但慢得多",
     "many clean images, as fast as possible": "大量干净的图像，速度优先",
     "a clean image": "干净的图像",
-    "noise, blur or JPEG artefacts": "有噪声、模糊或 JPEG 压缩痕迹",
+    "noise, blur or JPEG artefacts": "有噪声、模糊或 JPEG 压缩伪影",
     "the same, faster, and smoother": "同上，更快，但更平滑",
-    "the same, with invented texture; wants a GPU": "同上，但会生成纹理；建议使用 GPU",
+    "the same, with invented texture; wants a GPU": "同上，但会凭空生成纹理；建议使用 GPU",
     "no network at all": "不使用网络",
     "| bundled |": "| 内置 |",
+    "| download, ": "| 需下载，",
     "| download": "| 需下载",
     "| none |": "| 无 |",
 }

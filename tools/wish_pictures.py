@@ -1,6 +1,6 @@
 """Draw the pictures of the four pages by wish (photographs, old scans, drawings, papers), and of the models.
 
-    PYTHONPATH=. python tools/wish_pictures.py [photographs | old-scans | drawings | bundled | figures]
+    PYTHONPATH=. python tools/wish_pictures.py [photographs old-scans denoise drawings bundled figures]
 
 Each is a sheet of `sr compare`, or a figure for a paper. The scan and the drawing are made here, always the
 same. Needs the extras photo, plots and waifu2x.
@@ -105,6 +105,18 @@ def compare(name: str, images: list[Path], words: list[str], models: tuple[str, 
     Image.open(sheet).convert("RGB").save(DOCS / f"{name}.webp", quality=88, method=6)
 
 
+def draw_denoising(scan: Path) -> None:
+    """Write docs/denoise.webp: a part of the scan at several amounts of `--denoise`, and of `--strength`."""
+    panels = []
+    for option, amount in (("denoise", 0.0), ("denoise", 0.5), ("denoise", 1.0), ("strength", 0.5)):
+        large = scan.with_name("large.png")
+        words = ["upscale", str(scan), "-x4", "-m", "photo", f"--{option}", f"{amount:g}", "-o", str(large)]
+        if run([*words, "--overwrite", "-q"]):
+            sys.exit("docs/denoise.webp could not be made")
+        panels.append(Panel(f"--{option} {amount:g}", read_image(large).pixels[100:380, 320:620]))
+    Image.fromarray(to_uint8(draw_sheet(panels, ""))).save(DOCS / "denoise.webp", quality=85, method=6)
+
+
 def draw_figure(truth: Path, models: list[str]) -> None:
     """Write docs/paper-figure.webp: what `sr compare -o figure.pdf` makes, for a browser."""
     comparison = load_comparison(ComparisonSource(truth, is_truth=True), 4)
@@ -136,7 +148,7 @@ def draw_bundled() -> None:
 
 def main() -> None:
     """Draw the pictures that are named, or all."""
-    names = sys.argv[1:] or ["photographs", "old-scans", "drawings", "bundled", "figures"]
+    names = sys.argv[1:] or ["photographs", "old-scans", "denoise", "drawings", "bundled", "figures"]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         scan, drawing, truth = folder / "scan.jpg", folder / "drawing.jpg", folder / "truth.png"
@@ -147,7 +159,9 @@ def main() -> None:
             small = draw_small("astronaut", folder)
             compare("photographs", [small], ["--crop", "38,15,42,40"], ("bicubic", "fsrcnn", "ecbsr"))
         if "old-scans" in names:
-            compare("old-scans", [scan], ["--crop", "70,20,100,80"], ("bicubic", "ecbsr", "real"))
+            compare("old-scans", [scan], ["--crop", "70,20,100,80"], ("bicubic", "ecbsr", "real", "photo"))
+        if "denoise" in names:
+            draw_denoising(scan)
         if "drawings" in names:
             models = ("bicubic", "ecbsr", "waifu2x-n1", "realesrgan-anime")
             compare("drawings", [drawing], ["--crop", "40,16,72,60"], models)

@@ -128,12 +128,16 @@ class FilesGroup:
         Path | None,
         typer.Option(
             "--json",
-            help="Rows and scores of all images, for --from; - for stdout, where no tables are printed then.",
+            help="Rows and scores of all images, for --from; - for stdout instead of the tables.",
             rich_help_panel=_FILES,
         ),
     ] = None
-    csv_file: Annotated[Path | None, typer.Option("--csv", help="The rows.", rich_help_panel=_FILES)] = None
-    latex: Annotated[Path | None, typer.Option(help="Tables for a paper.", rich_help_panel=_FILES)] = None
+    csv_file: Annotated[
+        Path | None, typer.Option("--csv", help="The rows; - for stdout.", rich_help_panel=_FILES)
+    ] = None
+    latex: Annotated[
+        Path | None, typer.Option(help="Tables for a paper; - for stdout.", rich_help_panel=_FILES)
+    ] = None
     html: Annotated[
         Path | None, typer.Option(help="One page with tables, plots and scores.", rich_help_panel=_FILES)
     ] = None
@@ -148,6 +152,11 @@ class FilesGroup:
         Path | None, typer.Option(metavar="FOLDER", help="Keep the upscaled images.", rich_help_panel=_FILES)
     ] = None
 
+    @property
+    def uses_stdout(self) -> bool:
+        """True if a file goes to stdout, where tables are not printed then."""
+        return Path("-") in (self.json_file, self.csv_file, self.latex)
+
     def build(self) -> "ResultFiles":
         """Return the files for results. Raises `FileError` now, not after hours, if one cannot be written."""
         from srcli.report.result_files import STDOUT, ResultFiles
@@ -155,8 +164,10 @@ class FilesGroup:
         for path in vars(self).values():
             if path and path != STDOUT:
                 check_can_write(path)
-        if STDOUT in (self.csv_file, self.latex, self.html, self.plots):
-            raise UsageError("only --json can go to stdout", "name a file")
+        if STDOUT in (self.html, self.plots):
+            raise UsageError("only --json, --csv and --latex can go to stdout", "name a file")
+        if (self.json_file, self.csv_file, self.latex).count(STDOUT) > 1:
+            raise UsageError("only one format can go to stdout", "name files for the others")
         return ResultFiles(self.json_file, self.csv_file, self.latex, self.html, self.plots)
 
 
@@ -228,7 +239,7 @@ def bench(
         )
         with StageBar() as bar:
             results = benchmarks.run(request, BenchReporter(bar))
-    if outputs.json_file != Path("-"):
+    if not outputs.uses_stdout:
         _print_tables(results, tables.build(), tables.markdown)
     for path in write_results(results, tables.build(), result_files):
         console.err.print(f"{path}", markup=False)

@@ -52,4 +52,5 @@ def list_lines(found: "Diagnosis") -> "Iterator[str]":
 def _describe_runtime(runtime: "RuntimeState") -> str:
     if runtime.problem:
         return f"runtime {runtime.name}: does not work: {runtime.problem}"
-    return f"runtime {runtime.name}: {runtime.megapixels_per_second:.2f} megapixels/s on {runtime.where}"
+    where = runtime.where.partition(", by ")[0]
+    return f"runtime {runtime.name}: {runtime.megapixels_per_second:.2f} megapixels/s on {where}"

@@ -114,7 +114,7 @@ def recommend(
         "best at hand": find_auto_models("quality"),
         "fastest": find_auto_models("speed"),
     }
-    failed = 0
+    failed, is_piped = 0, not sys.stdout.isatty()
     for file in files:
         try:
             picture = examine_picture(next(iter(read_frames(file, choose_max_pixels(file, None)))).samples)
@@ -127,7 +127,7 @@ def recommend(
         for name in dict.fromkeys(names.values()):
             wishes = ", ".join(wish for wish, chosen in names.items() if chosen == name)
             sentence = PIXEL_ART_SENTENCE if name == PIXEL_ART else find_sentence(name)[1]
-            console.out.print(f"  -m {name} ({wishes}): {sentence}", markup=False)
+            console.out.print(f"  -m {name} ({wishes}): {sentence}", markup=False, soft_wrap=is_piped)
     if failed:
         return ExitCode.FAILED if failed == len(files) else ExitCode.PARTLY
     return ExitCode.OK

@@ -14,7 +14,7 @@ STDOUT = Path("-")
 
 @dataclass(frozen=True)
 class ResultFiles:
-    """Paths to write each format to, None to skip it; `plots` is a folder. `json` may be -, for stdout."""
+    """Paths to write each format to, None to skip it; `plots` is a folder. A path of - is stdout."""
 
     json: Path | None = None
     csv: Path | None = None

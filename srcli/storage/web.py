@@ -43,7 +43,8 @@ def download(address: str, folder: Path) -> Path:
     except urllib.error.HTTPError as error:
         raise FileError(f"{address}: the server answers {error.code}", "check the address") from error
     except (OSError, ValueError, HTTPException) as error:
-        reason = getattr(error, "reason", None) or error
+        cause = getattr(error, "reason", None) or error
+        reason = getattr(cause, "strerror", None) or cause  # without the number of the error
         raise FileError(f"{address} cannot be downloaded: {reason}", "check the address") from error
     return path
 
