@@ -186,7 +186,7 @@ def test_json_can_go_to_stdout(photos: Path, tmp_path: Path, sr: Run) -> None:
     to_file, to_stdout = json.loads((tmp_path / "r.json").read_text()), json.loads(done.out)
     assert [row["method"] for row in to_stdout["rows"]] == [row["method"] for row in to_file["rows"]]
     assert [row["psnr_y"] for row in to_stdout["rows"]] == [row["psnr_y"] for row in to_file["rows"]]
-    for option, start in (("--csv", "dataset,scale,method"), ("--latex", "% ")):
+    for option, start in (("--csv", "protocol,dataset,scale"), ("--latex", "%")):
         assert sr("bench", "--from", tmp_path / "r.json", option, "-").out.startswith(start)
     both = ("--csv", "-", "--latex", "-")
     for words, message in ((both, "only one format"), (("--html", "-"), "can go to stdout")):

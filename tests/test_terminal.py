@@ -154,7 +154,7 @@ def test_a_photograph_of_12_megapixels_is_confirmed(tmp_path: Path) -> None:
     )
     with Terminal(tmp_path, 80) as terminal:
         terminal.type("sr big.jpg -m photo")
-        screen = terminal.wait(lambda screen: "Go on?" in screen)
+        screen = terminal.wait(lambda screen: "Continue?" in screen)
         assert re.search(r"big\.jpg: 16800x11200, about \d+ min", screen)
         terminal.run("n")
     assert not (tmp_path / "big_x4.jpg").exists()

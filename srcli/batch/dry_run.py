@@ -32,10 +32,13 @@ class TaskEstimate:
     estimate: Estimate
 
 
-def estimate_batch(request: UpscaleRequest, emit: Emit = ignore) -> Iterator[TaskEstimate]:
+def estimate_batch(
+    request: UpscaleRequest, emit: Emit = ignore, *, count_operations: bool = True
+) -> Iterator[TaskEstimate]:
     """Yield the estimate of each image of a request; emit `ImageFailed` for those that cannot be read.
 
-    Raises the failure if there is only one image, and what every image would fail by.
+    PyTorch is loaded to count the operations of long work, unless `count_operations` is false. Raises the
+    failure if there is only one image, and what every image would fail by.
     """
     for option, is_given in {"--job": request.policy.job, "--watch": request.policy.watch}.items():
         if is_given:
@@ -49,7 +52,7 @@ def estimate_batch(request: UpscaleRequest, emit: Emit = ignore) -> Iterator[Tas
             guard.check(task)
             with open_local_copy(task.source) as source:
                 found = find_skip_reason(source, task, batch.settings) or _estimate_task(
-                    task, source, settings
+                    task, source, settings, count_operations
                 )
         except Exception as error:
             failure = wrap_exception(error, task.source)
@@ -63,7 +66,9 @@ def estimate_batch(request: UpscaleRequest, emit: Emit = ignore) -> Iterator[Tas
             yield found
 
 
-def _estimate_task(task: UpscaleTask, source: Path, settings: UpscaleSettings) -> TaskEstimate:
+def _estimate_task(
+    task: UpscaleTask, source: Path, settings: UpscaleSettings, count_operations: bool
+) -> TaskEstimate:
     """Estimate from the header, and from the pixels if they decide on the model."""
     info = read_info(source)
     if settings.choose:
@@ -79,4 +84,4 @@ def _estimate_task(task: UpscaleTask, source: Path, settings: UpscaleSettings) -
     needs_whole = bool(settings.postprocess.whole_image_options)
     image = PlannedImage(info, size, scale, streamed, needs_whole)
     method = settings.load_method(scale) if needs_method(scale, settings.target) else None
-    return TaskEstimate(task, info.size, size, estimate_image(method, image))
+    return TaskEstimate(task, info.size, size, estimate_image(method, image, count_operations))

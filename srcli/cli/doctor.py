@@ -1,9 +1,11 @@
 """`sr doctor`: what is installed, what works and how fast, for a user in doubt or a bug report."""
 
 import json as json_format
+import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.filesize import decimal
 
 from srcli.cli import console
 from srcli.errors import ExitCode
@@ -21,6 +23,8 @@ def doctor(
     """Print versions, devices, runtimes and their speed, caches, and missing extras."""
     from srcli.report.doctor import diagnose
 
+    if sys.stderr.isatty():
+        console.err.print("trying every runtime ...", markup=False)
     found = diagnose()
     if json:
         console.out.print_json(json_format.dumps(to_record(found)), ensure_ascii=True)
@@ -40,7 +44,7 @@ def list_lines(found: "Diagnosis") -> "Iterator[str]":
         yield f"device {name}: {text}"
     yield from map(_describe_runtime, found.runtimes)
     for folder in found.folders:
-        yield f"{folder.name}: {folder.bytes / 1e6:,.1f} MB in {folder.path}"
+        yield f"{folder.name}: {decimal(folder.bytes)} in {folder.path}"
     answer = (
         "answers" if found.hub_answers else "does not answer; `sr models add FILE` takes weights from a file"
     )

@@ -32,7 +32,7 @@ def confirm_large(request: UpscaleRequest, *, is_silent: bool) -> None:
     policy = replace(request.policy, job=None, watch=False, within=None)
     alone = replace(request, inputs=(source,), policy=policy)
     try:
-        found = next(iter(estimate_batch(alone, _print_trial)), None)
+        found = next(iter(estimate_batch(alone, _print_trial, count_operations=False)), None)
     except SrError:
         return
     if found is None or found.estimate.seconds < _LONG:
@@ -41,7 +41,7 @@ def confirm_large(request: UpscaleRequest, *, is_silent: bool) -> None:
     took = format_duration(found.estimate.seconds)
     advice = "--long-edge 8000 or -x2 for less" if request.size.scale != 2 else "--long-edge 8000 for less"
     console.err.print(f"{source}: {width}x{height}, about {took}; {advice}", markup=False)
-    if can_ask() and not typer.confirm("Go on?", default=True, err=True):
+    if can_ask() and not typer.confirm("Continue?", default=True, err=True):
         raise typer.Abort
 
 

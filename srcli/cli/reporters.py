@@ -271,15 +271,24 @@ def find_worst_seam(seams: "list[Seam]") -> "Seam | None":
 
 
 def format_duration(seconds: float) -> str:
-    """Return a time as people read it.
+    """Return a time as people read it, with two or three digits.
 
-    >>> format_duration(0.84), format_duration(45), format_duration(200)
-    ('0.8 s', '45 s', '3 min 20 s')
+    >>> format_duration(0.84), format_duration(45), format_duration(200), format_duration(1514)
+    ('0.8 s', '45 s', '3 min 20 s', '25 min')
+    >>> format_duration(120), format_duration(9000)
+    ('2 min', '2 h 30 min')
     """
     if seconds < 10:
         return f"{seconds:.1f} s"
     whole = round(seconds)
-    return f"{whole} s" if whole < 120 else f"{whole // 60} min {whole % 60} s"
+    if whole < 120:
+        return f"{whole} s"
+    if whole < 600:
+        return f"{whole // 60} min {whole % 60} s".removesuffix(" 0 s")
+    minutes = round(seconds / 60)
+    return (
+        f"{minutes} min" if minutes < 120 else f"{minutes // 60} h {minutes % 60} min".removesuffix(" 0 min")
+    )
 
 
 def _describe_opened(name: str, counts: "Counts", new: int, interrupted: int) -> str:

@@ -17,7 +17,7 @@ _USES = {
 }
 _SPEEDS = {
     "fast": "fast on a CPU",
-    "medium": "medium: seconds for each megapixel on a CPU",
+    "medium": "seconds for each megapixel on a CPU",
     "slow": "slow on a CPU",
     "GPU": "very slow without a GPU",
 }
@@ -31,11 +31,11 @@ def describe_model(name: str, entries: list[Entry]) -> list[tuple[str, str]]:
     first = entries[0]
     speed, sentence = find_sentence(name)
     measured = read_speed(name)
-    here = f"{measured:.2g} megapixels of output per second" if measured else "not used here yet"
+    here = f"{measured:.2g} MP/s of output on this machine" if measured else "not used on this machine yet"
     rows = [
         ("about", sentence),
         ("made for", _USES[first.purpose]),
-        ("speed", f"{_SPEEDS[speed]}; on this machine: {here}"),
+        ("speed", f"{_SPEEDS[speed]}; {here}"),
         ("network", f"{first.arch}, {first.paper}"),
     ]
     rows += [(format_scale(entry.scale), _describe_weights(entry)) for entry in entries]

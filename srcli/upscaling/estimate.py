@@ -81,7 +81,7 @@ class PlannedImage:
     needs_whole: bool = False
 
 
-def estimate_image(method: Method | None, image: PlannedImage) -> Estimate:
+def estimate_image(method: Method | None, image: PlannedImage, count_operations: bool = True) -> Estimate:
     """Estimate what `method` takes, bicubic if it is None, by trials; its stages announce long ones.
 
     Raises `UsageError` for methods whose time depends on the image, and for networks of any scale.
@@ -90,7 +90,7 @@ def estimate_image(method: Method | None, image: PlannedImage) -> Estimate:
     method = _round_on_device(method or Interpolator(FALLBACK), image)
     if isinstance(method, Untrained | FunctionMethod) or any(stage.scale == ANY for stage in method.stages):
         raise UsageError(f"the time that {method.name} takes cannot be estimated", "name a network with -m")
-    parts = list(_estimate_stages(method, info.size[::-1]))
+    parts = list(_estimate_stages(method, info.size[::-1], count_operations))
     seconds = sum(part.seconds for part in parts) + _measure_rest(method, image.scale) * math.prod(size)
     memory = max((part.bytes for part in parts), default=_ALWAYS * 2.0) + _ALWAYS
     memory += math.prod(info.size) * len(info.mode) * info.depth / 8
@@ -123,15 +123,15 @@ class _Part:
     band: float
 
 
-def _estimate_stages(method: Method, size: tuple[int, int]) -> Iterator[_Part]:
+def _estimate_stages(method: Method, size: tuple[int, int], count_operations: bool) -> Iterator[_Part]:
     height, width = size
     for stage in method.stages:
         enlarged = stage.scale // stage.runtime.info.scale
-        yield _estimate_stage(stage, height * enlarged, width * enlarged)
+        yield _estimate_stage(stage, height * enlarged, width * enlarged, count_operations)
         height, width = height * stage.scale, width * stage.scale
 
 
-def _estimate_stage(stage: Upscaler, height: int, width: int) -> _Part:
+def _estimate_stage(stage: Upscaler, height: int, width: int, count_operations: bool) -> _Part:
     rate, runs = measure_rate(stage, height * width), 8 if stage.self_ensemble else 1
     channels, scale = stage.runtime.info.channels, stage.runtime.info.scale
     tiles = stage.plan((height, width), (height * scale, width * scale), stage.tile)
@@ -139,8 +139,9 @@ def _estimate_stage(stage: Upscaler, height: int, width: int) -> _Part:
     first = tiles[0][0]
     sample_bytes = 1 if stage.runtime.returns_uint8 else 4
     seconds = runs * sum(map(rate.seconds, areas))
+    multiply_adds = _count_multiply_adds(stage, seconds) if count_operations else 0
     return _Part(
-        2 * _count_multiply_adds(stage, seconds) * height * width * runs,
+        2 * multiply_adds * height * width * runs,
         len(tiles) * runs,
         seconds,
         rate.bytes(max(areas)),
