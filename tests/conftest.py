@@ -1,5 +1,6 @@
 """Fixtures of all tests: `sr` as a function, photographs, caches of their own."""
 
+import gc
 import itertools
 import os
 import signal
@@ -37,6 +38,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         chosen = [item for item in items if is_about(item, arch)]
         config.hook.pytest_deselected(items=[item for item in items if item not in chosen])
         items[:] = chosen
+
+
+def pytest_collection_finish() -> None:
+    """Leave modules and collected tests out of garbage collections, of which each would go through them."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,5 +1,7 @@
 """`sr export`: files that other runtimes read, each the same function as torch's."""
 
+from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -142,12 +144,25 @@ def test_a_table_is_exported_and_runs(in_tmp: Path, photo: Path, sr: Run) -> Non
     assert "too large for a table" in done.err.splitlines()[0]
 
 
+@pytest.fixture(scope="module")
+def onnx_functions() -> Iterator[None]:
+    """The source of ONNX's functions, parsed once: torch parses all 500 of them for each export."""
+    pytest.importorskip("onnxscript")
+    from torch.onnx._internal._lazy_import import onnxscript_apis
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(onnxscript_apis, "get_torchlib_ops", cache(onnxscript_apis.get_torchlib_ops))
+        yield
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("arch", archs.names())
 @pytest.mark.parametrize("kind", ["onnx", "torchscript"])
-def test_every_network_can_be_exported(arch: str, kind: str, tmp_path: Path) -> None:
+def test_every_network_can_be_exported(
+    arch: str, kind: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     if kind == "onnx":
-        pytest.importorskip("onnxscript")
+        request.getfixturevalue("onnx_functions")
     torch.manual_seed(0)
     network = build_random(arch, archs.traits(arch).scales[0]).eval()
     write = {"onnx": onnx.write, "torchscript": torchscript.write}[kind]
