@@ -227,6 +227,12 @@ def test_help_loads_little() -> None:
     assert len(loaded) < 380  # 326 (CPython 3.11)
 
 
+def test_upscaling_an_image_loads_little(photo: Path) -> None:
+    loaded = list_loaded("upscale", str(photo), "--device", "cpu")
+    assert not {"torch", "numpy.ma", "huggingface_hub", "fsspec", "sqlite3", "rich", "PIL.ImageCms"} & loaded
+    assert len(loaded) < 520  # 451 (CPython 3.11)
+
+
 def test_help_lists_what_the_commands_say() -> None:
     """The list of `sr --help` is written down, as importing all commands would take longer than the rest."""
     commands = CommandTable("srcli.cli", SUMMARIES)

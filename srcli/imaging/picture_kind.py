@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from srcli.imaging.alpha import flatten_alpha
 from srcli.imaging.pixels import StoredSamples, white_level
-from srcli.imaging.quality_estimate import estimate_noise, estimate_spare_detail
+from srcli.imaging.quality_estimate import estimate_noise, estimate_spare_detail, find_median, find_quantiles
 from srcli.imaging.resize import resize
 
 Bytes = NDArray[np.uint8]
@@ -173,9 +173,9 @@ def is_palette_art(rgb: Bytes) -> bool:
         return False
     packed = rgb.astype(np.uint32) @ np.array([1, 256, 65536], np.uint32)
     # Every seventh pixel rules out photographs at a seventh of the price.
-    if len(np.unique(packed.ravel()[::7])) > _MOST_COLOURS:
+    if len(set(packed.ravel()[::7].tolist())) > _MOST_COLOURS:
         return False
-    colours = len(np.unique(packed))
+    colours = len(set(packed.ravel().tolist()))
     return 2 <= colours <= _FEW_COLOURS or (2 <= colours <= _MOST_COLOURS and not _has_smooth_edges(rgb))
 
 
@@ -213,7 +213,7 @@ def _has_small_text(colours: Floats, is_full_size: bool) -> bool:
     offset = light - (int(tones.argmax()) * 4 + 2)
     distance = np.abs(offset)
     is_paper = distance <= 14
-    threshold = float(np.quantile(distance, 0.995)) / 2
+    threshold = float(find_quantiles(distance, 0.995)[0]) / 2
     if is_paper.mean() < 0.5 or threshold < 30:
         return False
     ink, other = sorted((offset < -threshold, offset > threshold), key=lambda mask: -int(mask.sum()))
@@ -270,7 +270,7 @@ def is_white(light: Floats) -> bool:
     levels = light[1 : height * 16 + 1, 1 : width * 16 + 1].reshape(height, 16, width, 16).mean(axis=(1, 3))
     inside = (levels > 25) & (levels < 230)
     blocks, deviations = (blocks[inside], deviations[inside]) if inside.any() else (blocks, deviations)
-    low, calm = np.quantile(deviations[deviations > 0], (0.02, 0.1)) if deviations.any() else (0, 0)
+    low, calm = find_quantiles(deviations[deviations > 0], 0.02, 0.1) if deviations.any() else (0, 0)
     chosen = blocks[(deviations > 0) & (deviations <= calm)]
     if not chosen.size:
         return False
@@ -290,7 +290,7 @@ def measure_blocking(light: Floats) -> tuple[float, bool]:
     other = _transform_blocks(light[(top + half) % _BLOCK :, (left + half) % _BLOCK :])
     # Rounding to 8 bits leaves 0.3 in all of them.
     root = math.sqrt((own**2).mean()) + 0.3, math.sqrt((other**2).mean()) + 0.3
-    middle = float(np.median(np.abs(own))) + 0.3, float(np.median(np.abs(other))) + 0.3
+    middle = find_median(np.abs(own)) + 0.3, find_median(np.abs(other)) + 0.3
     return wide + tall, root[0] < 0.93 * root[1] or middle[0] < 0.7 * middle[1]
 
 
@@ -300,7 +300,7 @@ def _find_grid(light: Floats) -> tuple[int, float]:
     extra = np.clip(steps[:, 1:-1] - (steps[:, :-2] + steps[:, 2:]) / 2, -8, 8).mean(0)
     phases = extra[: len(extra) // _BLOCK * _BLOCK].reshape(-1, _BLOCK).mean(0)
     best = int(phases.argmax())
-    return (best + 2) % _BLOCK, float(phases[best] - np.median(phases))
+    return (best + 2) % _BLOCK, float(phases[best] - find_median(phases))
 
 
 def _transform_blocks(light: Floats) -> Floats:
@@ -340,7 +340,7 @@ def _find_peak(profile: Floats) -> float:
     smooth = np.convolve(np.pad(profile, 4, mode="edge"), np.ones(9) / 9, "valid")
     ripple = (profile / (smooth + 1e-3) - 1) * np.hanning(len(profile))
     spectrum = np.abs(np.fft.rfft(ripple))[int(0.15 * len(profile)) :]
-    return float(spectrum.max() / (np.median(spectrum) + 1e-9))
+    return float(spectrum.max() / (find_median(spectrum) + 1e-9))
 
 
 def _measure_loss(light: Floats, factor: int) -> float:

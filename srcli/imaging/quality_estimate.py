@@ -28,7 +28,18 @@ def estimate_noise(plane: Plane) -> float:
     deviation = _blocks(response).std(axis=(1, 3))
     level = _blocks(p[1:-1, 1:-1]).mean(axis=(1, 3))
     inside = deviation[(level > _MARGIN) & (level < 1 - _MARGIN)]
-    return 255 * float(np.quantile(inside if inside.size else deviation, 0.1))
+    return 255 * float(find_quantiles(inside if inside.size else deviation, 0.1)[0])
+
+
+def find_quantiles(values: Values, *shares: float) -> Values:
+    """Return what `np.quantile` does, which would import numpy.ma: a thirtieth of the start of `sr`."""
+    ordered = np.sort(values, axis=None)
+    return np.interp(np.multiply(shares, len(ordered) - 1), np.arange(len(ordered)), ordered)
+
+
+def find_median(values: Values) -> float:
+    """Return the median of all values."""
+    return float(find_quantiles(values, 0.5)[0])
 
 
 def _blocks(values: Values) -> Values:
@@ -55,5 +66,5 @@ def _is_lost_somewhere(error: Plane) -> bool:
     """Tell whether a tenth of the blocks lose detail: of a sharp object in the sky, the mean says little."""
     if min(error.shape) < 2 * _BLOCK:
         return False
-    worst = float(np.quantile(_blocks(error).mean(axis=(1, 3)), 0.9))
+    worst = float(find_quantiles(_blocks(error).mean(axis=(1, 3)), 0.9)[0])
     return -10 * math.log10(worst + 1e-12) < _LITTLE_LOST
