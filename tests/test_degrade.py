@@ -42,6 +42,7 @@ TEXTS = {
     "jpeg": "jpeg,quality=30..95",
     "bsrgan": "bsrgan",
     "second-order": "second-order",
+    "photo": "photo",
 }
 
 
@@ -398,6 +399,28 @@ def test_jpegs_arithmetic_is_the_codecs(quality: int, size: int, hr: Pixels) -> 
     assert other.shape == part.shape
     assert is_8bit(other)
     assert psnr(other, Jpeg(quality).apply(part)) > (42 if size > 16 else 30)
+
+
+@pytest.mark.parametrize("step", [Jpeg(40, subsampled=False), Jpeg(40, shift=3)])
+def test_whole_chroma_and_shifted_blocks_are_the_codecs(step: Jpeg, hr: Pixels) -> None:
+    ours, other = step.apply(hr), pixels_of(twin.apply(batch_of(hr), [(step,)]))
+    assert psnr(ours, other) > 42
+    assert psnr(ours, Jpeg(40).apply(hr)) < 42
+
+
+def test_photographs_are_spoilt_in_all_ways_that_people_have() -> None:
+    plans = [
+        degradations.PhotoDegradation().plan(Target(96, 96, 4), np.random.default_rng(seed))
+        for seed in range(300)
+    ]
+    mild = [plan for plan in plans if len(plan) < 8 and isinstance(plan[1], Rounding)]
+    jpegs = [[step for step in plan if isinstance(step, Jpeg)] for plan in mild]
+    assert 150 < len(mild) < 210
+    assert any(not found and len(plan) == 2 for plan, found in zip(mild, jpegs, strict=True))
+    assert any(len(found) == 2 and found[1].shift for found in jpegs)
+    assert any(not found[0].subsampled for found in jpegs if found)
+    assert any(isinstance(step, Poisson) for plan in mild for step in plan)
+    assert any(isinstance(step, Noise) for plan in mild for step in plan)
 
 
 @pytest.mark.parametrize("name", TEXTS)

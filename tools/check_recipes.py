@@ -4,7 +4,7 @@
 
 Networks have their full size; patches have at most 24 pixels (48 for networks that take an upscaled image),
 and a batch is two of them. The discriminator and the features of a second phase first see a patch of the
-recipe's own size. Without VGG19's weights, random ones take their place, which is said. Exits with 1 if a
+recipe's own size; teachers make four pairs. Without VGG19's weights, random ones take their place, which is said. Exits with 1 if a
 recipe fails. With --done, recipes that passed are written down, and left out the next time: a check that was
 interrupted continues.
 """
@@ -25,6 +25,7 @@ from srcli.engine.device import Device
 from srcli.engine.weights import hub
 from srcli.errors import SrError
 from srcli.train import TrainRequest, loop, recipes, runner, state, vgg
+from srcli.train.pairs_store import SHARD
 from srcli.train.recipe import Recipe, check_recipe
 
 SAMPLES = Path(__file__).parent.parent / "srcli" / "samples"
@@ -52,6 +53,7 @@ def shorten(recipe: Recipe) -> Recipe:
 def check(recipe: Recipe, folder: Path) -> None:
     """Take the steps. Raises whatever goes wrong."""
     request = TrainRequest((str(SAMPLES),), recipe.arch, recipe.scale)
+    recipe = replace(recipe, pairs=min(recipe.pairs, SHARD))
     for wanted in (recipe, shorten(recipe)):
         begun = state.start(wanted, CPU)
         setup = loop.Setup(wanted, CPU, folder, runner.open_draw(request, wanted, begun, CPU), [])

@@ -24,7 +24,8 @@ class MethodOptions:
     `device`: torch names, separated by commas; None for the fastest. `vram`: the most bytes to use of a GPU.
     `pixels`: of all inputs together, if they are known, by which the fastest runtime is chosen.
     `progress` receives the tiles done, `report` the seams between them, `log` the decisions made,
-    `wait` what takes long and is done only once.
+    `wait` what takes long and is done only once. `approximate`: results may be rounded to three digits where
+    that is several times as fast; they are to be learned from, not to be kept.
     """
 
     device: str | None = None
@@ -38,6 +39,7 @@ class MethodOptions:
     pixels: int | None = None
     log: Log = ignore
     wait: Wait = ignore
+    approximate: bool = False
 
 
 @dataclass(frozen=True)

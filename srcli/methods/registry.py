@@ -360,6 +360,7 @@ def _as_request(options: MethodOptions) -> RuntimeRequest:
         options.log,
         options.wait,
         convert,
+        options.approximate,
     )
 
 

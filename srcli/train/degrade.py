@@ -64,6 +64,8 @@ def _group_key(step: Step) -> Hashable:
             return step
         case Poisson():
             return Poisson, step.grey
+        case Jpeg():
+            return Jpeg, step.subsampled, step.shift
         case _:
             return type(step)
 
@@ -172,7 +174,9 @@ def _round(batch: Tensor, steps: Sequence[Rounding]) -> Tensor:
 
 
 def _compress(batch: Tensor, steps: Sequence[Jpeg]) -> Tensor:
-    return jpeg(batch, torch.tensor([float(step.quality) for step in steps]).to(batch))
+    quality, shift = torch.tensor([float(step.quality) for step in steps]).to(batch), steps[0].shift
+    saved = jpeg(batch.roll((shift, shift), (2, 3)), quality, subsampled=steps[0].subsampled)
+    return saved.roll((-shift, -shift), (2, 3))
 
 
 # --- JPEG, ITU-T T.81: its annex K has the tables, JFIF the colours ---
@@ -198,18 +202,23 @@ _CHROMA = (
 _YCC = np.array([GREY, (-0.168736, -0.331264, 0.5), (0.5, -0.418688, -0.081312)])
 
 
-def jpeg(batch: Tensor, quality: Tensor) -> Tensor:
-    """Compress (N, 3, H, W) in [0, 1] as JPEG of `quality` (N,), 1 to 100, with halved chroma, and decode it.
+def jpeg(batch: Tensor, quality: Tensor, *, subsampled: bool = True) -> Tensor:
+    """Compress (N, 3, H, W) in [0, 1] as JPEG of `quality` (N,), 1 to 100, and decode it.
 
-    Agrees with libjpeg-turbo, which uses integer transforms, to about 50 dB. The lossless coding is left out.
+    `subsampled`: with halved chroma. Agrees with libjpeg-turbo, which uses integer transforms, to about
+    50 dB. The lossless coding is left out.
     """
     height, width = batch.shape[2:]
     # The right margin is filled before chroma is halved, the lower one after, as libjpeg does.
     whole = F.pad(round_to_levels(batch) * 255, (0, -width % 16, 0, height % 2), mode="replicate")
     ycc = _round_half_up(torch.einsum("ij,njhw->nihw", _to_tensor(_YCC, batch), whole))
     luma = _quantise(ycc[:, :1] - 128, _build_table(_LUMA, quality)) + 128
-    chroma = _quantise(_halve_chroma(ycc[:, 1:]), _build_table(_CHROMA, quality))[..., : (width + 1) // 2]
-    spread = _round_half_up(F.interpolate(chroma, scale_factor=2.0, mode="bilinear"))
+    chroma, table = ycc[:, 1:], _build_table(_CHROMA, quality)
+    if subsampled:
+        halved = _quantise(_halve_chroma(chroma), table)[..., : (width + 1) // 2]
+        spread = _round_half_up(F.interpolate(halved, scale_factor=2.0, mode="bilinear"))
+    else:
+        spread = _quantise(chroma, table)
     back = torch.cat([part[..., :height, :width] for part in (luma, spread)], 1)
     return round_to_levels(torch.einsum("ij,njhw->nihw", _to_tensor(np.linalg.inv(_YCC), batch), back) / 255)
 

@@ -21,6 +21,7 @@ from srcli.engine.slots import configure_pool
 from srcli.engine.weights.files import find_digest
 from srcli.engine.weights.ncnn import hash_weights
 from srcli.errors import DatasetError, UsageError
+from srcli.imaging import rows
 from srcli.imaging.degrade.degradations import degrade_image
 from srcli.imaging.pixels import from_uint8, to_uint8
 from srcli.methods import (
@@ -37,6 +38,7 @@ from srcli.train import cache, decode
 from srcli.train.planes import Boxes, Samples, Tick, layout, map_file
 from srcli.train.sources import parse
 from srcli.train.store import Store, StoreSpec, open_store
+from srcli.upscaling.postprocess import Postprocess
 from srcli.workers import run_jobs
 from srcli.workers.distribute import JobFunction, distribute
 from srcli.workers.progress import ignore
@@ -48,7 +50,7 @@ SHARD = 4
 INPUT, BORDER = 112, 8
 STAGE = "running the teacher"
 # Increase it when the content of the files changes.
-VERSION = 2
+VERSION = 3
 
 _PLANES = ("lr", "teacher", "truth")
 _Shard = tuple[int, bool]
@@ -113,7 +115,7 @@ def hash_teacher(name: str, scale: int) -> list[str]:
 
 def load_teacher_method(name: str, scale: int, device: str | None = None) -> Method:
     """Return the teacher, a weight file or a model's name, as a method. Raises `SrError` if it cannot run."""
-    options = MethodOptions(device=device)
+    options = MethodOptions(device=device, approximate=True)
     if Path(name).exists():
         return load_method_file(Path(name), scale, options)
     return load_method(resolve_name(name), scale, options)
@@ -238,9 +240,12 @@ def _make_shard(wanted: PairSpec, images: Store, teacher: Method, shard: int) ->
     top, left = (rng.integers(sides[number] - side + 1) for sides in (images.rows, images.columns))
     crops = images.hr.cut(Boxes(number, top, left, np.zeros(SHARD, np.int64)), side).numpy()
     made: list[list[Samples]] = []
+    # As `sr upscale` does: many networks for photographs shift colours.
+    fix = Postprocess().for_method(teacher)
     for crop in crops:
         low = degrade_image(from_uint8(crop), scale, degradation, rng)
-        outputs = (to_uint8(low), to_uint8(np.clip(teacher(low, scale), 0, 1)), crop)
+        large = fix.apply(rows.of(teacher(low, scale)), rows.of(low)).whole()
+        outputs = (to_uint8(low), to_uint8(np.clip(large, 0, 1)), crop)
         steps = (1, scale, scale)
         made.append([_cut_border(image, margin * step) for image, step in zip(outputs, steps, strict=True)])
     try:

@@ -120,7 +120,8 @@ class RuntimeRequest:
     `runtime`: a name of `select.RUNTIMES`, or `auto`; `vram`: the most bytes of GPU memory to take; `log`
     gets decisions made on the way, and `wait` what takes long; `pixels`: of all inputs together, if they are
     known; `convert` writes networks for the runtimes
-    that have formats of their own: without it these run only what was converted before.
+    that have formats of their own: without it these run only what was converted before; `approximate`:
+    bfloat16 will do.
     """
 
     runtime: str = "auto"
@@ -130,6 +131,7 @@ class RuntimeRequest:
     log: Log = ignore
     wait: Wait = ignore
     convert: Converter | None = None
+    approximate: bool = False
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from srcli.engine.device import limit_spinning
+from srcli.engine.device import has_bfloat16_matrices, limit_spinning, select_device
 from srcli.engine.runtimes.base import (
     Runtime,
     RuntimeClass,
@@ -97,6 +97,8 @@ def _rank_by_speed(source: WeightsSource, request: RuntimeRequest) -> _Ranking:
     is_open = request.runtime == AUTO and request.device in (None, "cpu") and source.spec.scale != ANY
     if not is_open or (request.device is None and find_real_gpu()):
         return _Ranking()
+    if request.approximate and has_bfloat16_matrices(select_device("cpu")):
+        return _Ranking(("torch",))
     pixels = ASSUMED_PIXELS if request.pixels is None else request.pixels
     path: Path | None = None
     times: Mapping[str, Times] = read_table().get(source.path.stem, {}) if "ncnn" in source.cards else {}

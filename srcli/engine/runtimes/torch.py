@@ -12,7 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from srcli.archs.blocks import GlobalStats, pool_stats
-from srcli.engine.device import Device, count_threads, keep_freed_memory, select_device
+from srcli.engine.device import (
+    Device,
+    count_threads,
+    has_bfloat16_matrices,
+    keep_freed_memory,
+    select_device,
+)
 from srcli.engine.runtimes.backends import CpuBackend, DeviceBackend
 from srcli.engine.runtimes.base import (
     ImplausibleResult,
@@ -84,6 +90,9 @@ class TorchRuntime(Runtime):
         keep_freed_memory()
         spec = source.spec
         network = files.load_network(source.path, spec).eval()
+        if request.approximate and has_bfloat16_matrices(device):
+            device = replace(device, dtype="bfloat16", reason="its fast matrix instructions")
+            return prepare(network, spec.own_scale, device, reason)
         replaced = device.name == "cpu" and use_winograd(network, int(network.channels), str(spec))  # type: ignore[arg-type]
         return build(network, spec.own_scale, request, reason, channels_last=not replaced)
 

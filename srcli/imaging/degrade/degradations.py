@@ -10,6 +10,7 @@ import numpy as np
 from srcli.errors import ImageError, UsageError
 from srcli.imaging.degrade.chains import BsrganChain, SecondOrderChain
 from srcli.imaging.degrade.kernels import BellKernel, CustomKernel, choose_kernel_size, load_kernel
+from srcli.imaging.degrade.photo import PhotoDegradation
 from srcli.imaging.degrade.steps import (
     METHODS,
     Filter,
@@ -169,6 +170,7 @@ FAMILIES: dict[str, type[Degradation]] = {
     "jpeg": JpegDegradation,
     "bsrgan": BsrganChain,
     "second-order": SecondOrderChain,
+    "photo": PhotoDegradation,
 }
 
 

@@ -185,18 +185,27 @@ def _invert_distribution(mean: Pixels, uniform: Pixels) -> Pixels:
 
 @dataclass(frozen=True)
 class Jpeg:
-    """JPEG with a quality of 1..100 and halved chroma, by a real codec."""
+    """JPEG with a quality of 1..100 by a real codec.
+
+    `subsampled`: with halved chroma; `shift`: rows and columns by which the blocks are moved, 0 to 7; what
+    leaves the image on one side comes back on the other.
+    """
 
     quality: int
+    subsampled: bool = True
+    shift: int = 0
 
     def apply(self, pixels: Pixels) -> Pixels:
         """Encode (H, W, 3) and decode it again; 8-bit levels."""
         import cv2
 
-        bgr = np.ascontiguousarray(to_uint8(pixels)[..., ::-1])
-        _, data = cv2.imencode(".jpg", bgr, [cv2.IMWRITE_JPEG_QUALITY, self.quality])
+        moved = np.roll(to_uint8(pixels)[..., ::-1], (self.shift, self.shift), (0, 1))
+        chroma = "420" if self.subsampled else "444"
+        sampling = getattr(cv2, f"IMWRITE_JPEG_SAMPLING_FACTOR_{chroma}")
+        settings = [cv2.IMWRITE_JPEG_QUALITY, self.quality, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, sampling]
+        _, data = cv2.imencode(".jpg", np.ascontiguousarray(moved), settings)
         decoded: Any = cv2.imdecode(data, cv2.IMREAD_COLOR)
-        return from_uint8(decoded[..., ::-1])
+        return from_uint8(np.roll(decoded[..., ::-1], (-self.shift, -self.shift), (0, 1)))
 
 
 @dataclass(frozen=True)
