@@ -15,14 +15,14 @@ from srcli.engine.weights import files
 from srcli.engine.weights.checkpoint import read_header
 from srcli.errors import SrError, UsageError
 from srcli.imaging.degrade.degradations import parse_degradation
-from srcli.imaging.pixels import from_uint8, to_uint8
+from srcli.imaging.pixels import Pixels, from_uint8, to_uint8
 from srcli.imaging.resize import resize_8bit
 from srcli.methods import MethodOptions, load_method
 from srcli.train import pairs_store, recipe
 from srcli.train.augment import Share
 from srcli.train.augment import parse as parse_augmentation
 from srcli.train.feed import Feed, draw
-from srcli.train.pairs_store import SHARD, PairSpec, count_affordable, open_pairs
+from srcli.train.pairs_store import SHARD, PairSpec, count_affordable, load_teacher_method, open_pairs
 from srcli.train.recipe import Recipe
 from srcli.train.runner import settle_teacher
 from srcli.train.store import Store, StoreSpec
@@ -70,6 +70,34 @@ def test_a_teacher_sees_what_the_student_sees() -> None:
 
 
 @pytest.mark.usefixtures("one_process")
+@pytest.mark.parametrize("is_fast", [True, False])
+def test_teachers_run_in_bfloat16_where_that_is_fast(is_fast: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in ("select", "torch"):
+        monkeypatch.setattr(f"srcli.engine.runtimes.{module}.has_bfloat16_matrices", lambda device: is_fast)
+    teacher = load_teacher_method("ecbsr", 2, "cpu")
+    assert ("bfloat16" in teacher.stages[0].runtime.description) == is_fast
+    low = from_uint8(np.random.default_rng(0).integers(0, 256, (24, 24, 3), np.uint8))
+    exact = load_method("ecbsr", 2, MethodOptions(device="cpu"))(low, 2)
+    assert 0 < np.abs(teacher(low, 2) - exact).mean() < 0.01 or not is_fast
+
+
+class DarkTeacher:
+    """Bicubic interpolation that darkens, under the name of a network that does."""
+
+    name = "realesrgan"
+
+    def __call__(self, pixels: Pixels, scale: int) -> Pixels:
+        return np.asarray(load_method("bicubic", scale)(pixels, scale) * np.float32(0.9))
+
+
+def test_a_teacher_has_the_colours_of_its_input(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pairs_store, "load_teacher_method", lambda *settings: DarkTeacher())
+    wanted = specify(teacher="bicubic")
+    open_pairs(wanted, "cpu", ignore)
+    shown, truth = (np.fromfile(wanted.folder / name, np.uint8).mean() for name in PLANES[1:])
+    assert abs(shown - truth) < 1
+
+
 def test_a_teacher_makes_the_pairs_that_the_time_allows(monkeypatch: pytest.MonkeyPatch) -> None:
     wanted = specify(10 * SHARD)
     assert count_affordable(wanted, "cpu", 0.0) == SHARD
