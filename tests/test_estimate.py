@@ -142,6 +142,7 @@ def test_the_record_of_a_dry_run_counts_the_start_of_the_process(photo: Path) ->
 
 def test_a_dry_run_announces_long_trials(photo: Path, sr: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(calibration, "_LONG", 0)
+    monkeypatch.setattr(calibration, "is_busy", lambda: False)
     done = sr("upscale", photo, "-m", "espcn", "-x2", "--dry-run")
     assert (done.code, "measuring the network on this machine: " in done.err) == (0, True)
     assert "measuring" not in sr("upscale", photo, "-m", "espcn", "-x2", "--dry-run").err  # is known now
@@ -149,6 +150,7 @@ def test_a_dry_run_announces_long_trials(photo: Path, sr: Run, monkeypatch: pyte
 
 def test_a_trial_is_announced_before_it_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[float | str | None] = []
+    monkeypatch.setattr(calibration, "is_busy", lambda: False)
     monkeypatch.setattr(calibration, "measure_rate", lambda *how, **more: told.append("trial") or QUICK)
     [step] = load_method("espcn", 2, MethodOptions(wait=lambda _, seconds: told.append(seconds))).stages
     estimate.measure_rate(step, 10**6)
