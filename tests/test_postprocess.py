@@ -13,7 +13,14 @@ from srcli.imaging import rows
 from srcli.imaging.codecs.base import EncodingOptions
 from srcli.imaging.image import read_image
 from srcli.imaging.pixels import Pixels
-from srcli.imaging.postprocess import add_back_noise, add_grain, back_project, sharpen, transfer_colours
+from srcli.imaging.postprocess import (
+    add_back_noise,
+    add_grain,
+    back_project,
+    blend_back,
+    sharpen,
+    transfer_colours,
+)
 from srcli.imaging.resize import resize
 from srcli.methods import Method, load_method
 from srcli.upscaling.fingerprint import list_choices
@@ -114,6 +121,32 @@ def test_noise_comes_back_as_it_was_and_sharp_edges_stay() -> None:
     np.testing.assert_allclose(half, (all_ + large.whole()) / 2, atol=1e-6)
     clean = add_back_noise(large, rows.of(resize(large.whole(), 96, 128)), 1).whole()
     np.testing.assert_allclose(clean, large.whole(), atol=1e-6)
+
+
+def test_what_a_network_made_up_is_blended_back_and_the_rest_stays(photo: Path) -> None:
+    small = read_image(photo).pixels
+    sharp = np.clip(resize(small, 240, 320), 0, 1)
+    made_up = sharp.copy()
+    made_up[100:140, 100:140] = 1 - made_up[100:140, 100:140]
+    noise = np.random.default_rng(0).normal(0, 6 / 255, small.shape).astype(np.float32)
+    for seen in (small, np.clip(small + noise, 0, 1)):
+        back = blend_back(rows.of(made_up), rows.of(seen)).whole()
+        plain = np.clip(resize(seen, 240, 320), 0, 1)
+        np.testing.assert_allclose(back[110:130, 110:130], plain[110:130, 110:130], atol=1e-5)
+        np.testing.assert_array_equal(back[:60], made_up[:60])
+    assert blend_back(rows.of(sharp[:4, :4]), rows.of(small[:2, :2])).whole().shape == (4, 4, 3)
+
+
+def test_faces_are_kept_where_a_network_makes_up_detail_in_photographs() -> None:
+    for name, expected in (
+        ("realesrgan", True),
+        ("realesrgan-anime", False),
+        ("photo", False),
+        ("a.pth", False),
+    ):
+        method = cast("Method", SimpleNamespace(name=name))
+        assert Postprocess().for_method(method).faithful is expected
+        assert Postprocess(faithful=True).for_method(method).faithful is True
 
 
 def test_noise_comes_back_only_where_a_network_removes_it(photo: Path, tmp_path: Path, sr: Run) -> None:

@@ -133,6 +133,7 @@ PIPELINES = {
     "resized": ("ecbsr", 2.5, (133, 93), Postprocess(strength=0.4), 8),
     "colours": ("ecbsr", 2.5, (133, 93), Postprocess(color_fix=True), 8),
     "noisy": ("real", 3, (159, 111), Postprocess(denoise=0.3), 8),
+    "faithful": ("ecbsr", 2, (106, 74), Postprocess(faithful=True), 8),
     "sharp and grainy": ("ecbsr", 2, (106, 74), Postprocess(sharpen=0.7, grain=0.5), 8),
     "reduced": (None, 0.5, (40, 28), Postprocess(), 8),
     "whole": ("ecbsr", 2, (106, 74), Postprocess(consistent=True, color_fix=True), 32),

@@ -1,6 +1,6 @@
 """Draw the pictures of the four pages by wish (photographs, old scans, drawings, papers), and of the models.
 
-    PYTHONPATH=. python tools/wish_pictures.py [photographs old-scans denoise drawings bundled figures]
+    PYTHONPATH=. python tools/wish_pictures.py [photographs old-scans denoise faces drawings bundled figures]
 
 Each is a sheet of `sr compare`, or a figure for a paper. The scan and the drawing are made here, always the
 same. Needs the extras photo, plots and waifu2x.
@@ -117,6 +117,24 @@ def draw_denoising(scan: Path) -> None:
     Image.fromarray(to_uint8(draw_sheet(panels, ""))).save(DOCS / "denoise.webp", quality=85, method=6)
 
 
+def draw_faces(folder: Path) -> None:
+    """Write docs/faces.webp: a face of 30 pixels, spoilt, by realesrgan with and without `--faithful`."""
+    small = downscale_bicubic(read_image(SAMPLES / "astronaut.png").pixels[:260, 100:360], 4)
+    noisy = picture_cases.add_noise(Image.fromarray(to_uint8(small)), np.random.default_rng(0), 7, grey=False)
+    spoilt, large = folder / "face.jpg", folder / "large-face.png"
+    noisy.save(spoilt, quality=50)
+    panels = []
+    for label, words in (
+        ("bicubic", ["-m", "bicubic"]),
+        ("realesrgan --no-faithful", ["-m", "realesrgan", "--no-faithful"]),
+        ("realesrgan", ["-m", "realesrgan"]),
+    ):
+        if run(["upscale", str(spoilt), "-x4", *words, "-o", str(large), "--overwrite", "-q"]):
+            sys.exit("docs/faces.webp could not be made")
+        panels.append(Panel(label, read_image(large).pixels))
+    Image.fromarray(to_uint8(draw_sheet(panels))).save(DOCS / "faces.webp", quality=85, method=6)
+
+
 def draw_figure(truth: Path, models: list[str]) -> None:
     """Write docs/paper-figure.webp: what `sr compare -o figure.pdf` makes, for a browser."""
     comparison = load_comparison(ComparisonSource(truth, is_truth=True), 4)
@@ -148,7 +166,7 @@ def draw_bundled() -> None:
 
 def main() -> None:
     """Draw the pictures that are named, or all."""
-    names = sys.argv[1:] or ["photographs", "old-scans", "denoise", "drawings", "bundled", "figures"]
+    names = sys.argv[1:] or ["photographs", "old-scans", "denoise", "faces", "drawings", "bundled", "figures"]
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         scan, drawing, truth = folder / "scan.jpg", folder / "drawing.jpg", folder / "truth.png"
@@ -162,6 +180,8 @@ def main() -> None:
             compare("old-scans", [scan], ["--crop", "70,20,100,80"], ("bicubic", "ecbsr", "real", "photo"))
         if "denoise" in names:
             draw_denoising(scan)
+        if "faces" in names:
+            draw_faces(folder)
         if "drawings" in names:
             models = ("bicubic", "ecbsr", "waifu2x-n1", "realesrgan-anime")
             compare("drawings", [drawing], ["--crop", "40,16,72,60"], models)

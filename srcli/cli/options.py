@@ -454,6 +454,14 @@ Consistent = Annotated[
     typer.Option("--consistent", help="Make the result match the input when downscaled (back-projection)."),
 ]
 Sharpen = Annotated[float, typer.Option(help="Sharpen the result: 0 to 2, 0.5 is moderate.")]
+Faithful = Annotated[
+    bool | None,
+    typer.Option(
+        help="Blend with bicubic where the result contradicts the input, as in small faces; on for networks"
+        " that make up detail in photographs.",
+        show_default=False,
+    ),
+]
 Denoise = Annotated[
     float,
     typer.Option(help="How much noise photo, real and other restoring networks remove: 0 to 1, all of it."),
@@ -690,6 +698,7 @@ class PostprocessGroup:
     consistent: Consistent = False
     strength: Strength = 1.0
     color_fix: ColorFix = None
+    faithful: Faithful = None
     denoise: Denoise = 1.0
     sharpen: Sharpen = 0.0
     grain: Grain = 0.0

@@ -1,5 +1,6 @@
 """Changes to an enlarged image by the image it was made from: back-projection, colours, noise; sharpening."""
 
+import math
 from collections.abc import Iterator
 from functools import partial
 
@@ -15,6 +16,13 @@ _ROUNDS = 20
 _CLOSE_ENOUGH = 0.25 / 255
 _COLOUR_CELL = 8
 _LEAST_FOR_NOISE, _ROWS_FOR_NOISE = 32, 512
+# Distances from the input, without noise and averaged around a pixel, at which `blend_back` starts and at
+# which only bicubic is left. Chosen by eye: of normal photographs by Real-ESRGAN, 7 to 21 % is blended; of
+# portraits with a face of 20 to 30 pixels, which it makes up, 40 to 50 %.
+_NEAR, _FAR = 2.5 / 255, 6.5 / 255
+_DETAIL_SIGMA, _AREA_SIGMA = 1.5, 2.5
+# The share of white noise that is left by a blur of `_DETAIL_SIGMA`, with some to spare.
+_NOISE_LEFT = 0.25
 
 
 def back_project(large: Pixels, small: Pixels) -> Pixels:
@@ -71,20 +79,31 @@ def _split(size: int, cells: int) -> list[int]:
 
 def sharpen(large: Rows, amount: float) -> Rows:
     """Add `amount` times what a Gaussian blur of one pixel removes. Values in [0, 1]."""
-    reach = 3
-    kernel = np.exp(-(np.arange(-reach, reach + 1, dtype=np.float32) ** 2) / 2)
-    kernel /= kernel.sum()
-    wide = extend(large, reach)
+    soft = _blur(large, 1)
 
     def read(start: int, stop: int) -> Pixels:
-        block = wide.read(start, stop + 2 * reach)
-        down = sum(weight * block[at : at + stop - start] for at, weight in enumerate(kernel))
-        blurred = sum(weight * down[:, at : at + large.width] for at, weight in enumerate(kernel))
-        sharp = block[reach:-reach, reach:-reach]
+        blurred = soft.read(start, stop)  # first, as it reads more of `large`, from further above
+        sharp = large.read(start, stop)
         raised: Pixels = np.clip(sharp + np.float32(amount) * (sharp - blurred), 0, 1)
         return raised
 
     return Rows(large.height, large.width, read, large.grey)
+
+
+def _blur(source: Rows, sigma: float) -> Rows:
+    """Blur by a Gaussian, cut off at three standard deviations."""
+    reach = math.ceil(3 * sigma)
+    kernel = np.exp(-(np.arange(-reach, reach + 1, dtype=np.float32) ** 2) / np.float32(2 * sigma**2))
+    kernel /= kernel.sum()
+    wide = extend(source, reach)
+
+    def read(start: int, stop: int) -> Pixels:
+        block = wide.read(start, stop + 2 * reach)
+        down = sum(weight * block[at : at + stop - start] for at, weight in enumerate(kernel))
+        blurred: Pixels = sum(weight * down[:, at : at + source.width] for at, weight in enumerate(kernel))
+        return blurred
+
+    return Rows(source.height, source.width, read, source.grey)
 
 
 def add_back_noise(large: Rows, small: Rows, share: float) -> Rows:
@@ -93,12 +112,7 @@ def add_back_noise(large: Rows, small: Rows, share: float) -> Rows:
     That is `small` minus `large` downscaled to its size, so finer details than the pixels of `small` stay
     as they are. Values in [0, 1].
     """
-    reduced = resize_rows(large, *small.shape)
-
-    def subtract(start: int, stop: int) -> Pixels:
-        return small.read(start, stop) - reduced.read(start, stop)
-
-    lost = resize_rows(Rows(small.height, small.width, subtract), *large.shape)
+    lost = resize_rows(_subtract_reduced(small, large), *large.shape)
 
     def read(start: int, stop: int) -> Pixels:
         noise = lost.read(start, stop)  # first, as it reads more of `large`, from further above
@@ -108,15 +122,57 @@ def add_back_noise(large: Rows, small: Rows, share: float) -> Rows:
     return Rows(large.height, large.width, read, large.grey)
 
 
+def _subtract_reduced(small: Rows, large: Rows) -> Rows:
+    """Return `small` minus `large` downscaled to its size."""
+    reduced = resize_rows(large, *small.shape)
+
+    def read(start: int, stop: int) -> Pixels:
+        return small.read(start, stop) - reduced.read(start, stop)
+
+    return Rows(small.height, small.width, read)
+
+
+def blend_back(large: Rows, small: Rows) -> Rows:
+    """Mix `large` with the bicubic enlargement of `small` where it shows something else than `small`.
+
+    A network that makes up detail may get small faces wrong. That shows when its result is downscaled: what
+    is left of the difference after a blur, which averages noise away, is the distance. Values in [0, 1].
+    """
+    factor = max(1.0, _NOISE_LEFT * _measure_noise(small))
+    detail = _blur(_subtract_reduced(small, large), _DETAIL_SIGMA)
+    square = detail.map(lambda band: np.square(band).mean(axis=2, keepdims=True, dtype=np.float32))
+
+    def weigh(band: Pixels) -> Pixels:
+        excess = (np.sqrt(band) - np.float32(_NEAR * factor)) / np.float32(_FAR - _NEAR)
+        return np.asarray(np.clip(excess, 0, 1), np.float32)
+
+    share = resize_rows(_blur(square, _AREA_SIGMA).map(weigh), *large.shape, "bilinear")
+    bicubic = resize_rows(small, *large.shape)
+
+    def read(start: int, stop: int) -> Pixels:
+        weight = share.read(start, stop)  # first, as it reads more of `large`, from further above
+        block = large.read(start, stop)
+        mixed = block + weight * (bicubic.read(start, stop).clip(0, 1) - block)
+        return np.asarray(mixed, np.float32)
+
+    return Rows(large.height, large.width, read, large.grey)
+
+
+def _measure_noise(small: Rows) -> float:
+    """Return the noise of an image, in levels of 255; 0 if it is too small to tell."""
+    if min(small.shape) < _LEAST_FOR_NOISE:
+        return 0
+    return estimate_noise(luma(small.read(0, min(small.height, _ROWS_FOR_NOISE))))
+
+
 def add_grain(large: Rows, small: Rows, amount: float) -> Rows:
     """Add grey noise, `amount` times as strong as that of `small` and as coarse; the same in each run.
 
     Images too small to measure noise in get none.
     """
-    if min(small.shape) < _LEAST_FOR_NOISE:
+    deviation = amount * _measure_noise(small) / 255
+    if not deviation:
         return large
-    top = small.read(0, min(small.height, _ROWS_FOR_NOISE))
-    deviation = amount * estimate_noise(luma(top)) / 255
 
     def draw(start: int, stop: int) -> Pixels:
         rows = [np.random.default_rng((0, y)).normal(0, deviation, small.width) for y in range(start, stop)]
