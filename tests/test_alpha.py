@@ -9,6 +9,7 @@ from helpers.command import Run
 from helpers.images import copy_sample
 from srcli import archs
 from srcli.engine.weights import files
+from srcli.imaging import rows
 from srcli.imaging.alpha import bleed_alpha
 from srcli.imaging.codecs.base import Frame
 from srcli.imaging.image import Image, read_image, to_image, to_samples, write_image
@@ -54,12 +55,16 @@ def test_a_cut_out_has_no_fringe_over_black_or_white(model: str) -> None:
         assert np.abs(result.alpha - rim).mean() < 0.015
 
 
+def bleed(pixels: Pixels, alpha: Plane) -> Pixels:
+    return bleed_alpha(rows.of(pixels), rows.of(alpha[..., None])).whole()
+
+
 def test_colours_spread_from_the_nearest() -> None:
     pixels = np.zeros((33, 50, 3), np.float32)
     alpha = np.zeros((33, 50), np.float32)
     pixels[:, :4], alpha[:, :4] = (1, 0, 0), 1
     pixels[:, -4:], alpha[:, -4:] = (0, 0, 1), 0.5
-    filled = bleed_alpha(pixels, alpha)
+    filled = bleed(pixels, alpha)
     np.testing.assert_array_equal(filled[alpha > 0], pixels[alpha > 0])
     assert filled[:, 5, 0].min() > 0.8
     assert filled[:, -6, 2].min() > 0.8
@@ -69,12 +74,10 @@ def test_colours_spread_from_the_nearest() -> None:
 def test_nothing_to_spread() -> None:
     pixels = np.random.default_rng(0).random((5, 7, 3), np.float32)
     for level in (0, 1):
-        np.testing.assert_array_equal(bleed_alpha(pixels, np.full((5, 7), level, np.float32)), pixels)
+        np.testing.assert_array_equal(bleed(pixels, np.full((5, 7), level, np.float32)), pixels)
     one = np.zeros((5, 7), np.float32)
     one[2, 3] = 0.5
-    np.testing.assert_allclose(
-        bleed_alpha(pixels, one), np.broadcast_to(pixels[2, 3], pixels.shape), atol=1e-6
-    )
+    np.testing.assert_allclose(bleed(pixels, one), np.broadcast_to(pixels[2, 3], pixels.shape), atol=1e-6)
 
 
 @pytest.mark.parametrize("arch", ["edsr", "srvgg"])

@@ -122,14 +122,14 @@ def fill_up(data: bytes) -> bytes:
 
 # Flat pictures with almost as many pixels as a file of 1 MB may have by default.
 AT_THE_LIMIT: dict[str, Callable[[], bytes]] = {
-    "a PNG of 47 MP": lambda: make_flat_png(6900, 8, 2),
-    "a PNG of 47 MP with alpha": lambda: make_flat_png(6900, 8, 6),
-    "a PNG of 47 MP with a palette": lambda: make_flat_png(6900, 1, 3),
-    "a PNG of 24 MP with alpha, 16 bits": lambda: make_flat_png(4890, 16, 6),
-    "a JPEG of 47 MP": lambda: make_flat("JPEG", 6900, 6900, progressive=True),
+    "a PNG of 32 MP": lambda: make_flat_png(5650, 8, 2),
+    "a PNG of 32 MP with alpha": lambda: make_flat_png(5650, 8, 6),
+    "a PNG of 32 MP with a palette": lambda: make_flat_png(5650, 1, 3),
+    "a PNG of 16 MP with alpha, 16 bits": lambda: make_flat_png(4090, 16, 6),
+    "a JPEG of 32 MP": lambda: make_flat("JPEG", 5650, 5650, progressive=True),
     "a GIF of 63 MP": lambda: make_flat("GIF", 7980, 7980, "L"),
-    "a WebP of 47 MP": lambda: make_flat("WEBP", 16_383, 2900, method=0),
-    "a TIFF of 47 MP": lambda: make_flat("TIFF", 6900, 6900, compression="tiff_adobe_deflate"),
+    "a WebP of 32 MP": lambda: make_flat("WEBP", 16_383, 1950, method=0),
+    "a TIFF of 32 MP": lambda: make_flat("TIFF", 5650, 5650, compression="tiff_adobe_deflate"),
     "a JPEG 2000 of 16 MP": lambda: make_flat("JPEG2000", 4090, 4090),
-    "an AVIF of 47 MP": lambda: make_flat("AVIF", 6900, 6900, speed=10),
+    "an AVIF of 32 MP": lambda: make_flat("AVIF", 5650, 5650, speed=10),
 }

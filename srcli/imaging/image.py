@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from srcli.imaging.codecs import reading, registry, writing
 from srcli.imaging.codecs.base import MAX_PIXELS, EncodingOptions, Frame
@@ -62,14 +63,20 @@ def choose_depth(depth: int, path: Path, encoding: EncodingOptions = EncodingOpt
 
 def to_image(frame: Frame) -> Image:
     """Convert samples to values in [0, 1], or above for floats."""
-    samples = frame.samples
-    values = samples.astype(np.float32) / np.float32(white_level(samples))
-    if values.ndim == 2:
-        values = values[..., None]
-    colours = 1 if values.shape[2] < 3 else 3
-    pixels = np.repeat(values[..., :colours], 3 // colours, axis=2)
-    alpha = values[..., colours] if values.shape[2] > colours else None
+    samples = frame.samples if frame.samples.ndim == 3 else frame.samples[..., None]
+    colours = 1 if samples.shape[2] < 3 else 3
+    pixels = to_values(samples[..., :colours])
+    if colours == 1:
+        pixels = np.repeat(pixels, 3, axis=2)
+    alpha = to_values(samples[..., colours]) if samples.shape[2] > colours else None
     return Image(pixels, alpha, frame.depth, colours == 1, frame.metadata)
+
+
+def to_values(samples: StoredSamples) -> NDArray[np.float32]:
+    """Convert samples of any shape to values in [0, 1], or above for floats."""
+    values = samples.astype(np.float32)
+    values /= np.float32(white_level(samples))
+    return values
 
 
 def to_samples(image: Image, depth: int) -> StoredSamples:

@@ -10,6 +10,8 @@ from srcli.imaging.pixels import Pixels, is_8bit, is_grey
 from srcli.imaging.resize import KERNELS, Taps, apply_taps, apply_taps_8bit, compute_taps, reflect
 
 _BAND = 32
+# Rows that are read at a time to reduce them.
+_MOST_READ = 192
 # Rows of a stream that are kept above the last request, for a second reader that is a band behind.
 _SLACK = _BAND + 16
 Widen = Callable[[Pixels, Taps, int, str], Pixels]
@@ -147,10 +149,18 @@ def interpolate_rows(rows: Rows, height: int, width: int, method: str) -> Rows:
 def _resize(rows: Rows, height: int, width: int, method: str, widen: Widen) -> Rows:
     index, weights = compute_taps(rows.height, height, KERNELS[method])
 
-    def read(start: int, stop: int) -> Pixels:
+    def read_few(start: int, stop: int) -> Pixels:
         wanted = index[start:stop]
         first, last = int(wanted.min()), int(wanted.max())
         part = rows.read(first, last + 1)
         return widen(part, (wanted - first, weights[start:stop]), width, method)
+
+    # Of an image that is reduced, each row takes many: more at a time would take memory without end.
+    few = max(1, _MOST_READ * height // rows.height)
+
+    def read(start: int, stop: int) -> Pixels:
+        if stop - start <= few:
+            return read_few(start, stop)
+        return np.concatenate([read_few(top, min(top + few, stop)) for top in range(start, stop, few)])
 
     return Rows(height, width, read, rows.grey)

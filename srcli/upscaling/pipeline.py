@@ -15,7 +15,7 @@ from srcli.imaging import rows
 from srcli.imaging.alpha import bleed_alpha
 from srcli.imaging.codecs.base import Frame
 from srcli.imaging.colorspace import decode_srgb, encode_srgb
-from srcli.imaging.image import Image, to_image, to_samples
+from srcli.imaging.image import Image, to_image, to_samples, to_values
 from srcli.imaging.pixels import Pixels, StoredSamples
 from srcli.imaging.rows import Rows
 from srcli.imaging.size import Size
@@ -168,13 +168,8 @@ def _read_colours(frame: Frame) -> Rows:
 
 
 def _read_alpha(frame: Frame) -> Rows:
-    def read(start: int, stop: int) -> Pixels:
-        plane = _slice(frame, start, stop).alpha
-        assert plane is not None
-        return plane[..., None]
-
     height, width = frame.samples.shape[:2]
-    return Rows(height, width, read)
+    return Rows(height, width, lambda start, stop: to_values(frame.samples[start:stop, :, -1:]))
 
 
 def _is_grey(samples: StoredSamples) -> bool:
@@ -185,12 +180,8 @@ def _is_grey(samples: StoredSamples) -> bool:
 
 
 def _bleed(frame: Frame, colours: Rows) -> Rows:
-    """Spread colours under what is fully transparent, if anything is; that takes the whole image."""
-    if not frame.has_alpha or (frame.samples[..., -1] > 0).all():
-        return colours
-    image = to_image(frame)
-    assert image.alpha is not None
-    return rows.of(bleed_alpha(image.pixels, image.alpha))
+    """Spread colours under what is fully transparent, if anything is."""
+    return bleed_alpha(colours, _read_alpha(frame)) if frame.has_alpha else colours
 
 
 def _find_peak(frame: Frame, colours: Rows) -> float:

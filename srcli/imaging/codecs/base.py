@@ -225,7 +225,7 @@ class Codec(ABC):
     can_salvage: bool = False
     extra: str = ""
     package: str = ""
-    pixels_per_byte: int = 48
+    pixels_per_byte: int = 32
 
     @property
     def can_write(self) -> bool:
