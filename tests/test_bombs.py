@@ -16,10 +16,10 @@ from PIL import Image as PilImage
 
 from helpers.command import Run
 from helpers.paths import ROOT
+from srcli.engine.limits import choose_max_pixels
 from srcli.errors import ImageError
 from srcli.imaging.codecs.base import LEAST_FRAME_PIXELS, Extent
 from srcli.imaging.codecs.reading import count_plausible_pixels, read_frames, read_info, read_timing
-from srcli.upscaling.limits import choose_max_pixels
 from tools import bombs
 
 
@@ -110,13 +110,13 @@ def test_the_default_limit_fits_the_file_and_the_machine(
 ) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(bombs.make_png(8, 1))
-    monkeypatch.setattr("srcli.upscaling.limits.free_memory", lambda: float("inf"))
+    monkeypatch.setattr("srcli.engine.limits.free_memory", lambda: float("inf"))
     assert choose_max_pixels(path, None) == 2**24
     os.truncate(path, 1_000_000)
     assert choose_max_pixels(path, None) == 32_000_000
     os.truncate(path, 100_000_000)
     assert choose_max_pixels(path, None) == 2**29
-    monkeypatch.setattr("srcli.upscaling.limits.free_memory", lambda: 320e6)
+    monkeypatch.setattr("srcli.engine.limits.free_memory", lambda: 320e6)
     assert choose_max_pixels(path, None) == 10_000_000
     assert choose_max_pixels(path, 7) == 7
 
@@ -278,3 +278,16 @@ def test_half_floats_of_a_texture_are_refused(kind: int, tmp_path: Path) -> None
     (tmp_path / "a.dds").write_bytes(head + bytes(16))
     with pytest.raises(ImageError, match="half floats"):
         list(read_frames(tmp_path / "a.dds"))
+
+
+def test_commands_that_hold_whole_images_have_the_limit(tmp_path: Path, sr: Run) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.png").write_bytes(bombs.make_png(5000, 5000))
+    for words in (
+        ("compare", tmp_path / "in" / "a.png", "-m", "bicubic", "-x2", "-o", tmp_path / "c.png"),
+        ("bench", "-d", tmp_path / "in", "-m", "bicubic", "-x5"),
+        ("train", "fsrcnn", "-x2", "--data", tmp_path / "in", "--out", tmp_path / "run"),
+    ):
+        done = sr(*words)
+        assert done.code != 0
+        assert "more than the 16,777,216 allowed" in done.err, done.err

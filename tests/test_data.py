@@ -262,7 +262,7 @@ def no_reading(path: Path) -> Image:
 def test_the_next_run_decodes_nothing(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (photos / "broken.jpg").write_bytes(b"no")
     first = opened(photos)
-    monkeypatch.setattr(decode, "read_image", no_reading)
+    monkeypatch.setattr(decode, "read_within_limit", no_reading)
     again = opened(f"{photos}=7", replace(WANTED, patch=12))
     assert again.left_out == first.left_out
     assert isinstance(again.hr, MappedPlane)
@@ -327,7 +327,7 @@ store.open_store([sources.parse(sys.argv[1], 2)], store.StoreSpec(2, 16), lambda
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("module", "name"), [("decode", "read_image"), ("store", "degrade_image")])
+@pytest.mark.parametrize(("module", "name"), [("decode", "read_within_limit"), ("store", "degrade_image")])
 def test_a_killed_writer_leaves_nothing_that_is_taken_for_whole(
     module: str, name: str, photos: Path, sr_cache: Path
 ) -> None:

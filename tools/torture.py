@@ -151,7 +151,7 @@ Path(sys.argv[1]).write_bytes(bombs.fill_up(bombs.AT_THE_LIMIT[sys.argv[2]]()))
 _READ = """
 from pathlib import Path
 from srcli.imaging.codecs.reading import read_frames
-from srcli.upscaling.limits import choose_max_pixels
+from srcli.engine.limits import choose_max_pixels
 path = Path("large.bin")
 assert sum(frame.samples.size for frame in read_frames(path, choose_max_pixels(path, None))) > 16e6
 """

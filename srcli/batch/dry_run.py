@@ -9,6 +9,7 @@ from srcli.batch.planning import OutputGuard
 from srcli.batch.prepare import prepare
 from srcli.batch.request import UpscaleRequest
 from srcli.batch.work import find_skip_reason, make_upscale_settings
+from srcli.engine.limits import choose_max_pixels
 from srcli.errors import UsageError, wrap_exception
 from srcli.imaging.codecs.orientation import TRANSPOSED
 from srcli.imaging.codecs.reading import read_frames, read_info
@@ -17,7 +18,6 @@ from srcli.imaging.size import Size
 from srcli.storage.locations import open_local_copy
 from srcli.upscaling.estimate import Estimate, PlannedImage, estimate_image
 from srcli.upscaling.files import UpscaleSettings, choose_model, compute_scale, decide_streaming, needs_method
-from srcli.upscaling.limits import choose_max_pixels
 from srcli.upscaling.task import UpscaleTask
 from srcli.workers.progress import ignore
 

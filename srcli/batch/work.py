@@ -19,6 +19,7 @@ from srcli.batch.events import (
     TileDone,
 )
 from srcli.engine.calibration import is_busy
+from srcli.engine.limits import choose_max_pixels
 from srcli.engine.measurements import record_speed
 from srcli.errors import SrError, wrap_exception
 from srcli.imaging.codecs.base import EncodingOptions
@@ -39,7 +40,6 @@ from srcli.upscaling.files import (
     upscale_file,
 )
 from srcli.upscaling.fingerprint import Fingerprint, has_settings, is_own_output, is_up_to_date
-from srcli.upscaling.limits import choose_max_pixels
 from srcli.upscaling.postprocess import Postprocess
 from srcli.upscaling.task import UpscaleTask
 from srcli.workers.progress import ignore

@@ -12,9 +12,9 @@ from srcli.bench.protocols import Y_CROP, Reduction
 from srcli.bench.request import BASELINES, BenchRequest
 from srcli.bench.results import Failure
 from srcli.datasets import Dataset
+from srcli.engine.limits import read_within_limit
 from srcli.engine.slots import list_devices
 from srcli.errors import DatasetError, ImageError, UsageError
-from srcli.imaging.image import read_image
 from srcli.imaging.pixels import max_multiple
 from srcli.manifest import DEFAULT_MODEL
 from srcli.scales import simplify_scale
@@ -141,7 +141,7 @@ _SizeOrReason = tuple[int, int] | str
 
 def _read_size(file: Path) -> _SizeOrReason:
     try:
-        return read_image(file).size
+        return read_within_limit(file).size
     except ImageError as error:
         return error.message
 

@@ -101,13 +101,13 @@ def recommend(
     files: Annotated[list[Path], typer.Argument(help="Images.", show_default=False)],
 ) -> int:
     """Print for each image the models that suit it: at hand, the best, and the fastest."""
+    from srcli.engine.limits import choose_max_pixels
     from srcli.imaging.codecs.reading import read_frames
     from srcli.imaging.picture_kind import examine_picture
     from srcli.methods.auto import find_auto_models
     from srcli.methods.pixel_art import PIXEL_ART
     from srcli.report.model_report import PIXEL_ART_SENTENCE
     from srcli.report.model_sentences import find_sentence
-    from srcli.upscaling.limits import choose_max_pixels
 
     models_by_wish = {
         "by default": find_auto_models(),

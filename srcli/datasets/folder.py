@@ -7,9 +7,9 @@ from pathlib import Path
 from srcli.datasets.notation import is_pattern
 from srcli.datasets.pairs import Key, find_scale_folder, match_names
 from srcli.datasets.remote import copy_remote_folder
+from srcli.engine.limits import read_within_limit
 from srcli.errors import DatasetError
 from srcli.imaging.codecs.registry import is_image
-from srcli.imaging.image import read_image
 from srcli.imaging.pixels import Pixels
 from srcli.storage.locations import parse_location
 
@@ -70,8 +70,8 @@ class Dataset:
 
 def read_picture(path: Path, lr: Path | None = None) -> Picture:
     """Read the image in a file, and its low-resolution version from another file if that is given."""
-    image = read_image(path)
-    return Picture(path.stem, image.pixels, image.grey, read_image(lr).pixels if lr else None)
+    image = read_within_limit(path)
+    return Picture(path.stem, image.pixels, image.grey, read_within_limit(lr).pixels if lr else None)
 
 
 def find_partners(root: Path, files: tuple[Path, ...], lr: str, scale: float) -> dict[Path, Path]:

@@ -10,10 +10,10 @@ import numpy as np
 
 from srcli.bench import Score, compute_border, score
 from srcli.datasets import list_images
+from srcli.engine.limits import read_within_limit
 from srcli.errors import DatasetError, SrError, UsageError
 from srcli.imaging.color import luma
 from srcli.imaging.degrade.degradations import downscale_bicubic
-from srcli.imaging.image import read_image
 from srcli.imaging.pixels import Pixels, Plane, crop_to_multiple, quantise
 from srcli.methods import Method, compute_output_size
 from srcli.report.pictures import Region, find_busiest, find_densest
@@ -97,14 +97,14 @@ def _find_truth(image: Path, known: dict[str, Path], folder: Path | None) -> Pat
 
 def load_comparison(source: ComparisonSource, scale: float) -> Comparison:
     """Read the images of a source. Raises `SrError` if they cannot be read or scored, or do not match."""
-    image = read_image(source.image)
+    image = read_within_limit(source.image)
     name = source.image.name
     if source.is_truth:
         truth = _crop_truth(image.pixels, scale, source.image)
         return Comparison(name, downscale_bicubic(truth, scale), truth, image.grey)
     if source.truth is None:
         return Comparison(name, image.pixels, None, image.grey)
-    true_image = read_image(source.truth)
+    true_image = read_within_limit(source.truth)
     truth = _crop_truth(true_image.pixels, scale, source.truth)
     expected = compute_output_size(image.pixels, scale)
     if truth.shape[:2] != expected:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
+from srcli.engine.limits import choose_max_pixels
 from srcli.imaging.codecs.base import ImageInfo
 from srcli.imaging.codecs.reading import read_info, read_middle
 from srcli.imaging.colorspace import read_profile_name
@@ -11,7 +12,6 @@ from srcli.imaging.metadata.fields import Metadata
 from srcli.imaging.metadata.provenance import Record, read_record
 from srcli.imaging.picture_kind import LARGEST_SIDE, Kind, Picture, examine_picture
 from srcli.methods.auto import find_auto_models
-from srcli.upscaling.limits import choose_max_pixels
 
 _TOO_LARGE = "not examined: in this format, all of so large an image would have to be in memory"
 

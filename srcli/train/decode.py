@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from srcli.engine.limits import read_within_limit
 from srcli.errors import ImageError
-from srcli.imaging.image import read_image
 from srcli.imaging.pixels import Pixels, to_uint8
 from srcli.imaging.resize import resize_8bit
 from srcli.train import cache, leaks
@@ -197,7 +197,7 @@ def _load_file(earlier: dict[tuple[str, int, int], Known], task: Task) -> tuple[
 def _decode_file(task: Task) -> tuple[Index, list[Samples]]:
     """Decode a file: its index, and its image at every size that is not too small."""
     try:
-        pixels = read_image(task.file).pixels
+        pixels = read_within_limit(task.file).pixels
     except ImageError as error:
         return Index((), (error.message,), ()), []
     if task.crop:

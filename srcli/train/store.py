@@ -13,10 +13,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from srcli.engine.limits import read_within_limit
 from srcli.errors import DatasetError
 from srcli.imaging.degrade.degradations import BicubicDegradation, Degradation, degrade_image
 from srcli.imaging.degrade.steps import Target
-from srcli.imaging.image import read_image
 from srcli.imaging.pixels import from_uint8, to_uint8
 from srcli.imaging.resize import resize_8bit
 from srcli.imaging.sharpen import unsharp_mask
@@ -243,7 +243,7 @@ def _make_low(
 
 
 def _read_partner(file: Path, entry: Entry, scale: int) -> Samples:
-    samples = to_uint8(read_image(file).pixels)
+    samples = to_uint8(read_within_limit(file).pixels)
     height, width = samples.shape[:2]
     if (height * scale, width * scale) != (entry.height, entry.width):
         hint = f"{entry.name} is {entry.width}x{entry.height}; it has to be {scale} times as large"

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from srcli.engine.limits import choose_max_pixels
 from srcli.errors import ImageError, UsageError
 from srcli.imaging.alpha import flatten_alpha
 from srcli.imaging.codecs import registry
@@ -34,7 +35,6 @@ from srcli.storage.hashing import sha256
 from srcli.storage.locations import Location, open_for_upload, open_local_copy
 from srcli.upscaling.encoding import choose_encoding, describe_lost_metadata
 from srcli.upscaling.fingerprint import Fingerprint, remember_output
-from srcli.upscaling.limits import choose_max_pixels
 from srcli.upscaling.pipeline import Pipeline
 from srcli.upscaling.postprocess import Postprocess
 from srcli.upscaling.task import UpscaleTask

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from srcli.engine.memory import free_memory
 from srcli.imaging.codecs.reading import count_plausible_pixels
+from srcli.imaging.image import Image, read_image
 
 # A pixel while it is decoded, and the share of free memory that an input may take.
 _PIXEL_BYTES = 16
@@ -18,3 +19,8 @@ def choose_max_pixels(path: Path, given: int | None) -> int:
     if given is not None:
         return given
     return int(min(count_plausible_pixels(path), free_memory() * _SHARE / _PIXEL_BYTES))
+
+
+def read_within_limit(path: Path) -> Image:
+    """Read the first image of a file. Raises `ImageError` as `read_image` does, and above the default limit."""
+    return read_image(path, choose_max_pixels(path, None))
