@@ -22,5 +22,5 @@ def choose_max_pixels(path: Path, given: int | None) -> int:
 
 
 def read_within_limit(path: Path) -> Image:
-    """Read the first image of a file. Raises `ImageError` as `read_image` does, and above the default limit."""
+    """Read the first image of a file. Raises `ImageError` as `read_image` does, or for too many pixels."""
     return read_image(path, choose_max_pixels(path, None))
