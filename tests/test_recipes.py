@@ -13,7 +13,7 @@ from helpers.command import Run
 from helpers.networks import CPU, SMALL
 from helpers.training import build_setup, run_training
 from srcli import archs
-from srcli.cli.train_reporter import format_duration, format_fields, format_speed
+from srcli.cli.train_reporter import TrainReporter, format_duration, format_fields, format_speed
 from srcli.datasets import Picture
 from srcli.engine.weights import hub
 from srcli.engine.weights.checkpoint import read_header
@@ -342,6 +342,22 @@ def test_unusable_images_are_named_with_their_reasons(photos: Path, tmp_path: Pa
     assert done.code == 1
     assert "small.png has 30x20 px, less than a patch of 48x48" in done.err
     assert "broken.png" in done.err
+
+
+def test_a_crop_to_fit_a_partner_is_said(
+    photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, rows in (("astronaut", 96), ("chelsea", 95), ("coffee", 96)):
+        pixels = read_image(photos / f"{name}.png").pixels[:rows]
+        write_image(photos / f"{name}.png", Image(pixels))
+        low = downscale_bicubic(crop_to_multiple(pixels, 2), 2)
+        write_image(tmp_path / "low" / f"{name}x2.png", Image(low))
+    chosen = replace(recipes.find("fsrcnn", 2), patch=12)
+    request = TrainRequest((f"{photos},lr={tmp_path / 'low'}",), "fsrcnn", 2)
+    runner.open_draw(request, chosen, state.start(chosen, CPU), CPU, TrainReporter())
+    assert "0 left out, 1 cropped to fit their low-resolution partners" in " ".join(
+        capsys.readouterr().err.split()
+    )
 
 
 def test_samples_show_the_input_that_validation_sees(photos: Path, tmp_path: Path) -> None:

@@ -50,13 +50,14 @@ class TrainReporter:
                 self._show_start(event)
             case events.Preparing(stage, done, total):
                 self._show_preparation(stage, done, total)
-            case events.DataReady(images, scale, left_out, leaks):
+            case events.DataReady(images, scale, left_out, leaks, cropped):
                 self._bar.close()
                 for reason in left_out:
                     console.err.print(f"left out: {reason}", markup=False)
                 for leak in leaks:
                     console.err.print(f"used although it is in a benchmark: {leak}", markup=False)
-                console.err.print(f"{images} training images at {scale}, {len(left_out)} left out")
+                fitted = f", {cropped} cropped to fit their low-resolution partners" if cropped else ""
+                console.err.print(f"{images} training images at {scale}, {len(left_out)} left out{fitted}")
             case events.StepDone():
                 self._show_step(event)
             case events.Validated():

@@ -64,6 +64,8 @@ class Dataset:
         missing = next((file for file in self.files if file not in found), None)
         if missing:
             hint = "remove it, or add its low-resolution version"
+            if missing in found.values():  # both are in one folder
+                hint = "name both by patterns, as in 'all/*_HR.png,lr=all/*_LR.png'"
             raise DatasetError(f"{missing} has no partner in {_name_place(self.lr, scale)}", hint)
         return tuple(found[file] for file in self.files)
 

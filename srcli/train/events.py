@@ -59,12 +59,16 @@ class Preparing:
 
 @dataclass(frozen=True)
 class DataReady:
-    """The training images for one scale, or "any scale"; files left out, and benchmark images allowed."""
+    """The training images for one scale, or "any scale"; files left out, and benchmark images allowed.
+
+    `cropped`: how many images were cropped to fit their low-resolution partners.
+    """
 
     images: int
     scale: str
     left_out: tuple[str, ...]
     leaks: tuple[str, ...]
+    cropped: int = 0
 
 
 @dataclass(frozen=True)

@@ -323,14 +323,16 @@ def open_draw(
         emit(Preparing(stage, done, total))
 
     def open_feed(scale: int) -> Feed:
-        wanted = _specify_store(request, chosen, scale)
+        wanted, cropped = _specify_store(request, chosen, scale), 0
         if chosen.pairs:
             pairs = PairSpec(chosen.teacher, chosen.pairs, request.data, wanted)
             store = open_pairs(pairs, device.name, report)
         else:
-            store = open_store([parse(text, scale) for text in request.data], wanted, report)
+            sources = [parse(text, scale) for text in request.data]
+            store = open_store(sources, wanted, report)
+            cropped = sum(crop is not None for source in sources for crop in source.crops)
         label = "any scale" if chosen.scale_range else f"x{scale}"
-        emit(DataReady(len(store), label, store.left_out, store.leaks))
+        emit(DataReady(len(store), label, store.left_out, store.leaks, cropped))
         # Crops are cut on the device that holds the samples, unless processes degrade them.
         placed = store if device.name == "cpu" or workers else store.to(torch.device(device.name))
         channels = int(begun.network.channels)  # type: ignore[arg-type]
