@@ -348,6 +348,8 @@ def test_push_shows_the_card_and_sends_nothing(sr: Run) -> None:
     assert "license: apache-2.0" in done.out
     assert "sr upscale photo.jpg -x2 --weights fsrcnn-x2.safetensors" in done.out
     assert "| learning_rate |" in done.out
+    assert "| zooms | 1,0.7,0.5 |" in done.out
+    assert "| config |" not in done.out
     assert "| Set5 | x2 | fsrcnn |" in done.out
     assert "| x4 |" not in done.out
     assert "would upload to me/small: README.md, fsrcnn-x2.safetensors (28.4 kB)" in done.err

@@ -3,9 +3,9 @@
     PYTHONPATH=. python benchmarks/experiments/adversarial_runs.py DATA [NAME ...] [--out FOLDER]
 
 Runs `sr train NAME -x4 --preset quick` with small networks and fewer steps, validated on the bundled samples,
-which are degraded like the training images. Measures PSNR-Y, NIQE and, where pyiqa is installed, LPIPS after
-each phase. Writes benchmarks/results/adversarial_runs.json, which docs/adversarial.md shows. A recipe that is
-measured already is left out unless it is named: an interrupted run continues with the next one.
+which are degraded like the training images. Measures PSNR-Y after each phase; `adversarial_phases.py` says
+more of longer runs. Writes benchmarks/results/adversarial_runs.json, which docs/adversarial.md shows. A
+recipe that is measured already is left out unless it is named: an interrupted run continues with the next.
 """
 
 import argparse
@@ -14,17 +14,11 @@ import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import numpy as np
-
 from benchmarks.experiments.quick_runs import set_up_run
-from srcli import bench, datasets, methods
-from srcli.bench import pyiqa_metrics
+from srcli import bench, methods
 from srcli.bench.protocols import Y_CROP, Reduction
 from srcli.engine.device import keep_freed_memory
 from srcli.engine.weights import files
-from srcli.imaging.color import luma
-from srcli.imaging.metrics import niqe
-from srcli.imaging.pixels import crop_to_multiple
 from srcli.train import loop, recipes
 from srcli.train.recipe import Recipe, apply_assignments
 
@@ -40,11 +34,7 @@ SHORT = ("batch=4", "gan.steps=30", "validate_every=330")
 
 @dataclass(frozen=True)
 class Run:
-    """Figures of bicubic, after each phase, and of the mean of both sets of weights.
-
-    `bicubic`, `first`, `second`, `between`: PSNR-Y in dB; `niqe` and `lpips` in the same order, lower is
-    better; empty if they were not measured.
-    """
+    """PSNR-Y in dB of bicubic, after each phase, and of the mean of both sets of weights."""
 
     recipe: str
     degradation: str
@@ -57,8 +47,6 @@ class Run:
     first: float
     second: float
     between: float
-    niqe: tuple[float, ...] = ()
-    lpips: tuple[float, ...] = ()
 
     def line(self) -> str:
         """Return the row of the table."""
@@ -66,11 +54,6 @@ class Run:
         cost = f"{self.steps} + {self.rival_steps} | {self.seconds:.0f}"
         reached = f"{self.bicubic:.2f} | {self.first:.2f} | {self.second:.2f} | {self.between:.2f}"
         return f"| {what} | {cost} | {reached} |"
-
-    def perception_line(self, figures: tuple[float, ...]) -> str:
-        """Return the row of NIQE or LPIPS, and how the second phase changes it."""
-        shown = " | ".join(f"{figure:.3f}" for figure in figures)
-        return f"| {self.recipe} | {shown} | {figures[2] - figures[1]:+.3f} |"
 
 
 def build_recipe(name: str) -> Recipe:
@@ -96,28 +79,11 @@ def train_recipe(name: str, data: Path, out: Path) -> Run:
         *(methods.load_method_file(f, SCALE) for f in (first, second, between)),
     ]
     found = [round(bench.evaluate(each, setup.pictures, SCALE, reduction).psnr_y, 2) for each in shown]
-    perceived = [measure_perception(each, setup.pictures, reduction) for each in shown]
-    niqes, lpips = (tuple(each[name] for each in perceived if name in each) for name in ("niqe", "lpips"))
     gan = recipe.gan
     assert gan
     about = (recipe.degrade, gan.discriminator, gan.loss, recipe.steps, gan.steps, round(seconds, 1))
     bicubic, after_first, after_second, mean = found
-    return Run(name, *about, bicubic, after_first, after_second, mean, niqes, lpips)
-
-
-def measure_perception(
-    method: methods.Method, pictures: list[datasets.Picture], reduction: Reduction
-) -> dict[str, float]:
-    """Return the mean NIQE of a method's results and, where pyiqa is installed, their LPIPS to the truth."""
-    found: dict[str, list[float]] = {"niqe": []}
-    lpips = pyiqa_metrics.load_metric("lpips") if pyiqa_metrics.is_installed() else None
-    for picture in pictures:
-        true = crop_to_multiple(picture.pixels, SCALE)
-        shown = np.clip(method(reduction.make_reducer(picture.name, SCALE)(true), SCALE), 0, 1)
-        found["niqe"].append(niqe.niqe(luma(shown)))
-        if lpips:
-            found.setdefault("lpips", []).append(lpips.measure(shown, true))
-    return {name: round(float(np.mean(figures)), 4) for name, figures in found.items()}
+    return Run(name, *about, bicubic, after_first, after_second, mean)
 
 
 def render_table() -> str:
@@ -131,19 +97,6 @@ def render_table() -> str:
     return "\n".join([*out, *(run.line() for run in runs)])
 
 
-def render_perception() -> str:
-    """Return NIQE and LPIPS, as far as they were measured, as Markdown tables."""
-    runs = [Run(**raw) for raw in json.loads(RESULT.read_text())]
-    tables = []
-    for name in ("niqe", "lpips"):
-        measured = [(run, getattr(run, name)) for run in runs if getattr(run, name)]
-        phases = "bicubic | after the first phase | after the second | mean of both | second - first"
-        head = [f"| {name.upper()} | {phases} |", "|---|---:|---:|---:|---:|---:|"]
-        rows = [run.perception_line(figures) for run, figures in measured]
-        tables.append("\n".join([*head, *rows]) if rows else "")
-    return "\n\n".join(filter(None, tables)) or "Not measured yet."
-
-
 def main() -> None:
     """Train and write the results; results of other recipes are kept."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -154,7 +107,7 @@ def main() -> None:
     keep_freed_memory()
     known = {raw["recipe"]: Run(**raw) for raw in json.loads(RESULT.read_text())} if RESULT.exists() else {}
     every = [name for name in recipes.RECIPES if recipes.find(name, SCALE).gan]
-    for name in options.names or [name for name in every if name not in known or not known[name].niqe]:
+    for name in options.names or [name for name in every if name not in known]:
         known[name] = train_recipe(name, options.data, options.out)
         print(known[name].line(), flush=True)
         RESULT.write_text(json.dumps([asdict(run) for run in known.values()], indent=1) + "\n")

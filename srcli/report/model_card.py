@@ -1,7 +1,9 @@
 """The model card that is published with a weight file: what it is, how it was made, how it scores."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from srcli.archs import Spec
 from srcli.bench import Results
@@ -92,8 +94,18 @@ def _describe_training(header: dict[str, str]) -> str:
     if "recipe" not in header:
         return ""
     rows = [
-        f"| {escape_markdown(key)} | {escape_markdown(str(value))} |"
-        for key, value in parse_json(header["recipe"]).items()
+        f"| {escape_markdown(key)} | {escape_markdown(value)} |"
+        for key, value in _list_fields(parse_json(header["recipe"]))
     ]
     note = f"The weights are those of step {header.get('step', '?')}."
     return "\n".join(["## Recipe", "| field | value |", "|---|---|", *rows, "", note])
+
+
+def _list_fields(fields: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield names and values as `sr train --set` takes them; nothing for a field that is empty."""
+    for key, value in fields.items():
+        if isinstance(value, dict):
+            yield from _list_fields(value, f"{prefix}{key}.")
+        elif value not in (None, "", []):
+            text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+            yield prefix + key, text
