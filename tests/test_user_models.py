@@ -104,7 +104,7 @@ def test_what_is_wrong_is_not_added(
         ([*add, "one", "--sha256", "0"], "64 hexadecimal digits"),
         ([*add, "one", "-x2"], "is not for x2"),
         (["models", "add", str(tmp_path / "a.txt"), "--name", "one"], "is a text file"),
-        (["models", "add", str(weights)], "what is to be added"),
+        (["models", "add"], "which file?"),
         (["models", "remove", "one"], "you added no model called 'one'"),
     ]:
         assert run(arguments) in (1, 2)
@@ -113,6 +113,8 @@ def test_what_is_wrong_is_not_added(
     assert run([*add, "one"]) == 0
     assert run([*add, "one"]) == 2
     assert "one-x3 exists" in capsys.readouterr().err
+    assert run(["models", "add", str(weights)]) == 0
+    assert f"-m {weights.stem.lower()}" in capsys.readouterr().out
 
 
 def test_a_broken_download_is_continued(server: Server, weights: Path) -> None:

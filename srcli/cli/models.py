@@ -5,6 +5,7 @@ import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import unquote, urlsplit
 
 import typer
 
@@ -417,9 +418,7 @@ def add(
         str | None,
         typer.Argument(help="Weight file, or the address of one.", show_default=False, metavar="FILE|URL"),
     ] = None,
-    name: Annotated[
-        str | None, typer.Option(help="Name for --model; with --entry, that of its file by default.")
-    ] = None,
+    name: Annotated[str | None, typer.Option(help="Name for --model; that of the file by default.")] = None,
     digest: Annotated[
         str | None, typer.Option("--sha256", help="SHA-256 that the file must have.", metavar="HEX")
     ] = None,
@@ -442,9 +441,9 @@ def add(
 
     if digest is not None and not re.fullmatch("[0-9a-fA-F]{64}", digest):
         raise UsageError("--sha256 takes 64 hexadecimal digits", "`sha256sum FILE` prints them")
-    if entry is None and (source is None or name is None):
-        raise UsageError("what is to be added?", "sr models add FILE --name NAME, or --entry FILE.json")
-    wanted = user_models.read_description(entry) if entry else ModelSource((), name or "")
+    if entry is None and source is None:
+        raise UsageError("which file?", "sr models add FILE, or --entry FILE.json")
+    wanted = user_models.read_description(entry) if entry else ModelSource((), _choose_name(source or ""))
     wanted = replace(
         wanted,
         places=(source,) if source else wanted.places,
@@ -462,6 +461,16 @@ def add(
     library = f"no network of ours, run by {'ONNX or OpenCV' if added.arch == 'graph' else added.arch},"
     spec = f"{library if added.is_foreign else added.arch} {format_scale(added.scale)}"
     console.out.print(f"{added.name}  {spec}  use it: sr upscale IMAGE -m {added.model}", markup=False)
+
+
+def _choose_name(source: str) -> str:
+    """Return a name for the model in a file or at an address.
+
+    >>> _choose_name("https://huggingface.co/me/net/resolve/main/4x_Net%20(v2).pth")
+    '4x-net-v2'
+    """
+    last = unquote(urlsplit(source).path if "://" in source else source)
+    return re.sub(r"[^a-z0-9.+]+", "-", Path(last).stem.lower()).strip("-.+")
 
 
 @models.command()

@@ -83,7 +83,7 @@ def _from_hub(entry: Entry, file: HubFile) -> Path:
         failure = WeightsError(
             f"{entry.name} is not on this machine ({error.message})",
             f"{error.hint or 'try again later'}{_suggest_package(entry)}; {instead} works now; "
-            f"or copy {file.repo} into {hub.get_hub_cache()}",
+            f"or bring {Path(file.file).name} of {file.repo} from elsewhere: `sr models add FILE`",
         )
         failure.affects_all = error.affects_all
         raise failure from error
