@@ -170,10 +170,18 @@ def read_results(path: Path) -> Results:
         )
         _check_values(results)
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        reason = f"no {error}" if isinstance(error, KeyError) else str(error)[:_LONGEST_REASON]
-        message = f"{path} holds no results: {reason}"
+        message = f"{path} holds no results: {_explain(error)}"
         raise SrError(message, "create it with `sr bench --json FILE`") from error
     return results
+
+
+def _explain(error: Exception) -> str:
+    """Return why a file cannot be read, without the names of Python's functions."""
+    if isinstance(error, KeyError):
+        return f"no {error}"
+    if isinstance(error, TypeError | AttributeError):
+        return "a field is missing, unknown or of the wrong type"
+    return str(error)[:_LONGEST_REASON]
 
 
 def _check_values(results: Results) -> None:

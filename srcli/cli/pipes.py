@@ -147,7 +147,7 @@ def _find_suffix(name: str) -> str:
         return location.suffix if location.suffix.lower() in registry.SUFFIXES else ".png"
     try:
         return registry.find_suffix(reading.read_info(location).format)
-    except ImageError:
+    except (ImageError, UsageError):
         return ".png"
 
 

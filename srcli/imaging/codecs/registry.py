@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Protocol
 
-from srcli.errors import ImageError
+from srcli.errors import ImageError, UsageError
 from srcli.imaging.codecs import (
     avif,
     bmp,
@@ -104,9 +104,12 @@ def find_codec(path: NamedPath) -> Codec:
 
 
 def find_suffix(name: str) -> str:
-    """Return the suffix for a format as a user names it, `jpeg` or `.TIF`. Raises `ImageError` for others."""
+    """Return the suffix for a format as a user names it, `jpeg` or `.TIF`. Raises `UsageError` for others."""
     suffix = f".{name.lower().removeprefix('.')}"
     by_name = {codec.name: codec.suffixes[0] for codec in CODECS if codec.can_write}
     suffix = by_name.get(name.upper(), suffix)
-    find_codec(Path(f"x{suffix}"))
+    try:
+        find_codec(Path(f"x{suffix}"))
+    except ImageError as error:
+        raise UsageError(error.message, error.hint) from None
     return suffix
