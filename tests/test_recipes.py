@@ -311,6 +311,14 @@ def test_fine_tuning_of_an_adversarial_network_stays_adversarial() -> None:
     assert (like.title, like.degrade) == ("remacri", "second-order")
 
 
+def test_quick_fine_tuning_warns_that_it_lacks_features(capsys: pytest.CaptureFixture[str]) -> None:
+    spec = archs.Spec("rrdbnet", 4, {})
+    for kind in ("paper", "quick"):
+        chosen = recipes.fine_tuning(recipes.find("realesrgan", 4), spec, "w.safetensors", kind)
+        TrainReporter()(events.Started(chosen, "cpu", Path("runs"), 0, restarted=False))
+        assert ("results become softer" in capsys.readouterr().err) is (kind == "quick")
+
+
 def test_fine_tuning_takes_the_recipe_in_the_files_header(photos: Path, tmp_path: Path) -> None:
     setup = build_setup(photos, tmp_path / "run", steps=6, degrade="blur,sigma=1.6", loss="charbonnier")
     run_training(setup)

@@ -98,7 +98,12 @@ class StartGroup:
 class RecipeGroup:
     """Fields of the recipe that have options of their own."""
 
-    steps: Annotated[int | None, typer.Option(min=1, help="Optimiser steps.", rich_help_panel=_RECIPE)] = None
+    steps: Annotated[
+        int | None,
+        typer.Option(
+            min=1, help="Optimiser steps; of the first phase, if there are two.", rich_help_panel=_RECIPE
+        ),
+    ] = None
     batch: Annotated[int | None, typer.Option(min=1, help="Patches per step.", rich_help_panel=_RECIPE)] = (
         None
     )

@@ -88,6 +88,9 @@ class TrainReporter:
         console.err.print(f"on {event.device}, into {event.folder}", markup=False)
         if event.warm_start:
             console.err.print(_describe_warm_start(event.warm_start), markup=False)
+        gan = event.recipe.gan
+        if gan and event.recipe.init and "content" not in gan.loss:
+            console.err.print("without the features of VGG19 (--preset paper), results become softer")
         if event.restarted:
             console.err.print(f"torchrun restarted this run; it continues at step {event.step}")
 
