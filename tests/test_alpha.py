@@ -1,5 +1,6 @@
 """Transparency without fringes, and grey without a tint."""
 
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -78,6 +79,19 @@ def test_nothing_to_spread() -> None:
     one = np.zeros((5, 7), np.float32)
     one[2, 3] = 0.5
     np.testing.assert_allclose(bleed(pixels, one), np.broadcast_to(pixels[2, 3], pixels.shape), atol=1e-6)
+
+
+def test_spreading_takes_little_memory() -> None:
+    """The whole image as floats, with copies of it, would take more than 40 bytes for each pixel."""
+    samples = np.full((1500, 1500, 4), 90, np.uint8)
+    samples[:, :500, 3] = 0
+    pipeline = Pipeline(load_method("bicubic", 2), 2, (150, 150))
+    tracemalloc.start()
+    try:
+        assert sum(len(band) for band in pipeline.run(Frame(samples, 8)).bands()) == 150
+        assert tracemalloc.get_traced_memory()[1] < 20 * 1500 * 1500
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("arch", ["edsr", "srvgg"])

@@ -50,7 +50,7 @@ def test_every_command_takes_the_same_scales(text: str, photo: Path, tmp_path: P
     for command, output in {
         ("upscale", photo, "-m", "bicubic"): tmp_path / "a.png",
         ("compare", photo, "-m", "bicubic"): tmp_path / "b.png",
-        ("export", "fsrcnn"): tmp_path / "fsrcnn.onnx",
+        ("export", "fsrcnn", "--to", "torchscript"): tmp_path / "fsrcnn.pt",
     }.items():
         done = sr(*command, "-x", text, "-o", output)
         assert done.code == 0, done.err
