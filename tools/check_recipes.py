@@ -18,12 +18,14 @@ from dataclasses import replace
 from pathlib import Path
 from unittest import mock
 
+import numpy as np
 import torch
 
 from srcli import archs
 from srcli.engine.device import Device
 from srcli.engine.weights import hub
 from srcli.errors import SrError
+from srcli.imaging.image import Image, read_image, write_image
 from srcli.train import TrainRequest, loop, recipes, runner, state, vgg
 from srcli.train.pairs_store import SHARD
 from srcli.train.recipe import Recipe, check_recipe
@@ -50,11 +52,24 @@ def shorten(recipe: Recipe) -> Recipe:
     )
 
 
+def find_images(recipe: Recipe, folder: Path) -> Path:
+    """Return the bundled samples or, for patches larger than these, a mosaic of one of them in `folder`."""
+    side = round(max((recipe.patch, *recipe.patches)) * max((recipe.scale, *recipe.scale_range)))
+    pixels = read_image(SAMPLES / "astronaut.png").pixels
+    if side <= min(pixels.shape[:2]):
+        return SAMPLES
+    count = -(-side // min(pixels.shape[:2]))
+    mosaic = folder / f"mosaic-{count}"
+    if not mosaic.exists():
+        write_image(mosaic / "astronaut.png", Image(np.tile(pixels, (count, count, 1))))
+    return mosaic
+
+
 def check(recipe: Recipe, folder: Path) -> None:
     """Take the steps. Raises whatever goes wrong."""
-    request = TrainRequest((str(SAMPLES),), recipe.arch, recipe.scale)
     recipe = replace(recipe, pairs=min(recipe.pairs, SHARD))
     for wanted in (recipe, shorten(recipe)):
+        request = TrainRequest((str(find_images(wanted, folder)),), recipe.arch, recipe.scale)
         begun = state.start(wanted, CPU)
         setup = loop.Setup(wanted, CPU, folder, runner.open_draw(request, wanted, begun, CPU), [])
         loop.rehearse(begun, setup)
