@@ -86,7 +86,7 @@ def test_without_network_the_answer_is_quick_and_names_what_works(tmp_path: Path
     done = sr(["upscale", photo, "-m", "edsr"], tmp_path, "http://127.0.0.1:9")
     assert done.returncode == 1
     assert done.stderr.splitlines()[0].startswith("error: edsr-x4 is not on this machine (no network")
-    assert "; -m ecbsr or -m espcn or -m fsrcnn works now" in done.stderr
+    assert "; -m ecbsr or -m espcn or -m fsrcnn or -m slimres works now" in done.stderr
     assert len(done.stderr.splitlines()) == 2
 
 

@@ -85,10 +85,9 @@ def bundle(run: Path, started_in: Path) -> dict[str, Any]:
     if spec is None:
         raise SystemExit(f"{weights} was not written by `sr train`")
     shipped = BUNDLED / weights.name
-    halve(weights, shipped)
-    recipe = json.loads(read_header(weights)["recipe"])
     TRAINING.mkdir(parents=True, exist_ok=True)
-    keep_record(weights, started_in)
+    recipe = json.loads(get_recipe_path(TRAINING / f"{keep_record(weights, started_in)}.jsonl").read_text())
+    halve(weights, shipped, recipe)
     return {
         "model": recipe.get("name") or spec.arch,
         "arch": spec.arch,
@@ -101,7 +100,7 @@ def bundle(run: Path, started_in: Path) -> dict[str, Any]:
         "licence": "Apache-2.0",
         "licence_source": "trained by this project",
         "training_data": "photographs under CC0, CC-BY and CC-BY-SA, named in srcli/weights/ATTRIBUTION.md",
-        "paper": recipe.get("paper") or archs.paper(spec.arch).url,
+        "paper": recipe.get("paper") or archs.paper(spec.arch).url or "a network of this project",
         "purpose": "classical" if recipe["degrade"] == "bicubic" else "real-world",
         **get_published(spec.arch, spec.scale),
     }
@@ -128,10 +127,11 @@ def get_published(arch: str, scale: int) -> dict[str, Any]:
     return {"published": {"Set5": psnr}} if psnr else {}
 
 
-def halve(weights: Path, target: Path) -> None:
-    """Write the file in half precision; `make verify` checks that nothing is lost."""
+def halve(weights: Path, target: Path, recipe: dict[str, Any]) -> None:
+    """Write the file in half precision with its recipe; `make verify` checks that nothing is lost."""
     state = {key: value.half() for key, value in read_state(weights).items()}
-    save_file(state, target, metadata={"format": "pt", **read_header(weights)})
+    notes = {**read_header(weights), "recipe": json.dumps(recipe)}
+    save_file(state, target, metadata={"format": "pt", **notes})
     target.chmod(0o644)
 
 
@@ -145,7 +145,8 @@ def keep_record(weights: Path, started_in: Path) -> str:
         return RECORDS[weights.stem]
     recipe = rename_fields({"init": "", **json.loads(read_header(weights)["recipe"])})
     stage = 1
-    origin = recipe["init"] and read_header(started_in / recipe["init"]).get("origin")
+    header = read_header(started_in / recipe["init"]) if recipe["init"] else {}
+    origin = header.get("origin", "" if "recipe" in header else Path(recipe["init"]).name)
     if origin:
         recipe["init"] = origin
     elif recipe["init"]:

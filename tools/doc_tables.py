@@ -71,6 +71,7 @@ def render_install_line_in_chinese() -> str:
 # Model, the advice that goes with it, and what it runs on.
 CHOICES = (
     (manifest.DEFAULT_MODEL, "a clean image"),
+    ("slimres", "a clean image, sharper, at two to three times the work"),
     ("fsrcnn", "many clean images, as fast as possible"),
     ("edsr-baseline", "a clean image, somewhat better and much slower"),
     ("swinir", "a clean image, as good as it gets; wants a GPU"),
@@ -89,6 +90,7 @@ CHINESE = {
     "a clean image, as good as it gets; wants a GPU": "干净的图像，质量最好；建议使用 GPU",
     "a clean image, somewhat better and much slower": "干净的图像，质量略好，但慢得多",
     "many clean images, as fast as possible": "大量干净的图像，速度优先",
+    "a clean image, sharper, at two to three times the work": "干净的图像，更清晰，计算量为两到三倍",
     "a clean image": "干净的图像",
     "noise, blur or JPEG artefacts": "有噪声、模糊或 JPEG 压缩伪影",
     "the same, faster, and smoother": "同上，更快，但更平滑",

@@ -51,7 +51,7 @@ class ListedModel:
         float | None, "best speed on this machine in the last 30 days, of the output; null if it was not used"
     ]
     sentence: Annotated[str, "what it is good and bad for"]
-    paper: Annotated[str, "address of the paper"]
+    paper: Annotated[str, "address of the paper, or what there is instead"]
     weights: Annotated[tuple[ListedWeights, ...], "weights by scale"]
 
 
