@@ -101,7 +101,7 @@ def test_workers_choose_alike(pictures: Path, sr: Run) -> None:
 def test_time_and_preference(pictures: Path, only_bundled: None, sr: Run) -> None:
     noisy = pictures / "noisy.png"
     done = sr("upscale", noisy, "-x2", "-o", pictures / "a.png", "--within", "10m")
-    assert "ecbsr is the best model within" in done.err
+    assert "slimres is the best model within" in done.err
     assert "photo for noise" in done.out
     assert "fsrcnn for" in sr("upscale", pictures / "clean.png", "-x2", "--prefer", "speed").out
     done = sr("upscale", noisy, "-x2", "-m", "ecbsr", "--prefer", "speed")

@@ -118,7 +118,7 @@ def test_the_best_model_that_is_done_in_time() -> None:
         assert estimate.estimate_total(name, images, MethodOptions()) <= limit
         taken.append(estimate.get_quality(name, 4) if name != estimate.FALLBACK else 0)
     assert taken == sorted(taken)
-    assert (taken[0], name) == (0, "ecbsr")
+    assert (taken[0], name) == (0, "slimres")
     with pytest.raises(UsageError, match="no model can do this within 1e-06 s; bicubic would take"):
         estimate.choose_model(1e-6, images, MethodOptions())
 
@@ -153,6 +153,7 @@ def test_a_trial_is_announced_before_it_runs(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(calibration, "is_busy", lambda: False)
     monkeypatch.setattr(calibration, "measure_rate", lambda *how, **more: told.append("trial") or QUICK)
     [step] = load_method("espcn", 2, MethodOptions(wait=lambda _, seconds: told.append(seconds))).stages
+    monkeypatch.setattr(calibration, "_LONG", math.inf)
     estimate.measure_rate(step, 10**6)
     assert told == ["trial"]
     monkeypatch.setattr(calibration, "_LONG", 0)
@@ -193,6 +194,15 @@ def test_a_small_image_gets_a_small_trial(monkeypatch: pytest.MonkeyPatch) -> No
     assert len(trials) == 3
 
 
+def test_a_rate_is_positive_even_if_the_smaller_tile_took_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a busy machine; `--within` then took any model."""
+    trials = [(0.2, 1000), (0.1, 4000)]
+    monkeypatch.setattr(calibration, "_run_trial", lambda *how: trials.pop(0))
+    [step] = load_method("espcn", 3).stages
+    rate = calibration.measure_rate(step.runtime, (16, 32))
+    assert (rate.pixel_seconds, rate.tile_seconds) == (pytest.approx(0.1 / 32**2), 0)
+
+
 def test_rates_of_a_busy_machine_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     rates = [Rate(1, 1, 1, 1), Rate(2, 2, 2, 2), Rate(3, 3, 3, 3)]
     monkeypatch.setattr(calibration, "measure_rate", lambda runtime: rates.pop(0))
@@ -209,7 +219,7 @@ def test_rates_of_a_busy_machine_are_not_kept(monkeypatch: pytest.MonkeyPatch) -
 def test_within_chooses_and_refuses(photo: Path, tmp_path: Path, sr: Run) -> None:
     done = sr("upscale", photo, "-x2", "--within", "10m", "-o", tmp_path / "a.png")
     assert done.code == 0, done.err
-    assert "ecbsr is the best model within 10 min" in done.err
+    assert "slimres is the best model within 10 min" in done.err
     done = sr("upscale", photo, "-x2", "--within", "0.000001s", "-o", tmp_path / "b.png")
     assert (done.code, "no model can do this within" in done.err) == (2, True)
     done = sr("upscale", photo, "-x2", "-m", "ecbsr", "--within", "0.000001s", "-o", tmp_path / "b.png")

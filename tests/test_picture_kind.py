@@ -10,6 +10,7 @@ from PIL import Image as PilImage
 from helpers.paths import SAMPLES
 from srcli.imaging.picture_kind import Kind, Picture, examine_picture
 from tools import picture_cases
+from tools.spoilt import CASES, Case, make_case
 
 PHOTOS = ("astronaut", "camera", "chelsea", "coffee")
 
@@ -49,6 +50,12 @@ def test_a_second_save_does_not_hide_the_first(first: int) -> None:
         once = picture_cases.save_as_jpeg(file.convert("RGB"), first)
     for picture in (once, once.crop((3, 5, *once.size))):
         assert examine_picture(np.asarray(picture_cases.save_as_jpeg(picture, 95))).kind is Kind.BLOCKED
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.picture != "page"])
+def test_spoilt_photographs_are_seen_to_be_spoilt(case: Case) -> None:
+    """Those of docs/photographs.md, among them three that a phone has smoothed, sharpened and compressed."""
+    assert examine_picture(make_case(case)).is_degraded
 
 
 @pytest.mark.parametrize("factor", range(2, 17))

@@ -67,9 +67,12 @@ def measure_rate(runtime: Runtime, sides: tuple[int, int] = _SIDES, rounds: int 
     """Run tiles of two sizes, and keep the fastest round. Raises `OutOfMemory` if not even they fit."""
     trials = [_run_trial(runtime, side, rounds) for side in sides]
     small, large = (side * side for side in sides)
-    seconds = (trials[1][0] - trials[0][0]) / (large - small)
+    first, second = (seconds for seconds, _ in trials)
+    if first >= second:  # the machine was busy
+        first = second * small / large
+    seconds = (second - first) / (large - small)
     pixel_bytes = max(0.0, (trials[1][1] - trials[0][1]) / (large - small))
-    tile_seconds = max(0.0, trials[0][0] - seconds * small)
+    tile_seconds = max(0.0, first - seconds * small)
     return Rate(tile_seconds, seconds, trials[1][1] - pixel_bytes * large, pixel_bytes)
 
 

@@ -20,6 +20,9 @@ LARGEST_SIDE = 768  # pixels a side of the middle that is looked at
 _SMALLEST = 32  # below this, only pixel art can be told
 _FLAT, _STRONG = 3, 24  # levels between neighbours: still flat; certainly an edge
 _NOISY, _BLOCKED = 4.2, 1.0  # levels
+# Noise that a phone has smoothed and sharpened is no longer white, but its JPEG shows. In small pictures,
+# blocking is a mean of few pixels. Chosen on tiles of photographs, as they are and spoilt by tools/spoilt.py.
+_SHARPENED, _SHARPENED_BLOCKS, _SURE_SIDE = 2.5, (0.35, 0.45), 200
 _SMOOTH = 2  # levels of curvature: a ramp of colours, in which nothing is blurred
 _BLOCK = 8
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
@@ -103,11 +106,20 @@ def _examine_photo(light: Floats) -> Picture:
         kind = Kind.NOISY
     elif blocking > _BLOCKED and is_compressed:
         kind = Kind.BLOCKED
+    elif _has_sharpened_noise(light, noise, blocking, is_compressed):
+        kind = Kind.NOISY
     elif spare > 1 and has_upscaling_traces(light):
         kind = Kind.UPSCALED
     else:
         kind = Kind.BLURRED if spare >= 2 else Kind.CLEAN
     return Picture(kind, noise, spare, blocking)
+
+
+def _has_sharpened_noise(light: Floats, noise: float, blocking: float, is_compressed: bool) -> bool:
+    """Tell whether the noise of a picture, in levels, is seen together with its blocking."""
+    sure = blocking / max(1, math.sqrt(_SURE_SIDE / min(light.shape)))
+    usual, strong = _SHARPENED_BLOCKS
+    return (noise > _SHARPENED and sure > usual and is_compressed) or (noise > _NOISY and sure > strong)
 
 
 def _as_bytes(samples: StoredSamples) -> Bytes:
