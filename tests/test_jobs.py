@@ -344,7 +344,7 @@ def test_many_names_are_not_held(job: Path) -> None:
     peaks = []
     with job_store.open_locked(job) as store:
         store.create({})
-        for total in (3_000, 30_000):
+        for total in (3_000, 3_000, 30_000):  # the first loads modules and fills caches
             if total == 30_000:  # most of them where memory is not traced, which is slow
                 store.add(many(27_000))
             tracemalloc.start()
@@ -356,7 +356,7 @@ def test_many_names_are_not_held(job: Path) -> None:
             peaks.append(tracemalloc.get_traced_memory()[1])
             tracemalloc.stop()
         assert store.count().total == 30_000
-    assert peaks[1] < 1.2 * peaks[0] < 6e6
+    assert peaks[2] < 1.2 * peaks[1] < 6e6
 
 
 def test_a_folder_is_listed_as_it_is_walked(tmp_path: Path) -> None:

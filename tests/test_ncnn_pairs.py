@@ -6,6 +6,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from threading import Thread
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ from srcli.engine.weights import files, ncnn, packages, pair_check
 from srcli.errors import SrError, WeightsError
 from srcli.imaging.image import Image, read_image, write_image
 from srcli.imaging.metrics.full_reference import psnr
-from srcli.imaging.pixels import Pixels
+from srcli.imaging.pixels import Pixels, from_uint8
 from srcli.methods.choice import ModelChoice
 
 PACKAGED = [entry for entry in manifest.load() if entry.packaged]
@@ -135,6 +136,23 @@ def test_means_over_the_image_are_given_to_tiles() -> None:
     tiled = run(PAIRS["WAIFU2X_CUNET_UP2X"], pixels, tile=32, report=seams.append)
     assert not any(seam.again or seam.visible for seam in seams)
     assert psnr(tiled, run(PAIRS["WAIFU2X_CUNET_UP2X"], pixels)) > 45
+
+
+def test_threads_share_a_network() -> None:
+    """ncnn then crashed or ran for ever: an unlocked pool handed out memory twice."""
+    [upscaler] = methods.load_method("espcn", 2, methods.MethodOptions(device="cpu", runtime="ncnn")).stages
+    tiles = [from_uint8(np.random.default_rng(0).integers(0, 256, (24, 24, 1), np.uint8))] * 400
+    expected = next(iter(upscaler.runtime.run(tiles[:1])))
+    found: list[Pixels] = []
+    threads = [
+        Thread(target=lambda: found.extend(upscaler.runtime.run(tiles)), daemon=True) for _ in range(4)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(found) == 1600
+    assert all(np.allclose(each, expected, atol=1e-4) for each in found)
 
 
 def test_several_devices_share_the_means() -> None:

@@ -286,7 +286,8 @@ def read_net(param: Path, weights: Path, threads: int, gpu: VulkanGpu | None = N
     """Return a network that computes in single precision, and its memory. Raises `WeightsError`."""
     import ncnn
 
-    net, pools = ncnn.Net(), Pools(ncnn.UnlockedPoolAllocator(), ncnn.PoolAllocator())
+    # Both with locks: threads that share a network would leave the lists of an unlocked pool in circles.
+    net, pools = ncnn.Net(), Pools(ncnn.PoolAllocator(), ncnn.PoolAllocator())
     net.opt.blob_allocator, net.opt.workspace_allocator = pools.blobs, pools.workspace
     for name, value in _EXACT.items():
         setattr(net.opt, name, value)
