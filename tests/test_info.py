@@ -155,7 +155,7 @@ def test_a_folder_has_a_line_for_each_image_and_a_total(tmp_path: Path, sr: Run)
     lines = done.out.splitlines()
     assert f"{folder / 'coffee.png'}  PNG  600x400  clean photograph  -m ecbsr" in lines
     assert lines[-1].startswith("2 images, 0.4 megapixels, ")
-    assert lines[-1].endswith(" kB: 2 clean photograph")
+    assert lines[-1].endswith(" kB: clean photograph (2)")
     (folder / "bad.png").unlink()
     assert sr("info", folder, "-r").out.splitlines()[-1].startswith("3 images, 0.6 megapixels")
     (tmp_path / "empty").mkdir()

@@ -91,7 +91,7 @@ def _describe_total(reports: "list[ImageReport]") -> str:
     kinds = Counter(report.kind for report in reports)
     pixels = sum(math.prod(report.info.size) * report.info.frames for report in reports)
     size = sum(report.path.stat().st_size for report in reports)
-    counted = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+    counted = ", ".join(f"{kind} ({count})" for kind, count in kinds.most_common())
     images = f"{len(reports)} image{'s' if len(reports) != 1 else ''}"
     megapixels = f"{pixels / 1e6:.1f}" if pixels >= 1e6 else f"{pixels / 1e6:.1g}"
     return f"{images}, {megapixels} megapixels, {decimal(size)}: {counted or 'none readable'}"
