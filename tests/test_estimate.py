@@ -188,7 +188,7 @@ def test_a_small_image_gets_a_small_trial(monkeypatch: pytest.MonkeyPatch) -> No
     [step] = load_method("espcn", 3).stages
     for pixels in (80 * 60, 90 * 60, 10**6, 80 * 60):
         assert calibration.find_rate(step.runtime, "small", pixels) == QUICK
-    assert trials == [((32, 64), 1), ()]  # each once, and the exact one is used where it is known
+    assert trials == [((32, 64), 1), ((96, 192), 3)]  # each once, and the exact one is used where it is known
     calibration.check_rate(step.runtime, "small", [10_000], 1000)  # real work contradicts both
     calibration.find_rate(step.runtime, "small", 80 * 60)
     assert len(trials) == 3
@@ -205,7 +205,7 @@ def test_a_rate_is_positive_even_if_the_smaller_tile_took_longer(monkeypatch: py
 
 def test_rates_of_a_busy_machine_are_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     rates = [Rate(1, 1, 1, 1), Rate(2, 2, 2, 2), Rate(3, 3, 3, 3)]
-    monkeypatch.setattr(calibration, "measure_rate", lambda runtime: rates.pop(0))
+    monkeypatch.setattr(calibration, "measure_rate", lambda *how, **more: rates.pop(0))
     monkeypatch.setattr(calibration, "is_busy", lambda: True)
     [step] = load_method("espcn", 3).stages
     assert calibration.find_rate(step.runtime, "busy").pixel_seconds == 1
@@ -229,7 +229,7 @@ def test_within_chooses_and_refuses(photo: Path, tmp_path: Path, sr: Run) -> Non
 
 def test_a_trial_is_made_once(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[int] = []
-    monkeypatch.setattr(calibration, "measure_rate", lambda runtime: made.append(1) or QUICK)
+    monkeypatch.setattr(calibration, "measure_rate", lambda *how, **more: made.append(1) or QUICK)
     [step] = load_method("espcn", 2).stages
     assert [calibration.find_rate(step.runtime, "espcn") for _ in range(3)] == [QUICK] * 3
     assert len(made) == 1
@@ -258,7 +258,7 @@ def test_a_trial_that_real_work_contradicts_is_forgotten(
     share: float, kept: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     [step] = load_method("espcn", 2).stages
-    monkeypatch.setattr(calibration, "measure_rate", lambda runtime: QUICK)
+    monkeypatch.setattr(calibration, "measure_rate", lambda *how, **more: QUICK)
     areas = [500 * 500, 400 * 500]
     calibration.check_rate(step.runtime, "espcn", areas, 1)  # nothing is known, and nothing is wrong
     assert calibration.find_rate(step.runtime, "espcn") == QUICK
@@ -270,7 +270,7 @@ def test_work_that_takes_long_is_compared_with_what_was_foretold(monkeypatch: py
     [step] = load_method("espcn", 2).stages
     slow = replace(step, tile=32)
     # No processor is as fast as that.
-    monkeypatch.setattr(calibration, "measure_rate", lambda runtime: Rate(1e-12, 1e-15, 5e7, 1000))
+    monkeypatch.setattr(calibration, "measure_rate", lambda *how, **more: Rate(1e-12, 1e-15, 5e7, 1000))
     calibration.find_rate(step.runtime, str(step.spec))
     pixels = np.zeros((64, 80, 3), np.float32)
     monkeypatch.setattr(upscaler, "MIN_COMPARED_SECONDS", math.inf)

@@ -93,7 +93,7 @@ def find_rate(runtime: Runtime, name: str, pixels: float = math.inf, wait: Wait 
     """Return the rate of the network called `name`, measured once on each machine, unless that is busy.
 
     For an image of so few `pixels` that the trial would take longer, a quicker and less exact one is run.
-    `wait` is told of a trial that takes long.
+    `wait` announces a trial that takes long.
     """
     full, quick = _list_facts(runtime, name)
     found = read_measurement(measurement_path(full), MAX_DAYS)
@@ -102,8 +102,9 @@ def find_rate(runtime: Runtime, name: str, pixels: float = math.inf, wait: Wait 
     is_small = pixels < _ROUNDS * sum(side * side for side in _SIDES)
 
     def measure() -> dict[str, float]:
-        with _announce_trial(runtime, _QUICK_SIDES if is_small else _SIDES, 1 if is_small else _ROUNDS, wait):
-            return asdict(measure_rate(runtime, _QUICK_SIDES, 1) if is_small else measure_rate(runtime))
+        sides, rounds = (_QUICK_SIDES, 1) if is_small else (_SIDES, _ROUNDS)
+        with _announce_trial(runtime, sides, rounds, wait):
+            return asdict(measure_rate(runtime, sides, rounds))
 
     facts = quick if is_small else full
     if not is_busy():
@@ -167,7 +168,7 @@ def _drop_if_wrong(path: Path, found: dict[str, float], areas: list[int], second
 def fit_tile(runtime: Runtime, tile: int, free: float, wait: Wait = ignore) -> int:
     """Return the largest tile side up to `tile` that fits into memory, by measurement.
 
-    Half of the `free` bytes is left to the rows of the output and to other programs. `wait` is told of a
+    Half of the `free` bytes stays free for the rows of the output and for other programs. `wait` announces a
     measurement that takes long.
     """
     if tile <= _SIDES[0]:

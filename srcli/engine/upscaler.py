@@ -53,7 +53,7 @@ class Upscaler:
     meet; `spec` says what the network is, if known. `prefetch`: the next tile runs on a thread while the last
     one is used, which images that are themselves made row by row do not allow.
     `mirrors_border`: beyond its border, the network sees the image mirrored, and not the zeros of its own
-    padding, which darken a white border. `wait` is told of measurements that take long.
+    padding, which darken a white border. `wait` announces measurements that take long.
     """
 
     runtime: Runtime

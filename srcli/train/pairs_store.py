@@ -240,8 +240,8 @@ def _make_shard(wanted: PairSpec, images: Store, teacher: Method, shard: int) ->
     top, left = (rng.integers(sides[number] - side + 1) for sides in (images.rows, images.columns))
     crops = images.hr.cut(Boxes(number, top, left, np.zeros(SHARD, np.int64)), side).numpy()
     made: list[list[Samples]] = []
-    # As `sr upscale` does: many networks for photographs shift colours.
-    fix = Postprocess().for_method(teacher)
+    # Many networks for photographs shift colours. What they make up is to be learned, so nothing is blended.
+    fix = Postprocess(faithful=False).for_method(teacher)
     for crop in crops:
         low = degrade_image(from_uint8(crop), scale, degradation, rng)
         large = fix.apply(rows.of(teacher(low, scale)), rows.of(low)).whole()
