@@ -22,6 +22,7 @@ from srcli.report import formatters
 from srcli.report.table import PLAIN, TableOptions
 from srcli.report.training_curves import find_score
 from srcli.train import recipes
+from tools.published_recipes import describe_comparison, read_published
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
@@ -480,12 +481,16 @@ def _format_shares(shares: Sequence[float]) -> str:
 
 
 def render_recipe_notes(scale: int = 4) -> str:
-    """Return what each recipe follows, where it deviates on purpose, and its source."""
-    notes = []
+    """Return what each recipe follows, and how it differs from its authors' options, or its source."""
+    notes, published = [], read_published()
     for name, recipe in recipes.RECIPES.items():
-        source = recipes.SOURCES.get(name) or archs.paper(recipes.find(name, scale).arch).url
         text = " ".join((recipe.__doc__ or "").split())
-        notes.append(f"- `{name}`: {text}" + (f" [Source]({source})" if source else ""))
+        source = recipes.SOURCES.get(name) or archs.paper(recipes.find(name, scale).arch).url
+        if name in published:
+            text += f" {describe_comparison(published[name])}"
+        elif source:
+            text += f" [Source]({source})"
+        notes.append(f"- `{name}`: {text}")
     return "\n".join(notes)
 
 

@@ -269,7 +269,10 @@ def _reduction(recipe: Recipe, images: losses.Images, fed: Tensor) -> dict[str, 
 def _supervision(
     state: State, work: Work, recipe: Recipe, images: losses.Images, earlier: list[Tensor]
 ) -> dict[str, Tensor]:
-    """Compute the same loss for intermediate outputs, summed, against the targets in their sizes."""
+    """Compute the same loss for intermediate outputs, summed, against the targets in their sizes.
+
+    Each counts by its number of pixels, relative to the result's.
+    """
     weight = schedule.supervision(recipe, state.step)
     if not earlier or not weight or work.phase.discriminator:
         return {}
@@ -277,6 +280,7 @@ def _supervision(
         losses.total(
             work.objective(losses.Images(shown.float(), _resize_target(images.hr, shown), images.lr))
         )
+        * (shown.numel() / images.hr.numel())
         for shown in earlier
     ]
     return {"stages": weight * torch.stack(found).sum()}

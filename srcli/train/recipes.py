@@ -107,7 +107,8 @@ def vdsr(scale: int) -> Recipe:
 def drrn(scale: int) -> Recipe:
     """DRRN: squared error, 31x31 patches, batch 128 of one of three scales, halved every 65,360 steps.
 
-    Adam replaces SGD at 0.1 with values clipped relative to the learning rate.
+    Adam replaces SGD at 0.1. Norms are clipped at 0.01 as in the authors' code; in the paper it is values,
+    relative to the learning rate.
     """
     return Recipe(
         "drrn",
@@ -149,9 +150,10 @@ def drcn(scale: int) -> Recipe:
 def lapsrn(scale: int) -> Recipe:
     """LapSRN: its Charbonnier loss on 128x128 pixels, batch 64; Adam at 1e-4 instead of SGD at 1e-5.
 
-    Levels before the last are compared with the truth at their size, weighted by their number of pixels.
+    Levels before the last are compared with the truth at their size, weighted by their number of pixels. The
+    authors also shrink each training image by a random factor from 0.5 to 1.
     """
-    levels = (0.25, 0.25) if scale > 2 else (0.0, 0.0)
+    levels = (1.0, 1.0) if scale > 2 else (0.0, 0.0)
     return Recipe(
         "lapsrn",
         scale,
@@ -192,6 +194,7 @@ def rrdbnet(scale: int) -> Recipe:
         beta2=0.99,
         cycles=4,
         floor=5e-4,
+        ema=_BASICSR,
     )
 
 
@@ -219,7 +222,10 @@ def carn(scale: int) -> Recipe:
 
 
 def mdsr(scale: int) -> Recipe:
-    """MDSR: L1, 48x48 patches, batch 16 of one of three scales, 1e-4 halved every 200,000 steps."""
+    """MDSR: L1, 48x48 patches, batch 16 of one of three scales, 1e-4 halved every 200,000 steps.
+
+    So it is in the paper; the authors' later code halves the rate once.
+    """
     made = Recipe(
         "mdsr",
         scale,
@@ -278,7 +284,10 @@ def bairnet(scale: int) -> Recipe:
 
 
 def han(scale: int) -> Recipe:
-    """HAN: L1, 48x48, batch 16, 1e-4 halved every 200,000 steps; the authors start from RCAN's x2 weights."""
+    """HAN: L1, 48x48, batch 16, 1e-4 halved every 200,000 steps; the authors start from RCAN's x2 weights.
+
+    Loss, steps and schedule are those of RCAN, as here it starts from scratch.
+    """
     return _halve_rate(Recipe("han", scale, patch=48, learning_rate=1e-4))
 
 
@@ -335,7 +344,10 @@ def srdensenet(scale: int) -> Recipe:
 
 
 def dbpn(scale: int) -> Recipe:
-    """D-DBPN: L1, 40x40 patches, batch 16, 1e-4, a tenth of it in the second half."""
+    """D-DBPN: L1, 40x40 patches, batch 16, 1e-4, a tenth of it in the second half.
+
+    There is no weight decay in the authors' code; its batch and number of epochs are for another version.
+    """
     return Recipe(
         "dbpn",
         scale,
@@ -363,32 +375,32 @@ def esrgan(scale: int) -> Recipe:
     """ESRGAN: RRDB-PSNR, then VGG19 features before activation and a relativistic discriminator.
 
     The authors weight the mean of both halves of the relativistic loss by 0.005; ours is their sum. They
-    average weights in the second phase only.
+    start the second phase from the newest weights, we from the averaged ones.
     """
     loss = "l1=0.01,content=1,adversarial:ragan=0.0025"
     gan = Gan(loss=loss, discriminator="esrgan", decay_at=(0.125, 0.25, 0.5, 0.75))
-    return replace(rrdbnet(scale), name="esrgan", ema=_BASICSR, gan=gan)
+    return replace(rrdbnet(scale), name="esrgan", gan=gan)
 
 
 def bebygan(scale: int) -> Recipe:
     """BebyGAN: RRDB-PSNR, then best buddies, cycle, VGG19 features, a discriminator of textured regions.
 
     192x192 pixels at x4, batch 8, three cosines of 200,000 steps. The authors weight the mean of both halves
-    of the relativistic loss by 0.005. They do not say how they made the weights they start from (`--init`).
+    of the relativistic loss by 0.005, and warm up after each restart. They do not say how they made the
+    weights they start from (`--init`).
     """
     features = "content:conv3_4=0.125,content:conv4_4=0.25,content:conv5_4=0.5"
     loss = f"best-buddy=1,cycle=1,{features},adversarial:ragan=0.0025"
     gan = Gan(600_000, loss, discriminator="deep", schedule="cosine", cycles=3, regions=0.025)
     made = replace(rrdbnet(scale), name="bebygan", patch=48, batch=8, warmup=2_000, beta2=0.999)
-    return replace(made, gan=gan)
+    return replace(made, ema=0.0, gan=gan)
 
 
 def bsrgan(scale: int) -> Recipe:
     """BSRGAN: RRDB on shuffled degradations with L1, then also VGG19 features and a U-Net, by LSGAN.
 
-    The authors' options, except the number of steps; they average weights in the second phase only. The paper
-    has batch 48 and adversarial weight 0.1. The authors' squared errors are twice those of our lsgan, hence
-    its weight of 2.
+    The authors' options, except the number of steps, which they leave open. The paper has batch 48 and
+    adversarial weight 0.1. The authors' squared errors are twice those of our lsgan, hence its weight of 2.
     """
     loss = f"l1=1,{_FIVE_LAYERS},adversarial:lsgan=2"
     gan = Gan(2_000_000, loss, 5e-5, decay_at=(0.4, 0.8), discriminator="unet")
@@ -472,19 +484,27 @@ def anime(scale: int) -> Recipe:
 
 
 def lapar(scale: int) -> Recipe:
-    """LAPAR: L1, 64x64 patches, batch 32, 4e-4 after 2,000 steps, three cosines of 200,000."""
-    return Recipe(
-        "lapar", scale, patch=64, batch=32, steps=600_000, learning_rate=4e-4, warmup=2_000, cycles=3
-    )
+    """LAPAR: L1, 64x64 patches, batch 32, 4e-4 after 2,000 steps, three cosines of 200,000 to 1e-7.
+
+    The authors warm up after each restart, we once.
+    """
+    made = Recipe("lapar", scale, patch=64, batch=32, steps=600_000, learning_rate=4e-4, warmup=2_000)
+    return replace(made, cycles=3, floor=2.5e-4)
 
 
 def san(scale: int) -> Recipe:
-    """SAN: L1, 48x48 patches, batch 16, 1e-4 halved every 200,000 steps."""
-    return _halve_rate(Recipe("san", scale, patch=48, learning_rate=1e-4))
+    """SAN: L1, 48x48 patches, batch 16, 1e-4 halved every 200,000 steps; beta2 is 0.99.
+
+    The authors' code lowers the rate more often over more steps, unless told otherwise.
+    """
+    return _halve_rate(Recipe("san", scale, patch=48, learning_rate=1e-4, beta2=0.99))
 
 
 def csnln(scale: int) -> Recipe:
-    """CSNLN: L1, 48x48 patches, batch 16, 1e-4 halved every 200,000 steps."""
+    """CSNLN: L1, 48x48 patches, batch 16, 1e-4 halved every 200,000 steps.
+
+    The authors' command halves the rate once.
+    """
     return _halve_rate(Recipe("csnln", scale, patch=48, learning_rate=1e-4))
 
 
@@ -517,20 +537,27 @@ def _halve_rate_late(recipe: Recipe) -> Recipe:
 
 
 def swinir(scale: int) -> Recipe:
-    """SwinIR: L1, 48x48 patches, batch 32, 2e-4 halved four times; other scales start from x2.
+    """SwinIR: L1, 48x48 patches, batch 32, 2e-4 halved four times, at every scale.
 
-    The versions for DIV2K and Flickr2K, and the lightweight ones, use patches of 64x64.
+    The authors start x3, x4 and x8 from x2, at half the rate for half the steps (`--init`). The versions for
+    DIV2K and Flickr2K, and the lightweight ones, use patches of 64x64.
     """
     return replace(_halve_rate_late(Recipe("swinir", scale, patch=48, batch=32)), beta2=0.999, ema=_BASICSR)
 
 
 def hat(scale: int) -> Recipe:
-    """HAT without ImageNet: L1, 64x64 patches, batch 32, 2e-4 halved four times; x4 starts from x2."""
+    """HAT without ImageNet: L1, 64x64 patches, batch 32, 2e-4 halved four times, at every scale.
+
+    The authors start x4 from x2, at half the rate for half the steps (`--init`).
+    """
     return _halve_rate_late(Recipe("hat", scale, patch=64, batch=32, ema=_BASICSR))
 
 
 def dat(scale: int) -> Recipe:
-    """DAT: L1, 64x64 patches, batch 32, 2e-4 halved four times; other scales start from x2."""
+    """DAT: L1, 64x64 patches, batch 32, 2e-4 halved four times, at every scale.
+
+    The authors start x3 and x4 from x2, at half the rate for half the steps (`--init`).
+    """
     return _halve_rate_late(Recipe("dat", scale, patch=64, batch=32))
 
 
@@ -556,7 +583,10 @@ def omnisr(scale: int) -> Recipe:
 
 
 def edt(scale: int) -> Recipe:
-    """EDT on DIV2K and Flickr2K: L1, 48x48 patches, batch 32, 2e-4 halved four times."""
+    """EDT on DIV2K and Flickr2K: L1, 48x48 patches, batch 32, 2e-4 halved four times.
+
+    The last time is at 475,000 steps; the authors' 4,750,000 have a digit too many.
+    """
     return _halve_rate_late(Recipe("edt", scale, patch=48, batch=32))
 
 
@@ -650,20 +680,11 @@ _ALL = (
 )
 RECIPES = {recipe.__name__: recipe for recipe in _ALL}
 
-_BASICSR_OPTIONS = "https://github.com/XPixelGroup/BasicSR/blob/master/options/train/"
-# Where the authors' settings are written down, if that is not the paper of the network.
+# Where the settings are written down, if that is neither the paper of the network nor an option file of the
+# authors, which benchmarks/published_recipes.csv lists.
 SOURCES = {
-    "rrdbnet": _BASICSR_OPTIONS + "ESRGAN/train_RRDBNet_PSNR_x4.yml",
-    "esrgan": _BASICSR_OPTIONS + "ESRGAN/train_ESRGAN_x4.yml",
-    "realesrgan": _BASICSR_OPTIONS + "RealESRGAN/train_realesrgan_x4plus.yml",
     "srgan": "https://arxiv.org/abs/1609.04802",
-    "bebygan": "https://arxiv.org/abs/2103.15295",
-    "bsrgan": "https://github.com/cszn/KAIR/blob/master/options/train_bsrgan_x4_gan.json",
-    "dat": "https://github.com/zhengchen1999/DAT/blob/main/options/Train/train_DAT_x4.yml",
-    "bsrn": "https://github.com/xiaom233/BSRN/blob/main/options/train/train_BSRN_x4.yml",
-    "safmn": "https://github.com/sunny2109/SAFMN/blob/main/options/train/SAFMN/train_DF2K_X4.yml",
-    "hat": "https://github.com/XPixelGroup/HAT/tree/main/options/train",
-    "omnisr": "https://github.com/Francis0625/Omni-SR/blob/main/train_yamls/train_OmniSR_X4_DIV2K.yaml",
+    "bebygan": "https://github.com/dvlab-research/Simple-SR/blob/master/exps/BebyGAN/config.py",
 }
 
 
