@@ -1,7 +1,8 @@
 """Scale factors, and where the pixels of an output of any size lie on the input, in integers."""
 
 import math
-from dataclasses import dataclass
+
+from srcli.dataclass import dataclass
 
 # In place of a scale: the network takes the output size as an input, and so upscales by any factor.
 ANY = 0

@@ -2,13 +2,13 @@
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from helpers.command import Run
+from srcli.dataclass import dataclass
 from srcli.engine.runtimes.base import NetworkInfo, Runtime
 from srcli.engine.seams import VISIBLE, Seam, SeamMeter, SeamMismatch, plan_overlaps
 from srcli.engine.tiles import plan_tiles

@@ -8,10 +8,11 @@ import importlib
 import inspect
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from srcli.dataclass import dataclass
 from srcli.errors import UsageError
 from srcli.scales import ANY, format_scale
 

@@ -1,11 +1,11 @@
 """Events: what happens while a batch runs."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
+from srcli.dataclass import dataclass
 from srcli.errors import SrError
 from srcli.upscaling.task import UpscaleTask
 

@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePath
 
+from srcli.dataclass import dataclass
 from srcli.errors import UsageError
 
 FIELDS = ("stem", "ext", "parent", "model", "scale")

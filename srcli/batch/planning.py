@@ -1,5 +1,6 @@
 """Which file goes where: from what a user names to pairs of source and target."""
 
+import dataclasses
 import errno
 import gc
 import glob
@@ -8,7 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import cached_property
 from itertools import chain
 from pathlib import Path, PurePosixPath
@@ -16,6 +17,7 @@ from pathlib import Path, PurePosixPath
 from srcli.batch.events import Emit, FilesIgnored, FolderFailed
 from srcli.batch.name_template import NameTemplate, parse_template
 from srcli.batch.task_list import PathText, TaskList, TaskText, as_text, parse_text
+from srcli.dataclass import dataclass
 from srcli.errors import DatasetError, SrError, UsageError
 from srcli.imaging.codecs.registry import READABLE_HINT, SUFFIXES, is_image, is_image_name
 from srcli.storage.locations import (
@@ -107,7 +109,7 @@ class Layout:
         return output is not None and bool(output.suffix) and not output.is_dir()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(frozen=True, slots=True)
 class _Input:
     """An image file and the folder it was found in; `is_named`: by the user, not by a folder or a pattern."""
 

@@ -3,7 +3,7 @@
 import math
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +15,7 @@ from srcli.batch.planning import Layout, SkippedEntries, check_watchable, plan_o
 from srcli.batch.request import Execution, UpscaleRequest
 from srcli.batch.task_list import TaskList
 from srcli.batch.work import BatchSettings, find_model
+from srcli.dataclass import dataclass
 from srcli.engine import slots
 from srcli.errors import SrError, UsageError
 from srcli.imaging.codecs.reading import read_info

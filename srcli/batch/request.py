@@ -1,7 +1,6 @@
 """The request that a batch carries out: what to upscale and how."""
 
-from dataclasses import dataclass
-
+from srcli.dataclass import dataclass
 from srcli.engine.tiles import DEFAULT_TILE
 from srcli.errors import UsageError
 from srcli.imaging.codecs.base import EncodingOptions

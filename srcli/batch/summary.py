@@ -1,8 +1,7 @@
 """The result of a batch, and the exit code that follows from it."""
 
-from dataclasses import dataclass
-
 from srcli.batch.events import ImageFailed, ImageFinished
+from srcli.dataclass import dataclass
 from srcli.errors import ExitCode, SrError
 from srcli.upscaling.task import UpscaleTask
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,6 +18,7 @@ from srcli.batch.events import (
     SkipReason,
     TileDone,
 )
+from srcli.dataclass import dataclass
 from srcli.engine.calibration import is_busy
 from srcli.engine.limits import choose_max_pixels
 from srcli.engine.measurements import record_speed

@@ -5,13 +5,14 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from srcli.cli import console
+from srcli.dataclass import dataclass
 from srcli.errors import UsageError
 from srcli.storage.files import get_state_folder
 from srcli.storage.json_text import read_json

@@ -3,7 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable, Sequence
-from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
+from dataclasses import MISSING, asdict, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar, get_type_hints
 
@@ -11,6 +11,7 @@ import typer
 
 from srcli import scales
 from srcli.cli import completion
+from srcli.dataclass import dataclass
 from srcli.engine.tiles import DEFAULT_TILE
 from srcli.errors import UsageError
 

@@ -6,9 +6,10 @@ import sys
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
+from srcli.dataclass import dataclass
 from srcli.errors import ImageError, SrError, UsageError
 from srcli.storage.text import decode_text, has_utf16_mark
 

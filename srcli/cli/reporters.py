@@ -4,13 +4,14 @@ import math
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
 
 from srcli.batch import events
 from srcli.cli import console
 from srcli.cli.terminal import can_show_bar
+from srcli.dataclass import dataclass
 from srcli.errors import SrError
 
 if TYPE_CHECKING:

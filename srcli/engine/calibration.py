@@ -8,12 +8,13 @@ import contextlib
 import math
 import os
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from time import perf_counter
 
 import numpy as np
 
+from srcli.dataclass import dataclass
 from srcli.engine import memory
 from srcli.engine.device import count_threads, release_memory
 from srcli.engine.measurements import (

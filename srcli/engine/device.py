@@ -7,10 +7,10 @@ import os
 import platform
 import shutil
 import sys
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+from srcli.dataclass import dataclass
 from srcli.errors import UsageError
 
 # The numbers of mallopt's parameters in malloc.h.

@@ -5,9 +5,9 @@ import math
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
+from srcli.dataclass import dataclass
 from srcli.errors import UsageError
 
 _UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}

@@ -5,10 +5,11 @@ same pixels. Their difference there is the step that one would see.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import numpy as np
 
+from srcli.dataclass import dataclass
 from srcli.engine.tiles import Span
 from srcli.imaging.pixels import Pixels
 

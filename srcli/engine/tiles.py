@@ -1,9 +1,10 @@
 """Tile planning: pure integers in, integers out, so that tiling changes nothing."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 
+from srcli.dataclass import dataclass
 from srcli.scales import Axis, count_outputs_before
 
 # In input pixels. Larger tiles are no faster on a CPU, smaller ones spend more on their halo.

@@ -1,7 +1,7 @@
 """Pixels through a network: plan tiles, run them, place them. Luma networks get their chroma by bicubic."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import partial
 from itertools import chain, groupby
 from time import perf_counter, process_time
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from srcli.archs import Spec
+from srcli.dataclass import dataclass
 from srcli.engine import calibration, memory
 from srcli.engine.calibration import fit_tile
 from srcli.engine.device import release_memory

@@ -4,10 +4,10 @@ import ctypes
 import importlib.util
 import os
 import sys
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from srcli.dataclass import dataclass
 from srcli.errors import UsageError
 from srcli.storage.silence import silence_stderr
 

@@ -1,10 +1,10 @@
 """Transparency: colours under transparent pixels are replaced, so that none of them shows after upscaling."""
 
-from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 
+from srcli.dataclass import dataclass
 from srcli.imaging.colorspace import decode_srgb
 from srcli.imaging.pixels import Pixels, Plane, StoredSamples
 from srcli.imaging.rows import Rows, resize_rows

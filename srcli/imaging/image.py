@@ -1,12 +1,12 @@
 """Images as pixels with alpha, depth and metadata: what is read from and written to files."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from srcli.dataclass import dataclass
 from srcli.imaging.codecs import reading, registry, writing
 from srcli.imaging.codecs.base import MAX_PIXELS, EncodingOptions, Frame
 from srcli.imaging.metadata.fields import Metadata

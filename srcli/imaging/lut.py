@@ -8,12 +8,12 @@ SPLUT has integers up to 15 between tables, so that every value is a sample. htt
 import itertools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from srcli.dataclass import dataclass
 from srcli.imaging.pixels import Pixels, quantise
 
 # int8 or floats; the axes are the inputs, in the order of their positions in the window, then the outputs.

@@ -1,12 +1,12 @@
 """The kind of a picture, told from its pixels: drawing, text, pixel art, or a photograph and its defects."""
 
 import math
-from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
 
+from srcli.dataclass import dataclass
 from srcli.imaging.alpha import flatten_alpha
 from srcli.imaging.pixels import StoredSamples, white_level
 from srcli.imaging.quality_estimate import estimate_noise, estimate_spare_detail, find_median, find_quantiles

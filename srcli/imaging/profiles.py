@@ -5,11 +5,11 @@ They are applied in floats, where LittleCMS in Pillow has 8 bits. Source: ICC.1:
 
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from srcli.dataclass import dataclass
 from srcli.imaging import colorspace
 from srcli.imaging.pixels import StoredSamples, white_level
 

@@ -4,12 +4,12 @@ Pixel centres of input and output are aligned at half-pixel positions; the verti
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from srcli.dataclass import dataclass
 from srcli.imaging.pixels import Pixels, quantise
 
 Array = NDArray[np.float64]

@@ -1,11 +1,12 @@
 """`Rows`: an image with only some rows in memory, computed on request from top to bottom."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from srcli.dataclass import dataclass
 from srcli.imaging.pixels import Pixels, is_8bit, is_grey
 from srcli.imaging.resize import KERNELS, Taps, apply_taps, apply_taps_8bit, compute_taps, reflect
 

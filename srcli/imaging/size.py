@@ -1,8 +1,9 @@
 """Target sizes: by a factor, a side, a box or an area."""
 
 import math
-from dataclasses import dataclass, fields
+from dataclasses import fields
 
+from srcli.dataclass import dataclass
 from srcli.errors import UsageError
 
 Size = tuple[int, int]

@@ -4,11 +4,12 @@ import json
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field, fields
+from dataclasses import field, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from srcli.dataclass import dataclass
 from srcli.errors import ManifestError, UsageError
 from srcli.scales import ANY, format_scale
 

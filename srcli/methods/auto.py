@@ -1,10 +1,11 @@
 """`-m auto`: the model that suits a picture, among those that are on this machine."""
 
 from collections.abc import Iterator
-from dataclasses import astuple, dataclass
+from dataclasses import astuple
 from typing import Literal
 
 from srcli import manifest
+from srcli.dataclass import dataclass
 from srcli.engine.weights import files
 from srcli.imaging.picture_kind import Kind, Picture
 from srcli.manifest import DEFAULT_MODEL

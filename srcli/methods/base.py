@@ -2,11 +2,12 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import ClassVar, Self
 
 import numpy as np
 
+from srcli.dataclass import dataclass
 from srcli.engine.seams import Report
 from srcli.engine.tiles import DEFAULT_TILE
 from srcli.engine.upscaler import Sides, Upscaler

@@ -1,9 +1,9 @@
 """The choice of a method: a model by name, or a weight file."""
 
-from dataclasses import dataclass
 from pathlib import Path
 
 from srcli import manifest
+from srcli.dataclass import dataclass
 from srcli.errors import UsageError
 from srcli.manifest import DEFAULT_MODEL
 from srcli.methods.auto import AUTO, Preference

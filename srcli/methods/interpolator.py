@@ -1,7 +1,6 @@
 """Interpolation by a fixed kernel: nearest, bilinear, bicubic, lanczos."""
 
-from dataclasses import dataclass
-
+from srcli.dataclass import dataclass
 from srcli.imaging import rows
 from srcli.imaging.rows import Rows
 from srcli.methods.base import Method

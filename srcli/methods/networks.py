@@ -1,10 +1,11 @@
 """Pretrained networks as methods: chains of fixed scales, and single networks of any scale."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from typing import Self
 
+from srcli.dataclass import dataclass
 from srcli.engine.upscaler import Sides, Upscaler
 from srcli.imaging import rows
 from srcli.imaging.rows import Rows

@@ -1,11 +1,11 @@
 """Pixel art, enlarged as squares: squares that JPEG has blurred are made even before."""
 
 import math
-from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 
+from srcli.dataclass import dataclass
 from srcli.imaging import rows
 from srcli.imaging.picture_kind import find_pixel_side
 from srcli.imaging.pixels import Pixels, to_uint8

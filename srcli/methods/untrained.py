@@ -1,8 +1,9 @@
 """Methods without a training set as methods among others."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import ClassVar, Self
 
+from srcli.dataclass import dataclass
 from srcli.engine import device
 from srcli.imaging import rows
 from srcli.imaging.rows import Rows

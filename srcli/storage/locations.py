@@ -4,6 +4,7 @@ Remote files are downloaded to temporary files, and outputs are uploaded whole o
 clients of stores are imported only when there is a URL.
 """
 
+import dataclasses
 import errno
 import glob
 import importlib
@@ -12,10 +13,10 @@ import re
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath
 from typing import Any
 
+from srcli.dataclass import dataclass
 from srcli.errors import FileError, SrError, UsageError
 
 _URL = re.compile(r"([a-z][a-z0-9+.-]*)://(.*)", re.DOTALL | re.IGNORECASE)
@@ -23,7 +24,7 @@ _URL = re.compile(r"([a-z][a-z0-9+.-]*)://(.*)", re.DOTALL | re.IGNORECASE)
 _UNREACHABLE = (errno.EIO, errno.EBUSY, getattr(errno, "EREMOTEIO", errno.EIO))
 
 
-@dataclass(frozen=True, order=True)
+@dataclasses.dataclass(frozen=True, order=True)
 class RemotePath:
     """A file or folder in a store; `path` is everything after `://`, such as `bucket/scans/a.png`.
 
@@ -213,7 +214,7 @@ def _build_identity(info: dict[str, Any]) -> str:
     return f"{info.get('size')}:{when}"
 
 
-@dataclass(frozen=True, order=True)
+@dataclasses.dataclass(frozen=True, order=True)
 class ListedFile:
     """A file in a listing, and a string that changes with its content."""
 

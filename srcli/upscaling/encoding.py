@@ -1,7 +1,8 @@
 """The encoding of an output: as its source is coded, if the format stays; and what the output loses."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from srcli.dataclass import dataclass
 from srcli.imaging.codecs.base import Codec, Coding, EncodingOptions
 from srcli.imaging.metadata.fields import TEXT_CHUNKS, Metadata
 

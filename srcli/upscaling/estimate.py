@@ -5,13 +5,14 @@ import math
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.util import find_spec
 from time import perf_counter
 
 import numpy as np
 
 from srcli import manifest
+from srcli.dataclass import dataclass
 from srcli.engine import calibration
 from srcli.engine.calibration import Rate
 from srcli.engine.device import count_threads

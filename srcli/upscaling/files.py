@@ -4,12 +4,13 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
+from srcli.dataclass import dataclass
 from srcli.engine.limits import choose_max_pixels
 from srcli.errors import ImageError, UsageError
 from srcli.imaging.alpha import flatten_alpha

@@ -3,11 +3,12 @@
 import hashlib
 import json
 import os
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 
 from srcli import __version__, manifest
+from srcli.dataclass import dataclass
 from srcli.engine.weights.files import find_digest
 from srcli.engine.weights.ncnn import hash_weights
 from srcli.errors import FileError, ImageError

@@ -6,11 +6,12 @@ reads them, so an image can be written while it is made; a stage that needs the 
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial, reduce
 
 import numpy as np
 
+from srcli.dataclass import dataclass
 from srcli.imaging import rows
 from srcli.imaging.alpha import bleed_alpha
 from srcli.imaging.codecs.base import Frame

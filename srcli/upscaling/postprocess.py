@@ -1,11 +1,12 @@
 """Postprocessing of upscaled images: blending, colour transfer, back-projection, uncertainty maps."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from srcli import manifest
+from srcli.dataclass import dataclass
 from srcli.engine.upscaler import orient, undo_orientation
 from srcli.errors import UsageError
 from srcli.imaging import rows

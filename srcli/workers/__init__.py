@@ -4,9 +4,9 @@ Knows nothing of images. A job is any picklable value; `str(job)` is its name in
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from srcli.dataclass import dataclass
 from srcli.errors import SrError, wrap_exception
 
 J = TypeVar("J")

@@ -1,7 +1,6 @@
 """Which workers to start."""
 
-from dataclasses import dataclass
-
+from srcli.dataclass import dataclass
 from srcli.workers import J, T
 from srcli.workers.distribute import Pool, WorkerSetup
 from srcli.workers.slot import Slot

@@ -3,10 +3,11 @@
 import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import islice
 from typing import Any, Generic, Protocol, TypeVar
 
+from srcli.dataclass import dataclass
 from srcli.errors import SrError
 from srcli.workers import J, Outcome, T, try_job
 from srcli.workers.progress import ignore

@@ -1,7 +1,9 @@
 """A place for one worker."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from srcli.dataclass import dataclass
 
 
 @dataclass(frozen=True)

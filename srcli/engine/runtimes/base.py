@@ -3,13 +3,14 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import Protocol, Self, runtime_checkable
 
 import numpy as np
 
 from srcli.archs import Spec
+from srcli.dataclass import dataclass
 from srcli.errors import SrError
 from srcli.imaging.pixels import Pixels
 from srcli.scales import Window

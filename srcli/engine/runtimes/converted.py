@@ -9,11 +9,12 @@ import json
 import time
 from collections.abc import Mapping
 from contextlib import ExitStack, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from srcli.archs import Spec
+from srcli.dataclass import dataclass
 from srcli.engine.runtimes.base import Converter, NetworkInfo, UnsupportedNetwork, WeightsSource
 from srcli.errors import FileError, SrError, WeightsError
 from srcli.storage.files import get_cache_folder, replace_atomically

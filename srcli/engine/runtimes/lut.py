@@ -1,8 +1,8 @@
 """Look-up tables on the CPU, by NumPy: no network library is loaded."""
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 
+from srcli.dataclass import dataclass
 from srcli.engine.runtimes.base import NetworkInfo, OutOfMemory, Runtime
 from srcli.imaging.lut import LutUpscaler
 from srcli.imaging.pixels import Pixels

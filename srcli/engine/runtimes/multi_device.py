@@ -2,13 +2,14 @@
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from itertools import tee
 from operator import is_not
 from queue import SimpleQueue
 from threading import Thread
 from typing import Any, Self, TypeVar
 
+from srcli.dataclass import dataclass
 from srcli.engine.runtimes.base import Runtime, Sampler
 from srcli.imaging.pixels import Pixels
 from srcli.scales import Window

@@ -2,12 +2,13 @@
 
 import importlib.util
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from srcli.dataclass import dataclass
 from srcli.engine.device import (
     count_threads,
     keep_freed_memory,

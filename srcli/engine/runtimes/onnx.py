@@ -2,7 +2,7 @@
 
 import importlib.util
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from srcli.dataclass import dataclass
 from srcli.engine.device import count_threads, may_have_gpu
 from srcli.engine.runtimes import probing
 from srcli.engine.runtimes.base import NetworkInfo, OutOfMemory, Runtime, RuntimeRequest, pad_tile

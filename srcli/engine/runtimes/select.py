@@ -2,10 +2,11 @@
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from srcli.dataclass import dataclass
 from srcli.engine.device import has_bfloat16_matrices, limit_spinning, select_device
 from srcli.engine.runtimes.base import (
     Runtime,

@@ -12,13 +12,13 @@ import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 from weakref import WeakValueDictionary
 
 import numpy as np
 
+from srcli.dataclass import dataclass
 from srcli.errors import WeightsError
 
 if TYPE_CHECKING:

@@ -4,12 +4,12 @@ import errno
 import os
 import re
 import time
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from threading import Thread
 from urllib.parse import urlsplit
 
+from srcli.dataclass import dataclass
 from srcli.engine.weights.transfer import (
     DEADLINE,
     TEMPORARY_STATUS,

@@ -5,13 +5,13 @@ import re
 import threading
 import warnings
 from collections.abc import Iterator
-from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from srcli import archs
 from srcli.archs import Spec
+from srcli.dataclass import dataclass
 from srcli.engine.weights.checkpoint import State, strip_prefixes
 from srcli.errors import UsageError, WeightsError
 

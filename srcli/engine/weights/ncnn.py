@@ -7,7 +7,6 @@ https://github.com/Tencent/ncnn/wiki/param-and-model-file-structure
 import hashlib
 import re
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from pathlib import Path
 
@@ -15,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from srcli.archs import Spec
+from srcli.dataclass import dataclass
 from srcli.errors import WeightsError
 from srcli.storage.hashing import hash_once
 

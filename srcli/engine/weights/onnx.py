@@ -5,9 +5,9 @@ https://github.com/onnx/onnx/blob/main/onnx/onnx.proto3
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
+from srcli.dataclass import dataclass
 from srcli.errors import WeightsError
 
 SUFFIXES = (".onnx", ".pb")

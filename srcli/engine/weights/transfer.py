@@ -10,11 +10,12 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from http import HTTPStatus
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from srcli.dataclass import dataclass
 from srcli.errors import SrError
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ import numpy as np
 
 from srcli import archs, manifest
 from srcli.archs import Spec
+from srcli.dataclass import dataclass
 from srcli.engine.weights import files
 from srcli.imaging.color import luma
 from srcli.imaging.image import read_image

@@ -6,12 +6,13 @@ Source: the PNG specification, third edition, https://www.w3.org/TR/png-3/, sect
 import io
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from fractions import Fraction
 from mmap import mmap
 
 import numpy as np
 
+from srcli.dataclass import dataclass
 from srcli.imaging.codecs.base import FrameTiming
 from srcli.imaging.codecs.png_chunks import SIGNATURE, Header, parse_header, read_chunks, write_chunk
 from srcli.imaging.metadata.fields import Chunk

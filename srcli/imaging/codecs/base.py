@@ -3,13 +3,14 @@
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from importlib.util import find_spec
 from pathlib import Path
 from typing import BinaryIO, Literal
 
 import numpy as np
 
+from srcli.dataclass import dataclass
 from srcli.errors import ImageError, UsageError
 from srcli.imaging.metadata.fields import Metadata
 from srcli.imaging.pixels import StoredSamples

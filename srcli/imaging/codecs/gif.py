@@ -5,11 +5,11 @@ Source: GIF89a specification, https://www.w3.org/Graphics/GIF/spec-gif89a.txt.
 
 import struct
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
+from srcli.dataclass import dataclass
 from srcli.imaging.codecs.base import EncodingOptions, Extent, Frame, FrameTiming
 from srcli.imaging.codecs.pillow import PillowCodec
 

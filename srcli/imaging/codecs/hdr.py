@@ -4,12 +4,12 @@ Source: G. Ward, Radiance file formats, https://radsite.lbl.gov/radiance/refer/f
 """
 
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
+from srcli.dataclass import dataclass
 from srcli.imaging import colorspace
 from srcli.imaging.codecs import opencv
 from srcli.imaging.codecs.base import FloatCodec, read_head

@@ -6,13 +6,14 @@ Source: ITU-T T.81, annex B; ITU-T T.87 (JPEG-LS).
 import struct
 import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from srcli.dataclass import dataclass
 from srcli.imaging import mmap_buffer
 from srcli.imaging.codecs.base import (
     MAX_DECODED_BYTES,

@@ -5,13 +5,14 @@ Source: ITU-T T.800, annexes A.5.1 (SIZ) and I (boxes).
 
 import io
 import struct
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from srcli.dataclass import dataclass
 from srcli.imaging.codecs import opencv
 from srcli.imaging.codecs.base import (
     EncodingOptions,

@@ -6,12 +6,12 @@ The header is read here, because both decode all of a file before they say how l
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 
+from srcli.dataclass import dataclass
 from srcli.imaging.codecs.base import (
     Codec,
     Frame,

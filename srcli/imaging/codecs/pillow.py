@@ -3,13 +3,14 @@
 import io
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import numpy as np
 
+from srcli.dataclass import dataclass
 from srcli.imaging import colorspace
 from srcli.imaging.codecs.base import (
     Codec,

@@ -6,10 +6,10 @@ Source: the PNG specification, third edition, https://www.w3.org/TR/png-3/.
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from mmap import mmap
 from typing import BinaryIO
 
+from srcli.dataclass import dataclass
 from srcli.imaging.metadata import exif
 from srcli.imaging.metadata.fields import TEXT_CHUNKS, Chunk, Metadata
 

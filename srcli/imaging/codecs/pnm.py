@@ -5,12 +5,12 @@ Source: https://netpbm.sourceforge.net/doc/ (pbm, pgm, ppm, pam).
 
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 
+from srcli.dataclass import dataclass
 from srcli.imaging.codecs.base import (
     Codec,
     EncodingOptions,

@@ -1,7 +1,8 @@
 """Files that are known and not read: what they are, and which tool makes images of them."""
 
 import re
-from dataclasses import dataclass
+
+from srcli.dataclass import dataclass
 
 
 @dataclass(frozen=True)

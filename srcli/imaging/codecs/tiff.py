@@ -7,7 +7,7 @@ import math
 import struct
 import zlib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.util import find_spec
 from io import FileIO
 from itertools import accumulate, chain
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from srcli.dataclass import dataclass
 from srcli.imaging import colorspace
 from srcli.imaging.codecs import opencv
 from srcli.imaging.codecs.base import (

@@ -8,7 +8,6 @@ import lzma
 import struct
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from itertools import product
 from typing import Any, BinaryIO, Literal
@@ -16,6 +15,7 @@ from typing import Any, BinaryIO, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from srcli.dataclass import dataclass
 from srcli.imaging.codecs.base import UnsupportedImageError
 from srcli.imaging.codecs.pillow import open_image
 from srcli.storage.silence import silence_stderr

@@ -2,13 +2,14 @@
 
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import reduce
 from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
+from srcli.dataclass import dataclass
 from srcli.errors import ImageError
 from srcli.imaging.codecs import registry
 from srcli.imaging.codecs.base import BandedImage, EncodingOptions, Frame, FrameTiming

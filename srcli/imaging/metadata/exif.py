@@ -6,7 +6,8 @@ Source: TIFF 6.0, section 2; CIPA DC-008 (Exif 2.32), section 4.6.
 
 import struct
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from srcli.dataclass import dataclass
 
 _PREFIX = b"Exif\x00\x00"
 _ORIENTATION, _EXIF, _INTEROP = 0x0112, 0x8769, 0xA005

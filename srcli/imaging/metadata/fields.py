@@ -1,7 +1,8 @@
 """Metadata of an image, and how it changes with the size of the image."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
+from srcli.dataclass import dataclass
 from srcli.imaging.metadata import exif as exif_block
 from srcli.imaging.metadata.xmp import scale_xmp
 

@@ -5,9 +5,10 @@ Source: XMP specification part 1, section 7; the record is one property in a nam
 
 import json
 from collections.abc import Collection
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, field, fields, replace
 from typing import Annotated
 
+from srcli.dataclass import dataclass
 from srcli.imaging.metadata.fields import Metadata
 from srcli.storage.json_text import parse_json
 

@@ -4,7 +4,9 @@ Source: XMP specification part 1, section 7; part 2, section 3.2.5 (thumbnails).
 """
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from srcli.dataclass import dataclass
 
 # Larger packets are not kept: they would be parsed for seconds.
 MAX_BYTES = 2**24

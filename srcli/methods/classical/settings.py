@@ -4,9 +4,10 @@ import math
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import TYPE_CHECKING, Literal
 
+from srcli.dataclass import dataclass
 from srcli.errors import UsageError
 from srcli.workers.progress import Progress, ignore
 
