@@ -3,7 +3,7 @@
 import gc
 
 # Start-up makes many objects and no garbage: looking for it takes a tenth of the time.
-gc.set_threshold(20_000)
+gc.set_threshold(100_000)
 
 from srcli.cli.app import main  # noqa: E402
 

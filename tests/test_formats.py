@@ -19,7 +19,7 @@ from helpers.command import Run
 from helpers.paths import ROOT
 from srcli.errors import ImageError
 from srcli.imaging import colorspace
-from srcli.imaging.codecs import png, png_chunks, reading
+from srcli.imaging.codecs import png, png_chunks, reading, registry
 from srcli.imaging.codecs.base import HEAD_BYTES, BandedImage, Codec, EncodingOptions, read_head
 from srcli.imaging.codecs.orientation import UPRIGHT
 from srcli.imaging.codecs.registry import CODECS
@@ -477,6 +477,15 @@ def test_a_new_format_is_one_file_and_one_line() -> None:
     for path in sorted((ROOT / "srcli").rglob("*.py")):
         compared = re.findall(r'(?:==|!=|\bin\b)\s*\(?"([A-Z0-9]+)"', path.read_text("utf-8"))
         assert not names & set(compared), path
+
+
+def test_the_list_of_codecs_says_what_they_say() -> None:
+    """It is written down, as a run imports only the codecs of the formats that it meets."""
+    written = [suffix for codec in CODECS for suffix in codec.suffixes]
+    assert list(registry.SUFFIXES) == written
+    assert list(registry.READABLE_SUFFIXES) == written + [s for codec in CODECS for s in codec.read_suffixes]
+    assert f"readable: {', '.join(codec.name for codec in CODECS)}" == registry.READABLE_HINT
+    assert all(registry.find_codec(Path(f"a{s}")) is codec for codec in CODECS for s in codec.suffixes)
 
 
 @pytest.mark.parametrize("codec", CODECS, ids=lambda codec: codec.name)

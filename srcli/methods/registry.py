@@ -1,4 +1,7 @@
-"""Names and weight files -> methods, ready to run."""
+"""Names and weight files -> methods, ready to run.
+
+What only weight files need is imported where it is used.
+"""
 
 import difflib
 import math
@@ -13,8 +16,7 @@ from srcli.engine.runtimes import select
 from srcli.engine.runtimes.base import Runtime, RuntimeRequest, WeightsSource
 from srcli.engine.upscaler import Upscaler
 from srcli.engine.weights import files as weights
-from srcli.engine.weights import lut, ncnn, onnx, spandrel, value_check
-from srcli.engine.weights.checkpoint import hold_checkpoint, keep_checkpoint, release_checkpoints
+from srcli.engine.weights import ncnn
 from srcli.errors import UsageError, WeightsError
 from srcli.imaging.resize import KERNELS
 from srcli.methods import classical
@@ -111,6 +113,9 @@ def load_method_file(
 
     `arch` overrides the identification. Raises `WeightsError` for files that fit no network.
     """
+    from srcli.engine.weights import lut, onnx
+    from srcli.engine.weights.checkpoint import hold_checkpoint, release_checkpoints
+
     check_scale(scale, has_one=True)
     if lut.is_table(path):
         spec, stage = load_table(path, options)
@@ -141,6 +146,8 @@ def load_method_file(
 def find_own_scale(path: Path, arch: str | None = None) -> int | None:
     """Return the scale that a weight file is for; None if it could be for several, or for any."""
     from srcli.engine.runtimes.ncnn_pair import examine_pair
+    from srcli.engine.weights import lut, onnx, spandrel
+    from srcli.engine.weights.checkpoint import keep_checkpoint
 
     if lut.is_table(path):
         return lut.read_tables(path)[0].scale
@@ -190,6 +197,7 @@ def locate_weights(name: str, scale: float) -> WeightsSource:
 def load_table(path: Path, options: MethodOptions) -> tuple[archs.Spec, Upscaler]:
     """Return the network that a look-up table stands for, and the table ready to run, without torch."""
     from srcli.engine.runtimes.lut import prepare_tables
+    from srcli.engine.weights import lut
 
     if options.device not in (None, "cpu"):
         raise UsageError(f"look-up tables run on the CPU, not on {options.device}", "leave out --device")
@@ -275,6 +283,8 @@ def _select_spec(path: Path, specs: list[archs.Spec], scale: float, arch: str | 
 
 def _settle_values(source: WeightsSource, log: Log = ignore) -> WeightsSource:
     """Return a weight file with the values that its network wants, for files that do not say it."""
+    from srcli.engine.weights import value_check
+
     spec, digest = value_check.settle_values(source.path, source.spec, log)
     return replace(source, spec=spec, digest=digest or source.digest)
 
@@ -333,6 +343,7 @@ def _load_pair(graph: ncnn.Graph, options: MethodOptions) -> Upscaler:
 def _load_foreign(path: Path, scale: float, options: MethodOptions) -> Method:
     """Return the method of a weight file that only spandrel can identify."""
     from srcli.engine.runtimes.torch import build
+    from srcli.engine.weights import spandrel
 
     state = weights.read_state(path)
     network, own = spandrel.identify_network(state, weights.describe_misfit(path, state, None))

@@ -1,4 +1,7 @@
-"""Weight files: locate and verify them, identify their network, and load or write them."""
+"""Weight files: locate and verify them, identify their network, and load or write them.
+
+What a bundled file does not need is imported where it is used.
+"""
 
 import json
 from importlib.util import find_spec
@@ -7,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from srcli import archs
 from srcli.archs import Spec
-from srcli.engine.weights import hub, identify, ncnn, packages, pair_check
-from srcli.engine.weights.checkpoint import check_file, read_checkpoint, read_header
+from srcli.engine.weights import ncnn, packages
 from srcli.errors import UsageError, WeightsError, explain_missing
 from srcli.manifest import Entry, HubFile, PackageFile, UserFile, find_user_folder, list_bundled_models
 from srcli.scales import format_scale, parse_header_scale
 from srcli.storage.files import replace_atomically
+from srcli.storage.hashing import sha256
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -37,7 +40,7 @@ def locate_weights(entry: Entry) -> Path:
             hint = f"`sr models remove {entry.name}`, then add it again"
             raise WeightsError(f"the weights of {entry.name} are missing or damaged", hint)
         return path
-    if path is None or hub.describe_damage(path, entry.sha256):
+    if path is None or sha256(path) != entry.sha256:
         raise WeightsError(f"the bundled weights of {entry.name} are missing or damaged", "reinstall sr")
     return path
 
@@ -48,6 +51,8 @@ def find_local(entry: Entry) -> Path | None:
     if found:
         return found
     if isinstance(entry.file, HubFile):
+        from srcli.engine.weights import hub
+
         return hub.find_cached(entry.file)
     is_user = isinstance(entry.file, UserFile)
     path = find_user_folder() / entry.file.name if is_user else entry.bundled  # type: ignore[union-attr]
@@ -56,6 +61,8 @@ def find_local(entry: Entry) -> Path | None:
 
 def describe_damage(entry: Entry, path: Path) -> str:
     """Return what is wrong with the entry's file, or pair of files, at `path`; empty if nothing is."""
+    from srcli.engine.weights import hub
+
     if entry.packaged and ncnn.find_pair(path):
         return packages.describe_damage(path, entry.packaged)
     if isinstance(entry.file, UserFile) and ncnn.find_pair(path):
@@ -71,6 +78,8 @@ def find_digest(entry: Entry) -> str:
 
 
 def _from_hub(entry: Entry, file: HubFile) -> Path:
+    from srcli.engine.weights import hub
+
     if find_spec("torch") is None:  # nothing else runs or converts these files
         error = explain_missing("torch", entry.name)
         error.hint = f"`{error.hint}`{_suggest_package(entry)}"
@@ -101,6 +110,8 @@ def load_network(path: Path, spec: Spec) -> "nn.Module":
     Raises `WeightsError` that names the first key or shape that differs, before any memory is taken. What was
     read from an ncnn pair is compared with ncnn.
     """
+    from srcli.engine.weights import identify, pair_check
+
     try:
         archs.check_config(spec.arch, spec.scale, spec.config)
     except UsageError as error:
@@ -129,6 +140,8 @@ def load_network(path: Path, spec: Spec) -> "nn.Module":
 
 def read_state(path: Path) -> "dict[str, Tensor]":
     """Return the tensors of a weight file by key; see `read_checkpoint`. A pair has those of our network."""
+    from srcli.engine.weights.checkpoint import read_checkpoint
+
     pair = ncnn.find_pair(path)
     if pair:
         import torch
@@ -153,6 +166,8 @@ def save_network(path: Path, network: "nn.Module", spec: Spec, notes: dict[str, 
 
 def identify_specs(path: Path, arch: str | None = None) -> list[Spec]:
     """Return what a weight file is for: its header's spec, or every network (or size of `arch`) that fits."""
+    from srcli.engine.weights import identify
+
     own = read_spec(path)
     if own and arch in (None, own.arch):
         return [own]
@@ -161,6 +176,8 @@ def identify_specs(path: Path, arch: str | None = None) -> list[Spec]:
 
 def describe_misfit(path: Path, state: dict[str, "Tensor"], arch: str | None) -> str:
     """Return a message that the tensors fit no network, and which comes nearest."""
+    from srcli.engine.weights import identify
+
     near = identify.rank_fits(state, arch)[:1]
     about = f" (nearest is {near[0].spec}: {near[0].first_fault()})" if near else ""
     return f"{path} does not fit any {arch or 'network'} that sr has{about}"
@@ -171,6 +188,8 @@ def read_spec(path: Path) -> Spec | None:
 
     Raises `WeightsError` if the header names no network of ours, or is damaged.
     """
+    from srcli.engine.weights.checkpoint import check_file, read_header
+
     check_file(path)
     pair = ncnn.find_pair(path)
     if pair:

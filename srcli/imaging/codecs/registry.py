@@ -1,70 +1,93 @@
 """The codecs, in the order in which they are tried: by content for reading, by suffix for writing."""
 
+from collections.abc import Sequence
+from functools import cache
+from importlib import import_module
 from pathlib import Path
-from typing import Protocol
+from typing import NamedTuple, Protocol, overload
 
 from srcli.errors import ImageError, UsageError
-from srcli.imaging.codecs import (
-    avif,
-    bmp,
-    dds,
-    exr,
-    gif,
-    hdr,
-    heif,
-    icns,
-    ico,
-    jpeg,
-    jpeg2000,
-    jpegxl,
-    pcx,
-    pfm,
-    png,
-    pnm,
-    qoi,
-    raw,
-    sgi,
-    sun,
-    tga,
-    tiff,
-    webp,
-)
 from srcli.imaging.codecs.base import Codec
 
+
+class _Listing(NamedTuple):
+    """A codec and what it says of itself, so that its module is imported only for files of its format."""
+
+    module: str
+    name: str
+    suffixes: str = ""
+    read_suffixes: str = ""
+    constant: str = "CODEC"
+
+
 # What is not listed is never opened, so nobody's PostScript, PSD, FITS or HDF5 is run through a decoder.
-CODECS: tuple[Codec, ...] = (
-    png.CODEC,
-    jpeg.CODEC,
-    webp.CODEC,
-    raw.CODEC,  # before TIFF, which is the container of many
-    tiff.CODEC,
-    bmp.CODEC,
-    gif.CODEC,
-    avif.CODEC,
-    jpeg2000.CODEC,
-    jpeg2000.STREAM,
-    jpegxl.CODEC,
-    pnm.CODEC,
-    pnm.BITMAP,
-    pfm.CODEC,
-    hdr.CODEC,
-    exr.CODEC,
-    heif.CODEC,
-    dds.CODEC,
-    icns.CODEC,
-    ico.CODEC,
-    pcx.CODEC,
-    qoi.CODEC,
-    sgi.CODEC,
-    sun.CODEC,
-    tga.CODEC,
+_LISTINGS = (
+    _Listing("png", "PNG", ".png .apng"),
+    _Listing("jpeg", "JPEG", ".jpg .jpeg .jpe .jfif", ".mpo"),
+    _Listing("webp", "WEBP", ".webp"),
+    _Listing(  # before TIFF, which is the container of many
+        "raw",
+        "RAW",
+        "",
+        ".dng .cr2 .cr3 .nef .nrw .arw .sr2 .raf .orf .rw2 .pef .srw .x3f .3fr .iiq .erf .kdc .mrw .rwl",
+    ),
+    _Listing("tiff", "TIFF", ".tif .tiff"),
+    _Listing("bmp", "BMP", ".bmp"),
+    _Listing("gif", "GIF", ".gif"),
+    _Listing("avif", "AVIF", ".avif"),
+    _Listing("jpeg2000", "JPEG2000", ".jp2 .jpx .jpf"),
+    _Listing("jpeg2000", "J2K", ".j2k", ".j2c .jpc", "STREAM"),
+    _Listing("jpegxl", "JXL", "", ".jxl"),
+    _Listing("pnm", "PPM", ".ppm .pgm .pnm", ".pam"),
+    _Listing("pnm", "PBM", ".pbm", "", "BITMAP"),
+    _Listing("pfm", "PFM", ".pfm"),
+    _Listing("hdr", "HDR", ".hdr"),
+    _Listing("exr", "EXR", ".exr"),
+    _Listing("heif", "HEIF", ".heic .heif"),
+    _Listing("dds", "DDS", "", ".dds"),
+    _Listing("icns", "ICNS", "", ".icns"),
+    _Listing("ico", "ICO", "", ".ico"),
+    _Listing("pcx", "PCX", "", ".pcx"),
+    _Listing("qoi", "QOI", "", ".qoi"),
+    _Listing("sgi", "SGI", "", ".sgi .rgb .rgba .bw"),
+    _Listing("sun", "SUN", "", ".ras"),
+    _Listing("tga", "TGA", "", ".tga"),
 )
-_BY_SUFFIX = {suffix: codec for codec in CODECS for suffix in codec.suffixes}
+
+
+class _Codecs(Sequence[Codec]):
+    """All codecs, each of which is imported when it is first asked for."""
+
+    def __len__(self) -> int:
+        return len(_LISTINGS)
+
+    @overload
+    def __getitem__(self, index: int) -> Codec: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[Codec]: ...
+
+    def __getitem__(self, index: int | slice) -> Codec | Sequence[Codec]:
+        if isinstance(index, slice):
+            return [self[number] for number in range(*index.indices(len(self)))]
+        return _import_codec(_LISTINGS[index])
+
+
+@cache
+def _import_codec(listing: _Listing) -> Codec:
+    codec: Codec = getattr(import_module(f"srcli.imaging.codecs.{listing.module}"), listing.constant)
+    return codec
+
+
+CODECS: Sequence[Codec] = _Codecs()
+_BY_SUFFIX = {suffix: listing for listing in _LISTINGS for suffix in listing.suffixes.split()}
 # The suffixes of files that can be written, and of those that can be read.
 SUFFIXES = tuple(_BY_SUFFIX)
-READABLE_SUFFIXES = SUFFIXES + tuple(suffix for codec in CODECS for suffix in codec.read_suffixes)
+READABLE_SUFFIXES = SUFFIXES + tuple(
+    suffix for listing in _LISTINGS for suffix in listing.read_suffixes.split()
+)
 _READABLE = frozenset(READABLE_SUFFIXES)
-READABLE_HINT = f"readable: {', '.join(codec.name for codec in CODECS)}"
+READABLE_HINT = f"readable: {', '.join(listing.name for listing in _LISTINGS)}"
 
 
 class NamedPath(Protocol):
@@ -97,16 +120,16 @@ def identify(head: bytes) -> Codec | None:
 
 def find_codec(path: NamedPath) -> Codec:
     """Return the codec that writes the suffix of `path`. Raises `ImageError` for an unknown suffix."""
-    codec = _BY_SUFFIX.get(path.suffix.lower())
-    if codec is None:
+    listing = _BY_SUFFIX.get(path.suffix.lower())
+    if listing is None:
         raise ImageError(f"cannot write '{path.suffix}' files", f"writable: {' '.join(SUFFIXES)}")
-    return codec
+    return _import_codec(listing)
 
 
 def find_suffix(name: str) -> str:
     """Return the suffix for a format as a user names it, `jpeg` or `.TIF`. Raises `UsageError` for others."""
     suffix = f".{name.lower().removeprefix('.')}"
-    by_name = {codec.name: codec.suffixes[0] for codec in CODECS if codec.can_write}
+    by_name = {listing.name: listing.suffixes.split()[0] for listing in _LISTINGS if listing.suffixes}
     suffix = by_name.get(name.upper(), suffix)
     try:
         find_codec(Path(f"x{suffix}"))
