@@ -266,7 +266,7 @@ def test_a_small_image_loads_little(photo: Path) -> None:
         )
     }  # fmt: skip
     unused = {
-        "argparse", "asyncio", "concurrent.futures", "html", "http", "pickle", "PIL.ImageCms", "pkgutil", "socket",
+        "argparse", "asyncio", "concurrent.futures", "html", "http", "PIL.ImageCms", "pkgutil", "socket",
         "sqlite3", "srcli.batch.dry_run", "srcli.batch.job_store", "srcli.batch.watch",
         "srcli.engine.weights.checkpoint", "srcli.engine.weights.hub", "srcli.engine.weights.identify",
         "srcli.imaging.codecs.jpeg", "srcli.imaging.codecs.tiff", "srcli.imaging.degrade",
