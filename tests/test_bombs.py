@@ -5,9 +5,11 @@ import io
 import os
 import resource
 import struct
-import subprocess
-import sys
+import tracemalloc
+import weakref
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -18,8 +20,11 @@ from helpers.command import Run
 from helpers.paths import ROOT
 from srcli.engine.limits import choose_max_pixels
 from srcli.errors import ImageError
-from srcli.imaging.codecs.base import LEAST_FRAME_PIXELS, Extent
+from srcli.imaging.codecs import registry
+from srcli.imaging.codecs.base import LEAST_FRAME_PIXELS, EncodingOptions, Extent, Frame, FrameTiming
+from srcli.imaging.codecs.pillow import PillowCodec
 from srcli.imaging.codecs.reading import count_plausible_pixels, read_frames, read_info, read_timing
+from srcli.imaging.codecs.writing import FrameFormat, write_frame_stream
 from tools import bombs
 
 
@@ -168,23 +173,79 @@ def test_the_message_names_the_number(tmp_path: Path, sr: Run) -> None:
     assert "--max-pixels" in done.err
 
 
-@pytest.mark.parametrize("suffix", [".gif", ".png", ".webp", ".tif"])
-def test_frames_are_streamed(suffix: str, tmp_path: Path) -> None:
-    """30 different frames of 1.4 megapixels would be 130 MB as RGB; two of them are 9."""
-    pages = [PilImage.new("RGB", (600, 600), (8 * k, 90, 250 - 8 * k)) for k in range(30)]
-    source, target = tmp_path / "a.gif", tmp_path / f"b{suffix}"
-    pages[0].save(source, save_all=True, append_images=pages[1:])
-    code = (
-        "import atexit, sys\nfrom pathlib import Path\nfrom srcli.cli.app import main\n"
-        "status = Path('/proc/self/status')\n"
-        "atexit.register(lambda: print(status.read_text().split('VmHWM:')[1].split()[0]))\n"
-        f"sys.argv = ['sr', 'upscale', {str(source)!r}, '-m', 'nearest', '-x2', '-o', {str(target)!r},"
-        " '--max-pixels', '100000000']\nmain()\n"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert read_timing(target).count == 30
-    assert int(done.stdout.split()[-1]) < 180_000  # kilobytes, of which 60,000 are Python
+@contextmanager
+def limit_traced_memory(limit: int) -> Iterator[None]:
+    """Fail if what Python and NumPy allocate in between grows by more bytes."""
+    tracemalloc.start()
+    try:
+        yield
+        assert tracemalloc.get_traced_memory()[1] < limit
+    finally:
+        tracemalloc.stop()
+
+
+FRAME_SUFFIXES = [codec.suffixes[0] for codec in registry.CODECS if codec.has_frames and codec.can_write]
+
+
+def make_frames(count: int, side: int, references: list["weakref.ref[Frame]"]) -> Iterator[Frame]:
+    """Yield frames of one colour each, and add a reference to each that does not keep it."""
+    for number in range(count):
+        frame = Frame(np.full((side, side, 3), (9 * number, 90, 250 - 9 * number), np.uint8), 8)
+        references.append(weakref.ref(frame))
+        yield frame
+
+
+@pytest.mark.parametrize("suffix", FRAME_SUFFIXES)
+def test_writers_ask_for_a_frame_one_at_a_time(
+    suffix: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures: list[weakref.ref[PilImage.Image]] = []
+    alive = []
+    to_picture = PillowCodec.to_picture
+
+    def watch_pictures(codec: PillowCodec, frame: Frame) -> PilImage.Image:
+        alive.append(sum(picture() is not None for picture in pictures))
+        made = to_picture(codec, frame)
+        pictures.append(weakref.ref(made))
+        return made
+
+    monkeypatch.setattr(PillowCodec, "to_picture", watch_pictures)
+    frames: list[weakref.ref[Frame]] = []
+    path, kept = tmp_path / f"a{suffix}", []
+
+    def watch_frames() -> Iterator[Frame]:
+        for frame in make_frames(12, 64, frames):
+            kept.append(sum(each() is not None for each in frames))
+            yield frame
+
+    common = FrameFormat((64, 64), 8, colours=3, has_alpha=False)
+    write_frame_stream(path, watch_frames(), FrameTiming(12), EncodingOptions(), common)
+    assert read_timing(path).count == 12
+    assert max(kept) <= 3
+    assert max(alive, default=0) <= 3
+
+
+@pytest.mark.parametrize("suffix", FRAME_SUFFIXES)
+def test_readers_keep_two_frames(suffix: str, tmp_path: Path) -> None:
+    """The readers of PNG and WebP also need a canvas and copies of it with alpha."""
+    path, side, count = tmp_path / f"a{suffix}", 256, 24
+    common = FrameFormat((side, side), 8, colours=3, has_alpha=False)
+    write_frame_stream(path, make_frames(count, side, []), FrameTiming(count), EncodingOptions(), common)
+    read_timing(path)  # imports what reading takes
+    with limit_traced_memory(count // 2 * side * side * 3):
+        assert sum(frame.samples.shape[0] == side for frame in read_frames(path)) == count
+
+
+def test_frames_are_upscaled_one_at_a_time(tmp_path: Path, sr: Run) -> None:
+    side, count = 100, 24
+    path, command = tmp_path / "a.tif", ("-m", "nearest", "-x2", "--overwrite", "-o", tmp_path / "b.tif")
+    common = FrameFormat((side, side), 8, colours=3, has_alpha=False)
+    write_frame_stream(path, make_frames(1, side, []), FrameTiming(1), EncodingOptions(), common)
+    assert sr("upscale", path, *command).code == 0  # imports what it takes
+    write_frame_stream(path, make_frames(count, side, []), FrameTiming(count), EncodingOptions(), common)
+    with limit_traced_memory(count // 2 * (2 * side) ** 2 * 3):
+        assert sr("upscale", path, *command).code == 0
+    assert read_timing(tmp_path / "b.tif").count == count
 
 
 def make_tiff(compressed: bytes, tags: dict[int, int], compression: int) -> bytes:

@@ -1,19 +1,29 @@
 """HEIF and HEIC, through pillow-heif where it is installed; several images in a file are pages."""
 
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from srcli.imaging.codecs.base import Coding, EncodingOptions, Frame, FrameTiming, read_head, stretch_to_16bit
+from srcli.imaging.codecs.base import (
+    Coding,
+    EncodingOptions,
+    Frame,
+    FrameTiming,
+    check_pixel_count,
+    read_head,
+    stretch_to_16bit,
+)
 from srcli.imaging.codecs.nclx import read_nclx, write_nclx
-from srcli.imaging.codecs.pillow import PillowCodec
+from srcli.imaging.codecs.orientation import turn_upright
+from srcli.imaging.codecs.pillow import PillowCodec, read_8bit
 from srcli.imaging.metadata.fields import Metadata
-from srcli.imaging.pixels import StoredSamples
 
 if TYPE_CHECKING:
     from PIL.Image import Image as PilImage
+    from pillow_heif import HeifImage
 
 # `mif1` and `msf1` are brands of the container; AVIF, which has them too, is tried first.
 _BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs", b"mif1", b"msf1")
@@ -45,13 +55,20 @@ class HeifCodec(PillowCodec):
                 return Coding(subsampling=subsampling)
         return Coding()
 
-    def read_16bit(self, file: "PilImage", path: Path) -> StoredSamples:
-        """Decode without the plugin, which has 8 bits only."""
+    def read_frames(self, path: Path, max_pixels: int) -> Iterator[Frame]:
+        """Decode the pages without the plugin, which has 8 bits only and keeps every page that it decoded."""
         import pillow_heif
 
-        whole = pillow_heif.open_heif(path, convert_hdr_to_8bit=False)
-        bits = self.read_bits(file, path)
-        return stretch_to_16bit(np.asarray(whole[file.tell()]) >> (16 - bits), bits)
+        with self.open(path) as file:
+            check_pixel_count(path, file.size, max_pixels)
+            metadata = self.read_metadata(file, path)
+            orientation = self.read_orientation(file, metadata)
+        pages = pillow_heif.open_heif(path, convert_hdr_to_8bit=False)
+        while len(pages):
+            check_pixel_count(path, pages[0].size, max_pixels)
+            frame = _decode_page(pages[0], metadata)
+            del pages[0]
+            yield turn_upright(frame, orientation)
 
     def read_metadata(self, file: "PilImage", path: Path) -> Metadata:
         """Return what Pillow found, and the primaries and the transfer function of `nclx`."""
@@ -65,6 +82,13 @@ class HeifCodec(PillowCodec):
         """Return the quality, -1 for lossless."""
         options = super().encoding_options(frame, encoding, suffix)
         return options | {"quality": -1} if encoding.lossless else options
+
+
+def _decode_page(page: "HeifImage", metadata: Metadata) -> Frame:
+    bits: Any = page.info.get("bit_depth", 8)
+    if bits > 8:
+        return Frame(stretch_to_16bit(np.asarray(page) >> (16 - bits), bits), 16, metadata)
+    return read_8bit(page.to_pillow(), metadata)
 
 
 CODEC = HeifCodec(

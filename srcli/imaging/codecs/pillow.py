@@ -172,10 +172,11 @@ class PillowCodec(Codec):
             data = self.encode_16bit(first.samples)
         else:
             options = self.metadata_options(first.metadata) | self.encoding_options(first, encoding, suffix)
+            picture = self.to_picture(first)
             if timing.count > 1:
-                others = self.append_frames(map(self.to_picture, rest), timing.count - 1)
+                others = [LazyPictures(picture, map(self.to_picture, rest))] * (timing.count - 1)
                 options |= self.timing_options(timing) | {"save_all": True, "append_images": others}
-            data = self.encode_picture(self.to_picture(first), options)
+            data = self.encode_picture(picture, options)
         file.write(self.complete(data, first, timing, suffix))
 
     def encode_picture(self, picture: "PilImage", options: dict[str, Any]) -> bytes:
@@ -184,10 +185,6 @@ class PillowCodec(Codec):
         buffer = io.BytesIO()  # some encoders seek, and one that fails halfway leaves the file alone
         picture.save(buffer, (self.pillow_formats or (self.name,))[0], **options)
         return buffer.getvalue()
-
-    def append_frames(self, pictures: Iterator["PilImage"], count: int) -> Sequence[Any]:
-        """Return the frames after the first as Pillow's encoder takes them: here, all of them in memory."""
-        return list(pictures)
 
     def complete(self, data: bytes, first: Frame, timing: FrameTiming, suffix: str) -> bytes:
         """Return an encoded file with what the encoder cannot be told; here, as it is."""
@@ -230,6 +227,45 @@ class PillowCodec(Codec):
         """Return the arguments of Pillow's `save` for an animation."""
         durations = [max(1, round(value)) for value in timing.durations]
         return {"duration": durations} if durations else {}
+
+
+class LazyPictures:
+    """A stand-in for each picture after the first of an animation: the next one is made when it is encoded.
+
+    Encoders take a list of pictures and go through it twice, first for mode and metadata, which are those of
+    the first picture.
+    """
+
+    def __init__(self, first: "PilImage", pictures: Iterator["PilImage"]) -> None:
+        self.mode, self.size = first.mode, first.size
+        self.has_transparency_data = first.has_transparency_data
+        self.info: dict[str, Any] = {}
+        self._pictures = pictures
+        self._picture: PilImage | None = None
+
+    def seek(self, number: int) -> None:
+        """Go to a frame: there is one."""
+        if number:
+            raise EOFError
+
+    def getim(self) -> Any:
+        """Return the samples of the next picture, which stays in memory until the one after it is made."""
+        return self._advance().getim()
+
+    def tobytes(self, *arguments: Any) -> bytes:
+        """Return the samples of the next picture."""
+        return self._advance().tobytes(*arguments)
+
+    def convert(self, mode: str) -> "PilImage":
+        """Return the next picture in another mode."""
+        return self._advance().convert(mode)
+
+    def _advance(self) -> "PilImage":
+        self._picture = None  # before the next one is made
+        self._picture = next(self._pictures, None)
+        if self._picture is None:
+            raise ValueError("it has fewer frames than its headers say")
+        return self._picture
 
 
 def read_8bit(file: "PilImage", metadata: Metadata) -> Frame:

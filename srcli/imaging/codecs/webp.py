@@ -1,7 +1,7 @@
 """WebP, lossy and lossless, animated or not."""
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,10 +43,6 @@ class WebPCodec(PillowCodec):
             if kind == b"ANMF" and len(content) >= _FRAME_HEAD:
                 yield float(int.from_bytes(content[12:15], "little"))
 
-    def append_frames(self, pictures: Iterator["PilImage"], count: int) -> Sequence[Any]:
-        """Return the frames after the first as one picture of several frames, made one at a time."""
-        return [_LazyFrames(pictures, count)]
-
     def encoding_options(self, frame: Frame, encoding: EncodingOptions, suffix: str) -> dict[str, Any]:
         """Return the quality; `exact` keeps the colours under transparent pixels of a lossless file."""
         options = super().encoding_options(frame, encoding, suffix)
@@ -55,24 +51,6 @@ class WebPCodec(PillowCodec):
     def timing_options(self, timing: FrameTiming) -> dict[str, Any]:
         """Return durations and the number of plays."""
         return super().timing_options(timing) | {"loop": timing.plays}
-
-
-class _LazyFrames:
-    """A picture of `n_frames` frames as Pillow's encoder reads them: each once, in their order."""
-
-    def __init__(self, pictures: Iterator["PilImage"], count: int) -> None:
-        self.n_frames = count
-        self._pictures = pictures
-        self._picture: PilImage | None = None
-
-    def seek(self, number: int) -> None:
-        """Go to the next frame. Raises `ValueError` after the last one."""
-        self._picture = next(self._pictures, None)
-        if self._picture is None:
-            raise ValueError(f"it has fewer than {self.n_frames + 1} frames")
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._picture, name)
 
 
 def _list_codings(path: Path) -> Iterator[bytes]:
