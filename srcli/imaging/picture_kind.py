@@ -82,18 +82,19 @@ class Picture:
 def examine_picture(samples: StoredSamples) -> Picture:
     """Return the kind of an image, from the middle of its samples: (H, W) or (H, W, C) of any depth."""
     rgb = _as_bytes(samples)
-    pixel = find_pixel_side(rgb)
+    light, steps = rgb @ _LUMA, _measure_steps(rgb)
+    pixel = _find_pixel_side(light, *steps)
     if pixel:
         return Picture(Kind.PIXEL_ART, pixel=pixel)
     if min(rgb.shape[:2]) < _SMALLEST:
         return Picture(Kind.PIXEL_ART if is_palette_art(rgb) else Kind.CLEAN)
-    if is_text(rgb):
+    if is_text(rgb, light):
         return Picture(Kind.TEXT)
     if is_palette_art(rgb):
         return Picture(Kind.PIXEL_ART)
-    if is_drawing(rgb):
+    if is_drawing(*steps):
         return Picture(Kind.DRAWING)
-    return _examine_photo(rgb @ _LUMA)
+    return _examine_photo(light)
 
 
 def _examine_photo(light: Floats) -> Picture:
@@ -136,14 +137,22 @@ def _as_bytes(samples: StoredSamples) -> Bytes:
     return colours.astype(np.uint8, copy=False)
 
 
-def is_drawing(rgb: Bytes) -> bool:
-    """Tell whether most of an image is flat and most of the rest is edges."""
-    wide = rgb.astype(np.int16)
-    right = np.abs(wide[:-1, 1:] - wide[:-1, :-1]).max(2)
-    below = np.abs(wide[1:, :-1] - wide[:-1, :-1]).max(2)
-    steps = np.maximum(right, below)
-    changes = int((steps > _FLAT).sum())
-    return changes < 0.4 * steps.size and int((steps > _STRONG).sum()) > 0.28 * changes
+def _measure_steps(rgb: Bytes) -> tuple[Bytes, Bytes]:
+    """Return how much neighbours differ, in the colour that differs most: (H, W-1) and (H-1, W)."""
+    return _find_largest_step(rgb[:, 1:], rgb[:, :-1]), _find_largest_step(rgb[1:], rgb[:-1])
+
+
+def _find_largest_step(first: Bytes, second: Bytes) -> Bytes:
+    steps = np.maximum(first, second) - np.minimum(first, second)
+    # Two by two is ten times as fast as the maximum of an axis of three.
+    return np.maximum(np.maximum(steps[..., 0], steps[..., 1]), steps[..., 2])
+
+
+def is_drawing(across: Bytes, down: Bytes) -> bool:
+    """Tell by the steps between neighbours whether an image is mostly flat, and the rest mostly edges."""
+    steps = np.maximum(across[:-1], down[:, :-1])
+    changes = np.count_nonzero(steps > _FLAT)
+    return changes < 0.4 * steps.size and np.count_nonzero(steps > _STRONG) > 0.28 * changes
 
 
 # Pixel art
@@ -151,15 +160,15 @@ def is_drawing(rgb: Bytes) -> bool:
 
 def find_pixel_side(rgb: Bytes) -> int:
     """Return the side of the equal squares that an image consists of; 0 if it does not."""
-    wide = rgb.astype(np.int16)
-    columns = np.abs(wide[:, 1:] - wide[:, :-1]).max(2)
-    rows = np.abs(wide[1:] - wide[:-1]).max(2).T
-    exact = math.gcd(_find_period(columns.any(0)), _find_period(rows.any(0)))
+    return _find_pixel_side(rgb @ _LUMA, *_measure_steps(rgb))
+
+
+def _find_pixel_side(light: Floats, across: Bytes, down: Bytes) -> int:
+    exact = math.gcd(_find_period(across.any(0)), _find_period(down.any(1)))
     if exact >= 2:
         return exact
     # JPEG blurs colours, not luma.
-    light = rgb @ _LUMA
-    edges = [(np.abs(np.diff(plane, axis=1)) > _STRONG).sum(0) for plane in (light, light.T)]
+    edges = [(np.abs(np.diff(light, axis=axis)) > _STRONG).sum(1 - axis) for axis in (1, 0)]
     return next((side for side in range(16, 2, -1) if all(_lie_on_grid(e, side) for e in edges)), 0)
 
 
@@ -174,21 +183,26 @@ def _lie_on_grid(edges: NDArray[np.intp], side: int) -> bool:
     total = int(edges.sum())
     if total == 0:
         return False
-    counts = [edges[start::side] for start in range(side)]
-    best = max(counts, key=lambda count: int(count.sum()))
-    return int(best.sum()) > 0.97 * total and int((best > 0).sum()) >= _FEWEST_LINES
+    lines = np.pad(edges, (0, -len(edges) % side)).reshape(-1, side)
+    counts = lines.sum(0)
+    best = int(counts.argmax())
+    return int(counts[best]) > 0.97 * total and np.count_nonzero(lines[:, best]) >= _FEWEST_LINES
 
 
 def is_palette_art(rgb: Bytes) -> bool:
     """Tell whether a small image has few colours and no smooth edges: pixel art in its own size."""
     if max(rgb.shape[:2]) > _LARGEST_SPRITE:
         return False
-    packed = rgb.astype(np.uint32) @ np.array([1, 256, 65536], np.uint32)
+    pixels = rgb.reshape(-1, 3)
     # Every seventh pixel rules out photographs at a seventh of the price.
-    if len(set(packed.ravel()[::7].tolist())) > _MOST_COLOURS:
+    if _count_colours(pixels[::7]) > _MOST_COLOURS:
         return False
-    colours = len(set(packed.ravel().tolist()))
+    colours = _count_colours(pixels)
     return 2 <= colours <= _FEW_COLOURS or (2 <= colours <= _MOST_COLOURS and not _has_smooth_edges(rgb))
+
+
+def _count_colours(pixels: Bytes) -> int:
+    return len(set((pixels.astype(np.uint32) @ np.array([1, 256, 65536], np.uint32)).tolist()))
 
 
 def _has_smooth_edges(rgb: Bytes) -> bool:
@@ -203,30 +217,39 @@ def _has_smooth_edges(rgb: Bytes) -> bool:
 # Text
 
 
-def is_text(rgb: Bytes) -> bool:
+def is_text(rgb: Bytes, light: Floats) -> bool:
     """Tell whether an image shows writing: thin, busy strokes of one colour on paper of another.
 
-    Large letters are recognised in a smaller copy.
+    `light` is its luma. Large letters are recognised in a smaller copy.
     """
-    colours = rgb.astype(np.float32)
+    colours: Floats | Bytes = rgb
     for halving in range(3):
         if min(colours.shape[:2]) < _SMALLEST:
             return False
-        if _has_small_text(colours, is_full_size=halving == 0):
+        if _has_small_text(colours, light, is_full_size=halving == 0):
             return True
-        height, width = (side // 2 for side in colours.shape[:2])
-        colours = colours[: 2 * height, : 2 * width].reshape(height, 2, width, 2, 3).mean(axis=(1, 3))
+        colours = _halve(colours)
+        light = colours @ _LUMA
     return False
 
 
-def _has_small_text(colours: Floats, is_full_size: bool) -> bool:
-    light = colours @ _LUMA
+def _halve(colours: Floats | Bytes) -> Floats:
+    """Return the means of squares of 2 x 2 pixels."""
+    height, width = (side // 2 * 2 for side in colours.shape[:2])
+    upper, lower = (colours[start:height:2].astype(np.float32) for start in (0, 1))
+    upper += lower
+    return (upper[:, :width:2] + upper[:, 1:width:2]) / 4
+
+
+def _has_small_text(colours: Floats | Bytes, light: Floats, *, is_full_size: bool) -> bool:
     tones = np.bincount((light.astype(np.uint8) >> 2).ravel(), minlength=64)
     offset = light - (int(tones.argmax()) * 4 + 2)
     distance = np.abs(offset)
     is_paper = distance <= 14
+    if np.count_nonzero(is_paper) < 0.5 * is_paper.size:
+        return False
     threshold = float(find_quantiles(distance, 0.995)[0]) / 2
-    if is_paper.mean() < 0.5 or threshold < 30:
+    if threshold < 30:
         return False
     ink, other = sorted((offset < -threshold, offset > threshold), key=lambda mask: -int(mask.sum()))
     count = int(ink.sum())
@@ -242,7 +265,7 @@ def _has_small_text(colours: Floats, is_full_size: bool) -> bool:
 
 def _are_two_colours(colours: Floats, paper: NDArray[np.bool_], ink: NDArray[np.bool_]) -> bool:
     """Tell whether nearly all colours are mixtures of those of paper and ink."""
-    start = np.median(colours[paper], axis=0)
+    start = np.median(colours[paper], axis=0).astype(np.float32)
     axis = np.median(colours[ink], axis=0) - start
     offset = colours[~paper] - start
     along = offset @ axis / (axis @ axis)
