@@ -145,14 +145,15 @@ def _measure_steps(rgb: Bytes) -> tuple[Bytes, Bytes]:
 def _find_largest_step(first: Bytes, second: Bytes) -> Bytes:
     steps = np.maximum(first, second) - np.minimum(first, second)
     # Two by two is ten times as fast as the maximum of an axis of three.
-    return np.maximum(np.maximum(steps[..., 0], steps[..., 1]), steps[..., 2])
+    return np.asarray(np.maximum(np.maximum(steps[..., 0], steps[..., 1]), steps[..., 2]))
 
 
 def is_drawing(across: Bytes, down: Bytes) -> bool:
     """Tell by the steps between neighbours whether an image is mostly flat, and the rest mostly edges."""
     steps = np.maximum(across[:-1], down[:, :-1])
-    changes = np.count_nonzero(steps > _FLAT)
-    return changes < 0.4 * steps.size and np.count_nonzero(steps > _STRONG) > 0.28 * changes
+    changes = int(np.count_nonzero(steps > _FLAT))
+    strong = int(np.count_nonzero(steps > _STRONG))
+    return changes < 0.4 * steps.size and strong > 0.28 * changes
 
 
 # Pixel art
@@ -164,7 +165,7 @@ def find_pixel_side(rgb: Bytes) -> int:
 
 
 def _find_pixel_side(light: Floats, across: Bytes, down: Bytes) -> int:
-    exact = math.gcd(_find_period(across.any(0)), _find_period(down.any(1)))
+    exact = math.gcd(_find_period(across.max(0)), _find_period(down.max(1)))
     if exact >= 2:
         return exact
     # JPEG blurs colours, not luma.
@@ -172,7 +173,7 @@ def _find_pixel_side(light: Floats, across: Bytes, down: Bytes) -> int:
     return next((side for side in range(16, 2, -1) if all(_lie_on_grid(e, side) for e in edges)), 0)
 
 
-def _find_period(changes: NDArray[np.bool_]) -> int:
+def _find_period(changes: Bytes) -> int:
     """Return the largest number that divides all distances between changes; 1 if they are few."""
     places = np.flatnonzero(changes)
     return int(np.gcd.reduce(places - places[0])) if len(places) >= _FEWEST_LINES else 1
@@ -186,7 +187,7 @@ def _lie_on_grid(edges: NDArray[np.intp], side: int) -> bool:
     lines = np.pad(edges, (0, -len(edges) % side)).reshape(-1, side)
     counts = lines.sum(0)
     best = int(counts.argmax())
-    return int(counts[best]) > 0.97 * total and np.count_nonzero(lines[:, best]) >= _FEWEST_LINES
+    return int(counts[best]) > 0.97 * total and int(np.count_nonzero(lines[:, best])) >= _FEWEST_LINES
 
 
 def is_palette_art(rgb: Bytes) -> bool:
@@ -263,7 +264,7 @@ def _has_small_text(colours: Floats | Bytes, light: Floats, *, is_full_size: boo
     return _are_two_colours(colours, is_paper, ink)
 
 
-def _are_two_colours(colours: Floats, paper: NDArray[np.bool_], ink: NDArray[np.bool_]) -> bool:
+def _are_two_colours(colours: Floats | Bytes, paper: NDArray[np.bool_], ink: NDArray[np.bool_]) -> bool:
     """Tell whether nearly all colours are mixtures of those of paper and ink."""
     start = np.median(colours[paper], axis=0).astype(np.float32)
     axis = np.median(colours[ink], axis=0) - start
