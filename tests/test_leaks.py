@@ -70,9 +70,8 @@ ALTERATIONS: dict[str, Alter] = {
     "all": altered,
     "inside": inside,
 }
-# The least share of the 119 images of Set5, Set14 and BSD100 that must be found; plain copies are all found.
-# The least share of the 119 images of Set5, Set14 and BSD100 that must be found; plain copies: all of them.
-# on another machine: with JPEG, 118 of 119 are found on AVX2.
+# The least share of the 119 images of Set5, Set14 and BSD100 that must be found; unaltered ones all are.
+# Processors differ: with JPEG, 118 of 119 are found on AVX2.
 FOUND = {"as it is": 1.0, "all": 0.95, "inside": 0.73}
 FOUND_BY_DEFAULT = 0.98
 
