@@ -50,9 +50,9 @@ def test_each_picture_gets_its_model(pictures: Path, only_bundled: None, sr: Run
     records = {Path(r["input"]).stem: r for r in map(json.loads, done.out.splitlines())}
     models = {stem: record["model"] for stem, record in records.items()}
     assert models == {
-        "clean": "ecbsr", "noisy": "photo", "text": "ecbsr", "drawing": "ecbsr", "sprite": "pixel-art",
+        "clean": "slimres", "noisy": "photo", "text": "slimres", "drawing": "slimres", "sprite": "pixel-art",
     }  # fmt: skip
-    assert records["text"]["notes"][0] == "ecbsr for text"
+    assert records["text"]["notes"][0] == "slimres for text"
     # The same as with the model named.
     assert sr("upscale", pictures / "noisy.png", *same, "-m", "photo", "-o", pictures / "named.png").code == 0
     named, chosen = (
@@ -81,8 +81,8 @@ def test_names_have_the_model_that_was_taken(pictures: Path, only_bundled: None,
     assert sr(*command).code == 3
     made = {file.name: json.loads(sr("info", file, "--json").out)["made"]["model"] for file in out.iterdir()}
     assert made == {
-        "clean_ecbsr.png": "ecbsr", "noisy_photo.png": "photo", "text_ecbsr.png": "ecbsr",
-        "drawing_ecbsr.png": "ecbsr", "sprite_pixel-art.png": "pixel-art",
+        "clean_slimres.png": "slimres", "noisy_photo.png": "photo", "text_slimres.png": "slimres",
+        "drawing_slimres.png": "slimres", "sprite_pixel-art.png": "pixel-art",
     }  # fmt: skip
     assert sr(*command, "--skip-existing").out.count("is up to date") == len(made)
 

@@ -33,7 +33,7 @@ def test_upscale_writes_beside_the_input(photo: Path, sr: Run) -> None:
     assert done.code == 0
     assert read_image(photo.with_name("photo_x4.png")).size == (320, 240)
     assert "80x60 -> 320x240" in done.out
-    assert "ecbsr on cpu" in done.err
+    assert "slimres on cpu" in done.err
 
 
 @pytest.mark.parametrize("model", ["nearest", "bilinear", "bicubic", "lanczos", "fsrcnn"])

@@ -126,7 +126,7 @@ def test_the_best_model_that_is_done_in_time() -> None:
 def test_a_dry_run_writes_nothing_and_says_all(photo: Path, tmp_path: Path, sr: Run) -> None:
     done = sr("upscale", photo, "-x2", "--dry-run", "-o", tmp_path / "out.png")
     assert done.code == 0, done.err
-    for words in ("80x60 -> 160x120", "ecbsr: ", "parameters", "1 tile", "about ", " MB"):
+    for words in ("80x60 -> 160x120", "slimres: ", "parameters", "1 tile", "about ", " MB"):
         assert words in done.out
     assert not (tmp_path / "out.png").exists()
 

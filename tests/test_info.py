@@ -65,18 +65,18 @@ def test_what_an_output_says_of_itself(tmp_path: Path, sr: Run) -> None:
     done = sr("info", tmp_path / "chelsea_x3.jpg", "--json")
     assert done.code == 0, done.err
     made = json.loads(done.out)["made"]
-    entry = manifest.find_entries("ecbsr")[3]
-    assert made["weights"] == {"ecbsr-x3": entry.sha256}
-    assert (made["version"], made["model"], made["scale"]) == (__version__, "ecbsr", "x3")
+    entry = manifest.find_entries("slimres")[3]
+    assert made["weights"] == {"slimres-x3": entry.sha256}
+    assert (made["version"], made["model"], made["scale"]) == (__version__, "slimres", "x3")
     assert made["size"] == "451x300"
     assert "float32" in made["where"]
     shown = sr("info", tmp_path / "chelsea_x3.jpg").out
-    assert f"sr {__version__}, ecbsr x3, ecbsr-x3 sha256 {entry.sha256[:16]}" in " ".join(shown.split())
+    assert f"sr {__version__}, slimres x3, slimres-x3 sha256 {entry.sha256[:16]}" in " ".join(shown.split())
 
 
 def test_advice(tmp_path: Path, sr: Run) -> None:
     photo = copy_sample("coffee.png", tmp_path)
-    assert "use -m ecbsr for a clean photograph" in sr("info", photo).out
+    assert "use -m slimres for a clean photograph" in sr("info", photo).out
     noise = np.random.default_rng(0).normal(0, 0.05, read_image(photo).pixels.shape).astype(np.float32)
     write_image(tmp_path / "noisy.png", Image(np.clip(read_image(photo).pixels + noise, 0, 1)))
     assert "use -m photo for noise of about 8 in 255" in sr("info", tmp_path / "noisy.png").out
@@ -153,7 +153,7 @@ def test_a_folder_has_a_line_for_each_image_and_a_total(tmp_path: Path, sr: Run)
     done = sr("info", folder)
     assert done.code == 3
     lines = done.out.splitlines()
-    assert f"{folder / 'coffee.png'}  PNG  600x400  clean photograph  -m ecbsr" in lines
+    assert f"{folder / 'coffee.png'}  PNG  600x400  clean photograph  -m slimres" in lines
     assert lines[-1].startswith("2 images, 0.4 megapixels, ")
     assert lines[-1].endswith(" kB: clean photograph (2)")
     (folder / "bad.png").unlink()

@@ -73,7 +73,7 @@ def test_models_that_were_used_have_their_speed(
         for each in json.loads(sr("models", "list", "--json").out)
     }
     assert speeds["fsrcnn"] == pytest.approx(0.96 / record["seconds"], rel=0.05)
-    assert speeds["ecbsr"] is None
+    assert speeds["slimres"] is None
     lines = [line for line in sr("models", "list", "--bundled").out.splitlines() if "MP/s" in line]
     assert len(lines) == 1
     assert lines[0].startswith("fsrcnn")
@@ -88,5 +88,5 @@ def test_a_picture_gets_recommendations(tmp_path: Path, sr: Run) -> None:
     done = sr("models", "recommend", photo, tmp_path / "bad.png")
     assert done.code == 3
     assert done.out.splitlines()[0] == f"{photo}: a clean photograph"
-    assert f"-m ecbsr (by default): {find_sentence('ecbsr')[1]}" in done.out.replace(", best at hand", "")
+    assert f"-m slimres (by default): {find_sentence('slimres')[1]}" in done.out.replace(", best at hand", "")
     assert "-m fsrcnn (fastest)" in done.out

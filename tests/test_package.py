@@ -26,7 +26,7 @@ def wheel_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_wheel_has_manifest_weights_and_samples(wheel_folder: Path) -> None:
-    packed = [f"weights/ecbsr-x4.ncnn.{suffix}" for suffix in ("param", "bin", "json")]
+    packed = [f"weights/slimres-x4.ncnn.{suffix}" for suffix in ("param", "bin", "json")]
     for name in ("weights_manifest.json", "weights/fsrcnn-x4.safetensors", "samples/coffee.png", *packed):
         assert (wheel_folder / "srcli" / name).stat().st_size > 0
     assert (wheel_folder / "srcli" / "weights" / "ATTRIBUTION.md").exists()

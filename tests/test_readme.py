@@ -81,7 +81,7 @@ def test_the_python_example_runs(user_folder: Path) -> None:
     exec(block, names)
     assert read_image(user_folder / names["path"]).pixels.shape == (480, 640, 3)
     assert names["model"].info.scale == 2
-    assert [row.method for row in names["rows"]] == ["nearest", "bilinear", "bicubic", "ecbsr"]
+    assert [row.method for row in names["rows"]] == ["nearest", "bilinear", "bicubic", "slimres"]
 
 
 def read_facts(page: str) -> dict[str, list[str]]:

@@ -179,7 +179,7 @@ def test_the_runtime_can_be_chosen(photo: Path, tmp_path: Path, sr: Run) -> None
             "upscale", photo, "--runtime", runtime, "-o", tmp_path / f"{runtime}.png", "--device", "cpu"
         )
         assert done.code == 0, done.err
-        assert f"ecbsr on cpu, float32 (requested), by {runtime} (requested)" in done.err
+        assert f"slimres on cpu, float32 (requested), by {runtime} (requested)" in done.err
     assert_same_samples(*(read_image(tmp_path / f"{name}.png").pixels for name in ("torch", "ncnn")))
     assert sr("compare", photo, "--runtime", "torch", "-o", tmp_path / "c.png").code == 0
     assert sr("bench", "-d", photo.parent / "none", "--runtime", "tflite").code == 2

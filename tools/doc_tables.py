@@ -67,12 +67,16 @@ def render_install_line_in_chinese() -> str:
     return render_install_line("在本仓库的根目录下运行；需要 Python 3.11 或更高版本，占用 {} MB")
 
 
+# The published network that each bundled one is compared with. No paper has ECBSR at this size or SlimRes; VDSR is
+# seven and three times as large.
+COUNTERPARTS = {"fsrcnn": "fsrcnn", "espcn": "espcn", "ecbsr": "vdsr", "slimres": "vdsr"}
+
 # README.md: which model?
 
 # Model, the advice that goes with it, and what it runs on.
 CHOICES = (
     (manifest.DEFAULT_MODEL, "a clean image"),
-    ("slimres", "a clean image, sharper, at two to three times the work"),
+    ("ecbsr", "many clean images, at twice the speed"),
     ("fsrcnn", "many clean images, as fast as possible"),
     ("edsr-baseline", "a clean image, somewhat better and much slower"),
     ("swinir", "a clean image, as good as it gets; wants a GPU"),
@@ -91,7 +95,7 @@ CHINESE = {
     "a clean image, as good as it gets; wants a GPU": "干净的图像，质量最好；建议使用 GPU",
     "a clean image, somewhat better and much slower": "干净的图像，质量略好，但慢得多",
     "many clean images, as fast as possible": "大量干净的图像，速度优先",
-    "a clean image, sharper, at two to three times the work": "干净的图像，更清晰，计算量为两到三倍",
+    "many clean images, at twice the speed": "大量干净的图像，速度为两倍",
     "a clean image": "干净的图像",
     "noise, blur or JPEG artefacts": "有噪声、模糊或 JPEG 压缩伪影",
     "the same, faster, and smoother": "同上，更快，但更平滑",
@@ -115,7 +119,8 @@ def render_choices_in_chinese() -> str:
 def render_choices(scale: int = 4) -> str:
     """Return which model suits what, its download size and its PSNR-Y on Set5.
 
-    The figure is our own measurement if the weights are bundled, else the paper's.
+    The figure is our own measurement if the weights are bundled, with the difference from the published network
+    in COUNTERPARTS; else the paper's.
     """
     entries = {entry.model: entry for entry in manifest.load_own() if entry.scale == scale}
     rows = load_result("bundled")["rows"]
@@ -128,7 +133,11 @@ def render_choices(scale: int = 4) -> str:
         figure = measured.get(model) or (entry.published.get("Set5") if entry else None)
         if entry and entry.purpose != "classical":
             figure = None  # Set5 is clean: not what these networks are for
-        cells = (advice, f"`-m {model}`", _describe_weights(entry), f"{figure:.2f} dB" if figure else "")
+        shown = f"{figure:.2f} dB" if figure else ""
+        paper = load_published().find(COUNTERPARTS.get(model, ""), scale, "Set5")
+        if paper and figure:
+            shown += f" ({paper.network} {round(figure, 2) - paper.psnr_y:+.2f})"
+        cells = (advice, f"`-m {model}`", _describe_weights(entry), shown)
         out.append(f"| {' | '.join(cells)} |")
     return "\n".join(out)
 
@@ -252,10 +261,6 @@ def render_results(name: str) -> str:
         out.append(f"| {dataset} x{scale} | {shown} |")
     return "\n".join(out)
 
-
-# The published network that each bundled one is compared with. No paper has ECBSR at this size; VDSR is seven
-# times as large.
-COUNTERPARTS = {"fsrcnn": "fsrcnn", "espcn": "espcn", "ecbsr": "vdsr"}
 
 
 def render_comparison(name: str) -> str:

@@ -12,7 +12,7 @@ from tools.browser import Page, open_page
 
 ROOT = Path(__file__).parent.parent
 DOCS = ROOT / "docs"
-METHODS = ["-m", "nearest", "-m", "bicubic", "-m", "fsrcnn", "-m", "ecbsr"]
+METHODS = ["-m", "nearest", "-m", "bicubic", "-m", "fsrcnn", "-m", "slimres"]
 DESKTOP, PHONE = (1200, 800), (390, 780)
 
 

@@ -175,21 +175,21 @@ def main() -> None:
         shutil.copy(SAMPLES / "astronaut.png", truth)
         if "photographs" in names:
             small = draw_small("astronaut", folder)
-            compare("photographs", [small], ["--crop", "38,15,42,40"], ("bicubic", "fsrcnn", "ecbsr"))
+            compare("photographs", [small], ["--crop", "38,15,42,40"], ("bicubic", "fsrcnn", "slimres"))
         if "old-scans" in names:
-            compare("old-scans", [scan], ["--crop", "70,20,100,80"], ("bicubic", "ecbsr", "real", "photo"))
+            compare("old-scans", [scan], ["--crop", "70,20,100,80"], ("bicubic", "slimres", "real", "photo"))
         if "denoise" in names:
             draw_denoising(scan)
         if "faces" in names:
             draw_faces(folder)
         if "drawings" in names:
-            models = ("bicubic", "ecbsr", "waifu2x-n1", "realesrgan-anime")
+            models = ("bicubic", "slimres", "waifu2x-n1", "realesrgan-anime")
             compare("drawings", [drawing], ["--crop", "40,16,72,60"], models)
         if "bundled" in names:
             draw_bundled()
         if "figures" in names:
-            compare("figures", [truth], ["--hr"], ("bicubic", "fsrcnn", "ecbsr"))
-            draw_figure(truth, ["bicubic", "fsrcnn", "ecbsr"])
+            compare("figures", [truth], ["--hr"], ("bicubic", "fsrcnn", "slimres"))
+            draw_figure(truth, ["bicubic", "fsrcnn", "slimres"])
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from srcli.scales import ANY, format_scale
 
 _PACKAGE = Path(__file__).parents[1]
 BUNDLED = _PACKAGE / "weights"
-DEFAULT_MODEL = "ecbsr"
+DEFAULT_MODEL = "slimres"
 # Stands for a SHA-256 that nobody publishes: the one that the Hub states for the file at its commit counts.
 STATED_BY_HUB = "stated by the Hub"
 PURPOSES = ("classical", "real-world")

@@ -16,7 +16,7 @@ Preference = Literal["quality", "speed"]
 # For each kind of content: the models by preference, the first that is at hand is taken. By default only
 # those that a CPU runs in seconds; Real-ESRGAN takes minutes for a photograph.
 _CLEAN: dict[Preference | None, tuple[str, ...]] = {
-    "quality": ("dat", "swinir", "omnisr", "edsr-baseline", "slimres", DEFAULT_MODEL),
+    "quality": ("dat", "swinir", "omnisr", "edsr-baseline", DEFAULT_MODEL),
     "speed": ("fsrcnn",),
     None: (DEFAULT_MODEL,),
 }

@@ -182,7 +182,7 @@ def load(
     tile: int = DEFAULT_TILE,
     self_ensemble: bool = False,
 ) -> Model:
-    """Load a model by name (`sr models` lists them; ecbsr by default) or from a weight file.
+    """Load a model by name (`sr models` lists them; slimres by default) or from a weight file.
 
     `arch` names the network of a weight file that does not say it. `device` is a name of torch's, several of
     them separated by commas, or "auto" for the fastest. The other options are those of `sr upscale`. Raises
