@@ -101,6 +101,20 @@ def test_bicubic_is_the_protocol(scale: int, hr: Pixels) -> None:
     np.testing.assert_array_equal(lr, downscale_bicubic(hr, scale))
 
 
+@pytest.mark.parametrize("scale", [2, 3, 4])
+def test_a_share_of_images_keeps_single_pixels(scale: int, hr: Pixels) -> None:
+    mixed = parse_degradation("bicubic,aliased=0.25")
+    lrs = [degradations.degrade_image(hr, scale, mixed, np.random.default_rng(seed)) for seed in range(200)]
+    bicubic = downscale_bicubic(hr, scale)
+    aliased = [lr for lr in lrs if not np.array_equal(lr, bicubic)]
+    assert 30 < len(aliased) < 70
+    middles = sorted({(scale - 1) // 2, scale // 2})
+    kept = [hr[middle::scale, middle::scale] for middle in middles]
+    assert all(any(np.array_equal(lr, pixels) for pixels in kept) for lr in aliased)
+    with pytest.raises(UsageError, match="aliased cannot be 1.5"):
+        parse_degradation("bicubic,aliased=1.5")
+
+
 def test_what_cannot_be_reduced_is_named(hr: Pixels) -> None:
     with pytest.raises(ImageError, match="96x2 cannot be downscaled by 3"):
         degradations.degrade_image(hr[:2], 3, parse_degradation("blur"), np.random.default_rng(0))
@@ -337,7 +351,7 @@ def test_text_gives_the_options() -> None:
         ("", "no degradation called ''", "bicubic"),
         ("blur,sgima=2", "'blur' has no setting 'sgima'", "sigma2"),
         ("bsrgan,sigma=2", "'bsrgan' has no setting 'sigma'", "it has no settings"),
-        ("second-order,first=2", "'second-order' has no setting 'first'", "it has no settings"),
+        ("bsrgan,first=2", "'bsrgan' has no setting 'first'", "it has no settings"),
         ("blur,sigma=soft", "sigma cannot be 'soft'", "sigma=1.6"),
         ("noise,grey=2", "grey cannot be '2'", "grey=no"),
         ("blur,sigma=0", "sigma cannot be 0", "0.05..50"),
@@ -368,6 +382,7 @@ TWINS: list[tuple[steps.Step, float, float]] = [
     (Resizing(32, 32, "bicubic", rounded=True), 1e-5, 0.005),
     (Resizing(32, 32, "bilinear", rounded=True), 1e-5, 0.005),
     (Decimation(3), 0, 0),
+    (Decimation(4, 2), 0, 0),
     (Noise(((0.1, 0, 0), (0.05, 0.02, 0), (0, 0, 0.1)), 7), 1e-5, 0),
     (Poisson(1.5, grey=False, seed=7), 1e-5, 0.001),
     (Poisson(1.5, grey=True, seed=7), 1e-5, 0.01),

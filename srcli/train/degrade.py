@@ -130,7 +130,8 @@ def _round_half_up(values: Tensor) -> Tensor:
 
 
 def _decimate(batch: Tensor, steps: Sequence[Decimation]) -> Tensor:
-    return batch[..., :: steps[0].factor, :: steps[0].factor]
+    kept = slice(steps[0].offset, None, steps[0].factor)
+    return batch[..., kept, kept]
 
 
 def _add_noise(batch: Tensor, steps: Sequence[Noise]) -> Tensor:

@@ -108,13 +108,14 @@ class Resizing:
 
 @dataclass(frozen=True)
 class Decimation:
-    """Keeping every `factor`-th pixel, from the first."""
+    """Keeping every `factor`-th pixel of a row and of a column, from number `offset`, below `factor`."""
 
     factor: int
+    offset: int = 0
 
     def apply(self, pixels: Pixels) -> Pixels:
         """Drop the other pixels."""
-        return pixels[:: self.factor, :: self.factor]
+        return pixels[self.offset :: self.factor, self.offset :: self.factor]
 
 
 @dataclass(frozen=True)
@@ -247,12 +248,13 @@ class Span:
         return f"{self.low:g}" if self.low == self.high else f"{self.low:g}..{self.high:g}"
 
     def draw(self, rng: Rng) -> float:
-        """Draw a number."""
-        return float(rng.uniform(self.low, self.high))
+        """Draw a number; a range of one number draws nothing."""
+        return self.low if self.low == self.high else float(rng.uniform(self.low, self.high))
 
     def draw_integer(self, rng: Rng) -> int:
-        """Draw an integer, including both ends."""
-        return int(rng.integers(round(self.low), round(self.high) + 1))
+        """Draw an integer, including both ends; a range of one number draws nothing."""
+        low, high = round(self.low), round(self.high)
+        return low if low == high else int(rng.integers(low, high + 1))
 
 
 @dataclass(frozen=True)
