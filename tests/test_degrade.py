@@ -111,7 +111,7 @@ def test_a_share_of_images_keeps_single_pixels(scale: int, hr: Pixels) -> None:
     middles = sorted({(scale - 1) // 2, scale // 2})
     kept = [hr[middle::scale, middle::scale] for middle in middles]
     assert all(any(np.array_equal(lr, pixels) for pixels in kept) for lr in aliased)
-    with pytest.raises(UsageError, match="aliased cannot be 1.5"):
+    with pytest.raises(UsageError, match=r"aliased cannot be 1\.5"):
         parse_degradation("bicubic,aliased=1.5")
 
 

@@ -67,8 +67,8 @@ def render_install_line_in_chinese() -> str:
     return render_install_line("在本仓库的根目录下运行；需要 Python 3.11 或更高版本，占用 {} MB")
 
 
-# The published network that each bundled one is compared with. No paper has ECBSR at this size or SlimRes; VDSR is
-# seven and three times as large.
+# The published network that each bundled one is compared with. No paper has ECBSR at this size, or SlimRes; VDSR
+# is seven and three times as large.
 COUNTERPARTS = {"fsrcnn": "fsrcnn", "espcn": "espcn", "ecbsr": "vdsr", "slimres": "vdsr"}
 
 # README.md: which model?
@@ -119,8 +119,8 @@ def render_choices_in_chinese() -> str:
 def render_choices(scale: int = 4) -> str:
     """Return which model suits what, its download size and its PSNR-Y on Set5.
 
-    The figure is our own measurement if the weights are bundled, with the difference from the published network
-    in COUNTERPARTS; else the paper's.
+    The figure is our own measurement if the weights are bundled, with the difference from the network in
+    COUNTERPARTS; else the paper's.
     """
     entries = {entry.model: entry for entry in manifest.load_own() if entry.scale == scale}
     rows = load_result("bundled")["rows"]
@@ -260,7 +260,6 @@ def render_results(name: str) -> str:
         shown = " | ".join(f"{r['psnr_y']:.2f} / {r['ssim_y']:.4f}" if r else "" for r in figures)
         out.append(f"| {dataset} x{scale} | {shown} |")
     return "\n".join(out)
-
 
 
 def render_comparison(name: str) -> str:

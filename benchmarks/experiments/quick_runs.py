@@ -21,12 +21,8 @@ import torch
 from srcli import archs, bench, datasets, methods
 from srcli.engine import complexity
 from srcli.engine.device import keep_freed_memory, select_device
-from srcli.imaging.degrade import degradations
-from srcli.train import augment, loop, recipes, state, time_budget
-from srcli.train.feed import Drawer, Feed
+from srcli.train import TrainRequest, loop, recipes, runner, state, time_budget
 from srcli.train.recipe import Recipe
-from srcli.train.sources import parse
-from srcli.train.store import StoreSpec, open_store
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "benchmarks" / "results" / "quick_runs.json"
@@ -94,14 +90,10 @@ def set_up_run(recipe: Recipe, data: Path, folder: Path) -> tuple[state.State, l
     """Prepare a run on the processor, validated on the bundled samples."""
     device = select_device("cpu")
     run_state = state.start(recipe, device)
-    enlarged = archs.traits(recipe.arch).pre_upsampled
-    wanted = StoreSpec(
-        recipe.scale, recipe.patch, degradations.parse_degradation(recipe.degrade), enlarged=enlarged
-    )
-    store = open_store([parse(str(data), recipe.scale)], wanted, lambda stage, done, total: None)
-    feed = Feed(store, int(run_state.network.channels), augment.parse(recipe.augment))  # type: ignore[arg-type]
+    request = TrainRequest((str(data),), recipe.arch, recipe.scale)
+    drawer = runner.open_draw(request, recipe, run_state, device)
     pictures = list(datasets.load_samples().read_pictures())
-    return run_state, loop.Setup(recipe, device, folder, Drawer({recipe.scale: feed}), pictures)
+    return run_state, loop.Setup(recipe, device, folder, drawer, pictures)
 
 
 def fit_recipe(recipe: Recipe) -> Recipe:

@@ -13,7 +13,7 @@ _SENTENCES: dict[str, tuple[Speed, str]] = {
     "fsrcnn": ("fast", "The fastest one for many clean images; a little softer than slimres."),
     "photo": ("medium", "For photographs with noise, blur or JPEG blocks: crisp, and invents little."),
     "real": ("fast", "For noisy, blocked photographs: smoother than photo, and faster; loses small letters."),
-    "slimres": ("fast", "The default: sharp edges on clean images; makes noise and JPEG blocks sharper, too."),
+    "slimres": ("fast", "The default: sharp edges on clean images; sharpens noise and JPEG blocks, too."),
     "a2n": ("medium", "Attention where it helps; clean images, better than slimres."),
     "awsrn-bam": ("medium", "Balanced attention in a light network, for clean images."),
     "bsrgan": ("GPU", "Restores badly degraded photographs with natural texture; invents detail."),
