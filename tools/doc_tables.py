@@ -67,8 +67,8 @@ def render_install_line_in_chinese() -> str:
     return render_install_line("在本仓库的根目录下运行；需要 Python 3.11 或更高版本，占用 {} MB")
 
 
-# The published network that each bundled one is compared with. VDSR stands in for ECBSR, of which no paper has
-# this size, and for SlimRes, which is ours: it has seven and three times their parameters.
+# The published network that each bundled one is compared with. VDSR stands in for ECBSR, of which no paper
+# has this size, and for SlimRes, which is ours: it has seven and three times their parameters.
 COUNTERPARTS = {"fsrcnn": "fsrcnn", "espcn": "espcn", "ecbsr": "vdsr", "slimres": "vdsr"}
 
 # README.md: which model?
