@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,6 +31,7 @@ from srcli.imaging.pixels import to_uint8
 from srcli.imaging.resize import resize_8bit
 from srcli.train import augment, cache, decode
 from srcli.train import degrade as torch_degrade
+from srcli.train import store as store_module
 from srcli.train.augment import Augmentation, Batch, Share
 from srcli.train.batches import iterate_batches
 from srcli.train.feed import Feed, draw
@@ -284,24 +286,36 @@ def test_a_changed_file_or_other_zooms_make_another_store(photos: Path, sr_cache
 
 
 def test_one_new_photograph_costs_one_photograph(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The others are copied from the earlier store, at every size."""
-    wanted = replace(WANTED, rescale_factors=(1, 0.5))
+    """The others are copied from the earlier store, at every size: sharpened, downscaled and upscaled too."""
+    wanted = replace(WANTED, rescale_factors=(1, 0.5), sharpen=0.5, enlarged=True)
     before = opened(photos, wanted)
     shutil.copy(photos / "coffee.png", photos / "zoo.png")
     decoded: list[str] = []
+    made: list[str] = []
     decode_file = decode._decode_file
 
     def note(task: decode.Task) -> tuple[decode.Index, list[Samples]]:
         decoded.append(task.file.name)
         return decode_file(task)
 
+    def count(function: Callable[..., Any]) -> Callable[..., Any]:
+        def counted(*arguments: Any, **more: Any) -> Any:
+            made.append(function.__name__)
+            return function(*arguments, **more)
+
+        return counted
+
     monkeypatch.setattr(decode, "_decode_file", note)
+    for name in ("unsharp_mask", "degrade_image", "_upscale"):
+        monkeypatch.setattr(store_module, name, count(getattr(store_module, name)))
     after = opened(photos, wanted)
     assert decoded == ["zoo.png"]
+    assert sorted(made) == ["_upscale"] * 2 + ["degrade_image"] * 2 + ["unsharp_mask"] * 2
     assert len(after) == len(before) + 2
-    assert isinstance(before.hr, MappedPlane)
-    assert isinstance(after.hr, MappedPlane)
-    np.testing.assert_array_equal(after.hr.samples[: len(before.hr.samples)], before.hr.samples)
+    for old, new in ((before.hr, after.hr), (before.lr, after.lr), (before.fed, after.fed)):
+        assert isinstance(old, MappedPlane)
+        assert isinstance(new, MappedPlane)
+        np.testing.assert_array_equal(new.samples[: len(old.samples)], old.samples)
 
 
 def test_a_changed_partner_makes_other_low_resolution(photos: Path) -> None:

@@ -112,6 +112,14 @@ def open_index(folder: Path, work: Sequence[Task], tick: Tick) -> Index:
         return _read_index(folder) or _decode(folder, work, tick)
 
 
+def read_indexes(stores: Path) -> Iterator[tuple[Path, Index]]:
+    """Yield the folders of all stores that this version of the program made, with their indexes."""
+    for folder in sorted(path.parent for path in stores.glob(f"*/{_INDEX}")):
+        index = _read_index(folder)
+        if index is not None and index.version == _version():
+            yield folder, index
+
+
 def _read_index(folder: Path) -> Index | None:
     """Read the index; None if it or its images are missing or damaged."""
     try:
@@ -164,10 +172,7 @@ class Known:
 def _find_known(stores: Path) -> dict[tuple[str, int, int], Known]:
     """Find the images of earlier stores by the stamps of their files; nothing is read yet."""
     found: dict[tuple[str, int, int], Known] = {}
-    for folder in sorted(path.parent for path in stores.glob(f"*/{_INDEX}")):
-        index = _read_index(folder)
-        if index is None or index.version != _version():
-            continue
+    for folder, index in read_indexes(stores):
         plane = map_file(samples_path(folder), index.layout())
         for number, entry in enumerate(index.entries):
             shown = tuple(leak for leak in index.leaks if leak.startswith(f"{entry.name} ("))

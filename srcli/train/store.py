@@ -191,7 +191,8 @@ def _open_high(folder: Path, index: Index, sharpen: float, tick: Tick) -> Mapped
     def sharp(number: int) -> Samples:
         return to_uint8(unsharp_mask(from_uint8(images.image(number)), sharpen))
 
-    return _open_plane(folder / f"hr-sharpened-{sharpen:g}.bin", places, sharp, partial(tick, "sharpening"))
+    path = folder / f"hr-sharpened-{sharpen:g}.bin"
+    return _open_plane(path, index, Index.layout, sharp, partial(tick, "sharpening"))
 
 
 def _open_low(
@@ -200,29 +201,69 @@ def _open_low(
     """Open the low-resolution images and the upscaled ones, each if needed and possible in advance."""
     if not wanted.fixed:
         return None, None
-    places = index.layout(wanted.scale)
     partners = [cache.stamp(file) for source in sources for file in source.partners]
     facts = [repr(wanted.degradation), partners, *([wanted.sharpen] if wanted.sharpen else [])]
     name = f"x{wanted.scale}-{cache.key(facts)}.bin"
     make = partial(_make_low, index=index, hr=hr, sources=sources, wanted=wanted)
-    lr = _open_plane(folder / f"lr-{name}", places, make, partial(tick, "downscaling"))
+    small: _Placing = partial(Index.layout, step=wanted.scale)
+    # Files of pairs are read again, as what belongs to what may have changed.
+    lr = _open_plane(
+        folder / f"lr-{name}", index, small, make, partial(tick, "downscaling"), reuse=not partners
+    )
     if not wanted.enlarged:
         return lr, None
-    large, upscaling = places.times(wanted.scale), partial(tick, "upscaling")
-    return lr, _open_plane(
-        folder / f"fed-{name}", large, lambda n: _upscale(lr.image(n), wanted.scale), upscaling
-    )
+
+    def place_large(index: Index) -> Layout:
+        return index.layout(wanted.scale).times(wanted.scale)
+
+    def upscale(number: int) -> Samples:
+        return _upscale(lr.image(number), wanted.scale)
+
+    path, upscaling = folder / f"fed-{name}", partial(tick, "upscaling")
+    return lr, _open_plane(path, index, place_large, upscale, upscaling, reuse=not partners)
+
+
+# Where the images of an index are in a file.
+_Placing = Callable[[Index], Layout]
 
 
 def _open_plane(
-    path: Path, places: Layout, make: Callable[[int], Samples], tick: Callable[[int, int], None]
+    path: Path,
+    index: Index,
+    place: _Placing,
+    make: Callable[[int], Samples],
+    tick: Callable[[int, int], None],
+    *,
+    reuse: bool = True,
 ) -> MappedPlane:
-    """Open the images in a file, which is written first unless an earlier run did."""
+    """Open the images in a file, which is written first unless an earlier run did.
+
+    With `reuse`, images that an earlier store has in a file of this name are copied from it.
+    """
+    places = place(index)
     if not places.fits(path):
         with cache.lock_folder(path.parent):
             if not places.fits(path):
-                cache.write(path, _make_images(make, len(places.first), tick))
+                known = _find_known(path, place) if reuse else {}
+
+                def copy_or_make(number: int) -> Samples:
+                    entry = index.entries[number]
+                    found = known.get((entry.stamp, entry.factor))
+                    return make(number) if found is None else found
+
+                cache.write(path, _make_images(copy_or_make, len(places.first), tick))
     return map_file(path, places)
+
+
+def _find_known(path: Path, place: _Placing) -> dict[tuple[tuple[str, int, int], float], Samples]:
+    """Find images in files of the same name in other stores, by stamp and factor; nothing is read yet."""
+    found: dict[tuple[tuple[str, int, int], float], Samples] = {}
+    for folder, index in decode.read_indexes(path.parent.parent):
+        places = place(index)
+        if places.fits(folder / path.name):
+            plane = map_file(folder / path.name, places)
+            found |= {(entry.stamp, entry.factor): plane.image(n) for n, entry in enumerate(index.entries)}
+    return found
 
 
 def _make_images(
