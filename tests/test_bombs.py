@@ -18,7 +18,7 @@ from PIL import Image as PilImage
 
 from helpers.command import Run
 from helpers.paths import ROOT
-from srcli.engine.limits import choose_max_pixels
+from srcli.engine.limits import choose_max_pixels, read_within_limit
 from srcli.errors import ImageError
 from srcli.imaging.codecs import registry
 from srcli.imaging.codecs.base import LEAST_FRAME_PIXELS, EncodingOptions, Extent, Frame, FrameTiming
@@ -170,7 +170,19 @@ def test_the_message_names_the_number(tmp_path: Path, sr: Run) -> None:
     done = sr("upscale", tmp_path / "a.gif", "-m", "bicubic", "-x2", "-o", tmp_path / "b.gif")
     assert done.code == 1
     assert "claims to have 40 frames of 1000x1000 pixels, more than the 16,777,216 allowed" in done.err
-    assert "--max-pixels" in done.err
+    assert "if that is right, raise the limit: --max-pixels 40000000" in done.err
+
+
+def test_the_hint_for_commands_without_the_option_works(tmp_path: Path, sr: Run) -> None:
+    path = tmp_path / "a.png"
+    path.write_bytes(bombs.make_flat_png(4100, 1, 0))
+    with pytest.raises(ImageError) as caught:
+        read_within_limit(path)
+    program, *words = caught.value.hint.partition(": ")[2].split()
+    assert program == "sr"
+    words = [str(tmp_path / word) if word.endswith(".png") else word for word in words]
+    assert sr(*words).code == 0
+    assert read_within_limit(tmp_path / "smaller.png").size == (2000, 2000)
 
 
 @contextmanager
@@ -352,3 +364,6 @@ def test_commands_that_hold_whole_images_have_the_limit(tmp_path: Path, sr: Run)
         done = sr(*words)
         assert done.code != 0
         assert "more than the 16,777,216 allowed" in done.err, done.err
+        hint = "make it smaller: sr upscale a.png --max-pixels 25000000 --megapixels 4 -o smaller.png"
+        assert (hint if words[0] != "train" else "leave out such images with --keep-going") in done.err
+        assert "raise the limit" not in done.err

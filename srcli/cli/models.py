@@ -102,7 +102,7 @@ def recommend(
     files: Annotated[list[Path], typer.Argument(help="Images.", show_default=False)],
 ) -> int:
     """Print for each image the models that suit it: at hand, the best, and the fastest."""
-    from srcli.engine.limits import choose_max_pixels
+    from srcli.engine.limits import choose_max_pixels, explain_fixed_limit
     from srcli.imaging.codecs.reading import read_frames
     from srcli.imaging.picture_kind import examine_picture
     from srcli.methods.auto import find_auto_models
@@ -118,7 +118,9 @@ def recommend(
     failed, is_piped = 0, not sys.stdout.isatty()
     for file in files:
         try:
-            picture = examine_picture(next(iter(read_frames(file, choose_max_pixels(file, None)))).samples)
+            with explain_fixed_limit(file):
+                frame = next(iter(read_frames(file, choose_max_pixels(file, None))))
+            picture = examine_picture(frame.samples)
         except Exception as error:
             failed += 1
             console.print_error(wrap_exception(error, file))

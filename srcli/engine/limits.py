@@ -1,8 +1,13 @@
 """The default limit on the pixels of an input: what its file may hold, and what memory has room for."""
 
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from srcli.engine.memory import free_memory
+from srcli.errors import ImageError
+from srcli.imaging.codecs.base import PixelLimitError
 from srcli.imaging.codecs.reading import count_plausible_pixels
 from srcli.imaging.image import Image, read_image
 
@@ -23,4 +28,16 @@ def choose_max_pixels(path: Path, given: int | None) -> int:
 
 def read_within_limit(path: Path) -> Image:
     """Read the first image of a file. Raises `ImageError` as `read_image` does, or for too many pixels."""
-    return read_image(path, choose_max_pixels(path, None))
+    with explain_fixed_limit(path):
+        return read_image(path, choose_max_pixels(path, None))
+
+
+@contextmanager
+def explain_fixed_limit(path: Path) -> Iterator[None]:
+    """Give the error for a file of too many pixels a hint that works in commands without `--max-pixels`."""
+    try:
+        yield
+    except PixelLimitError as error:
+        name = shlex.quote(path.name)
+        command = f"sr upscale {name} --max-pixels {error.needed} --megapixels 4 -o smaller.png"
+        raise ImageError(error.message, f"leave it out, or make it smaller: {command}") from error

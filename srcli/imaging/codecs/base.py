@@ -20,7 +20,6 @@ SUBSAMPLING = ("4:4:4", "4:2:2", "4:2:0")
 MAX_PIXELS = 2**29
 # A frame counts as at least this many: each also takes time of its own, and a small file can hold many.
 LEAST_FRAME_PIXELS = 2**14
-LIMIT_HINT = "if that is right, `sr upscale --max-pixels` raises the limit"
 # To look at a part of an image takes no more, and so much for a pixel of a depth, decoded and copied.
 MAX_DECODED_BYTES = 400_000_000
 _BYTES_TO_DECODE = {1: 8, 8: 8, 16: 16, 32: 32}
@@ -35,6 +34,17 @@ class UnsupportedImageError(Exception):
         super().__init__(reason)
         self.reason = reason
         self.hint = hint
+
+
+class PixelLimitError(ImageError):
+    """A file claims more pixels than the limit allows; `needed` is the limit that it would need.
+
+    The hint is for commands with the option `--max-pixels`.
+    """
+
+    def __init__(self, message: str, needed: int) -> None:
+        super().__init__(message, "if that is right, raise the limit: --max-pixels " + str(needed))
+        self.needed = needed
 
 
 @dataclass(frozen=True)
@@ -105,17 +115,18 @@ class Extent:
         return cls(frames, size, frames * size[0] * size[1])
 
     def check(self, path: Path, max_pixels: int) -> None:
-        """Raise `ImageError` if all frames together have more pixels."""
-        if max(self.pixels, self.frames * LEAST_FRAME_PIXELS if self.frames > 1 else 0) <= max_pixels:
+        """Raise `PixelLimitError` if all frames together have more pixels."""
+        needed = max(self.pixels, self.frames * LEAST_FRAME_PIXELS if self.frames > 1 else 0)
+        if needed <= max_pixels:
             return
         width, height = self.size
         if self.frames == 1:
             check_pixel_count(path, self.size, max_pixels)
         least = f", each counted as at least {LEAST_FRAME_PIXELS:,}" if self.pixels <= max_pixels else ""
-        raise ImageError(
+        raise PixelLimitError(
             f"{path} claims to have {self.frames:,} frames of {width}x{height} pixels{least}, "
             f"more than the {max_pixels:,} allowed",
-            LIMIT_HINT,
+            needed,
         )
 
 
@@ -376,14 +387,14 @@ def read_head(path: Path, length: int) -> bytes:
 
 
 def check_pixel_count(path: Path, size: tuple[int, int], max_pixels: int) -> None:
-    """Raise `ImageError` for an image of more than `max_pixels`, `ValueError` for one of none."""
+    """Raise `PixelLimitError` for an image of more than `max_pixels`, `ValueError` for one of none."""
     width, height = size
     if width <= 0 or height <= 0:
         raise ValueError(f"its size is {width}x{height}")
     if width * height > max_pixels:
-        raise ImageError(
+        raise PixelLimitError(
             f"{path} claims to have {width}x{height} pixels, more than the {max_pixels:,} allowed",
-            LIMIT_HINT,
+            width * height,
         )
 
 
