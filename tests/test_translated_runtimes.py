@@ -109,8 +109,8 @@ def test_translations_are_valid_models(entry: manifest.Entry) -> None:
     graph = read_graph(entry.bundled.with_suffix(".ncnn.param"))
     channels = int(entry.config.get("channels", 1))
     onnx.checker.check_model(translation.translate(graph, channels), full_check=True)
-    for rounded in (True, False):
-        model = translation.translate_to_levels(graph, channels, entry.scale, rounded=rounded)
+    for rounds_last in (True, False):
+        model = translation.translate_to_levels(graph, channels, entry.scale, rounds_last=rounds_last)
         onnx.checker.check_model(model, full_check=True)
 
 
@@ -123,7 +123,7 @@ def test_what_is_not_translated_is_said(tmp_path: Path) -> None:
     with pytest.raises(UnsupportedNetwork, match="a layer Pooling"):
         translation.translate(graph, 3)
     with pytest.raises(UnsupportedNetwork, match="ends in a layer Sigmoid"):
-        translation.translate_to_levels(graph, 3, 2, rounded=True)
+        translation.translate_to_levels(graph, 3, 2, rounds_last=True)
 
 
 @pytest.mark.parametrize(

@@ -40,10 +40,10 @@ class TranslatedRuntime(Runtime):
 
     graph: Graph
     is_verified: bool = False
-    # Set by subclasses; `rounds`: the library makes bytes of floats faster than NumPy.
+    # Set by subclasses; `rounds_last`: see `translate_to_levels`.
     library: ClassVar[str]
     module: ClassVar[str]
-    rounds: ClassVar[bool] = True
+    rounds_last: ClassVar[bool] = True
 
     @classmethod
     def reason_against(cls, source: WeightsSource, request: RuntimeRequest) -> str | None:
@@ -107,7 +107,7 @@ class TranslatedRuntime(Runtime):
         if not self.is_verified or info.scale < 2 or info.margin or info.side_multiple > 1:
             return None
         try:
-            model = translate_to_levels(self.graph, info.channels, info.scale, rounded=self.rounds)
+            model = translate_to_levels(self.graph, info.channels, info.scale, rounds_last=self.rounds_last)
             session = self.open_model(model, count_threads())
         except UnsupportedNetwork:
             return None
@@ -131,8 +131,7 @@ class LevelsRuntime(Runtime):
                 levels = self.session(padded[None])
             except MemoryError as error:
                 raise OutOfMemory.of_tile(tile) from error
-            samples = levels[0].astype(np.uint8, copy=False)[:height, :width]
-            yield _place_pixels(samples, self.info.scale)  # type: ignore[misc]
+            yield _place_pixels(levels[0][:height, :width], self.info.scale)  # type: ignore[misc]
 
 
 def _place_pixels(levels: NDArray[np.uint8], scale: int) -> NDArray[np.uint8]:

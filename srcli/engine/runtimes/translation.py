@@ -37,12 +37,13 @@ def translate(graph: Graph, channels: int) -> bytes:
     return model.encode(source, (out, "float32", (1, channels, "tall", "wide")))
 
 
-def translate_to_levels(graph: Graph, channels: int, scale: int, *, rounded: bool) -> bytes:
+def translate_to_levels(graph: Graph, channels: int, scale: int, *, rounds_last: bool) -> bytes:
     """Return a model of RGB in [0, 1] that gives levels of RGB from 0 to 255, ready to be cut off.
 
     It takes float32 of (1, H + 4, W + 4, 3), mirrored at the borders, and gives (1, H, W, s*s*3): of each
-    input pixel, the pixels that it becomes, row by row. They are uint8 if `rounded`, else float32. Raises
-    `UnsupportedNetwork` like `translate`, and if the network does not end in a pixel shuffle.
+    input pixel, the pixels that it becomes, row by row, as uint8. `rounds_last`: bytes are put into their
+    order as floats, which some libraries do faster. Raises `UnsupportedNetwork` like `translate`, and if the
+    network does not end in a pixel shuffle.
     """
     layers = _read_layers(graph)
     last = layers[-1][0]
@@ -58,13 +59,13 @@ def translate_to_levels(graph: Graph, channels: int, scale: int, *, rounded: boo
     if channels == 1:
         levels = model.add("Add", [levels, _add_chroma(model, margins, scale)])
     bounds = (model.constant(np.array(bound, np.float32)) for bound in (0, _WHITE))
-    out = model.add("Transpose", [model.add("Clip", [levels, *bounds])], perm=(0, 2, 3, 1))
-    if rounded:
-        out = model.add("Cast", [out], to=_BYTE)
+    out = model.add("Clip", [levels, *bounds])
+    if rounds_last:
+        out = model.add("Cast", [model.add("Transpose", [out], perm=(0, 2, 3, 1))], to=_BYTE)
+    else:
+        out = model.add("Transpose", [model.add("Cast", [out], to=_BYTE)], perm=(0, 2, 3, 1))
     shape = (1, "tall", "wide", 3 * scale**2)
-    return model.encode(
-        (INPUT, "float32", (1, "height", "width", 3)), (out, "uint8" if rounded else "float32", shape)
-    )
+    return model.encode((INPUT, "float32", (1, "height", "width", 3)), (out, "uint8", shape))
 
 
 def _crop(model: OnnxGraph, planes: str) -> str:
