@@ -267,7 +267,7 @@ def main() -> None:
     parser.add_argument("--gpu", action="store_true")
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--out", type=Path, default=RESULTS)
-    options = parser.parse_args()
+    options = parser.parse_intermixed_args()
     (measure_gpu if options.gpu else measure_cpu)(options)
 
 

@@ -20,6 +20,8 @@ _SECONDS_PER_LINE = 30.0
 # The steps after which the run time can be estimated.
 _STEPS_TO_ESTIMATE = 20
 _LONG = 600.0
+# The share of the time, spent waiting for data, that is worth telling.
+_MUCH_WAITING = 0.1
 _SIDE = 48
 
 
@@ -32,6 +34,7 @@ class TrainReporter:
         self._spoke = time.monotonic()
         self._fitted = False
         self._stage = ""
+        self._sizes = 1
 
     def __enter__(self) -> Self:
         return self
@@ -57,7 +60,10 @@ class TrainReporter:
                 for leak in leaks:
                     console.err.print(f"used although it is in a benchmark: {leak}", markup=False)
                 fitted = f", {cropped} cropped to fit their low-resolution partners" if cropped else ""
-                console.err.print(f"{images} training images at {scale}, {len(left_out)} left out{fitted}")
+                sizes = f" (up to {self._sizes} sizes of each)" if self._sizes > 1 else ""
+                console.err.print(
+                    f"{images} training images at {scale}{sizes}, {len(left_out)} left out{fitted}"
+                )
             case events.StepDone():
                 self._show_step(event)
             case events.Validated():
@@ -75,6 +81,7 @@ class TrainReporter:
     def _show_start(self, event: "events.Started") -> None:
         from srcli.train.recipe import Gan, Recipe
 
+        self._sizes = len(event.recipe.rescale_factors)
         plain = asdict(Recipe(event.recipe.arch, event.recipe.scale))
         shown = {key: value for key, value in asdict(event.recipe).items() if value != plain[key]}
         always = ("arch", "scale", "patch", "batch", "steps", "loss", "learning_rate")
@@ -189,7 +196,9 @@ def format_step(event: "events.StepDone") -> str:
     """Return loss terms, PSNR and speed in one line."""
     terms = "  ".join(f"{name} {value:.3e}" for name, value in event.terms.items())
     psnr = "" if event.psnr_y is None else f"  PSNR-Y {event.psnr_y:.3f} dB"
-    return f"{terms}{psnr}  {format_speed(event.steps_per_second)}, {event.waiting:.0%} for data"
+    # Less is of no interest, and a bar of 80 columns has no room for it.
+    waiting = f", {event.waiting:.0%} waiting for data" if event.waiting >= _MUCH_WAITING else ""
+    return f"{terms}{psnr}  {format_speed(event.steps_per_second)}{waiting}"
 
 
 def format_speed(steps_per_second: float) -> str:

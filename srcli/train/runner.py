@@ -91,7 +91,8 @@ def run(
         setup = replace(
             setup, pictures=time_budget.crop_pictures(pictures, chosen.scale, side) if side else pictures
         )
-    emit(Preparing(f"scoring bicubic on {len(pictures)} validation images"))
+    which = "validation images" if request.validation else "samples of sr (--valid for others)"
+    emit(Preparing(f"scoring bicubic on {len(pictures)} {which}"))
     setup = replace(setup, bicubic=loop.score_bicubic(setup))
     if limit:
         setup = _fit_to_time(request, begun, setup, limit, began, emit)
@@ -216,7 +217,7 @@ def choose_recipe(request: TrainRequest, on_gpu: bool = False) -> Recipe:
     recipes.check_preset(kind)
     if request.start_from is None:
         if request.network is None:
-            raise UsageError("no network given", "name one; `sr train --list` shows all")
+            raise UsageError("no network given", "name one, such as slimres; `sr train --list` shows all")
         return recipes.preset(request.network, request.scale, kind)
     base, spec, path = find_weights(request.start_from, request.scale)
     if request.network not in (None, spec.arch, base.title):
