@@ -144,6 +144,16 @@ def test_deep_samples_count_by_their_bytes(tmp_path: Path) -> None:
     assert count_plausible_pixels(path) == 2**24
 
 
+@pytest.mark.parametrize(
+    ("size", "limit"), [((1, 40_000), 2**15), ((256, 40_000), 2**24), ((1, 32_768), 2**24)]
+)
+def test_narrow_pictures_have_a_limit_of_rows(size: tuple[int, int], limit: int, tmp_path: Path) -> None:
+    """16 million rows of one pixel took minutes."""
+    path = tmp_path / "a.png"
+    path.write_bytes(bombs.make_png(*size))
+    assert count_plausible_pixels(path) == limit
+
+
 def test_looks_in_advance_have_the_limit(tmp_path: Path, sr: Run) -> None:
     """Also who only looks at the kind of picture, or how a photograph is turned."""
     path = tmp_path / "a.png"

@@ -69,3 +69,10 @@ def test_junk_is_refused_in_one_line_or_taken(command: str, option: str, work: P
         assert max(map(len, done.err.splitlines()), default=0) < 1000, (value[:40], done.err[:300])
         if done.code == 0:
             assert "error: " not in done.err
+
+
+@pytest.mark.parametrize("command", ["upscale", "compare", "bench"])
+def test_an_empty_time_is_refused(command: str, work: Path, sr: Run) -> None:
+    done = sr(*_BASES[command], "--within", "")
+    assert done.code == 2
+    assert "'' is not a duration" in done.err

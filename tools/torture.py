@@ -158,13 +158,15 @@ assert sum(frame.samples.size for frame in read_frames(path, choose_max_pixels(p
 
 
 def attack_at_the_limit(folder: Path, short: bool) -> Iterator[Outcome]:
-    """Read flat pictures of 1 MB with almost as many pixels as are allowed by default."""
+    """Read and reduce flat pictures of 1 MB with almost as many pixels as are allowed by default."""
     for name in list(bombs.AT_THE_LIMIT)[2 if short else 0 : 4 if short else None]:
         # In a process of its own: the memory of the one that makes it would be counted as that of the next.
         subprocess.run([sys.executable, "-c", _MAKE, folder / "large.bin", name], cwd=ROOT, check=True)
         yield run(f"read {name}", _READ, folder=folder, program=("-c",))
         if not short:
             yield run(f"info {name}", "info", "large.bin", folder=folder)
+            reduce = ("-m", "bicubic", "--size", "10x10", "--overwrite", "-o", "small.png")
+            yield run(f"reduce {name}", "upscale", "large.bin", *reduce, folder=folder)
 
 
 def attack_with_names(folder: Path, short: bool) -> Iterator[Outcome]:
@@ -179,7 +181,11 @@ def attack_with_names(folder: Path, short: bool) -> Iterator[Outcome]:
         "odd names in a job", "upscale", "in", "-r", *_BICUBIC, "-o", "job", "--job", "./a.db", folder=folder
     )
     for words in JUNK_OPTIONS[: 4 if short else None]:
-        yield run(f"options {' '.join(words)[:30]}", "upscale", SAMPLE, *_BICUBIC, *words, folder=folder)
+        command = ("upscale", SAMPLE, "-o", "junk", *_BICUBIC, *words)
+        yield run(f"options {' '.join(words)[:30]}", *command, folder=folder)
+        if (folder / "junk").exists():
+            yield Outcome(f"options {' '.join(words)[:30]}", 0, 0.0, 0, "an output was written")
+            shutil.rmtree(folder / "junk")
     names = ("../{stem}", "{stem:>999999999}", "{stem!r}", "/tmp/x", "{", "x" * 5000, "{stem.__class__}")
     for name in names[: 3 if short else None]:
         outcome = run(

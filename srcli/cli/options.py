@@ -625,7 +625,7 @@ class BatchGroup:
             self.watch,
             self.job,
             self.rescan,
-            parse_duration(within) if within else None,
+            parse_duration(within) if within is not None else None,
             self.max_pixels,
             self.again,
             self.only_enlarge,
@@ -728,7 +728,7 @@ class UntrainedGroup:
 
         if self.kernel:
             classical.check_kernel(models)
-        within = classical.parse_duration(self.within) if self.within else None
+        within = classical.parse_duration(self.within) if self.within is not None else None
         if self.kernel in (None, classical.AUTO):
             return classical.UntrainedSettings(self.seed, within, classical.AUTO if self.kernel else None)
         return classical.UntrainedSettings(self.seed, within, load_kernel(Path(self.kernel)))

@@ -24,6 +24,8 @@ from srcli.imaging.pixels import StoredSamples
 
 # Any file may have these pixels, however small it is: the scan of a blank page takes 20 kB.
 _SMALL_FILE_PIXELS = 2**24
+# Each row takes time of its own, so a picture that is very narrow may not have many of them.
+_NARROW, _MOST_NARROW_ROWS = 256, 2**15
 _BYTE = 8
 
 # Decoders raise these for damaged data: AVIF's RuntimeError, Pillow's TIFF reader AttributeError and
@@ -68,6 +70,9 @@ def count_plausible_pixels(path: Path) -> int:
         most = path.stat().st_size * codec.pixels_per_byte
         if most > _SMALL_FILE_PIXELS and max(codec.all_read_depths) > _BYTE:
             most = most * _BYTE // max(codec.describe(path).depth, _BYTE)
+        width, height = codec.describe(path).size
+        if width < _NARROW and height > _MOST_NARROW_ROWS:
+            return width * _MOST_NARROW_ROWS
         return min(MAX_PIXELS, max(_SMALL_FILE_PIXELS, most))
 
 
