@@ -7,9 +7,12 @@ import shutil
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
+from PIL import Image as PilImage
+from PIL import ImageDraw
 from rich.console import Console
 
 from helpers.command import Run
@@ -18,7 +21,7 @@ from srcli import bench, datasets, manifest, methods
 from srcli.bench import protocols
 from srcli.bench.results import read_results
 from srcli.errors import DatasetError, ProtocolError, SrError
-from srcli.imaging.pixels import Pixels
+from srcli.imaging.pixels import Pixels, from_uint8
 from srcli.report import formatters
 from srcli.report.table import TableOptions
 
@@ -57,6 +60,23 @@ def test_bundled_weights_score_what_the_manifest_says(entry: manifest.Entry, sha
         "slimres": (37.53, 33.66, 31.35),  # VDSR's
     }
     assert entry.purpose == "real-world" or row.psnr_y >= least[entry.model][entry.scale - 2]
+
+
+@pytest.mark.parametrize("model", ["slimres", "ecbsr", "photo"])
+def test_flat_parts_of_a_drawing_stay_flat(model: str) -> None:
+    """Its edges are harder than those of any downscaled photograph: a network may have never seen such."""
+    picture = PilImage.new("RGB", (72, 72), "white")
+    pen = ImageDraw.Draw(picture)
+    pen.ellipse((8, 8, 62, 62), outline="black", width=2, fill=(240, 200, 80))
+    pen.line((0, 70, 71, 20), fill="red")
+    samples = np.asarray(picture)
+    spread = cv2.dilate(samples, np.ones((9, 9))) - cv2.erode(samples, np.ones((9, 9)))
+    flat = spread.max(2) == 0
+    assert flat.mean() > 0.4
+    for entry in (each for each in BUNDLED if each.model == model):
+        large = methods.load_method(model, entry.scale)(from_uint8(samples), entry.scale)
+        change = np.abs(large - from_uint8(samples).repeat(entry.scale, 0).repeat(entry.scale, 1)) * 255
+        assert change[flat.repeat(entry.scale, 0).repeat(entry.scale, 1)].max() < 9
 
 
 def test_manifest_and_result_file_agree() -> None:

@@ -101,7 +101,7 @@ def bundle(run: Path, started_in: Path) -> dict[str, Any]:
         "licence_source": "trained by this project",
         "training_data": "photographs under CC0, CC-BY and CC-BY-SA, named in srcli/weights/ATTRIBUTION.md",
         "paper": recipe.get("paper") or archs.paper(spec.arch).url or "a network of this project",
-        "purpose": "classical" if recipe["degrade"] == "bicubic" else "real-world",
+        "purpose": "classical" if recipe["degrade"].startswith("bicubic") else "real-world",
         **get_published(spec.arch, spec.scale),
     }
 

@@ -57,7 +57,7 @@ def list_models(
     ] = None,
     licence: Annotated[str | None, typer.Option(help="Only under this licence, such as Apache-2.0.")] = None,
     purpose: Annotated[
-        str | None, typer.Option(help="Only classical (clean images) or real-world (noise, JPEG).")
+        str | None, typer.Option(help="Only classical (clean images), real-world (noise, JPEG) or drawings.")
     ] = None,
     bundled: Annotated[bool, typer.Option("--bundled", help="Only what ships with sr.")] = False,
     cached: Annotated[bool, typer.Option("--cached", help="Only what needs no download.")] = False,

@@ -14,6 +14,7 @@ from srcli.scales import format_scale
 _USES = {
     "classical": "images that are clean and sharp, and only small",
     "real-world": "images with noise, blur or JPEG artefacts",
+    "drawings": "drawings, also with noise or JPEG artefacts",
 }
 _SPEEDS = {
     "fast": "fast on a CPU",

@@ -80,5 +80,5 @@ def find_sentence(model: str) -> tuple[Speed, str]:
         kind = "photographs" if "photo" in base else "drawings"
         return _SENTENCES[base][0], f"{base} for {kind} with {_NOISE[int(strength)]} noise or JPEG blocks."
     entry = next(entry for entry in manifest.load() if entry.model == model)
-    use = "clean images" if entry.purpose == "classical" else "degraded images"
-    return "medium", f"Your own {entry.arch} network, for {use}."
+    uses = {"classical": "clean images", "real-world": "degraded images", "drawings": "drawings"}
+    return "medium", f"Your own {entry.arch} network, for {uses[entry.purpose]}."

@@ -20,6 +20,7 @@ from srcli.scales import ANY
 _TITLES = {
     "classical": "Classical: for small images that are clean and sharp",
     "real-world": "Real-world: for images with noise, blur or JPEG artefacts",
+    "drawings": "Drawings: for anime and the like, also with noise or JPEG artefacts",
 }
 Place = Literal["bundled", "yours", "package", "cached", "Hub", "pip"]
 _NARROW = 76  # columns
@@ -45,7 +46,9 @@ class ListedModel:
 
     model: Annotated[str, "name that `-m` takes"]
     network: Annotated[str, "architecture"]
-    purpose: Annotated[str, "classical for clean images, real-world for noisy and blocked ones"]
+    purpose: Annotated[
+        str, "classical for clean images, real-world for noisy and blocked ones, drawings for drawings"
+    ]
     speed: Annotated[Speed, "amount of work: fast to slow on a CPU, or a GPU is needed"]
     megapixels_per_second: Annotated[
         float | None, "best speed on this machine in the last 30 days, of the output; null if it was not used"

@@ -244,7 +244,7 @@ def find_weights(name: str, scale: int) -> tuple[Recipe, Spec, Path]:
         raise UsageError(f"there are several weights called {name}", f"choose one of: {known}")
     (entry,) = entries
     base = recipes.find_for_weights(
-        entry.model, entry.arch, entry.scale or scale, real_world=entry.purpose == "real-world"
+        entry.model, entry.arch, entry.scale or scale, real_world=entry.purpose != "classical"
     )
     return base, Spec(entry.arch, entry.scale, entry.config), files.locate_weights(entry)
 

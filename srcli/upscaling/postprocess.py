@@ -25,7 +25,6 @@ from srcli.methods import WEIGHTLESS, Method
 
 # The deviation that is white in an uncertainty map: 25 of 255 levels.
 _WHITE = 0.1
-_FOR_DRAWINGS = ("realesr-animevideo", "realesrgan-anime", "waifu2x")
 
 
 @dataclass(frozen=True)
@@ -74,8 +73,8 @@ class Postprocess:
         those for drawings are meant to thicken lines.
         """
         entries = [entry for entry in manifest.load() if method and entry.model == method.name]
-        shifts = any(entry.purpose == "real-world" and not entry.bundled for entry in entries)
-        invents = shifts and method is not None and not method.name.startswith(_FOR_DRAWINGS)
+        purposes = {entry.purpose for entry in entries if not entry.bundled}
+        shifts, invents = bool(purposes - {"classical"}), "real-world" in purposes
         return replace(
             self,
             color_fix=shifts if self.color_fix is None else self.color_fix,
@@ -115,7 +114,7 @@ class Postprocess:
 def can_remove_noise(model: str) -> bool:
     """Return whether a model is for degraded images; True for a weight file, of which nothing is known."""
     purposes = {entry.purpose for entry in manifest.load() if entry.model == model}
-    return "real-world" in purposes or not (purposes or model in WEIGHTLESS)
+    return bool(purposes - {"classical"}) or not (purposes or model in WEIGHTLESS)
 
 
 def blend_with_bicubic(large: Rows, small: Rows, strength: float) -> Rows:
