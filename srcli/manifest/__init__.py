@@ -67,16 +67,16 @@ class UserFile:
 class Entry:
     """One weight file.
 
-    `file` is its name under `srcli/weights` (bundled), a `HubFile`, `PackageFile` or `UserFile`;
-    `package` is where the same weights are, too: if it is installed, nothing is downloaded. `sha256` is
-    64 hex digits (of the .bin file of a pair) or `STATED_BY_HUB`; `packed` is the SHA-256 of the card of
-    its ncnn form, which is bundled with it (see `srcli/engine/runtimes/converted.py`); `licence` is an
-    SPDX name or `unknown`; `purpose` is `classical` (undoes bicubic downscaling), `real-world` (also noise,
-    blur and JPEG artefacts) or `drawings` (the same for drawings); `published` maps a dataset to the paper's
-    PSNR-Y of the network; `expect` maps one to the PSNR-Y and SSIM-Y that `sr bench` measures with this file. A `scale` of `"any"`, for networks that take any
-    scale, is `ANY` here. `border` is what the network sees beyond the border of an image: the zeros of
-    its own padding, or the image mirrored (`mirror`), where zeros would darken a white border by a level or
-    more; on Set5 that costs less than 0.015 dB (`benchmarks/results/borders.json`).
+    `file` is its name under `srcli/weights` (bundled), a `HubFile`, `PackageFile` or `UserFile`; `package` is
+    where the same weights are, too: if it is installed, nothing is downloaded. `sha256` is 64 hex digits (of
+    the .bin file of a pair) or `STATED_BY_HUB`; `packed` is the SHA-256 of the card of its ncnn form, which
+    is bundled with it (see `srcli/engine/runtimes/converted.py`); `licence` is an SPDX name or `unknown`;
+    `purpose` is `classical` (undoes bicubic downscaling), `real-world` (also noise, blur and JPEG artefacts)
+    or `drawings` (the same for drawings); `published` maps a dataset to the paper's PSNR-Y of the network;
+    `expect` maps one to the PSNR-Y and SSIM-Y that `sr bench` measures with this file. A `scale` of `"any"`,
+    for networks that take any scale, is `ANY` here. `border` is what the network sees beyond the border of an
+    image: the zeros of its own padding, or the image mirrored (`mirror`), where zeros would darken a white
+    border by a level or more; on Set5 that costs less than 0.015 dB (`benchmarks/results/borders.json`).
     """
 
     model: str
