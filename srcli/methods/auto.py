@@ -28,7 +28,7 @@ _DEGRADED: dict[Preference | None, tuple[str, ...]] = {
 _DRAWING: dict[Preference | None, tuple[str, ...]] = {
     "quality": ("realesrgan-anime", "realesr-animevideo", *_CLEAN["quality"]),
     "speed": _CLEAN["speed"],
-    None: ("realesr-animevideo", DEFAULT_MODEL),
+    None: ("realesr-animevideo", "photo"),
 }
 
 
@@ -38,7 +38,7 @@ class AutoModels:
 
     clean: str = DEFAULT_MODEL
     degraded: str = "photo"
-    drawing: str = DEFAULT_MODEL
+    drawing: str = "photo"
     pixel_art: str = PIXEL_ART
 
     def choose(self, picture: Picture) -> str:
