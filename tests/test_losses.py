@@ -128,6 +128,15 @@ def test_best_buddies_are_looked_for_at_smaller_sizes_too() -> None:
     assert losses.best_buddy(found).item() == pytest.approx(losses.l1(found).item() / 2)
 
 
+def test_best_buddies_are_looked_for_in_parts_of_bounded_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All distances of a crop for x16 would take 4 GB; `make recipes` was killed for it."""
+    torch.manual_seed(0)
+    images = Images(torch.rand(2, 3, 24, 24), torch.rand(2, 3, 24, 24), torch.rand(2, 3, 6, 6))
+    whole = losses.best_buddy(images)
+    monkeypatch.setattr(losses, "_DISTANCES", 300)
+    assert losses.best_buddy(images).item() == whole.item()
+
+
 def test_patches_without_room_for_a_buddy_are_named() -> None:
     small = torch.zeros(1, 3, 2, 2)
     with pytest.raises(UsageError, match="too small for best-buddy"):

@@ -86,15 +86,22 @@ def best_buddy(images: Images) -> Tensor:
     estimates, truths = _patches(images.sr), _patches(images.hr)
     factors = (by for by in (2, 4) if min(images.hr.shape[2:]) >= _BUDDY * by)
     candidates = torch.cat([truths, *(_patches(_shrink(images.hr, by)) for by in factors)], 1)
-    with torch.no_grad():
-        # Not by matrix products: their rounding errors would give equal images a loss above 0.
-        apart = torch.cdist((estimates + truths) / 2, candidates, compute_mode="donot_use_mm_for_euclid_dist")
-        nearest = apart.argmin(2, keepdim=True).expand_as(estimates)
-    return F.l1_loss(estimates, candidates.gather(1, nearest))
+    return F.l1_loss(estimates, candidates.gather(1, _find_nearest((estimates + truths) / 2, candidates)))
 
 
-# Side in pixels of the patches that are matched.
-_BUDDY = 3
+# Side in pixels of the patches that are matched; the most distances of an image that are held at once.
+_BUDDY, _DISTANCES = 3, 2**24
+
+
+@torch.no_grad()
+def _find_nearest(points: Tensor, candidates: Tensor) -> Tensor:
+    """Return the places (N, P, C) of the nearest of (N, Q, C) for each of (N, P, C); P times Q may be billions.
+
+    Not by matrix products: their rounding errors would give equal images a loss above 0.
+    """
+    parts = points.split(max(1, _DISTANCES // candidates.shape[1]), 1)
+    apart = (torch.cdist(part, candidates, compute_mode="donot_use_mm_for_euclid_dist") for part in parts)
+    return torch.cat([each.argmin(2, keepdim=True) for each in apart], 1).expand_as(points)
 
 
 def _patches(batch: Tensor) -> Tensor:
