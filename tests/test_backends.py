@@ -4,7 +4,7 @@ What a GPU does is done here by the processor too, in the same loop; `gpu` marks
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from helpers.images import assert_same_image, assert_same_samples, crop_photo
 from helpers.networks import CPU, build_random
 from helpers.paths import SAMPLES
 from srcli import archs, manifest
+from srcli.dataclass import dataclass
 from srcli.engine import memory
 from srcli.engine.runtimes import cuda
 from srcli.engine.runtimes.backends import CpuBackend, DeviceBackend, Forward

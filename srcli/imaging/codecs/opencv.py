@@ -10,16 +10,18 @@ import numpy as np
 from srcli.imaging.codecs.base import UnsupportedImageError
 from srcli.imaging.pixels import StoredSamples
 
-# Errors are raised, so OpenCV need not print them too; it reads this when it is first imported.
-os.environ.setdefault("OPENCV_LOG_LEVEL", "OFF")
-
 
 def import_cv2() -> Any:
-    """Return the module. Raises `UnsupportedImageError` if it is not installed."""
+    """Return the module. Raises `UnsupportedImageError` if it is not installed.
+
+    Errors are raised, so OpenCV need not print them too; others may have imported it before.
+    """
     try:
         import cv2
     except ImportError as error:
         raise UnsupportedImageError("its samples need OpenCV", "pip install 'sr-cli[opencv]'") from error
+    if "OPENCV_LOG_LEVEL" not in os.environ:
+        cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     return cv2
 
 
