@@ -95,7 +95,7 @@ _BUDDY, _DISTANCES = 3, 2**24
 
 @torch.no_grad()
 def _find_nearest(points: Tensor, candidates: Tensor) -> Tensor:
-    """Return the places (N, P, C) of the nearest of (N, Q, C) for each of (N, P, C); P times Q may be billions.
+    """Return the places (N, P, C) of the nearest of (N, Q, C) for each of (N, P, C); P Q may be billions.
 
     Not by matrix products: their rounding errors would give equal images a loss above 0.
     """
