@@ -99,7 +99,7 @@ def _find_nearest(points: Tensor, candidates: Tensor) -> Tensor:
 
     Not by matrix products: their rounding errors would give equal images a loss above 0.
     """
-    parts = points.split(max(1, _DISTANCES // candidates.shape[1]), 1)
+    parts = torch.split(points, max(1, _DISTANCES // candidates.shape[1]), 1)
     apart = (torch.cdist(part, candidates, compute_mode="donot_use_mm_for_euclid_dist") for part in parts)
     return torch.cat([each.argmin(2, keepdim=True) for each in apart], 1).expand_as(points)
 
