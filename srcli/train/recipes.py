@@ -385,14 +385,15 @@ def esrgan(scale: int) -> Recipe:
 def bebygan(scale: int) -> Recipe:
     """BebyGAN: RRDB-PSNR, then best buddies, cycle, VGG19 features, a discriminator of textured regions.
 
-    192x192 pixels at x4, batch 8, three cosines of 200,000 steps. The authors weight the mean of both halves
+    192x192 pixels from x4 on, batch 8, three cosines of 200,000 steps. The authors weight the mean of both halves
     of the relativistic loss by 0.005, and warm up after each restart. They do not say how they made the
     weights they start from (`--init`).
     """
     features = "content:conv3_4=0.125,content:conv4_4=0.25,content:conv5_4=0.5"
     loss = f"best-buddy=1,cycle=1,{features},adversarial:ragan=0.0025"
     gan = Gan(600_000, loss, discriminator="deep", schedule="cosine", cycles=3, regions=0.025)
-    made = replace(rrdbnet(scale), name="bebygan", patch=48, batch=8, warmup=2_000, beta2=0.999)
+    patch = min(48, 192 // scale)  # matching costs the square of the pixels
+    made = replace(rrdbnet(scale), name="bebygan", patch=patch, batch=8, warmup=2_000, beta2=0.999)
     return replace(made, ema=0.0, gan=gan)
 
 
