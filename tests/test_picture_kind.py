@@ -52,6 +52,23 @@ def test_a_second_save_does_not_hide_the_first(first: int) -> None:
         assert examine_picture(np.asarray(picture_cases.save_as_jpeg(picture, 95))).kind is Kind.BLOCKED
 
 
+def test_jpeg_does_not_hide_drawings() -> None:
+    """Their ripples were taken for the texture of a photograph, and sharpened."""
+    found = []
+    for seed in range(300, 330):
+        drawing = picture_cases.DRAW[Kind.DRAWING](np.random.default_rng(seed))
+        found.append(examine_picture(np.asarray(picture_cases.save_as_jpeg(drawing, 45 + seed % 50))).kind)
+    assert found.count(Kind.DRAWING) >= 26
+
+
+@pytest.mark.parametrize("name", PHOTOS)
+@pytest.mark.parametrize("smaller", [1, 2, 3])
+def test_photographs_in_jpeg_are_no_drawings(name: str, smaller: int) -> None:
+    with PilImage.open(SAMPLES / f"{name}.png") as file:
+        small = picture_cases.save_as_jpeg(file.convert("RGB").reduce(smaller), 80)
+    assert examine_picture(np.asarray(small)).kind is not Kind.DRAWING
+
+
 @pytest.mark.parametrize("case", [case for case in CASES if case.picture != "page"])
 def test_spoilt_photographs_are_seen_to_be_spoilt(case: Case) -> None:
     """Those of docs/photographs.md, among them three that a phone has smoothed, sharpened and compressed."""

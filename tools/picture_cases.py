@@ -31,11 +31,11 @@ Random = np.random.Generator
 
 def draw_cases(seeds: range = SEEDS) -> Iterator[tuple[Kind, Samples]]:
     """Yield one picture (H, W, 3) of 8 bits of each kind for each seed, always the same."""
-    for kind, draw in _DRAW.items():
+    for kind, draw in DRAW.items():
         for seed in seeds:
             yield (
                 kind,
-                np.asarray(draw(np.random.default_rng([seed, list(_DRAW).index(kind)])).convert("RGB")),
+                np.asarray(draw(np.random.default_rng([seed, list(DRAW).index(kind)])).convert("RGB")),
             )
 
 
@@ -201,7 +201,7 @@ def _pick_colour(random: Random, low: int = 30, high: int = 256) -> tuple[int, i
     return int(red), int(green), int(blue)
 
 
-_DRAW: dict[Kind, Callable[[Random], Image.Image]] = {
+DRAW: dict[Kind, Callable[[Random], Image.Image]] = {
     Kind.CLEAN: _draw_clean,
     Kind.NOISY: _draw_noisy,
     Kind.BLOCKED: _draw_blocked,
@@ -216,9 +216,9 @@ _DRAW: dict[Kind, Callable[[Random], Image.Image]] = {
 def main() -> None:
     """Write the counts to benchmarks/results/picture_kinds.json."""
     counts = count_answers()
-    rows = [{"is": kind, "taken_for": {answer: counts[kind, answer] for answer in _DRAW}} for kind in _DRAW]
+    rows = [{"is": kind, "taken_for": {answer: counts[kind, answer] for answer in DRAW}} for kind in DRAW]
     RESULT.write_text(json.dumps({"seeds": list(SEEDS), "rows": rows}, indent=1) + "\n", "utf-8")
-    print(f"{sum(counts[kind, kind] for kind in _DRAW)} of {counts.total()} are right")
+    print(f"{sum(counts[kind, kind] for kind in DRAW)} of {counts.total()} are right")
 
 
 if __name__ == "__main__":

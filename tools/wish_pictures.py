@@ -183,7 +183,7 @@ def main() -> None:
         if "faces" in names:
             draw_faces(folder)
         if "drawings" in names:
-            models = ("bicubic", "slimres", "waifu2x-n1", "realesrgan-anime")
+            models = ("bicubic", "slimres", "photo", "waifu2x-n1", "realesrgan-anime")
             compare("drawings", [drawing], ["--crop", "40,16,72,60"], models)
         if "bundled" in names:
             draw_bundled()

@@ -19,6 +19,8 @@ Floats = NDArray[np.floating]
 LARGEST_SIDE = 768  # pixels a side of the middle that is looked at
 _SMALLEST = 32  # below this, only pixel art can be told
 _FLAT, _STRONG = 3, 24  # levels between neighbours: still flat; certainly an edge
+# Levels between neighbours in JPEG: ripples beside edges; edges; those between colours of a drawing.
+_RIPPLE, _EDGE, _STRONGEST = 8, 12, 48
 _NOISY, _BLOCKED = 4.2, 1.0  # levels
 # Noise that a phone has smoothed and sharpened is no longer white, but its JPEG shows. In small pictures,
 # blocking is a mean of few pixels. Chosen on tiles of photographs, as they are and spoilt by tools/spoilt.py.
@@ -153,7 +155,22 @@ def is_drawing(across: Bytes, down: Bytes) -> bool:
     steps = np.maximum(across[:-1], down[:, :-1])
     changes = int(np.count_nonzero(steps > _FLAT))
     strong = int(np.count_nonzero(steps > _STRONG))
-    return changes < 0.4 * steps.size and strong > 0.28 * changes
+    return (changes < 0.4 * steps.size and strong > 0.28 * changes) or _is_compressed_drawing(steps)
+
+
+def _is_compressed_drawing(steps: Bytes) -> bool:
+    """Tell a drawing whose edges JPEG has given ripples: these are weak, and blocks without edges are flat."""
+    if np.count_nonzero(steps > _RIPPLE) > 0.4 * steps.size:
+        return False
+    edges, strongest = (int(np.count_nonzero(steps > least)) for least in (_EDGE, _STRONGEST))
+    return strongest > 0.3 * edges and _count_flat_blocks(steps) > 0.15
+
+
+def _count_flat_blocks(steps: Bytes) -> float:
+    """Return the share of blocks of 8x8 without a step of more than two levels."""
+    height, width = (side // _BLOCK * _BLOCK for side in steps.shape)
+    blocks = steps[:height, :width].reshape(height // _BLOCK, _BLOCK, width // _BLOCK, _BLOCK)
+    return float((blocks.max((1, 3)) <= 2).mean())
 
 
 # Pixel art

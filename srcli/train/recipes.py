@@ -385,9 +385,9 @@ def esrgan(scale: int) -> Recipe:
 def bebygan(scale: int) -> Recipe:
     """BebyGAN: RRDB-PSNR, then best buddies, cycle, VGG19 features, a discriminator of textured regions.
 
-    192x192 pixels from x4 on, batch 8, three cosines of 200,000 steps. The authors weight the mean of both halves
-    of the relativistic loss by 0.005, and warm up after each restart. They do not say how they made the
-    weights they start from (`--init`).
+    192x192 pixels from x4 on, batch 8, three cosines of 200,000 steps. The authors weight the mean of both
+    halves of the relativistic loss by 0.005, and warm up after each restart. They do not say how they made
+    the weights they start from (`--init`).
     """
     features = "content:conv3_4=0.125,content:conv4_4=0.25,content:conv5_4=0.5"
     loss = f"best-buddy=1,cycle=1,{features},adversarial:ragan=0.0025"
