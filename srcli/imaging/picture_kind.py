@@ -159,7 +159,7 @@ def is_drawing(across: Bytes, down: Bytes) -> bool:
 
 
 def _is_compressed_drawing(steps: Bytes) -> bool:
-    """Tell a drawing whose edges JPEG has given ripples: these are weak, and blocks without edges are flat."""
+    """Tell a drawing whose edges JPEG has given ripples: they are weak, and blocks without edges are flat."""
     if np.count_nonzero(steps > _RIPPLE) > 0.4 * steps.size:
         return False
     edges, strongest = (int(np.count_nonzero(steps > least)) for least in (_EDGE, _STRONGEST))
