@@ -68,7 +68,7 @@ def render_install_line_in_chinese() -> str:
 
 
 # The published network that each bundled one is compared with. VDSR stands in for ECBSR, of which no paper
-# has this size, and for SlimRes, which is ours: it has seven and three times their parameters.
+# has this size, and for SlimRes, which is ours; it is larger than both.
 COUNTERPARTS = {"fsrcnn": "fsrcnn", "espcn": "espcn", "ecbsr": "vdsr", "slimres": "vdsr"}
 
 # README.md: which model?
@@ -76,7 +76,7 @@ COUNTERPARTS = {"fsrcnn": "fsrcnn", "espcn": "espcn", "ecbsr": "vdsr", "slimres"
 # Model, the advice that goes with it, and what it runs on.
 CHOICES = (
     (manifest.DEFAULT_MODEL, "a clean image"),
-    ("ecbsr", "many clean images, at twice the speed"),
+    ("ecbsr", "many clean images, nearly as sharp and faster"),
     ("fsrcnn", "many clean images, as fast as possible"),
     ("edsr-baseline", "a clean image, somewhat better and much slower"),
     ("swinir", "a clean image, as good as it gets; wants a GPU"),
@@ -95,7 +95,7 @@ CHINESE = {
     "a clean image, as good as it gets; wants a GPU": "干净的图像，质量最好；建议使用 GPU",
     "a clean image, somewhat better and much slower": "干净的图像，质量略好，但慢得多",
     "many clean images, as fast as possible": "大量干净的图像，速度优先",
-    "many clean images, at twice the speed": "大量干净的图像，速度为两倍",
+    "many clean images, nearly as sharp and faster": "大量干净的图像，清晰度相近，更快",
     "a clean image": "干净的图像",
     "noise, blur or JPEG artefacts": "有噪声、模糊或 JPEG 压缩伪影",
     "the same, faster, and smoother": "同上，更快，但更平滑",

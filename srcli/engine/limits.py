@@ -38,6 +38,6 @@ def explain_fixed_limit(path: Path) -> Iterator[None]:
     try:
         yield
     except PixelLimitError as error:
-        name = shlex.quote(path.name)
-        command = f"sr upscale {name} --max-pixels {error.needed} --megapixels 4 -o smaller.png"
+        limit = f"--max-pixels {error.needed}"
+        command = f"sr upscale {shlex.quote(str(path))} {limit} --megapixels 4 -o smaller.png"
         raise ImageError(error.message, f"leave it out, or make it smaller: {command}") from error
