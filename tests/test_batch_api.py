@@ -114,13 +114,8 @@ def test_what_is_up_to_date_is_skipped(request_: UpscaleRequest) -> None:
 
 
 def test_it_stops_between_two_images_when_asked_to(request_: UpscaleRequest, tmp_path: Path) -> None:
-    done: list[events.Event] = []
-
-    def emit(event: events.Event) -> None:
-        if isinstance(event, events.ImageDone):
-            done.append(event)
-
-    summary = batch.run(request_, emit, lambda: len(done) == 2)
+    asked = iter([False, False, False, True])
+    summary = batch.run(request_, should_stop=lambda: next(asked))
     assert (summary.done, summary.failed, summary.untried) == (2, 1, 1)
     assert summary.exit_code == ExitCode.PARTLY
     assert len(list((tmp_path / "out").iterdir())) == 2

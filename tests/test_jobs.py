@@ -213,7 +213,7 @@ def test_ctrl_c_leaves_a_job_to_go_on_with(job: Path, tmp_path: Path) -> None:
     now = count_states(job)
     assert now.keys() == {"done", "pending"}, "nothing is left in hand"
     before = written(out)
-    assert len(before) - now["done"] in {0, 1}, "one may have been written but not noted"
+    assert len(before) - now["done"] in range(4), "those in progress may have been written but not noted"
     again = start_sr(*command, cwd=tmp_path)
     again.communicate(timeout=120)
     assert again.returncode == 0

@@ -19,8 +19,9 @@ def run(
 ) -> "Summary":
     """Upscale every image of a request and return how many succeeded.
 
-    `emit` receives an event for everything that happens. `should_stop` is asked before each image. Images
-    that fail are part of the summary; raises `SrError` if the request as a whole cannot be carried out.
+    `emit` receives an event for everything that happens. `should_stop` is asked before each image is
+    started; those in progress are finished. Images that fail are part of the summary; raises `SrError` if the
+    request as a whole cannot be carried out.
     """
     from srcli.batch.runner import run_batch  # loads NumPy
 

@@ -1,13 +1,17 @@
-"""Upscale tasks one after another, or in parallel by workers."""
+"""Upscale tasks one after another, overlapped by threads, or in parallel by workers."""
 
+import math
+from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
+from dataclasses import field
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from srcli.batch.events import (
     Emit,
+    Event,
     ImageDone,
     ImageFailed,
     ImageFinished,
@@ -18,13 +22,24 @@ from srcli.batch.events import (
 )
 from srcli.batch.prepare import BatchPlan
 from srcli.batch.work import BatchSettings, WorkerResult, make_job_function, set_up_worker
+from srcli.dataclass import dataclass
+from srcli.imaging.codecs.reading import read_info
 from srcli.storage.files import remove_leftovers
-from srcli.upscaling.files import Result
+from srcli.storage.silence import reserve_stderr
+from srcli.upscaling.files import STREAMED_PIXELS, Result
 from srcli.upscaling.task import UpscaleTask
-from srcli.workers import Outcome, run_jobs
+from srcli.workers import Outcome, run_jobs, try_job
 from srcli.workers.config import PoolConfig
 
+if TYPE_CHECKING:
+    from srcli.workers.overlap import Overlap, Ticket
+
+    _Overlap = Overlap[UpscaleTask, Result | SkipReason]
+    _Ticket = Ticket[UpscaleTask, Result | SkipReason]
+
 Check = Callable[[UpscaleTask], None]
+# Images in memory, if they are small: one is read and one written while another is enlarged.
+_MOST_OVERLAPPED = 3
 
 
 def upscale_each(
@@ -35,7 +50,8 @@ def upscale_each(
     `check` raises `SrError` for tasks that must not be started.
     """
     if batch.pool.is_single:
-        yield from upscale_in_turn(tasks, batch.settings, emit, check)
+        upscale = upscale_in_turn if count == 1 else _upscale_overlapped
+        yield from upscale(tasks, batch.settings, emit, check)
         return
     emit(WorkersStarted(count))
     yield from _upscale_in_parallel(tasks, batch.settings, batch.pool, emit, check)
@@ -54,6 +70,94 @@ def upscale_in_turn(
 
     for outcome in run_jobs(tasks, upscale):
         yield _finish(outcome, outcome.result, emit)
+
+
+def _upscale_overlapped(
+    tasks: Iterable[UpscaleTask], settings: BatchSettings, emit: Emit, check: Check
+) -> Iterator[ImageFinished]:
+    """Upscale each task in this process, reading and writing small images while others are enlarged.
+
+    Events come in the order of the tasks. After a failure that affects all images, no other one is started;
+    those in progress are finished.
+    """
+    from srcli.workers.overlap import Overlap
+
+    with Overlap[UpscaleTask, Result | SkipReason](_MOST_OVERLAPPED) as overlap:
+        yield from _Overlapped(overlap, settings, emit).run(tasks, check)
+
+
+@dataclass
+class _Overlapped:
+    """The images in progress, in order, and the events of those that are not the first of them."""
+
+    overlap: "_Overlap"
+    settings: BatchSettings
+    reporter: Emit
+    started: "deque[_Ticket]" = field(default_factory=deque)
+    held: "dict[_Ticket, list[Event]]" = field(default_factory=dict)
+    is_failing: bool = False
+
+    def run(self, tasks: Iterable[UpscaleTask], check: Check) -> Iterator[ImageFinished]:
+        job_function = make_job_function(self.settings, self._route, self.overlap.run_in_turn)
+
+        def work(task: UpscaleTask) -> Result | SkipReason:
+            return job_function(task, False)  # noqa: FBT003 (a callable has no keywords)
+
+        for task in tasks:
+            checked = try_job(task, check)
+            is_small = not checked.error and _is_small(task, self.settings)
+            while self.started and (not is_small or len(self.started) == _MOST_OVERLAPPED):
+                yield from self._finish_first()
+            if self.is_failing:
+                return
+            if is_small:
+                ticket = self.overlap.start(task, work)
+                self.started.append(ticket)
+                self.held[ticket] = []
+            else:
+                self._emit(ImageStarted(task))
+                yield from self._finish(
+                    try_job(task, work) if not checked.error else Outcome(task, error=checked.error)
+                )
+        while self.started:
+            yield from self._finish_first()
+
+    def _finish_first(self) -> Iterator[ImageFinished]:
+        ticket = self.started.popleft()
+        self._emit(ImageStarted(ticket.job))
+        for event in self.held.pop(ticket):
+            self._emit(event)
+        outcome = self.overlap.finish(ticket)
+        if not (self.is_failing and outcome.error and outcome.error.affects_all):
+            yield from self._finish(outcome)
+
+    def _finish(self, outcome: Outcome[UpscaleTask, Any]) -> Iterator[ImageFinished]:
+        self.is_failing |= bool(outcome.error and outcome.error.affects_all)
+        yield _finish(outcome, outcome.result, self._emit)
+
+    def _route(self, event: Event) -> None:
+        """Emit an event of the first image, or keep one of another."""
+        held = self.held.get(self.overlap.current) if self.overlap.current else None
+        if held is None:
+            self._emit(event)
+        else:
+            held.append(event)
+
+    def _emit(self, event: Event) -> None:
+        with reserve_stderr():
+            self.reporter(event)
+
+
+def _is_small(task: UpscaleTask, settings: BatchSettings) -> bool:
+    """Return whether several such images may be in memory, by the header; unknown ones may be large."""
+    if not isinstance(task.source, Path):
+        return False
+    try:
+        info = read_info(task.source)
+        largest = max(math.prod(info.size), math.prod(settings.size.resolve(info.size)))
+    except Exception:  # reading the image will raise it again and report it
+        return False
+    return largest * info.frames < STREAMED_PIXELS
 
 
 def _upscale_in_parallel(

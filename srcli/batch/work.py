@@ -43,6 +43,7 @@ from srcli.upscaling.files import (
 from srcli.upscaling.fingerprint import Fingerprint, has_settings, is_own_output, is_up_to_date
 from srcli.upscaling.postprocess import Postprocess
 from srcli.upscaling.task import UpscaleTask
+from srcli.workers import RunInTurn, run_now
 from srcli.workers.progress import ignore
 
 if TYPE_CHECKING:
@@ -82,7 +83,9 @@ class WorkerResult:
     events: tuple[Event, ...]
 
 
-def make_upscale_settings(settings: BatchSettings, emit: Emit) -> UpscaleSettings:
+def make_upscale_settings(
+    settings: BatchSettings, emit: Emit, run_in_turn: RunInTurn = run_now
+) -> UpscaleSettings:
     """Return the settings of the pipeline in this process; models are loaded when they are needed."""
     options = replace(
         settings.options,
@@ -91,7 +94,7 @@ def make_upscale_settings(settings: BatchSettings, emit: Emit) -> UpscaleSetting
         log=lambda text: emit(Note(text)),
         wait=lambda text, seconds: emit(Preparation(text, seconds)),
     )
-    load = _cache_methods(settings, options, emit)
+    load = _cache_methods(settings, options, emit, run_in_turn)
     return UpscaleSettings(
         lambda scale: load(settings.fingerprint.model, scale),
         settings.size,
@@ -104,6 +107,7 @@ def make_upscale_settings(settings: BatchSettings, emit: Emit) -> UpscaleSetting
         settings.keep_dates,
         settings.salvage,
         partial(_choose, settings.fingerprint.auto, load) if settings.fingerprint.auto else None,
+        run_in_turn,
     )
 
 
@@ -126,26 +130,36 @@ def _choose(auto: AutoModels, load: Callable[[str, float], Method], samples: Sto
 
 
 def _cache_methods(
-    settings: BatchSettings, options: MethodOptions, emit: Emit
+    settings: BatchSettings, options: MethodOptions, emit: Emit, run_in_turn: RunInTurn
 ) -> Callable[[str, float], Method]:
-    """Return a function that loads a model for a scale once; 2.5 and 3 take the same networks."""
+    """Return a function that loads a model for a scale once; 2.5 and 3 take the same networks.
+
+    A failure is kept, too, as files that overlap would each repeat it.
+    """
     methods: dict[tuple[str, int], Method] = {}
+    failures: list[SrError] = []
 
     def load(name: str, scale: float) -> Method:
         key = (name, math.ceil(scale))
-        if key not in methods:
-            emit(ModelLoading())
-            try:
-                method = _load(settings, name, scale, options)
-            except Exception as error:
-                failure = wrap_exception(error, name)
-                failure.affects_all = True
-                raise failure from error
-            methods[key] = method
-            emit(ModelLoaded(method.name, method.description, method.identified_as))
-        return methods[key]
+        if key in methods:
+            return methods[key]
+        if failures:
+            raise failures[0]
+        emit(ModelLoading())
+        try:
+            method = methods[key] = _load(settings, name, scale, options)
+        except Exception as error:
+            failure = wrap_exception(error, name)
+            failure.affects_all = True
+            failures.append(failure)
+            raise failure from error
+        emit(ModelLoaded(method.name, method.description, method.identified_as))
+        return method
 
-    return load
+    def load_in_turn(name: str, scale: float) -> Method:
+        return methods.get((name, math.ceil(scale))) or run_in_turn(partial(load, name, scale))
+
+    return load_in_turn
 
 
 def _load(settings: BatchSettings, name: str, scale: float, options: MethodOptions) -> Method:
@@ -161,9 +175,11 @@ def _record_speed(result: Result) -> None:
         record_speed(result.model, pixels / 1e6 / result.seconds)
 
 
-def make_job_function(settings: BatchSettings, emit: Emit) -> "JobFunction[UpscaleTask, Result | SkipReason]":
+def make_job_function(
+    settings: BatchSettings, emit: Emit, run_in_turn: RunInTurn = run_now
+) -> "JobFunction[UpscaleTask, Result | SkipReason]":
     """Return the function that upscales one image; it returns the reason if there is nothing to do."""
-    pipeline = make_upscale_settings(settings, emit)
+    pipeline = make_upscale_settings(settings, emit, run_in_turn)
 
     def work(task: UpscaleTask, again: bool) -> Result | SkipReason:
         if _is_done(task, settings, again):

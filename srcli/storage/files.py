@@ -10,6 +10,7 @@ import secrets
 import shutil
 import stat
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import lru_cache
@@ -167,6 +168,13 @@ def _get_temporary_prefix(path: Path) -> str:
 
 
 def _get_umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
+    with contextlib.suppress(OSError, StopIteration, ValueError):  # only Linux tells it without changing it
+        lines = Path("/proc/self/status").read_text("ascii", "replace").splitlines()
+        return int(next(line for line in lines if line.startswith("Umask:")).split()[1], 8)
+    with _UMASK_LOCK:  # a second thread would take the 0 of the first for the mask
+        mask = os.umask(0)
+        os.umask(mask)
     return mask
+
+
+_UMASK_LOCK = threading.Lock()

@@ -1,16 +1,21 @@
-"""Silence for libraries that print what they also raise."""
+"""Silence for libraries that print what they also raise, or warn of what does not matter."""
 
 import os
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
 _STDERR = 2
-_LOCK = threading.Lock()
+_LOCK = threading.Condition()
 # How many blocks want stderr silenced, and a copy of the descriptor, -1 if it was closed.
 _users, _saved = 0, -1
+# The thread that is using stderr.
+_speaker: int | None = None
+# How many blocks want no warnings, and what restores the filters.
+_ignoring, _filters = 0, warnings.catch_warnings()
 
 
 @contextmanager
@@ -18,10 +23,11 @@ def silence_stderr() -> Iterator[None]:
     """Discard what native code prints to the descriptor of stderr.
 
     It belongs to the process: of several threads, the first redirects it and the last restores it. What other
-    threads print to stderr meanwhile is lost, too. A closed one stays closed.
+    threads print to stderr meanwhile is lost, too, unless they `reserve_stderr`. A closed one stays closed.
     """
     global _users, _saved  # noqa: PLW0603 (a descriptor is as global as can be)
     with _LOCK:
+        _LOCK.wait_for(lambda: _speaker in (None, threading.get_ident()))
         if not _users:
             _saved = _redirect_stderr()
         _users += 1
@@ -33,6 +39,22 @@ def silence_stderr() -> Iterator[None]:
             if not _users and _saved >= 0:
                 os.dup2(_saved, _STDERR)
                 os.close(_saved)
+            _LOCK.notify_all()
+
+
+@contextmanager
+def reserve_stderr() -> Iterator[None]:
+    """Let no other thread silence stderr while this one prints; wait for those that do."""
+    global _speaker  # noqa: PLW0603 (of the process, as the descriptor)
+    with _LOCK:
+        _LOCK.wait_for(lambda: not _users and _speaker is None)
+        _speaker = threading.get_ident()
+    try:
+        yield
+    finally:
+        with _LOCK:
+            _speaker = None
+            _LOCK.notify_all()
 
 
 def _redirect_stderr() -> int:
@@ -93,3 +115,22 @@ def silence_prints() -> Iterator[None]:
             filtered.silent.discard(own)
             if sys.stdout is filtered and not filtered.silent:
                 sys.stdout = filtered.stream
+
+
+@contextmanager
+def silence_warnings() -> Iterator[None]:
+    """Ignore all warnings. Filters belong to the process: the last of several threads restores them."""
+    global _ignoring, _filters  # noqa: PLW0603 (of the process, too)
+    with _LOCK:
+        if not _ignoring:
+            _filters = warnings.catch_warnings()
+            _filters.__enter__()
+            warnings.simplefilter("ignore")
+        _ignoring += 1
+    try:
+        yield
+    finally:
+        with _LOCK:
+            _ignoring -= 1
+            if not _ignoring:
+                _filters.__exit__(None, None, None)

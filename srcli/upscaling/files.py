@@ -5,6 +5,7 @@ import os
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -39,6 +40,7 @@ from srcli.upscaling.fingerprint import Fingerprint, remember_output
 from srcli.upscaling.pipeline import Pipeline
 from srcli.upscaling.postprocess import Postprocess
 from srcli.upscaling.task import UpscaleTask
+from srcli.workers import RunInTurn, T, run_now
 
 LoadMethod = Callable[[float], Method]
 
@@ -65,7 +67,8 @@ class UpscaleSettings:
     `load_method` returns the method for a scale and should keep what it loaded. `stream`: hold only few rows
     in memory; None to decide by size. `tile` is only recorded. `keep_dates`: local outputs of local files get
     the times of these. `salvage`: of files that were cut off, upscale what is there. `choose` replaces
-    `load_method` by that of the model that suits the samples of a frame.
+    `load_method` by that of the model that suits the samples of a frame. `run_in_turn` runs what no two files
+    may do at the same time: to enlarge.
     """
 
     load_method: LoadMethod
@@ -79,6 +82,7 @@ class UpscaleSettings:
     keep_dates: bool = False
     salvage: bool = False
     choose: ChooseModel | None = None
+    run_in_turn: RunInTurn = run_now
 
 
 @dataclass(frozen=True)
@@ -106,9 +110,13 @@ def upscale_file(task: UpscaleTask, settings: UpscaleSettings) -> Result:
     Remote sources are downloaded before, remote targets uploaded after. A local output that cannot carry a
     record of its making is remembered in the cache.
     """
-    start, clock = time.perf_counter(), _LoadClock()
-    choose = clock.watch_choice(settings.choose) if settings.choose else None
-    settings = replace(settings, load_method=clock.watch(settings.load_method), choose=choose)
+    start, clock = time.perf_counter(), _IdleClock()
+    settings = replace(
+        settings,
+        load_method=clock.watch(settings.load_method),
+        choose=clock.watch_choice(settings.choose) if settings.choose else None,
+        run_in_turn=clock.watch_turns(settings.run_in_turn),
+    )
     with open_local_copy(task.source) as source, open_for_upload(task.target) as target:
         check_readable(source)
         # Both before, as an output may replace its source.
@@ -122,8 +130,8 @@ def upscale_file(task: UpscaleTask, settings: UpscaleSettings) -> Result:
 
 
 @dataclass
-class _LoadClock:
-    """The time that functions took to load methods: that is no part of an image's time."""
+class _IdleClock:
+    """The time for loading methods and for waiting for turns: that is no part of an image's time."""
 
     seconds: float = 0.0
 
@@ -147,6 +155,20 @@ class _LoadClock:
             return replace(chosen, load_method=self.watch(chosen.load_method))
 
         return choose_watched
+
+    def watch_turns(self, run_in_turn: RunInTurn) -> RunInTurn:
+        """Return a function that does the same and adds the time before a turn."""
+
+        def run_watched(function: Callable[[], T], /) -> T:
+            start = time.perf_counter()
+
+            def run() -> T:
+                self.seconds += time.perf_counter() - start
+                return function()
+
+            return run_in_turn(run)
+
+        return run_watched
 
 
 def choose_model(samples: StoredSamples, settings: UpscaleSettings) -> UpscaleSettings:
@@ -189,12 +211,12 @@ def _upscale_local(source: Path, target: Path, settings: UpscaleSettings) -> Res
     outputs = _plan_outputs(source, target, timing.count, settings)
     first = next(outputs)
     if first.streamed:
-        write_rows(target, first.as_bands(), settings.encoding)
+        settings.run_in_turn(lambda: write_rows(target, first.as_bands(), settings.encoding))
     else:
         # Animations are read twice, so that no more than two frames are in memory.
         again = _plan_outputs(source, target, timing.count, settings) if timing.count > 1 else ()
         common = find_common_format(target, (output.format for output in again)) if again else None
-        frames = _render(chain([first], outputs))
+        frames = _render(chain([first], outputs), settings.run_in_turn)
         write_frame_stream(target, frames, timing, settings.encoding, common)
     old, new = first.input_size, first.pipeline.size
     lost = "" if settings.encoding.strip else describe_lost_metadata(first.frame.metadata, codec)
@@ -221,13 +243,17 @@ def _plan_outputs(source: Path, target: Path, count: int, settings: UpscaleSetti
         yield output if number else _add_record(output, source, target, settings)
 
 
-def _render(outputs: "Iterable[_Output]") -> Iterator[Frame]:
+def _render(outputs: "Iterable[_Output]", run_in_turn: RunInTurn) -> Iterator[Frame]:
     """Yield the enlarged frames; a frame that is equal to the one before is not enlarged again."""
     before: _Output | None = None
     for output in outputs:
         if before is None or not output.is_same_picture(before):
-            samples, before = output.pipeline.run(output.frame).whole(), output
+            samples, before = run_in_turn(partial(_enlarge, output)), output
         yield Frame(samples, output.pipeline.depth, output.metadata)
+
+
+def _enlarge(output: "_Output") -> StoredSamples:
+    return output.pipeline.run(output.frame).whole()
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ Knows nothing of images. A job is any picklable value; `str(job)` is its name in
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Generic, TypeVar
+from typing import Generic, Protocol, TypeVar
 
 from srcli.dataclass import dataclass
 from srcli.errors import SrError, wrap_exception
@@ -20,6 +20,18 @@ class Outcome(Generic[J, T]):
     job: J
     result: T | None = None
     error: SrError | None = None
+
+
+class RunInTurn(Protocol):
+    """Runs a function on the main thread, when it is the calling job's turn, and returns its result."""
+
+    def __call__(self, function: Callable[[], T], /) -> T:
+        """Return what `function` returns."""
+
+
+def run_now(function: Callable[[], T], /) -> T:
+    """Run a function at once: the turns of a job that nothing overlaps with."""
+    return function()
 
 
 def run_jobs(jobs: Iterable[J], work: Callable[[J], T]) -> Iterator[Outcome[J, T]]:

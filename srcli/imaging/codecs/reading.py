@@ -1,7 +1,6 @@
 """Reading image files: content chooses the codec, and anything wrong with a file is an `ImageError`."""
 
 import os
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +20,7 @@ from srcli.imaging.codecs.base import (
 )
 from srcli.imaging.codecs.refused import find_refused
 from srcli.imaging.pixels import StoredSamples
+from srcli.storage.silence import silence_warnings
 
 # Any file may have these pixels, however small it is: the scan of a blank page takes 20 kB.
 _SMALL_FILE_PIXELS = 2**24
@@ -123,8 +123,7 @@ def _open_codec(path: Path) -> Iterator[Codec]:
     check_readable(path)
     codec = None
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about odd but readable metadata
+        with silence_warnings():  # about odd but readable metadata
             codec = _identify(path)
             yield codec
     except UnsupportedImageError as error:

@@ -1,0 +1,107 @@
+"""Overlapping jobs: each runs on a thread of its own, and parts of them in turn on the main thread."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from queue import SimpleQueue
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar
+
+from srcli.dataclass import dataclass
+from srcli.workers import J, Outcome, T, try_job
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, eq=False)
+class Ticket(Generic[J, T]):
+    """A job that was started, and its future outcome."""
+
+    job: J
+    outcome: "Future[Outcome[J, T]]"
+
+
+@dataclass(frozen=True)
+class _Turn:
+    ticket: Ticket[Any, Any]
+    function: Callable[[], Any]
+    result: "Future[Any]"
+
+
+class Overlap(Generic[J, T]):
+    """Jobs that run beside each other, except for the parts that they pass to `run_in_turn`.
+
+    These run on the thread that made this object, one at a time. To be entered; leaving it early stops every
+    job at its next turn, and waits for them.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self.current: Ticket[J, T] | None = None  # the job whose turn it is
+        self._pool = ThreadPoolExecutor(threads, "sr-overlap")
+        self._messages: SimpleQueue[_Turn | None] = SimpleQueue()  # None: a job is finished
+        self._owner = threading.get_ident()
+        self._thread = threading.local()
+        self._lock = threading.Lock()
+        self._is_closed = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with self._lock:
+            self._is_closed = True
+        while not self._messages.empty():
+            turn = self._messages.get()
+            if turn:
+                turn.result.set_exception(KeyboardInterrupt())
+        self._pool.shutdown(cancel_futures=True)
+
+    def start(self, job: J, work: Callable[[J], T]) -> Ticket[J, T]:
+        """Start a job on a thread, as soon as one is free."""
+        ticket: Ticket[J, T] = Ticket(job, Future())
+
+        def run() -> None:
+            self._thread.ticket = ticket
+            try:
+                ticket.outcome.set_result(try_job(job, work))
+            except BaseException as error:  # an interruption, or it would be waited for in vain
+                ticket.outcome.set_exception(error)
+            finally:
+                self._messages.put(None)
+
+        self._pool.submit(run)
+        return ticket
+
+    def finish(self, ticket: Ticket[J, T]) -> Outcome[J, T]:
+        """Give all jobs their turns until this one is finished, and return its outcome."""
+        while not ticket.outcome.done():
+            turn = self._messages.get()
+            if turn:
+                self._run(turn)
+        return ticket.outcome.result()
+
+    def run_in_turn(self, function: Callable[[], R], /) -> R:
+        """Return what a function returns on the main thread; the calling job waits for its turn."""
+        if threading.get_ident() == self._owner:
+            return function()
+        turn = _Turn(self._thread.ticket, function, Future())
+        with self._lock:
+            if self._is_closed:
+                raise KeyboardInterrupt
+            self._messages.put(turn)
+        result: R = turn.result.result()
+        return result
+
+    def _run(self, turn: _Turn) -> None:
+        self.current = turn.ticket
+        try:
+            turn.result.set_result(turn.function())
+        except Exception as error:
+            turn.result.set_exception(error)
+        except BaseException:
+            turn.result.set_exception(KeyboardInterrupt())
+            raise
+        finally:
+            self.current = None
