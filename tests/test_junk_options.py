@@ -72,7 +72,8 @@ def test_junk_is_refused_in_one_line_or_taken(command: str, option: str, work: P
 
 
 @pytest.mark.parametrize("command", ["upscale", "compare", "bench"])
-def test_an_empty_time_is_refused(command: str, work: Path, sr: Run) -> None:
-    done = sr(*_BASES[command], "--within", "")
-    assert done.code == 2
-    assert "'' is not a duration" in done.err
+def test_an_empty_value_is_refused(command: str, work: Path, sr: Run) -> None:
+    for option in ("--within", "--model"):
+        done = sr(*_BASES[command], option, "")
+        assert done.code == 2
+        assert f"{option} is empty" in done.err

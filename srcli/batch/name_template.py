@@ -1,5 +1,6 @@
 """The template language of `--name`: text and fields in braces, and nothing that leaves the output folder."""
 
+import os
 import re
 from collections.abc import Mapping
 from functools import cached_property
@@ -8,6 +9,7 @@ from pathlib import Path, PurePath
 from srcli.dataclass import dataclass
 from srcli.errors import UsageError
 
+LONGEST_NAME = 255  # bytes, on all common file systems
 FIELDS = ("stem", "ext", "parent", "model", "scale")
 _EXAMPLE = 'for example: --name "{stem}_{model}"'
 _TOKEN = re.compile(r"\{\{|\}\}|\{(?P<field>[^{}]*)\}|[^{}]+|[{}]")
@@ -61,9 +63,19 @@ def _check_path(example: str, text: str) -> None:
     path = PurePath(example)
     if path.anchor or ".." in path.parts or path.name in ("", "."):
         raise UsageError(f"--name {text} leaves the output folder", "name the folder with --output")
+    for part in path.parts:
+        _check_length("--name", part)
 
 
 def check_affix(option: str, text: str) -> None:
     """Raise `UsageError` if a prefix or suffix of names is more than a part of a name."""
     if "/" in text or "\0" in text or Path(text).anchor:
         raise UsageError(f"{option} takes part of a name, not a path", "name the folder with --output")
+    _check_length(option, text)
+
+
+def _check_length(option: str, name: str) -> None:
+    """Raise `UsageError` for a text that no file can have in its name; long stems are cut instead."""
+    count = len(os.fsencode(name))
+    if count > LONGEST_NAME:
+        raise UsageError(f"{option} has a name of {count} bytes", f"use {LONGEST_NAME} or fewer")

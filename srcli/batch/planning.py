@@ -15,7 +15,7 @@ from itertools import chain
 from pathlib import Path, PurePosixPath
 
 from srcli.batch.events import Emit, FilesIgnored, FolderFailed
-from srcli.batch.name_template import NameTemplate, parse_template
+from srcli.batch.name_template import LONGEST_NAME, NameTemplate, parse_template
 from srcli.batch.task_list import PathText, TaskList, TaskText, as_text, parse_text
 from srcli.dataclass import dataclass
 from srcli.errors import DatasetError, SrError, UsageError
@@ -34,7 +34,6 @@ from srcli.storage.locations import (
 )
 from srcli.upscaling.task import UpscaleTask
 
-_LONGEST_NAME = 255  # bytes, on all common file systems
 _LONGEST_SHOWN = 200  # characters of a folder's name in a message
 _MAX_SUFFIXES = 5
 
@@ -464,13 +463,13 @@ def _find_folder(parent: str, top: Location | None, layout: Layout) -> Location:
 
 def _shorten(name: str, suffix: str) -> str:
     """Return a name that file systems accept; a cut one ends with a hash so that it stays distinct."""
-    if 4 * (len(name) + len(suffix)) <= _LONGEST_NAME:  # a character has four bytes at most
+    if 4 * (len(name) + len(suffix)) <= LONGEST_NAME:  # a character has four bytes at most
         return name + suffix
     whole = os.fsencode(name + suffix)
-    if len(whole) <= _LONGEST_NAME:
+    if len(whole) <= LONGEST_NAME:
         return name + suffix
     ending = f"~{hashlib.sha256(whole).hexdigest()[:8]}{suffix}"
-    start = os.fsencode(name)[: _LONGEST_NAME - len(os.fsencode(ending))]
+    start = os.fsencode(name)[: LONGEST_NAME - len(os.fsencode(ending))]
     return start.decode(sys.getfilesystemencoding(), "ignore") + ending
 
 

@@ -75,8 +75,7 @@ def run(arguments: list[str] | None = None) -> int:
     """Run one command line and return its exit code; expected failures are printed, bugs raise."""
     try:
         given = sys.argv[1:] if arguments is None else arguments
-        if any("\0" in each for each in given):
-            raise UsageError("an argument contains a NUL character", "no name or number has one")
+        _check_texts(given)
         return _call(habits.insert_command(given, SUMMARIES))
     except SrError as error:
         console.print_error(error)
@@ -101,6 +100,22 @@ def run(arguments: list[str] | None = None) -> int:
         )
         _discard_stdout()
         return ExitCode.FAILED
+
+
+# Options for which an empty text has a meaning, or a message of its own.
+_MAY_BE_EMPTY = ("--prefix", "--suffix", "--name", "--degrade")
+
+
+def _check_texts(arguments: list[str]) -> None:
+    """Raise `UsageError` for texts that no argument has: an empty path would be the current folder."""
+    if any("\0" in each for each in arguments):
+        raise UsageError("an argument contains a NUL character", "no name or number has one")
+    for before, each in zip(["", *arguments], arguments, strict=False):
+        option = before if not each else each.removesuffix("=")
+        is_empty = not each or (each.startswith("--") and each.endswith("=") and each.count("=") == 1)
+        if is_empty and option not in _MAY_BE_EMPTY:
+            name = option if option.startswith("-") and option.strip("-") else "an argument"
+            raise UsageError(f"{name} is empty", "give a value, or leave it out")
 
 
 def _call(arguments: list[str]) -> int:

@@ -150,6 +150,8 @@ def _check_type(setting: Setting, parameter: Any) -> Any:
         expected, types = "a number", (int, float)
     if "\0" in str(value):
         raise UsageError(f"{setting.source}: --{setting.option} contains a NUL character", "remove it")
+    if value == "" and setting.option not in ("prefix", "suffix", "degrade"):
+        raise UsageError(f"{setting.source}: --{setting.option} is empty", "give it a value, or remove it")
     items = value if parameter.multiple and isinstance(value, list) else [value]
     if all(isinstance(item, types) and isinstance(item, bool) == (bool in types) for item in items):
         return items if parameter.multiple else value

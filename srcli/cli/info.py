@@ -30,7 +30,8 @@ def info(
         bool, typer.Option("--json", help="Print a JSON object for each image, one per line.")
     ] = False,
     max_pixels: Annotated[
-        int | None, typer.Option(min=1, help="Refuse images with more pixels, as sr upscale does.")
+        int | None,
+        typer.Option(min=1, max=2**63 - 1, help="Refuse images with more pixels, as sr upscale does."),
     ] = None,
     devices: Annotated[
         bool, typer.Option("--devices", help="List the devices of this machine instead.")

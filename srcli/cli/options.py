@@ -294,6 +294,7 @@ MaxPixels = Annotated[
     int | None,
     typer.Option(
         min=1,
+        max=2**63 - 1,
         help="Refuse inputs with more pixels over all frames; by default, 8 to 64 for each byte of the "
         "file, by format and depth, at least 16,777,216, at most 536,870,912 or what half of the free memory "
         "holds.",
@@ -677,7 +678,7 @@ class MemoryGroup:
     def build(self, workers: WorkersGroup, engine: EngineGroup) -> "Execution":
         """Return the execution for a request."""
         from srcli.batch.request import Execution
-        from srcli.engine.memory import parse_bytes
+        from srcli.engine.memory import parse_vram
 
         return Execution(
             workers.device,
@@ -686,7 +687,7 @@ class MemoryGroup:
             engine.runtime,
             engine.tile,
             engine.self_ensemble,
-            parse_bytes(self.vram) if self.vram else None,
+            None if self.vram is None else parse_vram(self.vram),
             self.stream,
         )
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from srcli.dataclass import dataclass
 from srcli.errors import UsageError
 
+_LEAST_VRAM = 64 * 2**20
 _UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
 _PROC = Path("/proc")
 _CGROUP = Path("/sys/fs/cgroup")
@@ -47,6 +48,14 @@ def parse_bytes(text: str) -> int:
     count = int(amount) if amount < 2**63 else 0
     if count == 0:
         raise UsageError(f"'{text}' is not an amount of memory", "write it as 6G or 800M")
+    return count
+
+
+def parse_vram(text: str) -> int:
+    """Return a limit on the memory of a GPU in bytes. Raises `UsageError` for less than any network needs."""
+    count = parse_bytes(text)
+    if count < _LEAST_VRAM:
+        raise UsageError(f"--vram {text} is too little memory for a GPU", "use 64M or more")
     return count
 
 

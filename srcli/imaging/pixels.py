@@ -23,8 +23,10 @@ def white_level(samples: StoredSamples) -> int:
 
 def quantise(values: NDArray[np.floating], levels: int = 255) -> NDArray[np.floating]:
     """Round values in [0, 1] to levels 0..`levels`, still as floats; halves go up, as in MATLAB."""
-    scaled: NDArray[np.floating] = np.clip(values, 0, 1) * levels
-    return np.asarray(np.floor(scaled + 0.5))
+    scaled: NDArray[np.floating] = np.asarray(np.clip(values, 0, 1))
+    scaled *= levels
+    scaled += 0.5
+    return np.floor(scaled, out=scaled)
 
 
 def to_uint8(pixels: NDArray[np.floating]) -> NDArray[np.uint8]:
