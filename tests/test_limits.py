@@ -8,6 +8,7 @@ import os
 import re
 import shutil
 import struct
+import threading
 import zlib
 from pathlib import Path
 
@@ -304,6 +305,23 @@ def test_names_stay_in_the_output_folder(
     assert done.code == 2, done.out
     assert message in done.err
     assert not (in_tmp / "a").exists()
+
+
+def test_an_image_goes_into_what_is_no_file(photo: Path, in_tmp: Path, sr: Run) -> None:
+    command = ("upscale", photo, *BICUBIC_X2, "--format", "png", "-o")
+    assert sr(*command, "plain.png").code == 0
+    os.mkfifo("fifo")
+    received: list[bytes] = []
+    reader = threading.Thread(target=lambda: received.append(Path("fifo").read_bytes()))
+    reader.start()
+    assert sr(*command, "fifo").code == 0
+    reader.join()
+    assert Path("fifo").is_fifo()
+    with open("opened", "wb") as opened:
+        done = sr(*command, f"/dev/fd/{opened.fileno()}")
+    assert done.code == 0, done.err
+    assert received == [Path("opened").read_bytes()] == [Path("plain.png").read_bytes()]
+    assert sr(*command, "fifo", "--job", "a").code == 2
 
 
 def test_braces_and_dots_in_names(photo: Path, in_tmp: Path, sr: Run) -> None:

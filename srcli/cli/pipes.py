@@ -11,9 +11,11 @@ from pathlib import Path
 
 from srcli.dataclass import dataclass
 from srcli.errors import ImageError, SrError, UsageError
+from srcli.storage.files import is_special, replace_atomically
 from srcli.storage.text import decode_text, has_utf16_mark
 
 PIPE = "-"
+_STDOUT = (PIPE, "/dev/stdout", "/dev/fd/1", "/proc/self/fd/1")
 
 
 @dataclass(frozen=True)
@@ -70,7 +72,7 @@ def _is_separated_by_null(data: bytes) -> bool:
 
 def check_no_pipes(inputs: list[str], output: str | None, reasons: Mapping[str, object]) -> None:
     """Raise `UsageError` if stdin or stdout is used with an option that does not allow it."""
-    if PIPE not in [*inputs, output]:
+    if PIPE not in inputs and output not in _STDOUT and not _find_special(output):
         return
     for option, value in reasons.items():
         if value not in (None, "", False):
@@ -98,12 +100,13 @@ def download_inputs(inputs: list[str], output: str | None) -> Iterator[tuple[lis
 
 @contextmanager
 def replace_pipes(inputs: list[str], output: str | None, suffix: str | None) -> Iterator[PipeFiles]:
-    """Yield the names with files in place of `-`; send the output to stdout at the end.
+    """Yield the names with files in place of `-`; send the output to stdout, a device or a FIFO at the end.
 
     `suffix` is that of the output's format, None for the input's own.
     """
-    to_stdout = output == PIPE or (output is None and PIPE in inputs)
-    if not to_stdout and PIPE not in inputs:
+    to_stdout = output in _STDOUT or (output is None and PIPE in inputs)
+    special = None if to_stdout else _find_special(output)
+    if not to_stdout and not special and PIPE not in inputs:
         yield PipeFiles(tuple(inputs), output)
         return
     if to_stdout and sys.stdout.isatty():
@@ -118,17 +121,28 @@ def replace_pipes(inputs: list[str], output: str | None, suffix: str | None) -> 
             source = str(_save_stdin(Path(folder)))
             names[source] = "stdin"
             inputs = [source if given == PIPE else given for given in inputs]
-        if to_stdout:
+        if to_stdout or special:
             output = str(Path(folder, f"stdout{suffix or _find_suffix(inputs[0])}"))
-            names[output] = "stdout"
+            names[output] = str(special or "stdout")
         try:
             yield PipeFiles(tuple(inputs), output, names)
         except SrError as error:
             for path, name in names.items():
                 error.message = error.message.replace(path, name)
             raise
-        if to_stdout and output and Path(output).exists():
+        if output and special and Path(output).exists():
+            with replace_atomically(special) as target:
+                shutil.copyfile(output, target)
+        elif to_stdout and output and Path(output).exists():
             _send_to_stdout(Path(output))
+
+
+def _find_special(output: str | None) -> Path | None:
+    """Return the output if it is a device, a FIFO or a descriptor, whose name does not tell the format."""
+    from srcli.imaging.codecs.registry import SUFFIXES
+
+    path = Path(output or "")
+    return path if output and path.suffix.lower() not in SUFFIXES and is_special(path) else None
 
 
 def _save_stdin(folder: Path) -> Path:

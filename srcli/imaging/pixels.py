@@ -26,7 +26,7 @@ def quantise(values: NDArray[np.floating], levels: int = 255) -> NDArray[np.floa
     scaled: NDArray[np.floating] = np.asarray(np.clip(values, 0, 1))
     scaled *= levels
     scaled += 0.5
-    return np.floor(scaled, out=scaled)
+    return np.asarray(np.floor(scaled, out=scaled))
 
 
 def to_uint8(pixels: NDArray[np.floating]) -> NDArray[np.uint8]:

@@ -34,7 +34,7 @@ def get_state_folder() -> Path:
 def check_can_write(path: Path) -> None:
     """Raise `FileError` if no file could be created at `path`."""
     try:
-        if _is_special(path):
+        if is_special(path):
             if not os.access(path, os.W_OK):
                 raise FileError(f"cannot write to {path}", "choose another path")
             return
@@ -59,7 +59,7 @@ def replace_atomically(path: Path) -> Iterator[Path]:
     do not allow it.
     """
     try:
-        if _is_special(path):
+        if is_special(path):
             with tempfile.TemporaryDirectory(prefix="sr-") as folder:
                 temporary = Path(folder, f"output{path.suffix}")
                 temporary.touch()
@@ -105,7 +105,7 @@ def _copy_permissions(old: Path, new: Path) -> None:
     new.chmod(stat.S_IMODE(state.st_mode))  # after chown, which may clear bits
 
 
-def _is_special(path: Path) -> bool:
+def is_special(path: Path) -> bool:
     """Return whether `path` exists and must be written to as it is: a device, a FIFO, a descriptor."""
     try:
         state = path.stat()
