@@ -46,14 +46,16 @@ def silence_stderr() -> Iterator[None]:
 def reserve_stderr() -> Iterator[None]:
     """Let no other thread silence stderr while this one prints; wait for those that do."""
     global _speaker  # noqa: PLW0603 (of the process, as the descriptor)
-    with _LOCK:
-        _LOCK.wait_for(lambda: not _users and _speaker is None)
-        _speaker = threading.get_ident()
-    try:
+    own = threading.get_ident()
+    try:  # from here, as Ctrl-C may come at any point
+        with _LOCK:
+            _LOCK.wait_for(lambda: not _users and _speaker is None)
+            _speaker = own
         yield
     finally:
         with _LOCK:
-            _speaker = None
+            if _speaker == own:
+                _speaker = None
             _LOCK.notify_all()
 
 

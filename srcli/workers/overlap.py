@@ -21,7 +21,7 @@ class Ticket(Generic[J, T]):
     outcome: "Future[Outcome[J, T]]"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class _Turn:
     ticket: Ticket[Any, Any]
     function: Callable[[], Any]
@@ -42,6 +42,7 @@ class Overlap(Generic[J, T]):
         self._owner = threading.get_ident()
         self._thread = threading.local()
         self._lock = threading.Lock()
+        self._waiting: set[_Turn] = set()
         self._is_closed = False
 
     def __enter__(self) -> Self:
@@ -52,10 +53,9 @@ class Overlap(Generic[J, T]):
     ) -> None:
         with self._lock:
             self._is_closed = True
-        while not self._messages.empty():
-            turn = self._messages.get()
-            if turn:
-                turn.result.set_exception(KeyboardInterrupt())
+            for turn in self._waiting:
+                if not turn.result.done():
+                    turn.result.set_exception(KeyboardInterrupt())
         self._pool.shutdown(cancel_futures=True)
 
     def start(self, job: J, work: Callable[[J], T]) -> Ticket[J, T]:
@@ -90,8 +90,13 @@ class Overlap(Generic[J, T]):
         with self._lock:
             if self._is_closed:
                 raise KeyboardInterrupt
+            self._waiting.add(turn)
             self._messages.put(turn)
-        result: R = turn.result.result()
+        try:
+            result: R = turn.result.result()
+        finally:
+            with self._lock:
+                self._waiting.remove(turn)
         return result
 
     def _run(self, turn: _Turn) -> None:
@@ -100,8 +105,5 @@ class Overlap(Generic[J, T]):
             turn.result.set_result(turn.function())
         except Exception as error:
             turn.result.set_exception(error)
-        except BaseException:
-            turn.result.set_exception(KeyboardInterrupt())
-            raise
         finally:
             self.current = None
