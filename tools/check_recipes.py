@@ -2,11 +2,11 @@
 
     python tools/check_recipes.py [NAME ...] [--done FILE]
 
-Networks have their full size; patches have at most 24 pixels (48 for networks that take an upscaled image),
-and a batch is two of them. The discriminator and the features of a second phase first see a patch of the
-recipe's own size; teachers make four pairs. Without VGG19's weights, random ones take their place, which is
-said. Exits with 1 if a recipe fails. With --done, recipes that passed are written down, and left out the next
-time: a check that was interrupted continues.
+Networks have their full size; patches have at most 24 pixels (16 from x8 on, 48 for networks that take an
+upscaled image), and a batch is two of them. The discriminator and the features of a second phase first see a
+patch of the recipe's own size; teachers make four pairs. Without VGG19's weights, random ones take their
+place, which is said. Exits with 1 if a recipe fails. With --done, recipes that passed are written down, and
+left out the next time: a check that was interrupted continues.
 """
 
 import argparse
@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from unittest import mock
 
@@ -45,7 +46,7 @@ def list_recipes(names: list[str]) -> Iterator[tuple[str, int]]:
 
 def shorten(recipe: Recipe) -> Recipe:
     """Return the recipe with two steps in each phase, on two small patches."""
-    side = 48 if archs.traits(recipe.arch).pre_upsampled else 24
+    side = 48 if archs.traits(recipe.arch).pre_upsampled else 24 if recipe.scale < 8 else 16
     gan = replace(recipe.gan, steps=2) if recipe.gan else None
     return check_recipe(
         replace(recipe, steps=2, batch=2, accumulate=1, patch=min(recipe.patch, side), patches=(), gan=gan)
@@ -68,11 +69,13 @@ def find_images(recipe: Recipe, folder: Path) -> Path:
 def check(recipe: Recipe, folder: Path) -> None:
     """Take the steps. Raises whatever goes wrong."""
     recipe = replace(recipe, pairs=min(recipe.pairs, SHARD))
-    for wanted in (recipe, shorten(recipe)):
+    short = shorten(recipe)
+    begun = state.start(short, CPU)
+    for wanted in (recipe, short) if recipe.gan else (short,):
         request = TrainRequest((str(find_images(wanted, folder)),), recipe.arch, recipe.scale)
-        begun = state.start(wanted, CPU)
         setup = loop.Setup(wanted, CPU, folder, runner.open_draw(request, wanted, begun, CPU), [])
-        loop.rehearse(begun, setup)
+        if wanted is recipe:
+            loop.rehearse(begun, setup)
     for start in (0, 2) if recipe.gan else (0,):
         begun.step = start
         work = loop.prepare(begun, setup)
@@ -80,6 +83,7 @@ def check(recipe: Recipe, folder: Path) -> None:
             loop.take_step(begun, setup, work)
 
 
+@cache
 def load_random_features(layers: tuple[str, ...]) -> vgg.Features:
     """Return VGG19 with random weights."""
     torch.manual_seed(0)
