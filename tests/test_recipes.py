@@ -1,6 +1,7 @@
 """Recipes: fields that are checked, phases that are tried before they begin, starts that keep the signal."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -35,6 +36,7 @@ from srcli.train import (
     state,
     time_budget,
 )
+from srcli.train.recipe import Recipe
 from tools.published_recipes import Published, find_differences, read_published
 
 ADVERSARIAL = [name for name in recipes.names() if recipes.find(name, 2).gan]
@@ -275,6 +277,36 @@ def test_steps_are_as_many_as_the_time_allows(name: str) -> None:
     assert time_budget.estimate_other(replace(made, batch=made.batch * 2), made, speed) == pytest.approx(
         2 * time_budget.estimate_other(made, made, speed)
     )
+
+
+def run_by_clock(name: str, slowdown: Callable[[float], float]) -> tuple[Recipe, float, int]:
+    """Return the plan of a run of 600 s, its end and its steps; `slowdown`: how much longer steps take at a time."""
+    now, speed = 0.0, time_budget.Speed(0.05, 0.15, 2.0)
+    plan = recipe = time_budget.fit(recipes.find(name, 4), speed, 600.0)
+    limit = time_budget.TimeLimit(plan, speed, 600.0, lambda: now)
+    step = 0
+    while step < recipe.all_steps:
+        seconds = speed.first if step < recipe.steps else speed.second
+        step += 1
+        if step % recipe.validate_every == 0 or step in (recipe.steps, recipe.all_steps):
+            seconds += speed.validation
+        now += seconds * slowdown(now)
+        if step < recipe.all_steps:
+            recipe = limit.adapt(recipe, step)
+    return plan, now, step
+
+
+@pytest.mark.parametrize("name", ["fsrcnn", "srgan"])
+def test_a_run_ends_in_time_although_the_machine_slows(name: str) -> None:
+    plan, end, steps = run_by_clock(name, lambda now: 1.0)
+    assert (steps, end) == (plan.all_steps, pytest.approx(570, rel=0.06))
+    for factor in (2.0, 4.0):
+        _, end, steps = run_by_clock(name, lambda now, factor=factor: factor if now > 1 else 1.0)
+        assert 0.8 * 600 < end < 1.1 * 600
+        assert steps == pytest.approx(plan.all_steps / factor, rel=0.2)
+    _, end, steps = run_by_clock(name, lambda now: 5.0 if 100 < now < 160 else 1.0)  # a hiccup
+    assert 0.8 * 600 < end < 1.1 * 600
+    assert steps > 0.75 * plan.all_steps
 
 
 def test_the_default_preset_is_for_the_device() -> None:

@@ -46,7 +46,7 @@ class Setup:
 
     `bicubic`: the PSNR-Y of bicubic upscaling on these images. `read_every`: the steps after which losses are
     read and checked: reading them makes the processor wait for a GPU. `workers`: processes that degrade
-    batches; 0: a thread.
+    batches; 0: a thread. `adapt`: what fits the recipe to the time left after a step.
     """
 
     recipe: Recipe
@@ -58,6 +58,7 @@ class Setup:
     bicubic: float = math.nan
     read_every: int = 1
     workers: int = 0
+    adapt: Callable[[Recipe, int], Recipe] = lambda recipe, step: recipe
 
     @property
     def reduction(self) -> Reduction:
@@ -372,11 +373,28 @@ def run(state: State, setup: Setup) -> Generator[StepDone]:
             if due or (not meter.pending and time.monotonic() - meter.saved > SAVE_EVERY):
                 _save(state, setup, meter)
             yield _progress(state, setup, meter, first, psnr_y, due, note)
+            setup, work = _adapt(state, setup, work)
     finally:
         # After a loss that is not finite, the checkpoint before it remains.
         with suppress(NotFiniteError):
             meter.read()
             _save(state, setup, meter)
+
+
+def _adapt(state: State, setup: Setup, work: Work) -> tuple[Setup, Work]:
+    """Return setup and phase with the number of steps that fits the time left."""
+    if state.step >= setup.recipe.all_steps:
+        return setup, work
+    recipe = setup.adapt(setup.recipe, state.step)
+    if recipe is setup.recipe:
+        return setup, work
+    before, setup = setup, replace(setup, recipe=recipe)
+    if work.phase == phase_at(before.recipe, state.step):
+        work = replace(work, phase=phase_at(recipe, state.step))
+    if recipe.patches:  # their sizes depend on the number of steps
+        retries = state.nonfinite_retries
+        work = replace(work, batches=iterate_batches(recipe, setup.draw, state.step, retries, setup.workers))
+    return setup, work
 
 
 def _forget_after(log: Path, step: int) -> None:

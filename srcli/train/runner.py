@@ -136,11 +136,13 @@ def _fit_to_time(
     Preparing the images counts, but half of the time at least is for training.
     """
     limit = max(limit / 2, limit - (time.monotonic() - began))
+    end = time.perf_counter() + limit
     emit(Preparing("timing a few steps"))
     speed = time_budget.measure(begun, setup, limit)
     fitted = setup.recipe
     if request.seconds is not None or time_budget.estimate(fitted, speed) > _HOUR:
-        fitted = time_budget.fit(fitted, speed, limit)
+        fitted = time_budget.fit(fitted, speed, end - time.perf_counter())
+        setup = replace(setup, adapt=time_budget.TimeLimit(fitted, speed, end).adapt)
     paper = None
     if request.preset != "paper":
         published = choose_recipe(replace(request, preset="paper"))

@@ -1,4 +1,4 @@
-"""The number of steps that fit into a time, from a few trial steps on a copy of the state."""
+"""The number of steps that fit into a time: from trial steps on a copy of the state, then from the run itself."""
 
 import copy
 import math
@@ -23,6 +23,8 @@ _VALIDATION_SHARE = 0.15
 _PROBE = 48
 # Saving, plotting and slower steps than those measured.
 _RESERVE = 0.05
+# How often in a run the steps left are fitted to the time left.
+_ADAPTATIONS = 50
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,47 @@ def estimate(recipe: Recipe, speed: Speed) -> float:
     """Return the seconds that all steps and validations of a recipe take."""
     steps = recipe.steps * speed.first + (recipe.gan.steps * speed.second if recipe.gan else 0.0)
     return steps + recipe.all_steps / recipe.validate_every * speed.validation
+
+
+class TimeLimit:
+    """Fits the steps left to the time left whenever a fiftieth of a run is done.
+
+    The machine may be slower than in the trial steps, for a while or until the end. A run never gets more
+    steps than were planned.
+    """
+
+    def __init__(self, plan: Recipe, speed: Speed, end: float, clock: Clock = time.perf_counter) -> None:
+        self._plan, self._speed, self._end, self._clock = plan, speed, end, clock
+        self._step, self._time, self._slowdown = 0, clock(), 1.0
+
+    def adapt(self, recipe: Recipe, step: int) -> Recipe:
+        """Return the recipe with as many steps after `step` as fit; both phases keep their proportion."""
+        if step - self._step < max(1, recipe.all_steps // _ADAPTATIONS):
+            return recipe
+        now = self._clock()
+        pace = (now - self._time) / self._expect(recipe, self._step, step)
+        self._slowdown = (self._slowdown + pace) / 2  # a hiccup is forgotten
+        self._step, self._time = step, now
+        left = self._slowdown * self._expect(recipe, step, recipe.all_steps)
+        share = max(0.0, self._end - now) * (1 - _RESERVE) / max(left, 1e-9)
+        (share,) = parallel.broadcast_numbers([share])
+        if step < recipe.steps:
+            first = step + max(1, int((recipe.steps - step) * share))
+            recipe = replace(recipe, steps=min(first, self._plan.steps))
+        if recipe.gan and self._plan.gan:
+            done = max(0, step - recipe.steps)
+            second = done + max(1, int((recipe.gan.steps - done) * share))
+            recipe = replace(recipe, gan=replace(recipe.gan, steps=min(second, self._plan.gan.steps)))
+        return recipe
+
+    def _expect(self, recipe: Recipe, start: int, end: int) -> float:
+        """Return the seconds of the steps and validations from `start` to `end`, by the trial steps."""
+        first = min(end, recipe.steps) - min(start, recipe.steps)
+        validations = end // recipe.validate_every - start // recipe.validate_every
+        ends = {recipe.steps, recipe.all_steps}
+        validations += sum(start < last <= end and last % recipe.validate_every > 0 for last in ends)
+        seconds = first * self._speed.first + (end - start - first) * self._speed.second
+        return seconds + validations * self._speed.validation
 
 
 def estimate_other(other: Recipe, measured: Recipe, speed: Speed) -> float:
