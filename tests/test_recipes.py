@@ -280,7 +280,7 @@ def test_steps_are_as_many_as_the_time_allows(name: str) -> None:
 
 
 def run_by_clock(name: str, slowdown: Callable[[float], float]) -> tuple[Recipe, float, int]:
-    """Return the plan of a run of 600 s, its end and its steps; `slowdown`: how much longer steps take at a time."""
+    """Return the plan of a run of 600 s, its end and its steps; steps take `slowdown` times longer."""
     now, speed = 0.0, time_budget.Speed(0.05, 0.15, 2.0)
     plan = recipe = time_budget.fit(recipes.find(name, 4), speed, 600.0)
     limit = time_budget.TimeLimit(plan, speed, 600.0, lambda: now)

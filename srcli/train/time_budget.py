@@ -1,4 +1,4 @@
-"""The number of steps that fit into a time: from trial steps on a copy of the state, then from the run itself."""
+"""The number of steps that fit into a time: from trial steps on a copy of the state, then from the run."""
 
 import copy
 import math
