@@ -183,12 +183,8 @@ def test_rrdbs_weights_are_small_in_dense_blocks_only() -> None:
     assert float(other.detach().std()) == pytest.approx((1 / 3 / other[0].numel()) ** 0.5, rel=0.05)
 
 
-# Networks without a paper, and deep plain chains, whose signal nothing carries around the layers.
-@pytest.mark.parametrize("arch", ["slimres", "superresnet", "maxim_sr", "srvgg", "ecbsr", "vdsr", "espcn"])
-def test_the_signal_lives_through_an_untrained_network(arch: str, photos: Path) -> None:
-    """A chain of twelve layers with PyTorch's own weights stood still for 600 steps."""
-    torch.manual_seed(0)
-    network = archs.build(arch, 2).eval()
+def measure_gain(network: nn.Module, batch: torch.Tensor) -> float:
+    """Return the variance of the last features relative to that of the first."""
     first: list[float] = []
     last: list[float] = []
 
@@ -199,12 +195,23 @@ def test_the_signal_lives_through_an_untrained_network(arch: str, photos: Path) 
             first.append(float(out.var()))
 
     for module in network.modules():
-        if not list(module.children()):
+        if not list(module.children()) and not isinstance(module, nn.Identity):
             module.register_forward_hook(note)
-    pixels = read_image(photos / "coffee.png").pixels[:48, :48, : network.channels]
     with torch.no_grad():
-        network(torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1)))[None])
-    assert 0.1 < last[-1] / first[0] < 10
+        network(batch)
+    return last[-1] / first[0]
+
+
+# Networks without a paper, and deep plain chains, whose signal nothing carries around the layers.
+@pytest.mark.parametrize("arch", ["slimres", "superresnet", "maxim_sr", "srvgg", "ecbsr", "vdsr", "espcn"])
+def test_the_signal_lives_through_an_untrained_network(arch: str, photos: Path) -> None:
+    """A chain of twelve layers with PyTorch's own weights stood still for 600 steps."""
+    pixels = read_image(photos / "coffee.png").pixels[:48, :48].transpose(2, 0, 1)
+    for scale in archs.traits(arch).scales:
+        torch.manual_seed(0)
+        network = archs.build(arch, scale).eval()
+        batch = torch.from_numpy(np.ascontiguousarray(pixels[: network.channels]))[None]
+        assert 0.1 < measure_gain(network, batch) < 10, scale
 
 
 def test_a_start_from_weights_says_how_many_tensors_fitted(photos: Path, tmp_path: Path, sr: Run) -> None:
