@@ -73,6 +73,25 @@ def test_gpus_starts_the_processes_itself(photos: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_ctrl_c_stops_all_processes_with_one_line(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    command = words(photos, out, "--batch", 2, "--validate-every", 10, "--gpus", 2, "--device", "cpu")
+    run = subprocess.Popen(
+        [sys.executable, *command],
+        stderr=subprocess.PIPE, text=True, env=environment(), start_new_session=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 90
+    while not (out / "log.jsonl").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    os.killpg(run.pid, signal.SIGINT)
+    _, talk = run.communicate(timeout=120)
+    assert run.returncode == 130, talk
+    assert talk.count("stopped at step") == 1
+    assert "another process" not in talk
+    assert "Traceback" not in talk
+
+
+@pytest.mark.slow
 def test_a_process_that_is_killed_ends_the_run_with_a_state_to_resume(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "run"
     command = words(photos, out, "--batch", 2, "--validate-every", 10)

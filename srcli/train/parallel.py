@@ -1,8 +1,8 @@
 """Training in several processes, started by torchrun; with a single process, nothing here has an effect."""
 
+import logging
 import os
-import subprocess
-import sys
+import signal
 from collections.abc import Sequence
 
 import torch
@@ -13,6 +13,10 @@ from srcli.errors import SrError
 Lost = (RuntimeError, distributed.DistBackendError)
 
 
+class ProcessLostError(SrError):
+    """Another process of the run has ended, killed or by Ctrl-C."""
+
+
 def join() -> None:
     """Connect to the other processes of torchrun, if there are any."""
     if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not distributed.is_initialized():
@@ -20,9 +24,28 @@ def join() -> None:
 
 
 def launch(processes: int, arguments: Sequence[str]) -> int:
-    """Run `sr` with these arguments as several processes that torchrun connects; return the exit code."""
-    words = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    return subprocess.run([*words, "-m", "srcli", *arguments], check=False).returncode
+    """Run `sr` with these arguments as several processes that torchrun connects; return the exit code.
+
+    After Ctrl-C or SIGTERM, it waits until they have saved their state. Raises `SrError` if one was killed.
+    """
+    from torch.distributed import run
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+
+    logging.disable(logging.ERROR)  # the processes say themselves what is wrong
+    try:
+        run.main(["--standalone", f"--nproc-per-node={processes}", "-m", "srcli", *arguments])
+    except SignalException:
+        return 128 + signal.SIGINT
+    except ChildFailedError as error:
+        number, failure = error.get_first_failure()
+        if failure.exitcode >= 0:
+            return int(failure.exitcode)
+        reason = f"process {number} was ended by signal {-failure.exitcode}"
+        raise SrError(reason, "continue with `sr train --resume FOLDER`") from error
+    finally:
+        logging.disable(logging.NOTSET)
+    return 0
 
 
 def leave() -> None:
@@ -76,7 +99,7 @@ def local_device(name: str | None) -> str | None:
 def average_gradients(network: nn.Module) -> None:
     """Give every process the mean of all gradients, so that equal batches make one large one.
 
-    Raises `SrError` if another process is gone.
+    Raises `ProcessLostError` if another process is gone.
     """
     if world() == 1:
         return
@@ -85,7 +108,7 @@ def average_gradients(network: nn.Module) -> None:
     try:
         distributed.all_reduce(flat)
     except Lost as error:
-        raise SrError(
+        raise ProcessLostError(
             "another process of this run is gone", "continue with `sr train --resume FOLDER`"
         ) from error
     flat /= world()

@@ -202,14 +202,19 @@ def read_request(request: TrainRequest) -> TrainRequest:
 def _run_steps(begun: State, setup: loop.Setup, emit: Emit, should_stop: Callable[[], bool]) -> bool:
     """Take the steps; return whether `should_stop` ended them."""
     first = True
-    with closing(loop.run(begun, setup)) as steps:
-        for done in steps:
-            emit(done)
-            if done.validated and parallel.is_first():
-                emit(_compare_sample(begun, setup, first))
-                first = False
-            if should_stop():
-                return True
+    try:
+        with closing(loop.run(begun, setup)) as steps:
+            for done in steps:
+                emit(done)
+                if done.validated and parallel.is_first():
+                    emit(_compare_sample(begun, setup, first))
+                    first = False
+                if should_stop():
+                    return True
+    except parallel.ProcessLostError:
+        if should_stop():  # Ctrl-C reaches all processes, and another one was faster
+            return True
+        raise
     return False
 
 
