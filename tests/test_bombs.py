@@ -154,6 +154,12 @@ def test_narrow_pictures_have_a_limit_of_rows(size: tuple[int, int], limit: int,
     assert count_plausible_pixels(path) == limit
 
 
+def test_later_pages_have_the_limit_of_rows(tmp_path: Path) -> None:
+    pages = [PilImage.new("L", size) for size in ((300, 16), (1, 40_000))]
+    pages[0].save(tmp_path / "a.tif", save_all=True, append_images=pages[1:])
+    assert count_plausible_pixels(tmp_path / "a.tif") == 2**15
+
+
 def test_looks_in_advance_have_the_limit(tmp_path: Path, sr: Run) -> None:
     """Also who only looks at the kind of picture, or how a photograph is turned."""
     path = tmp_path / "a.png"

@@ -286,6 +286,10 @@ class Codec(ABC):
     def describe(self, path: Path) -> ImageInfo:
         """Read the headers and the metadata of a file."""
 
+    def list_sizes(self, path: Path) -> set[tuple[int, int]]:
+        """Return the different sizes (width, height) of the frames, from the headers."""
+        return {self.describe(path).size}
+
     def read_coding(self, path: Path) -> Coding:
         """Read how the samples of a file are coded, from its headers."""
         return Coding(is_lossless=self.can_write and not self.default_quality and not self.loss)

@@ -70,9 +70,9 @@ def count_plausible_pixels(path: Path) -> int:
         most = path.stat().st_size * codec.pixels_per_byte
         if most > _SMALL_FILE_PIXELS and max(codec.all_read_depths) > _BYTE:
             most = most * _BYTE // max(codec.describe(path).depth, _BYTE)
-        width, height = codec.describe(path).size
-        if width < _NARROW and height > _MOST_NARROW_ROWS:
-            return width * _MOST_NARROW_ROWS
+        for width, height in codec.list_sizes(path):
+            if width < _NARROW and height > _MOST_NARROW_ROWS:
+                return width * _MOST_NARROW_ROWS
         return min(MAX_PIXELS, max(_SMALL_FILE_PIXELS, most))
 
 

@@ -91,6 +91,10 @@ class TiffCodec(Codec):
         largest = max(sizes, key=math.prod)
         return Extent(len(sizes), largest, sum(map(math.prod, sizes)))
 
+    def list_sizes(self, path: Path) -> set[tuple[int, int]]:
+        """Return the sizes of the pages."""
+        return {page.size for page in read_pages(path)}
+
     def read_timing(self, path: Path) -> FrameTiming:
         """Count the pages."""
         return FrameTiming(len(read_pages(path)))
