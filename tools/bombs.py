@@ -120,6 +120,13 @@ def fill_up(data: bytes) -> bytes:
     return data + bytes(max(0, 999_000 - len(data)))
 
 
+# Flat pictures with as many pixels as bench, compare and train take of a file of 1 MB by default.
+WHOLE: dict[str, Callable[[], bytes]] = {
+    "a PNG of 4 MP": lambda: make_flat_png(2048, 8, 2),
+    "a PNG of 4 MP with alpha, 16 bits": lambda: make_flat_png(2048, 16, 6),
+    "a JPEG of 4 MP": lambda: make_flat("JPEG", 2048, 2048, progressive=True),
+}
+
 # Flat pictures with almost as many pixels as a file of 1 MB may have by default.
 AT_THE_LIMIT: dict[str, Callable[[], bytes]] = {
     "a PNG of 32 MP": lambda: make_flat_png(5650, 8, 2),

@@ -157,6 +157,13 @@ assert sum(frame.samples.size for frame in read_frames(path, choose_max_pixels(p
 """
 
 
+_READ_FOR_TRAINING = """
+from srcli.train.sources import parse
+from srcli.train.store import StoreSpec, open_store
+assert len(open_store([parse("in", 4)], StoreSpec(4, 16), lambda stage, done, count: None)) == 1
+"""
+
+
 def attack_at_the_limit(folder: Path, short: bool) -> Iterator[Outcome]:
     """Read and reduce flat pictures of 1 MB with almost as many pixels as are allowed by default."""
     for name in list(bombs.AT_THE_LIMIT)[2 if short else 0 : 4 if short else None]:
@@ -167,6 +174,20 @@ def attack_at_the_limit(folder: Path, short: bool) -> Iterator[Outcome]:
             yield run(f"info {name}", "info", "large.bin", folder=folder)
             reduce = ("-m", "bicubic", "--size", "10x10", "--overwrite", "-o", "small.png")
             yield run(f"reduce {name}", "upscale", "large.bin", *reduce, folder=folder)
+
+
+def attack_whole_images(folder: Path, short: bool) -> Iterator[Outcome]:
+    """Give flat pictures, as large as is allowed by default, to the commands that keep images whole."""
+    commands = {
+        "bench": ("bench", "-d", "in", "-m", "bicubic", "-x4"),
+        "compare": ("compare", "in/a.png", "--hr", "-x4", "-m", "bicubic", "--overwrite"),
+    }
+    (folder / "in").mkdir()
+    for name in list(bombs.WHOLE)[: 1 if short else None]:
+        (folder / "in" / "a.png").write_bytes(bombs.fill_up(bombs.WHOLE[name]()))
+        for verb, command in commands.items():
+            yield run(f"{verb} {name}", *command, folder=folder)
+        yield run(f"read for training {name}", _READ_FOR_TRAINING, folder=folder, program=("-c",))
 
 
 def attack_with_names(folder: Path, short: bool) -> Iterator[Outcome]:
@@ -200,6 +221,8 @@ def attack_with_names(folder: Path, short: bool) -> Iterator[Outcome]:
             folder=folder,
         )
         yield outcome
+        if (folder / "deep").exists():
+            yield Outcome(f"--name {name[:20]}", 0, 0.0, 0, "an output was written")
     (folder / "sr.toml").write_text('[tool.sr.upscale]\noutput = "../stolen"\noverwrite = true\n')
     shutil.copy(SAMPLE, folder / "a.png")
     yield run("a foreign sr.toml", "upscale", "a.png", *_BICUBIC, folder=folder)
@@ -316,6 +339,7 @@ ATTACKS = {
     "answers of the Hub": attack_as_the_hub,
     "small files": attack_with_bombs,
     "the most pixels in 1 MB": attack_at_the_limit,
+    "the most pixels of whole images": attack_whole_images,
     "names and options": attack_with_names,
     "damaged files of its own": attack_own_files,
     "kills": attack_by_kills,

@@ -48,6 +48,7 @@ class Plan:
     metrics: tuple[str, ...] = ()
     lr_folder: Path | None = None
     sr_folder: Path | None = None
+    max_pixels: int | None = None
 
     @property
     def shown_metrics(self) -> tuple[Metric, ...]:
@@ -103,6 +104,7 @@ def build_plan(request: BenchRequest) -> Plan:
         measurement.metrics,
         request.save_lr,
         request.save_sr,
+        request.execution.max_pixels,
     )
     options = plan.lineup.options
     untrained = options.untrained.divide_time(sum(1 for _ in plan.list_tasks()))
@@ -124,7 +126,7 @@ def check_plan(
     sizes: dict[Path, _SizeOrReason] = {}
     for task in plan.list_tasks():
         files = [file for file in (task.file, task.lr) if file]
-        sizes |= {file: _read_size(file) for file in files if file not in sizes}
+        sizes |= {file: _read_size(file, plan.max_pixels) for file in files if file not in sizes}
         reasons = [size for file in files if isinstance(size := sizes[file], str)]
         if reasons:
             failures.append(Failure(task.dataset, task.scale, "", task.image, reasons[0]))
@@ -139,9 +141,9 @@ def check_plan(
 _SizeOrReason = tuple[int, int] | str
 
 
-def _read_size(file: Path) -> _SizeOrReason:
+def _read_size(file: Path, max_pixels: int | None) -> _SizeOrReason:
     try:
-        return read_within_limit(file).size
+        return read_within_limit(file, max_pixels).size
     except ImageError as error:
         return error.message
 

@@ -28,7 +28,8 @@ class Execution:
     """Devices and workers, in the notation of `--device`, `--workers` and `--ray`, and fault handling.
 
     `resume` takes over the scores of an interrupted run; `skip_unreadable` leaves out images that cannot be
-    read instead of refusing to start.
+    read instead of refusing to start. `max_pixels`: the most pixels of an image; by default, it follows from
+    the size of its file.
     """
 
     device: str | None = None
@@ -36,6 +37,7 @@ class Execution:
     ray: str | None = None
     resume: bool = True
     skip_unreadable: bool = False
+    max_pixels: int | None = None
 
 
 @dataclass(frozen=True)

@@ -89,7 +89,7 @@ def prepare_inputs(plan: Plan, task: ImageTask) -> Inputs:
 
     How a given low resolution was made is unknown; the protocol's own way stands in for it.
     """
-    picture = read_picture(task.file, task.lr)
+    picture = read_picture(task.file, task.lr, plan.max_pixels)
     hr = crop_to_multiple(picture.pixels, task.scale)
     reduction = replace(plan.reduction, degrade="") if task.lr else plan.reduction
     reduce = reduction.make_reducer(task.image, task.scale)

@@ -173,7 +173,7 @@ class FilesGroup:
 
 @dataclass(frozen=True)
 class FaultGroup:
-    """Handling of an interrupted run and of unreadable images."""
+    """Handling of an interrupted run, and of unreadable and huge images."""
 
     fresh: Annotated[
         bool,
@@ -183,11 +183,15 @@ class FaultGroup:
         bool, typer.Option("--keep-going", help="Leave out images that cannot be read.", rich_help_panel=_RUN)
     ] = False
 
+    max_pixels: options.MaxPixelsWhole = None
+
     def build(self, workers: options.WorkersGroup) -> "Execution":
         """Return the execution for a request."""
         from srcli.bench import Execution
 
-        return Execution(workers.device, workers.workers, workers.ray, not self.fresh, self.keep_going)
+        return Execution(
+            workers.device, workers.workers, workers.ray, not self.fresh, self.keep_going, self.max_pixels
+        )
 
 
 @options.with_option_groups

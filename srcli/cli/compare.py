@@ -87,6 +87,7 @@ def compare(
     engine: options.EngineGroup,
     training_free: options.UntrainedGroup,
     overwrite: options.Overwrite = False,
+    max_pixels: options.MaxPixelsWhole = None,
 ) -> None:
     """Show images upscaled by several methods, with scores if the truth is known.
 
@@ -110,6 +111,7 @@ def compare(
         rating.build(training_free.seed),
         engine.build(training_free.build_settings(models), device),
         overwrite,
+        max_pixels,
     )
     with StageBar() as bar:
         report.compare(request, CompareReporter(bar, preview, hides_methods=rating.rate))

@@ -302,6 +302,17 @@ MaxPixels = Annotated[
         show_default=False,
     ),
 ]
+MaxPixelsWhole = Annotated[
+    int | None,
+    typer.Option(
+        "--max-pixels",
+        min=1,
+        max=2**63 - 1,
+        help="Refuse images with more pixels over all frames; by default 4,194,304, and 10 more for each "
+        "byte of the file over 1 MB, within the limit of `sr upscale`.",
+        show_default=False,
+    ),
+]
 JsonLines = Annotated[
     bool,
     typer.Option(

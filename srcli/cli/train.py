@@ -40,6 +40,7 @@ class DataGroup:
     allow_leak: Annotated[
         bool, typer.Option("--allow-leak", help="Accept benchmark images as data.", rich_help_panel=_DATA)
     ] = False
+    max_pixels: options.MaxPixelsWhole = None
 
 
 @dataclass(frozen=True)
@@ -213,6 +214,7 @@ def train(
         run.tensorboard,
         device,
         run.workers,
+        max_pixels=data.max_pixels,
     )
     with console.stop_on_signal() as stopped, TrainReporter() as reporter:
         summary = training.run(request, reporter, stopped.is_set)

@@ -70,10 +70,11 @@ class Dataset:
         return tuple(found[file] for file in self.files)
 
 
-def read_picture(path: Path, lr: Path | None = None) -> Picture:
+def read_picture(path: Path, lr: Path | None = None, max_pixels: int | None = None) -> Picture:
     """Read the image in a file, and its low-resolution version from another file if that is given."""
-    image = read_within_limit(path)
-    return Picture(path.stem, image.pixels, image.grey, read_within_limit(lr).pixels if lr else None)
+    image = read_within_limit(path, max_pixels)
+    small = read_within_limit(lr, max_pixels).pixels if lr else None
+    return Picture(path.stem, image.pixels, image.grey, small)
 
 
 def find_partners(root: Path, files: tuple[Path, ...], lr: str, scale: float) -> dict[Path, Path]:

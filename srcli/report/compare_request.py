@@ -15,7 +15,8 @@ class CompareRequest:
     `truth` is the true image, or a folder of them; with `is_truth`, the images are the truth and are
     downscaled first. `crop` is the region to show, None for those where the methods differ most. With
     `rating`, the pages are for blind rating. An empty `outputs` stands for compare.png and compare.html, or
-    rating.html; an empty `models`, without `weights`, for nearest, bicubic and the default model.
+    rating.html; `max_pixels` is the most pixels of an image, by default as many as its file may hold; an
+    empty `models`, without `weights`, for nearest, bicubic and the default model.
     """
 
     images: tuple[Path, ...]
@@ -29,3 +30,4 @@ class CompareRequest:
     rating: RatingTask | None = None
     options: MethodOptions = field(default_factory=MethodOptions)
     overwrite: bool = False
+    max_pixels: int | None = None

@@ -47,7 +47,8 @@ def compare(request: CompareRequest, emit: Emit = ignore) -> tuple[Path, ...]:
     names = list(dict.fromkeys(request.models or (() if request.weights else _DEFAULT_MODELS)))
     for name in names:
         check_own_scale(name, scale)
-    sources = comparisons.list_sources(list(request.images), request.truth, request.is_truth)
+    listed = comparisons.list_sources(list(request.images), request.truth, request.is_truth)
+    sources = [replace(source, max_pixels=request.max_pixels) for source in listed]
     pixels = comparisons.check_sources(sources, scale, request.crop)
     untrained = request.options.untrained.divide_time(len(sources))
     options = replace(request.options, device=resolve_devices(request.options.device), untrained=untrained)

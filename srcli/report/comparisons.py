@@ -29,6 +29,7 @@ class ComparisonSource:
     image: Path
     truth: Path | None = None
     is_truth: bool = False
+    max_pixels: int | None = None
 
 
 @dataclass(frozen=True)
@@ -97,14 +98,14 @@ def _find_truth(image: Path, known: dict[str, Path], folder: Path | None) -> Pat
 
 def load_comparison(source: ComparisonSource, scale: float) -> Comparison:
     """Read the images of a source. Raises `SrError` if they cannot be read or scored, or do not match."""
-    image = read_within_limit(source.image)
+    image = read_within_limit(source.image, source.max_pixels)
     name = source.image.name
     if source.is_truth:
         truth = _crop_truth(image.pixels, scale, source.image)
         return Comparison(name, downscale_bicubic(truth, scale), truth, image.grey)
     if source.truth is None:
         return Comparison(name, image.pixels, None, image.grey)
-    true_image = read_within_limit(source.truth)
+    true_image = read_within_limit(source.truth, source.max_pixels)
     truth = _crop_truth(true_image.pixels, scale, source.truth)
     expected = compute_output_size(image.pixels, scale)
     if truth.shape[:2] != expected:

@@ -64,13 +64,17 @@ class Index:
 
 @dataclass(frozen=True)
 class Task:
-    """A file to decode, and the sizes to store; `crop`: height and width that remain of it."""
+    """A file to decode, and the sizes to store; `crop`: height and width that remain of it.
+
+    `max_pixels`: the most pixels that it may have; by default, they follow from its size.
+    """
 
     file: Path
     source: int
     number: int
     rescale_factors: tuple[float, ...]
     crop: tuple[int, int] | None = None
+    max_pixels: int | None = None
 
     @property
     def stamp(self) -> tuple[str, int, int]:
@@ -79,10 +83,12 @@ class Task:
         return (f"{path} {self.crop[0]}x{self.crop[1]}" if self.crop else path), size, changed
 
 
-def tasks(sources: Sequence[ImageSource], rescale_factors: tuple[float, ...]) -> list[Task]:
+def tasks(
+    sources: Sequence[ImageSource], rescale_factors: tuple[float, ...], max_pixels: int | None = None
+) -> list[Task]:
     """List a task for each file; pairs keep their own size, at which both images are known."""
     return [
-        Task(file, place, number, (1.0,) if source.partners else rescale_factors, crop)
+        Task(file, place, number, (1.0,) if source.partners else rescale_factors, crop, max_pixels)
         for place, source in enumerate(sources)
         for number, (file, crop) in enumerate(zip_longest(source.files, source.crops))
     ]
@@ -94,6 +100,7 @@ def facts(work: Sequence[Task]) -> list[Any]:
         VERSION,
         leaks.version(),
         [(*t.stamp, t.source, t.number, t.rescale_factors) for t in work],
+        *{t.max_pixels for t in work if t.max_pixels},
     ]
 
 
@@ -202,7 +209,7 @@ def _load_file(earlier: dict[tuple[str, int, int], Known], task: Task) -> tuple[
 def _decode_file(task: Task) -> tuple[Index, list[Samples]]:
     """Decode a file: its index, and its image at every size that is not too small."""
     try:
-        pixels = read_within_limit(task.file).pixels
+        pixels = read_within_limit(task.file, task.max_pixels).pixels
     except ImageError as error:
         return Index((), (error.message,), ()), []
     if task.crop:

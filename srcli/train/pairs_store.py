@@ -97,7 +97,8 @@ class PairSpec:
     @cached_property
     def folder(self) -> Path:
         """The folder of the store, which depends on teacher, degradation and images, not on `count`."""
-        work = decode.tasks([parse(text, self.scale) for text in self.data], self.student.rescale_factors)
+        sources = [parse(text, self.scale) for text in self.data]
+        work = decode.tasks(sources, self.student.rescale_factors, self.student.max_pixels)
         settings = [repr(self.student.degradation), self.scale, self.student.sharpen, self.side]
         teacher = hash_teacher(self.teacher, self.scale)
         return get_cache_folder() / "pairs" / cache.key([VERSION, teacher, settings, decode.facts(work)])

@@ -16,7 +16,8 @@ class TrainRequest:
     `assignments`: fields as "name=value". `seconds`: the number of steps is chosen to fit into this time.
     `resume`: the folder of a run to continue, which knows all else. `allow_leak` accepts images of
     benchmarks. `validation_side`: validate on the central square of that many pixels of each image; 0: on
-    whole images. `workers`: processes that degrade batches; by default, with a GPU, the cores that are idle.
+    whole images. `max_pixels`: the most pixels of an image; by default, it follows from the size of its file.
+    `workers`: processes that degrade batches; by default, with a GPU, the cores that are idle.
     """
 
     data: tuple[str, ...] = ()
@@ -35,6 +36,7 @@ class TrainRequest:
     device: str | None = None
     workers: int | None = None
     validation_side: int = 0
+    max_pixels: int | None = None
 
 
 @dataclass(frozen=True)

@@ -172,6 +172,7 @@ def write_request(request: TrainRequest, folder: Path) -> None:
         "validation": str(request.validation) if request.validation else None,
         "allow_leak": request.allow_leak,
         "validation_side": request.validation_side,
+        "max_pixels": request.max_pixels,
     }
     folder.mkdir(parents=True, exist_ok=True)
     with replace_atomically(folder / _REQUEST) as temporary:
@@ -185,8 +186,9 @@ def read_request(request: TrainRequest) -> TrainRequest:
         facts = read_json(request.resume / _REQUEST)
         data, validation = tuple(map(str, facts["data"])), facts["validation"]
         allow_leak, side = bool(facts["allow_leak"]), int(facts.get("validation_side", 0))
+        limit = None if facts.get("max_pixels") is None else int(facts["max_pixels"])
     except FileNotFoundError:  # a run of an earlier version
-        data, validation, allow_leak, side = (), None, False, 0
+        data, validation, allow_leak, side, limit = (), None, False, 0, None
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise SrError(f"{request.resume / _REQUEST} is damaged", "name the images with --data") from error
     return replace(
@@ -196,6 +198,7 @@ def read_request(request: TrainRequest) -> TrainRequest:
         allow_leak=request.allow_leak or allow_leak,
         validation_side=0 if request.validation else side,
         output=request.resume,
+        max_pixels=request.max_pixels or limit,
     )
 
 
@@ -309,7 +312,9 @@ def _load_pictures(request: TrainRequest, scale: int) -> list[Picture]:
     """Read the images to validate on, with their low-resolution partners if they have some."""
     chosen = datasets.find_dataset(str(request.validation)) if request.validation else datasets.load_samples()
     lrs = chosen.find_partners(scale) or (None,) * len(chosen.files)
-    pictures = [datasets.read_picture(file, lr) for file, lr in zip(chosen.files, lrs, strict=True)]
+    pictures = [
+        datasets.read_picture(*files, request.max_pixels) for files in zip(chosen.files, lrs, strict=True)
+    ]
     side = request.validation_side
     return time_budget.crop_pictures(pictures, scale, side) if side else pictures
 
@@ -365,6 +370,7 @@ def _specify_store(request: TrainRequest, chosen: Recipe, scale: int) -> StoreSp
         request.allow_leak,
         chosen.sharpen,
         bool(chosen.scale_range),
+        request.max_pixels,
     )
 
 

@@ -38,7 +38,7 @@ class StoreSpec:
     `patch`: side of a crop in pixels of the network's input; `enlarged`: the input is as large as the output;
     `rescale_factors`: sizes at which each image is stored, relative to its own; `sharpen`: how much the
     high-resolution images are sharpened before they are downscaled; `large_only`: low resolution is made for
-    each batch in any case.
+    each batch in any case; `max_pixels`: the most pixels of an image.
     """
 
     scale: int
@@ -49,6 +49,7 @@ class StoreSpec:
     allow_leak: bool = False
     sharpen: float = 0.0
     large_only: bool = False
+    max_pixels: int | None = None
 
     @property
     def side(self) -> int:
@@ -110,7 +111,7 @@ def open_store(sources: Sequence[ImageSource], wanted: StoreSpec, tick: Tick) ->
     benchmark's image, or the disk is full.
     """
     _check_pairs(sources, wanted)
-    work = decode.tasks(sources, wanted.rescale_factors)
+    work = decode.tasks(sources, wanted.rescale_factors, wanted.max_pixels)
     folder = get_cache_folder() / "train" / cache.key(decode.facts(work))
     index = decode.open_index(folder, work, tick)
     if index.leaks and not wanted.allow_leak:
@@ -280,14 +281,15 @@ def _make_low(
     entry = index.entries[number]
     partners = sources[entry.source].partners
     if partners:
-        return _read_partner(partners[entry.number], entry, wanted.scale)
+        return _read_partner(partners[entry.number], entry, wanted)
     pixels, unused = from_uint8(hr.image(number)), np.random.default_rng(0)
     return to_uint8(degrade_image(pixels, wanted.scale, wanted.degradation, unused))
 
 
-def _read_partner(file: Path, entry: Entry, scale: int) -> Samples:
-    samples = to_uint8(read_within_limit(file).pixels)
+def _read_partner(file: Path, entry: Entry, wanted: StoreSpec) -> Samples:
+    samples = to_uint8(read_within_limit(file, wanted.max_pixels).pixels)
     height, width = samples.shape[:2]
+    scale = wanted.scale
     if (height * scale, width * scale) != (entry.height, entry.width):
         hint = f"{entry.name} is {entry.width}x{entry.height}; it has to be {scale} times as large"
         raise DatasetError(f"{file} is {width}x{height} and does not fit its partner", hint)
