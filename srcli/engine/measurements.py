@@ -8,6 +8,7 @@ import os
 import platform
 import time
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 
 from srcli import __version__
@@ -76,6 +77,7 @@ def read_measurement(path: Path, days: float = MAX_DAYS) -> dict[str, float] | N
     return figures if all(0 < value < math.inf for value in figures.values()) else None
 
 
+@cache
 def describe_machine() -> str:
     """Return the name of the processor and its number of cores."""
     try:

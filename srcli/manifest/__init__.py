@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import field, fields
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -123,6 +123,7 @@ class Entry:
         return None if self.sha256 == STATED_BY_HUB else self.sha256
 
 
+@cache
 def find_manifest() -> Path:
     """Return the manifest's path: inside the package if installed, at top level in a checkout."""
     inside = _PACKAGE / "weights_manifest.json"
@@ -142,9 +143,11 @@ def find_user_manifest() -> Path:
 
 def load() -> tuple[Entry, ...]:
     """Return all entries, sr's own and then the user's. Raises `ManifestError` like `load_own`."""
-    own = load_own()
+    own, users = load_own(), load_user()
+    if not users:
+        return own  # usual, and needed several times for each image
     names = {entry.model for entry in own}
-    return own + tuple(entry for entry in load_user() if entry.model not in names)
+    return own + tuple(entry for entry in users if entry.model not in names)
 
 
 def load_user() -> tuple[Entry, ...]:
