@@ -67,7 +67,7 @@ def test_the_choice_is_recorded_and_recognised(pictures: Path, only_bundled: Non
     assert "photo for noise of about" in sr(*command).out
     made = json.loads(sr("info", out, "--json").out)["made"]
     assert made["model"] == "photo"
-    assert made["weights"].keys() == {"photo-x4"}
+    assert made["weights"].keys() == {"photo-x2"}
     assert made["options"]["auto"].startswith("noise of about")
     assert "is up to date" in sr(*command, "--skip-existing").out
     # Other preferences may take other models.
@@ -127,7 +127,7 @@ def test_installed_packages_are_at_hand(monkeypatch: pytest.MonkeyPatch, tmp_pat
     monkeypatch.setattr("srcli.engine.weights.packages.find_installed", lambda package: tmp_path)
     assert find_auto_models().drawing == "realesr-animevideo"
     assert find_auto_models("quality").degraded == "realesrgan"
-    assert find_auto_models("speed") == AutoModels("fsrcnn", "real", "fsrcnn")
+    assert find_auto_models("speed") == AutoModels("fsrcnn", "photo-lite", "fsrcnn")
 
 
 @pytest.mark.parametrize("kind", Kind)

@@ -93,7 +93,7 @@ def test_without_network_the_answer_is_quick_and_names_what_works(tmp_path: Path
 def test_what_works_instead_is_for_the_same_kind_of_picture(tmp_path: Path, photo: Path) -> None:
     done = sr(["upscale", photo, "-m", "bsrgan"], tmp_path, "http://127.0.0.1:9")
     assert done.returncode == 1
-    assert "; -m photo or -m real works now" in done.stderr
+    assert "; -m photo or -m photo-lite works now" in done.stderr
 
 
 def test_a_name_server_that_never_answers_costs_little(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -186,12 +186,14 @@ def test_packaged_pairs_are_the_published_networks(name: str, file: str, shared:
 def foreign(tmp_path: Path) -> Path:
     """A pair that has no names to be known by: our own bundled network for RGB."""
     for suffix in ("param", "bin"):
-        shutil.copy(ROOT / "srcli" / "weights" / f"real-x4.ncnn.{suffix}", tmp_path / f"theirs.{suffix}")
+        shutil.copy(
+            ROOT / "srcli" / "weights" / f"photo-lite-x4.ncnn.{suffix}", tmp_path / f"theirs.{suffix}"
+        )
     return tmp_path / "theirs.param"
 
 
 def test_unknown_pairs_are_probed_once(foreign: Path) -> None:
-    card = json.loads((ROOT / "srcli" / "weights" / "real-x4.ncnn.json").read_text())
+    card = json.loads((ROOT / "srcli" / "weights" / "photo-lite-x4.ncnn.json").read_text())
     truth, said = NetworkInfo(**card["network"]), list[str]()
     for _ in range(2):
         found = ncnn_pair.examine_pair(ncnn.read_graph(foreign), said.append)
@@ -201,7 +203,7 @@ def test_unknown_pairs_are_probed_once(foreign: Path) -> None:
     same = replace(truth, halo=found.info.halo, min_side=found.info.min_side, params=found.info.params)
     assert found.info == same
     pixels = crop_photo(60, 80)
-    ours = methods.load_method("real", 4, methods.MethodOptions(device="cpu"))(pixels, 4)
+    ours = methods.load_method("photo-lite", 4, methods.MethodOptions(device="cpu"))(pixels, 4)
     for tile in (512, 32):
         theirs = methods.load_method_file(foreign, 4, methods.MethodOptions(tile=tile))(pixels, 4)
         assert psnr(theirs, ours) > 60
@@ -356,7 +358,7 @@ def test_packaged_models_run_offline_and_without_torch(name: str, tmp_path: Path
 
 
 def test_models_for_one_scale_have_it_by_default() -> None:
-    found = [ModelChoice(name).find_default_scale() for name in ("waifu2x", "real", "ecbsr", None)]
+    found = [ModelChoice(name).find_default_scale() for name in ("waifu2x", "photo-lite", "ecbsr", None)]
     assert found == [2, 4, 4, 4]
 
 

@@ -97,7 +97,7 @@ def test_the_installed_tool_works(wheel_folder: Path, tmp_path: Path) -> None:
     "words",
     [
         ("upscale", "photo.png", "-x2"),
-        ("upscale", "photo.png", "-x4", "-m", "real"),
+        ("upscale", "photo.png", "-x4", "-m", "photo-lite"),
         ("info", "photo.png"),
         ("compare", "photo.png", "-x2", "-o", "page.html", "-o", "crops.png"),
         ("models", "list"),

@@ -22,7 +22,7 @@ from srcli.imaging.postprocess import (
     transfer_colours,
 )
 from srcli.imaging.resize import resize
-from srcli.methods import Method, load_method
+from srcli.methods import Method, MethodOptions, load_method
 from srcli.upscaling.fingerprint import list_choices
 from srcli.upscaling.postprocess import Postprocess, blend_with_bicubic
 
@@ -179,7 +179,12 @@ def test_settings_are_in_the_record(photo: Path, tmp_path: Path, sr: Run) -> Non
 
 
 def test_networks_that_shift_colours_are_corrected_by_default() -> None:
-    for name, expected in (("realesrgan", True), ("real", False), ("ecbsr", False), ("unknown.pth", False)):
+    for name, expected in (
+        ("realesrgan", True),
+        ("photo-lite", False),
+        ("ecbsr", False),
+        ("unknown.pth", False),
+    ):
         method = cast("Method", SimpleNamespace(name=name))
         assert Postprocess().for_method(method).color_fix is expected
     shifting = cast("Method", SimpleNamespace(name="realesrgan"))
@@ -188,6 +193,6 @@ def test_networks_that_shift_colours_are_corrected_by_default() -> None:
 
 
 def test_switching_a_correction_off_is_recorded() -> None:
-    assert list_choices(EncodingOptions(), Postprocess(), self_ensemble=False) == {}
-    off = list_choices(EncodingOptions(), Postprocess(color_fix=False), self_ensemble=False)
-    assert off == {"color_fix": "False"}
+    assert list_choices(EncodingOptions(), Postprocess(), MethodOptions()) == {}
+    off = list_choices(EncodingOptions(), Postprocess(color_fix=False), MethodOptions(realism=0.5))
+    assert off == {"color_fix": "False", "realism": "0.5"}

@@ -321,7 +321,7 @@ def test_the_default_preset_is_for_the_device() -> None:
     assert runner.choose_recipe(request, on_gpu=True) == recipes.find("edsr", 2)
     assert runner.choose_recipe(request) == recipes.quick(recipes.find("edsr", 2))
     assert runner.choose_recipe(replace(request, preset="paper")) == recipes.find("edsr", 2)
-    tuning = TrainRequest(("photos",), start_from="real-x4")
+    tuning = TrainRequest(("photos",), start_from="photo-lite-x4")
     assert runner.choose_recipe(tuning) == runner.choose_recipe(replace(tuning, preset="quick"))
 
 
@@ -345,16 +345,14 @@ def test_a_recipe_is_shown_as_it_is_set() -> None:
 
 
 def test_fine_tuning_keeps_what_the_weights_are_for() -> None:
-    """`--from real-x4` was trained by plain L1 on bicubic, which undid it."""
-    tuned = runner.choose_recipe(TrainRequest(("photos",), start_from="real-x4"), on_gpu=True)
-    real = recipes.find("real", 4)
-    assert (tuned.title, tuned.loss, tuned.degrade, tuned.sharpen) == (
-        "real", real.loss, "second-order", 0.5
-    )  # fmt: skip
+    """Networks for photographs were trained by plain L1 on bicubic, which undid them."""
+    tuned = runner.choose_recipe(TrainRequest(("photos",), start_from="photo-lite-x4"), on_gpu=True)
+    own = recipes.find("photo-lite", 4)
+    assert (tuned.title, tuned.loss, tuned.degrade) == ("photo-lite", own.loss, "photo")
     assert tuned.steps == 20_000
-    assert tuned.config["residual"] == "bicubic"
-    quick = runner.choose_recipe(TrainRequest(("photos",), start_from="real-x4", preset="quick"))
-    assert (quick.steps, quick.degrade) == (500, "second-order")
+    assert tuned.config["features"] == 32
+    quick = runner.choose_recipe(TrainRequest(("photos",), start_from="photo-lite-x4", preset="quick"))
+    assert (quick.steps, quick.degrade) == (500, "photo")
 
 
 def test_fine_tuning_of_an_adversarial_network_stays_adversarial() -> None:

@@ -132,7 +132,7 @@ PIPELINES = {
     "chain": ("fsrcnn", 5, (265, 185), Postprocess(), 16),
     "resized": ("ecbsr", 2.5, (133, 93), Postprocess(strength=0.4), 8),
     "colours": ("ecbsr", 2.5, (133, 93), Postprocess(color_fix=True), 8),
-    "noisy": ("real", 3, (159, 111), Postprocess(denoise=0.3), 8),
+    "noisy": ("photo-lite", 3, (159, 111), Postprocess(denoise=0.3), 8),
     "faithful": ("ecbsr", 2, (106, 74), Postprocess(faithful=True), 8),
     "sharp and grainy": ("ecbsr", 2, (106, 74), Postprocess(sharpen=0.7, grain=0.5), 8),
     "reduced": (None, 0.5, (40, 28), Postprocess(), 8),

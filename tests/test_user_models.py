@@ -222,7 +222,7 @@ def test_files_that_only_a_library_runs_can_be_added(
 ) -> None:
     """A pair of unknown layers and an ONNX file: they upscale as they do with -w, and do nothing else."""
     for suffix in ("param", "bin"):
-        shutil.copy(manifest.BUNDLED / f"real-x4.ncnn.{suffix}", tmp_path / f"pair.{suffix}")
+        shutil.copy(manifest.BUNDLED / f"photo-lite-x4.ncnn.{suffix}", tmp_path / f"pair.{suffix}")
     write_graph(tmp_path / "graph.onnx")
     small = np.random.default_rng(0).random((20, 24, 3), np.float32)
     for file, scale, library in (("pair.param", 4, "ncnn"), ("graph.onnx", 2, "ONNX or OpenCV")):

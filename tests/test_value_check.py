@@ -98,7 +98,7 @@ def test_a_network_with_the_right_values_is_left_alone() -> None:
     assert not hasattr(network, "shift")
 
 
-@pytest.mark.parametrize("file", ["real-x4"])
+@pytest.mark.parametrize("file", ["photo-lite-x4"])
 def test_a_network_for_photographs_is_left_alone(file: str) -> None:
     (entry,) = (entry for entry in manifest.load() if entry.file == f"{file}.safetensors")
     spec = archs.Spec(entry.arch, entry.scale, entry.config)

@@ -27,8 +27,8 @@ from srcli.engine.weights.ncnn import count_pixel_bytes, read_graph
 from srcli.errors import SrError, UsageError
 from srcli.imaging.pixels import Pixels
 
-REAL = ROOT / "srcli" / "weights" / "real-x4.safetensors"
-GRAPH = ROOT / "srcli" / "weights" / "real-x4.ncnn.param"
+REAL = ROOT / "srcli" / "weights" / "photo-lite-x4.safetensors"
+GRAPH = ROOT / "srcli" / "weights" / "photo-lite-x4.ncnn.param"
 SOFTWARE = VulkanGpu(0, "llvmpipe", "software", 1, 2**30)
 INTEGRATED = VulkanGpu(1, "Iris", "integrated", 1, 2**31)
 DISCRETE = VulkanGpu(2, "Radeon", "discrete", 1, 2**33)
@@ -186,7 +186,7 @@ def test_devices_are_listed(three: None, sr: Run) -> None:
 
 
 @pytest.mark.vulkan
-@pytest.mark.parametrize("name", ["ecbsr-x3", "espcn-x2", "fsrcnn-x4", "real-x4"])
+@pytest.mark.parametrize("name", ["ecbsr-x3", "espcn-x2", "fsrcnn-x4", "photo-lite-x4"])
 def test_a_device_computes_what_the_cpu_computes(name: str, device: VulkanGpu) -> None:
     entry = next(entry for entry in manifest.load() if entry.bundled and entry.name == name)
     pixels = crop_photo(41, 54)

@@ -101,9 +101,16 @@ def bundle(run: Path, started_in: Path) -> dict[str, Any]:
         "licence_source": "trained by this project",
         "training_data": "photographs under CC0, CC-BY and CC-BY-SA, named in srcli/weights/ATTRIBUTION.md",
         "paper": recipe.get("paper") or archs.paper(spec.arch).url or "a network of this project",
-        "purpose": "classical" if recipe["degrade"].startswith("bicubic") else "real-world",
+        "purpose": find_purpose(recipe),
         **get_published(spec.arch, spec.scale),
     }
+
+
+def find_purpose(recipe: dict[str, Any]) -> str:
+    """Return what the weights of a recipe are for, as the manifest says it."""
+    if recipe["degrade"].startswith("bicubic"):
+        return "classical"
+    return "drawings" if recipe.get("name") == "anime" else "real-world"
 
 
 def repack(entry: dict[str, Any]) -> dict[str, Any]:

@@ -89,7 +89,7 @@ def check_core(environment: Environment) -> None:
     environment.run("python", "-c", find)
     environment.run("sr", "upscale", "photo.png", "-o", "large.png", expected="600x400 -> 2400x1600")
     environment.run(
-        "sr", "upscale", "photo.png", "-x2.5", "-m", "real", "-o", "real.jpg", expected="1500x1000"
+        "sr", "upscale", "photo.png", "-x2.5", "-m", "photo-lite", "-o", "lite.jpg", expected="1500x1000"
     )
     environment.run("sr", "upscale", "photo.png", "--dry-run", expected="about")
     environment.run("sr", "info", "photo.png", expected="0.24 megapixels")

@@ -81,7 +81,7 @@ CHOICES = (
     ("edsr-baseline", "a clean image, somewhat better and much slower"),
     ("swinir", "a clean image, as good as it gets; wants a GPU"),
     ("photo", "noise, blur or JPEG artefacts"),
-    ("real", "the same, faster, and smoother"),
+    ("photo-lite", "the same, several times as fast"),
     ("realesrgan", "the same, with invented texture; wants a GPU"),
     ("bicubic", "no network at all"),
 )
@@ -98,7 +98,7 @@ CHINESE = {
     "many clean images, nearly as sharp and faster": "大量干净的图像，清晰度相近，更快",
     "a clean image": "干净的图像",
     "noise, blur or JPEG artefacts": "有噪声、模糊或 JPEG 压缩伪影",
-    "the same, faster, and smoother": "同上，更快，但更平滑",
+    "the same, several times as fast": "同上，速度快数倍",
     "the same, with invented texture; wants a GPU": "同上，但会凭空生成纹理；建议使用 GPU",
     "no network at all": "不使用网络",
     "| bundled |": "| 内置 |",
@@ -424,7 +424,7 @@ def format_command(recipe: dict[str, Any]) -> str:
     usual = asdict(recipes.find(recipe.get("name") or recipe["arch"], recipe["scale"]))
     changed = {k: v for k, v in recipe.items() if v != _to_json(usual.get(k)) and k != "validate_every"}
     config = {f"config.{key}": value for key, value in changed.pop("config", {}).items()}
-    words = [f"sr train {recipe['arch']} -x{recipe['scale']} --data DIR --valid DIR"]
+    words = [f"sr train {recipe.get('name') or recipe['arch']} -x{recipe['scale']} --data DIR --valid DIR"]
     words += [f"--{key.replace('_', '-')} {value}" for key, value in changed.items() if key in _FLAGS]
     others = {key: value for key, value in changed.items() if key not in _FLAGS} | config
     words += [f"--set {key}={_format_value(value)}" for key, value in others.items()]

@@ -1,4 +1,4 @@
-"""Draw docs/realesrgan.webp: small, noisy JPEG files by bicubic, `real` and the networks of two packages.
+"""Draw docs/realesrgan.webp: small, noisy JPEG files by bicubic, our networks and those of two packages.
 
     PYTHONPATH=. python tools/real.py
 
@@ -24,7 +24,7 @@ NOISE, QUALITY = 6 / 255, 45
 # Left, top, width and height, in pixels of the degraded photographs; large networks see no more of them.
 PLACE, MARGIN = (60, 30, 100, 80), 16
 METHODS = (
-    *("bicubic", "real", "photo", "realesrgan"),
+    *("bicubic", "photo-lite", "photo", "realesrgan"),
     *("realesrgan-anime", "realesr-animevideo", "waifu2x-photo-n3"),
 )
 

@@ -31,7 +31,7 @@ ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "spoilt.json"
 DOCS = ROOT / "docs"
 TEACHER = "realesrgan"
-METHODS = ("bicubic", "slimres", "real", "photo", TEACHER)
+METHODS = ("bicubic", "slimres", "photo-lite", "photo", TEACHER)
 SCALE = 4
 # Columns and rows of a spoilt picture, and the border that sheets and figures leave out.
 WIDTH, HEIGHT, MARGIN = 112, 96, 8

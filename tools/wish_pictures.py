@@ -177,7 +177,9 @@ def main() -> None:
             small = draw_small("astronaut", folder)
             compare("photographs", [small], ["--crop", "38,15,42,40"], ("bicubic", "fsrcnn", "slimres"))
         if "old-scans" in names:
-            compare("old-scans", [scan], ["--crop", "70,20,100,80"], ("bicubic", "slimres", "real", "photo"))
+            compare(
+                "old-scans", [scan], ["--crop", "70,20,100,80"], ("bicubic", "slimres", "photo-lite", "photo")
+            )
         if "denoise" in names:
             draw_denoising(scan)
         if "faces" in names:

@@ -137,6 +137,7 @@ def _make_trial_options(execution: Execution, images: "list[PlannedImage]", emit
         slots.resolve_devices(execution.device),
         execution.tile,
         execution.self_ensemble,
+        execution.realism,
         runtime=execution.runtime,
         pixels=sum(math.prod(image.info.size) * image.info.frames for image in images) or None,
         wait=lambda text, seconds: emit(Preparation(text, seconds)),
@@ -225,13 +226,12 @@ def _make_settings(
         execution.tile,
         # The map needs the eight results one by one: the pipeline makes them then.
         execution.self_ensemble and not postprocess.uncertainty,
+        execution.realism,
         runtime=execution.runtime,
         untrained=_make_untrained_settings(request, model, images),
         vram=execution.vram,
     )
-    chosen = list_choices(request.encoding, postprocess, execution.self_ensemble) | _list_untrained_choices(
-        request, model
-    )
+    chosen = list_choices(request.encoding, postprocess, execution) | _list_untrained_choices(request, model)
     return BatchSettings(
         request.size,
         Fingerprint(model.label, request.size.label, chosen, model.weights, auto),

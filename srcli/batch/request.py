@@ -52,6 +52,7 @@ class Execution:
     runtime: str = "auto"
     tile: int = DEFAULT_TILE
     self_ensemble: bool = False
+    realism: float = 0.0
     vram: int | None = None
     stream: bool | None = None
 
@@ -132,6 +133,7 @@ class UpscaleRequest:
         for part in (self.policy, self.model, self.naming, self.execution, self.encoding, self.postprocess):
             part.check()
         self._check_denoise()
+        self.model.check_realism(self.execution.realism)
         policy = self.policy
         for option in ("job", "watch", "skip_existing") if self.naming.in_place else ():
             if getattr(policy, option):
@@ -143,7 +145,7 @@ class UpscaleRequest:
         """Raise `UsageError` if the model is named and removes no noise."""
         name = None if self.model.weights or self.model.is_auto else self.model.label
         if self.postprocess.denoise < 1 and name is not None and not can_remove_noise(name):
-            hint = "use -m photo or real, or leave the choice to sr"
+            hint = "use -m photo, or leave the choice to sr"
             raise UsageError(f"--denoise is for models that remove noise, and {name} does not", hint)
 
     @property

@@ -69,7 +69,7 @@ class Plan:
         options, untrained = self.lineup.options, self.lineup.options.untrained
         parts = (
             __version__, self.reduction.identity, [metric.key for metric in self.measured_metrics],
-            options.device, options.tile, options.self_ensemble, options.runtime,
+            options.device, options.tile, options.self_ensemble, options.realism, options.runtime,
             self.lr_folder, self.sr_folder, untrained.seed, untrained.within, untrained.kernel,
         )  # fmt: skip
         return repr(parts)

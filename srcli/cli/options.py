@@ -431,6 +431,9 @@ Vram = Annotated[str | None, typer.Option(metavar="SIZE", help="Limit on GPU mem
 SelfEnsemble = Annotated[
     bool, typer.Option("--self-ensemble", help="Average 8 orientations: better, but 8 times slower.")
 ]
+Realism = Annotated[
+    float, typer.Option(min=0, max=1, help="Makes up less detail, for photo: from 0 to 1, the least.")
+]
 Seed = Annotated[int, typer.Option(min=0, max=2**63 - 1, help="Random seed.", rich_help_panel=UNTRAINED)]
 Within = Annotated[
     str | None,
@@ -477,7 +480,7 @@ Faithful = Annotated[
 ]
 Denoise = Annotated[
     float,
-    typer.Option(help="How much noise photo, real and other restoring networks remove: 0 to 1, all of it."),
+    typer.Option(help="How much noise photo and other restoring networks remove: 0 to 1, all of it."),
 ]
 Grain = Annotated[
     float, typer.Option(help="Add artificial grain, as a share of the noise in the input: 0 to 2.")
@@ -662,12 +665,15 @@ class EngineGroup:
     runtime: Runtime = "auto"
     tile: Tile = DEFAULT_TILE
     self_ensemble: SelfEnsemble = False
+    realism: Realism = 0.0
 
     def build(self, untrained: "UntrainedSettings", device: str | None = None) -> "MethodOptions":
         """Return the options of methods for `sr bench` and `sr compare`."""
         from srcli.methods import MethodOptions
 
-        return MethodOptions(device, self.tile, self.self_ensemble, runtime=self.runtime, untrained=untrained)
+        return MethodOptions(
+            device, self.tile, self.self_ensemble, self.realism, runtime=self.runtime, untrained=untrained
+        )
 
 
 @dataclass(frozen=True)
@@ -698,6 +704,7 @@ class MemoryGroup:
             engine.runtime,
             engine.tile,
             engine.self_ensemble,
+            engine.realism,
             None if self.vram is None else parse_vram(self.vram),
             self.stream,
         )

@@ -70,13 +70,15 @@ class Entry:
     `file` is its name under `srcli/weights` (bundled), a `HubFile`, `PackageFile` or `UserFile`; `package` is
     where the same weights are, too: if it is installed, nothing is downloaded. `sha256` is 64 hex digits (of
     the .bin file of a pair) or `STATED_BY_HUB`; `packed` is the SHA-256 of the card of its ncnn form, which
-    is bundled with it (see `srcli/engine/runtimes/converted.py`); `licence` is an SPDX name or `unknown`;
-    `purpose` is `classical` (undoes bicubic downscaling), `real-world` (also noise, blur and JPEG artefacts)
-    or `drawings` (the same for drawings); `published` maps a dataset to the paper's PSNR-Y of the network;
-    `expect` maps one to the PSNR-Y and SSIM-Y that `sr bench` measures with this file. A `scale` of `"any"`,
-    for networks that take any scale, is `ANY` here. `border` is what the network sees beyond the border of an
-    image: the zeros of its own padding, or the image mirrored (`mirror`), where zeros would darken a white
-    border by a level or more; on Set5 that costs less than 0.015 dB (`benchmarks/results/borders.json`).
+    is bundled with it (see `srcli/engine/runtimes/converted.py`); `natural` is that of a second set of its
+    weights, which makes up less, in `natural_file` (see `srcli/methods/realism.py`); `licence` is an SPDX
+    name or `unknown`; `purpose` is `classical` (undoes bicubic downscaling), `real-world` (also noise, blur
+    and JPEG artefacts) or `drawings` (the same for drawings); `published` maps a dataset to the paper's
+    PSNR-Y of the network; `expect` maps one to the PSNR-Y and SSIM-Y that `sr bench` measures with this file.
+    A `scale` of `"any"`, for networks that take any scale, is `ANY` here. `border` is what the network sees
+    beyond the border of an image: the zeros of its own padding, or the image mirrored (`mirror`), where zeros
+    would darken a white border by a level or more; on Set5 that costs less than 0.015 dB
+    (`benchmarks/results/borders.json`).
     """
 
     model: str
@@ -91,6 +93,7 @@ class Entry:
     purpose: str
     bytes: int | None = None
     packed: str | None = None
+    natural: str | None = None
     package: PackageFile | None = None
     config: dict[str, Any] = field(default_factory=dict)
     published: dict[str, float] = field(default_factory=dict)
@@ -111,6 +114,11 @@ class Entry:
     def bundled(self) -> Path | None:
         """The path of the file if it ships with the tool."""
         return BUNDLED / self.file if isinstance(self.file, str) else None
+
+    @property
+    def natural_file(self) -> Path | None:
+        """The path of the second set of weights, if there is one."""
+        return self.bundled.with_suffix(".natural.safetensors") if self.bundled and self.natural else None
 
     @property
     def packaged(self) -> PackageFile | None:
@@ -278,6 +286,7 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
     "purpose": lambda value: value in PURPOSES,
     "bytes": lambda value: value is None or _is_count(value),
     "packed": lambda value: value is None or bool(re.fullmatch("[0-9a-f]{64}", str(value))),
+    "natural": lambda value: value is None or bool(re.fullmatch("[0-9a-f]{64}", str(value))),
     "package": lambda value: value is None or _is_package(value),
     "config": lambda value: isinstance(value, dict),
     "published": lambda value: isinstance(value, dict) and all(isinstance(v, float) for v in value.values()),
@@ -289,6 +298,11 @@ _CHECKS: dict[str, Callable[[Any], bool]] = {
 def list_models() -> list[str]:
     """Return the models with known weights, in the manifest's order."""
     return list(dict.fromkeys(entry.model for entry in load()))
+
+
+def list_natural_models() -> list[str]:
+    """Return the models that have a second set of weights, see `Entry`."""
+    return list(dict.fromkeys(entry.model for entry in load() if entry.natural))
 
 
 def find_entries(model: str) -> dict[int, Entry]:
@@ -336,6 +350,7 @@ _OTHER_NAMES = {
     "nmkd-superscale": "nmkd-superscale",
     "waifu2x-cunet": "waifu2x",
     "edsr-base": "edsr-baseline",
+    "real": "photo-lite",
 }
 
 

@@ -22,7 +22,7 @@ _CLEAN: dict[Preference | None, tuple[str, ...]] = {
 }
 _DEGRADED: dict[Preference | None, tuple[str, ...]] = {
     "quality": ("realesrgan", "realesr-general", "photo"),
-    "speed": ("real",),
+    "speed": ("photo-lite",),
     None: ("photo",),
 }
 _DRAWING: dict[Preference | None, tuple[str, ...]] = {

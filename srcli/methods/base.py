@@ -22,7 +22,8 @@ from srcli.workers.progress import Log, Progress, Wait, ignore
 class MethodOptions:
     """Options for running methods; all of them accept all options and ignore those that do not apply.
 
-    `device`: torch names, separated by commas; None for the fastest. `vram`: the most bytes to use of a GPU.
+    `device`: torch names, separated by commas; None for the fastest. `realism`: from the model's own weights
+    (0) to those that make up less (1). `vram`: the most bytes to use of a GPU.
     `pixels`: of all inputs together, if they are known, by which the fastest runtime is chosen.
     `progress` receives the tiles done, `report` the seams between them, `log` the decisions made,
     `wait` what takes long and is done only once. `approximate`: results may be rounded to three digits where
@@ -32,6 +33,7 @@ class MethodOptions:
     device: str | None = None
     tile: int = DEFAULT_TILE
     self_ensemble: bool = False
+    realism: float = 0.0
     progress: Progress = ignore
     runtime: str = "auto"
     untrained: UntrainedSettings = UntrainedSettings()

@@ -77,13 +77,18 @@ def load_method(name: str, scale: float, options: MethodOptions = MethodOptions(
         return PixelArt(name)
     if name in classical.METHODS:
         return prepare_untrained(name, options)
-    chain = plan_entries(manifest.find_entries(name), scale)
+    entries = manifest.find_entries(name)
+    if options.realism:  # the entries that have a second set of weights, if any has
+        entries = {own: entry for own, entry in entries.items() if entry.natural} or entries
+    chain = plan_entries(entries, scale)
     unique = {entry.scale: entry for entry in chain}
     foreign = [entry for entry in chain if entry.is_foreign]
     if foreign:  # the largest step, as often as needed
         found = load_method_file(weights.locate_weights(foreign[0]), scale, options)
         return replace(found, name=name)
-    stages = {own: _load_upscaler(_locate_entry(entry), options) for own, entry in unique.items()}
+    stages = {
+        own: _load_upscaler(_locate_entry(entry, options.realism), options) for own, entry in unique.items()
+    }
     return chain_networks(name, [stages[entry.scale] for entry in chain])
 
 
@@ -260,7 +265,11 @@ def check_own_scale(name: str, scale: float) -> None:
         )
 
 
-def _locate_entry(entry: manifest.Entry) -> WeightsSource:
+def _locate_entry(entry: manifest.Entry, realism: float = 0.0) -> WeightsSource:
+    if realism and entry.natural:
+        from srcli.methods.realism import blend_natural
+
+        return blend_natural(entry, realism)
     spec, path = archs.Spec(entry.arch, entry.scale, entry.config), weights.locate_weights(entry)
     digest = None if ncnn.find_pair(path) else entry.digest
     cards = {"ncnn": entry.packed} if entry.packed else {}

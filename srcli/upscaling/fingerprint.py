@@ -6,6 +6,7 @@ import os
 from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Protocol
 
 from srcli import __version__, manifest
 from srcli.dataclass import dataclass
@@ -90,11 +91,26 @@ class Fingerprint:
         )  # fmt: skip
 
 
-def list_choices(encoding: EncodingOptions, postprocess: Postprocess, self_ensemble: bool) -> dict[str, str]:
+class EngineChoices(Protocol):
+    """The options of running networks that change pixels."""
+
+    @property
+    def self_ensemble(self) -> bool:
+        """True if eight orientations are averaged."""
+
+    @property
+    def realism(self) -> float:
+        """The share of the weights that make up less, from 0 to 1."""
+
+
+def list_choices(
+    encoding: EncodingOptions, postprocess: Postprocess, engine: EngineChoices
+) -> dict[str, str]:
     """Return the options that differ from the defaults and change pixels or files, as text."""
     chosen = asdict(encoding) | asdict(replace(postprocess, uncertainty=None))
-    chosen |= {"self_ensemble": self_ensemble or postprocess.uncertainty is not None}
-    defaults = asdict(EncodingOptions()) | asdict(Postprocess()) | {"self_ensemble": False}
+    chosen |= {"self_ensemble": engine.self_ensemble or postprocess.uncertainty is not None}
+    chosen |= {"realism": engine.realism}
+    defaults = asdict(EncodingOptions()) | asdict(Postprocess()) | {"self_ensemble": False, "realism": 0.0}
     return {key: str(value) for key, value in chosen.items() if value != defaults[key]}
 
 

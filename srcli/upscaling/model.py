@@ -133,7 +133,7 @@ class Model:
             raise SrError(f"{output} is the input itself", "pass another output")
         encoding.check()
         postprocess.check()
-        choices = list_choices(encoding, postprocess, self._options.self_ensemble)
+        choices = list_choices(encoding, postprocess, self._options)
         fingerprint = Fingerprint(self._choice.label, target.label, choices, self._choice.weights)
         settings = UpscaleSettings(
             lambda scale: self._load(scale).with_progress(progress), target, fingerprint, encoding,
@@ -181,6 +181,7 @@ def load(
     runtime: str = AUTO,
     tile: int = DEFAULT_TILE,
     self_ensemble: bool = False,
+    realism: float = 0.0,
 ) -> Model:
     """Load a model by name (`sr models` lists them; slimres by default) or from a weight file.
 
@@ -188,12 +189,13 @@ def load(
     them separated by commas, or "auto" for the fastest. The other options are those of `sr upscale`. Raises
     `SrError` if the model does not exist or cannot be loaded.
     """
-    options = MethodOptions(tile=tile, self_ensemble=self_ensemble, runtime=runtime)
+    options = MethodOptions(tile=tile, self_ensemble=self_ensemble, realism=realism, runtime=runtime)
     return _load(ModelChoice(model, None if weights is None else Path(weights), arch), scale, device, options)
 
 
 def _load(choice: ModelChoice, scale: float, device: str, options: MethodOptions) -> Model:
     choice.check()
+    choice.check_realism(options.realism)
     return Model(choice, scale, replace(options, device=None if device == AUTO else resolve_devices(device)))
 
 

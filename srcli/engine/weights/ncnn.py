@@ -6,9 +6,10 @@ https://github.com/Tencent/ncnn/wiki/param-and-model-file-structure
 
 import hashlib
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -225,6 +226,27 @@ def read_layers(graph: Graph) -> Iterator[tuple[Layer, list[Array]]]:
             f"{graph.bin} has {len(raw):,} bytes, but {graph.param.name} needs {place:,}",
             "the two do not belong together",
         )
+
+
+def replace_weights(graph: Graph, old: Mapping[str, NDArray[Any]], new: Mapping[str, NDArray[Any]]) -> bytes:
+    """Return the content of the .bin file after its network's tensors changed from `old` to `new`.
+
+    Each array is the tensor that has its values. Raises `WeightsError` if a tensor is not in the file.
+    """
+    names = {value.astype(np.float32).tobytes(): name for name, value in old.items()}
+    content, place = bytearray(graph.bin.read_bytes()), 0
+    for layer, arrays in read_layers(graph):
+        for array, (count, tagged) in zip(arrays, _count_weights(layer) or (), strict=True):
+            is_half = tagged and int.from_bytes(content[place : place + 4], "little") == _HALF
+            place += 4 * tagged
+            size = count * (2 if is_half else 4)
+            name = names.pop(array.tobytes(), None)
+            if name is not None:
+                content[place : place + size] = new[name].astype("<f2" if is_half else "<f4").tobytes()
+            place += -(-size // 4) * 4
+    if names:
+        raise WeightsError(f"{graph.bin} has no {next(iter(names.values()))}", "convert the network again")
+    return bytes(content)
 
 
 def _read_array(raw: NDArray[np.uint8], place: int, count: int, tagged: bool) -> tuple[Array, int] | None:
