@@ -50,7 +50,7 @@ def test_each_picture_gets_its_model(pictures: Path, only_bundled: None, sr: Run
     records = {Path(r["input"]).stem: r for r in map(json.loads, done.out.splitlines())}
     models = {stem: record["model"] for stem, record in records.items()}
     assert models == {
-        "clean": "slimres", "noisy": "photo", "text": "slimres", "drawing": "photo", "sprite": "pixel-art",
+        "clean": "slimres", "noisy": "photo", "text": "slimres", "drawing": "anime", "sprite": "pixel-art",
     }  # fmt: skip
     assert records["text"]["notes"][0] == "slimres for text"
     # The same as with the model named.
@@ -82,7 +82,7 @@ def test_names_have_the_model_that_was_taken(pictures: Path, only_bundled: None,
     made = {file.name: json.loads(sr("info", file, "--json").out)["made"]["model"] for file in out.iterdir()}
     assert made == {
         "clean_slimres.png": "slimres", "noisy_photo.png": "photo", "text_slimres.png": "slimres",
-        "drawing_photo.png": "photo", "sprite_pixel-art.png": "pixel-art",
+        "drawing_anime.png": "anime", "sprite_pixel-art.png": "pixel-art",
     }  # fmt: skip
     assert sr(*command, "--skip-existing").out.count("is up to date") == len(made)
 

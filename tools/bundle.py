@@ -31,6 +31,12 @@ MANIFEST = ROOT / "weights_manifest.json"
 TRAINING = ROOT / "benchmarks" / "training"
 CURVES = ROOT / "docs" / "weights"
 RESULTS = ROOT / "benchmarks" / "results" / "bundled.json"
+_PHOTOGRAPHS = "photographs under CC0, CC-BY and CC-BY-SA"
+TRAINING_DATA = {
+    "classical": _PHOTOGRAPHS,
+    "real-world": _PHOTOGRAPHS,
+    "drawings": "clip art in the public domain",
+}
 # The papers' PSNR-Y on Set5 by scale, for networks of the bundled size.
 PUBLISHED = {
     "fsrcnn": {2: 37.0, 3: 33.16, 4: 30.71},
@@ -88,6 +94,7 @@ def bundle(run: Path, started_in: Path) -> dict[str, Any]:
     TRAINING.mkdir(parents=True, exist_ok=True)
     recipe = json.loads(get_recipe_path(TRAINING / f"{keep_record(weights, started_in)}.jsonl").read_text())
     halve(weights, shipped, recipe)
+    purpose = find_purpose(recipe)
     return {
         "model": recipe.get("name") or spec.arch,
         "arch": spec.arch,
@@ -99,9 +106,9 @@ def bundle(run: Path, started_in: Path) -> dict[str, Any]:
         "config": spec.config,
         "licence": "Apache-2.0",
         "licence_source": "trained by this project",
-        "training_data": "photographs under CC0, CC-BY and CC-BY-SA, named in srcli/weights/ATTRIBUTION.md",
+        "training_data": f"{TRAINING_DATA[purpose]}, named in srcli/weights/ATTRIBUTION.md",
         "paper": recipe.get("paper") or archs.paper(spec.arch).url or "a network of this project",
-        "purpose": find_purpose(recipe),
+        "purpose": purpose,
         **get_published(spec.arch, spec.scale),
     }
 

@@ -146,16 +146,18 @@ def draw_figure(truth: Path, models: list[str]) -> None:
     Image.open(sheet).convert("RGB").save(DOCS / "paper-figure.webp", quality=88, method=6)
 
 
-def draw_bundled() -> None:
+def draw_bundled(drawing: Path) -> None:
     """Write docs/bundled-models.webp: each bundled model on a picture of the kind that it is for, at x4."""
     small = downscale_bicubic(read_image(SAMPLES / "chelsea.png").pixels, 4)[6:66, 18:98]
     noisy = picture_cases.add_noise(Image.fromarray(to_uint8(small)), np.random.default_rng(2), 9, grey=False)
     spoilt = from_uint8(np.asarray(picture_cases.save_as_jpeg(noisy, 60)))
+    drawn = read_image(drawing).pixels[16:76, 40:120]
     entries = {entry.model: entry for entry in manifest.load_own() if entry.bundled and entry.scale == 4}
     sheets = []
     for heading, purpose, pixels in (
         ("a clean picture", "classical", small),
         ("with noise and JPEG blocks", "real-world", spoilt),
+        ("a drawing, with JPEG blocks", "drawings", drawn),
     ):
         names = [name for name, entry in entries.items() if entry.purpose == purpose]
         panels = [Panel("bicubic", resize(pixels, pixels.shape[0] * 4, pixels.shape[1] * 4).clip(0, 1))]
@@ -185,10 +187,10 @@ def main() -> None:
         if "faces" in names:
             draw_faces(folder)
         if "drawings" in names:
-            models = ("bicubic", "slimres", "photo", "waifu2x-n1", "realesrgan-anime")
+            models = ("bicubic", "slimres", "anime", "waifu2x-n1", "realesrgan-anime")
             compare("drawings", [drawing], ["--crop", "40,16,72,60"], models)
         if "bundled" in names:
-            draw_bundled()
+            draw_bundled(drawing)
         if "figures" in names:
             compare("figures", [truth], ["--hr"], ("bicubic", "fsrcnn", "slimres"))
             draw_figure(truth, ["bicubic", "fsrcnn", "slimres"])

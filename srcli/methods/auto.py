@@ -28,7 +28,7 @@ _DEGRADED: dict[Preference | None, tuple[str, ...]] = {
 _DRAWING: dict[Preference | None, tuple[str, ...]] = {
     "quality": ("realesrgan-anime", "realesr-animevideo", *_CLEAN["quality"]),
     "speed": _CLEAN["speed"],
-    None: ("realesr-animevideo", "photo"),
+    None: ("realesr-animevideo", "anime"),
 }
 
 
@@ -38,7 +38,7 @@ class AutoModels:
 
     clean: str = DEFAULT_MODEL
     degraded: str = "photo"
-    drawing: str = "photo"
+    drawing: str = "anime"
     pixel_art: str = PIXEL_ART
 
     def choose(self, picture: Picture) -> str:
