@@ -2,7 +2,8 @@
 
     python benchmarks/experiments/draw_clipart.py usr/share/openclipart/svg OUT COUNT
 
-Each picture is 768x768: clip art of many sizes on a flat or a shaded ground, with lines of text. Needs `rsvg-convert`.
+Each picture is 768x768: clip art of many sizes on a flat or a shaded ground, with lines of text. Needs
+`rsvg-convert`.
 """
 
 import io
@@ -15,18 +16,11 @@ from PIL import Image, ImageDraw, ImageFont
 
 SIDE = 768
 FOLDERS = (
-    "people",
-    "animals",
-    "recreation",
-    "transportation",
-    "food",
-    "plants",
-    "buildings",
-    "unsorted",
-    "clothing",
+    *("people", "animals", "recreation", "transportation", "food"),
+    *("plants", "buildings", "unsorted", "clothing"),
 )
 FONTS = tuple(sorted(Path("/usr/share/fonts").rglob("*.ttf")))
-WORDS = "Super Resolution 1234567890 drawings and letters are sharp, photographs are soft".split()
+WORDS = ("Super", "Resolution", "1234567890", "drawings", "and", "letters", "are", "sharp", "soft")
 
 
 def draw_clip(file: Path, width: int) -> Image.Image | None:
