@@ -57,8 +57,8 @@ def draw_picture(files: list[Path], rng: np.random.Generator) -> Image.Image:
     for _ in range(rng.integers(6, 16)):
         clip = draw_clip(files[rng.integers(len(files))], int(rng.integers(150, 560)))
         if clip is not None and clip.height < 2 * SIDE:
-            corner = tuple(int(rng.integers(-side // 3, SIDE - side // 2)) for side in clip.size)
-            picture.paste(clip, corner, clip)
+            left, top = (int(rng.integers(-side // 3, SIDE - side // 2)) for side in clip.size)
+            picture.paste(clip, (left, top), clip)
     if FONTS and rng.random() < 0.5:
         draw_text(picture, rng)
     return picture
