@@ -1,6 +1,7 @@
 """Jobs that overlap: on threads, with turns on the main thread; small images of a batch are such jobs."""
 
 import shutil
+import sys
 import threading
 from dataclasses import replace
 from pathlib import Path
@@ -61,10 +62,11 @@ def test_leaving_early_stops_jobs_at_their_next_turn() -> None:
         assert second_runs.wait(20)
         raise KeyboardInterrupt
 
-    overlap = Overlap[str, None](2)
+    overlap, interval = Overlap[str, None](2), sys.getswitchinterval()
     with pytest.raises(KeyboardInterrupt), overlap:
         overlap.finish(overlap.start("first", lambda job: overlap.run_in_turn(interrupt)))
     assert cleaned == ["second"]
+    assert sys.getswitchinterval() == interval
 
 
 @pytest.fixture

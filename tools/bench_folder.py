@@ -3,7 +3,8 @@
     python tools/bench_folder.py [--count 50] [--side 128] [--rounds 3] [--note TEXT] [-- OPTION ...]
 
 The time of a command with one image consists of the network, which is timed inside the process, and the
-start-up. All variants take turns, and medians are reported. Writes benchmarks/results/folder.json.
+start-up. The networks of all images are timed in a process that does not overlap them with anything. All
+variants take turns, and medians are reported. Writes benchmarks/results/folder.json.
 """
 
 import argparse
@@ -43,8 +44,11 @@ def write_images(folder: Path, count: int, side: int) -> list[Path]:
 
 def run_with_clock() -> None:
     """Run `sr` and write the seconds that networks spend on tiles to a file."""
+    from srcli.batch import execution
     from srcli.cli.app import run
     from srcli.engine import upscaler
+
+    execution._MOST_OVERLAPPED = 1
 
     spent = [0.0]
     plain = upscaler._run_tiles
@@ -86,18 +90,19 @@ def measure(folder: Path, options: argparse.Namespace) -> dict[str, Any]:
     source.mkdir()
     out.mkdir()
     images = write_images(source, options.count, options.side)
-    alone, network, together = [], [], []
+    alone, network, networks, together = [], [], [], []
     for number in range(options.rounds):
         image = images[number % len(images)]
         alone.append(time_command(image, out / "one.png", options.options)[0])
         network.append(time_command(image, out / "one.png", options.options, clock)[1])
+        networks.append(time_command(source, out / "all", options.options, clock)[1])
         together.append(time_command(source, out / "all", options.options)[0])
-    single, inside, whole = map(statistics.median, (alone, network, together))
+    single, inside, all_inside, whole = map(statistics.median, (alone, network, networks, together))
     start_up = single - inside
     return {
         "count": options.count, "side": options.side, "options": options.options, "rounds": options.rounds,
-        "single": single, "network": inside, "start_up": start_up, "folder": whole,
-        "ratio": whole / (options.count * inside + start_up),
+        "single": single, "network": inside, "start_up": start_up, "networks": all_inside, "folder": whole,
+        "ratio": whole / (all_inside + start_up),
         "ratio_to_commands": whole / (options.count * single),
     }  # fmt: skip
 

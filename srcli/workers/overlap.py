@@ -1,5 +1,6 @@
 """Overlapping jobs: each runs on a thread of its own, and parts of them in turn on the main thread."""
 
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -11,6 +12,8 @@ from srcli.dataclass import dataclass
 from srcli.workers import J, Outcome, T, try_job
 
 R = TypeVar("R")
+# Seconds after which a thread lets others run Python code; by default, a turn would often wait 5 ms to begin.
+_SWITCH_INTERVAL = 0.0005
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,11 +49,14 @@ class Overlap(Generic[J, T]):
         self._is_closed = False
 
     def __enter__(self) -> Self:
+        self._usual_interval = sys.getswitchinterval()
+        sys.setswitchinterval(_SWITCH_INTERVAL)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        sys.setswitchinterval(self._usual_interval)
         with self._lock:
             self._is_closed = True
             for turn in self._waiting:
