@@ -310,8 +310,8 @@ def render_folder() -> str:
         f"One command for the whole folder takes {result['folder']:.1f} s. One command for a single image "
         f"takes {result['single']:.2f} s, of which the network takes {result['network']:.3f} s. The folder "
         f"therefore takes {result['ratio_to_commands']:.2f} of the time of {count} commands, and "
-        f"{result['ratio']:.2f} of the time of {count} network runs plus one start-up (target: at most 1.15). "
-        f"The network runs alone are {share:.2f} of the folder's time."
+        f"{result['ratio']:.2f} of the time of {count} network runs plus one start-up (target: "
+        f"at most 1.15). The network runs alone are {share:.2f} of the folder's time."
     )
     return f"{_describe_machine(result, about)}\n\n{line}"
 
