@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from helpers.command import wait_until
 from srcli import batch
 from srcli.batch import events, execution
 from srcli.batch.request import Naming, UpscaleRequest
@@ -35,6 +36,26 @@ def test_a_job_starts_during_the_turn_of_another() -> None:
         assert overlap.run_in_turn(threading.get_ident) == threading.get_ident()
     assert [result and result[0] for result in results] == [threading.get_ident()] * 2
     assert len({result and result[1] for result in results} | {threading.get_ident()}) == 3
+
+
+def test_turns_of_earlier_jobs_come_first() -> None:
+    order, second_may_ask = [], threading.Event()
+
+    def work(job: int) -> None:
+        assert job != 2 or second_may_ask.wait(20)
+        overlap.run_in_turn(lambda: order.append(job))
+
+    def wait_for_both() -> None:
+        tickets.extend(overlap.start(job, work) for job in (2, 3))
+        wait_until(lambda: overlap._messages.qsize() == 1)
+        second_may_ask.set()
+        wait_until(lambda: overlap._messages.qsize() == 2)
+
+    with Overlap[int, None](3) as overlap:
+        tickets = [overlap.start(1, lambda job: overlap.run_in_turn(wait_for_both))]
+        for number in range(3):
+            overlap.finish(tickets[number])
+    assert order == [2, 3]
 
 
 def test_what_a_turn_raises_is_the_failure_of_its_job() -> None:

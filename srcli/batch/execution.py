@@ -103,9 +103,10 @@ class _Overlapped:
         def work(task: UpscaleTask) -> Result | SkipReason:
             return job_function(task, False)  # noqa: FBT003 (a callable has no keywords)
 
-        for task in tasks:
+        for number, task in enumerate(tasks):
             checked = try_job(task, check)
-            is_small = not checked.error and _is_small(task, self.settings)
+            # The first one is alone: what loading a model takes is reported as it happens.
+            is_small = number > 0 and not checked.error and _is_small(task, self.settings)
             while self.started and (not is_small or len(self.started) == _MOST_OVERLAPPED):
                 yield from self._finish_first()
             if self.is_failing:

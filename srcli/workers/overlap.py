@@ -18,8 +18,9 @@ _SWITCH_INTERVAL = 0.0005
 
 @dataclass(frozen=True, eq=False)
 class Ticket(Generic[J, T]):
-    """A job that was started, and its future outcome."""
+    """A job that was started as the one with this number, and its future outcome."""
 
+    number: int
     job: J
     outcome: "Future[Outcome[J, T]]"
 
@@ -34,14 +35,16 @@ class _Turn:
 class Overlap(Generic[J, T]):
     """Jobs that run beside each other, except for the parts that they pass to `run_in_turn`.
 
-    These run on the thread that made this object, one at a time. To be entered; leaving it early stops every
-    job at its next turn, and waits for them.
+    These run on the thread that made this object, one at a time, those of earlier jobs first. To be entered;
+    leaving it early stops every job at its next turn, and waits for them.
     """
 
     def __init__(self, threads: int) -> None:
         self.current: Ticket[J, T] | None = None  # the job whose turn it is
         self._pool = ThreadPoolExecutor(threads, "sr-overlap")
         self._messages: SimpleQueue[_Turn | None] = SimpleQueue()  # None: a job is finished
+        self._due: list[_Turn] = []
+        self._count = 0
         self._owner = threading.get_ident()
         self._thread = threading.local()
         self._lock = threading.Lock()
@@ -66,7 +69,8 @@ class Overlap(Generic[J, T]):
 
     def start(self, job: J, work: Callable[[J], T]) -> Ticket[J, T]:
         """Start a job on a thread, as soon as one is free."""
-        ticket: Ticket[J, T] = Ticket(job, Future())
+        self._count += 1
+        ticket: Ticket[J, T] = Ticket(self._count, job, Future())
 
         def run() -> None:
             self._thread.ticket = ticket
@@ -83,8 +87,15 @@ class Overlap(Generic[J, T]):
     def finish(self, ticket: Ticket[J, T]) -> Outcome[J, T]:
         """Give all jobs their turns until this one is finished, and return its outcome."""
         while not ticket.outcome.done():
-            turn = self._messages.get()
-            if turn:
+            while not (self._due and self._messages.empty()):
+                turn = self._messages.get()
+                if turn:
+                    self._due.append(turn)
+                elif not self._due:
+                    break  # it may have been this job that finished
+            if self._due:
+                turn = min(self._due, key=lambda turn: turn.ticket.number)
+                self._due.remove(turn)
                 self._run(turn)
         return ticket.outcome.result()
 
