@@ -22,6 +22,7 @@ _WRITERS = {
     "plots": "bench -d samples -m bicubic -m lanczos -x4 --plots {disk}/plots",
     "saved images": "bench -d samples -m bicubic -x4 --save {disk}/sr",
     "a comparison": f"compare {_IMAGE} -m bicubic -m lanczos -x4 -o {{disk}}/a.html",
+    "a figure": f"compare {_IMAGE} -m bicubic -x4 -o {{disk}}/a.pdf",
     "onnx": "export fsrcnn -x2 --to onnx -o {disk}/a.onnx",
     "ncnn": "export fsrcnn -x2 --to ncnn -o {disk}/a.param",
     "torchscript": "export fsrcnn -x2 --to torchscript -o {disk}/a.pt",
@@ -38,6 +39,7 @@ _SLOW = (
     "torchscript",
     "ncnn",
     "a comparison",
+    "a figure",
 )
 
 

@@ -1,6 +1,7 @@
 """Figures for papers, as PDF or SVG: an overview with a marked box, and that box by each method."""
 
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -109,8 +110,10 @@ def write_figure(path: Path, scenes: list[FigureScene]) -> None:
         for scene, layout in zip(scenes, layouts, strict=True):
             _draw_scene(figure, scene, layout, top)
             top += layout.height + _GAP
+        data = BytesIO()  # on a full disk, matplotlib's writer of PDF fails in its own way
+        figure.savefig(data, format=suffix[1:], dpi=_DPI, metadata=_METADATA[suffix])
         with replace_atomically(path) as temporary:
-            figure.savefig(temporary, format=suffix[1:], dpi=_DPI, metadata=_METADATA[suffix])
+            temporary.write_bytes(data.getbuffer())
 
 
 @dataclass(frozen=True)
