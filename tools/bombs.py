@@ -122,9 +122,9 @@ def fill_up(data: bytes) -> bytes:
 
 # Flat pictures with as many pixels as bench, compare and train take of a file of 1 MB by default.
 WHOLE: dict[str, Callable[[], bytes]] = {
-    "a PNG of 4 MP": lambda: make_flat_png(2048, 8, 2),
-    "a PNG of 4 MP with alpha, 16 bits": lambda: make_flat_png(2048, 16, 6),
-    "a JPEG of 4 MP": lambda: make_flat("JPEG", 2048, 2048, progressive=True),
+    "a PNG of 3 MP": lambda: make_flat_png(1730, 8, 2),
+    "a PNG of 3 MP with alpha, 16 bits": lambda: make_flat_png(1730, 16, 6),
+    "a JPEG of 3 MP": lambda: make_flat("JPEG", 1730, 1730, progressive=True),
 }
 
 # Flat pictures with almost as many pixels as a file of 1 MB may have by default.

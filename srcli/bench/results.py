@@ -197,6 +197,9 @@ def _check_values(results: Results) -> None:
             raise ValueError(f"a scale of {each.scale}")
         if first not in each.figures:
             raise ValueError(f"no {first} of {each.method}")
+    for row in results.rows:
+        if row.images < 0 or row.params < 0:
+            raise ValueError(f"{row.method} with {row.images} images and {row.params} parameters")
     for column in results.columns:
         if not 0 <= column.digits <= _MOST_DIGITS:
             raise ValueError(f"{column.key} with {column.digits} digits")

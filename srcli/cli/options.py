@@ -308,7 +308,7 @@ MaxPixelsWhole = Annotated[
         "--max-pixels",
         min=1,
         max=2**63 - 1,
-        help="Refuse images with more pixels over all frames; by default 4,194,304, and 10 more for each "
+        help="Refuse images with more pixels over all frames; by default 3,000,000, and 10 more for each "
         "byte of the file over 1 MB, within the limit of `sr upscale`.",
         show_default=False,
     ),

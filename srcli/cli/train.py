@@ -218,11 +218,9 @@ def train(
     )
     with console.stop_on_signal() as stopped, TrainReporter() as reporter:
         summary = training.run(request, reporter, stopped.is_set)
-    if summary.interrupted:
-        return ExitCode.INTERRUPTED
-    if summary.is_first:
+    if summary.is_first and not summary.interrupted:
         _report_result(summary)
-    return ExitCode.OK
+    return ExitCode.INTERRUPTED if summary.interrupted else ExitCode.OK
 
 
 def _report_result(summary: "Summary") -> None:

@@ -15,7 +15,7 @@ from srcli.imaging.image import Image, read_image
 _PIXEL_BYTES = 16
 _SHARE = 0.5
 # An image that is held whole, as floats, takes 160 bytes a pixel while it is scored, and more time.
-_WHOLE_PIXELS, _WHOLE_BYTES, _WHOLE_PIXELS_PER_BYTE = 2**22, 10**6, 10
+_WHOLE_PIXELS, _WHOLE_BYTES, _WHOLE_PIXELS_PER_BYTE = 3 * 10**6, 10**6, 10
 
 
 def choose_max_pixels(path: Path, given: int | None) -> int:
