@@ -1,6 +1,7 @@
 """Recipes: fields that are checked, phases that are tried before they begin, starts that keep the signal."""
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from helpers.command import Run
 from helpers.networks import CPU, SMALL
 from helpers.training import build_setup, run_training
 from srcli import archs
+from srcli.cli import train_reporter
 from srcli.cli.train_reporter import TrainReporter, format_duration, format_fields, format_speed
 from srcli.datasets import Picture
 from srcli.engine.weights import hub
@@ -333,6 +335,19 @@ def test_quick_runs_are_in_bfloat16_where_that_is_fast(monkeypatch: pytest.Monke
             assert recipes.settle_precision(quick, CPU).precision == expected
         assert recipes.settle_precision(recipes.preset("swinir", 2, "quick"), CPU).precision == "float32"
         assert recipes.settle_precision(recipes.find("edsr", 2), CPU).precision == "float32"
+
+
+def test_a_long_stage_without_a_bar_is_not_silent(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(train_reporter, "_SILENCE", 0.06)
+    said, deadline = "", time.monotonic() + 20
+    with TrainReporter() as reporter:
+        reporter(events.Preparing("timing a few steps"))
+        while "still" not in said and time.monotonic() < deadline:
+            time.sleep(0.02)
+            said += capsys.readouterr().err
+    assert said.splitlines()[:2] == ["timing a few steps ...", "still timing a few steps ..."]
 
 
 def test_a_recipe_is_shown_as_it_is_set() -> None:

@@ -2,8 +2,8 @@
 
     python tools/check_recipes.py [NAME ...] [--done FILE]
 
-Networks have their full size; patches have at most 24 pixels (16 from x8 on, 48 for networks that take an
-upscaled image), and a batch is two of them. The discriminator and the features of a second phase first see a
+Networks have their full size; patches have at most 16 pixels (24 against a discriminator, up to x4; 48 for
+networks that take an upscaled image), and a batch is two of them. The discriminator and the features of a second phase first see a
 patch of the recipe's own size; teachers make four pairs. Without VGG19's weights, random ones take their
 place, which is said. Exits with 1 if a recipe fails. With --done, recipes that passed are written down, and
 left out the next time: a check that was interrupted continues.
@@ -46,7 +46,7 @@ def list_recipes(names: list[str]) -> Iterator[tuple[str, int]]:
 
 def shorten(recipe: Recipe) -> Recipe:
     """Return the recipe with two steps in each phase, on two small patches."""
-    side = 48 if archs.traits(recipe.arch).pre_upsampled else 24 if recipe.scale < 8 else 16
+    side = 48 if archs.traits(recipe.arch).pre_upsampled else 24 if recipe.gan and recipe.scale < 8 else 16
     gan = replace(recipe.gan, steps=2) if recipe.gan else None
     return check_recipe(
         replace(recipe, steps=2, batch=2, accumulate=1, patch=min(recipe.patch, side), patches=(), gan=gan)

@@ -1,8 +1,10 @@
 """The output of `sr train`: a progress bar, messages on stderr, pictures in the run's folder."""
 
+import sys
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
+from threading import Event, Thread
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -15,8 +17,8 @@ from srcli.errors import SrError
 if TYPE_CHECKING:
     from srcli.train import Summary, events
 
-# Without a terminal, a line is printed at least this often.
-_SECONDS_PER_LINE = 30.0
+# Without a terminal, a line on the progress is printed this often, or else one that it is still busy.
+_SECONDS_PER_LINE, _SILENCE = 25.0, 30.0
 # The steps after which the run time can be estimated.
 _STEPS_TO_ESTIMATE = 20
 _LONG = 600.0
@@ -35,14 +37,26 @@ class TrainReporter:
         self._fitted = False
         self._stage = ""
         self._sizes = 1
+        self._ended = Event()
+        self._watch = Thread(target=self._print_when_silent, daemon=True)
 
     def __enter__(self) -> Self:
+        self._watch.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._ended.set()
+        self._watch.join()
         self._bar.close()
+
+    def _print_when_silent(self) -> None:
+        """Print a line where a validation, a step or the teacher takes long, and no bar shows it."""
+        while not self._ended.wait(_SILENCE / 30):
+            if self._stage and self._bar.is_hidden and time.monotonic() - self._spoke > _SILENCE:
+                console.err.print(f"still {self._stage} ...", markup=False)
+                self._spoke = time.monotonic()
 
     def __call__(self, event: "events.Event") -> None:
         """Show one event."""
@@ -91,7 +105,7 @@ class TrainReporter:
             given["gan"] = {
                 key: value for key, value in asdict(event.recipe.gan).items() if value != usual[key]
             }
-        console.err.print(f"recipe {event.recipe.title}: {format_fields(given)}", markup=False)
+        _print_wrapped(f"recipe {event.recipe.title}: {format_fields(given)}")
         console.err.print(f"on {event.device}, into {event.folder}", markup=False)
         if event.warm_start:
             console.err.print(_describe_warm_start(event.warm_start), markup=False)
@@ -115,15 +129,15 @@ class TrainReporter:
             self._spoke = time.monotonic()
 
     def _show_step(self, event: "events.StepDone") -> None:
-        text = format_step(event)
-        self._bar.update("training", event.step, event.steps, text=text)
+        self._stage = "training"
+        self._bar.update("training", event.step, event.steps, text=format_step(event, brief=True))
         if event.note:
             console.err.print(event.note, markup=False)
         if event.validated:
             console.err.print(f"step {event.step}/{event.steps}  {format_validation(event)}", markup=False)
             self._spoke = time.monotonic()
         elif self._bar.is_hidden and time.monotonic() - self._spoke > _SECONDS_PER_LINE:
-            console.err.print(f"step {event.step}/{event.steps}  {text}", markup=False)
+            console.err.print(f"step {event.step}/{event.steps}  {format_step(event)}", markup=False)
             self._spoke = time.monotonic()
         self._first = event.step if self._first is None else self._first
         if event.step - self._first == _STEPS_TO_ESTIMATE and not self._fitted:
@@ -144,10 +158,16 @@ class TrainReporter:
             else ""
         )
         steps = "1 step" if event.steps == 1 else f"{event.steps:,} steps"
-        console.err.print(f"{steps} in about {format_duration(event.seconds)}{published}", markup=False)
+        _print_wrapped(f"{steps} in about {format_duration(event.seconds)}{published}")
         if event.validation_side:
             side = event.validation_side
             console.err.print(f"to save time, validation takes {side}x{side} pixels of each image")
+
+
+def _print_wrapped(text: str) -> None:
+    """Print a text that is longer than most terminals are wide, broken between words there."""
+    wrapping = {"soft_wrap": False} if sys.stderr.isatty() else {}
+    console.err.print(text, markup=False, **wrapping)
 
 
 def format_fields(fields: Mapping[str, Any], prefix: str = "") -> str:
@@ -192,9 +212,10 @@ def _describe_warm_start(start: "events.WarmStart") -> str:
     return f"starts from {start.file}: {start.taken} of {total} tensors; initialised: {names}"
 
 
-def format_step(event: "events.StepDone") -> str:
-    """Return loss terms, PSNR and speed in one line."""
-    terms = "  ".join(f"{name} {value:.3e}" for name, value in event.terms.items())
+def format_step(event: "events.StepDone", *, brief: bool = False) -> str:
+    """Return loss terms, PSNR and speed in one line; of several terms, only the sum if `brief`."""
+    shown = {"loss": event.loss} if brief and len(event.terms) > 1 else event.terms
+    terms = "  ".join(f"{name} {value:.3e}" for name, value in shown.items())
     psnr = "" if event.psnr_y is None else f"  PSNR-Y {event.psnr_y:.3f} dB"
     # Less is of no interest, and a bar of 80 columns has no room for it.
     waiting = f", {event.waiting:.0%} waiting for data" if event.waiting >= _MUCH_WAITING else ""
