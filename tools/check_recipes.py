@@ -3,10 +3,10 @@
     python tools/check_recipes.py [NAME ...] [--done FILE]
 
 Networks have their full size; patches have at most 16 pixels (24 against a discriminator, up to x4; 48 for
-networks that take an upscaled image), and a batch is two of them. The discriminator and the features of a second phase first see a
-patch of the recipe's own size; teachers make four pairs. Without VGG19's weights, random ones take their
-place, which is said. Exits with 1 if a recipe fails. With --done, recipes that passed are written down, and
-left out the next time: a check that was interrupted continues.
+networks that take an upscaled image), and a batch is two of them. The discriminator and the features of a
+second phase first see a patch of the recipe's own size; teachers make four pairs. Without VGG19's weights,
+random ones take their place, which is said. Exits with 1 if a recipe fails. With --done, recipes that passed
+are written down, and left out the next time: a check that was interrupted continues.
 """
 
 import argparse
