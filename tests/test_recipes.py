@@ -288,6 +288,16 @@ def test_steps_are_as_many_as_the_time_allows(name: str) -> None:
     )
 
 
+def test_a_validation_pair_of_the_wrong_size_is_named(photos: Path, tmp_path: Path, sr: Run) -> None:
+    pixels = read_image(photos / "coffee.png").pixels
+    write_image(tmp_path / "hr" / "a.png", Image(pixels[:64, :60]))
+    write_image(tmp_path / "lr" / "a.png", Image(pixels[:20, :20]))
+    pairs = f"{tmp_path}/hr,lr={tmp_path}/lr"
+    done = sr("train", "fsrcnn", "-x2", "--data", photos, "--valid", pairs, "--out", tmp_path / "run")
+    assert done.code == 1
+    assert "lr/a.png is 20x20, but a of 60x64 at x2 needs 30x32" in done.err.replace("\n", "")
+
+
 def run_by_clock(name: str, slowdown: Callable[[float], float]) -> tuple[Recipe, float, int]:
     """Return the plan of a run of 600 s, its end and its steps; steps take `slowdown` times longer."""
     now, speed = 0.0, time_budget.Speed(0.05, 0.15, 2.0)

@@ -16,9 +16,9 @@ from srcli.datasets import Picture
 from srcli.engine.device import Device, count_threads, keep_freed_memory, select_device
 from srcli.engine.weights import files
 from srcli.engine.weights.checkpoint import read_header
-from srcli.errors import SrError, UsageError
+from srcli.errors import DatasetError, SrError, UsageError
 from srcli.imaging.degrade.degradations import parse_degradation
-from srcli.imaging.pixels import crop_to_multiple
+from srcli.imaging.pixels import Pixels, crop_to_multiple
 from srcli.methods import Interpolator
 from srcli.storage.files import replace_atomically
 from srcli.storage.json_text import parse_json, read_json
@@ -315,8 +315,20 @@ def _load_pictures(request: TrainRequest, scale: int) -> list[Picture]:
     pictures = [
         datasets.read_picture(*files, request.max_pixels) for files in zip(chosen.files, lrs, strict=True)
     ]
+    for lr, picture in zip(lrs, pictures, strict=True):
+        if picture.lr is not None:
+            _check_sizes(lr, picture.lr, picture, scale)
     side = request.validation_side
     return time_budget.crop_pictures(pictures, scale, side) if side else pictures
+
+
+def _check_sizes(file: Path | None, low: Pixels, picture: Picture, scale: int) -> None:
+    """Raise `DatasetError` if the low-resolution version of a validation image has the wrong size."""
+    height, width = picture.pixels.shape[:2]
+    if low.shape[:2] != (height // scale, width // scale):
+        size, needed = f"{low.shape[1]}x{low.shape[0]}", f"{width // scale}x{height // scale}"
+        reason = f"{file} is {size}, but {picture.name} of {width}x{height} at x{scale} needs {needed}"
+        raise DatasetError(reason, "remove both from the validation images")
 
 
 def open_draw(
