@@ -154,7 +154,7 @@ def test_a_folder_is_watched_until_it_is_stopped(photo: Path, tmp_path: Path) ->
 def test_the_best_model_in_time_is_chosen(photo: Path, tmp_path: Path) -> None:
     request = UpscaleRequest((photo,), TargetSize(scale=2), policy=BatchPolicy(within=1000))
     _, seen = run(request)
-    assert seen[0] == events.ModelChosen("slimres", 1000)
+    assert events.ModelChosen("slimres", 1000) in seen  # on a busy machine, a long trial is announced before
 
 
 def test_the_time_is_for_all_images(photos: Path) -> None:
