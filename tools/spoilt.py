@@ -26,6 +26,7 @@ from srcli.imaging.image import read_image
 from srcli.imaging.metrics.niqe import niqe
 from srcli.imaging.pixels import to_uint8
 from srcli.storage.files import get_cache_folder
+from srcli.upscaling.postprocess import Postprocess
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results" / "spoilt.json"
@@ -151,7 +152,8 @@ def upscale_all(method: str, spoilt: list[Samples]) -> list[Samples]:
         kept = get_cache_folder() / "spoilt" / f"{method}-{srcli.__version__}-{key}.png"
         if method != TEACHER or not kept.exists():
             model = model or srcli.load(None if weights else method, scale=SCALE, weights=weights)
-            result = model(pixels)
+            # As the network makes it, in the input's colours: the student learned from that.
+            result = model(pixels, postprocess=Postprocess(faithful=False))
             if method == TEACHER:
                 kept.parent.mkdir(parents=True, exist_ok=True)
                 Image.fromarray(result).save(kept)
