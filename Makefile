@@ -16,7 +16,7 @@ PARALLEL := -n auto --dist worksteal
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all fmt check check-install site docs bench bench-quality bench-folder bench-gpu bench-large bench-memory bench-peers bench-runtimes bench-train gpu gpu-ladder parity verify fuzz torture torture-short soak formats pictures quick-runs recipes
+.PHONY: help setup demo test test-all fmt check check-install site docs bench bench-quality bench-folder bench-gpu bench-large bench-memory bench-peers bench-runtimes bench-train gpu gpu-ladder parity verify fuzz torture torture-short soak formats pictures quick-runs rating recipes
 
 help: ## print this
 	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 15
@@ -130,6 +130,10 @@ pictures: setup ## make the pictures of docs/real.md, docs/compare.md and the pa
 	$(RUN) tools/real.py
 	$(RUN) tools/wish_pictures.py
 	$(RUN) tools/pictures.py
+
+rating: setup ## write build/rating.html: rate four methods blindly on twenty spoilt pictures; needs the extra photo
+	@mkdir -p build
+	$(RUN) tools/spoilt.py --rate build/rating.html
 
 parity: setup ## measure the published weights in ../shared/weights and write docs/parity.md
 	$(RUN) tools/parity.py

@@ -64,6 +64,9 @@ def main() -> None:
         "--started-in", type=Path, default=Path(), help="the folder in which `sr train` was run"
     )
     parser.add_argument("--tiles", type=Path, help="table of the training images: original, licence, source")
+    parser.add_argument(
+        "--natural", type=Path, action="append", default=[], help="the run of a second set of weights"
+    )
     parser.add_argument("--pack", action="store_true", help="convert all bundled weights for ncnn again")
     parser.add_argument(
         "--curves", action="store_true", help="draw the training curves of all bundled weights"
@@ -73,6 +76,8 @@ def main() -> None:
     entries = json.loads(MANIFEST.read_text())["weights"]
     for run in arguments.runs:
         entries = replace_entry(entries, bundle(run, arguments.started_in))
+    for run in arguments.natural:
+        bundle_natural(entries, run, arguments.started_in)
     if arguments.pack:
         entries = [repack(entry) if isinstance(entry["file"], str) else entry for entry in entries]
     if arguments.tiles:
@@ -111,6 +116,16 @@ def bundle(run: Path, started_in: Path) -> dict[str, Any]:
         "purpose": purpose,
         **get_published(spec.arch, spec.scale),
     }
+
+
+def bundle_natural(entries: list[dict[str, Any]], run: Path, started_in: Path) -> None:
+    """Copy the weights and the log of a run as the second set of its model, which makes up less."""
+    (weights,) = run.glob("*.safetensors")
+    recipe = json.loads(get_recipe_path(TRAINING / f"{keep_record(weights, started_in)}.jsonl").read_text())
+    (entry,) = (e for e in entries if (e["model"], e["scale"]) == (recipe["name"], recipe["scale"]))
+    shipped = (BUNDLED / entry["file"]).with_suffix(".natural.safetensors")
+    halve(weights, shipped, recipe)
+    entry["natural"] = sha256(shipped)
 
 
 def find_purpose(recipe: dict[str, Any]) -> str:

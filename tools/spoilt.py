@@ -1,15 +1,19 @@
 """Compare methods on twelve spoilt pictures: the sheets and figures of docs/real.md.
 
     PYTHONPATH=. python tools/spoilt.py [--model NAME_OR_FILE] [--out FOLDER]
+    PYTHONPATH=. python tools/spoilt.py --rate PAGE
 
 Parts of the bundled photographs, a page of text and a drawing are spoilt as phones and messengers do it,
 then upscaled by 4; one of them is kept for `make demo`. Real-ESRGAN x4plus (extra photo), with the colours
 of its input, is what the others are measured against; its results are kept in the cache, as they take
-minutes. No picture was trained on.
+minutes. No picture was trained on. PAGE is for people to rate the methods blindly, with eight pictures more.
 """
 
 import argparse
 import json
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from hashlib import sha256
@@ -74,6 +78,19 @@ CASES = (
     Case("page", "page", 0, 0, 1, "jpeg"),
     Case("drawing", "drawing", 0, 0, 1, "messenger"),
 )
+
+# More of them, for people to rate.
+MORE_CASES = (
+    Case("hair", "astronaut", 170, 0, 1.5, "phone"),
+    Case("rocket", "astronaut", 380, 60, 1.8, "jpeg"),
+    Case("nose", "chelsea", 180, 130, 1.2, "messenger"),
+    Case("ear", "chelsea", 60, 10, 1.6, "jpeg"),
+    Case("spoon", "coffee", 330, 60, 2, "phone"),
+    Case("foam", "coffee", 250, 110, 1.2, "jpeg"),
+    Case("tripod", "camera", 200, 200, 2.2, "messenger"),
+    Case("buildings", "camera", 330, 120, 1.6, "noise"),
+)
+RATED = ("bicubic", "slimres", "photo", TEACHER)
 
 
 def make_case(case: Case) -> Samples:
@@ -202,12 +219,28 @@ def draw_sheets(columns: dict[str, list[Samples]]) -> Iterator[Image.Image]:
         yield sheet
 
 
+def write_rating_page(page: Path) -> None:
+    """Write a page on which people rate RATED on all cases, without their names."""
+    with tempfile.TemporaryDirectory() as name:
+        for case in (*CASES, *MORE_CASES):
+            Image.fromarray(make_case(case)).save(Path(name) / f"{case.name.replace(' ', '-')}.png")
+        models = [word for method in RATED for word in ("-m", method)]
+        command = [sys.executable, "-m", "srcli", "compare", name, f"-x{SCALE}", *models, "--rate"]
+        subprocess.run([*command, "-o", str(page), "--overwrite"], check=True)
+
+
 def main() -> None:
     """Draw the sheets, write the figures and print their means."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--model", action="append", default=[], help="one more model, or a weight file")
     parser.add_argument("--out", type=Path, default=DOCS, help="folder for the sheets")
+    parser.add_argument(
+        "--rate", type=Path, metavar="PAGE", help="write a page for blind rating, and no more"
+    )
     arguments = parser.parse_args()
+    if arguments.rate:
+        write_rating_page(arguments.rate)
+        return
     spoilt = [make_case(case) for case in CASES]
     Image.fromarray(spoilt[PHONE]).save(arguments.out / "phone.png")
     methods = (*METHODS[:-1], *arguments.model, TEACHER)

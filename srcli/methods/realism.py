@@ -16,7 +16,7 @@ from srcli.archs import Spec
 from srcli.engine.runtimes import converted
 from srcli.engine.runtimes.base import WeightsSource
 from srcli.engine.runtimes.converted import ConvertedNetwork
-from srcli.engine.runtimes.ncnn import FORMAT, find_version
+from srcli.engine.runtimes.ncnn import FORMAT
 from srcli.engine.weights.ncnn import read_graph, replace_weights
 from srcli.errors import WeightsError
 from srcli.manifest import Entry
@@ -32,14 +32,13 @@ def blend_natural(entry: Entry, realism: float) -> WeightsSource:
     own, natural = _locate(entry.bundled, entry.sha256), _locate(entry.natural_file, entry.natural)
     spec = Spec(entry.arch, entry.scale, entry.config)
     key = hashlib.sha256(repr((entry.sha256, entry.natural, realism)).encode()).hexdigest()[:24]
-    path = get_cache_folder() / "blends" / f"{entry.name}-{key}.safetensors"
-    if not path.exists():
+    # Laid out as what ships, under the same name: the fastest runtime for it is known.
+    path = get_cache_folder() / "blends" / key / own.name
+    card = converted.locate_bundled(path, FORMAT)
+    if not path.exists() or converted.read(card) is None:
         _write_blend(own, natural, realism, path)
-    digest = sha256(path)
-    card = converted.cache_path(FORMAT, find_version(), digest, spec)
-    if converted.read(card) is None:
-        _write_converted(entry, path, card, digest)
-    return WeightsSource(path, spec, digest, border=entry.border)
+        _write_converted(entry, path, card)
+    return WeightsSource(path, spec, sha256(path), {FORMAT: sha256(Path(f"{card}.json"))}, entry.border)
 
 
 def _locate(path: Path | None, digest: str | None) -> Path:
@@ -67,15 +66,15 @@ def _mix(first: NDArray[Any], second: NDArray[Any], share: float) -> NDArray[Any
     return mixed.astype(first.dtype)
 
 
-def _write_converted(entry: Entry, blend: Path, card: Path, digest: str) -> None:
+def _write_converted(entry: Entry, blend: Path, card: Path) -> None:
     """Write the converted form of the blend: that of the entry with other weights."""
     from safetensors.numpy import load_file
 
-    if entry.bundled is None or entry.packed is None:
-        return
+    assert entry.bundled
+    assert entry.packed
     packed = converted.read_bundled(entry.bundled, FORMAT, entry.packed)
     old, new = load_file(entry.bundled), load_file(blend)
     content = replace_weights(read_graph(Path(packed.file("param"))), old, new)
     files = {"param": Path(packed.file("param")).read_bytes(), "bin": content}
-    assert packed.info is not None
-    converted.write(card, ConvertedNetwork(packed.info, files), digest)
+    assert packed.info
+    converted.write(card, ConvertedNetwork(packed.info, files), sha256(blend))

@@ -214,14 +214,10 @@ class NcnnNetwork:
 
 def find_converted(source: WeightsSource, request: RuntimeRequest) -> ConvertedFiles:
     """Return the network in ncnn's format; see `converted.find_or_convert`."""
-    return converted.find_or_convert(source, FORMAT, find_version(), request.convert, request.wait)
-
-
-def find_version() -> str:
-    """Return the version of what writes and reads the format, on which cached files depend."""
     import ncnn
 
-    return f"{WRITER_VERSION}, ncnn {ncnn.__version__}"
+    version = f"{WRITER_VERSION}, ncnn {ncnn.__version__}"
+    return converted.find_or_convert(source, FORMAT, version, request.convert, request.wait)
 
 
 def as_network(files: ConvertedFiles) -> NcnnNetwork:
