@@ -83,6 +83,7 @@ CHOICES = (
     ("photo", "noise, blur or JPEG artefacts"),
     ("photo-lite", "the same, several times as fast"),
     ("realesrgan", "the same, with invented texture; wants a GPU"),
+    ("anime", "drawings and anime"),
     ("bicubic", "no network at all"),
 )
 
@@ -97,6 +98,7 @@ CHINESE = {
     "many clean images, as fast as possible": "大量干净的图像，速度优先",
     "many clean images, nearly as sharp and faster": "大量干净的图像，清晰度相近，更快",
     "a clean image": "干净的图像",
+    "drawings and anime": "绘画与动漫",
     "noise, blur or JPEG artefacts": "有噪声、模糊或 JPEG 压缩伪影",
     "the same, several times as fast": "同上，速度快数倍",
     "the same, with invented texture; wants a GPU": "同上，但会凭空生成纹理；建议使用 GPU",
