@@ -59,10 +59,10 @@ def test_bundled_weights_score_what_the_manifest_says(entry: manifest.Entry, sha
         "espcn": (36.2, 32.2, 30.1),
         "slimres": (37.53, 33.66, 31.35),  # VDSR's
     }
-    assert entry.purpose == "real-world" or row.psnr_y >= least[entry.model][entry.scale - 2]
+    assert entry.purpose != "classical" or row.psnr_y >= least[entry.model][entry.scale - 2]
 
 
-@pytest.mark.parametrize("model", ["slimres", "ecbsr", "photo"])
+@pytest.mark.parametrize("model", ["slimres", "ecbsr", "photo", "photo-lite", "anime"])
 def test_flat_parts_of_a_drawing_stay_flat(model: str) -> None:
     """Its edges are harder than those of any downscaled photograph: a network may have never seen such."""
     picture = PilImage.new("RGB", (72, 72), "white")
