@@ -160,10 +160,10 @@ def is_drawing(across: Bytes, down: Bytes) -> bool:
 
 def _is_compressed_drawing(steps: Bytes) -> bool:
     """Tell a drawing whose edges JPEG has given ripples: they are weak, and blocks without edges are flat."""
-    if np.count_nonzero(steps > _RIPPLE) > 0.4 * steps.size:
+    if np.count_nonzero(steps > _RIPPLE) > 0.5 * steps.size:
         return False
     edges, strongest = (int(np.count_nonzero(steps > least)) for least in (_EDGE, _STRONGEST))
-    return strongest > 0.3 * edges and _count_flat_blocks(steps) > 0.15
+    return strongest > 0.3 * edges and _count_flat_blocks(steps) > 0.08
 
 
 def _count_flat_blocks(steps: Bytes) -> float:
