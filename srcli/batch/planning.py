@@ -406,10 +406,11 @@ def _iterate_names(
 def _classify(entry: "os.DirEntry[str]") -> tuple[bool, bool]:
     """Return whether an entry is a folder, and whether it is a file.
 
-    One that the system cannot tell, such as a link to itself, counts as a file, whose reading will fail.
+    A link to itself or to nothing counts as a file, whose reading will fail.
     """
     try:
-        return entry.is_dir(), entry.is_file()
+        is_lost = entry.is_symlink() and not os.path.exists(entry.path)
+        return entry.is_dir(), is_lost or entry.is_file()
     except OSError:
         return False, True
 
