@@ -163,5 +163,7 @@ def test_a_failed_write_leaves_nothing(
 def test_what_cannot_be_written_is_refused_first(tmp_path: Path, rng: np.random.Generator) -> None:
     with pytest.raises(ImageError, match=r"cannot write '\.xyz'"):
         check_writable(tmp_path / "a.xyz")
+    with pytest.raises(ImageError, match="plain names no format"):
+        check_writable(tmp_path / "plain")
     with pytest.raises(ImageError, match="cannot hold transparency"):
         check_writable(tmp_path / "a.jpg", alpha=True)

@@ -122,7 +122,8 @@ def find_codec(path: NamedPath) -> Codec:
     """Return the codec that writes the suffix of `path`. Raises `ImageError` for an unknown suffix."""
     listing = _BY_SUFFIX.get(path.suffix.lower())
     if listing is None:
-        raise ImageError(f"cannot write '{path.suffix}' files", f"writable: {' '.join(SUFFIXES)}")
+        reason = f"cannot write '{path.suffix}' files" if path.suffix else f"{path.name} names no format"
+        raise ImageError(reason, f"writable: {' '.join(SUFFIXES)}")
     return _import_codec(listing)
 
 
