@@ -130,6 +130,11 @@ def test_installed_packages_are_at_hand(monkeypatch: pytest.MonkeyPatch, tmp_pat
     assert find_auto_models("speed") == AutoModels("fsrcnn", "photo-lite", "fsrcnn")
 
 
+def test_drawings_never_get_a_model_for_clean_photographs_for_quality(only_bundled: None) -> None:
+    """It would sharpen the ripples of JPEG."""
+    assert find_auto_models("quality").drawing == "anime"
+
+
 @pytest.mark.parametrize("kind", Kind)
 def test_text_and_pixel_art_never_get_a_denoiser(kind: Kind) -> None:
     models = AutoModels("clean", "degraded", "drawing", "pixels")

@@ -60,6 +60,8 @@ def test_only_tensors_of_the_network_are_replaced() -> None:
 def test_models_with_one_set_of_weights_refuse_it(tmp_path: Path, sr: Run) -> None:
     with pytest.raises(UsageError, match="edsr has one"):
         ModelChoice("edsr").check_realism(0.5)
+    with pytest.raises(UsageError, match="photo has one"):
+        ModelChoice(weights=tmp_path / "photo.safetensors").check_realism(0.5)
     ModelChoice("auto").check_realism(0.5)
     done = sr("upscale", "photo.png", "-m", "slimres", "--realism", "0.5")
     assert done.code == 2

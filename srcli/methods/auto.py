@@ -26,7 +26,7 @@ _DEGRADED: dict[Preference | None, tuple[str, ...]] = {
     None: ("photo",),
 }
 _DRAWING: dict[Preference | None, tuple[str, ...]] = {
-    "quality": ("realesrgan-anime", "realesr-animevideo", *_CLEAN["quality"]),
+    "quality": ("realesrgan-anime", "realesr-animevideo", "anime"),
     "speed": _CLEAN["speed"],
     None: ("realesr-animevideo", "anime"),
 }

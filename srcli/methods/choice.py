@@ -55,7 +55,7 @@ class ModelChoice:
     def check_realism(self, realism: float) -> None:
         """Raise `UsageError` if `realism` is given for a model without a second set of weights."""
         known = manifest.list_natural_models()
-        if realism and not self.is_auto and self.label not in known:
+        if realism and not self.is_auto and (self.weights or self.label not in known):
             reason = f"--realism is for models with two sets of weights, and {self.label} has one"
             raise UsageError(reason, f"use -m {' or '.join(known)}; --strength works with every model")
 

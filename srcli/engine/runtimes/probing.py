@@ -32,10 +32,10 @@ _LARGEST_HALO = 64
 # than a hundredth of an 8-bit level, is too far away to matter.
 _STRIP, _CHANGED, _UNSEEN = 128, 8, 1 / 25_500
 _SAMPLE = 48
-# The worst of networks for photographs, which change colours, reach 20 dB, and wrong ranges 10 dB.
 # What other values than the usual ones have to gain, in dB: restoring networks may resemble their input a
 # little more with values that they were not made for, as they restore less.
 _CLEARLY_BETTER = 3.0
+# The worst of networks for photographs, which change colours, reach 20 dB, and wrong ranges 10 dB.
 _RESEMBLES = 13.0
 # Raise it whenever the rules above change.
 _VERSION = 2
